@@ -1,0 +1,99 @@
+//! A backend's own stream: which world it is, and whether a person has to look at it.
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// Why a backend is parked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkCause {
+    /// Another world answers under the same name.
+    IdentityChanged {
+        /// The recorded identity.
+        expected: String,
+        /// The one that answered.
+        found: String,
+    },
+    /// Too many objects are gone at once.
+    MassAbsence {
+        /// Objects that were there and are not.
+        absent: u64,
+        /// Objects looked at in the same time.
+        observed: u64,
+    },
+}
+
+/// One fact about a backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "fields are explained on the state that they change")]
+pub enum BackendEvent {
+    /// The identity it first answered with, or a person confirmed.
+    IdentityRecorded { at: Timestamp, identity: String },
+    /// Nothing acts on it before a person confirms.
+    Parked { at: Timestamp, cause: ParkCause },
+    /// A person confirmed: what is there now is right.
+    Unparked { at: Timestamp },
+    /// A person stopped changes.
+    Paused { at: Timestamp, until: Option<Timestamp> },
+    /// A person let changes go on.
+    Resumed { at: Timestamp },
+}
+
+impl BackendEvent {
+    /// Whether this version can read the stored type at that schema version.
+    #[must_use]
+    pub fn known(event_type: &str, schema_version: u32) -> bool {
+        let names = ["identity_recorded", "parked", "unparked", "paused", "resumed"];
+        schema_version == 1
+            && event_type.strip_prefix("backend.").is_some_and(|name| names.contains(&name))
+    }
+}
+
+impl DomainEvent for BackendEvent {
+    fn event_type(&self) -> String {
+        let name = match self {
+            Self::IdentityRecorded { .. } => "identity_recorded",
+            Self::Parked { .. } => "parked",
+            Self::Unparked { .. } => "unparked",
+            Self::Paused { .. } => "paused",
+            Self::Resumed { .. } => "resumed",
+        };
+        format!("backend.{name}")
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+/// What the log knows of a backend.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backend {
+    /// Number of folded events.
+    pub version: crate::id::Version,
+    /// Recorded identity; `None` = it never answered.
+    pub identity: Option<String>,
+    /// Why nothing acts on it; `None` = something does.
+    pub parked: Option<ParkCause>,
+    /// Paused by a person; the time is its end, if it has one.
+    pub paused: Option<Option<Timestamp>>,
+}
+
+impl Backend {
+    /// Folds `event` into the state.
+    pub fn evolve(&mut self, event: &BackendEvent) {
+        self.version = self.version.next();
+        match event {
+            BackendEvent::IdentityRecorded { identity, .. } => {
+                self.identity = Some(identity.clone())
+            }
+            BackendEvent::Parked { cause, .. } => self.parked = Some(cause.clone()),
+            BackendEvent::Unparked { .. } => self.parked = None,
+            BackendEvent::Paused { until, .. } => self.paused = Some(*until),
+            BackendEvent::Resumed { .. } => self.paused = None,
+        }
+    }
+}

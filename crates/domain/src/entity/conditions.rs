@@ -1,0 +1,108 @@
+//! Conditions: what users and alerts look at beside the state. Derived, never stored.
+
+use serde::Serialize;
+
+use crate::entity::aggregate::Entity;
+use crate::time::Timestamp;
+
+/// One condition, shaped like the field's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// `synced`, `ready`, `drifted`, `paused`, `blocked`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Whether it holds.
+    pub status: bool,
+    /// One word for programs.
+    pub reason: &'static str,
+    /// For people; may be empty.
+    pub message: String,
+    /// Since when it is so.
+    pub since: Timestamp,
+}
+
+impl Entity {
+    /// All five conditions, in fixed order.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<Condition> {
+        vec![
+            self.synced_condition(),
+            self.ready_condition(),
+            self.drifted_condition(),
+            self.paused_condition(),
+            self.blocked_condition(),
+        ]
+    }
+
+    fn synced_condition(&self) -> Condition {
+        let status = self.synced();
+        let reason = if status {
+            "InSync"
+        } else if self.is_deleted() {
+            "Deleted"
+        } else if self.drift.is_some() || self.lost.is_some() {
+            "Drifted"
+        } else if self.trouble.given_up {
+            "Erred"
+        } else {
+            "Pending"
+        };
+        let message = self.error.as_ref().map(ToString::to_string).unwrap_or_default();
+        Condition { kind: "synced", status, reason, message, since: self.synced_since }
+    }
+
+    fn ready_condition(&self) -> Condition {
+        let status = self.ready();
+        let reason = match (status, self.released, self.is_deleted()) {
+            (true, ..) => "Present",
+            (_, true, _) => "Released",
+            (_, _, true) => "Deleted",
+            _ => "NotPresent",
+        };
+        Condition { kind: "ready", status, reason, message: String::new(), since: self.ready_since }
+    }
+
+    fn drifted_condition(&self) -> Condition {
+        let (status, reason, message, since) = match (&self.lost, &self.drift) {
+            (Some(lost), _) => (true, "Lost", "the object is gone".to_owned(), lost.since),
+            (None, Some(drift)) => {
+                let fields: Vec<_> =
+                    drift.diff.iter().map(|difference| difference.field.as_str()).collect();
+                (true, "Differs", fields.join(", "), drift.since)
+            }
+            (None, None) => (false, "AsDesired", String::new(), self.synced_since),
+        };
+        Condition { kind: "drifted", status, reason, message, since }
+    }
+
+    fn paused_condition(&self) -> Condition {
+        let reason = if self.paused.is_some() { "Paused" } else { "Running" };
+        let since = self.paused.unwrap_or(self.created_at);
+        Condition {
+            kind: "paused",
+            status: self.paused.is_some(),
+            reason,
+            message: String::new(),
+            since,
+        }
+    }
+
+    fn blocked_condition(&self) -> Condition {
+        match &self.blocked {
+            Some(blocked) => Condition {
+                kind: "blocked",
+                status: true,
+                reason: blocked.on.reason(),
+                message: blocked.message.clone(),
+                since: blocked.since,
+            },
+            None => Condition {
+                kind: "blocked",
+                status: false,
+                reason: "NotBlocked",
+                message: String::new(),
+                since: self.created_at,
+            },
+        }
+    }
+}

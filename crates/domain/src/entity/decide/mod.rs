@@ -1,0 +1,99 @@
+//! Decisions: from what is and what is asked to what happens. Pure; an empty answer means nothing has to happen.
+
+mod observe;
+mod sync;
+mod user;
+
+use crate::entity::aggregate::Entity;
+use crate::entity::command::{Command, Intent, Refusal};
+use crate::entity::event::EntityEvent;
+
+/// The events that `command` brings about.
+///
+/// # Errors
+/// The reason why it is refused; then nothing happens.
+pub(super) fn decide(entity: &Entity, command: &Command) -> Result<Vec<EntityEvent>, Refusal> {
+    let at = command.at;
+    match &command.intent {
+        Intent::Create { operation_id, entity_id, schema_version, manifest, identity } => {
+            user::create(
+                entity,
+                at,
+                *operation_id,
+                *entity_id,
+                *schema_version,
+                manifest,
+                identity.as_ref(),
+            )
+        }
+        Intent::Update { operation_id, if_revision, schema_version, desired, settings } => {
+            user::update(
+                entity,
+                at,
+                *operation_id,
+                *if_revision,
+                *schema_version,
+                desired.as_ref(),
+                settings,
+            )
+        }
+        Intent::Delete { operation_id, if_revision, policy } => {
+            user::delete(entity, at, *operation_id, *if_revision, *policy)
+        }
+        Intent::Act { operation_id, action, input } => {
+            user::act(entity, at, *operation_id, action, input)
+        }
+        Intent::Refresh { operation_id } => user::refresh(entity, at, *operation_id),
+        Intent::Retry { operation_id } => user::retry(entity, at, *operation_id),
+        Intent::Cancel { operation_id } => user::cancel(entity, at, *operation_id),
+        Intent::Adopt { operation_id, external_id } => {
+            user::adopt(entity, at, *operation_id, external_id)
+        }
+        Intent::Decide { operation_id, decision } => {
+            user::decision(entity, at, *operation_id, decision)
+        }
+        Intent::Pause => user::pause(entity, at, true),
+        Intent::Resume => user::pause(entity, at, false),
+        Intent::Start { takes_over, generation, step, was_present, found, operations } => {
+            sync::start(
+                entity,
+                at,
+                &sync::Start {
+                    takes_over: *takes_over,
+                    generation: *generation,
+                    step,
+                    was_present: *was_present,
+                    found: found.as_ref(),
+                    operations,
+                },
+            )
+        }
+        Intent::RecordExternalId { attempt, incarnation, external_id } => {
+            sync::record_id(entity, at, *attempt, *incarnation, external_id)
+        }
+        Intent::Progress { attempt, handle, poll_at } => {
+            sync::progress(entity, at, *attempt, handle, *poll_at)
+        }
+        Intent::Complete(completion) => sync::complete(entity, at, completion),
+        Intent::Fail(failing) => sync::fail(entity, at, failing),
+        Intent::Observe(sighting) => observe::observe(entity, at, sighting),
+    }
+}
+
+impl Entity {
+    /// The events that `command` brings about; empty = nothing has to happen.
+    ///
+    /// # Errors
+    /// The reason why it is refused.
+    pub fn decide(&self, command: &Command) -> Result<Vec<EntityEvent>, Refusal> {
+        decide(self, command)
+    }
+}
+
+/// Whether the entity exists and lives.
+fn living(entity: &Entity) -> Result<(), Refusal> {
+    if !entity.exists() {
+        return Err(Refusal::Nonexistent);
+    }
+    if entity.is_deleted() { Err(Refusal::Deleted) } else { Ok(()) }
+}

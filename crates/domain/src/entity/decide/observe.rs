@@ -1,0 +1,62 @@
+//! What a look found that nobody asked for. It never changes what is desired and never heals an erred entity.
+
+use super::living;
+use crate::entity::aggregate::Entity;
+use crate::entity::command::{Refusal, Sighting};
+use crate::entity::event::EntityEvent;
+use crate::entity::state::{DriftPolicy, Observed, Presence};
+use crate::time::Timestamp;
+
+pub(super) fn observe(
+    entity: &Entity,
+    at: Timestamp,
+    seen: &Sighting,
+) -> Result<Vec<EntityEvent>, Refusal> {
+    living(entity)?;
+    if entity.running.is_some()
+        || seen.attempt != entity.attempt
+        || seen.generation != entity.generation
+    {
+        return Err(Refusal::StaleObservation);
+    }
+    let observed = seen.observed.clone();
+    Ok(match seen.observed.presence {
+        Presence::Unknown => Vec::new(),
+        Presence::Absent
+            if entity.lost.is_none() && entity.observed.presence == Presence::Present =>
+        {
+            vec![EntityEvent::ObservedChanged { at, observed, lost: Some(seen.on_lost) }]
+        }
+        Presence::Absent => Vec::new(),
+        Presence::Present => present(entity, at, seen, observed),
+    })
+}
+
+fn present(
+    entity: &Entity,
+    at: Timestamp,
+    seen: &Sighting,
+    observed: Observed,
+) -> Vec<EntityEvent> {
+    let policy = entity.manifest.settings.drift_policy;
+    if !seen.diff.is_empty() && policy != DriftPolicy::Ignore {
+        let known = entity.drift.as_ref().is_some_and(|drift| drift.diff == seen.diff);
+        if known && entity.lost.is_none() {
+            return Vec::new();
+        }
+        return vec![EntityEvent::DriftDetected { at, policy, diff: seen.diff.clone(), observed }];
+    }
+    if entity.drift.is_some() || entity.lost.is_some() {
+        return vec![EntityEvent::DriftCleared { at, observed }];
+    }
+    if differs(&entity.observed, &observed) {
+        return vec![EntityEvent::ObservedChanged { at, observed, lost: None }];
+    }
+    Vec::new()
+}
+
+fn differs(before: &Observed, now: &Observed) -> bool {
+    before.attributes != now.attributes
+        || before.presence != now.presence
+        || before.external_id != now.external_id
+}

@@ -1,0 +1,315 @@
+//! What process managers report: intents, progress, ends. The attempt number fences late ones off.
+
+use serde_json::Value;
+
+use super::user::is_action;
+use crate::entity::aggregate::Entity;
+use crate::entity::command::{Completion, Failing, Refusal};
+use crate::entity::event::{EntityEvent, Next};
+use crate::entity::state::{
+    DeletionPolicy, DriftPolicy, ManagementPolicy, OperationKind, Presence, Step,
+};
+use crate::id::{Attempt, ExternalId, Generation, Incarnation, OperationId};
+use crate::time::Timestamp;
+
+type Decided = Result<Vec<EntityEvent>, Refusal>;
+
+/// An intent, as it is asked for.
+pub(super) struct Start<'a> {
+    pub(super) takes_over: Option<Attempt>,
+    pub(super) generation: Generation,
+    pub(super) step: &'a Step,
+    pub(super) was_present: bool,
+    pub(super) found: Option<&'a ExternalId>,
+    pub(super) operations: &'a [OperationId],
+}
+
+pub(super) fn start(entity: &Entity, at: Timestamp, start: &Start<'_>) -> Decided {
+    if !entity.exists() {
+        return Err(Refusal::Nonexistent);
+    }
+    takes_over_rightly(entity, start.takes_over)?;
+    if start.takes_over.is_some() && entity.trouble.abandoned + 1 >= Entity::MAX_ABANDONED {
+        return Err(Refusal::TooManyAbandoned);
+    }
+    if start.generation != entity.generation {
+        return Err(Refusal::StaleObservation);
+    }
+    allowed(entity, start.step)?;
+    fits(entity, start)?;
+    let attempt = entity.attempt.next();
+    let incarnation = if matches!(start.step, Step::Create) {
+        entity.next_incarnation()
+    } else {
+        entity.incarnation
+    };
+    let mut events = vec![EntityEvent::SyncStarted {
+        at,
+        attempt,
+        takes_over: start.takes_over,
+        generation: start.generation,
+        incarnation,
+        step: start.step.clone(),
+        was_present: start.was_present,
+        operations: still_open(entity, start.operations),
+    }];
+    if let Some(id) = start.found.filter(|id| entity.observed.external_id.as_ref() != Some(*id)) {
+        events.push(EntityEvent::ExternalIdRecorded {
+            at,
+            attempt,
+            incarnation,
+            external_id: id.clone(),
+        });
+    }
+    Ok(events)
+}
+
+/// Whether policies, pause and pending deletion let the step happen.
+fn allowed(entity: &Entity, step: &Step) -> Result<(), Refusal> {
+    if entity.is_deleted() {
+        return if matches!(step, Step::CleanUp { .. }) { Ok(()) } else { Err(Refusal::Deleted) };
+    }
+    if !step.mutates() {
+        return Ok(());
+    }
+    if entity.manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
+        return Err(Refusal::ObserveOnly);
+    }
+    if entity.paused.is_some() {
+        return Err(Refusal::Paused);
+    }
+    match step {
+        Step::Create | Step::Update { .. } | Step::Replace { .. } => {
+            if entity.trouble.given_up {
+                return Err(Refusal::Erred);
+            }
+            if entity.deletion.is_some() {
+                return Err(Refusal::DeletionPending);
+            }
+            let adopts = entity.manifest.external_id.is_some() && entity.applied.is_none();
+            if matches!(step, Step::Create) && adopts && !entity.create_allowed {
+                return Err(Refusal::AdoptOnly);
+            }
+            Ok(())
+        }
+        Step::Delete if entity.deletion != Some(DeletionPolicy::Delete) => {
+            Err(Refusal::Unfit("no deletion is wanted"))
+        }
+        Step::Delete if entity.trouble.given_up => Err(Refusal::Erred),
+        Step::Action { operation_id } if entity.operation(*operation_id).is_none() => {
+            Err(Refusal::NoSuchOperation)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the step follows from what was seen right before.
+fn fits(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
+    match start.step {
+        Step::Create if start.was_present => Err(Refusal::Unfit("create, but the object is there")),
+        Step::Update { .. } | Step::Replace { .. } | Step::Delete | Step::Action { .. }
+            if !start.was_present =>
+        {
+            Err(Refusal::Unfit("change, but the object is not there"))
+        }
+        Step::Update { .. } | Step::Replace { .. } | Step::Delete
+            if start.found.is_none() && entity.observed.external_id.is_none() =>
+        {
+            Err(Refusal::Unfit("change, but the object has no name"))
+        }
+        Step::CleanUp { external_id } if !entity.strays.contains_key(external_id) => {
+            Err(Refusal::Unfit("clean-up of what is no stray"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn record_id(
+    entity: &Entity,
+    at: Timestamp,
+    attempt: Attempt,
+    incarnation: Incarnation,
+    external_id: &ExternalId,
+) -> Decided {
+    if !entity.exists() {
+        return Err(Refusal::Nonexistent);
+    }
+    let known = entity.observed.external_id.as_ref() == Some(external_id);
+    if entity.running.is_some() && attempt == entity.attempt {
+        if known {
+            return Ok(Vec::new());
+        }
+        let external_id = external_id.clone();
+        return Ok(vec![EntityEvent::ExternalIdRecorded { at, attempt, incarnation, external_id }]);
+    }
+    Ok(stray(entity, at, attempt, external_id))
+}
+
+/// A stale attempt's external id is never thrown away, unless it names the entity's own object.
+fn stray(
+    entity: &Entity,
+    at: Timestamp,
+    attempt: Attempt,
+    external_id: &ExternalId,
+) -> Vec<EntityEvent> {
+    let own = entity.observed.external_id.as_ref() == Some(external_id) && !entity.is_deleted();
+    if own || entity.strays.contains_key(external_id) {
+        return Vec::new();
+    }
+    vec![EntityEvent::StrayFound { at, attempt, external_id: external_id.clone() }]
+}
+
+pub(super) fn progress(
+    entity: &Entity,
+    at: Timestamp,
+    attempt: Attempt,
+    handle: &Value,
+    poll_at: Timestamp,
+) -> Decided {
+    if entity.running.is_none() || attempt != entity.attempt {
+        return Err(Refusal::StaleAttempt);
+    }
+    Ok(vec![EntityEvent::SyncProgressed { at, attempt, handle: handle.clone(), poll_at }])
+}
+
+pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Decided {
+    if !entity.exists() {
+        return Err(Refusal::Nonexistent);
+    }
+    let (mut events, attempt) =
+        match fence(entity, at, done.attempt, done.takes_over, done.generation) {
+            Ok(fenced) => fenced,
+            Err(Refusal::StaleAttempt) => {
+                let made = matches!(done.step, Step::Create);
+                let late = done.observed.external_id.as_ref().filter(|_| made);
+                return match (late, done.attempt) {
+                    (Some(id), Some(attempt)) => Ok(stray(entity, at, attempt, id)),
+                    _ => Err(Refusal::StaleAttempt),
+                };
+            }
+            Err(refusal) => return Err(refusal),
+        };
+    if entity.is_deleted() && !matches!(done.step, Step::CleanUp { .. }) {
+        return Err(Refusal::Deleted);
+    }
+    let gone = done.observed.presence == Presence::Absent;
+    if matches!(done.step, Step::Delete | Step::Replace { .. }) && !gone {
+        return Err(Refusal::Unfit("deletion ends with proof of absence only"));
+    }
+    let mut operations = still_open(entity, &done.operations);
+    let ends_life = gone
+        && entity.deletion == Some(DeletionPolicy::Delete)
+        && !matches!(done.step, Step::CleanUp { .. } | Step::Action { .. });
+    if ends_life {
+        operations.retain(|id| {
+            entity.operation(*id).is_some_and(|open| open.kind != OperationKind::Delete)
+        });
+    }
+    events.push(EntityEvent::SyncCompleted {
+        at,
+        attempt,
+        generation: done.generation,
+        step: done.step.clone(),
+        observed: done.observed.clone(),
+        operations: operations.clone(),
+    });
+    if ends_life {
+        // Everything else that waits ends with the life it waited for.
+        let rest = entity.operations.iter().filter(|open| !operations.contains(&open.id));
+        let (deletes, others): (Vec<_>, Vec<_>) =
+            rest.partition(|open| open.kind == OperationKind::Delete);
+        events.extend(
+            others.iter().map(|open| EntityEvent::OperationCancelled { at, operation_id: open.id }),
+        );
+        events.push(EntityEvent::Deleted {
+            at,
+            operations: deletes.iter().map(|open| open.id).collect(),
+        });
+    } else if !done.diff.is_empty() && entity.manifest.settings.drift_policy != DriftPolicy::Ignore
+    {
+        let same = entity.drift.as_ref().is_some_and(|drift| drift.diff == done.diff);
+        if !same {
+            events.push(EntityEvent::DriftDetected {
+                at,
+                policy: entity.manifest.settings.drift_policy,
+                diff: done.diff.clone(),
+                observed: done.observed.clone(),
+            });
+        }
+    }
+    Ok(events)
+}
+
+pub(super) fn fail(entity: &Entity, at: Timestamp, failing: &Failing) -> Decided {
+    if !entity.exists() {
+        return Err(Refusal::Nonexistent);
+    }
+    let (mut events, attempt) =
+        fence(entity, at, failing.attempt, failing.takes_over, entity.generation)?;
+    let running = entity.running.as_ref();
+    let generation = running.map_or(entity.generation, |running| running.generation);
+    let cancelled =
+        running.and_then(|running| running.cancel).filter(|id| entity.operation(*id).is_some());
+    let mut operations: Vec<OperationId> = match &failing.next {
+        Next::Erred if !entity.is_deleted() => {
+            entity.operations.iter().filter(|open| !is_action(open)).map(|open| open.id).collect()
+        }
+        _ => Vec::new(),
+    };
+    operations.extend(failing.action.filter(|id| entity.operation(*id).is_some()));
+    operations.retain(|id| Some(*id) != cancelled);
+    events.push(EntityEvent::SyncFailed {
+        at,
+        attempt,
+        generation,
+        error: failing.error.clone(),
+        next: failing.next.clone(),
+        remaining: failing.remaining.clone(),
+        operations,
+    });
+    events
+        .extend(cancelled.map(|operation_id| EntityEvent::OperationCancelled { at, operation_id }));
+    Ok(events)
+}
+
+/// The number of the attempt that ends, after an abandonment if one is due.
+///
+/// An attempt that ends without having begun (nothing had to be changed, or a look failed) takes the next
+/// number. If another one is running by name only, its worker being gone, it is abandoned in the same append.
+fn fence(
+    entity: &Entity,
+    at: Timestamp,
+    attempt: Option<Attempt>,
+    takes_over: Option<Attempt>,
+    generation: Generation,
+) -> Result<(Vec<EntityEvent>, Attempt), Refusal> {
+    if let Some(attempt) = attempt {
+        let running = entity.running.is_some() && attempt == entity.attempt;
+        return if running { Ok((Vec::new(), attempt)) } else { Err(Refusal::StaleAttempt) };
+    }
+    takes_over_rightly(entity, takes_over)?;
+    if generation != entity.generation {
+        return Err(Refusal::StaleObservation);
+    }
+    let attempt = entity.attempt.next();
+    let begun = takes_over.map(|_| EntityEvent::SyncStarted {
+        at,
+        attempt,
+        takes_over,
+        generation,
+        incarnation: entity.incarnation,
+        step: Step::None,
+        was_present: entity.observed.presence == Presence::Present,
+        operations: Vec::new(),
+    });
+    Ok((begun.into_iter().collect(), attempt))
+}
+
+fn takes_over_rightly(entity: &Entity, takes_over: Option<Attempt>) -> Result<(), Refusal> {
+    let running = entity.running.as_ref().map(|_| entity.attempt);
+    if running == takes_over { Ok(()) } else { Err(Refusal::StaleAttempt) }
+}
+
+fn still_open(entity: &Entity, ids: &[OperationId]) -> Vec<OperationId> {
+    ids.iter().copied().filter(|id| entity.operation(*id).is_some()).collect()
+}

@@ -1,0 +1,434 @@
+//! The values that an entity is made of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{
+    ActionName, BackendName, EntityId, EntityName, ExternalId, Generation, KindName, Namespace,
+    OperationId,
+};
+use crate::kind::OnLost;
+use crate::time::Timestamp;
+
+/// Where an entity stands on its way.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// No event yet; users never see it.
+    #[default]
+    Nonexistent,
+    /// Declared, not begun.
+    CreationScheduled,
+    /// An attempt makes it.
+    Creating,
+    /// As desired when last looked at.
+    Ok,
+    /// A change or correction is wanted.
+    UpdateScheduled,
+    /// An attempt changes it.
+    Updating,
+    /// Its end is wanted.
+    DeletionScheduled,
+    /// An attempt deletes it.
+    Deleting,
+    /// Its life is over (deleted or released).
+    Deleted,
+    /// Given up until a user does something.
+    Erred,
+}
+
+impl State {
+    /// Every state that users see.
+    pub const ALL: [Self; 9] = [
+        Self::CreationScheduled,
+        Self::Creating,
+        Self::Ok,
+        Self::UpdateScheduled,
+        Self::Updating,
+        Self::DeletionScheduled,
+        Self::Deleting,
+        Self::Deleted,
+        Self::Erred,
+    ];
+
+    /// Stable name, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nonexistent => "nonexistent",
+            Self::CreationScheduled => "creation_scheduled",
+            Self::Creating => "creating",
+            Self::Ok => "ok",
+            Self::UpdateScheduled => "update_scheduled",
+            Self::Updating => "updating",
+            Self::DeletionScheduled => "deletion_scheduled",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Erred => "erred",
+        }
+    }
+}
+
+/// What happens to the object when the entity is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletionPolicy {
+    /// It goes too.
+    #[default]
+    Delete,
+    /// It stays, unmanaged.
+    Orphan,
+}
+
+/// What happens when the object differs from the desired state by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftPolicy {
+    /// Put it back.
+    #[default]
+    Correct,
+    /// Say so.
+    Report,
+    /// Nothing.
+    Ignore,
+}
+
+/// Whether we may change the object at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ManagementPolicy {
+    /// Yes.
+    #[default]
+    Full,
+    /// No: only look.
+    ObserveOnly,
+}
+
+/// Labels, policies, protection: what users set beside the desired state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// For selection.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// At the end of life.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// On drift.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+    /// On changes.
+    #[serde(default)]
+    pub management_policy: ManagementPolicy,
+    /// JSON pointers that drift detection and plans pass over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore_fields: Vec<String>,
+    /// Refuses deletion.
+    #[serde(default)]
+    pub protected: bool,
+}
+
+/// New values for some settings; an absent member stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the members of Settings")]
+pub struct SettingsPatch {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift_policy: Option<DriftPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management_policy: Option<ManagementPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore_fields: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protected: Option<bool>,
+}
+
+impl Settings {
+    /// These settings with the patch's members put in their places.
+    #[must_use]
+    pub fn patched(&self, patch: &SettingsPatch) -> Self {
+        Self {
+            labels: patch.labels.clone().unwrap_or_else(|| self.labels.clone()),
+            deletion_policy: patch.deletion_policy.unwrap_or(self.deletion_policy),
+            drift_policy: patch.drift_policy.unwrap_or(self.drift_policy),
+            management_policy: patch.management_policy.unwrap_or(self.management_policy),
+            ignore_fields: patch
+                .ignore_fields
+                .clone()
+                .unwrap_or_else(|| self.ignore_fields.clone()),
+            protected: patch.protected.unwrap_or(self.protected),
+        }
+    }
+}
+
+/// What a user declares: names, place, wish and settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Scope; cannot change.
+    pub namespace: Namespace,
+    /// Kind; cannot change.
+    pub kind: KindName,
+    /// Name; cannot change.
+    pub name: EntityName,
+    /// Backend; cannot change.
+    pub backend: BackendName,
+    /// Normalised desired state.
+    pub desired: Value,
+    /// Everything else.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// The existing object to adopt; then nothing is ever created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<ExternalId>,
+}
+
+/// Whether the object is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// Proved not to be.
+    #[default]
+    Absent,
+    /// We may have changed something and lost track.
+    Unknown,
+    /// It was, when last looked at.
+    Present,
+}
+
+/// What is known of the object. Only observations change it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Its name in the backend; kept while `Unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<ExternalId>,
+    /// How it was when last seen; `None` when it never was or is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Value>,
+    /// The newest generation that it was found to match; 0 = none.
+    #[serde(default)]
+    pub generation: Generation,
+    /// When; `None` = never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Timestamp>,
+}
+
+/// What an attempt means to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Only look: nothing has to be changed.
+    None,
+    /// Make the object.
+    Create,
+    /// Change these fields (JSON pointers).
+    Update {
+        /// What differs.
+        fields: Vec<String>,
+    },
+    /// First half of a replacement: delete the object so that a new one can be made.
+    Replace {
+        /// What differs and cannot be changed in place.
+        fields: Vec<String>,
+    },
+    /// Delete the object for good.
+    Delete,
+    /// Do a verb of the kind.
+    Action {
+        /// For which operation.
+        operation_id: OperationId,
+    },
+    /// Delete an object that a late worker left behind.
+    CleanUp {
+        /// Which.
+        external_id: ExternalId,
+    },
+}
+
+impl Step {
+    /// Whether the step changes something in the backend.
+    #[must_use]
+    pub const fn mutates(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+/// What a blocked entity waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockedOn {
+    /// A person's decision; the question is the failure's message.
+    Decision,
+    /// Room in the backend.
+    Quota,
+    /// Another entity.
+    Entity(EntityId),
+    /// The backend: parked, misconfigured, removed.
+    Backend,
+    /// The backend accepts the change and does not do it.
+    NotConverging,
+    /// The kind's schema does not accept the desired state any more.
+    Schema,
+}
+
+impl BlockedOn {
+    /// Reason of the condition, in `CamelCase` as in the field.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Decision => "DecisionNeeded",
+            Self::Quota => "QuotaExceeded",
+            Self::Entity(_) => "DependencyNotReady",
+            Self::Backend => "BackendUnavailable",
+            Self::NotConverging => "NotConverging",
+            Self::Schema => "SchemaChanged",
+        }
+    }
+}
+
+/// A person's answer where the engine must not guess.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// This object is the entity's.
+    Adopt(ExternalId),
+    /// Make a new one.
+    Create,
+    /// Stop trying; the entity is erred.
+    GiveUp,
+}
+
+/// One differing field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// JSON pointer.
+    pub field: String,
+    /// What it should be.
+    pub desired: Value,
+    /// What it is.
+    pub observed: Value,
+}
+
+/// What an operation asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationKind {
+    /// That it exist.
+    Create,
+    /// That it be otherwise.
+    Update,
+    /// That it be gone.
+    Delete,
+    /// That a verb be done.
+    Action(ActionName),
+    /// That it be looked at.
+    Refresh,
+    /// That it be tried again.
+    Retry,
+    /// That an existing object be taken.
+    Adopt,
+    /// That a decision be carried out.
+    Decide,
+}
+
+impl OperationKind {
+    /// Name as users see it: `create`, `action:reboot`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Create => "create".to_owned(),
+            Self::Update => "update".to_owned(),
+            Self::Delete => "delete".to_owned(),
+            Self::Action(name) => format!("action:{name}"),
+            Self::Refresh => "refresh".to_owned(),
+            Self::Retry => "retry".to_owned(),
+            Self::Adopt => "adopt".to_owned(),
+            Self::Decide => "decide".to_owned(),
+        }
+    }
+
+    /// Whether it asks for the desired state to be reached, so that a newer such wish takes its place.
+    #[must_use]
+    pub const fn is_change(&self) -> bool {
+        matches!(self, Self::Create | Self::Update | Self::Adopt | Self::Decide)
+    }
+}
+
+/// An operation that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenOperation {
+    /// Its id.
+    pub id: OperationId,
+    /// What it asks for.
+    pub kind: OperationKind,
+    /// When it was accepted.
+    pub since: Timestamp,
+    /// Input of an action, else `Null`.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub input: Value,
+}
+
+/// An attempt that has begun and not ended. Whoever holds the lease carries it on, or abandons it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunningAttempt {
+    /// What it means to do.
+    pub step: Step,
+    /// For which desired state.
+    pub generation: Generation,
+    /// When it began.
+    pub since: Timestamp,
+    /// Whether the object was there right before.
+    pub was_present: bool,
+    /// What it serves.
+    pub operations: Vec<OperationId>,
+    /// Set while the backend works on it: what `resume` needs and when to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<(Value, Timestamp)>,
+    /// A user asked to take this operation back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<OperationId>,
+    /// The desired state that it works towards, once a newer one came; `None` = still the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<Value>,
+}
+
+/// What the entity waits for besides time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// For what.
+    pub on: BlockedOn,
+    /// In words.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Looked at again at this time in any case.
+    pub check_at: Timestamp,
+}
+
+/// Known drift.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// What differs; empty when the object is gone.
+    pub diff: Vec<Difference>,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is done about it.
+    pub policy: DriftPolicy,
+}
+
+/// An object that was there is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// What is done about it.
+    pub policy: OnLost,
+    /// Since when.
+    pub since: Timestamp,
+}

@@ -1,0 +1,84 @@
+//! What is to be done next for an entity, and when. The executor turns it into a queue row.
+
+use crate::entity::aggregate::Entity;
+use crate::entity::state::{BlockedOn, DriftPolicy, ManagementPolicy, OperationKind};
+use crate::id::EntityId;
+use crate::ports::sync_queue::Priority;
+use crate::time::Timestamp;
+
+/// Work that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Not before.
+    pub due: Timestamp,
+    /// When the oldest wish came.
+    pub since: Timestamp,
+    /// How urgent.
+    pub priority: Priority,
+    /// Woken when this entity changes, besides at `due`.
+    pub waits_for: Option<EntityId>,
+}
+
+impl Entity {
+    /// Whether the executor keeps a row for it at all: it lives, or left something behind.
+    #[must_use]
+    pub fn is_tracked(&self) -> bool {
+        self.exists() && (!self.is_deleted() || !self.strays.is_empty())
+    }
+
+    /// Whether known drift is to be corrected.
+    #[must_use]
+    pub fn corrects_drift(&self) -> bool {
+        let settings = &self.manifest.settings;
+        self.drift.is_some()
+            && settings.drift_policy == DriftPolicy::Correct
+            && settings.management_policy == ManagementPolicy::Full
+    }
+
+    /// The work that waits; `None` = only drift checks. A function of the fold alone.
+    #[must_use]
+    pub fn work(&self) -> Option<Work> {
+        if !self.is_tracked() {
+            return None;
+        }
+        let since = self.operations.first().map_or(self.updated_at, |oldest| oldest.since);
+        let fresh = self.trouble.failures == 0 && !self.operations.is_empty();
+        let priority = if fresh { Priority::User } else { Priority::Retry };
+        let at = |due: Timestamp| Some(Work { due, since, priority, waits_for: None });
+        if let Some(running) = &self.running {
+            // Whoever holds the lease carries it on; without a lease it is due at once.
+            return at(running.pending.as_ref().map_or(running.since, |(_, poll_at)| *poll_at));
+        }
+        if !self.has_something_to_do() {
+            return None;
+        }
+        if let Some(blocked) = &self.blocked {
+            let waits_for = match blocked.on {
+                BlockedOn::Entity(on) => Some(on),
+                _ => None,
+            };
+            return Some(Work { due: blocked.check_at, since, priority, waits_for });
+        }
+        at(self.trouble.retry_at.unwrap_or(since).max(since))
+    }
+
+    fn has_something_to_do(&self) -> bool {
+        let refresh = self.operations.iter().any(|open| open.kind == OperationKind::Refresh);
+        if refresh {
+            return true;
+        }
+        if self.paused.is_some() && !self.is_deleted() {
+            return false;
+        }
+        if !self.strays.is_empty() || self.next_action().is_some() {
+            return true;
+        }
+        if self.is_deleted() || self.trouble.given_up {
+            return false;
+        }
+        self.deletion.is_some()
+            || self.wants_sync()
+            || self.corrects_drift()
+            || !self.operations.is_empty()
+    }
+}

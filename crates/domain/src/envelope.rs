@@ -1,0 +1,296 @@
+//! What surrounds an event in the log: who, why, on whose behalf, and what it hangs on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::id::{BackendName, EntityId, EventId, Namespace, OperationId, Position, Version};
+use crate::time::Timestamp;
+
+/// Name of a stream: a category and an id within it (`entity`, `0199…`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StreamId {
+    /// What lives in it; also `postgres-es`' `aggregate_type`.
+    pub category: String,
+    /// Which one.
+    pub id: String,
+}
+
+impl StreamId {
+    /// Category of entities' streams.
+    pub const ENTITY: &'static str = "entity";
+    /// Category of backends' streams.
+    pub const BACKEND: &'static str = "backend";
+
+    /// The stream of an entity.
+    #[must_use]
+    pub fn entity(id: EntityId) -> Self {
+        Self { category: Self::ENTITY.to_owned(), id: id.to_string() }
+    }
+
+    /// The stream of a backend's control events.
+    #[must_use]
+    pub fn backend(name: &BackendName) -> Self {
+        Self { category: Self::BACKEND.to_owned(), id: name.0.clone() }
+    }
+
+    /// The entity whose stream this is; `None` for every other category.
+    #[must_use]
+    pub fn entity_id(&self) -> Option<EntityId> {
+        if self.category == Self::ENTITY { self.id.parse().ok() } else { None }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.category, self.id)
+    }
+}
+
+/// Who did it: opaque ids only, so that names can be erased outside the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// `user`, `system`, `worker`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Opaque id.
+    pub id: String,
+    /// The token that was used; `None` for the system itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+}
+
+impl Actor {
+    /// The control plane itself, acting as `part` (`process-manager`, `sweep`, …).
+    #[must_use]
+    pub fn system(part: &str) -> Self {
+        Self { kind: "system".to_owned(), id: part.to_owned(), token_id: None }
+    }
+}
+
+/// A client's promise to recognise its own repeated request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// Digest of the client's key (hex SHA-256): the key itself may say too much.
+    pub key: String,
+    /// Digest of method, path and body, to tell another request under the same key.
+    pub fingerprint: String,
+}
+
+/// Everything about an event that is not its payload. Stored as a flat map of strings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// Scope of the entity; empty for control streams.
+    pub namespace: Namespace,
+    /// Who.
+    pub actor: Actor,
+    /// Why, in the actor's words (≤ 500 characters).
+    pub reason: Option<String>,
+    /// Reference of a change ticket.
+    pub change: Option<String>,
+    /// The operation that this event opens, serves or ends, when it is one.
+    pub operation: Option<OperationId>,
+    /// Id of the HTTP request or of the round.
+    pub request: Option<String>,
+    /// Groups all that follows from one cause.
+    pub correlation: Option<String>,
+    /// The event that caused this one.
+    pub causation: Option<EventId>,
+    /// W3C `traceparent`.
+    pub trace: Option<String>,
+    /// Where the request came from.
+    pub client: Option<String>,
+    /// Set on the first event of an append that a client may repeat.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Envelope {
+    /// An envelope for what the control plane does by itself.
+    #[must_use]
+    pub fn system(part: &str, namespace: Namespace) -> Self {
+        Self { namespace, actor: Actor::system(part), ..Self::default() }
+    }
+
+    /// The flat map that is stored; absent members are left out.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let entries = [
+            ("namespace", Some(self.namespace.0.clone()).filter(|text| !text.is_empty())),
+            ("actor_type", Some(self.actor.kind.clone())),
+            ("actor_id", Some(self.actor.id.clone())),
+            ("token_id", self.actor.token_id.clone()),
+            ("reason", self.reason.clone()),
+            ("change", self.change.clone()),
+            ("operation", self.operation.map(|id| id.to_string())),
+            ("request", self.request.clone()),
+            ("correlation", self.correlation.clone()),
+            ("causation", self.causation.map(|id| id.to_string())),
+            ("trace", self.trace.clone()),
+            ("client", self.client.clone()),
+            ("idempotency_key", self.idempotency.as_ref().map(|idem| idem.key.clone())),
+            ("idempotency_print", self.idempotency.as_ref().map(|idem| idem.fingerprint.clone())),
+        ];
+        let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        present.collect()
+    }
+
+    /// Reads the stored map back; keys that this version does not know are left out.
+    #[must_use]
+    pub fn from_map(mut map: BTreeMap<String, String>) -> Self {
+        let mut take = |key: &str| map.remove(key);
+        let idempotency = match (take("idempotency_key"), take("idempotency_print")) {
+            (Some(key), Some(fingerprint)) => Some(Idempotency { key, fingerprint }),
+            _ => None,
+        };
+        Self {
+            namespace: Namespace(take("namespace").unwrap_or_default()),
+            actor: Actor {
+                kind: take("actor_type").unwrap_or_default(),
+                id: take("actor_id").unwrap_or_default(),
+                token_id: take("token_id"),
+            },
+            reason: take("reason"),
+            change: take("change"),
+            operation: take("operation").and_then(|text| text.parse().ok()),
+            request: take("request"),
+            correlation: take("correlation"),
+            causation: take("causation").and_then(|text| text.parse().ok()),
+            trace: take("trace"),
+            client: take("client"),
+            idempotency,
+        }
+    }
+}
+
+/// An event on its way into the log. Payload and metadata are the bytes that will be stored and hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The log recognises a repeated append by this id.
+    pub id: EventId,
+    /// `entity.create_requested`.
+    pub event_type: String,
+    /// Version of the payload's shape.
+    pub schema_version: u32,
+    /// JSON text.
+    pub payload: String,
+    /// JSON text: a flat map of strings.
+    pub metadata: String,
+}
+
+impl NewEvent {
+    /// Encodes `event` with its surroundings.
+    ///
+    /// # Panics
+    /// Never for the events of this crate: they hold nothing that JSON cannot.
+    #[must_use]
+    pub fn encode<E: cqrs_es::DomainEvent>(id: EventId, event: &E, envelope: &Envelope) -> Self {
+        Self {
+            id,
+            event_type: event.event_type(),
+            schema_version: event
+                .event_version()
+                .parse()
+                .expect("versions are written as integers"),
+            payload: serde_json::to_string(event).expect("events are plain data"),
+            metadata: serde_json::to_string(&envelope.to_map()).expect("a map of strings"),
+        }
+    }
+}
+
+/// An event as the log holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Place in the log.
+    pub position: Position,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Place in the stream, from 1.
+    pub version: Version,
+    /// Its own id.
+    pub id: EventId,
+    /// `entity.create_requested`.
+    pub event_type: String,
+    /// Version of the payload's shape as stored.
+    pub schema_version: u32,
+    /// When the log accepted it; never earlier than the stream's last event.
+    pub recorded_at: Timestamp,
+    /// JSON text as stored.
+    pub payload: String,
+    /// JSON text as stored.
+    pub metadata: String,
+    /// SHA-256 over the previous hash and everything above but the position.
+    pub hash: [u8; 32],
+}
+
+/// A stored event that this version cannot read. A projection that meets one stops, it never skips.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The type or its schema version is not known here.
+    #[error("event {id} at {position}: type {event_type} version {schema_version} is unknown here")]
+    Unknown {
+        /// The event.
+        id: EventId,
+        /// Its place.
+        position: Position,
+        /// Its type.
+        event_type: String,
+        /// Its schema version.
+        schema_version: u32,
+    },
+    /// The bytes are not what their type says.
+    #[error("event {id} at {position}: the payload does not fit its type")]
+    Malformed {
+        /// The event.
+        id: EventId,
+        /// Its place.
+        position: Position,
+        /// What the decoder met.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Recorded {
+    /// Decodes the payload, after a look at type and schema version.
+    ///
+    /// # Errors
+    /// [`DecodeError::Unknown`] when `known(type, version)` is false, [`DecodeError::Malformed`] when the
+    /// payload does not fit.
+    pub fn decode<E: DeserializeOwned>(
+        &self,
+        known: fn(&str, u32) -> bool,
+    ) -> Result<E, DecodeError> {
+        if !known(&self.event_type, self.schema_version) {
+            return Err(DecodeError::Unknown {
+                id: self.id,
+                position: self.position,
+                event_type: self.event_type.clone(),
+                schema_version: self.schema_version,
+            });
+        }
+        serde_json::from_str(&self.payload).map_err(|source| DecodeError::Malformed {
+            id: self.id,
+            position: self.position,
+            source,
+        })
+    }
+
+    /// Who, why and on whose behalf; an unreadable map reads as empty.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        Envelope::from_map(serde_json::from_str(&self.metadata).unwrap_or_default())
+    }
+
+    /// The payload without its tag, as users see it in `data`.
+    ///
+    /// # Errors
+    /// When the stored text is no JSON object.
+    pub fn data(&self) -> Result<Box<RawValue>, serde_json::Error> {
+        let tagged: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&self.payload)?;
+        let inner = tagged.into_values().next();
+        inner.map_or_else(|| RawValue::from_string("{}".to_owned()), Ok)
+    }
+}

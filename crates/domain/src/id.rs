@@ -1,0 +1,229 @@
+//! Newtypes for every identifier and counter, so that none is passed for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! uuid_id {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    )*};
+}
+
+uuid_id! {
+    /// Names one entity for ever; also the id of its stream.
+    EntityId,
+    /// Names one change request, from acceptance to its end.
+    OperationId,
+    /// Names one event; `UUIDv7`. The log recognises a repeated append by it.
+    EventId,
+}
+
+macro_rules! text_id {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+    )*};
+}
+
+text_id! {
+    /// Scope of names and access.
+    Namespace,
+    /// `driver.noun`, such as `local.file`.
+    KindName,
+    /// Key of a configured backend.
+    BackendName,
+    /// The user's name of an entity, unique per namespace and kind.
+    EntityName,
+    /// The backend's own name of the managed object.
+    ExternalId,
+    /// Verb of an action.
+    ActionName,
+}
+
+macro_rules! counter {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// The counter's next value.
+            #[must_use]
+            pub const fn next(self) -> Self {
+                Self(self.0 + 1)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+counter! {
+    /// Number of events in a stream; the sequence of its last event. 0 = no such stream.
+    Version,
+    /// Counts changes of the desired state, from 1.
+    Generation,
+    /// Counts all that users changed: desired state, labels, policies.
+    Revision,
+    /// Numbers the tries to bring one entity in sync; the fencing token.
+    Attempt,
+    /// Counts creations of the external object within one entity. 0 = never intended.
+    Incarnation,
+}
+
+/// The mark that a driver writes into the backend's object wherever it has a place for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OwnerKey(pub String);
+
+impl OwnerKey {
+    /// Constant marker beside the key, so that `list` can tell managed objects from others.
+    pub const MARKER: &'static str = "managed-entity";
+
+    /// The key of one incarnation of one entity: `<entity id>-<incarnation>`.
+    #[must_use]
+    pub fn new(entity: EntityId, incarnation: Incarnation) -> Self {
+        Self(format!("{entity}-{incarnation}"))
+    }
+
+    /// Entity and incarnation that this key stands for; `None` when it is no key of ours.
+    #[must_use]
+    pub fn parse(&self) -> Option<(EntityId, Incarnation)> {
+        let (entity, incarnation) = self.0.rsplit_once('-')?;
+        Some((entity.parse().ok()?, Incarnation(incarnation.parse().ok()?)))
+    }
+}
+
+impl fmt::Display for OwnerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Place in the log. Ordered by the server alone; to everybody else an opaque token.
+///
+/// `epoch` names one life of one database, so a position of another log is told from ours;
+/// `major` and `minor` order commits within it (`SQLite` uses `minor` alone: the rowid).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Identity of the database's life.
+    pub epoch: u32,
+    /// Commit order where the database has one apart from the row order, else 0.
+    pub major: u64,
+    /// Row order.
+    pub minor: u64,
+}
+
+impl Position {
+    /// Where the log begins: before every event.
+    pub const START: Self = Self { epoch: 0, major: 0, minor: 0 };
+}
+
+/// Fixed width, so that the text sorts as the value does.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}{:016x}{:016x}", self.epoch, self.major, self.minor)
+    }
+}
+
+/// The text is no position token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a position of this log")]
+pub struct BadPosition;
+
+impl FromStr for Position {
+    type Err = BadPosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = |range: std::ops::Range<usize>| text.get(range).ok_or(BadPosition);
+        let plain = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if text.len() != 40 || !plain {
+            return Err(BadPosition);
+        }
+        Ok(Self {
+            epoch: u32::from_str_radix(hex(0..8)?, 16).map_err(|_| BadPosition)?,
+            major: u64::from_str_radix(hex(8..24)?, 16).map_err(|_| BadPosition)?,
+            minor: u64::from_str_radix(hex(24..40)?, 16).map_err(|_| BadPosition)?,
+        })
+    }
+}
+
+impl Serialize for Position {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Position {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn position_text_sorts_like_the_value_and_comes_back() {
+        let small = Position { epoch: 1, major: 2, minor: 255 };
+        let large = Position { epoch: 1, major: 2, minor: 256 };
+        assert!(small.to_string() < large.to_string());
+        assert_eq!(large.to_string().parse(), Ok(large));
+        assert_eq!("+1".parse::<Position>(), Err(BadPosition));
+    }
+
+    #[test]
+    fn owner_key_comes_back() {
+        let id = EntityId(Uuid::from_u128(7));
+        assert_eq!(OwnerKey::new(id, Incarnation(3)).parse(), Some((id, Incarnation(3))));
+        assert_eq!(OwnerKey("someone else's".to_owned()).parse(), None);
+    }
+}

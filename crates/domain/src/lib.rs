@@ -1,0 +1,13 @@
+//! The domain of Stateward: entities, their events, and the ports to everything outside.
+//!
+//! **Architecture invariant:** no I/O, no clock, no randomness. Time and ids come in as arguments, so every
+//! decision can be replayed and every test is exact.
+
+pub mod backend;
+pub mod entity;
+pub mod envelope;
+pub mod failure;
+pub mod id;
+pub mod kind;
+pub mod ports;
+pub mod time;

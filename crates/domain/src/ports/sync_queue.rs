@@ -1,0 +1,186 @@
+//! The durable queue of entities with work, and the leases on them.
+//!
+//! Rows are written by the executor alone and are a function of the log: delete them, replay, and the same
+//! work is due. Leases are written by workers alone and may be lost: lost drift timers restart spread out.
+//! Neither ever writes the other's table, so no race can forget work.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BackendName, EntityId, Position};
+use crate::time::Timestamp;
+
+/// Which work goes first. A user's change never waits behind polling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// A user asked for it.
+    User = 0,
+    /// Another try, or a correction of drift.
+    Retry = 1,
+    /// A look at whether all is well.
+    Drift = 2,
+}
+
+/// One row: an entity that lives, whether or not it has work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRow {
+    /// Whose work.
+    pub entity: EntityId,
+    /// Where it has to be done.
+    pub backend: BackendName,
+    /// Urgency of the work; meaningless when `due` is `None`.
+    pub priority: Priority,
+    /// When the oldest unfinished wish came; `None` when there is no work.
+    pub since: Option<Timestamp>,
+    /// When it may be worked on; `None` = no work, only drift checks.
+    pub due: Option<Timestamp>,
+    /// Woken when this entity changes, besides at `due`.
+    pub waits_for: Option<EntityId>,
+    /// Last event that was taken into account.
+    pub position: Position,
+}
+
+/// One change of the queue, derived from the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueChange {
+    /// Insert or replace the row.
+    Put(QueueRow),
+    /// The entity needs nothing any more.
+    Remove(EntityId),
+    /// Rows that wait for this entity are due at `at`.
+    Wake {
+        /// The one that changed.
+        waited_for: EntityId,
+        /// When.
+        at: Timestamp,
+        /// The event that woke them.
+        position: Position,
+    },
+}
+
+/// Why an entity was leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseReason {
+    /// Its row is due.
+    Work,
+    /// Its drift timer ran out.
+    Drift,
+}
+
+/// A worker's right to act on one entity, until it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The entity.
+    pub entity: EntityId,
+    /// Why.
+    pub reason: LeaseReason,
+    /// Position of the queue row that was seen.
+    pub seen: Position,
+}
+
+/// What to lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRequest {
+    /// Unique per process life.
+    pub worker: String,
+    /// One backend at a time, so that its limits hold.
+    pub backend: BackendName,
+    /// At most so many.
+    pub limit: usize,
+    /// How long, by the store's clock.
+    pub duration: Duration,
+    /// Whether drift checks may be leased when no work is due.
+    pub drift: bool,
+}
+
+/// How a lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The entity.
+    pub entity: EntityId,
+    /// The worker that held it; another's lease is left alone.
+    pub worker: String,
+    /// Ignore the row for so long, unless it moved past `seen`; `None` = not at all.
+    pub snooze: Option<Duration>,
+    /// The row's position when it was leased.
+    pub seen: Position,
+    /// Next drift check; `None` leaves the timer as it is.
+    pub drift_in: Option<Duration>,
+}
+
+/// When there will be something to lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextDue {
+    /// How long until something may be leased; `None` = nothing known.
+    pub within: Option<Duration>,
+}
+
+/// Why the queue did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// The checkpoint is elsewhere: another runner was here. Read it again.
+    #[error("the checkpoint is at {actual}")]
+    CheckpointMoved {
+        /// Where it stands.
+        actual: Position,
+    },
+    /// Try later.
+    #[error("the queue is not available: {0}")]
+    Unavailable(String),
+}
+
+/// Durable queue and leases.
+#[async_trait]
+pub trait SyncQueue: Send + Sync {
+    /// Where the executor stands; [`Position::START`] before the first event.
+    async fn checkpoint(&self) -> Result<Position, QueueError>;
+
+    /// Commits `changes` and moves the checkpoint from `from` to `to` in one transaction, or does nothing.
+    async fn advance(
+        &self,
+        from: Position,
+        to: Position,
+        changes: &[QueueChange],
+    ) -> Result<(), QueueError>;
+
+    /// Forgets rows and checkpoint (not the leases), for a replay from the start.
+    async fn reset(&self) -> Result<(), QueueError>;
+
+    /// Leases what is due, most urgent first: due work by priority and age, then drift checks.
+    async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError>;
+
+    /// Prolongs the lease by `duration` from now; false when it is no longer this worker's.
+    async fn renew(
+        &self,
+        entity: EntityId,
+        worker: &str,
+        duration: Duration,
+    ) -> Result<bool, QueueError>;
+
+    /// Ends leases. One that meanwhile belongs to another worker is left alone.
+    async fn release(&self, releases: &[Release]) -> Result<(), QueueError>;
+
+    /// Ends every lease at once. Only for a start that proved by other means that no worker lives.
+    async fn release_all(&self) -> Result<(), QueueError>;
+
+    /// Gives each idle entity of the backend without a drift timer one, spread over `interval`; how many.
+    async fn seed_drift_timers(
+        &self,
+        backend: &BackendName,
+        interval: Duration,
+    ) -> Result<u64, QueueError>;
+
+    /// When the backend will have something to lease (drift checks count when `drift`).
+    async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError>;
+
+    /// The row of an entity; `None` when it has none.
+    async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError>;
+
+    /// The oldest due moment of work per backend, for metrics and readiness.
+    async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError>;
+}
