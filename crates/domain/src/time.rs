@@ -30,3 +30,9 @@ pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> Timestamp;
 }
+
+/// A clock for durations: it never goes back, and it counts while the machine is suspended.
+pub trait SteadyClock: Send + Sync {
+    /// Time since some fixed moment of this machine's life.
+    fn elapsed(&self) -> Duration;
+}

@@ -1,0 +1,139 @@
+//! Folded entities: cached, loaded from the read model's snapshot, and brought up to date from the log.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{EntityId, Version};
+use stateward_domain::ports::event_store::EventStore;
+use stateward_domain::ports::read_model::Views;
+use stateward_domain::time::Timestamp;
+
+use crate::error::Error;
+
+/// Events read at a time when a stream is folded.
+const PAGE: usize = 500;
+
+/// The entities, as folds. Cheap to clone.
+#[derive(Clone)]
+pub struct Entities {
+    log: Arc<dyn EventStore>,
+    views: Arc<dyn Views>,
+    cache: Cache<EntityId, Arc<Entity>>,
+}
+
+impl Entities {
+    /// Entities kept in memory at most.
+    pub const CACHED: u64 = 20_000;
+
+    /// Reads from `log`, with snapshots from `views`.
+    #[must_use]
+    pub fn new(log: Arc<dyn EventStore>, views: Arc<dyn Views>) -> Self {
+        Self { log, views, cache: Cache::new(Self::CACHED) }
+    }
+
+    /// Some recent fold: perhaps behind the log, never ahead of it. Default = not declared.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn recent(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+        match self.cache.get(&id) {
+            Some(entity) => Ok(entity),
+            None => self.fresh(id).await,
+        }
+    }
+
+    /// The fold of everything that is in the log by now. Default = not declared.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn fresh(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+        let base = match self.cache.get(&id) {
+            Some(entity) => entity,
+            None => match self.views.entity(id).await {
+                Ok(Some(row)) => Arc::new(row.entity),
+                // The read model only saves work: without it the whole stream is read.
+                Ok(None) | Err(_) => Arc::default(),
+            },
+        };
+        let after = base.version;
+        let entity = self.catch_up(id, base).await?;
+        if entity.version > after || entity.exists() {
+            self.keep(&entity);
+        }
+        Ok(entity)
+    }
+
+    /// The fold up to and including `version`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn at_version(&self, id: EntityId, version: Version) -> Result<Entity, Error> {
+        self.fold_while(id, |event| event.version <= version).await
+    }
+
+    /// The fold of all events recorded up to `time`: the longest such prefix.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn at_time(&self, id: EntityId, time: Timestamp) -> Result<Entity, Error> {
+        self.fold_while(id, |event| event.recorded_at <= time).await
+    }
+
+    /// Remembers `entity`, which must be in the log, unless a newer fold is known.
+    pub fn keep(&self, entity: &Arc<Entity>) {
+        self.cache.entry(entity.id).and_upsert_with(|known| match known {
+            Some(known) if known.value().version >= entity.version => known.into_value(),
+            _ => Arc::clone(entity),
+        });
+    }
+
+    async fn catch_up(&self, id: EntityId, base: Arc<Entity>) -> Result<Arc<Entity>, Error> {
+        let stream = StreamId::entity(id);
+        let mut entity = base;
+        loop {
+            let page = self.log.read_stream(&stream, entity.version, PAGE).await?;
+            if page.is_empty() {
+                return Ok(entity);
+            }
+            let full = page.len() == PAGE;
+            let fold = Arc::make_mut(&mut entity);
+            for recorded in &page {
+                fold.evolve(&decode(recorded)?);
+            }
+            if !full {
+                return Ok(entity);
+            }
+        }
+    }
+
+    async fn fold_while(
+        &self,
+        id: EntityId,
+        within: impl Fn(&Recorded) -> bool + Send,
+    ) -> Result<Entity, Error> {
+        let stream = StreamId::entity(id);
+        let mut entity = Entity::default();
+        loop {
+            let page = self.log.read_stream(&stream, entity.version, PAGE).await?;
+            for recorded in &page {
+                if !within(recorded) {
+                    return Ok(entity);
+                }
+                entity.evolve(&decode(recorded)?);
+            }
+            if page.len() < PAGE {
+                return Ok(entity);
+            }
+        }
+    }
+}
+
+/// The event of an entity's stream.
+///
+/// # Errors
+/// [`Error::Unreadable`].
+pub fn decode(recorded: &Recorded) -> Result<EntityEvent, Error> {
+    Ok(recorded.decode(EntityEvent::known)?)
+}

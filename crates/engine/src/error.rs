@@ -1,0 +1,106 @@
+//! Why the engine did not do what it was asked.
+
+use stateward_domain::entity::Refusal;
+use stateward_domain::envelope::DecodeError;
+use stateward_domain::id::{BackendName, EntityId, KindName, Position};
+use stateward_domain::ports::driver::FieldError;
+use stateward_domain::ports::event_store::{AppendError, ReadError};
+use stateward_domain::ports::read_model::ModelError;
+
+/// Why a command or a query was not carried out. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The aggregate refuses.
+    #[error("the command is refused")]
+    Refused(#[from] Refusal),
+    /// The desired state is not acceptable.
+    #[error("the desired state has {} fault(s)", .0.len())]
+    Invalid(Vec<FieldError>),
+    /// A field was changed that cannot change.
+    #[error("immutable fields cannot change")]
+    Immutable(Vec<FieldError>),
+    /// No driver has this kind.
+    #[error("there is no kind {0}")]
+    UnknownKind(KindName),
+    /// No such backend is configured, or it does not serve the kind or the namespace.
+    #[error("no backend {0} serves this kind and namespace")]
+    UnknownBackend(BackendName),
+    /// None was named, and not exactly one fits.
+    #[error("name a backend: {} fit", .0.len())]
+    AmbiguousBackend(Vec<BackendName>),
+    /// The kind has no such action.
+    #[error("the kind has no action {0}")]
+    UnknownAction(String),
+    /// The name belongs to another entity.
+    #[error("the name is taken")]
+    NameTaken {
+        /// Whose it is.
+        holder: Option<EntityId>,
+    },
+    /// The identity belongs to another entity of the same backend.
+    #[error("the identity is taken")]
+    IdentityTaken {
+        /// Whose it is.
+        holder: Option<EntityId>,
+    },
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// There is no such entity, or not for this caller.
+    #[error("there is no such entity")]
+    NotFound,
+    /// The position is of another log, or ahead of this one.
+    #[error("the position is gone")]
+    PositionGone {
+        /// Where the log stands.
+        head: Position,
+    },
+    /// The page token is not one of ours.
+    #[error("the page token is not valid")]
+    BadPageToken,
+    /// The log holds something that this version cannot read.
+    #[error("the log holds an event that cannot be read here")]
+    Unreadable(#[from] DecodeError),
+    /// Too many others change the same entity.
+    #[error("the entity changes too fast")]
+    Contended,
+    /// Try later.
+    #[error("not available: {0}")]
+    Unavailable(String),
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::PositionGone { head } => Self::PositionGone { head },
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<ModelError> for Error {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::BadPageToken => Self::BadPageToken,
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::ClaimTaken { key, holder } => {
+                let holder = holder.stream.entity_id();
+                if key.0.starts_with("name/") {
+                    Self::NameTaken { holder }
+                } else {
+                    Self::IdentityTaken { holder }
+                }
+            }
+            AppendError::Conflict { .. } => Self::Contended,
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}

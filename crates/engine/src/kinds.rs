@@ -1,0 +1,112 @@
+//! Kinds with their compiled schemas. Validators are compiled once.
+
+use std::collections::BTreeMap;
+
+use jsonschema::Validator;
+use serde_json::Value;
+use stateward_domain::id::{ActionName, KindName};
+use stateward_domain::kind::{ActionSpec, KindSpec};
+use stateward_domain::ports::driver::FieldError;
+
+use crate::error::Error;
+
+/// A kind whose schemas are compiled.
+struct Compiled {
+    spec: KindSpec,
+    desired: Validator,
+    actions: BTreeMap<ActionName, Validator>,
+}
+
+/// All kinds that this process knows.
+#[derive(Default)]
+pub struct Kinds {
+    kinds: BTreeMap<KindName, Compiled>,
+}
+
+/// A kind's schema is not valid: a fault of its driver.
+#[derive(Debug, thiserror::Error)]
+#[error("kind {kind}: the schema is not valid: {message}")]
+pub struct BadSchema {
+    kind: KindName,
+    message: String,
+}
+
+impl Kinds {
+    /// Faults reported for one document at most.
+    const MAX_FAULTS: usize = 100;
+
+    /// Compiles the schemas of `specs`.
+    ///
+    /// # Errors
+    /// The first schema that is not valid.
+    pub fn compile(specs: impl IntoIterator<Item = KindSpec>) -> Result<Self, BadSchema> {
+        let mut kinds = BTreeMap::new();
+        for spec in specs {
+            let bad = |message: String| BadSchema { kind: spec.name.clone(), message };
+            let desired =
+                jsonschema::validator_for(&spec.schema).map_err(|error| bad(error.to_string()))?;
+            let mut actions = BTreeMap::new();
+            for action in &spec.actions {
+                let input = jsonschema::validator_for(&action.input)
+                    .map_err(|error| bad(error.to_string()))?;
+                actions.insert(action.name.clone(), input);
+            }
+            kinds.insert(spec.name.clone(), Compiled { spec, desired, actions });
+        }
+        Ok(Self { kinds })
+    }
+
+    /// The kind called `name`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKind`].
+    pub fn get(&self, name: &KindName) -> Result<&KindSpec, Error> {
+        self.compiled(name).map(|kind| &kind.spec)
+    }
+
+    /// All kinds, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &KindSpec> {
+        self.kinds.values().map(|kind| &kind.spec)
+    }
+
+    /// Checks a desired state against the kind's schema.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKind`], [`Error::Invalid`] with every fault.
+    pub fn check(&self, name: &KindName, desired: &Value) -> Result<(), Error> {
+        faults(&self.compiled(name)?.desired, desired)
+    }
+
+    /// The kind's action called `action`, after a check of its input.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKind`], [`Error::UnknownAction`], [`Error::Invalid`].
+    pub fn check_action(
+        &self,
+        name: &KindName,
+        action: &ActionName,
+        input: &Value,
+    ) -> Result<&ActionSpec, Error> {
+        let kind = self.compiled(name)?;
+        let unknown = || Error::UnknownAction(action.to_string());
+        let spec = kind.spec.action(action).ok_or_else(unknown)?;
+        faults(kind.actions.get(action).ok_or_else(unknown)?, input)?;
+        Ok(spec)
+    }
+
+    fn compiled(&self, name: &KindName) -> Result<&Compiled, Error> {
+        self.kinds.get(name).ok_or_else(|| Error::UnknownKind(name.clone()))
+    }
+}
+
+fn faults(validator: &Validator, value: &Value) -> Result<(), Error> {
+    let faults: Vec<_> = validator
+        .iter_errors(value)
+        .take(Kinds::MAX_FAULTS)
+        .map(|error| FieldError {
+            pointer: error.instance_path().to_string(),
+            message: error.masked().to_string(),
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}

@@ -1,0 +1,56 @@
+//! Where time, ids and chance come from. Everything else takes them as arguments or from here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::id::{EntityId, EventId, OperationId};
+use stateward_domain::time::{Clock, SteadyClock, Timestamp};
+use uuid::Uuid;
+
+/// The outside's time and chance, as one cheap handle.
+#[derive(Clone)]
+pub struct Sources {
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Clock for leases and deadlines.
+    pub steady: Arc<dyn SteadyClock>,
+}
+
+impl Sources {
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A new `UUIDv7`.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    pub fn id(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+
+    /// A new entity id.
+    #[must_use]
+    pub fn entity_id(&self) -> EntityId {
+        EntityId(self.id())
+    }
+
+    /// A new operation id.
+    #[must_use]
+    pub fn operation_id(&self) -> OperationId {
+        OperationId(self.id())
+    }
+
+    /// A new event id.
+    #[must_use]
+    pub fn event_id(&self) -> EventId {
+        EventId(self.id())
+    }
+
+    /// `duration`, shortened by up to half by chance, so that many do not come back at once.
+    #[must_use]
+    pub fn jittered(&self, duration: Duration) -> Duration {
+        duration.mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
