@@ -1,5 +1,7 @@
 //! A backend's own stream: which world it is, and whether a person has to look at it.
 
+use std::collections::BTreeMap;
+
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
@@ -40,13 +42,15 @@ pub enum BackendEvent {
     Paused { at: Timestamp, until: Option<Timestamp> },
     /// A person let changes go on.
     Resumed { at: Timestamp },
+    /// The backend asked for a pause that is long enough to outlive us.
+    Throttled { at: Timestamp, scope: String, until: Timestamp },
 }
 
 impl BackendEvent {
     /// Whether this version can read the stored type at that schema version.
     #[must_use]
     pub fn known(event_type: &str, schema_version: u32) -> bool {
-        let names = ["identity_recorded", "parked", "unparked", "paused", "resumed"];
+        let names = ["identity_recorded", "parked", "unparked", "paused", "resumed", "throttled"];
         schema_version == 1
             && event_type.strip_prefix("backend.").is_some_and(|name| names.contains(&name))
     }
@@ -60,6 +64,7 @@ impl DomainEvent for BackendEvent {
             Self::Unparked { .. } => "unparked",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
+            Self::Throttled { .. } => "throttled",
         };
         format!("backend.{name}")
     }
@@ -80,6 +85,8 @@ pub struct Backend {
     pub parked: Option<ParkCause>,
     /// Paused by a person; the time is its end, if it has one.
     pub paused: Option<Option<Timestamp>>,
+    /// Scopes that rest because the backend said so, each until when; empty scope = all of it.
+    pub throttled: BTreeMap<String, Timestamp>,
 }
 
 impl Backend {
@@ -94,6 +101,11 @@ impl Backend {
             BackendEvent::Unparked { .. } => self.parked = None,
             BackendEvent::Paused { until, .. } => self.paused = Some(*until),
             BackendEvent::Resumed { .. } => self.paused = None,
+            BackendEvent::Throttled { at, scope, until } => {
+                // Only scopes that still rest are kept, so the map stays as small as they are few.
+                self.throttled.retain(|_, end| *end > *at);
+                self.throttled.insert(scope.clone(), *until);
+            }
         }
     }
 }

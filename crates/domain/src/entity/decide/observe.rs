@@ -22,14 +22,21 @@ pub(super) fn observe(
     let observed = seen.observed.clone();
     Ok(match seen.observed.presence {
         Presence::Unknown => Vec::new(),
-        Presence::Absent
-            if entity.lost.is_none() && entity.observed.presence == Presence::Present =>
-        {
+        Presence::Absent if entity.lost.is_none() && was_there(entity) => {
             vec![EntityEvent::ObservedChanged { at, observed, lost: Some(seen.on_lost) }]
         }
         Presence::Absent => Vec::new(),
         Presence::Present => present(entity, at, seen, observed),
     })
+}
+
+/// Whether there was an object to lose: one that was seen, or one that was applied and then lost track of.
+fn was_there(entity: &Entity) -> bool {
+    match entity.observed.presence {
+        Presence::Present => true,
+        Presence::Unknown => entity.applied.is_some() && !entity.replacing,
+        Presence::Absent => false,
+    }
 }
 
 fn present(
