@@ -64,10 +64,13 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// Type of the control plane's own parts.
+    pub const SYSTEM: &'static str = "system";
+
     /// The control plane itself, acting as `part` (`process-manager`, `sweep`, …).
     #[must_use]
     pub fn system(part: &str) -> Self {
-        Self { kind: "system".to_owned(), id: part.to_owned(), token_id: None }
+        Self { kind: Self::SYSTEM.to_owned(), id: part.to_owned(), token_id: None }
     }
 }
 

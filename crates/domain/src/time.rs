@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// A moment that never comes: what waits until then waits for a person.
+    pub const NEVER: Self = Self(i64::MAX);
+
     /// This moment plus `duration`; saturates at the end of time.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {

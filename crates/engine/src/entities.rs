@@ -65,6 +65,32 @@ impl Entities {
         Ok(entity)
     }
 
+    /// The fold of everything up to `events` at least: consecutive events of one entity that a projection
+    /// delivers. Usually needs no read.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn following(
+        &self,
+        id: EntityId,
+        events: &[&Recorded],
+    ) -> Result<Arc<Entity>, Error> {
+        let mut entity = match (self.cache.get(&id), events.first()) {
+            (Some(entity), _) => entity,
+            (None, Some(first)) if first.version == Version(1) => Arc::default(),
+            (None, _) => self.fresh(id).await?,
+        };
+        for recorded in events {
+            if recorded.version == entity.version.next() {
+                Arc::make_mut(&mut entity).evolve(&decode(recorded)?);
+            } else if recorded.version > entity.version {
+                return self.fresh(id).await;
+            }
+        }
+        self.keep(&entity);
+        Ok(entity)
+    }
+
     /// The fold up to and including `version`.
     ///
     /// # Errors

@@ -1,14 +1,25 @@
 //! The engine: commands in, synced entities out.
 //!
-//! `commands` decides and appends; `runner` delivers the log to projections; `executor` is the projection that
-//! keeps the sync queue; `process_manager` leases queued entities and runs rounds against `backends`.
+//! `engine` is the facade; `commands` decides and appends; `runner` delivers the log to projections; `executor`
+//! is the projection that keeps the sync queue; `process_manager` leases queued entities and runs rounds
+//! against `backends`.
 //!
 //! **Architecture invariant:** the engine knows neither SQL nor HTTP. It reaches the outside through the ports of
 //! `stateward-domain`, and everything that must survive is in the log before it counts.
+#![warn(missing_docs)]
 
+pub mod backends;
+pub mod commands;
+pub mod engine;
 pub mod entities;
 pub mod error;
+pub mod executor;
 pub mod kinds;
+pub mod process_manager;
+pub mod requests;
+pub mod runner;
 pub mod sources;
+pub mod waiters;
 
+pub use engine::{Engine, Parts};
 pub use error::Error;

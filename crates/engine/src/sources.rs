@@ -48,9 +48,16 @@ impl Sources {
         EventId(self.id())
     }
 
-    /// `duration`, shortened by up to half by chance, so that many do not come back at once.
+    /// Chance, between one half and one: what many wait for is multiplied by it, so that they do not come back
+    /// all at once.
+    #[must_use]
+    pub fn jitter(&self) -> f64 {
+        rand::random_range(0.5..=1.0)
+    }
+
+    /// `duration`, shortened by up to half by chance.
     #[must_use]
     pub fn jittered(&self, duration: Duration) -> Duration {
-        duration.mul_f64(rand::random_range(0.5..=1.0))
+        duration.mul_f64(self.jitter())
     }
 }

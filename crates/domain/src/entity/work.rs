@@ -53,6 +53,9 @@ impl Entity {
             return None;
         }
         if let Some(blocked) = &self.blocked {
+            if blocked.check_at == Timestamp::NEVER {
+                return None;
+            }
             let waits_for = match blocked.on {
                 BlockedOn::Entity(on) => Some(on),
                 _ => None,

@@ -7,7 +7,7 @@ use crate::entity::aggregate::Entity;
 use crate::entity::command::{Completion, Failing, Refusal};
 use crate::entity::event::{EntityEvent, Next};
 use crate::entity::state::{
-    DeletionPolicy, DriftPolicy, ManagementPolicy, OperationKind, Presence, Step,
+    DeletionPolicy, DriftPolicy, ManagementPolicy, OpenOperation, OperationKind, Presence, Step,
 };
 use crate::id::{Attempt, ExternalId, Generation, Incarnation, OperationId};
 use crate::time::Timestamp;
@@ -254,7 +254,14 @@ pub(super) fn fail(entity: &Entity, at: Timestamp, failing: &Failing) -> Decided
         Next::Erred if !entity.is_deleted() => {
             entity.operations.iter().filter(|open| !is_action(open)).map(|open| open.id).collect()
         }
-        _ => Vec::new(),
+        // Who asked for one look or one try had it; only the wish itself goes on to wait.
+        Next::Blocked { .. } => {
+            let once = |open: &&OpenOperation| {
+                matches!(open.kind, OperationKind::Refresh | OperationKind::Retry)
+            };
+            entity.operations.iter().filter(once).map(|open| open.id).collect()
+        }
+        Next::Erred | Next::Retry { .. } => Vec::new(),
     };
     operations.extend(failing.action.filter(|id| entity.operation(*id).is_some()));
     operations.retain(|id| Some(*id) != cancelled);

@@ -1,0 +1,190 @@
+//! Configured backends at run time: settings, driver, and the gate that says whether work may begin.
+
+pub mod absence;
+pub mod gate;
+pub mod records;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use serde::{Deserialize, Serialize};
+use stateward_domain::id::{BackendName, KindName, Namespace};
+use stateward_domain::kind::{KindSpec, OnLost};
+use stateward_domain::ports::driver::Driver;
+use tokio::sync::Notify;
+
+use crate::backends::absence::AbsenceWatch;
+use crate::backends::gate::Gate;
+
+/// How failed tries are repeated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Wait after the first failure; doubles with each further one.
+    pub first: Duration,
+    /// Longest wait.
+    pub max: Duration,
+    /// Failures in a row before the entity is erred; `None` = the kind's own number.
+    pub budget: Option<u32>,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), max: Duration::from_secs(300), budget: None }
+    }
+}
+
+/// When a backend that only fails is left alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerPolicy {
+    /// Calls that fail in a row before it opens.
+    pub failures: u32,
+    /// Time between looks whether the backend is well again; also for parked ones.
+    pub probe_interval: Duration,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self { failures: 20, probe_interval: Duration::from_secs(30) }
+    }
+}
+
+/// What the engine has to know of a configured backend.
+#[derive(Clone)]
+pub struct BackendSettings {
+    /// Key in the configuration.
+    pub name: BackendName,
+    /// Name of the driver.
+    pub driver_name: String,
+    /// The connection.
+    pub driver: Arc<dyn Driver>,
+    /// Namespaces that may use it; `None` = all.
+    pub namespaces: Option<Vec<Namespace>>,
+    /// Kinds that it serves, a trailing `*` stands for anything; `None` = all of its driver.
+    pub kinds: Option<Vec<String>>,
+    /// Time between looks at an entity that has no work.
+    pub drift_interval: Duration,
+    /// Rounds at a time.
+    pub concurrency: usize,
+    /// Calls a second; `None` = as many as come.
+    pub rate_per_second: Option<NonZeroU32>,
+    /// Longest time of one call.
+    pub call_timeout: Duration,
+    /// What happens when an object is gone; `None` = as the kind says.
+    pub on_lost: Option<OnLost>,
+    /// Repetition of failed tries.
+    pub retry: RetryPolicy,
+    /// Protection of a backend that only fails.
+    pub breaker: BreakerPolicy,
+}
+
+impl BackendSettings {
+    /// Settings with the defaults of interface and field.
+    #[must_use]
+    pub fn new(name: &str, driver_name: &str, driver: Arc<dyn Driver>) -> Self {
+        Self {
+            name: BackendName::from(name),
+            driver_name: driver_name.to_owned(),
+            driver,
+            namespaces: None,
+            kinds: None,
+            drift_interval: Duration::from_secs(600),
+            concurrency: 16,
+            rate_per_second: None,
+            call_timeout: Duration::from_secs(20),
+            on_lost: None,
+            retry: RetryPolicy::default(),
+            breaker: BreakerPolicy::default(),
+        }
+    }
+}
+
+/// A backend at work.
+pub struct Backend {
+    /// As configured.
+    pub settings: BackendSettings,
+    /// Whether work may begin.
+    pub gate: Gate,
+    /// Rung when there may be something to lease.
+    pub bell: Notify,
+    /// Whether too much is gone at once.
+    pub absences: AbsenceWatch,
+    rate: Option<DefaultDirectRateLimiter>,
+}
+
+impl Backend {
+    fn new(settings: BackendSettings) -> Self {
+        let rate =
+            settings.rate_per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate)));
+        let gate = Gate::new(settings.breaker.failures);
+        Self { settings, gate, bell: Notify::new(), absences: AbsenceWatch::default(), rate }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &BackendName {
+        &self.settings.name
+    }
+
+    /// Waits until the configured rate lets another call go out.
+    pub async fn within_rate(&self) {
+        if let Some(rate) = &self.rate {
+            rate.until_ready().await;
+        }
+    }
+
+    /// The kind called `name`, if the driver has it and the configuration lets it be used.
+    #[must_use]
+    pub fn kind(&self, name: &KindName) -> Option<&KindSpec> {
+        let allowed = self.settings.kinds.as_ref().is_none_or(|kinds| {
+            kinds.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => name.as_str().starts_with(prefix),
+                None => name.as_str() == pattern,
+            })
+        });
+        self.settings.driver.kinds().iter().find(|kind| allowed && kind.name == *name)
+    }
+
+    /// Whether entities of `kind` in `namespace` may live here.
+    #[must_use]
+    pub fn serves(&self, namespace: &Namespace, kind: &KindName) -> bool {
+        let names = self.settings.namespaces.as_ref();
+        names.is_none_or(|names| names.contains(namespace)) && self.kind(kind).is_some()
+    }
+}
+
+/// All configured backends, by name. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Backends {
+    by_name: Arc<BTreeMap<BackendName, Arc<Backend>>>,
+}
+
+impl Backends {
+    /// Backends with these settings.
+    #[must_use]
+    pub fn new(settings: impl IntoIterator<Item = BackendSettings>) -> Self {
+        let backends = settings
+            .into_iter()
+            .map(|settings| (settings.name.clone(), Arc::new(Backend::new(settings))));
+        Self { by_name: Arc::new(backends.collect()) }
+    }
+
+    /// The backend called `name`; `None` when none is configured (any more).
+    #[must_use]
+    pub fn get(&self, name: &BackendName) -> Option<&Arc<Backend>> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.by_name.values()
+    }
+
+    /// Those that serve `kind` in `namespace`.
+    #[must_use]
+    pub fn fitting(&self, namespace: &Namespace, kind: &KindName) -> Vec<&Arc<Backend>> {
+        self.iter().filter(|backend| backend.serves(namespace, kind)).collect()
+    }
+}

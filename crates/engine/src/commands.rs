@@ -1,0 +1,204 @@
+//! From an intent to durable events: fold, decide, append; again when somebody was faster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::entity::claims::{self, ClaimKey};
+use stateward_domain::entity::command::{Command, Intent};
+use stateward_domain::entity::operations::{self, OperationChange};
+use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::envelope::{Actor, Envelope, NewEvent, StreamId};
+use stateward_domain::id::{EntityId, OperationId, Position};
+use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
+
+use crate::backends::records::append_surely;
+use crate::entities::{Entities, decode};
+use crate::error::Error;
+use crate::sources::Sources;
+use crate::waiters::Waiters;
+
+/// What came of a command.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The entity with the command's events.
+    pub entity: Arc<Entity>,
+    /// Events that were appended; empty = nothing had to happen.
+    pub events: Vec<EntityEvent>,
+    /// Where the log stands with them.
+    pub position: Position,
+    /// The operation of the first reply, when this one repeats it.
+    pub repeats: Option<Option<OperationId>>,
+}
+
+/// Decides and appends. Cheap to clone.
+#[derive(Clone)]
+pub struct Commands {
+    log: Arc<dyn EventStore>,
+    entities: Entities,
+    sources: Sources,
+    waiters: Waiters,
+}
+
+impl Commands {
+    /// Decisions made anew because somebody was faster, at most.
+    const TRIES: u32 = 50;
+
+    /// Appends to `log` what it decides on `entities`.
+    #[must_use]
+    pub fn new(
+        log: Arc<dyn EventStore>,
+        entities: Entities,
+        sources: Sources,
+        waiters: Waiters,
+    ) -> Self {
+        Self { log, entities, sources, waiters }
+    }
+
+    /// Carries out `intent` on entity `id`. After `Ok` its events are durable. A repeated request (same
+    /// idempotency key and fingerprint) is answered with the state right after the first one.
+    ///
+    /// # Errors
+    /// The refusal, a taken name or identity, a reused key; [`Error::Contended`] after many conflicts,
+    /// [`Error::Unavailable`] when the log is.
+    pub async fn execute(
+        &self,
+        id: EntityId,
+        envelope: &Envelope,
+        intent: &Intent,
+    ) -> Result<Done, Error> {
+        if let Some(done) = self.repeated(envelope).await? {
+            return Ok(done);
+        }
+        let mut entity = self.entities.recent(id).await?;
+        for _ in 0..Self::TRIES {
+            let command = Command { at: self.now_for(&entity), intent: intent.clone() };
+            let events = match entity.decide(&command) {
+                Ok(events) if !events.is_empty() => events,
+                outcome => {
+                    // A stale cache must not decide that nothing has to be done.
+                    let head = self.log.head_of(&StreamId::entity(id)).await?;
+                    if head != entity.version {
+                        entity = self.entities.fresh(id).await?;
+                        continue;
+                    }
+                    let position = self.log.head().await?;
+                    return Ok(Done { events: outcome?, entity, position, repeats: None });
+                }
+            };
+            match self.append(id, &entity, &events, envelope).await {
+                Ok((entity, position)) => {
+                    return Ok(Done { entity, events, position, repeats: None });
+                }
+                Err(AppendError::Conflict { .. }) => entity = self.entities.fresh(id).await?,
+                Err(AppendError::ClaimTaken { key, .. }) if is_idempotency(&key) => {
+                    return self.repeated(envelope).await?.ok_or(Error::Contended);
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Carries out a process manager's report: tried until it is in the log or the aggregate refuses it. A
+    /// result is never dropped because the log is slow or the entity busy.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], a taken claim, [`Error::Unreadable`].
+    pub async fn report(
+        &self,
+        id: EntityId,
+        envelope: &Envelope,
+        intent: &Intent,
+    ) -> Result<Done, Error> {
+        let mut wait = Duration::from_millis(5);
+        loop {
+            match self.execute(id, envelope, intent).await {
+                Err(Error::Contended | Error::Unavailable(_)) => {
+                    tokio::time::sleep(self.sources.jittered(wait)).await;
+                    wait = (wait * 2).min(Duration::from_secs(2));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn append(
+        &self,
+        id: EntityId,
+        entity: &Arc<Entity>,
+        events: &[EntityEvent],
+        envelope: &Envelope,
+    ) -> Result<(Arc<Entity>, Position), AppendError> {
+        let envelope = &without_unopened(envelope, events);
+        let append = Append {
+            stream: StreamId::entity(id),
+            expected: entity.version,
+            events: events
+                .iter()
+                .map(|event| NewEvent::encode(self.sources.event_id(), event, envelope))
+                .collect(),
+            claims: claims::claims(entity, events, envelope),
+        };
+        let appended = append_surely(&*self.log, append).await?;
+        let mut entity = Arc::clone(entity);
+        let fold = Arc::make_mut(&mut entity);
+        events.iter().for_each(|event| fold.evolve(event));
+        // An append that was recognised as a repetition may lie behind the present head.
+        if entity.version == appended.version {
+            self.entities.keep(&entity);
+        }
+        self.waiters.changed(id);
+        Ok((entity, appended.position))
+    }
+
+    /// Commands of one entity carry rising times even when the wall clock steps back.
+    fn now_for(&self, entity: &Entity) -> stateward_domain::time::Timestamp {
+        self.sources.now().max(entity.updated_at)
+    }
+
+    async fn repeated(&self, envelope: &Envelope) -> Result<Option<Done>, Error> {
+        let (Some(key), Some(idempotency)) =
+            (ClaimKey::idempotency(envelope), &envelope.idempotency)
+        else {
+            return Ok(None);
+        };
+        let Some(holder) = self.log.holder(&key).await? else { return Ok(None) };
+        if holder.value != idempotency.fingerprint {
+            return Err(Error::KeyReused);
+        }
+        self.first_reply(&holder).await.map(Some)
+    }
+
+    async fn first_reply(&self, holder: &Holder) -> Result<Done, Error> {
+        let id = holder.stream.entity_id().ok_or(Error::NotFound)?;
+        let entity = Arc::new(self.entities.at_version(id, holder.version).await?);
+        let before = stateward_domain::id::Version(holder.version.0.saturating_sub(1));
+        let recorded = self.log.read_stream(&holder.stream, before, 1).await?;
+        let last = recorded.first().ok_or(Error::NotFound)?;
+        Ok(Done {
+            entity,
+            events: vec![decode(last)?],
+            position: last.position,
+            repeats: Some(last.envelope().operation),
+        })
+    }
+}
+
+/// A user's request that turned out to open no operation names none in its events.
+fn without_unopened(envelope: &Envelope, events: &[EntityEvent]) -> Envelope {
+    let mut envelope = envelope.clone();
+    let opened = events.iter().flat_map(|event| operations::changes(event, false));
+    let ids: Vec<_> = opened
+        .filter_map(|change| match change {
+            OperationChange::Opened { id, .. } => Some(id),
+            _ => None,
+        })
+        .collect();
+    let system = envelope.actor.kind == Actor::SYSTEM;
+    envelope.operation = envelope.operation.filter(|id| system || ids.contains(id));
+    envelope
+}
+
+fn is_idempotency(key: &ClaimKey) -> bool {
+    key.0.starts_with(ClaimKey::IDEMPOTENCY)
+}

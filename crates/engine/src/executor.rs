@@ -1,0 +1,192 @@
+//! The executor: a projection from the log to the sync queue. What it writes is a function of the log, so the
+//! queue can be deleted and replayed. It decides nothing and calls no backend.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stateward_domain::entity::work::Work;
+use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::envelope::Recorded;
+use stateward_domain::id::{BackendName, EntityId, Position};
+use stateward_domain::ports::read_model::{ModelError, Quarantined};
+use stateward_domain::ports::sync_queue::{Priority, QueueChange, QueueError, QueueRow, SyncQueue};
+use stateward_domain::time::Timestamp;
+
+use crate::backends::Backends;
+use crate::entities::{Entities, decode};
+use crate::error::Error;
+use crate::runner::Projection;
+
+/// The projection.
+pub struct Executor {
+    queue: Arc<dyn SyncQueue>,
+    entities: Entities,
+    backends: Backends,
+    /// Streams that cannot be folded. Kept in memory: a restart finds them again by itself.
+    set_aside: Mutex<HashSet<String>>,
+}
+
+/// What a batch says about one entity.
+struct Touched<'a> {
+    events: Vec<&'a Recorded>,
+    last: Position,
+}
+
+impl Executor {
+    /// Stable name of the projection.
+    pub const NAME: &'static str = "sync_queue";
+
+    /// Keeps `queue`, and rings `backends` when there is work.
+    #[must_use]
+    pub fn new(queue: Arc<dyn SyncQueue>, entities: Entities, backends: Backends) -> Self {
+        Self { queue, entities, backends, set_aside: Mutex::default() }
+    }
+
+    async fn changes(
+        &self,
+        events: &[Recorded],
+    ) -> Result<(Vec<QueueChange>, HashSet<BackendName>), ModelError> {
+        let mut changes = Vec::new();
+        let mut wakes = Vec::new();
+        let mut rung = HashSet::new();
+        for (id, touched) in self.touched(events) {
+            let entity = self.fold(id, &touched).await?;
+            rung.insert(entity.manifest.backend.clone());
+            changes.push(self.row(&entity, touched.last).await);
+            wakes.extend(wake(id, &touched)?);
+        }
+        changes.append(&mut wakes);
+        Ok((changes, rung))
+    }
+
+    fn touched<'a>(&self, events: &'a [Recorded]) -> BTreeMap<EntityId, Touched<'a>> {
+        let set_aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut touched = BTreeMap::new();
+        for event in events {
+            let Some(id) = event.stream.entity_id() else { continue };
+            if set_aside.contains(&event.stream.to_string()) {
+                continue;
+            }
+            let entry = touched
+                .entry(id)
+                .or_insert_with(|| Touched { events: Vec::new(), last: event.position });
+            entry.events.push(event);
+            entry.last = event.position;
+        }
+        touched
+    }
+
+    async fn fold(&self, id: EntityId, touched: &Touched<'_>) -> Result<Arc<Entity>, ModelError> {
+        let folded = self.entities.following(id, &touched.events).await;
+        folded.map_err(|error| poisoned(touched.events[0], &error))
+    }
+
+    async fn row(&self, entity: &Entity, position: Position) -> QueueChange {
+        if !entity.is_tracked() {
+            return QueueChange::Remove(entity.id);
+        }
+        let work = entity.work();
+        let due = match &work {
+            Some(work) => Some(self.due(entity, work).await),
+            None => None,
+        };
+        QueueChange::Put(QueueRow {
+            entity: entity.id,
+            backend: entity.manifest.backend.clone(),
+            priority: work.map_or(Priority::Drift, |work| work.priority),
+            since: work.map(|work| work.since),
+            due,
+            waits_for: work.and_then(|work| work.waits_for),
+            position,
+        })
+    }
+
+    /// Something that is waited for may have come about before the waiting was recorded: then it is due soon.
+    /// Not at once, because a driver that insists would make that a busy loop.
+    async fn due(&self, entity: &Entity, work: &Work) -> Timestamp {
+        let Some(on) = work.waits_for else { return work.due };
+        match self.entities.fresh(on).await {
+            Ok(other) if other.synced() => {
+                let patience = 2_u32.saturating_pow(entity.trouble.failures.min(10));
+                let since = entity.blocked.as_ref().map_or(work.since, |blocked| blocked.since);
+                work.due.min(since.after(Duration::from_secs(1) * patience))
+            }
+            _ => work.due,
+        }
+    }
+}
+
+/// Whoever waits for this entity may go on when its attempt ended or its life did.
+fn wake(id: EntityId, touched: &Touched<'_>) -> Result<Option<QueueChange>, ModelError> {
+    for recorded in touched.events.iter().rev() {
+        let event = decode(recorded).map_err(|error| poisoned(recorded, &error))?;
+        let ends = matches!(
+            event,
+            EntityEvent::SyncCompleted { .. }
+                | EntityEvent::Deleted { .. }
+                | EntityEvent::Released { .. }
+        );
+        if ends {
+            return Ok(Some(QueueChange::Wake {
+                waited_for: id,
+                at: recorded.recorded_at,
+                position: touched.last,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn poisoned(recorded: &Recorded, error: &Error) -> ModelError {
+    match error {
+        Error::Unreadable(source) => ModelError::Poisoned {
+            stream: recorded.stream.to_string(),
+            message: source.to_string(),
+            unknown: matches!(source, stateward_domain::envelope::DecodeError::Unknown { .. }),
+        },
+        other => ModelError::Unavailable(other.to_string()),
+    }
+}
+
+#[async_trait]
+impl Projection for Executor {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    async fn checkpoint(&self) -> Result<Position, ModelError> {
+        self.queue.checkpoint().await.map_err(queue_error)
+    }
+
+    async fn apply(
+        &self,
+        from: Position,
+        to: Position,
+        events: &[Recorded],
+    ) -> Result<(), ModelError> {
+        let (changes, rung) = self.changes(events).await?;
+        let woken = changes.iter().any(|change| matches!(change, QueueChange::Wake { .. }));
+        self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
+        for backend in self.backends.iter() {
+            // What was woken may live anywhere.
+            if woken || rung.contains(backend.name()) {
+                backend.bell.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
+        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.stream);
+        Ok(())
+    }
+}
+
+fn queue_error(error: QueueError) -> ModelError {
+    match error {
+        QueueError::CheckpointMoved { actual } => ModelError::CheckpointMoved { actual },
+        other => ModelError::Unavailable(other.to_string()),
+    }
+}

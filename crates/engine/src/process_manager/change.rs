@@ -1,0 +1,384 @@
+//! Changing something: record the intent, call, look again, record the result.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::command::{Completion, Failing, Intent};
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::{OperationKind, RunningAttempt, Step};
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use stateward_domain::id::{Attempt, ExternalId, OperationId};
+use stateward_domain::ports::driver::{Act, Create, Object, Outcome, Plan, Update};
+
+use crate::error::Error;
+use crate::process_manager::look::{Seen, compare, target};
+use crate::process_manager::retry::Circumstances;
+use crate::process_manager::round::{Flow, Round, waiting};
+
+impl Round<'_> {
+    /// Begins an attempt for `step` and carries it as far as it goes. `seen` is what an update was planned on.
+    pub(crate) async fn change(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        step: Step,
+        id: Option<&ExternalId>,
+        seen: Option<(&Value, &Object)>,
+    ) -> Result<Flow, Error> {
+        if !self.may_change(entity) {
+            return self.not_now(entity, takes_over).await;
+        }
+        if !self.held.may_send() {
+            return Ok(Flow::Rest(Duration::ZERO));
+        }
+        let operations = match &step {
+            Step::Action { operation_id } => vec![*operation_id],
+            Step::CleanUp { .. } => Vec::new(),
+            _ => waiting(entity),
+        };
+        let named = !matches!(step, Step::Create | Step::CleanUp { .. });
+        let start = Intent::Start {
+            takes_over,
+            generation: entity.generation,
+            was_present: named,
+            found: id.filter(|_| named).cloned(),
+            step: step.clone(),
+            operations,
+        };
+        let envelope = self.envelope(entity);
+        // Not `report`: an intent that cannot be recorded now is no result that must not be lost.
+        let done = self.shared.commands.execute(self.held.entity, &envelope, &start).await?;
+        self.note_position(&done);
+        let begun = done.entity;
+        let outcome = self.act(&begun, &step, id, seen).await;
+        self.settle(&begun, outcome).await
+    }
+
+    async fn act(
+        &self,
+        entity: &Entity,
+        step: &Step,
+        id: Option<&ExternalId>,
+        seen: Option<(&Value, &Object)>,
+    ) -> Result<Outcome, Failure> {
+        let context = self.context(entity.attempt, entity);
+        let desired = &entity.manifest.desired;
+        let kind = &entity.manifest.kind;
+        let target = target(entity, id.unwrap_or(&ExternalId::default()));
+        match step {
+            Step::Create => {
+                let create = Create {
+                    kind: kind.clone(),
+                    owner_key: entity.owner_key(),
+                    spec: desired.clone(),
+                };
+                self.call(self.driver().create(&context, &create)).await
+            }
+            Step::Update { fields } => {
+                let (spec, observed) = seen
+                    .map_or((desired.clone(), Value::Null), |(spec, seen)| {
+                        (spec.clone(), seen.attributes.clone())
+                    });
+                let update = Update { target, spec, fields: fields.clone(), observed };
+                self.call(self.driver().update(&context, &update)).await
+            }
+            Step::Delete | Step::Replace { .. } | Step::CleanUp { .. } => {
+                self.call(self.driver().delete(&context, &target)).await
+            }
+            Step::Action { operation_id } => {
+                let Some(open) = entity.operation(*operation_id) else {
+                    let message = "the action was taken back";
+                    return Err(Failure::harmless(ErrorClass::Cancelled, "cancelled", message));
+                };
+                let OperationKind::Action(action) = &open.kind else {
+                    let message = "an action's attempt serves no action";
+                    return Err(Failure::harmless(ErrorClass::Bug, "no_action", message));
+                };
+                let (action, input) = (action.clone(), open.input.clone());
+                let act = Act { target, action, input, spec: desired.clone() };
+                self.call(self.driver().action(&context, &act)).await
+            }
+            Step::None => Ok(Outcome::Done { external_id: None, attributes: Value::Null }),
+        }
+    }
+
+    /// Records how the call of the running attempt ended.
+    pub(crate) async fn settle(
+        &self,
+        entity: &Arc<Entity>,
+        outcome: Result<Outcome, Failure>,
+    ) -> Result<Flow, Error> {
+        let Some(running) = &entity.running else { return Ok(Flow::Again) };
+        match outcome {
+            Ok(Outcome::Pending { handle, poll_after_ms }) => {
+                let pause = Duration::from_millis(poll_after_ms);
+                let known = running.pending.as_ref().is_some_and(|(known, _)| *known == handle);
+                if !known {
+                    let poll_at = self.now().after(pause);
+                    let attempt = entity.attempt;
+                    self.report(entity, &Intent::Progress { attempt, handle, poll_at }).await?;
+                }
+                Ok(Flow::Rest(pause))
+            }
+            Ok(Outcome::Done { external_id, .. }) => {
+                let made = external_id.filter(|_| matches!(running.step, Step::Create));
+                self.verify(entity, running, made).await
+            }
+            Err(failure) => match (&failure.class, &running.step) {
+                (ErrorClass::AlreadyExists { external_id }, Step::Create) => {
+                    let id = external_id.clone();
+                    self.made_by_us(entity, running, &id, &failure).await
+                }
+                (ErrorClass::NotFound, Step::Delete | Step::CleanUp { .. }) => {
+                    self.verify(entity, running, None).await
+                }
+                _ => self.fail(entity, Some(entity.attempt), None, &failure, None).await,
+            },
+        }
+    }
+
+    /// Looks whether the backend did what it said, and ends the attempt accordingly.
+    async fn verify(
+        &self,
+        entity: &Arc<Entity>,
+        running: &RunningAttempt,
+        made: Option<ExternalId>,
+    ) -> Result<Flow, Error> {
+        if let Some(external_id) = &made {
+            let intent = Intent::RecordExternalId {
+                attempt: entity.attempt,
+                incarnation: entity.incarnation,
+                external_id: external_id.clone(),
+            };
+            self.report(entity, &intent).await?;
+        }
+        let id = match &running.step {
+            Step::CleanUp { external_id } => Some(external_id),
+            _ => made.as_ref().or(entity.observed.external_id.as_ref()),
+        };
+        let seen = match id {
+            Some(id) => self.look_at(entity, id).await,
+            None => self.look(entity).await,
+        };
+        let goes =
+            matches!(running.step, Step::Delete | Step::Replace { .. } | Step::CleanUp { .. });
+        let failure = match seen {
+            Ok(Seen::Absent) if goes => {
+                let observed = self.observed_absent();
+                return self.succeed(entity, running, observed, Vec::new()).await;
+            }
+            Ok(Seen::Present { object, .. }) if !goes => {
+                return self.judge(entity, running, &object).await;
+            }
+            Ok(_) => {
+                let message = "the backend accepted the change, but it does not show yet";
+                Failure::doubtful(ErrorClass::Transient, "not_visible_yet", message)
+            }
+            Err(failure) => Failure { effect: Effect::Maybe, ..failure },
+        };
+        self.fail(entity, Some(entity.attempt), None, &failure, None).await
+    }
+
+    /// The object is there after the change: is it as the attempt wanted it?
+    async fn judge(
+        &self,
+        entity: &Arc<Entity>,
+        running: &RunningAttempt,
+        object: &Object,
+    ) -> Result<Flow, Error> {
+        let fresh = self.shared.entities.fresh(entity.id).await?;
+        let still = fresh.running.as_ref().filter(|_| fresh.attempt == entity.attempt);
+        let desired = still.and_then(|running| running.desired.as_ref());
+        let desired = desired.unwrap_or(&fresh.manifest.desired);
+        let seen = &object.attributes;
+        let comparison = compare(self.driver(), self.kind, &fresh, desired, seen);
+        if matches!(running.step, Step::Action { .. }) {
+            let observed = self.observed(object, fresh.observed.generation);
+            return self.succeed(entity, running, observed, comparison.diff).await;
+        }
+        let remaining = match comparison.plan {
+            Plan::Noop => {
+                let observed = self.observed(object, running.generation);
+                return self.succeed(entity, running, observed, Vec::new()).await;
+            }
+            Plan::Update { fields } | Plan::Replace { fields } => fields,
+        };
+        let message = format!("accepted, but still different: {}", remaining.join(", "));
+        let failure = Failure {
+            effect: Effect::Partial,
+            ..Failure::harmless(ErrorClass::Transient, "not_converged", message)
+        };
+        let next = self.circumstances(&fresh).after_unconverged(&failure, &remaining);
+        let failing = Failing {
+            attempt: Some(entity.attempt),
+            takes_over: None,
+            error: failure,
+            next,
+            remaining,
+            action: None,
+        };
+        let done = self.report(entity, &Intent::Fail(failing)).await?;
+        Ok(self.after(&done.entity))
+    }
+
+    async fn succeed(
+        &self,
+        entity: &Arc<Entity>,
+        running: &RunningAttempt,
+        observed: stateward_domain::entity::state::Observed,
+        diff: Vec<stateward_domain::entity::state::Difference>,
+    ) -> Result<Flow, Error> {
+        let completion = Completion {
+            attempt: Some(entity.attempt),
+            takes_over: None,
+            generation: running.generation,
+            step: running.step.clone(),
+            observed,
+            diff,
+            operations: running.operations.clone(),
+        };
+        let done = self.report(entity, &Intent::Complete(completion)).await?;
+        Ok(self.after(&done.entity))
+    }
+
+    /// The backend says that the identity is taken. It is ours only if it carries our mark, or, where there is
+    /// no place for one, if an earlier creation of ours lost track.
+    async fn made_by_us(
+        &self,
+        entity: &Arc<Entity>,
+        running: &RunningAttempt,
+        id: &ExternalId,
+        failure: &Failure,
+    ) -> Result<Flow, Error> {
+        if let Ok(Seen::Present { object, .. }) = self.look_at(entity, id).await
+            && object.owner_key.as_ref() == Some(&entity.owner_key())
+        {
+            return self.verify(entity, running, Some(object.external_id)).await;
+        }
+        self.fail(entity, Some(entity.attempt), None, failure, None).await
+    }
+
+    /// Deletes an object that a late worker left behind, after a look whether it is ours at all.
+    pub(crate) async fn clean_up(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        external_id: &ExternalId,
+    ) -> Result<Flow, Error> {
+        let step = Step::CleanUp { external_id: external_id.clone() };
+        let foreign = match self.look_at(entity, external_id).await {
+            Ok(Seen::Present { object, .. }) => {
+                let owner = object.owner_key.as_ref().and_then(|key| key.parse());
+                let others = owner.is_some_and(|(owner, _)| owner != entity.id);
+                others || (self.kind.owner_key && owner.is_none())
+            }
+            Ok(Seen::Absent) => true,
+            Ok(_) => {
+                let message = "it is not certain whether a stray object is there";
+                let failure = Failure::harmless(ErrorClass::Transient, "look_unclear", message);
+                return self.clean_up_failed(entity, takes_over, &failure).await;
+            }
+            Err(failure) => return self.clean_up_failed(entity, takes_over, &failure).await,
+        };
+        if !foreign {
+            return self.change(entity, takes_over, step, Some(external_id), None).await;
+        }
+        let completion = Completion {
+            attempt: None,
+            takes_over,
+            generation: entity.generation,
+            step,
+            observed: self.observed_absent(),
+            diff: Vec::new(),
+            operations: Vec::new(),
+        };
+        let done = self.report(entity, &Intent::Complete(completion)).await?;
+        Ok(self.after(&done.entity))
+    }
+
+    async fn clean_up_failed(
+        &self,
+        entity: &Entity,
+        takes_over: Option<Attempt>,
+        failure: &Failure,
+    ) -> Result<Flow, Error> {
+        let next = self.circumstances(entity).after_clean_up(failure);
+        self.fail_with(entity, takes_over, failure, next).await
+    }
+
+    /// Ends an attempt, or a look, as failed; the table of classes says what happens next. `action` is the
+    /// one that certainly ends with it.
+    pub(crate) async fn fail(
+        &self,
+        entity: &Entity,
+        attempt: Option<Attempt>,
+        takes_over: Option<Attempt>,
+        failure: &Failure,
+        action: Option<OperationId>,
+    ) -> Result<Flow, Error> {
+        let running = entity.running.as_ref().filter(|_| attempt.is_some());
+        let circumstances = self.circumstances(entity);
+        let (next, action) = match (running.map(|running| &running.step), action) {
+            (_, Some(action)) => (Next::Retry { at: self.now() }, Some(action)),
+            (Some(Step::Action { operation_id }), None) => {
+                let repeatable = self.repeatable(entity, *operation_id);
+                let (next, ends) = circumstances.after_action(failure, repeatable);
+                (next, Some(*operation_id).filter(|_| ends))
+            }
+            (Some(Step::CleanUp { .. }), None) => (circumstances.after_clean_up(failure), None),
+            _ => (circumstances.next(failure), None),
+        };
+        let failing = Failing {
+            attempt,
+            takes_over,
+            error: failure.clone(),
+            next,
+            remaining: Vec::new(),
+            action,
+        };
+        let done = self.report(entity, &Intent::Fail(failing)).await?;
+        Ok(self.after(&done.entity))
+    }
+
+    /// Ends a look, or an abandoned attempt, as failed with `next`.
+    pub(crate) async fn fail_with(
+        &self,
+        entity: &Entity,
+        takes_over: Option<Attempt>,
+        failure: &Failure,
+        next: Next,
+    ) -> Result<Flow, Error> {
+        let failing = Failing {
+            attempt: None,
+            takes_over,
+            error: failure.clone(),
+            next,
+            remaining: Vec::new(),
+            action: None,
+        };
+        let done = self.report(entity, &Intent::Fail(failing)).await?;
+        Ok(self.after(&done.entity))
+    }
+
+    /// Whether an action may be done once more when nobody knows whether it was done.
+    pub(crate) fn repeatable(&self, entity: &Entity, operation: OperationId) -> bool {
+        match entity.operation(operation).map(|open| &open.kind) {
+            Some(OperationKind::Action(name)) => {
+                self.kind.action(name).is_some_and(|action| action.idempotent)
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn circumstances<'a>(&'a self, entity: &'a Entity) -> Circumstances<'a> {
+        Circumstances {
+            entity,
+            kind: self.kind,
+            settings: &self.backend.settings,
+            now: self.now(),
+            jitter: self.shared.sources.jitter(),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! From what was seen to the one next step: the object is there, or it is not.
+
+use std::sync::Arc;
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::command::Intent;
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::{BlockedOn, ManagementPolicy, Observed, Presence, Step};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{Attempt, ExternalId, Generation};
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::{Object, Plan};
+use stateward_domain::time::Timestamp;
+
+use crate::error::Error;
+use crate::process_manager::look::{Comparison, compare};
+use crate::process_manager::round::{Flow, Round, waiting};
+
+impl Round<'_> {
+    /// The object is there.
+    pub(crate) async fn present(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        object: Object,
+    ) -> Result<Flow, Error> {
+        if entity.observed.presence == Presence::Present {
+            self.backend.absences.note(self.now(), false);
+        }
+        if entity.deletion.is_some() && !entity.trouble.given_up {
+            let id = Some(&object.external_id);
+            return self.change(entity, takes_over, Step::Delete, id, None).await;
+        }
+        let desired = &entity.manifest.desired;
+        let comparison = compare(self.driver(), self.kind, entity, desired, &object.attributes);
+        if comparison.plan == Plan::Noop {
+            return self.in_sync(entity, takes_over, &object).await;
+        }
+        let matched = entity.observed.generation;
+        let matched = if takes_over.is_none() { matched } else { Generation::default() };
+        let observed = self.observed(&object, matched);
+        if entity.trouble.given_up {
+            return self.just_look(entity, takes_over, observed, &comparison).await;
+        }
+        if !entity.wants_sync() && takes_over.is_none() {
+            return self.drifted(entity, observed, comparison, &object).await;
+        }
+        if entity.manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
+            return self.complete(entity, takes_over, observed, comparison.diff).await;
+        }
+        self.correct(entity, takes_over, comparison, &object).await
+    }
+
+    /// It is as desired: end what was asked for, then do what was asked besides.
+    async fn in_sync(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        object: &Object,
+    ) -> Result<Flow, Error> {
+        let observed = self.observed(object, entity.generation);
+        let asked = takes_over.is_some()
+            || !waiting(entity).is_empty()
+            || (!entity.trouble.given_up && (entity.wants_sync() || entity.error.is_some()));
+        if asked {
+            return self.complete(entity, takes_over, observed, Vec::new()).await;
+        }
+        if let Some(action) = entity.next_action() {
+            let step = Step::Action { operation_id: action.id };
+            return self.change(entity, None, step, Some(&object.external_id), None).await;
+        }
+        self.sight(entity, observed, Vec::new()).await?;
+        Ok(Flow::Idle)
+    }
+
+    /// It differs though nobody asked for a change.
+    async fn drifted(
+        &self,
+        entity: &Arc<Entity>,
+        observed: Observed,
+        comparison: Comparison,
+        object: &Object,
+    ) -> Result<Flow, Error> {
+        if self.sight(entity, observed.clone(), comparison.diff.clone()).await? {
+            return Ok(Flow::Again);
+        }
+        if entity.corrects_drift() {
+            return self.correct(entity, None, comparison, object).await;
+        }
+        self.just_look(entity, None, observed, &comparison).await
+    }
+
+    /// Ends refreshes and retries; leaves the object as it is, also when it differs.
+    async fn just_look(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        observed: Observed,
+        comparison: &Comparison,
+    ) -> Result<Flow, Error> {
+        if takes_over.is_some() || !waiting(entity).is_empty() {
+            return self.complete(entity, takes_over, observed, comparison.diff.clone()).await;
+        }
+        match entity.next_action() {
+            Some(action) => {
+                let id = observed.external_id;
+                let step = Step::Action { operation_id: action.id };
+                self.change(entity, None, step, id.as_ref(), None).await
+            }
+            None => Ok(Flow::Idle),
+        }
+    }
+
+    async fn correct(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        comparison: Comparison,
+        object: &Object,
+    ) -> Result<Flow, Error> {
+        let id = Some(&object.external_id);
+        match comparison.plan {
+            Plan::Update { ref fields } => {
+                let step = Step::Update { fields: fields.clone() };
+                self.change(entity, takes_over, step, id, Some((&comparison.spec, object))).await
+            }
+            Plan::Replace { fields } => {
+                let message = format!("cannot be changed in place: {}", fields.join(", "));
+                let failure =
+                    Failure::harmless(ErrorClass::Immutable, "replacement_needed", message);
+                self.fail(entity, None, takes_over, &failure, None).await
+            }
+            Plan::Noop => Ok(Flow::Idle),
+        }
+    }
+
+    /// The object is not there.
+    pub(crate) async fn absent(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+    ) -> Result<Flow, Error> {
+        if entity.deletion.is_some() {
+            return self.complete(entity, takes_over, self.observed_absent(), Vec::new()).await;
+        }
+        if is_news(entity) {
+            return self.lost(entity, takes_over).await;
+        }
+        let asked = takes_over.is_some() || !waiting(entity).is_empty();
+        if entity.trouble.given_up || !entity.wants_sync() {
+            if let Some(action) = entity.next_action().filter(|_| !asked) {
+                let message = "there is no object to act on";
+                let failure = Failure::harmless(ErrorClass::Invalid, "no_object", message);
+                return self.fail(entity, None, None, &failure, Some(action.id)).await;
+            }
+            if asked {
+                let seen = self.observed_absent();
+                return self.complete(entity, takes_over, seen, Vec::new()).await;
+            }
+            return Ok(Flow::Idle);
+        }
+        if entity.lost.as_ref().is_some_and(|lost| lost.policy == OnLost::Ask) {
+            return self.still_lost(entity, takes_over).await;
+        }
+        self.make(entity, takes_over).await
+    }
+
+    async fn make(&self, entity: &Arc<Entity>, takes_over: Option<Attempt>) -> Result<Flow, Error> {
+        let manifest = &entity.manifest;
+        let adopts = manifest.external_id.is_some() && entity.applied.is_none();
+        if adopts && !entity.create_allowed {
+            let message = "the object to adopt is not there: adopt another, create or give up";
+            let failure = Failure::harmless(ErrorClass::NotFound, "object_not_found", message);
+            return self.ask(entity, takes_over, &failure).await;
+        }
+        if manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
+            let message = "there is no object to observe";
+            let failure = Failure::harmless(ErrorClass::NotFound, "object_not_found", message);
+            return self.fail(entity, None, takes_over, &failure, None).await;
+        }
+        self.change(entity, takes_over, Step::Create, None, None).await
+    }
+
+    /// An object that was there is gone. Before that is believed, the backend has to be the one we know, and
+    /// not too many may be gone at once.
+    async fn lost(&self, entity: &Arc<Entity>, takes_over: Option<Attempt>) -> Result<Flow, Error> {
+        if takes_over.is_some() {
+            let class = ErrorClass::NotFound;
+            let failure = Failure::harmless(class, "object_lost", "the object is gone");
+            return self.fail(entity, None, takes_over, &failure, None).await;
+        }
+        if let Some(cause) = self.backend.absences.note(self.now(), true) {
+            self.shared.park(self.backend, cause).await?;
+            return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
+        }
+        self.shared.identify(self.backend).await;
+        if self.closed().is_some() {
+            return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
+        }
+        self.sight(entity, self.observed_absent(), Vec::new()).await?;
+        Ok(Flow::Again)
+    }
+
+    async fn still_lost(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+    ) -> Result<Flow, Error> {
+        if takes_over.is_none() && waiting(entity).is_empty() && entity.blocked.is_some() {
+            return Ok(Flow::Idle);
+        }
+        let message = "the object is gone: decide whether to create, adopt or give up";
+        let failure = Failure::harmless(ErrorClass::NotFound, "object_lost", message);
+        self.ask(entity, takes_over, &failure).await
+    }
+
+    /// Waits for a person's decision.
+    async fn ask(
+        &self,
+        entity: &Entity,
+        takes_over: Option<Attempt>,
+        failure: &Failure,
+    ) -> Result<Flow, Error> {
+        let next = Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER };
+        self.fail_with(entity, takes_over, failure, next).await
+    }
+
+    /// Further objects with the entity's owner key are clean-up work.
+    pub(crate) async fn note_strays(
+        &self,
+        entity: &Entity,
+        extra: &[ExternalId],
+    ) -> Result<(), Error> {
+        for id in extra {
+            let intent = Intent::RecordExternalId {
+                // No attempt has this number, so it is never taken for the running one's object.
+                attempt: Attempt(0),
+                incarnation: entity.incarnation,
+                external_id: id.clone(),
+            };
+            self.report(entity, &intent).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the object's absence is something that happened to it, rather than its not being made yet.
+fn is_news(entity: &Entity) -> bool {
+    if entity.lost.is_some() || entity.create_allowed || entity.replacing {
+        return false;
+    }
+    match entity.observed.presence {
+        Presence::Present => true,
+        Presence::Unknown => entity.applied.is_some(),
+        Presence::Absent => false,
+    }
+}

@@ -1,0 +1,199 @@
+//! Leases what is due on one backend and runs a round for each, within the backend's concurrency.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use stateward_domain::id::KindName;
+use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, QueueError, Release};
+use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument;
+
+use crate::backends::Backend;
+use crate::process_manager::Shared;
+use crate::process_manager::lease::Held;
+use crate::process_manager::round::{Rest, Round};
+use crate::process_manager::stranded;
+
+/// A due time may be missed when a bell is lost with a restart; this is how long that can go unnoticed.
+const POLL: Duration = Duration::from_secs(5);
+/// After a failure of the queue.
+const RECOVERY: Duration = Duration::from_millis(500);
+
+/// A round that ended, and how its lease is to end.
+struct Ended {
+    drift: bool,
+    release: Release,
+}
+
+struct Dispatcher {
+    shared: Arc<Shared>,
+    backend: Arc<Backend>,
+    rounds: JoinSet<Ended>,
+    /// Running rounds that are mere checks.
+    checks: usize,
+}
+
+/// Runs until the shared token is cancelled and all rounds ended.
+pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
+    let mut dispatcher = Dispatcher { shared, backend, rounds: JoinSet::new(), checks: 0 };
+    dispatcher.seed().await;
+    while !dispatcher.shared.shutdown.is_cancelled() {
+        let pause = match dispatcher.lease().await {
+            Ok(pause) => pause,
+            Err(error) => {
+                let backend = dispatcher.backend.name();
+                tracing::warn!(%backend, %error, "the queue did not answer");
+                RECOVERY
+            }
+        };
+        dispatcher.wait(pause).await;
+    }
+    while let Some(ended) = dispatcher.rounds.join_next().await {
+        dispatcher.release(ended).await;
+    }
+}
+
+impl Dispatcher {
+    /// Lost drift timers restart, spread out.
+    async fn seed(&self) {
+        let interval = self.backend.settings.drift_interval;
+        let seeded = self.shared.queue.seed_drift_timers(self.backend.name(), interval).await;
+        if let Err(error) = seeded {
+            tracing::warn!(backend = %self.backend.name(), %error, "no drift timers were seeded");
+        }
+    }
+
+    /// Leases as much as may run; how long to wait for more.
+    async fn lease(&mut self) -> Result<Duration, QueueError> {
+        let free = self.backend.settings.concurrency.saturating_sub(self.rounds.len());
+        if free == 0 {
+            return Ok(POLL);
+        }
+        if let Some(closed) = self.backend.gate.closed(self.shared.sources.now()) {
+            return stranded::behind_closed_gate(&self.shared, &self.backend, &closed).await;
+        }
+        // Checks never take more than half, so that a user's change finds a free place.
+        let most = (self.backend.settings.concurrency / 2).max(1);
+        let work = self.lease_some(free, false).await?;
+        let left = (free - work).min(most.saturating_sub(self.checks));
+        let checks = if left > 0 { self.lease_some(left, true).await? } else { 0 };
+        if work + checks > 0 {
+            // There may be more.
+            return Ok(if work == free { POLL } else { Duration::ZERO });
+        }
+        let next = self.shared.queue.next_due(self.backend.name(), left > 0).await?;
+        Ok(next.within.map_or(POLL, |within| within.clamp(Duration::from_millis(1), POLL)))
+    }
+
+    async fn lease_some(&mut self, limit: usize, drift: bool) -> Result<usize, QueueError> {
+        let asked = self.shared.sources.steady.elapsed();
+        let worker = self.shared.sources.id().to_string();
+        let request = LeaseRequest {
+            worker: worker.clone(),
+            backend: self.backend.name().clone(),
+            limit,
+            duration: self.shared.lease_times.duration,
+            drift,
+        };
+        let leases = self.shared.queue.lease(&request).await?;
+        let count = leases.len();
+        for lease in leases {
+            self.checks += usize::from(lease.reason == LeaseReason::Drift);
+            let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
+            self.rounds.spawn(one(shared, backend, lease, worker.clone(), asked));
+        }
+        Ok(count)
+    }
+
+    /// Waits for the bell, a round's end, or `pause`.
+    async fn wait(&mut self, pause: Duration) {
+        let ended = tokio::select! {
+            biased;
+            Some(ended) = self.rounds.join_next() => Some(ended),
+            () = self.backend.bell.notified() => None,
+            () = self.shared.shutdown.cancelled() => None,
+            () = tokio::time::sleep(pause) => None,
+        };
+        if let Some(ended) = ended {
+            self.release(ended).await;
+        }
+    }
+
+    /// Ends the leases of all rounds that ended by now, in one write.
+    async fn release(&mut self, first: Result<Ended, JoinError>) {
+        let mut ended = vec![first];
+        while let Some(more) = self.rounds.try_join_next() {
+            ended.push(more);
+        }
+        let mut releases = Vec::with_capacity(ended.len());
+        for ended in ended {
+            match ended {
+                Ok(ended) => {
+                    self.checks -= usize::from(ended.drift);
+                    releases.push(ended.release);
+                }
+                // Its lease runs out by itself.
+                Err(error) => tracing::error!(%error, "a round panicked"),
+            }
+        }
+        if let Err(error) = self.shared.queue.release(&releases).await {
+            tracing::warn!(backend = %self.backend.name(), %error, "leases run out by themselves");
+        }
+    }
+}
+
+async fn one(
+    shared: Arc<Shared>,
+    backend: Arc<Backend>,
+    lease: Lease,
+    worker: String,
+    asked: Duration,
+) -> Ended {
+    let span = tracing::info_span!(
+        "round",
+        entity.id = %lease.entity,
+        backend = %backend.name(),
+        reason = ?lease.reason
+    );
+    let times = shared.lease_times;
+    let held = Held::new(&lease, &worker, times, &shared.sources, asked, &shared.shutdown);
+    let rest = round(&shared, &backend, Arc::new(held)).instrument(span).await;
+    Ended {
+        drift: lease.reason == LeaseReason::Drift,
+        release: Release {
+            entity: lease.entity,
+            worker,
+            snooze: rest.snooze,
+            seen: rest.seen,
+            drift_in: rest.drift_in,
+        },
+    }
+}
+
+async fn round(shared: &Shared, backend: &Arc<Backend>, held: Arc<Held>) -> Rest {
+    let later = |pause| Rest { snooze: Some(pause), drift_in: None, seen: held.seen };
+    let kind = match kind_of(shared, &held).await {
+        Ok(kind) => kind,
+        Err(error) => {
+            tracing::error!(%error, "the entity cannot be folded");
+            return later(Duration::from_secs(30));
+        }
+    };
+    let Some(kind) = backend.settings.driver.kinds().iter().find(|spec| spec.name == kind) else {
+        tracing::error!(%kind, "the backend's driver does not know the kind");
+        return later(Duration::from_secs(30));
+    };
+    let seen = Mutex::new(held.seen);
+    let round = Round { shared, backend, held: Arc::clone(&held), kind, seen };
+    let mut work = std::pin::pin!(round.run());
+    tokio::select! {
+        rest = &mut work => rest,
+        // Never resolves; it keeps the lease while the round works.
+        () = held.keep(&*shared.queue) => work.await,
+    }
+}
+
+async fn kind_of(shared: &Shared, held: &Held) -> Result<KindName, crate::error::Error> {
+    Ok(shared.entities.recent(held.entity).await?.manifest.kind.clone())
+}

@@ -1,0 +1,187 @@
+//! A worker's hold on one entity: it ends on this side a margin before it ends in the table.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stateward_domain::entity::EntityEvent;
+use stateward_domain::entity::command::Intent;
+use stateward_domain::envelope::Envelope;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{Attempt, EntityId, ExternalId, Incarnation, Position};
+use stateward_domain::ports::driver::CallControl;
+use stateward_domain::ports::sync_queue::{Lease, LeaseReason, SyncQueue};
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::Commands;
+use crate::sources::Sources;
+
+/// How long leases last.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseTimes {
+    /// In the table.
+    pub duration: Duration,
+    /// How much earlier they end on the worker's side.
+    pub margin: Duration,
+}
+
+impl Default for LeaseTimes {
+    fn default() -> Self {
+        Self { duration: Duration::from_secs(30), margin: Duration::from_secs(5) }
+    }
+}
+
+/// One lease while it is held.
+pub(crate) struct Held {
+    pub(crate) entity: EntityId,
+    pub(crate) reason: LeaseReason,
+    pub(crate) seen: Position,
+    worker: String,
+    times: LeaseTimes,
+    sources: Sources,
+    /// On the steady clock, in microseconds.
+    ends: AtomicU64,
+    stop: CancellationToken,
+}
+
+impl Held {
+    /// `asked` is the steady clock before the lease was asked for: the table's end is not earlier than that
+    /// plus the duration.
+    pub(crate) fn new(
+        lease: &Lease,
+        worker: &str,
+        times: LeaseTimes,
+        sources: &Sources,
+        asked: Duration,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let held = Self {
+            entity: lease.entity,
+            reason: lease.reason,
+            seen: lease.seen,
+            worker: worker.to_owned(),
+            times,
+            sources: sources.clone(),
+            ends: AtomicU64::new(0),
+            stop: shutdown.child_token(),
+        };
+        held.prolong(asked);
+        held
+    }
+
+    /// Whether something that changes the backend may still be sent.
+    pub(crate) fn may_send(&self) -> bool {
+        !self.stop.is_cancelled() && !self.remaining().is_zero()
+    }
+
+    /// Time until it ends on this side.
+    pub(crate) fn remaining(&self) -> Duration {
+        let ends = Duration::from_micros(self.ends.load(Ordering::Acquire));
+        ends.saturating_sub(self.sources.steady.elapsed())
+    }
+
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Renews at a third of its time, until it is lost; then everything under it is told to stop, and this
+    /// never resolves: the round ends by itself, so that a late result is still reported.
+    pub(crate) async fn keep(&self, queue: &dyn SyncQueue) {
+        let mut pause = self.times.duration / 3;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => std::future::pending().await,
+            }
+            let asked = self.sources.steady.elapsed();
+            let renewal = queue.renew(self.entity, &self.worker, self.times.duration).await;
+            match renewal {
+                Ok(true) => {
+                    self.prolong(asked);
+                    pause = self.times.duration / 3;
+                }
+                Err(_) if !self.remaining().is_zero() => pause = self.times.duration / 20,
+                Ok(false) | Err(_) => {
+                    tracing::warn!(entity.id = %self.entity, "lease lost");
+                    self.stop.cancel();
+                }
+            }
+        }
+    }
+
+    fn prolong(&self, asked: Duration) {
+        let ends = (asked + self.times.duration).saturating_sub(self.times.margin);
+        self.ends.store(u64::try_from(ends.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+}
+
+/// The engine's side of one driver call.
+pub(crate) struct Control {
+    pub(crate) held: Arc<Held>,
+    pub(crate) commands: Commands,
+    pub(crate) envelope: Envelope,
+    pub(crate) attempt: Attempt,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) deadline: Duration,
+}
+
+#[async_trait]
+impl CallControl for Control {
+    fn may_send(&self) -> bool {
+        self.held.may_send()
+    }
+
+    fn remaining(&self) -> Duration {
+        let left = self.deadline.saturating_sub(self.held.sources.steady.elapsed());
+        left.min(self.held.remaining())
+    }
+
+    async fn cancelled(&self) {
+        self.held.stopped().await;
+    }
+
+    async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {
+        let intent = Intent::RecordExternalId {
+            attempt: self.attempt,
+            incarnation: self.incarnation,
+            external_id: id.clone(),
+        };
+        let gone = |message: String| {
+            Failure::doubtful(ErrorClass::Cancelled, "attempt_taken_over", message)
+        };
+        let done = self
+            .commands
+            .report(self.held.entity, &self.envelope, &intent)
+            .await
+            .map_err(|error| gone(error.to_string()))?;
+        let stray = done.events.iter().any(|e| matches!(e, EntityEvent::StrayFound { .. }));
+        if stray { Err(gone("another attempt took over".to_owned())) } else { Ok(()) }
+    }
+}
+
+/// Calls outside of any attempt: identity and health.
+pub(crate) struct ProbeControl {
+    pub(crate) sources: Sources,
+    pub(crate) deadline: Duration,
+    pub(crate) shutdown: CancellationToken,
+}
+
+#[async_trait]
+impl CallControl for ProbeControl {
+    fn may_send(&self) -> bool {
+        true
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_sub(self.sources.steady.elapsed())
+    }
+
+    async fn cancelled(&self) {
+        self.shutdown.cancelled().await;
+    }
+
+    async fn record_id(&self, _id: &ExternalId) -> Result<(), Failure> {
+        Err(Failure::harmless(ErrorClass::Bug, "no_attempt", "a probe makes nothing"))
+    }
+}

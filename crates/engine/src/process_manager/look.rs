@@ -1,0 +1,167 @@
+//! Looking before changing: `observe` what has a name, `find` what may have been made and never named.
+
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::state::{Difference, Presence};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::ExternalId;
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::{Driver, Object, Observation, Plan, Search, Target, covers};
+use stateward_domain::time::Timestamp;
+
+use crate::process_manager::round::Round;
+
+/// What a look showed.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// It is there; `extra` are further objects of the same owner key.
+    Present { object: Object, extra: Vec<ExternalId> },
+    /// It is certainly not there.
+    Absent,
+    /// Nothing is certain.
+    Unknown { reason: String },
+    /// None was found, but one that was made a moment ago might not show yet.
+    Settling { until: Timestamp },
+    /// Something that is not known to be ours has the identity.
+    Taken { external_id: ExternalId },
+}
+
+impl Round<'_> {
+    /// Looks for the entity's object.
+    pub(crate) async fn look(&self, entity: &Entity) -> Result<Seen, Failure> {
+        match &entity.observed.external_id {
+            Some(id) => self.look_at(entity, id).await,
+            None => self.look_for(entity).await,
+        }
+    }
+
+    /// Observes the object called `id`.
+    pub(crate) async fn look_at(&self, entity: &Entity, id: &ExternalId) -> Result<Seen, Failure> {
+        let target = target(entity, id);
+        let context = self.context(entity.attempt, entity);
+        let observation = self.call(self.driver().observe(&context, &target)).await;
+        Ok(match observation {
+            Ok(Observation::Present(object)) => Seen::Present { object, extra: Vec::new() },
+            Ok(Observation::Absent { .. }) => Seen::Absent,
+            Ok(Observation::Unknown { reason }) => Seen::Unknown { reason },
+            Err(failure) if failure.class == ErrorClass::NotFound => Seen::Absent,
+            Err(failure) => return Err(failure),
+        })
+    }
+
+    async fn look_for(&self, entity: &Entity) -> Result<Seen, Failure> {
+        let intended = entity.create_intended_at;
+        let named = !self.kind.owner_key && self.kind.identity.is_some();
+        if intended.is_none() && !named {
+            // No create was ever intended, so there is nothing that could be ours.
+            return Ok(Seen::Absent);
+        }
+        let search = Search {
+            kind: entity.manifest.kind.clone(),
+            owner_key: entity.owner_key(),
+            spec: entity.manifest.desired.clone(),
+            since: intended,
+        };
+        let context = self.context(entity.attempt, entity);
+        let mut found = self.call(self.driver().find(&context, &search)).await?;
+        let lost_track = entity.observed.presence == Presence::Unknown;
+        if found.is_empty() {
+            let settled = intended.map(|at| at.after(self.kind.settle));
+            return Ok(match settled {
+                Some(until) if lost_track && until > self.now() => Seen::Settling { until },
+                _ => Seen::Absent,
+            });
+        }
+        let object = found.remove(0);
+        let ours = !named || (lost_track && intended.is_some()) || entity.applied.is_some();
+        if ours {
+            let extra = found.into_iter().map(|object| object.external_id).collect();
+            Ok(Seen::Present { object, extra })
+        } else {
+            Ok(Seen::Taken { external_id: object.external_id })
+        }
+    }
+}
+
+/// The object called `id` as a target of calls.
+pub(crate) fn target(entity: &Entity, id: &ExternalId) -> Target {
+    Target {
+        kind: entity.manifest.kind.clone(),
+        external_id: id.clone(),
+        owner_key: entity.owner_key(),
+    }
+}
+
+/// How an object compares with a desired state.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    /// The desired state with the fields that are to be ignored as they are.
+    pub(crate) spec: Value,
+    /// What is to be done.
+    pub(crate) plan: Plan,
+    /// The differing fields with both values; write-only ones never differ.
+    pub(crate) diff: Vec<Difference>,
+}
+
+/// Compares, passing over the fields that the entity's settings ignore.
+pub(crate) fn compare(
+    driver: &dyn Driver,
+    kind: &KindSpec,
+    entity: &Entity,
+    desired: &Value,
+    observed: &Value,
+) -> Comparison {
+    let mut spec = desired.clone();
+    for pointer in &entity.manifest.settings.ignore_fields {
+        take_as_is(&mut spec, observed, pointer);
+    }
+    let plan = driver.plan(&kind.name, observed, &spec);
+    let fields = match &plan {
+        Plan::Noop => &[][..],
+        Plan::Update { fields } | Plan::Replace { fields } => fields,
+    };
+    let value = |of: &Value, field: &str| of.pointer(field).cloned().unwrap_or(Value::Null);
+    let diff = fields
+        .iter()
+        .filter(|field| !covers(&kind.write_only, field))
+        .map(|field| Difference {
+            field: field.clone(),
+            desired: value(&spec, field),
+            observed: value(observed, field),
+        })
+        .collect();
+    Comparison { spec, plan, diff }
+}
+
+/// Puts what was observed at `pointer` into `spec`, so that the two are equal there.
+fn take_as_is(spec: &mut Value, observed: &Value, pointer: &str) {
+    match (spec.pointer_mut(pointer), observed.pointer(pointer)) {
+        (Some(place), Some(seen)) => *place = seen.clone(),
+        (Some(_), None) => remove(spec, pointer),
+        (None, _) => {}
+    }
+}
+
+fn remove(spec: &mut Value, pointer: &str) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    let key = key.replace("~1", "/").replace("~0", "~");
+    if let Some(parent) = spec.pointer_mut(parent).and_then(Value::as_object_mut) {
+        parent.remove(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ignored_fields_become_as_they_are_seen() {
+        let mut spec = json!({"a": 1, "b": {"c": 2, "d": 3}});
+        take_as_is(&mut spec, &json!({"b": {"c": 9}}), "/b/c");
+        take_as_is(&mut spec, &json!({"b": {}}), "/b/d");
+        take_as_is(&mut spec, &json!({"x": 1}), "/x");
+        assert_eq!(spec, json!({"a": 1, "b": {"c": 9}}));
+    }
+}

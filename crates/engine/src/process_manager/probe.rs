@@ -1,0 +1,190 @@
+//! Which world a backend is, and whether it is well again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::backend::{BackendEvent, ParkCause};
+use stateward_domain::envelope::Envelope;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{Attempt, Namespace};
+use stateward_domain::ports::driver::CallContext;
+
+use crate::backends::Backend;
+use crate::backends::gate::{Closed, scope_of};
+use crate::error::Error;
+use crate::process_manager::Shared;
+use crate::process_manager::lease::ProbeControl;
+use crate::process_manager::round::kind_names;
+
+/// A pause at least this long goes into the log: a shorter one is over before a restart is.
+const DURABLE_PAUSE: Duration = Duration::from_secs(1);
+/// First pause after a backend did not say who it is.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+
+/// Identifies the backend, then looks after it whenever its gate is closed.
+pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
+    let interval = backend.settings.breaker.probe_interval;
+    let mut wait = FIRST_RETRY.min(interval);
+    load_record(&shared, &backend).await;
+    while !shared.shutdown.is_cancelled() {
+        let closed = backend.gate.closed(shared.sources.now());
+        match &closed {
+            Some(Closed::Unidentified { .. }) => shared.identify(&backend).await,
+            Some(closed) if closed.is_probed() => probe(&shared, &backend).await,
+            _ => {}
+        }
+        let unidentified =
+            matches!(backend.gate.closed(shared.sources.now()), Some(Closed::Unidentified { .. }));
+        if backend.gate.closed(shared.sources.now()).is_none() && closed.is_some() {
+            backend.bell.notify_one();
+        }
+        let pause = if unidentified { wait } else { interval };
+        wait = if unidentified { (wait * 2).min(interval) } else { FIRST_RETRY.min(interval) };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.shutdown.cancelled() => {}
+        }
+    }
+}
+
+async fn load_record(shared: &Shared, backend: &Backend) {
+    while !shared.shutdown.is_cancelled() {
+        match shared.records.load(backend.name()).await {
+            Ok(record) => return backend.gate.record(&record),
+            Err(error) => {
+                tracing::error!(backend = %backend.name(), %error, "its stream cannot be read");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn probe(shared: &Shared, backend: &Backend) {
+    let context = shared.probe_context(backend);
+    match backend.settings.driver.health(&context).await {
+        Ok(()) => {
+            backend.gate.recovered();
+            // It may have come back as another one.
+            shared.identify(backend).await;
+        }
+        Err(failure) => shared.note_failure(backend, &failure).await,
+    }
+}
+
+impl Shared {
+    /// Asks the backend who it is. A first answer is recorded; another one than the recorded parks it.
+    pub(crate) async fn identify(&self, backend: &Backend) {
+        let context = self.probe_context(backend);
+        let found = match backend.settings.driver.identity(&context).await {
+            Ok(found) => found,
+            Err(failure) => {
+                tracing::warn!(backend = %backend.name(), %failure, "it does not say who it is");
+                backend.gate.unidentified(failure.clone());
+                self.note_failure(backend, &failure).await;
+                return;
+            }
+        };
+        let now = self.sources.now();
+        let changed = self.change_record(backend, |record| match &record.identity {
+            None => vec![BackendEvent::IdentityRecorded { at: now, identity: found.clone() }],
+            Some(known) if *known == found || record.parked.is_some() => Vec::new(),
+            Some(known) => vec![BackendEvent::Parked {
+                at: now,
+                cause: ParkCause::IdentityChanged { expected: known.clone(), found: found.clone() },
+            }],
+        });
+        match changed.await {
+            Ok(()) => backend.gate.identified(),
+            Err(error) => {
+                tracing::error!(backend = %backend.name(), %error, "its identity is not recorded");
+            }
+        }
+    }
+
+    /// Nothing acts on the backend before a person confirms.
+    pub(crate) async fn park(&self, backend: &Backend, cause: ParkCause) -> Result<(), Error> {
+        tracing::error!(backend = %backend.name(), ?cause, "parked until a person confirms");
+        let now = self.sources.now();
+        self.change_record(backend, |record| match record.parked {
+            Some(_) => Vec::new(),
+            None => vec![BackendEvent::Parked { at: now, cause: cause.clone() }],
+        })
+        .await
+    }
+
+    /// A person confirmed: what answers now is right.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], also when the backend does not answer.
+    pub(crate) async fn unpark(&self, backend: &Backend, envelope: &Envelope) -> Result<(), Error> {
+        let context = self.probe_context(backend);
+        let identity = backend.settings.driver.identity(&context).await;
+        let found = identity.map_err(|failure| Error::Unavailable(failure.to_string()))?;
+        let now = self.sources.now();
+        let record = self
+            .records
+            .change(backend.name(), envelope, |record| {
+                let mut events = Vec::new();
+                if record.identity.as_ref() != Some(&found) {
+                    let identity = found.clone();
+                    events.push(BackendEvent::IdentityRecorded { at: now, identity });
+                }
+                if record.parked.is_some() {
+                    events.push(BackendEvent::Unparked { at: now });
+                }
+                if record.paused.is_some() {
+                    events.push(BackendEvent::Resumed { at: now });
+                }
+                events
+            })
+            .await?;
+        backend.absences.clear();
+        backend.gate.record(&record);
+        backend.gate.identified();
+        backend.bell.notify_one();
+        Ok(())
+    }
+
+    /// Lets the gate know of a failed call; a long pause that the backend asked for goes into the log.
+    pub(crate) async fn note_failure(&self, backend: &Backend, failure: &Failure) {
+        let kinds = kind_names(&*backend.settings.driver);
+        let now = self.sources.now();
+        backend.gate.failed(failure, &kinds, now);
+        let ErrorClass::RateLimited { scope, .. } = &failure.class else { return };
+        let pause = failure.retry_after().unwrap_or_default();
+        if pause < DURABLE_PAUSE {
+            return;
+        }
+        let (scope, until) = (scope_of(scope, &kinds), now.after(pause));
+        let recorded = self.change_record(backend, |record| {
+            let known = record.throttled.get(&scope).copied().unwrap_or_default();
+            if known.after(DURABLE_PAUSE) >= until {
+                return Vec::new();
+            }
+            vec![BackendEvent::Throttled { at: now, scope: scope.clone(), until }]
+        });
+        if let Err(error) = recorded.await {
+            tracing::warn!(backend = %backend.name(), %error, "a pause is not recorded");
+        }
+    }
+
+    async fn change_record(
+        &self,
+        backend: &Backend,
+        decide: impl Fn(&stateward_domain::backend::Backend) -> Vec<BackendEvent> + Send,
+    ) -> Result<(), Error> {
+        let envelope = Envelope::system("process-manager", Namespace::default());
+        let record = self.records.change(backend.name(), &envelope, decide).await?;
+        backend.gate.record(&record);
+        Ok(())
+    }
+
+    pub(crate) fn probe_context(&self, backend: &Backend) -> CallContext {
+        let control = ProbeControl {
+            sources: self.sources.clone(),
+            deadline: self.sources.steady.elapsed() + backend.settings.call_timeout,
+            shutdown: self.shutdown.clone(),
+        };
+        CallContext { attempt: Attempt(0), control: Arc::new(control) }
+    }
+}

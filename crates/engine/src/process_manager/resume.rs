@@ -1,0 +1,142 @@
+//! Attempts that began earlier: the backend still works on one, or its worker vanished.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::command::{Failing, Intent};
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::{RunningAttempt, Step};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::OperationId;
+use stateward_domain::time::Timestamp;
+
+use crate::error::Error;
+use crate::process_manager::retry::backoff;
+use crate::process_manager::round::{Flow, Round};
+
+impl Round<'_> {
+    /// The backend works on it: ask how it stands, or have it stopped when nobody wants it any more.
+    pub(crate) async fn carry_on(
+        &self,
+        entity: &Arc<Entity>,
+        running: &RunningAttempt,
+        handle: &Value,
+        poll_at: Timestamp,
+    ) -> Result<Flow, Error> {
+        let leaves = matches!(running.step, Step::Delete | Step::CleanUp { .. });
+        if running.cancel.is_some() || (entity.deletion.is_some() && !leaves) {
+            return self.stop(entity, running, handle).await;
+        }
+        if poll_at > self.now() {
+            return Ok(Flow::Rest(poll_at.since(self.now())));
+        }
+        let context = self.context(entity.attempt, entity);
+        let outcome = self.call(self.driver().resume(&context, handle)).await;
+        match outcome {
+            // The handle is the only trace of what was begun: a failed question does not end the attempt.
+            Err(failure) if passes(&failure) => Ok(Flow::Rest(self.pause_for(running, &failure))),
+            outcome => self.settle(entity, outcome).await,
+        }
+    }
+
+    async fn stop(
+        &self,
+        entity: &Arc<Entity>,
+        running: &RunningAttempt,
+        handle: &Value,
+    ) -> Result<Flow, Error> {
+        let context = self.context(entity.attempt, entity);
+        match self.call(self.driver().cancel(&context, handle)).await {
+            Err(failure) if passes(&failure) => Ok(Flow::Rest(self.pause_for(running, &failure))),
+            // Whether it could be stopped or not, only a look tells what is there now.
+            Ok(()) | Err(_) => {
+                let message = "stopped on request";
+                let error = Failure::doubtful(ErrorClass::Cancelled, "cancelled", message);
+                let action = match &running.step {
+                    Step::Action { operation_id } => Some(*operation_id),
+                    _ => None,
+                };
+                let failing = Failing {
+                    attempt: Some(entity.attempt),
+                    takes_over: None,
+                    error,
+                    next: Next::Retry { at: self.now() },
+                    remaining: Vec::new(),
+                    action,
+                };
+                self.report(entity, &Intent::Fail(failing)).await?;
+                Ok(Flow::Again)
+            }
+        }
+    }
+
+    /// The attempt's worker is gone: its lease ended, or we would not hold it.
+    pub(crate) async fn take_over(
+        &self,
+        entity: &Arc<Entity>,
+        running: &RunningAttempt,
+    ) -> Result<Flow, Error> {
+        let action = match &running.step {
+            Step::Action { operation_id } => Some(*operation_id),
+            _ => None,
+        };
+        if entity.trouble.abandoned + 1 >= Entity::MAX_ABANDONED {
+            let message =
+                format!("{} attempts in a row ended without a result", Entity::MAX_ABANDONED);
+            let failure = Failure::doubtful(ErrorClass::Bug, "attempts_abandoned", message);
+            return self.abandon(entity, failure, Next::Erred, action).await;
+        }
+        if let Some(operation) = action.filter(|id| !self.repeatable(entity, *id)) {
+            let message = "the worker vanished: the action may have been done";
+            let failure =
+                Failure::doubtful(ErrorClass::Ambiguous, "action_outcome_unknown", message);
+            let next = Next::Retry { at: self.now() };
+            return self.abandon(entity, failure, next, Some(operation)).await;
+        }
+        self.serve(entity, Some(entity.attempt)).await
+    }
+
+    async fn abandon(
+        &self,
+        entity: &Arc<Entity>,
+        error: Failure,
+        next: Next,
+        action: Option<OperationId>,
+    ) -> Result<Flow, Error> {
+        let failing = Failing {
+            attempt: None,
+            takes_over: Some(entity.attempt),
+            error,
+            next,
+            remaining: Vec::new(),
+            action,
+        };
+        let done = self.report(entity, &Intent::Fail(failing)).await?;
+        Ok(self.after(&done.entity))
+    }
+
+    /// Grows with the attempt's age, so that a backend that is away is not asked all the time.
+    fn pause_for(&self, running: &RunningAttempt, failure: &Failure) -> Duration {
+        let policy = &self.backend.settings.retry;
+        let age = self.now().since(running.since);
+        let grown = (age / 4).clamp(backoff(policy, 0), policy.max);
+        failure.retry_after().unwrap_or(grown)
+    }
+}
+
+/// Whether the question may simply be asked again.
+fn passes(failure: &Failure) -> bool {
+    matches!(
+        failure.class,
+        ErrorClass::Transient
+            | ErrorClass::Ambiguous
+            | ErrorClass::Conflict
+            | ErrorClass::RateLimited { .. }
+            | ErrorClass::Unauthorized
+            | ErrorClass::Misconfigured
+            | ErrorClass::QuotaExceeded
+            | ErrorClass::Cancelled
+    )
+}

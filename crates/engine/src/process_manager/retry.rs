@@ -1,0 +1,125 @@
+//! What happens after a failure: the table of error classes, as a pure function.
+
+use std::time::Duration;
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::BlockedOn;
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use stateward_domain::kind::KindSpec;
+use stateward_domain::time::Timestamp;
+
+use crate::backends::{BackendSettings, RetryPolicy};
+
+/// What surrounds a failure.
+pub(crate) struct Circumstances<'a> {
+    pub(crate) entity: &'a Entity,
+    pub(crate) kind: &'a KindSpec,
+    pub(crate) settings: &'a BackendSettings,
+    pub(crate) now: Timestamp,
+    /// Chance, between one half and one: many that failed together do not come back together.
+    pub(crate) jitter: f64,
+}
+
+impl Circumstances<'_> {
+    /// What happens next for an attempt that serves the desired state.
+    pub(crate) fn next(&self, failure: &Failure) -> Next {
+        let slowly = self.now.after(self.settings.retry.max);
+        match &failure.class {
+            ErrorClass::Transient
+            | ErrorClass::Ambiguous
+            | ErrorClass::NotFound
+            | ErrorClass::Cancelled => self.again(1),
+            // Somebody else was faster; a fresh look is all that is needed.
+            ErrorClass::Conflict => self.again(10),
+            ErrorClass::RateLimited { .. } => self.after_pause(failure),
+            ErrorClass::Unauthorized | ErrorClass::Misconfigured => Next::Blocked {
+                on: BlockedOn::Backend,
+                check_at: self.now.after(self.settings.breaker.probe_interval),
+            },
+            ErrorClass::QuotaExceeded => Next::Blocked { on: BlockedOn::Quota, check_at: slowly },
+            ErrorClass::DependencyNotReady { on } => {
+                Next::Blocked { on: BlockedOn::Entity(*on), check_at: slowly }
+            }
+            ErrorClass::AlreadyExists { .. } => {
+                Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER }
+            }
+            ErrorClass::Invalid | ErrorClass::Immutable | ErrorClass::Bug => Next::Erred,
+        }
+    }
+
+    /// What happens next for a change that was accepted and left `remaining` as it was.
+    pub(crate) fn after_unconverged(&self, failure: &Failure, remaining: &[String]) -> Next {
+        let trouble = &self.entity.trouble;
+        let same = trouble.remaining == remaining;
+        if same && trouble.unconverged + 1 >= Entity::MAX_UNCONVERGED {
+            let check_at = self.now.after(self.settings.retry.max);
+            return Next::Blocked { on: BlockedOn::NotConverging, check_at };
+        }
+        self.next(failure)
+    }
+
+    /// What happens next for a clean-up: it is never given up, and never makes the entity erred.
+    pub(crate) fn after_clean_up(&self, failure: &Failure) -> Next {
+        match failure.class {
+            ErrorClass::RateLimited { .. } => self.after_pause(failure),
+            _ => Next::Retry { at: self.now.after(self.settings.retry.max.mul_f64(self.jitter)) },
+        }
+    }
+
+    /// What happens next for an action, and whether it ends with this failure.
+    pub(crate) fn after_action(&self, failure: &Failure, idempotent: bool) -> (Next, bool) {
+        let repeatable = failure.effect == Effect::None || idempotent;
+        let passing = matches!(
+            failure.class,
+            ErrorClass::Transient
+                | ErrorClass::Ambiguous
+                | ErrorClass::Conflict
+                | ErrorClass::Cancelled
+                | ErrorClass::RateLimited { .. }
+                | ErrorClass::Unauthorized
+                | ErrorClass::Misconfigured
+                | ErrorClass::QuotaExceeded
+                | ErrorClass::DependencyNotReady { .. }
+        );
+        let next = self.next(failure);
+        if repeatable && passing && next != Next::Erred {
+            (next, false)
+        } else {
+            (Next::Retry { at: self.now }, true)
+        }
+    }
+
+    fn after_pause(&self, failure: &Failure) -> Next {
+        let pause = failure.retry_after().unwrap_or(self.settings.retry.first);
+        Next::Retry { at: self.now.after(pause) }
+    }
+
+    fn again(&self, sooner: u32) -> Next {
+        let budget = self.settings.retry.budget.unwrap_or(self.kind.retry_budget);
+        let failures = self.entity.trouble.failures;
+        if failures + 1 >= budget {
+            return Next::Erred;
+        }
+        let wait = backoff(&self.settings.retry, failures) / sooner;
+        Next::Retry { at: self.now.after(wait.mul_f64(self.jitter)) }
+    }
+}
+
+/// Wait after `failures` earlier failures in a row, without jitter.
+pub(crate) fn backoff(policy: &RetryPolicy, failures: u32) -> Duration {
+    policy.first.saturating_mul(2_u32.saturating_pow(failures.min(30))).min(policy.max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_bound() {
+        let policy = RetryPolicy::default();
+        assert_eq!(backoff(&policy, 0), Duration::from_secs(1));
+        assert_eq!(backoff(&policy, 3), Duration::from_secs(8));
+        assert_eq!(backoff(&policy, 4_000_000), Duration::from_secs(300));
+    }
+}

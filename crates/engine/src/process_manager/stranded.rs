@@ -1,0 +1,125 @@
+//! Entities whose backend is parked, unusable or no longer configured: they say so, instead of being late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::entity::command::{Failing, Intent};
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::BlockedOn;
+use stateward_domain::envelope::Envelope;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{BackendName, EntityId};
+use stateward_domain::ports::sync_queue::{LeaseRequest, QueueError, Release};
+
+use crate::backends::gate::Closed;
+use crate::backends::{Backend, Backends};
+use crate::error::Error;
+use crate::process_manager::Shared;
+
+/// Entities told at a time.
+const BATCH: usize = 100;
+/// Between looks for backends that are no longer configured.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Looks after the entities of backends that are no longer configured.
+pub(super) async fn run(shared: Arc<Shared>, backends: Backends) {
+    while !shared.shutdown.is_cancelled() {
+        if let Err(error) = unconfigured(&shared, &backends).await {
+            tracing::warn!(%error, "entities of removed backends were not told");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = shared.shutdown.cancelled() => {}
+        }
+    }
+}
+
+async fn unconfigured(shared: &Shared, backends: &Backends) -> Result<(), QueueError> {
+    for (name, _) in shared.queue.oldest_due().await? {
+        if backends.get(&name).is_none() {
+            let message = format!("backend {name} is not configured");
+            let failure =
+                Failure::harmless(ErrorClass::Misconfigured, "backend_not_configured", message);
+            while tell(shared, &name, &failure, INTERVAL).await? == BATCH {}
+        }
+    }
+    Ok(())
+}
+
+/// Tells the entities with work that their backend is closed, if it is for long; how long to wait.
+pub(super) async fn behind_closed_gate(
+    shared: &Shared,
+    backend: &Backend,
+    closed: &Closed,
+) -> Result<Duration, QueueError> {
+    let interval = backend.settings.breaker.probe_interval;
+    let failure = match closed {
+        Closed::Resting { until } => return Ok(until.since(shared.sources.now())),
+        Closed::Unidentified { .. } | Closed::BreakerOpen => return Ok(interval),
+        Closed::Unusable(failure) => failure.clone(),
+        Closed::Parked(_) => {
+            let message = "the backend is parked until a person confirms what it holds";
+            Failure::harmless(ErrorClass::Misconfigured, "backend_parked", message)
+        }
+    };
+    let told = tell(shared, backend.name(), &failure, interval).await?;
+    Ok(if told == BATCH { Duration::ZERO } else { interval })
+}
+
+/// Marks up to a batch of entities with due work as blocked on their backend; how many were looked at.
+async fn tell(
+    shared: &Shared,
+    backend: &BackendName,
+    failure: &Failure,
+    pause: Duration,
+) -> Result<usize, QueueError> {
+    let worker = shared.sources.id().to_string();
+    let request = LeaseRequest {
+        worker: worker.clone(),
+        backend: backend.clone(),
+        limit: BATCH,
+        duration: shared.lease_times.duration,
+        drift: false,
+    };
+    let leases = shared.queue.lease(&request).await?;
+    let mut releases = Vec::with_capacity(leases.len());
+    for lease in &leases {
+        if let Err(error) = block(shared, lease.entity, failure, pause).await {
+            tracing::debug!(entity.id = %lease.entity, %error, "was not told");
+        }
+        releases.push(Release {
+            entity: lease.entity,
+            worker: worker.clone(),
+            snooze: Some(pause),
+            seen: lease.seen,
+            drift_in: None,
+        });
+    }
+    shared.queue.release(&releases).await?;
+    Ok(leases.len())
+}
+
+async fn block(
+    shared: &Shared,
+    id: EntityId,
+    failure: &Failure,
+    pause: Duration,
+) -> Result<(), Error> {
+    let entity = shared.entities.fresh(id).await?;
+    let told = entity.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Backend);
+    // What runs by name may still be carried on once the backend is back.
+    if told || entity.running.is_some() || !entity.is_tracked() {
+        return Ok(());
+    }
+    let failing = Failing {
+        attempt: None,
+        takes_over: None,
+        error: failure.clone(),
+        next: Next::Blocked { on: BlockedOn::Backend, check_at: shared.sources.now().after(pause) },
+        remaining: Vec::new(),
+        action: None,
+    };
+    let envelope = Envelope::system("process-manager", entity.manifest.namespace.clone());
+    shared.commands.report(id, &envelope, &Intent::Fail(failing)).await?;
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! The sweep: objects that carry an owner key of ours and match no living entity. It is the last net under
+//! late workers; what it finds of a known entity becomes clean-up work, the rest is reported.
+
+use std::sync::Arc;
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::command::Intent;
+use stateward_domain::entity::state::Presence;
+use stateward_domain::envelope::Envelope;
+use stateward_domain::failure::Failure;
+use stateward_domain::id::{Attempt, Incarnation, KindName};
+use stateward_domain::ports::driver::{CallContext, Object};
+
+use crate::backends::Backend;
+use crate::process_manager::Shared;
+
+/// Pages of one list at most; the next sweep begins anew.
+const PAGES: usize = 10_000;
+
+/// Sweeps at the shared interval, first one interval after the start.
+pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(shared.sources.jittered(shared.sweep_interval)) => {}
+            () = shared.shutdown.cancelled() => return,
+        }
+        if backend.gate.closed(shared.sources.now()).is_some() {
+            continue;
+        }
+        let kinds: Vec<KindName> = {
+            let kinds = backend.settings.driver.kinds().iter();
+            kinds.filter(|kind| kind.owner_key).map(|kind| kind.name.clone()).collect()
+        };
+        for kind in kinds {
+            if let Err(failure) = sweep(&shared, &backend, &kind).await {
+                tracing::warn!(backend = %backend.name(), %kind, %failure, "sweep broke off");
+                shared.note_failure(&backend, &failure).await;
+            }
+        }
+    }
+}
+
+async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<(), Failure> {
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES {
+        let context: CallContext = shared.probe_context(backend);
+        backend.within_rate().await;
+        let listing = backend.settings.driver.list(&context, kind, cursor.as_deref()).await?;
+        for object in &listing.objects {
+            judge(shared, backend, object).await;
+        }
+        cursor = listing.cursor;
+        if cursor.is_none() || shared.shutdown.is_cancelled() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn judge(shared: &Shared, backend: &Backend, object: &Object) {
+    let Some((id, incarnation)) = object.owner_key.as_ref().and_then(|key| key.parse()) else {
+        return;
+    };
+    let Ok(entity) = shared.entities.fresh(id).await else { return };
+    if !entity.exists() || entity.manifest.backend != *backend.name() {
+        tracing::warn!(
+            backend = %backend.name(),
+            object = %object.external_id,
+            owner = %id,
+            "an object carries the owner key of no entity here"
+        );
+        return;
+    }
+    if !is_stray(&entity, object, incarnation) {
+        return;
+    }
+    let intent = Intent::RecordExternalId {
+        attempt: Attempt(0),
+        incarnation,
+        external_id: object.external_id.clone(),
+    };
+    let envelope = Envelope::system("sweep", entity.manifest.namespace.clone());
+    if let Err(error) = shared.commands.report(id, &envelope, &intent).await {
+        tracing::warn!(entity.id = %id, %error, "a stray was not recorded");
+    }
+}
+
+/// Only what is certain counts: nothing runs, and the entity's own object is known to be another one.
+fn is_stray(entity: &Entity, object: &Object, incarnation: Incarnation) -> bool {
+    if entity.released || entity.running.is_some() {
+        return false;
+    }
+    if entity.is_deleted() {
+        return true;
+    }
+    let own = entity.observed.external_id.as_ref();
+    let known = entity.observed.presence == Presence::Present
+        && own.is_some_and(|own| *own != object.external_id);
+    known && incarnation <= entity.incarnation
+}

@@ -1,0 +1,309 @@
+//! What users ask for: checked against the kind, then decided and appended.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::command::Intent;
+use stateward_domain::entity::operations::{self, OperationChange};
+use stateward_domain::entity::state::{
+    Decision, DeletionPolicy, Manifest, OperationKind, Settings, SettingsPatch,
+};
+use stateward_domain::envelope::Envelope;
+use stateward_domain::id::{
+    ActionName, BackendName, EntityId, EntityName, ExternalId, KindName, Namespace, OperationId,
+    Position, Revision,
+};
+use stateward_domain::ports::driver::FieldError;
+
+use crate::backends::Backend;
+use crate::commands::Done;
+use crate::engine::Engine;
+use crate::error::Error;
+
+/// A new entity, as declared.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// Scope.
+    pub namespace: Namespace,
+    /// Kind.
+    pub kind: KindName,
+    /// Name.
+    pub name: EntityName,
+    /// Where; `None` when exactly one backend fits.
+    pub backend: Option<BackendName>,
+    /// Desired state, as written.
+    pub desired: Value,
+    /// Everything else.
+    pub settings: Settings,
+    /// The object to adopt.
+    pub external_id: Option<ExternalId>,
+}
+
+/// A change of an entity, as asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Refuse unless the entity stands at this revision.
+    pub if_revision: Option<Revision>,
+    /// New desired state, whole; `None` leaves it.
+    pub desired: Option<Value>,
+    /// New settings.
+    pub settings: SettingsPatch,
+}
+
+/// A verb that every kind has, or one of its own.
+#[derive(Clone, Debug)]
+pub enum Verb {
+    /// Look now.
+    Refresh,
+    /// Try again now.
+    Retry,
+    /// Stop changes.
+    Pause,
+    /// Let changes go on.
+    Resume,
+    /// Take an existing object.
+    Adopt(ExternalId),
+    /// Forget the entity, leave the object.
+    Release,
+    /// Answer an open question.
+    Decide(Decision),
+    /// Take an operation back.
+    Cancel(OperationId),
+    /// One of the kind's own.
+    Own(ActionName, Value),
+}
+
+/// What came of a request.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The entity right after it.
+    pub entity: Arc<Entity>,
+    /// The operation that it opened, or the one that already does what was asked; `None` when nothing has to
+    /// be done on the backend.
+    pub operation: Option<OperationId>,
+    /// Where the log stands with it.
+    pub position: Position,
+}
+
+impl Engine {
+    /// Declares an entity.
+    ///
+    /// # Errors
+    /// Unknown or unfitting names, [`Error::Invalid`] with every fault, a taken name or identity, a reused
+    /// key, [`Error::Unavailable`].
+    pub async fn create(
+        &self,
+        envelope: Envelope,
+        declaration: Declaration,
+    ) -> Result<Accepted, Error> {
+        let kind = self.kinds().get(&declaration.kind)?.clone();
+        let backend = self.backend_for(&declaration)?;
+        let desired = self.checked(backend, &declaration.kind, &declaration.desired)?;
+        let operation_id = self.sources().operation_id();
+        let entity_id = self.sources().entity_id();
+        let intent = Intent::Create {
+            operation_id,
+            entity_id,
+            schema_version: kind.schema_version,
+            identity: kind.identity_of(&desired),
+            manifest: Box::new(Manifest {
+                namespace: declaration.namespace.clone(),
+                kind: declaration.kind,
+                name: declaration.name,
+                backend: backend.name().clone(),
+                desired,
+                settings: declaration.settings,
+                external_id: declaration.external_id,
+            }),
+        };
+        let envelope = Envelope { namespace: declaration.namespace, ..envelope };
+        self.ask(entity_id, envelope, Some(operation_id), &intent).await
+    }
+
+    /// What [`create`](Self::create) would make of the desired state: normalised, with defaults.
+    ///
+    /// # Errors
+    /// As for `create`, but for what is taken.
+    pub fn preview(&self, declaration: &Declaration) -> Result<(Arc<Backend>, Value), Error> {
+        self.kinds().get(&declaration.kind)?;
+        let backend = self.backend_for(declaration)?;
+        let desired = self.checked(backend, &declaration.kind, &declaration.desired)?;
+        Ok((Arc::clone(backend), desired))
+    }
+
+    /// Changes desired state, settings or both.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Immutable`], refusals, [`Error::Unavailable`].
+    pub async fn update(
+        &self,
+        envelope: Envelope,
+        id: EntityId,
+        change: Change,
+    ) -> Result<Accepted, Error> {
+        let entity = self.known(id).await?;
+        let kind = self.kinds().get(&entity.manifest.kind)?;
+        let desired = match &change.desired {
+            None => None,
+            Some(desired) => {
+                let backend = self.backend(&entity.manifest.backend)?;
+                let desired = self.checked(backend, &kind.name, desired)?;
+                unchanged(&kind.immutable, &entity.manifest.desired, &desired)?;
+                Some(desired)
+            }
+        };
+        let operation_id = self.sources().operation_id();
+        let opens = desired.as_ref().map(|_| operation_id);
+        let intent = Intent::Update {
+            operation_id,
+            if_revision: change.if_revision,
+            schema_version: kind.schema_version,
+            desired,
+            settings: change.settings,
+        };
+        self.ask(id, scoped(envelope, &entity), opens, &intent).await
+    }
+
+    /// Ends an entity's life; `policy` `None` = as its settings say.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], refusals, [`Error::Unavailable`].
+    pub async fn delete(
+        &self,
+        envelope: Envelope,
+        id: EntityId,
+        if_revision: Option<Revision>,
+        policy: Option<DeletionPolicy>,
+    ) -> Result<Accepted, Error> {
+        let entity = self.known(id).await?;
+        let operation_id = self.sources().operation_id();
+        let intent = Intent::Delete { operation_id, if_revision, policy };
+        let mut accepted =
+            self.ask(id, scoped(envelope, &entity), Some(operation_id), &intent).await?;
+        if accepted.operation.is_none() {
+            // Asked for twice: the operation that is under way does it.
+            let mut open = accepted.entity.operations.iter();
+            let delete = open.find(|open| open.kind == OperationKind::Delete);
+            accepted.operation = delete.map(|open| open.id);
+        }
+        Ok(accepted)
+    }
+
+    /// Does a verb.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::UnknownAction`], [`Error::Invalid`] input, refusals,
+    /// [`Error::Unavailable`].
+    pub async fn act(
+        &self,
+        envelope: Envelope,
+        id: EntityId,
+        verb: Verb,
+    ) -> Result<Accepted, Error> {
+        let entity = self.known(id).await?;
+        let operation_id = self.sources().operation_id();
+        let mut opens = Some(operation_id);
+        let intent = match verb {
+            Verb::Refresh => Intent::Refresh { operation_id },
+            Verb::Retry => Intent::Retry { operation_id },
+            Verb::Adopt(external_id) => Intent::Adopt { operation_id, external_id },
+            Verb::Decide(decision) => Intent::Decide { operation_id, decision },
+            Verb::Release => Intent::Delete {
+                operation_id,
+                if_revision: None,
+                policy: Some(DeletionPolicy::Orphan),
+            },
+            Verb::Pause | Verb::Resume | Verb::Cancel(_) => {
+                opens = None;
+                match verb {
+                    Verb::Pause => Intent::Pause,
+                    Verb::Cancel(operation_id) => Intent::Cancel { operation_id },
+                    _ => Intent::Resume,
+                }
+            }
+            Verb::Own(action, input) => {
+                self.kinds().check_action(&entity.manifest.kind, &action, &input)?;
+                Intent::Act { operation_id, action, input }
+            }
+        };
+        self.ask(id, scoped(envelope, &entity), opens, &intent).await
+    }
+
+    async fn ask(
+        &self,
+        id: EntityId,
+        envelope: Envelope,
+        operation: Option<OperationId>,
+        intent: &Intent,
+    ) -> Result<Accepted, Error> {
+        let envelope = Envelope { operation, ..envelope };
+        let done = self.inner.shared.commands.execute(id, &envelope, intent).await?;
+        let operation = match done.repeats {
+            Some(first) => first,
+            None => operation.filter(|id| opens(&done, *id)),
+        };
+        Ok(Accepted { entity: done.entity, operation, position: done.position })
+    }
+
+    async fn known(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+        let entity = self.inner.shared.entities.recent(id).await?;
+        if entity.exists() { Ok(entity) } else { Err(Error::NotFound) }
+    }
+
+    fn backend_for(&self, declaration: &Declaration) -> Result<&Arc<Backend>, Error> {
+        let (namespace, kind) = (&declaration.namespace, &declaration.kind);
+        if let Some(name) = &declaration.backend {
+            let backend = self.backend(name)?;
+            return if backend.serves(namespace, kind) {
+                Ok(backend)
+            } else {
+                Err(Error::UnknownBackend(name.clone()))
+            };
+        }
+        let fitting = self.inner.backends.fitting(namespace, kind);
+        match fitting[..] {
+            [one] => Ok(one),
+            _ => Err(Error::AmbiguousBackend(
+                fitting.iter().map(|backend| backend.name().clone()).collect(),
+            )),
+        }
+    }
+
+    /// Schema first, then what only the driver knows; the normalised desired state.
+    fn checked(&self, backend: &Backend, kind: &KindName, desired: &Value) -> Result<Value, Error> {
+        self.kinds().check(kind, desired)?;
+        backend.settings.driver.check(kind, desired).map_err(Error::Invalid)
+    }
+}
+
+fn scoped(envelope: Envelope, entity: &Entity) -> Envelope {
+    Envelope { namespace: entity.manifest.namespace.clone(), ..envelope }
+}
+
+fn opens(done: &Done, operation: OperationId) -> bool {
+    done.events.iter().any(|event| {
+        let changes = operations::changes(event, false);
+        let kept = |id| done.entity.operation(id).is_some();
+        changes.iter().any(|change| match change {
+            // A decision that serves an open operation opens none of its own.
+            OperationChange::Opened { id, kind: OperationKind::Decide } => {
+                *id == operation && kept(*id)
+            }
+            OperationChange::Opened { id, .. } => *id == operation,
+            _ => false,
+        })
+    })
+}
+
+fn unchanged(immutable: &[String], before: &Value, after: &Value) -> Result<(), Error> {
+    let changed: Vec<FieldError> = immutable
+        .iter()
+        .filter(|pointer| before.pointer(pointer) != after.pointer(pointer))
+        .map(|pointer| FieldError {
+            pointer: pointer.clone(),
+            message: "cannot change after creation".to_owned(),
+        })
+        .collect();
+    if changed.is_empty() { Ok(()) } else { Err(Error::Immutable(changed)) }
+}

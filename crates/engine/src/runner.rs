@@ -1,0 +1,178 @@
+//! Delivers the log to a projection, in order, each event at least once; the projection's compare-and-swap
+//! makes that exactly once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stateward_domain::envelope::Recorded;
+use stateward_domain::id::Position;
+use stateward_domain::ports::event_store::{EventStore, ReadError};
+use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
+use stateward_domain::time::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A consumer of the whole log with a checkpoint of its own.
+#[async_trait]
+pub trait Projection: Send + Sync {
+    /// Stable name.
+    fn name(&self) -> &'static str;
+    /// Where it stands.
+    async fn checkpoint(&self) -> Result<Position, ModelError>;
+    /// Takes `events` and moves the checkpoint from `from` to `to`, or does nothing.
+    async fn apply(
+        &self,
+        from: Position,
+        to: Position,
+        events: &[Recorded],
+    ) -> Result<(), ModelError>;
+    /// Sets a stream aside so that the others go on.
+    async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError>;
+}
+
+#[async_trait]
+impl Projection for Arc<dyn ReadModel> {
+    fn name(&self) -> &'static str {
+        ReadModel::name(&**self)
+    }
+    async fn checkpoint(&self) -> Result<Position, ModelError> {
+        ReadModel::checkpoint(&**self).await
+    }
+    async fn apply(
+        &self,
+        from: Position,
+        to: Position,
+        events: &[Recorded],
+    ) -> Result<(), ModelError> {
+        ReadModel::apply(&**self, from, to, events).await
+    }
+    async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
+        ReadModel::quarantine(&**self, entry).await
+    }
+}
+
+/// How a projection stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Last event taken.
+    pub position: Position,
+    /// When that event was recorded; `None` = none yet.
+    pub recorded_at: Option<Timestamp>,
+    /// Why it does not go on; `None` = it does.
+    pub stopped: Option<String>,
+}
+
+/// Events delivered at a time, at most.
+pub const BATCH: usize = 1_000;
+/// Failures of one stream before it is set aside.
+const STRIKES: u32 = 3;
+/// The hint that the log moved may get lost; this is how long that can go unnoticed.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Runs one projection until `shutdown`, publishing how it stands.
+pub async fn run(
+    log: Arc<dyn EventStore>,
+    projection: impl Projection,
+    progress: watch::Sender<Progress>,
+    shutdown: CancellationToken,
+) {
+    let mut strikes = HashMap::new();
+    let mut wait = Duration::from_millis(50);
+    while !shutdown.is_cancelled() {
+        match follow(&*log, &projection, &progress, &shutdown).await {
+            Ok(()) => return,
+            Err(error) => {
+                let fatal = matches!(error, ModelError::Poisoned { unknown: true, .. });
+                if !fatal && struck(&projection, &*log, &mut strikes, &error).await {
+                    continue;
+                }
+                tracing::error!(projection = projection.name(), %error, "projection stopped for now");
+                progress.send_modify(|progress| progress.stopped = Some(error.to_string()));
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = shutdown.cancelled() => {}
+                }
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+        }
+    }
+}
+
+async fn follow(
+    log: &dyn EventStore,
+    projection: &impl Projection,
+    progress: &watch::Sender<Progress>,
+    shutdown: &CancellationToken,
+) -> Result<(), ModelError> {
+    let mut from = projection.checkpoint().await?;
+    loop {
+        if shutdown.is_cancelled() {
+            return Ok(());
+        }
+        let events = log.read_log(from, BATCH).await.map_err(unreadable)?;
+        let Some(last) = events.last() else {
+            progress.send_modify(|progress| {
+                progress.position = from;
+                progress.stopped = None;
+            });
+            tokio::select! {
+                () = log.changed_after(from) => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            continue;
+        };
+        match projection.apply(from, last.position, &events).await {
+            Ok(()) => {
+                from = last.position;
+                progress.send_modify(|progress| {
+                    *progress = Progress {
+                        position: from,
+                        recorded_at: Some(last.recorded_at),
+                        stopped: None,
+                    };
+                });
+            }
+            // Somebody else delivered: go on from where that one stands.
+            Err(ModelError::CheckpointMoved { actual }) => from = actual,
+            Err(other) => return Err(other),
+        }
+    }
+}
+
+/// Counts a failure of a stream; true when there is a reason to try again at once.
+async fn struck(
+    projection: &impl Projection,
+    log: &dyn EventStore,
+    strikes: &mut HashMap<String, u32>,
+    error: &ModelError,
+) -> bool {
+    let ModelError::Poisoned { stream, message, .. } = error else { return false };
+    let count = strikes.entry(stream.clone()).or_default();
+    *count += 1;
+    if *count < STRIKES {
+        return true;
+    }
+    let position = first_unseen(projection, log, stream).await;
+    let entry = Quarantined { stream: stream.clone(), position, message: message.clone() };
+    tracing::error!(projection = projection.name(), stream, message, "stream set aside");
+    strikes.remove(stream);
+    projection.quarantine(entry).await.is_ok()
+}
+
+async fn first_unseen(
+    projection: &impl Projection,
+    log: &dyn EventStore,
+    stream: &str,
+) -> Position {
+    let from = projection.checkpoint().await.unwrap_or_default();
+    let events = log.read_log(from, BATCH).await.unwrap_or_default();
+    let first = events.iter().find(|event| event.stream.to_string() == stream);
+    first.map_or(from, |event| event.position)
+}
+
+fn unreadable(error: ReadError) -> ModelError {
+    ModelError::Unavailable(error.to_string())
+}
