@@ -89,7 +89,13 @@ impl Commands {
                 Ok((entity, position)) => {
                     return Ok(Done { entity, events, position, repeats: None });
                 }
-                Err(AppendError::Conflict { .. }) => entity = self.entities.fresh(id).await?,
+                Err(AppendError::Conflict { .. }) => {
+                    // Perhaps it was the same request, sent twice at once, that was faster.
+                    if let Some(done) = self.repeated(envelope).await? {
+                        return Ok(done);
+                    }
+                    entity = self.entities.fresh(id).await?;
+                }
                 Err(AppendError::ClaimTaken { key, .. }) if is_idempotency(&key) => {
                     return self.repeated(envelope).await?.ok_or(Error::Contended);
                 }

@@ -1,1 +1,21 @@
-//! Part of Stateward.
+//! Adapters of the storage ports: the log, the sync queue with its leases, and the read models.
+//!
+//! - `memory`: a log for tests and simulation, which fails on purpose
+//! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (all that follows
+//!   from it)
+//! - `hash`: the chain over a stream's events; `page`: tokens of lists
+//!
+//! **Architecture invariant:** only this crate names sqlx. Nothing that cannot be derived from the log is in
+//! `views.db`. Every adapter passes the suite in `tests/conformance`.
+//!
+//! To add an adapter: implement the ports of `stateward_domain::ports` in a module of its own and add it to the
+//! list of subjects in `tests/conformance/main.rs`.
+#![warn(missing_docs)]
+
+mod crash;
+pub mod hash;
+pub mod memory;
+mod page;
+pub mod sqlite;
+
+pub use crash::FAILPOINTS;

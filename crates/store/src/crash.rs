@@ -1,0 +1,22 @@
+//! Crash points: a test build dies there when one is set to `return`; a plain build has none.
+
+/// Names of all crash points of this crate.
+pub const FAILPOINTS: &[&str] = &[
+    "store::append::before",
+    "store::append::commit",
+    "store::append::after",
+    "store::queue::advance::before",
+    "store::queue::advance::after",
+    "store::queue::lease::before",
+    "store::queue::lease::after",
+    "store::queue::release::before",
+    "store::queue::release::after",
+    "store::views::apply::before",
+    "store::views::apply::after",
+];
+
+/// The process dies here when a test asked for it.
+pub(crate) fn point(name: &str) {
+    debug_assert!(FAILPOINTS.contains(&name), "{name} is not listed");
+    fail::fail_point!(name, |_| std::process::abort());
+}

@@ -1,0 +1,147 @@
+//! `views.db`: one writing connection that queue and read models share, and the checkpoints in it.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Connection, SqliteConnection};
+use stateward_domain::id::Position;
+use stateward_domain::time::{Clock, Timestamp};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Tables whose shape does not change with a read model's version.
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS checkpoints (
+    name     TEXT    PRIMARY KEY,
+    position TEXT    NOT NULL,
+    tables   INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarantine (
+    model    TEXT NOT NULL,
+    stream   TEXT NOT NULL,
+    position TEXT NOT NULL,
+    message  TEXT NOT NULL,
+    PRIMARY KEY (model, stream)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sync_queue (
+    entity    TEXT    PRIMARY KEY,
+    backend   TEXT    NOT NULL,
+    priority  INTEGER NOT NULL,
+    since     INTEGER,
+    due       INTEGER,
+    waits_for TEXT,
+    position  TEXT    NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sync_queue_due ON sync_queue (backend, priority, due)
+    WHERE due IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sync_queue_waits ON sync_queue (waits_for) WHERE waits_for IS NOT NULL;
+CREATE TABLE IF NOT EXISTS sync_leases (
+    entity    TEXT    PRIMARY KEY,
+    backend   TEXT    NOT NULL,
+    worker    TEXT,
+    until     INTEGER NOT NULL DEFAULT 0,
+    snooze    INTEGER NOT NULL DEFAULT 0,
+    seen      TEXT    NOT NULL DEFAULT '',
+    drift_due INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sync_leases_drift ON sync_leases (backend, drift_due)
+    WHERE drift_due IS NOT NULL;
+";
+
+/// The file.
+pub(super) struct Derived {
+    writer: Mutex<SqliteConnection>,
+    pub(super) readers: SqlitePool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Derived {
+    pub(super) async fn open(
+        mut connection: SqliteConnection,
+        readers: SqlitePool,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, sqlx::Error> {
+        sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
+        super::views::tables::prepare(&mut connection).await?;
+        Ok(Self { writer: Mutex::new(connection), readers, clock })
+    }
+
+    /// The one writing connection.
+    pub(super) async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
+        self.writer.lock().await
+    }
+
+    /// The store's clock, by which leases run.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Where every projection stands.
+    pub(super) async fn checkpoints(&self) -> Result<Vec<Position>, sqlx::Error> {
+        let rows: Vec<String> = sqlx::query_scalar("SELECT position FROM checkpoints")
+            .fetch_all(&mut *self.writer().await)
+            .await?;
+        rows.iter().map(|text| text.parse().map_err(|error| undecodable(Box::new(error)))).collect()
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        let mut writer = self.writer().await;
+        // Only makes the next start faster: everything that counts is in the write-ahead log.
+        let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await;
+    }
+}
+
+/// Where the projection called `name` stands.
+pub(super) async fn checkpoint(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Position, sqlx::Error> {
+    let text: Option<String> =
+        sqlx::query_scalar("SELECT position FROM checkpoints WHERE name = ?")
+            .bind(name)
+            .fetch_optional(connection)
+            .await?;
+    text.map_or(Ok(Position::START), |text| {
+        text.parse().map_err(|error| undecodable(Box::new(error)))
+    })
+}
+
+/// Moves a checkpoint if it stands where the caller thinks; the first statement of every projection's
+/// transaction.
+///
+/// # Errors
+/// The inner result is where it stands instead.
+pub(super) async fn compare_and_swap(
+    connection: &mut SqliteConnection,
+    name: &str,
+    from: Position,
+    to: Position,
+) -> Result<Result<(), Position>, sqlx::Error> {
+    sqlx::query("INSERT INTO checkpoints (name, position) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(name)
+        .bind(Position::START.to_string())
+        .execute(&mut *connection)
+        .await?;
+    let moved = sqlx::query("UPDATE checkpoints SET position = ? WHERE name = ? AND position = ?")
+        .bind(to.to_string())
+        .bind(name)
+        .bind(from.to_string())
+        .execute(&mut *connection)
+        .await?;
+    if moved.rows_affected() == 1 {
+        return Ok(Ok(()));
+    }
+    Ok(Err(checkpoint(connection, name).await?))
+}
+
+/// A value in `views.db` that this version did not write.
+pub(super) fn undecodable(source: Box<dyn std::error::Error + Send + Sync>) -> sqlx::Error {
+    sqlx::Error::Decode(source)
+}
+
+/// Begins a writing transaction at once, so that it never has to wait in its middle.
+pub(super) async fn begin(
+    connection: &mut SqliteConnection,
+) -> Result<sqlx::Transaction<'_, sqlx::Sqlite>, sqlx::Error> {
+    connection.begin_with("BEGIN IMMEDIATE").await
+}

@@ -1,0 +1,211 @@
+//! Leases and drift timers: rows that workers alone write, and that may be lost.
+
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+use stateward_domain::id::{BackendName, EntityId, Position};
+use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, NextDue, Release};
+use stateward_domain::time::Timestamp;
+
+use super::derived::{begin, undecodable};
+
+/// Due rows that are looked at to find the next free one.
+const LOOKAHEAD: i64 = 256;
+
+/// Due work of one priority that nobody holds and nobody put aside, oldest first. A row that moved on since it
+/// was put aside counts again.
+const DUE: &str = "SELECT q.entity, q.position FROM sync_queue q \
+    LEFT JOIN sync_leases l ON l.entity = q.entity \
+    WHERE q.backend = ?1 AND q.priority = ?2 AND q.due IS NOT NULL AND q.due <= ?3 \
+    AND (l.entity IS NULL OR (l.until <= ?3 AND (l.snooze <= ?3 OR q.position > l.seen))) \
+    ORDER BY q.due LIMIT ?4";
+
+/// Entities without work whose next look is due.
+const CHECKS: &str = "SELECT q.entity, q.position FROM sync_leases l \
+    JOIN sync_queue q ON q.entity = l.entity AND q.backend = l.backend \
+    WHERE l.backend = ?1 AND l.drift_due IS NOT NULL AND l.drift_due <= ?2 \
+    AND l.until <= ?2 AND q.due IS NULL \
+    ORDER BY l.drift_due LIMIT ?3";
+
+pub(super) async fn lease(
+    connection: &mut SqliteConnection,
+    request: &LeaseRequest,
+    now: Timestamp,
+) -> Result<Vec<Lease>, sqlx::Error> {
+    let mut transaction = begin(connection).await?;
+    let mut leases = Vec::new();
+    for priority in 0_i64..3 {
+        let left = request.limit - leases.len();
+        if left == 0 {
+            break;
+        }
+        let rows: Vec<(String, String)> = sqlx::query_as(DUE)
+            .bind(&request.backend.0)
+            .bind(priority)
+            .bind(now.0)
+            .bind(i64::try_from(left).unwrap_or(i64::MAX))
+            .fetch_all(&mut *transaction)
+            .await?;
+        add(&mut leases, rows, LeaseReason::Work)?;
+    }
+    if request.drift && leases.len() < request.limit {
+        let left = request.limit - leases.len();
+        let rows: Vec<(String, String)> = sqlx::query_as(CHECKS)
+            .bind(&request.backend.0)
+            .bind(now.0)
+            .bind(i64::try_from(left).unwrap_or(i64::MAX))
+            .fetch_all(&mut *transaction)
+            .await?;
+        add(&mut leases, rows, LeaseReason::Drift)?;
+    }
+    if leases.is_empty() {
+        transaction.rollback().await?;
+        return Ok(leases);
+    }
+    for lease in &leases {
+        sqlx::query(
+            "INSERT INTO sync_leases (entity, backend, worker, until) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
+             worker = excluded.worker, until = excluded.until, snooze = 0",
+        )
+        .bind(lease.entity.to_string())
+        .bind(&request.backend.0)
+        .bind(&request.worker)
+        .bind(now.after(request.duration).0)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    Ok(leases)
+}
+
+fn add(
+    leases: &mut Vec<Lease>,
+    rows: Vec<(String, String)>,
+    reason: LeaseReason,
+) -> Result<(), sqlx::Error> {
+    for (entity, position) in rows {
+        let entity: EntityId = entity.parse().map_err(|error| undecodable(Box::new(error)))?;
+        let seen: Position = position.parse().map_err(|error| undecodable(Box::new(error)))?;
+        leases.push(Lease { entity, reason, seen });
+    }
+    Ok(())
+}
+
+/// One that ended is not prolonged, also when nobody took it since: its worker stopped counting on it.
+pub(super) async fn renew(
+    connection: &mut SqliteConnection,
+    entity: EntityId,
+    worker: &str,
+    duration: Duration,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let renewed = sqlx::query(
+        "UPDATE sync_leases SET until = ?1 WHERE entity = ?2 AND worker = ?3 AND until > ?4",
+    )
+    .bind(now.after(duration).0)
+    .bind(entity.to_string())
+    .bind(worker)
+    .bind(now.0)
+    .execute(connection)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+pub(super) async fn release(
+    connection: &mut SqliteConnection,
+    releases: &[Release],
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = begin(connection).await?;
+    for release in releases {
+        sqlx::query(
+            "UPDATE sync_leases SET worker = NULL, until = 0, snooze = ?, seen = ?, \
+             drift_due = coalesce(?, drift_due) WHERE entity = ? AND worker = ?",
+        )
+        .bind(release.snooze.map_or(0, |pause| now.after(pause).0))
+        .bind(release.seen.to_string())
+        .bind(release.drift_in.map(|pause| now.after(pause).0))
+        .bind(release.entity.to_string())
+        .bind(&release.worker)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await
+}
+
+/// Spread by the entities' own ids, so that no chance is needed: the last digits of an id are random.
+pub(super) async fn seed(
+    connection: &mut SqliteConnection,
+    backend: &BackendName,
+    interval: Duration,
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    let mut transaction = begin(connection).await?;
+    let idle: Vec<String> = sqlx::query_scalar(
+        "SELECT q.entity FROM sync_queue q LEFT JOIN sync_leases l ON l.entity = q.entity \
+         WHERE q.backend = ? AND q.due IS NULL AND l.drift_due IS NULL",
+    )
+    .bind(&backend.0)
+    .fetch_all(&mut *transaction)
+    .await?;
+    for entity in &idle {
+        let share = u32::from_str_radix(&entity[entity.len() - 4..], 16).unwrap_or_default();
+        let pause = interval * share / 0xffff;
+        sqlx::query(
+            "INSERT INTO sync_leases (entity, backend, drift_due) VALUES (?, ?, ?) \
+             ON CONFLICT (entity) DO UPDATE SET drift_due = excluded.drift_due",
+        )
+        .bind(entity)
+        .bind(&backend.0)
+        .bind(now.after(pause).0)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    // What is left of entities that are no more goes at the same opportunity.
+    sqlx::query(
+        "DELETE FROM sync_leases WHERE backend = ? AND until <= ? \
+         AND entity NOT IN (SELECT entity FROM sync_queue)",
+    )
+    .bind(&backend.0)
+    .bind(now.0)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(idle.len() as u64)
+}
+
+pub(super) async fn next_due(
+    connection: &mut SqliteConnection,
+    backend: &BackendName,
+    drift: bool,
+    now: Timestamp,
+) -> Result<NextDue, sqlx::Error> {
+    let work: Option<i64> = sqlx::query_scalar(
+        "SELECT min(max(q.due, coalesce(l.until, 0), \
+         CASE WHEN l.snooze IS NULL OR q.position > l.seen THEN 0 ELSE l.snooze END)) \
+         FROM (SELECT entity, due, position FROM sync_queue \
+               WHERE backend = ? AND due IS NOT NULL ORDER BY due LIMIT ?) q \
+         LEFT JOIN sync_leases l ON l.entity = q.entity",
+    )
+    .bind(&backend.0)
+    .bind(LOOKAHEAD)
+    .fetch_one(&mut *connection)
+    .await?;
+    let check: Option<i64> = if drift {
+        sqlx::query_scalar(
+            "SELECT min(max(l.drift_due, l.until)) FROM \
+             (SELECT entity, drift_due, until FROM sync_leases \
+              WHERE backend = ? AND drift_due IS NOT NULL ORDER BY drift_due LIMIT ?) l \
+             JOIN sync_queue q ON q.entity = l.entity AND q.due IS NULL",
+        )
+        .bind(&backend.0)
+        .bind(LOOKAHEAD)
+        .fetch_one(&mut *connection)
+        .await?
+    } else {
+        None
+    };
+    let first = work.into_iter().chain(check).min();
+    Ok(NextDue { within: first.map(|at| Timestamp(at).since(now)) })
+}

@@ -1,0 +1,155 @@
+//! The log in `events.db`: appends go to the one writer, reads are pages in short transactions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqlitePool;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{Position, Version};
+use stateward_domain::ports::event_store::{
+    Append, AppendError, Appended, EventStore, Holder, ReadError,
+};
+use stateward_domain::time::Clock;
+
+use super::error::message;
+use super::rows::EventRow;
+use super::writer::Writer;
+
+/// The log.
+pub struct Log {
+    writer: Writer,
+    readers: SqlitePool,
+    epoch: u32,
+    clock: Arc<dyn Clock>,
+}
+
+impl Log {
+    pub(super) fn new(
+        writer: Writer,
+        readers: SqlitePool,
+        epoch: u32,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { writer, readers, epoch, clock }
+    }
+
+    /// Whether `position` can have been read from this log.
+    pub(super) fn contains(&self, position: Position) -> bool {
+        position == Position::START
+            || (position.epoch == self.epoch && position.minor <= self.writer.head())
+    }
+
+    pub(super) async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+
+    fn position(&self, minor: u64) -> Position {
+        if minor == 0 {
+            return Position::START;
+        }
+        Position { epoch: self.epoch, major: 0, minor }
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> ReadError {
+    ReadError::Unavailable(message(&error))
+}
+
+fn limit_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl EventStore for Log {
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.writer.append(append).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        let rows: Vec<EventRow> = sqlx::query_as(
+            "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+             payload, metadata, event_id, recorded_at, hash FROM events \
+             WHERE aggregate_type = ? AND aggregate_id = ? AND sequence > ? \
+             ORDER BY sequence LIMIT ?",
+        )
+        .bind(&stream.category)
+        .bind(&stream.id)
+        .bind(signed(after.0))
+        .bind(limit_of(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect())
+    }
+
+    async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError> {
+        let head: i64 = sqlx::query_scalar(
+            "SELECT coalesce(max(sequence), 0) FROM events \
+             WHERE aggregate_type = ? AND aggregate_id = ?",
+        )
+        .bind(&stream.category)
+        .bind(&stream.id)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(Version(u64::try_from(head).unwrap_or_default()))
+    }
+
+    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        if !self.contains(after) {
+            return Err(ReadError::PositionGone { head: self.head().await? });
+        }
+        let rows: Vec<EventRow> = sqlx::query_as(
+            "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+             payload, metadata, event_id, recorded_at, hash FROM events \
+             WHERE position > ? ORDER BY position LIMIT ?",
+        )
+        .bind(signed(after.minor))
+        .bind(limit_of(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect())
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        Ok(self.position(self.writer.head()))
+    }
+
+    async fn changed_after(&self, position: Position) {
+        self.writer.moved_past(position.minor).await;
+    }
+
+    async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError> {
+        let row: Option<(String, String, i64, String)> = sqlx::query_as(
+            "SELECT aggregate_type, aggregate_id, sequence, value FROM claims WHERE key = ?",
+        )
+        .bind(&key.0)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(row.map(|(category, id, version, value)| Holder {
+            stream: StreamId { category, id },
+            version: Version(u64::try_from(version).unwrap_or_default()),
+            value,
+        }))
+    }
+
+    async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError> {
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        let before = self.clock.now().0.saturating_sub(age);
+        self.writer.forget_claims_before(before).await
+    }
+}

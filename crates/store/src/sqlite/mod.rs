@@ -1,0 +1,73 @@
+//! The embedded store: one directory, one process.
+//!
+//! - `open`: the directory, its lock, the two files
+//! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit
+//! - `derived`, `queue`, `leases`, `views`: `views.db`, which can be deleted at any time
+//!
+//! An I/O error in a commit ends the process, because nobody knows what the disk holds then: see
+//! [`Store::broken`].
+
+mod batch;
+mod derived;
+mod error;
+mod leases;
+mod log;
+mod open;
+mod queue;
+mod rows;
+mod views;
+mod writer;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use stateward_domain::time::Clock;
+use tokio::sync::watch;
+
+pub use error::OpenError;
+pub use log::Log;
+pub use queue::Queue;
+pub use views::Entities;
+
+/// Everything that one directory holds.
+pub struct Store {
+    /// The log.
+    pub log: Arc<Log>,
+    /// Queue and leases.
+    pub queue: Arc<Queue>,
+    /// The read models `entities` and `operations`, for writing and for queries.
+    pub entities: Arc<Entities>,
+    /// Set when `views.db` was ahead of the log or of another log: one of the two files was put back. The
+    /// views were dropped to be rebuilt; nothing should act on backends before a person looked.
+    pub mismatched: bool,
+    broken: watch::Receiver<Option<String>>,
+    /// Holds the directory's lock as long as it lives.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store in `directory`; makes what is missing.
+    ///
+    /// # Errors
+    /// [`OpenError`]; then nothing was changed that was there before.
+    pub async fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        open::open(directory, clock).await
+    }
+
+    /// Resolves with one line when the log cannot be written any more; the process has to end then.
+    pub async fn broken(&self) -> String {
+        let mut broken = self.broken.clone();
+        let message = match broken.wait_for(Option::is_some).await {
+            Ok(message) => message.clone().unwrap_or_default(),
+            Err(_) => "the log's writer is gone".to_owned(),
+        };
+        message
+    }
+
+    /// Writes out what is buffered and closes both files.
+    pub async fn close(&self) {
+        self.log.close().await;
+        self.entities.close().await;
+    }
+}

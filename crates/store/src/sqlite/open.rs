@@ -1,0 +1,196 @@
+//! Opening: the directory, its lock, and the two files with their marks.
+
+use std::borrow::Cow;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
+use stateward_domain::time::Clock;
+use tokio::sync::watch;
+
+use super::derived::Derived;
+use super::error::OpenError;
+use super::log::Log;
+use super::{Entities, Queue, Store, writer};
+
+/// `application_id` of both files ("STWD"), by which a foreign database is told from ours.
+const APPLICATION_ID: i64 = 0x5354_5744;
+/// The write-ahead log is cut to this size after a checkpoint.
+const WAL_BYTES_MAX: &str = "67108864";
+/// Connections that read each file.
+const READERS: u32 = 4;
+const BUSY: Duration = Duration::from_secs(5);
+const RESTORE: &str = "restore it from a backup";
+const DELETE: &str = "delete it: it is rebuilt from the log";
+
+pub(super) async fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Store, OpenError> {
+    make(directory)?;
+    let lock = lock(directory)?;
+    let (broken, receiver) = watch::channel(None);
+    let log = open_log(directory, &clock, broken).await?;
+    let (derived, mismatched) = open_views(directory, &log, clock).await?;
+    Ok(Store {
+        queue: Arc::new(Queue::new(Arc::clone(&derived))),
+        entities: Arc::new(Entities::new(derived)),
+        log: Arc::new(log),
+        mismatched,
+        broken: receiver,
+        _lock: lock,
+    })
+}
+
+fn make(directory: &Path) -> Result<(), OpenError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| unwritable(directory, &error))
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("lock");
+    let mut options = OpenOptions::new();
+    let file = options.create(true).append(true).mode(0o600).open(&path);
+    let file = file.map_err(|error| unwritable(&path, &error))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked(directory.to_owned())),
+        Err(errno) => Err(OpenError::Io { path, message: errno.to_string() }),
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> OpenError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => OpenError::Full(path.to_owned()),
+        _ => OpenError::Unwritable { path: path.to_owned(), message: error.to_string() },
+    }
+}
+
+async fn open_log(
+    directory: &Path,
+    clock: &Arc<dyn Clock>,
+    broken: watch::Sender<Option<String>>,
+) -> Result<Log, OpenError> {
+    let path = directory.join("events.db");
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
+    let mut connection = connect(&path, SqliteSynchronous::Full, RESTORE).await?;
+    migrator().run_direct(None, &mut connection, false).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error)
+        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => failed(error),
+        other => OpenError::Damaged {
+            path: path.clone(),
+            message: other.to_string(),
+            advice: "use the version of stateward that wrote it, or a newer one",
+        },
+    })?;
+    let fresh = fresh_epoch();
+    sqlx::query("INSERT INTO log (only, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING")
+        .bind(i64::from(fresh))
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    let (epoch, head): (i64, i64) =
+        sqlx::query_as("SELECT epoch, (SELECT coalesce(max(position), 0) FROM events) FROM log")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(failed)?;
+    let epoch = u32::try_from(epoch).unwrap_or_default();
+    let head = u64::try_from(head).unwrap_or_default();
+    let readers = readers(&path);
+    let handle = writer::spawn(connection, Arc::clone(clock), epoch, head, broken, path.clone());
+    Ok(Log::new(handle, readers, epoch, Arc::clone(clock)))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "names one life of the database; nothing is decided by it"
+)]
+fn fresh_epoch() -> u32 {
+    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+    u32::from_be_bytes([a, b, c, d]).max(1)
+}
+
+fn migrator() -> Migrator {
+    let events = include_str!("../../../../migrations/sqlite/0001_events.sql").into_sql_str();
+    let kind = MigrationType::Simple;
+    Migrator::with_migrations(vec![Migration::new(1, Cow::Borrowed("events"), kind, events, false)])
+}
+
+async fn open_views(
+    directory: &Path,
+    log: &Log,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<Derived>, bool), OpenError> {
+    let path = directory.join("views.db");
+    let derived = views(&path, Arc::clone(&clock)).await?;
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, DELETE);
+    let checkpoints = derived.checkpoints().await.map_err(failed)?;
+    let mismatched = checkpoints.iter().any(|position| !log.contains(*position));
+    if !mismatched {
+        return Ok((Arc::new(derived), false));
+    }
+    tracing::error!("views.db does not belong to events.db: one of them was put back; rebuilding");
+    derived.close().await;
+    for name in ["views.db", "views.db-wal", "views.db-shm"] {
+        match std::fs::remove_file(directory.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(unwritable(&path, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok((Arc::new(views(&path, clock).await?), true))
+}
+
+async fn views(path: &Path, clock: Arc<dyn Clock>) -> Result<Derived, OpenError> {
+    let connection = connect(path, SqliteSynchronous::Normal, DELETE).await?;
+    let opened = Derived::open(connection, readers(path), clock).await;
+    opened.map_err(|error| OpenError::from_sqlx(path.to_owned(), &error, DELETE))
+}
+
+/// Opens one file for writing, after a look whether it is ours.
+async fn connect(
+    path: &Path,
+    synchronous: SqliteSynchronous,
+    advice: &'static str,
+) -> Result<SqliteConnection, OpenError> {
+    // Made here and not by SQLite, because its files would be readable by everybody.
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    made.map_err(|error| unwritable(path, &error))?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        .disable_statement_logging()
+        .pragma("journal_size_limit", WAL_BYTES_MAX);
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, advice);
+    // No journal mode yet: setting it writes, and a foreign file must not be touched.
+    let mut connection = options.clone().connect().await.map_err(failed)?;
+    let marks =
+        "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id";
+    let (id, tables): (i64, i64) =
+        sqlx::query_as(marks).fetch_one(&mut connection).await.map_err(failed)?;
+    let ours = id == APPLICATION_ID || (id == 0 && tables == 0);
+    connection.close().await.map_err(failed)?;
+    if !ours {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
+    let mut connection = options.connect().await.map_err(failed)?;
+    let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
+    sqlx::query(sqlx::AssertSqlSafe(mark)).execute(&mut connection).await.map_err(failed)?;
+    Ok(connection)
+}
+
+fn readers(path: &Path) -> SqlitePool {
+    let path: PathBuf = path.to_owned();
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY)
+        .disable_statement_logging();
+    PoolOptions::new().max_connections(READERS).connect_lazy_with(options)
+}

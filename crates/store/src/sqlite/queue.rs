@@ -1,0 +1,245 @@
+//! The sync queue: rows that the executor alone writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use stateward_domain::id::{BackendName, EntityId, Position};
+use stateward_domain::ports::sync_queue::{
+    Lease, LeaseRequest, NextDue, Priority, QueueChange, QueueError, QueueRow, Release, SyncQueue,
+};
+use stateward_domain::time::Timestamp;
+
+use super::derived::{self, Derived, begin, undecodable};
+use super::error::message;
+use super::leases;
+
+/// Name of the projection's checkpoint.
+const NAME: &str = "sync_queue";
+/// Rows of one statement.
+const ROWS_PER_PUT: usize = 32;
+
+/// Queue and leases.
+pub struct Queue {
+    file: Arc<Derived>,
+}
+
+impl Queue {
+    pub(super) fn new(file: Arc<Derived>) -> Self {
+        Self { file }
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> QueueError {
+    QueueError::Unavailable(message(&error))
+}
+
+async fn apply(
+    connection: &mut SqliteConnection,
+    changes: &[QueueChange],
+) -> Result<(), sqlx::Error> {
+    let puts: Vec<&QueueRow> = changes
+        .iter()
+        .filter_map(|change| match change {
+            QueueChange::Put(row) => Some(row),
+            QueueChange::Remove(_) | QueueChange::Wake { .. } => None,
+        })
+        .collect();
+    for chunk in puts.chunks(ROWS_PER_PUT) {
+        put(connection, chunk).await?;
+    }
+    for change in changes {
+        match change {
+            QueueChange::Put(_) => {}
+            QueueChange::Remove(entity) => remove(connection, *entity).await?,
+            QueueChange::Wake { waited_for, at, position } => {
+                wake(connection, *waited_for, *at, *position).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn put(connection: &mut SqliteConnection, rows: &[&QueueRow]) -> Result<(), sqlx::Error> {
+    let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(
+        "INSERT INTO sync_queue (entity, backend, priority, since, due, waits_for, position) ",
+    );
+    statement.push_values(rows, |mut values, row| {
+        values
+            .push_bind(row.entity.to_string())
+            .push_bind(row.backend.0.clone())
+            .push_bind(row.priority as i64)
+            .push_bind(row.since.map(|at| at.0))
+            .push_bind(row.due.map(|at| at.0))
+            .push_bind(row.waits_for.map(|id| id.to_string()))
+            .push_bind(row.position.to_string());
+    });
+    statement.push(
+        " ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
+         priority = excluded.priority, since = excluded.since, due = excluded.due, \
+         waits_for = excluded.waits_for, position = excluded.position",
+    );
+    statement.build().execute(connection).await?;
+    Ok(())
+}
+
+async fn remove(connection: &mut SqliteConnection, entity: EntityId) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM sync_queue WHERE entity = ?")
+        .bind(entity.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn wake(
+    connection: &mut SqliteConnection,
+    waited_for: EntityId,
+    at: Timestamp,
+    position: Position,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE sync_queue SET due = min(due, ?), position = max(position, ?) \
+         WHERE waits_for = ? AND due IS NOT NULL",
+    )
+    .bind(at.0)
+    .bind(position.to_string())
+    .bind(waited_for.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+type Row = (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
+
+fn decoded(row: Row) -> Result<QueueRow, sqlx::Error> {
+    let (entity, backend, priority, since, due, waits_for, position) = row;
+    let bad = |error: Box<dyn std::error::Error + Send + Sync>| undecodable(error);
+    Ok(QueueRow {
+        entity: entity.parse().map_err(|error| bad(Box::new(error)))?,
+        backend: BackendName(backend),
+        priority: match priority {
+            0 => Priority::User,
+            1 => Priority::Retry,
+            _ => Priority::Drift,
+        },
+        since: since.map(Timestamp),
+        due: due.map(Timestamp),
+        waits_for: waits_for
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(|error: uuid::Error| bad(Box::new(error)))?,
+        position: position.parse().map_err(|error| bad(Box::new(error)))?,
+    })
+}
+
+#[async_trait]
+impl SyncQueue for Queue {
+    async fn checkpoint(&self) -> Result<Position, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        derived::checkpoint(&mut connection, NAME).await.map_err(unavailable)
+    }
+
+    async fn advance(
+        &self,
+        from: Position,
+        to: Position,
+        changes: &[QueueChange],
+    ) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::crash::point("store::queue::advance::before");
+        let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
+        let swapped = derived::compare_and_swap(&mut transaction, NAME, from, to).await;
+        if let Err(actual) = swapped.map_err(unavailable)? {
+            return Err(QueueError::CheckpointMoved { actual });
+        }
+        apply(&mut transaction, changes).await.map_err(unavailable)?;
+        transaction.commit().await.map_err(unavailable)?;
+        crate::crash::point("store::queue::advance::after");
+        Ok(())
+    }
+
+    async fn reset(&self) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
+        for statement in
+            ["DELETE FROM sync_queue", "DELETE FROM checkpoints WHERE name = 'sync_queue'"]
+        {
+            sqlx::query(statement).execute(&mut *transaction).await.map_err(unavailable)?;
+        }
+        transaction.commit().await.map_err(unavailable)
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::crash::point("store::queue::lease::before");
+        let leases = leases::lease(&mut writer, request, self.file.now()).await;
+        crate::crash::point("store::queue::lease::after");
+        leases.map_err(unavailable)
+    }
+
+    async fn renew(
+        &self,
+        entity: EntityId,
+        worker: &str,
+        duration: Duration,
+    ) -> Result<bool, QueueError> {
+        let mut writer = self.file.writer().await;
+        let now = self.file.now();
+        leases::renew(&mut writer, entity, worker, duration, now).await.map_err(unavailable)
+    }
+
+    async fn release(&self, releases: &[Release]) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::crash::point("store::queue::release::before");
+        let now = self.file.now();
+        leases::release(&mut writer, releases, now).await.map_err(unavailable)?;
+        crate::crash::point("store::queue::release::after");
+        Ok(())
+    }
+
+    async fn release_all(&self) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        let released = sqlx::query("UPDATE sync_leases SET worker = NULL, until = 0, snooze = 0");
+        released.execute(&mut *writer).await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    async fn seed_drift_timers(
+        &self,
+        backend: &BackendName,
+        interval: Duration,
+    ) -> Result<u64, QueueError> {
+        let mut writer = self.file.writer().await;
+        let now = self.file.now();
+        leases::seed(&mut writer, backend, interval, now).await.map_err(unavailable)
+    }
+
+    async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        let now = self.file.now();
+        leases::next_due(&mut connection, backend, drift, now).await.map_err(unavailable)
+    }
+
+    async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT entity, backend, priority, since, due, waits_for, position \
+             FROM sync_queue WHERE entity = ?",
+        )
+        .bind(entity.to_string())
+        .fetch_optional(&self.file.readers)
+        .await
+        .map_err(unavailable)?;
+        row.map(decoded).transpose().map_err(unavailable)
+    }
+
+    async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT backend, min(due) FROM sync_queue WHERE due IS NOT NULL GROUP BY backend",
+        )
+        .fetch_all(&self.file.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.into_iter().map(|(name, due)| (BackendName(name), Timestamp(due))).collect())
+    }
+}

@@ -1,0 +1,42 @@
+//! Rows of `events` as values.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row};
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{EventId, Position, Version};
+use stateward_domain::time::Timestamp;
+
+/// One row, with the columns in this order: position, `aggregate_type`, `aggregate_id`, sequence, `event_type`,
+/// `event_version`, payload, metadata, `event_id`, `recorded_at`, hash. Its position lacks the epoch.
+pub(super) struct EventRow(pub(super) Recorded);
+
+impl EventRow {
+    pub(super) fn in_epoch(self, epoch: u32) -> Recorded {
+        Recorded { position: Position { epoch, ..self.0.position }, ..self.0 }
+    }
+}
+
+impl<'r> FromRow<'r, SqliteRow> for EventRow {
+    fn from_row(row: &'r SqliteRow) -> Result<Self, sqlx::Error> {
+        let unsigned = |index: usize| -> Result<u64, sqlx::Error> {
+            u64::try_from(row.try_get::<i64, _>(index)?).map_err(|error| broken(index, error))
+        };
+        let hash: &[u8] = row.try_get(10)?;
+        Ok(Self(Recorded {
+            position: Position { epoch: 0, major: 0, minor: unsigned(0)? },
+            stream: StreamId { category: row.try_get(1)?, id: row.try_get(2)? },
+            version: Version(unsigned(3)?),
+            event_type: row.try_get(4)?,
+            schema_version: row.try_get::<&str, _>(5)?.parse().map_err(|error| broken(5, error))?,
+            payload: row.try_get(6)?,
+            metadata: row.try_get(7)?,
+            id: row.try_get::<&str, _>(8)?.parse::<EventId>().map_err(|error| broken(8, error))?,
+            recorded_at: Timestamp(row.try_get(9)?),
+            hash: hash.try_into().map_err(|error| broken(10, error))?,
+        }))
+    }
+}
+
+fn broken(index: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: format!("events column {index}"), source: source.into() }
+}

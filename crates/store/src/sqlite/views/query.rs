@@ -1,0 +1,163 @@
+//! What lists come from: keyset pages over the live tables.
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite};
+use stateward_domain::entity::State;
+use stateward_domain::id::{BackendName, EntityId, KindName, Namespace, OperationId};
+use stateward_domain::ports::read_model::{
+    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, OperationRow, Page, Views,
+};
+
+use super::rows::{ENTITY_COLUMNS, EntityColumns, decode, entity, state_name};
+use super::tables::Tables;
+use super::{Entities, unavailable};
+use crate::page;
+
+impl Entities {
+    async fn live(&self) -> Result<Tables, ModelError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        self.tables(&mut connection).await
+    }
+}
+
+fn namespaces(statement: &mut QueryBuilder<Sqlite>, namespaces: Option<&Vec<Namespace>>) {
+    let Some(namespaces) = namespaces else { return };
+    statement.push(" AND namespace IN (SELECT value FROM json_each(");
+    statement.push_bind(serde_json::to_string(namespaces).expect("strings are JSON"));
+    statement.push("))");
+}
+
+fn restrict(statement: &mut QueryBuilder<Sqlite>, filter: &EntityFilter) {
+    namespaces(statement, filter.namespaces.as_ref());
+    for (column, value) in [
+        ("kind", filter.kind.as_ref().map(KindName::as_str)),
+        ("name", filter.name.as_ref().map(|name| name.as_str())),
+        ("backend", filter.backend.as_ref().map(BackendName::as_str)),
+        ("state", filter.state.map(State::name)),
+    ] {
+        if let Some(value) = value {
+            statement.push(format!(" AND {column} = ")).push_bind(value.to_owned());
+        }
+    }
+    if filter.state.is_none() {
+        statement.push(" AND state <> 'deleted'");
+    }
+    if let Some(drifted) = filter.drifted {
+        statement.push(" AND drifted = ").push_bind(drifted);
+    }
+    for (key, value) in &filter.labels {
+        statement.push(" AND EXISTS (SELECT 1 FROM json_each(labels) l WHERE l.key = ");
+        statement.push_bind(key.clone());
+        statement.push(" AND l.value = ").push_bind(value.clone()).push(")");
+    }
+}
+
+/// Cuts a list that was read one longer than the page: the extra one tells that there is a next page.
+fn cut<T>(mut items: Vec<T>, size: usize, token: impl Fn(&T) -> String) -> Page<T> {
+    let more = items.len() > size;
+    items.truncate(size);
+    let next = items.last().filter(|_| more).map(token);
+    Page { items, next }
+}
+
+fn one_more(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX - 1) + 1
+}
+
+#[async_trait]
+impl Views for Entities {
+    async fn entity(&self, id: EntityId) -> Result<Option<EntityRow>, ModelError> {
+        let statement =
+            format!("SELECT {ENTITY_COLUMNS} FROM entities_v{} WHERE id = ?", self.live().await?.0);
+        let row: Option<EntityColumns> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(id.to_string())
+            .fetch_optional(&self.file.readers)
+            .await
+            .map_err(unavailable)?;
+        row.map(entity).transpose()
+    }
+
+    async fn entities(
+        &self,
+        filter: &EntityFilter,
+        size: usize,
+        token: Option<&str>,
+    ) -> Result<Page<EntityRow>, ModelError> {
+        let fingerprint = format!("entities {filter:?}");
+        let after = token.map(|token| page::after(&fingerprint, token)).transpose()?;
+        let table = self.live().await?.0;
+        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "SELECT {ENTITY_COLUMNS} FROM entities_v{table} WHERE id > "
+        ));
+        statement.push_bind(after.map(|id| id.to_string()).unwrap_or_default());
+        restrict(&mut statement, filter);
+        statement.push(" ORDER BY id LIMIT ").push_bind(one_more(size));
+        let rows: Vec<EntityColumns> =
+            statement.build_query_as().fetch_all(&self.file.readers).await.map_err(unavailable)?;
+        let rows = rows.into_iter().map(entity).collect::<Result<Vec<_>, _>>()?;
+        Ok(cut(rows, size, |row| page::token(&fingerprint, row.entity.id.0)))
+    }
+
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, ModelError> {
+        let statement =
+            format!("SELECT data FROM operations_v{} WHERE id = ?", self.live().await?.0);
+        let data: Option<String> = sqlx::query_scalar(AssertSqlSafe(statement))
+            .bind(id.to_string())
+            .fetch_optional(&self.file.readers)
+            .await
+            .map_err(unavailable)?;
+        data.map(|data| decode(&data)).transpose()
+    }
+
+    async fn operations(
+        &self,
+        filter: &OperationFilter,
+        size: usize,
+        token: Option<&str>,
+    ) -> Result<Page<OperationRow>, ModelError> {
+        let fingerprint = format!("operations {filter:?}");
+        let after = token.map(|token| page::after(&fingerprint, token)).transpose()?;
+        let table = self.live().await?.0;
+        let mut statement: QueryBuilder<Sqlite> =
+            QueryBuilder::new(format!("SELECT data FROM operations_v{table} WHERE id < "));
+        // Behind every hexadecimal digit: the newest come first.
+        statement.push_bind(after.map_or_else(|| "~".to_owned(), |id| id.to_string()));
+        namespaces(&mut statement, filter.namespaces.as_ref());
+        if let Some(entity) = filter.entity {
+            statement.push(" AND entity = ").push_bind(entity.to_string());
+        }
+        if let Some(state) = filter.state {
+            statement.push(" AND state = ").push_bind(state_name(state));
+        }
+        statement.push(" ORDER BY id DESC LIMIT ").push_bind(one_more(size));
+        let rows: Vec<String> = statement
+            .build_query_scalar()
+            .fetch_all(&self.file.readers)
+            .await
+            .map_err(unavailable)?;
+        let rows = rows.iter().map(|data| decode(data)).collect::<Result<Vec<_>, _>>()?;
+        Ok(cut(rows, size, |row: &OperationRow| page::token(&fingerprint, row.id.0)))
+    }
+
+    async fn counts(&self) -> Result<Vec<EntityCount>, ModelError> {
+        let statement = format!(
+            "SELECT backend, kind, state, count(*) FROM entities_v{} \
+             WHERE state <> 'deleted' GROUP BY backend, kind, state",
+            self.live().await?.0
+        );
+        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(AssertSqlSafe(statement))
+            .fetch_all(&self.file.readers)
+            .await
+            .map_err(unavailable)?;
+        let state = |name: &str| State::ALL.into_iter().find(|state| state.name() == name);
+        let count = |(backend, kind, name, count): (String, String, String, i64)| {
+            Some(EntityCount {
+                backend: BackendName(backend),
+                kind: KindName(kind),
+                state: state(&name)?,
+                count: u64::try_from(count).unwrap_or_default(),
+            })
+        };
+        Ok(rows.into_iter().filter_map(count).collect())
+    }
+}

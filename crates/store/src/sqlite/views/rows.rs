@@ -1,0 +1,238 @@
+//! Rows of the model's tables, read and written.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
+use stateward_domain::entity::Entity;
+use stateward_domain::id::{EntityId, OperationId, Version};
+use stateward_domain::ports::read_model::{
+    EntityRow, ModelError, OperationRow, OperationState, Quarantined,
+};
+use stateward_domain::time::Timestamp;
+
+use super::tables::Tables;
+use super::{BESIDE, NAME, unavailable};
+
+/// Rows of one statement.
+const ROWS_PER_INSERT: usize = 32;
+
+/// What is selected for an [`EntityRow`].
+pub(super) const ENTITY_COLUMNS: &str = "data, version, created_at, updated_at";
+/// Its columns as they come.
+pub(super) type EntityColumns = (String, i64, i64, i64);
+
+pub(super) fn entity(columns: EntityColumns) -> Result<EntityRow, ModelError> {
+    let (data, version, created_at, updated_at) = columns;
+    Ok(EntityRow {
+        entity: decode::<Entity>(&data)?,
+        version: Version(u64::try_from(version).unwrap_or_default()),
+        created_at: Timestamp(created_at),
+        updated_at: Timestamp(updated_at),
+    })
+}
+
+pub(super) fn decode<T: DeserializeOwned>(data: &str) -> Result<T, ModelError> {
+    let unreadable = |error| ModelError::Unavailable(format!("a row cannot be read: {error}"));
+    serde_json::from_str(data).map_err(unreadable)
+}
+
+fn encode(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("rows are plain data")
+}
+
+/// Name of an operation's state in its column.
+pub(super) const fn state_name(state: OperationState) -> &'static str {
+    match state {
+        OperationState::Pending => "pending",
+        OperationState::Running => "running",
+        OperationState::Succeeded => "succeeded",
+        OperationState::Failed => "failed",
+        OperationState::Superseded => "superseded",
+        OperationState::Cancelled => "cancelled",
+    }
+}
+
+pub(super) async fn load_entities(
+    connection: &mut SqliteConnection,
+    tables: Tables,
+    ids: &HashSet<EntityId>,
+) -> Result<HashMap<EntityId, EntityRow>, ModelError> {
+    let statement = format!(
+        "SELECT {ENTITY_COLUMNS} FROM entities_v{} \
+         WHERE id IN (SELECT value FROM json_each(?))",
+        tables.0
+    );
+    let rows: Vec<EntityColumns> = sqlx::query_as(AssertSqlSafe(statement))
+        .bind(encode(ids))
+        .fetch_all(connection)
+        .await
+        .map_err(unavailable)?;
+    rows.into_iter().map(|columns| entity(columns).map(|row| (row.entity.id, row))).collect()
+}
+
+pub(super) async fn load_operations(
+    connection: &mut SqliteConnection,
+    tables: Tables,
+    ids: &HashSet<OperationId>,
+) -> Result<BTreeMap<OperationId, OperationRow>, ModelError> {
+    let statement = format!(
+        "SELECT data FROM operations_v{} WHERE id IN (SELECT value FROM json_each(?))",
+        tables.0
+    );
+    let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement))
+        .bind(encode(ids))
+        .fetch_all(connection)
+        .await
+        .map_err(unavailable)?;
+    rows.iter().map(|data| decode::<OperationRow>(data).map(|row| (row.id, row))).collect()
+}
+
+pub(super) async fn save_entities(
+    connection: &mut SqliteConnection,
+    tables: Tables,
+    rows: &[&EntityRow],
+) -> Result<(), ModelError> {
+    for chunk in rows.chunks(ROWS_PER_INSERT) {
+        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "INSERT OR REPLACE INTO entities_v{} (id, namespace, kind, name, backend, state, \
+             drifted, version, created_at, updated_at, labels, data) ",
+            tables.0
+        ));
+        statement.push_values(chunk, |mut values, row| {
+            let manifest = &row.entity.manifest;
+            values
+                .push_bind(row.entity.id.to_string())
+                .push_bind(manifest.namespace.0.clone())
+                .push_bind(manifest.kind.0.clone())
+                .push_bind(manifest.name.0.clone())
+                .push_bind(manifest.backend.0.clone())
+                .push_bind(row.entity.state.name())
+                .push_bind(row.entity.drift.is_some() || row.entity.lost.is_some())
+                .push_bind(i64::try_from(row.version.0).unwrap_or(i64::MAX))
+                .push_bind(row.created_at.0)
+                .push_bind(row.updated_at.0)
+                .push_bind(encode(&manifest.settings.labels))
+                .push_bind(encode(&row.entity));
+        });
+        statement.build().execute(&mut *connection).await.map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn save_operations(
+    connection: &mut SqliteConnection,
+    tables: Tables,
+    rows: &[&OperationRow],
+) -> Result<(), ModelError> {
+    for chunk in rows.chunks(ROWS_PER_INSERT) {
+        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
+            "INSERT OR REPLACE INTO operations_v{} (id, entity, namespace, state, data) ",
+            tables.0
+        ));
+        statement.push_values(chunk, |mut values, row| {
+            values
+                .push_bind(row.id.to_string())
+                .push_bind(row.entity_id.to_string())
+                .push_bind(row.namespace.0.clone())
+                .push_bind(state_name(row.state))
+                .push_bind(encode(row));
+        });
+        statement.build().execute(&mut *connection).await.map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+/// Streams that an instance passes over.
+pub(super) async fn set_aside(
+    connection: &mut SqliteConnection,
+    model: &str,
+) -> Result<HashSet<String>, ModelError> {
+    let streams: Vec<String> = sqlx::query_scalar("SELECT stream FROM quarantine WHERE model = ?")
+        .bind(model)
+        .fetch_all(connection)
+        .await
+        .map_err(unavailable)?;
+    Ok(streams.into_iter().collect())
+}
+
+pub(super) async fn quarantined(
+    connection: &mut SqliteConnection,
+    model: &str,
+) -> Result<Vec<Quarantined>, ModelError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT stream, position, message FROM quarantine WHERE model = ? ORDER BY stream",
+    )
+    .bind(model)
+    .fetch_all(connection)
+    .await
+    .map_err(unavailable)?;
+    let entry = |(stream, position, message): (String, String, String)| Quarantined {
+        stream,
+        position: position.parse().unwrap_or_default(),
+        message,
+    };
+    Ok(rows.into_iter().map(entry).collect())
+}
+
+pub(super) async fn quarantine(
+    connection: &mut SqliteConnection,
+    model: &str,
+    entry: &Quarantined,
+) -> Result<(), ModelError> {
+    sqlx::query(
+        "INSERT OR REPLACE INTO quarantine (model, stream, position, message) VALUES (?, ?, ?, ?)",
+    )
+    .bind(model)
+    .bind(&entry.stream)
+    .bind(entry.position.to_string())
+    .bind(&entry.message)
+    .execute(connection)
+    .await
+    .map_err(unavailable)?;
+    Ok(())
+}
+
+/// What the rebuilt instance set aside is now what the live one sets aside.
+pub(super) async fn adopt_quarantine(connection: &mut SqliteConnection) -> Result<(), ModelError> {
+    sqlx::query("DELETE FROM quarantine WHERE model = ?")
+        .bind(NAME)
+        .execute(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    sqlx::query("UPDATE quarantine SET model = ? WHERE model = ?")
+        .bind(NAME)
+        .bind(BESIDE)
+        .execute(connection)
+        .await
+        .map_err(unavailable)?;
+    Ok(())
+}
+
+/// Drops everything that is held of a stream, its place in quarantine too.
+pub(super) async fn forget(
+    connection: &mut SqliteConnection,
+    tables: Tables,
+    model: &str,
+    stream: &str,
+) -> Result<(), ModelError> {
+    let id = stream.split_once('/').map_or(stream, |(_, id)| id);
+    for statement in [
+        format!("DELETE FROM entities_v{} WHERE id = ?", tables.0),
+        format!("DELETE FROM operations_v{} WHERE entity = ?", tables.0),
+    ] {
+        sqlx::query(AssertSqlSafe(statement))
+            .bind(id)
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+    }
+    sqlx::query("DELETE FROM quarantine WHERE model = ? AND stream = ?")
+        .bind(model)
+        .bind(stream)
+        .execute(connection)
+        .await
+        .map_err(unavailable)?;
+    Ok(())
+}

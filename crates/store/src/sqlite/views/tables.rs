@@ -1,0 +1,134 @@
+//! The read model's versioned tables: a rebuild fills new ones beside the live ones, and a pointer in the
+//! checkpoint's row says which are live.
+
+use sqlx::{AssertSqlSafe, SqliteConnection};
+use stateward_domain::id::Position;
+
+/// Shape of the tables; raise it when they change, and the next start builds them anew.
+const SHAPE: i64 = 1;
+/// Numbers of one shape.
+const PER_SHAPE: i64 = 1_000;
+
+/// Which tables one instance of the model uses: `entities_v<n>` and `operations_v<n>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tables(pub(super) i64);
+
+impl Tables {
+    /// Those of the next rebuild.
+    pub(super) const fn next(self) -> Self {
+        Self(SHAPE * PER_SHAPE + (self.0 + 1) % PER_SHAPE)
+    }
+
+    pub(super) async fn create(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let n = self.0;
+        let schema = format!(
+            "CREATE TABLE entities_v{n} (
+                id         TEXT    PRIMARY KEY,
+                namespace  TEXT    NOT NULL,
+                kind       TEXT    NOT NULL,
+                name       TEXT    NOT NULL,
+                backend    TEXT    NOT NULL,
+                state      TEXT    NOT NULL,
+                drifted    INTEGER NOT NULL,
+                version    INTEGER NOT NULL,
+                created_at INTEGER NOT NULL,
+                updated_at INTEGER NOT NULL,
+                labels     TEXT    NOT NULL,
+                data       TEXT    NOT NULL
+            ) WITHOUT ROWID;
+            CREATE INDEX entities_v{n}_live ON entities_v{n} (id) WHERE state <> 'deleted';
+            CREATE INDEX entities_v{n}_name ON entities_v{n} (namespace, kind, name, id);
+            CREATE INDEX entities_v{n}_state ON entities_v{n} (state, id);
+            CREATE INDEX entities_v{n}_count ON entities_v{n} (backend, kind, state, id);
+            CREATE TABLE operations_v{n} (
+                id         TEXT PRIMARY KEY,
+                entity     TEXT NOT NULL,
+                namespace  TEXT NOT NULL,
+                state      TEXT NOT NULL,
+                data       TEXT NOT NULL
+            ) WITHOUT ROWID;
+            CREATE INDEX operations_v{n}_entity ON operations_v{n} (entity, id);
+            CREATE INDEX operations_v{n}_state ON operations_v{n} (state, id);"
+        );
+        sqlx::raw_sql(AssertSqlSafe(schema)).execute(connection).await?;
+        Ok(())
+    }
+
+    async fn drop(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let n = self.0;
+        let statement =
+            format!("DROP TABLE IF EXISTS entities_v{n}; DROP TABLE IF EXISTS operations_v{n};");
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
+        Ok(())
+    }
+}
+
+/// The live tables; `None` = there are none (yet).
+pub(super) async fn live(connection: &mut SqliteConnection) -> Result<Option<Tables>, sqlx::Error> {
+    let number: Option<i64> = sqlx::query_scalar("SELECT tables FROM checkpoints WHERE name = ?")
+        .bind(super::NAME)
+        .fetch_optional(connection)
+        .await?;
+    Ok(number.map(Tables))
+}
+
+/// Makes the tables of this shape if there are none, and drops what rebuilds left behind.
+pub(in crate::sqlite) async fn prepare(
+    connection: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = crate::sqlite::derived::begin(connection).await?;
+    let found = live(&mut transaction).await?.filter(|tables| tables.0 / PER_SHAPE == SHAPE);
+    let tables = found.unwrap_or(Tables(SHAPE * PER_SHAPE));
+    drop_all_but(&mut transaction, found).await?;
+    if found.is_none() {
+        tables.create(&mut transaction).await?;
+        point(&mut transaction, super::NAME, Position::START, tables).await?;
+    }
+    transaction.commit().await
+}
+
+/// Drops every table of the model but those.
+pub(super) async fn drop_all_but(
+    connection: &mut SqliteConnection,
+    kept: Option<Tables>,
+) -> Result<(), sqlx::Error> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'entities_v*'",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for name in names {
+        let number = name.trim_start_matches("entities_v").parse().ok().map(Tables);
+        if let Some(tables) = number.filter(|tables| Some(*tables) != kept) {
+            tables.drop(connection).await?;
+        }
+    }
+    sqlx::query("DELETE FROM checkpoints WHERE name = ?")
+        .bind(super::BESIDE)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("DELETE FROM quarantine WHERE model = ?")
+        .bind(super::BESIDE)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Sets checkpoint and tables of an instance.
+pub(super) async fn point(
+    connection: &mut SqliteConnection,
+    name: &str,
+    position: Position,
+    tables: Tables,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO checkpoints (name, position, tables) VALUES (?, ?, ?) \
+         ON CONFLICT (name) DO UPDATE SET position = excluded.position, tables = excluded.tables",
+    )
+    .bind(name)
+    .bind(position.to_string())
+    .bind(tables.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
