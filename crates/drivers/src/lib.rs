@@ -1,1 +1,56 @@
-//! Part of Stateward.
+//! The drivers: each makes the things of its kinds real in one sort of backend.
+//!
+//! What holds for all of them:
+//! - A driver keeps no state that matters and never retries; see [`stateward_domain::ports::driver`].
+//! - [`connect`] wraps every driver in [`Instrumented`], which enforces deadlines, catches panics and refuses
+//!   replies that make no sense. So a driver may simply do its work.
+//! - No error text holds a secret or a raw reply.
+//!
+//! To add a driver: (1) write its module with the JSON Schema of each kind beside it, (2) name the module and
+//! add a line to `DRIVERS` below, (3) run the contract suite for each of its kinds from `tests/`.
+
+pub mod fake;
+mod instrumented;
+pub mod local;
+mod settings;
+
+use std::sync::Arc;
+
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::Driver;
+
+pub use instrumented::{FAILPOINTS, Instrumented};
+pub use settings::{ConnectError, Settings};
+
+/// What the registry knows about a driver.
+struct Entry {
+    name: &'static str,
+    kinds: fn() -> Vec<KindSpec>,
+    connect: fn(&Settings) -> Result<Arc<dyn Driver>, ConnectError>,
+}
+
+const DRIVERS: &[Entry] = &[
+    Entry { name: fake::NAME, kinds: fake::kinds, connect: fake::connect },
+    Entry { name: local::NAME, kinds: local::kinds, connect: local::connect },
+];
+
+/// Connects to a backend. Sends nothing over a network, so a backend that is down shows in `health`; blocks
+/// for some disk access at most.
+///
+/// # Errors
+/// [`ConnectError::UnknownDriver`], [`ConnectError::Settings`] for an unknown or malformed key, and
+/// [`ConnectError::Unusable`] when the settings lead nowhere (a root that cannot be made).
+pub fn connect(driver: &str, settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
+    let entry = DRIVERS.iter().find(|entry| entry.name == driver).ok_or_else(|| {
+        let known = DRIVERS.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
+        ConnectError::UnknownDriver { name: driver.to_owned(), known }
+    })?;
+    let inner = (entry.connect)(settings)?;
+    Ok(Arc::new(Instrumented::new(entry.name, inner)))
+}
+
+/// The kinds of all drivers, also of those that no backend uses.
+#[must_use]
+pub fn kinds() -> Vec<KindSpec> {
+    DRIVERS.iter().flat_map(|entry| (entry.kinds)()).collect()
+}

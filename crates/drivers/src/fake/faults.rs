@@ -1,0 +1,92 @@
+//! Failures by chance, the same every time for the same seed.
+
+use std::sync::{Mutex, PoisonError};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::ExternalId;
+
+/// How long a scope rests that is limited on purpose.
+const REST_MS: u64 = 50;
+
+/// The class called `name`, as a backend would fill it in; `None` when there is none.
+pub(super) fn class_of(name: &str) -> Option<ErrorClass> {
+    let classes = [
+        ErrorClass::Transient,
+        ErrorClass::RateLimited { after_ms: REST_MS, scope: String::new() },
+        ErrorClass::Ambiguous,
+        ErrorClass::Conflict,
+        ErrorClass::NotFound,
+        ErrorClass::AlreadyExists { external_id: ExternalId("another-thing".to_owned()) },
+        ErrorClass::Invalid,
+        ErrorClass::Immutable,
+        ErrorClass::Unauthorized,
+        ErrorClass::Misconfigured,
+        ErrorClass::QuotaExceeded,
+        ErrorClass::Bug,
+    ];
+    classes.into_iter().find(|class| class.name() == name)
+}
+
+/// One failure that was drawn.
+pub(super) struct Fault {
+    class: ErrorClass,
+    late: bool,
+}
+
+impl Fault {
+    pub(super) const fn new(class: ErrorClass) -> Self {
+        Self { class, late: false }
+    }
+
+    /// Whether the change is done all the same and only its reply is lost.
+    pub(super) const fn after_the_fact(&self) -> bool {
+        self.late
+    }
+
+    /// The failure of a call that did nothing. Who asked cannot know that when it is `Ambiguous`.
+    pub(super) fn before(self) -> Failure {
+        if self.class == ErrorClass::Ambiguous {
+            return self.reply_lost();
+        }
+        Failure::harmless(self.class, "on_purpose", "failed on purpose")
+    }
+
+    /// The failure of a call whose reply was lost.
+    pub(super) fn reply_lost(self) -> Failure {
+        Failure::doubtful(self.class, "reply_lost", "the reply was lost on purpose")
+    }
+}
+
+/// Draws failures.
+pub(super) struct Faults {
+    rate: f64,
+    classes: Vec<ErrorClass>,
+    chance: Mutex<StdRng>,
+}
+
+impl Faults {
+    pub(super) fn new(rate: f64, classes: &[String], seed: u64) -> Result<Self, String> {
+        if !(0.0..=1.0).contains(&rate) {
+            return Err("error_rate is not between 0 and 1".to_owned());
+        }
+        let class = |name: &String| class_of(name).ok_or(format!("errors: no class {name}"));
+        let classes = classes.iter().map(class).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { rate, classes, chance: Mutex::new(StdRng::seed_from_u64(seed)) })
+    }
+
+    /// Whether the next call fails, and how.
+    pub(super) fn draw(&self) -> Option<Fault> {
+        if self.rate == 0.0 || self.classes.is_empty() {
+            return None;
+        }
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        if !chance.random_bool(self.rate) {
+            return None;
+        }
+        let class = self.classes[chance.random_range(0..self.classes.len())].clone();
+        let late = class == ErrorClass::Ambiguous && chance.random_bool(0.5);
+        Some(Fault { class, late })
+    }
+}

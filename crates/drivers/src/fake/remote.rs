@@ -1,0 +1,55 @@
+//! Where the world is: in memory, or in another process.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use stateward_domain::failure::{ErrorClass, Failure};
+
+use super::world::{Ask, Reply, World};
+
+/// A world in memory is the same one as long as nobody asks what became of its things.
+const MEMORY: &str = "memory";
+
+pub(super) enum Place {
+    Memory(Mutex<World>),
+    Process { http: reqwest::Client, url: String },
+}
+
+impl Place {
+    pub(super) fn new(url: Option<&str>) -> Result<Self, String> {
+        let Some(url) = url else {
+            return Ok(Self::Memory(Mutex::new(World::new(MEMORY.to_owned()))));
+        };
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build();
+        let http = http.map_err(|error| error.to_string())?;
+        Ok(Self::Process { http, url: url.trim_end_matches('/').to_owned() })
+    }
+
+    pub(super) async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
+        match self {
+            Self::Memory(world) => {
+                Ok(world.lock().unwrap_or_else(PoisonError::into_inner).ask(ask))
+            }
+            Self::Process { http, url } => {
+                let changes = ask.changes();
+                let sent = http.post(format!("{url}/ask")).json(&ask).send().await;
+                let response = sent.map_err(|error| unanswered(&error, changes))?;
+                if !response.status().is_success() {
+                    let message = format!("the world answered {}", response.status());
+                    return Err(Failure::harmless(ErrorClass::Transient, "world_down", message));
+                }
+                response.json().await.map_err(|error| unanswered(&error, changes))
+            }
+        }
+    }
+}
+
+/// Without a connection nothing was sent; afterwards, whatever was asked for may have been done.
+fn unanswered(error: &reqwest::Error, changes: bool) -> Failure {
+    let message = "the world does not answer";
+    if changes && !error.is_connect() {
+        Failure::doubtful(ErrorClass::Ambiguous, "no_reply", message)
+    } else {
+        Failure::harmless(ErrorClass::Transient, "no_reply", message)
+    }
+}

@@ -1,0 +1,157 @@
+//! A world in a process of its own, over HTTP: it outlives the control plane and counts what that does.
+//!
+//! `POST /ask` is for the driver. For tests: `GET /counts`, `PUT /control` (`{"down": bool, "latency_ms": n}`),
+//! `PUT /things/{id}` (attributes) and `DELETE /things/{id}`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::world::{Ask, Counts, World};
+
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+const CONNECTIONS_MAX: usize = 1_024;
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Control {
+    down: bool,
+    latency_ms: u64,
+}
+
+#[derive(Serialize)]
+struct CountsReply {
+    #[serde(flatten)]
+    counts: Counts,
+    /// Requests of the driver at the same time, at most so far.
+    max_in_flight: u64,
+}
+
+struct Shared {
+    world: Mutex<World>,
+    control: Mutex<Control>,
+    in_flight: AtomicU64,
+    max_in_flight: AtomicU64,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves an empty world on `listener` until `shutdown`.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve_world(
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let shared = Arc::new(Shared {
+        world: Mutex::new(World::new(format!("{:032x}", rand::random::<u128>()))),
+        control: Mutex::default(),
+        in_flight: AtomicU64::new(0),
+        max_in_flight: AtomicU64::new(0),
+    });
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            () = &mut shutdown => return Ok(()),
+        };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| answer(Arc::clone(&shared), request));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection broke");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
+        return Ok(status(StatusCode::PAYLOAD_TOO_LARGE));
+    };
+    let body = body.to_bytes();
+    let path = parts.uri.path().to_owned();
+    Ok(match (&parts.method, path.as_str()) {
+        (&Method::POST, "/ask") => asked(&shared, &body).await,
+        (&Method::GET, "/counts") => json(&CountsReply {
+            counts: locked(&shared.world).counts(),
+            max_in_flight: shared.max_in_flight.load(Ordering::Relaxed),
+        }),
+        (&Method::PUT, "/control") => match serde_json::from_slice(&body) {
+            Ok(control) => {
+                *locked(&shared.control) = control;
+                status(StatusCode::NO_CONTENT)
+            }
+            Err(_) => status(StatusCode::BAD_REQUEST),
+        },
+        (method, path) => match path.strip_prefix("/things/") {
+            Some(id) => tampered(&shared, method, id, &body),
+            None => status(StatusCode::NOT_FOUND),
+        },
+    })
+}
+
+async fn asked(shared: &Shared, body: &[u8]) -> Response<Full<Bytes>> {
+    let control = *locked(&shared.control);
+    if control.down {
+        return status(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let Ok(ask) = serde_json::from_slice::<Ask>(body) else {
+        return status(StatusCode::BAD_REQUEST);
+    };
+    let now = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+    shared.max_in_flight.fetch_max(now, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(control.latency_ms)).await;
+    let reply = locked(&shared.world).ask(ask);
+    shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+    json(&reply)
+}
+
+fn tampered(shared: &Shared, method: &Method, id: &str, body: &[u8]) -> Response<Full<Bytes>> {
+    let mut world = locked(&shared.world);
+    let id = id.to_owned();
+    let done = match *method {
+        Method::PUT => serde_json::from_slice::<Value>(body).is_ok_and(|a| world.tamper(&id, a)),
+        Method::DELETE => {
+            world.ask(Ask::Delete { id });
+            true
+        }
+        _ => false,
+    };
+    status(if done { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
+}
+
+fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    Response::new(Full::new(Bytes::from(bytes)))
+}
+
+fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,232 @@
+//! The things, and what can be asked of them. The same code serves a world in memory and one in a process of
+//! its own.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::steer::Wishes;
+
+/// Things of one page.
+const PAGE: usize = 500;
+/// Pending jobs remembered at most; the oldest go first.
+const JOBS_MAX: usize = 100_000;
+
+/// A thing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Thing {
+    pub(super) id: String,
+    pub(super) owner_key: Option<String>,
+    pub(super) attributes: Value,
+}
+
+/// What is asked of a world.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Ask {
+    Identity,
+    Observe { id: String },
+    Find { owner_key: String },
+    List { cursor: Option<String> },
+    Create { owner_key: String, attributes: Value },
+    Update { id: String, attributes: Value },
+    Delete { id: String },
+    Act { id: String, action: String },
+    Resume { job: String },
+    Cancel { job: String },
+}
+
+impl Ask {
+    /// Whether it changes something.
+    pub(super) const fn changes(&self) -> bool {
+        matches!(
+            self,
+            Self::Create { .. } | Self::Update { .. } | Self::Delete { .. } | Self::Act { .. }
+        )
+    }
+}
+
+/// What a world answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reply {
+    Identity(String),
+    Thing(Option<Thing>),
+    Things { things: Vec<Thing>, cursor: Option<String> },
+    Done { id: Option<String>, attributes: Value },
+    Pending { job: String, id: Option<String>, poll_after_ms: u64 },
+    Missing,
+}
+
+/// How often what was done; for tests.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// Creations by owner key.
+    pub(super) creates: BTreeMap<String, u64>,
+    /// Actions by thing and verb.
+    pub(super) actions: BTreeMap<String, u64>,
+    /// Things that are there.
+    pub(super) objects: u64,
+}
+
+struct Held {
+    thing: Thing,
+    shows_at: Instant,
+}
+
+struct Job {
+    ends_at: Instant,
+    ask: Ask,
+    /// Id that the thing will have.
+    id: Option<String>,
+    /// Set once it is done, so that a lost reply can be asked for again.
+    reply: Option<Reply>,
+}
+
+/// All things of one world.
+pub(super) struct World {
+    identity: String,
+    things: BTreeMap<String, Held>,
+    jobs: BTreeMap<String, Job>,
+    counts: Counts,
+    last: u64,
+}
+
+impl World {
+    pub(super) fn new(identity: String) -> Self {
+        Self {
+            identity,
+            things: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            counts: Counts::default(),
+            last: 0,
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts { objects: self.things.len() as u64, ..self.counts.clone() }
+    }
+
+    /// Sets a member of a thing behind the control plane's back; false when there is no such thing.
+    pub(super) fn tamper(&mut self, id: &str, attributes: Value) -> bool {
+        let held = self.things.get_mut(id);
+        held.map(|held| held.thing.attributes = attributes).is_some()
+    }
+
+    /// Answers.
+    pub(super) fn ask(&mut self, ask: Ask) -> Reply {
+        let pending = match &ask {
+            Ask::Create { attributes, .. } | Ask::Update { attributes, .. } => {
+                Wishes::of(attributes).pending_ms
+            }
+            Ask::Delete { id } | Ask::Act { id, .. } => {
+                let thing = self.things.get(id);
+                thing.and_then(|held| Wishes::of(&held.thing.attributes).pending_ms)
+            }
+            _ => None,
+        };
+        match pending {
+            Some(ms) => self.begin(ask, ms),
+            None => self.act(ask, None),
+        }
+    }
+
+    fn begin(&mut self, ask: Ask, ms: u64) -> Reply {
+        let job = format!("job-{:012}", self.next());
+        let id = matches!(ask, Ask::Create { .. }).then(|| self.new_id());
+        let ends_at = Instant::now() + Duration::from_millis(ms);
+        if self.jobs.len() >= JOBS_MAX {
+            self.jobs.pop_first();
+        }
+        self.jobs.insert(job.clone(), Job { ends_at, ask, id: id.clone(), reply: None });
+        Reply::Pending { job, id, poll_after_ms: ms.min(200) }
+    }
+
+    fn act(&mut self, ask: Ask, id: Option<String>) -> Reply {
+        match ask {
+            Ask::Identity => Reply::Identity(self.identity.clone()),
+            Ask::Observe { id } => {
+                Reply::Thing(self.things.get(&id).map(|held| held.thing.clone()))
+            }
+            Ask::Find { owner_key } => {
+                self.page(None, |thing| thing.owner_key.as_deref() == Some(owner_key.as_str()))
+            }
+            Ask::List { cursor } => self.page(cursor, |_| true),
+            Ask::Create { owner_key, attributes } => self.create(owner_key, attributes, id),
+            Ask::Update { id, attributes } => self.update(id, attributes),
+            Ask::Delete { id } => {
+                self.things.remove(&id);
+                Reply::Done { id: None, attributes: Value::Null }
+            }
+            Ask::Act { id, action } => {
+                if !self.things.contains_key(&id) {
+                    return Reply::Missing;
+                }
+                *self.counts.actions.entry(format!("{id}/{action}")).or_default() += 1;
+                Reply::Done { id: Some(id), attributes: Value::Null }
+            }
+            Ask::Resume { job } => self.resume(&job),
+            Ask::Cancel { job } => {
+                self.jobs.remove(&job);
+                Reply::Done { id: None, attributes: Value::Null }
+            }
+        }
+    }
+
+    fn create(&mut self, owner_key: String, attributes: Value, id: Option<String>) -> Reply {
+        let id = id.unwrap_or_else(|| self.new_id());
+        *self.counts.creates.entry(owner_key.clone()).or_default() += 1;
+        let hidden = Duration::from_millis(Wishes::of(&attributes).hide_ms.unwrap_or(0));
+        let thing =
+            Thing { id: id.clone(), owner_key: Some(owner_key), attributes: attributes.clone() };
+        self.things.insert(id.clone(), Held { thing, shows_at: Instant::now() + hidden });
+        Reply::Done { id: Some(id), attributes }
+    }
+
+    fn update(&mut self, id: String, attributes: Value) -> Reply {
+        let Some(held) = self.things.get_mut(&id) else { return Reply::Missing };
+        if !Wishes::of(&attributes).ignore_updates {
+            held.thing.attributes = attributes.clone();
+        }
+        Reply::Done { id: Some(id), attributes }
+    }
+
+    fn resume(&mut self, name: &str) -> Reply {
+        let Some(job) = self.jobs.get_mut(name) else { return Reply::Missing };
+        if let Some(reply) = &job.reply {
+            return reply.clone();
+        }
+        let left = job.ends_at.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            let poll_after_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).clamp(10, 200);
+            return Reply::Pending { job: name.to_owned(), id: job.id.clone(), poll_after_ms };
+        }
+        let (ask, id) = (job.ask.clone(), job.id.clone());
+        let reply = self.act(ask, id);
+        if let Some(job) = self.jobs.get_mut(name) {
+            job.reply = Some(reply.clone());
+        }
+        reply
+    }
+
+    fn page(&self, cursor: Option<String>, fits: impl Fn(&Thing) -> bool) -> Reply {
+        let now = Instant::now();
+        let after = cursor.unwrap_or_default();
+        let shown = self.things.values().filter(|held| held.shows_at <= now);
+        let things = shown.map(|held| &held.thing).filter(|thing| thing.id > after && fits(thing));
+        let things: Vec<Thing> = things.take(PAGE).cloned().collect();
+        let cursor = things.last().filter(|_| things.len() == PAGE).map(|thing| thing.id.clone());
+        Reply::Things { things, cursor }
+    }
+
+    fn new_id(&mut self) -> String {
+        format!("thing-{:012}", self.next())
+    }
+
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}

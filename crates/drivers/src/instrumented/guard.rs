@@ -1,0 +1,105 @@
+//! The limits of one call: deadline, cancellation, permission to send, panics.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use stateward_domain::id::KindName;
+use stateward_domain::ports::driver::CallContext;
+use tracing::Instrument;
+
+/// What is being called, for spans and messages.
+pub(super) struct Call {
+    pub(super) driver: &'static str,
+    pub(super) name: &'static str,
+    kind: String,
+    changes: bool,
+}
+
+impl Call {
+    pub(super) fn new(
+        driver: &'static str,
+        name: &'static str,
+        kind: Option<&KindName>,
+        changes: bool,
+    ) -> Self {
+        let kind = kind.map(|kind| kind.as_str().to_owned()).unwrap_or_default();
+        Self { driver, name, kind, changes }
+    }
+
+    /// A fault of the driver; after a call that changes something the effect is unknown.
+    pub(super) fn bug(&self, code: &str, message: &str) -> Failure {
+        let message = format!("{} of driver {}: {message}", self.name, self.driver);
+        if self.changes {
+            Failure::doubtful(ErrorClass::Bug, code, message)
+        } else {
+            Failure::harmless(ErrorClass::Bug, code, message)
+        }
+    }
+
+    fn given_up(&self, code: &str, message: &str) -> Failure {
+        if self.changes {
+            Failure::doubtful(ErrorClass::Ambiguous, code, message)
+        } else {
+            Failure::harmless(ErrorClass::Transient, code, message)
+        }
+    }
+}
+
+/// Runs `future` within the limits that `context` sets.
+pub(super) async fn guarded<T>(
+    call: &Call,
+    context: &CallContext,
+    future: impl Future<Output = Result<T, Failure>> + Send,
+) -> Result<T, Failure> {
+    let span = tracing::info_span!(
+        "driver.call",
+        driver = call.driver,
+        call = call.name,
+        kind = call.kind,
+        attempt = context.attempt.0,
+    );
+    limited(call, context, future).instrument(span).await
+}
+
+async fn limited<T>(
+    call: &Call,
+    context: &CallContext,
+    future: impl Future<Output = Result<T, Failure>> + Send,
+) -> Result<T, Failure> {
+    if call.changes && !context.control.may_send() {
+        return Err(not_sent());
+    }
+    let started = Instant::now();
+    // The driver comes first: a result that is there already is never thrown away for a deadline.
+    let result = tokio::select! {
+        biased;
+        result = AssertUnwindSafe(future).catch_unwind() => {
+            result.unwrap_or_else(|_| Err(call.bug("panic", "it panicked")))
+        }
+        () = context.control.cancelled() => Err(call.given_up("given_up", "the call was given up")),
+        () = tokio::time::sleep(context.control.remaining()) => {
+            Err(call.given_up("deadline_passed", "no reply before the deadline"))
+        }
+    };
+    tracing::debug!(elapsed_ms = started.elapsed().as_millis(), ok = result.is_ok(), "called");
+    result.map_err(consistent)
+}
+
+/// The failure of a request that was not sent because the engine said that it may not be.
+pub(crate) fn not_sent() -> Failure {
+    let message = "the attempt's time is over; nothing was sent";
+    Failure::harmless(ErrorClass::Cancelled, "not_sent", message)
+}
+
+/// "Ambiguous, but certainly nothing happened" would let the engine skip the look that it owes.
+fn consistent(failure: Failure) -> Failure {
+    match failure.class {
+        ErrorClass::Ambiguous if failure.effect == Effect::None => {
+            Failure { effect: Effect::Maybe, ..failure }
+        }
+        _ => failure,
+    }
+}

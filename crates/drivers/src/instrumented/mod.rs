@@ -1,0 +1,180 @@
+//! What surrounds every call of every driver: crash points, deadline, panics, nonsense.
+
+mod guard;
+mod sanity;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fail::fail_point;
+use serde_json::Value;
+use stateward_domain::failure::Failure;
+use stateward_domain::id::KindName;
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::{
+    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
+    Search, Target, Update,
+};
+
+pub(crate) use guard::not_sent;
+use guard::{Call, guarded};
+
+/// Names of the crash points: a test build dies there when one is set to `return`.
+pub const FAILPOINTS: &[&str] = &[
+    "driver::observe::before",
+    "driver::observe::after",
+    "driver::find::before",
+    "driver::find::after",
+    "driver::create::before",
+    "driver::create::after",
+    "driver::update::before",
+    "driver::update::after",
+    "driver::delete::before",
+    "driver::delete::after",
+    "driver::action::before",
+    "driver::action::after",
+    "driver::resume::before",
+    "driver::resume::after",
+    "driver::cancel::before",
+    "driver::cancel::after",
+];
+
+/// A driver that keeps its promises whatever the one inside does:
+/// - a call ends by its deadline or when it is given up; one that changes something is then `Ambiguous`;
+/// - nothing that changes something is begun once the engine says that it may not be;
+/// - a panic and a reply that makes no sense are failures of class `Bug`, of that call alone;
+/// - each call has a span with the names of driver, call and kind.
+pub struct Instrumented<D: ?Sized> {
+    name: &'static str,
+    inner: Arc<D>,
+}
+
+impl<D: Driver + ?Sized> Instrumented<D> {
+    /// Wraps `inner`; `name` is for spans.
+    #[must_use]
+    pub fn new(name: &'static str, inner: Arc<D>) -> Self {
+        Self { name, inner }
+    }
+
+    fn reading(&self, call: &'static str, kind: Option<&KindName>) -> Call {
+        Call::new(self.name, call, kind, false)
+    }
+
+    fn changing(&self, call: &'static str, kind: Option<&KindName>) -> Call {
+        Call::new(self.name, call, kind, true)
+    }
+}
+
+#[async_trait]
+impl<D: Driver + ?Sized> Driver for Instrumented<D> {
+    fn kinds(&self) -> &[KindSpec] {
+        self.inner.kinds()
+    }
+
+    fn check(&self, kind: &KindName, spec: &Value) -> Result<Value, Vec<FieldError>> {
+        let checked = std::panic::catch_unwind(AssertUnwindSafe(|| self.inner.check(kind, spec)));
+        checked.unwrap_or_else(|_| {
+            let message =
+                "the driver failed to check this; that is a fault of the driver".to_owned();
+            Err(vec![FieldError { pointer: String::new(), message }])
+        })
+    }
+
+    fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
+        self.inner.plan(kind, observed, spec)
+    }
+
+    async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
+        let call = self.reading("identity", None);
+        let identity = guarded(&call, context, self.inner.identity(context)).await?;
+        sanity::identity(&call, identity)
+    }
+
+    async fn health(&self, context: &CallContext) -> Result<(), Failure> {
+        guarded(&self.reading("health", None), context, self.inner.health(context)).await
+    }
+
+    async fn observe(
+        &self,
+        context: &CallContext,
+        target: &Target,
+    ) -> Result<Observation, Failure> {
+        let call = self.reading("observe", Some(&target.kind));
+        fail_point!("driver::observe::before", |_| std::process::abort());
+        let result = guarded(&call, context, self.inner.observe(context, target)).await;
+        fail_point!("driver::observe::after", |_| std::process::abort());
+        sanity::observation(&call, target, result?)
+    }
+
+    async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
+        let call = self.reading("find", Some(&search.kind));
+        fail_point!("driver::find::before", |_| std::process::abort());
+        let result = guarded(&call, context, self.inner.find(context, search)).await;
+        fail_point!("driver::find::after", |_| std::process::abort());
+        sanity::found(&call, search, result?)
+    }
+
+    async fn list(
+        &self,
+        context: &CallContext,
+        kind: &KindName,
+        cursor: Option<&str>,
+    ) -> Result<Listing, Failure> {
+        let call = self.reading("list", Some(kind));
+        let page = guarded(&call, context, self.inner.list(context, kind, cursor)).await?;
+        sanity::page(&call, cursor, page)
+    }
+
+    async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
+        let call = self.changing("create", Some(&create.kind));
+        fail_point!("driver::create::before", |_| std::process::abort());
+        let result = guarded(&call, context, self.inner.create(context, create)).await;
+        fail_point!("driver::create::after", |_| std::process::abort());
+        sanity::created(&call, result?)
+    }
+
+    async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
+        let call = self.changing("update", Some(&update.target.kind));
+        fail_point!("driver::update::before", |_| std::process::abort());
+        let result = guarded(&call, context, self.inner.update(context, update)).await;
+        fail_point!("driver::update::after", |_| std::process::abort());
+        sanity::changed(&call, &update.target, result?)
+    }
+
+    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+        let call = self.changing("delete", Some(&target.kind));
+        fail_point!("driver::delete::before", |_| std::process::abort());
+        let result = guarded(&call, context, self.inner.delete(context, target)).await;
+        fail_point!("driver::delete::after", |_| std::process::abort());
+        sanity::ended(&call, result?)
+    }
+
+    async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
+        let call = self.changing("action", Some(&act.target.kind));
+        fail_point!("driver::action::before", |_| std::process::abort());
+        let result = guarded(&call, context, self.inner.action(context, act)).await;
+        fail_point!("driver::action::after", |_| std::process::abort());
+        sanity::changed(&call, &act.target, result?)
+    }
+
+    /// Only asks, so it is a reading call: giving it up changes nothing.
+    async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
+        let call = self.reading("resume", None);
+        fail_point!("driver::resume::before", |_| std::process::abort());
+        let result = guarded(&call, context, self.inner.resume(context, handle)).await;
+        fail_point!("driver::resume::after", |_| std::process::abort());
+        sanity::ended(&call, result?)
+    }
+
+    async fn cancel(&self, context: &CallContext, handle: &Value) -> Result<(), Failure> {
+        let call = self.changing("cancel", None);
+        fail_point!("driver::cancel::before", |_| std::process::abort());
+        let result = guarded(&call, context, self.inner.cancel(context, handle)).await;
+        fail_point!("driver::cancel::after", |_| std::process::abort());
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! File work happens on the blocking pool, and it cannot be stopped from outside: so it asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::ports::driver::{CallContext, CallControl};
+
+use crate::instrumented::not_sent;
+
+/// What file work asks right before each step that others can see.
+pub(super) struct Permit {
+    control: Arc<dyn CallControl>,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Permit {
+    /// Whether the caller still waits and the engine still allows changes.
+    ///
+    /// # Errors
+    /// `Cancelled` without effect: the step must not be taken.
+    pub(super) fn ask(&self) -> Result<(), Failure> {
+        if self.abandoned() || !self.control.may_send() { Err(not_sent()) } else { Ok(()) }
+    }
+
+    /// Whether nobody waits for the result any more; long reading work stops then.
+    pub(super) fn abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+}
+
+struct AbandonOnDrop(Arc<AtomicBool>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Runs `work` on the blocking pool. Dropping the future refuses every permit that `work` asks for afterwards;
+/// a step that was already permitted may still happen.
+pub(super) async fn run<T: Send + 'static>(
+    context: &CallContext,
+    work: impl FnOnce(&Permit) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let abandoned = Arc::new(AtomicBool::new(false));
+    let permit = Permit { control: context.control.clone(), abandoned: abandoned.clone() };
+    let _abandon = AbandonOnDrop(abandoned);
+    match tokio::task::spawn_blocking(move || work(&permit)).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => {
+            Err(Failure::harmless(ErrorClass::Transient, "shutting_down", "the process is ending"))
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Looking: one object, and its attributes as the desired state spells them.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use stateward_domain::failure::Failure;
+use stateward_domain::id::ExternalId;
+use stateward_domain::ports::driver::{Object, Observation};
+
+use super::failures;
+use super::kinds::Kind;
+use super::paths::RelativePath;
+use super::root::{self, Root};
+use super::spec::{CONTENT_BYTES_MAX, mode_text};
+
+/// What is at a path.
+pub(super) enum Found {
+    /// Something of the kind that was asked for.
+    Same(Object),
+    /// Nothing, or nothing of that kind; the text says which.
+    Not(String),
+    /// The way to it is closed.
+    Closed(Failure),
+}
+
+/// Looks at `path`.
+///
+/// # Errors
+/// Only what concerns the root or passes by itself; everything that says something about the path is in
+/// [`Found`].
+pub(super) fn look(root: &Root, kind: Kind, path: &RelativePath) -> Result<Found, Failure> {
+    let root = root.open()?;
+    let (parent, name) = path.split();
+    let parent = match root::directory(&root, parent) {
+        Ok(parent) => parent,
+        Err(Errno::NOENT) => {
+            return Ok(Found::Not("the directory that held it is gone".to_owned()));
+        }
+        Err(Errno::NOTDIR) => {
+            return Ok(Found::Not("a parent is no directory".to_owned()));
+        }
+        Err(errno) => return closed(errno),
+    };
+    let stat = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(Found::Not("the path does not exist".to_owned())),
+        Err(errno) => return closed(errno),
+    };
+    if !kind.is(FileType::from_raw_mode(stat.st_mode)) {
+        return Ok(Found::Not(format!("what is at the path is no {}", kind.noun())));
+    }
+    match attributes(kind, &parent, name, path.as_str(), &stat) {
+        Ok(attributes) => Ok(Found::Same(object(path.as_str(), attributes))),
+        Err(Errno::NOENT) => Ok(Found::Not("it went away during the look".to_owned())),
+        Err(errno) => closed(errno),
+    }
+}
+
+fn closed(errno: Errno) -> Result<Found, Failure> {
+    match errno {
+        Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::XDEV => {
+            Ok(Found::Closed(failures::below_root(errno, "look at the path")))
+        }
+        _ => Err(failures::below_root(errno, "look at the path")),
+    }
+}
+
+/// The answer to `observe`.
+pub(super) fn observation(found: Found) -> Observation {
+    match found {
+        Found::Same(object) => Observation::Present(object),
+        Found::Not(proof) => Observation::Absent { proof },
+        Found::Closed(failure) => Observation::Unknown { reason: failure.message },
+    }
+}
+
+pub(super) fn object(path: &str, attributes: Value) -> Object {
+    Object { external_id: ExternalId(path.to_owned()), attributes, owner_key: None }
+}
+
+/// The attributes of what `stat` found as `name`.
+pub(super) fn attributes(
+    kind: Kind,
+    parent: &OwnedFd,
+    name: &str,
+    path: &str,
+    stat: &Stat,
+) -> Result<Value, Errno> {
+    let mode = mode_text(stat.st_mode);
+    match kind {
+        Kind::Directory => Ok(json!({"path": path, "mode": mode})),
+        Kind::File => {
+            let content = content(parent, name, stat)?;
+            Ok(json!({"path": path, "content": content, "mode": mode}))
+        }
+    }
+}
+
+/// The content as text, or else an object, which equals no desired text and changes when the file does.
+fn content(parent: &OwnedFd, name: &str, stat: &Stat) -> Result<Value, Errno> {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let too_large = || json!({"size": size, "modified": stat.st_mtime, "too_large": true});
+    if size > CONTENT_BYTES_MAX as u64 {
+        return Ok(too_large());
+    }
+    let file = match open_file(parent, name) {
+        // Its mode hides it even from us. Writing it anew helps, so that counts as drift, not as a failure.
+        Err(Errno::ACCESS | Errno::PERM) => return Ok(json!({"size": size, "unreadable": true})),
+        result => result?,
+    };
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+    let read = std::fs::File::from(file).take(CONTENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    if bytes.len() > CONTENT_BYTES_MAX {
+        return Ok(too_large());
+    }
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => Value::String(text),
+        Err(error) => {
+            let bytes = error.as_bytes();
+            json!({"size": bytes.len(), "sha256": hex(&Sha256::digest(bytes))})
+        }
+    })
+}
+
+/// Opens a regular file for reading; never waits for the other end of a pipe, never follows a link.
+pub(super) fn open_file(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let is = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+    if Kind::File.is(is) { Ok(file) } else { Err(Errno::NOENT) }
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,165 @@
+//! The root directory, and the only ways from it to anything below.
+//!
+//! Every path is resolved from a fresh handle of the root with `openat2` and `RESOLVE_BENEATH |
+//! RESOLVE_NO_SYMLINKS`: neither `..` nor a symbolic link, not even one that replaces a parent during the
+//! call, leads out. A fresh handle, because a root that was unmounted or swapped has to be noticed.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use stateward_domain::failure::{ErrorClass, Failure};
+
+use super::failures;
+use super::stage::Stage;
+
+/// Name of the file that says which world this root is.
+const MARKER: &str = ".stateward-identity";
+const MARKER_BYTES_MAX: usize = 128;
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
+
+/// One backend's root.
+pub(super) struct Root {
+    path: PathBuf,
+    /// What the engine was told last. A root that says otherwise is refused until the engine has asked again
+    /// and compared: so nothing is made, deleted or called absent in a swapped root.
+    told: Mutex<String>,
+}
+
+impl Root {
+    /// Makes the root if it is missing, and its marker if it has none. A fresh marker is another world: the
+    /// engine, which knows the recorded one, parks the backend.
+    pub(super) fn prepare(path: PathBuf) -> Result<Self, Failure> {
+        std::fs::create_dir_all(&path).map_err(|error| {
+            let message = format!("could not make the root: {error}");
+            Failure::harmless(ErrorClass::Misconfigured, "root_unusable", message)
+        })?;
+        let root = Self { path, told: Mutex::default() };
+        let directory = root.open_unchecked()?;
+        if read_marker(&directory)?.is_none() {
+            let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+            let stage = Stage::write(&directory, format!("{id}\n").as_bytes(), Some(0o644))?;
+            match stage.publish_new(&directory, MARKER) {
+                // Two processes may start on one root: the first marker counts for both.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failures::of_root(errno)),
+            }
+            rustix::fs::fsync(&directory).map_err(failures::of_root)?;
+        }
+        root.identity()?;
+        Ok(root)
+    }
+
+    /// Reads the marker, and remembers it as what the engine knows.
+    pub(super) fn identity(&self) -> Result<String, Failure> {
+        let marker = read_marker(&self.open_unchecked()?)?.ok_or_else(marker_missing)?;
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&marker);
+        Ok(marker)
+    }
+
+    /// Opens the root.
+    ///
+    /// # Errors
+    /// `Misconfigured` when it is not there or is another one than the engine was told of.
+    pub(super) fn open(&self) -> Result<OwnedFd, Failure> {
+        let directory = self.open_unchecked()?;
+        let marker = read_marker(&directory)?.ok_or_else(marker_missing)?;
+        let same = *self.told.lock().unwrap_or_else(PoisonError::into_inner) == marker;
+        if same { Ok(directory) } else { Err(root_changed()) }
+    }
+
+    fn open_unchecked(&self) -> Result<OwnedFd, Failure> {
+        rustix::fs::openat(CWD, &self.path, DIRECTORY, Mode::empty()).map_err(failures::of_root)
+    }
+}
+
+/// Opens the directory `path` below `root`; `None` = the root itself.
+pub(super) fn directory(root: &OwnedFd, path: Option<&str>) -> Result<OwnedFd, Errno> {
+    let Some(path) = path else { return root.try_clone().map_err(|_| Errno::MFILE) };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(root, path, DIRECTORY, Mode::empty(), resolve) {
+        // Old kernels and some sandboxes do not know the call; going step by step is as safe, only slower.
+        Err(Errno::NOSYS) => descend(root, path, |_, _| Err(Errno::NOENT)),
+        result => result,
+    }
+}
+
+/// Like [`directory`], but makes what is missing. Parents stay when the call fails later: they are unmanaged.
+pub(super) fn directory_made(root: &OwnedFd, path: Option<&str>) -> Result<OwnedFd, Errno> {
+    match (directory(root, path), path) {
+        (Err(Errno::NOENT), Some(path)) => descend(root, path, |parent, name| {
+            match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) => rustix::fs::fsync(parent),
+                Err(Errno::EXIST) => Ok(()),
+                Err(errno) => Err(errno),
+            }
+        }),
+        (result, _) => result,
+    }
+}
+
+fn descend(
+    root: &OwnedFd,
+    path: &str,
+    missing: impl Fn(&OwnedFd, &str) -> Result<(), Errno>,
+) -> Result<OwnedFd, Errno> {
+    let mut here = root.try_clone().map_err(|_| Errno::MFILE)?;
+    for name in path.split('/') {
+        here = match child(&here, name) {
+            Err(Errno::NOENT) => {
+                missing(&here, name)?;
+                child(&here, name)?
+            }
+            result => result?,
+        };
+    }
+    Ok(here)
+}
+
+/// Opens a directory by its name in another one; a symbolic link is refused.
+pub(super) fn child(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    let opened = rustix::fs::openat(&parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
+    match opened {
+        // With O_DIRECTORY the kernel calls a symbolic link "not a directory"; users deserve the real reason.
+        Err(Errno::NOTDIR) if is_symlink(&parent, name) => Err(Errno::LOOP),
+        result => result,
+    }
+}
+
+fn is_symlink(parent: impl AsFd, name: &str) -> bool {
+    rustix::fs::statat(parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
+}
+
+fn read_marker(directory: &OwnedFd) -> Result<Option<String>, Failure> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(directory, MARKER, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(failures::of_root(errno)),
+    };
+    let mut buffer = [0; MARKER_BYTES_MAX];
+    let length = rustix::io::read(&file, &mut buffer[..]).map_err(failures::of_root)?;
+    let text = String::from_utf8_lossy(&buffer[..length]).trim().to_owned();
+    match text.parse::<uuid::Uuid>() {
+        Ok(_) => Ok(Some(text)),
+        Err(_) => Err(Failure::harmless(
+            ErrorClass::Misconfigured,
+            "marker_malformed",
+            format!("`{MARKER}` in the backend's root holds no identity"),
+        )),
+    }
+}
+
+fn marker_missing() -> Failure {
+    let message =
+        format!("`{MARKER}` is missing in the backend's root; is the right disk mounted?");
+    Failure::harmless(ErrorClass::Misconfigured, "marker_missing", message)
+}
+
+fn root_changed() -> Failure {
+    let message = "the backend's root is another directory than before";
+    Failure::harmless(ErrorClass::Misconfigured, "root_changed", message)
+}

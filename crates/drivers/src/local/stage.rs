@@ -1,0 +1,124 @@
+//! A file that is written in full and on the disk before anybody can see it under its name.
+
+use std::io::Write;
+use std::os::fd::AsRawFd;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use stateward_domain::failure::Failure;
+
+use super::failures;
+use super::paths::RESERVED;
+
+/// Staged content, in the directory where it will be published. Dropping it without publishing removes it.
+pub(super) struct Stage<'a> {
+    directory: &'a OwnedFd,
+    file: OwnedFd,
+    /// `None` while it has no name at all, so that not even a kill leaves anything behind.
+    name: Option<String>,
+}
+
+impl<'a> Stage<'a> {
+    /// Writes `content` and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// As [`failures::below_root`]; nothing is left behind.
+    pub(super) fn write(
+        directory: &'a OwnedFd,
+        content: &[u8],
+        mode: Option<u32>,
+    ) -> Result<Self, Failure> {
+        let mut stage =
+            Self::open(directory).map_err(|e| failures::below_root(e, "make a file"))?;
+        stage.fill(content, mode).map_err(|e| failures::below_root(e, "write the content"))?;
+        Ok(stage)
+    }
+
+    fn open(directory: &'a OwnedFd) -> Result<Self, Errno> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o666);
+        match rustix::fs::openat(directory, ".", flags | OFlags::TMPFILE, mode) {
+            Ok(file) => Ok(Self { directory, file, name: None }),
+            // Some file systems (NFS, older overlays) have no unnamed files.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let name = temporary_name();
+                let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                let file = rustix::fs::openat(directory, &name, flags, mode)?;
+                Ok(Self { directory, file, name: Some(name) })
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn fill(&mut self, content: &[u8], mode: Option<u32>) -> Result<(), Errno> {
+        let mut file = std::fs::File::from(self.file.try_clone().map_err(|_| Errno::MFILE)?);
+        file.write_all(content).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        if let Some(mode) = mode {
+            // Explicitly, because the mode at creation is cut down by the process's umask.
+            rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))?;
+        }
+        rustix::fs::fsync(&self.file)
+    }
+
+    /// Gives it its name.
+    ///
+    /// # Errors
+    /// `EXIST` when something has that name already; it is left as it is.
+    pub(super) fn publish_new(mut self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+        let Some(temporary) = self.name.clone() else { return self.link(directory, name) };
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(directory, &temporary, directory, name, flags) {
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                // A hard link is as exclusive; the temporary name is removed on drop.
+                rustix::fs::linkat(directory, &temporary, directory, name, AtFlags::empty())
+            }
+            result => {
+                if result.is_ok() {
+                    self.name = None;
+                }
+                result
+            }
+        }
+    }
+
+    /// Puts it in the place of the file that has that name.
+    pub(super) fn publish_over(mut self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+        let temporary = match self.name.clone() {
+            Some(temporary) => temporary,
+            None => {
+                // Only a name can be renamed over another. A kill right here leaves that name behind; it is
+                // reserved, never listed, and removed with its directory.
+                let temporary = temporary_name();
+                self.link(directory, &temporary)?;
+                self.name = Some(temporary.clone());
+                temporary
+            }
+        };
+        rustix::fs::renameat(directory, &temporary, directory, name)?;
+        self.name = None;
+        Ok(())
+    }
+
+    fn link(&self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
+        let itself = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        rustix::fs::linkat(CWD, itself, directory, name, AtFlags::SYMLINK_FOLLOW)
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            // Best effort: what stays behind has a reserved name and is in nobody's way.
+            let _ = rustix::fs::unlinkat(self.directory, name, AtFlags::empty());
+        }
+    }
+}
+
+/// Beginning of the names of files that are being written.
+pub(super) const TEMPORARY: &str = ".stateward-tmp-";
+
+fn temporary_name() -> String {
+    debug_assert!(TEMPORARY.starts_with(RESERVED), "users cannot take these names");
+    format!("{TEMPORARY}{:032x}", rand::random::<u128>())
+}

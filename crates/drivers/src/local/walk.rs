@@ -1,0 +1,138 @@
+//! Listing: everything of a kind below the root, page by page, in a stable order.
+
+use std::cmp::Ordering;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::io::Errno;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::ports::driver::{Listing, Object};
+
+use super::blocking::Permit;
+use super::kinds::Kind;
+use super::paths::{DEPTH_MAX, RESERVED};
+use super::root::{self, Root};
+use super::{failures, look};
+
+const PAGE_OBJECTS_MAX: usize = 500;
+/// Contents are part of the objects, so the number alone bounds nothing.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// One page; the cursor is the path of its last object.
+///
+/// What changes during the walk may be missed or seen once, never twice. Names that are not UTF-8 are left
+/// out: no entity can have such a path.
+pub(super) fn list(
+    root: &Root,
+    kind: Kind,
+    cursor: Option<&str>,
+    permit: &Permit,
+) -> Result<Listing, Failure> {
+    let root = root.open()?;
+    let mut walk = Walk { kind, after: cursor, permit, objects: Vec::new(), bytes: 0, full: false };
+    walk.visit(&root, "", 0)?;
+    let last = walk.objects.last().map(|object| object.external_id.0.clone());
+    Ok(Listing { cursor: last.filter(|_| walk.full), objects: walk.objects })
+}
+
+struct Walk<'a> {
+    kind: Kind,
+    after: Option<&'a str>,
+    permit: &'a Permit,
+    objects: Vec<Object>,
+    bytes: usize,
+    full: bool,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, directory: &OwnedFd, prefix: &str, depth: usize) -> Result<(), Failure> {
+        if self.permit.abandoned() {
+            let message = "nobody waits for the listing any more";
+            return Err(Failure::harmless(ErrorClass::Cancelled, "given_up", message));
+        }
+        let names = names(directory).map_err(|e| failures::below_root(e, "list a directory"))?;
+        for name in names {
+            let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+            match self.entry(directory, &name, &path, depth) {
+                Ok(()) => {}
+                // Gone since its name was read, or closed to us: not listed, which claims nothing.
+                Err(Fault::Passed(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP)) => {}
+                Err(Fault::Passed(errno)) => {
+                    return Err(failures::below_root(errno, "list a directory"));
+                }
+                Err(Fault::Failed(failure)) => return Err(failure),
+            }
+            if self.full {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        parent: &OwnedFd,
+        name: &str,
+        path: &str,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let found = FileType::from_raw_mode(stat.st_mode);
+        let seen = self.after.is_some_and(|after| order(path, after) != Ordering::Greater);
+        if self.kind.is(found) && !seen {
+            let attributes = look::attributes(self.kind, parent, name, path, &stat)?;
+            self.bytes += attributes["content"].as_str().map_or(0, str::len);
+            self.objects.push(look::object(path, attributes));
+            if self.objects.len() >= PAGE_OBJECTS_MAX || self.bytes >= PAGE_BYTES_MAX {
+                self.full = true;
+                return Ok(());
+            }
+        }
+        // A subtree before the cursor was listed in full, unless the cursor is in it.
+        let done = seen && self.after.is_some_and(|after| !is_below(after, path));
+        if found == FileType::Directory && !done && depth + 1 < DEPTH_MAX {
+            self.visit(&root::child(parent, name)?, path, depth + 1)?;
+        }
+        Ok(())
+    }
+}
+
+enum Fault {
+    Passed(Errno),
+    Failed(Failure),
+}
+
+impl From<Errno> for Fault {
+    fn from(errno: Errno) -> Self {
+        Self::Passed(errno)
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name != "." && name != ".." && !name.starts_with(RESERVED) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The order of the walk: component by component, so that a directory comes right before what is in it.
+fn order(a: &str, b: &str) -> Ordering {
+    a.split('/').cmp(b.split('/'))
+}
+
+/// Whether `path` is `above` or below it.
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
