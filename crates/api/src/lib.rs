@@ -1,1 +1,31 @@
-//! Part of Stateward.
+//! The REST interface.
+//!
+//! `routes` has a folder for each noun and a file for each verb; `dto` is what goes over the wire; `problem` says
+//! how errors look, `error` which status each has; `auth` knows the callers; `params`, `body` and `headers` read
+//! requests, `reply` writes the answers to changes.
+//!
+//! **Architecture invariant:** only this crate names actix, and only it knows HTTP statuses. It decides nothing:
+//! whatever changes something goes through `stateward-engine`.
+//!
+//! To add an endpoint: (1) a file with a `handler` in the noun's folder, (2) its line in the noun's `mod.rs`.
+#![warn(missing_docs)]
+#![expect(
+    clippy::future_not_send,
+    reason = "handlers live on one worker thread, with the request they hold"
+)]
+
+mod app;
+mod auth;
+mod body;
+mod dto;
+mod error;
+mod headers;
+mod params;
+mod problem;
+mod reply;
+mod routes;
+mod server;
+
+pub use app::App;
+pub use auth::AdminToken;
+pub use server::{Server, serve};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stateward_domain::backend::Backend as Record;
+use stateward_domain::backend::{Backend as Record, BackendEvent};
 use stateward_domain::entity::Entity;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::{BackendName, EntityId, OperationId, Position};
@@ -12,6 +12,7 @@ use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{Quarantined, ReadModel, Views};
 use stateward_domain::ports::sync_queue::SyncQueue;
+use stateward_domain::time::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -308,6 +309,42 @@ impl Engine {
     /// [`Error::UnknownBackend`], [`Error::Unavailable`] also when the backend does not answer.
     pub async fn unpark(&self, name: &BackendName, envelope: &Envelope) -> Result<(), Error> {
         self.inner.shared.unpark(self.backend(name)?, envelope).await
+    }
+
+    /// A person stops changes on a backend; `until` `None` = until somebody lets them go on.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn pause_backend(
+        &self,
+        name: &BackendName,
+        until: Option<Timestamp>,
+        envelope: &Envelope,
+    ) -> Result<(), Error> {
+        let backend = self.backend(name)?;
+        let at = self.sources().now();
+        let record = self.inner.shared.records.change(name, envelope, |record| {
+            let paused = record.paused == Some(until);
+            if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
+        });
+        backend.gate.record(&record.await?);
+        Ok(())
+    }
+
+    /// Asks a backend whether it is well, at once.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`]; [`Error::Unavailable`] with what it answered.
+    pub async fn test_backend(&self, name: &BackendName) -> Result<(), Error> {
+        let backend = self.backend(name)?;
+        let shared = &self.inner.shared;
+        let context = shared.probe_context(backend);
+        let health = backend.settings.driver.health(&context).await;
+        health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
+        backend.gate.recovered();
+        shared.identify(backend).await;
+        backend.bell.notify_one();
+        Ok(())
     }
 
     pub(crate) fn backend(&self, name: &BackendName) -> Result<&Arc<Backend>, Error> {

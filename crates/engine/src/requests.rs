@@ -1,13 +1,14 @@
 //! What users ask for: checked against the kind, then decided and appended.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::operations::{self, OperationChange};
 use stateward_domain::entity::state::{
-    Decision, DeletionPolicy, Manifest, OperationKind, Settings, SettingsPatch,
+    Decision, DeletionPolicy, Difference, Manifest, OperationKind, Settings, SettingsPatch,
 };
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::{
@@ -130,6 +131,26 @@ impl Engine {
         let backend = self.backend_for(declaration)?;
         let desired = self.checked(backend, &declaration.kind, &declaration.desired)?;
         Ok((Arc::clone(backend), desired))
+    }
+
+    /// How [`update`](Self::update) would change the desired state, field by field (`observed` = as it is now).
+    ///
+    /// # Errors
+    /// As for `update`, but for what the aggregate refuses.
+    pub async fn preview_update(
+        &self,
+        id: EntityId,
+        change: &Change,
+    ) -> Result<(Arc<Entity>, Vec<Difference>), Error> {
+        let entity = self.entity(id).await?;
+        let before = &entity.manifest.desired;
+        let Some(desired) = &change.desired else { return Ok((entity, Vec::new())) };
+        let kind = self.kinds().get(&entity.manifest.kind)?;
+        let backend = self.backend(&entity.manifest.backend)?;
+        let desired = self.checked(backend, &kind.name, desired)?;
+        unchanged(&kind.immutable, before, &desired)?;
+        let differences = differences(before, &desired);
+        Ok((entity, differences))
     }
 
     /// Changes desired state, settings or both.
@@ -294,6 +315,24 @@ fn opens(done: &Done, operation: OperationId) -> bool {
             _ => false,
         })
     })
+}
+
+/// The members that differ, at the first level: deeper ones are for the driver's plan to tell.
+fn differences(before: &Value, after: &Value) -> Vec<Difference> {
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
+        return Vec::new();
+    };
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let value = |of: &Map<String, Value>, name: &str| of.get(name).cloned().unwrap_or(Value::Null);
+    names
+        .into_iter()
+        .map(|name| Difference {
+            field: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+            desired: value(new, name),
+            observed: value(old, name),
+        })
+        .filter(|difference| difference.desired != difference.observed)
+        .collect()
 }
 
 fn unchanged(immutable: &[String], before: &Value, after: &Value) -> Result<(), Error> {

@@ -1,0 +1,75 @@
+//! Request bodies: bounded, JSON, and without members that nobody knows.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::problem::Problem;
+
+/// Bytes of a body at most.
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The whole body with its media type.
+pub(crate) struct Body {
+    /// Media type without parameters, lower case; empty when none is named.
+    pub(crate) media_type: String,
+    /// What was sent.
+    pub(crate) bytes: web::Bytes,
+}
+
+impl FromRequest for Body {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let media_type = request.content_type().to_ascii_lowercase();
+        let bytes = web::Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let bytes = bytes.await.map_err(|error| {
+                if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
+                    let detail = format!("a body has {BODY_BYTES_MAX} bytes at most");
+                    return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
+                }
+                Problem::malformed("bad-body", "the body could not be read")
+            })?;
+            Ok(Self { media_type, bytes })
+        })
+    }
+}
+
+impl Body {
+    /// The body as a `T`.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.is(&["application/json"])?;
+        parse(&self.bytes)
+    }
+
+    /// The body as a `T`, or its default when there is none.
+    pub(crate) fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.bytes.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+
+    /// Refuses other media types than `accepted`.
+    pub(crate) fn is(&self, accepted: &[&str]) -> Result<(), Problem> {
+        if accepted.contains(&self.media_type.as_str()) {
+            return Ok(());
+        }
+        let detail = format!("send {}", accepted.join(" or "));
+        Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail))
+    }
+}
+
+/// JSON bytes as a `T`: what is no JSON is malformed, what has another shape is unprocessable.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        Category::Data => Problem::unprocessable("bad-document", error.to_string()),
+        Category::Io | Category::Syntax | Category::Eof => {
+            Problem::malformed("bad-json", error.to_string())
+        }
+    })
+}

@@ -1,0 +1,141 @@
+//! An entity as users see it: its manifest and what became of it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::state::{
+    DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Presence, State,
+};
+use stateward_domain::failure::Failure;
+
+use super::time;
+
+#[derive(Serialize)]
+pub(crate) struct EntityView<'a> {
+    id: String,
+    kind: &'a str,
+    name: &'a str,
+    namespace: &'a str,
+    backend: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    desired: &'a Value,
+    deletion_policy: DeletionPolicy,
+    drift_policy: DriftPolicy,
+    management_policy: ManagementPolicy,
+    ignore_fields: &'a [String],
+    protected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
+    generation: u64,
+    revision: u64,
+    version: u64,
+    state: State,
+    conditions: Vec<ConditionView>,
+    error: Option<ErrorView<'a>>,
+    observed: ObservedView<'a>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    drift: &'a [Difference],
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct ConditionView {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    status: bool,
+    reason: &'static str,
+    message: String,
+    since: String,
+}
+
+#[derive(Serialize)]
+struct ObservedView<'a> {
+    presence: Presence,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed_at: Option<String>,
+}
+
+/// A failure with its class as a word; details of the class stay inside.
+#[derive(Serialize)]
+pub(crate) struct ErrorView<'a> {
+    class: &'static str,
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    effect: stateward_domain::failure::Effect,
+}
+
+impl<'a> From<&'a Failure> for ErrorView<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        Self {
+            class: failure.class.name(),
+            code: &failure.code,
+            message: &failure.message,
+            request_id: failure.request_id.as_deref(),
+            effect: failure.effect,
+        }
+    }
+}
+
+impl<'a> From<&'a Entity> for EntityView<'a> {
+    fn from(entity: &'a Entity) -> Self {
+        let (manifest, settings) = (&entity.manifest, &entity.manifest.settings);
+        Self {
+            id: entity.id.to_string(),
+            kind: manifest.kind.as_str(),
+            name: manifest.name.as_str(),
+            namespace: manifest.namespace.as_str(),
+            backend: manifest.backend.as_str(),
+            labels: &settings.labels,
+            desired: &manifest.desired,
+            deletion_policy: settings.deletion_policy,
+            drift_policy: settings.drift_policy,
+            management_policy: settings.management_policy,
+            ignore_fields: &settings.ignore_fields,
+            protected: settings.protected,
+            external_id: manifest.external_id.as_ref().map(|id| id.as_str()),
+            generation: entity.generation.0,
+            revision: entity.revision.0,
+            version: entity.version.0,
+            state: entity.state,
+            conditions: entity.conditions().into_iter().map(condition).collect(),
+            error: entity.error.as_ref().map(ErrorView::from),
+            observed: observed(entity),
+            drift: entity.drift.as_ref().map_or(&[][..], |drift| &drift.diff),
+            created_at: time::text(entity.created_at),
+            updated_at: time::text(entity.updated_at),
+        }
+    }
+}
+
+fn condition(condition: stateward_domain::entity::conditions::Condition) -> ConditionView {
+    ConditionView {
+        kind: condition.kind,
+        status: condition.status,
+        reason: condition.reason,
+        message: condition.message,
+        since: time::text(condition.since),
+    }
+}
+
+fn observed(entity: &Entity) -> ObservedView<'_> {
+    let observed = &entity.observed;
+    let present = observed.presence == Presence::Present;
+    ObservedView {
+        presence: observed.presence,
+        external_id: observed.external_id.as_ref().map(|id| id.as_str()),
+        attributes: observed.attributes.as_ref(),
+        generation: present.then_some(observed.generation.0),
+        observed_at: observed.observed_at.map(time::text),
+    }
+}

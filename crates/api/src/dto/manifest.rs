@@ -1,0 +1,116 @@
+//! What users send: a manifest, or the members of one that change.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::state::{
+    DeletionPolicy, DriftPolicy, ManagementPolicy, Settings, SettingsPatch,
+};
+use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Revision};
+use stateward_engine::requests::{Change, Declaration};
+
+use crate::app::App;
+use crate::problem::Problem;
+
+/// A declaration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ManifestBody {
+    kind: String,
+    name: String,
+    namespace: Option<String>,
+    backend: Option<String>,
+    desired: Value,
+    external_id: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    deletion_policy: Option<DeletionPolicy>,
+    drift_policy: Option<DriftPolicy>,
+    management_policy: Option<ManagementPolicy>,
+    #[serde(default)]
+    ignore_fields: Vec<String>,
+    #[serde(default)]
+    protected: bool,
+}
+
+impl ManifestBody {
+    /// What adopts is only looked at, and left alone at the end, unless the user says otherwise.
+    pub(crate) fn declaration(self, app: &App) -> Result<Declaration, Problem> {
+        let namespace = app.namespace(self.namespace.as_deref())?;
+        let imports = self.external_id.is_some();
+        let (deletion, management) = if imports {
+            (DeletionPolicy::Orphan, ManagementPolicy::ObserveOnly)
+        } else {
+            (DeletionPolicy::default(), ManagementPolicy::default())
+        };
+        Ok(Declaration {
+            namespace,
+            kind: KindName(self.kind),
+            name: EntityName(self.name),
+            backend: self.backend.map(BackendName),
+            desired: self.desired,
+            settings: Settings {
+                labels: self.labels,
+                deletion_policy: self.deletion_policy.unwrap_or(deletion),
+                drift_policy: self.drift_policy.unwrap_or_default(),
+                management_policy: self.management_policy.unwrap_or(management),
+                ignore_fields: self.ignore_fields,
+                protected: self.protected,
+            },
+            external_id: self.external_id.map(ExternalId),
+        })
+    }
+}
+
+/// The document that PUT replaces members of, and PATCH patches.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    desired: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion_policy: Option<DeletionPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift_policy: Option<DriftPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    management_policy: Option<ManagementPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_fields: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protected: Option<bool>,
+}
+
+impl ChangeBody {
+    /// The document as it stands.
+    pub(crate) fn of(entity: &Entity) -> Self {
+        let settings = entity.manifest.settings.clone();
+        Self {
+            desired: Some(entity.manifest.desired.clone()),
+            labels: Some(settings.labels),
+            deletion_policy: Some(settings.deletion_policy),
+            drift_policy: Some(settings.drift_policy),
+            management_policy: Some(settings.management_policy),
+            ignore_fields: Some(settings.ignore_fields),
+            protected: Some(settings.protected),
+        }
+    }
+
+    pub(crate) fn change(self, if_revision: Option<Revision>) -> Change {
+        Change {
+            if_revision,
+            desired: self.desired,
+            settings: SettingsPatch {
+                labels: self.labels,
+                deletion_policy: self.deletion_policy,
+                drift_policy: self.drift_policy,
+                management_policy: self.management_policy,
+                ignore_fields: self.ignore_fields,
+                protected: self.protected,
+            },
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Which problem each of the engine's errors is: the only place that knows.
+
+use actix_web::http::StatusCode;
+use stateward_domain::entity::Refusal;
+use stateward_domain::id::EntityId;
+use stateward_domain::ports::driver::FieldError;
+use stateward_engine::Error;
+
+use crate::problem::Problem;
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::Refused(refusal) => refused(&refusal),
+            Error::Invalid(faults) => with_faults("invalid", detail, &faults),
+            Error::Immutable(faults) => with_faults("immutable", detail, &faults),
+            Error::UnknownKind(_) => {
+                Self::unprocessable("unknown-kind", detail).at("/kind", "is not known")
+            }
+            Error::UnknownBackend(_) => {
+                Self::unprocessable("unknown-backend", detail).at("/backend", "is not known")
+            }
+            Error::AmbiguousBackend(names) => {
+                let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+                Self::unprocessable("ambiguous-backend", detail)
+                    .at("/backend", format!("name one of: {}", names.join(", ")))
+            }
+            Error::UnknownAction(_) => Self::new(StatusCode::NOT_FOUND, "unknown-action", detail),
+            Error::NameTaken { holder } => taken("name-taken", detail, holder),
+            Error::IdentityTaken { holder } => taken("identity-taken", detail, holder),
+            Error::KeyReused => Self::unprocessable("idempotency-key-reused", detail),
+            Error::NotFound => Self::not_found(),
+            Error::PositionGone { head } => {
+                let detail = format!("{detail}; the log's head is {head}");
+                Self::new(StatusCode::GONE, "position-gone", detail)
+            }
+            Error::BadPageToken => Self::malformed("bad-page-token", detail),
+            Error::Unreadable(source) => {
+                tracing::error!(%source, "an event cannot be read");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable-event", detail)
+            }
+            Error::Contended | Error::Unavailable(_) => Self::unavailable(detail),
+            other => {
+                tracing::error!(error = %other, "no problem type for this error");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error")
+            }
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let detail = refusal.to_string();
+    match refusal {
+        Refusal::Nonexistent => Problem::not_found(),
+        Refusal::RevisionMismatch { .. } => {
+            Problem::new(StatusCode::PRECONDITION_FAILED, "revision-mismatch", detail)
+        }
+        Refusal::Deleted => Problem::conflict("deleted", detail),
+        Refusal::DeletionPending => Problem::conflict("deletion-pending", detail),
+        Refusal::Protected => Problem::conflict("protected", detail),
+        Refusal::ObserveOnly => Problem::conflict("observe-only", detail),
+        Refusal::NoSuchOperation => Problem::conflict("operation-ended", detail),
+        Refusal::NothingToDecide => Problem::conflict("nothing-to-decide", detail),
+        Refusal::NothingToRetry => Problem::conflict("nothing-to-retry", detail),
+        Refusal::HasObject => Problem::conflict("has-object", detail),
+        Refusal::TooManyOperations => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            Problem::new(status, "too-many-operations", detail).retry_after(5)
+        }
+        _ => Problem::conflict("refused", detail),
+    }
+}
+
+fn with_faults(name: &'static str, detail: String, faults: &[FieldError]) -> Problem {
+    let problem = Problem::unprocessable(name, detail);
+    faults.iter().fold(problem, |problem, fault| {
+        problem.at(format!("/desired{}", fault.pointer), &fault.message)
+    })
+}
+
+fn taken(name: &'static str, detail: String, holder: Option<EntityId>) -> Problem {
+    match holder {
+        Some(holder) => Problem::conflict(name, format!("{detail} by entity {holder}")),
+        None => Problem::conflict(name, detail),
+    }
+}

@@ -1,0 +1,107 @@
+//! The answer to a change: entity, operation, position; at once, or once the operation is done.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ETAG, LOCATION};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::envelope::Envelope;
+use stateward_domain::id::{OperationId, Position};
+use stateward_domain::ports::read_model::OperationRow;
+use stateward_engine::requests::Accepted;
+
+use crate::app::App;
+use crate::dto::entity::EntityView;
+use crate::dto::operation::{OperationView, just_opened};
+use crate::headers;
+use crate::problem::Problem;
+
+/// How long an answer waits for the read model to show an operation that has ended.
+const BEHIND_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Serialize)]
+struct ChangeReply<'a> {
+    entity: EntityView<'a>,
+    operation: Option<OperationView<'a>>,
+    position: Position,
+}
+
+/// What a change would do; nothing was written.
+#[derive(Serialize)]
+pub(crate) struct PlanReply {
+    pub(crate) plan: Plan,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Plan {
+    /// `create`, `update`, `delete` or `none`.
+    pub(crate) action: &'static str,
+    pub(crate) backend: String,
+    pub(crate) changes: Vec<PlannedChange>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct PlannedChange {
+    pub(crate) field: String,
+    pub(crate) from: Value,
+    pub(crate) to: Value,
+}
+
+/// Answers a change: 202, or 200 when nothing is left to be done.
+pub(crate) async fn changed(
+    app: &App,
+    request: &HttpRequest,
+    envelope: &Envelope,
+    accepted: Accepted,
+) -> Result<HttpResponse, Problem> {
+    let wait = headers::wait(request)?;
+    let Accepted { mut entity, operation, position } = accepted;
+    let mut done = operation.is_none();
+    if let (Some(id), Some(within)) = (operation, wait) {
+        done = app.engine.ended(entity.id, id, within).await?;
+        if done {
+            entity = app.engine.entity(entity.id).await?;
+        }
+    }
+    let row = match operation {
+        None => None,
+        Some(id) => match just_opened(&entity, id, envelope) {
+            Some(row) if !done => Some(row),
+            _ => Some(ended(app, id).await?),
+        },
+    };
+    let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((LOCATION, format!("/v1/entities/{}", entity.id)))
+        .insert_header((ETAG, etag(&entity)))
+        .insert_header(("Stateward-Position", position.to_string()));
+    if let Some(row) = &row {
+        response.insert_header(("Operation-Location", format!("/v1/operations/{}", row.id)));
+    }
+    if let Some(wait) = wait {
+        let applied = format!("wait={}", wait.as_secs());
+        response.insert_header(("Preference-Applied", applied));
+    }
+    Ok(response.json(ChangeReply {
+        entity: EntityView::from(&*entity),
+        operation: row.as_ref().map(OperationView::from),
+        position,
+    }))
+}
+
+/// An operation that has ended is only in the read model.
+async fn ended(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
+    let head = app.engine.log().head().await.map_err(stateward_engine::Error::from)?;
+    app.engine.caught_up(head, BEHIND_MAX).await;
+    let row = app.engine.views().operation(id).await.map_err(stateward_engine::Error::from)?;
+    row.ok_or_else(|| Problem::unavailable("the operation does not show yet"))
+}
+
+/// The entity tag: its revision.
+pub(crate) fn etag(entity: &Entity) -> String {
+    format!("\"{}\"", entity.revision)
+}

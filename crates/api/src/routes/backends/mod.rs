@@ -1,0 +1,72 @@
+//! `/v1/backends`: how they stand; `act` is what a person does about it.
+
+mod act;
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use stateward_engine::backends::gate::Closed;
+use stateward_engine::engine::BackendStatus;
+
+use super::{ListReply, resource};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[derive(Serialize)]
+pub(super) struct BackendView {
+    name: String,
+    driver: String,
+    /// Whether changes are made there now.
+    open: bool,
+    paused: bool,
+    closed: Option<Closed>,
+    kinds: Vec<String>,
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/v1/backends").route(web::get().to(list)))
+        .service(resource("/v1/backends/{name}").route(web::get().to(get)))
+        .service(
+            resource("/v1/backends/{name}/actions/{action}").route(web::post().to(act::handler)),
+        );
+}
+
+pub(super) fn view(status: &BackendStatus) -> BackendView {
+    let backend = &status.backend;
+    let kinds = backend.settings.driver.kinds().iter();
+    BackendView {
+        name: backend.name().to_string(),
+        driver: backend.settings.driver_name.clone(),
+        open: status.closed.is_none() && !status.paused,
+        paused: status.paused,
+        closed: status.closed.clone(),
+        kinds: kinds
+            .filter(|kind| backend.kind(&kind.name).is_some())
+            .map(|kind| kind.name.to_string())
+            .collect(),
+    }
+}
+
+async fn list(
+    app: web::Data<App>,
+    _caller: Caller,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    let items: Vec<_> = app.engine.backend_statuses().iter().map(view).collect();
+    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: None }))
+}
+
+async fn get(
+    app: web::Data<App>,
+    _caller: Caller,
+    path: web::Path<String>,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    let statuses = app.engine.backend_statuses();
+    let found = statuses.iter().find(|status| status.backend.name().as_str() == path.as_str());
+    Ok(HttpResponse::Ok().json(view(found.ok_or_else(Problem::not_found)?)))
+}

@@ -1,0 +1,104 @@
+//! `POST /v1/entities/{id}/actions/{name}`: verbs that every kind has, and the kind's own.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::Value;
+use stateward_domain::entity::state::Decision;
+use stateward_domain::id::{ActionName, EntityId, ExternalId, OperationId};
+use stateward_engine::requests::Verb;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::reply;
+use crate::routes::id;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdoptBody {
+    external_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DecideBody {
+    decision: DecisionName,
+    external_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum DecisionName {
+    Adopt,
+    Create,
+    GiveUp,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CancelBody {
+    operation: OperationId,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    path: web::Path<(String, String)>,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    let (entity, name) = path.into_inner();
+    let id: EntityId = id(&entity)?;
+    let verb = verb(&name, &body)?;
+    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let accepted = app.engine.act(envelope.clone(), id, verb).await?;
+    reply::changed(&app, &request, &envelope, accepted).await
+}
+
+fn verb(name: &str, body: &Body) -> Result<Verb, Problem> {
+    let simple = |verb: Verb| body.json_or_default::<Nothing>().map(|_| verb);
+    match name {
+        "refresh" => simple(Verb::Refresh),
+        "retry" => simple(Verb::Retry),
+        "pause" => simple(Verb::Pause),
+        "resume" => simple(Verb::Resume),
+        "release" => simple(Verb::Release),
+        "adopt" => Ok(Verb::Adopt(ExternalId(body.json::<AdoptBody>()?.external_id))),
+        "cancel" => Ok(Verb::Cancel(body.json::<CancelBody>()?.operation)),
+        "decide" => decision(body.json()?),
+        own => {
+            let input = if body.bytes.is_empty() {
+                Value::Object(Default::default())
+            } else {
+                body.json()?
+            };
+            Ok(Verb::Own(ActionName::from(own), input))
+        }
+    }
+}
+
+fn decision(asked: DecideBody) -> Result<Verb, Problem> {
+    let decision = match (asked.decision, asked.external_id) {
+        (DecisionName::Adopt, Some(id)) => Decision::Adopt(ExternalId(id)),
+        (DecisionName::Create, None) => Decision::Create,
+        (DecisionName::GiveUp, None) => Decision::GiveUp,
+        (DecisionName::Adopt, None) => {
+            let problem = Problem::unprocessable("bad-document", "adopt needs an object");
+            return Err(problem.at("/external_id", "is missing"));
+        }
+        (_, Some(_)) => {
+            let problem = Problem::unprocessable("bad-document", "only adopt takes an object");
+            return Err(problem.at("/external_id", "is not expected"));
+        }
+    };
+    Ok(Verb::Decide(decision))
+}

@@ -1,0 +1,35 @@
+//! `POST /v1/entities`.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::dto::manifest::ManifestBody;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::reply::{self, Plan, PlanReply, PlannedChange};
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    mut params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let dry_run = params.value("dry_run")?.unwrap_or(false);
+    params.finish()?;
+    let declaration = body.json::<ManifestBody>()?.declaration(&app)?;
+    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    if dry_run {
+        let (backend, desired) = app.engine.preview(&declaration)?;
+        let whole = PlannedChange { field: String::new(), from: Value::Null, to: desired };
+        let backend = backend.name().to_string();
+        let plan = Plan { action: "create", backend, changes: vec![whole] };
+        return Ok(HttpResponse::Ok().json(PlanReply { plan }));
+    }
+    let accepted = app.engine.create(envelope.clone(), declaration).await?;
+    reply::changed(&app, &request, &envelope, accepted).await
+}

@@ -1,0 +1,61 @@
+//! `DELETE /v1/entities/{id}`.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+use stateward_domain::entity::state::DeletionPolicy;
+use stateward_domain::id::EntityId;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::reply::{self, Plan, PlanReply, PlannedChange};
+use crate::routes::id;
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    path: web::Path<String>,
+    mut params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id: EntityId = id(&path)?;
+    let dry_run = params.value("dry_run")?.unwrap_or(false);
+    let policy = match params.text("policy")?.as_deref() {
+        None => None,
+        Some("delete") => Some(DeletionPolicy::Delete),
+        Some("orphan") => Some(DeletionPolicy::Orphan),
+        Some(_) => {
+            return Err(Problem::malformed("bad-parameter", "policy is delete or orphan"));
+        }
+    };
+    params.finish()?;
+    if dry_run {
+        return plan(&app, id, policy).await;
+    }
+    let if_revision = headers::if_match(&request)?;
+    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let accepted = app.engine.delete(envelope.clone(), id, if_revision, policy).await?;
+    reply::changed(&app, &request, &envelope, accepted).await
+}
+
+async fn plan(
+    app: &App,
+    id: EntityId,
+    policy: Option<DeletionPolicy>,
+) -> Result<HttpResponse, Problem> {
+    let entity = app.engine.entity(id).await?;
+    let policy = policy.unwrap_or(entity.manifest.settings.deletion_policy);
+    let object = entity.observed.attributes.clone().unwrap_or(Value::Null);
+    let gone = PlannedChange { field: String::new(), from: object, to: Value::Null };
+    let goes = entity.may_exist() && policy == DeletionPolicy::Delete;
+    let plan = Plan {
+        action: if entity.is_deleted() { "none" } else { "delete" },
+        backend: entity.manifest.backend.to_string(),
+        changes: if goes { vec![gone] } else { Vec::new() },
+    };
+    Ok(HttpResponse::Ok().json(PlanReply { plan }))
+}

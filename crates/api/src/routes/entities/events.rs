@@ -1,0 +1,32 @@
+//! `GET /v1/entities/{id}/events`: its history, oldest first.
+
+use actix_web::{HttpResponse, web};
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::{EntityId, Version};
+use stateward_engine::Error;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::dto::event::EventView;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::routes::{ListReply, id};
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    _caller: Caller,
+    path: web::Path<String>,
+    mut params: Params,
+) -> Result<HttpResponse, Problem> {
+    let id: EntityId = id(&path)?;
+    let size = params.page_size()?;
+    let after = params.value("page_token")?.map(Version).unwrap_or_default();
+    params.finish()?;
+    app.engine.entity(id).await?;
+    let stream = StreamId::entity(id);
+    let events = app.engine.log().read_stream(&stream, after, size).await.map_err(Error::from)?;
+    let next_page_token =
+        events.last().filter(|_| events.len() == size).map(|event| event.version.to_string());
+    let items = events.iter().map(EventView::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token }))
+}

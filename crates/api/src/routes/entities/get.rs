@@ -1,0 +1,45 @@
+//! `GET /v1/entities/{id}`: the fold of the log, never stale; with `at`, as it was.
+
+use actix_web::http::header::ETAG;
+use actix_web::{HttpResponse, web};
+use stateward_domain::id::{EntityId, Version};
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::dto::entity::EntityView;
+use crate::dto::time;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::reply::etag;
+use crate::routes::id;
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    _caller: Caller,
+    path: web::Path<String>,
+    mut params: Params,
+) -> Result<HttpResponse, Problem> {
+    let id: EntityId = id(&path)?;
+    let at = params.text("at")?;
+    params.finish()?;
+    let entity = app.engine.entity(id).await?;
+    let Some(at) = at else {
+        let tag = (ETAG, etag(&entity));
+        return Ok(HttpResponse::Ok().insert_header(tag).json(EntityView::from(&*entity)));
+    };
+    let then = match at.parse().map(Version) {
+        Ok(version) if version > entity.version || version == Version(0) => {
+            return Err(Problem::not_found());
+        }
+        Ok(version) => app.engine.entities().at_version(id, version).await?,
+        Err(_) => {
+            let bad = || Problem::malformed("bad-parameter", "at is a version or an RFC 3339 time");
+            let moment = time::parse(&at).ok_or_else(bad)?;
+            app.engine.entities().at_time(id, moment).await?
+        }
+    };
+    if !then.exists() {
+        return Err(Problem::not_found());
+    }
+    Ok(HttpResponse::Ok().json(EntityView::from(&then)))
+}

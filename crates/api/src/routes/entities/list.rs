@@ -1,0 +1,55 @@
+//! `GET /v1/entities`.
+
+use actix_web::{HttpResponse, web};
+use stateward_domain::entity::State;
+use stateward_domain::id::{BackendName, EntityName, KindName, Namespace};
+use stateward_domain::ports::read_model::EntityFilter;
+use stateward_engine::Error;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::dto::entity::EntityView;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::routes::{ListReply, wait_for};
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    _caller: Caller,
+    mut params: Params,
+) -> Result<HttpResponse, Problem> {
+    wait_for(&app, &mut params).await?;
+    let size = params.page_size()?;
+    let token = params.text("page_token")?;
+    let filter = filter(&mut params)?;
+    params.finish()?;
+    let page = app.engine.views().entities(&filter, size, token.as_deref()).await;
+    let page = page.map_err(Error::from)?;
+    let items: Vec<_> = page.items.iter().map(|row| EntityView::from(&row.entity)).collect();
+    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: page.next }))
+}
+
+fn filter(params: &mut Params) -> Result<EntityFilter, Problem> {
+    let mut labels = Vec::new();
+    for label in params.all("label") {
+        let bad = || Problem::malformed("bad-parameter", "label is KEY=VALUE");
+        let (key, value) = label.split_once('=').ok_or_else(bad)?;
+        labels.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(EntityFilter {
+        namespaces: params.text("namespace")?.map(|name| vec![Namespace(name)]),
+        kind: params.text("kind")?.map(KindName),
+        name: params.text("name")?.map(EntityName),
+        backend: params.text("backend")?.map(BackendName),
+        state: params.text("state")?.as_deref().map(state).transpose()?,
+        drifted: params.value("drifted")?,
+        labels,
+    })
+}
+
+fn state(name: &str) -> Result<State, Problem> {
+    State::ALL.into_iter().find(|state| state.name() == name).ok_or_else(|| {
+        let names: Vec<_> = State::ALL.iter().map(|state| state.name()).collect();
+        Problem::malformed("bad-parameter", format!("state is one of {}", names.join(", ")))
+    })
+}

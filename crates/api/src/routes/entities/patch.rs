@@ -1,0 +1,82 @@
+//! `PATCH /v1/entities/{id}`: patches the document that PUT replaces members of.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+use stateward_domain::entity::{Entity, Refusal};
+use stateward_domain::id::{EntityId, Revision};
+use stateward_engine::Error;
+use stateward_engine::requests::Change;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::{Body, parse};
+use crate::dto::manifest::ChangeBody;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::reply::{self, Plan, PlanReply, PlannedChange};
+use crate::routes::id;
+
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const JSON_PATCH: &str = "application/json-patch+json";
+/// A patch is made on what was read; so often it is made anew when somebody was faster.
+const TRIES: u32 = 10;
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    path: web::Path<String>,
+    mut params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id: EntityId = id(&path)?;
+    let dry_run = params.value("dry_run")?.unwrap_or(false);
+    params.finish()?;
+    body.is(&[MERGE_PATCH, JSON_PATCH])?;
+    let wanted = headers::if_match(&request)?;
+    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    for _ in 0..TRIES {
+        let entity = app.engine.entity(id).await?;
+        let change = patched(&entity, &body, wanted.unwrap_or(entity.revision))?;
+        if dry_run {
+            return plan(&app, id, &change).await;
+        }
+        match app.engine.update(envelope.clone(), id, change).await {
+            Err(Error::Refused(Refusal::RevisionMismatch { .. })) if wanted.is_none() => {}
+            outcome => return reply::changed(&app, &request, &envelope, outcome?).await,
+        }
+    }
+    Err(Problem::unavailable("the entity changes too fast"))
+}
+
+fn patched(entity: &Entity, body: &Body, revision: Revision) -> Result<Change, Problem> {
+    let mut document = serde_json::to_value(ChangeBody::of(entity))
+        .map_err(|error| Problem::unavailable(error.to_string()))?;
+    if body.media_type == MERGE_PATCH {
+        json_patch::merge(&mut document, &parse::<Value>(&body.bytes)?);
+    } else {
+        let patch: json_patch::Patch = parse(&body.bytes)?;
+        json_patch::patch(&mut document, &patch)
+            .map_err(|error| Problem::unprocessable("patch-failed", error.to_string()))?;
+    }
+    let document: ChangeBody = serde_json::from_value(document)
+        .map_err(|error| Problem::unprocessable("bad-document", error.to_string()))?;
+    Ok(document.change(Some(revision)))
+}
+
+/// What a change of the desired state would change, field by field.
+pub(super) async fn plan(
+    app: &App,
+    id: EntityId,
+    change: &Change,
+) -> Result<HttpResponse, Problem> {
+    let (entity, differences) = app.engine.preview_update(id, change).await?;
+    let changes: Vec<_> = differences
+        .into_iter()
+        .map(|d| PlannedChange { field: d.field, from: d.observed, to: d.desired })
+        .collect();
+    let action = if changes.is_empty() { "none" } else { "update" };
+    let plan = Plan { action, backend: entity.manifest.backend.to_string(), changes };
+    Ok(HttpResponse::Ok().json(PlanReply { plan }))
+}

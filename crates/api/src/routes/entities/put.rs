@@ -1,0 +1,33 @@
+//! `PUT /v1/entities/{id}`: replaces each member that it names and leaves the others.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::dto::manifest::ChangeBody;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::reply;
+use crate::routes::{entities::patch, id};
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    path: web::Path<String>,
+    mut params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let id = id(&path)?;
+    let dry_run = params.value("dry_run")?.unwrap_or(false);
+    params.finish()?;
+    let change = body.json::<ChangeBody>()?.change(headers::if_match(&request)?);
+    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    if dry_run {
+        return patch::plan(&app, id, &change).await;
+    }
+    let accepted = app.engine.update(envelope.clone(), id, change).await?;
+    reply::changed(&app, &request, &envelope, accepted).await
+}

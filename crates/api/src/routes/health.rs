@@ -1,0 +1,78 @@
+//! `/livez`, `/readyz` and `/metrics`: for machines, without a token.
+
+use std::fmt::Write as _;
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use super::resource;
+use crate::app::App;
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/livez").route(web::get().to(livez)))
+        .service(resource("/readyz").route(web::get().to(readyz)))
+        .service(resource("/metrics").route(web::get().to(metrics)));
+}
+
+#[derive(Serialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    observe_only: bool,
+    checks: Vec<Check>,
+}
+
+async fn livez() -> HttpResponse {
+    HttpResponse::Ok().body("ok\n")
+}
+
+/// Ready once every projection reached the head that the log had at the start. Backends that are closed and
+/// streams that were set aside are shown, but do not make the service unready: the rest of it works.
+async fn readyz(app: web::Data<App>) -> HttpResponse {
+    let mut checks = Vec::new();
+    let mut ready = true;
+    for status in app.engine.projections().await {
+        let reached = status.progress.position >= app.head_at_start;
+        let ok = reached && status.progress.stopped.is_none();
+        ready &= ok;
+        let detail = match (status.progress.stopped, status.quarantined.len()) {
+            (Some(why), _) => Some(why),
+            (None, 0) if !reached => Some("replaying".to_owned()),
+            (None, 0) => None,
+            (None, count) => Some(format!("{count} stream(s) set aside")),
+        };
+        checks.push(Check { name: format!("projection/{}", status.name), ok, detail });
+    }
+    for status in app.engine.backend_statuses() {
+        let detail = status.closed.as_ref().and_then(|closed| serde_json::to_string(closed).ok());
+        let name = format!("backend/{}", status.backend.name());
+        checks.push(Check { name, ok: status.closed.is_none(), detail });
+    }
+    let observe_only = app.engine.is_frozen();
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.json(Readiness { ready, observe_only, checks })
+}
+
+async fn metrics(app: web::Data<App>) -> HttpResponse {
+    let mut text = String::from("# TYPE stateward_entities gauge\n");
+    for count in app.engine.views().counts().await.unwrap_or_default() {
+        // Names of kinds and backends hold no quotes: configuration and drivers see to it.
+        let _ = writeln!(
+            text,
+            "stateward_entities{{backend=\"{}\",kind=\"{}\",state=\"{}\"}} {}",
+            count.backend,
+            count.kind,
+            count.state.name(),
+            count.count
+        );
+    }
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text)
+}

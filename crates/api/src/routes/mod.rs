@@ -1,0 +1,73 @@
+//! All endpoints: a folder for each noun, a file for each verb.
+
+mod backends;
+mod entities;
+mod events;
+mod health;
+mod kinds;
+mod operations;
+mod projections;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{Resource, web};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::params::Params;
+use crate::problem::Problem;
+
+/// How long a list waits for the position that a client wants to see.
+const WAIT_FOR_MAX: Duration = Duration::from_secs(10);
+
+/// A page of a list.
+#[derive(Serialize)]
+pub(crate) struct ListReply<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next_page_token: Option<String>,
+}
+
+/// Adds every route.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .configure(health::configure)
+        .configure(entities::configure)
+        .configure(operations::configure)
+        .configure(events::configure)
+        .configure(kinds::configure)
+        .configure(backends::configure)
+        .configure(projections::configure)
+        .default_service(web::to(|| async { Problem::not_found().into_result() }));
+}
+
+/// A resource that answers verbs it does not have with a problem.
+fn resource(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| async {
+        let detail = "this address does not answer to that method";
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).into_result()
+    }))
+}
+
+impl Problem {
+    fn into_result(self) -> Result<actix_web::HttpResponse, Self> {
+        Err(self)
+    }
+}
+
+/// An id out of a path; what is no id names nothing.
+fn id<T: FromStr>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| Problem::not_found())
+}
+
+/// `?wait_for=POSITION`: waits until lists show what happened up to there.
+async fn wait_for(app: &App, params: &mut Params) -> Result<(), Problem> {
+    let Some(position) = params.value("wait_for")? else { return Ok(()) };
+    if app.engine.caught_up(position, WAIT_FOR_MAX).await {
+        return Ok(());
+    }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let detail = "the lists do not show that position yet";
+    Err(Problem::new(status, "position-not-reached", detail).retry_after(1))
+}

@@ -1,0 +1,79 @@
+//! `/v1/operations`: change requests, from acceptance to their ends.
+
+mod cancel;
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use stateward_domain::id::{EntityId, OperationId};
+use stateward_domain::ports::read_model::{OperationFilter, OperationRow, OperationState};
+use stateward_engine::Error;
+
+use super::{ListReply, id, resource, wait_for};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::dto::operation::OperationView;
+use crate::params::Params;
+use crate::problem::Problem;
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/v1/operations").route(web::get().to(list)))
+        .service(resource("/v1/operations/{id}").route(web::get().to(get)))
+        .service(resource("/v1/operations/{id}/cancel").route(web::post().to(cancel::handler)));
+}
+
+async fn list(
+    app: web::Data<App>,
+    _caller: Caller,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    page(&app, params, None).await
+}
+
+/// A page of operations, of one entity or of all.
+pub(super) async fn page(
+    app: &App,
+    mut params: Params,
+    entity: Option<EntityId>,
+) -> Result<HttpResponse, Problem> {
+    wait_for(app, &mut params).await?;
+    let size = params.page_size()?;
+    let token = params.text("page_token")?;
+    let state = params.text("state")?.as_deref().map(state).transpose()?;
+    params.finish()?;
+    let filter = OperationFilter { entity, state, ..OperationFilter::default() };
+    let page = app.engine.views().operations(&filter, size, token.as_deref()).await;
+    let page = page.map_err(Error::from)?;
+    let items: Vec<_> = page.items.iter().map(OperationView::from).collect();
+    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: page.next }))
+}
+
+fn state(name: &str) -> Result<OperationState, Problem> {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{Error, StrDeserializer};
+    let name: StrDeserializer<'_, Error> = name.into_deserializer();
+    OperationState::deserialize(name)
+        .map_err(|error| Problem::malformed("bad-parameter", error.to_string()))
+}
+
+async fn get(
+    app: web::Data<App>,
+    _caller: Caller,
+    path: web::Path<String>,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    let row = find(&app, id(&path)?).await?;
+    Ok(HttpResponse::Ok().json(OperationView::from(&row)))
+}
+
+/// The operation; an unknown id is looked for once more when everything in the log has been taken in.
+pub(super) async fn find(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
+    let views = app.engine.views();
+    if let Some(row) = views.operation(id).await.map_err(Error::from)? {
+        return Ok(row);
+    }
+    let head = app.engine.log().head().await.map_err(Error::from)?;
+    app.engine.caught_up(head, std::time::Duration::from_secs(1)).await;
+    views.operation(id).await.map_err(Error::from)?.ok_or_else(Problem::not_found)
+}

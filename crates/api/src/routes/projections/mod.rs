@@ -1,0 +1,68 @@
+//! `/v1/projections`: how the read models stand; replaying them.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use stateward_domain::ports::read_model::Quarantined;
+
+use super::{ListReply, resource};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::dto::time;
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[derive(Serialize)]
+struct ProjectionView {
+    name: &'static str,
+    position: String,
+    recorded_at: Option<String>,
+    stopped: Option<String>,
+    quarantined: Vec<Quarantined>,
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/v1/projections").route(web::get().to(list)))
+        .service(resource("/v1/projections/{name}/rebuild").route(web::post().to(rebuild)))
+        .service(resource("/v1/projections/{name}/retry").route(web::post().to(retry)));
+}
+
+async fn list(
+    app: web::Data<App>,
+    _caller: Caller,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    let view = |status: stateward_engine::engine::ProjectionStatus| ProjectionView {
+        name: status.name,
+        position: status.progress.position.to_string(),
+        recorded_at: status.progress.recorded_at.map(time::text),
+        stopped: status.progress.stopped,
+        quarantined: status.quarantined,
+    };
+    let items: Vec<_> = app.engine.projections().await.into_iter().map(view).collect();
+    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: None }))
+}
+
+/// Answers once the rebuilt tables are the live ones.
+async fn rebuild(
+    app: web::Data<App>,
+    _caller: Caller,
+    path: web::Path<String>,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    app.engine.rebuild(&path).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn retry(
+    app: web::Data<App>,
+    _caller: Caller,
+    path: web::Path<String>,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    app.engine.retry_quarantined(&path).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,64 @@
+//! The HTTP server.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::{App as Actix, HttpServer, web};
+
+use crate::app::App;
+use crate::body::BODY_BYTES_MAX;
+use crate::routes;
+
+/// How the server runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// Threads that answer.
+    pub workers: usize,
+    /// Connections of one worker at most; more wait in the system's queue.
+    pub connections_max: usize,
+    /// How long running requests may take after the end was asked for.
+    pub drain: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { workers: 2, connections_max: 4_096, drain: Duration::from_secs(5) }
+    }
+}
+
+/// Serves `app` on `listener` until `shutdown`; running requests are answered first.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    server: Server,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let app = web::Data::new(app);
+    let http = HttpServer::new(move || {
+        Actix::new()
+            .app_data(app.clone())
+            .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
+            .configure(routes::configure)
+    })
+    .workers(server.workers)
+    .max_connections(server.connections_max)
+    .client_request_timeout(Duration::from_secs(10))
+    .keep_alive(Duration::from_secs(75))
+    .shutdown_timeout(server.drain.as_secs())
+    .disable_signals()
+    .tcp_nodelay(true)
+    .listen(listener)?
+    .run();
+    let handle = http.handle();
+    let stopper = tokio::spawn(async move {
+        shutdown.await;
+        handle.stop(true).await;
+    });
+    let ended = http.await;
+    stopper.abort();
+    ended
+}
