@@ -1,0 +1,32 @@
+//! `stateward fake-world`.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::net::TcpListener;
+
+#[derive(Args)]
+pub(crate) struct FakeWorld {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8421")]
+    listen: SocketAddr,
+}
+
+impl FakeWorld {
+    #[expect(clippy::print_stdout, reason = "the address is what the command is asked for")]
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let listen = self.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
+        println!("http://{}", listener.local_addr()?);
+        let interrupted = async {
+            // Without signals only a kill ends it.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        stateward_drivers::fake::serve_world(listener, interrupted).await.context("the world broke")
+    }
+}

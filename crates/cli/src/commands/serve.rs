@@ -1,0 +1,101 @@
+//! `stateward serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::wiring::{self, Running};
+use crate::{banner, manifests};
+
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// Configuration file (TOML)
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Directory of the embedded store
+    #[arg(long, default_value = "./data")]
+    data: PathBuf,
+    /// Address to listen on [default: 127.0.0.1:8420]
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Apply the manifests of this file or folder once ready
+    #[arg(long, value_name = "PATH")]
+    apply: Option<PathBuf>,
+    /// What this process does
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    role: Role,
+    /// Only look: change nothing on any backend
+    #[arg(long)]
+    observe_only: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Answer requests and work
+    All,
+    /// Answer requests
+    Api,
+    /// Work
+    Worker,
+}
+
+impl Serve {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let _crash_points = fail::FailScenario::setup();
+        logging();
+        let mut config = Config::load(self.config.as_deref())?;
+        if let Some(listen) = self.listen {
+            config.server.listen = listen;
+        }
+        anyhow::ensure!(self.role == Role::All, "the embedded store knows role `all` only");
+        let mut terminated = signal(SignalKind::terminate()).context("no signal handler")?;
+        let mut interrupted = signal(SignalKind::interrupt()).context("no signal handler")?;
+        let running = wiring::start(&config, &self.data, self.observe_only).await?;
+        let told = tokio::select! {
+            _ = terminated.recv() => Ok(()),
+            _ = interrupted.recv() => Ok(()),
+            line = running.broken() => Err(anyhow::anyhow!(line)),
+            outcome = self.welcome(&running) => match outcome {
+                Err(error) => Err(error),
+                Ok(never) => never,
+            },
+        };
+        tracing::info!("ending");
+        let stopped = running.stop().await;
+        told.and(stopped)
+    }
+
+    /// Says that it is ready, applies what it was told to; then only a signal ends it.
+    async fn welcome(&self, running: &Running) -> anyhow::Result<anyhow::Result<()>> {
+        running.ready().await;
+        let url = format!("http://{}", running.address);
+        tracing::info!(url, "ready");
+        if let Some(path) = &self.apply {
+            let token = std::fs::read_to_string(&running.token_file)?;
+            let client = Client::new(&url, token.trim())?;
+            let documents = manifests::read(path)?;
+            for document in &documents {
+                client.apply(document).await?;
+            }
+            banner::print(&url, &running.token_file, documents.len());
+        }
+        std::future::pending().await
+    }
+}
+
+fn logging() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    // A second one in the same process changes nothing.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
+}

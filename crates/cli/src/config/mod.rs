@@ -1,0 +1,169 @@
+//! The configuration: defaults, then the file, then the environment, then flags.
+
+mod backend;
+mod duration;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+
+pub(crate) use backend::BackendConfig;
+
+/// Prefix of environment variables; `__` separates section and key.
+const ENVIRONMENT: &str = "STATEWARD_";
+/// Variables of the client, which are no configuration.
+const CLIENT_VARIABLES: &[&str] = &["server", "token", "token_file"];
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) server: ServerConfig,
+    pub(crate) store: StoreConfig,
+    pub(crate) workers: WorkersConfig,
+    pub(crate) namespaces: BTreeMap<String, NamespaceConfig>,
+    /// `None` = the two defaults.
+    pub(crate) backends: Option<BTreeMap<String, BackendConfig>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerConfig {
+    pub(crate) listen: SocketAddr,
+    /// Allows to listen elsewhere than on loopback without encryption.
+    pub(crate) insecure: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8420)), insecure: false }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StoreConfig {
+    pub(crate) url: Option<String>,
+}
+
+/// Times of leases and sweeps; the defaults fit every network that is not on another planet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WorkersConfig {
+    #[serde(deserialize_with = "duration::required")]
+    pub(crate) lease: Duration,
+    #[serde(deserialize_with = "duration::required")]
+    pub(crate) lease_margin: Duration,
+    #[serde(deserialize_with = "duration::required")]
+    pub(crate) sweep_interval: Duration,
+}
+
+impl Default for WorkersConfig {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            lease_margin: Duration::from_secs(5),
+            sweep_interval: Duration::from_mins(10),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NamespaceConfig {}
+
+impl Config {
+    /// Reads the configuration; `file` `None` = defaults and environment alone.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key or a value of the wrong shape, with its place.
+    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let mut figment = Figment::new();
+        if let Some(file) = file {
+            anyhow::ensure!(file.is_file(), "there is no configuration file {}", file.display());
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let environment = Env::prefixed(ENVIRONMENT).ignore(CLIENT_VARIABLES).split("__");
+        let mut config: Self =
+            figment.merge(environment).extract().context("the configuration is not valid")?;
+        if let Some(base) = file.and_then(Path::parent) {
+            config.relative_to(base);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Paths in a file are relative to it.
+    fn relative_to(&mut self, base: &Path) {
+        for backend in self.backends.iter_mut().flat_map(BTreeMap::values_mut) {
+            backend.relative_to(base);
+        }
+        if let Some(path) = self.store.url.as_deref().and_then(|url| url.strip_prefix("sqlite:")) {
+            self.store.url = Some(format!("sqlite:{}", base.join(path).display()));
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let times = &self.workers;
+        anyhow::ensure!(
+            times.lease_margin * 2 <= times.lease,
+            "workers.lease_margin is more than half of workers.lease"
+        );
+        let loopback = self.server.listen.ip().is_loopback();
+        anyhow::ensure!(
+            loopback || self.server.insecure,
+            "server.listen {} is not loopback: tokens would go over the network in the clear; \
+             set server.insecure = true if something in front encrypts",
+            self.server.listen
+        );
+        Ok(())
+    }
+
+    /// The directory of the embedded store: of `store.url`, else `data`.
+    pub(crate) fn directory(&self, data: &Path) -> anyhow::Result<PathBuf> {
+        match self.store.url.as_deref() {
+            None => Ok(data.to_owned()),
+            Some(url) => match url.strip_prefix("sqlite:") {
+                Some(path) => Ok(PathBuf::from(path)),
+                None => anyhow::bail!("store.url {url} is not supported: use sqlite:DIRECTORY"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> anyhow::Result<Config> {
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join("stateward.toml");
+        std::fs::write(&file, text)?;
+        Config::load(Some(&file))
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_name() {
+        let error = load("[server]\nlisten_on = \"x\"").expect_err("refused");
+        assert!(format!("{error:#}").contains("listen_on"), "{error:#}");
+    }
+
+    #[test]
+    fn other_interfaces_than_loopback_need_a_word() {
+        assert!(load("[server]\nlisten = \"0.0.0.0:1\"").is_err());
+        assert!(load("[server]\nlisten = \"0.0.0.0:1\"\ninsecure = true").is_ok());
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let config = load("[backends.local]\ndriver = \"local\"\nroot = \"./managed\"").unwrap();
+        let backend = &config.backends.unwrap()["local"];
+        assert!(backend.settings["root"].as_str().unwrap().starts_with('/'));
+    }
+}

@@ -1,0 +1,163 @@
+//! Puts store, drivers, engine and interface together, runs them, and ends them in order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+use stateward_api::{AdminToken, App, Server};
+use stateward_domain::id::Namespace;
+use stateward_domain::ports::event_store::EventStore;
+use stateward_domain::ports::sync_queue::SyncQueue;
+use stateward_engine::backends::BackendSettings;
+use stateward_engine::engine::Options;
+use stateward_engine::process_manager::lease::LeaseTimes;
+use stateward_engine::sources::Sources;
+use stateward_engine::{Engine, Parts};
+use stateward_store::sqlite::Store;
+use tokio::task::JoinHandle;
+
+use crate::clock::SystemClock;
+use crate::config::{BackendConfig, Config};
+use crate::token;
+
+/// How long rounds that run may take to end.
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// A running server.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) token_file: PathBuf,
+    pub(crate) engine: Engine,
+    store: Arc<Store>,
+    rounds: JoinHandle<()>,
+    http: JoinHandle<std::io::Result<()>>,
+    stop_http: tokio::sync::oneshot::Sender<()>,
+}
+
+/// Starts everything. `observe_only` = nothing is changed on any backend.
+///
+/// # Errors
+/// One line for whatever is in the way; then nothing was started.
+pub(crate) async fn start(
+    config: &Config,
+    data: &Path,
+    observe_only: bool,
+) -> anyhow::Result<Running> {
+    let listen = config.server.listen;
+    let listener =
+        TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let directory = config.directory(data)?;
+    let store = Arc::new(Store::open(&directory, Arc::new(SystemClock)).await?);
+    let token = token::load_or_create(&directory)?;
+    let engine = engine(config, &directory, &store, observe_only).await?;
+    let head_at_start = store.log.head().await?;
+    let namespaces = config.namespaces.keys().map(|name| Namespace::from(&**name));
+    let mut namespaces: Vec<_> = namespaces.chain([Namespace::from("default")]).collect();
+    namespaces.sort();
+    namespaces.dedup();
+    let app = App {
+        engine: engine.clone(),
+        admin: Arc::new(AdminToken::new(&token)),
+        namespaces: namespaces.into(),
+        head_at_start,
+    };
+    let (stop_http, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async move {
+        // Dropping the sender asks for the end as well.
+        let _ = stopped.await;
+    };
+    let http = tokio::spawn(stateward_api::serve(app, listener, Server::default(), shutdown));
+    let rounds = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.run().await }
+    });
+    let token_file = token::path(&directory);
+    Ok(Running { address, token_file, engine, store, rounds, http, stop_http })
+}
+
+async fn engine(
+    config: &Config,
+    directory: &Path,
+    store: &Store,
+    observe_only: bool,
+) -> anyhow::Result<Engine> {
+    // The directory's lock proves that no other worker lives, so its leases are over.
+    store.queue.release_all().await.context("cannot end the leases of an earlier process")?;
+    let backends = backends(config, directory)?;
+    let parts = Parts {
+        log: store.log.clone(),
+        queue: store.queue.clone(),
+        model: store.entities.clone(),
+        views: store.entities.clone(),
+        kinds: stateward_drivers::kinds(),
+        backends,
+        sources: Sources { clock: Arc::new(SystemClock), steady: Arc::new(SystemClock) },
+        options: Options {
+            lease_times: LeaseTimes {
+                duration: config.workers.lease,
+                margin: config.workers.lease_margin,
+            },
+            sweep_interval: config.workers.sweep_interval,
+            observe_only: observe_only || store.mismatched,
+        },
+    };
+    Ok(Engine::new(parts)?)
+}
+
+fn backends(config: &Config, directory: &Path) -> anyhow::Result<Vec<BackendSettings>> {
+    let configured = match &config.backends {
+        Some(backends) => backends.clone(),
+        None => {
+            let root = directory.join("managed").display().to_string();
+            let local = Map::from_iter([("root".to_owned(), Value::String(root))]);
+            [("local", local), ("sandbox", Map::new())]
+                .into_iter()
+                .map(|(name, settings)| {
+                    let driver = if name == "local" { "local" } else { "fake" };
+                    (name.to_owned(), BackendConfig::new(driver, settings))
+                })
+                .collect()
+        }
+    };
+    let connect = |(name, config): (&String, &BackendConfig)| {
+        let driver = stateward_drivers::connect(&config.driver, &config.settings);
+        let driver = driver.with_context(|| format!("backend {name}"))?;
+        Ok(config.settings(name, driver))
+    };
+    configured.iter().map(connect).collect()
+}
+
+impl Running {
+    /// Resolves when everything that the log held at the start has been taken in.
+    pub(crate) async fn ready(&self) {
+        let head = self.store.log.head().await.unwrap_or_default();
+        while !self.engine.caught_up(head, Duration::from_secs(5)).await {
+            tracing::info!("replaying the log");
+        }
+    }
+
+    /// Resolves with one line when the process has to end.
+    pub(crate) async fn broken(&self) -> String {
+        self.store.broken().await
+    }
+
+    /// Ends everything in order: no new requests, no new rounds, then the files.
+    ///
+    /// # Errors
+    /// When the HTTP server broke.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        // An error means that it has ended already; its result says why.
+        let _ = self.stop_http.send(());
+        self.engine.stop();
+        if tokio::time::timeout(DRAIN, self.rounds).await.is_err() {
+            tracing::warn!("rounds did not end in time; the next start carries them on");
+        }
+        self.http.await.context("the server panicked")?.context("the server broke")?;
+        self.store.close().await;
+        Ok(())
+    }
+}
