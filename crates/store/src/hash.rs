@@ -112,7 +112,7 @@ mod tests {
     fn the_algorithm_is_pinned() {
         let hash = of_recorded(&GENESIS, &recorded(1, "entity.paused", "{}", "{}"));
         let text: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(text, "PINNED");
+        assert_eq!(text, "f616f85ed6016b29b6a724cc732fbf61f21f4ee32aab1876f97135166bbec7f2");
     }
 
     #[test]

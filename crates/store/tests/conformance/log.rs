@@ -1,0 +1,206 @@
+//! The log's promises, one test each.
+
+use std::time::Duration;
+
+use stateward_domain::entity::claims::{Claim, ClaimKey};
+use stateward_domain::id::{Position, Version};
+use stateward_domain::ports::event_store::{AppendError, ReadError};
+use stateward_store::hash;
+
+use crate::support::{Subject, append, key, stream, subjects, take};
+
+#[tokio::test]
+async fn an_empty_log_reads_as_such() {
+    for Subject { name, log, .. } in subjects().await {
+        assert_eq!(log.head().await, Ok(Position::START), "{name}");
+        assert_eq!(log.read_log(Position::START, 10).await, Ok(Vec::new()), "{name}");
+        assert_eq!(log.head_of(&stream("a")).await, Ok(Version(0)), "{name}");
+        assert_eq!(log.read_stream(&stream("a"), Version(0), 10).await, Ok(Vec::new()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_appended_comes_back_byte_by_byte() {
+    for Subject { name, log, .. } in subjects().await {
+        let sent = append("a", 0, 1, 3, vec![]);
+        let appended = log.append(sent.clone()).await.unwrap();
+        assert_eq!(appended.version, Version(3), "{name}");
+        let read = log.read_stream(&stream("a"), Version(0), 10).await.unwrap();
+        assert_eq!(read.len(), 3, "{name}");
+        for (read, sent) in read.iter().zip(&sent.events) {
+            assert_eq!(read.id, sent.id, "{name}");
+            assert_eq!(read.event_type, sent.event_type, "{name}");
+            assert_eq!(read.schema_version, sent.schema_version, "{name}");
+            assert_eq!(read.payload, sent.payload, "{name}");
+            assert_eq!(read.metadata, sent.metadata, "{name}");
+        }
+        assert_eq!(read.last().unwrap().position, appended.position, "{name}");
+        assert_eq!(log.read_stream(&stream("a"), Version(1), 1).await.unwrap(), read[1..2]);
+    }
+}
+
+#[tokio::test]
+async fn another_version_than_expected_conflicts_and_writes_nothing() {
+    for Subject { name, log, .. } in subjects().await {
+        log.append(append("a", 0, 1, 2, vec![])).await.unwrap();
+        for expected in [0, 1, 3] {
+            let outcome = log.append(append("a", expected, 10, 1, vec![take("k")])).await;
+            let conflict = AppendError::Conflict { actual: Version(2) };
+            assert_eq!(outcome, Err(conflict), "{name} {expected}");
+        }
+        assert_eq!(log.head_of(&stream("a")).await, Ok(Version(2)), "{name}");
+        assert_eq!(log.holder(&key("k")).await, Ok(None), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_append_answers_as_the_first_time() {
+    for Subject { name, log, .. } in subjects().await {
+        let sent = append("a", 0, 1, 2, vec![take("k")]);
+        let first = log.append(sent.clone()).await.unwrap();
+        assert_eq!(log.append(sent.clone()).await, Ok(first), "{name}");
+        log.append(append("a", 2, 5, 1, vec![])).await.unwrap();
+        assert_eq!(log.append(sent).await, Ok(first), "{name}: also when the stream moved on");
+        assert_eq!(log.head_of(&stream("a")).await, Ok(Version(3)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_has_one_holder() {
+    for Subject { name, log, .. } in subjects().await {
+        log.append(append("a", 0, 1, 1, vec![take("k")])).await.unwrap();
+        let holder = log.holder(&key("k")).await.unwrap().unwrap();
+        assert_eq!((&holder.stream, holder.version), (&stream("a"), Version(1)), "{name}");
+        let outcome = log.append(append("b", 0, 2, 1, vec![take("j"), take("k")])).await;
+        let taken = AppendError::ClaimTaken { key: key("k"), holder };
+        assert_eq!(outcome, Err(taken), "{name}");
+        assert_eq!(log.head_of(&stream("b")).await, Ok(Version(0)), "{name}");
+        assert_eq!(log.holder(&key("j")).await, Ok(None), "{name}: nothing of it was written");
+        log.append(append("a", 1, 3, 1, vec![take("k")])).await.expect("its own it may take again");
+    }
+}
+
+#[tokio::test]
+async fn only_the_holder_frees_a_claim() {
+    for Subject { name, log, .. } in subjects().await {
+        let free = || vec![Claim::Free { key: key("k") }];
+        log.append(append("a", 0, 1, 1, vec![take("k")])).await.unwrap();
+        log.append(append("b", 0, 2, 1, free())).await.unwrap();
+        assert!(log.holder(&key("k")).await.unwrap().is_some(), "{name}");
+        log.append(append("a", 1, 3, 1, free())).await.unwrap();
+        assert_eq!(log.holder(&key("k")).await, Ok(None), "{name}");
+        log.append(append("b", 1, 4, 1, vec![take("k")])).await.expect("it is free");
+    }
+}
+
+#[tokio::test]
+async fn only_old_idempotency_claims_are_forgotten() {
+    for Subject { name, log, clock, .. } in subjects().await {
+        let idempotent = format!("{}ns/actor/1", ClaimKey::IDEMPOTENCY);
+        log.append(append("a", 0, 1, 1, vec![take(&idempotent), take("name/x")])).await.unwrap();
+        let week = Duration::from_hours(7 * 24);
+        clock.advance(week - Duration::from_secs(1));
+        assert_eq!(log.forget_claims_older_than(week).await, Ok(0), "{name}");
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(log.forget_claims_older_than(week).await, Ok(1), "{name}");
+        assert!(log.holder(&key("name/x")).await.unwrap().is_some(), "{name}");
+        assert_eq!(log.holder(&key(&idempotent)).await, Ok(None), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn times_of_a_stream_rise_even_when_the_clock_does_not() {
+    for Subject { name, log, clock, .. } in subjects().await {
+        log.append(append("a", 0, 1, 2, vec![])).await.unwrap();
+        clock.set_back(Duration::from_secs(60));
+        log.append(append("a", 2, 3, 2, vec![])).await.unwrap();
+        let read = log.read_stream(&stream("a"), Version(0), 10).await.unwrap();
+        let times: Vec<i64> = read.iter().map(|event| event.recorded_at.0).collect();
+        assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{name}: {times:?}");
+        assert_eq!(times[3] - times[0], 3, "{name}: a microsecond each");
+    }
+}
+
+#[tokio::test]
+async fn hashes_chain_each_stream_from_its_beginning() {
+    for Subject { name, log, .. } in subjects().await {
+        log.append(append("a", 0, 1, 2, vec![])).await.unwrap();
+        log.append(append("b", 0, 3, 1, vec![])).await.unwrap();
+        log.append(append("a", 2, 4, 1, vec![])).await.unwrap();
+        for id in ["a", "b"] {
+            let mut previous = hash::GENESIS;
+            for event in log.read_stream(&stream(id), Version(0), 10).await.unwrap() {
+                previous = hash::of_recorded(&previous, &event);
+                assert_eq!(event.hash, previous, "{name} {id} {}", event.version);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn readers_see_every_event_once_and_in_order_while_others_write() {
+    const STREAMS: u128 = 40;
+    const EACH: u128 = 25;
+    for Subject { name, log, .. } in subjects().await {
+        let mut writers = tokio::task::JoinSet::new();
+        for id in 0..STREAMS {
+            let log = log.clone();
+            writers.spawn(async move {
+                for version in 0..EACH {
+                    let sent =
+                        append(&id.to_string(), version as u64, id * EACH + version + 1, 1, vec![]);
+                    log.append(sent).await.unwrap();
+                }
+            });
+        }
+        let mut from = Position::START;
+        let mut seen = Vec::new();
+        while seen.len() < (STREAMS * EACH) as usize {
+            log.changed_after(from).await;
+            for event in log.read_log(from, 7).await.unwrap() {
+                assert!(event.position > from, "{name}");
+                from = event.position;
+                seen.push(event);
+            }
+        }
+        while let Some(ended) = writers.join_next().await {
+            ended.unwrap();
+        }
+        let whole = log.read_log(Position::START, usize::MAX).await.unwrap();
+        assert_eq!(seen, whole, "{name}: nothing was skipped, doubled or moved");
+        for id in 0..STREAMS {
+            let own = whole.iter().filter(|event| event.stream == stream(&id.to_string()));
+            let versions: Vec<u64> = own.map(|event| event.version.0).collect();
+            assert_eq!(versions, (1..=EACH as u64).collect::<Vec<_>>(), "{name} {id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn positions_of_another_log_or_ahead_of_this_one_are_gone() {
+    for Subject { name, log, .. } in subjects().await {
+        let last = log.append(append("a", 0, 1, 2, vec![])).await.unwrap().position;
+        let ahead = Position { minor: last.minor + 1, ..last };
+        let elsewhere = Position { epoch: last.epoch.wrapping_add(1), ..last };
+        for position in [ahead, elsewhere] {
+            let gone = Err(ReadError::PositionGone { head: last });
+            assert_eq!(log.read_log(position, 1).await, gone, "{name} {position}");
+        }
+        assert_eq!(log.read_log(last, 1).await, Ok(Vec::new()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_change_wakes_up() {
+    for Subject { name, log, .. } in subjects().await {
+        let head = log.append(append("a", 0, 1, 1, vec![])).await.unwrap().position;
+        log.changed_after(Position::START).await;
+        let waiter = tokio::spawn({
+            let log = log.clone();
+            async move { log.changed_after(head).await }
+        });
+        log.append(append("a", 1, 2, 1, vec![])).await.unwrap();
+        let woken = tokio::time::timeout(Duration::from_secs(10), waiter).await;
+        assert!(woken.is_ok(), "{name}");
+    }
+}

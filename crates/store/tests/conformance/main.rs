@@ -1,0 +1,13 @@
+//! What every store promises, asked of each of them.
+//!
+//! - `log`: the event log, of memory and `SQLite`
+//! - `torn`: batches in which something does not fit
+//! - `queue`: the sync queue and its leases; `views`: read models
+//! - `open`: what the embedded store says when it cannot be opened
+
+mod log;
+mod open;
+mod queue;
+mod support;
+mod torn;
+mod views;

@@ -1,0 +1,274 @@
+//! The sync queue: rows, leases, timers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::id::{BackendName, EntityId, Position};
+use stateward_domain::ports::sync_queue::{
+    Lease, LeaseReason, LeaseRequest, Priority, QueueChange, QueueError, QueueRow, Release,
+    SyncQueue,
+};
+use stateward_domain::time::{Clock, Timestamp};
+use stateward_store::sqlite::Store;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::support::ManualClock;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+struct Subject {
+    queue: Arc<dyn SyncQueue>,
+    clock: Arc<ManualClock>,
+    at: std::sync::Mutex<Position>,
+    _store: (TempDir, Store),
+}
+
+impl Subject {
+    async fn new() -> Self {
+        let clock = ManualClock::new();
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), clock.clone()).await.unwrap();
+        let queue = store.queue.clone();
+        Self { queue, clock, at: Default::default(), _store: (directory, store) }
+    }
+
+    /// Commits `changes` under the next position.
+    async fn advance(&self, changes: &[QueueChange]) {
+        let from = *self.at.lock().unwrap();
+        let to = position(from.minor + 1);
+        self.queue.advance(from, to, changes).await.unwrap();
+        *self.at.lock().unwrap() = to;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A row that is due now.
+    fn due(&self, number: u128, priority: Priority, seen: u64) -> QueueRow {
+        let now = self.now();
+        QueueRow {
+            entity: entity(number),
+            backend: BackendName::from("b"),
+            priority,
+            since: Some(now),
+            due: Some(now),
+            waits_for: None,
+            position: position(seen),
+        }
+    }
+
+    async fn lease(&self, worker: &str, limit: usize, drift: bool) -> Vec<Lease> {
+        let request = LeaseRequest {
+            worker: worker.to_owned(),
+            backend: BackendName::from("b"),
+            limit,
+            duration: LEASE,
+            drift,
+        };
+        self.queue.lease(&request).await.unwrap()
+    }
+
+    async fn release(&self, worker: &str, lease: &Lease, snooze: Option<Duration>) {
+        let release = Release {
+            entity: lease.entity,
+            worker: worker.to_owned(),
+            snooze,
+            seen: lease.seen,
+            drift_in: Some(Duration::from_secs(10)),
+        };
+        self.queue.release(&[release]).await.unwrap();
+    }
+}
+
+fn position(minor: u64) -> Position {
+    Position { epoch: 1, major: 0, minor }
+}
+
+fn entity(number: u128) -> EntityId {
+    EntityId(Uuid::from_u128(number))
+}
+
+fn idle(row: QueueRow) -> QueueRow {
+    QueueRow { due: None, since: None, ..row }
+}
+
+#[tokio::test]
+async fn rows_and_checkpoint_move_together_or_not_at_all() {
+    let subject = Subject::new().await;
+    let row = subject.due(1, Priority::User, 5);
+    subject.advance(&[QueueChange::Put(row.clone())]).await;
+    let removal = [QueueChange::Remove(entity(1))];
+    let again = subject.queue.advance(Position::START, position(9), &removal);
+    assert_eq!(again.await, Err(QueueError::CheckpointMoved { actual: position(1) }));
+    assert_eq!(subject.queue.checkpoint().await, Ok(position(1)));
+    assert_eq!(subject.queue.row(entity(1)).await, Ok(Some(row)));
+    subject.advance(&[QueueChange::Remove(entity(1))]).await;
+    assert_eq!(subject.queue.row(entity(1)).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_leased_entity_is_nobody_elses() {
+    let subject = Subject::new().await;
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    assert_eq!(subject.lease("one", 10, false).await.len(), 1);
+    assert_eq!(subject.lease("two", 10, false).await, []);
+    subject.clock.advance(LEASE + Duration::from_millis(1));
+    assert_eq!(subject.lease("two", 10, false).await.len(), 1, "it ran out");
+    let renewed = subject.queue.renew(entity(1), "one", LEASE).await;
+    assert_eq!(renewed, Ok(false), "a frozen worker learns that it lost it");
+}
+
+#[tokio::test]
+async fn a_renewed_lease_lasts_and_one_that_ended_cannot_be_renewed() {
+    let subject = Subject::new().await;
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    subject.lease("one", 1, false).await;
+    subject.clock.advance(LEASE / 3);
+    assert_eq!(subject.queue.renew(entity(1), "one", LEASE).await, Ok(true));
+    subject.clock.advance(LEASE - Duration::from_secs(1));
+    assert_eq!(subject.lease("two", 1, false).await, []);
+    subject.clock.advance(Duration::from_secs(2));
+    assert_eq!(subject.queue.renew(entity(1), "one", LEASE).await, Ok(false));
+}
+
+#[tokio::test]
+async fn users_changes_go_before_retries_and_those_before_checks() {
+    let subject = Subject::new().await;
+    let rows = [
+        subject.due(1, Priority::Retry, 1),
+        idle(subject.due(2, Priority::Drift, 1)),
+        subject.due(3, Priority::User, 1),
+    ];
+    subject.advance(&rows.map(QueueChange::Put)).await;
+    subject.queue.seed_drift_timers(&BackendName::from("b"), Duration::ZERO).await.unwrap();
+    let leases = subject.lease("one", 10, true).await;
+    let order: Vec<_> = leases.iter().map(|lease| (lease.entity, lease.reason)).collect();
+    let work = LeaseReason::Work;
+    assert_eq!(order, [(entity(3), work), (entity(1), work), (entity(2), LeaseReason::Drift)]);
+}
+
+#[tokio::test]
+async fn a_snooze_holds_until_it_ends_or_the_row_moves_on() {
+    let subject = Subject::new().await;
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    let lease = subject.lease("one", 1, false).await.remove(0);
+    subject.release("one", &lease, Some(Duration::from_secs(60))).await;
+    assert_eq!(subject.lease("one", 1, false).await, []);
+    let within = subject.queue.next_due(&BackendName::from("b"), false).await.unwrap().within;
+    assert_eq!(within, Some(Duration::from_secs(60)));
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 2))]).await;
+    let lease = subject.lease("one", 1, false).await.remove(0);
+    assert_eq!(lease.seen, position(2), "a newer row voids it");
+    subject.release("one", &lease, Some(Duration::from_secs(60))).await;
+    subject.clock.advance(Duration::from_secs(61));
+    assert_eq!(subject.lease("one", 1, false).await.len(), 1, "it ended");
+}
+
+#[tokio::test]
+async fn a_row_that_moved_on_under_a_lease_is_due_again_after_it() {
+    let subject = Subject::new().await;
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    let lease = subject.lease("one", 1, false).await.remove(0);
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 2))]).await;
+    subject.release("one", &lease, Some(Duration::from_hours(1))).await;
+    assert_eq!(subject.lease("one", 1, false).await.len(), 1, "no race forgets work");
+}
+
+#[tokio::test]
+async fn a_late_release_leaves_the_new_holder_alone() {
+    let subject = Subject::new().await;
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    let lease = subject.lease("one", 1, false).await.remove(0);
+    subject.clock.advance(LEASE + Duration::from_secs(1));
+    assert_eq!(subject.lease("two", 1, false).await.len(), 1);
+    subject.release("one", &lease, None).await;
+    assert_eq!(subject.lease("three", 1, false).await, []);
+}
+
+#[tokio::test]
+async fn work_is_not_leased_before_it_is_due() {
+    let subject = Subject::new().await;
+    let later = subject.now().after(Duration::from_secs(5));
+    let row = QueueRow { due: Some(later), ..subject.due(1, Priority::Retry, 1) };
+    subject.advance(&[QueueChange::Put(row)]).await;
+    assert_eq!(subject.lease("one", 1, false).await, []);
+    let within = subject.queue.next_due(&BackendName::from("b"), false).await.unwrap().within;
+    assert_eq!(within, Some(Duration::from_secs(5)));
+    subject.clock.advance(Duration::from_secs(5));
+    assert_eq!(subject.lease("one", 1, false).await.len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_entity_is_woken_by_it() {
+    let subject = Subject::new().await;
+    let later = subject.now().after(Duration::from_hours(1));
+    let waits = QueueRow {
+        due: Some(later),
+        waits_for: Some(entity(9)),
+        ..subject.due(1, Priority::Retry, 1)
+    };
+    subject.advance(&[QueueChange::Put(waits)]).await;
+    let wake =
+        QueueChange::Wake { waited_for: entity(9), at: subject.now(), position: position(7) };
+    subject.advance(&[wake]).await;
+    let lease = subject.lease("one", 1, false).await.remove(0);
+    assert_eq!((lease.entity, lease.seen), (entity(1), position(7)));
+}
+
+#[tokio::test]
+async fn checks_come_when_their_timer_ends_and_never_beside_work() {
+    let subject = Subject::new().await;
+    let backend = BackendName::from("b");
+    subject.advance(&[QueueChange::Put(idle(subject.due(1, Priority::Drift, 1)))]).await;
+    assert_eq!(subject.lease("one", 1, true).await, [], "it has no timer");
+    let seeded = subject.queue.seed_drift_timers(&backend, Duration::from_secs(10)).await;
+    assert_eq!(seeded, Ok(1));
+    assert_eq!(subject.queue.seed_drift_timers(&backend, Duration::ZERO).await, Ok(0));
+    subject.clock.advance(Duration::from_secs(10));
+    let lease = subject.lease("one", 1, true).await.remove(0);
+    assert_eq!(lease.reason, LeaseReason::Drift);
+    subject.release("one", &lease, None).await;
+    assert_eq!(subject.lease("one", 1, true).await, [], "the next one is ten seconds away");
+    let within = subject.queue.next_due(&backend, true).await.unwrap().within;
+    assert_eq!(within, Some(Duration::from_secs(10)));
+    subject.clock.advance(Duration::from_secs(11));
+    assert_eq!(subject.lease("one", 1, false).await, [], "not asked for");
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 2))]).await;
+    assert_eq!(subject.lease("one", 1, true).await[0].reason, LeaseReason::Work);
+}
+
+#[tokio::test]
+async fn a_reset_forgets_rows_and_checkpoint_but_no_lease() {
+    let subject = Subject::new().await;
+    let put = [QueueChange::Put(subject.due(1, Priority::User, 1))];
+    subject.advance(&put).await;
+    subject.lease("one", 1, false).await;
+    subject.queue.reset().await.unwrap();
+    assert_eq!(subject.queue.checkpoint().await, Ok(Position::START));
+    assert_eq!(subject.queue.row(entity(1)).await, Ok(None));
+    *subject.at.lock().unwrap() = Position::START;
+    subject.advance(&put).await;
+    assert_eq!(subject.lease("two", 1, false).await, [], "its worker still works");
+    subject.queue.release_all().await.unwrap();
+    assert_eq!(subject.lease("two", 1, false).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_oldest_due_work_is_known_for_each_backend() {
+    let subject = Subject::new().await;
+    let first = subject.now();
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    subject.clock.advance(Duration::from_secs(5));
+    let other = QueueRow { backend: BackendName::from("c"), ..subject.due(2, Priority::User, 1) };
+    let rows = [
+        subject.due(3, Priority::User, 1),
+        other.clone(),
+        idle(subject.due(4, Priority::Drift, 1)),
+    ];
+    subject.advance(&rows.map(QueueChange::Put)).await;
+    let oldest = subject.queue.oldest_due().await.unwrap();
+    let expected = [(BackendName::from("b"), first), (BackendName::from("c"), subject.now())];
+    assert_eq!(oldest, expected);
+}

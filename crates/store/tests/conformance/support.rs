@@ -1,0 +1,101 @@
+//! Subjects, a clock that stands still, and short ways to make appends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use stateward_domain::entity::claims::{Claim, ClaimKey};
+use stateward_domain::envelope::{NewEvent, StreamId};
+use stateward_domain::id::{EventId, Version};
+use stateward_domain::ports::event_store::{Append, EventStore};
+use stateward_domain::time::{Clock, Timestamp};
+use stateward_store::memory::MemoryLog;
+use stateward_store::sqlite::Store;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Moves only when it is told to.
+pub(crate) struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_000_000_000)))
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_back(&self, by: Duration) {
+        self.0.fetch_sub(by.as_micros() as i64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A log with its clock; the directory lives as long as it does.
+pub(crate) struct Subject {
+    pub name: &'static str,
+    pub log: Arc<dyn EventStore>,
+    pub clock: Arc<ManualClock>,
+    _directory: Option<(TempDir, Store)>,
+}
+
+/// One empty log of each sort.
+pub(crate) async fn subjects() -> Vec<Subject> {
+    let clock = ManualClock::new();
+    let log = Arc::new(MemoryLog::new(clock.clone()));
+    let memory = Subject { name: "memory", log, clock, _directory: None };
+    let clock = ManualClock::new();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), clock.clone()).await.unwrap();
+    let sqlite = Subject {
+        name: "sqlite",
+        log: store.log.clone(),
+        clock,
+        _directory: Some((directory, store)),
+    };
+    vec![memory, sqlite]
+}
+
+pub(crate) fn stream(id: &str) -> StreamId {
+    StreamId { category: "entity".to_owned(), id: id.to_owned() }
+}
+
+pub(crate) fn key(text: &str) -> ClaimKey {
+    ClaimKey(text.to_owned())
+}
+
+pub(crate) fn take(text: &str) -> Claim {
+    Claim::Take { key: key(text), value: String::new() }
+}
+
+pub(crate) fn event(id: u128, note: &str) -> NewEvent {
+    NewEvent {
+        id: EventId(Uuid::from_u128(id)),
+        event_type: "entity.paused".to_owned(),
+        schema_version: 1,
+        payload: format!("{{\"paused\":{{\"note\":\"{note}\"}}}}"),
+        metadata: "{\"actor_id\":\"é\"}".to_owned(),
+    }
+}
+
+/// An append of `count` events with ids from `first` on.
+pub(crate) fn append(
+    id: &str,
+    expected: u64,
+    first: u128,
+    count: u128,
+    claims: Vec<Claim>,
+) -> Append {
+    Append {
+        stream: stream(id),
+        expected: Version(expected),
+        events: (first..first + count).map(|number| event(number, &number.to_string())).collect(),
+        claims,
+    }
+}
