@@ -422,7 +422,9 @@ fn completed(
     if observed.presence == Presence::Present && observed.generation == generation {
         let desired = older.unwrap_or_else(|| entity.manifest.desired.clone());
         entity.applied = Some(Applied { generation, desired });
-        entity.drift = None;
+        if !step.only_looks() {
+            entity.drift = None;
+        }
     }
     if observed.presence == Presence::Present {
         entity.lost = None;

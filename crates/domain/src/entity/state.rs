@@ -259,6 +259,12 @@ impl Step {
     pub const fn mutates(&self) -> bool {
         !matches!(self, Self::None)
     }
+
+    /// Whether the step leaves the managed fields alone, so that only what was seen says how they are.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(self, Self::None | Self::Action { .. })
+    }
 }
 
 /// What a blocked entity waits for.

@@ -17,6 +17,8 @@ use crate::process_manager::stranded;
 
 /// A due time may be missed when a bell is lost with a restart; this is how long that can go unnoticed.
 const POLL: Duration = Duration::from_secs(5);
+/// How often entities without a drift timer are looked for, unless the backend's interval asks for less or more.
+const SEED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// After a failure of the queue.
 const RECOVERY: Duration = Duration::from_millis(500);
 
@@ -32,12 +34,15 @@ struct Dispatcher {
     rounds: JoinSet<Ended>,
     /// Running rounds that are mere checks.
     checks: usize,
+    /// When drift timers are seeded next, by the steady clock.
+    seeds_at: Duration,
 }
 
 /// Runs until the shared token is cancelled and all rounds ended.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
-    let mut dispatcher = Dispatcher { shared, backend, rounds: JoinSet::new(), checks: 0 };
-    dispatcher.seed().await;
+    let seeds_at = shared.sources.steady.elapsed();
+    let mut dispatcher =
+        Dispatcher { shared, backend, rounds: JoinSet::new(), checks: 0, seeds_at };
     while !dispatcher.shared.shutdown.is_cancelled() {
         let pause = match dispatcher.lease().await {
             Ok(pause) => pause,
@@ -47,7 +52,8 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
                 RECOVERY
             }
         };
-        dispatcher.wait(pause).await;
+        let until_seed = dispatcher.seed().await;
+        dispatcher.wait(pause.min(until_seed)).await;
     }
     while let Some(ended) = dispatcher.rounds.join_next().await {
         dispatcher.release(ended).await;
@@ -55,13 +61,18 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
 }
 
 impl Dispatcher {
-    /// Lost drift timers restart, spread out.
-    async fn seed(&self) {
-        let interval = self.backend.settings.drift_interval;
-        let seeded = self.shared.queue.seed_drift_timers(self.backend.name(), interval).await;
-        if let Err(error) = seeded {
-            tracing::warn!(backend = %self.backend.name(), %error, "no drift timers were seeded");
+    /// Timers that were lost, or never set because the entity had no round yet, start now, spread out; how long
+    /// until the next such look.
+    async fn seed(&mut self) -> Duration {
+        let now = self.shared.sources.steady.elapsed();
+        if now >= self.seeds_at {
+            let (interval, name) = (self.backend.settings.drift_interval, self.backend.name());
+            if let Err(error) = self.shared.queue.seed_drift_timers(name, interval).await {
+                tracing::warn!(backend = %name, %error, "no drift timers were seeded");
+            }
+            self.seeds_at = now + interval.clamp(SEED.0, SEED.1);
         }
+        self.seeds_at.saturating_sub(now)
     }
 
     /// Leases as much as may run; how long to wait for more.

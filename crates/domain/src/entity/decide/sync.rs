@@ -196,6 +196,13 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
     if matches!(done.step, Step::Delete | Step::Replace { .. }) && !gone {
         return Err(Refusal::Unfit("deletion ends with proof of absence only"));
     }
+    let drift_is_over = done.step.only_looks()
+        && done.observed.presence == Presence::Present
+        && done.diff.is_empty()
+        && entity.drift.is_some();
+    if drift_is_over {
+        events.push(EntityEvent::DriftCleared { at, observed: done.observed.clone() });
+    }
     let mut operations = still_open(entity, &done.operations);
     let ends_life = gone
         && entity.deletion == Some(DeletionPolicy::Delete)

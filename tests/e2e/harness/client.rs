@@ -1,0 +1,167 @@
+//! A client of the interface, as a portal would write one.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::until;
+
+/// A client with time-outs that speaks to one server.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) url: String,
+    token: String,
+    http: reqwest::Client,
+}
+
+/// A reply: its status and its body, `Null` when it has none.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Value,
+}
+
+/// The server did not answer.
+#[derive(Debug)]
+pub(crate) struct Lost;
+
+pub(crate) fn http() -> reqwest::Client {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(40)).no_proxy();
+    client.build().expect("a client")
+}
+
+impl Client {
+    pub(crate) fn new(url: &str, token: &str) -> Self {
+        Self { url: url.to_owned(), token: token.to_owned(), http: http() }
+    }
+
+    /// A request with these headers; nothing is assumed about its end.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, Lost> {
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|_| Lost)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|_| Lost)?;
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Ok(Reply { status, body })
+    }
+
+    /// # Panics
+    /// When there is no answer.
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, None, &[]).await.expect("an answer")
+    }
+
+    /// A change that is waited for.
+    ///
+    /// # Panics
+    /// When it is not done, or did not succeed.
+    pub(crate) async fn done(&self, method: Method, path: &str, body: Value) -> Reply {
+        let reply = self.waited(method, path, body).await;
+        assert_eq!(reply.status, StatusCode::OK, "{:#}", reply.body);
+        assert_eq!(reply.body["operation"]["state"], "succeeded", "{:#}", reply.body);
+        reply
+    }
+
+    /// A change that is waited for, however it ends.
+    pub(crate) async fn waited(&self, method: Method, path: &str, body: Value) -> Reply {
+        let body = (!body.is_null()).then_some(&body);
+        self.send(method, path, body, &[("Prefer", "wait=30")]).await.expect("an answer")
+    }
+
+    /// Declares a thing of the sandbox and waits for it: its id.
+    pub(crate) async fn thing(&self, name: &str, desired: Value) -> String {
+        let reply = self.done(Method::POST, "/v1/entities", thing(name, desired)).await;
+        text(&reply.body["entity"]["id"])
+    }
+
+    /// Declares a file and waits for it: its id.
+    pub(crate) async fn file(&self, name: &str, path: &str, content: &str) -> String {
+        let manifest = json!({
+            "kind": "local.file", "name": name, "backend": "local",
+            "desired": { "path": path, "content": content },
+        });
+        let reply = self.done(Method::POST, "/v1/entities", manifest).await;
+        text(&reply.body["entity"]["id"])
+    }
+
+    /// The entity as it is.
+    pub(crate) async fn entity(&self, id: &str) -> Value {
+        let reply = self.get(&format!("/v1/entities/{id}")).await;
+        assert_eq!(reply.status, StatusCode::OK, "{:#}", reply.body);
+        reply.body
+    }
+
+    /// All undeleted entities.
+    pub(crate) async fn entities(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut token = String::new();
+        loop {
+            let path = format!("/v1/entities?page_size=1000{token}");
+            let body = self.get(&path).await.body;
+            all.extend(body["items"].as_array().expect("items").iter().cloned());
+            match body["next_page_token"].as_str() {
+                Some(next) => token = format!("&page_token={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    /// Waits until an entity is in `state` and says so.
+    pub(crate) async fn reaches(&self, id: &str, state: &str) -> Value {
+        until(&format!("{id} is {state}"), async || {
+            let entity = self.entity(id).await;
+            (entity["state"] == state).then_some(entity)
+        })
+        .await
+    }
+
+    /// Waits until no entity is in between.
+    pub(crate) async fn settled(&self) -> Vec<Value> {
+        until("every entity has settled", async || {
+            let entities = self.entities().await;
+            let settled = entities.iter().all(|entity| {
+                let blocked = condition(entity, "blocked");
+                blocked || ["ok", "erred"].contains(&entity["state"].as_str().unwrap_or_default())
+            });
+            settled.then_some(entities)
+        })
+        .await
+    }
+}
+
+/// A manifest of a thing.
+pub(crate) fn thing(name: &str, desired: Value) -> Value {
+    json!({ "kind": "fake.thing", "name": name, "backend": "sandbox", "desired": desired })
+}
+
+/// Whether a condition of an entity holds.
+pub(crate) fn condition(entity: &Value, name: &str) -> bool {
+    find(entity, name).is_some_and(|condition| condition["status"] == true)
+}
+
+/// The reason that a condition gives.
+pub(crate) fn reason(entity: &Value, name: &str) -> String {
+    find(entity, name).map(|condition| text(&condition["reason"])).unwrap_or_default()
+}
+
+fn find<'a>(entity: &'a Value, name: &str) -> Option<&'a Value> {
+    entity["conditions"].as_array()?.iter().find(|condition| condition["type"] == name)
+}
+
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

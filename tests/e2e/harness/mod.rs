@@ -1,0 +1,33 @@
+//! What every test needs: servers, a world that outlives them, a client, and waiting without guessing.
+
+mod client;
+mod server;
+mod world;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub(crate) use client::{Client, Lost, Reply, condition, reason, text, thing};
+pub(crate) use server::{Server, Setup, refused};
+pub(crate) use world::{Counts, World};
+
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks again and again until `look` has something.
+///
+/// # Panics
+/// After [`PATIENCE`], with `what`.
+pub(crate) async fn until<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

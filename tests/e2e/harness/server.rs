@@ -1,0 +1,157 @@
+//! `stateward serve` as a process.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use super::{Client, PATIENCE};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_stateward");
+
+/// A folder with a configuration and the data of one server, which may live several times in it.
+pub(crate) struct Setup {
+    pub(crate) folder: TempDir,
+}
+
+impl Setup {
+    /// A folder whose configuration file holds `config`.
+    pub(crate) fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("stateward.toml"), config).expect("written");
+        Self { folder }
+    }
+
+    /// Backends `local` and `sandbox`, the latter in the world at `url`; short times all over.
+    pub(crate) fn with_world(url: &str) -> Self {
+        Self::new(&format!(
+            "[workers]\nlease = \"3s\"\nlease_margin = \"1s\"\n\
+             [backends.local]\ndriver = \"local\"\nroot = \"./managed\"\ndrift_interval = \"1s\"\n\
+             retry = {{ first = \"50ms\", max = \"500ms\" }}\n\
+             [backends.sandbox]\ndriver = \"fake\"\nurl = \"{url}\"\n\
+             retry = {{ first = \"50ms\", max = \"500ms\" }}\n"
+        ))
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Root of the backend `local`.
+    pub(crate) fn managed(&self) -> PathBuf {
+        self.folder.path().join("managed")
+    }
+
+    /// Starts a server that has to become ready.
+    pub(crate) async fn start(&self) -> Server {
+        self.start_with("").await.expect("ready")
+    }
+
+    /// Starts a server with these crash points; what it said when it died before it was ready.
+    pub(crate) async fn start_with(&self, crash_points: &str) -> Result<Server, String> {
+        let mut command = self.command();
+        command.env("FAILPOINTS", crash_points);
+        Server::from_command(command, &self.data()).await
+    }
+
+    /// The command line that starts a server here.
+    pub(crate) fn command(&self) -> Command {
+        serve(&self.folder.path().join("stateward.toml"), &self.data())
+    }
+}
+
+fn serve(config: &Path, data: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command.arg("serve").arg("--config").arg(config).arg("--data").arg(data);
+    command.args(["--listen", "127.0.0.1:0"]);
+    command.env_remove("RUST_LOG").env("RUST_LOG", "info").env_remove("FAILPOINTS");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// A server that became ready.
+pub(crate) struct Server {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    pub(crate) client: Client,
+}
+
+impl Server {
+    /// Runs `command` until it says that it is ready; else what it said.
+    pub(crate) async fn from_command(mut command: Command, data: &Path) -> Result<Self, String> {
+        let mut child = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let ready = tokio::time::timeout(PATIENCE, ready(&mut lines)).await;
+        let url = ready.map_err(|_| "not ready in time".to_owned())??;
+        let token = std::fs::read_to_string(data.join("admin.token")).expect("a token");
+        let said = Arc::new(Mutex::new(String::new()));
+        tokio::spawn(keep(lines, Arc::clone(&said)));
+        Ok(Self { child, said, client: Client::new(&url, token.trim()) })
+    }
+
+    /// What it has written since it was ready.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().expect("no panic").clone()
+    }
+
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        let id = self.child.id().expect("running");
+        rustix::process::Pid::from_raw(id.cast_signed()).expect("not zero")
+    }
+
+    /// `kill -9`.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("killed");
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends").expect("a child")
+    }
+
+    /// SIGTERM, and its end within the ten seconds that are promised.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::TERM).expect("sent");
+        let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
+        ended.expect("drained in 10 s").expect("a child")
+    }
+}
+
+/// The address in the line that says so; everything said until then when it ends before.
+async fn ready(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<String, String> {
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.expect("text") {
+        if let Some((_, rest)) = line.split_once("ready url=\"") {
+            return Ok(rest.trim_end_matches('"').to_owned());
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    Err(said)
+}
+
+async fn keep(mut lines: Lines<BufReader<ChildStderr>>, said: Arc<Mutex<String>>) {
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut said = said.lock().expect("no panic");
+        said.push_str(&line);
+        said.push('\n');
+    }
+}
+
+/// Runs `command`, which must not start: its exit code and the lines that it said.
+pub(crate) async fn refused(mut command: Command) -> (Option<i32>, Vec<String>) {
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = output.expect("it ends").expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,80 @@
+//! `stateward fake-world` as a process: it outlives servers and counts what they do.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A running world.
+pub(crate) struct World {
+    _child: Child,
+    pub(crate) url: String,
+    http: reqwest::Client,
+}
+
+/// What a world counted.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) creates: BTreeMap<String, u64>,
+    pub(crate) actions: BTreeMap<String, u64>,
+    pub(crate) objects: u64,
+}
+
+impl Counts {
+    /// # Panics
+    /// When a thing was made twice.
+    pub(crate) fn assert_none_twice(&self) {
+        let twice: Vec<_> = self.creates.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(twice.is_empty(), "made more than once: {twice:?}");
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_stateward"))
+            .args(["fake-world", "--listen", "127.0.0.1:0"])
+            .env_remove("FAILPOINTS")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let url = lines.next_line().await.expect("text").expect("an address");
+        Self { _child: child, url, http: super::client::http() }
+    }
+
+    pub(crate) async fn counts(&self) -> Counts {
+        let reply = self.http.get(format!("{}/counts", self.url)).send().await.expect("alive");
+        reply.json().await.expect("counts")
+    }
+
+    /// How long each request takes from now on.
+    pub(crate) async fn latency(&self, ms: u64) {
+        self.control(json!({ "latency_ms": ms })).await;
+    }
+
+    /// Whether it answers no request from now on.
+    pub(crate) async fn down(&self, down: bool) {
+        self.control(json!({ "down": down })).await;
+    }
+
+    async fn control(&self, body: Value) {
+        let request = self.http.put(format!("{}/control", self.url)).json(&body);
+        assert!(request.send().await.expect("alive").status().is_success());
+    }
+
+    /// Takes a thing away behind everyone's back.
+    pub(crate) async fn take_away(&self, id: &str) {
+        let reply = self.http.delete(format!("{}/things/{id}", self.url)).send().await;
+        assert!(reply.expect("alive").status().is_success());
+    }
+
+    /// Changes a thing behind everyone's back.
+    pub(crate) async fn tamper(&self, id: &str, attributes: &Value) {
+        let request = self.http.put(format!("{}/things/{id}", self.url)).json(attributes);
+        assert!(request.send().await.expect("alive").status().is_success());
+    }
+}

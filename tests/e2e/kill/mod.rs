@@ -1,0 +1,1 @@
+//! Deaths: at every crash point, at random, and half-deaths.
