@@ -103,7 +103,7 @@ fn request(entity: &mut Entity, event: &EntityEvent) -> Timestamp {
         }
         EntityEvent::RefreshRequested { at, operation_id } => {
             open(entity, *operation_id, OperationKind::Refresh, *at);
-            due_now(entity, *at);
+            entity.trouble.retry_at = None;
             *at
         }
         EntityEvent::RetryRequested { at, operation_id } => {
@@ -335,13 +335,6 @@ fn fresh_start(entity: &mut Entity) {
     entity.trouble = Trouble::default();
     entity.error = None;
     entity.blocked = None;
-}
-
-fn due_now(entity: &mut Entity, at: Timestamp) {
-    entity.trouble.retry_at = None;
-    if let Some(blocked) = &mut entity.blocked {
-        blocked.check_at = at;
-    }
 }
 
 fn new_desired(entity: &mut Entity, desired: Value) {

@@ -1,7 +1,7 @@
 //! What is to be done next for an entity, and when. The executor turns it into a queue row.
 
 use crate::entity::aggregate::Entity;
-use crate::entity::state::{BlockedOn, DriftPolicy, ManagementPolicy, OperationKind};
+use crate::entity::state::{BlockedOn, DriftPolicy, ManagementPolicy, OperationKind, Step};
 use crate::id::EntityId;
 use crate::ports::sync_queue::Priority;
 use crate::time::Timestamp;
@@ -46,13 +46,18 @@ impl Entity {
         let priority = if fresh { Priority::User } else { Priority::Retry };
         let at = |due: Timestamp| Some(Work { due, since, priority, waits_for: None });
         if let Some(running) = &self.running {
-            // Whoever holds the lease carries it on; without a lease it is due at once.
-            return at(running.pending.as_ref().map_or(running.since, |(_, poll_at)| *poll_at));
+            // Whoever holds the lease carries it on; without a lease, or when it is to be stopped, it is due at
+            // once.
+            return at(match &running.pending {
+                Some((_, poll_at)) if !self.is_to_be_stopped() => *poll_at,
+                _ => running.since,
+            });
         }
         if !self.has_something_to_do() {
             return None;
         }
-        if let Some(blocked) = &self.blocked {
+        // A look is for free, whatever else is waited for.
+        if let Some(blocked) = self.blocked.as_ref().filter(|_| !self.is_to_be_refreshed()) {
             if blocked.check_at == Timestamp::NEVER {
                 return None;
             }
@@ -65,9 +70,22 @@ impl Entity {
         at(self.trouble.retry_at.unwrap_or(since).max(since))
     }
 
+    /// Whether nobody wants the end of what the backend works on any more: a user took it back, or wants the
+    /// object gone.
+    #[must_use]
+    pub fn is_to_be_stopped(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| {
+            let leaves = matches!(running.step, Step::Delete | Step::CleanUp { .. });
+            running.cancel.is_some() || (self.deletion.is_some() && !leaves)
+        })
+    }
+
+    fn is_to_be_refreshed(&self) -> bool {
+        self.operations.iter().any(|open| open.kind == OperationKind::Refresh)
+    }
+
     fn has_something_to_do(&self) -> bool {
-        let refresh = self.operations.iter().any(|open| open.kind == OperationKind::Refresh);
-        if refresh {
+        if self.is_to_be_refreshed() {
             return true;
         }
         if self.paused.is_some() && !self.is_deleted() {

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
-use stateward_domain::failure::Failure;
-use stateward_domain::id::OwnerKey;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{EntityId, OwnerKey};
 
 use super::faults::{Fault, class_of};
 
@@ -39,6 +39,8 @@ pub(super) struct Wishes {
     fail: BTreeMap<String, String>,
     times: Option<u32>,
     panic: Option<String>,
+    /// What `dependency_not_ready` waits for.
+    on: Option<EntityId>,
     pub(super) pending_ms: Option<u64>,
     pub(super) hide_ms: Option<u64>,
     pub(super) ignore_updates: bool,
@@ -77,6 +79,8 @@ impl Steering {
             return Ok(());
         }
         *count += 1;
-        class_of(class).map_or(Ok(()), |class| Err(Fault::new(class).before()))
+        let waits = wishes.on.filter(|_| class == "dependency_not_ready");
+        let class = waits.map(|on| ErrorClass::DependencyNotReady { on }).or(class_of(class));
+        class.map_or(Ok(()), |class| Err(Fault::new(class).before()))
     }
 }

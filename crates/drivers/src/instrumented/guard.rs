@@ -80,12 +80,23 @@ async fn limited<T>(
             result.unwrap_or_else(|_| Err(call.bug("panic", "it panicked")))
         }
         () = context.control.cancelled() => Err(call.given_up("given_up", "the call was given up")),
-        () = tokio::time::sleep(context.control.remaining()) => {
+        () = time_is_up(context) => {
             Err(call.given_up("deadline_passed", "no reply before the deadline"))
         }
     };
     tracing::debug!(elapsed_ms = started.elapsed().as_millis(), ok = result.is_ok(), "called");
     result.map_err(consistent)
+}
+
+/// The time that is left may grow while a call runs, because its lease is renewed.
+async fn time_is_up(context: &CallContext) {
+    loop {
+        let left = context.control.remaining();
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
+    }
 }
 
 /// The failure of a request that was not sent because the engine said that it may not be.

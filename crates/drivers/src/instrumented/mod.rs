@@ -1,5 +1,6 @@
 //! What surrounds every call of every driver: crash points, deadline, panics, nonsense.
 
+mod crash;
 mod guard;
 mod sanity;
 
@@ -7,7 +8,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fail::fail_point;
 use serde_json::Value;
 use stateward_domain::failure::Failure;
 use stateward_domain::id::KindName;
@@ -17,28 +17,9 @@ use stateward_domain::ports::driver::{
     Search, Target, Update,
 };
 
+pub use crash::FAILPOINTS;
 pub(crate) use guard::not_sent;
 use guard::{Call, guarded};
-
-/// Names of the crash points: a test build dies there when one is set to `return`.
-pub const FAILPOINTS: &[&str] = &[
-    "driver::observe::before",
-    "driver::observe::after",
-    "driver::find::before",
-    "driver::find::after",
-    "driver::create::before",
-    "driver::create::after",
-    "driver::update::before",
-    "driver::update::after",
-    "driver::delete::before",
-    "driver::delete::after",
-    "driver::action::before",
-    "driver::action::after",
-    "driver::resume::before",
-    "driver::resume::after",
-    "driver::cancel::before",
-    "driver::cancel::after",
-];
 
 /// A driver that keeps its promises whatever the one inside does:
 /// - a call ends by its deadline or when it is given up; one that changes something is then `Ambiguous`;
@@ -87,12 +68,18 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
 
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let call = self.reading("identity", None);
-        let identity = guarded(&call, context, self.inner.identity(context)).await?;
-        sanity::identity(&call, identity)
+        crash::point("driver::identity::before").await;
+        let identity = guarded(&call, context, self.inner.identity(context)).await;
+        crash::point("driver::identity::after").await;
+        sanity::identity(&call, identity?)
     }
 
     async fn health(&self, context: &CallContext) -> Result<(), Failure> {
-        guarded(&self.reading("health", None), context, self.inner.health(context)).await
+        crash::point("driver::health::before").await;
+        let call = self.reading("health", None);
+        let health = guarded(&call, context, self.inner.health(context)).await;
+        crash::point("driver::health::after").await;
+        health
     }
 
     async fn observe(
@@ -101,17 +88,17 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         target: &Target,
     ) -> Result<Observation, Failure> {
         let call = self.reading("observe", Some(&target.kind));
-        fail_point!("driver::observe::before", |_| std::process::abort());
+        crash::point("driver::observe::before").await;
         let result = guarded(&call, context, self.inner.observe(context, target)).await;
-        fail_point!("driver::observe::after", |_| std::process::abort());
+        crash::point("driver::observe::after").await;
         sanity::observation(&call, target, result?)
     }
 
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let call = self.reading("find", Some(&search.kind));
-        fail_point!("driver::find::before", |_| std::process::abort());
+        crash::point("driver::find::before").await;
         let result = guarded(&call, context, self.inner.find(context, search)).await;
-        fail_point!("driver::find::after", |_| std::process::abort());
+        crash::point("driver::find::after").await;
         sanity::found(&call, search, result?)
     }
 
@@ -122,56 +109,58 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         cursor: Option<&str>,
     ) -> Result<Listing, Failure> {
         let call = self.reading("list", Some(kind));
-        let page = guarded(&call, context, self.inner.list(context, kind, cursor)).await?;
-        sanity::page(&call, cursor, page)
+        crash::point("driver::list::before").await;
+        let page = guarded(&call, context, self.inner.list(context, kind, cursor)).await;
+        crash::point("driver::list::after").await;
+        sanity::page(&call, cursor, page?)
     }
 
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
         let call = self.changing("create", Some(&create.kind));
-        fail_point!("driver::create::before", |_| std::process::abort());
+        crash::point("driver::create::before").await;
         let result = guarded(&call, context, self.inner.create(context, create)).await;
-        fail_point!("driver::create::after", |_| std::process::abort());
+        crash::point("driver::create::after").await;
         sanity::created(&call, result?)
     }
 
     async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
         let call = self.changing("update", Some(&update.target.kind));
-        fail_point!("driver::update::before", |_| std::process::abort());
+        crash::point("driver::update::before").await;
         let result = guarded(&call, context, self.inner.update(context, update)).await;
-        fail_point!("driver::update::after", |_| std::process::abort());
+        crash::point("driver::update::after").await;
         sanity::changed(&call, &update.target, result?)
     }
 
     async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
         let call = self.changing("delete", Some(&target.kind));
-        fail_point!("driver::delete::before", |_| std::process::abort());
+        crash::point("driver::delete::before").await;
         let result = guarded(&call, context, self.inner.delete(context, target)).await;
-        fail_point!("driver::delete::after", |_| std::process::abort());
+        crash::point("driver::delete::after").await;
         sanity::ended(&call, result?)
     }
 
     async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
         let call = self.changing("action", Some(&act.target.kind));
-        fail_point!("driver::action::before", |_| std::process::abort());
+        crash::point("driver::action::before").await;
         let result = guarded(&call, context, self.inner.action(context, act)).await;
-        fail_point!("driver::action::after", |_| std::process::abort());
+        crash::point("driver::action::after").await;
         sanity::changed(&call, &act.target, result?)
     }
 
     /// Only asks, so it is a reading call: giving it up changes nothing.
     async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
         let call = self.reading("resume", None);
-        fail_point!("driver::resume::before", |_| std::process::abort());
+        crash::point("driver::resume::before").await;
         let result = guarded(&call, context, self.inner.resume(context, handle)).await;
-        fail_point!("driver::resume::after", |_| std::process::abort());
+        crash::point("driver::resume::after").await;
         sanity::ended(&call, result?)
     }
 
     async fn cancel(&self, context: &CallContext, handle: &Value) -> Result<(), Failure> {
         let call = self.changing("cancel", None);
-        fail_point!("driver::cancel::before", |_| std::process::abort());
+        crash::point("driver::cancel::before").await;
         let result = guarded(&call, context, self.inner.cancel(context, handle)).await;
-        fail_point!("driver::cancel::after", |_| std::process::abort());
+        crash::point("driver::cancel::after").await;
         result
     }
 }

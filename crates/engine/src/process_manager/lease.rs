@@ -94,6 +94,9 @@ impl Held {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => std::future::pending().await,
             }
+            if stands_still() {
+                continue;
+            }
             let asked = self.sources.steady.elapsed();
             let renewal = queue.renew(self.entity, &self.worker, self.times.duration).await;
             match renewal {
@@ -114,6 +117,13 @@ impl Held {
         let ends = (asked + self.times.duration).saturating_sub(self.times.margin);
         self.ends.store(u64::try_from(ends.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
     }
+}
+
+/// A test build stops renewing when `engine::lease::renew` is set to `return`, as a process would that stands
+/// still.
+fn stands_still() -> bool {
+    fail::fail_point!("engine::lease::renew", |_| true);
+    false
 }
 
 /// The engine's side of one driver call.

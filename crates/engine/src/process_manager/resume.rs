@@ -25,8 +25,7 @@ impl Round<'_> {
         handle: &Value,
         poll_at: Timestamp,
     ) -> Result<Flow, Error> {
-        let leaves = matches!(running.step, Step::Delete | Step::CleanUp { .. });
-        if running.cancel.is_some() || (entity.deletion.is_some() && !leaves) {
+        if entity.is_to_be_stopped() {
             return self.stop(entity, running, handle).await;
         }
         if poll_at > self.now() {

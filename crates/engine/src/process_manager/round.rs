@@ -114,7 +114,10 @@ impl Round<'_> {
             };
         }
         match entity.work() {
-            Some(work) if work.due > self.now() => Ok(Flow::Rest(work.due.since(self.now()))),
+            // What waits for another entity was woken by it, which only the queue knows.
+            Some(work) if work.due > self.now() && work.waits_for.is_none() => {
+                Ok(Flow::Rest(work.due.since(self.now())))
+            }
             None if self.held.reason == LeaseReason::Work => Ok(Flow::Idle),
             _ => self.serve(&entity, None).await,
         }
