@@ -42,8 +42,9 @@ impl Log {
     }
 
     pub(super) async fn close(&self) {
-        self.writer.close().await;
+        // The writer last: only who writes can take the write-ahead log in when it closes.
         self.readers.close().await;
+        self.writer.close().await;
     }
 
     fn position(&self, minor: u64) -> Position {

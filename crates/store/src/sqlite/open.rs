@@ -26,6 +26,9 @@ const APPLICATION_ID: i64 = 0x5354_5744;
 const WAL_BYTES_MAX: &str = "67108864";
 /// Connections that read each file.
 const READERS: u32 = 4;
+/// Files up to this size are checked whole at the start, which takes less than half a second; larger ones as
+/// they are read.
+const CHECKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(5);
 const RESTORE: &str = "restore it from a backup";
 const DELETE: &str = "delete it: it is rebuilt from the log";
@@ -180,9 +183,34 @@ async fn connect(
     }
     let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
     let mut connection = options.connect().await.map_err(failed)?;
+    whole(path, &mut connection, advice).await?;
     let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
     sqlx::query(sqlx::AssertSqlSafe(mark)).execute(&mut connection).await.map_err(failed)?;
     Ok(connection)
+}
+
+/// Whether the file's pages fit together.
+async fn whole(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    advice: &'static str,
+) -> Result<(), OpenError> {
+    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if bytes > CHECKED_BYTES_MAX {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    let found =
+        sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)").fetch_one(connection).await;
+    match found {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(message) => Err(OpenError::Damaged { path, message: one_line(&message), advice }),
+        Err(error) => Err(OpenError::from_sqlx(path, &error, advice)),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn readers(path: &Path) -> SqlitePool {
