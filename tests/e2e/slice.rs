@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::harness::{Server, Setup, World, condition, text, until};
 
 async fn local() -> (Setup, Server) {
-    let config = "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\ndrift_interval = \"500ms\"\n";
+    let config =
+        "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\ndrift_interval = \"500ms\"\n";
     let setup = Setup::new(config);
     let server = setup.start().await;
     (setup, server)

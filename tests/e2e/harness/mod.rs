@@ -7,9 +7,9 @@ mod world;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Client, Lost, Reply, condition, reason, text, thing};
+pub(crate) use client::{Client, Lost, condition, reason, text, thing};
 pub(crate) use server::{Server, Setup, refused};
-pub(crate) use world::{Counts, World};
+pub(crate) use world::World;
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

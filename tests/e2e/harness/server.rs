@@ -29,7 +29,7 @@ impl Setup {
     /// Backends `local` and `sandbox`, the latter in the world at `url`; short times all over.
     pub(crate) fn with_world(url: &str) -> Self {
         Self::new(&format!(
-            "[workers]\nlease = \"3s\"\nlease_margin = \"1s\"\n\
+            "[workers]\nlease = \"3s\"\nlease_margin = \"1s\"\nsweep_interval = \"200ms\"\n\
              [backends.local]\ndriver = \"local\"\nroot = \"./managed\"\ndrift_interval = \"1s\"\n\
              retry = {{ first = \"50ms\", max = \"500ms\" }}\n\
              [backends.sandbox]\ndriver = \"fake\"\nurl = \"{url}\"\n\
@@ -58,19 +58,35 @@ impl Setup {
         Server::from_command(command, &self.data()).await
     }
 
+    /// Starts a server whose data are elsewhere.
+    pub(crate) async fn start_in(&self, data: &Path) -> Server {
+        Server::from_command(self.command_in(data), data).await.expect("ready")
+    }
+
     /// The command line that starts a server here.
     pub(crate) fn command(&self) -> Command {
-        serve(&self.folder.path().join("stateward.toml"), &self.data())
+        self.command_in(&self.data())
     }
-}
 
-fn serve(config: &Path, data: &Path) -> Command {
-    let mut command = Command::new(BINARY);
-    command.arg("serve").arg("--config").arg(config).arg("--data").arg(data);
-    command.args(["--listen", "127.0.0.1:0"]);
-    command.env_remove("RUST_LOG").env("RUST_LOG", "info").env_remove("FAILPOINTS");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
+    /// With data elsewhere.
+    pub(crate) fn command_in(&self, data: &Path) -> Command {
+        self.serve(data, Some("127.0.0.1:0"))
+    }
+
+    /// Listening at `address`; `None` = where the configuration says.
+    pub(crate) fn command_on(&self, address: Option<&str>) -> Command {
+        self.serve(&self.data(), address)
+    }
+
+    fn serve(&self, data: &Path, listen: Option<&str>) -> Command {
+        let mut command = Command::new(BINARY);
+        command.arg("serve").arg("--config").arg(self.folder.path().join("stateward.toml"));
+        command.arg("--data").arg(data).env("RUST_LOG", "info").env_remove("FAILPOINTS");
+        command.args(listen.map(|address| format!("--listen={address}")));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        command
+    }
 }
 
 /// A server that became ready.
@@ -104,7 +120,7 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub(crate) async fn kill(mut self) {
+    pub(crate) async fn kill_now(&mut self) {
         self.child.kill().await.expect("killed");
     }
 

@@ -56,11 +56,6 @@ impl World {
         self.control(json!({ "latency_ms": ms })).await;
     }
 
-    /// Whether it answers no request from now on.
-    pub(crate) async fn down(&self, down: bool) {
-        self.control(json!({ "down": down })).await;
-    }
-
     async fn control(&self, body: Value) {
         let request = self.http.put(format!("{}/control", self.url)).json(&body);
         assert!(request.send().await.expect("alive").status().is_success());

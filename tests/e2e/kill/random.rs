@@ -1,0 +1,136 @@
+//! Fifty deaths at moments that nobody chose, under load.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::harness::{Client, Setup, World, condition, text, thing};
+
+const DEATHS: usize = 50;
+const CLIENTS: usize = 4;
+
+/// What a client was told, and what it asked for without being told.
+#[derive(Default)]
+struct Told {
+    /// Entities by name, with the newest size that was acknowledged; `None` = deleted.
+    entities: BTreeMap<String, (String, Option<u64>)>,
+    operations: Vec<String>,
+    /// The one request whose answer was lost with the server: the name, and the wish.
+    unanswered: Option<(String, Option<u64>)>,
+}
+
+impl Told {
+    /// Declares, changes and deletes until the server is gone.
+    async fn load(&mut self, client: &Client, name: usize, round: usize) {
+        for turn in 0.. {
+            let name = format!("t{name}-{round}-{}", turn / 3);
+            let size = turn % 3;
+            let known = self.entities.get(&name).map(|(id, _)| format!("/v1/entities/{id}"));
+            let (wish, sent) = match (size, known) {
+                (0, _) => {
+                    let body = thing(&name, json!({ "size": 0 }));
+                    (Some(0), client.send(Method::POST, "/v1/entities", Some(&body), &[]).await)
+                }
+                (1, Some(path)) => {
+                    let body = json!({ "desired": { "size": 1 } });
+                    (Some(1), client.send(Method::PUT, &path, Some(&body), &[]).await)
+                }
+                (2, Some(path)) if turn % 2 == 0 => {
+                    (None, client.send(Method::DELETE, &path, None, &[]).await)
+                }
+                _ => continue,
+            };
+            let Ok(reply) = sent else {
+                self.unanswered = Some((name, wish));
+                return;
+            };
+            assert_eq!(reply.status, StatusCode::ACCEPTED, "{:#}", reply.body);
+            self.operations.push(text(&reply.body["operation"]["id"]));
+            self.entities.insert(name, (text(&reply.body["entity"]["id"]), wish));
+        }
+    }
+
+    /// What was not answered may have happened or not; whoever looks, knows.
+    async fn clear_up(&mut self, client: &Client) {
+        let Some((name, wish)) = self.unanswered.take() else { return };
+        let entity = match self.entities.get(&name) {
+            Some((id, _)) => client.entity(id).await,
+            None => {
+                let found = client.get(&format!("/v1/entities?kind=fake.thing&name={name}")).await;
+                match found.body["items"].get(0) {
+                    Some(entity) => entity.clone(),
+                    None => return,
+                }
+            }
+        };
+        let size = entity["desired"]["size"].as_u64();
+        let deleted = entity["state"].as_str().is_some_and(|state| state.starts_with("delet"));
+        let now = if deleted { None } else { size };
+        let before = self.entities.get(&name).map(|(_, wish)| *wish);
+        assert!(now == wish || Some(now) == before, "{name} is neither old nor new: {entity:#}");
+        self.entities.insert(name, (text(&entity["id"]), now));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_deaths_under_load_lose_nothing_and_make_nothing_twice() {
+    let world = World::start().await;
+    world.latency(3).await;
+    let setup = Setup::with_world(&world.url);
+    let mut chance = StdRng::seed_from_u64(50);
+    let mut told: Vec<Told> = (0..CLIENTS).map(|_| Told::default()).collect();
+    for round in 0..DEATHS {
+        let mut server = setup.start().await;
+        let client = server.client.clone();
+        for told in &mut told {
+            told.clear_up(&client).await;
+        }
+        let pause = Duration::from_millis(chance.random_range(5..250));
+        let load = told.iter_mut().enumerate().map(|(name, told)| told.load(&client, name, round));
+        let death = async {
+            tokio::time::sleep(pause).await;
+            server.kill_now().await;
+        };
+        tokio::join!(futures_util::future::join_all(load), death);
+    }
+    let server = setup.start().await;
+    judge(&server.client, &world, told).await;
+}
+
+async fn judge(client: &Client, world: &World, mut told: Vec<Told>) {
+    for told in &mut told {
+        told.clear_up(client).await;
+    }
+    let settled = client.settled().await;
+    let by_id: BTreeMap<_, _> =
+        settled.iter().map(|entity| (text(&entity["id"]), entity)).collect();
+    let (mut living, mut acknowledged) = (0, 0);
+    for told in &told {
+        for (name, (id, size)) in &told.entities {
+            let Some(size) = size else {
+                assert!(!by_id.contains_key(id), "{name} was deleted, and lives");
+                continue;
+            };
+            living += 1;
+            let entity = by_id.get(id).unwrap_or_else(|| panic!("{name} was lost"));
+            assert_eq!(entity["state"], "ok", "{entity:#}");
+            assert!(condition(entity, "synced"), "{entity:#}");
+            assert_eq!(entity["observed"]["attributes"]["size"].as_u64(), Some(*size), "{name}");
+        }
+        for id in &told.operations {
+            let operation = client.get(&format!("/v1/operations/{id}")).await;
+            assert_eq!(operation.status, StatusCode::OK, "an acknowledged operation is gone");
+            assert_eq!(operation.body["done"], true, "{:#}", operation.body);
+        }
+        acknowledged += told.operations.len();
+    }
+    assert_eq!(living, settled.len(), "entities that nobody asked for");
+    let counts = world.counts().await;
+    counts.assert_none_twice();
+    assert_eq!(counts.objects, living as u64, "leaked or lost in the world");
+    println!("{DEATHS} deaths, {acknowledged} acknowledged changes, {living} entities left");
+}
