@@ -2,6 +2,12 @@
 //!
 //! Every server listens on a port of its own and keeps its data in a temporary folder of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests say what they find, and stop at it"
+)]
+
 mod errors;
 mod harness;
 mod kill;

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 
 const REASON_CHARS_MAX: usize = 500;
 const KEY_CHARS_MAX: usize = 255;
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Text of a header; `None` when it is not there.
 fn text<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Problem> {

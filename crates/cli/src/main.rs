@@ -28,6 +28,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    let _crash_points = fail::FailScenario::setup();
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

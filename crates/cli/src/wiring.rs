@@ -109,19 +109,18 @@ async fn engine(
 }
 
 fn backends(config: &Config, directory: &Path) -> anyhow::Result<Vec<BackendSettings>> {
-    let configured = match &config.backends {
-        Some(backends) => backends.clone(),
-        None => {
-            let root = directory.join("managed").display().to_string();
-            let local = Map::from_iter([("root".to_owned(), Value::String(root))]);
-            [("local", local), ("sandbox", Map::new())]
-                .into_iter()
-                .map(|(name, settings)| {
-                    let driver = if name == "local" { "local" } else { "fake" };
-                    (name.to_owned(), BackendConfig::new(driver, settings))
-                })
-                .collect()
-        }
+    let configured = if let Some(backends) = &config.backends {
+        backends.clone()
+    } else {
+        let root = directory.join("managed").display().to_string();
+        let local = Map::from_iter([("root".to_owned(), Value::String(root))]);
+        [("local", local), ("sandbox", Map::new())]
+            .into_iter()
+            .map(|(name, settings)| {
+                let driver = if name == "local" { "local" } else { "fake" };
+                (name.to_owned(), BackendConfig::new(driver, settings))
+            })
+            .collect()
     };
     let connect = |(name, config): (&String, &BackendConfig)| {
         let driver = stateward_drivers::connect(&config.driver, &config.settings);

@@ -74,6 +74,21 @@ impl DomainEvent for BackendEvent {
     }
 }
 
+/// A person's stop of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Its end; `None` = when a person lets them go on.
+    pub until: Option<Timestamp>,
+}
+
+impl Pause {
+    /// Whether it holds at `now`.
+    #[must_use]
+    pub fn holds(self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
 /// What the log knows of a backend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backend {
@@ -83,8 +98,8 @@ pub struct Backend {
     pub identity: Option<String>,
     /// Why nothing acts on it; `None` = something does.
     pub parked: Option<ParkCause>,
-    /// Paused by a person; the time is its end, if it has one.
-    pub paused: Option<Option<Timestamp>>,
+    /// Paused by a person; `None` = it is not.
+    pub paused: Option<Pause>,
     /// Scopes that rest because the backend said so, each until when; empty scope = all of it.
     pub throttled: BTreeMap<String, Timestamp>,
 }
@@ -95,11 +110,11 @@ impl Backend {
         self.version = self.version.next();
         match event {
             BackendEvent::IdentityRecorded { identity, .. } => {
-                self.identity = Some(identity.clone())
+                self.identity = Some(identity.clone());
             }
             BackendEvent::Parked { cause, .. } => self.parked = Some(cause.clone()),
             BackendEvent::Unparked { .. } => self.parked = None,
-            BackendEvent::Paused { until, .. } => self.paused = Some(*until),
+            BackendEvent::Paused { until, .. } => self.paused = Some(Pause { until: *until }),
             BackendEvent::Resumed { .. } => self.paused = None,
             BackendEvent::Throttled { at, scope, until } => {
                 // Only scopes that still rest are kept, so the map stays as small as they are few.

@@ -148,7 +148,9 @@ impl Commands {
         let appended = append_surely(&*self.log, append).await?;
         let mut entity = Arc::clone(entity);
         let fold = Arc::make_mut(&mut entity);
-        events.iter().for_each(|event| fold.evolve(event));
+        for event in events {
+            fold.evolve(event);
+        }
         // An append that was recognised as a repetition may lie behind the present head.
         if entity.version == appended.version {
             self.entities.keep(&entity);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stateward_domain::backend::{Backend as Record, BackendEvent};
+use stateward_domain::backend::{Backend as Record, BackendEvent, Pause};
 use stateward_domain::entity::Entity;
 use stateward_domain::envelope::Envelope;
-use stateward_domain::id::{BackendName, EntityId, OperationId, Position};
+use stateward_domain::id::{BackendName, EntityId, OperationId, Position, Version};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{Quarantined, ReadModel, Views};
@@ -32,9 +32,9 @@ use crate::sources::Sources;
 use crate::waiters::Waiters;
 
 /// Idempotency claims are kept at least this long.
-const CLAIM_AGE: Duration = Duration::from_secs(8 * 24 * 3600);
+const CLAIM_AGE: Duration = Duration::from_hours(192);
 /// Between two rounds of forgetting.
-const CLAIM_SWEEP: Duration = Duration::from_secs(3600);
+const CLAIM_SWEEP: Duration = Duration::from_hours(1);
 
 /// What the engine is made of.
 pub struct Parts {
@@ -71,7 +71,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             lease_times: LeaseTimes::default(),
-            sweep_interval: Duration::from_secs(600),
+            sweep_interval: Duration::from_mins(10),
             observe_only: false,
         }
     }
@@ -324,7 +324,7 @@ impl Engine {
         let backend = self.backend(name)?;
         let at = self.sources().now();
         let record = self.inner.shared.records.change(name, envelope, |record| {
-            let paused = record.paused == Some(until);
+            let paused = record.paused == Some(Pause { until });
             if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
         });
         backend.gate.record(&record.await?);
@@ -396,7 +396,7 @@ impl Engine {
                 category: category.to_owned(),
                 id: id.to_owned(),
             };
-            let events = self.log().read_stream(&stream, Default::default(), usize::MAX).await?;
+            let events = self.log().read_stream(&stream, Version::default(), usize::MAX).await?;
             if let Err(error) = self.inner.model.retry(&entry.stream, &events).await {
                 tracing::warn!(stream = entry.stream, %error, "the stream stays set aside");
             }

@@ -12,7 +12,7 @@ pub(crate) use server::{Server, Setup, refused};
 pub(crate) use world::World;
 
 /// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks again and again until `look` has something.
 ///

@@ -57,14 +57,13 @@ impl Told {
     /// What was not answered may have happened or not; whoever looks, knows.
     async fn clear_up(&mut self, client: &Client) {
         let Some((name, wish)) = self.unanswered.take() else { return };
-        let entity = match self.entities.get(&name) {
-            Some((id, _)) => client.entity(id).await,
-            None => {
-                let found = client.get(&format!("/v1/entities?kind=fake.thing&name={name}")).await;
-                match found.body["items"].get(0) {
-                    Some(entity) => entity.clone(),
-                    None => return,
-                }
+        let entity = if let Some((id, _)) = self.entities.get(&name) {
+            client.entity(id).await
+        } else {
+            let found = client.get(&format!("/v1/entities?kind=fake.thing&name={name}")).await;
+            match found.body["items"].get(0) {
+                Some(entity) => entity.clone(),
+                None => return,
             }
         };
         let size = entity["desired"]["size"].as_u64();

@@ -103,7 +103,10 @@ impl<'a> From<&'a Entity> for EntityView<'a> {
             management_policy: settings.management_policy,
             ignore_fields: &settings.ignore_fields,
             protected: settings.protected,
-            external_id: manifest.external_id.as_ref().map(|id| id.as_str()),
+            external_id: manifest
+                .external_id
+                .as_ref()
+                .map(stateward_domain::id::ExternalId::as_str),
             generation: entity.generation.0,
             revision: entity.revision.0,
             version: entity.version.0,
@@ -133,7 +136,7 @@ fn observed(entity: &Entity) -> ObservedView<'_> {
     let present = observed.presence == Presence::Present;
     ObservedView {
         presence: observed.presence,
-        external_id: observed.external_id.as_ref().map(|id| id.as_str()),
+        external_id: observed.external_id.as_ref().map(stateward_domain::id::ExternalId::as_str),
         attributes: observed.attributes.as_ref(),
         generation: present.then_some(observed.generation.0),
         observed_at: observed.observed_at.map(time::text),

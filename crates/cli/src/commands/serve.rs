@@ -48,7 +48,6 @@ enum Role {
 
 impl Serve {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let _crash_points = fail::FailScenario::setup();
         logging();
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(listen) = self.listen {

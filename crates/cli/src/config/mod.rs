@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) store: StoreConfig,
     pub(crate) workers: WorkersConfig,
+    #[expect(clippy::zero_sized_map_values, reason = "a namespace has no settings yet")]
     pub(crate) namespaces: BTreeMap<String, NamespaceConfig>,
     /// `None` = the two defaults.
     pub(crate) backends: Option<BTreeMap<String, BackendConfig>>,

@@ -155,7 +155,7 @@ pub enum EntityEvent {
     Released { at: Timestamp, operations: Vec<OperationId> },
 }
 
-/// A pair of the event's stored name and the newest schema version written.
+/// What all events have, from one list of their stored names and the newest schema version written.
 macro_rules! stored_names {
     ($($variant:ident => $name:literal, $version:literal;)*) => {
         impl EntityEvent {
@@ -163,6 +163,12 @@ macro_rules! stored_names {
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self { $(Self::$variant { .. } => concat!("entity.", $name),)* }
+            }
+
+            /// When it happened.
+            #[must_use]
+            pub const fn at(&self) -> Timestamp {
+                match self { $(Self::$variant { at, .. } => *at,)* }
             }
 
             const fn version(&self) -> u32 {

@@ -71,7 +71,8 @@ impl Faults {
         if !(0.0..=1.0).contains(&rate) {
             return Err("error_rate is not between 0 and 1".to_owned());
         }
-        let class = |name: &String| class_of(name).ok_or(format!("errors: no class {name}"));
+        let class =
+            |name: &String| class_of(name).ok_or_else(|| format!("errors: no class {name}"));
         let classes = classes.iter().map(class).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { rate, classes, chance: Mutex::new(StdRng::seed_from_u64(seed)) })
     }

@@ -64,6 +64,9 @@ impl Default for Keys {
 }
 
 /// What this driver serves.
+///
+/// # Panics
+/// When the schema that is part of the program is no JSON, which a test would have shown.
 #[must_use]
 pub fn kinds() -> Vec<KindSpec> {
     let any = json!({"type": "object"});

@@ -80,7 +80,8 @@ impl Steering {
         }
         *count += 1;
         let waits = wishes.on.filter(|_| class == "dependency_not_ready");
-        let class = waits.map(|on| ErrorClass::DependencyNotReady { on }).or(class_of(class));
+        let class =
+            waits.map(|on| ErrorClass::DependencyNotReady { on }).or_else(|| class_of(class));
         class.map_or(Ok(()), |class| Err(Fault::new(class).before()))
     }
 }

@@ -84,16 +84,15 @@ impl<'a> Stage<'a> {
 
     /// Puts it in the place of the file that has that name.
     pub(super) fn publish_over(mut self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
-        let temporary = match self.name.clone() {
-            Some(temporary) => temporary,
-            None => {
-                // Only a name can be renamed over another. A kill right here leaves that name behind; it is
-                // reserved, never listed, and removed with its directory.
-                let temporary = temporary_name();
-                self.link(directory, &temporary)?;
-                self.name = Some(temporary.clone());
-                temporary
-            }
+        let temporary = if let Some(temporary) = self.name.clone() {
+            temporary
+        } else {
+            // Only a name can be renamed over another. A kill right here leaves that name behind; it is
+            // reserved, never listed, and removed with its directory.
+            let temporary = temporary_name();
+            self.link(directory, &temporary)?;
+            self.name = Some(temporary.clone());
+            temporary
         };
         rustix::fs::renameat(directory, &temporary, directory, name)?;
         self.name = None;

@@ -54,9 +54,10 @@ impl Walk<'_> {
         for name in names {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             match self.entry(directory, &name, &path, depth) {
-                Ok(()) => {}
                 // Gone since its name was read, or closed to us: not listed, which claims nothing.
-                Err(Fault::Passed(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP)) => {}
+                Ok(())
+                | Err(Fault::Passed(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP)) => {
+                }
                 Err(Fault::Passed(errno)) => {
                     return Err(failures::below_root(errno, "list a directory"));
                 }

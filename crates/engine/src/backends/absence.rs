@@ -22,7 +22,7 @@ struct Seen {
 
 impl AbsenceWatch {
     /// Observations older than this do not count.
-    pub const WINDOW: Duration = Duration::from_secs(300);
+    pub const WINDOW: Duration = Duration::from_mins(5);
     /// So many may always be gone.
     pub const ALWAYS_FINE: u64 = 5;
     /// Observations remembered at most; the oldest go first.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use stateward_domain::backend::{Backend as Record, ParkCause};
+use stateward_domain::backend::{Backend as Record, ParkCause, Pause};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::KindName;
 use stateward_domain::time::Timestamp;
@@ -50,7 +50,7 @@ struct Inner {
     identified: bool,
     identify_error: Option<Failure>,
     parked: Option<ParkCause>,
-    paused: Option<Option<Timestamp>>,
+    paused: Option<Pause>,
     unusable: Option<Failure>,
     failures: u32,
     open: bool,
@@ -99,7 +99,7 @@ impl Gate {
     /// Whether a person stopped changes.
     #[must_use]
     pub fn paused(&self, now: Timestamp) -> bool {
-        self.inner().paused.is_some_and(|until| until.is_none_or(|until| until > now))
+        self.inner().paused.is_some_and(|pause| pause.holds(now))
     }
 
     /// Takes over what the log says.

@@ -32,7 +32,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { first: Duration::from_secs(1), max: Duration::from_secs(300), budget: None }
+        Self { first: Duration::from_secs(1), max: Duration::from_mins(5), budget: None }
     }
 }
 
@@ -90,7 +90,7 @@ impl BackendSettings {
             driver,
             namespaces: None,
             kinds: None,
-            drift_interval: Duration::from_secs(600),
+            drift_interval: Duration::from_mins(10),
             concurrency: 16,
             rate_per_second: None,
             call_timeout: Duration::from_secs(20),

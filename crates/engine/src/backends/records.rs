@@ -76,7 +76,9 @@ impl Records {
             };
             match append_surely(&*self.log, append).await {
                 Ok(_) => {
-                    events.iter().for_each(|event| record.evolve(event));
+                    for event in &events {
+                        record.evolve(event);
+                    }
                     return Ok(record);
                 }
                 Err(AppendError::Conflict { .. }) => {}

@@ -15,7 +15,7 @@ use stateward_domain::ports::driver::{Act, Create, Object, Outcome, Plan, Update
 use crate::error::Error;
 use crate::process_manager::look::{Seen, compare, target};
 use crate::process_manager::retry::Circumstances;
-use crate::process_manager::round::{Flow, Round, waiting};
+use crate::process_manager::round::{Flow, Round, envelope, waiting};
 
 impl Round<'_> {
     /// Begins an attempt for `step` and carries it as far as it goes. `seen` is what an update was planned on.
@@ -47,7 +47,7 @@ impl Round<'_> {
             step: step.clone(),
             operations,
         };
-        let envelope = self.envelope(entity);
+        let envelope = envelope(entity);
         // Not `report`: an intent that cannot be recorded now is no result that must not be lost.
         let done = self.shared.commands.execute(self.held.entity, &envelope, &start).await?;
         self.note_position(&done);
@@ -66,7 +66,7 @@ impl Round<'_> {
         let context = self.context(entity.attempt, entity);
         let desired = &entity.manifest.desired;
         let kind = &entity.manifest.kind;
-        let target = target(entity, id.unwrap_or(&ExternalId::default()));
+        let target = target(entity, &id.cloned().unwrap_or_default());
         match step {
             Step::Create => {
                 let create = Create {
@@ -77,10 +77,10 @@ impl Round<'_> {
                 self.call(self.driver().create(&context, &create)).await
             }
             Step::Update { fields } => {
-                let (spec, observed) = seen
-                    .map_or((desired.clone(), Value::Null), |(spec, seen)| {
-                        (spec.clone(), seen.attributes.clone())
-                    });
+                let (spec, observed) = match seen {
+                    Some((spec, object)) => (spec.clone(), object.attributes.clone()),
+                    None => (desired.clone(), Value::Null),
+                };
                 let update = Update { target, spec, fields: fields.clone(), observed };
                 self.call(self.driver().update(&context, &update)).await
             }
@@ -270,7 +270,8 @@ impl Round<'_> {
         let step = Step::CleanUp { external_id: external_id.clone() };
         let foreign = match self.look_at(entity, external_id).await {
             Ok(Seen::Present { object, .. }) => {
-                let owner = object.owner_key.as_ref().and_then(|key| key.parse());
+                let owner =
+                    object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse);
                 let others = owner.is_some_and(|(owner, _)| owner != entity.id);
                 others || (self.kind.owner_key && owner.is_none())
             }

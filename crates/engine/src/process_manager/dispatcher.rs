@@ -18,7 +18,7 @@ use crate::process_manager::stranded;
 /// A due time may be missed when a bell is lost with a restart; this is how long that can go unnoticed.
 const POLL: Duration = Duration::from_secs(5);
 /// How often entities without a drift timer are looked for, unless the backend's interval asks for less or more.
-const SEED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+const SEED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 /// After a failure of the queue.
 const RECOVERY: Duration = Duration::from_millis(500);
 

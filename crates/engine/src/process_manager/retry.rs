@@ -120,6 +120,6 @@ mod tests {
         let policy = RetryPolicy::default();
         assert_eq!(backoff(&policy, 0), Duration::from_secs(1));
         assert_eq!(backoff(&policy, 3), Duration::from_secs(8));
-        assert_eq!(backoff(&policy, 4_000_000), Duration::from_secs(300));
+        assert_eq!(backoff(&policy, 4_000_000), Duration::from_mins(5));
     }
 }

@@ -262,7 +262,7 @@ impl Round<'_> {
 
     /// Appends a result, whatever it takes, and remembers how far the entity's stream is known.
     pub(crate) async fn report(&self, entity: &Entity, intent: &Intent) -> Result<Done, Error> {
-        let envelope = self.envelope(entity);
+        let envelope = envelope(entity);
         let done = self.shared.commands.report(self.held.entity, &envelope, intent).await?;
         self.note_position(&done);
         Ok(done)
@@ -351,20 +351,12 @@ impl Round<'_> {
         let control = Control {
             held: Arc::clone(&self.held),
             commands: self.shared.commands.clone(),
-            envelope: self.envelope(entity),
+            envelope: envelope(entity),
             attempt,
             incarnation: entity.incarnation,
             deadline: steady + self.backend.settings.call_timeout,
         };
         CallContext { attempt, control: Arc::new(control) }
-    }
-
-    pub(crate) fn envelope(&self, entity: &Entity) -> Envelope {
-        let namespace = entity.manifest.namespace.clone();
-        Envelope {
-            operation: entity.operations.first().map(|open| open.id),
-            ..Envelope::system("process-manager", namespace)
-        }
     }
 
     pub(crate) fn driver(&self) -> &dyn Driver {
@@ -396,4 +388,13 @@ pub(crate) fn open_of(entity: &Entity, kinds: &[OperationKind]) -> Vec<Operation
 /// Names of the kinds of a driver.
 pub(crate) fn kind_names(driver: &dyn Driver) -> Vec<KindName> {
     driver.kinds().iter().map(|kind| kind.name.clone()).collect()
+}
+
+/// The envelope of what process managers do for `entity`.
+pub(crate) fn envelope(entity: &Entity) -> Envelope {
+    let namespace = entity.manifest.namespace.clone();
+    Envelope {
+        operation: entity.operations.first().map(|open| open.id),
+        ..Envelope::system("process-manager", namespace)
+    }
 }

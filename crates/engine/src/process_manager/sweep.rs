@@ -58,7 +58,9 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<()
 }
 
 async fn judge(shared: &Shared, backend: &Backend, object: &Object) {
-    let Some((id, incarnation)) = object.owner_key.as_ref().and_then(|key| key.parse()) else {
+    let Some((id, incarnation)) =
+        object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse)
+    else {
         return;
     };
     let Ok(entity) = shared.entities.fresh(id).await else { return };

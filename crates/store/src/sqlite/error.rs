@@ -64,7 +64,7 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     if matches!(error, sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)) {
         return Fault::Io;
     }
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let code: i32 = code.and_then(|code| code.parse().ok()).unwrap_or(1);
     match code & 0xff {
         5 | 6 => Fault::Busy,

@@ -58,11 +58,11 @@ impl Store {
     /// Resolves with one line when the log cannot be written any more; the process has to end then.
     pub async fn broken(&self) -> String {
         let mut broken = self.broken.clone();
-        let message = match broken.wait_for(Option::is_some).await {
+
+        match broken.wait_for(Option::is_some).await {
             Ok(message) => message.clone().unwrap_or_default(),
             Err(_) => "the log's writer is gone".to_owned(),
-        };
-        message
+        }
     }
 
     /// Writes out what is buffered and closes both files.

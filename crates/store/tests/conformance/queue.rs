@@ -30,7 +30,7 @@ impl Subject {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path(), clock.clone()).await.unwrap();
         let queue = store.queue.clone();
-        Self { queue, clock, at: Default::default(), _store: (directory, store) }
+        Self { queue, clock, at: std::sync::Mutex::default(), _store: (directory, store) }
     }
 
     /// Commits `changes` under the next position.
@@ -127,7 +127,7 @@ async fn a_renewed_lease_lasts_and_one_that_ended_cannot_be_renewed() {
     subject.lease("one", 1, false).await;
     subject.clock.advance(LEASE / 3);
     assert_eq!(subject.queue.renew(entity(1), "one", LEASE).await, Ok(true));
-    subject.clock.advance(LEASE - Duration::from_secs(1));
+    subject.clock.advance(LEASE.checked_sub(Duration::from_secs(1)).unwrap());
     assert_eq!(subject.lease("two", 1, false).await, []);
     subject.clock.advance(Duration::from_secs(2));
     assert_eq!(subject.queue.renew(entity(1), "one", LEASE).await, Ok(false));
@@ -154,14 +154,14 @@ async fn a_snooze_holds_until_it_ends_or_the_row_moves_on() {
     let subject = Subject::new().await;
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
     let lease = subject.lease("one", 1, false).await.remove(0);
-    subject.release("one", &lease, Some(Duration::from_secs(60))).await;
+    subject.release("one", &lease, Some(Duration::from_mins(1))).await;
     assert_eq!(subject.lease("one", 1, false).await, []);
     let within = subject.queue.next_due(&BackendName::from("b"), false).await.unwrap().within;
-    assert_eq!(within, Some(Duration::from_secs(60)));
+    assert_eq!(within, Some(Duration::from_mins(1)));
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 2))]).await;
     let lease = subject.lease("one", 1, false).await.remove(0);
     assert_eq!(lease.seen, position(2), "a newer row voids it");
-    subject.release("one", &lease, Some(Duration::from_secs(60))).await;
+    subject.release("one", &lease, Some(Duration::from_mins(1))).await;
     subject.clock.advance(Duration::from_secs(61));
     assert_eq!(subject.lease("one", 1, false).await.len(), 1, "it ended");
 }

@@ -23,11 +23,11 @@ impl ManualClock {
     }
 
     pub(crate) fn advance(&self, by: Duration) {
-        self.0.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
+        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
     pub(crate) fn set_back(&self, by: Duration) {
-        self.0.fetch_sub(by.as_micros() as i64, Ordering::SeqCst);
+        self.0.fetch_sub(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 }
 

@@ -124,7 +124,7 @@ async fn rows_equal_the_fold_of_the_log() {
     subject.deliver(&*subject.model).await.unwrap();
     let mut folds = [Entity::default(), Entity::default()];
     for recorded in subject.events().await {
-        let fold = if recorded.stream == StreamId::entity(entity(1)) { 0 } else { 1 };
+        let fold = usize::from(recorded.stream != StreamId::entity(entity(1)));
         folds[fold].evolve(&recorded.decode(EntityEvent::known).unwrap());
     }
     assert_eq!(subject.all().await, folds);

@@ -77,7 +77,7 @@ fn verb(name: &str, body: &Body) -> Result<Verb, Problem> {
         "decide" => decision(body.json()?),
         own => {
             let input = if body.bytes.is_empty() {
-                Value::Object(Default::default())
+                Value::Object(serde_json::Map::default())
             } else {
                 body.json()?
             };

@@ -21,11 +21,10 @@ pub(super) fn observe(
     }
     let observed = seen.observed.clone();
     Ok(match seen.observed.presence {
-        Presence::Unknown => Vec::new(),
         Presence::Absent if entity.lost.is_none() && was_there(entity) => {
             vec![EntityEvent::ObservedChanged { at, observed, lost: Some(seen.on_lost) }]
         }
-        Presence::Absent => Vec::new(),
+        Presence::Absent | Presence::Unknown => Vec::new(),
         Presence::Present => present(entity, at, seen, observed),
     })
 }

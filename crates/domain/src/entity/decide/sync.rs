@@ -221,30 +221,35 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
         operations: operations.clone(),
     });
     if ends_life {
-        // Everything else that waits ends with the life it waited for.
-        let rest = entity.operations.iter().filter(|open| !operations.contains(&open.id));
-        let (deletes, others): (Vec<_>, Vec<_>) =
-            rest.partition(|open| open.kind == OperationKind::Delete);
-        events.extend(
-            others.iter().map(|open| EntityEvent::OperationCancelled { at, operation_id: open.id }),
-        );
-        events.push(EntityEvent::Deleted {
-            at,
-            operations: deletes.iter().map(|open| open.id).collect(),
-        });
-    } else if !done.diff.is_empty() && entity.manifest.settings.drift_policy != DriftPolicy::Ignore
-    {
-        let same = entity.drift.as_ref().is_some_and(|drift| drift.diff == done.diff);
-        if !same {
-            events.push(EntityEvent::DriftDetected {
-                at,
-                policy: entity.manifest.settings.drift_policy,
-                diff: done.diff.clone(),
-                observed: done.observed.clone(),
-            });
-        }
+        events.extend(end_of_life(entity, at, &operations));
+    } else {
+        events.extend(new_drift(entity, at, done));
     }
     Ok(events)
+}
+
+/// Everything else that waits ends with the life it waited for; `ended` ended already.
+fn end_of_life(entity: &Entity, at: Timestamp, ended: &[OperationId]) -> Vec<EntityEvent> {
+    let rest = entity.operations.iter().filter(|open| !ended.contains(&open.id));
+    let (deletes, others): (Vec<_>, Vec<_>) =
+        rest.partition(|open| open.kind == OperationKind::Delete);
+    let mut events: Vec<_> = others
+        .iter()
+        .map(|open| EntityEvent::OperationCancelled { at, operation_id: open.id })
+        .collect();
+    let operations = deletes.iter().map(|open| open.id).collect();
+    events.push(EntityEvent::Deleted { at, operations });
+    events
+}
+
+fn new_drift(entity: &Entity, at: Timestamp, done: &Completion) -> Option<EntityEvent> {
+    let policy = entity.manifest.settings.drift_policy;
+    let known = entity.drift.as_ref().is_some_and(|drift| drift.diff == done.diff);
+    if done.diff.is_empty() || known || policy == DriftPolicy::Ignore {
+        return None;
+    }
+    let (diff, observed) = (done.diff.clone(), done.observed.clone());
+    Some(EntityEvent::DriftDetected { at, policy, diff, observed })
 }
 
 pub(super) fn fail(entity: &Entity, at: Timestamp, failing: &Failing) -> Decided {

@@ -31,7 +31,7 @@ fn restrict(statement: &mut QueryBuilder<Sqlite>, filter: &EntityFilter) {
     namespaces(statement, filter.namespaces.as_ref());
     for (column, value) in [
         ("kind", filter.kind.as_ref().map(KindName::as_str)),
-        ("name", filter.name.as_ref().map(|name| name.as_str())),
+        ("name", filter.name.as_ref().map(stateward_domain::id::EntityName::as_str)),
         ("backend", filter.backend.as_ref().map(BackendName::as_str)),
         ("state", filter.state.map(State::name)),
     ] {

@@ -1,0 +1,57 @@
+//! How operations and lives end.
+
+use super::{close, fresh_start, new_desired};
+use crate::entity::aggregate::Entity;
+use crate::entity::event::EntityEvent;
+use crate::entity::state::{Observed, OperationKind, State};
+use crate::id::OperationId;
+
+pub(super) fn end(entity: &mut Entity, event: &EntityEvent) {
+    match event {
+        EntityEvent::OperationSuperseded { operation_id, .. } => {
+            close(entity, &[*operation_id]);
+        }
+        EntityEvent::OperationCancelled { operation_id, .. } => {
+            let kind = entity.operation(*operation_id).map(|operation| operation.kind.clone());
+            close(entity, &[*operation_id]);
+            match kind {
+                Some(OperationKind::Delete) => entity.deletion = None,
+                Some(kind) if kind.is_change() && entity.deletion.is_none() => take_back(entity),
+                _ => {}
+            }
+        }
+        EntityEvent::Deleted { at, operations } => {
+            life_over(entity, operations);
+            entity.observed = Observed { observed_at: Some(*at), ..Observed::default() };
+        }
+        EntityEvent::Released { operations, .. } => {
+            life_over(entity, operations);
+            entity.released = true;
+        }
+        _ => {}
+    }
+}
+
+/// A cancelled change goes back to what was applied last. What never was applied has to go, if it may exist.
+fn take_back(entity: &mut Entity) {
+    fresh_start(entity);
+    match entity.applied.clone() {
+        Some(applied) => {
+            if applied.desired != entity.manifest.desired {
+                new_desired(entity, applied.desired);
+            }
+        }
+        None => entity.deletion = Some(entity.manifest.settings.deletion_policy),
+    }
+}
+
+fn life_over(entity: &mut Entity, operations: &[OperationId]) {
+    close(entity, operations);
+    fresh_start(entity);
+    entity.running = None;
+    entity.deletion = None;
+    entity.drift = None;
+    entity.lost = None;
+    entity.replacing = false;
+    entity.state = State::Deleted;
+}

@@ -1,0 +1,131 @@
+//! Folding: what each event changes. Total: it never refuses and never panics.
+//!
+//! `request`: what users asked for; `sync`: what attempts did; `observation`: what looks found; `end`: how
+//! operations and lives end.
+
+mod end;
+mod observation;
+mod request;
+mod sync;
+
+use serde_json::Value;
+
+use crate::entity::aggregate::{Entity, Trouble};
+use crate::entity::event::EntityEvent;
+use crate::entity::state::{ManagementPolicy, OpenOperation, OperationKind, State, Step};
+use crate::id::OperationId;
+use crate::kind::OnLost;
+use crate::time::Timestamp;
+
+/// Folds one event, then derives the state from what is known now.
+pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
+    let (synced, ready) = (entity.synced(), entity.ready());
+    match event {
+        EntityEvent::CreateRequested { .. }
+        | EntityEvent::UpdateRequested { .. }
+        | EntityEvent::DeleteRequested { .. }
+        | EntityEvent::ActionRequested { .. }
+        | EntityEvent::RefreshRequested { .. }
+        | EntityEvent::RetryRequested { .. }
+        | EntityEvent::CancelRequested { .. }
+        | EntityEvent::AdoptRequested { .. }
+        | EntityEvent::DecisionTaken { .. }
+        | EntityEvent::SettingsChanged { .. }
+        | EntityEvent::Paused { .. }
+        | EntityEvent::Resumed { .. } => request::request(entity, event),
+        EntityEvent::SyncStarted { .. }
+        | EntityEvent::ExternalIdRecorded { .. }
+        | EntityEvent::SyncProgressed { .. }
+        | EntityEvent::SyncCompleted { .. }
+        | EntityEvent::SyncFailed { .. }
+        | EntityEvent::StrayFound { .. } => sync::sync(entity, event),
+        EntityEvent::DriftDetected { .. }
+        | EntityEvent::DriftCleared { .. }
+        | EntityEvent::ObservedChanged { .. } => observation::observation(entity, event),
+        EntityEvent::OperationSuperseded { .. }
+        | EntityEvent::OperationCancelled { .. }
+        | EntityEvent::Deleted { .. }
+        | EntityEvent::Released { .. } => end::end(entity, event),
+    }
+    let at = event.at();
+    entity.version = entity.version.next();
+    entity.updated_at = at;
+    entity.state = state(entity);
+    if entity.synced() != synced || entity.version.0 == 1 {
+        entity.synced_since = at;
+    }
+    if entity.ready() != ready || entity.version.0 == 1 {
+        entity.ready_since = at;
+    }
+}
+
+/// The state follows from everything else; only `Deleted` is for ever.
+fn state(entity: &Entity) -> State {
+    if entity.is_deleted() || !entity.exists() {
+        return entity.state;
+    }
+    if let Some(running) = &entity.running {
+        match running.step {
+            Step::Create => return State::Creating,
+            Step::Delete => return State::Deleting,
+            Step::Update { .. }
+            | Step::Replace { .. }
+            | Step::Action { .. }
+            | Step::CleanUp { .. } => {
+                return State::Updating;
+            }
+            Step::None => {}
+        }
+    }
+    if entity.trouble.given_up {
+        State::Erred
+    } else if entity.deletion.is_some() {
+        State::DeletionScheduled
+    } else if !entity.wants_sync() {
+        State::Ok
+    } else if entity.applied.is_none() {
+        State::CreationScheduled
+    } else {
+        State::UpdateScheduled
+    }
+}
+
+impl Entity {
+    /// Whether the newest desired state still has to be reached. Drift alone is no such wish.
+    #[must_use]
+    pub fn wants_sync(&self) -> bool {
+        if self.change().is_some() || self.replacing {
+            return true;
+        }
+        match &self.lost {
+            Some(lost) => lost.policy != OnLost::Report,
+            None => {
+                self.manifest.settings.management_policy == ManagementPolicy::Full
+                    && self.observed.generation != self.generation
+            }
+        }
+    }
+}
+
+fn open(entity: &mut Entity, id: OperationId, kind: OperationKind, at: Timestamp) {
+    entity.operations.push(OpenOperation { id, kind, since: at, input: Value::Null });
+}
+
+fn close(entity: &mut Entity, ids: &[OperationId]) {
+    entity.operations.retain(|operation| !ids.contains(&operation.id));
+}
+
+fn fresh_start(entity: &mut Entity) {
+    entity.trouble = Trouble::default();
+    entity.error = None;
+    entity.blocked = None;
+}
+
+fn new_desired(entity: &mut Entity, desired: Value) {
+    let old = std::mem::replace(&mut entity.manifest.desired, desired);
+    if let Some(running) = &mut entity.running {
+        running.desired.get_or_insert(old);
+    }
+    entity.generation = entity.generation.next();
+    entity.revision = entity.revision.next();
+}

@@ -1,0 +1,161 @@
+//! What attempts did.
+
+use super::{close, fresh_start};
+use crate::entity::aggregate::{Applied, Entity};
+use crate::entity::event::{EntityEvent, Next};
+use crate::entity::state::{Blocked, Observed, Presence, RunningAttempt, Step};
+use crate::failure::{Effect, Failure};
+use crate::id::{Attempt, Generation};
+use crate::time::Timestamp;
+
+pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
+    match event {
+        EntityEvent::SyncStarted {
+            at,
+            attempt,
+            takes_over,
+            generation,
+            incarnation,
+            step,
+            was_present,
+            operations,
+        } => {
+            entity.attempt = *attempt;
+            if takes_over.is_some() {
+                entity.trouble.abandoned += 1;
+            }
+            if matches!(step, Step::Create) {
+                if *incarnation != entity.incarnation {
+                    entity.incarnation = *incarnation;
+                    entity.materialised = false;
+                    entity.observed.external_id = None;
+                }
+                entity.create_intended_at = Some(*at);
+                entity.create_allowed = false;
+            }
+            if step.mutates() && !matches!(step, Step::CleanUp { .. }) {
+                entity.observed.presence = Presence::Unknown;
+            }
+            entity.blocked = None;
+            entity.trouble.retry_at = None;
+            entity.running = Some(RunningAttempt {
+                step: step.clone(),
+                generation: *generation,
+                since: *at,
+                was_present: *was_present,
+                operations: operations.clone(),
+                pending: None,
+                cancel: None,
+                desired: None,
+            });
+        }
+        EntityEvent::ExternalIdRecorded { external_id, .. } => {
+            entity.observed.external_id = Some(external_id.clone());
+            entity.materialised = true;
+        }
+        EntityEvent::SyncProgressed { handle, poll_at, .. } => {
+            if let Some(running) = &mut entity.running {
+                running.pending = Some((handle.clone(), *poll_at));
+            }
+            entity.trouble.abandoned = 0;
+        }
+        EntityEvent::SyncCompleted { attempt, generation, step, observed, operations, .. } => {
+            completed(entity, *attempt, *generation, step, observed);
+            close(entity, operations);
+        }
+        EntityEvent::SyncFailed { at, attempt, error, next, remaining, operations, .. } => {
+            failed(entity, *at, *attempt, error, next, remaining);
+            close(entity, operations);
+        }
+        EntityEvent::StrayFound { attempt, external_id, .. }
+            if !entity.released && entity.strays.len() < Entity::MAX_STRAYS =>
+        {
+            entity.strays.insert(external_id.clone(), *attempt);
+        }
+        _ => {}
+    }
+}
+
+fn completed(
+    entity: &mut Entity,
+    attempt: Attempt,
+    generation: Generation,
+    step: &Step,
+    observed: &Observed,
+) {
+    entity.attempt = attempt;
+    let running = entity.running.take();
+    let older = running.and_then(|running| running.desired);
+    if let Step::CleanUp { external_id } = step {
+        entity.strays.remove(external_id);
+        entity.trouble.retry_at = None;
+        entity.trouble.abandoned = 0;
+        return;
+    }
+    entity.observed = observed.clone();
+    entity.materialised |= observed.external_id.is_some();
+    if matches!(step, Step::Replace { .. }) {
+        entity.replacing = true;
+    } else if observed.presence == Presence::Present {
+        entity.replacing = false;
+    }
+    // A look, or an action, never turns an erred entity into a healthy one.
+    if entity.trouble.given_up {
+        return;
+    }
+    if observed.presence == Presence::Present && observed.generation == generation {
+        let desired = older.unwrap_or_else(|| entity.manifest.desired.clone());
+        entity.applied = Some(Applied { generation, desired });
+        if !step.only_looks() {
+            entity.drift = None;
+        }
+    }
+    if observed.presence == Presence::Present {
+        entity.lost = None;
+    }
+    fresh_start(entity);
+}
+
+fn failed(
+    entity: &mut Entity,
+    at: Timestamp,
+    attempt: Attempt,
+    error: &Failure,
+    next: &Next,
+    remaining: &[String],
+) {
+    entity.attempt = attempt;
+    let running = entity.running.take();
+    if let Some(running) = running.filter(|_| error.effect == Effect::None)
+        && running.step.mutates()
+        && !matches!(running.step, Step::CleanUp { .. })
+    {
+        entity.observed.presence =
+            if running.was_present { Presence::Present } else { Presence::Absent };
+    }
+    let trouble = &mut entity.trouble;
+    if error.class.uses_budget() {
+        trouble.failures += 1;
+    }
+    if !remaining.is_empty() {
+        trouble.unconverged =
+            if trouble.remaining == remaining { trouble.unconverged + 1 } else { 1 };
+        trouble.remaining = remaining.to_vec();
+    }
+    trouble.abandoned = 0;
+    trouble.retry_at = None;
+    entity.error = Some(error.clone());
+    entity.blocked = None;
+    match next {
+        Next::Retry { at } => trouble.retry_at = Some(*at),
+        Next::Erred => trouble.given_up = true,
+        Next::Blocked { on, check_at } => {
+            entity.blocked = Some(Blocked {
+                on: on.clone(),
+                message: error.message.clone(),
+                since: at,
+                check_at: *check_at,
+            });
+        }
+    }
+}
