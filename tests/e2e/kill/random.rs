@@ -67,7 +67,9 @@ impl Told {
             }
         };
         let size = entity["desired"]["size"].as_u64();
-        let deleted = entity["state"].as_str().is_some_and(|state| state.starts_with("delet"));
+        let deleted = entity["state"]
+            .as_str()
+            .is_some_and(|state| ["deleted", "deleting", "deletion_scheduled"].contains(&state));
         let now = if deleted { None } else { size };
         let before = self.entities.get(&name).map(|(_, wish)| *wish);
         assert!(now == wish || Some(now) == before, "{name} is neither old nor new: {entity:#}");

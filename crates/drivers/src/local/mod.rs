@@ -1,6 +1,6 @@
 //! Driver `local`: files and directories below one directory, the backend's root.
 //!
-//! Nothing outside the root is ever read or written; see [`root`]. A change is on the disk before it is
+//! Nothing outside the root is ever read or written; see `root`. A change is on the disk before it is
 //! reported. Missing parents are made, but belong to nobody. Nothing is ever deleted recursively.
 
 mod blocking;

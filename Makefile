@@ -1,0 +1,31 @@
+# `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
+
+.PHONY: run test check lint audit tools e2e snapshots doc
+
+run: ## Build, start, apply the examples
+	cargo run --package stateward -- serve --data ./data --apply examples
+
+test: ## Everything that needs no other service
+	cargo test --workspace
+
+check: lint test audit ## What a change has to pass
+
+lint: ## Format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
+
+audit: ## Dependencies and spelling
+	cargo deny check bans licenses sources
+	cargo machete
+	typos
+
+tools: ## Install what `audit` needs
+	cargo install --locked cargo-deny cargo-machete typos-cli
+
+e2e: ## The binary from outside only
+	cargo test --package stateward --test e2e
+
+snapshots: ## Accept changed snapshots after a look at them
+	INSTA_UPDATE=always cargo test --package stateward-domain
+	git diff --stat -- '*.snap'
