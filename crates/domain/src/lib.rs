@@ -2,6 +2,7 @@
 //!
 //! **Architecture invariant:** no I/O, no clock, no randomness. Time and ids come in as arguments, so every
 //! decision can be replayed and every test is exact.
+#![warn(missing_docs)]
 
 pub mod backend;
 pub mod entity;

@@ -8,6 +8,7 @@
 //!
 //! To add a driver: (1) write its module with the JSON Schema of each kind beside it, (2) name the module and
 //! add a line to `DRIVERS` below, (3) run the contract suite for each of its kinds from `tests/`.
+#![warn(missing_docs)]
 
 pub mod fake;
 mod instrumented;

@@ -94,16 +94,17 @@ pub fn claims(before: &Entity, events: &[EntityEvent], envelope: &Envelope) -> V
                 changes.push(Claim::Take { key: ClaimKey::name(&entity), value: String::new() });
                 changes.extend(ClaimKey::identity(&entity).map(take));
             }
-            EntityEvent::StrayFound { .. } if entity.is_deleted() => {
+            EntityEvent::StrayFound { .. } if entity.is_deleted() && entity.is_tracked() => {
                 changes.extend(ClaimKey::identity(&entity).map(take));
             }
             EntityEvent::Deleted { .. } | EntityEvent::Released { .. } => {
                 changes.push(Claim::Free { key: ClaimKey::name(&entity) });
-                changes.extend(ClaimKey::identity(&entity).map(|key| Claim::Free { key }));
+                // What was left behind may hold the identity still.
+                if !entity.is_tracked() {
+                    changes.extend(ClaimKey::identity(&entity).map(|key| Claim::Free { key }));
+                }
             }
-            EntityEvent::SyncCompleted { .. }
-                if entity.is_deleted() && entity.strays.is_empty() =>
-            {
+            EntityEvent::SyncCompleted { .. } if entity.is_deleted() && !entity.is_tracked() => {
                 changes.extend(ClaimKey::identity(&entity).map(|key| Claim::Free { key }));
             }
             _ => {}

@@ -97,3 +97,6 @@ fn living(entity: &Entity) -> Result<(), Refusal> {
     }
     if entity.is_deleted() { Err(Refusal::Deleted) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

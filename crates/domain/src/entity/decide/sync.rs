@@ -192,6 +192,7 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
     if entity.is_deleted() && !matches!(done.step, Step::CleanUp { .. }) {
         return Err(Refusal::Deleted);
     }
+    begun_as_ended(entity, done)?;
     let gone = done.observed.presence == Presence::Absent;
     if matches!(done.step, Step::Delete | Step::Replace { .. }) && !gone {
         return Err(Refusal::Unfit("deletion ends with proof of absence only"));
@@ -226,6 +227,16 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
         events.extend(new_drift(entity, at, done));
     }
     Ok(events)
+}
+
+/// What changed something was recorded before, as what it turned out to be. A stray that is gone, or not ours,
+/// needs no attempt.
+fn begun_as_ended(entity: &Entity, done: &Completion) -> Result<(), Refusal> {
+    let fits = match (done.attempt, &entity.running) {
+        (Some(_), Some(running)) => running.step == done.step,
+        _ => matches!(done.step, Step::None | Step::CleanUp { .. }),
+    };
+    if fits { Ok(()) } else { Err(Refusal::Unfit("the end of a step that was not begun")) }
 }
 
 /// Everything else that waits ends with the life it waited for; `ended` ended already.

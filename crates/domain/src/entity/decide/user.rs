@@ -50,7 +50,10 @@ pub(super) fn update(
 ) -> Decided {
     living(entity)?;
     at_revision(entity, if_revision)?;
-    if entity.deletion.is_some() && !entity.trouble.given_up {
+    // Whoever wants it released instead has to be able to lift its protection.
+    let lift = SettingsPatch { protected: Some(false), ..SettingsPatch::default() };
+    let lifts = desired.is_none() && *settings == lift;
+    if entity.deletion.is_some() && !entity.trouble.given_up && !lifts {
         return Err(Refusal::DeletionPending);
     }
     let mut events = Vec::new();

@@ -3,7 +3,7 @@
 use super::{close, fresh_start, new_desired, open};
 use crate::entity::aggregate::Entity;
 use crate::entity::event::EntityEvent;
-use crate::entity::state::{Decision, Manifest, OperationKind, Presence, State};
+use crate::entity::state::{Decision, Manifest, OperationKind, Presence, SettingsPatch, State};
 use crate::failure::{ErrorClass, Failure};
 use crate::id::{ExternalId, Generation, OperationId};
 use crate::kind::OnLost;
@@ -68,8 +68,7 @@ pub(super) fn request(entity: &mut Entity, event: &EntityEvent) {
             decided(entity, *at, *operation_id, decision, failed);
         }
         EntityEvent::SettingsChanged { settings, .. } => {
-            entity.manifest.settings = entity.manifest.settings.patched(settings);
-            entity.revision = entity.revision.next();
+            settings_changed(entity, settings);
         }
         EntityEvent::Paused { at } => {
             entity.paused = Some(*at);
@@ -88,6 +87,15 @@ fn declared(entity: &mut Entity, manifest: &Manifest) {
     entity.state = State::CreationScheduled;
     if let Some(id) = &manifest.external_id {
         points_at(entity, id);
+    }
+}
+
+fn settings_changed(entity: &mut Entity, settings: &SettingsPatch) {
+    entity.manifest.settings = entity.manifest.settings.patched(settings);
+    entity.revision = entity.revision.next();
+    // A deletion that failed for good is not taken up again once the entity is protected.
+    if entity.manifest.settings.protected && entity.trouble.given_up {
+        entity.deletion = None;
     }
 }
 

@@ -1,0 +1,136 @@
+//! How operations and lives end.
+
+use serde_json::json;
+
+use super::*;
+use crate::entity::state::{OperationKind, State};
+
+#[test]
+fn what_was_never_begun_is_deleted_at_once() {
+    let mut life = Life::declared();
+    let events = life.delete(DeletionPolicy::Delete);
+    assert_eq!(events, ["delete_requested", "operation_cancelled", "deleted"]);
+    assert_eq!(life.entity.state, State::Deleted);
+    assert!(life.entity.operations.is_empty() && !life.entity.is_tracked());
+}
+
+#[test]
+fn only_proof_of_absence_ends_a_deletion() {
+    let mut life = Life::ok();
+    life.delete(DeletionPolicy::Delete);
+    assert_eq!(life.entity.state, State::DeletionScheduled);
+    life.start(Step::Delete);
+    assert_eq!(life.entity.state, State::Deleting);
+    let still_there = life.completion(Step::Delete, life.present("object"));
+    assert!(matches!(life.refused(Intent::Complete(still_there)), Refusal::Unfit(_)));
+    assert_eq!(life.complete(Step::Delete, absent()), ["sync_completed", "deleted"]);
+    assert!(life.entity.operations.is_empty());
+    assert_eq!(life.refused(deletion(operation(9), DeletionPolicy::Delete)), Refusal::Deleted);
+}
+
+#[test]
+fn a_deletion_during_a_creation_waits_for_the_attempt() {
+    let mut life = Life::declared();
+    life.start(Step::Create);
+    let events = life.delete(DeletionPolicy::Delete);
+    assert_eq!(events, ["delete_requested", "operation_cancelled"]);
+    assert!(life.entity.running.is_some() && life.entity.is_to_be_stopped());
+    life.complete(Step::Create, life.present("object"));
+    assert_eq!(life.entity.state, State::DeletionScheduled, "now it is deleted");
+    assert!(life.entity.work().is_some());
+}
+
+#[test]
+fn a_pending_deletion_may_be_escalated_to_orphan() {
+    let mut life = Life::ok();
+    life.delete(DeletionPolicy::Delete);
+    assert!(life.delete(DeletionPolicy::Delete).is_empty(), "asked for already");
+    let events = life.delete(DeletionPolicy::Orphan);
+    assert_eq!(events, ["delete_requested", "operation_superseded", "released"]);
+    assert!(life.entity.released && life.entity.operations.is_empty());
+    assert!(!life.entity.is_tracked(), "the backend is not needed");
+}
+
+#[test]
+fn nothing_else_is_asked_of_what_is_to_go() {
+    let mut life = Life::ok();
+    life.delete(DeletionPolicy::Delete);
+    let update = changed(operation(9), Some(json!({"size": 2})), SettingsPatch::default());
+    assert_eq!(life.refused(update), Refusal::DeletionPending);
+    let refresh = Intent::Refresh { operation_id: operation(9) };
+    assert_eq!(life.refused(refresh), Refusal::DeletionPending);
+}
+
+#[test]
+fn cancelling_a_waiting_change_goes_back_to_what_was_applied() {
+    let mut life = Life::ok();
+    life.update(json!({"size": 2}));
+    let operation_id = life.entity.operations[0].id;
+    let events = life.then(Intent::Cancel { operation_id });
+    assert_eq!(events, ["cancel_requested", "operation_cancelled"]);
+    assert_eq!(life.entity.manifest.desired, json!({"size": 1}));
+    assert_eq!(life.entity.generation, Generation(3), "as a new wish");
+    assert!(life.entity.operations.is_empty());
+}
+
+#[test]
+fn cancelling_a_waiting_creation_ends_the_life_without_a_call() {
+    let mut life = Life::declared();
+    let events = life.then(Intent::Cancel { operation_id: operation(1) });
+    assert_eq!(events, ["cancel_requested", "operation_cancelled", "deleted"]);
+    assert_eq!(life.entity.state, State::Deleted);
+}
+
+#[test]
+fn a_cancelled_attempt_ends_its_operation_once() {
+    let mut life = Life::ok();
+    life.update(json!({"size": 2}));
+    life.start(update());
+    let operation_id = life.entity.operations[0].id;
+    assert_eq!(life.then(Intent::Cancel { operation_id }), ["cancel_requested"]);
+    let next = Next::Retry { at: life.now };
+    let events = life.fail(ErrorClass::Cancelled, next);
+    assert_eq!(events, ["sync_failed", "operation_cancelled"]);
+    assert!(life.entity.operations.is_empty());
+    assert_eq!(life.entity.manifest.desired, json!({"size": 1}));
+}
+
+#[test]
+fn only_open_operations_are_cancelled() {
+    let life = Life::ok();
+    let cancel = Intent::Cancel { operation_id: operation(1) };
+    assert_eq!(life.refused(cancel), Refusal::NoSuchOperation);
+}
+
+#[test]
+fn an_erred_deletion_gives_way_to_a_new_wish() {
+    let mut life = Life::ok();
+    life.delete(DeletionPolicy::Delete);
+    life.start(Step::Delete);
+    life.fail(ErrorClass::Invalid, Next::Erred);
+    assert_eq!(life.entity.state, State::Erred);
+    life.update(json!({"size": 2}));
+    assert!(life.entity.deletion.is_none());
+    assert_eq!(life.entity.state, State::UpdateScheduled);
+}
+
+#[test]
+fn an_erred_entity_can_be_deleted() {
+    let mut life = Life::erred();
+    life.delete(DeletionPolicy::Delete);
+    assert_eq!(life.entity.state, State::DeletionScheduled);
+    assert!(life.entity.work().is_some());
+}
+
+#[test]
+fn blocked_work_keeps_its_wish_and_ends_what_asked_for_one_try() {
+    let mut life = Life::declared();
+    life.start(Step::Create);
+    life.fail(ErrorClass::QuotaExceeded, blocked(BlockedOn::Quota));
+    let operation_id = life.operation();
+    life.then(Intent::Retry { operation_id });
+    life.start(Step::Create);
+    life.fail(ErrorClass::QuotaExceeded, blocked(BlockedOn::Quota));
+    let kinds: Vec<_> = life.entity.operations.iter().map(|open| open.kind.clone()).collect();
+    assert_eq!(kinds, [OperationKind::Create]);
+}

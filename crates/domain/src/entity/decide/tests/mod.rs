@@ -1,0 +1,263 @@
+//! Given a life so far, when something is asked, then these events, or this refusal.
+
+mod attempts;
+mod ends;
+mod looks;
+mod users;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::entity::Entity;
+use crate::entity::command::{Command, Completion, Failing, Intent, Refusal, Sighting};
+use crate::entity::event::{EntityEvent, Next};
+use crate::entity::state::{
+    BlockedOn, DeletionPolicy, Difference, Manifest, Observed, Presence, SettingsPatch, Step,
+};
+use crate::failure::{ErrorClass, Failure};
+use crate::id::{Attempt, EntityId, ExternalId, Generation, OperationId};
+use crate::kind::OnLost;
+use crate::time::Timestamp;
+
+/// One entity and everything that happened to it; each step is a second later than the one before.
+struct Life {
+    entity: Entity,
+    now: Timestamp,
+    operations: u128,
+}
+
+impl Life {
+    /// Nothing yet.
+    fn unborn() -> Self {
+        Self { entity: Entity::default(), now: Timestamp(1_000_000), operations: 0 }
+    }
+
+    /// Declared, with operation 1 open.
+    fn declared() -> Self {
+        Self::declared_as(Manifest { desired: json!({"size": 1}), ..Manifest::default() })
+    }
+
+    fn declared_as(manifest: Manifest) -> Self {
+        let mut life = Self::unborn();
+        let operation_id = life.operation();
+        life.then(Intent::Create {
+            operation_id,
+            entity_id: EntityId(Uuid::from_u128(7)),
+            schema_version: 1,
+            manifest: Box::new(manifest),
+            identity: None,
+        });
+        life
+    }
+
+    /// Created and in sync; no operation is open.
+    fn ok() -> Self {
+        let mut life = Self::declared();
+        life.start(Step::Create);
+        life.complete(Step::Create, life.present("object"));
+        life
+    }
+
+    /// Given up after an invalid change.
+    fn erred() -> Self {
+        let mut life = Self::ok();
+        life.update(json!({"size": -1}));
+        life.start(update());
+        life.fail(ErrorClass::Invalid, Next::Erred);
+        life
+    }
+
+    /// The id of a new operation.
+    fn operation(&mut self) -> OperationId {
+        self.operations += 1;
+        operation(self.operations)
+    }
+
+    /// Asks; what happens is folded, its names are returned.
+    fn then(&mut self, intent: Intent) -> Vec<&'static str> {
+        self.now = Timestamp(self.now.0 + 1_000_000);
+        let events = self.ask(intent).expect("accepted");
+        for event in &events {
+            self.entity.evolve(event);
+        }
+        events.iter().map(short).collect()
+    }
+
+    fn ask(&self, intent: Intent) -> Result<Vec<EntityEvent>, Refusal> {
+        self.entity.decide(&Command { at: self.now, intent })
+    }
+
+    fn refused(&self, intent: Intent) -> Refusal {
+        self.ask(intent).expect_err("refused")
+    }
+
+    fn update(&mut self, desired: Value) -> Vec<&'static str> {
+        let operation_id = self.operation();
+        self.then(changed(operation_id, Some(desired), SettingsPatch::default()))
+    }
+
+    fn settings(&mut self, settings: SettingsPatch) -> Vec<&'static str> {
+        let operation_id = self.operation();
+        self.then(changed(operation_id, None, settings))
+    }
+
+    fn delete(&mut self, policy: DeletionPolicy) -> Vec<&'static str> {
+        let operation_id = self.operation();
+        self.then(deletion(operation_id, policy))
+    }
+
+    fn start(&mut self, step: Step) -> Vec<&'static str> {
+        let intent = self.starting(step, None);
+        self.then(intent)
+    }
+
+    fn starting(&self, step: Step, takes_over: Option<Attempt>) -> Intent {
+        let was_present = !matches!(step, Step::Create | Step::CleanUp { .. });
+        Intent::Start {
+            takes_over,
+            generation: self.entity.generation,
+            was_present,
+            found: None,
+            operations: self.entity.operations.iter().map(|open| open.id).collect(),
+            step,
+        }
+    }
+
+    fn completion(&self, step: Step, observed: Observed) -> Completion {
+        let running = self.entity.running.as_ref();
+        Completion {
+            attempt: running.map(|_| self.entity.attempt),
+            takes_over: None,
+            generation: running.map_or(self.entity.generation, |running| running.generation),
+            step,
+            observed,
+            diff: Vec::new(),
+            operations: running.map_or_else(
+                || self.entity.operations.iter().map(|open| open.id).collect(),
+                |running| running.operations.clone(),
+            ),
+        }
+    }
+
+    fn complete(&mut self, step: Step, observed: Observed) -> Vec<&'static str> {
+        let completion = self.completion(step, observed);
+        self.then(Intent::Complete(completion))
+    }
+
+    fn failing(&self, class: ErrorClass, next: Next) -> Failing {
+        Failing {
+            attempt: self.entity.running.as_ref().map(|_| self.entity.attempt),
+            takes_over: None,
+            error: Failure::harmless(class, "on_purpose", "on purpose"),
+            next,
+            remaining: Vec::new(),
+            action: None,
+        }
+    }
+
+    fn fail(&mut self, class: ErrorClass, next: Next) -> Vec<&'static str> {
+        let failing = self.failing(class, next);
+        self.then(Intent::Fail(failing))
+    }
+
+    fn sighting(&self, observed: Observed, diff: Vec<Difference>) -> Sighting {
+        Sighting {
+            generation: self.entity.generation,
+            attempt: self.entity.attempt,
+            observed,
+            diff,
+            on_lost: OnLost::Ask,
+        }
+    }
+
+    fn see(&mut self, observed: Observed, diff: Vec<Difference>) -> Vec<&'static str> {
+        let sighting = self.sighting(observed, diff);
+        self.then(Intent::Observe(sighting))
+    }
+
+    /// The object, as the newest desired state wants it.
+    fn present(&self, id: &str) -> Observed {
+        let generation = self
+            .entity
+            .running
+            .as_ref()
+            .map_or(self.entity.generation, |running| running.generation);
+        Observed {
+            presence: Presence::Present,
+            external_id: Some(ExternalId(id.to_owned())),
+            attributes: Some(json!({"size": generation.0})),
+            generation,
+            observed_at: Some(self.now),
+        }
+    }
+}
+
+fn operation(number: u128) -> OperationId {
+    OperationId(Uuid::from_u128(number))
+}
+
+fn changed(operation_id: OperationId, desired: Option<Value>, settings: SettingsPatch) -> Intent {
+    Intent::Update { operation_id, if_revision: None, schema_version: 1, desired, settings }
+}
+
+fn deletion(operation_id: OperationId, policy: DeletionPolicy) -> Intent {
+    Intent::Delete { operation_id, if_revision: None, policy: Some(policy) }
+}
+
+fn absent() -> Observed {
+    Observed::default()
+}
+
+fn update() -> Step {
+    Step::Update { fields: vec!["/size".to_owned()] }
+}
+
+fn difference() -> Vec<Difference> {
+    vec![Difference { field: "/size".to_owned(), desired: json!(1), observed: json!(9) }]
+}
+
+fn blocked(on: BlockedOn) -> Next {
+    Next::Blocked { on, check_at: Timestamp::NEVER }
+}
+
+fn external(id: &str) -> ExternalId {
+    ExternalId(id.to_owned())
+}
+
+fn short(event: &EntityEvent) -> &'static str {
+    event.name().trim_start_matches("entity.")
+}
+
+#[test]
+fn the_aggregate_answers_through_the_framework_as_well() {
+    use cqrs_es::test::TestFramework;
+    let manifest = Manifest { desired: json!({"size": 1}), ..Manifest::default() };
+    let created = EntityEvent::CreateRequested {
+        at: Timestamp(1),
+        operation_id: operation(1),
+        entity_id: EntityId(Uuid::from_u128(7)),
+        schema_version: 1,
+        manifest: Box::new(manifest),
+        identity: None,
+    };
+    let pause = Command { at: Timestamp(2), intent: Intent::Pause };
+    TestFramework::<Entity>::with(())
+        .given(vec![created.clone()])
+        .when(pause)
+        .then_expect_events(vec![EntityEvent::Paused { at: Timestamp(2) }]);
+    let retry = Intent::Retry { operation_id: operation(2) };
+    TestFramework::<Entity>::with(())
+        .given(vec![created])
+        .when(Command { at: Timestamp(2), intent: retry })
+        .then_expect_error(Refusal::NothingToRetry);
+}
+
+#[test]
+fn a_generation_counts_wishes_and_a_revision_counts_all_that_users_change() {
+    let mut life = Life::ok();
+    assert_eq!((life.entity.generation, life.entity.revision.0), (Generation(1), 1));
+    life.update(json!({"size": 2}));
+    assert_eq!((life.entity.generation, life.entity.revision.0), (Generation(2), 2));
+    life.settings(SettingsPatch { protected: Some(true), ..SettingsPatch::default() });
+    assert_eq!((life.entity.generation, life.entity.revision.0), (Generation(2), 3));
+}

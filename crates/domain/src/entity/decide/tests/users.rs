@@ -1,0 +1,190 @@
+//! What users ask for.
+
+use serde_json::json;
+
+use super::*;
+use crate::entity::state::{Decision, ManagementPolicy, State};
+use crate::id::{ActionName, Revision};
+use crate::ports::sync_queue::Priority;
+
+#[test]
+fn what_is_declared_waits_to_be_made() {
+    let life = Life::declared();
+    assert_eq!(life.entity.state, State::CreationScheduled);
+    let work = life.entity.work().expect("there is work");
+    assert_eq!((work.priority, work.due), (Priority::User, life.now));
+    assert!(!life.entity.synced() && !life.entity.ready());
+}
+
+#[test]
+fn nothing_can_be_asked_of_what_was_never_declared() {
+    let life = Life::unborn();
+    for intent in [
+        changed(operation(1), Some(json!({})), SettingsPatch::default()),
+        deletion(operation(1), DeletionPolicy::Delete),
+        Intent::Refresh { operation_id: operation(1) },
+        Intent::Pause,
+        life.starting(Step::Create, None),
+    ] {
+        assert_eq!(life.refused(intent), Refusal::Nonexistent);
+    }
+}
+
+#[test]
+fn the_same_wish_again_changes_nothing() {
+    let mut life = Life::ok();
+    assert!(life.update(json!({"size": 1})).is_empty());
+    assert!(life.settings(SettingsPatch::default()).is_empty());
+}
+
+#[test]
+fn a_newer_wish_takes_the_place_of_the_older_one() {
+    let mut life = Life::declared();
+    assert_eq!(life.update(json!({"size": 2})), ["update_requested", "operation_superseded"]);
+    assert_eq!(life.update(json!({"size": 3})), ["update_requested", "operation_superseded"]);
+    assert_eq!(life.entity.operations.len(), 1);
+    assert_eq!(life.entity.state, State::CreationScheduled, "it was never made");
+}
+
+#[test]
+fn actions_never_take_each_others_place_and_are_bounded() {
+    let mut life = Life::ok();
+    let act = |operation_id| Intent::Act {
+        operation_id,
+        action: ActionName::from("poke"),
+        input: json!({}),
+    };
+    for _ in 0..Entity::MAX_OPEN {
+        let operation_id = life.operation();
+        assert_eq!(life.then(act(operation_id)), ["action_requested"]);
+    }
+    assert_eq!(life.refused(act(operation(99))), Refusal::TooManyOperations);
+}
+
+#[test]
+fn a_revision_that_moved_is_refused() {
+    let life = Life::ok();
+    let Intent::Update { operation_id, schema_version, desired, settings, .. } =
+        changed(operation(9), Some(json!({"size": 2})), SettingsPatch::default())
+    else {
+        unreachable!()
+    };
+    let if_revision = Some(Revision(4));
+    let stale = Intent::Update { operation_id, if_revision, schema_version, desired, settings };
+    assert_eq!(life.refused(stale), Refusal::RevisionMismatch { actual: Revision(1) });
+}
+
+#[test]
+fn settings_beside_the_desired_state_need_no_backend() {
+    let mut life = Life::ok();
+    let labels = Some([("a".to_owned(), "b".to_owned())].into());
+    let events = life.settings(SettingsPatch { labels, ..SettingsPatch::default() });
+    assert_eq!(events, ["settings_changed"]);
+    assert!(life.entity.work().is_none() && life.entity.operations.is_empty());
+}
+
+#[test]
+fn what_is_protected_is_not_deleted() {
+    let mut life = Life::ok();
+    life.settings(SettingsPatch { protected: Some(true), ..SettingsPatch::default() });
+    for policy in [DeletionPolicy::Delete, DeletionPolicy::Orphan] {
+        assert_eq!(life.refused(deletion(operation(9), policy)), Refusal::Protected);
+    }
+}
+
+#[test]
+fn what_is_only_observed_is_not_changed() {
+    let mut life = Life::ok();
+    let management_policy = Some(ManagementPolicy::ObserveOnly);
+    life.settings(SettingsPatch { management_policy, ..SettingsPatch::default() });
+    assert_eq!(life.refused(deletion(operation(9), DeletionPolicy::Delete)), Refusal::ObserveOnly);
+    let act = Intent::Act {
+        operation_id: operation(9),
+        action: ActionName::from("poke"),
+        input: json!({}),
+    };
+    assert_eq!(life.refused(act), Refusal::ObserveOnly);
+    life.update(json!({"size": 2}));
+    for step in [Step::Create, update(), Step::Delete] {
+        assert_eq!(life.refused(life.starting(step, None)), Refusal::ObserveOnly);
+    }
+}
+
+#[test]
+fn a_change_during_backoff_is_due_at_once_with_a_fresh_budget() {
+    let mut life = Life::declared();
+    life.start(Step::Create);
+    life.fail(ErrorClass::Transient, Next::Retry { at: Timestamp(life.now.0 + 1_000_000_000) });
+    assert!(life.entity.work().expect("a retry waits").due > life.now);
+    life.update(json!({"size": 2}));
+    assert_eq!(life.entity.trouble.failures, 0);
+    assert!(life.entity.work().expect("there is work").due <= life.now);
+}
+
+#[test]
+fn retry_needs_something_to_retry() {
+    let retry = Intent::Retry { operation_id: operation(9) };
+    assert_eq!(Life::ok().refused(retry.clone()), Refusal::NothingToRetry);
+    let mut life = Life::erred();
+    assert_eq!(life.then(retry), ["retry_requested"]);
+    assert_eq!(life.entity.state, State::UpdateScheduled);
+    assert!(life.entity.work().is_some());
+}
+
+#[test]
+fn a_pause_stops_changes_and_no_looks() {
+    let mut life = Life::ok();
+    life.then(Intent::Pause);
+    life.update(json!({"size": 2}));
+    assert!(life.entity.work().is_none(), "nothing is done while it is paused");
+    assert_eq!(life.refused(life.starting(update(), None)), Refusal::Paused);
+    let operation_id = life.operation();
+    life.then(Intent::Refresh { operation_id });
+    assert!(life.entity.work().is_some(), "a look changes nothing");
+    life.then(Intent::Resume);
+    assert!(life.entity.work().is_some());
+}
+
+#[test]
+fn a_decision_is_taken_only_when_one_is_needed() {
+    let decide = |decision| Intent::Decide { operation_id: operation(9), decision };
+    assert_eq!(Life::ok().refused(decide(Decision::Create)), Refusal::NothingToDecide);
+
+    let asked = || {
+        let mut life = Life::declared();
+        life.start(Step::Create);
+        let class = ErrorClass::AlreadyExists { external_id: external("another") };
+        life.fail(class, blocked(BlockedOn::Decision));
+        assert!(life.entity.work().is_none(), "it waits for a person");
+        life
+    };
+    let mut adopts = asked();
+    adopts.then(decide(Decision::Adopt(external("another"))));
+    assert_eq!(adopts.entity.observed.external_id, Some(external("another")));
+    assert!(adopts.entity.work().is_some());
+
+    let mut creates = asked();
+    creates.then(decide(Decision::Create));
+    assert!(creates.entity.create_allowed && creates.entity.work().is_some());
+
+    let mut gives_up = asked();
+    gives_up.then(decide(Decision::GiveUp));
+    assert_eq!(gives_up.entity.state, State::Erred);
+    assert!(gives_up.entity.operations.is_empty(), "every operation ended");
+}
+
+#[test]
+fn what_adopts_is_never_made() {
+    let manifest = Manifest { external_id: Some(external("theirs")), ..Manifest::default() };
+    let life = Life::declared_as(manifest);
+    assert_eq!(life.refused(life.starting(Step::Create, None)), Refusal::AdoptOnly);
+    assert!(life.entity.may_exist(), "nobody knows yet");
+}
+
+#[test]
+fn another_object_is_adopted_only_when_there_is_none() {
+    let adopt = Intent::Adopt { operation_id: operation(9), external_id: external("another") };
+    assert_eq!(Life::ok().refused(adopt.clone()), Refusal::HasObject);
+    let mut life = Life::declared();
+    assert_eq!(life.then(adopt), ["adopt_requested", "operation_superseded"]);
+}

@@ -1,0 +1,411 @@
+//! Plays moves and checks the invariants after each.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use stateward_domain::entity::claims::{Claim, ClaimKey, claims};
+use stateward_domain::entity::command::{Command, Completion, Failing, Intent, Sighting};
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::operations::{OperationChange, changes};
+use stateward_domain::entity::state::{
+    BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Manifest,
+    Observed, Presence, SettingsPatch, State, Step,
+};
+use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::envelope::Envelope;
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use stateward_domain::id::{
+    ActionName, Attempt, EntityId, EntityName, ExternalId, Generation, KindName, OperationId,
+};
+use stateward_domain::kind::OnLost;
+use stateward_domain::time::Timestamp;
+use uuid::Uuid;
+
+use super::moves::{Left, Move, Then, Whose};
+
+/// A life, and what a reader of its events alone knows of operations and claims.
+#[derive(Default)]
+pub(crate) struct Life {
+    pub(crate) entity: Entity,
+    pub(crate) events: Vec<EntityEvent>,
+    open: BTreeSet<OperationId>,
+    ended: BTreeSet<OperationId>,
+    claimed: BTreeSet<ClaimKey>,
+    intents: BTreeSet<(u64, String)>,
+}
+
+impl Life {
+    /// Asks for `one`; nothing happens when it is refused.
+    pub(crate) fn play(&mut self, one: &Move, turn: usize) {
+        let turn = u32::try_from(turn).unwrap();
+        let at = Timestamp(i64::from(turn + 1) * 1_000_000);
+        let Some(intent) = self.intent(one, u128::from(turn) + 1) else { return };
+        let Ok(events) = self.entity.decide(&Command { at, intent: intent.clone() }) else {
+            return;
+        };
+        let before = self.entity.clone();
+        for claim in claims(&before, &events, &Envelope::default()) {
+            match claim {
+                Claim::Take { key, .. } => self.claimed.insert(key),
+                Claim::Free { key } => self.claimed.remove(&key),
+            };
+        }
+        for event in events {
+            self.fold(event);
+        }
+        self.check(&before, &intent);
+    }
+
+    fn fold(&mut self, event: EntityEvent) {
+        let before = self.entity.clone();
+        self.entity.evolve(&event);
+        for change in changes(&event, before.change().is_some()) {
+            match change {
+                OperationChange::Opened { id, .. } => {
+                    assert!(self.open.insert(id) && !self.ended.contains(&id), "opened twice");
+                }
+                OperationChange::Ended { ids, .. } => {
+                    for id in ids {
+                        assert!(self.open.remove(&id), "{id} ended and was not open: {event:?}");
+                        assert!(self.ended.insert(id), "{id} ended twice");
+                    }
+                }
+                OperationChange::Running { ids } => {
+                    assert!(ids.iter().all(|id| self.open.contains(id)), "ended, and runs");
+                }
+                OperationChange::Tried { .. } => {}
+            }
+        }
+        self.check_event(&before, &event);
+        self.events.push(event);
+    }
+
+    /// What each event may do.
+    fn check_event(&mut self, before: &Entity, event: &EntityEvent) {
+        if self.entity.manifest.desired != before.manifest.desired {
+            let wish = matches!(
+                event,
+                EntityEvent::CreateRequested { .. }
+                    | EntityEvent::UpdateRequested { .. }
+                    | EntityEvent::OperationCancelled { .. }
+            );
+            assert!(wish, "2: {event:?} changed what is desired");
+            assert!(self.entity.generation > before.generation, "2: an uncounted wish");
+        }
+        match event {
+            EntityEvent::SyncStarted { attempt, step, .. } => {
+                assert!(*attempt > before.attempt, "attempts are numbered upwards");
+                self.intents.insert((attempt.0, format!("{step:?}")));
+            }
+            EntityEvent::SyncCompleted { attempt, step, .. }
+                if !matches!(step, Step::None | Step::CleanUp { .. }) =>
+            {
+                let intended = self.intents.contains(&(attempt.0, format!("{step:?}")));
+                assert!(intended, "3: {step:?} ended without an intent");
+                assert!(before.running.is_some() && before.attempt == *attempt, "4: stale");
+            }
+            EntityEvent::Deleted { .. } => {
+                let proved = before.observed.presence == Presence::Absent;
+                assert!(proved, "5: deleted without proof of absence: {before:#?}");
+                assert!(!before.manifest.settings.protected || before.deletion.is_some(), "5");
+            }
+            _ => {}
+        }
+    }
+
+    /// What holds between appends.
+    fn check(&self, before: &Entity, intent: &Intent) {
+        let entity = &self.entity;
+        assert!(entity.observed.generation <= entity.generation, "2");
+        if entity.synced() {
+            assert_eq!(entity.observed.generation, entity.generation, "2: synced with an old wish");
+        }
+        let open: BTreeSet<_> = entity.operations.iter().map(|open| open.id).collect();
+        assert_eq!(open, self.open, "6: fold and read model differ after {intent:?}");
+        assert!(open.len() <= Entity::MAX_OPEN + 8, "6: unbounded");
+        if entity.is_deleted() {
+            assert!(open.is_empty(), "6: an operation outlived its entity after {intent:?}");
+        }
+        if before.is_deleted() {
+            assert!(entity.is_deleted(), "there is no way back");
+        }
+        self.check_progress();
+        let name = ClaimKey::name(entity);
+        assert_eq!(self.claimed.contains(&name), entity.exists() && !entity.is_deleted(), "7");
+        if let Some(identity) = ClaimKey::identity(entity) {
+            let holds = entity.exists() && (!entity.is_deleted() || !entity.strays.is_empty());
+            assert_eq!(self.claimed.contains(&identity), holds, "7: {intent:?}");
+        }
+    }
+
+    /// Invariant 6: no entity is in between without a due time, and no operation waits for nothing.
+    fn check_progress(&self) {
+        let entity = &self.entity;
+        let waits = entity.paused.is_some() || entity.blocked.is_some();
+        let settled =
+            matches!(entity.state, State::Nonexistent | State::Ok | State::Erred | State::Deleted);
+        if !settled && !waits {
+            assert!(entity.work().is_some(), "6: in between without a due time: {entity:#?}");
+        }
+        if !entity.operations.is_empty() && !waits {
+            assert!(entity.work().is_some(), "6: an operation waits for nothing: {entity:#?}");
+        }
+        if entity.running.is_some() {
+            assert!(entity.work().is_some(), "6: an attempt that nobody carries on: {entity:#?}");
+        }
+    }
+
+    fn intent(&self, one: &Move, number: u128) -> Option<Intent> {
+        let operation_id = OperationId(Uuid::from_u128(number));
+        let entity = &self.entity;
+        Some(match one {
+            Move::Create { adopts, identity } => Intent::Create {
+                operation_id,
+                entity_id: EntityId(Uuid::from_u128(1)),
+                schema_version: 1,
+                manifest: Box::new(Manifest {
+                    kind: KindName::from("fake.thing"),
+                    name: EntityName::from("it"),
+                    desired: json!({"size": 0}),
+                    external_id: adopts.then(|| external(0)),
+                    ..Manifest::default()
+                }),
+                identity: identity.then(|| "path".to_owned()),
+            },
+            Move::Update(size) => update(operation_id, Some(json!({"size": size})), None),
+            Move::Protect(protected) => {
+                let protected = Some(*protected);
+                let patch = SettingsPatch { protected, ..SettingsPatch::default() };
+                update(operation_id, None, Some(patch))
+            }
+            Move::ObserveOnly(only) => {
+                let policy =
+                    if *only { ManagementPolicy::ObserveOnly } else { ManagementPolicy::Full };
+                let management_policy = Some(policy);
+                update(
+                    operation_id,
+                    None,
+                    Some(SettingsPatch { management_policy, ..SettingsPatch::default() }),
+                )
+            }
+            Move::Drift(policy) => {
+                let policies = [DriftPolicy::Correct, DriftPolicy::Report, DriftPolicy::Ignore];
+                let drift_policy = Some(policies[usize::from(*policy)]);
+                update(
+                    operation_id,
+                    None,
+                    Some(SettingsPatch { drift_policy, ..SettingsPatch::default() }),
+                )
+            }
+            Move::Delete { orphan } => {
+                let policy = if *orphan { DeletionPolicy::Orphan } else { DeletionPolicy::Delete };
+                Intent::Delete { operation_id, if_revision: None, policy: Some(policy) }
+            }
+            Move::Act => {
+                Intent::Act { operation_id, action: ActionName::from("poke"), input: json!({}) }
+            }
+            Move::Refresh => Intent::Refresh { operation_id },
+            Move::Retry => Intent::Retry { operation_id },
+            Move::Cancel(_) if entity.operations.is_empty() => return None,
+            Move::Cancel(index) => {
+                Intent::Cancel { operation_id: index.get(&entity.operations).id }
+            }
+            Move::Adopt(name) => Intent::Adopt { operation_id, external_id: external(*name) },
+            Move::Decide(which) => {
+                let decision = match which {
+                    0 => Decision::Adopt(external(0)),
+                    1 => Decision::Create,
+                    _ => Decision::GiveUp,
+                };
+                Intent::Decide { operation_id, decision }
+            }
+            Move::Pause(true) => Intent::Pause,
+            Move::Pause(false) => Intent::Resume,
+            other => return self.work(other),
+        })
+    }
+
+    /// What process managers and looks report.
+    fn work(&self, one: &Move) -> Option<Intent> {
+        let entity = &self.entity;
+        Some(match one {
+            Move::Start { step, takes_over } => self.start(*step, *takes_over),
+            Move::RecordId { whose, name } => Intent::RecordExternalId {
+                attempt: self.attempt(*whose)?,
+                incarnation: entity.incarnation,
+                external_id: external(*name),
+            },
+            Move::Progress(whose) => Intent::Progress {
+                attempt: self.attempt(*whose)?,
+                handle: json!({"job": 1}),
+                poll_at: Timestamp(5),
+            },
+            Move::Complete { whose, left, differs } => self.complete(*whose, *left, *differs)?,
+            Move::CompleteLook { takes_over, left, differs } => {
+                self.complete_look(*takes_over, *left, *differs)
+            }
+            Move::Fail { whose, then, harmless } => self.fail(*whose, *then, *harmless),
+            Move::Observe { left, differs, on_lost, late } => Intent::Observe(Sighting {
+                generation: if *late { Generation(0) } else { entity.generation },
+                attempt: entity.attempt,
+                observed: self.observed(*left, entity.observed.generation),
+                diff: diff(*differs && matches!(left, Left::Present)),
+                on_lost: [OnLost::Ask, OnLost::Recreate, OnLost::Report][usize::from(*on_lost)],
+            }),
+            _ => return None,
+        })
+    }
+
+    fn attempt(&self, whose: Whose) -> Option<Attempt> {
+        match whose {
+            Whose::Own => self.entity.running.as_ref().map(|_| self.entity.attempt),
+            Whose::Stale => Some(Attempt(self.entity.attempt.0.saturating_sub(1))),
+        }
+    }
+
+    fn start(&self, step: u8, takes_over: bool) -> Intent {
+        let entity = &self.entity;
+        let fields = vec!["/size".to_owned()];
+        let step = match step {
+            0 | 1 => Step::Create,
+            2 => Step::Update { fields },
+            3 => Step::Replace { fields },
+            4 => Step::Delete,
+            5 => match entity.next_action() {
+                Some(open) => Step::Action { operation_id: open.id },
+                None => Step::Update { fields },
+            },
+            _ => match entity.strays.first_key_value() {
+                Some((external_id, _)) => Step::CleanUp { external_id: external_id.clone() },
+                None => Step::Delete,
+            },
+        };
+        let was_present = !matches!(step, Step::Create | Step::CleanUp { .. });
+        let operations = match &step {
+            Step::Action { operation_id } => vec![*operation_id],
+            Step::CleanUp { .. } => Vec::new(),
+            _ => asked_for(entity),
+        };
+        Intent::Start {
+            takes_over: takes_over.then_some(entity.attempt),
+            generation: entity.generation,
+            was_present,
+            found: was_present.then(|| external(0)),
+            operations,
+            step,
+        }
+    }
+
+    /// As the engine would: presence fits the step, the generation is the attempt's.
+    fn complete(&self, whose: Whose, left: Left, differs: bool) -> Option<Intent> {
+        let running = self.entity.running.as_ref()?;
+        let goes =
+            matches!(running.step, Step::Delete | Step::Replace { .. } | Step::CleanUp { .. });
+        let left = if goes { left } else { Left::Present };
+        let only_looks = running.step.only_looks();
+        let matched = if only_looks { self.entity.observed.generation } else { running.generation };
+        Some(Intent::Complete(Completion {
+            attempt: self.attempt(whose),
+            takes_over: None,
+            generation: running.generation,
+            step: running.step.clone(),
+            observed: self.observed(left, matched),
+            diff: diff(differs && only_looks && matches!(left, Left::Present)),
+            operations: running.operations.clone(),
+        }))
+    }
+
+    fn complete_look(&self, takes_over: bool, left: Left, differs: bool) -> Intent {
+        let entity = &self.entity;
+        let left = if matches!(left, Left::Unknown) { Left::Present } else { left };
+        let differs = differs && matches!(left, Left::Present);
+        let matched = if differs { entity.observed.generation } else { entity.generation };
+        Intent::Complete(Completion {
+            attempt: None,
+            takes_over: takes_over.then_some(entity.attempt),
+            generation: entity.generation,
+            step: Step::None,
+            observed: self.observed(left, matched),
+            diff: diff(differs),
+            operations: asked_for(entity),
+        })
+    }
+
+    fn fail(&self, whose: Whose, then: Then, harmless: bool) -> Intent {
+        let class = match then {
+            Then::Retry => ErrorClass::Transient,
+            Then::Erred => ErrorClass::Invalid,
+            Then::Asks => ErrorClass::AlreadyExists { external_id: external(1) },
+            Then::WaitsSlowly => ErrorClass::QuotaExceeded,
+        };
+        let next = match then {
+            Then::Retry => Next::Retry { at: Timestamp(9) },
+            Then::Erred => Next::Erred,
+            Then::Asks => Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER },
+            Then::WaitsSlowly => Next::Blocked { on: BlockedOn::Quota, check_at: Timestamp(9) },
+        };
+        let effect = if harmless { Effect::None } else { Effect::Maybe };
+        let step = self.entity.running.as_ref().map(|running| &running.step);
+        let action = match step {
+            Some(Step::Action { operation_id }) => Some(*operation_id),
+            _ => None,
+        };
+        // What belongs to nobody's wish is never given up, nor asked about.
+        let next = match step {
+            Some(Step::Action { .. } | Step::CleanUp { .. }) => Next::Retry { at: Timestamp(9) },
+            _ => next,
+        };
+        Intent::Fail(Failing {
+            attempt: self.attempt(whose),
+            takes_over: None,
+            error: Failure { effect, ..Failure::harmless(class, "on_purpose", "on purpose") },
+            next,
+            remaining: Vec::new(),
+            action,
+        })
+    }
+
+    fn observed(&self, left: Left, generation: Generation) -> Observed {
+        match left {
+            Left::Absent => Observed::default(),
+            Left::Unknown => Observed { presence: Presence::Unknown, ..Observed::default() },
+            Left::Present => Observed {
+                presence: Presence::Present,
+                external_id: Some(
+                    self.entity.observed.external_id.clone().unwrap_or_else(|| external(0)),
+                ),
+                attributes: Some(json!({"size": 1})),
+                generation,
+                observed_at: Some(Timestamp(3)),
+            },
+        }
+    }
+}
+
+/// What an attempt or a look serves: everything but actions.
+fn asked_for(entity: &Entity) -> Vec<OperationId> {
+    use stateward_domain::entity::state::OperationKind;
+    let open = entity.operations.iter();
+    open.filter(|open| !matches!(open.kind, OperationKind::Action(_))).map(|open| open.id).collect()
+}
+
+fn update(
+    operation_id: OperationId,
+    desired: Option<serde_json::Value>,
+    settings: Option<SettingsPatch>,
+) -> Intent {
+    let settings = settings.unwrap_or_default();
+    Intent::Update { operation_id, if_revision: None, schema_version: 1, desired, settings }
+}
+
+fn external(name: u8) -> ExternalId {
+    ExternalId(format!("object-{name}"))
+}
+
+fn diff(differs: bool) -> Vec<Difference> {
+    let field = "/size".to_owned();
+    differs
+        .then(|| Difference { field, desired: json!(1), observed: json!(2) })
+        .into_iter()
+        .collect()
+}

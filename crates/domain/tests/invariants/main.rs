@@ -1,0 +1,73 @@
+//! The invariants of an entity, against long random lives.
+//!
+//! `moves` draws what users, process managers, late workers and looks do, sensible or not; `life` plays it and
+//! checks every invariant after every step.
+#![expect(clippy::unwrap_used, reason = "tests stop at what they find")]
+
+mod life;
+mod moves;
+
+use life::Life;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use stateward_domain::entity::{Entity, EntityEvent};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    /// Invariants 2 to 7 hold after every step of every life: see `life::check`.
+    #[test]
+    fn every_invariant_holds_after_every_step(moves in vec(moves::one(), 1..60)) {
+        let mut life = Life::default();
+        for (turn, one) in moves.iter().enumerate() {
+            life.play(one, turn);
+        }
+    }
+
+    /// Invariant 1: the state is the fold of the events and of nothing else, also after storage.
+    #[test]
+    fn a_fold_of_the_stored_events_is_the_entity(moves in vec(moves::one(), 1..60)) {
+        let mut life = Life::default();
+        for (turn, one) in moves.iter().enumerate() {
+            life.play(one, turn);
+        }
+        let stored = serde_json::to_string(&life.events).unwrap();
+        let events: Vec<EntityEvent> = serde_json::from_str(&stored).unwrap();
+        prop_assert_eq!(&Entity::fold(&events), &life.entity);
+        let snapshot = serde_json::to_string(&life.entity).unwrap();
+        let entity: Entity = serde_json::from_str(&snapshot).unwrap();
+        prop_assert_eq!(entity, life.entity);
+    }
+
+    /// Whatever happened, a person can end it: release needs no backend and no state forbids it.
+    #[test]
+    fn every_life_can_be_ended(moves in vec(moves::one(), 1..60)) {
+        let mut life = Life::default();
+        for (turn, one) in moves.iter().enumerate() {
+            life.play(one, turn);
+        }
+        if life.entity.exists() && !life.entity.is_deleted() {
+            life.play(&moves::Move::Protect(false), 1_000);
+            life.play(&moves::Move::Delete { orphan: true }, 1_001);
+            prop_assert!(life.entity.is_deleted());
+            prop_assert!(life.entity.operations.is_empty());
+        }
+    }
+
+    /// Folding is total: no order of events makes it panic, not even one that no aggregate would write.
+    #[test]
+    fn folding_never_panics(
+        moves in vec(moves::one(), 1..40),
+        order in vec(any::<prop::sample::Index>(), 1..60),
+    ) {
+        let mut life = Life::default();
+        for (turn, one) in moves.iter().enumerate() {
+            life.play(one, turn);
+        }
+        if !life.events.is_empty() {
+            let shuffled: Vec<_> = order.iter().map(|index| index.get(&life.events)).collect();
+            let entity = Entity::fold(shuffled);
+            let _ = (entity.work(), entity.conditions());
+        }
+    }
+}

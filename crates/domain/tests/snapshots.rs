@@ -1,0 +1,201 @@
+//! The stored form of every event. A changed snapshot means that old logs cannot be read any more: give the event
+//! a new schema version and an upcast instead.
+
+use std::collections::BTreeMap;
+
+use cqrs_es::DomainEvent;
+use serde_json::{Value, json};
+use stateward_domain::backend::{BackendEvent, ParkCause};
+use stateward_domain::entity::EntityEvent as E;
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::{
+    BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Manifest,
+    Observed, Presence, Settings, SettingsPatch, Step,
+};
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use stateward_domain::id::{
+    ActionName, Attempt, BackendName, EntityId, EntityName, ExternalId, Generation, Incarnation,
+    KindName, Namespace, OperationId,
+};
+use stateward_domain::kind::OnLost;
+use stateward_domain::time::Timestamp;
+use uuid::Uuid;
+
+const AT: Timestamp = Timestamp(1_795_528_595_466_242);
+
+fn operation(number: u128) -> OperationId {
+    OperationId(Uuid::from_u128(number))
+}
+
+fn object() -> ExternalId {
+    ExternalId("object-1".to_owned())
+}
+
+fn observed() -> Observed {
+    Observed {
+        presence: Presence::Present,
+        external_id: Some(object()),
+        attributes: Some(json!({"size": 2})),
+        generation: Generation(2),
+        observed_at: Some(AT),
+    }
+}
+
+fn manifest() -> Box<Manifest> {
+    Box::new(Manifest {
+        namespace: Namespace::from("physics"),
+        kind: KindName::from("fake.thing"),
+        name: EntityName::from("quick"),
+        backend: BackendName::from("sandbox"),
+        desired: json!({"size": 1}),
+        settings: Settings {
+            labels: [("team".to_owned(), "platform".to_owned())].into(),
+            deletion_policy: DeletionPolicy::Orphan,
+            drift_policy: DriftPolicy::Report,
+            management_policy: ManagementPolicy::ObserveOnly,
+            ignore_fields: vec!["/size".to_owned()],
+            protected: true,
+        },
+        external_id: Some(object()),
+    })
+}
+
+fn failure() -> Failure {
+    Failure {
+        class: ErrorClass::RateLimited { after_ms: 50, scope: "fake.thing".to_owned() },
+        code: "slow_down".to_owned(),
+        message: "the backend asks for a pause".to_owned(),
+        request_id: Some("req-1".to_owned()),
+        effect: Effect::Maybe,
+    }
+}
+
+fn requests() -> Vec<E> {
+    let operation_id = operation(1);
+    vec![
+        E::CreateRequested {
+            at: AT,
+            operation_id,
+            entity_id: EntityId(Uuid::from_u128(7)),
+            schema_version: 1,
+            manifest: manifest(),
+            identity: Some("etc/motd".to_owned()),
+        },
+        E::UpdateRequested { at: AT, operation_id, schema_version: 1, desired: json!({"size": 2}) },
+        E::DeleteRequested { at: AT, operation_id, policy: DeletionPolicy::Delete },
+        E::ActionRequested {
+            at: AT,
+            operation_id,
+            action: ActionName::from("poke"),
+            input: json!({"hard": true}),
+        },
+        E::RefreshRequested { at: AT, operation_id },
+        E::RetryRequested { at: AT, operation_id },
+        E::CancelRequested { at: AT, operation_id },
+        E::AdoptRequested { at: AT, operation_id, external_id: object() },
+        E::DecisionTaken {
+            at: AT,
+            operation_id,
+            decision: Decision::Adopt(object()),
+            failed: vec![operation(2)],
+        },
+        E::SettingsChanged {
+            at: AT,
+            settings: SettingsPatch { protected: Some(true), ..SettingsPatch::default() },
+        },
+        E::Paused { at: AT },
+        E::Resumed { at: AT },
+    ]
+}
+
+fn attempts() -> Vec<E> {
+    let (attempt, incarnation) = (Attempt(2), Incarnation(1));
+    vec![
+        E::SyncStarted {
+            at: AT,
+            attempt,
+            takes_over: Some(Attempt(1)),
+            generation: Generation(2),
+            incarnation,
+            step: Step::Update { fields: vec!["/size".to_owned()] },
+            was_present: true,
+            operations: vec![operation(1)],
+        },
+        E::ExternalIdRecorded { at: AT, attempt, incarnation, external_id: object() },
+        E::SyncProgressed { at: AT, attempt, handle: json!({"job": "7"}), poll_at: AT },
+        E::SyncCompleted {
+            at: AT,
+            attempt,
+            generation: Generation(2),
+            step: Step::None,
+            observed: observed(),
+            operations: vec![operation(1)],
+        },
+        E::SyncFailed {
+            at: AT,
+            attempt,
+            generation: Generation(2),
+            error: failure(),
+            next: Next::Blocked {
+                on: BlockedOn::Entity(EntityId(Uuid::from_u128(8))),
+                check_at: AT,
+            },
+            remaining: vec!["/size".to_owned()],
+            operations: Vec::new(),
+        },
+        E::StrayFound { at: AT, attempt, external_id: object() },
+    ]
+}
+
+fn observations_and_ends() -> Vec<E> {
+    let difference =
+        Difference { field: "/size".to_owned(), desired: json!(2), observed: json!(3) };
+    vec![
+        E::DriftDetected {
+            at: AT,
+            policy: DriftPolicy::Correct,
+            diff: vec![difference],
+            observed: observed(),
+        },
+        E::DriftCleared { at: AT, observed: observed() },
+        E::ObservedChanged { at: AT, observed: Observed::default(), lost: Some(OnLost::Ask) },
+        E::OperationSuperseded { at: AT, operation_id: operation(1), by: operation(2) },
+        E::OperationCancelled { at: AT, operation_id: operation(1) },
+        E::Deleted { at: AT, operations: vec![operation(1)] },
+        E::Released { at: AT, operations: vec![operation(1)] },
+    ]
+}
+
+fn stored<Event: DomainEvent>(events: &[Event]) -> BTreeMap<String, Value> {
+    let entry = |event: &Event| {
+        let payload = serde_json::to_value(event).expect("an event is JSON");
+        let back: Event = serde_json::from_value(payload.clone()).expect("it can be read again");
+        assert_eq!(serde_json::to_value(&back).expect("JSON"), payload);
+        (format!("{} v{}", event.event_type(), event.event_version()), payload)
+    };
+    events.iter().map(entry).collect()
+}
+
+#[test]
+fn every_event_of_an_entity() {
+    let events = [requests(), attempts(), observations_and_ends()].concat();
+    let mut names: Vec<_> = events.iter().map(E::name).collect();
+    names.sort_unstable();
+    let mut all = E::NAMES.to_vec();
+    all.sort_unstable();
+    assert_eq!(names, all, "an event has no snapshot");
+    insta::assert_json_snapshot!("entity", stored(&events));
+}
+
+#[test]
+fn every_event_of_a_backend() {
+    let events = [
+        BackendEvent::IdentityRecorded { at: AT, identity: "cloud-1".to_owned() },
+        BackendEvent::Parked { at: AT, cause: ParkCause::MassAbsence { absent: 7, observed: 20 } },
+        BackendEvent::Unparked { at: AT },
+        BackendEvent::Paused { at: AT, until: Some(AT) },
+        BackendEvent::Resumed { at: AT },
+        BackendEvent::Throttled { at: AT, scope: "fake.thing".to_owned(), until: AT },
+    ];
+    insta::assert_json_snapshot!("backend", stored(&events));
+}
