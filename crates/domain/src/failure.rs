@@ -52,10 +52,19 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
-    /// Whether a failure of this class uses up the retry budget.
+    /// Whether a failure of this class uses up the retry budget. What is waited for elsewhere does not: once it
+    /// is there, the entity has all its tries.
     #[must_use]
     pub const fn uses_budget(&self) -> bool {
-        !matches!(self, Self::RateLimited { .. } | Self::Unauthorized | Self::Misconfigured)
+        !matches!(
+            self,
+            Self::RateLimited { .. }
+                | Self::Unauthorized
+                | Self::Misconfigured
+                | Self::QuotaExceeded
+                | Self::DependencyNotReady { .. }
+                | Self::AlreadyExists { .. }
+        )
     }
 
     /// Stable name, as in configuration and metrics.

@@ -19,6 +19,9 @@ use crate::entities::{Entities, decode};
 use crate::error::Error;
 use crate::runner::Projection;
 
+/// How long after it was blocked an entity is tried again whose dependency is there already.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The projection.
 pub struct Executor {
     queue: Arc<dyn SyncQueue>,
@@ -109,9 +112,8 @@ impl Executor {
         let Some(on) = work.waits_for else { return work.due };
         match self.entities.fresh(on).await {
             Ok(other) if other.synced() => {
-                let patience = 2_u32.saturating_pow(entity.trouble.failures.min(10));
                 let since = entity.blocked.as_ref().map_or(work.since, |blocked| blocked.since);
-                work.due.min(since.after(Duration::from_secs(1) * patience))
+                work.due.min(since.after(PATIENCE))
             }
             _ => work.due,
         }

@@ -122,6 +122,8 @@ async fn follow(
                 () = tokio::time::sleep(POLL) => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
+            // A projection that was reset stands elsewhere, although no event came.
+            from = projection.checkpoint().await?;
             continue;
         };
         match projection.apply(from, last.position, &events).await {

@@ -9,10 +9,22 @@ pub const FAILPOINTS: &[&str] = &[
     "store::queue::advance::after",
     "store::queue::lease::before",
     "store::queue::lease::after",
+    "store::queue::renew::before",
+    "store::queue::renew::after",
     "store::queue::release::before",
     "store::queue::release::after",
+    "store::queue::release_all::before",
+    "store::queue::release_all::after",
+    "store::queue::seed::before",
+    "store::queue::seed::after",
+    "store::queue::reset::before",
+    "store::queue::reset::after",
     "store::views::apply::before",
     "store::views::apply::after",
+    "store::views::rebuild::before",
+    "store::views::rebuild::after",
+    "store::views::swap::before",
+    "store::views::swap::after",
 ];
 
 /// The process dies here when a test asked for it.

@@ -29,7 +29,7 @@ impl Setup {
     /// Backends `local` and `sandbox`, the latter in the world at `url`; short times all over.
     pub(crate) fn with_world(url: &str) -> Self {
         Self::new(&format!(
-            "[workers]\nlease = \"3s\"\nlease_margin = \"1s\"\nsweep_interval = \"200ms\"\n\
+            "[workers]\nlease = \"1s\"\nlease_margin = \"300ms\"\nsweep_interval = \"200ms\"\n\
              [backends.local]\ndriver = \"local\"\nroot = \"./managed\"\ndrift_interval = \"1s\"\n\
              retry = {{ first = \"50ms\", max = \"500ms\" }}\n\
              [backends.sandbox]\ndriver = \"fake\"\nurl = \"{url}\"\n\

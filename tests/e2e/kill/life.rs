@@ -96,8 +96,15 @@ impl Life {
         self.ask(Method::POST, "/v1/entities", file, true).await;
 
         self.ask(Method::POST, "/v1/backends/sandbox/actions/test", json!({}), false).await;
+        for projection in ["sync_queue", "entities"] {
+            let path = format!("/v1/projections/{projection}/rebuild");
+            self.ask(Method::POST, &path, json!({}), false).await;
+        }
         let path = format!("/v1/entities/{a}");
+        // Slower than a third of a lease, so that it is renewed.
+        self.world.latency(400).await;
         self.ask(Method::PUT, &path, json!({ "desired": { "size": 2 } }), true).await;
+        self.world.latency(0).await;
         self.ask(Method::POST, &format!("{path}/actions/poke"), json!({}), true).await;
 
         let (gone, _) = self.declare("gone", json!({ "size": 3 }), true).await;

@@ -258,6 +258,11 @@ impl Driver for Fake {
     }
 
     async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
+        if let Plan::Replace { .. } = self.plan(&update.target.kind, &update.observed, &update.spec)
+        {
+            let message = "`immutable` cannot change";
+            return Err(Failure::harmless(ErrorClass::Immutable, "immutable", message));
+        }
         let id = update.target.external_id.0.clone();
         let ask = Ask::Update { id, attributes: update.spec.clone() };
         let key = &update.target.owner_key;

@@ -112,14 +112,4 @@ pub(crate) fn backoff(policy: &RetryPolicy, failures: u32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_its_bound() {
-        let policy = RetryPolicy::default();
-        assert_eq!(backoff(&policy, 0), Duration::from_secs(1));
-        assert_eq!(backoff(&policy, 3), Duration::from_secs(8));
-        assert_eq!(backoff(&policy, 4_000_000), Duration::from_mins(5));
-    }
-}
+mod tests;

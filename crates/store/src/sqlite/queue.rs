@@ -161,13 +161,16 @@ impl SyncQueue for Queue {
 
     async fn reset(&self) -> Result<(), QueueError> {
         let mut writer = self.file.writer().await;
+        crate::crash::point("store::queue::reset::before");
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
         for statement in
             ["DELETE FROM sync_queue", "DELETE FROM checkpoints WHERE name = 'sync_queue'"]
         {
             sqlx::query(statement).execute(&mut *transaction).await.map_err(unavailable)?;
         }
-        transaction.commit().await.map_err(unavailable)
+        transaction.commit().await.map_err(unavailable)?;
+        crate::crash::point("store::queue::reset::after");
+        Ok(())
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError> {
@@ -185,8 +188,11 @@ impl SyncQueue for Queue {
         duration: Duration,
     ) -> Result<bool, QueueError> {
         let mut writer = self.file.writer().await;
+        crate::crash::point("store::queue::renew::before");
         let now = self.file.now();
-        leases::renew(&mut writer, entity, worker, duration, now).await.map_err(unavailable)
+        let renewed = leases::renew(&mut writer, entity, worker, duration, now).await;
+        crate::crash::point("store::queue::renew::after");
+        renewed.map_err(unavailable)
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), QueueError> {
@@ -200,8 +206,10 @@ impl SyncQueue for Queue {
 
     async fn release_all(&self) -> Result<(), QueueError> {
         let mut writer = self.file.writer().await;
+        crate::crash::point("store::queue::release_all::before");
         let released = sqlx::query("UPDATE sync_leases SET worker = NULL, until = 0, snooze = 0");
         released.execute(&mut *writer).await.map_err(unavailable)?;
+        crate::crash::point("store::queue::release_all::after");
         Ok(())
     }
 
@@ -211,8 +219,10 @@ impl SyncQueue for Queue {
         interval: Duration,
     ) -> Result<u64, QueueError> {
         let mut writer = self.file.writer().await;
-        let now = self.file.now();
-        leases::seed(&mut writer, backend, interval, now).await.map_err(unavailable)
+        crate::crash::point("store::queue::seed::before");
+        let seeded = leases::seed(&mut writer, backend, interval, self.file.now()).await;
+        crate::crash::point("store::queue::seed::after");
+        seeded.map_err(unavailable)
     }
 
     async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError> {

@@ -9,6 +9,7 @@
 
 mod log;
 mod open;
+mod points;
 mod queue;
 mod support;
 mod torn;

@@ -117,6 +117,7 @@ impl ReadModel for Entities {
 
     async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError> {
         let mut writer = self.file.writer().await;
+        crate::crash::point("store::views::rebuild::before");
         let live = self.tables(&mut writer).await?;
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
         tables::drop_all_but(&mut transaction, Some(live)).await.map_err(unavailable)?;
@@ -125,12 +126,14 @@ impl ReadModel for Entities {
         let start = Position::START;
         tables::point(&mut transaction, BESIDE, start, beside).await.map_err(unavailable)?;
         transaction.commit().await.map_err(unavailable)?;
+        crate::crash::point("store::views::rebuild::after");
         let file = Arc::clone(&self.file);
         Ok(Box::new(Self { file, checkpoint: BESIDE, tables: AtomicI64::new(beside.0) }))
     }
 
     async fn swap(&self) -> Result<bool, ModelError> {
         let mut writer = self.file.writer().await;
+        crate::crash::point("store::views::swap::before");
         let live = self.tables(&mut writer).await?;
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
         let stands = derived::checkpoint(&mut transaction, NAME).await.map_err(unavailable)?;
@@ -147,6 +150,7 @@ impl ReadModel for Entities {
             .await
             .map_err(unavailable)?;
         transaction.commit().await.map_err(unavailable)?;
+        crate::crash::point("store::views::swap::after");
         // The old tables stay until the next rebuild or start: a list may just be read from them.
         self.tables.store(beside.0, Ordering::Release);
         Ok(true)

@@ -1,0 +1,46 @@
+//! The engine's side of a call, as a test plays it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stateward_domain::failure::Failure;
+use stateward_domain::id::{Attempt, ExternalId};
+use stateward_domain::ports::driver::{CallContext, CallControl};
+
+/// Lets calls happen, and remembers what they recorded.
+pub(crate) struct Control {
+    pub(crate) may_send: AtomicBool,
+    pub(crate) recorded: Mutex<Vec<ExternalId>>,
+}
+
+#[async_trait]
+impl CallControl for Control {
+    fn may_send(&self) -> bool {
+        self.may_send.load(Ordering::SeqCst)
+    }
+
+    fn remaining(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    async fn cancelled(&self) {
+        std::future::pending().await;
+    }
+
+    async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {
+        self.recorded.lock().unwrap().push(id.clone());
+        Ok(())
+    }
+}
+
+impl Control {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { may_send: AtomicBool::new(true), recorded: Mutex::default() })
+    }
+}
+
+pub(crate) fn context(control: &Arc<Control>) -> CallContext {
+    CallContext { attempt: Attempt(1), control: control.clone() }
+}

@@ -1,0 +1,183 @@
+//! One kind of one driver under test, and calls on it that a test can write in one line.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use stateward_domain::failure::Failure;
+use stateward_domain::id::{EntityId, ExternalId, Incarnation, KindName, OwnerKey};
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::{
+    Create, Driver, Object, Observation, Outcome, Plan, Search, Target, Update,
+};
+use stateward_domain::time::Timestamp;
+use uuid::Uuid;
+
+use crate::control::{Control, context};
+
+/// Changes the object behind everyone's back.
+type Tamper = Box<dyn Fn(&ExternalId) + Send + Sync>;
+
+pub(crate) struct Subject {
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) kind: KindName,
+    /// Desired states: the first one is made, each further one differs from it in one field.
+    pub(crate) desired: Vec<Value>,
+    /// A desired state with an immutable field changed.
+    pub(crate) immutable: Value,
+    /// `None` where only the world itself can: then the drift is made by an update.
+    pub(crate) tamper: Option<Tamper>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+fn settings(value: Value) -> Map<String, Value> {
+    let Value::Object(settings) = value else { unreachable!("settings are an object") };
+    settings
+}
+
+fn local(kind: &str) -> Subject {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    let keys = settings(json!({ "root": root.display().to_string() }));
+    let driver = stateward_drivers::connect("local", &keys).unwrap();
+    let file = kind == "local.file";
+    let desired = if file {
+        vec![
+            json!({"path": "a/b", "content": "one", "mode": "0640"}),
+            json!({"path": "a/b", "content": "two", "mode": "0640"}),
+            json!({"path": "a/b", "content": "one", "mode": "0600"}),
+        ]
+    } else {
+        vec![json!({"path": "a/b", "mode": "0750"}), json!({"path": "a/b", "mode": "0700"})]
+    };
+    let immutable = if file {
+        json!({"path": "elsewhere", "content": "one", "mode": "0640"})
+    } else {
+        json!({"path": "elsewhere", "mode": "0750"})
+    };
+    let tamper = move |id: &ExternalId| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = root.join(id.as_str());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o770)).unwrap();
+        if file {
+            std::fs::write(&path, "edited by hand").unwrap();
+        }
+    };
+    Subject {
+        driver,
+        kind: KindName::from(kind),
+        desired,
+        immutable,
+        tamper: Some(Box::new(tamper)),
+        _folder: Some(folder),
+    }
+}
+
+fn fake() -> Subject {
+    Subject {
+        driver: stateward_drivers::connect("fake", &Map::new()).unwrap(),
+        kind: KindName::from("fake.thing"),
+        desired: vec![
+            json!({"size": 1, "colour": "blue", "immutable": 1}),
+            json!({"size": 2, "colour": "blue", "immutable": 1}),
+            json!({"size": 1, "colour": "red", "immutable": 1}),
+        ],
+        immutable: json!({"size": 1, "colour": "blue", "immutable": 2}),
+        tamper: None,
+        _folder: None,
+    }
+}
+
+/// Every kind of every driver that needs nothing but this process.
+pub(crate) fn all() -> Vec<Subject> {
+    let subjects = vec![local("local.file"), local("local.directory"), fake()];
+    let mut covered: Vec<_> = subjects.iter().map(|s| s.kind.clone()).collect();
+    let mut known: Vec<_> = stateward_drivers::kinds().into_iter().map(|k| k.name).collect();
+    covered.sort();
+    known.sort();
+    assert_eq!(covered, known, "a kind without a subject");
+    subjects
+}
+
+pub(crate) fn key(number: u128) -> OwnerKey {
+    OwnerKey::new(EntityId(Uuid::from_u128(number)), Incarnation(1))
+}
+
+impl Subject {
+    pub(crate) fn spec(&self) -> &KindSpec {
+        self.driver.kinds().iter().find(|spec| spec.name == self.kind).unwrap()
+    }
+
+    /// The desired state as the engine would store it.
+    pub(crate) fn checked(&self, desired: &Value) -> Value {
+        self.driver.check(&self.kind, desired).expect("valid")
+    }
+
+    /// Creates; waits as long as the backend works on it.
+    pub(crate) async fn create(&self, desired: &Value) -> Result<ExternalId, Failure> {
+        let control = Control::new();
+        let create =
+            Create { kind: self.kind.clone(), owner_key: key(1), spec: self.checked(desired) };
+        let context = context(&control);
+        let mut outcome = self.driver.create(&context, &create).await?;
+        loop {
+            match outcome {
+                Outcome::Done { external_id, .. } => {
+                    return Ok(external_id.expect("a creation names its object"));
+                }
+                Outcome::Pending { handle, .. } => {
+                    outcome = self.driver.resume(&context, &handle).await?;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn target(&self, id: &ExternalId) -> Target {
+        Target { kind: self.kind.clone(), external_id: id.clone(), owner_key: key(1) }
+    }
+
+    pub(crate) async fn observe(&self, id: &ExternalId) -> Observation {
+        let control = Control::new();
+        self.driver.observe(&context(&control), &self.target(id)).await.unwrap()
+    }
+
+    /// The object, which has to be there.
+    pub(crate) async fn present(&self, id: &ExternalId) -> Object {
+        match self.observe(id).await {
+            Observation::Present(object) => object,
+            other => panic!("{}: {other:?}", self.kind),
+        }
+    }
+
+    pub(crate) async fn update(&self, id: &ExternalId, desired: &Value) -> Result<(), Failure> {
+        let control = Control::new();
+        let spec = self.checked(desired);
+        let observed = self.present(id).await.attributes;
+        let fields = match self.driver.plan(&self.kind, &observed, &spec) {
+            Plan::Update { fields } | Plan::Replace { fields } => fields,
+            Plan::Noop => return Ok(()),
+        };
+        let update = Update { target: self.target(id), spec, fields, observed };
+        self.driver.update(&context(&control), &update).await.map(drop)
+    }
+
+    pub(crate) async fn delete(&self, id: &ExternalId) -> Result<Outcome, Failure> {
+        let control = Control::new();
+        self.driver.delete(&context(&control), &self.target(id)).await
+    }
+
+    pub(crate) async fn find(&self, desired: &Value) -> Vec<Object> {
+        let control = Control::new();
+        let search = Search {
+            kind: self.kind.clone(),
+            owner_key: key(1),
+            spec: self.checked(desired),
+            since: Some(Timestamp(0)),
+        };
+        self.driver.find(&context(&control), &search).await.unwrap()
+    }
+
+    pub(crate) async fn plan(&self, id: &ExternalId, desired: &Value) -> Plan {
+        let observed = self.present(id).await.attributes;
+        self.driver.plan(&self.kind, &observed, &self.checked(desired))
+    }
+}

@@ -1,0 +1,164 @@
+//! The table of error classes, row by row.
+
+use std::sync::Arc;
+
+use stateward_domain::failure::ErrorClass as Class;
+use stateward_domain::id::{EntityId, ExternalId};
+
+use super::*;
+
+/// What is checked of `Next`, without its times.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Row {
+    Again,
+    Asks,
+    Backend,
+    Quota,
+    Entity,
+    Erred,
+}
+
+fn row(next: &Next) -> Row {
+    match next {
+        Next::Retry { .. } => Row::Again,
+        Next::Erred => Row::Erred,
+        Next::Blocked { on: BlockedOn::Decision, .. } => Row::Asks,
+        Next::Blocked { on: BlockedOn::Backend, .. } => Row::Backend,
+        Next::Blocked { on: BlockedOn::Quota, .. } => Row::Quota,
+        Next::Blocked { on: BlockedOn::Entity(_), .. } => Row::Entity,
+        Next::Blocked { on, .. } => unreachable!("{on:?} follows from no class"),
+    }
+}
+
+/// Every class, what follows it, and whether it uses up the budget.
+fn table() -> Vec<(Class, Row, bool)> {
+    let external_id = ExternalId("another".to_owned());
+    let on = EntityId::default();
+    vec![
+        (Class::Transient, Row::Again, true),
+        (Class::RateLimited { after_ms: 7_000, scope: String::new() }, Row::Again, false),
+        (Class::Ambiguous, Row::Again, true),
+        (Class::Conflict, Row::Again, true),
+        (Class::NotFound, Row::Again, true),
+        (Class::AlreadyExists { external_id }, Row::Asks, false),
+        (Class::Invalid, Row::Erred, true),
+        (Class::Immutable, Row::Erred, true),
+        (Class::Unauthorized, Row::Backend, false),
+        (Class::Misconfigured, Row::Backend, false),
+        (Class::QuotaExceeded, Row::Quota, false),
+        (Class::DependencyNotReady { on }, Row::Entity, false),
+        (Class::Bug, Row::Erred, true),
+        (Class::Cancelled, Row::Again, true),
+    ]
+}
+
+fn kind() -> KindSpec {
+    let kinds = stateward_drivers::kinds();
+    kinds.into_iter().find(|kind| kind.name.as_str() == "fake.thing").expect("a driver's kind")
+}
+
+fn settings() -> BackendSettings {
+    let driver = stateward_drivers::connect("fake", &serde_json::Map::new()).expect("connects");
+    BackendSettings::new("sandbox", "fake", Arc::clone(&driver))
+}
+
+fn failed(failures: u32) -> Entity {
+    let mut entity = Entity::default();
+    entity.trouble.failures = failures;
+    entity
+}
+
+const NOW: Timestamp = Timestamp(1_000_000_000);
+
+fn next(entity: &Entity, class: &Class) -> Next {
+    let (kind, settings) = (kind(), settings());
+    let circumstances =
+        Circumstances { entity, kind: &kind, settings: &settings, now: NOW, jitter: 1.0 };
+    circumstances.next(&Failure::harmless(class.clone(), "code", "message"))
+}
+
+#[test]
+fn every_class_has_its_row() {
+    for (class, expected, budget) in table() {
+        assert_eq!(row(&next(&failed(0), &class)), expected, "{class:?}");
+        assert_eq!(class.uses_budget(), budget, "{class:?}");
+    }
+}
+
+#[test]
+fn the_budget_ends_in_erred_and_only_where_it_counts() {
+    let spent = failed(kind().retry_budget - 1);
+    for (class, fresh, budget) in table() {
+        let ends = fresh == Row::Again && budget;
+        let expected = if ends { Row::Erred } else { fresh };
+        assert_eq!(row(&next(&spent, &class)), expected, "{class:?}");
+    }
+}
+
+#[test]
+fn a_rate_limit_waits_as_long_as_it_was_asked_to() {
+    let class = Class::RateLimited { after_ms: 7_000, scope: String::new() };
+    assert_eq!(next(&failed(9), &class), Next::Retry { at: NOW.after(Duration::from_secs(7)) });
+}
+
+#[test]
+fn a_conflict_is_looked_at_sooner_than_a_fault() {
+    let wait = |class| match next(&failed(3), &class) {
+        Next::Retry { at } => at.since(NOW),
+        other => unreachable!("{other:?}"),
+    };
+    assert!(wait(Class::Conflict) * 5 < wait(Class::Transient));
+}
+
+#[test]
+fn what_blocks_is_looked_at_again_unless_a_person_is_asked() {
+    for (class, _, _) in table() {
+        if let Next::Blocked { on, check_at } = next(&failed(0), &class) {
+            let asks = on == BlockedOn::Decision;
+            assert_eq!(check_at == Timestamp::NEVER, asks, "{class:?}");
+        }
+    }
+}
+
+#[test]
+fn an_action_is_repeated_only_when_that_is_harmless() {
+    let (kind, settings, entity) = (kind(), settings(), failed(0));
+    let circumstances =
+        Circumstances { entity: &entity, kind: &kind, settings: &settings, now: NOW, jitter: 1.0 };
+    let ends = |failure: &Failure, idempotent| circumstances.after_action(failure, idempotent).1;
+    let harmless = Failure::harmless(Class::Transient, "code", "message");
+    let doubtful = Failure::doubtful(Class::Ambiguous, "code", "message");
+    let refused = Failure::harmless(Class::Invalid, "code", "message");
+    assert!(!ends(&harmless, false) && !ends(&harmless, true));
+    assert!(ends(&doubtful, false) && !ends(&doubtful, true));
+    assert!(ends(&refused, false) && ends(&refused, true));
+}
+
+#[test]
+fn the_same_difference_after_three_updates_blocks() {
+    let (kind, settings) = (kind(), settings());
+    let left = vec!["/size".to_owned()];
+    let mut entity = failed(0);
+    entity.trouble.remaining.clone_from(&left);
+    for (unconverged, blocks) in [(0, false), (1, false), (2, true)] {
+        entity.trouble.unconverged = unconverged;
+        let circumstances = Circumstances {
+            entity: &entity,
+            kind: &kind,
+            settings: &settings,
+            now: NOW,
+            jitter: 1.0,
+        };
+        let failure = Failure::harmless(Class::Transient, "not_converged", "message");
+        let next = circumstances.after_unconverged(&failure, &left);
+        assert_eq!(matches!(next, Next::Blocked { .. }), blocks, "{unconverged}");
+    }
+}
+
+#[test]
+fn backoff_doubles_up_to_its_bound() {
+    let policy = RetryPolicy::default();
+    assert_eq!(backoff(&policy, 0), Duration::from_secs(1));
+    assert_eq!(backoff(&policy, 3), Duration::from_secs(8));
+    assert_eq!(backoff(&policy, 4_000_000), Duration::from_secs(300));
+}
