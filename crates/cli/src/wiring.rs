@@ -91,7 +91,7 @@ async fn engine(
     let parts = Parts {
         log: store.log.clone(),
         queue: store.queue.clone(),
-        model: store.entities.clone(),
+        models: vec![store.entities.clone()],
         views: store.entities.clone(),
         kinds: stateward_drivers::kinds(),
         backends,

@@ -155,14 +155,33 @@ pub enum EntityEvent {
     Released { at: Timestamp, operations: Vec<OperationId> },
 }
 
-/// What all events have, from one list of their stored names and the newest schema version written.
+/// What brings an event about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A user asked.
+    Request,
+    /// An attempt began, went on or ended.
+    Sync,
+    /// A look found something that nobody asked for.
+    Observation,
+    /// An operation or a life ended.
+    End,
+}
+
+/// What all events have, from one list: cause, stored name, and the newest schema version written.
 macro_rules! stored_names {
-    ($($variant:ident => $name:literal, $version:literal;)*) => {
+    ($($variant:ident => $cause:ident, $name:literal, $version:literal;)*) => {
         impl EntityEvent {
             /// Stored name: `entity.<snake>`.
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self { $(Self::$variant { .. } => concat!("entity.", $name),)* }
+            }
+
+            /// What brings it about.
+            #[must_use]
+            pub const fn cause(&self) -> Cause {
+                match self { $(Self::$variant { .. } => Cause::$cause,)* }
             }
 
             /// When it happened.
@@ -191,31 +210,31 @@ macro_rules! stored_names {
 }
 
 stored_names! {
-    CreateRequested => "create_requested", 1;
-    UpdateRequested => "update_requested", 1;
-    DeleteRequested => "delete_requested", 1;
-    ActionRequested => "action_requested", 1;
-    RefreshRequested => "refresh_requested", 1;
-    RetryRequested => "retry_requested", 1;
-    CancelRequested => "cancel_requested", 1;
-    AdoptRequested => "adopt_requested", 1;
-    DecisionTaken => "decision_taken", 1;
-    SettingsChanged => "settings_changed", 1;
-    Paused => "paused", 1;
-    Resumed => "resumed", 1;
-    SyncStarted => "sync_started", 1;
-    ExternalIdRecorded => "external_id_recorded", 1;
-    SyncProgressed => "sync_progressed", 1;
-    SyncCompleted => "sync_completed", 1;
-    SyncFailed => "sync_failed", 1;
-    StrayFound => "stray_found", 1;
-    DriftDetected => "drift_detected", 1;
-    DriftCleared => "drift_cleared", 1;
-    ObservedChanged => "observed_changed", 1;
-    OperationSuperseded => "operation_superseded", 1;
-    OperationCancelled => "operation_cancelled", 1;
-    Deleted => "deleted", 1;
-    Released => "released", 1;
+    CreateRequested => Request, "create_requested", 1;
+    UpdateRequested => Request, "update_requested", 1;
+    DeleteRequested => Request, "delete_requested", 1;
+    ActionRequested => Request, "action_requested", 1;
+    RefreshRequested => Request, "refresh_requested", 1;
+    RetryRequested => Request, "retry_requested", 1;
+    CancelRequested => Request, "cancel_requested", 1;
+    AdoptRequested => Request, "adopt_requested", 1;
+    DecisionTaken => Request, "decision_taken", 1;
+    SettingsChanged => Request, "settings_changed", 1;
+    Paused => Request, "paused", 1;
+    Resumed => Request, "resumed", 1;
+    SyncStarted => Sync, "sync_started", 1;
+    ExternalIdRecorded => Sync, "external_id_recorded", 1;
+    SyncProgressed => Sync, "sync_progressed", 1;
+    SyncCompleted => Sync, "sync_completed", 1;
+    SyncFailed => Sync, "sync_failed", 1;
+    StrayFound => Sync, "stray_found", 1;
+    DriftDetected => Observation, "drift_detected", 1;
+    DriftCleared => Observation, "drift_cleared", 1;
+    ObservedChanged => Observation, "observed_changed", 1;
+    OperationSuperseded => End, "operation_superseded", 1;
+    OperationCancelled => End, "operation_cancelled", 1;
+    Deleted => End, "deleted", 1;
+    Released => End, "released", 1;
 }
 
 impl DomainEvent for EntityEvent {

@@ -109,16 +109,7 @@ pub fn changes(event: &EntityEvent, had_change: bool) -> Vec<OperationChange> {
         EntityEvent::OperationCancelled { operation_id, .. } => {
             vec![ended(&[*operation_id], OperationState::Cancelled)]
         }
-        EntityEvent::DecisionTaken { .. }
-        | EntityEvent::CancelRequested { .. }
-        | EntityEvent::SettingsChanged { .. }
-        | EntityEvent::Paused { .. }
-        | EntityEvent::Resumed { .. }
-        | EntityEvent::ExternalIdRecorded { .. }
-        | EntityEvent::SyncProgressed { .. }
-        | EntityEvent::StrayFound { .. }
-        | EntityEvent::DriftDetected { .. }
-        | EntityEvent::DriftCleared { .. }
-        | EntityEvent::ObservedChanged { .. } => Vec::new(),
+        // The others open and end none.
+        _ => Vec::new(),
     }
 }

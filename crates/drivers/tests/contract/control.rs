@@ -26,7 +26,7 @@ impl CallControl for Control {
     }
 
     async fn cancelled(&self) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 
     async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {

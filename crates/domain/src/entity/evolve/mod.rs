@@ -11,7 +11,7 @@ mod sync;
 use serde_json::Value;
 
 use crate::entity::aggregate::{Entity, Trouble};
-use crate::entity::event::EntityEvent;
+use crate::entity::event::{Cause, EntityEvent};
 use crate::entity::state::{ManagementPolicy, OpenOperation, OperationKind, State, Step};
 use crate::id::OperationId;
 use crate::kind::OnLost;
@@ -20,32 +20,11 @@ use crate::time::Timestamp;
 /// Folds one event, then derives the state from what is known now.
 pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
     let (synced, ready) = (entity.synced(), entity.ready());
-    match event {
-        EntityEvent::CreateRequested { .. }
-        | EntityEvent::UpdateRequested { .. }
-        | EntityEvent::DeleteRequested { .. }
-        | EntityEvent::ActionRequested { .. }
-        | EntityEvent::RefreshRequested { .. }
-        | EntityEvent::RetryRequested { .. }
-        | EntityEvent::CancelRequested { .. }
-        | EntityEvent::AdoptRequested { .. }
-        | EntityEvent::DecisionTaken { .. }
-        | EntityEvent::SettingsChanged { .. }
-        | EntityEvent::Paused { .. }
-        | EntityEvent::Resumed { .. } => request::request(entity, event),
-        EntityEvent::SyncStarted { .. }
-        | EntityEvent::ExternalIdRecorded { .. }
-        | EntityEvent::SyncProgressed { .. }
-        | EntityEvent::SyncCompleted { .. }
-        | EntityEvent::SyncFailed { .. }
-        | EntityEvent::StrayFound { .. } => sync::sync(entity, event),
-        EntityEvent::DriftDetected { .. }
-        | EntityEvent::DriftCleared { .. }
-        | EntityEvent::ObservedChanged { .. } => observation::observation(entity, event),
-        EntityEvent::OperationSuperseded { .. }
-        | EntityEvent::OperationCancelled { .. }
-        | EntityEvent::Deleted { .. }
-        | EntityEvent::Released { .. } => end::end(entity, event),
+    match event.cause() {
+        Cause::Request => request::request(entity, event),
+        Cause::Sync => sync::sync(entity, event),
+        Cause::Observation => observation::observation(entity, event),
+        Cause::End => end::end(entity, event),
     }
     let at = event.at();
     entity.version = entity.version.next();

@@ -1,0 +1,94 @@
+//! How backends stand, and what a person does about it.
+
+use std::sync::Arc;
+
+use stateward_domain::backend::{Backend as Record, BackendEvent, Pause};
+use stateward_domain::envelope::Envelope;
+use stateward_domain::id::BackendName;
+use stateward_domain::time::Timestamp;
+
+use super::Engine;
+use crate::backends::Backend;
+use crate::backends::gate::Closed;
+use crate::error::Error;
+
+/// How one backend stands.
+pub struct BackendStatus {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Why nothing is done; `None` = it is.
+    pub closed: Option<Closed>,
+    /// Whether a person stopped changes.
+    pub paused: bool,
+}
+
+impl Engine {
+    /// How the backends stand.
+    #[must_use]
+    pub fn backend_statuses(&self) -> Vec<BackendStatus> {
+        let now = self.sources().now();
+        let status = |backend: &Arc<Backend>| BackendStatus {
+            backend: Arc::clone(backend),
+            closed: backend.gate.closed(now),
+            paused: backend.gate.paused(now),
+        };
+        self.inner.backends.iter().map(status).collect()
+    }
+
+    /// What the log knows of a backend.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn backend_record(&self, name: &BackendName) -> Result<Record, Error> {
+        self.backend(name)?;
+        self.inner.shared.records.load(name).await
+    }
+
+    /// A person confirms what a backend is and holds, and lets changes go on.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`], [`Error::Unavailable`] also when the backend does not answer.
+    pub async fn unpark(&self, name: &BackendName, envelope: &Envelope) -> Result<(), Error> {
+        self.inner.shared.unpark(self.backend(name)?, envelope).await
+    }
+
+    /// A person stops changes on a backend; `until` `None` = until somebody lets them go on.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn pause_backend(
+        &self,
+        name: &BackendName,
+        until: Option<Timestamp>,
+        envelope: &Envelope,
+    ) -> Result<(), Error> {
+        let backend = self.backend(name)?;
+        let at = self.sources().now();
+        let record = self.inner.shared.records.change(name, envelope, |record| {
+            let paused = record.paused == Some(Pause { until });
+            if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
+        });
+        backend.gate.record(&record.await?);
+        Ok(())
+    }
+
+    /// Asks a backend whether it is well, at once.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`]; [`Error::Unavailable`] with what it answered.
+    pub async fn test_backend(&self, name: &BackendName) -> Result<(), Error> {
+        let backend = self.backend(name)?;
+        let shared = &self.inner.shared;
+        let context = shared.probe_context(backend);
+        let health = backend.settings.driver.health(&context).await;
+        health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
+        backend.gate.recovered();
+        shared.identify(backend).await;
+        backend.bell.notify_one();
+        Ok(())
+    }
+
+    pub(crate) fn backend(&self, name: &BackendName) -> Result<&Arc<Backend>, Error> {
+        self.inner.backends.get(name).ok_or_else(|| Error::UnknownBackend(name.clone()))
+    }
+}
