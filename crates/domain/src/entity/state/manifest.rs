@@ -1,0 +1,124 @@
+//! What users declare.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{BackendName, EntityName, ExternalId, KindName, Namespace};
+
+/// What happens to the object when the entity is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletionPolicy {
+    /// It goes too.
+    #[default]
+    Delete,
+    /// It stays, unmanaged.
+    Orphan,
+}
+
+/// What happens when the object differs from the desired state by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftPolicy {
+    /// Put it back.
+    #[default]
+    Correct,
+    /// Say so.
+    Report,
+    /// Nothing.
+    Ignore,
+}
+
+/// Whether we may change the object at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ManagementPolicy {
+    /// Yes.
+    #[default]
+    Full,
+    /// No: only look.
+    ObserveOnly,
+}
+
+/// Labels, policies, protection: what users set beside the desired state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// For selection.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// At the end of life.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// On drift.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
+    /// On changes.
+    #[serde(default)]
+    pub management_policy: ManagementPolicy,
+    /// JSON pointers that drift detection and plans pass over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore_fields: Vec<String>,
+    /// Refuses deletion.
+    #[serde(default)]
+    pub protected: bool,
+}
+
+/// New values for some settings; an absent member stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the members of Settings")]
+pub struct SettingsPatch {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift_policy: Option<DriftPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management_policy: Option<ManagementPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore_fields: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protected: Option<bool>,
+}
+
+impl Settings {
+    /// These settings with the patch's members put in their places.
+    #[must_use]
+    pub fn patched(&self, patch: &SettingsPatch) -> Self {
+        Self {
+            labels: patch.labels.clone().unwrap_or_else(|| self.labels.clone()),
+            deletion_policy: patch.deletion_policy.unwrap_or(self.deletion_policy),
+            drift_policy: patch.drift_policy.unwrap_or(self.drift_policy),
+            management_policy: patch.management_policy.unwrap_or(self.management_policy),
+            ignore_fields: patch
+                .ignore_fields
+                .clone()
+                .unwrap_or_else(|| self.ignore_fields.clone()),
+            protected: patch.protected.unwrap_or(self.protected),
+        }
+    }
+}
+
+/// What a user declares: names, place, wish and settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Scope; cannot change.
+    pub namespace: Namespace,
+    /// Kind; cannot change.
+    pub kind: KindName,
+    /// Name; cannot change.
+    pub name: EntityName,
+    /// Backend; cannot change.
+    pub backend: BackendName,
+    /// Normalised desired state.
+    pub desired: Value,
+    /// Everything else.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// The existing object to adopt; then nothing is ever created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<ExternalId>,
+}
