@@ -8,8 +8,11 @@
     reason = "tests say what they find, and stop at it"
 )]
 
+mod access;
 mod errors;
+mod guards;
 mod harness;
 mod kill;
 mod slice;
 mod startup;
+mod watch;

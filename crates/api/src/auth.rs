@@ -1,13 +1,21 @@
-//! Who calls: a bearer token, compared by its digest in constant time.
+//! Who calls, and what they may do.
+//!
+//! A token is compared by its digest: nothing of it can be learnt from how long a refusal takes. What a caller may
+//! not see is answered like what is not there.
 
+use std::fmt::Write as _;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
 use sha2::{Digest, Sha256};
+use stateward_domain::access::{Grant, Role, allows};
+use stateward_domain::entity::Entity;
 use stateward_domain::envelope::Actor;
+use stateward_domain::id::{EntityId, Namespace};
 use subtle::ConstantTimeEq;
 
 use crate::app::App;
@@ -24,17 +32,77 @@ impl AdminToken {
     pub fn new(token: &str) -> Self {
         Self { digest: Sha256::digest(token).into() }
     }
+}
 
-    fn matches(&self, token: &str) -> bool {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        bool::from(self.digest.ct_eq(&digest))
-    }
+/// The digest of a token's value, in hexadecimal.
+pub(crate) fn digest(token: &str) -> String {
+    hexadecimal(&Sha256::digest(token))
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a text never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// An authenticated caller. A handler that takes one lets nobody else in.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) actor: Actor,
+    grants: Vec<Grant>,
+}
+
+impl Caller {
+    /// Whether `role` is granted in `namespace`.
+    pub(crate) fn may(&self, role: Role, namespace: &Namespace) -> bool {
+        allows(&self.grants, role, Some(namespace))
+    }
+
+    /// Refuses a caller without `role` beside all namespaces.
+    pub(crate) fn everywhere(&self, role: Role) -> Result<(), Problem> {
+        if allows(&self.grants, role, None) { Ok(()) } else { Err(forbidden(role)) }
+    }
+
+    /// Refuses a caller without `role` in `namespace`, which the caller knows of.
+    pub(crate) fn needs(&self, role: Role, namespace: &Namespace) -> Result<(), Problem> {
+        if self.may(role, namespace) { Ok(()) } else { Err(forbidden(role)) }
+    }
+
+    /// The namespaces that may be looked into; `None` = all.
+    pub(crate) fn sees(&self) -> Option<Vec<Namespace>> {
+        if allows(&self.grants, Role::Viewer, None) {
+            return None;
+        }
+        Some(self.grants.iter().filter_map(|grant| grant.namespace.clone()).collect())
+    }
+
+    /// The entity, for a caller with `role` in its namespace. Without any role there, it does not exist.
+    pub(crate) async fn entity(
+        &self,
+        app: &App,
+        id: EntityId,
+        role: Role,
+    ) -> Result<Arc<Entity>, Problem> {
+        let entity = app.engine.entity(id).await?;
+        let namespace = &entity.manifest.namespace;
+        if !self.may(Role::Viewer, namespace) {
+            return Err(Problem::not_found());
+        }
+        self.needs(role, namespace)?;
+        Ok(entity)
+    }
+}
+
+fn forbidden(role: Role) -> Problem {
+    let role = match role {
+        Role::Viewer => "viewer",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    };
+    let detail = format!("this takes the role {role}");
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
 }
 
 impl FromRequest for Caller {
@@ -53,13 +121,29 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
     let (scheme, token) =
         header.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
     let app = request.app_data::<web::Data<App>>().ok_or_else(|| refused("no application"))?;
-    if !scheme.eq_ignore_ascii_case("bearer") || !app.admin.matches(token.trim()) {
-        return Err(refused("the token is not valid"));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(refused("a bearer token is needed"));
     }
+    let digest: [u8; 32] = Sha256::digest(token.trim()).into();
+    if bool::from(app.admin.digest.ct_eq(&digest)) {
+        return Ok(first_administrator());
+    }
+    // Looked up by digest: how long that takes says nothing about a token that is not known.
+    let identity = app.engine.access().identify(&hexadecimal(&digest));
+    let identity = identity.ok_or_else(|| refused("the token is not valid"))?;
+    let actor = Actor {
+        kind: "user".to_owned(),
+        id: identity.actor,
+        token_id: Some(identity.token_id.to_string()),
+    };
+    Ok(Caller { actor, grants: identity.grants })
+}
+
+fn first_administrator() -> Caller {
     let actor = Actor {
         kind: "user".to_owned(),
         id: "admin".to_owned(),
         token_id: Some("admin".to_owned()),
     };
-    Ok(Caller { actor })
+    Caller { actor, grants: vec![Grant { role: Role::Admin, namespace: None }] }
 }

@@ -14,6 +14,12 @@ impl From<Error> for Problem {
         match error {
             Error::Refused(refusal) => refused(&refusal),
             Error::Invalid(faults) => with_faults("invalid", detail, &faults),
+            Error::BadDocument(faults) => {
+                let problem = Self::unprocessable("bad-document", detail);
+                faults
+                    .iter()
+                    .fold(problem, |problem, fault| problem.at(&*fault.pointer, &fault.message))
+            }
             Error::Immutable(faults) => with_faults("immutable", detail, &faults),
             Error::UnknownKind(_) => {
                 Self::unprocessable("unknown-kind", detail).at("/kind", "is not known")
@@ -27,6 +33,10 @@ impl From<Error> for Problem {
                     .at("/backend", format!("name one of: {}", names.join(", ")))
             }
             Error::UnknownAction(_) => Self::new(StatusCode::NOT_FOUND, "unknown-action", detail),
+            Error::Exists => Self::conflict("exists", detail),
+            Error::Configured => Self::conflict("configured", detail),
+            Error::InUse { .. } => Self::conflict("in-use", detail),
+            Error::TooMany => Self::conflict("too-many", detail),
             Error::NameTaken { holder } => taken("name-taken", detail, holder),
             Error::IdentityTaken { holder } => taken("identity-taken", detail, holder),
             Error::KeyReused => Self::unprocessable("idempotency-key-reused", detail),

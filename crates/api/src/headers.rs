@@ -5,10 +5,10 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use sha2::{Digest, Sha256};
 use stateward_domain::envelope::{Envelope, Idempotency};
-use stateward_domain::id::Revision;
+use stateward_domain::id::{Namespace, Revision};
 
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, hexadecimal};
 use crate::problem::Problem;
 
 const REASON_CHARS_MAX: usize = 500;
@@ -25,19 +25,28 @@ fn text<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Pro
         .ok_or_else(|| Problem::malformed("bad-header", format!("{name} is not valid text")))
 }
 
-/// Who, why, from where, and under which idempotency key. `body` tells another request under the same key.
+/// Who, why, from where, and under which idempotency key, for a change in `namespace`; `None` = beside all
+/// namespaces. `body` tells another request under the same key.
 pub(crate) fn envelope(
     app: &App,
     caller: &Caller,
     request: &HttpRequest,
+    namespace: Option<&Namespace>,
     body: &[u8],
 ) -> Result<Envelope, Problem> {
     let reason = text(request, "Stateward-Reason")?;
+    let settings = namespace.and_then(|name| app.engine.access().namespace(name));
+    let missing = reason.is_none_or(|reason| reason.trim().is_empty());
+    if missing && settings.is_some_and(|settings| settings.require_reason) {
+        let detail = "changes in this namespace need a reason: send Stateward-Reason";
+        return Err(Problem::unprocessable("reason-required", detail));
+    }
     if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
         let detail = format!("a reason has {REASON_CHARS_MAX} characters at most");
         return Err(Problem::malformed("bad-header", detail));
     }
     Ok(Envelope {
+        namespace: namespace.cloned().unwrap_or_default(),
         actor: caller.actor.clone(),
         reason: reason.map(str::to_owned),
         change: text(request, "Stateward-Change")?.map(|text| shortened(text, KEY_CHARS_MAX)),
@@ -65,8 +74,8 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>
         hasher.update(part);
     }
     hasher.update(body);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    Ok(Some(Idempotency { key: hex(&Sha256::digest(key)), fingerprint: hex(&hasher.finalize()) }))
+    let fingerprint = hexadecimal(&hasher.finalize());
+    Ok(Some(Idempotency { key: hexadecimal(&Sha256::digest(key)), fingerprint }))
 }
 
 /// `Prefer: wait=N`; `None` when the client does not want to wait.

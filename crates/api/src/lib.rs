@@ -2,7 +2,7 @@
 //!
 //! `routes` has a folder for each noun and a file for each verb; `dto` is what goes over the wire; `problem` says
 //! how errors look, `error` which status each has; `auth` knows the callers; `params`, `body` and `headers` read
-//! requests, `reply` writes the answers to changes.
+//! requests, `reply` writes the answers to changes, `sse` what watchers are sent.
 //!
 //! **Architecture invariant:** only this crate names actix, and only it knows HTTP statuses. It decides nothing:
 //! whatever changes something goes through `stateward-engine`.
@@ -25,6 +25,7 @@ mod problem;
 mod reply;
 mod routes;
 mod server;
+mod sse;
 
 pub use app::App;
 pub use auth::AdminToken;

@@ -38,6 +38,10 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let app = web::Data::new(app);
+    let watched = app.clone();
+    let hub = tokio::spawn(async move {
+        watched.hub.run(&watched.engine, watched.head_at_start).await;
+    });
     let http = HttpServer::new(move || {
         Actix::new()
             .app_data(app.clone())
@@ -60,5 +64,6 @@ pub async fn serve(
     });
     let ended = http.await;
     stopper.abort();
+    hub.abort();
     ended
 }

@@ -54,17 +54,9 @@ pub(crate) async fn start(
     let store = Arc::new(Store::open(&directory, Arc::new(SystemClock)).await?);
     let token = token::load_or_create(&directory)?;
     let engine = engine(config, &directory, &store, observe_only).await?;
+    engine.access().load().await.context("cannot read who may come in")?;
     let head_at_start = store.log.head().await?;
-    let namespaces = config.namespaces.keys().map(|name| Namespace::from(&**name));
-    let mut namespaces: Vec<_> = namespaces.chain([Namespace::from("default")]).collect();
-    namespaces.sort();
-    namespaces.dedup();
-    let app = App {
-        engine: engine.clone(),
-        admin: Arc::new(AdminToken::new(&token)),
-        namespaces: namespaces.into(),
-        head_at_start,
-    };
+    let app = App::new(engine.clone(), AdminToken::new(&token), head_at_start);
     let (stop_http, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async move {
         // Dropping the sender asks for the end as well.
@@ -95,6 +87,7 @@ async fn engine(
         views: store.entities.clone(),
         kinds: stateward_drivers::kinds(),
         backends,
+        namespaces: config.namespaces.clone().into_iter().map(|(k, v)| (Namespace(k), v)).collect(),
         sources: Sources { clock: Arc::new(SystemClock), steady: Arc::new(SystemClock) },
         options: Options {
             lease_times: LeaseTimes {

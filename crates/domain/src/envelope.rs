@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// What every stored event can say of itself.
+pub use cqrs_es::DomainEvent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -24,6 +26,8 @@ impl StreamId {
     pub const ENTITY: &'static str = "entity";
     /// Category of backends' streams.
     pub const BACKEND: &'static str = "backend";
+    /// Category of the stream of namespaces and tokens.
+    pub const ACCESS: &'static str = "access";
 
     /// The stream of an entity.
     #[must_use]
@@ -35,6 +39,12 @@ impl StreamId {
     #[must_use]
     pub fn backend(name: &BackendName) -> Self {
         Self { category: Self::BACKEND.to_owned(), id: name.0.clone() }
+    }
+
+    /// The stream of namespaces and tokens.
+    #[must_use]
+    pub fn access() -> Self {
+        Self { category: Self::ACCESS.to_owned(), id: "main".to_owned() }
     }
 
     /// The entity whose stream this is; `None` for every other category.
@@ -189,7 +199,7 @@ impl NewEvent {
     /// # Panics
     /// Never for the events of this crate: they hold nothing that JSON cannot.
     #[must_use]
-    pub fn encode<E: cqrs_es::DomainEvent>(id: EventId, event: &E, envelope: &Envelope) -> Self {
+    pub fn encode<E: DomainEvent>(id: EventId, event: &E, envelope: &Envelope) -> Self {
         Self {
             id,
             event_type: event.event_type(),

@@ -35,6 +35,8 @@ uuid_id! {
     OperationId,
     /// Names one event; `UUIDv7`. The log recognises a repeated append by it.
     EventId,
+    /// Names one token; never its value.
+    TokenId,
 }
 
 macro_rules! text_id {

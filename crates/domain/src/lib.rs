@@ -4,6 +4,7 @@
 //! decision can be replayed and every test is exact.
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod backend;
 pub mod entity;
 pub mod envelope;

@@ -11,7 +11,7 @@ use stateward_domain::envelope::{Actor, Envelope, NewEvent, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Position};
 use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
 
-use crate::backends::records::append_surely;
+use crate::control::append_surely;
 use crate::entities::{Entities, decode};
 use crate::error::Error;
 use crate::sources::Sources;

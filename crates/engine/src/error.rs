@@ -17,6 +17,9 @@ pub enum Error {
     /// The desired state is not acceptable.
     #[error("the desired state has {} fault(s)", .0.len())]
     Invalid(Vec<FieldError>),
+    /// Something beside the desired state is not acceptable; pointers are into the document.
+    #[error("the document has {} fault(s)", .0.len())]
+    BadDocument(Vec<FieldError>),
     /// A field was changed that cannot change.
     #[error("immutable fields cannot change")]
     Immutable(Vec<FieldError>),
@@ -32,6 +35,21 @@ pub enum Error {
     /// The kind has no such action.
     #[error("the kind has no action {0}")]
     UnknownAction(String),
+    /// There is one of that name already.
+    #[error("it exists already")]
+    Exists,
+    /// It comes from the configuration, where it has to be removed.
+    #[error("it is configured; remove it from the configuration")]
+    Configured,
+    /// Something lives in it.
+    #[error("{count} entities live in it")]
+    InUse {
+        /// How many.
+        count: u64,
+    },
+    /// There is no room for more.
+    #[error("there are too many")]
+    TooMany,
     /// The name belongs to another entity.
     #[error("the name is taken")]
     NameTaken {

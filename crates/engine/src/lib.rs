@@ -8,13 +8,16 @@
 //! `stateward-domain`, and everything that must survive is in the log before it counts.
 #![warn(missing_docs)]
 
+pub mod access;
 pub mod backends;
 pub mod commands;
+pub mod control;
 pub mod engine;
 pub mod entities;
 pub mod error;
 pub mod executor;
 pub mod kinds;
+pub mod names;
 pub mod process_manager;
 pub mod requests;
 pub mod runner;

@@ -21,6 +21,7 @@ use crate::backends::Backend;
 use crate::commands::Done;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::names;
 
 /// A new entity, as declared.
 #[derive(Clone, Debug)]
@@ -98,6 +99,7 @@ impl Engine {
         envelope: Envelope,
         declaration: Declaration,
     ) -> Result<Accepted, Error> {
+        acceptable(names::faults(&declaration))?;
         let kind = self.kinds().get(&declaration.kind)?.clone();
         let backend = self.backend_for(&declaration)?;
         let desired = self.checked(backend, &declaration.kind, &declaration.desired)?;
@@ -127,6 +129,7 @@ impl Engine {
     /// # Errors
     /// As for `create`, but for what is taken.
     pub fn preview(&self, declaration: &Declaration) -> Result<(Arc<Backend>, Value), Error> {
+        acceptable(names::faults(declaration))?;
         self.kinds().get(&declaration.kind)?;
         let backend = self.backend_for(declaration)?;
         let desired = self.checked(backend, &declaration.kind, &declaration.desired)?;
@@ -142,6 +145,7 @@ impl Engine {
         id: EntityId,
         change: &Change,
     ) -> Result<(Arc<Entity>, Vec<Difference>), Error> {
+        acceptable(names::patch_faults(&change.settings))?;
         let entity = self.entity(id).await?;
         let before = &entity.manifest.desired;
         let Some(desired) = &change.desired else { return Ok((entity, Vec::new())) };
@@ -163,6 +167,7 @@ impl Engine {
         id: EntityId,
         change: Change,
     ) -> Result<Accepted, Error> {
+        acceptable(names::patch_faults(&change.settings))?;
         let entity = self.known(id).await?;
         let kind = self.kinds().get(&entity.manifest.kind)?;
         let desired = match &change.desired {
@@ -223,6 +228,13 @@ impl Engine {
         verb: Verb,
     ) -> Result<Accepted, Error> {
         let entity = self.known(id).await?;
+        if let Verb::Adopt(id) | Verb::Decide(Decision::Adopt(id)) = &verb
+            && !names::is_external_id(id.as_str())
+        {
+            let message = "is empty, too long, or has control characters".to_owned();
+            let pointer = "/external_id".to_owned();
+            return Err(Error::BadDocument(vec![FieldError { pointer, message }]));
+        }
         let operation_id = self.sources().operation_id();
         let mut opens = Some(operation_id);
         let intent = match verb {
@@ -296,6 +308,10 @@ impl Engine {
         self.kinds().check(kind, desired)?;
         backend.settings.driver.check(kind, desired).map_err(Error::Invalid)
     }
+}
+
+fn acceptable(faults: Vec<FieldError>) -> Result<(), Error> {
+    if faults.is_empty() { Ok(()) } else { Err(Error::BadDocument(faults)) }
 }
 
 fn scoped(envelope: Envelope, entity: &Entity) -> Envelope {

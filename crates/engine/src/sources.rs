@@ -48,6 +48,13 @@ impl Sources {
         EventId(self.id())
     }
 
+    /// A value that nobody guesses: 256 bits of chance.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        let bytes: [u8; 32] = rand::random();
+        bytes.iter().fold(String::from("stw_"), |text, byte| text + &format!("{byte:02x}"))
+    }
+
     /// Chance, between one half and one: what many wait for is multiplied by it, so that they do not come back
     /// all at once.
     #[must_use]

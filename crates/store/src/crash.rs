@@ -15,6 +15,8 @@ pub const FAILPOINTS: &[&str] = &[
     "store::queue::release::after",
     "store::queue::release_all::before",
     "store::queue::release_all::after",
+    "store::queue::void_snoozes::before",
+    "store::queue::void_snoozes::after",
     "store::queue::seed::before",
     "store::queue::seed::after",
     "store::queue::reset::before",

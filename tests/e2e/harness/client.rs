@@ -36,6 +36,21 @@ impl Client {
         Self { url: url.to_owned(), token: token.to_owned(), http: http() }
     }
 
+    /// Another caller of the same server.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// The same caller of the server at `url`.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
+    /// A request whose reply is read bit by bit.
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+    }
+
     /// A request with these headers; nothing is assumed about its end.
     pub(crate) async fn send(
         &self,

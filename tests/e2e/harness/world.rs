@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 /// A running world.
 pub(crate) struct World {
-    _child: Child,
+    child: Child,
     pub(crate) url: String,
     http: reqwest::Client,
 }
@@ -21,6 +21,8 @@ pub(crate) struct Counts {
     pub(crate) creates: BTreeMap<String, u64>,
     pub(crate) actions: BTreeMap<String, u64>,
     pub(crate) objects: u64,
+    /// Requests at the same time, at most so far.
+    pub(crate) max_in_flight: u64,
 }
 
 impl Counts {
@@ -34,8 +36,13 @@ impl Counts {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    /// An empty world at `address`.
+    pub(crate) async fn start_at(address: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_stateward"))
-            .args(["fake-world", "--listen", "127.0.0.1:0"])
+            .args(["fake-world", "--listen", address])
             .env_remove("FAILPOINTS")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -43,7 +50,18 @@ impl World {
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let url = lines.next_line().await.expect("text").expect("an address");
-        Self { _child: child, url, http: super::client::http() }
+        Self { child, url, http: super::client::http() }
+    }
+
+    /// The end of this world: its address, for another one in its place.
+    pub(crate) async fn end(mut self) -> String {
+        self.child.kill().await.expect("killed");
+        self.url.trim_start_matches("http://").to_owned()
+    }
+
+    /// Whether it answers no request from now on.
+    pub(crate) async fn down(&self, down: bool) {
+        self.control(json!({ "down": down })).await;
     }
 
     pub(crate) async fn counts(&self) -> Counts {

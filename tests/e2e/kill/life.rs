@@ -95,7 +95,10 @@ impl Life {
         });
         self.ask(Method::POST, "/v1/entities", file, true).await;
 
-        self.ask(Method::POST, "/v1/backends/sandbox/actions/test", json!({}), false).await;
+        for action in ["test", "pause", "resume"] {
+            let path = format!("/v1/backends/sandbox/actions/{action}");
+            self.ask(Method::POST, &path, json!({}), false).await;
+        }
         for projection in ["sync_queue", "entities"] {
             let path = format!("/v1/projections/{projection}/rebuild");
             self.ask(Method::POST, &path, json!({}), false).await;

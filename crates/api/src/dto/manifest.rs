@@ -12,6 +12,7 @@ use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Revisi
 use stateward_engine::requests::{Change, Declaration};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::problem::Problem;
 
 /// A declaration.
@@ -37,8 +38,8 @@ pub(crate) struct ManifestBody {
 
 impl ManifestBody {
     /// What adopts is only looked at, and left alone at the end, unless the user says otherwise.
-    pub(crate) fn declaration(self, app: &App) -> Result<Declaration, Problem> {
-        let namespace = app.namespace(self.namespace.as_deref())?;
+    pub(crate) fn declaration(self, app: &App, caller: &Caller) -> Result<Declaration, Problem> {
+        let namespace = app.namespace(caller, self.namespace.as_deref())?;
         let imports = self.external_id.is_some();
         let (deletion, management) = if imports {
             (DeletionPolicy::Orphan, ManagementPolicy::ObserveOnly)

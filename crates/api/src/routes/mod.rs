@@ -5,8 +5,10 @@ mod entities;
 mod events;
 mod health;
 mod kinds;
+mod namespaces;
 mod operations;
 mod projections;
+mod tokens;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,8 +16,10 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{Resource, web};
 use serde::Serialize;
+use stateward_domain::id::Namespace;
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::Problem;
 
@@ -39,6 +43,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .configure(kinds::configure)
         .configure(backends::configure)
         .configure(projections::configure)
+        .configure(namespaces::configure)
+        .configure(tokens::configure)
         .default_service(web::to(|| async { Problem::not_found().into_result() }));
 }
 
@@ -59,6 +65,16 @@ impl Problem {
 /// An id out of a path; what is no id names nothing.
 fn id<T: FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found())
+}
+
+/// The namespaces of a list: the one that was asked for, if the caller may look into it, else all that may be.
+pub(crate) fn namespaces(caller: &Caller, asked: Option<String>) -> Option<Vec<Namespace>> {
+    let sees = caller.sees();
+    match asked.map(Namespace) {
+        None => sees,
+        Some(name) if sees.as_ref().is_none_or(|sees| sees.contains(&name)) => Some(vec![name]),
+        Some(_) => Some(Vec::new()),
+    }
 }
 
 /// `?wait_for=POSITION`: waits until lists show what happened up to there.

@@ -12,6 +12,8 @@ use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
+use stateward_domain::access::NamespaceSettings;
+use stateward_engine::names;
 
 pub(crate) use backend::BackendConfig;
 
@@ -27,8 +29,7 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) store: StoreConfig,
     pub(crate) workers: WorkersConfig,
-    #[expect(clippy::zero_sized_map_values, reason = "a namespace has no settings yet")]
-    pub(crate) namespaces: BTreeMap<String, NamespaceConfig>,
+    pub(crate) namespaces: BTreeMap<String, NamespaceSettings>,
     /// `None` = the two defaults.
     pub(crate) backends: Option<BTreeMap<String, BackendConfig>>,
 }
@@ -75,10 +76,6 @@ impl Default for WorkersConfig {
     }
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct NamespaceConfig {}
-
 impl Config {
     /// Reads the configuration; `file` `None` = defaults and environment alone.
     ///
@@ -116,6 +113,9 @@ impl Config {
             times.lease_margin * 2 <= times.lease,
             "workers.lease_margin is more than half of workers.lease"
         );
+        if let Some(name) = self.namespaces.keys().find(|name| !names::is_name(name)) {
+            anyhow::bail!("namespaces: {name:?} is no name");
+        }
         let loopback = self.server.listen.ip().is_loopback();
         anyhow::ensure!(
             loopback || self.server.insecure,

@@ -165,6 +165,9 @@ pub trait SyncQueue: Send + Sync {
     /// Ends leases. One that meanwhile belongs to another worker is left alone.
     async fn release(&self, releases: &[Release]) -> Result<(), QueueError>;
 
+    /// Takes up again at once whatever workers put aside on the backend: what they waited for is over.
+    async fn void_snoozes(&self, backend: &BackendName) -> Result<(), QueueError>;
+
     /// Ends every lease at once. Only for a start that proved by other means that no worker lives.
     async fn release_all(&self) -> Result<(), QueueError>;
 

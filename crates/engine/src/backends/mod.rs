@@ -2,7 +2,6 @@
 
 pub mod absence;
 pub mod gate;
-pub mod records;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

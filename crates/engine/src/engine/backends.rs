@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stateward_domain::backend::{Backend as Record, BackendEvent, Pause};
+use stateward_domain::backend::{BackendEvent, Pause};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::BackendName;
 use stateward_domain::time::Timestamp;
@@ -35,15 +35,6 @@ impl Engine {
         self.inner.backends.iter().map(status).collect()
     }
 
-    /// What the log knows of a backend.
-    ///
-    /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn backend_record(&self, name: &BackendName) -> Result<Record, Error> {
-        self.backend(name)?;
-        self.inner.shared.records.load(name).await
-    }
-
     /// A person confirms what a backend is and holds, and lets changes go on.
     ///
     /// # Errors
@@ -64,7 +55,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let backend = self.backend(name)?;
         let at = self.sources().now();
-        let record = self.inner.shared.records.change(name, envelope, |record| {
+        let record = self.inner.shared.change_backend(name, envelope, |record| {
             let paused = record.paused == Some(Pause { until });
             if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
         });
@@ -84,7 +75,7 @@ impl Engine {
         health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         backend.gate.recovered();
         shared.identify(backend).await;
-        backend.bell.notify_one();
+        shared.reopened(backend).await;
         Ok(())
     }
 

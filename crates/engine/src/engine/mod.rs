@@ -1,14 +1,17 @@
 //! The facade: everything that an interface asks of the engine, and the tasks that make it go.
 
 mod backends;
+mod namespaces;
 mod projections;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use stateward_domain::access::NamespaceSettings;
 use stateward_domain::entity::Entity;
-use stateward_domain::id::{EntityId, OperationId};
+use stateward_domain::id::{EntityId, Namespace, OperationId};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{ReadModel, Views};
@@ -17,9 +20,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::records::Records;
+use crate::access::AccessControl;
 use crate::backends::{BackendSettings, Backends};
 use crate::commands::Commands;
+use crate::control::ControlStreams;
 use crate::entities::Entities;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -52,6 +56,8 @@ pub struct Parts {
     pub kinds: Vec<KindSpec>,
     /// Configured backends.
     pub backends: Vec<BackendSettings>,
+    /// Configured namespaces; `default` is there in any case.
+    pub namespaces: BTreeMap<Namespace, NamespaceSettings>,
     /// Time, ids, chance.
     pub sources: Sources,
     /// Knobs.
@@ -89,6 +95,7 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) backends: Backends,
     pub(crate) waiters: Waiters,
+    access: AccessControl,
     views: Arc<dyn Views>,
     models: Vec<Model>,
     executor_progress: watch::Sender<Progress>,
@@ -115,8 +122,10 @@ impl Engine {
             parts.sources.clone(),
             waiters.clone(),
         );
+        let control = ControlStreams::new(Arc::clone(&parts.log), parts.sources.clone());
+        let access = AccessControl::new(control.clone(), parts.sources.clone(), parts.namespaces);
         let shared = Shared {
-            records: Records::new(Arc::clone(&parts.log), parts.sources.clone()),
+            control,
             log: parts.log,
             commands,
             entities,
@@ -133,6 +142,7 @@ impl Engine {
             shared: Arc::new(shared),
             backends: Backends::new(parts.backends),
             waiters,
+            access,
             views: parts.views,
             models: parts.models.into_iter().map(model).collect(),
             executor_progress: watch::Sender::new(Progress::default()),
@@ -174,6 +184,17 @@ impl Engine {
     /// Tells everything to end: no further round begins.
     pub fn stop(&self) {
         self.inner.shared.shutdown.cancel();
+    }
+
+    /// Resolves when everything was told to end.
+    pub async fn stopped(&self) {
+        self.inner.shared.shutdown.cancelled().await;
+    }
+
+    /// Namespaces and tokens.
+    #[must_use]
+    pub fn access(&self) -> &AccessControl {
+        &self.inner.access
     }
 
     /// Kinds with their schemas.

@@ -32,8 +32,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::Backends;
-use crate::backends::records::Records;
 use crate::commands::Commands;
+use crate::control::ControlStreams;
 use crate::entities::Entities;
 use crate::kinds::Kinds;
 use crate::process_manager::lease::LeaseTimes;
@@ -50,7 +50,7 @@ pub struct Shared {
     /// Where work comes from.
     pub queue: Arc<dyn SyncQueue>,
     /// Streams of the backends.
-    pub records: Records,
+    pub control: ControlStreams,
     /// Schemas.
     pub kinds: Arc<Kinds>,
     /// Time, ids, chance.

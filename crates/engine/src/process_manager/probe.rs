@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stateward_domain::backend::{BackendEvent, ParkCause};
-use stateward_domain::envelope::Envelope;
+use stateward_domain::backend::{Backend as Record, BackendEvent, ParkCause};
+use stateward_domain::envelope::{Envelope, StreamId};
 use stateward_domain::failure::{ErrorClass, Failure};
-use stateward_domain::id::{Attempt, Namespace};
+use stateward_domain::id::{Attempt, BackendName, Namespace};
 use stateward_domain::ports::driver::CallContext;
 
 use crate::backends::Backend;
@@ -36,7 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         let unidentified =
             matches!(backend.gate.closed(shared.sources.now()), Some(Closed::Unidentified { .. }));
         if backend.gate.closed(shared.sources.now()).is_none() && closed.is_some() {
-            backend.bell.notify_one();
+            shared.reopened(&backend).await;
         }
         let pause = if unidentified { wait } else { interval };
         wait = if unidentified { (wait * 2).min(interval) } else { FIRST_RETRY.min(interval) };
@@ -49,7 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
 
 async fn load_record(shared: &Shared, backend: &Backend) {
     while !shared.shutdown.is_cancelled() {
-        match shared.records.load(backend.name()).await {
+        match shared.control.load(&StreamId::backend(backend.name())).await {
             Ok(record) => return backend.gate.record(&record),
             Err(error) => {
                 tracing::error!(backend = %backend.name(), %error, "its stream cannot be read");
@@ -122,8 +122,7 @@ impl Shared {
         let found = identity.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         let now = self.sources.now();
         let record = self
-            .records
-            .change(backend.name(), envelope, |record| {
+            .change_backend(backend.name(), envelope, |record| {
                 let mut events = Vec::new();
                 if record.identity.as_ref() != Some(&found) {
                     let identity = found.clone();
@@ -141,8 +140,16 @@ impl Shared {
         backend.absences.clear();
         backend.gate.record(&record);
         backend.gate.identified();
-        backend.bell.notify_one();
+        self.reopened(backend).await;
         Ok(())
+    }
+
+    /// Work on the backend goes on at once, also what was put aside because it could not.
+    pub(crate) async fn reopened(&self, backend: &Backend) {
+        if let Err(error) = self.queue.void_snoozes(backend.name()).await {
+            tracing::warn!(backend = %backend.name(), %error, "work goes on a little later");
+        }
+        backend.bell.notify_one();
     }
 
     /// Lets the gate know of a failed call; a long pause that the backend asked for goes into the log.
@@ -171,12 +178,23 @@ impl Shared {
     async fn change_record(
         &self,
         backend: &Backend,
-        decide: impl Fn(&stateward_domain::backend::Backend) -> Vec<BackendEvent> + Send,
+        decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
     ) -> Result<(), Error> {
         let envelope = Envelope::system("process-manager", Namespace::default());
-        let record = self.records.change(backend.name(), &envelope, decide).await?;
+        let record = self.change_backend(backend.name(), &envelope, decide).await?;
         backend.gate.record(&record);
         Ok(())
+    }
+
+    /// Appends to a backend's stream what `decide` makes of its record: the record after it.
+    pub(crate) async fn change_backend(
+        &self,
+        name: &BackendName,
+        envelope: &Envelope,
+        decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
+    ) -> Result<Record, Error> {
+        let stream = StreamId::backend(name);
+        self.control.change(&stream, envelope, move |record| Ok(decide(record))).await
     }
 
     pub(crate) fn probe_context(&self, backend: &Backend) -> CallContext {

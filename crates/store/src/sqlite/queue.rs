@@ -204,6 +204,15 @@ impl SyncQueue for Queue {
         Ok(())
     }
 
+    async fn void_snoozes(&self, backend: &BackendName) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::crash::point("store::queue::void_snoozes::before");
+        let voided = sqlx::query("UPDATE sync_leases SET snooze = 0 WHERE backend = ?");
+        voided.bind(&backend.0).execute(&mut *writer).await.map_err(unavailable)?;
+        crate::crash::point("store::queue::void_snoozes::after");
+        Ok(())
+    }
+
     async fn release_all(&self) -> Result<(), QueueError> {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::release_all::before");

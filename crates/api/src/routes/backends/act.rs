@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use stateward_domain::access::Role;
 use stateward_domain::id::BackendName;
 use stateward_domain::time::Timestamp;
 
@@ -30,13 +31,14 @@ pub(super) async fn handler(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
+    caller.everywhere(Role::Admin)?;
     let (name, action) = path.into_inner();
     let name = BackendName(name);
     if app.engine.backends().get(&name).is_none() {
         return Err(Problem::not_found());
     }
     let asked: ActionBody = body.json_or_default()?;
-    let mut envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let mut envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
     envelope.reason = envelope.reason.or(asked.reason);
     match action.as_str() {
         "pause" => {

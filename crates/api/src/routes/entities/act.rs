@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::Value;
+use stateward_domain::access::Role;
 use stateward_domain::entity::state::Decision;
 use stateward_domain::id::{ActionName, EntityId, ExternalId, OperationId};
 use stateward_engine::requests::Verb;
@@ -56,10 +57,12 @@ pub(super) async fn handler(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    let (entity, name) = path.into_inner();
-    let id: EntityId = id(&entity)?;
+    let (entity_id, name) = path.into_inner();
+    let id: EntityId = id(&entity_id)?;
     let verb = verb(&name, &body)?;
-    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let entity = caller.entity(&app, id, Role::Operator).await?;
+    let namespace = Some(&entity.manifest.namespace);
+    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
     let accepted = app.engine.act(envelope.clone(), id, verb).await?;
     reply::changed(&app, &request, &envelope, accepted).await
 }

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
+use stateward_domain::access::Role;
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -21,8 +22,10 @@ pub(super) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     let dry_run = params.value("dry_run")?.unwrap_or(false);
     params.finish()?;
-    let declaration = body.json::<ManifestBody>()?.declaration(&app)?;
-    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let declaration = body.json::<ManifestBody>()?.declaration(&app, &caller)?;
+    let namespace = &declaration.namespace;
+    caller.needs(Role::Operator, namespace)?;
+    let envelope = headers::envelope(&app, &caller, &request, Some(namespace), &body.bytes)?;
     if dry_run {
         let (backend, desired) = app.engine.preview(&declaration)?;
         let whole = PlannedChange { field: String::new(), from: Value::Null, to: desired };

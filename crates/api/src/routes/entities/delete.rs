@@ -2,6 +2,8 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
+use stateward_domain::access::Role;
+use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::DeletionPolicy;
 use stateward_domain::id::EntityId;
 
@@ -33,21 +35,18 @@ pub(super) async fn handler(
         }
     };
     params.finish()?;
+    let entity = caller.entity(&app, id, Role::Operator).await?;
     if dry_run {
-        return plan(&app, id, policy).await;
+        return Ok(plan(&entity, policy));
     }
     let if_revision = headers::if_match(&request)?;
-    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let namespace = Some(&entity.manifest.namespace);
+    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
     let accepted = app.engine.delete(envelope.clone(), id, if_revision, policy).await?;
     reply::changed(&app, &request, &envelope, accepted).await
 }
 
-async fn plan(
-    app: &App,
-    id: EntityId,
-    policy: Option<DeletionPolicy>,
-) -> Result<HttpResponse, Problem> {
-    let entity = app.engine.entity(id).await?;
+fn plan(entity: &Entity, policy: Option<DeletionPolicy>) -> HttpResponse {
     let policy = policy.unwrap_or(entity.manifest.settings.deletion_policy);
     let object = entity.observed.attributes.clone().unwrap_or(Value::Null);
     let gone = PlannedChange { field: String::new(), from: object, to: Value::Null };
@@ -57,5 +56,5 @@ async fn plan(
         backend: entity.manifest.backend.to_string(),
         changes: if goes { vec![gone] } else { Vec::new() },
     };
-    Ok(HttpResponse::Ok().json(PlanReply { plan }))
+    HttpResponse::Ok().json(PlanReply { plan })
 }

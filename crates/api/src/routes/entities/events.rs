@@ -1,6 +1,7 @@
 //! `GET /v1/entities/{id}/events`: its history, oldest first.
 
 use actix_web::{HttpResponse, web};
+use stateward_domain::access::Role;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{EntityId, Version};
 use stateward_engine::Error;
@@ -14,7 +15,7 @@ use crate::routes::{ListReply, id};
 
 pub(super) async fn handler(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {
@@ -22,7 +23,7 @@ pub(super) async fn handler(
     let size = params.page_size()?;
     let after = params.value("page_token")?.map(Version).unwrap_or_default();
     params.finish()?;
-    app.engine.entity(id).await?;
+    caller.entity(&app, id, Role::Viewer).await?;
     let stream = StreamId::entity(id);
     let events = app.engine.log().read_stream(&stream, after, size).await.map_err(Error::from)?;
     let next_page_token =

@@ -2,6 +2,7 @@
 
 use actix_web::http::header::ETAG;
 use actix_web::{HttpResponse, web};
+use stateward_domain::access::Role;
 use stateward_domain::id::{EntityId, Version};
 
 use crate::app::App;
@@ -15,14 +16,14 @@ use crate::routes::id;
 
 pub(super) async fn handler(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {
     let id: EntityId = id(&path)?;
     let at = params.text("at")?;
     params.finish()?;
-    let entity = app.engine.entity(id).await?;
+    let entity = caller.entity(&app, id, Role::Viewer).await?;
     let Some(at) = at else {
         let tag = (ETAG, etag(&entity));
         return Ok(HttpResponse::Ok().insert_header(tag).json(EntityView::from(&*entity)));

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use stateward_domain::entity::State;
-use stateward_domain::id::{BackendName, EntityName, KindName, Namespace};
+use stateward_domain::id::{BackendName, EntityName, KindName};
 use stateward_domain::ports::read_model::EntityFilter;
 use stateward_engine::Error;
 
@@ -11,17 +11,17 @@ use crate::auth::Caller;
 use crate::dto::entity::EntityView;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::routes::{ListReply, wait_for};
+use crate::routes::{ListReply, namespaces, wait_for};
 
 pub(super) async fn handler(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {
     wait_for(&app, &mut params).await?;
     let size = params.page_size()?;
     let token = params.text("page_token")?;
-    let filter = filter(&mut params)?;
+    let filter = filter(&caller, &mut params)?;
     params.finish()?;
     let page = app.engine.views().entities(&filter, size, token.as_deref()).await;
     let page = page.map_err(Error::from)?;
@@ -29,7 +29,7 @@ pub(super) async fn handler(
     Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: page.next }))
 }
 
-fn filter(params: &mut Params) -> Result<EntityFilter, Problem> {
+fn filter(caller: &Caller, params: &mut Params) -> Result<EntityFilter, Problem> {
     let mut labels = Vec::new();
     for label in params.all("label") {
         let bad = || Problem::malformed("bad-parameter", "label is KEY=VALUE");
@@ -37,7 +37,7 @@ fn filter(params: &mut Params) -> Result<EntityFilter, Problem> {
         labels.push((key.to_owned(), value.to_owned()));
     }
     Ok(EntityFilter {
-        namespaces: params.text("namespace")?.map(|name| vec![Namespace(name)]),
+        namespaces: namespaces(caller, params.text("namespace")?),
         kind: params.text("kind")?.map(KindName),
         name: params.text("name")?.map(EntityName),
         backend: params.text("backend")?.map(BackendName),

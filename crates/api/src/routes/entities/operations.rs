@@ -1,6 +1,7 @@
 //! `GET /v1/entities/{id}/operations`.
 
 use actix_web::{HttpResponse, web};
+use stateward_domain::access::Role;
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -10,11 +11,11 @@ use crate::routes::{id, operations};
 
 pub(super) async fn handler(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&path)?;
-    app.engine.entity(id).await?;
-    operations::page(&app, params, Some(id)).await
+    caller.entity(&app, id, Role::Viewer).await?;
+    operations::page(&app, &caller, params, Some(id)).await
 }

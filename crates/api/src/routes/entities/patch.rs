@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
+use stateward_domain::access::Role;
 use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::id::{EntityId, Revision};
 use stateward_engine::Error;
@@ -35,7 +36,9 @@ pub(super) async fn handler(
     params.finish()?;
     body.is(&[MERGE_PATCH, JSON_PATCH])?;
     let wanted = headers::if_match(&request)?;
-    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let entity = caller.entity(&app, id, Role::Operator).await?;
+    let namespace = Some(&entity.manifest.namespace);
+    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
     for _ in 0..TRIES {
         let entity = app.engine.entity(id).await?;
         let change = patched(&entity, &body, wanted.unwrap_or(entity.revision))?;

@@ -1,6 +1,7 @@
 //! `PUT /v1/entities/{id}`: replaces each member that it names and leaves the others.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use stateward_domain::access::Role;
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -24,7 +25,9 @@ pub(super) async fn handler(
     let dry_run = params.value("dry_run")?.unwrap_or(false);
     params.finish()?;
     let change = body.json::<ChangeBody>()?.change(headers::if_match(&request)?);
-    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let entity = caller.entity(&app, id, Role::Operator).await?;
+    let namespace = Some(&entity.manifest.namespace);
+    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
     if dry_run {
         return patch::plan(&app, id, &change).await;
     }

@@ -1,6 +1,7 @@
 //! `POST /v1/operations/{id}/cancel`.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use stateward_domain::access::Role;
 use stateward_engine::requests::Verb;
 
 use super::{find, id};
@@ -21,8 +22,10 @@ pub(super) async fn handler(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    let row = find(&app, id(&path)?).await?;
-    let envelope = headers::envelope(&app, &caller, &request, &body.bytes)?;
+    let row = find(&app, &caller, id(&path)?).await?;
+    caller.needs(Role::Operator, &row.namespace)?;
+    let namespace = Some(&row.namespace);
+    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
     let verb = Verb::Cancel(row.id);
     let accepted = app.engine.act(envelope.clone(), row.entity_id, verb).await?;
     reply::changed(&app, &request, &envelope, accepted).await

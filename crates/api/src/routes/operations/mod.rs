@@ -4,11 +4,12 @@ mod cancel;
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
+use stateward_domain::access::Role;
 use stateward_domain::id::{EntityId, OperationId};
 use stateward_domain::ports::read_model::{OperationFilter, OperationRow, OperationState};
 use stateward_engine::Error;
 
-use super::{ListReply, id, resource, wait_for};
+use super::{ListReply, id, namespaces, resource, wait_for};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
@@ -24,15 +25,16 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 
 async fn list(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
-    page(&app, params, None).await
+    page(&app, &caller, params, None).await
 }
 
 /// A page of operations, of one entity or of all.
 pub(super) async fn page(
     app: &App,
+    caller: &Caller,
     mut params: Params,
     entity: Option<EntityId>,
 ) -> Result<HttpResponse, Problem> {
@@ -40,8 +42,9 @@ pub(super) async fn page(
     let size = params.page_size()?;
     let token = params.text("page_token")?;
     let state = params.text("state")?.as_deref().map(state).transpose()?;
+    let namespaces = namespaces(caller, params.text("namespace")?);
     params.finish()?;
-    let filter = OperationFilter { entity, state, ..OperationFilter::default() };
+    let filter = OperationFilter { namespaces, entity, state };
     let page = app.engine.views().operations(&filter, size, token.as_deref()).await;
     let page = page.map_err(Error::from)?;
     let items: Vec<_> = page.items.iter().map(OperationView::from).collect();
@@ -58,17 +61,26 @@ fn state(name: &str) -> Result<OperationState, Problem> {
 
 async fn get(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    let row = find(&app, id(&path)?).await?;
+    let row = find(&app, &caller, id(&path)?).await?;
     Ok(HttpResponse::Ok().json(OperationView::from(&row)))
 }
 
 /// The operation; an unknown id is looked for once more when everything in the log has been taken in.
-pub(super) async fn find(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
+pub(super) async fn find(
+    app: &App,
+    caller: &Caller,
+    id: OperationId,
+) -> Result<OperationRow, Problem> {
+    let row = row(app, id).await?;
+    if caller.may(Role::Viewer, &row.namespace) { Ok(row) } else { Err(Problem::not_found()) }
+}
+
+async fn row(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
     let views = app.engine.views();
     if let Some(row) = views.operation(id).await.map_err(Error::from)? {
         return Ok(row);

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use stateward_domain::access::Role;
 use stateward_domain::ports::read_model::Quarantined;
 
 use super::{ListReply, resource};
@@ -29,10 +30,11 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 
 async fn list(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
+    caller.everywhere(Role::Viewer)?;
     let view = |status: stateward_engine::engine::ProjectionStatus| ProjectionView {
         name: status.name,
         position: status.progress.position.to_string(),
@@ -47,22 +49,24 @@ async fn list(
 /// Answers once the rebuilt tables are the live ones.
 async fn rebuild(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
+    caller.everywhere(Role::Admin)?;
     app.engine.rebuild(&path).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 async fn retry(
     app: web::Data<App>,
-    _caller: Caller,
+    caller: Caller,
     path: web::Path<String>,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
+    caller.everywhere(Role::Admin)?;
     app.engine.retry_quarantined(&path).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
-use stateward_domain::envelope::Recorded;
+use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::Position;
 use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
 
@@ -27,7 +27,7 @@ const NAME: &str = "entities";
 /// Checkpoint of an instance that is being rebuilt.
 const BESIDE: &str = "entities@beside";
 /// Streams that the model passes over on purpose: they concern no entity.
-const IGNORED: &[&str] = &["backend"];
+const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS];
 
 /// The live model, or one that is being rebuilt beside it.
 pub struct Entities {

@@ -1,0 +1,49 @@
+//! A page of the log.
+
+use actix_web::{HttpResponse, web};
+use stateward_domain::id::Position;
+use stateward_engine::Error;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::dto::event::EventView;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::routes::ListReply;
+use crate::sse::Filter;
+
+/// Events that are looked at for one page, at most: a filter that fits little must not read the whole log.
+const SCANNED_MAX: usize = 10_000;
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    mut params: Params,
+) -> Result<HttpResponse, Problem> {
+    let size = params.page_size()?;
+    let token: Option<Position> = params.value("page_token")?;
+    let after: Option<Position> = params.value("after")?;
+    let filter = Filter::new(&caller, &mut params)?;
+    params.finish()?;
+    let mut after = token.or(after).unwrap_or(Position::START);
+    let (mut items, mut scanned) = (Vec::new(), 0);
+    loop {
+        let events = app.engine.log().read_log(after, size).await.map_err(Error::from)?;
+        scanned += events.len();
+        for event in &events {
+            after = event.position;
+            if filter.fits(event) {
+                items.push(EventView::try_from(event)?);
+            }
+            if items.len() == size {
+                break;
+            }
+        }
+        let ends = events.len() < size;
+        if ends || items.len() == size || scanned >= SCANNED_MAX {
+            let more = !ends || items.len() == size;
+            let next_page_token = more.then(|| after.to_string());
+            return Ok(HttpResponse::Ok().json(ListReply { items, next_page_token }));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `GET /v1/events`: the whole log, page by page, or as it grows with `Accept: text/event-stream`.
+
+mod list;
+mod watch;
+
+use actix_web::http::header::ACCEPT;
+use actix_web::{HttpRequest, HttpResponse, guard, web};
+
+use super::resource;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::params::Params;
+use crate::problem::Problem;
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    let streams = guard::fn_guard(|context| {
+        let accept = context.head().headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+        accept.is_some_and(|accept| accept.contains("text/event-stream"))
+    });
+    config.service(
+        resource("/v1/events")
+            .route(web::get().guard(streams).to(watch))
+            .route(web::get().to(list::handler)),
+    );
+}
+
+async fn watch(
+    app: web::Data<App>,
+    caller: Caller,
+    params: Params,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    watch::handler(app, caller, params, request).await
+}

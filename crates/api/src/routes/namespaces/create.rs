@@ -1,0 +1,47 @@
+//! `POST /v1/namespaces`.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use stateward_domain::access::{NamespaceSettings, Role};
+use stateward_domain::id::Namespace;
+use stateward_engine::names;
+
+use super::NamespaceView;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamespaceBody {
+    name: String,
+    #[serde(default)]
+    require_reason: bool,
+}
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    caller.everywhere(Role::Admin)?;
+    let NamespaceBody { name, require_reason } = body.json()?;
+    if !names::is_name(&name) {
+        let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
+        return Err(problem.at("/name", "is no name: letters, digits, . _ - and at most 253"));
+    }
+    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
+    let settings = NamespaceSettings { require_reason };
+    let namespace = Namespace(name.clone());
+    app.engine.access().declare_namespace(&envelope, &namespace, settings).await?;
+    let location = (LOCATION, format!("/v1/namespaces/{name}"));
+    let view = NamespaceView { name, require_reason };
+    Ok(HttpResponse::Created().insert_header(location).json(view))
+}

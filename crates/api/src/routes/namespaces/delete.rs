@@ -1,0 +1,27 @@
+//! `DELETE /v1/namespaces/{name}`: only when nothing lives in it.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use stateward_domain::access::Role;
+use stateward_domain::id::Namespace;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    path: web::Path<String>,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    caller.everywhere(Role::Admin)?;
+    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
+    app.engine.delete_namespace(&envelope, &Namespace(path.into_inner())).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

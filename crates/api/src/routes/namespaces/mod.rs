@@ -1,0 +1,48 @@
+//! `/v1/namespaces`: scopes of names and access.
+
+mod create;
+mod delete;
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use stateward_domain::access::Role;
+
+use super::{ListReply, resource};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[derive(Serialize)]
+struct NamespaceView {
+    name: String,
+    require_reason: bool,
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            resource("/v1/namespaces")
+                .route(web::get().to(list))
+                .route(web::post().to(create::handler)),
+        )
+        .service(resource("/v1/namespaces/{name}").route(web::delete().to(delete::handler)));
+}
+
+/// Those that the caller may look into.
+async fn list(
+    app: web::Data<App>,
+    caller: Caller,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    let all = app.engine.access().namespaces().into_iter();
+    let items: Vec<_> = all
+        .filter(|(name, _)| caller.may(Role::Viewer, name))
+        .map(|(name, settings)| NamespaceView {
+            name: name.0,
+            require_reason: settings.require_reason,
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: None }))
+}

@@ -1,0 +1,74 @@
+//! `POST /v1/tokens`.
+
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use stateward_domain::access::{Grant, Role, Token};
+use stateward_engine::names;
+
+use super::TokenView;
+use crate::app::App;
+use crate::auth::{Caller, digest};
+use crate::body::Body;
+use crate::dto::time;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+
+const GRANTS_MAX: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenBody {
+    actor: String,
+    grants: Vec<Grant>,
+    expires_at: Option<String>,
+}
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    caller.everywhere(Role::Admin)?;
+    let asked: TokenBody = body.json()?;
+    let value = app.engine.sources().secret();
+    let token = checked(&app, asked, &value)?;
+    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
+    let id = app.engine.access().issue(&envelope, token.clone()).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, format!("/v1/tokens/{id}")))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(TokenView::new(id, token, Some(value))))
+}
+
+fn checked(app: &App, asked: TokenBody, value: &str) -> Result<Token, Problem> {
+    let bad = |pointer: &str, detail: &str| {
+        let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
+        Err(problem.at(pointer, detail))
+    };
+    if !names::is_name(&asked.actor) {
+        return bad("/actor", "is no name: letters, digits, . _ - and at most 253");
+    }
+    if asked.grants.is_empty() || asked.grants.len() > GRANTS_MAX {
+        return bad("/grants", "has 1 to 100 grants");
+    }
+    let exists = |grant: &Grant| {
+        grant.namespace.as_ref().is_none_or(|name| app.engine.access().namespace(name).is_some())
+    };
+    if let Some(number) = asked.grants.iter().position(|grant| !exists(grant)) {
+        return bad(&format!("/grants/{number}/namespace"), "is not known");
+    }
+    let expires_at = match asked.expires_at.as_deref() {
+        None => None,
+        Some(text) => match time::parse(text).filter(|end| *end > app.engine.sources().now()) {
+            Some(end) => Some(end),
+            None => return bad("/expires_at", "is no RFC 3339 time to come"),
+        },
+    };
+    let (actor, grants) = (asked.actor, asked.grants);
+    Ok(Token { digest: digest(value), actor, grants, expires_at })
+}

@@ -1,0 +1,54 @@
+//! `/v1/tokens`: who may come in. Values are shown once and kept nowhere.
+
+mod issue;
+mod revoke;
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use stateward_domain::access::{Grant, Role, Token};
+use stateward_domain::id::TokenId;
+
+use super::{ListReply, resource};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::dto::time;
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[derive(Serialize)]
+struct TokenView {
+    id: String,
+    actor: String,
+    grants: Vec<Grant>,
+    expires_at: Option<String>,
+    /// Only in the answer to its making.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+}
+
+impl TokenView {
+    fn new(id: TokenId, token: Token, value: Option<String>) -> Self {
+        let expires_at = token.expires_at.map(time::text);
+        Self { id: id.to_string(), actor: token.actor, grants: token.grants, expires_at, value }
+    }
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            resource("/v1/tokens").route(web::get().to(list)).route(web::post().to(issue::handler)),
+        )
+        .service(resource("/v1/tokens/{id}").route(web::delete().to(revoke::handler)));
+}
+
+async fn list(
+    app: web::Data<App>,
+    caller: Caller,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    caller.everywhere(Role::Admin)?;
+    let all = app.engine.access().tokens().into_iter();
+    let items: Vec<_> = all.map(|(id, token)| TokenView::new(id, token, None)).collect();
+    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: None }))
+}

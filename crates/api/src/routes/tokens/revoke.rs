@@ -1,0 +1,27 @@
+//! `DELETE /v1/tokens/{id}`: nobody comes in with it any more, at once.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use stateward_domain::access::Role;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::headers;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::routes::id;
+
+pub(super) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    path: web::Path<String>,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    caller.everywhere(Role::Admin)?;
+    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
+    app.engine.access().revoke(&envelope, id(&path)?).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,52 @@
+//! Which events a reader wants, and may have.
+
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{EntityId, Namespace};
+
+use crate::auth::Caller;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::routes::namespaces;
+
+/// Which events. Empty lists do not restrict.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    /// `None` = all, also those beside all namespaces.
+    namespaces: Option<Vec<Namespace>>,
+    types: Vec<String>,
+    streams: Vec<String>,
+}
+
+impl Filter {
+    /// Takes `namespace`, `type` and `entity` out of the query; each may be given several times.
+    pub(crate) fn new(caller: &Caller, params: &mut Params) -> Result<Self, Problem> {
+        let asked = params.all("namespace");
+        let all = || caller.sees();
+        let namespaces = if asked.is_empty() {
+            all()
+        } else {
+            let one = |name| namespaces(caller, Some(name)).unwrap_or_default();
+            Some(asked.into_iter().flat_map(one).collect())
+        };
+        let entity = |text: String| {
+            let bad = |_| Problem::malformed("bad-parameter", "entity is an id");
+            text.parse::<EntityId>().map(|id| StreamId::entity(id).to_string()).map_err(bad)
+        };
+        let streams = params.all("entity").into_iter().map(entity).collect::<Result<_, _>>()?;
+        Ok(Self { namespaces, types: params.all("type"), streams })
+    }
+
+    /// Whether `event` is wanted and may be seen.
+    pub(crate) fn fits(&self, event: &Recorded) -> bool {
+        if !self.types.is_empty() && !self.types.contains(&event.event_type) {
+            return false;
+        }
+        if !self.streams.is_empty() && !self.streams.contains(&event.stream.to_string()) {
+            return false;
+        }
+        match &self.namespaces {
+            None => true,
+            Some(namespaces) => namespaces.contains(&event.envelope().namespace),
+        }
+    }
+}

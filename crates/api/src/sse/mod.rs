@@ -1,0 +1,13 @@
+//! Watching the log: each event is read and rendered once, however many watch.
+//!
+//! A watcher first reads what it missed from the log, then takes what the hub hands out. One that is too slow for
+//! the hub's buffer is told to reconnect: it comes back with the last position it saw, and nothing is lost. It never
+//! slows the others or the log.
+
+mod filter;
+mod hub;
+mod watcher;
+
+pub(crate) use filter::Filter;
+pub(crate) use hub::Hub;
+pub(crate) use watcher::watch;

@@ -1,0 +1,189 @@
+//! Who may do what: namespaces and tokens, as one stream of control events. Who let whom in is history too.
+
+use std::collections::BTreeMap;
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Namespace, TokenId, Version};
+use crate::time::Timestamp;
+
+/// What a grant allows; each role includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Change entities.
+    Operator,
+    /// Let others in, stop backends, rebuild.
+    Admin,
+}
+
+/// A role in one namespace or in all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// What may be done.
+    pub role: Role,
+    /// Where; `None` = everywhere, also beside all namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
+}
+
+/// What is kept of a token. Its value is shown once and kept nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// SHA-256 of its value, in hexadecimal.
+    pub digest: String,
+    /// Whose it is: an opaque id, which events name as the actor.
+    pub actor: String,
+    /// What it allows.
+    pub grants: Vec<Grant>,
+    /// Not from then on; `None` = until it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A scope of names and access.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NamespaceSettings {
+    /// Changes need a reason.
+    pub require_reason: bool,
+}
+
+/// One fact about access.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "fields are explained on the state that they change")]
+pub enum AccessEvent {
+    /// A namespace was made, or its settings changed.
+    NamespaceDeclared { at: Timestamp, namespace: Namespace, settings: NamespaceSettings },
+    /// A namespace is gone.
+    NamespaceDeleted { at: Timestamp, namespace: Namespace },
+    /// Somebody was let in.
+    TokenIssued { at: Timestamp, token_id: TokenId, token: Token },
+    /// Nobody comes in with it any more.
+    TokenRevoked { at: Timestamp, token_id: TokenId },
+}
+
+impl AccessEvent {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::NamespaceDeclared { .. } => "access.namespace_declared",
+            Self::NamespaceDeleted { .. } => "access.namespace_deleted",
+            Self::TokenIssued { .. } => "access.token_issued",
+            Self::TokenRevoked { .. } => "access.token_revoked",
+        }
+    }
+
+    /// Whether this version can read the stored type at that schema version.
+    #[must_use]
+    pub fn known(event_type: &str, schema_version: u32) -> bool {
+        let names = [
+            "access.namespace_declared",
+            "access.namespace_deleted",
+            "access.token_issued",
+            "access.token_revoked",
+        ];
+        schema_version == 1 && names.contains(&event_type)
+    }
+}
+
+impl DomainEvent for AccessEvent {
+    fn event_type(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+/// All namespaces and tokens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Access {
+    /// Number of folded events.
+    pub version: Version,
+    /// Namespaces that were made; `default` and configured ones are there besides.
+    pub namespaces: BTreeMap<Namespace, NamespaceSettings>,
+    /// Tokens that were issued and not revoked; expired ones are among them.
+    pub tokens: BTreeMap<TokenId, Token>,
+}
+
+impl Access {
+    /// Namespaces and tokens at most, each.
+    pub const MAX: usize = 10_000;
+
+    /// Folds `event` into the state.
+    pub fn evolve(&mut self, event: &AccessEvent) {
+        self.version = self.version.next();
+        match event {
+            AccessEvent::NamespaceDeclared { namespace, settings, .. } => {
+                self.namespaces.insert(namespace.clone(), *settings);
+            }
+            AccessEvent::NamespaceDeleted { namespace, .. } => {
+                self.namespaces.remove(namespace);
+            }
+            AccessEvent::TokenIssued { token_id, token, .. } => {
+                self.tokens.insert(*token_id, token.clone());
+            }
+            AccessEvent::TokenRevoked { token_id, .. } => {
+                self.tokens.remove(token_id);
+            }
+        }
+    }
+}
+
+impl Token {
+    /// Whether it still lets anybody in at `now`.
+    #[must_use]
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
+/// Whether `grants` allow `role` in `namespace`; `None` = beside all namespaces.
+#[must_use]
+pub fn allows(grants: &[Grant], role: Role, namespace: Option<&Namespace>) -> bool {
+    grants.iter().any(|grant| {
+        let here = grant.namespace.is_none() || grant.namespace.as_ref() == namespace;
+        here && grant.role >= role
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(role: Role, namespace: Option<&str>) -> Grant {
+        Grant { role, namespace: namespace.map(Namespace::from) }
+    }
+
+    #[test]
+    fn a_grant_reaches_as_far_as_it_says() {
+        let (a, b) = (Namespace::from("a"), Namespace::from("b"));
+        let here = [grant(Role::Operator, Some("a"))];
+        assert!(allows(&here, Role::Viewer, Some(&a)) && allows(&here, Role::Operator, Some(&a)));
+        assert!(!allows(&here, Role::Admin, Some(&a)));
+        assert!(!allows(&here, Role::Viewer, Some(&b)) && !allows(&here, Role::Viewer, None));
+        let everywhere = [grant(Role::Viewer, None)];
+        assert!(allows(&everywhere, Role::Viewer, Some(&b)));
+        assert!(allows(&everywhere, Role::Viewer, None));
+        assert!(!allows(&[], Role::Viewer, Some(&a)));
+    }
+
+    #[test]
+    fn a_token_ends_when_it_was_meant_to() {
+        let token = |expires_at| Token {
+            digest: String::new(),
+            actor: "ci".to_owned(),
+            grants: Vec::new(),
+            expires_at,
+        };
+        assert!(token(None).is_valid(Timestamp(5)));
+        assert!(token(Some(Timestamp(6))).is_valid(Timestamp(5)));
+        assert!(!token(Some(Timestamp(5))).is_valid(Timestamp(5)));
+    }
+}

@@ -1,0 +1,205 @@
+//! Namespaces and tokens: loaded once, changed through the log, asked on every request.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use stateward_domain::access::{Access, AccessEvent, Grant, NamespaceSettings, Token};
+use stateward_domain::envelope::{Envelope, StreamId};
+use stateward_domain::id::{Namespace, TokenId};
+use stateward_domain::time::Timestamp;
+
+use crate::control::ControlStreams;
+use crate::error::Error;
+use crate::sources::Sources;
+
+/// The namespace that is always there.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// Who comes in with a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The token.
+    pub token_id: TokenId,
+    /// Whose it is.
+    pub actor: String,
+    /// What it allows.
+    pub grants: Vec<Grant>,
+}
+
+#[derive(Default)]
+struct Known {
+    access: Access,
+    by_digest: HashMap<String, TokenId>,
+}
+
+/// Namespaces and tokens of this process.
+pub struct AccessControl {
+    streams: ControlStreams,
+    sources: Sources,
+    configured: BTreeMap<Namespace, NamespaceSettings>,
+    known: RwLock<Arc<Known>>,
+}
+
+impl AccessControl {
+    pub(crate) fn new(
+        streams: ControlStreams,
+        sources: Sources,
+        mut configured: BTreeMap<Namespace, NamespaceSettings>,
+    ) -> Self {
+        configured.entry(Namespace::from(DEFAULT_NAMESPACE)).or_default();
+        Self { streams, sources, configured, known: RwLock::default() }
+    }
+
+    /// Reads what the log knows; before that only configured namespaces are there, and no token.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn load(&self) -> Result<(), Error> {
+        let access = self.streams.load(&StreamId::access()).await?;
+        self.remember(access);
+        Ok(())
+    }
+
+    /// Whoever has the token with this digest (SHA-256, hexadecimal); `None` when it is unknown, revoked or over.
+    #[must_use]
+    pub fn identify(&self, digest: &str) -> Option<Identity> {
+        let known = self.known();
+        let token_id = *known.by_digest.get(digest)?;
+        let token = known.access.tokens.get(&token_id)?;
+        token.is_valid(self.sources.now()).then(|| Identity {
+            token_id,
+            actor: token.actor.clone(),
+            grants: token.grants.clone(),
+        })
+    }
+
+    /// Settings of a namespace; `None` when there is none of that name.
+    #[must_use]
+    pub fn namespace(&self, name: &Namespace) -> Option<NamespaceSettings> {
+        let configured = self.configured.get(name).copied();
+        configured.or_else(|| self.known().access.namespaces.get(name).copied())
+    }
+
+    /// All namespaces.
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeMap<Namespace, NamespaceSettings> {
+        let mut all = self.known().access.namespaces.clone();
+        all.extend(self.configured.clone());
+        all
+    }
+
+    /// All tokens that were not revoked.
+    #[must_use]
+    pub fn tokens(&self) -> BTreeMap<TokenId, Token> {
+        self.known().access.tokens.clone()
+    }
+
+    /// Makes a namespace.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::TooMany`], [`Error::Unavailable`].
+    pub async fn declare_namespace(
+        &self,
+        envelope: &Envelope,
+        name: &Namespace,
+        settings: NamespaceSettings,
+    ) -> Result<(), Error> {
+        let at = self.sources.now();
+        self.change(envelope, |access| {
+            if self.configured.contains_key(name) || access.namespaces.contains_key(name) {
+                return Err(Error::Exists);
+            }
+            room(access.namespaces.len())?;
+            let namespace = name.clone();
+            Ok(vec![AccessEvent::NamespaceDeclared { at, namespace, settings }])
+        })
+        .await
+    }
+
+    /// Deletes a namespace. The caller has seen to it that nothing lives in it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Configured`], [`Error::Unavailable`].
+    pub async fn delete_namespace(
+        &self,
+        envelope: &Envelope,
+        name: &Namespace,
+    ) -> Result<(), Error> {
+        if self.configured.contains_key(name) {
+            return Err(Error::Configured);
+        }
+        let at = self.sources.now();
+        self.change(envelope, |access| {
+            if !access.namespaces.contains_key(name) {
+                return Err(Error::NotFound);
+            }
+            Ok(vec![AccessEvent::NamespaceDeleted { at, namespace: name.clone() }])
+        })
+        .await
+    }
+
+    /// Lets somebody in: the token's id. Only its digest is kept.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`], [`Error::Unavailable`].
+    pub async fn issue(&self, envelope: &Envelope, token: Token) -> Result<TokenId, Error> {
+        let (at, token_id) = (self.sources.now(), TokenId(self.sources.id()));
+        self.change(envelope, |access| {
+            room(access.tokens.len())?;
+            let mut events = expired(access, at);
+            events.push(AccessEvent::TokenIssued { at, token_id, token: token.clone() });
+            Ok(events)
+        })
+        .await?;
+        Ok(token_id)
+    }
+
+    /// Lets nobody in with a token any more, at once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Unavailable`].
+    pub async fn revoke(&self, envelope: &Envelope, token_id: TokenId) -> Result<(), Error> {
+        let at = self.sources.now();
+        self.change(envelope, |access| {
+            if !access.tokens.contains_key(&token_id) {
+                return Err(Error::NotFound);
+            }
+            Ok(vec![AccessEvent::TokenRevoked { at, token_id }])
+        })
+        .await
+    }
+
+    async fn change(
+        &self,
+        envelope: &Envelope,
+        decide: impl Fn(&Access) -> Result<Vec<AccessEvent>, Error> + Send,
+    ) -> Result<(), Error> {
+        let access = self.streams.change(&StreamId::access(), envelope, decide).await?;
+        self.remember(access);
+        Ok(())
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The newest fold wins, whoever gets here first.
+    fn remember(&self, access: Access) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if access.version >= known.access.version {
+            let by_digest =
+                access.tokens.iter().map(|(id, token)| (token.digest.clone(), *id)).collect();
+            *known = Arc::new(Known { access, by_digest });
+        }
+    }
+}
+
+fn room(count: usize) -> Result<(), Error> {
+    if count < Access::MAX { Ok(()) } else { Err(Error::TooMany) }
+}
+
+/// Tokens that are over make room for new ones.
+fn expired(access: &Access, at: Timestamp) -> Vec<AccessEvent> {
+    let over = access.tokens.iter().filter(|(_, token)| !token.is_valid(at));
+    over.map(|(token_id, _)| AccessEvent::TokenRevoked { at, token_id: *token_id }).collect()
+}

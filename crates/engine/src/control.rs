@@ -1,0 +1,145 @@
+//! Streams beside those of entities: backends, access. Each is folded, decided on and appended to in the same way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::access::{Access, AccessEvent};
+use stateward_domain::backend::{Backend, BackendEvent};
+use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, StreamId};
+use stateward_domain::id::Version;
+use stateward_domain::ports::event_store::{Append, AppendError, Appended, EventStore};
+
+use crate::error::Error;
+use crate::sources::Sources;
+
+/// Events read at a time.
+const PAGE: usize = 500;
+/// Appends tried before the caller is told to come back.
+const TRIES: u32 = 20;
+
+/// What a stream folds to.
+pub trait Fold: Default + Send {
+    /// Its events.
+    type Event: DomainEvent;
+    /// Whether this version can read the stored type at that schema version.
+    fn known(event_type: &str, schema_version: u32) -> bool;
+    /// Number of folded events.
+    fn version(&self) -> Version;
+    /// Folds one more.
+    fn evolve(&mut self, event: &Self::Event);
+}
+
+impl Fold for Backend {
+    type Event = BackendEvent;
+    fn known(event_type: &str, schema_version: u32) -> bool {
+        BackendEvent::known(event_type, schema_version)
+    }
+    fn version(&self) -> Version {
+        self.version
+    }
+    fn evolve(&mut self, event: &BackendEvent) {
+        self.evolve(event);
+    }
+}
+
+impl Fold for Access {
+    type Event = AccessEvent;
+    fn known(event_type: &str, schema_version: u32) -> bool {
+        AccessEvent::known(event_type, schema_version)
+    }
+    fn version(&self) -> Version {
+        self.version
+    }
+    fn evolve(&mut self, event: &AccessEvent) {
+        self.evolve(event);
+    }
+}
+
+/// The control streams of a log. Cheap to clone.
+#[derive(Clone)]
+pub struct ControlStreams {
+    log: Arc<dyn EventStore>,
+    sources: Sources,
+}
+
+impl ControlStreams {
+    /// Reads and writes `log`.
+    #[must_use]
+    pub fn new(log: Arc<dyn EventStore>, sources: Sources) -> Self {
+        Self { log, sources }
+    }
+
+    /// What `stream` folds to; the default when it is empty.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn load<S: Fold>(&self, stream: &StreamId) -> Result<S, Error> {
+        let mut state = S::default();
+        loop {
+            let page = self.log.read_stream(stream, state.version(), PAGE).await?;
+            for recorded in &page {
+                state.evolve(&recorded.decode(S::known)?);
+            }
+            if page.len() < PAGE {
+                return Ok(state);
+            }
+        }
+    }
+
+    /// Appends what `decide` makes of the present state and answers with the state after it. Nothing is appended
+    /// when `decide` answers with nothing.
+    ///
+    /// # Errors
+    /// Whatever `decide` refuses with, [`Error::Unavailable`], [`Error::Unreadable`], [`Error::Contended`].
+    pub async fn change<S: Fold>(
+        &self,
+        stream: &StreamId,
+        envelope: &Envelope,
+        decide: impl Fn(&S) -> Result<Vec<S::Event>, Error> + Send,
+    ) -> Result<S, Error> {
+        for _ in 0..TRIES {
+            let mut state: S = self.load(stream).await?;
+            let events = decide(&state)?;
+            if events.is_empty() {
+                return Ok(state);
+            }
+            let encode = |event| NewEvent::encode(self.sources.event_id(), event, envelope);
+            let append = Append {
+                stream: stream.clone(),
+                expected: state.version(),
+                events: events.iter().map(encode).collect(),
+                claims: Vec::new(),
+            };
+            match append_surely(&*self.log, append).await {
+                Ok(_) => {
+                    for event in &events {
+                        state.evolve(event);
+                    }
+                    return Ok(state);
+                }
+                Err(AppendError::Conflict { .. }) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(Error::Contended)
+    }
+}
+
+/// Appends; an unknown outcome is resolved by sending the same events again, which the log recognises.
+///
+/// # Errors
+/// Everything but [`AppendError::OutcomeUnknown`], which is answered only after several tries.
+pub(crate) async fn append_surely(
+    log: &dyn EventStore,
+    append: Append,
+) -> Result<Appended, AppendError> {
+    let mut wait = Duration::from_millis(10);
+    for _ in 0..7 {
+        match log.append(append.clone()).await {
+            Err(AppendError::OutcomeUnknown) => tokio::time::sleep(wait).await,
+            outcome => return outcome,
+        }
+        wait *= 2;
+    }
+    log.append(append).await
+}
