@@ -12,6 +12,7 @@ mod access;
 mod errors;
 mod guards;
 mod harness;
+mod hostile;
 mod kill;
 mod slice;
 mod startup;

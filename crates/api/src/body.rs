@@ -2,17 +2,21 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 
+use crate::json::parse;
 use crate::problem::Problem;
 
 /// Bytes of a body at most.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The whole body with its media type.
 pub(crate) struct Body {
@@ -30,7 +34,11 @@ impl FromRequest for Body {
         let media_type = request.content_type().to_ascii_lowercase();
         let bytes = web::Bytes::from_request(request, payload);
         Box::pin(async move {
-            let bytes = bytes.await.map_err(|error| {
+            let bytes = tokio::time::timeout(BODY_TIMEOUT, bytes).await.map_err(|_| {
+                let detail = "the body did not come in time";
+                Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail)
+            })?;
+            let bytes = bytes.map_err(|error| {
                 if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
                     let detail = format!("a body has {BODY_BYTES_MAX} bytes at most");
                     return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
@@ -62,14 +70,4 @@ impl Body {
         let detail = format!("send {}", accepted.join(" or "));
         Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail))
     }
-}
-
-/// JSON bytes as a `T`: what is no JSON is malformed, what has another shape is unprocessable.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        Category::Data => Problem::unprocessable("bad-document", error.to_string()),
-        Category::Io | Category::Syntax | Category::Eof => {
-            Problem::malformed("bad-json", error.to_string())
-        }
-    })
 }

@@ -34,6 +34,8 @@ pub(crate) fn envelope(
     namespace: Option<&Namespace>,
     body: &[u8],
 ) -> Result<Envelope, Problem> {
+    // A header that is not valid is refused before anything is written, also one that only the answer needs.
+    wait(request)?;
     let reason = text(request, "Stateward-Reason")?;
     let settings = namespace.and_then(|name| app.engine.access().namespace(name));
     let missing = reason.is_none_or(|reason| reason.trim().is_empty());

@@ -20,6 +20,7 @@ mod body;
 mod dto;
 mod error;
 mod headers;
+mod json;
 mod params;
 mod problem;
 mod reply;

@@ -11,7 +11,7 @@ use super::until;
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) url: String,
-    token: String,
+    pub(crate) token: String,
     http: reqwest::Client,
 }
 

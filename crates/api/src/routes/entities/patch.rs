@@ -10,9 +10,10 @@ use stateward_engine::requests::Change;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::body::{Body, parse};
+use crate::body::Body;
 use crate::dto::manifest::ChangeBody;
 use crate::headers;
+use crate::json::parse;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::reply::{self, Plan, PlanReply, PlannedChange};
