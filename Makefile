@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools e2e snapshots doc
+.PHONY: run test check lint audit tools test-openapi e2e snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples
@@ -22,6 +22,9 @@ audit: ## Dependencies and spelling
 
 tools: ## Install what `audit` needs
 	cargo install --locked cargo-deny cargo-machete typos-cli
+
+test-openapi: ## The served OpenAPI document with schemathesis (from PyPI), with and without a token
+	tests/openapi/run
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e

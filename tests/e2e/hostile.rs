@@ -144,17 +144,17 @@ async fn bad_changes_parameters_and_headers_are_refused() {
     let before = events(client).await;
     let path = format!("/v1/entities/{id}");
     let json = "application/json";
-    let merge = "application/merge-patch+json";
-    let patch = "application/json-patch+json";
+    let merged = "application/merge-patch+json";
+    let patched = "application/json-patch+json";
     for (method, path, media, body, status) in [
         (Method::PUT, path.clone(), json, "{\"desired\":{\"path\":\"g\",\"content\":\"x\"}}", 422),
         (Method::PUT, path.clone(), json, "{\"name\":\"other\"}", 422),
         (Method::PUT, path.clone(), json, "7", 422),
         (Method::PATCH, path.clone(), json, "{}", 415),
-        (Method::PATCH, path.clone(), merge, "7", 422),
-        (Method::PATCH, path.clone(), merge, "{\"kind\":\"x\"}", 422),
-        (Method::PATCH, path.clone(), patch, "[{\"op\":\"remove\",\"path\":\"/none\"}]", 422),
-        (Method::PATCH, path.clone(), patch, "{}", 422),
+        (Method::PATCH, path.clone(), merged, "7", 422),
+        (Method::PATCH, path.clone(), merged, "{\"kind\":\"x\"}", 422),
+        (Method::PATCH, path.clone(), patched, "[{\"op\":\"remove\",\"path\":\"/none\"}]", 422),
+        (Method::PATCH, path.clone(), patched, "{}", 422),
         (Method::POST, format!("{path}/actions/none"), json, "{}", 404),
         (Method::POST, format!("{path}/actions/refresh"), json, "{\"x\":1}", 422),
         (Method::POST, format!("{path}/actions/decide"), json, "{\"decision\":\"x\"}", 422),

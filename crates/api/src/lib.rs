@@ -21,6 +21,7 @@ mod dto;
 mod error;
 mod headers;
 mod json;
+mod openapi;
 mod params;
 mod problem;
 mod reply;

@@ -56,7 +56,11 @@ impl Params {
 
     /// Number of items of the page.
     pub(crate) fn page_size(&mut self) -> Result<usize, Problem> {
-        Ok(self.value("page_size")?.unwrap_or(PAGE_SIZE).clamp(1, PAGE_SIZE_MAX))
+        let Some(asked) = self.value::<i64>("page_size")? else { return Ok(PAGE_SIZE) };
+        match usize::try_from(asked) {
+            Ok(size) if size > 0 => Ok(size.min(PAGE_SIZE_MAX)),
+            _ => Err(Problem::malformed("bad-parameter", "page_size is 1 or more")),
+        }
     }
 
     /// Refuses what nobody took.

@@ -22,20 +22,30 @@ use crate::problem::Problem;
 /// How long an answer waits for the read model to show an operation that has ended.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
 
-#[derive(Serialize)]
-struct ChangeReply<'a> {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct ChangeReply<'a> {
     entity: EntityView<'a>,
     operation: Option<OperationView<'a>>,
+    #[schema(value_type = String)]
     position: Position,
 }
 
+/// The answer to a change that may be planned only.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) enum ChangeOrPlan<'a> {
+    Change(Box<ChangeReply<'a>>),
+    Plan(PlanReply),
+}
+
 /// What a change would do; nothing was written.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct PlanReply {
     pub(crate) plan: Plan,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Plan {
     /// `create`, `update`, `delete` or `none`.
     pub(crate) action: &'static str,
@@ -43,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<PlannedChange>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct PlannedChange {
     pub(crate) field: String,
     pub(crate) from: Value,

@@ -12,7 +12,7 @@ use stateward_domain::failure::Failure;
 
 use super::time;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct EntityView<'a> {
     id: String,
     kind: &'a str,
@@ -21,8 +21,11 @@ pub(crate) struct EntityView<'a> {
     backend: &'a str,
     labels: &'a BTreeMap<String, String>,
     desired: &'a Value,
+    #[schema(value_type = crate::openapi::words::DeletionWord)]
     deletion_policy: DeletionPolicy,
+    #[schema(value_type = crate::openapi::words::DriftWord)]
     drift_policy: DriftPolicy,
+    #[schema(value_type = crate::openapi::words::ManagementWord)]
     management_policy: ManagementPolicy,
     ignore_fields: &'a [String],
     protected: bool,
@@ -31,17 +34,19 @@ pub(crate) struct EntityView<'a> {
     generation: u64,
     revision: u64,
     version: u64,
+    #[schema(value_type = crate::openapi::words::StateWord)]
     state: State,
     conditions: Vec<ConditionView>,
     error: Option<ErrorView<'a>>,
     observed: ObservedView<'a>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<crate::openapi::words::DifferenceShape>, required = false)]
     drift: &'a [Difference],
     created_at: String,
     updated_at: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct ConditionView {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -51,8 +56,9 @@ struct ConditionView {
     since: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct ObservedView<'a> {
+    #[schema(value_type = crate::openapi::words::PresenceWord)]
     presence: Presence,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<&'a str>,
@@ -65,13 +71,14 @@ struct ObservedView<'a> {
 }
 
 /// A failure with its class as a word; details of the class stay inside.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct ErrorView<'a> {
     class: &'static str,
     code: &'a str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
+    #[schema(value_type = crate::openapi::words::EffectWord)]
     effect: stateward_domain::failure::Effect,
 }
 

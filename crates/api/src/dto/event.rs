@@ -7,7 +7,7 @@ use stateward_domain::envelope::{Actor, Recorded};
 use super::time;
 use crate::problem::Problem;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct EventView {
     id: String,
     position: String,
@@ -16,10 +16,12 @@ pub(crate) struct EventView {
     #[serde(rename = "type")]
     kind: String,
     recorded_at: String,
+    #[schema(value_type = crate::openapi::words::ActorShape)]
     actor: Actor,
     reason: Option<String>,
     operation_id: Option<String>,
     request_id: Option<String>,
+    #[schema(value_type = Object)]
     data: Box<RawValue>,
     hash: String,
 }

@@ -16,19 +16,25 @@ use crate::auth::Caller;
 use crate::problem::Problem;
 
 /// A declaration.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ManifestBody {
     kind: String,
+    #[schema(min_length = 1, max_length = 253, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     name: String,
     namespace: Option<String>,
     backend: Option<String>,
+    #[schema(value_type = Object)]
     desired: Value,
+    #[schema(min_length = 1, max_length = 1024)]
     external_id: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[schema(value_type = Option<crate::openapi::words::DeletionWord>)]
     deletion_policy: Option<DeletionPolicy>,
+    #[schema(value_type = Option<crate::openapi::words::DriftWord>)]
     drift_policy: Option<DriftPolicy>,
+    #[schema(value_type = Option<crate::openapi::words::ManagementWord>)]
     management_policy: Option<ManagementPolicy>,
     #[serde(default)]
     ignore_fields: Vec<String>,
@@ -66,7 +72,7 @@ impl ManifestBody {
 }
 
 /// The document that PUT replaces members of, and PATCH patches.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,10 +80,13 @@ pub(crate) struct ChangeBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::openapi::words::DeletionWord>)]
     deletion_policy: Option<DeletionPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::openapi::words::DriftWord>)]
     drift_policy: Option<DriftPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::openapi::words::ManagementWord>)]
     management_policy: Option<ManagementPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ignore_fields: Option<Vec<String>>,

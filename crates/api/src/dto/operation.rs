@@ -9,17 +9,19 @@ use stateward_domain::ports::read_model::{OperationRow, OperationState};
 use super::entity::ErrorView;
 use super::time;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct OperationView<'a> {
     id: String,
     entity_id: String,
     #[serde(rename = "type")]
     kind: &'a str,
+    #[schema(value_type = crate::openapi::words::OperationWord)]
     state: OperationState,
     done: bool,
     error: Option<ErrorView<'a>>,
     attempts: u64,
     generation: u64,
+    #[schema(value_type = crate::openapi::words::ActorShape)]
     actor: &'a Actor,
     reason: Option<&'a str>,
     superseded_by: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
@@ -10,12 +11,12 @@ use crate::app::App;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/livez").route(web::get().to(livez)))
-        .service(resource("/readyz").route(web::get().to(readyz)))
-        .service(resource("/metrics").route(web::get().to(metrics)));
+        .service(resource("/livez", &[Method::GET]).route(web::get().to(livez)))
+        .service(resource("/readyz", &[Method::GET]).route(web::get().to(readyz)))
+        .service(resource("/metrics", &[Method::GET]).route(web::get().to(metrics)));
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Check {
     name: String,
     ok: bool,
@@ -23,20 +24,36 @@ struct Check {
     detail: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct Readiness {
     ready: bool,
     observe_only: bool,
     checks: Vec<Check>,
 }
 
-async fn livez() -> HttpResponse {
-    HttpResponse::Ok().body("ok\n")
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "probes",
+    summary = "Whether the process lives",
+    security(()),
+    responses((status = 200, description = "It does", body = String, content_type = "text/plain")),
+)]
+pub(crate) async fn livez() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
 /// Ready once every projection reached the head that the log had at the start. Backends that are closed and
 /// streams that were set aside are shown, but do not make the service unready: the rest of it works.
-async fn readyz(app: web::Data<App>) -> HttpResponse {
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "probes",
+    summary = "Whether every read model is where the log was at the start, and what is wrong",
+    security(()),
+    responses((status = 200, description = "Ready", body = Readiness), (status = 503, description = "Not yet", body = Readiness)),
+)]
+pub(crate) async fn readyz(app: web::Data<App>) -> HttpResponse {
     let mut checks = Vec::new();
     let mut ready = true;
     for status in app.engine.projections().await {
@@ -61,7 +78,15 @@ async fn readyz(app: web::Data<App>) -> HttpResponse {
     response.json(Readiness { ready, observe_only, checks })
 }
 
-async fn metrics(app: web::Data<App>) -> HttpResponse {
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "probes",
+    summary = "Metrics for Prometheus",
+    security(()),
+    responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain")),
+)]
+pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
     let mut text = String::from("# TYPE stateward_entities gauge\n");
     for count in app.engine.views().counts().await.unwrap_or_default() {
         // Names of kinds and backends hold no quotes: configuration and drivers see to it.

@@ -1,20 +1,22 @@
 //! All endpoints: a folder for each noun, a file for each verb.
 
-mod backends;
-mod entities;
-mod events;
-mod health;
-mod kinds;
-mod namespaces;
-mod operations;
-mod projections;
-mod tokens;
+pub(crate) mod backends;
+pub(crate) mod docs;
+pub(crate) mod entities;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod kinds;
+pub(crate) mod namespaces;
+pub(crate) mod operations;
+pub(crate) mod projections;
+pub(crate) mod tokens;
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
-use actix_web::{Resource, web};
+use actix_web::http::header::ALLOW;
+use actix_web::http::{Method, StatusCode};
+use actix_web::{Resource, ResponseError, web};
 use serde::Serialize;
 use stateward_domain::id::Namespace;
 
@@ -27,7 +29,7 @@ use crate::problem::Problem;
 const WAIT_FOR_MAX: Duration = Duration::from_secs(10);
 
 /// A page of a list.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct ListReply<T> {
     pub(crate) items: Vec<T>,
     pub(crate) next_page_token: Option<String>,
@@ -37,6 +39,7 @@ pub(crate) struct ListReply<T> {
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .configure(health::configure)
+        .configure(docs::configure)
         .configure(entities::configure)
         .configure(operations::configure)
         .configure(events::configure)
@@ -45,21 +48,21 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .configure(projections::configure)
         .configure(namespaces::configure)
         .configure(tokens::configure)
-        .default_service(web::to(|| async { Problem::not_found().into_result() }));
+        .default_service(web::to(|| async { Problem::not_found().error_response() }));
 }
 
-/// A resource that answers verbs it does not have with a problem.
-fn resource(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(|| async {
-        let detail = "this address does not answer to that method";
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).into_result()
+/// A resource that answers other methods than `methods` with a problem that names them.
+fn resource(path: &str, methods: &'static [Method]) -> Resource {
+    web::resource(path).default_service(web::to(move || async move {
+        let allowed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let detail = format!("this address answers to {allowed}");
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
+        let mut response = problem.error_response();
+        if let Ok(allowed) = allowed.parse() {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
+        response
     }))
-}
-
-impl Problem {
-    fn into_result(self) -> Result<actix_web::HttpResponse, Self> {
-        Err(self)
-    }
 }
 
 /// An id out of a path; what is no id names nothing.

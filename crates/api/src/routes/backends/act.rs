@@ -6,23 +6,34 @@ use stateward_domain::access::Role;
 use stateward_domain::id::BackendName;
 use stateward_domain::time::Timestamp;
 
+use super::BackendView;
 use super::view;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::time;
 use crate::headers;
+use crate::openapi::problems::{Missing, Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 struct ActionBody {
     reason: Option<String>,
     until: Option<String>,
 }
 
-pub(super) async fn handler(
+#[utoipa::path(
+    post,
+    path = "/v1/backends/{name}/actions/{action}",
+    tag = "backends",
+    summary = "Pause, resume (confirm) or test a backend",
+    params(("name" = String, Path, description = "Name"), ("action" = String, Path, description = "`pause`, `resume` or `test`")),
+    request_body = ActionBody,
+    responses((status = 200, description = "The backend after it", body = BackendView), Refused, Missing, RefusedBody, Taken),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<(String, String)>,

@@ -1,7 +1,8 @@
 //! `/v1/backends`: how they stand; `act` is what a person does about it.
 
-mod act;
+pub(crate) mod act;
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use stateward_engine::backends::gate::Closed;
@@ -10,26 +11,29 @@ use stateward_engine::engine::BackendStatus;
 use super::{ListReply, resource};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct BackendView {
     name: String,
     driver: String,
     /// Whether changes are made there now.
     open: bool,
     paused: bool,
+    #[schema(value_type = Option<serde_json::Value>)]
     closed: Option<Closed>,
     kinds: Vec<String>,
 }
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/v1/backends").route(web::get().to(list)))
-        .service(resource("/v1/backends/{name}").route(web::get().to(get)))
+        .service(resource("/v1/backends", &[Method::GET]).route(web::get().to(list)))
+        .service(resource("/v1/backends/{name}", &[Method::GET]).route(web::get().to(get)))
         .service(
-            resource("/v1/backends/{name}/actions/{action}").route(web::post().to(act::handler)),
+            resource("/v1/backends/{name}/actions/{action}", &[Method::POST])
+                .route(web::post().to(act::handler)),
         );
 }
 
@@ -49,7 +53,14 @@ pub(super) fn view(status: &BackendStatus) -> BackendView {
     }
 }
 
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/v1/backends",
+    tag = "backends",
+    summary = "How the backends stand",
+    responses((status = 200, description = "All backends", body = ListReply<BackendView>), Refused),
+)]
+pub(crate) async fn list(
     app: web::Data<App>,
     _caller: Caller,
     params: Params,
@@ -59,7 +70,15 @@ async fn list(
     Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: None }))
 }
 
-async fn get(
+#[utoipa::path(
+    get,
+    path = "/v1/backends/{name}",
+    tag = "backends",
+    summary = "How a backend stands",
+    params(("name" = String, Path, description = "Name")),
+    responses((status = 200, description = "The backend", body = BackendView), Refused, Missing),
+)]
+pub(crate) async fn get(
     app: web::Data<App>,
     _caller: Caller,
     path: web::Path<String>,

@@ -12,9 +12,12 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::params::ChangeHeaders;
+use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::reply;
+use crate::reply::ChangeReply;
 use crate::routes::id;
 
 #[derive(Deserialize)]
@@ -48,7 +51,16 @@ struct CancelBody {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-pub(super) async fn handler(
+#[utoipa::path(
+    post,
+    path = "/v1/entities/{id}/actions/{name}",
+    tag = "entities",
+    summary = "Do a verb: refresh, retry, pause, resume, adopt, release, decide, cancel, or one of the kind",
+    params(("id" = String, Path, description = "Id"), ("name" = String, Path, description = "Verb"), ChangeHeaders),
+    request_body = Option<serde_json::Value>,
+    responses((status = 200, description = "Done, or nothing had to be done on the backend", body = ChangeReply<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<(String, String)>,

@@ -9,11 +9,23 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ManifestBody;
 use crate::headers;
+use crate::openapi::params::{ChangeHeaders, PlanParams};
+use crate::openapi::problems::{Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::reply::{self, Plan, PlanReply, PlannedChange};
+use crate::reply::{ChangeOrPlan, ChangeReply};
 
-pub(super) async fn handler(
+#[utoipa::path(
+    post,
+    path = "/v1/entities",
+    tag = "entities",
+    summary = "Declare an entity",
+    params(PlanParams, ChangeHeaders),
+    request_body = ManifestBody,
+    responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, RefusedBody, RefusedChange),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     mut params: Params,

@@ -11,12 +11,23 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::params::{ChangeHeaders, DeletionParams, MatchHeader, PlanParams};
+use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::reply::{self, Plan, PlanReply, PlannedChange};
+use crate::reply::{ChangeOrPlan, ChangeReply};
 use crate::routes::id;
 
-pub(super) async fn handler(
+#[utoipa::path(
+    delete,
+    path = "/v1/entities/{id}",
+    tag = "entities",
+    summary = "End an entity",
+    params(("id" = String, Path, description = "Id"), PlanParams, DeletionParams, MatchHeader, ChangeHeaders),
+    responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

@@ -9,11 +9,21 @@ use stateward_engine::Error;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
+use crate::openapi::params::PageParams;
+use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::{ListReply, id};
 
-pub(super) async fn handler(
+#[utoipa::path(
+    get,
+    path = "/v1/entities/{id}/events",
+    tag = "entities",
+    summary = "History of an entity, oldest first",
+    params(("id" = String, Path, description = "Id"), PageParams),
+    responses((status = 200, description = "A page", body = ListReply<EventView>), Refused, Missing),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

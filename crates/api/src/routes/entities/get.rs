@@ -9,12 +9,22 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::entity::EntityView;
 use crate::dto::time;
+use crate::openapi::params::AtParams;
+use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::reply::etag;
 use crate::routes::id;
 
-pub(super) async fn handler(
+#[utoipa::path(
+    get,
+    path = "/v1/entities/{id}",
+    tag = "entities",
+    summary = "An entity as it is, never stale, or as it was",
+    params(("id" = String, Path, description = "Id"), AtParams),
+    responses((status = 200, description = "The entity", body = EntityView<'static>), Refused, Missing),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

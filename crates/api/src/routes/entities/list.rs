@@ -9,11 +9,21 @@ use stateward_engine::Error;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::entity::EntityView;
+use crate::openapi::params::{EntityParams, PageParams, WaitParams};
+use crate::openapi::problems::Refused;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::{ListReply, namespaces, wait_for};
 
-pub(super) async fn handler(
+#[utoipa::path(
+    get,
+    path = "/v1/entities",
+    tag = "entities",
+    summary = "Entities, oldest first",
+    params(PageParams, WaitParams, EntityParams),
+    responses((status = 200, description = "A page", body = ListReply<EntityView<'static>>), Refused),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     mut params: Params,

@@ -5,11 +5,23 @@ use stateward_domain::access::Role;
 
 use crate::app::App;
 use crate::auth::Caller;
+use crate::dto::operation::OperationView;
+use crate::openapi::params::{OperationParams, PageParams, WaitParams};
+use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::routes::ListReply;
 use crate::routes::{id, operations};
 
-pub(super) async fn handler(
+#[utoipa::path(
+    get,
+    path = "/v1/entities/{id}/operations",
+    tag = "entities",
+    summary = "Operations of an entity, newest first",
+    params(("id" = String, Path, description = "Id"), PageParams, WaitParams, OperationParams),
+    responses((status = 200, description = "A page", body = ListReply<OperationView<'static>>), Refused, Missing),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

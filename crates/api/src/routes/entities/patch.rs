@@ -14,9 +14,13 @@ use crate::body::Body;
 use crate::dto::manifest::ChangeBody;
 use crate::headers;
 use crate::json::parse;
+use crate::openapi::PatchStep;
+use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams};
+use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::reply::{self, Plan, PlanReply, PlannedChange};
+use crate::reply::{ChangeOrPlan, ChangeReply};
 use crate::routes::id;
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -24,7 +28,16 @@ const JSON_PATCH: &str = "application/json-patch+json";
 /// A patch is made on what was read; so often it is made anew when somebody was faster.
 const TRIES: u32 = 10;
 
-pub(super) async fn handler(
+#[utoipa::path(
+    patch,
+    path = "/v1/entities/{id}",
+    tag = "entities",
+    summary = "Patch the document that PUT replaces members of",
+    params(("id" = String, Path, description = "Id"), PlanParams, MatchHeader, ChangeHeaders),
+    request_body(content((ChangeBody = "application/merge-patch+json"), (Vec<PatchStep> = "application/json-patch+json"))),
+    responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

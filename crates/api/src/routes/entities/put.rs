@@ -8,12 +8,24 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ChangeBody;
 use crate::headers;
+use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams};
+use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::reply;
+use crate::reply::{ChangeOrPlan, ChangeReply};
 use crate::routes::{entities::patch, id};
 
-pub(super) async fn handler(
+#[utoipa::path(
+    put,
+    path = "/v1/entities/{id}",
+    tag = "entities",
+    summary = "Replace the members that are named",
+    params(("id" = String, Path, description = "Id"), PlanParams, MatchHeader, ChangeHeaders),
+    request_body = ChangeBody,
+    responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

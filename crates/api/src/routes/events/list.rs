@@ -7,6 +7,8 @@ use stateward_engine::Error;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
+use crate::openapi::params::{EventParams, PageParams};
+use crate::openapi::problems::{Gone, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::ListReply;
@@ -15,7 +17,15 @@ use crate::sse::Filter;
 /// Events that are looked at for one page, at most: a filter that fits little must not read the whole log.
 const SCANNED_MAX: usize = 10_000;
 
-pub(super) async fn handler(
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    tag = "events",
+    summary = "The whole log, oldest first; with Accept: text/event-stream as it grows",
+    params(PageParams, EventParams),
+    responses((status = 200, description = "A page, or the stream", content((ListReply<EventView> = "application/json"), (String = "text/event-stream"))), Refused, Gone),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     mut params: Params,

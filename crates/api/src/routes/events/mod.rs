@@ -1,8 +1,9 @@
 //! `GET /v1/events`: the whole log, page by page, or as it grows with `Accept: text/event-stream`.
 
-mod list;
-mod watch;
+pub(crate) mod list;
+pub(crate) mod watch;
 
+use actix_web::http::Method;
 use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, guard, web};
 
@@ -18,7 +19,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         accept.is_some_and(|accept| accept.contains("text/event-stream"))
     });
     config.service(
-        resource("/v1/events")
+        resource("/v1/events", &[Method::GET])
             .route(web::get().guard(streams).to(watch))
             .route(web::get().to(list::handler)),
     );

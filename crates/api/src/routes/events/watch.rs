@@ -12,7 +12,7 @@ use crate::params::Params;
 use crate::problem::Problem;
 use crate::sse::{self, Filter};
 
-pub(super) async fn handler(
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     mut params: Params,

@@ -1,21 +1,31 @@
 //! `/v1/kinds`: what can be declared.
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use stateward_domain::id::KindName;
 
 use super::{ListReply, resource};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::openapi::problems::{Missing, Refused};
+use crate::openapi::words::KindShape;
 use crate::params::Params;
 use crate::problem::Problem;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/v1/kinds").route(web::get().to(list)))
-        .service(resource("/v1/kinds/{kind}").route(web::get().to(get)));
+        .service(resource("/v1/kinds", &[Method::GET]).route(web::get().to(list)))
+        .service(resource("/v1/kinds/{kind}", &[Method::GET]).route(web::get().to(get)));
 }
 
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/v1/kinds",
+    tag = "kinds",
+    summary = "What can be declared",
+    responses((status = 200, description = "All kinds", body = ListReply<KindShape>), Refused),
+)]
+pub(crate) async fn list(
     app: web::Data<App>,
     _caller: Caller,
     params: Params,
@@ -25,7 +35,15 @@ async fn list(
     Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: None }))
 }
 
-async fn get(
+#[utoipa::path(
+    get,
+    path = "/v1/kinds/{kind}",
+    tag = "kinds",
+    summary = "A kind with its schema",
+    params(("kind" = String, Path, description = "Name")),
+    responses((status = 200, description = "The kind", body = KindShape), Refused, Missing),
+)]
+pub(crate) async fn get(
     app: web::Data<App>,
     _caller: Caller,
     path: web::Path<String>,

@@ -12,18 +12,28 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NamespaceBody {
+    #[schema(min_length = 1, max_length = 253, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     name: String,
     #[serde(default)]
     require_reason: bool,
 }
 
-pub(super) async fn handler(
+#[utoipa::path(
+    post,
+    path = "/v1/namespaces",
+    tag = "access",
+    summary = "Make a namespace",
+    request_body = NamespaceBody,
+    responses((status = 201, description = "Made", body = NamespaceView), Refused, RefusedBody, Taken),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     params: Params,

@@ -8,10 +8,19 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::problems::{Missing, Refused, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
 
-pub(super) async fn handler(
+#[utoipa::path(
+    delete,
+    path = "/v1/namespaces/{name}",
+    tag = "access",
+    summary = "Delete a namespace in which nothing lives",
+    params(("name" = String, Path, description = "Name")),
+    responses((status = 204, description = "Gone"), Refused, Missing, Taken),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

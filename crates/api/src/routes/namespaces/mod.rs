@@ -1,8 +1,9 @@
 //! `/v1/namespaces`: scopes of names and access.
 
-mod create;
-mod delete;
+pub(crate) mod create;
+pub(crate) mod delete;
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
@@ -10,10 +11,11 @@ use stateward_domain::access::Role;
 use super::{ListReply, resource};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::openapi::problems::Refused;
 use crate::params::Params;
 use crate::problem::Problem;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct NamespaceView {
     name: String,
     require_reason: bool,
@@ -22,15 +24,25 @@ struct NamespaceView {
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
-            resource("/v1/namespaces")
+            resource("/v1/namespaces", &[Method::GET, Method::POST])
                 .route(web::get().to(list))
                 .route(web::post().to(create::handler)),
         )
-        .service(resource("/v1/namespaces/{name}").route(web::delete().to(delete::handler)));
+        .service(
+            resource("/v1/namespaces/{name}", &[Method::DELETE])
+                .route(web::delete().to(delete::handler)),
+        );
 }
 
 /// Those that the caller may look into.
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/v1/namespaces",
+    tag = "access",
+    summary = "Namespaces that may be looked into",
+    responses((status = 200, description = "All of them", body = ListReply<NamespaceView>), Refused),
+)]
+pub(crate) async fn list(
     app: web::Data<App>,
     caller: Caller,
     params: Params,

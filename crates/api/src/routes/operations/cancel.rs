@@ -9,11 +9,22 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::params::ChangeHeaders;
+use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::reply;
+use crate::reply::ChangeReply;
 
-pub(super) async fn handler(
+#[utoipa::path(
+    post,
+    path = "/v1/operations/{id}/cancel",
+    tag = "operations",
+    summary = "Take an operation back",
+    params(("id" = String, Path, description = "Id"), ChangeHeaders),
+    responses((status = 200, description = "Done, or nothing had to be done on the backend", body = ChangeReply<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

@@ -1,7 +1,8 @@
 //! `/v1/operations`: change requests, from acceptance to their ends.
 
-mod cancel;
+pub(crate) mod cancel;
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use stateward_domain::access::Role;
@@ -13,17 +14,30 @@ use super::{ListReply, id, namespaces, resource, wait_for};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
+use crate::openapi::params::{OperationParams, PageParams, WaitParams};
+use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/v1/operations").route(web::get().to(list)))
-        .service(resource("/v1/operations/{id}").route(web::get().to(get)))
-        .service(resource("/v1/operations/{id}/cancel").route(web::post().to(cancel::handler)));
+        .service(resource("/v1/operations", &[Method::GET]).route(web::get().to(list)))
+        .service(resource("/v1/operations/{id}", &[Method::GET]).route(web::get().to(get)))
+        .service(
+            resource("/v1/operations/{id}/cancel", &[Method::POST])
+                .route(web::post().to(cancel::handler)),
+        );
 }
 
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/v1/operations",
+    tag = "operations",
+    summary = "Operations, newest first",
+    params(PageParams, WaitParams, OperationParams),
+    responses((status = 200, description = "A page", body = ListReply<OperationView<'static>>), Refused),
+)]
+pub(crate) async fn list(
     app: web::Data<App>,
     caller: Caller,
     params: Params,
@@ -59,7 +73,15 @@ fn state(name: &str) -> Result<OperationState, Problem> {
         .map_err(|error| Problem::malformed("bad-parameter", error.to_string()))
 }
 
-async fn get(
+#[utoipa::path(
+    get,
+    path = "/v1/operations/{id}",
+    tag = "operations",
+    summary = "An operation",
+    params(("id" = String, Path, description = "Id")),
+    responses((status = 200, description = "The operation", body = OperationView<'static>), Refused, Missing),
+)]
+pub(crate) async fn get(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

@@ -1,5 +1,6 @@
 //! `/v1/projections`: how the read models stand; replaying them.
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
@@ -9,26 +10,40 @@ use super::{ListReply, resource};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::time;
+use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct ProjectionView {
     name: &'static str,
     position: String,
     recorded_at: Option<String>,
     stopped: Option<String>,
+    #[schema(value_type = Vec<crate::openapi::words::QuarantineShape>)]
     quarantined: Vec<Quarantined>,
 }
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/v1/projections").route(web::get().to(list)))
-        .service(resource("/v1/projections/{name}/rebuild").route(web::post().to(rebuild)))
-        .service(resource("/v1/projections/{name}/retry").route(web::post().to(retry)));
+        .service(resource("/v1/projections", &[Method::GET]).route(web::get().to(list)))
+        .service(
+            resource("/v1/projections/{name}/rebuild", &[Method::POST])
+                .route(web::post().to(rebuild)),
+        )
+        .service(
+            resource("/v1/projections/{name}/retry", &[Method::POST]).route(web::post().to(retry)),
+        );
 }
 
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/v1/projections",
+    tag = "projections",
+    summary = "How the read models stand",
+    responses((status = 200, description = "All of them", body = ListReply<ProjectionView>), Refused),
+)]
+pub(crate) async fn list(
     app: web::Data<App>,
     caller: Caller,
     params: Params,
@@ -47,7 +62,15 @@ async fn list(
 }
 
 /// Answers once the rebuilt tables are the live ones.
-async fn rebuild(
+#[utoipa::path(
+    post,
+    path = "/v1/projections/{name}/rebuild",
+    tag = "projections",
+    summary = "Replay a read model beside the live one, then swap them",
+    params(("name" = String, Path, description = "Name")),
+    responses((status = 204, description = "The rebuilt one is live"), Refused, Missing),
+)]
+pub(crate) async fn rebuild(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,
@@ -59,7 +82,15 @@ async fn rebuild(
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn retry(
+#[utoipa::path(
+    post,
+    path = "/v1/projections/{name}/retry",
+    tag = "projections",
+    summary = "Replay the streams that were set aside",
+    params(("name" = String, Path, description = "Name")),
+    responses((status = 204, description = "Tried"), Refused, Missing),
+)]
+pub(crate) async fn retry(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

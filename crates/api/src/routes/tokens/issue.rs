@@ -12,20 +12,32 @@ use crate::auth::{Caller, digest};
 use crate::body::Body;
 use crate::dto::time;
 use crate::headers;
+use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
 
 const GRANTS_MAX: usize = 100;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TokenBody {
+    #[schema(min_length = 1, max_length = 253, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     actor: String,
+    #[schema(value_type = Vec<crate::openapi::words::GrantShape>, min_items = 1, max_items = 100)]
     grants: Vec<Grant>,
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
 }
 
-pub(super) async fn handler(
+#[utoipa::path(
+    post,
+    path = "/v1/tokens",
+    tag = "access",
+    summary = "Let somebody in; the value is shown this once",
+    request_body = TokenBody,
+    responses((status = 201, description = "Issued", body = TokenView), Refused, RefusedBody, Taken),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     params: Params,

@@ -1,8 +1,9 @@
 //! `/v1/tokens`: who may come in. Values are shown once and kept nowhere.
 
-mod issue;
-mod revoke;
+pub(crate) mod issue;
+pub(crate) mod revoke;
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::{Grant, Role, Token};
@@ -12,13 +13,15 @@ use super::{ListReply, resource};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::time;
+use crate::openapi::problems::Refused;
 use crate::params::Params;
 use crate::problem::Problem;
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct TokenView {
     id: String,
     actor: String,
+    #[schema(value_type = Vec<crate::openapi::words::GrantShape>)]
     grants: Vec<Grant>,
     expires_at: Option<String>,
     /// Only in the answer to its making.
@@ -36,12 +39,23 @@ impl TokenView {
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(
-            resource("/v1/tokens").route(web::get().to(list)).route(web::post().to(issue::handler)),
+            resource("/v1/tokens", &[Method::GET, Method::POST])
+                .route(web::get().to(list))
+                .route(web::post().to(issue::handler)),
         )
-        .service(resource("/v1/tokens/{id}").route(web::delete().to(revoke::handler)));
+        .service(
+            resource("/v1/tokens/{id}", &[Method::DELETE]).route(web::delete().to(revoke::handler)),
+        );
 }
 
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/v1/tokens",
+    tag = "access",
+    summary = "Who may come in",
+    responses((status = 200, description = "All of them, without their values", body = ListReply<TokenView>), Refused),
+)]
+pub(crate) async fn list(
     app: web::Data<App>,
     caller: Caller,
     params: Params,

@@ -7,11 +7,20 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
 
-pub(super) async fn handler(
+#[utoipa::path(
+    delete,
+    path = "/v1/tokens/{id}",
+    tag = "access",
+    summary = "Let nobody in with it any more, at once",
+    params(("id" = String, Path, description = "Id")),
+    responses((status = 204, description = "Revoked"), Refused, Missing),
+)]
+pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,

@@ -1,0 +1,95 @@
+//! The `OpenAPI` document: made from the annotations beside each handler and the shapes that are sent.
+
+pub(crate) mod params;
+pub(crate) mod problems;
+pub(crate) mod words;
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToSchema};
+
+/// One step of a JSON Patch (RFC 6902).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct PatchStep {
+    /// `add`, `remove`, `replace`, `move`, `copy` or `test`.
+    op: String,
+    /// JSON pointer.
+    path: String,
+    #[schema(nullable = false)]
+    from: Option<String>,
+    #[schema(required = false)]
+    value: serde_json::Value,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Stateward",
+        description = "Control plane for managed entities.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    modifiers(&Bearer),
+    security(("token" = [])),
+    paths(
+        crate::routes::entities::list::handler,
+        crate::routes::entities::create::handler,
+        crate::routes::entities::get::handler,
+        crate::routes::entities::put::handler,
+        crate::routes::entities::patch::handler,
+        crate::routes::entities::delete::handler,
+        crate::routes::entities::events::handler,
+        crate::routes::entities::operations::handler,
+        crate::routes::entities::act::handler,
+        crate::routes::operations::list,
+        crate::routes::operations::get,
+        crate::routes::operations::cancel::handler,
+        crate::routes::events::list::handler,
+        crate::routes::kinds::list,
+        crate::routes::kinds::get,
+        crate::routes::backends::list,
+        crate::routes::backends::get,
+        crate::routes::backends::act::handler,
+        crate::routes::projections::list,
+        crate::routes::projections::rebuild,
+        crate::routes::projections::retry,
+        crate::routes::namespaces::list,
+        crate::routes::namespaces::create::handler,
+        crate::routes::namespaces::delete::handler,
+        crate::routes::tokens::list,
+        crate::routes::tokens::issue::handler,
+        crate::routes::tokens::revoke::handler,
+        crate::routes::health::livez,
+        crate::routes::health::readyz,
+        crate::routes::health::metrics
+    )
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The document.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_word_as_it_is_sent() {
+        use stateward_domain::entity::State;
+        let document = serde_json::to_value(document()).expect("JSON");
+        let words = &document["components"]["schemas"]["StateWord"]["enum"];
+        let sent: Vec<_> = State::ALL.iter().map(|state| state.name()).collect();
+        assert_eq!(words, &serde_json::json!(sent));
+    }
+}

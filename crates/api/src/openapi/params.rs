@@ -1,0 +1,143 @@
+//! Query parameters and headers, as the document names them.
+
+use utoipa::IntoParams;
+
+use super::words::{DeletionWord, OperationWord, StateWord};
+
+/// Of every list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct PageParams {
+    /// Items of a page, at most 1000.
+    #[param(minimum = 1, default = 50, nullable = false)]
+    page_size: Option<i64>,
+    /// `next_page_token` of the page before.
+    #[param(nullable = false)]
+    page_token: Option<String>,
+}
+
+/// Read your writes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct WaitParams {
+    /// Answer once the list shows what happened up to this position (at most 10 s).
+    #[param(nullable = false)]
+    wait_for: Option<String>,
+}
+
+/// Which entities.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct EntityParams {
+    #[param(nullable = false)]
+    namespace: Option<String>,
+    #[param(nullable = false)]
+    kind: Option<String>,
+    #[param(nullable = false)]
+    name: Option<String>,
+    #[param(nullable = false)]
+    backend: Option<String>,
+    /// Deleted ones are only listed with `deleted`.
+    #[param(inline, nullable = false)]
+    state: Option<StateWord>,
+    #[param(nullable = false)]
+    drifted: Option<bool>,
+    /// `KEY=VALUE`; may be given several times.
+    #[param(nullable = false, pattern = "^[A-Za-z0-9._/-]+=.*$")]
+    label: Option<Vec<String>>,
+}
+
+/// Which operations.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct OperationParams {
+    #[param(nullable = false)]
+    namespace: Option<String>,
+    #[param(inline, nullable = false)]
+    state: Option<OperationWord>,
+}
+
+/// Which events.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct EventParams {
+    /// Only what comes after this position.
+    #[param(nullable = false)]
+    after: Option<String>,
+    /// May be given several times.
+    #[param(nullable = false)]
+    namespace: Option<Vec<String>>,
+    /// Event types; may be given several times.
+    #[param(nullable = false, rename = "type")]
+    kind: Option<Vec<String>>,
+    /// Ids of entities; may be given several times.
+    #[param(nullable = false)]
+    entity: Option<Vec<String>>,
+}
+
+/// Of every change of an entity.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct ChangeHeaders {
+    /// The same key with the same request gets the same reply; kept for at least seven days.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$"
+    )]
+    idempotency_key: Option<String>,
+    /// `wait=N`: answer with 200 once the operation is done, else with 202 after N (at most 60) seconds.
+    #[param(rename = "Prefer", nullable = false, pattern = "^wait=[0-9]{1,4}$")]
+    prefer: Option<String>,
+    /// Why, at most 500 characters; a namespace may require it.
+    #[param(rename = "Stateward-Reason", nullable = false, max_length = 500, pattern = "^[ -~]*$")]
+    reason: Option<String>,
+}
+
+/// Of a change that depends on what was seen.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct MatchHeader {
+    /// The revision, as `ETag` gave it, in quotes.
+    #[param(rename = "If-Match", nullable = false, pattern = "^\"[0-9]{1,15}\"$")]
+    if_match: Option<String>,
+}
+
+/// Of a change that can be planned.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct PlanParams {
+    /// Answer with the plan and write nothing.
+    #[param(nullable = false)]
+    dry_run: Option<bool>,
+}
+
+/// Of a deletion.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct DeletionParams {
+    /// What becomes of the object; as the entity says when absent.
+    #[param(inline, nullable = false)]
+    policy: Option<DeletionWord>,
+}
+
+/// Time travel.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct AtParams {
+    /// A version, or a time (RFC 3339).
+    #[param(nullable = false)]
+    at: Option<String>,
+}
