@@ -14,6 +14,7 @@ mod guards;
 mod harness;
 mod hostile;
 mod kill;
+mod operating;
 mod slice;
 mod startup;
 mod watch;

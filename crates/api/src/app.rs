@@ -1,5 +1,6 @@
 //! What every handler works with.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use stateward_domain::access::Role;
@@ -8,8 +9,26 @@ use stateward_engine::Engine;
 use stateward_engine::access::DEFAULT_NAMESPACE;
 
 use crate::auth::{AdminToken, Caller};
+use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::sse::Hub;
+
+/// Renders the histograms that were recorded so far, in Prometheus' text format.
+pub type Histograms = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// The engine.
+    pub engine: Engine,
+    /// The first administrator's token.
+    pub admin: AdminToken,
+    /// The log's head when the process started.
+    pub head_at_start: Position,
+    /// Requests a second that each issued token may make.
+    pub rate_per_token: NonZeroU32,
+    /// See [`Histograms`].
+    pub histograms: Histograms,
+}
 
 /// The interface's side of the engine. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +38,8 @@ pub struct App {
     /// The first administrator's token.
     pub admin: Arc<AdminToken>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) histograms: Histograms,
     /// The log's head when the process started: ready means that every projection got there.
     pub head_at_start: Position,
 }
@@ -26,8 +47,11 @@ pub struct App {
 impl App {
     /// Everything that handlers need.
     #[must_use]
-    pub fn new(engine: Engine, admin: AdminToken, head_at_start: Position) -> Self {
-        Self { engine, admin: Arc::new(admin), hub: Arc::new(Hub::new()), head_at_start }
+    pub fn new(parts: Parts) -> Self {
+        let Parts { engine, admin, head_at_start, rate_per_token, histograms } = parts;
+        let limits = Arc::new(Limits::new(rate_per_token));
+        let (admin, hub) = (Arc::new(admin), Arc::new(Hub::new()));
+        Self { engine, admin, hub, limits, histograms, head_at_start }
     }
 
     /// The namespace called `name`, for a caller that may look into it; `default` when none is named.

@@ -131,6 +131,14 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
     // Looked up by digest: how long that takes says nothing about a token that is not known.
     let identity = app.engine.access().identify(&hexadecimal(&digest));
     let identity = identity.ok_or_else(|| refused("the token is not valid"))?;
+    app.limits.count(identity.token_id).map_err(|wait| {
+        let problem = Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-requests",
+            "this token asks too often",
+        );
+        problem.retry_after(wait.as_secs() + 1)
+    })?;
     let actor = Actor {
         kind: "user".to_owned(),
         id: identity.actor,

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use actix_web::HttpRequest;
+use actix_web::{HttpMessage, HttpRequest};
 use sha2::{Digest, Sha256};
 use stateward_domain::envelope::{Envelope, Idempotency};
 use stateward_domain::id::{Namespace, Revision};
 
 use crate::app::App;
 use crate::auth::{Caller, hexadecimal};
+use crate::observe::RequestId;
 use crate::problem::Problem;
 
 const REASON_CHARS_MAX: usize = 500;
@@ -52,7 +53,7 @@ pub(crate) fn envelope(
         actor: caller.actor.clone(),
         reason: reason.map(str::to_owned),
         change: text(request, "Stateward-Change")?.map(|text| shortened(text, KEY_CHARS_MAX)),
-        request: Some(app.engine.sources().id().to_string()),
+        request: request.extensions().get::<RequestId>().map(|id| id.0.clone()),
         trace: text(request, "traceparent")?.map(|text| shortened(text, KEY_CHARS_MAX)),
         client: request.peer_addr().map(|address| address.ip().to_string()),
         idempotency: idempotency(request, body)?,

@@ -21,6 +21,8 @@ mod dto;
 mod error;
 mod headers;
 mod json;
+mod limits;
+mod observe;
 mod openapi;
 mod params;
 mod problem;
@@ -29,6 +31,6 @@ mod routes;
 mod server;
 mod sse;
 
-pub use app::App;
+pub use app::{App, Histograms, Parts};
 pub use auth::AdminToken;
 pub use server::{Server, serve};

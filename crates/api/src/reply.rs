@@ -67,7 +67,9 @@ pub(crate) async fn changed(
     envelope: &Envelope,
     accepted: Accepted,
 ) -> Result<HttpResponse, Problem> {
-    let wait = headers::wait(request)?;
+    // A preference, not a right: when too many wait already, the answer comes at once.
+    let place = app.limits.waiting.clone().try_acquire_owned().ok();
+    let wait = headers::wait(request)?.filter(|_| place.is_some());
     let Accepted { mut entity, operation, position } = accepted;
     let mut done = operation.is_none();
     if let (Some(id), Some(within)) = (operation, wait) {

@@ -8,7 +8,7 @@ use actix_web::{App as Actix, HttpServer, web};
 
 use crate::app::App;
 use crate::body::BODY_BYTES_MAX;
-use crate::routes;
+use crate::{observe, routes};
 
 /// How the server runs.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,7 @@ pub async fn serve(
     });
     let http = HttpServer::new(move || {
         Actix::new()
+            .wrap(actix_web::middleware::from_fn(observe::around))
             .app_data(app.clone())
             .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
             .configure(routes::configure)

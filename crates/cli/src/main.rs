@@ -9,6 +9,7 @@ mod clock;
 mod commands;
 mod config;
 mod manifests;
+mod telemetry;
 mod token;
 mod wiring;
 

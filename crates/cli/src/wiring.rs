@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::SystemClock;
 use crate::config::{BackendConfig, Config};
-use crate::token;
+use crate::{telemetry, token};
 
 /// How long rounds that run may take to end.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -56,7 +56,13 @@ pub(crate) async fn start(
     let engine = engine(config, &directory, &store, observe_only).await?;
     engine.access().load().await.context("cannot read who may come in")?;
     let head_at_start = store.log.head().await?;
-    let app = App::new(engine.clone(), AdminToken::new(&token), head_at_start);
+    let app = App::new(stateward_api::Parts {
+        engine: engine.clone(),
+        admin: AdminToken::new(&token),
+        head_at_start,
+        rate_per_token: config.server.rate_per_token,
+        histograms: telemetry::histograms()?,
+    });
     let (stop_http, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async move {
         // Dropping the sender asks for the end as well.

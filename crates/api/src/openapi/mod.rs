@@ -60,7 +60,7 @@ pub(crate) struct PatchStep {
         crate::routes::tokens::revoke::handler,
         crate::routes::health::livez,
         crate::routes::health::readyz,
-        crate::routes::health::metrics
+        crate::routes::metrics::metrics
     )
 )]
 struct Document;

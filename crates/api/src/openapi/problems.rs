@@ -44,6 +44,7 @@ refusals! {
         400 Malformed "Malformed: an unknown or bad parameter, header or body",
         401 Unauthorized "No, a wrong, an expired or a revoked token",
         403 Forbidden "The role is too low",
+        429 TooMany "Too much waits, or this token asks too often",
         503 Unavailable "Try later",
     }
     /// Of what names a thing.
@@ -65,7 +66,7 @@ refusals! {
     RefusedChange {
         409 Conflict "Taken, or not possible as things stand",
         412 Precondition "The entity is at another revision",
-        429 TooMany "Too much waits, or too many ask",
+
     }
     /// Of what may be taken already.
     Taken {

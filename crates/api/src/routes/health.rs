@@ -1,6 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`: for machines, without a token.
-
-use std::fmt::Write as _;
+//! `/livez` and `/readyz`: for machines, without a token.
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
@@ -12,8 +10,7 @@ use crate::app::App;
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(resource("/livez", &[Method::GET]).route(web::get().to(livez)))
-        .service(resource("/readyz", &[Method::GET]).route(web::get().to(readyz)))
-        .service(resource("/metrics", &[Method::GET]).route(web::get().to(metrics)));
+        .service(resource("/readyz", &[Method::GET]).route(web::get().to(readyz)));
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -76,28 +73,4 @@ pub(crate) async fn readyz(app: web::Data<App>) -> HttpResponse {
     let observe_only = app.engine.is_frozen();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Readiness { ready, observe_only, checks })
-}
-
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    tag = "probes",
-    summary = "Metrics for Prometheus",
-    security(()),
-    responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain")),
-)]
-pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
-    let mut text = String::from("# TYPE stateward_entities gauge\n");
-    for count in app.engine.views().counts().await.unwrap_or_default() {
-        // Names of kinds and backends hold no quotes: configuration and drivers see to it.
-        let _ = writeln!(
-            text,
-            "stateward_entities{{backend=\"{}\",kind=\"{}\",state=\"{}\"}} {}",
-            count.backend,
-            count.kind,
-            count.state.name(),
-            count.count
-        );
-    }
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text)
 }

@@ -6,6 +6,7 @@ pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod kinds;
+pub(crate) mod metrics;
 pub(crate) mod namespaces;
 pub(crate) mod operations;
 pub(crate) mod projections;
@@ -39,6 +40,7 @@ pub(crate) struct ListReply<T> {
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .configure(health::configure)
+        .configure(metrics::configure)
         .configure(docs::configure)
         .configure(entities::configure)
         .configure(operations::configure)

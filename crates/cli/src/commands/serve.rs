@@ -1,18 +1,16 @@
 //! `stateward serve`.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::client::Client;
 use crate::config::Config;
 use crate::wiring::{self, Running};
-use crate::{banner, manifests};
+use crate::{banner, manifests, telemetry};
 
 #[derive(Args)]
 pub(crate) struct Serve {
@@ -31,6 +29,9 @@ pub(crate) struct Serve {
     /// What this process does
     #[arg(long, value_enum, default_value_t = Role::All)]
     role: Role,
+    /// Write logs as JSON, a line each
+    #[arg(long)]
+    log_json: bool,
     /// Only look: change nothing on any backend
     #[arg(long)]
     observe_only: bool,
@@ -48,7 +49,7 @@ enum Role {
 
 impl Serve {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        logging();
+        telemetry::logs(self.log_json);
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(listen) = self.listen {
             config.server.listen = listen;
@@ -87,16 +88,4 @@ impl Serve {
         }
         std::future::pending().await
     }
-}
-
-fn logging() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    // A second one in the same process changes nothing.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
 }

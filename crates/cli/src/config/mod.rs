@@ -5,6 +5,7 @@ mod duration;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,11 +41,17 @@ pub(crate) struct ServerConfig {
     pub(crate) listen: SocketAddr,
     /// Allows to listen elsewhere than on loopback without encryption.
     pub(crate) insecure: bool,
+    /// Requests a second of each issued token; the first administrator's has no such limit.
+    pub(crate) rate_per_token: NonZeroU32,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8420)), insecure: false }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
+            insecure: false,
+            rate_per_token: NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN),
+        }
     }
 }
 

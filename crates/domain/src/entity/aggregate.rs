@@ -13,7 +13,7 @@ use crate::entity::state::{
     Presence, RunningAttempt, State,
 };
 use crate::entity::{decide, evolve};
-use crate::failure::Failure;
+use crate::failure::{ErrorClass, Failure};
 use crate::id::{
     Attempt, EntityId, ExternalId, Generation, Incarnation, OperationId, OwnerKey, Revision,
     Version,
@@ -175,6 +175,13 @@ impl Entity {
     #[must_use]
     pub const fn is_deleted(&self) -> bool {
         matches!(self.state, State::Deleted)
+    }
+
+    /// Whether a fault of a driver or of ours stopped it: nothing happens until a person looks.
+    #[must_use]
+    pub fn is_dead_letter(&self) -> bool {
+        self.trouble.given_up
+            && self.error.as_ref().is_some_and(|error| error.class == ErrorClass::Bug)
     }
 
     /// The open operation with this id.

@@ -202,7 +202,7 @@ pub struct OperationFilter {
     pub state: Option<OperationState>,
 }
 
-/// Number of entities that share backend, kind and state.
+/// Number of entities that are alike in what matters to whoever watches over them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityCount {
     /// Backend.
@@ -211,6 +211,10 @@ pub struct EntityCount {
     pub kind: KindName,
     /// State.
     pub state: State,
+    /// Reason of the condition `blocked`; `None` = it is not.
+    pub blocked: Option<String>,
+    /// Whether a fault of a driver or of ours stopped them.
+    pub dead: bool,
     /// How many.
     pub count: u64,
 }

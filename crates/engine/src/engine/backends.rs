@@ -1,6 +1,7 @@
 //! How backends stand, and what a person does about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stateward_domain::backend::{BackendEvent, Pause};
 use stateward_domain::envelope::Envelope;
@@ -23,6 +24,17 @@ pub struct BackendStatus {
 }
 
 impl Engine {
+    /// How long the oldest due work of each backend has been due.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, Error> {
+        let now = self.sources().now();
+        let oldest = self.inner.shared.queue.oldest_due().await;
+        let oldest = oldest.map_err(|error| Error::Unavailable(error.to_string()))?;
+        Ok(oldest.into_iter().map(|(name, due)| (name, now.since(due))).collect())
+    }
+
     /// How the backends stand.
     #[must_use]
     pub fn backend_statuses(&self) -> Vec<BackendStatus> {

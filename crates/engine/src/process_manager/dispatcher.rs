@@ -169,7 +169,11 @@ async fn one(
     );
     let times = shared.lease_times;
     let held = Held::new(&lease, &worker, times, &shared.sources, asked, &shared.shutdown);
+    let began = shared.sources.steady.elapsed();
     let rest = round(&shared, &backend, Arc::new(held)).instrument(span).await;
+    let took = shared.sources.steady.elapsed().saturating_sub(began);
+    metrics::histogram!("stateward_round_seconds", "backend" => backend.name().to_string())
+        .record(took.as_secs_f64());
     Ended {
         drift: lease.reason == LeaseReason::Drift,
         release: Release {

@@ -141,23 +141,27 @@ impl Views for Entities {
 
     async fn counts(&self) -> Result<Vec<EntityCount>, ModelError> {
         let statement = format!(
-            "SELECT backend, kind, state, count(*) FROM entities_v{} \
-             WHERE state <> 'deleted' GROUP BY backend, kind, state",
+            "SELECT backend, kind, state, blocked, dead, count(*) FROM entities_v{} \
+             WHERE state <> 'deleted' GROUP BY backend, kind, state, blocked, dead",
             self.live().await?.0
         );
-        let rows: Vec<(String, String, String, i64)> = sqlx::query_as(AssertSqlSafe(statement))
-            .fetch_all(&self.file.readers)
-            .await
-            .map_err(unavailable)?;
+        let rows: Vec<(String, String, String, String, bool, i64)> =
+            sqlx::query_as(AssertSqlSafe(statement))
+                .fetch_all(&self.file.readers)
+                .await
+                .map_err(unavailable)?;
         let state = |name: &str| State::ALL.into_iter().find(|state| state.name() == name);
-        let count = |(backend, kind, name, count): (String, String, String, i64)| {
-            Some(EntityCount {
-                backend: BackendName(backend),
-                kind: KindName(kind),
-                state: state(&name)?,
-                count: u64::try_from(count).unwrap_or_default(),
-            })
-        };
+        let count =
+            |(backend, kind, name, blocked, dead, count): (_, _, String, String, _, i64)| {
+                Some(EntityCount {
+                    backend: BackendName(backend),
+                    kind: KindName(kind),
+                    state: state(&name)?,
+                    blocked: Some(blocked).filter(|reason| !reason.is_empty()),
+                    dead,
+                    count: u64::try_from(count).unwrap_or_default(),
+                })
+            };
         Ok(rows.into_iter().filter_map(count).collect())
     }
 }

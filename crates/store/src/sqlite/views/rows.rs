@@ -97,7 +97,7 @@ pub(super) async fn save_entities(
     for chunk in rows.chunks(ROWS_PER_INSERT) {
         let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
             "INSERT OR REPLACE INTO entities_v{} (id, namespace, kind, name, backend, state, \
-             drifted, version, created_at, updated_at, labels, data) ",
+             drifted, blocked, dead, version, created_at, updated_at, labels, data) ",
             tables.0
         ));
         statement.push_values(chunk, |mut values, row| {
@@ -110,6 +110,8 @@ pub(super) async fn save_entities(
                 .push_bind(manifest.backend.0.clone())
                 .push_bind(row.entity.state.name())
                 .push_bind(row.entity.drift.is_some() || row.entity.lost.is_some())
+                .push_bind(row.entity.blocked.as_ref().map_or("", |blocked| blocked.on.reason()))
+                .push_bind(row.entity.is_dead_letter())
                 .push_bind(i64::try_from(row.version.0).unwrap_or(i64::MAX))
                 .push_bind(row.created_at.0)
                 .push_bind(row.updated_at.0)

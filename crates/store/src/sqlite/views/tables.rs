@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use stateward_domain::id::Position;
 
 /// Shape of the tables; raise it when they change, and the next start builds them anew.
-const SHAPE: i64 = 1;
+const SHAPE: i64 = 2;
 /// Numbers of one shape.
 const PER_SHAPE: i64 = 1_000;
 
@@ -30,6 +30,8 @@ impl Tables {
                 backend    TEXT    NOT NULL,
                 state      TEXT    NOT NULL,
                 drifted    INTEGER NOT NULL,
+                blocked    TEXT    NOT NULL,
+                dead       INTEGER NOT NULL,
                 version    INTEGER NOT NULL,
                 created_at INTEGER NOT NULL,
                 updated_at INTEGER NOT NULL,
@@ -39,7 +41,7 @@ impl Tables {
             CREATE INDEX entities_v{n}_live ON entities_v{n} (id) WHERE state <> 'deleted';
             CREATE INDEX entities_v{n}_name ON entities_v{n} (namespace, kind, name, id);
             CREATE INDEX entities_v{n}_state ON entities_v{n} (state, id);
-            CREATE INDEX entities_v{n}_count ON entities_v{n} (backend, kind, state, id);
+            CREATE INDEX entities_v{n}_count ON entities_v{n} (backend, kind, state, blocked, dead, id);
             CREATE TABLE operations_v{n} (
                 id         TEXT PRIMARY KEY,
                 entity     TEXT NOT NULL,

@@ -1,0 +1,60 @@
+//! How much is served at once: what is beyond is refused at once, so that the rest goes on.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use stateward_domain::id::TokenId;
+use tokio::sync::Semaphore;
+
+/// Requests that are worked on at the same time; probes and watchers do not count.
+const IN_FLIGHT_MAX: usize = 2_048;
+/// Requests that wait for the end of their operation at the same time.
+const WAITING_MAX: usize = 1_024;
+/// Tokens whose rate is kept before those at rest are forgotten.
+const TOKENS_KEPT: usize = 20_000;
+
+/// Counters of what is under way.
+pub(crate) struct Limits {
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) waiting: Arc<Semaphore>,
+    tokens: DefaultKeyedRateLimiter<TokenId>,
+}
+
+impl Limits {
+    pub(crate) fn new(rate_per_token: NonZeroU32) -> Self {
+        Self {
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            tokens: RateLimiter::keyed(Quota::per_second(rate_per_token)),
+        }
+    }
+
+    /// Counts a request of a token; how long to wait when there were too many.
+    pub(crate) fn count(&self, token: TokenId) -> Result<(), Duration> {
+        if self.tokens.len() > TOKENS_KEPT {
+            self.tokens.retain_recent();
+        }
+        let now = DefaultClock::default().now();
+        self.tokens.check_key(&token).map_err(|until| until.wait_time_from(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_token_s_haste_is_not_another_s() {
+        let limits = Limits::new(NonZeroU32::new(3).expect("not zero"));
+        let token = |digit: &str| digit.repeat(32).parse::<TokenId>().expect("an id");
+        let (a, b) = (token("1"), token("2"));
+        for _ in 0..3 {
+            assert!(limits.count(a).is_ok());
+        }
+        assert!(limits.count(a).is_err_and(|wait| wait <= Duration::from_secs(1)));
+        assert!(limits.count(b).is_ok());
+    }
+}

@@ -1,0 +1,77 @@
+//! What surrounds every request: its id, its span, its time, and the bound on how many there are.
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, ResponseError, web};
+use tracing::Instrument;
+
+use crate::app::App;
+use crate::problem::Problem;
+
+/// Told to the client, and the events' request id.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Id of a request, for handlers.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// Watches over one request.
+pub(crate) async fn around(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(app) = request.app_data::<web::Data<App>>().cloned() else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    let began = Instant::now();
+    let id = app.engine.sources().id().to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let (method, path) = (request.method().clone(), request.match_pattern());
+    let pattern = path.unwrap_or_else(|| "unknown".to_owned());
+    let span = tracing::info_span!("request", request.id = id, %method, path = pattern);
+    let probe = ["/livez", "/readyz", "/metrics"].contains(&pattern.as_str());
+    let place = if probe { None } else { app.limits.in_flight.clone().try_acquire_owned().ok() };
+    let mut response = if probe || place.is_some() {
+        match next.call(request).instrument(span.clone()).await {
+            Ok(response) => response.map_into_boxed_body(),
+            Err(error) => return Err(error),
+        }
+    } else {
+        let problem = Problem::unavailable("too many requests are under way");
+        request.into_response(problem.error_response()).map_into_boxed_body()
+    };
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    record(&span, &method, &pattern, response.status(), began);
+    Ok(response)
+}
+
+fn record(
+    span: &tracing::Span,
+    method: &actix_web::http::Method,
+    pattern: &str,
+    status: StatusCode,
+    began: Instant,
+) {
+    let took = began.elapsed();
+    metrics::histogram!(
+        "stateward_request_seconds",
+        "method" => method.to_string(),
+        "path" => pattern.to_owned(),
+        "status" => status.as_u16().to_string()
+    )
+    .record(took.as_secs_f64());
+    let _entered = span.enter();
+    let (status, elapsed_ms) = (status.as_u16(), took.as_millis());
+    if status >= 500 {
+        tracing::warn!(status, elapsed_ms, "answered");
+    } else {
+        tracing::debug!(status, elapsed_ms, "answered");
+    }
+}

@@ -1,0 +1,102 @@
+//! `/metrics`: the gauges are counted when they are asked for, the histograms are kept as things happen.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use actix_web::http::Method;
+use actix_web::{HttpResponse, web};
+use stateward_engine::backends::gate::Closed;
+
+use super::resource;
+use crate::app::App;
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config.service(resource("/metrics", &[Method::GET]).route(web::get().to(metrics)));
+}
+
+/// A gauge: labels as they are written, and its value. Names in labels hold no quotes: configuration and drivers see
+/// to it.
+type Gauge = BTreeMap<String, f64>;
+
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "probes",
+    summary = "Metrics for Prometheus",
+    security(()),
+    responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain")),
+)]
+pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
+    let mut text = String::new();
+    entities(&app, &mut text).await;
+    backends(&app, &mut text).await;
+    projections(&app, &mut text).await;
+    text.push_str(&(app.histograms)());
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text)
+}
+
+async fn entities(app: &App, text: &mut String) {
+    let (mut all, mut blocked, mut dead) = (Gauge::new(), Gauge::new(), 0.0);
+    for count in app.engine.views().counts().await.unwrap_or_default() {
+        let (backend, kind, state) = (&count.backend, &count.kind, count.state.name());
+        let number = as_number(count.count);
+        let labels = format!("backend=\"{backend}\",kind=\"{kind}\",state=\"{state}\"");
+        *all.entry(labels).or_default() += number;
+        if let Some(reason) = &count.blocked {
+            *blocked.entry(format!("backend=\"{backend}\",reason=\"{reason}\"")).or_default() +=
+                number;
+        }
+        if count.dead {
+            dead += number;
+        }
+    }
+    write(text, "stateward_entities", &all);
+    write(text, "stateward_blocked", &blocked);
+    write(text, "stateward_dead_letters", &Gauge::from([(String::new(), dead)]));
+}
+
+async fn backends(app: &App, text: &mut String) {
+    let (mut open, mut due) = (Gauge::new(), Gauge::new());
+    for status in app.engine.backend_statuses() {
+        let labels = format!("backend=\"{}\"", status.backend.name());
+        let breaker = matches!(status.closed, Some(Closed::BreakerOpen));
+        open.insert(labels.clone(), f64::from(u8::from(breaker)));
+        due.insert(labels, 0.0);
+    }
+    for (backend, since) in app.engine.oldest_due().await.unwrap_or_default() {
+        due.insert(format!("backend=\"{backend}\""), since.as_secs_f64());
+    }
+    write(text, "stateward_breaker_open", &open);
+    write(text, "stateward_oldest_due_seconds", &due);
+}
+
+async fn projections(app: &App, text: &mut String) {
+    let (mut events, mut seconds) = (Gauge::new(), Gauge::new());
+    let head = app.engine.log().head().await.unwrap_or_default();
+    let now = app.engine.sources().now();
+    for status in app.engine.projections().await {
+        let labels = format!("name=\"{}\"", status.name);
+        let behind = head.minor.saturating_sub(status.progress.position.minor);
+        // Only who is behind lags: when nothing happens, the last event grows old by itself.
+        let last = status.progress.recorded_at.filter(|_| behind > 0);
+        let lag = last.map_or(0.0, |last| now.since(last).as_secs_f64());
+        events.insert(labels.clone(), as_number(behind));
+        seconds.insert(labels, lag);
+    }
+    write(text, "stateward_projection_lag_events", &events);
+    write(text, "stateward_projection_lag_seconds", &seconds);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
+const fn as_number(count: u64) -> f64 {
+    count as f64
+}
+
+fn write(text: &mut String, name: &str, gauge: &Gauge) {
+    // Writing to a text never fails.
+    let _ = writeln!(text, "# TYPE {name} gauge");
+    for (labels, value) in gauge {
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+        let _ = writeln!(text, "{name}{labels} {value}");
+    }
+}

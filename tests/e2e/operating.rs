@@ -1,0 +1,74 @@
+//! What whoever operates it sees, and what keeps one caller from harming the others.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::harness::{Setup, World, condition, text, thing, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_say_what_waits_for_a_person() {
+    let world = World::start().await;
+    let setup = Setup::with_world(&world.url);
+    let server = setup.start().await;
+    let client = &server.client;
+    client.thing("fine", json!({ "size": 1 })).await;
+    let dead = thing("dead", json!({ "_fake": { "panic": "create" } }));
+    client.waited(Method::POST, "/v1/entities", dead).await;
+    let asks = thing("asks", json!({ "_fake": { "fail": { "create": "already_exists" } } }));
+    let reply = client.send(Method::POST, "/v1/entities", Some(&asks), &[]).await.unwrap();
+    let id = text(&reply.body["entity"]["id"]);
+    until("it asks", async || condition(&client.entity(&id).await, "blocked").then_some(())).await;
+
+    let expected = [
+        "stateward_entities{backend=\"sandbox\",kind=\"fake.thing\",state=\"ok\"} 1",
+        "stateward_entities{backend=\"sandbox\",kind=\"fake.thing\",state=\"erred\"} 1",
+        "stateward_blocked{backend=\"sandbox\",reason=\"DecisionNeeded\"} 1",
+        "stateward_dead_letters 1",
+        "stateward_breaker_open{backend=\"sandbox\"} 0",
+        "stateward_oldest_due_seconds{backend=\"sandbox\"}",
+        "stateward_projection_lag_seconds{name=\"entities\"}",
+        "stateward_projection_lag_seconds{name=\"sync_queue\"}",
+        "stateward_request_seconds_bucket{method=\"POST\",path=\"/v1/entities\",status=\"202\"",
+        "stateward_round_seconds_count{backend=\"sandbox\"}",
+    ];
+    until("the metrics say so", async || {
+        let request = client.request(Method::GET, "/metrics").send().await.ok()?;
+        let metrics = request.text().await.ok()?;
+        assert!(!metrics.contains(&id), "an entity is named");
+        expected.iter().all(|line| metrics.contains(line)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_followed_from_its_answer_to_its_events() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let body = thing("followed", json!({ "size": 1 }));
+    let request = server.client.request(Method::POST, "/v1/entities").json(&body);
+    let response = request.send().await.unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let body: serde_json::Value = response.json().await.unwrap();
+    let events = format!("/v1/entities/{}/events", text(&body["entity"]["id"]));
+    assert_eq!(server.client.get(&events).await.body["items"][0]["request_id"], id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_asks_too_often_is_told_to_wait_and_others_are_not() {
+    let setup = Setup::new("[server]\nrate_per_token = 5\n");
+    let server = setup.start().await;
+    let admin = &server.client;
+    let body = json!({ "actor": "hasty", "grants": [{ "role": "viewer" }] });
+    let reply = admin.send(Method::POST, "/v1/tokens", Some(&body), &[]).await.unwrap();
+    let hasty = admin.with_token(&text(&reply.body["value"]));
+    let mut refused = 0;
+    for _ in 0..20 {
+        let response = hasty.request(Method::GET, "/v1/kinds").send().await.unwrap();
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            assert!(response.headers().contains_key("retry-after"));
+            refused += 1;
+        }
+    }
+    assert!(refused >= 10, "{refused} of 20 refused");
+    assert_eq!(admin.get("/v1/kinds").await.status, StatusCode::OK);
+}
