@@ -47,6 +47,12 @@ impl Log {
         self.writer.close().await;
     }
 
+    /// The last position that readers may see. `SQLite` shows a commit a moment before the writer has told of it;
+    /// whoever saw such an event and asked for the head would be told an older one.
+    fn visible(&self) -> i64 {
+        signed(self.writer.head())
+    }
+
     fn position(&self, minor: u64) -> Position {
         if minor == 0 {
             return Position::START;
@@ -82,12 +88,13 @@ impl EventStore for Log {
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
              payload, metadata, event_id, recorded_at, hash FROM events \
-             WHERE aggregate_type = ? AND aggregate_id = ? AND sequence > ? \
+             WHERE aggregate_type = ? AND aggregate_id = ? AND sequence > ? AND position <= ? \
              ORDER BY sequence LIMIT ?",
         )
         .bind(&stream.category)
         .bind(&stream.id)
         .bind(signed(after.0))
+        .bind(self.visible())
         .bind(limit_of(limit))
         .fetch_all(&self.readers)
         .await
@@ -98,10 +105,11 @@ impl EventStore for Log {
     async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError> {
         let head: i64 = sqlx::query_scalar(
             "SELECT coalesce(max(sequence), 0) FROM events \
-             WHERE aggregate_type = ? AND aggregate_id = ?",
+             WHERE aggregate_type = ? AND aggregate_id = ? AND position <= ?",
         )
         .bind(&stream.category)
         .bind(&stream.id)
+        .bind(self.visible())
         .fetch_one(&self.readers)
         .await
         .map_err(unavailable)?;
@@ -115,9 +123,10 @@ impl EventStore for Log {
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
              payload, metadata, event_id, recorded_at, hash FROM events \
-             WHERE position > ? ORDER BY position LIMIT ?",
+             WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
         )
         .bind(signed(after.minor))
+        .bind(self.visible())
         .bind(limit_of(limit))
         .fetch_all(&self.readers)
         .await

@@ -162,7 +162,10 @@ async fn readers_see_every_event_once_and_in_order_while_others_write() {
         let mut seen = Vec::new();
         while (seen.len() as u64) < STREAMS * EACH {
             log.changed_after(from).await;
-            for event in log.read_log(from, 7).await.unwrap() {
+            let page = log.read_log(from, 7).await.unwrap();
+            let head = log.head().await.unwrap();
+            assert!(page.iter().all(|event| event.position <= head), "{name}: beyond the head");
+            for event in page {
                 assert!(event.position > from, "{name}");
                 from = event.position;
                 seen.push(event);
@@ -207,5 +210,35 @@ async fn whoever_waits_for_a_change_wakes_up() {
         log.append(append("a", 1, 2, 1, vec![])).await.unwrap();
         let woken = tokio::time::timeout(Duration::from_secs(10), waiter).await;
         assert!(woken.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_shows_nothing_that_the_head_does_not() {
+    const EVENTS: u64 = 400;
+    for Subject { name, log, .. } in subjects().await {
+        let writer = tokio::spawn({
+            let log = log.clone();
+            async move {
+                for version in 0..EVENTS {
+                    log.append(append("1", version, u128::from(version) + 1, 1, vec![]))
+                        .await
+                        .unwrap();
+                }
+            }
+        });
+        let mut seen = 0;
+        while seen < usize::try_from(EVENTS).unwrap() {
+            let events = log.read_stream(&stream("1"), Version(0), usize::MAX).await.unwrap();
+            let head = log.head().await.unwrap();
+            assert!(events.iter().all(|event| event.position <= head), "{name}: beyond the head");
+            assert!(
+                log.read_log(events.last().map_or(Position::START, |e| e.position), 1)
+                    .await
+                    .is_ok()
+            );
+            seen = events.len();
+        }
+        writer.await.unwrap();
     }
 }
