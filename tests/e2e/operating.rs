@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{Setup, World, condition, text, thing, until};
+use crate::harness::{Server, Setup, World, condition, text, thing, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_say_what_waits_for_a_person() {
@@ -71,4 +71,38 @@ async fn a_token_that_asks_too_often_is_told_to_wait_and_others_are_not() {
     }
     assert!(refused >= 10, "{refused} of 20 refused");
     assert_eq!(admin.get("/v1/kinds").await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_nothing_goes_over_the_network_in_the_clear() {
+    let setup = Setup::new("[server]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, folder) = (made.cert.pem(), setup.folder.path());
+    std::fs::write(folder.join("cert.pem"), &certificate).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let manifest = "{\"kind\": \"fake.thing\", \"name\": \"applied\", \"backend\": \"sandbox\", \"desired\": {}}";
+    std::fs::write(folder.join("applied.json"), manifest).unwrap();
+    let mut command = setup.command();
+    command.arg("--apply").arg(folder.join("applied.json"));
+    let server = Server::from_command(command, &setup.data()).await.unwrap();
+
+    let url = server.client.url.replace("127.0.0.1", "localhost");
+    assert!(url.starts_with("https://"), "{url}");
+    let root = reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap();
+    let trusting = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([root])
+        .resolve("localhost", ([127, 0, 0, 1], 0).into())
+        .build()
+        .unwrap();
+    let get = || trusting.get(format!("{url}/v1/entities")).bearer_auth(&server.client.token);
+    until("what was applied is there", async || {
+        let body: serde_json::Value = get().send().await.ok()?.json().await.ok()?;
+        (body["items"][0]["name"] == "applied").then_some(())
+    })
+    .await;
+    let plain = url.replace("https://", "http://");
+    assert!(trusting.get(format!("{plain}/livez")).send().await.is_err(), "answers in the clear");
+    let stranger = server.client.request(Method::GET, "/livez").send().await;
+    assert!(stranger.is_err(), "a certificate that nobody vouches for is trusted");
 }

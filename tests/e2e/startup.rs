@@ -111,6 +111,8 @@ async fn broken_configurations_are_refused_with_their_place() {
         ("[backends.x]\ndriver = \"fake\"\nerror_rate = 7\n", "error_rate"),
         ("[workers]\nlease = \"soon\"\n", "lease"),
         ("[server]\nlisten = \"0.0.0.0:0\"\n", "insecure"),
+        ("[server]\ntls_cert = \"./c\"\n", "tls_key"),
+        ("[server]\ntls_cert = \"./c\"\ntls_key = \"./k\"\n", "cannot encrypt"),
         ("[store]\nurl = \"mysql://x\"\n", "mysql"),
     ] {
         let setup = Setup::new(config);

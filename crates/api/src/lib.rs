@@ -30,7 +30,9 @@ mod reply;
 mod routes;
 mod server;
 mod sse;
+mod tls;
 
 pub use app::{App, Histograms, Parts};
 pub use auth::AdminToken;
 pub use server::{Server, serve};
+pub use tls::{BadCertificate, Tls};

@@ -8,10 +8,11 @@ use actix_web::{App as Actix, HttpServer, web};
 
 use crate::app::App;
 use crate::body::BODY_BYTES_MAX;
+use crate::tls::Tls;
 use crate::{observe, routes};
 
 /// How the server runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Server {
     /// Threads that answer.
     pub workers: usize,
@@ -19,11 +20,13 @@ pub struct Server {
     pub connections_max: usize,
     /// How long running requests may take after the end was asked for.
     pub drain: Duration,
+    /// `None` = no encryption.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { workers: 2, connections_max: 4_096, drain: Duration::from_secs(5) }
+        Self { workers: 2, connections_max: 4_096, drain: Duration::from_secs(5), tls: None }
     }
 }
 
@@ -55,9 +58,12 @@ pub async fn serve(
     .keep_alive(Duration::from_secs(75))
     .shutdown_timeout(server.drain.as_secs())
     .disable_signals()
-    .tcp_nodelay(true)
-    .listen(listener)?
-    .run();
+    .tcp_nodelay(true);
+    let http = match server.tls {
+        Some(Tls(config)) => http.listen_rustls_0_23(listener, config)?,
+        None => http.listen(listener)?,
+    };
+    let http = http.run();
     let handle = http.handle();
     let stopper = tokio::spawn(async move {
         shutdown.await;

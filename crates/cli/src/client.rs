@@ -17,12 +17,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of the server at `url`.
+    /// A client of the server in this very process. Its certificate names the outside's address and perhaps an
+    /// authority that this machine does not know: it is not asked for.
     ///
     /// # Errors
     /// When the system's TLS cannot be set up.
-    pub(crate) fn new(url: &str, token: &str) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(70)).no_proxy();
+    pub(crate) fn of_this_process(url: &str, token: &str) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(70))
+            .no_proxy()
+            .tls_danger_accept_invalid_certs(true);
         Ok(Self {
             http: http.build().context("no HTTP client")?,
             url: url.trim_end_matches('/').to_owned(),

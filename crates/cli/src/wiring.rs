@@ -1,13 +1,13 @@
 //! Puts store, drivers, engine and interface together, runs them, and ends them in order.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::{Map, Value};
-use stateward_api::{AdminToken, App, Server};
+use stateward_api::{AdminToken, App, Server, Tls};
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
@@ -28,7 +28,8 @@ const DRAIN: Duration = Duration::from_secs(6);
 
 /// A running server.
 pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
+    /// Where it answers.
+    pub(crate) url: String,
     pub(crate) token_file: PathBuf,
     pub(crate) engine: Engine,
     store: Arc<Store>,
@@ -47,6 +48,12 @@ pub(crate) async fn start(
     observe_only: bool,
 ) -> anyhow::Result<Running> {
     let listen = config.server.listen;
+    let tls = match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(chain), Some(key)) => Some(Tls::load(chain, key).context("cannot encrypt")?),
+        _ => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = Server { tls, ..Server::default() };
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;
@@ -68,13 +75,14 @@ pub(crate) async fn start(
         // Dropping the sender asks for the end as well.
         let _ = stopped.await;
     };
-    let http = tokio::spawn(stateward_api::serve(app, listener, Server::default(), shutdown));
+    let http = tokio::spawn(stateward_api::serve(app, listener, server, shutdown));
     let rounds = tokio::spawn({
         let engine = engine.clone();
         async move { engine.run().await }
     });
     let token_file = token::path(&directory);
-    Ok(Running { address, token_file, engine, store, rounds, http, stop_http })
+    let url = format!("{scheme}://{address}");
+    Ok(Running { url, token_file, engine, store, rounds, http, stop_http })
 }
 
 async fn engine(

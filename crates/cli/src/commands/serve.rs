@@ -75,11 +75,11 @@ impl Serve {
     /// Says that it is ready, applies what it was told to; then only a signal ends it.
     async fn welcome(&self, running: &Running) -> anyhow::Result<anyhow::Result<()>> {
         running.ready().await;
-        let url = format!("http://{}", running.address);
+        let url = running.url.clone();
         tracing::info!(url, "ready");
         if let Some(path) = &self.apply {
             let token = std::fs::read_to_string(&running.token_file)?;
-            let client = Client::new(&url, token.trim())?;
+            let client = Client::of_this_process(&url, token.trim())?;
             let documents = manifests::read(path)?;
             for document in &documents {
                 client.apply(document).await?;

@@ -41,6 +41,10 @@ pub(crate) struct ServerConfig {
     pub(crate) listen: SocketAddr,
     /// Allows to listen elsewhere than on loopback without encryption.
     pub(crate) insecure: bool,
+    /// Certificate chain (PEM); encrypts together with `tls_key`.
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    pub(crate) tls_key: Option<PathBuf>,
     /// Requests a second of each issued token; the first administrator's has no such limit.
     pub(crate) rate_per_token: NonZeroU32,
 }
@@ -50,6 +54,8 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
             insecure: false,
+            tls_cert: None,
+            tls_key: None,
             rate_per_token: NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN),
         }
     }
@@ -106,6 +112,9 @@ impl Config {
 
     /// Paths in a file are relative to it.
     fn relative_to(&mut self, base: &Path) {
+        for path in [&mut self.server.tls_cert, &mut self.server.tls_key].into_iter().flatten() {
+            *path = base.join(&*path);
+        }
         for backend in self.backends.iter_mut().flat_map(BTreeMap::values_mut) {
             backend.relative_to(base);
         }
@@ -124,10 +133,15 @@ impl Config {
             anyhow::bail!("namespaces: {name:?} is no name");
         }
         let loopback = self.server.listen.ip().is_loopback();
+        let encrypts = self.server.tls_cert.is_some();
         anyhow::ensure!(
-            loopback || self.server.insecure,
-            "server.listen {} is not loopback: tokens would go over the network in the clear; \
-             set server.insecure = true if something in front encrypts",
+            encrypts == self.server.tls_key.is_some(),
+            "server.tls_cert and server.tls_key go together"
+        );
+        anyhow::ensure!(
+            loopback || encrypts || self.server.insecure,
+            "server.listen {} is not loopback: tokens would go over the network in the clear; set \
+             server.tls_cert and server.tls_key, or server.insecure = true if something in front encrypts",
             self.server.listen
         );
         Ok(())
