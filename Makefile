@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools test-openapi e2e snapshots
+.PHONY: run test check lint audit tools test-openapi test-clients e2e snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples
@@ -25,6 +25,9 @@ tools: ## Install what `audit` needs
 
 test-openapi: ## The served OpenAPI document with schemathesis (from PyPI), with and without a token
 	tests/openapi/run
+
+test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) and TypeScript (npm)
+	tests/openapi/clients
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e

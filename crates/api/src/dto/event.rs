@@ -21,7 +21,7 @@ pub(crate) struct EventView {
     reason: Option<String>,
     operation_id: Option<String>,
     request_id: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
     data: Box<RawValue>,
     hash: String,
 }

@@ -24,7 +24,7 @@ pub(crate) struct ManifestBody {
     name: String,
     namespace: Option<String>,
     backend: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
     desired: Value,
     #[schema(min_length = 1, max_length = 1024)]
     external_id: Option<String>,

@@ -92,4 +92,17 @@ mod tests {
         let sent: Vec<_> = State::ALL.iter().map(|state| state.name()).collect();
         assert_eq!(words, &serde_json::json!(sent));
     }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let document = serde_json::to_value(document()).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let operations =
+            paths.values().flat_map(|path| path.as_object().expect("methods").values());
+        let mut names: Vec<_> = operations.map(|one| one["operationId"].to_string()).collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{names:?}");
+    }
 }

@@ -31,6 +31,7 @@ struct Readiness {
 #[utoipa::path(
     get,
     path = "/livez",
+    operation_id = "livez",
     tag = "probes",
     summary = "Whether the process lives",
     security(()),
@@ -45,6 +46,7 @@ pub(crate) async fn livez() -> HttpResponse {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "readyz",
     tag = "probes",
     summary = "Whether every read model is where the log was at the start, and what is wrong",
     security(()),

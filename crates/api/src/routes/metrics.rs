@@ -21,6 +21,7 @@ type Gauge = BTreeMap<String, f64>;
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "metrics",
     tag = "probes",
     summary = "Metrics for Prometheus",
     security(()),

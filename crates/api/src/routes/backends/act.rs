@@ -27,6 +27,7 @@ struct ActionBody {
 #[utoipa::path(
     post,
     path = "/v1/backends/{name}/actions/{action}",
+    operation_id = "act_on_backend",
     tag = "backends",
     summary = "Pause, resume (confirm) or test a backend",
     params(("name" = String, Path, description = "Name"), ("action" = String, Path, description = "`pause`, `resume` or `test`")),

@@ -56,6 +56,7 @@ pub(super) fn view(status: &BackendStatus) -> BackendView {
 #[utoipa::path(
     get,
     path = "/v1/backends",
+    operation_id = "list_backends",
     tag = "backends",
     summary = "How the backends stand",
     responses((status = 200, description = "All backends", body = ListReply<BackendView>), Refused),
@@ -73,6 +74,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/backends/{name}",
+    operation_id = "get_backend",
     tag = "backends",
     summary = "How a backend stands",
     params(("name" = String, Path, description = "Name")),

@@ -54,6 +54,7 @@ struct Nothing {}
 #[utoipa::path(
     post,
     path = "/v1/entities/{id}/actions/{name}",
+    operation_id = "act_on_entity",
     tag = "entities",
     summary = "Do a verb: refresh, retry, pause, resume, adopt, release, decide, cancel, or one of the kind",
     params(("id" = String, Path, description = "Id"), ("name" = String, Path, description = "Verb"), ChangeHeaders),

@@ -19,6 +19,7 @@ use crate::reply::{ChangeOrPlan, ChangeReply};
 #[utoipa::path(
     post,
     path = "/v1/entities",
+    operation_id = "create_entity",
     tag = "entities",
     summary = "Declare an entity",
     params(PlanParams, ChangeHeaders),

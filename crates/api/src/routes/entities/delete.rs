@@ -22,6 +22,7 @@ use crate::routes::id;
 #[utoipa::path(
     delete,
     path = "/v1/entities/{id}",
+    operation_id = "delete_entity",
     tag = "entities",
     summary = "End an entity",
     params(("id" = String, Path, description = "Id"), PlanParams, DeletionParams, MatchHeader, ChangeHeaders),

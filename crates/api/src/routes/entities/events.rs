@@ -18,6 +18,7 @@ use crate::routes::{ListReply, id};
 #[utoipa::path(
     get,
     path = "/v1/entities/{id}/events",
+    operation_id = "list_entity_events",
     tag = "entities",
     summary = "History of an entity, oldest first",
     params(("id" = String, Path, description = "Id"), PageParams),

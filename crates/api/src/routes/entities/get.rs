@@ -19,6 +19,7 @@ use crate::routes::id;
 #[utoipa::path(
     get,
     path = "/v1/entities/{id}",
+    operation_id = "get_entity",
     tag = "entities",
     summary = "An entity as it is, never stale, or as it was",
     params(("id" = String, Path, description = "Id"), AtParams),

@@ -18,6 +18,7 @@ use crate::routes::{ListReply, namespaces, wait_for};
 #[utoipa::path(
     get,
     path = "/v1/entities",
+    operation_id = "list_entities",
     tag = "entities",
     summary = "Entities, oldest first",
     params(PageParams, WaitParams, EntityParams),

@@ -16,6 +16,7 @@ use crate::routes::{id, operations};
 #[utoipa::path(
     get,
     path = "/v1/entities/{id}/operations",
+    operation_id = "list_entity_operations",
     tag = "entities",
     summary = "Operations of an entity, newest first",
     params(("id" = String, Path, description = "Id"), PageParams, WaitParams, OperationParams),

@@ -31,6 +31,7 @@ const TRIES: u32 = 10;
 #[utoipa::path(
     patch,
     path = "/v1/entities/{id}",
+    operation_id = "patch_entity",
     tag = "entities",
     summary = "Patch the document that PUT replaces members of",
     params(("id" = String, Path, description = "Id"), PlanParams, MatchHeader, ChangeHeaders),

@@ -19,6 +19,7 @@ use crate::routes::{entities::patch, id};
 #[utoipa::path(
     put,
     path = "/v1/entities/{id}",
+    operation_id = "replace_entity",
     tag = "entities",
     summary = "Replace the members that are named",
     params(("id" = String, Path, description = "Id"), PlanParams, MatchHeader, ChangeHeaders),

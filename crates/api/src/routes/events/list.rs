@@ -20,6 +20,7 @@ const SCANNED_MAX: usize = 10_000;
 #[utoipa::path(
     get,
     path = "/v1/events",
+    operation_id = "list_events",
     tag = "events",
     summary = "The whole log, oldest first; with Accept: text/event-stream as it grows",
     params(PageParams, EventParams),

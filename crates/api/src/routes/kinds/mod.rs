@@ -21,6 +21,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 #[utoipa::path(
     get,
     path = "/v1/kinds",
+    operation_id = "list_kinds",
     tag = "kinds",
     summary = "What can be declared",
     responses((status = 200, description = "All kinds", body = ListReply<KindShape>), Refused),
@@ -38,6 +39,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/kinds/{kind}",
+    operation_id = "get_kind",
     tag = "kinds",
     summary = "A kind with its schema",
     params(("kind" = String, Path, description = "Name")),

@@ -28,6 +28,7 @@ struct NamespaceBody {
 #[utoipa::path(
     post,
     path = "/v1/namespaces",
+    operation_id = "create_namespace",
     tag = "access",
     summary = "Make a namespace",
     request_body = NamespaceBody,

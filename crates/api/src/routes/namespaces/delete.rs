@@ -15,6 +15,7 @@ use crate::problem::Problem;
 #[utoipa::path(
     delete,
     path = "/v1/namespaces/{name}",
+    operation_id = "delete_namespace",
     tag = "access",
     summary = "Delete a namespace in which nothing lives",
     params(("name" = String, Path, description = "Name")),

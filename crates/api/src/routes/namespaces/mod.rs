@@ -38,6 +38,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 #[utoipa::path(
     get,
     path = "/v1/namespaces",
+    operation_id = "list_namespaces",
     tag = "access",
     summary = "Namespaces that may be looked into",
     responses((status = 200, description = "All of them", body = ListReply<NamespaceView>), Refused),

@@ -19,6 +19,7 @@ use crate::reply::ChangeReply;
 #[utoipa::path(
     post,
     path = "/v1/operations/{id}/cancel",
+    operation_id = "cancel_operation",
     tag = "operations",
     summary = "Take an operation back",
     params(("id" = String, Path, description = "Id"), ChangeHeaders),

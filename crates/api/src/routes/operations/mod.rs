@@ -32,6 +32,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 #[utoipa::path(
     get,
     path = "/v1/operations",
+    operation_id = "list_operations",
     tag = "operations",
     summary = "Operations, newest first",
     params(PageParams, WaitParams, OperationParams),
@@ -76,6 +77,7 @@ fn state(name: &str) -> Result<OperationState, Problem> {
 #[utoipa::path(
     get,
     path = "/v1/operations/{id}",
+    operation_id = "get_operation",
     tag = "operations",
     summary = "An operation",
     params(("id" = String, Path, description = "Id")),

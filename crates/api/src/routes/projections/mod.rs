@@ -39,6 +39,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 #[utoipa::path(
     get,
     path = "/v1/projections",
+    operation_id = "list_projections",
     tag = "projections",
     summary = "How the read models stand",
     responses((status = 200, description = "All of them", body = ListReply<ProjectionView>), Refused),
@@ -65,6 +66,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     post,
     path = "/v1/projections/{name}/rebuild",
+    operation_id = "rebuild_projection",
     tag = "projections",
     summary = "Replay a read model beside the live one, then swap them",
     params(("name" = String, Path, description = "Name")),
@@ -85,6 +87,7 @@ pub(crate) async fn rebuild(
 #[utoipa::path(
     post,
     path = "/v1/projections/{name}/retry",
+    operation_id = "retry_projection",
     tag = "projections",
     summary = "Replay the streams that were set aside",
     params(("name" = String, Path, description = "Name")),

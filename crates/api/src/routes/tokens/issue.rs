@@ -32,6 +32,7 @@ struct TokenBody {
 #[utoipa::path(
     post,
     path = "/v1/tokens",
+    operation_id = "issue_token",
     tag = "access",
     summary = "Let somebody in; the value is shown this once",
     request_body = TokenBody,

@@ -51,6 +51,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 #[utoipa::path(
     get,
     path = "/v1/tokens",
+    operation_id = "list_tokens",
     tag = "access",
     summary = "Who may come in",
     responses((status = 200, description = "All of them, without their values", body = ListReply<TokenView>), Refused),

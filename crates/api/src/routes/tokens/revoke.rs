@@ -15,6 +15,7 @@ use crate::routes::id;
 #[utoipa::path(
     delete,
     path = "/v1/tokens/{id}",
+    operation_id = "revoke_token",
     tag = "access",
     summary = "Let nobody in with it any more, at once",
     params(("id" = String, Path, description = "Id")),

@@ -1,0 +1,149 @@
+//! Plays moves and checks the invariants after each.
+
+mod intents;
+
+use std::collections::BTreeSet;
+
+use stateward_domain::entity::claims::{Claim, ClaimKey, claims};
+use stateward_domain::entity::command::{Command, Intent};
+use stateward_domain::entity::operations::{OperationChange, changes};
+use stateward_domain::entity::state::{Presence, State, Step};
+use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::envelope::Envelope;
+use stateward_domain::id::OperationId;
+use stateward_domain::time::Timestamp;
+
+use super::moves::Move;
+
+/// A life, and what a reader of its events alone knows of operations and claims.
+#[derive(Default)]
+pub(crate) struct Life {
+    pub(crate) entity: Entity,
+    pub(crate) events: Vec<EntityEvent>,
+    open: BTreeSet<OperationId>,
+    ended: BTreeSet<OperationId>,
+    claimed: BTreeSet<ClaimKey>,
+    intents: BTreeSet<(u64, String)>,
+}
+
+impl Life {
+    /// Asks for `one`; nothing happens when it is refused.
+    pub(crate) fn play(&mut self, one: &Move, turn: usize) {
+        let turn = u32::try_from(turn).unwrap();
+        let at = Timestamp(i64::from(turn + 1) * 1_000_000);
+        let Some(intent) = self.intent(one, u128::from(turn) + 1) else { return };
+        let Ok(events) = self.entity.decide(&Command { at, intent: intent.clone() }) else {
+            return;
+        };
+        let before = self.entity.clone();
+        for claim in claims(&before, &events, &Envelope::default()) {
+            match claim {
+                Claim::Take { key, .. } => self.claimed.insert(key),
+                Claim::Free { key } => self.claimed.remove(&key),
+            };
+        }
+        for event in events {
+            self.fold(event);
+        }
+        self.check(&before, &intent);
+    }
+
+    fn fold(&mut self, event: EntityEvent) {
+        let before = self.entity.clone();
+        self.entity.evolve(&event);
+        for change in changes(&event, before.change().is_some()) {
+            match change {
+                OperationChange::Opened { id, .. } => {
+                    assert!(self.open.insert(id) && !self.ended.contains(&id), "opened twice");
+                }
+                OperationChange::Ended { ids, .. } => {
+                    for id in ids {
+                        assert!(self.open.remove(&id), "{id} ended and was not open: {event:?}");
+                        assert!(self.ended.insert(id), "{id} ended twice");
+                    }
+                }
+                OperationChange::Running { ids } => {
+                    assert!(ids.iter().all(|id| self.open.contains(id)), "ended, and runs");
+                }
+                OperationChange::Tried { .. } => {}
+            }
+        }
+        self.check_event(&before, &event);
+        self.events.push(event);
+    }
+
+    /// What each event may do.
+    fn check_event(&mut self, before: &Entity, event: &EntityEvent) {
+        if self.entity.manifest.desired != before.manifest.desired {
+            let wish = matches!(
+                event,
+                EntityEvent::CreateRequested { .. }
+                    | EntityEvent::UpdateRequested { .. }
+                    | EntityEvent::OperationCancelled { .. }
+            );
+            assert!(wish, "2: {event:?} changed what is desired");
+            assert!(self.entity.generation > before.generation, "2: an uncounted wish");
+        }
+        match event {
+            EntityEvent::SyncStarted { attempt, step, .. } => {
+                assert!(*attempt > before.attempt, "attempts are numbered upwards");
+                self.intents.insert((attempt.0, format!("{step:?}")));
+            }
+            EntityEvent::SyncCompleted { attempt, step, .. }
+                if !matches!(step, Step::None | Step::CleanUp { .. }) =>
+            {
+                let intended = self.intents.contains(&(attempt.0, format!("{step:?}")));
+                assert!(intended, "3: {step:?} ended without an intent");
+                assert!(before.running.is_some() && before.attempt == *attempt, "4: stale");
+            }
+            EntityEvent::Deleted { .. } => {
+                let proved = before.observed.presence == Presence::Absent;
+                assert!(proved, "5: deleted without proof of absence: {before:#?}");
+                assert!(!before.manifest.settings.protected || before.deletion.is_some(), "5");
+            }
+            _ => {}
+        }
+    }
+
+    /// What holds between appends.
+    fn check(&self, before: &Entity, intent: &Intent) {
+        let entity = &self.entity;
+        assert!(entity.observed.generation <= entity.generation, "2");
+        if entity.synced() {
+            assert_eq!(entity.observed.generation, entity.generation, "2: synced with an old wish");
+        }
+        let open: BTreeSet<_> = entity.operations.iter().map(|open| open.id).collect();
+        assert_eq!(open, self.open, "6: fold and read model differ after {intent:?}");
+        assert!(open.len() <= Entity::MAX_OPEN + 8, "6: unbounded");
+        if entity.is_deleted() {
+            assert!(open.is_empty(), "6: an operation outlived its entity after {intent:?}");
+        }
+        if before.is_deleted() {
+            assert!(entity.is_deleted(), "there is no way back");
+        }
+        self.check_progress();
+        let name = ClaimKey::name(entity);
+        assert_eq!(self.claimed.contains(&name), entity.exists() && !entity.is_deleted(), "7");
+        if let Some(identity) = ClaimKey::identity(entity) {
+            let holds = entity.exists() && (!entity.is_deleted() || !entity.strays.is_empty());
+            assert_eq!(self.claimed.contains(&identity), holds, "7: {intent:?}");
+        }
+    }
+
+    /// Invariant 6: no entity is in between without a due time, and no operation waits for nothing.
+    fn check_progress(&self) {
+        let entity = &self.entity;
+        let waits = entity.paused.is_some() || entity.blocked.is_some();
+        let settled =
+            matches!(entity.state, State::Nonexistent | State::Ok | State::Erred | State::Deleted);
+        if !settled && !waits {
+            assert!(entity.work().is_some(), "6: in between without a due time: {entity:#?}");
+        }
+        if !entity.operations.is_empty() && !waits {
+            assert!(entity.work().is_some(), "6: an operation waits for nothing: {entity:#?}");
+        }
+        if entity.running.is_some() {
+            assert!(entity.work().is_some(), "6: an attempt that nobody carries on: {entity:#?}");
+        }
+    }
+}
