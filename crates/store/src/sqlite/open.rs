@@ -30,6 +30,8 @@ const READERS: u32 = 4;
 /// they are read.
 const CHECKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(5);
+/// Made when one of the files was put back; while it is there, nothing is changed on any backend.
+const PUT_BACK: &str = "put-back";
 const RESTORE: &str = "restore it from a backup";
 const DELETE: &str = "delete it: it is rebuilt from the log";
 
@@ -132,11 +134,20 @@ async fn open_views(
     let derived = views(&path, Arc::clone(&clock)).await?;
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, DELETE);
     let checkpoints = derived.checkpoints().await.map_err(failed)?;
-    let mismatched = checkpoints.iter().any(|position| !log.contains(*position));
-    if !mismatched {
-        return Ok((Arc::new(derived), false));
+    let marker = directory.join(PUT_BACK);
+    if checkpoints.iter().all(|position| log.contains(*position)) {
+        let unseen = marker.exists();
+        if unseen {
+            tracing::error!("observing only: look, then remove {} and restart", marker.display());
+        }
+        return Ok((Arc::new(derived), unseen));
     }
-    tracing::error!("views.db does not belong to events.db: one of them was put back; rebuilding");
+    // The mark comes first: whoever dies after it starts by observing, until a person has looked.
+    File::create(&marker).and_then(|file| file.sync_all()).map_err(|e| unwritable(&marker, &e))?;
+    tracing::error!(
+        "views.db does not belong to events.db: one of them was put back; rebuilding, and observing only until {} is removed",
+        marker.display()
+    );
     derived.close().await;
     for name in ["views.db", "views.db-wal", "views.db-shm"] {
         match std::fs::remove_file(directory.join(name)) {

@@ -94,6 +94,15 @@ async fn views_of_another_log_or_ahead_of_it_are_dropped_and_said_so() {
     let store = open(directory.path()).await.unwrap();
     assert!(store.mismatched);
     assert_eq!(ReadModel::checkpoint(&*store.entities).await, Ok(Position::START));
+    store.close().await;
+    drop(store);
+
+    let store = open(directory.path()).await.unwrap();
+    assert!(store.mismatched, "a restart is no person's word");
+    store.close().await;
+    drop(store);
+    std::fs::remove_file(directory.path().join("put-back")).unwrap();
+    assert!(!open(directory.path()).await.unwrap().mismatched);
 }
 
 #[tokio::test]
