@@ -1,6 +1,7 @@
 //! One reader of the log for all watchers.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -11,12 +12,15 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::dto::event::EventView;
 
-/// Events that a watcher may be behind before it has to reconnect.
-const BUFFER: usize = 4_096;
+/// Batches that a watcher may be behind before it has to reconnect: some megabytes for all watchers together.
+const BUFFER: usize = 64;
 /// Watchers at most.
 const WATCHERS_MAX: usize = 4_096;
-/// Events read at a time.
+/// Events read and handed out at a time.
 const PAGE: usize = 500;
+/// Rest after each handout, so that what comes meanwhile is handed out together: waking a thousand watchers costs
+/// more than what they are woken for. The first event after a quiet time is not held up.
+const REST: Duration = Duration::from_millis(10);
 /// After a failure of the log.
 const RECOVERY: Duration = Duration::from_millis(500);
 
@@ -36,21 +40,56 @@ impl Frame {
     }
 }
 
+/// Events that were read together.
+pub(crate) type Batch = Arc<[Frame]>;
+
+/// The batches that were handed out last, so that many who come back at once do not all read the log.
+#[derive(Default)]
+struct Recent {
+    /// Nothing after this position is missing; `None` before the first read.
+    after: Option<Position>,
+    batches: VecDeque<Batch>,
+}
+
 /// Hands out what is new in the log.
 pub(crate) struct Hub {
-    frames: broadcast::Sender<Arc<Frame>>,
+    frames: broadcast::Sender<Batch>,
+    recent: RwLock<Recent>,
     pub(crate) places: Arc<Semaphore>,
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
         let places = Arc::new(Semaphore::new(WATCHERS_MAX));
-        Self { frames: broadcast::Sender::new(BUFFER), places }
+        Self { frames: broadcast::Sender::new(BUFFER), recent: RwLock::default(), places }
     }
 
     /// Everything that is read from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Frame>> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Batch> {
         self.frames.subscribe()
+    }
+
+    /// Everything after `seen` that was handed out; `None` when that is no longer all there.
+    pub(crate) fn since(&self, seen: Position) -> Option<Vec<Batch>> {
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+        recent.after.filter(|after| *after <= seen)?;
+        let newer = |batch: &&Batch| batch.last().is_some_and(|frame| frame.event.position > seen);
+        Some(recent.batches.iter().filter(newer).cloned().collect())
+    }
+
+    fn hand_out(&self, after: Position, events: Vec<Recorded>) {
+        let batch: Batch = events.into_iter().filter_map(Frame::new).collect();
+        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        recent.after.get_or_insert(after);
+        if recent.batches.len() >= BUFFER
+            && let Some(oldest) = recent.batches.pop_front()
+        {
+            recent.after = oldest.last().map(|frame| frame.event.position).or(recent.after);
+        }
+        recent.batches.push_back(Arc::clone(&batch));
+        // Under the lock: who subscribes, then asks what was handed out, misses nothing in between.
+        // Nobody watches: then nobody misses it.
+        let _ = self.frames.send(batch);
     }
 
     /// Reads the log from `from` on, until the engine stops.
@@ -64,13 +103,10 @@ impl Hub {
                     () = &mut stopped => return,
                 },
                 Ok(events) => {
-                    for event in events {
-                        from = event.position;
-                        if let Some(frame) = Frame::new(event) {
-                            // Nobody watches: then nobody misses it.
-                            let _ = self.frames.send(Arc::new(frame));
-                        }
-                    }
+                    let after = from;
+                    from = events.last().map_or(from, |event| event.position);
+                    self.hand_out(after, events);
+                    tokio::time::sleep(REST).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "watchers wait for the log");

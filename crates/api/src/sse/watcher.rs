@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use super::hub::Frame;
+use super::hub::{Batch, Frame};
 use super::{Filter, Hub};
 use crate::app::App;
 
@@ -28,7 +28,8 @@ const RECONNECT: &[u8] = b"retry: 1000\nevent: reconnect\ndata: {}\n\n";
 
 struct Watcher {
     engine: Engine,
-    frames: Receiver<Arc<Frame>>,
+    hub: Arc<Hub>,
+    frames: Receiver<Batch>,
     filter: Filter,
     /// The last event that was sent or passed over.
     seen: Position,
@@ -49,6 +50,7 @@ pub(crate) fn watch(
     let place = Arc::clone(&hub.places).try_acquire_owned().ok()?;
     let watcher = Watcher {
         engine: app.engine.clone(),
+        hub: Arc::clone(hub),
         // Before the log is read: what comes in between is then seen twice, and passed over once.
         frames: hub.subscribe(),
         filter,
@@ -86,21 +88,30 @@ impl Watcher {
     }
 
     async fn catch_up(&mut self) {
+        if let Some(batches) = self.hub.since(self.seen) {
+            self.behind = false;
+            for batch in &batches {
+                self.take(batch);
+            }
+            return;
+        }
         let Ok(events) = self.engine.log().read_log(self.seen, PAGE).await else {
             return self.send_away();
         };
         self.behind = events.len() == PAGE;
         for event in events {
-            if let Some(frame) = Frame::new(event) {
-                self.take(&frame);
+            self.seen = event.position;
+            // Most of what was missed is often not wanted: only what is, is rendered.
+            if self.filter.fits(&event) {
+                self.waiting.extend(Frame::new(event).map(|frame| frame.bytes));
             }
         }
     }
 
     async fn follow(&mut self) {
         tokio::select! {
-            frame = self.frames.recv() => match frame {
-                Ok(frame) => self.take(&frame),
+            batch = self.frames.recv() => match batch {
+                Ok(batch) => self.take(&batch),
                 Err(RecvError::Lagged(_)) => return self.send_away(),
                 Err(RecvError::Closed) => return self.ends = true,
             },
@@ -110,23 +121,23 @@ impl Watcher {
             () = self.engine.stopped() => return self.send_away(),
         }
         // What is there already goes into the same piece.
-        for _ in 0..PAGE {
+        while self.waiting.len() < PAGE {
             match self.frames.try_recv() {
-                Ok(frame) => self.take(&frame),
+                Ok(batch) => self.take(&batch),
                 Err(TryRecvError::Lagged(_)) => return self.send_away(),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
         }
     }
 
-    fn take(&mut self, frame: &Frame) {
-        if frame.event.position <= self.seen {
-            return;
+    fn take(&mut self, batch: &[Frame]) {
+        for frame in batch.iter().filter(|frame| frame.event.position > self.seen) {
+            if self.filter.fits(&frame.event) {
+                self.waiting.push_back(frame.bytes.clone());
+            }
         }
-        self.seen = frame.event.position;
-        if self.filter.fits(&frame.event) {
-            self.waiting.push_back(frame.bytes.clone());
-        }
+        let last = batch.last().map_or(self.seen, |frame| frame.event.position);
+        self.seen = self.seen.max(last);
     }
 
     /// Too slow, or the server ends: the watcher comes back with the last position that it saw.
