@@ -145,8 +145,8 @@ impl AccessControl {
     pub async fn issue(&self, envelope: &Envelope, token: Token) -> Result<TokenId, Error> {
         let (at, token_id) = (self.sources.now(), TokenId(self.sources.id()));
         self.change(envelope, |access| {
-            room(access.tokens.len())?;
             let mut events = expired(access, at);
+            room(access.tokens.len() - events.len())?;
             events.push(AccessEvent::TokenIssued { at, token_id, token: token.clone() });
             Ok(events)
         })

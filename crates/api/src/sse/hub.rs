@@ -78,8 +78,13 @@ impl Hub {
     }
 
     fn hand_out(&self, after: Position, events: Vec<Recorded>) {
-        let batch: Batch = events.into_iter().filter_map(Frame::new).collect();
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+        // Nobody watches: nothing is rendered. Whoever comes after this finds nothing here, and reads the log.
+        if self.frames.receiver_count() == 0 {
+            *recent = Recent::default();
+            return;
+        }
+        let batch: Batch = events.into_iter().filter_map(Frame::new).collect();
         recent.after.get_or_insert(after);
         if recent.batches.len() >= BUFFER
             && let Some(oldest) = recent.batches.pop_front()
@@ -88,7 +93,7 @@ impl Hub {
         }
         recent.batches.push_back(Arc::clone(&batch));
         // Under the lock: who subscribes, then asks what was handed out, misses nothing in between.
-        // Nobody watches: then nobody misses it.
+        // An error means that the last one left just now.
         let _ = self.frames.send(batch);
     }
 
