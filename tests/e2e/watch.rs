@@ -127,3 +127,22 @@ async fn positions_of_elsewhere_are_gone_and_nonsense_is_refused() {
         assert_eq!(get("colour=red").await.unwrap().status(), StatusCode::BAD_REQUEST);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_whose_token_is_revoked_is_sent_away_at_once() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let body = json!({ "actor": "somebody", "grants": [{ "role": "viewer" }] });
+    let issued = server.client.send(Method::POST, "/v1/tokens", Some(&body), &[]).await.unwrap();
+    let caller = server.client.with_token(&text(&issued.body["value"]));
+    let request = caller.request(Method::GET, "/v1/events").header("Accept", "text/event-stream");
+    let mut pieces = request.send().await.unwrap().bytes_stream();
+    assert!(pieces.next().await.unwrap().unwrap().starts_with(b": welcome"));
+    let revoke = format!("/v1/tokens/{}", text(&issued.body["id"]));
+    server.client.send(Method::DELETE, &revoke, None, &[]).await.unwrap();
+    server.client.thing("later", json!({ "size": 1 })).await;
+    let rest = tokio::time::timeout(PATIENCE / 6, pieces.map(Result::unwrap).collect::<Vec<_>>());
+    let rest = rest.await.expect("the stream ends long before a heartbeat").concat();
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(!rest.contains("later"), "it saw what came after: {rest}");
+}

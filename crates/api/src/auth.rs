@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use stateward_domain::access::{Grant, Role, allows};
 use stateward_domain::entity::Entity;
 use stateward_domain::envelope::Actor;
-use stateward_domain::id::{EntityId, Namespace};
+use stateward_domain::id::{EntityId, Namespace, TokenId};
 use subtle::ConstantTimeEq;
 
 use crate::app::App;
@@ -52,9 +52,16 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 pub(crate) struct Caller {
     pub(crate) actor: Actor,
     grants: Vec<Grant>,
+    /// `None` = the first administrator's token, which cannot be revoked.
+    token: Option<TokenId>,
 }
 
 impl Caller {
+    /// Whether the token is still valid: for what goes on long after it was shown.
+    pub(crate) fn is_let_in(&self, app: &App) -> bool {
+        self.token.is_none_or(|token| app.engine.access().is_valid(token))
+    }
+
     /// Whether `role` is granted in `namespace`.
     pub(crate) fn may(&self, role: Role, namespace: &Namespace) -> bool {
         allows(&self.grants, role, Some(namespace))
@@ -144,7 +151,7 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
         id: identity.actor,
         token_id: Some(identity.token_id.to_string()),
     };
-    Ok(Caller { actor, grants: identity.grants })
+    Ok(Caller { actor, grants: identity.grants, token: Some(identity.token_id) })
 }
 
 fn first_administrator() -> Caller {
@@ -153,5 +160,5 @@ fn first_administrator() -> Caller {
         id: "admin".to_owned(),
         token_id: Some("admin".to_owned()),
     };
-    Caller { actor, grants: vec![Grant { role: Role::Admin, namespace: None }] }
+    Caller { actor, grants: vec![Grant { role: Role::Admin, namespace: None }], token: None }
 }

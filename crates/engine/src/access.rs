@@ -7,6 +7,7 @@ use stateward_domain::access::{Access, AccessEvent, Grant, NamespaceSettings, To
 use stateward_domain::envelope::{Envelope, StreamId};
 use stateward_domain::id::{Namespace, TokenId};
 use stateward_domain::time::Timestamp;
+use tokio::sync::watch;
 
 use crate::control::ControlStreams;
 use crate::error::Error;
@@ -36,18 +37,40 @@ struct Known {
 pub struct AccessControl {
     streams: ControlStreams,
     sources: Sources,
-    configured: BTreeMap<Namespace, NamespaceSettings>,
-    known: RwLock<Arc<Known>>,
+    configured: RwLock<BTreeMap<Namespace, NamespaceSettings>>,
+    known: watch::Sender<Arc<Known>>,
 }
 
 impl AccessControl {
     pub(crate) fn new(
         streams: ControlStreams,
         sources: Sources,
-        mut configured: BTreeMap<Namespace, NamespaceSettings>,
+        configured: BTreeMap<Namespace, NamespaceSettings>,
     ) -> Self {
-        configured.entry(Namespace::from(DEFAULT_NAMESPACE)).or_default();
-        Self { streams, sources, configured, known: RwLock::default() }
+        let known = watch::Sender::default();
+        let access = Self { streams, sources, configured: RwLock::default(), known };
+        access.configure(configured);
+        access
+    }
+
+    /// Another configuration took the place of the old one.
+    pub(crate) fn configure(&self, mut namespaces: BTreeMap<Namespace, NamespaceSettings>) {
+        namespaces.entry(Namespace::from(DEFAULT_NAMESPACE)).or_default();
+        *self.configured.write().unwrap_or_else(PoisonError::into_inner) = namespaces;
+    }
+
+    /// Namespaces of the configuration, `default` among them.
+    pub(crate) fn configured(&self) -> BTreeMap<Namespace, NamespaceSettings> {
+        self.configured.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it was made over the interface.
+    pub(crate) fn is_made(&self, name: &Namespace) -> bool {
+        self.known().access.namespaces.contains_key(name)
+    }
+
+    fn configures(&self, name: &Namespace) -> Option<NamespaceSettings> {
+        self.configured.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
     /// Reads what the log knows; before that only configured namespaces are there, and no token.
@@ -73,18 +96,30 @@ impl AccessControl {
         })
     }
 
+    /// Whether the token still lets anybody in.
+    #[must_use]
+    pub fn is_valid(&self, token_id: TokenId) -> bool {
+        let known = self.known();
+        known.access.tokens.get(&token_id).is_some_and(|token| token.is_valid(self.sources.now()))
+    }
+
+    /// Rings when namespaces or tokens change from now on.
+    #[must_use]
+    pub fn changes(&self) -> AccessChanges {
+        AccessChanges(self.known.subscribe())
+    }
+
     /// Settings of a namespace; `None` when there is none of that name.
     #[must_use]
     pub fn namespace(&self, name: &Namespace) -> Option<NamespaceSettings> {
-        let configured = self.configured.get(name).copied();
-        configured.or_else(|| self.known().access.namespaces.get(name).copied())
+        self.configures(name).or_else(|| self.known().access.namespaces.get(name).copied())
     }
 
     /// All namespaces.
     #[must_use]
     pub fn namespaces(&self) -> BTreeMap<Namespace, NamespaceSettings> {
         let mut all = self.known().access.namespaces.clone();
-        all.extend(self.configured.clone());
+        all.extend(self.configured());
         all
     }
 
@@ -106,7 +141,7 @@ impl AccessControl {
     ) -> Result<(), Error> {
         let at = self.sources.now();
         self.change(envelope, |access| {
-            if self.configured.contains_key(name) || access.namespaces.contains_key(name) {
+            if self.configures(name).is_some() || access.namespaces.contains_key(name) {
                 return Err(Error::Exists);
             }
             room(access.namespaces.len())?;
@@ -125,7 +160,7 @@ impl AccessControl {
         envelope: &Envelope,
         name: &Namespace,
     ) -> Result<(), Error> {
-        if self.configured.contains_key(name) {
+        if self.configures(name).is_some() {
             return Err(Error::Configured);
         }
         let at = self.sources.now();
@@ -180,16 +215,32 @@ impl AccessControl {
     }
 
     fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.known.borrow())
     }
 
     /// The newest fold wins, whoever gets here first.
     fn remember(&self, access: Access) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if access.version >= known.access.version {
-            let by_digest =
-                access.tokens.iter().map(|(id, token)| (token.digest.clone(), *id)).collect();
-            *known = Arc::new(Known { access, by_digest });
+        self.known.send_if_modified(|known| {
+            let newer = access.version >= known.access.version;
+            if newer {
+                let by_digest =
+                    access.tokens.iter().map(|(id, token)| (token.digest.clone(), *id)).collect();
+                *known = Arc::new(Known { access, by_digest });
+            }
+            newer
+        });
+    }
+}
+
+/// Rings when namespaces or tokens changed.
+pub struct AccessChanges(watch::Receiver<Arc<Known>>);
+
+impl AccessChanges {
+    /// Resolves at the next change since the last call, or since it was asked for.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nothing changes any more.
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -3,13 +3,14 @@
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Namespace};
 
+use super::batch::Frame;
 use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::namespaces;
 
 /// Which events. Empty lists do not restrict.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
     /// `None` = all, also those beside all namespaces.
     namespaces: Option<Vec<Namespace>>,
@@ -38,15 +39,22 @@ impl Filter {
 
     /// Whether `event` is wanted and may be seen.
     pub(crate) fn fits(&self, event: &Recorded) -> bool {
-        if !self.types.is_empty() && !self.types.contains(&event.event_type) {
-            return false;
-        }
-        if !self.streams.is_empty() && !self.streams.contains(&event.stream.to_string()) {
-            return false;
-        }
-        match &self.namespaces {
-            None => true,
-            Some(namespaces) => namespaces.contains(&event.envelope().namespace),
-        }
+        self.wants(&event.event_type, || event.stream.to_string())
+            && self.may_see(|| event.envelope().namespace)
+    }
+
+    /// As [`fits`](Self::fits), for an event that was taken apart already.
+    pub(super) fn fits_frame(&self, frame: &Frame) -> bool {
+        self.wants(&frame.event_type, || frame.stream.clone())
+            && self.may_see(|| frame.namespace.clone())
+    }
+
+    fn wants(&self, event_type: &str, stream: impl Fn() -> String) -> bool {
+        let typed = self.types.is_empty() || self.types.iter().any(|wanted| wanted == event_type);
+        typed && (self.streams.is_empty() || self.streams.contains(&stream()))
+    }
+
+    fn may_see(&self, namespace: impl Fn() -> Namespace) -> bool {
+        self.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(&namespace()))
     }
 }

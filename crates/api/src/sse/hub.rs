@@ -1,100 +1,102 @@
-//! One reader of the log for all watchers.
+//! One reader of the log for all watchers, and what it read last.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actix_web::web::Bytes;
 use stateward_domain::envelope::Recorded;
 use stateward_domain::id::Position;
 use stateward_engine::Engine;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, watch};
 
-use crate::dto::event::EventView;
+use super::batch::Batch;
 
-/// Batches that a watcher may be behind before it has to reconnect: some megabytes for all watchers together.
-const BUFFER: usize = 64;
+/// Bytes and batches that are kept: a watcher that is further behind has to reconnect.
+const BUFFER_BYTES: usize = 16 * 1024 * 1024;
+const BUFFER_BATCHES: usize = 256;
 /// Watchers at most.
 const WATCHERS_MAX: usize = 4_096;
 /// Events read and handed out at a time.
 const PAGE: usize = 500;
-/// Rest after each handout, so that what comes meanwhile is handed out together: waking a thousand watchers costs
-/// more than what they are woken for. The first event after a quiet time is not held up.
+/// Rest after each handout, so that what comes meanwhile is handed out together: waking many watchers costs more than
+/// what they are woken for. The first event after a quiet time is not held up.
 const REST: Duration = Duration::from_millis(10);
+/// Longer by this for each watcher: a thousand of them are woken sixteen times a second.
+const REST_PER_WATCHER: Duration = Duration::from_micros(50);
 /// After a failure of the log.
 const RECOVERY: Duration = Duration::from_millis(500);
 
-/// An event, ready to be sent.
-pub(crate) struct Frame {
-    pub(crate) event: Recorded,
-    pub(crate) bytes: Bytes,
-}
-
-impl Frame {
-    /// Renders `event`; `None` for one whose payload is no JSON, which is reported where it is rendered.
-    pub(crate) fn new(event: Recorded) -> Option<Self> {
-        let view = EventView::try_from(&event).ok()?;
-        let data = serde_json::to_string(&view).ok()?;
-        let text = format!("id: {}\nevent: {}\ndata: {data}\n\n", event.position, event.event_type);
-        Some(Self { event, bytes: Bytes::from(text) })
-    }
-}
-
-/// Events that were read together.
-pub(crate) type Batch = Arc<[Frame]>;
-
-/// The batches that were handed out last, so that many who come back at once do not all read the log.
+/// What was handed out last.
 #[derive(Default)]
 struct Recent {
-    /// Nothing after this position is missing; `None` before the first read.
+    /// Nothing behind this position is missing; `None` = nobody watched.
     after: Option<Position>,
-    batches: VecDeque<Batch>,
+    batches: VecDeque<Arc<Batch>>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, after: Position, batch: Arc<Batch>) {
+        self.after.get_or_insert(after);
+        self.bytes += batch.size();
+        self.batches.push_back(batch);
+        // The newest stays, however large it is: it is in memory anyhow.
+        while self.batches.len() > 1
+            && (self.bytes > BUFFER_BYTES || self.batches.len() > BUFFER_BATCHES)
+            && let Some(oldest) = self.batches.pop_front()
+        {
+            self.bytes -= oldest.size();
+            self.after = Some(oldest.last);
+        }
+    }
 }
 
 /// Hands out what is new in the log.
 pub(crate) struct Hub {
-    frames: broadcast::Sender<Batch>,
     recent: RwLock<Recent>,
-    pub(crate) places: Arc<Semaphore>,
+    /// The last event that was handed out: a hint to look.
+    moved: watch::Sender<Position>,
+    pub(super) places: Arc<Semaphore>,
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
         let places = Arc::new(Semaphore::new(WATCHERS_MAX));
-        Self { frames: broadcast::Sender::new(BUFFER), recent: RwLock::default(), places }
+        Self { recent: RwLock::default(), moved: watch::Sender::new(Position::START), places }
     }
 
-    /// Everything that is read from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Batch> {
-        self.frames.subscribe()
+    /// Rung whenever something was handed out. From then on everything is kept for a while.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Position> {
+        self.moved.subscribe()
     }
 
-    /// Everything after `seen` that was handed out; `None` when that is no longer all there.
-    pub(crate) fn since(&self, seen: Position) -> Option<Vec<Batch>> {
+    /// Everything behind `seen` that was handed out; `None` when that is no longer, or not yet, all there.
+    pub(super) fn since(&self, seen: Position) -> Option<Vec<Arc<Batch>>> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         recent.after.filter(|after| *after <= seen)?;
-        let newer = |batch: &&Batch| batch.last().is_some_and(|frame| frame.event.position > seen);
-        Some(recent.batches.iter().filter(newer).cloned().collect())
+        let newest_first = recent.batches.iter().rev().take_while(|batch| batch.last > seen);
+        let mut batches: Vec<_> = newest_first.cloned().collect();
+        batches.reverse();
+        Some(batches)
     }
 
-    fn hand_out(&self, after: Position, events: Vec<Recorded>) {
-        let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
-        // Nobody watches: nothing is rendered. Whoever comes after this finds nothing here, and reads the log.
-        if self.frames.receiver_count() == 0 {
-            *recent = Recent::default();
-            return;
-        }
-        let batch: Batch = events.into_iter().filter_map(Frame::new).collect();
-        recent.after.get_or_insert(after);
-        if recent.batches.len() >= BUFFER
-            && let Some(oldest) = recent.batches.pop_front()
+    fn hand_out(&self, after: Position, events: &[Recorded]) {
+        let last = events.last().map_or(after, |event| event.position);
         {
-            recent.after = oldest.last().map(|frame| frame.event.position).or(recent.after);
+            let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+            // Nobody watches: nothing is rendered. Whoever comes after this finds nothing here, and reads the log.
+            if self.moved.receiver_count() == 0 {
+                *recent = Recent::default();
+            } else {
+                recent.push(after, Arc::new(Batch::new(after, events)));
+            }
         }
-        recent.batches.push_back(Arc::clone(&batch));
-        // Under the lock: who subscribes, then asks what was handed out, misses nothing in between.
-        // An error means that the last one left just now.
-        let _ = self.frames.send(batch);
+        self.moved.send_replace(last);
+    }
+
+    fn rest(&self) -> Duration {
+        let watchers = u32::try_from(self.moved.receiver_count()).unwrap_or(u32::MAX);
+        REST + REST_PER_WATCHER * watchers
     }
 
     /// Reads the log from `from` on, until the engine stops.
@@ -108,10 +110,9 @@ impl Hub {
                     () = &mut stopped => return,
                 },
                 Ok(events) => {
-                    let after = from;
+                    self.hand_out(from, &events);
                     from = events.last().map_or(from, |event| event.position);
-                    self.hand_out(after, events);
-                    tokio::time::sleep(REST).await;
+                    tokio::time::sleep(self.rest()).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "watchers wait for the log");

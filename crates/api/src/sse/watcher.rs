@@ -5,32 +5,30 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::web::Bytes;
 use futures_util::Stream;
 use stateward_domain::id::Position;
-use stateward_engine::Engine;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use stateward_engine::access::AccessChanges;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::hub::{Batch, Frame};
+use super::batch::render;
 use super::{Filter, Hub};
 use crate::app::App;
+use crate::auth::Caller;
 
 /// A comment so often, that proxies do not take a quiet stream for a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Events read at a time while catching up.
 const PAGE: usize = 200;
-/// Bytes that are put together into one piece.
-const PIECE_BYTES: usize = 64 * 1024;
 const COMMENT: &[u8] = b": still here\n\n";
 const RECONNECT: &[u8] = b"retry: 1000\nevent: reconnect\ndata: {}\n\n";
 
 struct Watcher {
-    engine: Engine,
-    hub: Arc<Hub>,
-    frames: Receiver<Batch>,
+    app: App,
+    caller: Caller,
+    access: AccessChanges,
     filter: Filter,
+    moved: watch::Receiver<Position>,
     /// The last event that was sent or passed over.
     seen: Position,
     /// Still reading what was missed.
@@ -40,20 +38,22 @@ struct Watcher {
     _place: OwnedSemaphorePermit,
 }
 
-/// The events after `after`, as they come; `None` when too many watch.
+/// The events behind `after`, as they come, as long as the caller's token is valid; `None` when too many watch.
 pub(crate) fn watch(
     app: &App,
+    caller: Caller,
     filter: Filter,
     after: Position,
 ) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
     let hub: &Arc<Hub> = &app.hub;
     let place = Arc::clone(&hub.places).try_acquire_owned().ok()?;
     let watcher = Watcher {
-        engine: app.engine.clone(),
-        hub: Arc::clone(hub),
-        // Before the log is read: what comes in between is then seen twice, and passed over once.
-        frames: hub.subscribe(),
+        app: app.clone(),
+        access: app.engine.access().changes(),
+        caller,
         filter,
+        // Before the log is read: what comes in between is then seen twice, and passed over once.
+        moved: hub.subscribe(),
         seen: after,
         behind: true,
         waiting: VecDeque::from([Bytes::from_static(b": welcome\n\n")]),
@@ -69,7 +69,13 @@ pub(crate) fn watch(
 impl Watcher {
     /// The next bytes to send; `None` = the end.
     async fn piece(&mut self) -> Option<Bytes> {
-        while self.waiting.is_empty() {
+        loop {
+            if !self.caller.is_let_in(&self.app) {
+                return None;
+            }
+            if let Some(piece) = self.waiting.pop_front() {
+                return Some(piece);
+            }
             if self.ends {
                 return None;
             }
@@ -79,23 +85,15 @@ impl Watcher {
                 self.follow().await;
             }
         }
-        let mut piece = BytesMut::new();
-        while piece.len() < PIECE_BYTES {
-            let Some(bytes) = self.waiting.pop_front() else { break };
-            piece.extend_from_slice(&bytes);
-        }
-        Some(piece.freeze())
     }
 
+    /// Takes what was missed from memory if it is still all there, else a page of it from the log.
     async fn catch_up(&mut self) {
-        if let Some(batches) = self.hub.since(self.seen) {
+        if self.take() {
             self.behind = false;
-            for batch in &batches {
-                self.take(batch);
-            }
             return;
         }
-        let Ok(events) = self.engine.log().read_log(self.seen, PAGE).await else {
+        let Ok(events) = self.app.engine.log().read_log(self.seen, PAGE).await else {
             return self.send_away();
         };
         self.behind = events.len() == PAGE;
@@ -103,41 +101,39 @@ impl Watcher {
             self.seen = event.position;
             // Most of what was missed is often not wanted: only what is, is rendered.
             if self.filter.fits(&event) {
-                self.waiting.extend(Frame::new(event).map(|frame| frame.bytes));
+                self.waiting.extend(render(&event));
             }
         }
     }
 
     async fn follow(&mut self) {
         tokio::select! {
-            batch = self.frames.recv() => match batch {
-                Ok(batch) => self.take(&batch),
-                Err(RecvError::Lagged(_)) => return self.send_away(),
-                Err(RecvError::Closed) => return self.ends = true,
-            },
+            moved = self.moved.changed() => {
+                // An error means that the hub is gone; one that is too slow finds its place gone.
+                if moved.is_err() || !self.take() {
+                    self.send_away();
+                }
+            }
             () = tokio::time::sleep(HEARTBEAT) => {
-                return self.waiting.push_back(Bytes::from_static(COMMENT));
+                self.waiting.push_back(Bytes::from_static(COMMENT));
             }
-            () = self.engine.stopped() => return self.send_away(),
-        }
-        // What is there already goes into the same piece.
-        while self.waiting.len() < PAGE {
-            match self.frames.try_recv() {
-                Ok(batch) => self.take(&batch),
-                Err(TryRecvError::Lagged(_)) => return self.send_away(),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
-            }
+            // Whether the token is still valid is asked before anything else is sent.
+            () = self.access.next() => {}
+            () = self.app.engine.stopped() => self.send_away(),
         }
     }
 
-    fn take(&mut self, batch: &[Frame]) {
-        for frame in batch.iter().filter(|frame| frame.event.position > self.seen) {
-            if self.filter.fits(&frame.event) {
-                self.waiting.push_back(frame.bytes.clone());
+    /// Takes what was handed out behind `seen`; false when that is not all there.
+    fn take(&mut self) -> bool {
+        let Some(batches) = self.app.hub.since(self.seen) else { return false };
+        for batch in batches {
+            let piece = batch.selection(&self.filter, self.seen);
+            if !piece.is_empty() {
+                self.waiting.push_back(piece);
             }
+            self.seen = self.seen.max(batch.last);
         }
-        let last = batch.last().map_or(self.seen, |frame| frame.event.position);
-        self.seen = self.seen.max(last);
+        true
     }
 
     /// Too slow, or the server ends: the watcher comes back with the last position that it saw.

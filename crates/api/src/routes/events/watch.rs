@@ -29,7 +29,7 @@ pub(crate) async fn handler(
     };
     // A position of another log, or ahead of this one, is answered before the stream begins.
     app.engine.log().read_log(after, 1).await.map_err(Error::from)?;
-    let stream = sse::watch(&app, filter, after).ok_or_else(|| {
+    let stream = sse::watch(&app, caller, filter, after).ok_or_else(|| {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Problem::new(status, "too-many-watchers", "too many watch already").retry_after(10)
     })?;
