@@ -15,6 +15,8 @@ mod harness;
 mod hostile;
 mod kill;
 mod operating;
+mod reload;
+mod secrets;
 mod slice;
 mod startup;
 mod watch;

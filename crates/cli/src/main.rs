@@ -1,6 +1,7 @@
 //! The binary `stateward`: the server and its command line.
 //!
-//! `commands` has a file for each verb; `config` reads the configuration; `wiring` is the only place that puts
+//! `commands` has a file for each verb; `config` reads the configuration; `connect` makes of it what the
+//! engine needs; `wiring` is the only place that puts
 //! store, drivers, engine and interface together; `client` talks to a server.
 
 mod banner;
@@ -8,6 +9,7 @@ mod client;
 mod clock;
 mod commands;
 mod config;
+mod connect;
 mod manifests;
 mod telemetry;
 mod token;

@@ -6,12 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use serde_json::{Map, Value};
 use stateward_api::{AdminToken, App, Server, Tls};
-use stateward_domain::id::Namespace;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
-use stateward_engine::backends::BackendSettings;
 use stateward_engine::engine::Options;
 use stateward_engine::process_manager::lease::LeaseTimes;
 use stateward_engine::sources::Sources;
@@ -20,7 +17,8 @@ use stateward_store::sqlite::Store;
 use tokio::task::JoinHandle;
 
 use crate::clock::SystemClock;
-use crate::config::{BackendConfig, Config};
+use crate::config::Config;
+use crate::connect::Files;
 use crate::{telemetry, token};
 
 /// How long rounds that run may take to end.
@@ -38,12 +36,14 @@ pub(crate) struct Running {
     stop_http: tokio::sync::oneshot::Sender<()>,
 }
 
-/// Starts everything. `observe_only` = nothing is changed on any backend.
+/// Starts everything. `file` is where `config` comes from, to be read anew; `observe_only` = nothing is changed on any
+/// backend.
 ///
 /// # Errors
 /// One line for whatever is in the way; then nothing was started.
 pub(crate) async fn start(
     config: &Config,
+    file: Option<&Path>,
     data: &Path,
     observe_only: bool,
 ) -> anyhow::Result<Running> {
@@ -60,7 +60,8 @@ pub(crate) async fn start(
     let directory = config.directory(data)?;
     let store = Arc::new(Store::open(&directory, Arc::new(SystemClock)).await?);
     let token = token::load_or_create(&directory)?;
-    let engine = engine(config, &directory, &store, observe_only).await?;
+    let files = Files::new(file.map(Path::to_owned), &directory);
+    let engine = engine(config, files, &store, observe_only).await?;
     engine.access().load().await.context("cannot read who may come in")?;
     let head_at_start = store.log.head().await?;
     let app = App::new(stateward_api::Parts {
@@ -87,21 +88,21 @@ pub(crate) async fn start(
 
 async fn engine(
     config: &Config,
-    directory: &Path,
+    files: Files,
     store: &Store,
     observe_only: bool,
 ) -> anyhow::Result<Engine> {
     // The directory's lock proves that no other worker lives, so its leases are over.
     store.queue.release_all().await.context("cannot end the leases of an earlier process")?;
-    let backends = backends(config, directory)?;
+    let configuration = files.configuration(config)?;
     let parts = Parts {
         log: store.log.clone(),
         queue: store.queue.clone(),
         models: vec![store.entities.clone()],
         views: store.entities.clone(),
         kinds: stateward_drivers::kinds(),
-        backends,
-        namespaces: config.namespaces.clone().into_iter().map(|(k, v)| (Namespace(k), v)).collect(),
+        configuration,
+        source: Arc::new(files),
         sources: Sources { clock: Arc::new(SystemClock), steady: Arc::new(SystemClock) },
         options: Options {
             lease_times: LeaseTimes {
@@ -113,28 +114,6 @@ async fn engine(
         },
     };
     Ok(Engine::new(parts)?)
-}
-
-fn backends(config: &Config, directory: &Path) -> anyhow::Result<Vec<BackendSettings>> {
-    let configured = if let Some(backends) = &config.backends {
-        backends.clone()
-    } else {
-        let root = directory.join("managed").display().to_string();
-        let local = Map::from_iter([("root".to_owned(), Value::String(root))]);
-        [("local", local), ("sandbox", Map::new())]
-            .into_iter()
-            .map(|(name, settings)| {
-                let driver = if name == "local" { "local" } else { "fake" };
-                (name.to_owned(), BackendConfig::new(driver, settings))
-            })
-            .collect()
-    };
-    let connect = |(name, config): (&String, &BackendConfig)| {
-        let driver = stateward_drivers::connect(&config.driver, &config.settings);
-        let driver = driver.with_context(|| format!("backend {name}"))?;
-        Ok(config.settings(name, driver))
-    };
-    configured.iter().map(connect).collect()
 }
 
 impl Running {

@@ -42,6 +42,10 @@ pub enum BackendEvent {
     Paused { at: Timestamp, until: Option<Timestamp> },
     /// A person let changes go on.
     Resumed { at: Timestamp },
+    /// It stands in the configuration; `digest` tells one configuration from another and says nothing else.
+    Configured { at: Timestamp, driver: String, digest: String },
+    /// It stands there no more.
+    Removed { at: Timestamp },
     /// The backend asked for a pause that is long enough to outlive us.
     Throttled { at: Timestamp, scope: String, until: Timestamp },
 }
@@ -50,7 +54,16 @@ impl BackendEvent {
     /// Whether this version can read the stored type at that schema version.
     #[must_use]
     pub fn known(event_type: &str, schema_version: u32) -> bool {
-        let names = ["identity_recorded", "parked", "unparked", "paused", "resumed", "throttled"];
+        let names = [
+            "identity_recorded",
+            "parked",
+            "unparked",
+            "paused",
+            "resumed",
+            "configured",
+            "removed",
+            "throttled",
+        ];
         schema_version == 1
             && event_type.strip_prefix("backend.").is_some_and(|name| names.contains(&name))
     }
@@ -64,6 +77,8 @@ impl DomainEvent for BackendEvent {
             Self::Unparked { .. } => "unparked",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
+            Self::Configured { .. } => "configured",
+            Self::Removed { .. } => "removed",
             Self::Throttled { .. } => "throttled",
         };
         format!("backend.{name}")
@@ -94,6 +109,8 @@ impl Pause {
 pub struct Backend {
     /// Number of folded events.
     pub version: crate::id::Version,
+    /// Digest of its configuration; `None` = it is not configured.
+    pub configured: Option<String>,
     /// Recorded identity; `None` = it never answered.
     pub identity: Option<String>,
     /// Why nothing acts on it; `None` = something does.
@@ -116,6 +133,8 @@ impl Backend {
             BackendEvent::Unparked { .. } => self.parked = None,
             BackendEvent::Paused { until, .. } => self.paused = Some(Pause { until: *until }),
             BackendEvent::Resumed { .. } => self.paused = None,
+            BackendEvent::Configured { digest, .. } => self.configured = Some(digest.clone()),
+            BackendEvent::Removed { .. } => self.configured = None,
             BackendEvent::Throttled { at, scope, until } => {
                 // Only scopes that still rest are kept, so the map stays as small as they are few.
                 self.throttled.retain(|_, end| *end > *at);

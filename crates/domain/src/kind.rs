@@ -68,6 +68,20 @@ impl KindSpec {
         desired.pointer(pointer)?.as_str().map(str::to_owned)
     }
 
+    /// `value` without its write-only fields, which are kept nowhere.
+    #[must_use]
+    pub fn without_write_only(&self, value: &Value) -> Value {
+        let mut value = value.clone();
+        for pointer in &self.write_only {
+            let Some((parent, member)) = pointer.rsplit_once('/') else { continue };
+            let member = member.replace("~1", "/").replace("~0", "~");
+            if let Some(parent) = value.pointer_mut(parent).and_then(Value::as_object_mut) {
+                parent.remove(&member);
+            }
+        }
+        value
+    }
+
     /// The action called `name`; `None` when the kind has none of that name.
     #[must_use]
     pub fn action(&self, name: &ActionName) -> Option<&ActionSpec> {

@@ -47,6 +47,17 @@ pub enum Error {
         /// How many.
         count: u64,
     },
+    /// Something lives on a backend that a new configuration leaves out.
+    #[error("backend {name} is left out, and {count} entities live on it")]
+    BackendInUse {
+        /// Which.
+        name: BackendName,
+        /// How many.
+        count: u64,
+    },
+    /// The configuration cannot be used; everything goes on as it was.
+    #[error("the configuration is not valid: {0}")]
+    BadConfiguration(String),
     /// There is no room for more.
     #[error("there are too many")]
     TooMany,

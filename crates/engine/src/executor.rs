@@ -171,7 +171,7 @@ impl Projection for Executor {
         let (changes, rung) = self.changes(events).await?;
         let woken = changes.iter().any(|change| matches!(change, QueueChange::Wake { .. }));
         self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
-        for backend in self.backends.iter() {
+        for backend in self.backends.all().values() {
             // What was woken may live anywhere.
             if woken || rung.contains(backend.name()) {
                 backend.bell.notify_one();

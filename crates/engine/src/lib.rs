@@ -11,6 +11,7 @@
 pub mod access;
 pub mod backends;
 pub mod commands;
+pub mod configuration;
 pub mod control;
 pub mod engine;
 pub mod entities;
@@ -21,6 +22,7 @@ pub mod names;
 pub mod process_manager;
 pub mod requests;
 pub mod runner;
+pub mod secrets;
 pub mod sources;
 pub mod waiters;
 

@@ -15,7 +15,7 @@ use stateward_domain::id::{
     ActionName, BackendName, EntityId, EntityName, ExternalId, KindName, Namespace, OperationId,
     Position, Revision,
 };
-use stateward_domain::ports::driver::FieldError;
+use stateward_domain::ports::driver::{FieldError, covers};
 
 use crate::backends::Backend;
 use crate::commands::Done;
@@ -102,7 +102,12 @@ impl Engine {
         acceptable(names::faults(&declaration))?;
         let kind = self.kinds().get(&declaration.kind)?.clone();
         let backend = self.backend_for(&declaration)?;
-        let desired = self.checked(backend, &declaration.kind, &declaration.desired)?;
+        let desired = self.checked(
+            &backend,
+            &declaration.namespace,
+            &declaration.kind,
+            &declaration.desired,
+        )?;
         let operation_id = self.sources().operation_id();
         let entity_id = self.sources().entity_id();
         let intent = Intent::Create {
@@ -132,8 +137,13 @@ impl Engine {
         acceptable(names::faults(declaration))?;
         self.kinds().get(&declaration.kind)?;
         let backend = self.backend_for(declaration)?;
-        let desired = self.checked(backend, &declaration.kind, &declaration.desired)?;
-        Ok((Arc::clone(backend), desired))
+        let desired = self.checked(
+            &backend,
+            &declaration.namespace,
+            &declaration.kind,
+            &declaration.desired,
+        )?;
+        Ok((backend, desired))
     }
 
     /// How [`update`](Self::update) would change the desired state, field by field (`observed` = as it is now).
@@ -151,7 +161,7 @@ impl Engine {
         let Some(desired) = &change.desired else { return Ok((entity, Vec::new())) };
         let kind = self.kinds().get(&entity.manifest.kind)?;
         let backend = self.backend(&entity.manifest.backend)?;
-        let desired = self.checked(backend, &kind.name, desired)?;
+        let desired = self.checked(&backend, &entity.manifest.namespace, &kind.name, desired)?;
         unchanged(&kind.immutable, before, &desired)?;
         let differences = differences(before, &desired);
         Ok((entity, differences))
@@ -174,7 +184,8 @@ impl Engine {
             None => None,
             Some(desired) => {
                 let backend = self.backend(&entity.manifest.backend)?;
-                let desired = self.checked(backend, &kind.name, desired)?;
+                let desired =
+                    self.checked(&backend, &entity.manifest.namespace, &kind.name, desired)?;
                 unchanged(&kind.immutable, &entity.manifest.desired, &desired)?;
                 Some(desired)
             }
@@ -284,7 +295,7 @@ impl Engine {
         if entity.exists() { Ok(entity) } else { Err(Error::NotFound) }
     }
 
-    fn backend_for(&self, declaration: &Declaration) -> Result<&Arc<Backend>, Error> {
+    fn backend_for(&self, declaration: &Declaration) -> Result<Arc<Backend>, Error> {
         let (namespace, kind) = (&declaration.namespace, &declaration.kind);
         if let Some(name) = &declaration.backend {
             let backend = self.backend(name)?;
@@ -295,17 +306,34 @@ impl Engine {
             };
         }
         let fitting = self.inner.backends.fitting(namespace, kind);
-        match fitting[..] {
-            [one] => Ok(one),
+        match &fitting[..] {
+            [one] => Ok(Arc::clone(one)),
             _ => Err(Error::AmbiguousBackend(
                 fitting.iter().map(|backend| backend.name().clone()).collect(),
             )),
         }
     }
 
-    /// Schema first, then what only the driver knows; the normalised desired state.
-    fn checked(&self, backend: &Backend, kind: &KindName, desired: &Value) -> Result<Value, Error> {
-        self.kinds().check(kind, desired)?;
+    /// Secrets and schema first, then what only the driver knows; the normalised desired state.
+    fn checked(
+        &self,
+        backend: &Backend,
+        namespace: &Namespace,
+        kind: &KindName,
+        desired: &Value,
+    ) -> Result<Value, Error> {
+        let spec = self.kinds().get(kind)?;
+        let mut faults = self.inner.shared.secrets.faults(spec, namespace, desired);
+        match self.kinds().check(kind, desired) {
+            // What is wrong with a secret is told once.
+            Err(Error::Invalid(more)) => {
+                faults.extend(more.into_iter().filter(|f| !covers(&spec.write_only, &f.pointer)));
+            }
+            outcome => outcome?,
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
         backend.settings.driver.check(kind, desired).map_err(Error::Invalid)
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Counts {
     pub(crate) creates: BTreeMap<String, u64>,
     pub(crate) actions: BTreeMap<String, u64>,
     pub(crate) objects: u64,
+    /// SHA-256 of the passwords that things were given, by their ids.
+    pub(crate) passwords: BTreeMap<String, String>,
     /// Requests at the same time, at most so far.
     pub(crate) max_in_flight: u64,
 }
@@ -72,6 +74,11 @@ impl World {
     /// How long each request takes from now on.
     pub(crate) async fn latency(&self, ms: u64) {
         self.control(json!({ "latency_ms": ms })).await;
+    }
+
+    /// What whoever asks has to show from now on.
+    pub(crate) async fn wants(&self, token: &str) {
+        self.control(json!({ "token": token })).await;
     }
 
     async fn control(&self, body: Value) {

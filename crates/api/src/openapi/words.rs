@@ -32,6 +32,8 @@ words! {
     OperationWord { Pending, Running, Succeeded, Failed, Superseded, Cancelled }
     /// What a grant allows.
     RoleWord { Viewer, Operator, Admin }
+    /// What a new configuration means for a backend.
+    ChangeWord { Added, Changed, Removed, Unchanged }
     /// What happens when an object is gone.
     LostWord { Ask, Recreate, Report }
 }

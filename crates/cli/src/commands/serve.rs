@@ -1,10 +1,14 @@
 //! `stateward serve`.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use stateward_domain::envelope::Envelope;
+use stateward_domain::id::Namespace;
+use stateward_engine::backends::Change;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::Client;
@@ -57,11 +61,13 @@ impl Serve {
         anyhow::ensure!(self.role == Role::All, "the embedded store knows role `all` only");
         let mut terminated = signal(SignalKind::terminate()).context("no signal handler")?;
         let mut interrupted = signal(SignalKind::interrupt()).context("no signal handler")?;
-        let running = wiring::start(&config, &self.data, self.observe_only).await?;
+        let running =
+            wiring::start(&config, self.config.as_deref(), &self.data, self.observe_only).await?;
         let told = tokio::select! {
             _ = terminated.recv() => Ok(()),
             _ = interrupted.recv() => Ok(()),
             line = running.broken() => Err(anyhow::anyhow!(line)),
+            never = reload_on_hangup(&running) => match never {},
             outcome = self.welcome(&running) => match outcome {
                 Err(error) => Err(error),
                 Ok(never) => never,
@@ -87,5 +93,30 @@ impl Serve {
             banner::print(&url, &running.token_file, documents.len());
         }
         std::future::pending().await
+    }
+}
+
+/// Reads the configuration anew at each SIGHUP.
+async fn reload_on_hangup(running: &Running) -> Infallible {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::warn!(%error, "SIGHUP is not listened to");
+            return std::future::pending().await;
+        }
+    };
+    loop {
+        if hangups.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        let envelope = Envelope::system("sighup", Namespace::default());
+        match running.engine.reload(&envelope).await {
+            Ok(backends) => {
+                let new = backends.iter().filter(|(_, change)| **change != Change::Unchanged);
+                let new: Vec<_> = new.map(|(name, change)| format!("{name} {change:?}")).collect();
+                tracing::info!(changed = new.join(", "), "the configuration was read anew");
+            }
+            Err(error) => tracing::error!(%error, "everything goes on as it was"),
+        }
     }
 }

@@ -81,6 +81,11 @@ impl BackendConfig {
         }
     }
 
+    /// One text for one configuration, without the values of secrets: what its digest is made of.
+    pub(crate) fn text(&self) -> String {
+        format!("{self:?}")
+    }
+
     pub(super) fn relative_to(&mut self, base: &Path) {
         for name in PATH_SETTINGS {
             if let Some(Value::String(path)) = self.settings.get_mut(*name) {

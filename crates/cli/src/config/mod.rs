@@ -2,6 +2,7 @@
 
 mod backend;
 mod duration;
+pub(crate) mod secret;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use stateward_domain::access::NamespaceSettings;
 use stateward_engine::names;
 
 pub(crate) use backend::BackendConfig;
+use secret::SecretConfig;
 
 /// Prefix of environment variables; `__` separates section and key.
 const ENVIRONMENT: &str = "STATEWARD_";
@@ -31,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     pub(crate) workers: WorkersConfig,
     pub(crate) namespaces: BTreeMap<String, NamespaceSettings>,
+    pub(crate) secrets: BTreeMap<String, SecretConfig>,
     /// `None` = the two defaults.
     pub(crate) backends: Option<BTreeMap<String, BackendConfig>>,
 }
@@ -115,6 +118,9 @@ impl Config {
         for path in [&mut self.server.tls_cert, &mut self.server.tls_key].into_iter().flatten() {
             *path = base.join(&*path);
         }
+        for secret in self.secrets.values_mut() {
+            secret.relative_to(base);
+        }
         for backend in self.backends.iter_mut().flat_map(BTreeMap::values_mut) {
             backend.relative_to(base);
         }
@@ -131,6 +137,17 @@ impl Config {
         );
         if let Some(name) = self.namespaces.keys().find(|name| !names::is_name(name)) {
             anyhow::bail!("namespaces: {name:?} is no name");
+        }
+        for (name, secret) in &self.secrets {
+            anyhow::ensure!(names::is_name(name), "secrets: {name:?} is no name");
+            secret.check(name)?;
+        }
+        for name in self.backends.iter().flat_map(BTreeMap::keys) {
+            // `/v1/backends/reload` is another address.
+            anyhow::ensure!(
+                names::is_name(name) && name != "reload",
+                "backends: {name:?} is no name"
+            );
         }
         let loopback = self.server.listen.ip().is_loopback();
         let encrypts = self.server.tls_cert.is_some();

@@ -65,7 +65,8 @@ impl Entity {
                 BlockedOn::Entity(on) => Some(on),
                 _ => None,
             };
-            return Some(Work { due: blocked.check_at, since, priority, waits_for });
+            let due = if blocked.on.is_probed() { blocked.since } else { blocked.check_at };
+            return Some(Work { due, since, priority, waits_for });
         }
         at(self.trouble.retry_at.unwrap_or(since).max(since))
     }
@@ -78,6 +79,13 @@ impl Entity {
             let leaves = matches!(running.step, Step::Delete | Step::CleanUp { .. });
             running.cancel.is_some() || (self.deletion.is_some() && !leaves)
         })
+    }
+
+    /// Whether nothing but a look at something outside the log can let it go on.
+    #[must_use]
+    pub fn waits_outside(&self) -> bool {
+        let blocked = self.blocked.as_ref().filter(|_| !self.is_to_be_refreshed());
+        blocked.is_some_and(|blocked| blocked.on.is_probed())
     }
 
     fn is_to_be_refreshed(&self) -> bool {

@@ -39,6 +39,8 @@ use world::{Ask, Reply, Thing};
 /// Name of the driver in a backend's configuration.
 pub const NAME: &str = "fake";
 const KIND: &str = "fake.thing";
+/// The field that goes in and never comes out.
+const PASSWORD: &str = "/password";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -54,12 +56,14 @@ struct Keys {
     seed: u64,
     /// Address of a world in another process; `None` = in memory.
     url: Option<String>,
+    /// What that world wants to be told by whoever asks; `None` = nothing.
+    token: Option<String>,
 }
 
 impl Default for Keys {
     fn default() -> Self {
         let errors = vec!["transient".to_owned()];
-        Self { latency: Duration::ZERO, error_rate: 0.0, errors, seed: 7, url: None }
+        Self { latency: Duration::ZERO, error_rate: 0.0, errors, seed: 7, url: None, token: None }
     }
 }
 
@@ -82,7 +86,7 @@ pub fn kinds() -> Vec<KindSpec> {
             .expect("the schema is part of the program"),
         schema_version: 1,
         immutable: vec!["/immutable".to_owned()],
-        write_only: Vec::new(),
+        write_only: vec![PASSWORD.to_owned()],
         identity: None,
         owner_key: true,
         actions: vec![action("ping", true), action("poke", false)],
@@ -97,7 +101,7 @@ pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Driver>, ConnectErr
     let keys: Keys = settings::parse(NAME, settings)?;
     let faults = Faults::new(keys.error_rate, &keys.errors, keys.seed)
         .map_err(|message| ConnectError::Settings { driver: NAME, message })?;
-    let place = Place::new(keys.url.as_deref())
+    let place = Place::new(keys.url.as_deref(), keys.token)
         .map_err(|message| ConnectError::Unusable { driver: NAME, message })?;
     let steering = Steering::default();
     Ok(Arc::new(Fake { kinds: kinds(), place, faults, steering, latency: keys.latency }))
@@ -153,6 +157,14 @@ impl Fake {
             _ => Ok(Value::Null),
         }
     }
+}
+
+/// Attributes and password of a desired state.
+fn apart(spec: &Value) -> (Value, Option<String>) {
+    let mut attributes = spec.clone();
+    let members = attributes.as_object_mut();
+    let password = members.and_then(|members| members.remove(PASSWORD.trim_start_matches('/')));
+    (attributes, password.and_then(|password| password.as_str().map(str::to_owned)))
 }
 
 fn object(thing: Thing) -> Object {
@@ -247,8 +259,8 @@ impl Driver for Fake {
     }
 
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
-        let ask =
-            Ask::Create { owner_key: create.owner_key.0.clone(), attributes: create.spec.clone() };
+        let (attributes, password) = apart(&create.spec);
+        let ask = Ask::Create { owner_key: create.owner_key.0.clone(), attributes, password };
         let reply =
             self.change(context, Call::Create, &create.owner_key, &create.spec, ask).await?;
         if let Reply::Pending { id: Some(id), .. } = &reply {
@@ -264,7 +276,8 @@ impl Driver for Fake {
             return Err(Failure::harmless(ErrorClass::Immutable, "immutable", message));
         }
         let id = update.target.external_id.0.clone();
-        let ask = Ask::Update { id, attributes: update.spec.clone() };
+        let (attributes, password) = apart(&update.spec);
+        let ask = Ask::Update { id, attributes, password };
         let key = &update.target.owner_key;
         outcome(self.change(context, Call::Update, key, &update.spec, ask).await?)
     }

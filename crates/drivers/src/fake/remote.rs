@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::StatusCode;
+use secrecy::{ExposeSecret, SecretString};
 use stateward_domain::failure::{ErrorClass, Failure};
 
 use super::world::{Ask, Reply, World};
@@ -12,17 +14,18 @@ const MEMORY: &str = "memory";
 
 pub(super) enum Place {
     Memory(Mutex<World>),
-    Process { http: reqwest::Client, url: String },
+    Process { http: reqwest::Client, url: String, token: Option<SecretString> },
 }
 
 impl Place {
-    pub(super) fn new(url: Option<&str>) -> Result<Self, String> {
+    pub(super) fn new(url: Option<&str>, token: Option<String>) -> Result<Self, String> {
         let Some(url) = url else {
             return Ok(Self::Memory(Mutex::new(World::new(MEMORY.to_owned()))));
         };
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build();
         let http = http.map_err(|error| error.to_string())?;
-        Ok(Self::Process { http, url: url.trim_end_matches('/').to_owned() })
+        let token = token.map(SecretString::from);
+        Ok(Self::Process { http, url: url.trim_end_matches('/').to_owned(), token })
     }
 
     pub(super) async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
@@ -30,10 +33,18 @@ impl Place {
             Self::Memory(world) => {
                 Ok(world.lock().unwrap_or_else(PoisonError::into_inner).ask(ask))
             }
-            Self::Process { http, url } => {
+            Self::Process { http, url, token } => {
                 let changes = ask.changes();
-                let sent = http.post(format!("{url}/ask")).json(&ask).send().await;
+                let mut request = http.post(format!("{url}/ask")).json(&ask);
+                if let Some(token) = token {
+                    request = request.bearer_auth(token.expose_secret());
+                }
+                let sent = request.send().await;
                 let response = sent.map_err(|error| unanswered(&error, changes))?;
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    let message = "the world refuses the token";
+                    return Err(Failure::harmless(ErrorClass::Unauthorized, "refused", message));
+                }
                 if !response.status().is_success() {
                     let message = format!("the world answered {}", response.status());
                     return Err(Failure::harmless(ErrorClass::Transient, "world_down", message));

@@ -1,6 +1,6 @@
 //! A world in a process of its own, over HTTP: it outlives the control plane and counts what that does.
 //!
-//! `POST /ask` is for the driver. For tests: `GET /counts`, `PUT /control` (`{"down": bool, "latency_ms": n}`),
+//! `POST /ask` is for the driver. For tests: `GET /counts`, `PUT /control` (`{"down": bool, "latency_ms": n, "token": text}`),
 //! `PUT /things/{id}` (attributes) and `DELETE /things/{id}`.
 
 use std::convert::Infallible;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -24,11 +25,13 @@ use super::world::{Ask, Counts, World};
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 const CONNECTIONS_MAX: usize = 1_024;
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Control {
     down: bool,
     latency_ms: u64,
+    /// Asks without this bearer token are refused; `None` = anybody may ask.
+    token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -96,7 +99,7 @@ async fn answer(
     let body = body.to_bytes();
     let path = parts.uri.path().to_owned();
     Ok(match (&parts.method, path.as_str()) {
-        (&Method::POST, "/ask") => asked(&shared, &body).await,
+        (&Method::POST, "/ask") => asked(&shared, parts.headers.get(AUTHORIZATION), &body).await,
         (&Method::GET, "/counts") => json(&CountsReply {
             counts: locked(&shared.world).counts(),
             max_in_flight: shared.max_in_flight.load(Ordering::Relaxed),
@@ -115,10 +118,15 @@ async fn answer(
     })
 }
 
-async fn asked(shared: &Shared, body: &[u8]) -> Response<Full<Bytes>> {
-    let control = *locked(&shared.control);
+async fn asked(shared: &Shared, shown: Option<&HeaderValue>, body: &[u8]) -> Response<Full<Bytes>> {
+    let control = locked(&shared.control).clone();
     if control.down {
         return status(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    if let Some(token) = &control.token
+        && shown.is_none_or(|shown| shown.as_bytes() != format!("Bearer {token}").as_bytes())
+    {
+        return status(StatusCode::UNAUTHORIZED);
     }
     let Ok(ask) = serde_json::from_slice::<Ask>(body) else {
         return status(StatusCode::BAD_REQUEST);

@@ -39,6 +39,8 @@ pub(super) struct Wishes {
     fail: BTreeMap<String, String>,
     times: Option<u32>,
     panic: Option<String>,
+    /// The call whose failure repeats the password, as careless backends do.
+    tell: Option<String>,
     /// What `dependency_not_ready` waits for.
     on: Option<EntityId>,
     pub(super) pending_ms: Option<u64>,
@@ -69,7 +71,12 @@ impl Steering {
     pub(super) fn obey(&self, call: Call, key: &OwnerKey, spec: &Value) -> Result<(), Failure> {
         let wishes = Wishes::of(spec);
         assert!(wishes.panic.as_deref() != Some(call.name()), "asked to panic");
-        let Some(class) = wishes.fail.get(call.name()) else { return Ok(()) };
+        let tells = wishes.tell.as_deref() == Some(call.name());
+        let told = tells.then(|| spec["password"].as_str()).flatten();
+        let transient = || told.map(|_| ErrorClass::Transient.name().to_owned());
+        let Some(class) = wishes.fail.get(call.name()).cloned().or_else(transient) else {
+            return Ok(());
+        };
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.len() >= Self::COUNTED_MAX {
             failed.clear();
@@ -81,7 +88,14 @@ impl Steering {
         *count += 1;
         let waits = wishes.on.filter(|_| class == "dependency_not_ready");
         let class =
-            waits.map(|on| ErrorClass::DependencyNotReady { on }).or_else(|| class_of(class));
-        class.map_or(Ok(()), |class| Err(Fault::new(class).before()))
+            waits.map(|on| ErrorClass::DependencyNotReady { on }).or_else(|| class_of(&class));
+        let failure = class.map(|class| Fault::new(class).before());
+        match (failure, told) {
+            (None, _) => Ok(()),
+            (Some(failure), None) => Err(failure),
+            (Some(failure), Some(told)) => {
+                Err(Failure { message: format!("{told} is too weak"), ..failure })
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::steer::Wishes;
 
@@ -22,16 +23,16 @@ pub(super) struct Thing {
     pub(super) attributes: Value,
 }
 
-/// What is asked of a world.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What is asked of a world. Not `Debug`: it may hold a password.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ask {
     Identity,
     Observe { id: String },
     Find { owner_key: String },
     List { cursor: Option<String> },
-    Create { owner_key: String, attributes: Value },
-    Update { id: String, attributes: Value },
+    Create { owner_key: String, attributes: Value, password: Option<String> },
+    Update { id: String, attributes: Value, password: Option<String> },
     Delete { id: String },
     Act { id: String, action: String },
     Resume { job: String },
@@ -69,6 +70,8 @@ pub(super) struct Counts {
     pub(super) actions: BTreeMap<String, u64>,
     /// Things that are there.
     pub(super) objects: u64,
+    /// SHA-256 of the password that each thing was given last, in hexadecimal: what went in, without telling it.
+    pub(super) passwords: BTreeMap<String, String>,
 }
 
 struct Held {
@@ -154,8 +157,10 @@ impl World {
                 self.page(None, |thing| thing.owner_key.as_deref() == Some(owner_key.as_str()))
             }
             Ask::List { cursor } => self.page(cursor, |_| true),
-            Ask::Create { owner_key, attributes } => self.create(owner_key, attributes, id),
-            Ask::Update { id, attributes } => self.update(id, attributes),
+            Ask::Create { owner_key, attributes, password } => {
+                self.create(owner_key, attributes, password, id)
+            }
+            Ask::Update { id, attributes, password } => self.update(id, attributes, password),
             Ask::Delete { id } => {
                 self.things.remove(&id);
                 Reply::Done { id: None, attributes: Value::Null }
@@ -175,8 +180,15 @@ impl World {
         }
     }
 
-    fn create(&mut self, owner_key: String, attributes: Value, id: Option<String>) -> Reply {
+    fn create(
+        &mut self,
+        owner_key: String,
+        attributes: Value,
+        password: Option<String>,
+        id: Option<String>,
+    ) -> Reply {
         let id = id.unwrap_or_else(|| self.new_id());
+        self.keep(&id, password);
         *self.counts.creates.entry(owner_key.clone()).or_default() += 1;
         let hidden = Duration::from_millis(Wishes::of(&attributes).hide_ms.unwrap_or(0));
         let thing =
@@ -185,12 +197,23 @@ impl World {
         Reply::Done { id: Some(id), attributes }
     }
 
-    fn update(&mut self, id: String, attributes: Value) -> Reply {
+    fn update(&mut self, id: String, attributes: Value, password: Option<String>) -> Reply {
+        if self.things.contains_key(&id) {
+            self.keep(&id, password);
+        }
         let Some(held) = self.things.get_mut(&id) else { return Reply::Missing };
         if !Wishes::of(&attributes).ignore_updates {
             held.thing.attributes = attributes.clone();
         }
         Reply::Done { id: Some(id), attributes }
+    }
+
+    fn keep(&mut self, id: &str, password: Option<String>) {
+        if let Some(password) = password {
+            let digest = Sha256::digest(password);
+            let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            self.counts.passwords.insert(id.to_owned(), digest);
+        }
     }
 
     fn resume(&mut self, name: &str) -> Reply {

@@ -157,3 +157,23 @@ async fn the_same_backend_has_the_same_identity() {
         assert!(!first.is_empty(), "{}", subject.kind);
     }
 }
+
+#[tokio::test]
+async fn what_is_write_only_never_comes_out() {
+    const VALUE: &str = "hunter2-in-the-contract";
+    for subject in all() {
+        for pointer in &subject.spec().write_only {
+            let mut desired = subject.desired[0].clone();
+            let member = pointer.trim_start_matches('/');
+            desired.as_object_mut().unwrap().insert(member.to_owned(), VALUE.into());
+            let id = subject.create(&desired).await.unwrap();
+            assert_eq!(subject.plan(&id, &desired).await, Plan::Noop, "it cannot be compared");
+            subject.update(&id, &desired).await.unwrap();
+            let control = Control::new();
+            let page = subject.driver.list(&context(&control), &subject.kind, None).await.unwrap();
+            let found = subject.find(&desired).await;
+            let seen = format!("{:?} {page:?} {found:?}", subject.observe(&id).await);
+            assert!(!seen.contains(VALUE), "{}{pointer}: {seen}", subject.kind);
+        }
+    }
+}

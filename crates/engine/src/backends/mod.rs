@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use stateward_domain::id::{BackendName, KindName, Namespace};
 use stateward_domain::kind::{KindSpec, OnLost};
 use stateward_domain::ports::driver::Driver;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::backends::absence::AbsenceWatch;
 use crate::backends::gate::Gate;
@@ -57,6 +58,10 @@ pub struct BackendSettings {
     pub name: BackendName,
     /// Name of the driver.
     pub driver_name: String,
+    /// Digest of the configuration as it is written, for the log: it holds no secret.
+    pub digest: String,
+    /// Changes with anything that matters, also with a secret's value: never leaves this process.
+    pub fingerprint: String,
     /// The connection.
     pub driver: Arc<dyn Driver>,
     /// Namespaces that may use it; `None` = all.
@@ -86,6 +91,8 @@ impl BackendSettings {
         Self {
             name: BackendName::from(name),
             driver_name: driver_name.to_owned(),
+            digest: String::new(),
+            fingerprint: String::new(),
             driver,
             namespaces: None,
             kinds: None,
@@ -110,6 +117,8 @@ pub struct Backend {
     pub bell: Notify,
     /// Whether too much is gone at once.
     pub absences: AbsenceWatch,
+    /// Set when another configuration took its place: nothing new begins here.
+    pub(crate) retired: CancellationToken,
     rate: Option<DefaultDirectRateLimiter>,
 }
 
@@ -118,7 +127,9 @@ impl Backend {
         let rate =
             settings.rate_per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate)));
         let gate = Gate::new(settings.breaker.failures);
-        Self { settings, gate, bell: Notify::new(), absences: AbsenceWatch::default(), rate }
+        let (bell, absences, retired) =
+            (Notify::new(), AbsenceWatch::default(), CancellationToken::new());
+        Self { settings, gate, bell, absences, retired, rate }
     }
 
     /// Its name.
@@ -154,36 +165,92 @@ impl Backend {
     }
 }
 
-/// All configured backends, by name. Cheap to clone.
+/// What a new configuration means for one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is connected anew.
+    Changed,
+    /// It is gone.
+    Removed,
+    /// It goes on as it was.
+    Unchanged,
+}
+
+/// Backends by name, as they are configured at one moment.
+pub type ByName = Arc<BTreeMap<BackendName, Arc<Backend>>>;
+
+/// All configured backends; a new configuration takes the place of the old one as a whole. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Backends {
-    by_name: Arc<BTreeMap<BackendName, Arc<Backend>>>,
+    by_name: Arc<watch::Sender<ByName>>,
 }
 
 impl Backends {
     /// Backends with these settings.
     #[must_use]
     pub fn new(settings: impl IntoIterator<Item = BackendSettings>) -> Self {
-        let backends = settings
-            .into_iter()
-            .map(|settings| (settings.name.clone(), Arc::new(Backend::new(settings))));
-        Self { by_name: Arc::new(backends.collect()) }
+        let backends = Self::default();
+        backends.replace(settings);
+        backends
     }
 
     /// The backend called `name`; `None` when none is configured (any more).
     #[must_use]
-    pub fn get(&self, name: &BackendName) -> Option<&Arc<Backend>> {
-        self.by_name.get(name)
+    pub fn get(&self, name: &BackendName) -> Option<Arc<Backend>> {
+        self.by_name.borrow().get(name).cloned()
     }
 
     /// All of them, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        self.by_name.values()
+    #[must_use]
+    pub fn all(&self) -> ByName {
+        Arc::clone(&self.by_name.borrow())
+    }
+
+    /// Rings when another configuration took the place of this one.
+    pub(crate) fn changes(&self) -> watch::Receiver<ByName> {
+        self.by_name.subscribe()
     }
 
     /// Those that serve `kind` in `namespace`.
     #[must_use]
-    pub fn fitting(&self, namespace: &Namespace, kind: &KindName) -> Vec<&Arc<Backend>> {
-        self.iter().filter(|backend| backend.serves(namespace, kind)).collect()
+    pub fn fitting(&self, namespace: &Namespace, kind: &KindName) -> Vec<Arc<Backend>> {
+        let all = self.all();
+        let fitting = all.values().filter(|backend| backend.serves(namespace, kind));
+        fitting.cloned().collect()
+    }
+
+    /// Puts a new configuration in the place of the old one. Whatever has the same fingerprint goes on as it was, with
+    /// its connection; the others are retired.
+    pub(crate) fn replace(
+        &self,
+        settings: impl IntoIterator<Item = BackendSettings>,
+    ) -> BTreeMap<BackendName, Change> {
+        let before = self.all();
+        let mut changes: BTreeMap<_, _> =
+            before.keys().map(|name| (name.clone(), Change::Removed)).collect();
+        let mut after = BTreeMap::new();
+        for settings in settings {
+            let name = settings.name.clone();
+            let same = |known: &&Arc<Backend>| known.settings.fingerprint == settings.fingerprint;
+            let (change, backend) = match before.get(&name) {
+                None => (Change::Added, Arc::new(Backend::new(settings))),
+                Some(known) if same(&known) => (Change::Unchanged, Arc::clone(known)),
+                Some(_) => (Change::Changed, Arc::new(Backend::new(settings))),
+            };
+            changes.insert(name.clone(), change);
+            after.insert(name, backend);
+        }
+        self.by_name.send_replace(Arc::new(after));
+        for (name, change) in &changes {
+            if matches!(change, Change::Changed | Change::Removed)
+                && let Some(backend) = before.get(name)
+            {
+                backend.retired.cancel();
+            }
+        }
+        changes
     }
 }

@@ -44,7 +44,7 @@ impl Engine {
             closed: backend.gate.closed(now),
             paused: backend.gate.paused(now),
         };
-        self.inner.backends.iter().map(status).collect()
+        self.inner.backends.all().values().map(status).collect()
     }
 
     /// A person confirms what a backend is and holds, and lets changes go on.
@@ -52,7 +52,7 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::Unavailable`] also when the backend does not answer.
     pub async fn unpark(&self, name: &BackendName, envelope: &Envelope) -> Result<(), Error> {
-        self.inner.shared.unpark(self.backend(name)?, envelope).await
+        self.inner.shared.unpark(&*self.backend(name)?, envelope).await
     }
 
     /// A person stops changes on a backend; `until` `None` = until somebody lets them go on.
@@ -82,16 +82,16 @@ impl Engine {
     pub async fn test_backend(&self, name: &BackendName) -> Result<(), Error> {
         let backend = self.backend(name)?;
         let shared = &self.inner.shared;
-        let context = shared.probe_context(backend);
+        let context = shared.probe_context(&backend);
         let health = backend.settings.driver.health(&context).await;
         health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         backend.gate.recovered();
-        shared.identify(backend).await;
-        shared.reopened(backend).await;
+        shared.identify(&backend).await;
+        shared.reopened(&backend).await;
         Ok(())
     }
 
-    pub(crate) fn backend(&self, name: &BackendName) -> Result<&Arc<Backend>, Error> {
+    pub(crate) fn backend(&self, name: &BackendName) -> Result<Arc<Backend>, Error> {
         self.inner.backends.get(name).ok_or_else(|| Error::UnknownBackend(name.clone()))
     }
 }

@@ -3,26 +3,26 @@
 mod backends;
 mod namespaces;
 mod projections;
+mod reload;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stateward_domain::access::NamespaceSettings;
 use stateward_domain::entity::Entity;
-use stateward_domain::id::{EntityId, Namespace, OperationId};
+use stateward_domain::id::{EntityId, OperationId};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{ReadModel, Views};
 use stateward_domain::ports::sync_queue::SyncQueue;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessControl;
-use crate::backends::{BackendSettings, Backends};
+use crate::backends::Backends;
 use crate::commands::Commands;
+use crate::configuration::{Configuration, ConfigurationSource};
 use crate::control::ControlStreams;
 use crate::entities::Entities;
 use crate::error::Error;
@@ -31,11 +31,13 @@ use crate::kinds::{BadSchema, Kinds};
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::{self, Shared};
 use crate::runner::{self, Progress, Projection};
+use crate::secrets::Secrets;
 use crate::sources::Sources;
 use crate::waiters::Waiters;
 
 pub use backends::BackendStatus;
 pub use projections::ProjectionStatus;
+pub use reload::Reloaded;
 
 /// Idempotency claims are kept at least this long.
 const CLAIM_AGE: Duration = Duration::from_hours(192);
@@ -54,10 +56,10 @@ pub struct Parts {
     pub views: Arc<dyn Views>,
     /// Every kind that this process knows, also those of drivers that no backend uses.
     pub kinds: Vec<KindSpec>,
-    /// Configured backends.
-    pub backends: Vec<BackendSettings>,
-    /// Configured namespaces; `default` is there in any case.
-    pub namespaces: BTreeMap<Namespace, NamespaceSettings>,
+    /// What it begins with.
+    pub configuration: Configuration,
+    /// Where it is read anew.
+    pub source: Arc<dyn ConfigurationSource>,
     /// Time, ids, chance.
     pub sources: Sources,
     /// Knobs.
@@ -97,6 +99,9 @@ pub(crate) struct Inner {
     pub(crate) waiters: Waiters,
     access: AccessControl,
     views: Arc<dyn Views>,
+    source: Arc<dyn ConfigurationSource>,
+    /// One reading at a time.
+    reloading: Mutex<()>,
     models: Vec<Model>,
     executor_progress: watch::Sender<Progress>,
 }
@@ -123,7 +128,10 @@ impl Engine {
             waiters.clone(),
         );
         let control = ControlStreams::new(Arc::clone(&parts.log), parts.sources.clone());
-        let access = AccessControl::new(control.clone(), parts.sources.clone(), parts.namespaces);
+        let Configuration { backends, namespaces, secrets } = parts.configuration;
+        let access = AccessControl::new(control.clone(), parts.sources.clone(), namespaces);
+        let known = Secrets::default();
+        known.replace(secrets);
         let shared = Shared {
             control,
             log: parts.log,
@@ -131,6 +139,8 @@ impl Engine {
             entities,
             queue: parts.queue,
             kinds,
+            secrets: known,
+            reload_wanted: Notify::new(),
             sources: parts.sources,
             lease_times: parts.options.lease_times,
             sweep_interval: parts.options.sweep_interval,
@@ -140,10 +150,12 @@ impl Engine {
         let model = |model| Model { model, progress: watch::Sender::new(Progress::default()) };
         let inner = Inner {
             shared: Arc::new(shared),
-            backends: Backends::new(parts.backends),
+            backends: Backends::new(backends),
             waiters,
             access,
             views: parts.views,
+            source: parts.source,
+            reloading: Mutex::default(),
             models: parts.models.into_iter().map(model).collect(),
             executor_progress: watch::Sender::new(Progress::default()),
         };
@@ -164,6 +176,7 @@ impl Engine {
         for Model { model, progress } in &self.inner.models {
             self.project(&mut tasks, Arc::clone(model), progress, &projections);
         }
+        tasks.spawn(reload::when_wanted(self.clone()));
         tasks.spawn(forget_claims(Arc::clone(&shared.log), shared.shutdown.clone()));
         process_manager::run(Arc::clone(shared), self.inner.backends.clone()).await;
         projections.cancel();

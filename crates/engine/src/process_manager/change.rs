@@ -16,6 +16,14 @@ use crate::error::Error;
 use crate::process_manager::look::{Seen, compare, target};
 use crate::process_manager::retry::Circumstances;
 use crate::process_manager::round::{Flow, Round, envelope, waiting};
+use crate::secrets::Resolved;
+
+/// What a change gives to the driver.
+struct Given {
+    resolved: Resolved,
+    /// The attributes that an update was planned on.
+    observed: Value,
+}
 
 impl Round<'_> {
     /// Begins an attempt for `step` and carries it as far as it goes. `seen` is what an update was planned on.
@@ -33,6 +41,15 @@ impl Round<'_> {
         if !self.held.may_send() {
             return Ok(Flow::Rest(Duration::ZERO));
         }
+        let (spec, observed) = match seen {
+            Some((spec, object)) => (spec, object.attributes.clone()),
+            None => (&entity.manifest.desired, Value::Null),
+        };
+        // Before the intent: what cannot be sent is not begun.
+        let given = match self.given(entity, &step, spec) {
+            Ok(resolved) => Given { resolved, observed },
+            Err(failure) => return self.lacks_secret(entity, takes_over, &failure).await,
+        };
         let operations = match &step {
             Step::Action { operation_id } => vec![*operation_id],
             Step::CleanUp { .. } => Vec::new(),
@@ -52,8 +69,8 @@ impl Round<'_> {
         let done = self.shared.commands.execute(self.held.entity, &envelope, &start).await?;
         self.note_position(&done);
         let begun = done.entity;
-        let outcome = self.act(&begun, &step, id, seen).await;
-        self.settle(&begun, outcome).await
+        let outcome = self.act(&begun, &step, id, &given).await;
+        self.settle(&begun, given.resolved.guard(outcome)).await
     }
 
     async fn act(
@@ -61,27 +78,20 @@ impl Round<'_> {
         entity: &Entity,
         step: &Step,
         id: Option<&ExternalId>,
-        seen: Option<(&Value, &Object)>,
+        given: &Given,
     ) -> Result<Outcome, Failure> {
         let context = self.context(entity.attempt, entity);
-        let desired = &entity.manifest.desired;
+        let spec = given.resolved.spec.clone();
         let kind = &entity.manifest.kind;
         let target = target(entity, &id.cloned().unwrap_or_default());
         match step {
             Step::Create => {
-                let create = Create {
-                    kind: kind.clone(),
-                    owner_key: entity.owner_key(),
-                    spec: desired.clone(),
-                };
+                let create = Create { kind: kind.clone(), owner_key: entity.owner_key(), spec };
                 self.call(self.driver().create(&context, &create)).await
             }
             Step::Update { fields } => {
-                let (spec, observed) = match seen {
-                    Some((spec, object)) => (spec.clone(), object.attributes.clone()),
-                    None => (desired.clone(), Value::Null),
-                };
-                let update = Update { target, spec, fields: fields.clone(), observed };
+                let (fields, observed) = (fields.clone(), given.observed.clone());
+                let update = Update { target, spec, fields, observed };
                 self.call(self.driver().update(&context, &update)).await
             }
             Step::Delete | Step::Replace { .. } | Step::CleanUp { .. } => {
@@ -97,7 +107,7 @@ impl Round<'_> {
                     return Err(Failure::harmless(ErrorClass::Bug, "no_action", message));
                 };
                 let (action, input) = (action.clone(), open.input.clone());
-                let act = Act { target, action, input, spec: desired.clone() };
+                let act = Act { target, action, input, spec };
                 self.call(self.driver().action(&context, &act)).await
             }
             Step::None => Ok(Outcome::Done { external_id: None, attributes: Value::Null }),

@@ -15,6 +15,7 @@ use stateward_domain::time::Timestamp;
 use crate::error::Error;
 use crate::process_manager::look::{Comparison, compare};
 use crate::process_manager::round::{Flow, Round, waiting};
+use crate::secrets::Secrets;
 
 impl Round<'_> {
     /// The object is there.
@@ -32,7 +33,10 @@ impl Round<'_> {
             return self.change(entity, takes_over, Step::Delete, id, None).await;
         }
         let desired = &entity.manifest.desired;
-        let comparison = compare(self.driver(), self.kind, entity, desired, &object.attributes);
+        let mut comparison = compare(self.driver(), self.kind, entity, desired, &object.attributes);
+        if entity.wants_sync() || takes_over.is_some() {
+            comparison.also_write(self.kind, Secrets::rewritten(self.kind, entity));
+        }
         if comparison.plan == Plan::Noop {
             return self.in_sync(entity, takes_over, &object).await;
         }

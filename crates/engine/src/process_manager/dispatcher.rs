@@ -43,7 +43,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let seeds_at = shared.sources.steady.elapsed();
     let mut dispatcher =
         Dispatcher { shared, backend, rounds: JoinSet::new(), checks: 0, seeds_at };
-    while !dispatcher.shared.shutdown.is_cancelled() {
+    while !dispatcher.shared.ends(&dispatcher.backend) {
         let pause = match dispatcher.lease().await {
             Ok(pause) => pause,
             Err(error) => {
@@ -123,7 +123,7 @@ impl Dispatcher {
             biased;
             Some(ended) = self.rounds.join_next() => Some(ended),
             () = self.backend.bell.notified() => None,
-            () = self.shared.shutdown.cancelled() => None,
+            () = self.shared.ended(&self.backend) => None,
             () = tokio::time::sleep(pause) => None,
         };
         if let Some(ended) = ended {

@@ -103,6 +103,23 @@ pub(crate) struct Comparison {
     pub(crate) diff: Vec<Difference>,
 }
 
+impl Comparison {
+    /// Plans to write fields that cannot be compared.
+    pub(crate) fn also_write(&mut self, kind: &KindSpec, unseen: Vec<String>) {
+        if unseen.is_empty() {
+            return;
+        }
+        let fixed = unseen.iter().any(|field| covers(&kind.immutable, field));
+        self.plan = match std::mem::replace(&mut self.plan, Plan::Noop) {
+            Plan::Noop if fixed => Plan::Replace { fields: unseen },
+            Plan::Noop => Plan::Update { fields: unseen },
+            Plan::Update { fields } if fixed => Plan::Replace { fields: [fields, unseen].concat() },
+            Plan::Update { fields } => Plan::Update { fields: [fields, unseen].concat() },
+            Plan::Replace { fields } => Plan::Replace { fields: [fields, unseen].concat() },
+        };
+    }
+}
+
 /// Compares, passing over the fields that the entity's settings ignore.
 pub(crate) fn compare(
     driver: &dyn Driver,

@@ -3,6 +3,7 @@
 //! - `lease`: the hold on an entity, and the engine's side of driver calls
 //! - `round`: one round's steps; `look` sees, `converge` chooses the next step, `change` takes it, `resume`
 //!   carries on what began earlier, `retry` says what follows a failure
+//! - `secret`: values on their way to the driver
 //! - `probe`: which world a backend is, and whether it is well
 //! - `stranded`: entities whose backend is gone or closed; `sweep`: objects that match no entity
 //!
@@ -19,24 +20,28 @@ mod probe;
 mod resume;
 mod retry;
 mod round;
+mod secret;
 mod stranded;
 mod sweep;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::Backends;
+use crate::backends::{Backend, Backends};
 use crate::commands::Commands;
 use crate::control::ControlStreams;
 use crate::entities::Entities;
 use crate::kinds::Kinds;
 use crate::process_manager::lease::LeaseTimes;
+use crate::secrets::Secrets;
 use crate::sources::Sources;
 
 /// What all process managers share.
@@ -53,6 +58,10 @@ pub struct Shared {
     pub control: ControlStreams,
     /// Schemas.
     pub kinds: Arc<Kinds>,
+    /// What write-only fields refer to.
+    pub secrets: Secrets,
+    /// Rung when a backend refuses our credentials: there may be new ones.
+    pub reload_wanted: Notify,
     /// Time, ids, chance.
     pub sources: Sources,
     /// How long leases last.
@@ -65,14 +74,63 @@ pub struct Shared {
     pub shutdown: CancellationToken,
 }
 
-/// Runs the process managers of all `backends` until the shared token is cancelled and every round ended.
-pub async fn run(shared: Arc<Shared>, backends: Backends) {
-    let mut tasks = JoinSet::new();
-    for backend in backends.iter() {
-        tasks.spawn(dispatcher::run(Arc::clone(&shared), Arc::clone(backend)));
-        tasks.spawn(probe::run(Arc::clone(&shared), Arc::clone(backend)));
-        tasks.spawn(sweep::run(Arc::clone(&shared), Arc::clone(backend)));
+impl Shared {
+    /// Whether nothing new begins on `backend`: everything ends, or another configuration took its place.
+    pub(crate) fn ends(&self, backend: &Backend) -> bool {
+        self.shutdown.is_cancelled() || backend.retired.is_cancelled()
     }
-    tasks.spawn(stranded::run(shared, backends));
+
+    /// Resolves when [`ends`](Self::ends) becomes true.
+    pub(crate) async fn ended(&self, backend: &Backend) {
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = backend.retired.cancelled() => {}
+        }
+    }
+}
+
+/// Runs the process managers of all `backends`, also of those that are configured later, until the shared token is
+/// cancelled and every round ended.
+pub async fn run(shared: Arc<Shared>, backends: Backends) {
+    let stranded = tokio::spawn(stranded::run(Arc::clone(&shared), backends.clone()));
+    let mut changes = backends.changes();
+    let mut posts: BTreeMap<_, (Arc<Backend>, JoinHandle<()>)> = BTreeMap::new();
+    while !shared.shutdown.is_cancelled() {
+        let now = Arc::clone(&changes.borrow_and_update());
+        for (name, backend) in &*now {
+            if posts.get(name).is_some_and(|(known, _)| Arc::ptr_eq(known, backend)) {
+                continue;
+            }
+            let before = posts.remove(name).map(|(_, post)| post);
+            let post = tokio::spawn(post(Arc::clone(&shared), Arc::clone(backend), before));
+            posts.insert(name.clone(), (Arc::clone(backend), post));
+        }
+        // Those of removed backends end by themselves.
+        posts.retain(|name, (_, post)| now.contains_key(name) || !post.is_finished());
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = shared.shutdown.cancelled() => {}
+        }
+    }
+    let posts = posts.into_values().map(|(_, post)| post);
+    for task in posts.chain([stranded]) {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a process manager panicked");
+        }
+    }
+}
+
+/// Looks after one backend until it is retired. Rounds that run on what was configured `before` end first, so that the
+/// limits of the two are never added up.
+async fn post(shared: Arc<Shared>, backend: Arc<Backend>, before: Option<JoinHandle<()>>) {
+    if let Some(before) = before
+        && let Err(error) = before.await
+    {
+        tracing::error!(%error, "a process manager panicked");
+    }
+    let mut tasks = JoinSet::new();
+    tasks.spawn(dispatcher::run(Arc::clone(&shared), Arc::clone(&backend)));
+    tasks.spawn(probe::run(Arc::clone(&shared), Arc::clone(&backend)));
+    tasks.spawn(sweep::run(shared, backend));
     while tasks.join_next().await.is_some() {}
 }

@@ -26,7 +26,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let interval = backend.settings.breaker.probe_interval;
     let mut wait = FIRST_RETRY.min(interval);
     load_record(&shared, &backend).await;
-    while !shared.shutdown.is_cancelled() {
+    while !shared.ends(&backend) {
         let closed = backend.gate.closed(shared.sources.now());
         match &closed {
             Some(Closed::Unidentified { .. }) => shared.identify(&backend).await,
@@ -42,15 +42,25 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         wait = if unidentified { (wait * 2).min(interval) } else { FIRST_RETRY.min(interval) };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = shared.shutdown.cancelled() => {}
+            () = shared.ended(&backend) => {}
         }
     }
 }
 
+/// Takes over what the log says of the backend, and records its configuration if that is another than the last one.
 async fn load_record(shared: &Shared, backend: &Backend) {
-    while !shared.shutdown.is_cancelled() {
-        match shared.control.load(&StreamId::backend(backend.name())).await {
-            Ok(record) => return backend.gate.record(&record),
+    let settings = &backend.settings;
+    while !shared.ends(backend) {
+        let at = shared.sources.now();
+        let recorded = shared.change_record(backend, |record| {
+            if record.configured.as_ref() == Some(&settings.digest) {
+                return Vec::new();
+            }
+            let (driver, digest) = (settings.driver_name.clone(), settings.digest.clone());
+            vec![BackendEvent::Configured { at, driver, digest }]
+        });
+        match recorded.await {
+            Ok(()) => return,
             Err(error) => {
                 tracing::error!(backend = %backend.name(), %error, "its stream cannot be read");
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -157,6 +167,10 @@ impl Shared {
         let kinds = kind_names(&*backend.settings.driver);
         let now = self.sources.now();
         backend.gate.failed(failure, &kinds, now);
+        if failure.class == ErrorClass::Unauthorized {
+            // Perhaps there are new credentials already.
+            self.reload_wanted.notify_one();
+        }
         let ErrorClass::RateLimited { scope, .. } = &failure.class else { return };
         let pause = failure.retry_after().unwrap_or_default();
         if pause < DURABLE_PAUSE {

@@ -254,6 +254,10 @@ impl Round<'_> {
     /// What follows once something was recorded.
     pub(crate) fn after(&self, entity: &Entity) -> Flow {
         match entity.work() {
+            // Taken up again at once when the backend, or the configuration, changes.
+            Some(_) if entity.waits_outside() => {
+                Flow::Rest(self.backend.settings.breaker.probe_interval)
+            }
             Some(work) if work.due <= self.now() => Flow::Again,
             Some(work) => Flow::Rest(work.due.since(self.now())),
             None => Flow::Idle,
@@ -322,7 +326,7 @@ impl Round<'_> {
         Observed {
             presence: Presence::Present,
             external_id: Some(object.external_id.clone()),
-            attributes: Some(object.attributes.clone()),
+            attributes: Some(self.kind.without_write_only(&object.attributes)),
             generation,
             observed_at: Some(self.now()),
         }

@@ -22,7 +22,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(shared.sources.jittered(shared.sweep_interval)) => {}
-            () = shared.shutdown.cancelled() => return,
+            () = shared.ended(&backend) => return,
         }
         if backend.gate.closed(shared.sources.now()).is_some() {
             continue;
@@ -50,7 +50,7 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<()
             judge(shared, backend, object).await;
         }
         cursor = listing.cursor;
-        if cursor.is_none() || shared.shutdown.is_cancelled() {
+        if cursor.is_none() || shared.ends(backend) {
             return Ok(());
         }
     }

@@ -1,6 +1,7 @@
 //! `/v1/backends`: how they stand; `act` is what a person does about it.
 
 pub(crate) mod act;
+pub(crate) mod reload;
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
@@ -19,6 +20,8 @@ use crate::problem::Problem;
 pub(super) struct BackendView {
     name: String,
     driver: String,
+    /// Tells one configuration from another.
+    digest: String,
     /// Whether changes are made there now.
     open: bool,
     paused: bool,
@@ -30,6 +33,9 @@ pub(super) struct BackendView {
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(resource("/v1/backends", &[Method::GET]).route(web::get().to(list)))
+        .service(
+            resource("/v1/backends/reload", &[Method::POST]).route(web::post().to(reload::handler)),
+        )
         .service(resource("/v1/backends/{name}", &[Method::GET]).route(web::get().to(get)))
         .service(
             resource("/v1/backends/{name}/actions/{action}", &[Method::POST])
@@ -43,6 +49,7 @@ pub(super) fn view(status: &BackendStatus) -> BackendView {
     BackendView {
         name: backend.name().to_string(),
         driver: backend.settings.driver_name.clone(),
+        digest: backend.settings.digest.clone(),
         open: status.closed.is_none() && !status.paused,
         paused: status.paused,
         closed: status.closed.clone(),

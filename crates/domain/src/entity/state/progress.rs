@@ -70,9 +70,18 @@ pub enum BlockedOn {
     NotConverging,
     /// The kind's schema does not accept the desired state any more.
     Schema,
+    /// A secret that is not configured (any more).
+    Secret,
 }
 
 impl BlockedOn {
+    /// Whether it ends outside the log, where only workers notice: then the entity is due all the time, and workers put
+    /// it aside between looks.
+    #[must_use]
+    pub const fn is_probed(&self) -> bool {
+        matches!(self, Self::Backend | Self::Secret)
+    }
+
     /// Reason of the condition, in `CamelCase` as in the field.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -83,6 +92,7 @@ impl BlockedOn {
             Self::Backend => "BackendUnavailable",
             Self::NotConverging => "NotConverging",
             Self::Schema => "SchemaChanged",
+            Self::Secret => "SecretMissing",
         }
     }
 }

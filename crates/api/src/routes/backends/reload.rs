@@ -1,0 +1,52 @@
+//! `POST /v1/backends/reload`: reads the configuration and all secrets anew.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use stateward_domain::access::Role;
+use stateward_engine::backends::Change;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::headers;
+use crate::openapi::problems::{Refused, RefusedBody, Taken};
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct ReloadReply {
+    backends: Vec<ReloadedBackend>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct ReloadedBackend {
+    name: String,
+    #[schema(value_type = crate::openapi::words::ChangeWord)]
+    change: Change,
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/backends/reload",
+    operation_id = "reload_backends",
+    tag = "backends",
+    summary = "Read backends, namespaces and secrets of the configuration anew, as a whole or not at all",
+    responses((status = 200, description = "What changed", body = ReloadReply), Refused, RefusedBody, Taken),
+)]
+pub(crate) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    caller.everywhere(Role::Admin)?;
+    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
+    let changes = app.engine.reload(&envelope).await?;
+    let backends = changes
+        .into_iter()
+        .map(|(name, change)| ReloadedBackend { name: name.to_string(), change })
+        .collect();
+    Ok(HttpResponse::Ok().json(ReloadReply { backends }))
+}

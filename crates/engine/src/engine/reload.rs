@@ -1,0 +1,110 @@
+//! Reading the configuration anew: as a whole or not at all.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stateward_domain::backend::BackendEvent;
+use stateward_domain::envelope::Envelope;
+use stateward_domain::id::{BackendName, Namespace};
+use stateward_domain::ports::read_model::EntityFilter;
+
+use super::Engine;
+use crate::backends::{BackendSettings, Change};
+use crate::configuration::Configuration;
+use crate::error::Error;
+
+/// How long a decision waits for the lists that it rests on.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between readings that nobody but a backend asked for: one that refuses us is asked again and again.
+const REST: Duration = Duration::from_secs(5);
+
+/// What a new configuration changed, by backend.
+pub type Reloaded = BTreeMap<BackendName, Change>;
+
+impl Engine {
+    /// Reads the configuration and all secrets anew. Backends that changed are connected anew, the others go on.
+    ///
+    /// # Errors
+    /// [`Error::BadConfiguration`], [`Error::BackendInUse`] and [`Error::InUse`] when something lives in what the new
+    /// one leaves out, [`Error::Unavailable`]; then everything goes on as it was.
+    pub async fn reload(&self, envelope: &Envelope) -> Result<Reloaded, Error> {
+        let _one_at_a_time = self.inner.reloading.lock().await;
+        let read = self.inner.source.read().await.map_err(Error::BadConfiguration)?;
+        self.nothing_is_left_behind(&read).await?;
+        let Configuration { backends, namespaces, secrets } = read;
+        let shared = &self.inner.shared;
+        shared.secrets.replace(secrets);
+        self.access().configure(namespaces);
+        let changes = self.inner.backends.replace(backends);
+        let at = shared.sources.now();
+        for (name, change) in &changes {
+            if *change == Change::Removed {
+                let removed = |_: &_| vec![BackendEvent::Removed { at }];
+                shared.change_backend(name, envelope, removed).await?;
+            }
+        }
+        // What waited for a secret, or for credentials, is looked at again at once.
+        for backend in self.inner.backends.all().values() {
+            shared.reopened(backend).await;
+        }
+        Ok(changes)
+    }
+
+    async fn nothing_is_left_behind(&self, read: &Configuration) -> Result<(), Error> {
+        let head = self.log().head().await?;
+        if !self.caught_up(head, PATIENCE).await {
+            return Err(Error::Unavailable("the lists are behind".to_owned()));
+        }
+        let configured = |name: &BackendName| {
+            read.backends.iter().any(|settings: &BackendSettings| settings.name == *name)
+        };
+        let all = self.inner.backends.all();
+        let counts = self.views().counts().await?;
+        if let Some(name) = all.keys().find(|name| !configured(name)) {
+            let there = counts.iter().filter(|entry| entry.backend == *name);
+            let count: u64 = there.map(|entry| entry.count).sum();
+            if count > 0 {
+                return Err(Error::BackendInUse { name: name.clone(), count });
+            }
+        }
+        self.no_namespace_is_left_behind(read).await
+    }
+
+    async fn no_namespace_is_left_behind(&self, read: &Configuration) -> Result<(), Error> {
+        let made = |name: &Namespace| self.access().is_made(name);
+        let default = Namespace::from(crate::access::DEFAULT_NAMESPACE);
+        let before = self.access().configured();
+        let kept = |name: &&Namespace| {
+            **name == default || read.namespaces.contains_key(*name) || made(name)
+        };
+        for name in before.keys().filter(|name| !kept(name)) {
+            let namespaces = Some(vec![name.clone()]);
+            let filter = EntityFilter { namespaces, ..EntityFilter::default() };
+            let living = self.views().entities(&filter, 1_000, None).await?.items.len();
+            if living > 0 {
+                return Err(Error::InUse { count: living as u64 });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the configuration anew whenever a backend refused our credentials, until the engine stops.
+pub(super) async fn when_wanted(engine: Engine) {
+    let shared = &engine.inner.shared;
+    loop {
+        tokio::select! {
+            () = shared.reload_wanted.notified() => {}
+            () = shared.shutdown.cancelled() => return,
+        }
+        let envelope = Envelope::system("reload", Namespace::default());
+        match engine.reload(&envelope).await {
+            Ok(_) => tracing::info!("credentials were refused: the configuration was read anew"),
+            Err(error) => tracing::warn!(%error, "the configuration was not read anew"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REST) => {}
+            () = shared.shutdown.cancelled() => return,
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Secrets on their way to a driver, and what happens when one is not there.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::{BlockedOn, Step};
+use stateward_domain::failure::Failure;
+use stateward_domain::id::Attempt;
+
+use crate::error::Error;
+use crate::process_manager::round::{Flow, Round};
+use crate::secrets::Resolved;
+
+impl Round<'_> {
+    /// What `step` gives to the driver: `spec`, with the values of its secrets where it writes fields.
+    pub(crate) fn given(
+        &self,
+        entity: &Entity,
+        step: &Step,
+        spec: &Value,
+    ) -> Result<Resolved, Failure> {
+        match step {
+            Step::Create | Step::Update { .. } | Step::Action { .. } => {
+                self.shared.secrets.resolve(self.kind, &entity.manifest.namespace, spec)
+            }
+            Step::None | Step::Delete | Step::Replace { .. } | Step::CleanUp { .. } => {
+                Ok(Resolved::plain(spec))
+            }
+        }
+    }
+
+    /// A secret is not configured (any more): the entity says so, and is looked at again when the configuration is read
+    /// anew, and every now and then.
+    pub(crate) async fn lacks_secret(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        failure: &Failure,
+    ) -> Result<Flow, Error> {
+        let pause = self.backend.settings.breaker.probe_interval;
+        let blocked = entity.blocked.as_ref();
+        let told = blocked.is_some_and(|blocked| {
+            blocked.on == BlockedOn::Secret && blocked.message == failure.message
+        });
+        if told && takes_over.is_none() {
+            return self.not_now(entity, None).await;
+        }
+        let next = Next::Blocked { on: BlockedOn::Secret, check_at: self.now().after(pause) };
+        self.fail_with(entity, takes_over, failure, next).await
+    }
+}
