@@ -6,7 +6,7 @@ use std::path::Path;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Lost, Server, Setup, text};
+use crate::harness::{Client, Lost, Server, Setup, text, until};
 
 /// Where a role is needed.
 #[derive(Clone, Copy, PartialEq)]
@@ -316,4 +316,22 @@ async fn needs_a_reason(admin: &Client) {
     assert_eq!(reply.status, StatusCode::ACCEPTED);
     let events = format!("/v1/entities/{}/events", text(&reply.body["entity"]["id"]));
     assert_eq!(admin.get(&events).await.body["items"][0]["reason"], Value::from("ticket 7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_when_it_was_meant_to() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let soon = jiff::Timestamp::now() + std::time::Duration::from_secs(2);
+    let body = json!({
+        "actor": "ci", "grants": [{ "role": "viewer" }], "expires_at": soon.to_string(),
+    });
+    let issued = server.client.send(Method::POST, "/v1/tokens", Some(&body), &[]).await.unwrap();
+    let caller = server.client.with_token(&text(&issued.body["value"]));
+    assert_eq!(caller.get("/v1/kinds").await.status, StatusCode::OK);
+    until("it is over", async || {
+        (caller.get("/v1/kinds").await.status == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+    assert!(jiff::Timestamp::now() >= soon, "not before its time");
 }

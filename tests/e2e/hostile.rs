@@ -281,3 +281,26 @@ async fn smuggled_oversized_and_slow_requests_harm_nobody() {
     assert_eq!(events(&server.client).await, before);
     assert_eq!(server.client.get("/readyz").await.status, StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_at_the_edge_are_kept_as_they_were_written() {
+    let (_setup, server, _) = server().await;
+    for (name, number) in [
+        ("a", "9223372036854775808"),
+        ("b", "-9223372036854775808"),
+        ("c", "18446744073709551615"),
+        ("d", "9007199254740993"),
+        ("e", "0.1"),
+    ] {
+        let body = format!(
+            "{{\"kind\":\"fake.thing\",\"name\":\"{name}\",\"backend\":\"sandbox\",\"desired\":{{\"n\":{number}}}}}"
+        );
+        let (status, reply) =
+            raw(&server.client, Method::POST, "/v1/entities", "application/json", body.as_bytes())
+                .await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{number}: {reply:#}");
+        let entity = server.client.reaches(&text(&reply["entity"]["id"]), "ok").await;
+        assert_eq!(entity["desired"]["n"].to_string(), number);
+        assert_eq!(entity["observed"]["attributes"]["n"].to_string(), number);
+    }
+}

@@ -106,3 +106,77 @@ async fn with_a_certificate_nothing_goes_over_the_network_in_the_clear() {
     let stranger = server.client.request(Method::GET, "/livez").send().await;
     assert!(stranger.is_err(), "a certificate that nobody vouches for is trusted");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overload_is_shed_while_probes_answer() {
+    let world = World::start().await;
+    let setup = Setup::new(&format!(
+        "[server]\nin_flight_max = 4\nwaiting_max = 3\n\
+         [backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\n",
+        world.url
+    ));
+    let server = setup.start().await;
+    let client = &server.client;
+    client.thing("first", json!({ "size": 1 })).await;
+    world.latency(60_000).await;
+    let caller = client.clone();
+    let waits = move |name: &str, seconds: u32| {
+        let body = thing(name, json!({ "size": 1 }));
+        let request = caller.request(Method::POST, "/v1/entities").json(&body);
+        request.header("Prefer", format!("wait={seconds}")).send()
+    };
+    // Three wait. The fourth is not allowed to, and is answered at once: a preference is no right.
+    let applied =
+        |response: &reqwest::Response| response.headers().contains_key("preference-applied");
+    let held = ["a", "b", "c"].map(|name| {
+        let waits = waits.clone();
+        tokio::spawn(async move {
+            // Whoever looks below may have taken the place.
+            for turn in 0.. {
+                if applied(&waits(&format!("{name}{turn}"), 20).await.unwrap()) {
+                    return;
+                }
+            }
+        })
+    });
+    let turns = std::sync::atomic::AtomicU32::new(0);
+    until("nobody else may wait", async || {
+        let turn = turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let response = waits(&format!("d{turn}"), 1).await.unwrap();
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        (!applied(&response)).then_some(())
+    })
+    .await;
+    let slow = stalled(client.url.trim_start_matches("http://"), &client.token);
+    let refused = until("it sheds", async || {
+        let response = client.request(Method::GET, "/v1/kinds").send().await.unwrap();
+        (response.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(response)
+    })
+    .await;
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    for probe in ["/livez", "/readyz", "/metrics"] {
+        let response = client.request(Method::GET, probe).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{probe}");
+    }
+    drop(slow);
+    for one in held {
+        one.abort();
+    }
+    until("it serves again", async || {
+        (client.get("/v1/kinds").await.status == StatusCode::OK).then_some(())
+    })
+    .await;
+}
+
+/// A request whose body does not come: it is worked on until it is given up.
+fn stalled(address: &str, token: &str) -> std::net::TcpStream {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /v1/entities HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: 10\r\nAuthorization: Bearer {token}\r\n\r\n{{"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}

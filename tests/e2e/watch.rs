@@ -116,6 +116,8 @@ async fn positions_of_elsewhere_are_gone_and_nonsense_is_refused() {
     elsewhere.client.thing("x", json!({})).await;
     let events = elsewhere.client.get("/v1/events").await.body;
     let foreign = text(&events["items"][0]["position"]);
+    let page = server.client.get("/v1/events").await.body;
+    let own = text(&page["items"][0]["position"]);
     for accept in ["application/json", "text/event-stream"] {
         let get = |query: &str| {
             let path = format!("/v1/events?{query}");
@@ -123,6 +125,10 @@ async fn positions_of_elsewhere_are_gone_and_nonsense_is_refused() {
         };
         let gone = get(&format!("after={foreign}")).await.unwrap();
         assert_eq!(gone.status(), StatusCode::GONE, "{accept}");
+        // One of this log that nobody has written yet.
+        let last = format!("{}ffff", &own[..36]);
+        let ahead = get(&format!("after={last}")).await.unwrap();
+        assert_eq!(ahead.status(), StatusCode::GONE, "{accept}");
         assert_eq!(get("after=nonsense").await.unwrap().status(), StatusCode::BAD_REQUEST);
         assert_eq!(get("colour=red").await.unwrap().status(), StatusCode::BAD_REQUEST);
     }

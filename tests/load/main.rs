@@ -14,4 +14,5 @@
     reason = "shared with the end-to-end tests, which use all of it"
 )]
 mod harness;
+mod timing;
 mod watchers;

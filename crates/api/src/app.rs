@@ -1,6 +1,5 @@
 //! What every handler works with.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use stateward_domain::access::Role;
@@ -9,7 +8,7 @@ use stateward_engine::Engine;
 use stateward_engine::access::DEFAULT_NAMESPACE;
 
 use crate::auth::{AdminToken, Caller};
-use crate::limits::Limits;
+use crate::limits::{LimitSettings, Limits};
 use crate::problem::Problem;
 use crate::sse::Hub;
 
@@ -24,8 +23,8 @@ pub struct Parts {
     pub admin: AdminToken,
     /// The log's head when the process started.
     pub head_at_start: Position,
-    /// Requests a second that each issued token may make.
-    pub rate_per_token: NonZeroU32,
+    /// How much is served at once.
+    pub limits: LimitSettings,
     /// See [`Histograms`].
     pub histograms: Histograms,
 }
@@ -48,8 +47,8 @@ impl App {
     /// Everything that handlers need.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { engine, admin, head_at_start, rate_per_token, histograms } = parts;
-        let limits = Arc::new(Limits::new(rate_per_token));
+        let Parts { engine, admin, head_at_start, limits, histograms } = parts;
+        let limits = Arc::new(Limits::new(limits));
         let (admin, hub) = (Arc::new(admin), Arc::new(Hub::new()));
         Self { engine, admin, hub, limits, histograms, head_at_start }
     }

@@ -34,5 +34,6 @@ mod tls;
 
 pub use app::{App, Histograms, Parts};
 pub use auth::AdminToken;
+pub use limits::LimitSettings;
 pub use server::{Server, serve};
 pub use tls::{BadCertificate, Tls};

@@ -9,12 +9,19 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use stateward_domain::id::TokenId;
 use tokio::sync::Semaphore;
 
-/// Requests that are worked on at the same time; probes and watchers do not count.
-const IN_FLIGHT_MAX: usize = 2_048;
-/// Requests that wait for the end of their operation at the same time.
-const WAITING_MAX: usize = 1_024;
 /// Tokens whose rate is kept before those at rest are forgotten.
 const TOKENS_KEPT: usize = 20_000;
+
+/// How much is served.
+#[derive(Clone, Copy, Debug)]
+pub struct LimitSettings {
+    /// Requests a second of each issued token.
+    pub rate_per_token: NonZeroU32,
+    /// Requests that are worked on at the same time; probes and watchers do not count.
+    pub in_flight_max: usize,
+    /// Requests that wait for the end of their operation at the same time.
+    pub waiting_max: usize,
+}
 
 /// Counters of what is under way.
 pub(crate) struct Limits {
@@ -24,11 +31,11 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn new(rate_per_token: NonZeroU32) -> Self {
+    pub(crate) fn new(settings: LimitSettings) -> Self {
         Self {
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
-            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
-            tokens: RateLimiter::keyed(Quota::per_second(rate_per_token)),
+            in_flight: Arc::new(Semaphore::new(settings.in_flight_max)),
+            waiting: Arc::new(Semaphore::new(settings.waiting_max)),
+            tokens: RateLimiter::keyed(Quota::per_second(settings.rate_per_token)),
         }
     }
 
@@ -48,7 +55,9 @@ mod tests {
 
     #[test]
     fn one_token_s_haste_is_not_another_s() {
-        let limits = Limits::new(NonZeroU32::new(3).expect("not zero"));
+        let rate_per_token = NonZeroU32::new(3).expect("not zero");
+        let limits =
+            Limits::new(LimitSettings { rate_per_token, in_flight_max: 1, waiting_max: 1 });
         let token = |digit: &str| digit.repeat(32).parse::<TokenId>().expect("an id");
         let (a, b) = (token("1"), token("2"));
         for _ in 0..3 {

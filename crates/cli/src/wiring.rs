@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use stateward_api::{AdminToken, App, Server, Tls};
+use stateward_api::{AdminToken, App, LimitSettings, Server, Tls};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
 use stateward_engine::engine::Options;
@@ -68,7 +68,11 @@ pub(crate) async fn start(
         engine: engine.clone(),
         admin: AdminToken::new(&token),
         head_at_start,
-        rate_per_token: config.server.rate_per_token,
+        limits: LimitSettings {
+            rate_per_token: config.server.rate_per_token,
+            in_flight_max: config.server.in_flight_max,
+            waiting_max: config.server.waiting_max,
+        },
         histograms: telemetry::histograms()?,
     });
     let (stop_http, stopped) = tokio::sync::oneshot::channel::<()>();

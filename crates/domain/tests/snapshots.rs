@@ -195,11 +195,7 @@ fn every_event_of_a_backend() {
         BackendEvent::Unparked { at: AT },
         BackendEvent::Paused { at: AT, until: Some(AT) },
         BackendEvent::Resumed { at: AT },
-        BackendEvent::Configured {
-            at: AT,
-            driver: "fake".to_owned(),
-            digest: "0f".to_owned(),
-        },
+        BackendEvent::Configured { at: AT, driver: "fake".to_owned(), digest: "0f".to_owned() },
         BackendEvent::Removed { at: AT },
         BackendEvent::Throttled { at: AT, scope: "fake.thing".to_owned(), until: AT },
     ];

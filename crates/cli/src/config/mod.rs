@@ -50,6 +50,10 @@ pub(crate) struct ServerConfig {
     pub(crate) tls_key: Option<PathBuf>,
     /// Requests a second of each issued token; the first administrator's has no such limit.
     pub(crate) rate_per_token: NonZeroU32,
+    /// Requests that are worked on at the same time; probes do not count.
+    pub(crate) in_flight_max: usize,
+    /// Requests with `Prefer: wait` that wait at the same time.
+    pub(crate) waiting_max: usize,
 }
 
 impl Default for ServerConfig {
@@ -60,6 +64,8 @@ impl Default for ServerConfig {
             tls_cert: None,
             tls_key: None,
             rate_per_token: NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN),
+            in_flight_max: 2_048,
+            waiting_max: 1_024,
         }
     }
 }
@@ -149,6 +155,10 @@ impl Config {
                 "backends: {name:?} is no name"
             );
         }
+        anyhow::ensure!(
+            self.server.in_flight_max > 0,
+            "server.in_flight_max is 0: nothing would be served"
+        );
         let loopback = self.server.listen.ip().is_loopback();
         let encrypts = self.server.tls_cert.is_some();
         anyhow::ensure!(

@@ -100,8 +100,13 @@ pub(super) async fn find(
     caller: &Caller,
     id: OperationId,
 ) -> Result<OperationRow, Problem> {
-    let row = row(app, id).await?;
-    if caller.may(Role::Viewer, &row.namespace) { Ok(row) } else { Err(Problem::not_found()) }
+    let found = row(app, id).await?;
+    if caller.may(Role::Viewer, &found.namespace) {
+        return Ok(found);
+    }
+    // Answered as late as one that is not there: the time must not tell the two apart.
+    let _ = row(app, OperationId::default()).await;
+    Err(Problem::not_found())
 }
 
 async fn row(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
