@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools test-openapi test-clients test-load e2e snapshots
+.PHONY: run test check lint audit tools test-openapi test-clients test-load e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples
@@ -34,6 +34,9 @@ test-load: ## Promises that only show at full size, with the release build
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e
+
+docs: ## Write the pages that are made from the kinds
+	UPDATE_DOCS=1 cargo test --package stateward-drivers --test reference
 
 snapshots: ## Accept changed snapshots after a look at them
 	INSTA_UPDATE=always cargo test --package stateward-domain

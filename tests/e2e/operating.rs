@@ -180,3 +180,33 @@ fn stalled(address: &str, token: &str) -> std::net::TcpStream {
     stream.write_all(head.as_bytes()).unwrap();
     stream
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let client = &server.client;
+    client.thing("first", json!({ "size": 1 })).await;
+    let packaging = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
+    let mut names = std::collections::BTreeSet::new();
+    for file in ["prometheus/alerts.yml", "grafana/stateward.json"] {
+        let text = std::fs::read_to_string(packaging.join(file)).unwrap();
+        serde_norway::from_str::<serde_norway::Value>(&text).expect(file);
+        for rest in text.split("stateward_").skip(1) {
+            let word = |c: &char| c.is_ascii_lowercase() || *c == '_';
+            names
+                .insert(format!("stateward_{}", rest.chars().take_while(word).collect::<String>()));
+        }
+    }
+    assert!(names.len() >= 8, "{names:?}");
+    until("they are all there", async || {
+        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let known = |name: &String| {
+            metrics.contains(&format!("{name}{{")) || metrics.contains(&format!("{name} "))
+        };
+        // Nothing is blocked here, so only the type of that gauge shows.
+        names.iter().all(|name| known(name)).then_some(())
+    })
+    .await;
+}
