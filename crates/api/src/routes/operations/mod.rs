@@ -2,6 +2,8 @@
 
 pub(crate) mod cancel;
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -18,6 +20,9 @@ use crate::openapi::params::{OperationParams, PageParams, WaitParams};
 use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
+
+/// How long an answer waits for the read model.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -102,11 +107,25 @@ pub(super) async fn find(
 ) -> Result<OperationRow, Problem> {
     let found = row(app, id).await?;
     if caller.may(Role::Viewer, &found.namespace) {
-        return Ok(found);
+        return not_behind(app, found).await;
     }
     // Answered as late as one that is not there: the time must not tell the two apart.
     let _ = row(app, OperationId::default()).await;
     Err(Problem::not_found())
+}
+
+/// An operation that the read model still shows as open may have ended: then the entity does not have it any more, and
+/// whoever saw that must not be told otherwise here.
+async fn not_behind(app: &App, shown: OperationRow) -> Result<OperationRow, Problem> {
+    if shown.state.is_done() {
+        return Ok(shown);
+    }
+    let entity = app.engine.entity(shown.entity_id).await?;
+    if entity.operation(shown.id).is_some() {
+        return Ok(shown);
+    }
+    caught_up(app).await?;
+    row(app, shown.id).await
 }
 
 async fn row(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
@@ -114,7 +133,13 @@ async fn row(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
     if let Some(row) = views.operation(id).await.map_err(Error::from)? {
         return Ok(row);
     }
-    let head = app.engine.log().head().await.map_err(Error::from)?;
-    app.engine.caught_up(head, std::time::Duration::from_secs(1)).await;
+    caught_up(app).await?;
     views.operation(id).await.map_err(Error::from)?.ok_or_else(Problem::not_found)
+}
+
+/// Waits a moment for the read model to take in everything that is in the log.
+async fn caught_up(app: &App) -> Result<(), Problem> {
+    let head = app.engine.log().head().await.map_err(Error::from)?;
+    app.engine.caught_up(head, CATCH_UP_MAX).await;
+    Ok(())
 }
