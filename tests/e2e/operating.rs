@@ -43,14 +43,23 @@ async fn the_metrics_say_what_waits_for_a_person() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_followed_from_its_answer_to_its_events() {
     let setup = Setup::new("");
-    let server = setup.start().await;
+    let mut command = setup.command();
+    command.env("RUST_LOG", "info,stateward_api=debug");
+    let server = Server::from_command(command, &setup.data()).await.unwrap();
     let body = thing("followed", json!({ "size": 1 }));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let request = server.client.request(Method::POST, "/v1/entities").json(&body);
+    let request = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
     let response = request.send().await.unwrap();
     let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
     let body: serde_json::Value = response.json().await.unwrap();
     let events = format!("/v1/entities/{}/events", text(&body["entity"]["id"]));
     assert_eq!(server.client.get(&events).await.body["items"][0]["request_id"], id);
+    until("the log names request and trace", async || {
+        let said = server.said();
+        (said.contains(&id) && said.contains(trace)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
 use tracing::Instrument;
@@ -33,7 +33,9 @@ pub(crate) async fn around(
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.match_pattern());
     let pattern = path.unwrap_or_else(|| "unknown".to_owned());
-    let span = tracing::info_span!("request", request.id = id, %method, path = pattern);
+    let trace = trace_id(request.headers());
+    let span =
+        tracing::info_span!("request", request.id = id, trace.id = trace, %method, path = pattern);
     let probe = ["/livez", "/readyz", "/metrics"].contains(&pattern.as_str());
     let place = if probe { None } else { app.limits.in_flight.clone().try_acquire_owned().ok() };
     let mut response = if probe || place.is_some() {
@@ -50,6 +52,14 @@ pub(crate) async fn around(
     }
     record(&span, &method, &pattern, response.status(), began);
     Ok(response)
+}
+
+/// The trace id in a W3C `traceparent` (version, trace id, parent id, flags in hexadecimal); `None` when there is none.
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let (_version, trace) = (parts.next()?, parts.next()?);
+    let sound = trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit());
+    sound.then(|| trace.to_owned())
 }
 
 fn record(
