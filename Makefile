@@ -30,7 +30,7 @@ test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) 
 	tests/openapi/clients
 
 test-load: ## Promises that only show at full size, with the release build
-	cargo test --release --package stateward --test load -- --nocapture
+	cargo test --release --package stateward --test load -- --nocapture --test-threads 1
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e
