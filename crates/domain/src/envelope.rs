@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 /// What every stored event can say of itself.
 pub use cqrs_es::DomainEvent;
@@ -28,6 +29,8 @@ impl StreamId {
     pub const BACKEND: &'static str = "backend";
     /// Category of the stream of namespaces and tokens.
     pub const ACCESS: &'static str = "access";
+    /// Category of the stream of the control plane itself.
+    pub const SYSTEM: &'static str = "system";
 
     /// The stream of an entity.
     #[must_use]
@@ -47,10 +50,30 @@ impl StreamId {
         Self { category: Self::ACCESS.to_owned(), id: "main".to_owned() }
     }
 
+    /// The stream of the control plane itself.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { category: Self::SYSTEM.to_owned(), id: "main".to_owned() }
+    }
+
     /// The entity whose stream this is; `None` for every other category.
     #[must_use]
     pub fn entity_id(&self) -> Option<EntityId> {
         if self.category == Self::ENTITY { self.id.parse().ok() } else { None }
+    }
+}
+
+/// The text is no name of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a stream: CATEGORY/ID")]
+pub struct BadStream;
+
+impl FromStr for StreamId {
+    type Err = BadStream;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (category, id) = text.split_once('/').ok_or(BadStream)?;
+        Ok(Self { category: category.to_owned(), id: id.to_owned() })
     }
 }
 

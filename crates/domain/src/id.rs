@@ -37,6 +37,8 @@ uuid_id! {
     EventId,
     /// Names one token; never its value.
     TokenId,
+    /// Names one log for ever; its copies have it too.
+    LogId,
 }
 
 macro_rules! text_id {

@@ -5,11 +5,14 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod audit;
 pub mod backend;
+pub mod cloud_event;
 pub mod entity;
 pub mod envelope;
 pub mod failure;
 pub mod id;
 pub mod kind;
 pub mod ports;
+pub mod system;
 pub mod time;

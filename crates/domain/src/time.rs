@@ -28,6 +28,55 @@ impl Timestamp {
     }
 }
 
+/// Moments as RFC 3339 texts.
+pub mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Timestamp;
+
+    /// Text with microseconds and `Z`; the end of time for what no calendar has.
+    #[must_use]
+    pub fn text(at: Timestamp) -> String {
+        let moment = jiff::Timestamp::from_microsecond(at.0).unwrap_or(jiff::Timestamp::MAX);
+        format!("{moment:.6}")
+    }
+
+    /// The moment that a text names; `None` when it is no RFC 3339 text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        text.parse::<jiff::Timestamp>().ok().map(|moment| Timestamp(moment.as_microsecond()))
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&text(*at))
+    }
+
+    /// For `#[serde(with)]`.
+    ///
+    /// # Errors
+    /// When the text names no moment.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(d)?;
+        parse(&text).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time"))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn comes_back_to_the_microsecond() {
+            let at = Timestamp(1_795_500_000_123_456);
+            assert_eq!(parse(&text(at)), Some(at));
+            assert!(text(at).ends_with(".123456Z"), "{}", text(at));
+        }
+    }
+}
+
 /// Where code that needs the time gets it from: the wiring hands in the system's, tests a manual one.
 pub trait Clock: Send + Sync {
     /// The present moment.

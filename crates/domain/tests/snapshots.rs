@@ -15,9 +15,10 @@ use stateward_domain::entity::state::{
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{
     ActionName, Attempt, BackendName, EntityId, EntityName, ExternalId, Generation, Incarnation,
-    KindName, Namespace, OperationId,
+    KindName, Namespace, OperationId, Position,
 };
 use stateward_domain::kind::OnLost;
+use stateward_domain::system::SystemEvent;
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
@@ -200,4 +201,21 @@ fn every_event_of_a_backend() {
         BackendEvent::Throttled { at: AT, scope: "fake.thing".to_owned(), until: AT },
     ];
     insta::assert_json_snapshot!("backend", stored(&events));
+}
+
+#[test]
+fn every_event_of_the_system() {
+    let position = |minor| Position { epoch: 7, major: 0, minor };
+    let events = [
+        SystemEvent::Unfrozen { at: AT },
+        SystemEvent::AuditExported {
+            at: AT,
+            after: position(3),
+            until: position(9),
+            namespaces: vec![Namespace::from("physics")],
+            types: vec!["entity.deleted".to_owned()],
+            count: 2,
+        },
+    ];
+    insta::assert_json_snapshot!("system", stored(&events));
 }

@@ -1,5 +1,6 @@
 //! What the engine needs from the outside, as object-safe traits that adapters implement.
 
+pub mod audit;
 pub mod driver;
 pub mod event_store;
 pub mod read_model;

@@ -1,0 +1,71 @@
+//! What persons do to the control plane as a whole, as one stream of control events.
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Namespace, Position, Version};
+use crate::time::Timestamp;
+
+/// One fact about the control plane itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SystemEvent {
+    /// A person looked, and let changes of backends begin.
+    Unfrozen {
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody took a copy of the log; who is in the envelope.
+    AuditExported {
+        /// When.
+        at: Timestamp,
+        /// Only what comes after it.
+        after: Position,
+        /// The last position that is in it.
+        until: Position,
+        /// Namespaces asked for; empty = all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        namespaces: Vec<Namespace>,
+        /// Types asked for; empty = all.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        types: Vec<String>,
+        /// How many events that is.
+        count: u64,
+    },
+}
+
+impl SystemEvent {
+    /// Whether this version can read the stored type at that schema version.
+    #[must_use]
+    pub fn known(event_type: &str, schema_version: u32) -> bool {
+        schema_version == 1 && ["system.unfrozen", "system.audit_exported"].contains(&event_type)
+    }
+}
+
+impl DomainEvent for SystemEvent {
+    fn event_type(&self) -> String {
+        match self {
+            Self::Unfrozen { .. } => "system.unfrozen",
+            Self::AuditExported { .. } => "system.audit_exported",
+        }
+        .to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+/// What the log knows of the control plane itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct System {
+    /// Number of folded events.
+    pub version: Version,
+}
+
+impl System {
+    /// Folds `event` into the state: nothing is decided by it, it is history.
+    pub fn evolve(&mut self, _event: &SystemEvent) {
+        self.version = self.version.next();
+    }
+}
