@@ -3,7 +3,7 @@
 //! - `memory`: a log for tests and simulation, which fails on purpose
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (all that follows
 //!   from it)
-//! - `hash`: the chain over a stream's events; `page`: tokens of lists
+//! - `hash`: the chain over a stream's events; `audit`: verification of a whole log; `page`: tokens of lists
 //!
 //! **Architecture invariant:** only this crate names sqlx. Nothing that cannot be derived from the log is in
 //! `views.db`. Every adapter passes the suite in `tests/conformance`.
@@ -12,6 +12,7 @@
 //! list of subjects in `tests/conformance/main.rs`.
 #![warn(missing_docs)]
 
+pub mod audit;
 mod crash;
 pub mod hash;
 pub mod memory;

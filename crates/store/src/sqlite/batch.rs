@@ -95,13 +95,13 @@ impl Heads {
 }
 
 /// An event with everything that the log adds.
-struct Row<'a> {
-    position: u64,
-    stream: &'a StreamId,
-    version: Version,
-    recorded_at: Timestamp,
-    hash: Hash,
-    event: &'a NewEvent,
+pub(super) struct Row<'a> {
+    pub(super) position: u64,
+    pub(super) stream: &'a StreamId,
+    pub(super) version: Version,
+    pub(super) recorded_at: Timestamp,
+    pub(super) hash: Hash,
+    pub(super) event: &'a NewEvent,
 }
 
 /// Writes what fits of `appends`, of which no two share a stream or a claim key. Answers with an outcome for
@@ -229,7 +229,10 @@ async fn repeated(
 /// Rows of one statement: a bound on its variables, and few enough texts for the statement cache.
 const ROWS_PER_INSERT: usize = 32;
 
-async fn insert(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    rows: &[Row<'_>],
+) -> Result<(), sqlx::Error> {
     for chunk in rows.chunks(ROWS_PER_INSERT) {
         let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(
             "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, \

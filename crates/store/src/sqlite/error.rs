@@ -30,6 +30,12 @@ pub enum OpenError {
         /// What helps.
         advice: &'static str,
     },
+    /// There is no log where one is to be looked at.
+    #[error("there is no log {}", .0.display())]
+    Missing(PathBuf),
+    /// There is something where a copy is to be put.
+    #[error("{} is there already; nothing was changed", .0.display())]
+    Occupied(PathBuf),
     /// No room left.
     #[error("the disk that holds {} is full", .0.display())]
     Full(PathBuf),

@@ -2,18 +2,26 @@
 //!
 //! - `open`: the directory, its lock, the two files
 //! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit
+//! - `audit`: verification, checkpoints and exports; `backup`, `restore`, `import`: copies, which `landing` puts in
+//!   place; `put_back`: the mark by which a store is known that was put back
 //! - `derived`, `queue`, `leases`, `views`: `views.db`, which can be deleted at any time
 //!
 //! An I/O error in a commit ends the process, because nobody knows what the disk holds then: see
 //! [`Store::broken`].
 
+mod audit;
+mod backup;
 mod batch;
 mod derived;
 mod error;
+mod import;
+mod landing;
 mod leases;
 mod log;
 mod open;
+mod put_back;
 mod queue;
+mod restore;
 mod rows;
 mod views;
 mod writer;
@@ -25,9 +33,14 @@ use std::sync::Arc;
 use stateward_domain::time::Clock;
 use tokio::sync::watch;
 
+pub use audit::Auditor;
+pub use backup::backup;
 pub use error::OpenError;
+pub use import::{ImportError, import};
 pub use log::Log;
+pub use put_back::Marker;
 pub use queue::Queue;
+pub use restore::restore;
 pub use views::Entities;
 
 /// Everything that one directory holds.
@@ -38,6 +51,10 @@ pub struct Store {
     pub queue: Arc<Queue>,
     /// The read models `entities` and `operations`, for writing and for queries.
     pub entities: Arc<Entities>,
+    /// Looks at both files as they are stored.
+    pub audit: Arc<Auditor>,
+    /// The mark of a store that was put back.
+    pub put_back: Arc<Marker>,
     /// Set when `views.db` was ahead of the log or of another log: one of the two files was put back. The
     /// views were dropped to be rebuilt; nothing should act on backends before a person looked.
     pub mismatched: bool,
@@ -67,6 +84,7 @@ impl Store {
 
     /// Writes out what is buffered and closes both files.
     pub async fn close(&self) {
+        self.audit.close().await;
         self.log.close().await;
         self.entities.close().await;
     }

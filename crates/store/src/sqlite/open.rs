@@ -12,16 +12,19 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
+use stateward_domain::id::LogId;
 use stateward_domain::time::Clock;
 use tokio::sync::watch;
 
+use super::audit::source::Files;
 use super::derived::Derived;
 use super::error::OpenError;
 use super::log::Log;
-use super::{Entities, Queue, Store, writer};
+use super::{Auditor, Entities, Marker, Queue, Store, writer};
+use crate::audit::Identity;
 
 /// `application_id` of both files ("STWD"), by which a foreign database is told from ours.
-const APPLICATION_ID: i64 = 0x5354_5744;
+pub(super) const APPLICATION_ID: i64 = 0x5354_5744;
 /// The write-ahead log is cut to this size after a checkpoint.
 const WAL_BYTES_MAX: &str = "67108864";
 /// Connections that read each file.
@@ -30,18 +33,23 @@ const READERS: u32 = 4;
 /// they are read.
 const CHECKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(5);
-/// Made when one of the files was put back; while it is there, nothing is changed on any backend.
-const PUT_BACK: &str = "put-back";
-const RESTORE: &str = "restore it from a backup";
+pub(super) const RESTORE: &str = "restore it from a backup";
 const DELETE: &str = "delete it: it is rebuilt from the log";
 
 pub(super) async fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Store, OpenError> {
     make(directory)?;
     let lock = lock(directory)?;
     let (broken, receiver) = watch::channel(None);
-    let log = open_log(directory, &clock, broken).await?;
-    let (derived, mismatched) = open_views(directory, &log, clock).await?;
+    let (log, identity) = open_log(directory, &clock, broken).await?;
+    let (derived, mismatched) = open_views(directory, &log, Arc::clone(&clock)).await?;
+    let files = Files {
+        identity,
+        log: readers(&directory.join("events.db")),
+        views: Some(readers(&directory.join("views.db"))),
+    };
     Ok(Store {
+        audit: Arc::new(Auditor::new(files, clock)),
+        put_back: Arc::new(Marker::new(directory)),
         queue: Arc::new(Queue::new(Arc::clone(&derived))),
         entities: Arc::new(Entities::new(derived)),
         log: Arc::new(log),
@@ -51,12 +59,12 @@ pub(super) async fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Stor
     })
 }
 
-fn make(directory: &Path) -> Result<(), OpenError> {
+pub(super) fn make(directory: &Path) -> Result<(), OpenError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(|error| unwritable(directory, &error))
 }
 
-fn lock(directory: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("lock");
     let mut options = OpenOptions::new();
     let file = options.create(true).append(true).mode(0o600).open(&path);
@@ -68,7 +76,7 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> OpenError {
+pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> OpenError {
     match error.kind() {
         std::io::ErrorKind::StorageFull => OpenError::Full(path.to_owned()),
         _ => OpenError::Unwritable { path: path.to_owned(), message: error.to_string() },
@@ -79,50 +87,70 @@ async fn open_log(
     directory: &Path,
     clock: &Arc<dyn Clock>,
     broken: watch::Sender<Option<String>>,
-) -> Result<Log, OpenError> {
+) -> Result<(Log, Identity), OpenError> {
     let path = directory.join("events.db");
+    let mut connection = log_file(&path, SqliteSynchronous::Full, LogId(fresh_id())).await?;
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
-    let mut connection = connect(&path, SqliteSynchronous::Full, RESTORE).await?;
-    migrator().run_direct(None, &mut connection, false).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error)
-        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => failed(error),
-        other => OpenError::Damaged {
-            path: path.clone(),
-            message: other.to_string(),
-            advice: "use the version of stateward that wrote it, or a newer one",
-        },
-    })?;
-    let fresh = fresh_epoch();
-    sqlx::query("INSERT INTO log (only, epoch) VALUES (1, ?) ON CONFLICT DO NOTHING")
-        .bind(i64::from(fresh))
-        .execute(&mut connection)
-        .await
-        .map_err(failed)?;
-    let (epoch, head): (i64, i64) =
-        sqlx::query_as("SELECT epoch, (SELECT coalesce(max(position), 0) FROM events) FROM log")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(failed)?;
+    let (epoch, log_id, head): (i64, String, i64) = sqlx::query_as(
+        "SELECT epoch, log_id, (SELECT coalesce(max(position), 0) FROM events) FROM log",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(failed)?;
     let epoch = u32::try_from(epoch).unwrap_or_default();
     let head = u64::try_from(head).unwrap_or_default();
     let readers = readers(&path);
     let handle = writer::spawn(connection, Arc::clone(clock), epoch, head, broken, path.clone());
-    Ok(Log::new(handle, readers, epoch, Arc::clone(clock)))
+    let identity = Identity { log_id: log_id.parse().unwrap_or_default(), epoch };
+    Ok((Log::new(handle, readers, epoch, Arc::clone(clock)), identity))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "names one life of the database; nothing is decided by it"
-)]
-fn fresh_epoch() -> u32 {
-    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
+/// A log's file with the newest tables; `log_id` is its name if it has none yet.
+pub(super) async fn log_file(
+    path: &Path,
+    synchronous: SqliteSynchronous,
+    log_id: LogId,
+) -> Result<SqliteConnection, OpenError> {
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
+    let mut connection = connect(path, synchronous, RESTORE).await?;
+    migrator().run_direct(None, &mut connection, false).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error)
+        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => failed(error),
+        other => OpenError::Damaged {
+            path: path.to_owned(),
+            message: other.to_string(),
+            advice: "use the version of stateward that wrote it, or a newer one",
+        },
+    })?;
+    sqlx::query("INSERT INTO log (only, epoch, log_id) VALUES (1, ?, ?) ON CONFLICT DO NOTHING")
+        .bind(i64::from(fresh_epoch()))
+        .bind(log_id.to_string())
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+#[expect(clippy::disallowed_methods, reason = "names a database; nothing is decided by it")]
+fn fresh_id() -> uuid::Uuid {
+    uuid::Uuid::new_v4()
+}
+
+/// Names one life of the database.
+pub(super) fn fresh_epoch() -> u32 {
+    let [a, b, c, d, ..] = *fresh_id().as_bytes();
     u32::from_be_bytes([a, b, c, d]).max(1)
 }
 
 fn migrator() -> Migrator {
-    let events = include_str!("../../../../migrations/sqlite/0001_events.sql").into_sql_str();
-    let kind = MigrationType::Simple;
-    Migrator::with_migrations(vec![Migration::new(1, Cow::Borrowed("events"), kind, events, false)])
+    let step = |number, name, text: &'static str| {
+        let kind = MigrationType::Simple;
+        Migration::new(number, Cow::Borrowed(name), kind, text.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        step(1, "events", include_str!("../../../../migrations/sqlite/0001_events.sql")),
+        step(2, "log_id", include_str!("../../../../migrations/sqlite/0002_log_id.sql")),
+    ])
 }
 
 async fn open_views(
@@ -134,19 +162,18 @@ async fn open_views(
     let derived = views(&path, Arc::clone(&clock)).await?;
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, DELETE);
     let checkpoints = derived.checkpoints().await.map_err(failed)?;
-    let marker = directory.join(PUT_BACK);
+    let marker = Marker::new(directory);
     if checkpoints.iter().all(|position| log.contains(*position)) {
-        let unseen = marker.exists();
+        let unseen = marker.is_set();
         if unseen {
-            tracing::error!("observing only: look, then remove {} and restart", marker.display());
+            tracing::error!("observing only: the store was put back; look, then unfreeze");
         }
         return Ok((Arc::new(derived), unseen));
     }
     // The mark comes first: whoever dies after it starts by observing, until a person has looked.
-    File::create(&marker).and_then(|file| file.sync_all()).map_err(|e| unwritable(&marker, &e))?;
+    marker.set()?;
     tracing::error!(
-        "views.db does not belong to events.db: one of them was put back; rebuilding, and observing only until {} is removed",
-        marker.display()
+        "views.db does not belong to events.db: one of them was put back; rebuilding, and observing only until somebody unfreezes"
     );
     derived.close().await;
     for name in ["views.db", "views.db-wal", "views.db-shm"] {

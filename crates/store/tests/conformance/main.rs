@@ -3,11 +3,17 @@
 //! - `log`: the event log, of memory and `SQLite`
 //! - `torn`: batches in which something does not fit
 //! - `queue`: the sync queue and its leases; `views`: read models
+//! - `audit`: verification, checkpoints and copies of logs, over the random lives of the domain's invariants
 //! - `open`: what the embedded store says when it cannot be opened
 
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
 
+mod audit;
+#[path = "../../../domain/tests/invariants/life/mod.rs"]
+mod life;
 mod log;
+#[path = "../../../domain/tests/invariants/moves.rs"]
+mod moves;
 mod open;
 mod points;
 mod queue;

@@ -27,7 +27,7 @@ const NAME: &str = "entities";
 /// Checkpoint of an instance that is being rebuilt.
 const BESIDE: &str = "entities@beside";
 /// Streams that the model passes over on purpose: they concern no entity.
-const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS];
+const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS, StreamId::SYSTEM];
 
 /// The live model, or one that is being rebuilt beside it.
 pub struct Entities {

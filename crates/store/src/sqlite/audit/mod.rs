@@ -1,0 +1,140 @@
+//! Audits of the embedded store, of a running one as well as of files that nobody serves.
+//!
+//! - `source`: both files as a verification reads them; `raw`: rows without trust in them
+//! - `offline`: opening files without a server
+
+pub(super) mod offline;
+mod raw;
+pub(super) mod source;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, Row as _};
+use stateward_domain::audit::{Checkpoint, Report};
+use stateward_domain::id::{LogId, Position};
+use stateward_domain::ports::audit::{Auditor as Port, Link, Progressing};
+use stateward_domain::ports::event_store::ReadError;
+use stateward_domain::time::Clock;
+use tokio::sync::Mutex;
+
+use crate::audit::{Chains, Running, Source, chains, verify};
+use crate::hash;
+use source::{Files, unavailable};
+
+/// Hashes read at a time for a checkpoint.
+const PAGE: i64 = 5_000;
+
+/// Looks at a log as it is stored.
+pub struct Auditor {
+    files: Files,
+    clock: Arc<dyn Clock>,
+    /// The digest up to some position, so that the next checkpoint reads only what is new.
+    running: Mutex<(Running, i64)>,
+}
+
+impl Auditor {
+    pub(super) fn new(files: Files, clock: Arc<dyn Clock>) -> Self {
+        let running = Mutex::new((Running::new(files.identity.log_id), 0));
+        Self { files, clock, running }
+    }
+
+    /// Position of the last event; [`Position::START`] when there is none.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn head(&self) -> Result<Position, ReadError> {
+        self.files.head().await
+    }
+
+    /// The chains alone, which is what a copy of a log has to be sound in.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn chains(&self) -> Result<Chains, ReadError> {
+        chains(&self.files, None, self.clock.now(), &|_| ()).await
+    }
+
+    /// Whether `position` can have been read from this log.
+    async fn knows(&self, position: Position) -> Result<(), ReadError> {
+        let head = self.files.head().await?;
+        let known = position == Position::START
+            || (position.epoch == head.epoch && position.minor <= head.minor);
+        if known { Ok(()) } else { Err(ReadError::PositionGone { head }) }
+    }
+}
+
+#[async_trait]
+impl Port for Auditor {
+    fn log_id(&self) -> LogId {
+        self.files.identity.log_id
+    }
+
+    async fn verify(
+        &self,
+        against: Option<&Checkpoint>,
+        progress: Progressing<'_>,
+    ) -> Result<Report, ReadError> {
+        let began = self.clock.now();
+        let report = verify(&self.files, against.cloned(), began, progress).await?;
+        let took = self.clock.now().since(began).as_millis();
+        Ok(Report { elapsed_ms: u64::try_from(took).unwrap_or(u64::MAX), ..report })
+    }
+
+    async fn checkpoint(&self) -> Result<Checkpoint, ReadError> {
+        let mut running = self.running.lock().await;
+        loop {
+            let next = "SELECT position, hash FROM events WHERE position > ? \
+                        ORDER BY position LIMIT ?";
+            let rows = sqlx::query(next).bind(running.1).bind(PAGE).fetch_all(&self.files.log);
+            let rows = rows.await.map_err(unavailable)?;
+            for row in &rows {
+                running.0.take(raw::blob(row, 1).as_ref().map_or(&[], |hash| hash.as_slice()));
+                running.1 = row.try_get(0).map_err(unavailable)?;
+            }
+            if rows.len() < usize::try_from(PAGE).unwrap_or_default() {
+                break;
+            }
+        }
+        let minor = u64::try_from(running.1).unwrap_or_default();
+        let position = Position { epoch: self.files.identity.epoch, major: 0, minor };
+        Ok(Checkpoint {
+            log_id: self.log_id(),
+            position: if minor == 0 { Position::START } else { position },
+            count: running.0.count(),
+            digest: running.0.digest(),
+            taken_at: self.clock.now(),
+        })
+    }
+
+    async fn links(
+        &self,
+        after: Position,
+        until: Position,
+        limit: usize,
+    ) -> Result<Vec<Link>, ReadError> {
+        self.knows(after).await?;
+        self.knows(until).await?;
+        let statement = format!(
+            "SELECT {}, (SELECT b.hash FROM events b WHERE b.aggregate_type = e.aggregate_type \
+             AND b.aggregate_id = e.aggregate_id AND b.sequence = e.sequence - 1) \
+             FROM events e WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            raw::COLUMNS
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement))
+            .bind(i64::try_from(after.minor).unwrap_or(i64::MAX))
+            .bind(i64::try_from(until.minor).unwrap_or(i64::MAX))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.files.log)
+            .await
+            .map_err(unavailable)?;
+        let link = |row| {
+            let event = raw::read(row, self.files.identity.epoch).map_err(|row| {
+                let detail = format!("the event at {} cannot be read: {}", row.position, row.why);
+                ReadError::Unavailable(detail)
+            })?;
+            Ok(Link { previous: raw::blob(row, 11).unwrap_or(hash::GENESIS), event })
+        };
+        rows.iter().map(link).collect()
+    }
+}

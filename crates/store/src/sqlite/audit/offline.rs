@@ -1,0 +1,99 @@
+//! Opening a store's files to look at them, whether or not a server has them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use stateward_domain::time::Clock;
+
+use super::Auditor;
+use super::source::Files;
+use crate::audit::Identity;
+use crate::sqlite::error::{Fault, OpenError, fault, message};
+use crate::sqlite::open::{APPLICATION_ID, RESTORE};
+
+const BUSY: Duration = Duration::from_secs(5);
+/// One reads the log while another asks something in between.
+const CONNECTIONS: u32 = 2;
+
+impl Auditor {
+    /// Looks at the store in `directory` without changing it; a server may have it open.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`] when there is no log, and whatever else is in the way.
+    pub async fn offline(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Ok(Self::new(
+            files(&directory.join("events.db"), &directory.join("views.db")).await?,
+            clock,
+        ))
+    }
+
+    /// Ends the connections.
+    pub async fn close(&self) {
+        self.files.log.close().await;
+        if let Some(views) = &self.files.views {
+            views.close().await;
+        }
+    }
+}
+
+/// The files of a log and its views; the latter may be missing.
+pub(in crate::sqlite) async fn files(log: &Path, views: &Path) -> Result<Files, OpenError> {
+    if !log.exists() {
+        return Err(OpenError::Missing(log.to_owned()));
+    }
+    let pool = reader(log).await?;
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(log.to_owned(), &error, RESTORE);
+    let row: Result<(i64, String), _> =
+        sqlx::query_as("SELECT epoch, log_id FROM log").fetch_one(&pool).await;
+    let (epoch, log_id) = row.map_err(|error| match fault(&error) {
+        Fault::Other => OpenError::Damaged {
+            path: log.to_owned(),
+            message: message(&error),
+            advice: "start `stateward serve` with it once: an older version wrote it",
+        },
+        _ => failed(error),
+    })?;
+    let identity = Identity {
+        log_id: log_id.parse().unwrap_or_default(),
+        epoch: u32::try_from(epoch).unwrap_or_default(),
+    };
+    let views = if views.exists() { Some(reader(views).await?) } else { None };
+    Ok(Files { identity, log: pool, views })
+}
+
+/// Connections that only read. On a medium that cannot be written, where no write-ahead log can be either, the file is
+/// taken to be at rest.
+async fn reader(path: &Path) -> Result<SqlitePool, OpenError> {
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY)
+        .disable_statement_logging();
+    let mut pool =
+        PoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options.clone());
+    let mut id = application_id(&pool).await;
+    if id.as_ref().is_err_and(|error| fault(error) == Fault::ReadOnly) && !wal(path).exists() {
+        let options = options.immutable(true);
+        pool = PoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options);
+        id = application_id(&pool).await;
+    }
+    if id.map_err(failed)? != APPLICATION_ID {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    Ok(pool)
+}
+
+fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+async fn application_id(pool: &SqlitePool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT application_id FROM pragma_application_id").fetch_one(pool).await
+}

@@ -1,0 +1,113 @@
+//! Putting files where a store will be: all of them or none, marked as put back before they count.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use sqlx::{Connection, SqliteConnection};
+
+use super::error::OpenError;
+use super::open::{RESTORE, lock, make, unwritable};
+use super::put_back::{Marker, synced};
+
+/// What a file is called until it is whole.
+const INCOMING: &str = "incoming";
+
+/// A directory in which nothing counts before [`land`](Self::land). Dropped before that, it is as it was.
+pub(super) struct Landing {
+    directory: PathBuf,
+    /// Whether the directory was made for this.
+    made: bool,
+    files: Vec<&'static str>,
+    landed: bool,
+    _lock: File,
+}
+
+impl Landing {
+    /// Takes the directory for itself.
+    pub(super) fn begin(directory: &Path) -> Result<Self, OpenError> {
+        let made = !directory.exists();
+        make(directory)?;
+        let lock = lock(directory)?;
+        let (directory, files) = (directory.to_owned(), Vec::new());
+        Ok(Self { directory, made, files, landed: false, _lock: lock })
+    }
+
+    /// Where the file called `name` has to be written; what an earlier try left there is gone.
+    pub(super) fn file(&mut self, name: &'static str) -> PathBuf {
+        self.files.push(name);
+        self.discard(name);
+        self.incoming(name)
+    }
+
+    /// Makes the files count: durable, and marked as put back.
+    pub(super) fn land(mut self) -> Result<(), OpenError> {
+        let failed = |error: std::io::Error| unwritable(&self.directory, &error);
+        Marker::new(&self.directory).set()?;
+        for name in ["views.db", "views.db-wal", "views.db-shm", "events.db-wal", "events.db-shm"] {
+            gone(&self.directory.join(name)).map_err(failed)?;
+        }
+        for name in &self.files {
+            let from = self.incoming(name);
+            File::open(&from).and_then(|file| file.sync_all()).map_err(failed)?;
+            std::fs::rename(&from, self.directory.join(name)).map_err(failed)?;
+        }
+        synced(&self.directory).map_err(failed)?;
+        self.landed = true;
+        Ok(())
+    }
+
+    fn incoming(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.{INCOMING}"))
+    }
+
+    fn discard(&self, name: &str) {
+        let path = self.incoming(name);
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let mut path = path.as_os_str().to_owned();
+            path.push(end);
+            // What cannot be removed is in the way of the next try, which says so.
+            let _ = gone(Path::new(&path));
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if self.landed {
+            return;
+        }
+        for name in &self.files {
+            self.discard(name);
+        }
+        if self.made {
+            // A directory that somebody put something into stays.
+            let _ = gone(&self.directory.join("lock"));
+            let _ = std::fs::remove_dir(&self.directory);
+        }
+    }
+}
+
+fn gone(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a consistent copy of a database, readable by its owner alone, to `to`, which must not be there.
+pub(super) async fn copy(from: &mut SqliteConnection, to: &Path) -> Result<(), OpenError> {
+    // Made here and not by SQLite, because its file would be readable by everybody; an empty one it takes.
+    let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(to);
+    made.map_err(|error| unwritable(to, &error))?;
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(to.to_owned(), &error, RESTORE);
+    let copied = sqlx::query("VACUUM INTO ?").bind(to.display().to_string()).execute(from).await;
+    copied.map_err(failed)?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(|error| unwritable(to, &error))
+}
+
+/// Closes a connection whose file others take over.
+pub(super) async fn close(connection: SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
+    connection.close().await.map_err(failed)
+}

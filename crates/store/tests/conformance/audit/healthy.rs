@@ -1,0 +1,97 @@
+//! Healthy logs raise no alarm.
+
+use stateward_domain::audit::FaultKind;
+use stateward_domain::ports::audit::Auditor as _;
+
+use super::land::{Land, lives, project, size};
+
+#[tokio::test]
+async fn random_lives_raise_no_alarm_while_open_closed_and_reopened() {
+    for seed in 1..=12 {
+        let drawn = lives(seed, 12, 60);
+        let (entities, events) = size(&drawn);
+        let mut land = Land::with(&drawn).await;
+        let closed = land.verify(None).await;
+        assert!(closed.ok, "seed {seed}: {:#?}", closed.faults);
+        assert_eq!((closed.entities, closed.events), (entities, events + 6), "seed {seed}");
+        assert_eq!(closed.streams, entities + 3);
+
+        let store = land.open().await;
+        land.live(&store, &lives(seed + 100, 3, 60)).await;
+        // The read model is behind, and says so: that is no fault.
+        let behind = store.audit.verify(Some(&closed.checkpoint), &|_| ()).await.unwrap();
+        assert!(behind.ok && behind.entities == entities, "seed {seed}: {:#?}", behind.faults);
+        project(&store).await;
+        let open = store.audit.verify(Some(&closed.checkpoint), &|_| ()).await.unwrap();
+        assert!(open.ok && open.entities == entities + 3, "seed {seed}: {:#?}", open.faults);
+        let taken = store.audit.checkpoint().await.unwrap();
+        assert_eq!((taken.digest, taken.count), (open.checkpoint.digest, open.events));
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_log_is_sound_and_has_a_checkpoint() {
+    let land = Land::new();
+    land.open().await.close().await;
+    let report = land.verify(None).await;
+    assert!(report.ok && report.events == 0, "{report:#?}");
+    assert!(land.verify(Some(&land.checkpoint().await)).await.ok);
+}
+
+#[tokio::test]
+async fn progress_begins_at_nothing_and_ends_at_everything() {
+    let land = Land::with(&lives(3, 8, 40)).await;
+    let seen = std::sync::Mutex::new(Vec::new());
+    let tell = |progress| seen.lock().unwrap().push(progress);
+    land.auditor().await.verify(None, &tell).await.unwrap();
+    let seen = seen.into_inner().unwrap();
+    assert!(seen.len() >= 3 && seen[0].done == 0, "{seen:?}");
+    assert!(seen.windows(2).all(|two| two[0].done <= two[1].done), "{seen:?}");
+    assert!(seen.last().is_some_and(|last| last.done == last.total && last.total > 0));
+}
+
+#[tokio::test]
+async fn a_read_model_and_claims_that_the_events_do_not_make_are_named() {
+    let land = Land::with(&lives(5, 6, 40)).await;
+    let views = land.path("views.db");
+    let pristine = std::fs::read(&views).unwrap();
+    for (statement, kind) in [
+        ("UPDATE entities_v2000 SET state = 'gone' WHERE one(id)", "\"gone\""),
+        (
+            "UPDATE entities_v2000 SET data = json_set(data, '$.generation', 99) WHERE one(id)",
+            "generation",
+        ),
+        ("DELETE FROM entities_v2000 WHERE one(id)", "is at version 0"),
+        ("UPDATE entities_v2000 SET version = version + 1 WHERE one(id)", "events are missing"),
+    ] {
+        std::fs::write(&views, &pristine).unwrap();
+        let first = "id = (SELECT min(id) FROM entities_v2000)";
+        let statement = statement.replace("one(id)", first);
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&views);
+        let mut connection =
+            <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+        let done = sqlx::query(sqlx::AssertSqlSafe(statement.clone()));
+        assert_eq!(done.execute(&mut connection).await.unwrap().rows_affected(), 1);
+        sqlx::Connection::close(connection).await.unwrap();
+        let report = land.verify(None).await;
+        assert_eq!(report.fault_count, 1, "{statement}: {:#?}", report.faults);
+        let fault = &report.faults[0];
+        assert_eq!(fault.fault, FaultKind::View, "{statement}");
+        assert!(fault.detail.contains(kind) && fault.stream.is_some(), "{statement}: {fault}");
+    }
+    std::fs::write(&views, &pristine).unwrap();
+    assert!(land.verify(None).await.ok);
+    for statement in [
+        "DELETE FROM claims WHERE key = (SELECT min(key) FROM claims WHERE key GLOB 'name/*')",
+        "UPDATE claims SET key = key || 'x' WHERE key = (SELECT max(key) FROM claims)",
+        "INSERT INTO claims SELECT 'identity/none', aggregate_type, aggregate_id, 1, '', 1 FROM claims LIMIT 1",
+        "UPDATE claims SET value = 'x' WHERE key = (SELECT min(key) FROM claims WHERE key GLOB 'idem*')",
+    ] {
+        land.damage(statement).await;
+        let report = land.verify(None).await;
+        let named = report.faults.iter().all(|fault| fault.stream.is_some());
+        let kinds = report.faults.iter().all(|fault| fault.fault == FaultKind::Claim);
+        assert!(!report.ok && named && kinds, "{statement}: {:#?}", report.faults);
+    }
+}

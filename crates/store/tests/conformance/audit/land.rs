@@ -1,0 +1,245 @@
+//! A store with the lives of several entities and some control events in it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
+use stateward_domain::access::{AccessEvent, NamespaceSettings};
+use stateward_domain::audit::{Checkpoint, Report};
+use stateward_domain::backend::BackendEvent;
+use stateward_domain::cloud_event;
+use stateward_domain::entity::claims::claims;
+use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::envelope::{DomainEvent, Envelope, Idempotency, NewEvent, StreamId};
+use stateward_domain::id::{
+    BackendName, EntityId, EntityName, EventId, Namespace, Position, Version,
+};
+use stateward_domain::ports::audit::Auditor as _;
+use stateward_domain::ports::event_store::{Append, EventStore};
+use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::system::SystemEvent;
+use stateward_domain::time::Timestamp;
+use stateward_store::sqlite::{Auditor, Store};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::life::Life;
+use crate::moves;
+use crate::support::ManualClock;
+
+/// The directory of a store that is closed, or open while `store` is there.
+pub(super) struct Land {
+    pub(super) directory: TempDir,
+    pub(super) clock: Arc<ManualClock>,
+    next: u128,
+}
+
+/// Draws the events of `count` lives.
+pub(super) fn lives(seed: u8, count: usize, moves_max: usize) -> Vec<Vec<EntityEvent>> {
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut all = Vec::new();
+    while all.len() < count {
+        let drawn = vec(moves::one(), moves_max / 2..moves_max).new_tree(&mut runner).unwrap();
+        let mut life = Life::default();
+        for (turn, one) in drawn.current().iter().enumerate() {
+            life.play(one, turn);
+        }
+        if !life.events.is_empty() {
+            all.push(life.events);
+        }
+    }
+    all
+}
+
+impl Land {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory, clock: ManualClock::new(), next: 1 }
+    }
+
+    /// With `lives` in it, side by side, and control events between them; closed.
+    pub(super) async fn with(lives: &[Vec<EntityEvent>]) -> Self {
+        let mut land = Self::new();
+        let store = land.open().await;
+        land.controls(&store).await;
+        land.live(&store, lives).await;
+        land.controls(&store).await;
+        project(&store).await;
+        store.close().await;
+        land
+    }
+
+    pub(super) async fn open(&self) -> Store {
+        Store::open(self.directory.path(), self.clock.clone()).await.unwrap()
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) async fn auditor(&self) -> Auditor {
+        Auditor::offline(self.directory.path(), self.clock.clone()).await.unwrap()
+    }
+
+    pub(super) async fn verify(&self, against: Option<&Checkpoint>) -> Report {
+        let auditor = self.auditor().await;
+        let report = auditor.verify(against, &|_| ()).await.unwrap();
+        auditor.close().await;
+        report
+    }
+
+    pub(super) async fn checkpoint(&self) -> Checkpoint {
+        self.auditor().await.checkpoint().await.unwrap()
+    }
+
+    /// The whole log as lines.
+    pub(super) async fn exported(&self) -> String {
+        let auditor = self.auditor().await;
+        let (mut at, mut text) = (Position::START, String::new());
+        let until = auditor.head().await.unwrap();
+        loop {
+            let links = auditor.links(at, until, 100).await.unwrap();
+            let Some(last) = links.last() else { return text };
+            at = last.event.position;
+            for link in &links {
+                text += &cloud_event::render(link, auditor.log_id(), false);
+                text.push('\n');
+            }
+        }
+    }
+
+    /// A connection that may do anything to the log.
+    pub(super) async fn tamper(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.path("events.db"));
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        let free = "PRAGMA ignore_check_constraints = ON; PRAGMA synchronous = OFF";
+        sqlx::raw_sql(free).execute(&mut connection).await.unwrap();
+        connection
+    }
+
+    /// Does `statement` to the log.
+    pub(super) async fn damage(&self, statement: &'static str) {
+        let mut connection = self.tamper().await;
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// What a command's envelope is: every third one may be repeated.
+    fn envelope(&self) -> Envelope {
+        let envelope = Envelope::system("test", Namespace::from("default"));
+        let key = || Idempotency {
+            key: format!("key-{}", self.next),
+            fingerprint: format!("print-{}", self.next),
+        };
+        let idempotency = self.next.is_multiple_of(3).then(key);
+        Envelope { reason: Some("why — “because”".to_owned()), idempotency, ..envelope }
+    }
+
+    fn encode(&mut self, event: &impl DomainEvent, envelope: &Envelope) -> NewEvent {
+        self.next += 1;
+        NewEvent::encode(EventId(Uuid::from_u128((self.next << 64) | 7)), event, envelope)
+    }
+
+    /// Appends the lives in turn, a few events at a time.
+    pub(super) async fn live(&mut self, store: &Store, lives: &[Vec<EntityEvent>]) {
+        let first = self.next;
+        let mut states: Vec<_> = lives
+            .iter()
+            .enumerate()
+            .map(|(place, life)| {
+                let number = (first << 16) | (place as u128 + 1);
+                (number, own(life, number), Entity::default())
+            })
+            .collect();
+        let mut turn = 0;
+        while states.iter().any(|(_, events, _)| !events.is_empty()) {
+            for (number, events, entity) in &mut states {
+                turn += 1;
+                let rest = events.split_off((turn % 3 + 1).min(events.len()));
+                let now = std::mem::replace(events, rest);
+                if !now.is_empty() {
+                    self.append(store, *number, entity, &now).await;
+                }
+            }
+        }
+    }
+
+    async fn append(
+        &mut self,
+        store: &Store,
+        number: u128,
+        entity: &mut Entity,
+        events: &[EntityEvent],
+    ) {
+        let envelope = self.envelope();
+        let append = Append {
+            stream: StreamId::entity(EntityId(Uuid::from_u128(number))),
+            expected: entity.version,
+            claims: claims(entity, events, &envelope),
+            events: events.iter().map(|event| self.encode(event, &envelope)).collect(),
+        };
+        store.log.append(append).await.unwrap();
+        for event in events {
+            entity.evolve(event);
+        }
+    }
+
+    /// Some events of every control stream.
+    pub(super) async fn controls(&mut self, store: &Store) {
+        let at = Timestamp(self.next.try_into().unwrap());
+        let namespace = Namespace(format!("n{}", self.next));
+        let settings = NamespaceSettings::default();
+        self.control(
+            store,
+            StreamId::access(),
+            &AccessEvent::NamespaceDeclared { at, namespace, settings },
+        )
+        .await;
+        let backend = StreamId::backend(&BackendName::from("sandbox"));
+        self.control(store, backend, &BackendEvent::Paused { at, until: None }).await;
+        self.control(store, StreamId::system(), &SystemEvent::Unfrozen { at }).await;
+    }
+
+    async fn control(&mut self, store: &Store, stream: StreamId, event: &impl DomainEvent) {
+        let expected = store.log.head_of(&stream).await.unwrap();
+        let event = self.encode(event, &Envelope::default());
+        let append = Append { stream, expected, events: vec![event], claims: Vec::new() };
+        store.log.append(append).await.unwrap();
+    }
+}
+
+/// The life as that of entity `number`, with a name and an identity of its own.
+fn own(life: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
+    let mut events = life.to_vec();
+    for event in &mut events {
+        if let EntityEvent::CreateRequested { entity_id, manifest, identity, .. } = event {
+            *entity_id = EntityId(Uuid::from_u128(number));
+            manifest.name = EntityName(format!("it-{number}"));
+            *identity = identity.take().map(|path| format!("{path}-{number}"));
+        }
+    }
+    events
+}
+
+/// Brings the read model up to date.
+pub(super) async fn project(store: &Store) {
+    loop {
+        let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
+        let events = store.log.read_log(from, 200).await.unwrap();
+        let Some(last) = events.last() else { return };
+        store.entities.apply(from, last.position, &events).await.unwrap();
+    }
+}
+
+/// The number of entities and of events in lives.
+pub(super) fn size(lives: &[Vec<EntityEvent>]) -> (u64, u64) {
+    (lives.len() as u64, lives.iter().map(Vec::len).sum::<usize>() as u64)
+}
+
+/// Version 1 is the first.
+pub(super) const FIRST: Version = Version(1);
