@@ -101,6 +101,8 @@ async fn engine(
     let configuration = files.configuration(config)?;
     let parts = Parts {
         log: store.log.clone(),
+        auditor: store.audit.clone(),
+        put_back: store.put_back.clone(),
         queue: store.queue.clone(),
         models: vec![store.entities.clone()],
         views: store.entities.clone(),

@@ -1,4 +1,4 @@
-//! Streams beside those of entities: backends, access. Each is folded, decided on and appended to in the same way.
+//! Streams beside those of entities: backends, access, the system itself. Each is folded, decided on and appended to in the same way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use stateward_domain::backend::{Backend, BackendEvent};
 use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, StreamId};
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, EventStore};
+use stateward_domain::system::{System, SystemEvent};
 
 use crate::error::Error;
 use crate::sources::Sources;
@@ -51,6 +52,19 @@ impl Fold for Access {
         self.version
     }
     fn evolve(&mut self, event: &AccessEvent) {
+        self.evolve(event);
+    }
+}
+
+impl Fold for System {
+    type Event = SystemEvent;
+    fn known(event_type: &str, schema_version: u32) -> bool {
+        SystemEvent::known(event_type, schema_version)
+    }
+    fn version(&self) -> Version {
+        self.version
+    }
+    fn evolve(&mut self, event: &SystemEvent) {
         self.evolve(event);
     }
 }

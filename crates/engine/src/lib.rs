@@ -17,6 +17,7 @@ pub mod engine;
 pub mod entities;
 pub mod error;
 pub mod executor;
+pub mod export;
 pub mod kinds;
 pub mod names;
 pub mod process_manager;

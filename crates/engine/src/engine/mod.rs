@@ -1,5 +1,6 @@
 //! The facade: everything that an interface asks of the engine, and the tasks that make it go.
 
+mod audit;
 mod backends;
 mod namespaces;
 mod projections;
@@ -12,10 +13,11 @@ use std::time::Duration;
 use stateward_domain::entity::Entity;
 use stateward_domain::id::{EntityId, OperationId};
 use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::audit::{Auditor, PutBack};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{ReadModel, Views};
 use stateward_domain::ports::sync_queue::SyncQueue;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +37,7 @@ use crate::secrets::Secrets;
 use crate::sources::Sources;
 use crate::waiters::Waiters;
 
+pub use audit::Turn;
 pub use backends::BackendStatus;
 pub use projections::ProjectionStatus;
 pub use reload::Reloaded;
@@ -48,6 +51,10 @@ const CLAIM_SWEEP: Duration = Duration::from_hours(1);
 pub struct Parts {
     /// The log.
     pub log: Arc<dyn EventStore>,
+    /// Looks at the log as it is stored.
+    pub auditor: Arc<dyn Auditor>,
+    /// The mark of a store that was put back.
+    pub put_back: Arc<dyn PutBack>,
     /// Queue and leases.
     pub queue: Arc<dyn SyncQueue>,
     /// The read models, their writing sides.
@@ -104,6 +111,10 @@ pub(crate) struct Inner {
     reloading: Mutex<()>,
     models: Vec<Model>,
     executor_progress: watch::Sender<Progress>,
+    auditor: Arc<dyn Auditor>,
+    put_back: Arc<dyn PutBack>,
+    /// Verifications that may run.
+    audits: Arc<Semaphore>,
 }
 
 /// A read model and how it stands.
@@ -158,6 +169,9 @@ impl Engine {
             reloading: Mutex::default(),
             models: parts.models.into_iter().map(model).collect(),
             executor_progress: watch::Sender::new(Progress::default()),
+            auditor: parts.auditor,
+            put_back: parts.put_back,
+            audits: Arc::new(Semaphore::new(1)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

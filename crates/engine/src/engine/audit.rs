@@ -1,0 +1,102 @@
+//! Audits of the log, and letting work begin after a store was put back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use stateward_domain::audit::{Checkpoint, Report};
+use stateward_domain::envelope::{Envelope, StreamId};
+use stateward_domain::ports::audit::Progressing;
+use stateward_domain::system::{System, SystemEvent};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Engine;
+use crate::error::Error;
+use crate::export::{Export, Selection};
+
+/// The right to verify: one at a time has it, because each reads the whole log.
+pub struct Turn {
+    _place: OwnedSemaphorePermit,
+}
+
+impl Engine {
+    /// Begins a verification; dropping the turn ends it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] while another one runs.
+    pub fn audit_turn(&self) -> Result<Turn, Error> {
+        let place = Arc::clone(&self.inner.audits).try_acquire_owned();
+        let busy = |_| Error::Unavailable("another verification is under way".to_owned());
+        Ok(Turn { _place: place.map_err(busy)? })
+    }
+
+    /// Reads the whole log and says what is wrong with it, with its claims and with the read model; `against` is what
+    /// it has to continue.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]. Faults of the log are in the report.
+    pub async fn verify(
+        &self,
+        _turn: &Turn,
+        against: Option<&Checkpoint>,
+        progress: Progressing<'_>,
+    ) -> Result<Report, Error> {
+        Ok(self.inner.auditor.verify(against, progress).await?)
+    }
+
+    /// What the log is now, to be kept elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        Ok(self.inner.auditor.checkpoint().await?)
+    }
+
+    /// A copy of the events that `selection` asks for. That somebody took it is in the log before its first line is
+    /// read.
+    ///
+    /// # Errors
+    /// [`Error::PositionGone`], [`Error::Unavailable`].
+    pub async fn export(&self, envelope: &Envelope, selection: Selection) -> Result<Export, Error> {
+        let head = self.log().head().await?;
+        let export = Export::new(Arc::clone(&self.inner.auditor), selection, head);
+        let count = export.count().await?;
+        let at = self.sources().now();
+        let (selection, until) = (export.selection(), export.until());
+        let event = SystemEvent::AuditExported {
+            at,
+            after: selection.after,
+            until,
+            namespaces: selection.namespaces.clone(),
+            types: selection.types.clone(),
+            count,
+        };
+        self.record(envelope, event).await?;
+        Ok(export)
+    }
+
+    /// A person looked: changes of backends begin at once. Nothing happens when they do already.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; then nothing has begun.
+    pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
+        if !self.is_frozen() {
+            return Ok(());
+        }
+        let at = self.sources().now();
+        // The record comes first: what is done without it could not be told from what nobody allowed.
+        self.record(envelope, SystemEvent::Unfrozen { at }).await?;
+        self.inner.put_back.clear().await?;
+        let shared = &self.inner.shared;
+        shared.frozen.store(false, Ordering::Release);
+        for backend in self.inner.backends.iter() {
+            shared.reopened(backend).await;
+        }
+        Ok(())
+    }
+
+    async fn record(&self, envelope: &Envelope, event: SystemEvent) -> Result<(), Error> {
+        let change = |_: &System| Ok(vec![event.clone()]);
+        self.inner.shared.control.change(&StreamId::system(), envelope, change).await?;
+        Ok(())
+    }
+}
