@@ -12,7 +12,7 @@ use crate::auth::{Caller, hexadecimal};
 use crate::observe::RequestId;
 use crate::problem::Problem;
 
-const REASON_CHARS_MAX: usize = 500;
+pub(crate) const REASON_CHARS_MAX: usize = 500;
 const KEY_CHARS_MAX: usize = 255;
 const WAIT_MAX: Duration = Duration::from_mins(1);
 

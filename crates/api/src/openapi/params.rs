@@ -80,6 +80,25 @@ pub(crate) struct EventParams {
     entity: Option<Vec<String>>,
 }
 
+/// Which part of the log.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct ExportParams {
+    /// Only what comes after this position.
+    #[param(nullable = false)]
+    after: Option<String>,
+    /// The last position; the end of the log when absent.
+    #[param(nullable = false)]
+    until: Option<String>,
+    /// May be given several times.
+    #[param(nullable = false)]
+    namespace: Option<Vec<String>>,
+    /// Event types; may be given several times.
+    #[param(nullable = false, rename = "type")]
+    kind: Option<Vec<String>>,
+}
+
 /// Of every change of an entity.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

@@ -36,6 +36,10 @@ words! {
     ChangeWord { Added, Changed, Removed, Unchanged }
     /// What happens when an object is gone.
     LostWord { Ask, Recreate, Report }
+    /// What is wrong with an event, or with the log.
+    FaultWord {
+        File, Unreadable, Position, Version, Stream, Hash, Time, Payload, Claim, View, Checkpoint,
+    }
 }
 
 /// Who did it, as opaque ids.
@@ -107,4 +111,51 @@ pub(crate) struct QuarantineShape {
     stream: String,
     position: String,
     message: String,
+}
+
+/// What the log was at a moment.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct CheckpointShape {
+    #[schema(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+    log_id: String,
+    #[schema(pattern = "^[0-9a-f]{40}$")]
+    position: String,
+    count: u64,
+    /// SHA-256 over the hashes of all events, in hexadecimal.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    digest: String,
+    #[schema(format = DateTime)]
+    taken_at: String,
+}
+
+/// One thing that is wrong, as far as it is known where.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct AuditFaultShape {
+    /// `category/id`.
+    #[schema(required = true)]
+    stream: Option<String>,
+    #[schema(required = true)]
+    version: Option<u64>,
+    #[schema(required = true)]
+    position: Option<String>,
+    fault: FaultWord,
+    detail: String,
+}
+
+/// What a verification found.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ReportShape {
+    ok: bool,
+    events: u64,
+    streams: u64,
+    /// Rows of the read model that were compared with a fresh fold.
+    entities: u64,
+    /// The first 100.
+    faults: Vec<AuditFaultShape>,
+    fault_count: u64,
+    checkpoint: CheckpointShape,
+    elapsed_ms: u64,
 }

@@ -1,5 +1,6 @@
 //! All endpoints: a folder for each noun, a file for each verb.
 
+pub(crate) mod audit;
 pub(crate) mod backends;
 pub(crate) mod docs;
 pub(crate) mod entities;
@@ -10,6 +11,7 @@ pub(crate) mod metrics;
 pub(crate) mod namespaces;
 pub(crate) mod operations;
 pub(crate) mod projections;
+pub(crate) mod system;
 pub(crate) mod tokens;
 
 use std::str::FromStr;
@@ -48,6 +50,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .configure(kinds::configure)
         .configure(backends::configure)
         .configure(projections::configure)
+        .configure(audit::configure)
+        .configure(system::configure)
         .configure(namespaces::configure)
         .configure(tokens::configure)
         .default_service(web::to(|| async { Problem::not_found().error_response() }));

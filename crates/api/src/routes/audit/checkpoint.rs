@@ -1,0 +1,29 @@
+//! What the log is now.
+
+use actix_web::{HttpResponse, web};
+use stateward_domain::access::Role;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::openapi::problems::Refused;
+use crate::openapi::words::CheckpointShape;
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[utoipa::path(
+    get,
+    path = "/v1/audit/checkpoint",
+    operation_id = "take_checkpoint",
+    tag = "audit",
+    summary = "What the log is now, to be kept elsewhere and verified against later",
+    responses((status = 200, description = "The checkpoint", body = CheckpointShape), Refused),
+)]
+pub(crate) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    params: Params,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    caller.everywhere(Role::Viewer)?;
+    Ok(HttpResponse::Ok().json(app.engine.checkpoint().await?))
+}

@@ -1,0 +1,55 @@
+//! A copy of the log.
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, web};
+use stateward_domain::access::Role;
+use stateward_domain::id::Namespace;
+use stateward_engine::Error;
+use stateward_engine::export::Selection;
+
+use super::LINES;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::headers;
+use crate::openapi::params::ExportParams;
+use crate::openapi::problems::{Gone, Refused};
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[utoipa::path(
+    get,
+    path = "/v1/audit/export",
+    operation_id = "export_log",
+    tag = "audit",
+    summary = "The log as CloudEvents, a JSON event a line; that it was taken is recorded first",
+    params(ExportParams),
+    responses((status = 200, description = "The events", body = String, content_type = "application/x-ndjson"), Refused, Gone),
+)]
+pub(crate) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    mut params: Params,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let selection = Selection {
+        after: params.value("after")?.unwrap_or_default(),
+        until: params.value("until")?,
+        namespaces: params.all("namespace").into_iter().map(Namespace).collect(),
+        types: params.all("type"),
+    };
+    params.finish()?;
+    caller.everywhere(Role::Admin)?;
+    let envelope = headers::envelope(&app, &caller, &request, None, &[])?;
+    let export = app.engine.export(&envelope, selection).await?;
+    let lines = futures_util::stream::unfold(export, |mut export| async {
+        // An error breaks the connection off: half an export must not be taken for a whole one.
+        let lines = export.lines().await.map(|lines| lines.map(Bytes::from));
+        lines.transpose().map(|lines: Result<Bytes, Error>| (lines, export))
+    });
+    let lines = futures_util::TryStreamExt::map_err(lines, Problem::from);
+    Ok(HttpResponse::Ok()
+        .content_type(LINES)
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .streaming(lines))
+}

@@ -1,0 +1,56 @@
+//! A person looked, and lets changes of backends begin.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use stateward_domain::access::Role;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Body;
+use crate::headers;
+use crate::openapi::problems::{Refused, RefusedBody};
+use crate::params::Params;
+use crate::problem::Problem;
+
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+struct UnfreezeBody {
+    /// Why, at most 500 characters; the header `Stateward-Reason` wins.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct UnfreezeReply {
+    /// Whether nothing is changed on any backend.
+    observe_only: bool,
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/system/unfreeze",
+    operation_id = "unfreeze",
+    tag = "system",
+    summary = "Let changes of backends begin after a store was put back, or a start with --observe-only",
+    request_body = UnfreezeBody,
+    responses((status = 200, description = "They have begun", body = UnfreezeReply), Refused, RefusedBody),
+)]
+pub(crate) async fn handler(
+    app: web::Data<App>,
+    caller: Caller,
+    params: Params,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    params.finish()?;
+    caller.everywhere(Role::Admin)?;
+    let UnfreezeBody { reason } = body.json_or_default()?;
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > headers::REASON_CHARS_MAX) {
+        let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
+        return Err(problem.at("/reason", "has more than 500 characters"));
+    }
+    let mut envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
+    envelope.reason = envelope.reason.or(reason);
+    app.engine.unfreeze(&envelope).await?;
+    Ok(HttpResponse::Ok().json(UnfreezeReply { observe_only: app.engine.is_frozen() }))
+}
