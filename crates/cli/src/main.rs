@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod connect;
 mod manifests;
+mod offline;
 mod telemetry;
 mod token;
 mod wiring;

@@ -1,0 +1,45 @@
+//! `stateward audit import`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use stateward_domain::time::Clock;
+
+use crate::clock::SystemClock;
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// Whole export of a log; `-` = standard input
+    file: PathBuf,
+    /// Directory of the embedded store, which must be empty
+    #[arg(long)]
+    data: PathBuf,
+}
+
+impl Import {
+    #[expect(clippy::print_stdout, reason = "what comes next is for the person at the terminal")]
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let lines: Box<dyn BufRead + Send> = if self.file == Path::new("-") {
+            Box::new(BufReader::new(std::io::stdin()))
+        } else {
+            let file = File::open(&self.file);
+            let file = file.with_context(|| format!("cannot read {}", self.file.display()))?;
+            Box::new(BufReader::new(file))
+        };
+        let now = SystemClock.now();
+        let log = stateward_store::sqlite::import(lines, &self.data, now).await;
+        let log = log.with_context(|| format!("{} was not put back", self.file.display()))?;
+        let data = self.data.display();
+        println!(
+            "{} events are in {data}, digest {}.\n\
+             Compare with a checkpoint:  stateward audit verify --data {data} --against FILE\n\
+             Start it:                   stateward serve --data {data}\n\
+             Nothing is changed on any backend until you let it:  stateward unfreeze",
+            log.count, log.digest
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! Audits of a data directory without its server, also while one runs.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use stateward_domain::audit::{Checkpoint, Report};
+use stateward_domain::ports::audit::{Auditor as _, Progressing};
+use stateward_engine::export::{Export, Selection};
+use stateward_store::sqlite::Auditor;
+
+use crate::clock::SystemClock;
+
+async fn open(data: &Path) -> anyhow::Result<Auditor> {
+    Ok(Auditor::offline(data, Arc::new(SystemClock)).await?)
+}
+
+/// Verifies the log in `data`; `against` is what it has to continue.
+///
+/// # Errors
+/// When it cannot be read at all; what is wrong with it is in the report.
+pub(crate) async fn verify(
+    data: &Path,
+    against: Option<&Checkpoint>,
+    progress: Progressing<'_>,
+) -> anyhow::Result<Report> {
+    let auditor = open(data).await?;
+    let report = auditor.verify(against, progress).await;
+    auditor.close().await;
+    Ok(report?)
+}
+
+/// What the log in `data` is now.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) async fn checkpoint(data: &Path) -> anyhow::Result<Checkpoint> {
+    let auditor = open(data).await?;
+    let checkpoint = auditor.checkpoint().await;
+    auditor.close().await;
+    Ok(checkpoint?)
+}
+
+/// Writes the events that `selection` asks for to `out`: their number. Nobody is told of it in the log: who can read
+/// the files can copy them as well.
+///
+/// # Errors
+/// When an event cannot be read, or `out` not be written; then what was written is not whole.
+pub(crate) async fn export(
+    data: &Path,
+    selection: Selection,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<u64> {
+    let auditor = Arc::new(open(data).await?);
+    let head = auditor.head().await?;
+    let mut export = Export::new(auditor.clone(), selection, head);
+    let mut count = 0;
+    while let Some(lines) = export.lines().await? {
+        count += lines.lines().count() as u64;
+        out.write_all(lines.as_bytes()).context("cannot write the export")?;
+    }
+    out.flush().context("cannot write the export")?;
+    auditor.close().await;
+    Ok(count)
+}
+
+/// A checkpoint that was kept in a file.
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub(crate) fn kept(file: &Path) -> anyhow::Result<Checkpoint> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the checkpoint {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no checkpoint", file.display()))
+}
