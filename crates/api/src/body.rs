@@ -8,8 +8,9 @@ use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use crate::json::parse;
+use crate::json::{parse, typed};
 use crate::problem::Problem;
 
 /// Bytes of a body at most.
@@ -57,9 +58,13 @@ impl Body {
         parse(&self.bytes)
     }
 
-    /// The body as a `T`, or its default when there is none.
+    /// The body, an object, as a `T`, or its default when there is none. An empty list is no empty object.
     pub(crate) fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
-        if self.bytes.is_empty() { Ok(T::default()) } else { self.json() }
+        if self.bytes.is_empty() {
+            return Ok(T::default());
+        }
+        let object: Map<String, Value> = self.json()?;
+        typed(Value::Object(object))
     }
 
     /// Refuses other media types than `accepted`.

@@ -19,7 +19,11 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         reader.end()?;
         Ok(value)
     });
-    let value = value.map_err(|error| Problem::malformed("bad-json", error.to_string()))?;
+    typed(value.map_err(|error| Problem::malformed("bad-json", error.to_string()))?)
+}
+
+/// A value as a `T`: what has another shape is unprocessable.
+pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     serde_json::from_value(value).map_err(|error| match error.classify() {
         Category::Data => Problem::unprocessable("bad-document", error.to_string()),
         Category::Io | Category::Syntax | Category::Eof => {
