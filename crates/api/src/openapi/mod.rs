@@ -5,6 +5,7 @@ pub(crate) mod problems;
 pub(crate) mod words;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 /// One step of a JSON Patch (RFC 6902).
@@ -28,7 +29,7 @@ pub(crate) struct PatchStep {
         description = "Control plane for managed entities.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &OptionalBodies),
     security(("token" = [])),
     paths(
         crate::routes::entities::list::handler,
@@ -80,6 +81,26 @@ impl Modify for Bearer {
     }
 }
 
+/// Requests whose body may be left out; an `Option` would also let it be `null`.
+struct OptionalBodies;
+
+impl OptionalBodies {
+    const PATHS: [&str; 2] = ["/v1/audit/verify", "/v1/system/unfreeze"];
+}
+
+impl Modify for OptionalBodies {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for path in Self::PATHS {
+            let item = document.paths.paths.get_mut(path);
+            let operation = item.and_then(|item| item.post.as_mut());
+            let body = operation.and_then(|operation| operation.request_body.as_mut());
+            if let Some(RefOr::T(body)) = body {
+                body.required = Some(Required::False);
+            }
+        }
+    }
+}
+
 /// The document.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
@@ -96,6 +117,15 @@ mod tests {
         let words = &document["components"]["schemas"]["StateWord"]["enum"];
         let sent: Vec<_> = State::ALL.iter().map(|state| state.name()).collect();
         assert_eq!(words, &serde_json::json!(sent));
+    }
+
+    #[test]
+    fn bodies_that_may_be_left_out_are_not_required() {
+        let document = serde_json::to_value(document()).expect("JSON");
+        for path in OptionalBodies::PATHS {
+            let body = &document["paths"][path]["post"]["requestBody"];
+            assert_eq!(body["required"], false, "{path}");
+        }
     }
 
     #[test]
