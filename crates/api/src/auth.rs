@@ -62,6 +62,11 @@ impl Caller {
         self.token.is_none_or(|token| app.engine.access().is_valid(token))
     }
 
+    /// The token; `None` = the first administrator's.
+    pub(crate) const fn token(&self) -> Option<TokenId> {
+        self.token
+    }
+
     /// Whether `role` is granted in `namespace`.
     pub(crate) fn may(&self, role: Role, namespace: &Namespace) -> bool {
         allows(&self.grants, role, Some(namespace))

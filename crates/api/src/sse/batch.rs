@@ -66,28 +66,30 @@ impl Batch {
         self.frames.iter().map(|frame| frame.bytes.len()).sum()
     }
 
-    /// Everything behind `seen` that `filter` lets through, in one piece; empty when there is nothing.
-    pub(super) fn selection(&self, filter: &Filter, seen: Position) -> Bytes {
+    /// Everything behind `seen` that `filter` lets through: in one piece that is shared by all who want the same, or,
+    /// when too many want different things, as pieces that are shared with the batch. No watcher has bytes of its own.
+    pub(super) fn selection(&self, filter: &Filter, seen: Position) -> Vec<Bytes> {
         if seen > self.after {
-            return self.select(filter, seen);
+            return self.pieces(filter, seen);
         }
         let mut kept = self.selections.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, bytes)) = kept.iter().find(|(known, _)| known == filter) {
-            return bytes.clone();
-        }
-        let bytes = self.select(filter, seen);
-        if kept.len() < SELECTIONS_MAX {
-            kept.push((filter.clone(), bytes.clone()));
-        }
-        bytes
+        let known = kept.iter().find(|(known, _)| known == filter).map(|(_, bytes)| bytes.clone());
+        let bytes = match known {
+            Some(bytes) => bytes,
+            None if kept.len() < SELECTIONS_MAX => {
+                let mut bytes = BytesMut::new();
+                self.pieces(filter, seen).iter().for_each(|piece| bytes.extend_from_slice(piece));
+                let bytes = bytes.freeze();
+                kept.push((filter.clone(), bytes.clone()));
+                bytes
+            }
+            None => return self.pieces(filter, seen),
+        };
+        if bytes.is_empty() { Vec::new() } else { vec![bytes] }
     }
 
-    fn select(&self, filter: &Filter, seen: Position) -> Bytes {
+    fn pieces(&self, filter: &Filter, seen: Position) -> Vec<Bytes> {
         let newer = self.frames.iter().filter(|frame| frame.position > seen);
-        let mut bytes = BytesMut::new();
-        for frame in newer.filter(|frame| filter.fits_frame(frame)) {
-            bytes.extend_from_slice(&frame.bytes);
-        }
-        bytes.freeze()
+        newer.filter(|frame| filter.fits_frame(frame)).map(|frame| frame.bytes.clone()).collect()
     }
 }

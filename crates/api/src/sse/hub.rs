@@ -1,21 +1,22 @@
 //! One reader of the log for all watchers, and what it read last.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use stateward_domain::envelope::Recorded;
-use stateward_domain::id::Position;
+use stateward_domain::id::{Position, TokenId};
 use stateward_engine::Engine;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::batch::Batch;
 
 /// Bytes and batches that are kept: a watcher that is further behind has to reconnect.
 const BUFFER_BYTES: usize = 16 * 1024 * 1024;
 const BUFFER_BATCHES: usize = 256;
-/// Watchers at most.
+/// Watchers at most, and of one issued token.
 const WATCHERS_MAX: usize = 4_096;
+const WATCHERS_PER_TOKEN: usize = 256;
 /// Events read and handed out at a time.
 const PAGE: usize = 500;
 /// Rest after each handout, so that what comes meanwhile is handed out together: waking many watchers costs more than
@@ -51,18 +52,62 @@ impl Recent {
     }
 }
 
+/// Why what follows a position is not in memory.
+pub(super) enum NotKept {
+    /// Nothing is kept, because nobody watched a moment ago.
+    Nothing,
+    /// It was kept, and is no more.
+    TooOld,
+}
+
 /// Hands out what is new in the log.
 pub(crate) struct Hub {
     recent: RwLock<Recent>,
     /// The last event that was handed out: a hint to look.
     moved: watch::Sender<Position>,
-    pub(super) places: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    by_token: Mutex<HashMap<TokenId, usize>>,
+}
+
+/// A watcher's place, free again when dropped.
+pub(super) struct Place {
+    hub: Arc<Hub>,
+    token: Option<TokenId>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(token) = self.token else { return };
+        let mut by_token = self.hub.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_token.get_mut(&token) {
+            *count -= 1;
+            if *count == 0 {
+                by_token.remove(&token);
+            }
+        }
+    }
 }
 
 impl Hub {
     pub(crate) fn new() -> Self {
         let places = Arc::new(Semaphore::new(WATCHERS_MAX));
-        Self { recent: RwLock::default(), moved: watch::Sender::new(Position::START), places }
+        let moved = watch::Sender::new(Position::START);
+        Self { recent: RwLock::default(), moved, places, by_token: Mutex::default() }
+    }
+
+    /// A place for one more watcher; `None` when there are too many, or too many of this token.
+    pub(super) fn place(self: &Arc<Self>, token: Option<TokenId>) -> Option<Place> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        if let Some(token) = token {
+            let mut by_token = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = by_token.entry(token).or_default();
+            if *count >= WATCHERS_PER_TOKEN {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Place { hub: Arc::clone(self), token, _permit: permit })
     }
 
     /// Rung whenever something was handed out. From then on everything is kept for a while.
@@ -70,14 +115,17 @@ impl Hub {
         self.moved.subscribe()
     }
 
-    /// Everything behind `seen` that was handed out; `None` when that is no longer, or not yet, all there.
-    pub(super) fn since(&self, seen: Position) -> Option<Vec<Arc<Batch>>> {
+    /// The batch behind `seen`; `Ok(None)` when there is nothing newer.
+    pub(super) fn next(&self, seen: Position) -> Result<Option<Arc<Batch>>, NotKept> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
-        recent.after.filter(|after| *after <= seen)?;
-        let newest_first = recent.batches.iter().rev().take_while(|batch| batch.last > seen);
-        let mut batches: Vec<_> = newest_first.cloned().collect();
-        batches.reverse();
-        Some(batches)
+        match recent.after {
+            None => Err(NotKept::Nothing),
+            Some(after) if after > seen => Err(NotKept::TooOld),
+            Some(_) => {
+                let next = recent.batches.partition_point(|batch| batch.last <= seen);
+                Ok(recent.batches.get(next).cloned())
+            }
+        }
     }
 
     fn hand_out(&self, after: Position, events: &[Recorded]) {

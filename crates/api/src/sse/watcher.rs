@@ -9,9 +9,10 @@ use actix_web::web::Bytes;
 use futures_util::Stream;
 use stateward_domain::id::Position;
 use stateward_engine::access::AccessChanges;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::batch::render;
+use super::hub::{NotKept, Place};
 use super::{Filter, Hub};
 use crate::app::App;
 use crate::auth::Caller;
@@ -35,7 +36,7 @@ struct Watcher {
     behind: bool,
     waiting: VecDeque<Bytes>,
     ends: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// The events behind `after`, as they come, as long as the caller's token is valid; `None` when too many watch.
@@ -46,7 +47,7 @@ pub(crate) fn watch(
     after: Position,
 ) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
     let hub: &Arc<Hub> = &app.hub;
-    let place = Arc::clone(&hub.places).try_acquire_owned().ok()?;
+    let place = hub.place(caller.token())?;
     let watcher = Watcher {
         app: app.clone(),
         access: app.engine.access().changes(),
@@ -89,7 +90,7 @@ impl Watcher {
 
     /// Takes what was missed from memory if it is still all there, else a page of it from the log.
     async fn catch_up(&mut self) {
-        if self.take() {
+        if self.take().is_ok() {
             self.behind = false;
             return;
         }
@@ -107,33 +108,42 @@ impl Watcher {
     }
 
     async fn follow(&mut self) {
+        // Before the look: what is handed out after it rings.
+        self.moved.mark_unchanged();
+        match self.take() {
+            Ok(()) if !self.waiting.is_empty() => return,
+            // Nothing was handed out since this watcher came, or nobody was seen to watch when it was: then it was in
+            // the log already, and read.
+            Ok(()) | Err(NotKept::Nothing) => {}
+            Err(NotKept::TooOld) => return self.send_away(),
+        }
         tokio::select! {
             moved = self.moved.changed() => {
-                // An error means that the hub is gone; one that is too slow finds its place gone.
-                if moved.is_err() || !self.take() {
+                // An error means that the hub is gone.
+                if moved.is_err() {
                     self.send_away();
                 }
             }
+            // Whether the token is still valid is asked before anything else is sent.
+            () = self.access.next() => {}
             () = tokio::time::sleep(HEARTBEAT) => {
                 self.waiting.push_back(Bytes::from_static(COMMENT));
             }
-            // Whether the token is still valid is asked before anything else is sent.
-            () = self.access.next() => {}
             () = self.app.engine.stopped() => self.send_away(),
         }
     }
 
-    /// Takes what was handed out behind `seen`; false when that is not all there.
-    fn take(&mut self) -> bool {
-        let Some(batches) = self.app.hub.since(self.seen) else { return false };
-        for batch in batches {
-            let piece = batch.selection(&self.filter, self.seen);
-            if !piece.is_empty() {
-                self.waiting.push_back(piece);
-            }
+    /// Takes the next batch of which something is wanted; nothing is waiting afterwards when there is none. One at a
+    /// time, so that a watcher that does not read holds little.
+    fn take(&mut self) -> Result<(), NotKept> {
+        while let Some(batch) = self.app.hub.next(self.seen)? {
+            self.waiting.extend(batch.selection(&self.filter, self.seen));
             self.seen = self.seen.max(batch.last);
+            if !self.waiting.is_empty() {
+                break;
+            }
         }
-        true
+        Ok(())
     }
 
     /// Too slow, or the server ends: the watcher comes back with the last position that it saw.
