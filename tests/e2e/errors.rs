@@ -279,3 +279,44 @@ async fn mass_absence_parks_the_backend_and_a_person_lets_it_go_on() {
     assert!(reply.status.is_success(), "{:#}", reply.body);
     assert_eq!(client.get("/v1/backends/sandbox").await.body["open"], true);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_asked_once_and_again_after_the_backend_was_away() {
+    let world = World::start().await;
+    world.wants("token").await;
+    let setup = Setup::new(&format!(
+        "[secrets]\ntoken = {{ file = \"token\" }}\n\
+         [backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\ntoken = {{ \"$secret\" = \"token\" }}\n\
+         drift_interval = \"100ms\"\nbreaker = {{ probe_interval = \"200ms\" }}\n",
+        world.url
+    ));
+    std::fs::write(setup.folder.path().join("token"), "token").unwrap();
+    let server = setup.start().await;
+    let client = &server.client;
+    let id = client.thing("lost", json!({ "size": 1 })).await;
+    world.take_away(&text(&client.entity(&id).await["observed"]["external_id"])).await;
+    let asks = async || {
+        let entity = client.entity(&id).await;
+        (reason(&entity, "blocked") == "DecisionNeeded").then_some(entity)
+    };
+    let asked = until("it asks", asks).await;
+    // Ten more looks find nothing new to say.
+    let other = client.thing("other", json!({ "size": 1 })).await;
+    for _ in 0..10 {
+        let refresh = format!("/v1/entities/{other}/actions/refresh");
+        client.done(Method::POST, &refresh, json!({})).await;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(client.entity(&id).await["version"], asked["version"], "it asks all the time");
+
+    world.wants("another").await;
+    let refresh = format!("/v1/entities/{id}/actions/refresh");
+    client.send(Method::POST, &refresh, Some(&json!({})), &[]).await.unwrap();
+    until("the backend is away", async || {
+        let entity = client.entity(&id).await;
+        (reason(&entity, "blocked") == "BackendUnavailable").then_some(())
+    })
+    .await;
+    world.wants("token").await;
+    until("it asks again", asks).await;
+}

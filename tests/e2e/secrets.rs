@@ -149,15 +149,22 @@ async fn no_value_is_anywhere_but_in_the_backend() {
         ("told", json!({ "tell": "create", "times": 2 })),
         ("told-later", json!({ "tell": "update", "times": 2 })),
         ("failed", json!({ "fail": { "create": "invalid" }, "tell": "create" })),
+        // What closes the backend is told to everybody who waits there.
+        ("closes", json!({ "fail": { "create": "misconfigured" }, "tell": "create", "times": 3 })),
     ] {
         let desired = json!({ "password": { "$secret": "first" }, "_fake": steering });
-        client.waited(Method::POST, "/v1/entities", thing(name, desired.clone())).await;
+        let body = thing(name, desired.clone());
+        client
+            .send(Method::POST, "/v1/entities", Some(&body), &[("Prefer", "wait=3")])
+            .await
+            .unwrap();
         let entities = client.get(&format!("/v1/entities?name={name}")).await.body;
         let path = format!("/v1/entities/{}", text(&entities["items"][0]["id"]));
         let mut changed = desired;
         changed["password"]["$secret"] = "second".into();
-        client.waited(Method::PUT, &path, json!({ "desired": changed })).await;
-        client.waited(Method::POST, &format!("{path}/actions/poke"), json!({})).await;
+        let (change, poke) = (json!({ "desired": changed }), format!("{path}/actions/poke"));
+        client.send(Method::PUT, &path, Some(&change), &[("Prefer", "wait=3")]).await.unwrap();
+        client.send(Method::POST, &poke, None, &[("Prefer", "wait=3")]).await.unwrap();
     }
     let inline = thing("inline", json!({ "password": FIRST }));
     client.send(Method::POST, "/v1/entities", Some(&inline), &[]).await.unwrap();
@@ -207,4 +214,54 @@ async fn a_plan_shows_the_reference() {
     let path = "/v1/entities?dry_run=true";
     let reply = client.send(Method::POST, path, Some(&body), &[]).await.unwrap();
     assert_eq!(reply.body["plan"]["changes"][0]["to"], with("first"), "{:#}", reply.body);
+}
+
+/// A change whose outcome is not known, taken back: what the backend holds must be what is asked for now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_may_have_been_written_is_written_over() {
+    let (world, _setup, server) = land().await;
+    let client = &server.client;
+    let desired = |secret: &str, steering: Value| json!({ "desired": { "size": 1, "password": { "$secret": secret }, "_fake": steering } });
+    // The update reaches the world, which does not do the rest of it: it never ends by itself.
+    let stubborn = json!({ "ignore_updates": true });
+    for back in ["cancel", "again"] {
+        let id = client.thing(back, desired("first", stubborn.clone())["desired"].clone()).await;
+        let path = format!("/v1/entities/{id}");
+        let mut change = desired("second", stubborn.clone());
+        change["desired"]["size"] = 2.into();
+        let reply = client.send(Method::PUT, &path, Some(&change), &[]).await.unwrap();
+        until("the other value is there", async || {
+            (given(&world, &client.entity(&id).await).await == digest(SECOND)).then_some(())
+        })
+        .await;
+        let undone = if back == "cancel" {
+            let operation = text(&reply.body["operation"]["id"]);
+            client
+                .send(Method::POST, &format!("/v1/operations/{operation}/cancel"), None, &[])
+                .await
+        } else {
+            client.send(Method::PUT, &path, Some(&desired("first", stubborn.clone())), &[]).await
+        };
+        assert!(undone.unwrap().status.is_success());
+        let entity = until("it is in sync", async || {
+            let entity = client.entity(&id).await;
+            condition(&entity, "synced").then_some(entity)
+        })
+        .await;
+        assert_eq!(given(&world, &entity).await, digest(FIRST), "{back}: it only says so");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_adopted_gets_the_value_that_is_asked_for() {
+    let (world, _setup, server) = land().await;
+    let client = &server.client;
+    let other = client.thing("other", with("second")).await;
+    let object = text(&client.entity(&other).await["observed"]["external_id"]);
+    client.done(Method::DELETE, &format!("/v1/entities/{other}?policy=orphan"), Value::Null).await;
+    let mut body = thing("adopts", with("first"));
+    body["external_id"] = object.into();
+    body["management_policy"] = "full".into();
+    let reply = client.done(Method::POST, "/v1/entities", body).await;
+    assert_eq!(given(&world, &reply.body["entity"]).await, digest(FIRST));
 }

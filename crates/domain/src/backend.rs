@@ -46,11 +46,20 @@ pub enum BackendEvent {
     Configured { at: Timestamp, driver: String, digest: String },
     /// It stands there no more.
     Removed { at: Timestamp },
+    /// It accepts our credentials again, or there are other secrets: what waited for that goes on.
+    Reopened { at: Timestamp },
     /// The backend asked for a pause that is long enough to outlive us.
     Throttled { at: Timestamp, scope: String, until: Timestamp },
 }
 
 impl BackendEvent {
+    /// Whether what waits for the backend, or for the configuration, may go on after the event of this stored type.
+    #[must_use]
+    pub fn wakes(event_type: &str) -> bool {
+        let names = ["unparked", "resumed", "configured", "reopened"];
+        event_type.strip_prefix("backend.").is_some_and(|name| names.contains(&name))
+    }
+
     /// Whether this version can read the stored type at that schema version.
     #[must_use]
     pub fn known(event_type: &str, schema_version: u32) -> bool {
@@ -62,6 +71,7 @@ impl BackendEvent {
             "resumed",
             "configured",
             "removed",
+            "reopened",
             "throttled",
         ];
         schema_version == 1
@@ -79,6 +89,7 @@ impl DomainEvent for BackendEvent {
             Self::Resumed { .. } => "resumed",
             Self::Configured { .. } => "configured",
             Self::Removed { .. } => "removed",
+            Self::Reopened { .. } => "reopened",
             Self::Throttled { .. } => "throttled",
         };
         format!("backend.{name}")
@@ -135,6 +146,7 @@ impl Backend {
             BackendEvent::Resumed { .. } => self.paused = None,
             BackendEvent::Configured { digest, .. } => self.configured = Some(digest.clone()),
             BackendEvent::Removed { .. } => self.configured = None,
+            BackendEvent::Reopened { .. } => {}
             BackendEvent::Throttled { at, scope, until } => {
                 // Only scopes that still rest are kept, so the map stays as small as they are few.
                 self.throttled.retain(|_, end| *end > *at);

@@ -198,6 +198,7 @@ fn every_event_of_a_backend() {
         BackendEvent::Resumed { at: AT },
         BackendEvent::Configured { at: AT, driver: "fake".to_owned(), digest: "0f".to_owned() },
         BackendEvent::Removed { at: AT },
+        BackendEvent::Reopened { at: AT },
         BackendEvent::Throttled { at: AT, scope: "fake.thing".to_owned(), until: AT },
     ];
     insta::assert_json_snapshot!("backend", stored(&events));

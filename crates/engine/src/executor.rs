@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stateward_domain::backend::BackendEvent;
 use stateward_domain::entity::work::Work;
 use stateward_domain::entity::{Entity, EntityEvent};
-use stateward_domain::envelope::Recorded;
+use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::read_model::{ModelError, Quarantined};
-use stateward_domain::ports::sync_queue::{Priority, QueueChange, QueueError, QueueRow, SyncQueue};
+use stateward_domain::ports::sync_queue::{
+    Priority, QueueChange, QueueError, QueueRow, SyncQueue, WaitsFor,
+};
 use stateward_domain::time::Timestamp;
 
 use crate::backends::Backends;
@@ -60,6 +63,7 @@ impl Executor {
             changes.push(self.row(&entity, touched.last).await);
             wakes.extend(wake(id, &touched)?);
         }
+        wakes.extend(events.iter().filter_map(wake_of_backend));
         changes.append(&mut wakes);
         Ok((changes, rung))
     }
@@ -109,7 +113,7 @@ impl Executor {
     /// Something that is waited for may have come about before the waiting was recorded: then it is due soon.
     /// Not at once, because a driver that insists would make that a busy loop.
     async fn due(&self, entity: &Entity, work: &Work) -> Timestamp {
-        let Some(on) = work.waits_for else { return work.due };
+        let Some(WaitsFor::Entity(on)) = work.waits_for else { return work.due };
         match self.entities.fresh(on).await {
             Ok(other) if other.synced() => {
                 let since = entity.blocked.as_ref().map_or(work.since, |blocked| blocked.since);
@@ -141,6 +145,17 @@ fn wake(id: EntityId, touched: &Touched<'_>) -> Result<Option<QueueChange>, Mode
     Ok(None)
 }
 
+/// Whoever waits for a backend may go on when it is there again, or configured otherwise.
+fn wake_of_backend(recorded: &Recorded) -> Option<QueueChange> {
+    let wakes =
+        recorded.stream.category == StreamId::BACKEND && BackendEvent::wakes(&recorded.event_type);
+    wakes.then(|| QueueChange::WakeBackend {
+        backend: BackendName(recorded.stream.id.clone()),
+        at: recorded.recorded_at,
+        position: recorded.position,
+    })
+}
+
 fn poisoned(recorded: &Recorded, error: &Error) -> ModelError {
     match error {
         Error::Unreadable(source) => ModelError::Poisoned {
@@ -169,7 +184,9 @@ impl Projection for Executor {
         events: &[Recorded],
     ) -> Result<(), ModelError> {
         let (changes, rung) = self.changes(events).await?;
-        let woken = changes.iter().any(|change| matches!(change, QueueChange::Wake { .. }));
+        let woken = changes.iter().any(|change| {
+            matches!(change, QueueChange::Wake { .. } | QueueChange::WakeBackend { .. })
+        });
         self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
         for backend in self.backends.all().values() {
             // What was woken may live anywhere.

@@ -1,7 +1,8 @@
 //! Secrets: write-only fields hold references (`{"$secret": NAME}`), and their values go from memory to the driver.
 //! No value is ever in an event, a read model, a log or an error.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -10,12 +11,12 @@ use stateward_domain::entity::Entity;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::Namespace;
 use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::driver::{FieldError, Outcome, covers};
+use stateward_domain::ports::driver::{FieldError, covers};
 
 /// The one member of a reference.
 pub const REFERENCE: &str = "$secret";
-/// Values shorter than this are not looked for in texts: they would be found everywhere.
-const SCRUBBED_CHARS_MIN: usize = 4;
+/// Values shorter than this are not looked for in texts.
+const SCRUBBED_BYTES_MIN: usize = 8;
 const SCRUBBED: &str = "[secret]";
 
 /// A configured secret.
@@ -29,23 +30,75 @@ pub struct Secret {
 /// All secrets of this process.
 #[derive(Default)]
 pub struct Secrets {
-    known: RwLock<Arc<BTreeMap<String, Secret>>>,
+    known: RwLock<Arc<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    secrets: BTreeMap<String, Secret>,
+    /// Every text that a value shows as, longest first, so that none hides a part of another.
+    forms: Vec<SecretString>,
 }
 
 impl Secrets {
-    pub(crate) fn replace(&self, secrets: BTreeMap<String, Secret>) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(secrets);
+    /// Takes other secrets; whether any of them is another than before.
+    pub(crate) fn replace(&self, secrets: BTreeMap<String, Secret>) -> bool {
+        let mut forms: Vec<_> =
+            secrets.values().flat_map(|secret| forms(secret.value.expose_secret())).collect();
+        forms.sort_by_key(|form| Reverse(form.len()));
+        let forms = forms.into_iter().map(SecretString::from).collect();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let same = known.secrets.len() == secrets.len()
+            && known.secrets.iter().zip(&secrets).all(|((a, before), (b, after))| {
+                a == b
+                    && before.namespaces == after.namespaces
+                    && before.value.expose_secret() == after.value.expose_secret()
+            });
+        *known = Arc::new(Known { secrets, forms });
+        !same
     }
 
-    fn known(&self) -> Arc<BTreeMap<String, Secret>> {
+    fn known(&self) -> Arc<Known> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// `text` without any value.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        let known = self.known();
+        let forms = known.forms.iter().map(ExposeSecret::expose_secret);
+        forms.fold(text.to_owned(), |text, form| {
+            if text.contains(form) { text.replace(form, SCRUBBED) } else { text }
+        })
+    }
+
+    /// Whether a value is in `text`.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        self.known().forms.iter().any(|form| text.contains(form.expose_secret()))
+    }
+
+    /// `value` without any value in its texts.
+    pub(crate) fn scrubbed(&self, value: Value) -> Value {
+        if self.known().forms.is_empty() { value } else { self.walk(value) }
+    }
+
+    fn walk(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.scrub(&text)),
+            Value::Array(items) => items.into_iter().map(|item| self.walk(item)).collect(),
+            Value::Object(members) => {
+                let walk = |(name, value): (String, Value)| (self.scrub(&name), self.walk(value));
+                Value::Object(members.into_iter().map(walk).collect())
+            }
+            plain => plain,
+        }
     }
 
     /// What is wrong with the secrets of a desired state: a write-only field with anything but a reference to one that
     /// the namespace may use, or a reference anywhere else.
     #[must_use]
     pub fn faults(&self, kind: &KindSpec, scope: &Namespace, desired: &Value) -> Vec<FieldError> {
-        let known = self.known();
+        let all = self.known();
+        let known = &all.secrets;
         let fault = |pointer: &str, message: &str| FieldError {
             pointer: pointer.to_owned(),
             message: message.to_owned(),
@@ -55,7 +108,7 @@ impl Secrets {
             let Some(value) = desired.pointer(pointer) else { continue };
             match reference(value) {
                 None => faults.push(fault(pointer, "takes only {\"$secret\": NAME}")),
-                Some(name) if usable(&known, name, scope).is_none() => {
+                Some(name) if usable(known, name, scope).is_none() => {
                     faults.push(fault(pointer, "names no secret that this namespace may use"));
                 }
                 Some(_) => {}
@@ -67,20 +120,23 @@ impl Secrets {
         faults
     }
 
-    /// The write-only fields whose references are others than they were when they were last applied. Nothing else tells
-    /// whether they have to be written, because they are never observed.
-    pub(crate) fn rewritten(kind: &KindSpec, entity: &Entity) -> Vec<String> {
+    /// The write-only fields that have to be written: those whose references are others than they were when they were
+    /// last applied, or all when nobody knows what the object holds. They are never observed, so nothing else tells.
+    pub(crate) fn unwritten(kind: &KindSpec, entity: &Entity) -> Vec<String> {
         let desired = &entity.manifest.desired;
         let applied = entity.applied.as_ref().map(|applied| &applied.desired);
         let before = |pointer: &str| applied.and_then(|applied| applied.pointer(pointer));
+        let ignored = &entity.manifest.settings.ignore_fields;
         let pointers = kind.write_only.iter().filter(|pointer| {
             let now = desired.pointer(pointer);
-            now.is_some() && now != before(pointer)
+            now.is_some()
+                && (entity.unseen_in_doubt || now != before(pointer))
+                && !covers(ignored, pointer)
         });
         pointers.cloned().collect()
     }
 
-    /// `desired` with the values of its secrets in their places.
+    /// `desired` with the values of its secrets in their places. Whoever gets it must give it to nobody but the driver.
     ///
     /// # Errors
     /// `secret_missing` with the name of one that is not configured any more, or not for this namespace.
@@ -89,13 +145,14 @@ impl Secrets {
         kind: &KindSpec,
         scope: &Namespace,
         desired: &Value,
-    ) -> Result<Resolved, Failure> {
-        let known = self.known();
-        let mut resolved = Resolved { spec: desired.clone(), values: Vec::new() };
+    ) -> Result<Value, Failure> {
+        let all = self.known();
+        let known = &all.secrets;
+        let mut resolved = desired.clone();
         for pointer in &kind.write_only {
-            let Some(place) = resolved.spec.pointer_mut(pointer) else { continue };
+            let Some(place) = resolved.pointer_mut(pointer) else { continue };
             let name = reference(place).unwrap_or_default().to_owned();
-            let Some(secret) = usable(&known, &name, scope) else {
+            let Some(secret) = usable(known, &name, scope) else {
                 let message = format!("{pointer}: there is no secret {name:?} for this namespace");
                 return Err(Failure::harmless(
                     ErrorClass::Misconfigured,
@@ -104,57 +161,20 @@ impl Secrets {
                 ));
             };
             *place = Value::from(secret.value.expose_secret());
-            resolved.values.push(secret.value.clone());
         }
         Ok(resolved)
     }
 }
 
-/// A desired state as the driver gets it. Not `Debug`: it holds values.
-pub(crate) struct Resolved {
-    pub(crate) spec: Value,
-    values: Vec<SecretString>,
-}
-
-impl Resolved {
-    /// A desired state that the driver gets as it is.
-    pub(crate) fn plain(spec: &Value) -> Self {
-        Self { spec: spec.clone(), values: Vec::new() }
+/// The texts that a value shows as: as it is, and as JSON and Rust write it. None for values so short that they would be
+/// found everywhere.
+#[must_use]
+pub fn forms(value: &str) -> BTreeSet<String> {
+    if value.len() < SCRUBBED_BYTES_MIN {
+        return BTreeSet::new();
     }
-
-    /// What came of a call, without any of the values, in case the backend repeated one.
-    pub(crate) fn guard(&self, outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
-        match outcome {
-            Ok(Outcome::Pending { handle, .. }) if self.leaks_into(&handle) => {
-                let message = "the driver put a secret into a handle";
-                Err(Failure::doubtful(ErrorClass::Bug, "secret_in_handle", message))
-            }
-            outcome => outcome.map_err(|failure| self.scrub(failure)),
-        }
-    }
-
-    fn scrub(&self, mut failure: Failure) -> Failure {
-        for value in self.long() {
-            failure.message = failure.message.replace(value, SCRUBBED);
-            failure.code = failure.code.replace(value, SCRUBBED);
-        }
-        failure
-    }
-
-    /// Whether one of the values is in `value`, which is about to be recorded.
-    fn leaks_into(&self, value: &Value) -> bool {
-        let mut values = self.long().peekable();
-        if values.peek().is_none() {
-            return false;
-        }
-        let text = value.to_string();
-        values.any(|value| text.contains(value))
-    }
-
-    fn long(&self) -> impl Iterator<Item = &str> {
-        let values = self.values.iter().map(ExposeSecret::expose_secret);
-        values.filter(|value| value.len() >= SCRUBBED_CHARS_MIN)
-    }
+    let inside = |quoted: String| quoted.trim_matches('"').to_owned();
+    [value.to_owned(), inside(Value::from(value).to_string()), inside(format!("{value:?}"))].into()
 }
 
 /// The name in a reference; `None` when it is none.

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use stateward_domain::id::Namespace;
-use stateward_engine::secrets::{REFERENCE, Secret};
+use stateward_engine::secrets::{REFERENCE, Secret, forms};
 
 /// Bytes of a secret at most: a certificate chain with its key, not a backup.
 const BYTES_MAX: usize = 64 * 1024;
@@ -99,10 +99,14 @@ pub(crate) fn resolve(
     Ok((resolved, used))
 }
 
-/// `text` without any of `values`.
+/// `text` without any of `values`, however they are written in it. Unlike what backends say, it shows to whoever wrote the
+/// configuration anyhow, so that short values are looked for as well.
 pub(crate) fn scrubbed(text: &str, values: &[SecretString]) -> String {
     let exposed = values.iter().map(ExposeSecret::expose_secret);
-    exposed.fold(text.to_owned(), |text, value| text.replace(value, SCRUBBED))
+    let mut all: Vec<String> =
+        exposed.flat_map(|value| forms(value).into_iter().chain([value.to_owned()])).collect();
+    all.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    all.iter().fold(text.to_owned(), |text, form| text.replace(form, SCRUBBED))
 }
 
 #[cfg(test)]
@@ -154,6 +158,8 @@ mod tests {
         let (resolved, used) = resolve(&settings, &secrets).unwrap();
         assert_eq!(resolved["password"], "hunter2");
         assert_eq!(scrubbed("bad value hunter2!", &used), "bad value [secret]!");
+        let quoted = [SecretString::from("a\"b\nc d e f g")];
+        assert_eq!(scrubbed("bad \"a\\\"b\\nc d e f g\"", &quoted), "bad \"[secret]\"");
         assert!(resolve(&settings, &BTreeMap::new()).is_err());
     }
 }

@@ -106,6 +106,10 @@ pub struct Entity {
     /// What it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
+    /// Whether the object may hold other write-only values than the applied desired state refers to: an attempt that
+    /// wrote them did not succeed, or it is another object. Nobody can look, so they have to be written again.
+    #[serde(skip_serializing_if = "is_false")]
+    pub unseen_in_doubt: bool,
     /// Known drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,

@@ -2,8 +2,7 @@
 
 use crate::entity::aggregate::Entity;
 use crate::entity::state::{BlockedOn, DriftPolicy, ManagementPolicy, OperationKind, Step};
-use crate::id::EntityId;
-use crate::ports::sync_queue::Priority;
+use crate::ports::sync_queue::{Priority, WaitsFor};
 use crate::time::Timestamp;
 
 /// Work that waits.
@@ -15,8 +14,8 @@ pub struct Work {
     pub since: Timestamp,
     /// How urgent.
     pub priority: Priority,
-    /// Woken when this entity changes, besides at `due`.
-    pub waits_for: Option<EntityId>,
+    /// Woken by this, besides at `due`.
+    pub waits_for: Option<WaitsFor>,
 }
 
 impl Entity {
@@ -62,11 +61,14 @@ impl Entity {
                 return None;
             }
             let waits_for = match blocked.on {
-                BlockedOn::Entity(on) => Some(on),
-                _ => None,
+                BlockedOn::Entity(on) => Some(WaitsFor::Entity(on)),
+                BlockedOn::Backend | BlockedOn::Secret => Some(WaitsFor::Backend),
+                BlockedOn::Decision
+                | BlockedOn::Quota
+                | BlockedOn::NotConverging
+                | BlockedOn::Schema => None,
             };
-            let due = if blocked.on.is_probed() { blocked.since } else { blocked.check_at };
-            return Some(Work { due, since, priority, waits_for });
+            return Some(Work { due: blocked.check_at, since, priority, waits_for });
         }
         at(self.trouble.retry_at.unwrap_or(since).max(since))
     }
@@ -79,13 +81,6 @@ impl Entity {
             let leaves = matches!(running.step, Step::Delete | Step::CleanUp { .. });
             running.cancel.is_some() || (self.deletion.is_some() && !leaves)
         })
-    }
-
-    /// Whether nothing but a look at something outside the log can let it go on.
-    #[must_use]
-    pub fn waits_outside(&self) -> bool {
-        let blocked = self.blocked.as_ref().filter(|_| !self.is_to_be_refreshed());
-        blocked.is_some_and(|blocked| blocked.on.is_probed())
     }
 
     fn is_to_be_refreshed(&self) -> bool {

@@ -24,6 +24,16 @@ pub enum Priority {
     Drift = 2,
 }
 
+/// What ends an entity's waiting, besides time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// A change of another entity.
+    Entity(EntityId),
+    /// Its backend, or the configuration: their own events tell.
+    Backend,
+}
+
 /// One row: an entity that lives, whether or not it has work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueRow {
@@ -37,8 +47,8 @@ pub struct QueueRow {
     pub since: Option<Timestamp>,
     /// When it may be worked on; `None` = no work, only drift checks.
     pub due: Option<Timestamp>,
-    /// Woken when this entity changes, besides at `due`.
-    pub waits_for: Option<EntityId>,
+    /// Woken by this, besides at `due`.
+    pub waits_for: Option<WaitsFor>,
     /// Last event that was taken into account.
     pub position: Position,
 }
@@ -54,6 +64,15 @@ pub enum QueueChange {
     Wake {
         /// The one that changed.
         waited_for: EntityId,
+        /// When.
+        at: Timestamp,
+        /// The event that woke them.
+        position: Position,
+    },
+    /// Rows that wait for this backend are due at `at`.
+    WakeBackend {
+        /// The one that is there again, or configured otherwise.
+        backend: BackendName,
         /// When.
         at: Timestamp,
         /// The event that woke them.

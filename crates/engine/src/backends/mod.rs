@@ -1,6 +1,7 @@
 //! Configured backends at run time: settings, driver, and the gate that says whether work may begin.
 
 pub mod absence;
+mod discreet;
 pub mod gate;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,9 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::absence::AbsenceWatch;
+use crate::backends::discreet::Discreet;
 use crate::backends::gate::Gate;
+use crate::secrets::Secrets;
 
 /// How failed tries are repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +126,10 @@ pub struct Backend {
 }
 
 impl Backend {
-    fn new(settings: BackendSettings) -> Self {
+    fn new(settings: BackendSettings, secrets: &Arc<Secrets>) -> Self {
+        let (inner, secrets) = (settings.driver, Arc::clone(secrets));
+        let settings =
+            BackendSettings { driver: Arc::new(Discreet { inner, secrets }), ..settings };
         let rate =
             settings.rate_per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate)));
         let gate = Gate::new(settings.breaker.failures);
@@ -186,13 +192,14 @@ pub type ByName = Arc<BTreeMap<BackendName, Arc<Backend>>>;
 #[derive(Clone, Default)]
 pub struct Backends {
     by_name: Arc<watch::Sender<ByName>>,
+    secrets: Arc<Secrets>,
 }
 
 impl Backends {
-    /// Backends with these settings.
+    /// Backends with these settings, whose answers hold none of `secrets`.
     #[must_use]
-    pub fn new(settings: impl IntoIterator<Item = BackendSettings>) -> Self {
-        let backends = Self::default();
+    pub fn new(settings: impl IntoIterator<Item = BackendSettings>, secrets: Arc<Secrets>) -> Self {
+        let backends = Self { secrets, ..Self::default() };
         backends.replace(settings);
         backends
     }
@@ -236,9 +243,9 @@ impl Backends {
             let name = settings.name.clone();
             let same = |known: &&Arc<Backend>| known.settings.fingerprint == settings.fingerprint;
             let (change, backend) = match before.get(&name) {
-                None => (Change::Added, Arc::new(Backend::new(settings))),
+                None => (Change::Added, Arc::new(Backend::new(settings, &self.secrets))),
                 Some(known) if same(&known) => (Change::Unchanged, Arc::clone(known)),
-                Some(_) => (Change::Changed, Arc::new(Backend::new(settings))),
+                Some(_) => (Change::Changed, Arc::new(Backend::new(settings, &self.secrets))),
             };
             changes.insert(name.clone(), change);
             after.insert(name, backend);

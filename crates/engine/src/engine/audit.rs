@@ -88,7 +88,7 @@ impl Engine {
         self.inner.put_back.clear().await?;
         let shared = &self.inner.shared;
         shared.frozen.store(false, Ordering::Release);
-        for backend in self.inner.backends.iter() {
+        for backend in self.inner.backends.all().values() {
             shared.reopened(backend).await;
         }
         Ok(())

@@ -85,9 +85,15 @@ impl Engine {
         let context = shared.probe_context(&backend);
         let health = backend.settings.driver.health(&context).await;
         health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
+        let unusable =
+            matches!(backend.gate.closed(self.sources().now()), Some(Closed::Unusable(_)));
         backend.gate.recovered();
         shared.identify(&backend).await;
-        shared.reopened(&backend).await;
+        if unusable {
+            shared.wake(&backend).await;
+        } else {
+            shared.reopened(&backend).await;
+        }
         Ok(())
     }
 

@@ -141,7 +141,7 @@ impl Engine {
         let control = ControlStreams::new(Arc::clone(&parts.log), parts.sources.clone());
         let Configuration { backends, namespaces, secrets } = parts.configuration;
         let access = AccessControl::new(control.clone(), parts.sources.clone(), namespaces);
-        let known = Secrets::default();
+        let known = Arc::new(Secrets::default());
         known.replace(secrets);
         let shared = Shared {
             control,
@@ -150,7 +150,7 @@ impl Engine {
             entities,
             queue: parts.queue,
             kinds,
-            secrets: known,
+            secrets: Arc::clone(&known),
             reload_wanted: Notify::new(),
             sources: parts.sources,
             lease_times: parts.options.lease_times,
@@ -161,7 +161,7 @@ impl Engine {
         let model = |model| Model { model, progress: watch::Sender::new(Progress::default()) };
         let inner = Inner {
             shared: Arc::new(shared),
-            backends: Backends::new(backends),
+            backends: Backends::new(backends, known),
             waiters,
             access,
             views: parts.views,

@@ -33,19 +33,24 @@ impl Engine {
         self.nothing_is_left_behind(&read).await?;
         let Configuration { backends, namespaces, secrets } = read;
         let shared = &self.inner.shared;
-        shared.secrets.replace(secrets);
+        let other_secrets = shared.secrets.replace(secrets);
         self.access().configure(namespaces);
         let changes = self.inner.backends.replace(backends);
         let at = shared.sources.now();
         for (name, change) in &changes {
-            if *change == Change::Removed {
-                let removed = |_: &_| vec![BackendEvent::Removed { at }];
-                shared.change_backend(name, envelope, removed).await?;
+            match (change, self.inner.backends.get(name)) {
+                // The new configuration is in force: what cannot be told of it now does not take it back.
+                (Change::Removed, _) => {
+                    let removed = |_: &_| vec![BackendEvent::Removed { at }];
+                    if let Err(error) = shared.change_backend(name, envelope, removed).await {
+                        tracing::error!(backend = %name, %error, "its removal is not recorded");
+                    }
+                }
+                // What waited for a secret, or for credentials, is looked at again at once.
+                (Change::Changed, Some(backend)) => shared.wake(&backend).await,
+                (_, Some(backend)) if other_secrets => shared.wake(&backend).await,
+                _ => {}
             }
-        }
-        // What waited for a secret, or for credentials, is looked at again at once.
-        for backend in self.inner.backends.all().values() {
-            shared.reopened(backend).await;
         }
         Ok(changes)
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::{Completion, Failing, Intent};
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::{OperationKind, RunningAttempt, Step};
+use stateward_domain::entity::state::{BlockedOn, OperationKind, RunningAttempt, Step};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId, OperationId};
 use stateward_domain::ports::driver::{Act, Create, Object, Outcome, Plan, Update};
@@ -16,11 +16,10 @@ use crate::error::Error;
 use crate::process_manager::look::{Seen, compare, target};
 use crate::process_manager::retry::Circumstances;
 use crate::process_manager::round::{Flow, Round, envelope, waiting};
-use crate::secrets::Resolved;
 
-/// What a change gives to the driver.
+/// What a change gives to the driver. Not `Debug`: it may hold secrets.
 struct Given {
-    resolved: Resolved,
+    spec: Value,
     /// The attributes that an update was planned on.
     observed: Value,
 }
@@ -47,7 +46,7 @@ impl Round<'_> {
         };
         // Before the intent: what cannot be sent is not begun.
         let given = match self.given(entity, &step, spec) {
-            Ok(resolved) => Given { resolved, observed },
+            Ok(spec) => Given { spec, observed },
             Err(failure) => return self.lacks_secret(entity, takes_over, &failure).await,
         };
         let operations = match &step {
@@ -70,7 +69,7 @@ impl Round<'_> {
         self.note_position(&done);
         let begun = done.entity;
         let outcome = self.act(&begun, &step, id, &given).await;
-        self.settle(&begun, given.resolved.guard(outcome)).await
+        self.settle(&begun, outcome).await
     }
 
     async fn act(
@@ -81,7 +80,7 @@ impl Round<'_> {
         given: &Given,
     ) -> Result<Outcome, Failure> {
         let context = self.context(entity.attempt, entity);
-        let spec = given.resolved.spec.clone();
+        let spec = given.spec.clone();
         let kind = &entity.manifest.kind;
         let target = target(entity, &id.cloned().unwrap_or_default());
         match step {
@@ -270,55 +269,6 @@ impl Round<'_> {
         self.fail(entity, Some(entity.attempt), None, failure, None).await
     }
 
-    /// Deletes an object that a late worker left behind, after a look whether it is ours at all.
-    pub(crate) async fn clean_up(
-        &self,
-        entity: &Arc<Entity>,
-        takes_over: Option<Attempt>,
-        external_id: &ExternalId,
-    ) -> Result<Flow, Error> {
-        let step = Step::CleanUp { external_id: external_id.clone() };
-        let foreign = match self.look_at(entity, external_id).await {
-            Ok(Seen::Present { object, .. }) => {
-                let owner =
-                    object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse);
-                let others = owner.is_some_and(|(owner, _)| owner != entity.id);
-                others || (self.kind.owner_key && owner.is_none())
-            }
-            Ok(Seen::Absent) => true,
-            Ok(_) => {
-                let message = "it is not certain whether a stray object is there";
-                let failure = Failure::harmless(ErrorClass::Transient, "look_unclear", message);
-                return self.clean_up_failed(entity, takes_over, &failure).await;
-            }
-            Err(failure) => return self.clean_up_failed(entity, takes_over, &failure).await,
-        };
-        if !foreign {
-            return self.change(entity, takes_over, step, Some(external_id), None).await;
-        }
-        let completion = Completion {
-            attempt: None,
-            takes_over,
-            generation: entity.generation,
-            step,
-            observed: self.observed_absent(),
-            diff: Vec::new(),
-            operations: Vec::new(),
-        };
-        let done = self.report(entity, &Intent::Complete(completion)).await?;
-        Ok(self.after(&done.entity))
-    }
-
-    async fn clean_up_failed(
-        &self,
-        entity: &Entity,
-        takes_over: Option<Attempt>,
-        failure: &Failure,
-    ) -> Result<Flow, Error> {
-        let next = self.circumstances(entity).after_clean_up(failure);
-        self.fail_with(entity, takes_over, failure, next).await
-    }
-
     /// Ends an attempt, or a look, as failed; the table of classes says what happens next. `action` is the
     /// one that certainly ends with it.
     pub(crate) async fn fail(
@@ -330,6 +280,13 @@ impl Round<'_> {
         action: Option<OperationId>,
     ) -> Result<Flow, Error> {
         let running = entity.running.as_ref().filter(|_| attempt.is_some());
+        if attempt.is_none()
+            && takes_over.is_none()
+            && action.is_none()
+            && asks_again(entity, failure)
+        {
+            return Ok(Flow::Idle);
+        }
         let circumstances = self.circumstances(entity);
         let (next, action) = match (running.map(|running| &running.step), action) {
             (_, Some(action)) => (Next::Retry { at: self.now() }, Some(action)),
@@ -392,4 +349,10 @@ impl Round<'_> {
             jitter: self.shared.sources.jitter(),
         }
     }
+}
+
+/// Whether a person is asked already what `failure` would ask: a check that finds nothing else appends nothing.
+pub(crate) fn asks_again(entity: &Entity, failure: &Failure) -> bool {
+    let asked = entity.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Decision);
+    asked && entity.error.as_ref() == Some(failure) && entity.work().is_none()
 }

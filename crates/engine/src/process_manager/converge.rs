@@ -5,7 +5,9 @@ use std::sync::Arc;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::{BlockedOn, ManagementPolicy, Observed, Presence, Step};
+use stateward_domain::entity::state::{
+    Blocked, BlockedOn, ManagementPolicy, Observed, Presence, Step,
+};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId, Generation};
 use stateward_domain::kind::OnLost;
@@ -34,8 +36,10 @@ impl Round<'_> {
         }
         let desired = &entity.manifest.desired;
         let mut comparison = compare(self.driver(), self.kind, entity, desired, &object.attributes);
-        if entity.wants_sync() || takes_over.is_some() {
-            comparison.also_write(self.kind, Secrets::rewritten(self.kind, entity));
+        let full = entity.manifest.settings.management_policy == ManagementPolicy::Full;
+        let as_seen = comparison.plan == Plan::Noop;
+        if full {
+            comparison.also_write(self.kind, Secrets::unwritten(self.kind, entity));
         }
         if comparison.plan == Plan::Noop {
             return self.in_sync(entity, takes_over, &object).await;
@@ -46,7 +50,8 @@ impl Round<'_> {
         if entity.trouble.given_up {
             return self.just_look(entity, takes_over, observed, &comparison).await;
         }
-        if !entity.wants_sync() && takes_over.is_none() {
+        let unseen_alone = as_seen && full;
+        if !entity.wants_sync() && takes_over.is_none() && !unseen_alone {
             return self.drifted(entity, observed, comparison, &object).await;
         }
         if entity.manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
@@ -210,7 +215,9 @@ impl Round<'_> {
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
     ) -> Result<Flow, Error> {
-        if takes_over.is_none() && waiting(entity).is_empty() && entity.blocked.is_some() {
+        let asks = |blocked: &Blocked| blocked.on == BlockedOn::Decision;
+        let asked = entity.blocked.as_ref().is_some_and(asks);
+        if takes_over.is_none() && waiting(entity).is_empty() && asked {
             return Ok(Flow::Idle);
         }
         let message = "the object is gone: decide whether to create, adopt or give up";

@@ -15,6 +15,7 @@ use stateward_domain::ports::sync_queue::{Lease, LeaseReason, SyncQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Commands;
+use crate::secrets::Secrets;
 use crate::sources::Sources;
 
 /// How long leases last.
@@ -134,6 +135,7 @@ pub(crate) struct Control {
     pub(crate) attempt: Attempt,
     pub(crate) incarnation: Incarnation,
     pub(crate) deadline: Duration,
+    pub(crate) secrets: Arc<Secrets>,
 }
 
 #[async_trait]
@@ -152,6 +154,10 @@ impl CallControl for Control {
     }
 
     async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {
+        if self.secrets.holds(id.as_str()) {
+            let message = "the driver put a secret into an object's name";
+            return Err(Failure::doubtful(ErrorClass::Bug, "secret_in_id", message));
+        }
         let intent = Intent::RecordExternalId {
             attempt: self.attempt,
             incarnation: self.incarnation,

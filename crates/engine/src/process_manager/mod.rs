@@ -3,7 +3,7 @@
 //! - `lease`: the hold on an entity, and the engine's side of driver calls
 //! - `round`: one round's steps; `look` sees, `converge` chooses the next step, `change` takes it, `resume`
 //!   carries on what began earlier, `retry` says what follows a failure
-//! - `secret`: values on their way to the driver
+//! - `secret`: values on their way to the driver; `clean_up`: what late workers left behind
 //! - `probe`: which world a backend is, and whether it is well
 //! - `stranded`: entities whose backend is gone or closed; `sweep`: objects that match no entity
 //!
@@ -13,6 +13,7 @@
 pub mod lease;
 
 mod change;
+mod clean_up;
 mod converge;
 mod dispatcher;
 mod look;
@@ -25,6 +26,7 @@ mod stranded;
 mod sweep;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -32,7 +34,7 @@ use std::time::Duration;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::{Backend, Backends};
@@ -43,6 +45,9 @@ use crate::kinds::Kinds;
 use crate::process_manager::lease::LeaseTimes;
 use crate::secrets::Secrets;
 use crate::sources::Sources;
+
+/// Before a process manager that panicked begins anew.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// What all process managers share.
 pub struct Shared {
@@ -59,7 +64,7 @@ pub struct Shared {
     /// Schemas.
     pub kinds: Arc<Kinds>,
     /// What write-only fields refer to.
-    pub secrets: Secrets,
+    pub secrets: Arc<Secrets>,
     /// Rung when a backend refuses our credentials: there may be new ones.
     pub reload_wanted: Notify,
     /// Time, ids, chance.
@@ -128,9 +133,26 @@ async fn post(shared: Arc<Shared>, backend: Arc<Backend>, before: Option<JoinHan
     {
         tracing::error!(%error, "a process manager panicked");
     }
-    let mut tasks = JoinSet::new();
-    tasks.spawn(dispatcher::run(Arc::clone(&shared), Arc::clone(&backend)));
-    tasks.spawn(probe::run(Arc::clone(&shared), Arc::clone(&backend)));
-    tasks.spawn(sweep::run(shared, backend));
-    while tasks.join_next().await.is_some() {}
+    tokio::join!(
+        again_after_panics(&shared, &backend, dispatcher::run),
+        again_after_panics(&shared, &backend, probe::run),
+        again_after_panics(&shared, &backend, sweep::run),
+    );
+}
+
+/// Runs `task` as a task of its own, and begins it anew when it panics: a backend is never left alone unnoticed.
+async fn again_after_panics<F>(
+    shared: &Arc<Shared>,
+    backend: &Arc<Backend>,
+    task: fn(Arc<Shared>, Arc<Backend>) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(error) = tokio::spawn(task(Arc::clone(shared), Arc::clone(backend))).await {
+        tracing::error!(backend = %backend.name(), %error, "a process manager panicked, and begins anew");
+        tokio::select! {
+            () = tokio::time::sleep(AFTER_PANIC) => {}
+            () = shared.ended(backend) => return,
+        }
+    }
 }

@@ -35,8 +35,12 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         }
         let unidentified =
             matches!(backend.gate.closed(shared.sources.now()), Some(Closed::Unidentified { .. }));
-        if backend.gate.closed(shared.sources.now()).is_none() && closed.is_some() {
-            shared.reopened(&backend).await;
+        if backend.gate.closed(shared.sources.now()).is_none() {
+            match closed {
+                Some(Closed::Unusable(_)) => shared.wake(&backend).await,
+                Some(_) => shared.reopened(&backend).await,
+                None => {}
+            }
         }
         let pause = if unidentified { wait } else { interval };
         wait = if unidentified { (wait * 2).min(interval) } else { FIRST_RETRY.min(interval) };
@@ -152,6 +156,16 @@ impl Shared {
         backend.gate.identified();
         self.reopened(backend).await;
         Ok(())
+    }
+
+    /// What is blocked on the backend, or on a secret, goes on at once.
+    pub(crate) async fn wake(&self, backend: &Backend) {
+        let at = self.sources.now();
+        let recorded = self.change_record(backend, |_| vec![BackendEvent::Reopened { at }]);
+        if let Err(error) = recorded.await {
+            tracing::warn!(backend = %backend.name(), %error, "what is blocked goes on a little later");
+        }
+        self.reopened(backend).await;
     }
 
     /// Work on the backend goes on at once, also what was put aside because it could not.

@@ -86,7 +86,7 @@ impl Round<'_> {
                 }
             };
             match flow {
-                Flow::Again if self.held.may_send() => {}
+                Flow::Again if self.held.may_send() && !self.shared.ends(self.backend) => {}
                 Flow::Again => return self.rest(Some(Duration::ZERO), None),
                 Flow::Rest(pause) => return self.rest(Some(pause), None),
                 Flow::Idle => {
@@ -114,7 +114,7 @@ impl Round<'_> {
             };
         }
         match entity.work() {
-            // What waits for another entity was woken by it, which only the queue knows.
+            // What waits for something else was woken by it, which only the queue knows.
             Some(work) if work.due > self.now() && work.waits_for.is_none() => {
                 Ok(Flow::Rest(work.due.since(self.now())))
             }
@@ -254,10 +254,6 @@ impl Round<'_> {
     /// What follows once something was recorded.
     pub(crate) fn after(&self, entity: &Entity) -> Flow {
         match entity.work() {
-            // Taken up again at once when the backend, or the configuration, changes.
-            Some(_) if entity.waits_outside() => {
-                Flow::Rest(self.backend.settings.breaker.probe_interval)
-            }
             Some(work) if work.due <= self.now() => Flow::Again,
             Some(work) => Flow::Rest(work.due.since(self.now())),
             None => Flow::Idle,
@@ -359,6 +355,7 @@ impl Round<'_> {
             attempt,
             incarnation: entity.incarnation,
             deadline: steady + self.backend.settings.call_timeout,
+            secrets: Arc::clone(&self.shared.secrets),
         };
         CallContext { attempt, control: Arc::new(control) }
     }

@@ -11,7 +11,6 @@ use stateward_domain::id::Attempt;
 
 use crate::error::Error;
 use crate::process_manager::round::{Flow, Round};
-use crate::secrets::Resolved;
 
 impl Round<'_> {
     /// What `step` gives to the driver: `spec`, with the values of its secrets where it writes fields.
@@ -20,13 +19,13 @@ impl Round<'_> {
         entity: &Entity,
         step: &Step,
         spec: &Value,
-    ) -> Result<Resolved, Failure> {
+    ) -> Result<Value, Failure> {
         match step {
             Step::Create | Step::Update { .. } | Step::Action { .. } => {
                 self.shared.secrets.resolve(self.kind, &entity.manifest.namespace, spec)
             }
             Step::None | Step::Delete | Step::Replace { .. } | Step::CleanUp { .. } => {
-                Ok(Resolved::plain(spec))
+                Ok(spec.clone())
             }
         }
     }

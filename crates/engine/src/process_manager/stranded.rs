@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stateward_domain::entity::command::{Failing, Intent};
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::BlockedOn;
+use stateward_domain::entity::state::{BlockedOn, OperationKind};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{BackendName, EntityId};
@@ -15,6 +15,7 @@ use crate::backends::gate::Closed;
 use crate::backends::{Backend, Backends};
 use crate::error::Error;
 use crate::process_manager::Shared;
+use crate::process_manager::round::open_of;
 
 /// Entities told at a time.
 const BATCH: usize = 100;
@@ -106,7 +107,10 @@ async fn block(
     pause: Duration,
 ) -> Result<(), Error> {
     let entity = shared.entities.fresh(id).await?;
-    let told = entity.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Backend);
+    // Whoever asks for one look or one try is told each time.
+    let asks = !open_of(&entity, &[OperationKind::Refresh, OperationKind::Retry]).is_empty();
+    let blocked = entity.blocked.as_ref();
+    let told = !asks && blocked.is_some_and(|blocked| blocked.on == BlockedOn::Backend);
     // What runs by name may still be carried on once the backend is back.
     if told || entity.running.is_some() || !entity.is_tracked() {
         return Ok(());

@@ -54,24 +54,57 @@ fn a_reference_anywhere_else_is_refused() {
 
 #[test]
 fn the_driver_gets_values_and_nobody_else_does() {
-    let (kind, scope) = (kind(), Namespace::from("a"));
+    let (kind, scope, secrets) = (kind(), Namespace::from("a"), secrets());
     let desired = json!({ "size": 1, "password": { "$secret": "open" } });
-    let resolved = secrets().resolve(&kind, &scope, &desired).expect("known");
-    assert_eq!(resolved.spec, json!({ "size": 1, "password": "hunter2-open" }));
-    let failure = Failure::harmless(ErrorClass::Invalid, "x", "hunter2-open is too weak");
-    assert_eq!(resolved.scrub(failure).message, "[secret] is too weak");
-    assert!(resolved.leaks_into(&json!({ "a": ["hunter2-open"] })));
-    assert!(!resolved.leaks_into(&json!({ "a": "hunter2" })));
+    let resolved = secrets.resolve(&kind, &scope, &desired).expect("known");
+    assert_eq!(resolved, json!({ "size": 1, "password": "hunter2-open" }));
+    assert_eq!(secrets.scrub("hunter2-open is too weak"), "[secret] is too weak");
+    let told = json!({ "url": "db://u:hunter2-open@h", "hunter2-physics": ["hunter2-physics", 1] });
+    let scrubbed = secrets.scrubbed(told);
+    assert_eq!(scrubbed, json!({ "url": "db://u:[secret]@h", "[secret]": ["[secret]", 1] }));
+    assert!(secrets.holds("job-hunter2-open") && !secrets.holds("hunter2"));
 }
 
 #[test]
-fn a_secret_that_is_gone_is_named_and_a_short_one_scrubs_nothing() {
-    let (kind, scope) = (kind(), Namespace::from("a"));
-    let missing = secrets().resolve(&kind, &scope, &json!({ "password": { "$secret": "gone" } }));
-    let failure = missing.err().expect("missing");
+fn a_secret_that_is_gone_is_named_and_a_short_one_is_not_looked_for() {
+    let (kind, scope, secrets) = (kind(), Namespace::from("a"), secrets());
+    let missing = secrets.resolve(&kind, &scope, &json!({ "password": { "$secret": "gone" } }));
+    let failure = missing.expect_err("missing");
     assert_eq!(failure.code, "secret_missing");
     assert!(failure.message.contains("gone"), "{}", failure.message);
-    let short = secrets().resolve(&kind, &scope, &json!({ "password": { "$secret": "short" } }));
-    let failure = Failure::harmless(ErrorClass::Invalid, "x", "axe");
-    assert_eq!(short.expect("known").scrub(failure).message, "axe");
+    assert_eq!(secrets.scrub("axe"), "axe");
+}
+
+#[test]
+fn a_value_is_found_however_it_is_written_and_the_longer_one_first() {
+    let secrets = Secrets::default();
+    let secret = |value: &str| Secret { value: SecretString::from(value), namespaces: None };
+    let quoted = "two\nlines \"quoted\"";
+    secrets.replace(BTreeMap::from([
+        ("a".to_owned(), secret("long-value")),
+        ("b".to_owned(), secret("long-value-and-more")),
+        ("c".to_owned(), secret(quoted)),
+    ]));
+    assert_eq!(secrets.scrub("long-value-and-more, long-value"), "[secret], [secret]");
+    for text in
+        [quoted.to_owned(), format!("invalid: {quoted:?}"), json!({ "x": quoted }).to_string()]
+    {
+        assert!(secrets.scrub(&text).contains("[secret]"), "{text}");
+        assert!(!secrets.scrub(&text).contains("lines"), "{text}");
+    }
+}
+
+#[test]
+fn other_values_are_noticed_and_the_same_ones_are_not() {
+    let secrets = Secrets::default();
+    let one = |value: &str| {
+        BTreeMap::from([(
+            "a".to_owned(),
+            Secret { value: SecretString::from(value), namespaces: None },
+        )])
+    };
+    assert!(secrets.replace(one("first-value")));
+    assert!(!secrets.replace(one("first-value")));
+    assert!(secrets.replace(one("second-value")));
+    assert!(secrets.replace(BTreeMap::new()));
 }

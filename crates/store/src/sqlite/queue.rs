@@ -8,6 +8,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::{
     Lease, LeaseRequest, NextDue, Priority, QueueChange, QueueError, QueueRow, Release, SyncQueue,
+    WaitsFor,
 };
 use stateward_domain::time::Timestamp;
 
@@ -17,6 +18,8 @@ use super::leases;
 
 /// Name of the projection's checkpoint.
 const NAME: &str = "sync_queue";
+/// In the column of what is waited for, where it is no entity.
+const BACKEND: &str = "backend";
 /// Rows of one statement.
 const ROWS_PER_PUT: usize = 32;
 
@@ -43,7 +46,9 @@ async fn apply(
         .iter()
         .filter_map(|change| match change {
             QueueChange::Put(row) => Some(row),
-            QueueChange::Remove(_) | QueueChange::Wake { .. } => None,
+            QueueChange::Remove(_) | QueueChange::Wake { .. } | QueueChange::WakeBackend { .. } => {
+                None
+            }
         })
         .collect();
     for chunk in puts.chunks(ROWS_PER_PUT) {
@@ -55,6 +60,9 @@ async fn apply(
             QueueChange::Remove(entity) => remove(connection, *entity).await?,
             QueueChange::Wake { waited_for, at, position } => {
                 wake(connection, *waited_for, *at, *position).await?;
+            }
+            QueueChange::WakeBackend { backend, at, position } => {
+                wake_backend(connection, backend, *at, *position).await?;
             }
         }
     }
@@ -72,7 +80,7 @@ async fn put(connection: &mut SqliteConnection, rows: &[&QueueRow]) -> Result<()
             .push_bind(row.priority as i64)
             .push_bind(row.since.map(|at| at.0))
             .push_bind(row.due.map(|at| at.0))
-            .push_bind(row.waits_for.map(|id| id.to_string()))
+            .push_bind(row.waits_for.map(waits_for))
             .push_bind(row.position.to_string());
     });
     statement.push(
@@ -110,6 +118,37 @@ async fn wake(
     Ok(())
 }
 
+async fn wake_backend(
+    connection: &mut SqliteConnection,
+    backend: &BackendName,
+    at: Timestamp,
+    position: Position,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE sync_queue SET due = min(due, ?), position = max(position, ?) \
+         WHERE waits_for = ? AND backend = ? AND due IS NOT NULL",
+    )
+    .bind(at.0)
+    .bind(position.to_string())
+    .bind(BACKEND)
+    .bind(&backend.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What is waited for, in its column.
+fn waits_for(waits_for: WaitsFor) -> String {
+    match waits_for {
+        WaitsFor::Entity(id) => id.to_string(),
+        WaitsFor::Backend => BACKEND.to_owned(),
+    }
+}
+
+fn decoded_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
+    if text == BACKEND { Ok(WaitsFor::Backend) } else { text.parse().map(WaitsFor::Entity) }
+}
+
 type Row = (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
 
 fn decoded(row: Row) -> Result<QueueRow, sqlx::Error> {
@@ -126,7 +165,7 @@ fn decoded(row: Row) -> Result<QueueRow, sqlx::Error> {
         since: since.map(Timestamp),
         due: due.map(Timestamp),
         waits_for: waits_for
-            .map(|id| id.parse())
+            .map(|text| decoded_wait(&text))
             .transpose()
             .map_err(|error: uuid::Error| bad(Box::new(error)))?,
         position: position.parse().map_err(|error| bad(Box::new(error)))?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::{
     Lease, LeaseReason, LeaseRequest, Priority, QueueChange, QueueError, QueueRow, Release,
-    SyncQueue,
+    SyncQueue, WaitsFor,
 };
 use stateward_domain::time::{Clock, Timestamp};
 use stateward_store::sqlite::Store;
@@ -206,7 +206,7 @@ async fn whoever_waits_for_an_entity_is_woken_by_it() {
     let later = subject.now().after(Duration::from_hours(1));
     let waits = QueueRow {
         due: Some(later),
-        waits_for: Some(entity(9)),
+        waits_for: Some(WaitsFor::Entity(entity(9))),
         ..subject.due(1, Priority::Retry, 1)
     };
     subject.advance(&[QueueChange::Put(waits)]).await;
@@ -215,6 +215,33 @@ async fn whoever_waits_for_an_entity_is_woken_by_it() {
     subject.advance(&[wake]).await;
     let lease = subject.lease("one", 1, false).await.remove(0);
     assert_eq!((lease.entity, lease.seen), (entity(1), position(7)));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_backend_is_woken_by_it_and_the_others_are_not() {
+    let subject = Subject::new().await;
+    let later = Some(subject.now().after(Duration::from_hours(1)));
+    let waits = |number, waits_for| QueueRow {
+        due: later,
+        waits_for,
+        ..subject.due(number, Priority::Retry, 1)
+    };
+    let rows = [
+        waits(1, Some(WaitsFor::Backend)),
+        waits(2, None),
+        QueueRow { backend: BackendName::from("c"), ..waits(3, Some(WaitsFor::Backend)) },
+    ];
+    subject.advance(&rows.map(QueueChange::Put)).await;
+    let row = subject.queue.row(entity(1)).await.unwrap().unwrap();
+    assert_eq!(row.waits_for, Some(WaitsFor::Backend));
+    let (backend, at) = (BackendName::from("b"), subject.now());
+    subject.advance(&[QueueChange::WakeBackend { backend, at, position: position(7) }]).await;
+    let leases = subject.lease("one", 9, false).await;
+    assert_eq!(
+        leases.iter().map(|l| (l.entity, l.seen)).collect::<Vec<_>>(),
+        [(entity(1), position(7))]
+    );
+    assert_eq!(subject.queue.row(entity(3)).await.unwrap().unwrap().due, later);
 }
 
 #[tokio::test]

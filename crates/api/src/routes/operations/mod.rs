@@ -4,7 +4,7 @@ pub(crate) mod cancel;
 
 use std::time::Duration;
 
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use stateward_domain::access::Role;
@@ -120,12 +120,18 @@ async fn not_behind(app: &App, shown: OperationRow) -> Result<OperationRow, Prob
     if shown.state.is_done() {
         return Ok(shown);
     }
-    let entity = app.engine.entity(shown.entity_id).await?;
-    if entity.operation(shown.id).is_some() {
-        return Ok(shown);
+    match app.engine.entity(shown.entity_id).await {
+        Ok(entity) if entity.operation(shown.id).is_none() => {}
+        // What cannot be folded is shown as it was last.
+        Ok(_) | Err(Error::Unreadable(_)) => return Ok(shown),
+        Err(error) => return Err(error.into()),
     }
-    caught_up(app).await?;
-    row(app, shown.id).await
+    if caught_up(app).await? {
+        return row(app, shown.id).await;
+    }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let detail = "the operation has ended, and the lists do not show it yet";
+    Err(Problem::new(status, "position-not-reached", detail).retry_after(1))
 }
 
 async fn row(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
@@ -137,9 +143,8 @@ async fn row(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
     views.operation(id).await.map_err(Error::from)?.ok_or_else(Problem::not_found)
 }
 
-/// Waits a moment for the read model to take in everything that is in the log.
-async fn caught_up(app: &App) -> Result<(), Problem> {
+/// Waits a moment for the read model to take in everything that is in the log; false when it had not.
+async fn caught_up(app: &App) -> Result<bool, Problem> {
     let head = app.engine.log().head().await.map_err(Error::from)?;
-    app.engine.caught_up(head, CATCH_UP_MAX).await;
-    Ok(())
+    Ok(app.engine.caught_up(head, CATCH_UP_MAX).await)
 }

@@ -91,6 +91,8 @@ fn declared(entity: &mut Entity, manifest: &Manifest) {
 }
 
 fn settings_changed(entity: &mut Entity, settings: &SettingsPatch) {
+    // What was ignored may have changed unseen.
+    entity.unseen_in_doubt |= settings.ignore_fields.is_some();
     entity.manifest.settings = entity.manifest.settings.patched(settings);
     entity.revision = entity.revision.next();
     // A deletion that failed for good is not taken up again once the entity is protected.
@@ -103,6 +105,7 @@ fn points_at(entity: &mut Entity, id: &ExternalId) {
     entity.observed.external_id = Some(id.clone());
     entity.observed.presence = Presence::Unknown;
     entity.materialised = true;
+    entity.unseen_in_doubt = true;
     entity.lost = None;
 }
 

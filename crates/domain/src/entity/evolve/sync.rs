@@ -46,8 +46,10 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
                 operations: operations.clone(),
                 pending: None,
                 cancel: None,
+                unseen_in_doubt: entity.unseen_in_doubt,
                 desired: None,
             });
+            entity.unseen_in_doubt |= matches!(step, Step::Create | Step::Update { .. });
         }
         EntityEvent::ExternalIdRecorded { external_id, .. } => {
             entity.observed.external_id = Some(external_id.clone());
@@ -108,6 +110,7 @@ fn completed(
         entity.applied = Some(Applied { generation, desired });
         if !step.only_looks() {
             entity.drift = None;
+            entity.unseen_in_doubt = false;
         }
     }
     if observed.presence == Presence::Present {
@@ -132,6 +135,7 @@ fn failed(
     {
         entity.observed.presence =
             if running.was_present { Presence::Present } else { Presence::Absent };
+        entity.unseen_in_doubt = running.unseen_in_doubt;
     }
     let trouble = &mut entity.trouble;
     if error.class.uses_budget() {

@@ -75,13 +75,6 @@ pub enum BlockedOn {
 }
 
 impl BlockedOn {
-    /// Whether it ends outside the log, where only workers notice: then the entity is due all the time, and workers put
-    /// it aside between looks.
-    #[must_use]
-    pub const fn is_probed(&self) -> bool {
-        matches!(self, Self::Backend | Self::Secret)
-    }
-
     /// Reason of the condition, in `CamelCase` as in the field.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -198,6 +191,9 @@ pub struct RunningAttempt {
     /// A user asked to take this operation back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<OperationId>,
+    /// Whether write-only values were in doubt before it, which is true again if the call did nothing.
+    #[serde(default)]
+    pub unseen_in_doubt: bool,
     /// The desired state that it works towards, once a newer one came; `None` = still the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Value>,

@@ -1,0 +1,156 @@
+//! A driver whose answers hold no secret. Backends repeat what they were given: in errors, in attributes, in ids. Every
+//! answer passes through here before it can be logged, recorded or shown.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{ExternalId, KindName};
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::{
+    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
+    Search, Target, Update,
+};
+
+use crate::secrets::Secrets;
+
+pub(super) struct Discreet {
+    pub(super) inner: Arc<dyn Driver>,
+    pub(super) secrets: Arc<Secrets>,
+}
+
+impl Discreet {
+    fn failure(&self, failure: Failure) -> Failure {
+        let scrub = |text: &str| self.secrets.scrub(text);
+        let class = match failure.class {
+            ErrorClass::AlreadyExists { external_id } => {
+                ErrorClass::AlreadyExists { external_id: ExternalId(scrub(&external_id.0)) }
+            }
+            ErrorClass::RateLimited { after_ms, scope } => {
+                ErrorClass::RateLimited { after_ms, scope: scrub(&scope) }
+            }
+            other => other,
+        };
+        Failure {
+            class,
+            code: scrub(&failure.code),
+            message: scrub(&failure.message),
+            request_id: failure.request_id.as_deref().map(scrub),
+            effect: failure.effect,
+        }
+    }
+
+    /// An id cannot be scrubbed: it would name another object.
+    fn named(&self, id: &ExternalId) -> Result<(), Failure> {
+        if self.secrets.holds(id.as_str()) {
+            let message = "the driver put a secret into an object's name";
+            return Err(Failure::doubtful(ErrorClass::Bug, "secret_in_id", message));
+        }
+        Ok(())
+    }
+
+    fn object(&self, object: Object) -> Result<Object, Failure> {
+        self.named(&object.external_id)?;
+        Ok(Object { attributes: self.secrets.scrubbed(object.attributes), ..object })
+    }
+
+    fn objects(&self, objects: Vec<Object>) -> Result<Vec<Object>, Failure> {
+        objects.into_iter().map(|object| self.object(object)).collect()
+    }
+
+    fn outcome(&self, outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
+        match outcome.map_err(|failure| self.failure(failure))? {
+            Outcome::Done { external_id, attributes } => {
+                external_id.iter().try_for_each(|id| self.named(id))?;
+                Ok(Outcome::Done { external_id, attributes: self.secrets.scrubbed(attributes) })
+            }
+            Outcome::Pending { handle, .. } if self.secrets.holds(&handle.to_string()) => {
+                let message = "the driver put a secret into a handle";
+                Err(Failure::doubtful(ErrorClass::Bug, "secret_in_handle", message))
+            }
+            pending @ Outcome::Pending { .. } => Ok(pending),
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for Discreet {
+    fn kinds(&self) -> &[KindSpec] {
+        self.inner.kinds()
+    }
+
+    fn check(&self, kind: &KindName, spec: &Value) -> Result<Value, Vec<FieldError>> {
+        self.inner.check(kind, spec)
+    }
+
+    fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
+        self.inner.plan(kind, observed, spec)
+    }
+
+    async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
+        let identity = self.inner.identity(context).await;
+        identity.map(|text| self.secrets.scrub(&text)).map_err(|failure| self.failure(failure))
+    }
+
+    async fn health(&self, context: &CallContext) -> Result<(), Failure> {
+        self.inner.health(context).await.map_err(|failure| self.failure(failure))
+    }
+
+    async fn observe(
+        &self,
+        context: &CallContext,
+        target: &Target,
+    ) -> Result<Observation, Failure> {
+        let seen = self.inner.observe(context, target).await;
+        match seen.map_err(|failure| self.failure(failure))? {
+            Observation::Present(object) => self.object(object).map(Observation::Present),
+            Observation::Absent { proof } => {
+                Ok(Observation::Absent { proof: self.secrets.scrub(&proof) })
+            }
+            Observation::Unknown { reason } => {
+                Ok(Observation::Unknown { reason: self.secrets.scrub(&reason) })
+            }
+        }
+    }
+
+    async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
+        let found = self.inner.find(context, search).await;
+        self.objects(found.map_err(|failure| self.failure(failure))?)
+    }
+
+    async fn list(
+        &self,
+        context: &CallContext,
+        kind: &KindName,
+        cursor: Option<&str>,
+    ) -> Result<Listing, Failure> {
+        let page = self.inner.list(context, kind, cursor).await;
+        let page = page.map_err(|failure| self.failure(failure))?;
+        Ok(Listing { objects: self.objects(page.objects)?, cursor: page.cursor })
+    }
+
+    async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
+        self.outcome(self.inner.create(context, create).await)
+    }
+
+    async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
+        self.outcome(self.inner.update(context, update).await)
+    }
+
+    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+        self.outcome(self.inner.delete(context, target).await)
+    }
+
+    async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
+        self.outcome(self.inner.action(context, act).await)
+    }
+
+    async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
+        self.outcome(self.inner.resume(context, handle).await)
+    }
+
+    async fn cancel(&self, context: &CallContext, handle: &Value) -> Result<(), Failure> {
+        self.inner.cancel(context, handle).await.map_err(|failure| self.failure(failure))
+    }
+}

@@ -1,0 +1,64 @@
+//! Objects that a late worker left behind.
+
+use std::sync::Arc;
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::command::{Completion, Intent};
+use stateward_domain::entity::state::Step;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{Attempt, ExternalId};
+
+use crate::error::Error;
+use crate::process_manager::look::Seen;
+use crate::process_manager::round::{Flow, Round};
+
+impl Round<'_> {
+    /// Deletes an object that a late worker left behind, after a look whether it is ours at all.
+    pub(crate) async fn clean_up(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        external_id: &ExternalId,
+    ) -> Result<Flow, Error> {
+        let step = Step::CleanUp { external_id: external_id.clone() };
+        let foreign = match self.look_at(entity, external_id).await {
+            Ok(Seen::Present { object, .. }) => {
+                let owner =
+                    object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse);
+                let others = owner.is_some_and(|(owner, _)| owner != entity.id);
+                others || (self.kind.owner_key && owner.is_none())
+            }
+            Ok(Seen::Absent) => true,
+            Ok(_) => {
+                let message = "it is not certain whether a stray object is there";
+                let failure = Failure::harmless(ErrorClass::Transient, "look_unclear", message);
+                return self.clean_up_failed(entity, takes_over, &failure).await;
+            }
+            Err(failure) => return self.clean_up_failed(entity, takes_over, &failure).await,
+        };
+        if !foreign {
+            return self.change(entity, takes_over, step, Some(external_id), None).await;
+        }
+        let completion = Completion {
+            attempt: None,
+            takes_over,
+            generation: entity.generation,
+            step,
+            observed: self.observed_absent(),
+            diff: Vec::new(),
+            operations: Vec::new(),
+        };
+        let done = self.report(entity, &Intent::Complete(completion)).await?;
+        Ok(self.after(&done.entity))
+    }
+
+    async fn clean_up_failed(
+        &self,
+        entity: &Entity,
+        takes_over: Option<Attempt>,
+        failure: &Failure,
+    ) -> Result<Flow, Error> {
+        let next = self.circumstances(entity).after_clean_up(failure);
+        self.fail_with(entity, takes_over, failure, next).await
+    }
+}
