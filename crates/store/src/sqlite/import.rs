@@ -83,7 +83,7 @@ pub async fn import(
 /// Refuses a directory whose log has events.
 async fn empty(directory: &Path) -> Result<(), ImportError> {
     let log = directory.join("events.db");
-    match offline::files(&log, &directory.join("views.db")).await {
+    match offline::files(&log, Path::new("")).await {
         Err(OpenError::Missing(_)) => Ok(()),
         Err(error) => Err(error.into()),
         Ok(files) => {

@@ -14,11 +14,12 @@ use super::land::{Land, lives, project};
 
 const NOW: Timestamp = Timestamp(77);
 
-/// Everything that a directory holds, by name.
+/// Everything that a directory holds, by name; but what a database keeps beside it while somebody reads.
 fn contents(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return vec!["nothing".to_owned()] };
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.ends_with("-wal") && !name.ends_with("-shm"));
     names.sort();
     names
 }

@@ -142,7 +142,9 @@ impl Land {
 
     fn encode(&mut self, event: &impl DomainEvent, envelope: &Envelope) -> NewEvent {
         self.next += 1;
-        NewEvent::encode(EventId(Uuid::from_u128((self.next << 64) | 7)), event, envelope)
+        // Spread over all digits, letters among them.
+        let id = self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        NewEvent::encode(EventId(Uuid::from_u128(id)), event, envelope)
     }
 
     /// Appends the lives in turn, a few events at a time.
