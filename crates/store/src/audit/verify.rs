@@ -276,6 +276,8 @@ async fn held(
     mut expected: HashMap<ClaimKey, StreamId>,
 ) -> Result<(), ReadError> {
     let mut doubtful: Vec<(ClaimKey, StreamId)> = Vec::new();
+    // Told at the end: one claim's fault must not hide another's of the same stream.
+    let mut wrong = Vec::new();
     let mut after = String::new();
     loop {
         let page = source.claims(&after, PAGE).await?;
@@ -287,7 +289,7 @@ async fn held(
             if faults.concern(&claim.holder.stream.to_string()) {
                 expected.remove(&claim.key);
             } else if is_idempotency(&claim.key) {
-                idempotency(faults, &claim);
+                wrong.extend(idempotency(&claim));
             } else {
                 let by_events = expected.remove(&claim.key);
                 if by_events.as_ref() != Some(&claim.holder.stream) {
@@ -299,6 +301,9 @@ async fn held(
         if ends {
             break;
         }
+    }
+    for fault in wrong {
+        faults.add(fault);
     }
     doubtful.extend(expected);
     for (number, (key, stream)) in doubtful.into_iter().enumerate() {
@@ -314,21 +319,20 @@ async fn held(
 }
 
 /// Idempotency claims may be forgotten; those that are held have to be those of an event.
-fn idempotency(faults: &mut Faults, claim: &Held) {
+fn idempotency(claim: &Held) -> Option<Fault> {
     let holder = &claim.holder;
     let fault = |detail: &str| {
         let fault = Fault::new(FaultKind::Claim, format!("{}: {detail}", claim.key));
         fault.of(&holder.stream).at_version(holder.version)
     };
     let Some(metadata) = &claim.metadata else {
-        return faults.add(fault("the log has no such event"));
+        return Some(fault("the log has no such event"));
     };
     let envelope = Envelope::from_map(serde_json::from_str(metadata).unwrap_or_default());
     let print = envelope.idempotency.as_ref().map(|idempotency| &idempotency.fingerprint);
-    if ClaimKey::idempotency(&envelope).as_ref() != Some(&claim.key) || print != Some(&holder.value)
-    {
-        faults.add(fault("the event was asked for under another key"));
-    }
+    let same = ClaimKey::idempotency(&envelope).as_ref() == Some(&claim.key)
+        && print == Some(&holder.value);
+    (!same).then(|| fault("the event was asked for under another key"))
 }
 
 /// Whether `stream` holds `key` exactly if its events say so, once both are read at the same time.

@@ -53,7 +53,7 @@ async fn progress_begins_at_nothing_and_ends_at_everything() {
 
 #[tokio::test]
 async fn a_read_model_and_claims_that_the_events_do_not_make_are_named() {
-    let land = Land::with(&lives(5, 6, 40)).await;
+    let land = Land::with(&lives(5, 12, 40)).await;
     let views = land.path("views.db");
     let pristine = std::fs::read(&views).unwrap();
     for (statement, kind) in [
@@ -89,7 +89,10 @@ async fn a_read_model_and_claims_that_the_events_do_not_make_are_named() {
         "INSERT INTO claims SELECT 'identity/none', aggregate_type, aggregate_id, 1, '', 1 FROM claims LIMIT 1",
         "UPDATE claims SET value = 'x' WHERE key = (SELECT min(key) FROM claims WHERE key GLOB 'idem*')",
     ] {
-        land.damage(statement).await;
+        let mut connection = land.tamper().await;
+        let done = sqlx::query(statement).execute(&mut connection).await.unwrap();
+        assert_eq!(done.rows_affected(), 1, "{statement}");
+        sqlx::Connection::close(connection).await.unwrap();
         let report = land.verify(None).await;
         let named = report.faults.iter().all(|fault| fault.stream.is_some());
         let kinds = report.faults.iter().all(|fault| fault.fault == FaultKind::Claim);
