@@ -1,0 +1,42 @@
+//! `stateward audit`: whether the log is what it was.
+
+mod checkpoint;
+mod export;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use clap::{Args, Subcommand};
+
+use crate::exit::Exit;
+use crate::session::{Run, Session};
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward audit checkpoint > checkpoint.json     # keep it elsewhere\n  \
+    stateward audit verify --against checkpoint.json\n  stateward audit export --after 24h -o november.jsonl"
+)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Replay everything: chains of hashes, versions without gaps, lists that equal a fresh fold
+    Verify(verify::Verify),
+    /// What the log is now, to be kept elsewhere
+    Checkpoint(checkpoint::Checkpoint),
+    /// The events as JSON Lines
+    Export(export::Export),
+}
+
+impl Run for Audit {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        match self.verb {
+            Verb::Verify(verify) => verify.run(session).await,
+            Verb::Checkpoint(checkpoint) => checkpoint.run(session).await,
+            Verb::Export(export) => export.run(session).await,
+        }
+    }
+}
