@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod cli;
 mod errors;
 mod guards;
 mod harness;

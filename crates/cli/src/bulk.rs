@@ -163,14 +163,19 @@ impl WaitOptions {
                 "it waits for a decision (`stateward decide`): {}",
                 entity::message(&reply["entity"])
             ))),
-            state => {
-                let waits = entity::message(&reply["entity"]);
-                let waits = if waits.is_empty() { String::new() } else { format!(": {waits}") };
-                let after = self.timeout.as_secs();
-                Err(Stop::timeout(format!("operation {id} is {state} after {after} s{waits}")))
+            _ => {
+                let entity = &reply["entity"];
+                let state = text(entity, "/state");
+                Err(late(&state, self.timeout, &entity::message(entity)))
             }
         }
     }
+}
+
+/// Not within the time, and what it waits for as far as that is known.
+pub(crate) fn late(state: &str, timeout: Duration, why: &str) -> anyhow::Error {
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    Stop::timeout(format!("it is {state} after {timeout:?}{why}"))
 }
 
 fn is_open(reply: &Value) -> bool {

@@ -31,7 +31,7 @@ use retry::Failed;
 /// Longer than a server ever waits before it answers (60 s).
 const TIMEOUT: Duration = Duration::from_secs(70);
 /// How long the server is asked to wait at a time; in between, whether it waits for a person.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+const WAIT_MAX: Duration = Duration::from_secs(2);
 /// A server that has no place left for those who wait answers at once; it is asked again after this.
 const PACE: Duration = Duration::from_secs(1);
 /// Items of a page: the most that the server gives.

@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::bulk::late;
 use crate::exit::{Exit, Stop};
 use crate::follow::{self, Verdict};
-use crate::output::time;
+use crate::output::{text, time};
 use crate::render::entity::{asks, condition, label, message};
 use crate::select::Selection;
 use crate::session::{Run, Session};
@@ -141,22 +142,15 @@ impl Run for Wait {
                     continue;
                 }
                 Verdict::Never(why) => anyhow::Error::msg(why),
-                Verdict::NotYet => self.late(&awaited.entity),
+                Verdict::NotYet => {
+                    let state = text(&awaited.entity, "/state");
+                    late(&state, self.timeout, &message(&awaited.entity))
+                }
             };
             terminal::complain(&name, &error);
             exit = exit.max(Exit::of(&error));
         }
         Ok(exit)
-    }
-}
-
-impl Wait {
-    fn late(&self, entity: &Value) -> anyhow::Error {
-        let state = entity["state"].as_str().unwrap_or_default();
-        let after = self.timeout.as_secs_f32();
-        let why = message(entity);
-        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        Stop::timeout(format!("it is {state} after {after} s{why}"))
     }
 }
 
