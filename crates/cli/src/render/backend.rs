@@ -67,9 +67,19 @@ fn why(backend: &Value) -> String {
             return message;
         }
     }
-    match inner {
-        Value::Object(members) if members.is_empty() => String::new(),
-        Value::Object(members) if members.values().all(Value::is_null) => String::new(),
-        other => other.to_string(),
-    }
+    words(inner)
+}
+
+/// What an object says, without its brackets; nothing where it says nothing.
+fn words(value: &Value) -> String {
+    let members = value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let said = members.map(|(name, value)| {
+        let name = name.replace('_', " ");
+        if value.is_object() {
+            format!("{name}: {}", words(value))
+        } else {
+            format!("{name} {}", text(value, ""))
+        }
+    });
+    said.collect::<Vec<_>>().join(", ")
 }

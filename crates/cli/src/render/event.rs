@@ -106,7 +106,7 @@ fn detail(event: &Value) -> String {
     };
     match text(event, "/type").as_str() {
         "entity.sync_started" | "entity.sync_completed" => {
-            format!("attempt {}: {}", data["attempt"], text(data, "/step"))
+            format!("attempt {}: {}", data["attempt"], step(&data["step"]))
         }
         "entity.sync_failed" => text(data, "/error/message"),
         "entity.drift_detected" => fields(&data["diff"]),
@@ -120,6 +120,14 @@ fn detail(event: &Value) -> String {
         "entity.create_requested" | "entity.update_requested" => keys(&data["desired"]),
         _ => String::new(),
     }
+}
+
+/// A step with the fields that it is about, if it says so.
+fn step(step: &Value) -> String {
+    let Some((name, about)) = step.as_object().and_then(|tagged| tagged.iter().next()) else {
+        return text(step, "");
+    };
+    format!("{name} {}", super::joined(&about["fields"])).trim_end().to_owned()
 }
 
 fn keys(value: &Value) -> String {

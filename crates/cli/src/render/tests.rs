@@ -93,7 +93,7 @@ fn events() -> Vec<Value> {
             "sync_started",
             worker.clone(),
             Value::Null,
-            json!({ "attempt": 1, "step": "create" }),
+            json!({ "attempt": 1, "step": { "update": { "fields": ["/content", "/mode"] } } }),
         ),
         event(
             3,
