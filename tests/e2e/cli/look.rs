@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{file, land, thing};
-use crate::harness::text;
+use super::{Cli, LOCAL, file, land, thing};
+use crate::harness::{Server, Setup, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_shown_in_every_form() {
@@ -125,4 +125,60 @@ async fn waits_end_when_it_is_so_or_cannot_be() {
     cli.ok("wait thing/never --for deleted").await;
     cli.fails("wait thing/never", 3).await;
     cli.fails("wait", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_is_followed_without_a_gap() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let setup = Setup::new("");
+    let start = async || {
+        let command = setup.command_on(Some(&address.to_string()));
+        Server::from_command(command, &setup.data()).await.expect("ready")
+    };
+    let cli = Cli::new(setup.folder.path());
+    let mut server = start().await;
+    cli.ok("namespaces create n0").await;
+    let first = cli.run("events --type access.namespace_declared -o json").await.json();
+    let after = text(&first["items"][0]["position"]);
+    let follow = format!("events -f --after {after} --type access.namespace_declared -o json");
+    let mut followed = cli.follow(&follow);
+    for round in 1..3 {
+        cli.ok(&format!("namespaces create n{round}")).await;
+        let event: Value = serde_json::from_str(&followed.line("{").await).unwrap();
+        assert!(event["data"].to_string().contains(&format!("n{round}")), "{event:#}");
+        assert!(server.terminate().await.success());
+        server = start().await;
+    }
+}
+
+/// Words that differ from run to run, by their shape.
+fn stable(page: &str) -> String {
+    let word = |word: &str| match word {
+        _ if word.len() == 36 && word.matches('-').count() == 4 => "ID".to_owned(),
+        _ if word.len() >= 20 && word.starts_with("20") && word.ends_with('Z') => "TIME".to_owned(),
+        _ if word.ends_with('s') && word[..word.len() - 1].parse::<u8>().is_ok() => {
+            "AGE".to_owned()
+        }
+        _ => word.to_owned(),
+    };
+    let line = |line: &str| {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let words: Vec<_> = line.split_whitespace().map(word).collect();
+        format!("{indent}{}", words.join(" "))
+    };
+    page.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_thing_looks_like_this() {
+    let (_setup, _server, cli) = land(LOCAL).await;
+    cli.file("a.yaml", &file("a", "one"));
+    cli.ok("apply -f a.yaml --wait --reason because").await;
+    let mut pages = Vec::new();
+    for line in
+        ["get", "describe file/a", "history file/a", "explain file", "backends", "namespaces"]
+    {
+        pages.push(format!("$ stateward {line}\n{}\n", stable(&cli.ok(line).await)));
+    }
+    insta::assert_snapshot!(pages.join("\n"));
 }
