@@ -15,6 +15,11 @@ pub(crate) struct Announced {
     path: PathBuf,
 }
 
+/// An address that this machine can ask: one that stands for all interfaces is no address to send anything to.
+fn near(url: &str) -> String {
+    url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+}
+
 /// Writes where the server answers. That it cannot is no reason not to serve.
 pub(crate) fn announce(data: &Path, url: &str) -> Announced {
     let path = path(data);
@@ -26,7 +31,7 @@ pub(crate) fn announce(data: &Path, url: &str) -> Announced {
         .truncate(true)
         .mode(0o600)
         .open(&beside)
-        .and_then(|mut file| writeln!(file, "{url}"))
+        .and_then(|mut file| writeln!(file, "{}", near(url)))
         .and_then(|()| std::fs::rename(&beside, &path));
     if let Err(error) = written {
         tracing::warn!(%error, path = %path.display(), "the address is not written down");
@@ -54,6 +59,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(path(data.path())).unwrap(), "http://127.0.0.1:1\n");
         let mode = std::fs::metadata(path(data.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(near("https://0.0.0.0:8420"), "https://127.0.0.1:8420");
         drop(announced);
         assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
     }

@@ -34,6 +34,8 @@ async fn entities_are_looked_at_held_and_let_go() {
     assert!(setup.managed().join("b.txt").exists());
     cli.fails("release file/b", 3).await;
     cli.ok("delete file/a --wait").await;
+    assert!(cli.ok("history file/a").await.contains("deleted"), "what was deleted is forgotten");
+    assert!(cli.ok("describe file/b").await.contains("released"));
     let said = cli.run("refresh file/a file/b").await;
     assert_eq!(said.code, 3);
     assert_eq!(said.err.lines().count(), 2, "{said:#?}");

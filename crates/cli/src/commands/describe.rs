@@ -6,7 +6,7 @@ use crate::client::Request;
 use crate::exit::Exit;
 use crate::output::text;
 use crate::render::describe::{Described, page};
-use crate::select::{InNamespace, one};
+use crate::select::{InNamespace, one_ever};
 use crate::session::{Run, Session};
 use crate::terminal;
 
@@ -30,7 +30,7 @@ impl Run for Describe {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let client = &session.client;
         for (number, target) in self.targets.iter().enumerate() {
-            let entity = one(client, target, &self.place.namespace).await?;
+            let entity = one_ever(client, target, &self.place.namespace).await?;
             let path = format!("/v1/entities/{}", text(&entity, "/id"));
             let operations = Request::get(format!("{path}/operations"));
             let operations = client.list(&operations, Some(OPERATIONS)).await?;

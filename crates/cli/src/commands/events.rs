@@ -6,7 +6,7 @@ use crate::client::{Arrival, Events as Stream, Request};
 use crate::exit::{Exit, Stop};
 use crate::output::{Format, Output, text};
 use crate::render::event::{EVENT, line};
-use crate::select::one;
+use crate::select::one_ever;
 use crate::session::{Run, Session};
 use crate::terminal;
 
@@ -43,7 +43,7 @@ impl Run for Events {
         let place = self.namespace.as_deref();
         let mut ids = Vec::new();
         for target in &self.entities {
-            let entity = one(&session.client, target, place.unwrap_or("default")).await?;
+            let entity = one_ever(&session.client, target, place.unwrap_or("default")).await?;
             ids.push(text(&entity, "/id"));
         }
         let request = Request::get("/v1/events")

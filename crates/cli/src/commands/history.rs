@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::output::{Format, Output, text, time, yaml};
 use crate::render::entity::ENTITY;
 use crate::render::event::HISTORY;
-use crate::select::{InNamespace, one};
+use crate::select::{InNamespace, one_ever};
 use crate::session::{Run, Session};
 use crate::terminal;
 
@@ -33,7 +33,7 @@ pub(crate) struct History {
 impl Run for History {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let client = &session.client;
-        let entity = one(client, &self.target, &self.place.namespace).await?;
+        let entity = one_ever(client, &self.target, &self.place.namespace).await?;
         let path = format!("/v1/entities/{}", text(&entity, "/id"));
         let Some(at) = &self.at else {
             let events = client.list(&Request::get(format!("{path}/events")), None).await?;

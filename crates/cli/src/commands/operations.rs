@@ -6,7 +6,7 @@ use crate::client::{Problem, Request, escaped};
 use crate::exit::Exit;
 use crate::output::{Output, text};
 use crate::render::operation::OPERATION;
-use crate::select::one;
+use crate::select::one_ever;
 use crate::select::target::is_id;
 use crate::session::{Run, Session};
 
@@ -50,7 +50,7 @@ impl Run for Operations {
                 }
             }
             let place = self.namespace.as_deref().unwrap_or("default");
-            let entity = one(client, target, place).await?;
+            let entity = one_ever(client, target, place).await?;
             path = format!("/v1/entities/{}/operations", text(&entity, "/id"));
         }
         let request = Request::get(path)

@@ -144,6 +144,30 @@ pub(crate) async fn one(client: &Client, text: &str, namespace: &str) -> anyhow:
     found.into_iter().next().ok_or_else(|| Stop::not_found(format!("there is no {text}")))
 }
 
+/// The one entity that `text` names, or the last one of that name that is deleted: for those who ask what was.
+///
+/// # Errors
+/// There never was one, or `text` names a kind.
+pub(crate) async fn one_ever(
+    client: &Client,
+    text: &str,
+    namespace: &str,
+) -> anyhow::Result<Value> {
+    let missing = match one(client, text, namespace).await {
+        Err(error) if Exit::of(&error) == Exit::NotFound => error,
+        found => return found,
+    };
+    let Target::Name(kind, name) = Target::of(text) else { return Err(missing) };
+    let kind = full(&kind, &known_kinds(client).await?)?;
+    let request = Request::get("/v1/entities")
+        .query("kind", kind)
+        .query("name", name)
+        .query("namespace", namespace)
+        .query("state", "deleted");
+    // Oldest first.
+    client.list(&request, None).await?.pop().ok_or(missing)
+}
+
 /// The entities that a name or an id names: one, unless all namespaces are looked into.
 async fn look(
     client: &Client,
