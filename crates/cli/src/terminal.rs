@@ -1,6 +1,6 @@
 //! The terminal: data goes to standard output, messages, questions and progress to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -41,10 +41,14 @@ pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Err(Stop::usage("nobody is there to be asked: say --yes if you mean it"));
     }
-    let mut err = std::io::stderr().lock();
-    write!(err, "{question} [y/N] ").and_then(|()| err.flush())?;
+    Ok(ask(question, &mut std::io::stdin().lock(), &mut std::io::stderr().lock())?)
+}
+
+fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> std::io::Result<bool> {
+    write!(to, "{question} [y/N] ")?;
+    to.flush()?;
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
+    from.read_line(&mut answer)?;
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }
 
@@ -58,4 +62,27 @@ pub(crate) fn progress(what: &str, total: u64) -> ProgressBar {
     bar.set_message(what.to_owned());
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_yes_is_one() {
+        for (answer, expected) in [
+            ("y\n", true),
+            ("YES\n", true),
+            ("\n", false),
+            ("", false),
+            ("yess\n", false),
+            ("n\n", false),
+        ] {
+            let mut asked = Vec::new();
+            let meant =
+                ask("delete these 2 entities?", &mut answer.as_bytes(), &mut asked).unwrap();
+            assert_eq!(meant, expected, "{answer:?}");
+            assert_eq!(asked, b"delete these 2 entities? [y/N] ");
+        }
+    }
 }
