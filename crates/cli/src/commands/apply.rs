@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use futures_util::stream::{self, StreamExt};
 
-use crate::bulk::{self, Deed, WaitOptions};
+use crate::bulk::{self, AT_ONCE, Deed, WaitOptions};
 use crate::client::{Outcome, Why, declare};
 use crate::exit::{Exit, Stop};
 use crate::manifests::{self, Document};
@@ -43,13 +44,18 @@ impl Run for Apply {
         }
         let client = &session.client.because(&self.why);
         let bar = terminal::progress("applying", documents.len() as u64);
-        let mut deeds = Vec::new();
-        // One after the other: what is declared first is there when the next one needs it.
-        for document in &documents {
-            let declared = declare(client, &document.value, self.dry_run).await;
-            bar.inc(1);
-            deeds.push(deed(document, declared, self.dry_run));
-        }
+        let apply = |document: &Document| {
+            let (document, bar) = (document.clone(), bar.clone());
+            async move {
+                let declared = declare(client, &document.value, self.dry_run).await;
+                bar.inc(1);
+                deed(&document, declared, self.dry_run)
+            }
+        };
+        // Begun in order, a few at a time: they share commits. What depends on what is for the server to know, which
+        // does the work later anyway.
+        let deeds: Vec<_> =
+            stream::iter(documents.iter().map(apply)).buffered(AT_ONCE).collect().await;
         bar.finish_and_clear();
         let deeds = self.wait.finish(client, deeds).await;
         bulk::told(client, &deeds, self.output).await
