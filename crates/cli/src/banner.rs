@@ -8,16 +8,17 @@ pub(crate) fn print(url: &str, token_file: &Path, applied: usize) {
     let token = token_file.display();
     let managed = token_file.with_file_name("managed");
     let managed = managed.display();
+    let program = std::env::args().next().unwrap_or_else(|| "stateward".to_owned());
     println!(
         "\nstateward serves {url}; {applied} example entities are declared.\n\
          The administrator's token is in {token}. Try, in another terminal:\n\n  \
-         export T=\"Authorization: Bearer $(cat {token})\" S={url}\n  \
-         curl -sH \"$T\" \"$S/v1/entities?kind=local.file\"\n  \
-         curl -sH \"$T\" -H 'Prefer: wait=5' -H 'Content-Type: application/json' $S/v1/entities -d \
-         '{{\"kind\": \"local.file\", \"name\": \"hello\", \"desired\": {{\"path\": \"hello.txt\", \"content\": \"hello\\n\"}}}}'\n  \
-         cat {managed}/hello.txt; echo drift > {managed}/hello.txt   # put back within 10 s\n  \
-         curl -sH \"$T\" \"$S/v1/operations?page_size=5\"\n  \
-         curl -sH \"$T\" \"$S/v1/events?page_size=5\"\n\n\
-         Press Ctrl-C to end.\n"
+         alias stateward={program}; export STATEWARD_SERVER={url} STATEWARD_TOKEN_FILE={token}\n  \
+         stateward get\n  \
+         stateward describe file/motd\n  \
+         stateward watch file &\n  \
+         echo drift > {managed}/etc/motd      # put back within 10 s\n  \
+         stateward history file/motd\n  \
+         stateward explain file\n\n\
+         The interface is at {url}/docs. Press Ctrl-C to end.\n"
     );
 }

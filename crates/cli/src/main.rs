@@ -1,18 +1,32 @@
 //! The binary `stateward`: the server and its command line.
 //!
-//! `commands` has a file for each verb; `config` reads the configuration; `connect` makes of it what the
-//! engine needs; `wiring` is the only place that puts
-//! store, drivers, engine and interface together; `client` talks to a server.
+//! The server: `config` reads the configuration, `connect` makes of it what the engine needs, `wiring` is the only place
+//! that puts store, drivers, engine and interface together. `offline` audits files without a server. The command line: `commands` has a file for each verb, `select` finds what a verb is about,
+//! `client` talks to the server, `bulk` and `follow` change and watch many entities, `render` knows how each sort of
+//! thing looks, `output` in which forms.
+//!
+//! **Architecture invariant:** the command line knows the REST interface and nothing else of the server: no type of
+//! the domain or the engine is in what it sends, reads or shows.
 
+mod address;
 mod banner;
+mod bulk;
+mod chance;
 mod client;
 mod clock;
 mod commands;
 mod config;
 mod connect;
+mod exit;
+mod follow;
 mod manifests;
 mod offline;
+mod output;
+mod render;
+mod select;
+mod session;
 mod telemetry;
+mod terminal;
 mod token;
 mod wiring;
 
@@ -20,12 +34,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use exit::Exit;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Control plane for managed entities.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(name = "stateward", version, about, max_term_width = 100, help_template = commands::HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: commands::Command,
@@ -39,7 +55,7 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error.into()),
     };
     match runtime.block_on(arguments.command.run()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit) => exit.into(),
         Err(error) => failed(&error),
     }
 }
@@ -47,7 +63,14 @@ fn main() -> ExitCode {
 /// One clear line: what failed, and why, from the outside in.
 #[expect(clippy::print_stderr, reason = "the last word of a command goes to the terminal")]
 fn failed(error: &anyhow::Error) -> ExitCode {
-    let line = format!("{error:#}").replace('\n', " ");
-    eprintln!("stateward: {line}");
-    ExitCode::FAILURE
+    let line = one_line(error);
+    if !line.is_empty() {
+        eprintln!("stateward: {line}");
+    }
+    Exit::of(error).into()
+}
+
+/// An error and its causes.
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
 }

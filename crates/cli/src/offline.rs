@@ -64,13 +64,3 @@ pub(crate) async fn export(
     auditor.close().await;
     Ok(count)
 }
-
-/// A checkpoint that was kept in a file.
-///
-/// # Errors
-/// When it cannot be read, or is none.
-pub(crate) fn kept(file: &Path) -> anyhow::Result<Checkpoint> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read the checkpoint {}", file.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no checkpoint", file.display()))
-}

@@ -1,12 +1,13 @@
 //! The first administrator's token: a file that only its owner can read.
 
-use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+
+use crate::chance;
 
 /// Where the token lies.
 pub(crate) fn path(data: &Path) -> PathBuf {
@@ -34,14 +35,16 @@ pub(crate) fn load_or_create(data: &Path) -> anyhow::Result<String> {
     }
 }
 
+/// A new file that only its owner can read.
+///
+/// # Errors
+/// When it is there already, or cannot be made.
+pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// 256 bits from the system.
 fn random() -> anyhow::Result<String> {
-    let mut bytes = [0_u8; 32];
-    let source = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
-    source.context("no random numbers")?;
-    let mut token = String::from("stw_");
-    for byte in bytes {
-        write!(token, "{byte:02x}").context("out of memory")?;
-    }
-    Ok(token)
+    Ok(format!("stw_{}", chance::hexadecimal::<32>()?))
 }

@@ -29,6 +29,8 @@ pub(crate) struct Running {
     /// Where it answers.
     pub(crate) url: String,
     pub(crate) token_file: PathBuf,
+    /// The data directory.
+    pub(crate) directory: PathBuf,
     pub(crate) engine: Engine,
     store: Arc<Store>,
     rounds: JoinHandle<()>,
@@ -87,7 +89,7 @@ pub(crate) async fn start(
     });
     let token_file = token::path(&directory);
     let url = format!("{scheme}://{address}");
-    Ok(Running { url, token_file, engine, store, rounds, http, stop_http })
+    Ok(Running { url, token_file, directory, engine, store, rounds, http, stop_http })
 }
 
 async fn engine(

@@ -42,7 +42,7 @@ async fn a_server_s_log_is_put_back_byte_for_byte_and_acts_on_nothing_before_it_
     let said = stateward(&import).await;
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.out.contains("unfreeze"), "says what comes next: {}", said.out);
-    let again = stateward(&["audit", "export", "--data", shown(&data)]).await;
+    let again = stateward(&["audit", "export", "--offline", "--data", shown(&data)]).await;
     assert!(again.out == export, "{}", again.err);
     let twice = stateward(&import).await;
     assert_eq!(twice.code, Some(1));

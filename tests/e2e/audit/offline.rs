@@ -13,7 +13,7 @@ async fn the_files_say_the_same_as_the_server_that_has_them_open() {
     server.client.settled().await;
     let data = setup.data();
     let over_rest = verified(&server.client, None).await["checkpoint"].clone();
-    let kept = stateward(&["audit", "checkpoint", "--data", shown(&data)]).await;
+    let kept = stateward(&["audit", "checkpoint", "--offline", "--data", shown(&data)]).await;
     assert_eq!(kept.code, Some(0), "{}", kept.err);
     let checkpoint: Value = serde_json::from_str(&kept.out).unwrap();
     assert_eq!(checkpoint["log_id"], over_rest["log_id"]);
@@ -23,7 +23,8 @@ async fn the_files_say_the_same_as_the_server_that_has_them_open() {
 
     let file = setup.folder.path().join("checkpoint.json");
     std::fs::write(&file, &kept.out).unwrap();
-    let verify = ["audit", "verify", "--data", shown(&data), "--against", shown(&file)];
+    let verify =
+        ["audit", "verify", "--offline", "--data", shown(&data), "--against", shown(&file)];
     for alive in [true, false] {
         let said = stateward(&verify).await;
         assert_eq!(said.code, Some(0), "alive {alive}: {}{}", said.out, said.err);
@@ -37,7 +38,8 @@ async fn the_files_say_the_same_as_the_server_that_has_them_open() {
     assert_eq!(said.code, Some(1), "{}", said.out);
     assert!(said.out.contains("access/main version 2 at "), "{}", said.out);
     assert!(said.err.starts_with("stateward: the log has "), "{}", said.err);
-    let said = stateward(&["audit", "verify", "--data", shown(&data), "--json"]).await;
+    let said =
+        stateward(&["audit", "verify", "--offline", "--data", shown(&data), "-o", "json"]).await;
     let report: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((&report["ok"], said.code), (&json!(false), Some(1)));
 }
@@ -48,14 +50,14 @@ async fn what_is_not_there_or_no_checkpoint_is_one_clear_line() {
     let none = setup.folder.path().join("none");
     let not = setup.folder.path().join("stateward.toml");
     for (arguments, names) in [
-        (vec!["audit", "verify", "--data", shown(&none)], "there is no log"),
-        (vec!["audit", "checkpoint", "--data", shown(&none)], "there is no log"),
-        (vec!["audit", "export", "--data", shown(&none)], "there is no log"),
+        (vec!["audit", "verify", "--offline", "--data", shown(&none)], "there is no log"),
+        (vec!["audit", "checkpoint", "--offline", "--data", shown(&none)], "there is no log"),
+        (vec!["audit", "export", "--offline", "--data", shown(&none)], "there is no log"),
         (vec!["backup", "--data", shown(&none), "--to", shown(&not)], "there is no log"),
         (vec!["restore", "--from", shown(&none), "--data", shown(&not)], "there is no log"),
         (vec!["audit", "import", shown(&none), "--data", shown(&none)], "cannot read"),
         (
-            vec!["audit", "verify", "--data", shown(&none), "--against", shown(&not)],
+            vec!["audit", "verify", "--offline", "--data", shown(&none), "--against", shown(&not)],
             "no checkpoint",
         ),
     ] {

@@ -9,6 +9,9 @@ use stateward_store::sqlite;
 use crate::clock::SystemClock;
 
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward backup --data /var/lib/stateward --to /backup/today\n  stateward backup --to /backup/log --log-only"
+)]
 pub(crate) struct Backup {
     /// Directory of the embedded store; a server may have it open
     #[arg(long, default_value = "./data")]

@@ -7,6 +7,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  stateward fake-world --listen 127.0.0.1:8421")]
 pub(crate) struct FakeWorld {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:8421")]

@@ -1,36 +1,190 @@
-//! The verbs.
+//! The verbs: a file for each, or for each family that does the same small thing.
 
+mod act;
+mod adopt;
+mod apply;
 mod audit;
+mod backends;
 mod backup;
+mod cancel;
+mod change;
+mod completion;
+mod decide;
+mod delete;
+mod describe;
+mod diff;
+mod events;
+mod explain;
 mod fake_world;
+mod get;
+mod history;
+mod namespaces;
+mod operations;
+mod projections;
 mod restore;
 mod serve;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod unfreeze;
+mod wait;
+mod watch;
 
 use clap::Subcommand;
+
+use crate::exit::Exit;
+use crate::session::Verb;
+
+/// What `--help` shows: the verbs in groups, because thirty lines with one each do not fit a screen.
+pub(crate) const HELP: &str = "\
+{about-with-newline}
+{usage-heading} stateward VERB [ARGUMENTS]      stateward VERB --help explains a verb, with examples
+
+Declare    apply                    make the server hold what files declare
+           diff                     what apply would change, or what differs from what is there
+           delete, protect          end entities, or refuse to
+           adopt, release           take over an object that is there, or let it go
+           explain                  what can be declared, field by field
+Look       get, describe            entities: a list, or everything about one
+           watch, wait              as they change, or until they are as they should be
+           history, events          who did what, when and why; the log as it grows
+           operations               what was asked for, and how it goes
+Act        refresh, retry           look now; try again now
+           pause, resume            leave an entity alone, and go on
+           decide, cancel           answer what it asks; take back what was asked for
+Operate    serve                    run the server
+           backends, projections    how they stand; pause, test, reload, rebuild
+           namespaces, tokens       who may do what, and where
+           audit                    verify, checkpoint, export, import the log
+           backup, restore          copy the store; put a copy back
+           unfreeze                 let a restored server change things again
+           completion               scripts for bash, zsh, fish
+
+Entities are named KIND/NAME or by id; a kind may be shortened: local.file/motd, file/motd.
+A server in ./data is found by itself; else STATEWARD_SERVER and STATEWARD_TOKEN say where, as whom.
+
+{options}";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the server
     Serve(serve::Serve),
-    /// Run a world for the fake driver, as a process of its own that counts what is made in it
-    FakeWorld(fake_world::FakeWorld),
+    /// Make the server hold what files declare
+    Apply(Verb<apply::Apply>),
+    /// Show what apply would change, or what differs from what is there
+    Diff(Verb<diff::Diff>),
+    /// End entities
+    Delete(Verb<delete::Delete>),
+    /// List entities
+    Get(Verb<get::Get>),
+    /// Show everything about an entity
+    Describe(Verb<describe::Describe>),
+    /// Wait until entities are in a state
+    Wait(Verb<wait::Wait>),
+    /// Show entities as they change
+    Watch(Verb<watch::Watch>),
+    /// Show who did what to an entity, when and why; or the entity as it was
+    History(Verb<history::History>),
+    /// Show the log, or follow it
+    Events(Verb<events::Events>),
+    /// Show what was asked for, and how it goes
+    Operations(Verb<operations::Operations>),
+    /// Look at the object now
+    #[command(
+        after_help = "Examples:\n  stateward refresh file/motd --wait\n  stateward refresh -l app=site --yes"
+    )]
+    Refresh(Verb<act::Refresh>),
+    /// Try again now what failed or waits
+    #[command(
+        after_help = "Examples:\n  stateward retry thing/stubborn\n  stateward retry --state erred --yes"
+    )]
+    Retry(Verb<act::Retry>),
+    /// Change nothing on the backend for it until resume
+    #[command(
+        after_help = "Examples:\n  stateward pause file/motd --reason 'editing by hand'\n  stateward pause --kind file --yes"
+    )]
+    Pause(Verb<act::Pause>),
+    /// Go on after pause
+    #[command(
+        after_help = "Examples:\n  stateward resume file/motd\n  stateward resume -l app=site --yes"
+    )]
+    Resume(Verb<act::Resume>),
+    /// Take over an object that is there
+    Adopt(Verb<adopt::Adopt>),
+    /// End the entity and leave its object as it is
+    #[command(
+        after_help = "Examples:\n  stateward release file/motd\n  stateward release --backend old --yes"
+    )]
+    Release(Verb<act::Release>),
+    /// Refuse deletion
+    Protect(Verb<act::Protect>),
+    /// Answer what an entity is blocked on
+    Decide(Verb<decide::Decide>),
+    /// Take back what was asked for
+    Cancel(Verb<cancel::Cancel>),
+    /// Explain what can be declared
+    Explain(Verb<explain::Explain>),
+    /// Namespaces: list, create, delete
+    Namespaces(Verb<namespaces::Namespaces>),
+    /// Tokens: list, issue, revoke
+    Tokens(Verb<tokens::Tokens>),
+    /// Backends: list, get, pause, resume, test, reload
+    Backends(Verb<backends::Backends>),
+    /// Read models: list, rebuild, retry
+    Projections(Verb<projections::Projections>),
     /// Verify, checkpoint, export and import the log
-    #[command(subcommand)]
-    Audit(audit::Audit),
+    Audit(Verb<audit::Audit>),
     /// Copy a store, also while a server has it open
     Backup(backup::Backup),
     /// Put a backup back
     Restore(restore::Restore),
+    /// Let a restored or copied server change things again
+    Unfreeze(Verb<unfreeze::Unfreeze>),
+    /// Print a script for a shell
+    Completion(completion::Completion),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(completion::Man),
+    /// Run a world for the fake driver, as a process of its own that counts what is made in it
+    #[command(hide = true)]
+    FakeWorld(fake_world::FakeWorld),
 }
 
 impl Command {
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
         match self {
-            Self::Serve(serve) => serve.run().await,
-            Self::FakeWorld(world) => world.run().await,
-            Self::Audit(audit) => audit.run().await,
-            Self::Backup(backup) => backup.run().await,
-            Self::Restore(restore) => restore.run().await,
+            Self::Serve(verb) => verb.run().await.map(|()| Exit::Ok),
+            Self::Apply(verb) => verb.run().await,
+            Self::Diff(verb) => verb.run().await,
+            Self::Delete(verb) => verb.run().await,
+            Self::Get(verb) => verb.run().await,
+            Self::Describe(verb) => verb.run().await,
+            Self::Wait(verb) => verb.run().await,
+            Self::Watch(verb) => verb.run().await,
+            Self::History(verb) => verb.run().await,
+            Self::Events(verb) => verb.run().await,
+            Self::Operations(verb) => verb.run().await,
+            Self::Refresh(verb) => verb.run().await,
+            Self::Retry(verb) => verb.run().await,
+            Self::Pause(verb) => verb.run().await,
+            Self::Resume(verb) => verb.run().await,
+            Self::Adopt(verb) => verb.run().await,
+            Self::Release(verb) => verb.run().await,
+            Self::Protect(verb) => verb.run().await,
+            Self::Decide(verb) => verb.run().await,
+            Self::Cancel(verb) => verb.run().await,
+            Self::Explain(verb) => verb.run().await,
+            Self::Namespaces(verb) => verb.run().await,
+            Self::Tokens(verb) => verb.run().await,
+            Self::Backends(verb) => verb.run().await,
+            Self::Projections(verb) => verb.run().await,
+            Self::Audit(verb) => verb.run().await,
+            Self::Backup(verb) => verb.run().await.map(|()| Exit::Ok),
+            Self::Restore(verb) => verb.run().await.map(|()| Exit::Ok),
+            Self::Unfreeze(verb) => verb.run().await,
+            Self::Completion(verb) => verb.run(),
+            Self::Man(verb) => verb.run(),
+            Self::FakeWorld(world) => world.run().await.map(|()| Exit::Ok),
         }
     }
 }

@@ -9,6 +9,9 @@ use stateward_store::sqlite;
 use crate::clock::SystemClock;
 
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  stateward restore --from /backup/today --data /var/lib/stateward"
+)]
 pub(crate) struct Restore {
     /// Directory that `stateward backup` made
     #[arg(long)]
@@ -26,7 +29,7 @@ impl Restore {
         let data = data.display();
         println!(
             "{} events are in {data}.\n\
-             Look:      stateward audit verify --data {data} [--against CHECKPOINT]\n\
+             Look:      stateward audit verify --offline --data {data} [--against CHECKPOINT]\n\
              Start it:  stateward serve --data {data}\n\
              Nothing is changed on any backend until you let it:  stateward unfreeze",
             copy.checkpoint.count

@@ -11,12 +11,15 @@ use stateward_domain::id::Namespace;
 use stateward_engine::backends::Change;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::Client;
+use crate::client::{Client, Connection, declare};
 use crate::config::Config;
 use crate::wiring::{self, Running};
-use crate::{banner, manifests, telemetry};
+use crate::{address, banner, manifests, telemetry};
 
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward serve\n  stateward serve --config stateward.toml --apply manifests/"
+)]
 pub(crate) struct Serve {
     /// Configuration file (TOML)
     #[arg(long)]
@@ -82,13 +85,14 @@ impl Serve {
     async fn welcome(&self, running: &Running) -> anyhow::Result<anyhow::Result<()>> {
         running.ready().await;
         let url = running.url.clone();
+        let _announced = address::announce(&running.directory, &url);
         tracing::info!(url, "ready");
         if let Some(path) = &self.apply {
             let token = std::fs::read_to_string(&running.token_file)?;
-            let client = Client::of_this_process(&url, token.trim())?;
+            let client = Client::new(Connection::of_this_process(&url, token.trim()), false)?;
             let documents = manifests::read(path)?;
             for document in &documents {
-                client.apply(document).await?;
+                declare(&client, &document.value, false).await.with_context(|| document.label())?;
             }
             banner::print(&url, &running.token_file, documents.len());
         }

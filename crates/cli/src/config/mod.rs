@@ -23,7 +23,7 @@ use secret::SecretConfig;
 /// Prefix of environment variables; `__` separates section and key.
 const ENVIRONMENT: &str = "STATEWARD_";
 /// Variables of the client, which are no configuration.
-const CLIENT_VARIABLES: &[&str] = &["server", "token", "token_file"];
+const CLIENT_VARIABLES: &[&str] = &["server", "token", "token_file", "ca_file"];
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, Deserialize)]

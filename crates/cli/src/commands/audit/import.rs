@@ -9,19 +9,19 @@ use clap::Args;
 use stateward_domain::time::Clock;
 
 use crate::clock::SystemClock;
+use crate::exit::Exit;
+use crate::session::{Run, Session};
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  stateward audit import log.jsonl --data ./restored")]
 pub(crate) struct Import {
-    /// Whole export of a log; `-` = standard input
+    /// Whole export of a log; - for standard input. Goes into --data, which must hold no log
     file: PathBuf,
-    /// Directory of the embedded store, which must be empty
-    #[arg(long)]
-    data: PathBuf,
 }
 
-impl Import {
+impl Run for Import {
     #[expect(clippy::print_stdout, reason = "what comes next is for the person at the terminal")]
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let lines: Box<dyn BufRead + Send> = if self.file == Path::new("-") {
             Box::new(BufReader::new(std::io::stdin()))
         } else {
@@ -30,16 +30,16 @@ impl Import {
             Box::new(BufReader::new(file))
         };
         let now = SystemClock.now();
-        let log = stateward_store::sqlite::import(lines, &self.data, now).await;
+        let log = stateward_store::sqlite::import(lines, &session.data, now).await;
         let log = log.with_context(|| format!("{} was not put back", self.file.display()))?;
-        let data = self.data.display();
+        let data = session.data.display();
         println!(
             "{} events are in {data}, digest {}.\n\
-             Compare with a checkpoint:  stateward audit verify --data {data} --against FILE\n\
+             Compare with a checkpoint:  stateward audit verify --offline --data {data} --against FILE\n\
              Start it:                   stateward serve --data {data}\n\
              Nothing is changed on any backend until you let it:  stateward unfreeze",
             log.count, log.digest
         );
-        Ok(())
+        Ok(Exit::Ok)
     }
 }

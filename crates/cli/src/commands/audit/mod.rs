@@ -1,29 +1,47 @@
-//! `stateward audit`.
+//! `stateward audit`: whether the log is what it was.
 
+mod checkpoint;
+mod export;
 mod import;
-mod offline;
+#[cfg(test)]
+mod tests;
+mod verify;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+
+use crate::exit::Exit;
+use crate::session::{Run, Session};
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward audit checkpoint > checkpoint.json     # keep it elsewhere\n  \
+    stateward audit verify --against checkpoint.json\n  stateward audit export --after 24h -o november.jsonl\n  \
+    stateward audit verify --offline --data /var/lib/stateward   # the files, without a server"
+)]
+pub(crate) struct Audit {
+    #[command(subcommand)]
+    verb: Verb,
+}
 
 #[derive(Subcommand)]
-pub(crate) enum Audit {
-    /// Verify hash chains, claims and read models of a data directory
-    Verify(offline::Verify),
-    /// Print what the log is now, to be kept elsewhere
-    Checkpoint(offline::Checkpoint),
-    /// Write the log as `CloudEvents`, a JSON event a line
-    Export(offline::Export),
+enum Verb {
+    /// Replay everything: chains of hashes, versions without gaps, lists that equal a fresh fold
+    Verify(verify::Verify),
+    /// What the log is now, to be kept elsewhere
+    Checkpoint(checkpoint::Checkpoint),
+    /// The events as CloudEvents, a line each
+    Export(export::Export),
     /// Put a whole export back into an empty store
     Import(import::Import),
 }
 
-impl Audit {
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
-        match self {
-            Self::Verify(verify) => verify.run().await,
-            Self::Checkpoint(checkpoint) => checkpoint.run().await,
-            Self::Export(export) => export.run().await,
-            Self::Import(import) => import.run().await,
+impl Run for Audit {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        match self.verb {
+            Verb::Verify(verify) => verify.run(session).await,
+            Verb::Checkpoint(checkpoint) => checkpoint.run(session).await,
+            Verb::Export(export) => export.run(session).await,
+            Verb::Import(import) => import.run(session).await,
         }
     }
 }

@@ -1,0 +1,262 @@
+//! Which server, as whom: flags, then the environment, then what a local server left in its data directory.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::exit::Stop;
+use crate::{address, token};
+
+/// Where a server listens unless it is told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:8420";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Heading of these options in help texts.
+const HEADING: &str = "Connection";
+
+/// Options of every verb that talks to a server.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = HEADING)]
+pub(crate) struct ConnectionOptions {
+    #[arg(
+        long,
+        help = "Address of the server [env: STATEWARD_SERVER]",
+        value_name = "URL",
+        global = true
+    )]
+    server: Option<String>,
+    #[arg(
+        long,
+        help = "File with the token [env: STATEWARD_TOKEN_FILE; STATEWARD_TOKEN is the token itself]",
+        value_name = "FILE",
+        global = true
+    )]
+    token_file: Option<PathBuf>,
+    #[arg(
+        long,
+        help = "Authority of the server's certificate, PEM [env: STATEWARD_CA_FILE]",
+        value_name = "FILE",
+        global = true
+    )]
+    ca_file: Option<PathBuf>,
+    /// Data directory of a local server, which has its address and a token
+    #[arg(long, value_name = "DIR", default_value = "./data", global = true)]
+    data: PathBuf,
+}
+
+/// A token, and where it came from.
+#[derive(Clone)]
+pub(crate) struct Token {
+    value: String,
+    whence: String,
+}
+
+impl Token {
+    pub(super) fn value(&self) -> &str {
+        &self.value
+    }
+
+    pub(super) fn whence(&self) -> &str {
+        &self.whence
+    }
+}
+
+/// One server, as one user.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(super) url: String,
+    /// `None` = nobody in particular.
+    pub(super) token: Option<Token>,
+    trust: Trust,
+}
+
+/// Whose certificates are believed.
+#[derive(Clone)]
+enum Trust {
+    /// Those of the authorities that the system knows, and this one.
+    System(Option<reqwest::Certificate>),
+    /// Any: the server is this very process.
+    Itself,
+}
+
+/// What the environment says about the client. These variables are no configuration of the server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    pub(crate) server: Option<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl Environment {
+    fn of_this_process() -> Self {
+        let text = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
+        Self {
+            server: text("STATEWARD_SERVER"),
+            token: text("STATEWARD_TOKEN"),
+            token_file: text("STATEWARD_TOKEN_FILE").map(PathBuf::from),
+            ca_file: text("STATEWARD_CA_FILE").map(PathBuf::from),
+        }
+    }
+}
+
+impl ConnectionOptions {
+    /// Data directory of a local server.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// # Errors
+    /// A file that was named and cannot be read, with its name.
+    pub(crate) fn connection(&self) -> anyhow::Result<Connection> {
+        self.within(Environment::of_this_process())
+    }
+
+    fn within(&self, environment: Environment) -> anyhow::Result<Connection> {
+        let named = self.server.clone().or(environment.server);
+        let local = named.is_none();
+        let found = || std::fs::read_to_string(address::path(&self.data)).ok();
+        let url = named.or_else(found).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let url = url.trim().trim_end_matches('/').to_owned();
+        let token_file = match (&self.token_file, environment.token) {
+            (Some(file), _) => Some(file.clone()),
+            (None, Some(value)) => {
+                let token =
+                    Token { value: value.trim().to_owned(), whence: "STATEWARD_TOKEN".to_owned() };
+                let trust = trust(self.ca_file.as_ref().or(environment.ca_file.as_ref()))?;
+                return Ok(Connection { url, token: Some(token), trust });
+            }
+            (None, None) => environment.token_file,
+        };
+        let token = match token_file {
+            Some(file) => Some(read_token(&file)?),
+            // The token of the local server is not for the eyes of another one.
+            None if local || is_loopback(&url) => read_token(&token::path(&self.data)).ok(),
+            None => None,
+        };
+        let trust = trust(self.ca_file.as_ref().or(environment.ca_file.as_ref()))?;
+        Ok(Connection { url, token, trust })
+    }
+}
+
+fn trust(file: Option<&PathBuf>) -> anyhow::Result<Trust> {
+    let Some(file) = file else { return Ok(Trust::System(None)) };
+    let name = || format!("{} is no certificate (PEM)", file.display());
+    let pem = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Trust::System(Some(reqwest::Certificate::from_pem(&pem).with_context(name)?)))
+}
+
+fn read_token(file: &Path) -> anyhow::Result<Token> {
+    let whence = file.display().to_string();
+    let value = std::fs::read_to_string(file).with_context(|| format!("cannot read {whence}"))?;
+    let value = value.trim().to_owned();
+    if value.is_empty() {
+        return Err(Stop::usage(format!("{whence} holds no token")));
+    }
+    Ok(Token { value, whence })
+}
+
+fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+impl Connection {
+    /// The server in this very process. Its certificate names the outside's address and perhaps an authority that
+    /// this machine does not know: it is not asked for.
+    pub(crate) fn of_this_process(url: &str, token: &str) -> Self {
+        let token = Token { value: token.to_owned(), whence: "this process".to_owned() };
+        Self { url: url.to_owned(), token: Some(token), trust: Trust::Itself }
+    }
+
+    pub(super) fn http(&self) -> anyhow::Result<reqwest::Client> {
+        let mut http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        if is_loopback(&self.url) {
+            http = http.no_proxy();
+        }
+        http = match &self.trust {
+            Trust::System(None) => http,
+            Trust::System(Some(authority)) => http.tls_certs_merge([authority.clone()]),
+            Trust::Itself => http.tls_danger_accept_invalid_certs(true),
+        };
+        http.build().context("no HTTP client")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(data: &Path) -> ConnectionOptions {
+        ConnectionOptions { server: None, token_file: None, ca_file: None, data: data.to_owned() }
+    }
+
+    fn served() -> tempfile::TempDir {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join("server.url"), "http://127.0.0.1:1234\n").unwrap();
+        std::fs::write(data.path().join("admin.token"), "stw_local\n").unwrap();
+        data
+    }
+
+    fn token(connection: &Connection) -> Option<&str> {
+        connection.token.as_ref().map(Token::value)
+    }
+
+    #[test]
+    fn a_local_server_is_found_without_flags() {
+        let data = served();
+        let found = options(data.path()).within(Environment::default()).unwrap();
+        assert_eq!((&*found.url, token(&found)), ("http://127.0.0.1:1234", Some("stw_local")));
+        let nowhere = options(Path::new("/nonexistent")).within(Environment::default()).unwrap();
+        assert_eq!((&*nowhere.url, token(&nowhere)), (DEFAULT_URL, None));
+    }
+
+    #[test]
+    fn the_local_token_goes_to_no_other_machine() {
+        let data = served();
+        for (server, expected) in [
+            ("https://stateward.example.org", None),
+            ("https://localhost.example.org:8420", None),
+            ("http://127.0.0.1:9", Some("stw_local")),
+            ("http://[::1]:9/", Some("stw_local")),
+        ] {
+            let environment =
+                Environment { server: Some(server.to_owned()), ..Environment::default() };
+            let found = options(data.path()).within(environment).unwrap();
+            assert_eq!(token(&found), expected, "{server}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_the_value_over_the_file() {
+        let data = served();
+        let file = data.path().join("other");
+        std::fs::write(&file, "stw_file").unwrap();
+        let environment = Environment {
+            server: Some("http://env".to_owned()),
+            token: Some("stw_env".to_owned()),
+            token_file: Some(file.clone()),
+            ca_file: None,
+        };
+        let mut options = options(data.path());
+        let found = options.within(environment.clone()).unwrap();
+        assert_eq!((&*found.url, token(&found)), ("http://env", Some("stw_env")));
+        options.server = Some("http://flag/".to_owned());
+        options.token_file = Some(file);
+        let found = options.within(environment).unwrap();
+        assert_eq!((&*found.url, token(&found)), ("http://flag", Some("stw_file")));
+    }
+
+    #[test]
+    fn what_was_named_and_is_not_there_is_told() {
+        let data = served();
+        let mut options = options(data.path());
+        options.ca_file = Some(data.path().join("none.pem"));
+        let error = options.within(Environment::default()).err().expect("refused");
+        assert!(format!("{error:#}").contains("none.pem"), "{error:#}");
+    }
+}

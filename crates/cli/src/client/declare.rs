@@ -1,0 +1,183 @@
+//! What `apply` does with one manifest: creates the entity, or changes what the manifest names of it.
+
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+
+use super::{Client, Problem, Request};
+use crate::exit::Stop;
+
+/// Members of a manifest that name the entity, and so cannot be changed.
+const NAMING: &[&str] = &["kind", "name", "namespace", "backend", "external_id"];
+/// Members of an entity that the server alone writes: `get -o yaml` shows them, `apply` passes over them.
+const STATUS: &[&str] = &[
+    "conditions",
+    "created_at",
+    "drift",
+    "error",
+    "generation",
+    "id",
+    "observed",
+    "revision",
+    "state",
+    "updated_at",
+    "version",
+];
+
+/// What became of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Created,
+    Changed,
+    Unchanged,
+}
+
+impl Outcome {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// A manifest that the server holds, or would hold.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) outcome: Outcome,
+    /// The reply, or the plan when nothing was to be written.
+    pub(crate) reply: Value,
+    /// What was sent, to be [finished](Client::finish); `None` = nothing was to be written.
+    pub(crate) request: Option<Request>,
+}
+
+/// Makes the server hold what `manifest` declares; `dry_run` = only says what that would change.
+///
+/// # Errors
+/// The server's [`Problem`]; a conflict when the manifest names another backend or object than the entity has.
+pub(crate) async fn declare(
+    client: &Client,
+    manifest: &Value,
+    dry_run: bool,
+) -> anyhow::Result<Declared> {
+    if let Some(entity) = find(client, manifest).await? {
+        return update(client, &entity, manifest, dry_run).await;
+    }
+    match create(client, manifest, dry_run).await {
+        Err(error) => {
+            // It was created a moment ago, and the list does not show it yet.
+            let taken = error.downcast_ref::<Problem>().filter(|problem| problem.is("name-taken"));
+            let Some(holder) = taken.and_then(Problem::holder) else { return Err(error) };
+            let entity = client.send(&Request::get(format!("/v1/entities/{holder}"))).await?;
+            update(client, &entity, manifest, dry_run).await
+        }
+        created => created,
+    }
+}
+
+/// The entity that a manifest names, as it is now; `None` = there is none.
+///
+/// # Errors
+/// [`Problem`], or nobody answers.
+pub(crate) async fn find(client: &Client, manifest: &Value) -> anyhow::Result<Option<Value>> {
+    let text = |member: &str| manifest[member].as_str();
+    let request = Request::get("/v1/entities")
+        .maybe("kind", text("kind"))
+        .maybe("name", text("name"))
+        .query("namespace", text("namespace").unwrap_or("default"));
+    let found = client.send(&request).await?;
+    let Some(id) = found.pointer("/items/0/id").and_then(Value::as_str) else { return Ok(None) };
+    // The list may be a moment behind; the entity itself never is.
+    let entity = client.send(&Request::get(format!("/v1/entities/{id}"))).await?;
+    Ok((entity["state"] != "deleted").then_some(entity))
+}
+
+async fn create(client: &Client, manifest: &Value, dry_run: bool) -> anyhow::Result<Declared> {
+    let body = without(manifest, STATUS);
+    let request = client.keyed(Request::post("/v1/entities").json(&body));
+    send(client, request, dry_run, |_| Outcome::Created).await
+}
+
+async fn update(
+    client: &Client,
+    entity: &Value,
+    manifest: &Value,
+    dry_run: bool,
+) -> anyhow::Result<Declared> {
+    for member in ["backend", "external_id"] {
+        let (is, wanted) = (&entity[member], &manifest[member]);
+        if !wanted.is_null() && !is.is_null() && is != wanted {
+            let message = format!("{member} is {is} and cannot become {wanted}: delete it first");
+            return Err(Stop::conflict(message));
+        }
+    }
+    let body = named(manifest);
+    let id = entity["id"].as_str().context("an entity without an id")?;
+    let request = client.keyed(Request::put(format!("/v1/entities/{id}")).json(&body));
+    send(client, request, dry_run, |reply| {
+        let same = match reply.get("plan") {
+            Some(plan) => plan["action"] == "none" && differing(entity, &body).is_empty(),
+            None => {
+                reply["operation"].is_null() && reply["entity"]["revision"] == entity["revision"]
+            }
+        };
+        if same { Outcome::Unchanged } else { Outcome::Changed }
+    })
+    .await
+}
+
+async fn send(
+    client: &Client,
+    request: Request,
+    dry_run: bool,
+    outcome: impl Fn(&Value) -> Outcome,
+) -> anyhow::Result<Declared> {
+    if dry_run {
+        let reply = client.send(&request.query("dry_run", "true")).await?;
+        return Ok(Declared { outcome: outcome(&reply), reply, request: None });
+    }
+    let reply = client.send(&request).await?;
+    Ok(Declared { outcome: outcome(&reply), reply, request: Some(request) })
+}
+
+/// The members of a manifest that PUT replaces: what it does not name is left as it is.
+pub(crate) fn named(manifest: &Value) -> Value {
+    let manifest = without(manifest, NAMING);
+    without(&manifest, STATUS)
+}
+
+/// Members beside `desired` that are named and differ; `desired` is the server's to compare, because only it knows
+/// the defaults.
+pub(crate) fn differing(entity: &Value, named: &Value) -> Vec<String> {
+    let members = named.as_object().into_iter().flatten();
+    let differs =
+        |(name, value): &(&String, &Value)| *name != "desired" && entity[*name] != **value;
+    members.filter(differs).map(|(name, _)| name.clone()).collect()
+}
+
+fn without(manifest: &Value, members: &[&str]) -> Value {
+    let mut left: Map<String, Value> = manifest.as_object().cloned().unwrap_or_default();
+    left.retain(|name, _| !members.contains(&name.as_str()));
+    json!(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_manifest_names_is_sent() {
+        let manifest = json!({
+            "kind": "local.file", "name": "motd", "namespace": "default", "backend": "local",
+            "desired": { "path": "motd" }, "protected": true, "state": "ok", "revision": 7,
+        });
+        assert_eq!(named(&manifest), json!({ "desired": { "path": "motd" }, "protected": true }));
+    }
+
+    #[test]
+    fn members_beside_desired_are_compared() {
+        let entity = json!({ "labels": { "a": "b" }, "protected": false, "desired": { "x": 1 } });
+        let named = json!({ "labels": { "a": "b" }, "protected": true, "desired": { "x": 2 } });
+        assert_eq!(differing(&entity, &named), ["protected"]);
+    }
+}

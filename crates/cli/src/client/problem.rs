@@ -1,0 +1,143 @@
+//! What may be answered instead of a result, in one line that says what to do next.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+/// An answer that is no success (RFC 9457).
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    body: Value,
+    /// Where the refused token came from; `None` = that is not the trouble.
+    token: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, body: Value) -> Self {
+        Self { status, body, token: None }
+    }
+
+    /// Names where the token came from, for when it was refused.
+    pub(super) fn with_token_of(mut self, whence: &str) -> Self {
+        self.token = (self.status == StatusCode::UNAUTHORIZED).then(|| whence.to_owned());
+        self
+    }
+
+    /// Whether it is the problem called `name`.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        let kind = self.body["type"].as_str().unwrap_or_default();
+        kind.strip_suffix(name).is_some_and(|prefix| prefix.ends_with(':'))
+    }
+
+    /// Id of the entity that has what was asked for; `None` when the answer does not name it.
+    pub(crate) fn holder(&self) -> Option<&str> {
+        self.detail().rsplit(' ').next().filter(|id| id.len() == 36)
+    }
+
+    fn detail(&self) -> &str {
+        self.body["detail"].as_str().unwrap_or_default()
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self.status {
+            StatusCode::UNAUTHORIZED => match &self.token {
+                Some(whence) => format!("the token of {whence} was refused"),
+                None => "no token was found: set STATEWARD_TOKEN or --token-file".to_owned(),
+            },
+            StatusCode::FORBIDDEN => {
+                "ask an administrator for a token with that role (`stateward tokens issue`)"
+                    .to_owned()
+            }
+            StatusCode::CONFLICT if self.is("protected") => {
+                "`stateward protect --off` lifts it".to_owned()
+            }
+            StatusCode::UNPROCESSABLE_ENTITY if self.is("reason-required") => {
+                "say why with --reason".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.status)?;
+        if !self.detail().is_empty() {
+            write!(f, ": {}", self.detail())?;
+        }
+        for fault in self.body["errors"].as_array().into_iter().flatten() {
+            let text = |member: &str| fault[member].as_str().unwrap_or_default();
+            write!(f, "; {} {}", text("pointer"), text("detail"))?;
+        }
+        match self.advice() {
+            Some(advice) => write!(f, " ({advice})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// Nobody answered, or not so that it could be understood.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    url: String,
+    why: String,
+}
+
+impl Unreachable {
+    pub(super) fn new(url: &str, error: &reqwest::Error) -> Self {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        let why =
+            if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
+        Self { url: url.to_owned(), why }
+    }
+}
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { url, why } = self;
+        write!(f, "{url} does not answer: {why}")?;
+        if why.contains("certificate") || why.contains("UnknownIssuer") {
+            return write!(f, " (name the authority of its certificate with --ca-file)");
+        }
+        write!(f, " (is `stateward serve` running there? --server names another)")
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problem(status: u16, name: &str, detail: &str) -> Problem {
+        let body = json!({ "type": format!("urn:stateward:problem:{name}"), "detail": detail });
+        Problem::new(StatusCode::from_u16(status).unwrap(), body)
+    }
+
+    #[test]
+    fn each_problem_is_one_line_with_what_to_do() {
+        let lines = [
+            problem(401, "unauthorized", "the token is not valid")
+                .with_token_of("data/admin.token"),
+            problem(401, "unauthorized", "a bearer token is needed"),
+            problem(403, "forbidden", "this takes the role admin"),
+            problem(409, "protected", "the entity is protected"),
+            problem(422, "reason-required", "changes in this namespace need a reason"),
+        ]
+        .map(|problem| problem.to_string());
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn names_are_compared_as_a_whole() {
+        assert!(problem(409, "name-taken", "").is("name-taken"));
+        assert!(!problem(409, "identity-name-taken", "").is("name-taken"));
+    }
+}

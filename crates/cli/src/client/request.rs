@@ -1,0 +1,157 @@
+//! A request before it is sent.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+
+/// A request. Everything but a GET is a change: it is sent under one key, however often it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(super) method: Method,
+    pub(super) path: String,
+    query: Vec<(String, String)>,
+    pub(super) body: Option<(&'static str, Vec<u8>)>,
+    pub(super) accept: Option<&'static str>,
+    /// Position after which a watcher goes on.
+    pub(super) last_seen: Option<String>,
+    pub(super) wait: Option<Duration>,
+    /// `None` = the client makes one for each change.
+    pub(super) key: Option<String>,
+    pub(super) repeatable: bool,
+    pub(super) unhurried: bool,
+}
+
+impl Request {
+    fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            body: None,
+            accept: None,
+            last_seen: None,
+            wait: None,
+            key: None,
+            repeatable: true,
+            unhurried: false,
+        }
+    }
+
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(crate) fn post(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    pub(crate) fn put(path: impl Into<String>) -> Self {
+        Self::new(Method::PUT, path)
+    }
+
+    pub(crate) fn patch(path: impl Into<String>) -> Self {
+        Self::new(Method::PATCH, path)
+    }
+
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    /// Adds a parameter.
+    pub(crate) fn query(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.query.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Adds a parameter, if there is one.
+    pub(crate) fn maybe(self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.query(name, value),
+            None => self,
+        }
+    }
+
+    /// Adds a parameter for each of the values.
+    pub(crate) fn each(self, name: &str, values: &[String]) -> Self {
+        values.iter().fold(self, |request, value| request.query(name, &**value))
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.body("application/json", body)
+    }
+
+    pub(crate) fn merge_patch(self, body: &Value) -> Self {
+        self.body("application/merge-patch+json", body)
+    }
+
+    fn body(mut self, media_type: &'static str, body: &Value) -> Self {
+        self.body = Some((media_type, body.to_string().into_bytes()));
+        self
+    }
+
+    /// Asks for another form of answer than JSON.
+    pub(crate) fn accept(mut self, media_type: &'static str) -> Self {
+        self.accept = Some(media_type);
+        self
+    }
+
+    /// Goes on after this position.
+    pub(super) fn last_seen(mut self, position: Option<&str>) -> Self {
+        self.last_seen = position.map(str::to_owned);
+        self
+    }
+
+    /// The server answers once it is done, or after this time.
+    pub(super) fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// The server does not recognise a repetition: it is sent again only when it was certainly not taken.
+    pub(crate) fn unrepeatable(mut self) -> Self {
+        self.repeatable = false;
+        self
+    }
+
+    /// The answer may take as long as it takes.
+    pub(crate) fn unhurried(mut self) -> Self {
+        self.unhurried = true;
+        self
+    }
+
+    pub(super) fn changes(&self) -> bool {
+        self.method != Method::GET
+    }
+
+    /// Path and query.
+    pub(super) fn address(&self) -> String {
+        let pairs: Vec<_> =
+            self.query.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+        let separator = if pairs.is_empty() { "" } else { "?" };
+        format!("{}{separator}{}", self.path, pairs.join("&"))
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986): fit for a query and for a piece of a path.
+pub(crate) fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_do_not_break_out_of_their_place() {
+        let request = Request::get("/v1/entities").query("name", "a&b=c/ü").maybe("kind", None);
+        assert_eq!(request.address(), "/v1/entities?name=a%26b%3Dc%2F%C3%BC");
+    }
+}

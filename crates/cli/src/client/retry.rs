@@ -1,0 +1,92 @@
+//! Whether a request is sent again, and when.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+/// Sends at most, when the server has answered this process before.
+const TRIES_MAX: u32 = 6;
+/// Sends at most, when it has not: the address may be wrong, and somebody waits.
+const TRIES_UNMET_MAX: u32 = 3;
+const FIRST: Duration = Duration::from_millis(200);
+/// A server that asks for a longer rest is not waited for.
+const REST_MAX: Duration = Duration::from_mins(1);
+
+/// How a send went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// It cannot have arrived.
+    Unsent,
+    /// It may have arrived.
+    Lost,
+    /// The server, or something before it, could not take it just now.
+    Busy { status: StatusCode, rest: Option<Duration> },
+}
+
+/// Statuses after which the same request may go well.
+pub(super) fn is_busy(status: StatusCode) -> bool {
+    [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ]
+    .contains(&status)
+}
+
+/// How long to rest before the next send; `None` = that was the last one.
+///
+/// `repeatable` = the server recognises a repetition. `met` = it has answered this process before.
+pub(super) fn rest(failed: Failed, sends: u32, repeatable: bool, met: bool) -> Option<Duration> {
+    let certain = match failed {
+        Failed::Unsent => true,
+        Failed::Lost => false,
+        Failed::Busy { status, .. } => status == StatusCode::TOO_MANY_REQUESTS,
+    };
+    let answered = matches!(failed, Failed::Busy { .. });
+    let sends_max = if met || answered { TRIES_MAX } else { TRIES_UNMET_MAX };
+    if sends >= sends_max || !(repeatable || certain) {
+        return None;
+    }
+    let backoff = FIRST * 2_u32.saturating_pow(sends - 1);
+    let asked = match failed {
+        Failed::Busy { rest, .. } => rest.unwrap_or_default(),
+        Failed::Unsent | Failed::Lost => Duration::ZERO,
+    };
+    (asked <= REST_MAX).then_some(backoff.max(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+    #[test]
+    fn rests_grow_and_end() {
+        let rests: Vec<_> = (1..=TRIES_MAX).map(|n| rest(Failed::Lost, n, true, true)).collect();
+        assert!(rests.windows(2).all(|pair| pair[1].is_none_or(|rest| Some(rest) > pair[0])));
+        assert_eq!(rests.last(), Some(&None));
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_honoured_within_reason() {
+        let asks =
+            |seconds| Failed::Busy { status: BUSY, rest: Some(Duration::from_secs(seconds)) };
+        assert_eq!(rest(asks(7), 1, true, true), Some(Duration::from_secs(7)));
+        assert_eq!(rest(asks(3_600), 1, true, true), None);
+    }
+
+    #[test]
+    fn what_is_not_recognised_is_sent_again_only_when_it_was_not_taken() {
+        assert_eq!(rest(Failed::Lost, 1, false, true), None);
+        assert_eq!(rest(Failed::Busy { status: BUSY, rest: None }, 1, false, true), None);
+        assert!(rest(Failed::Unsent, 1, false, true).is_some());
+    }
+
+    #[test]
+    fn an_address_that_never_answered_is_given_up_soon() {
+        assert_eq!(rest(Failed::Unsent, TRIES_UNMET_MAX, true, false), None);
+        assert!(rest(Failed::Unsent, TRIES_UNMET_MAX, true, true).is_some());
+    }
+}

@@ -1,0 +1,134 @@
+//! How a request gets to the server: built, sent, and sent again.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use serde_json::Value;
+
+use super::retry::{self, Failed};
+use super::{Client, Problem, Request, Unreachable};
+use crate::exit::Stop;
+
+/// Longer than a server ever waits before it answers (60 s).
+const TIMEOUT: Duration = Duration::from_secs(70);
+
+/// An answer whose body has arrived.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+}
+
+impl Client {
+    pub(super) async fn answer(&self, request: &Request) -> anyhow::Result<Answer> {
+        let whole = async |built| {
+            let response = self.once(request, built).await?;
+            let status = response.status();
+            // Lost in the middle of the answer: it is asked for again like one that never came.
+            let body =
+                response.bytes().await.map_err(|error| (Failed::Lost, self.unreachable(&error)))?;
+            Ok(Answer { status, body: body.into() })
+        };
+        let answer = self.again(request, whole).await?;
+        if answer.status.is_success() { Ok(answer) } else { Err(self.problem(&answer).into()) }
+    }
+
+    /// Sends until it goes well or must not be sent any more.
+    pub(super) async fn again<T>(
+        &self,
+        request: &Request,
+        send: impl AsyncFn(reqwest::Request) -> Result<T, (Failed, anyhow::Error)>,
+    ) -> anyhow::Result<T> {
+        let mut sends = 0;
+        loop {
+            sends += 1;
+            let (failed, error) = match send(self.built(request)?).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let met = self.met.load(Ordering::Relaxed);
+            let Some(rest) = retry::rest(failed, sends, request.repeatable, met) else {
+                return Err(error);
+            };
+            self.tell(&format!("  again in {} ms: {error:#}", rest.as_millis()));
+            tokio::time::sleep(rest).await;
+        }
+    }
+
+    /// Sends once; a status that may pass is a failure.
+    pub(super) async fn once(
+        &self,
+        request: &Request,
+        built: reqwest::Request,
+    ) -> Result<reqwest::Response, (Failed, anyhow::Error)> {
+        self.tell(&format!("> {} {}", request.method, request.address()));
+        let response = self.http.execute(built).await.map_err(|error| {
+            let failed = if error.is_connect() { Failed::Unsent } else { Failed::Lost };
+            (failed, self.unreachable(&error))
+        })?;
+        self.met.store(true, Ordering::Relaxed);
+        let status = response.status();
+        self.tell(&format!("< {status}"));
+        if !retry::is_busy(status) {
+            return Ok(response);
+        }
+        let rest = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let rest = rest.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let body = response.bytes().await.unwrap_or_default();
+        let problem = self.problem(&Answer { status, body: body.into() });
+        Err((Failed::Busy { status, rest }, problem.into()))
+    }
+
+    fn built(&self, request: &Request) -> anyhow::Result<reqwest::Request> {
+        let url = format!("{}{}", self.connection.url, request.address());
+        let mut builder = self.http.request(request.method.clone(), url);
+        if let Some(token) = &self.connection.token {
+            builder = builder.bearer_auth(token.value());
+        }
+        if !request.unhurried && request.accept.is_none() {
+            builder = builder.timeout(TIMEOUT);
+        }
+        builder = builder.header(ACCEPT, request.accept.unwrap_or("application/json"));
+        if let Some((media_type, body)) = &request.body {
+            builder = builder.header(CONTENT_TYPE, *media_type).body(body.clone());
+        }
+        let wait = request.wait.map(|wait| format!("wait={}", wait.as_secs()));
+        let mut headers = vec![("Prefer", &wait), ("Last-Event-ID", &request.last_seen)];
+        if request.changes() {
+            headers.push(("Idempotency-Key", &request.key));
+            headers.push(("Stateward-Reason", &self.why.reason));
+            headers.push(("Stateward-Change", &self.why.change));
+        }
+        for (name, text) in headers {
+            let Some(text) = text else { continue };
+            let bad = |_| Stop::usage(format!("{name}: {text:?} has a line break or the like"));
+            builder = builder.header(name, HeaderValue::from_bytes(text.as_bytes()).map_err(bad)?);
+        }
+        builder.build().map_err(|error| {
+            let why = error.without_url();
+            Stop::usage(format!("{} is no address: {why}", self.connection.url))
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        Unreachable::new(&self.connection.url, error).into()
+    }
+
+    pub(super) fn problem(&self, answer: &Answer) -> Problem {
+        let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        let problem = Problem::new(answer.status, body);
+        match &self.connection.token {
+            Some(token) => problem.with_token_of(token.whence()),
+            None => problem,
+        }
+    }
+
+    /// For those who asked for it. Headers are never told: one of them is the token.
+    #[expect(clippy::print_stderr, reason = "what --verbose is for")]
+    fn tell(&self, line: &str) {
+        if self.verbose {
+            eprintln!("{line}");
+        }
+    }
+}

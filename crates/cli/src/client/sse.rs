@@ -1,0 +1,178 @@
+//! The log as it grows, over server-sent events.
+//!
+//! A lost connection is taken up again after the last position that was seen, so nothing is missed or seen twice.
+//! Only before the first event there is no position: whoever keeps a picture of its own looks again on
+//! [`Arrival::Reconnected`].
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::{Client, Request};
+
+/// The server says something every 15 seconds; after this, nobody is there.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// Connections in a row that bring nothing.
+const BARREN_MAX: u32 = 10;
+/// Between two such connections.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of one event at most: twice what the server takes in as a body.
+const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What comes in.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// An event.
+    Event(Value),
+    /// The connection was lost and is there again.
+    Reconnected,
+}
+
+/// A reader of the log.
+pub(crate) struct Events {
+    client: Client,
+    request: Request,
+    last_seen: Option<String>,
+    response: Option<reqwest::Response>,
+    frames: Frames,
+    barren: u32,
+}
+
+impl Events {
+    /// Begins to read: what happens after this was called is not missed. `request` has the filters, and `after` if
+    /// what has happened already is wanted.
+    ///
+    /// # Errors
+    /// The server's problem, or nobody answers.
+    pub(crate) async fn open(client: &Client, request: Request) -> anyhow::Result<Self> {
+        let request = request.accept("text/event-stream");
+        let response = Some(client.stream(&request).await?);
+        let (frames, last_seen) = (Frames::default(), None);
+        Ok(Self { client: client.clone(), request, last_seen, response, frames, barren: 0 })
+    }
+
+    /// The next thing that comes in. To drop the future loses nothing.
+    ///
+    /// # Errors
+    /// The server's problem, or nobody answers any more.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Arrival> {
+        loop {
+            while let Some(frame) = self.frames.pop()? {
+                if let Some(event) = self.take(frame)? {
+                    return Ok(Arrival::Event(event));
+                }
+            }
+            let Some(response) = &mut self.response else {
+                self.reconnect().await?;
+                return Ok(Arrival::Reconnected);
+            };
+            match tokio::time::timeout(SILENCE_MAX, response.chunk()).await {
+                Ok(Ok(Some(bytes))) => self.frames.push(&bytes),
+                // The end, a loss, or silence.
+                _ => self.response = None,
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame) -> anyhow::Result<Option<Value>> {
+        if frame.event == "reconnect" {
+            self.response = None;
+            return Ok(None);
+        }
+        self.barren = 0;
+        self.last_seen = Some(frame.id);
+        serde_json::from_str(&frame.data).map(Some).context("an event is no JSON")
+    }
+
+    async fn reconnect(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.barren < BARREN_MAX, "the server ends every stream at once");
+        if self.barren > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.barren += 1;
+        self.frames = Frames::default();
+        let request = self.request.clone().last_seen(self.last_seen.as_deref());
+        self.response = Some(self.client.stream(&request).await?);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Frame {
+    id: String,
+    event: String,
+    data: String,
+}
+
+/// Bytes on their way to become frames.
+#[derive(Default)]
+struct Frames {
+    bytes: Vec<u8>,
+}
+
+impl Frames {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame with data; comments are passed over.
+    fn pop(&mut self) -> anyhow::Result<Option<Frame>> {
+        while let Some(end) = self.bytes.windows(2).position(|pair| pair == b"\n\n") {
+            let block: Vec<u8> = self.bytes.drain(..end + 2).collect();
+            let frame = frame(&String::from_utf8_lossy(&block));
+            if !frame.data.is_empty() {
+                return Ok(Some(frame));
+            }
+        }
+        anyhow::ensure!(self.bytes.len() <= EVENT_BYTES_MAX, "an event is too long");
+        Ok(None)
+    }
+}
+
+fn frame(block: &str) -> Frame {
+    let mut frame = Frame::default();
+    for line in block.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => value.clone_into(&mut frame.id),
+            "event" => value.clone_into(&mut frame.event),
+            "data" => {
+                if !frame.data.is_empty() {
+                    frame.data.push('\n');
+                }
+                frame.data.push_str(value);
+            }
+            _ => {}
+        }
+    }
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_whole_however_they_are_cut() {
+        let stream = b": welcome\n\nid: 7\nevent: entity.deleted\ndata: {\"a\":1}\n\n: still here\n\nid: 8\ndata: x\n\n";
+        for size in 1..stream.len() {
+            let (mut frames, mut ids) = (Frames::default(), Vec::new());
+            for piece in stream.chunks(size) {
+                frames.push(piece);
+                while let Some(frame) = frames.pop().unwrap() {
+                    ids.push(frame.id);
+                }
+            }
+            assert_eq!(ids, ["7", "8"], "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_endless_event_is_refused() {
+        let mut frames = Frames::default();
+        frames.push(&vec![b'x'; EVENT_BYTES_MAX + 1]);
+        assert!(frames.pop().is_err());
+    }
+}

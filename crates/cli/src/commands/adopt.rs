@@ -1,0 +1,32 @@
+//! `stateward adopt`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::client::Request;
+use crate::commands::change::{self, ChangeOptions};
+use crate::exit::Exit;
+use crate::session::{Run, Session};
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  stateward adopt file/motd etc/motd\n\n\
+    To declare an entity that adopts from the start, name the object in its manifest: external_id: etc/motd")]
+pub(crate) struct Adopt {
+    /// The entity
+    #[arg(value_name = "KIND/NAME|ID")]
+    target: String,
+    /// What the backend calls the object
+    external_id: String,
+    #[command(flatten)]
+    options: ChangeOptions,
+}
+
+impl Run for Adopt {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let body = json!({ "external_id": self.external_id });
+        change::entity(session, &self.target, &self.options, "adopting", |id| {
+            Request::post(format!("/v1/entities/{id}/actions/adopt")).json(&body)
+        })
+        .await
+    }
+}

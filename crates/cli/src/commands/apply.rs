@@ -1,0 +1,84 @@
+//! `stateward apply`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use futures_util::stream::{self, StreamExt};
+
+use crate::bulk::{self, AT_ONCE, Deed, WaitOptions};
+use crate::client::{Outcome, Why, declare};
+use crate::exit::{Exit, Stop};
+use crate::manifests::{self, Document};
+use crate::output::Output;
+use crate::select::InNamespace;
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  stateward apply -f examples/\n  \
+    stateward apply -f site.yaml --wait --reason 'ticket 7'\n  \
+    stateward get local.file/motd -o yaml | sed s/blue/green/ | stateward apply -f -\n\n\
+    What a document does not name is left as it is. One that fails does not keep the others back.")]
+pub(crate) struct Apply {
+    /// Manifests: a file, a folder, or - for standard input; may be repeated
+    #[arg(short, long = "file", value_name = "PATH", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    place: InNamespace,
+    /// Say what would be done, and do nothing
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: WaitOptions,
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Run for Apply {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let documents = manifests::read_all(&self.files, &self.place.namespace)?;
+        if documents.is_empty() {
+            return Err(Stop::usage("there is no manifest in what was named"));
+        }
+        let client = &session.client.because(&self.why);
+        let bar = terminal::progress("applying", documents.len() as u64);
+        let apply = |document: &Document| {
+            let (document, bar) = (document.clone(), bar.clone());
+            async move {
+                let declared = declare(client, &document.value, self.dry_run).await;
+                bar.inc(1);
+                deed(&document, declared, self.dry_run)
+            }
+        };
+        // Begun in order, a few at a time: they share commits. What depends on what is for the server to know, which
+        // does the work later anyway.
+        let deeds: Vec<_> =
+            stream::iter(documents.iter().map(apply)).buffered(AT_ONCE).collect().await;
+        bar.finish_and_clear();
+        let deeds = self.wait.finish(client, deeds).await;
+        bulk::told(client, &deeds, self.output).await
+    }
+}
+
+fn deed(
+    document: &Document,
+    declared: anyhow::Result<crate::client::Declared>,
+    dry_run: bool,
+) -> Deed {
+    let (request, outcome) = match declared {
+        Ok(declared) => (declared.request, Ok((word(declared.outcome, dry_run), declared.reply))),
+        Err(error) => (None, Err(error.context(document.file.clone()))),
+    };
+    Deed { label: document.label(), request, outcome }
+}
+
+const fn word(outcome: Outcome, dry_run: bool) -> &'static str {
+    match outcome {
+        Outcome::Unchanged => Outcome::Unchanged.word(),
+        Outcome::Created if dry_run => "would be created",
+        Outcome::Changed if dry_run => "would be changed",
+        other => other.word(),
+    }
+}

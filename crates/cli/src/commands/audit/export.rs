@@ -1,0 +1,164 @@
+//! `stateward audit export`.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use stateward_domain::id::{Namespace, Position};
+use stateward_engine::export::Selection;
+
+use crate::client::Request;
+use crate::exit::{Exit, Stop};
+use crate::session::{Run, Session};
+use crate::{offline, terminal};
+
+/// Bytes of one line at most.
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  stateward audit export -o log.jsonl\n  \
+    stateward audit export --type entity.deleted | jq -r .subject\n  \
+    stateward audit export -n physics --after \"$(jq -r .position last-month.json)\" -o november.jsonl")]
+pub(crate) struct Export {
+    /// After this position, such as that of a checkpoint
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+    /// Up to and including this position
+    #[arg(long, value_name = "POSITION")]
+    until: Option<String>,
+    /// In this namespace [default: all]; may be repeated
+    #[arg(short, long = "namespace", value_name = "NAME")]
+    namespaces: Vec<String>,
+    /// Of this type; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    /// Into this file, instead of standard output
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Read the files in --data, without a server; that is recorded nowhere
+    #[arg(long)]
+    offline: bool,
+}
+
+impl Run for Export {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        if self.offline {
+            return self.unserved(session).await;
+        }
+        let request = Request::get("/v1/audit/export")
+            .maybe("after", self.after.as_deref())
+            .maybe("until", self.until.as_deref())
+            .each("namespace", &self.namespaces)
+            .each("type", &self.types)
+            .accept("application/x-ndjson");
+        let mut lines = Lines::of(session.client.stream(&request).await?);
+        let Some(path) = &self.file else {
+            while let Some(line) = lines.next().await? {
+                terminal::say(&line)?;
+            }
+            return Ok(Exit::Ok);
+        };
+        let count = save(path, &mut lines).await?;
+        terminal::note(&format!("{count} events in {}", path.display()));
+        Ok(Exit::Ok)
+    }
+}
+
+impl Export {
+    async fn unserved(self, session: &Session) -> anyhow::Result<Exit> {
+        let position = |text: Option<String>| -> anyhow::Result<Option<Position>> {
+            let no = |_| Stop::usage("this is no position");
+            text.map(|text| text.parse().map_err(no)).transpose()
+        };
+        let selection = Selection {
+            after: position(self.after)?.unwrap_or_default(),
+            until: position(self.until)?,
+            namespaces: self.namespaces.into_iter().map(Namespace).collect(),
+            types: self.types,
+        };
+        let mut out: Box<dyn Write + Send> = match &self.file {
+            None => Box::new(std::io::stdout()),
+            Some(path) => {
+                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+                let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+                Box::new(std::io::BufWriter::new(file))
+            }
+        };
+        let count = offline::export(&session.data, selection, &mut *out).await?;
+        terminal::note(&format!("{count} events"));
+        Ok(Exit::Ok)
+    }
+}
+
+/// Into a file beside it, which takes its name once it is whole: half an export is none.
+async fn save(path: &Path, lines: &mut Lines) -> anyhow::Result<u64> {
+    let cannot = || format!("cannot write {}", path.display());
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let beside = path.with_file_name(name);
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&beside).with_context(cannot)?);
+    let bar = terminal::progress("exporting", 0);
+    while let Some(line) = lines.next().await? {
+        writeln!(file, "{line}").with_context(cannot)?;
+        bar.inc_length(1);
+        bar.inc(1);
+    }
+    file.flush().with_context(cannot)?;
+    file.get_ref().sync_all().with_context(cannot)?;
+    std::fs::rename(&beside, path).with_context(cannot)?;
+    bar.finish_and_clear();
+    Ok(bar.position())
+}
+
+/// The lines of an answer, as they come.
+pub(super) struct Lines {
+    response: reqwest::Response,
+    bytes: Vec<u8>,
+    /// Where the search for the end of the line goes on.
+    searched: usize,
+    ended: bool,
+}
+
+impl Lines {
+    pub(super) const fn of(response: reqwest::Response) -> Self {
+        Self { response, bytes: Vec::new(), searched: 0, ended: false }
+    }
+
+    /// The next line that is not empty; `None` = the answer has ended as it should.
+    ///
+    /// # Errors
+    /// When it breaks off, or a line is too long.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Option<String>> {
+        loop {
+            let end = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n');
+            if let Some(end) = end.map(|end| end + self.searched) {
+                let line: Vec<u8> = self.bytes.drain(..=end).collect();
+                self.searched = 0;
+                let line = text(&line)?;
+                if !line.is_empty() {
+                    return Ok(Some(line));
+                }
+                continue;
+            }
+            self.searched = self.bytes.len();
+            anyhow::ensure!(self.bytes.len() <= LINE_BYTES_MAX, "a line is too long");
+            if self.ended {
+                let line = text(&std::mem::take(&mut self.bytes))?;
+                self.searched = 0;
+                return Ok((!line.is_empty()).then_some(line));
+            }
+            match self.response.chunk().await.context("the answer broke off")? {
+                Some(chunk) => self.bytes.extend_from_slice(&chunk),
+                None => self.ended = true,
+            }
+        }
+    }
+}
+
+fn text(line: &[u8]) -> anyhow::Result<String> {
+    let text = std::str::from_utf8(line).context("the answer is no text")?;
+    Ok(text.trim_end().to_owned())
+}

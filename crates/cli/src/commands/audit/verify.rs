@@ -1,0 +1,146 @@
+//! `stateward audit verify`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Value, json};
+use stateward_domain::audit::Progress;
+
+use super::export::Lines;
+use crate::client::Request;
+use crate::exit::Exit;
+use crate::output::Noun;
+use crate::output::color::Tone;
+use crate::output::table::{Cell, Table};
+use crate::output::{Format, Output, text};
+use crate::session::{Run, Session};
+use crate::{offline, terminal};
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward audit verify\n  stateward audit verify --against checkpoint.json -o json\n\n\
+    A chain of hashes shows edits, gaps and reordering. A cut tail, a removed stream or a chain that was made anew\n\
+    shows only against a checkpoint that was kept elsewhere. Exit code 1 when something is wrong."
+)]
+pub(crate) struct Verify {
+    /// A checkpoint that was kept elsewhere; - for standard input
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Read the files in --data, without a server
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+const FAULT: Noun = Noun { name: |fault| text(fault, "/stream"), table: faults };
+
+fn faults(items: &[Value], _: bool, _: jiff::Timestamp) -> Table {
+    let mut table = Table::new(&["STREAM", "VERSION", "POSITION", "FAULT", "DETAIL"]);
+    for fault in items {
+        let fields = ["/stream", "/version", "/position"].map(|p| Cell::from(text(fault, p)));
+        let mut row = fields.to_vec();
+        row.push(Cell::toned(text(fault, "/fault"), Tone::Bad));
+        row.push(text(fault, "/detail").into());
+        table.row_of(row);
+    }
+    table
+}
+
+impl Run for Verify {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let against = self.against.as_deref().map(read).transpose()?;
+        let result = if self.offline {
+            unserved(session, against).await?
+        } else {
+            let mut request = Request::post("/v1/audit/verify").accept("application/x-ndjson");
+            if let Some(against) = against {
+                request = request.json(&json!({ "against": against }));
+            }
+            verified(session, &request).await?
+        };
+        match self.output.format {
+            Format::Table | Format::Wide => {
+                let found = result["faults"].as_array().cloned().unwrap_or_default();
+                if !found.is_empty() {
+                    session.list(&FAULT, &found, self.output)?;
+                }
+                terminal::say(&summary(&result))?;
+            }
+            Format::Json => terminal::say(&crate::output::json(&result))?,
+            Format::Yaml => terminal::say(&crate::output::yaml(&result))?,
+            Format::Name => {
+                let found = result["faults"].as_array().cloned().unwrap_or_default();
+                terminal::say(&FAULT.list(&found, Format::Name, session.now, false))?;
+            }
+        }
+        Ok(if result["ok"] == true { Exit::Ok } else { Exit::Failure })
+    }
+}
+
+fn read(file: &std::path::Path) -> anyhow::Result<Value> {
+    let name = file.display();
+    let bytes = if file == std::path::Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(file)
+    };
+    let bytes = bytes.with_context(|| format!("cannot read {name}"))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{name} is no checkpoint"))
+}
+
+/// The report on the files themselves, in the form that the server gives it.
+async fn unserved(session: &Session, against: Option<Value>) -> anyhow::Result<Value> {
+    let against = against.map(serde_json::from_value).transpose();
+    let against = against.context("this is no checkpoint")?;
+    let bar = terminal::progress("verifying", 0);
+    let tell = |progress: Progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    };
+    let report = offline::verify(&session.data, against.as_ref(), &tell).await?;
+    bar.finish_and_clear();
+    Ok(serde_json::to_value(report)?)
+}
+
+/// The result, after however many lines of progress.
+async fn verified(session: &Session, request: &Request) -> anyhow::Result<Value> {
+    let mut lines = Lines::of(session.client.stream(request).await?);
+    let bar = terminal::progress("verifying", 0);
+    while let Some(line) = lines.next().await? {
+        let line: Value = serde_json::from_str(&line).context("the server's answer is no JSON")?;
+        if let Some(result) = line.get("result") {
+            bar.finish_and_clear();
+            return Ok(result.clone());
+        }
+        // A server that does not tell progress answers with the bare result.
+        if line.get("ok").is_some() {
+            bar.finish_and_clear();
+            return Ok(line);
+        }
+        bar.set_length(line["progress"]["total"].as_u64().unwrap_or_default());
+        bar.set_position(line["progress"]["done"].as_u64().unwrap_or_default());
+    }
+    anyhow::bail!("the server ended before the result was there")
+}
+
+pub(super) fn summary(result: &Value) -> String {
+    let number = |member: &str| text(result, &format!("/{member}"));
+    let verdict = if result["ok"] == true {
+        "ok".to_owned()
+    } else {
+        format!("{} fault(s)", number("fault_count"))
+    };
+    let place = &result["checkpoint"];
+    format!(
+        "{verdict}: {} events, {} streams, {} entities in {} ms; position {}, digest {}",
+        number("events"),
+        number("streams"),
+        number("entities"),
+        number("elapsed_ms"),
+        text(place, "/position"),
+        text(place, "/digest"),
+    )
+}

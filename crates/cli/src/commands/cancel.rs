@@ -1,0 +1,60 @@
+//! `stateward cancel`.
+
+use clap::Args;
+
+use crate::client::{Client, Request, escaped};
+use crate::commands::change::{self, ChangeOptions};
+use crate::exit::{Exit, Stop};
+use crate::output::text;
+use crate::render::entity::label;
+use crate::select::one;
+use crate::select::target::is_id;
+use crate::session::{Run, Session};
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  stateward operations --state pending\n  \
+    stateward cancel 0199c7f1-0000-7000-8000-000000000001\n  stateward cancel thing/slow    # all that is open for it")]
+pub(crate) struct Cancel {
+    /// Operations, or an entity whose open operations are meant
+    #[arg(value_name = "OPERATION|KIND/NAME", required = true)]
+    targets: Vec<String>,
+    #[command(flatten)]
+    options: ChangeOptions,
+}
+
+impl Run for Cancel {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let mut requests = Vec::new();
+        for target in &self.targets {
+            if is_id(target) {
+                requests.push((format!("operation {target}"), cancel(target)));
+            } else {
+                let mut open = open(&session.client, target, self.options.namespace()).await?;
+                requests.append(&mut open);
+            }
+        }
+        change::all(session, requests, &self.options, "cancelled").await
+    }
+}
+
+fn cancel(operation: &str) -> Request {
+    Request::post(format!("/v1/operations/{}/cancel", escaped(operation)))
+}
+
+/// The open operations of an entity.
+async fn open(
+    client: &Client,
+    target: &str,
+    namespace: &str,
+) -> anyhow::Result<Vec<(String, Request)>> {
+    let entity = one(client, target, namespace).await?;
+    let path = format!("/v1/entities/{}/operations", text(&entity, "/id"));
+    let operations = client.list(&Request::get(path), None).await?;
+    let open = operations.iter().filter(|operation| operation["done"] == false);
+    let requests: Vec<_> =
+        open.map(|operation| (label(&entity), cancel(&text(operation, "/id")))).collect();
+    if requests.is_empty() {
+        return Err(Stop::conflict(format!("{} has no open operation", label(&entity))));
+    }
+    Ok(requests)
+}

@@ -1,0 +1,63 @@
+//! A change of one entity that was named.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::bulk::{self, Deed, WaitOptions};
+use crate::client::{Request, Why};
+use crate::exit::Exit;
+use crate::output::{Output, text};
+use crate::render::entity::label;
+use crate::select::{InNamespace, one};
+use crate::session::Session;
+
+/// Options of such a change.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ChangeOptions {
+    #[command(flatten)]
+    place: InNamespace,
+    #[command(flatten)]
+    wait: WaitOptions,
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Sends a change of the entity that `target` names. `word` = what is told about it.
+pub(crate) async fn entity(
+    session: &Session,
+    target: &str,
+    options: &ChangeOptions,
+    word: &'static str,
+    request: impl Fn(&str) -> Request,
+) -> anyhow::Result<Exit> {
+    let entity: Value = one(&session.client, target, &options.place.namespace).await?;
+    let requests = vec![(label(&entity), request(&text(&entity, "/id")))];
+    all(session, requests, options, word).await
+}
+
+/// Sends changes one after the other.
+pub(crate) async fn all(
+    session: &Session,
+    requests: Vec<(String, Request)>,
+    options: &ChangeOptions,
+    word: &'static str,
+) -> anyhow::Result<Exit> {
+    let client = &session.client.because(&options.why);
+    let mut deeds = Vec::new();
+    for (label, request) in requests {
+        let request = client.keyed(request);
+        let outcome = client.send(&request).await.map(|reply| (word, reply));
+        deeds.push(Deed { label, request: Some(request), outcome });
+    }
+    let deeds = options.wait.finish(client, deeds).await;
+    bulk::told(client, &deeds, options.output).await
+}
+
+impl ChangeOptions {
+    /// The namespace of what is named.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.place.namespace
+    }
+}

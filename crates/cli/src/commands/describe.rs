@@ -1,0 +1,47 @@
+//! `stateward describe`.
+
+use clap::Args;
+
+use crate::client::Request;
+use crate::exit::Exit;
+use crate::output::text;
+use crate::render::describe::{Described, page};
+use crate::select::{InNamespace, one_ever};
+use crate::session::{Run, Session};
+use crate::terminal;
+
+/// What is shown of what is long.
+const OPERATIONS: usize = 5;
+const EVENTS: usize = 10;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward describe local.file/motd\n  stateward describe file/motd file/ntp"
+)]
+pub(crate) struct Describe {
+    /// What to describe
+    #[arg(value_name = "KIND/NAME|ID", required = true)]
+    targets: Vec<String>,
+    #[command(flatten)]
+    place: InNamespace,
+}
+
+impl Run for Describe {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let client = &session.client;
+        for (number, target) in self.targets.iter().enumerate() {
+            let entity = one_ever(client, target, &self.place.namespace).await?;
+            let path = format!("/v1/entities/{}", text(&entity, "/id"));
+            let operations = Request::get(format!("{path}/operations"));
+            let operations = client.list(&operations, Some(OPERATIONS)).await?;
+            let events = client.list(&Request::get(format!("{path}/events")), None).await?;
+            let events = &events[events.len().saturating_sub(EVENTS)..];
+            let described = Described { entity: &entity, operations: &operations, events };
+            if number > 0 {
+                terminal::say("\n---\n\n")?;
+            }
+            terminal::say(&page(&described, session.now, session.color))?;
+        }
+        Ok(Exit::Ok)
+    }
+}

@@ -1,0 +1,152 @@
+//! `stateward diff`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use reqwest::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::client::{Client, Problem, Request, differing, find, named};
+use crate::exit::{Exit, Stop};
+use crate::manifests::{self, Document};
+use crate::output::{text, yaml};
+use crate::render::diff::{Difference, unified};
+use crate::select::{InNamespace, one};
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward diff -f examples/               # what apply would change\n  \
+    stateward diff -f examples/ --observed    # what is declared against what is there\n  \
+    stateward diff file/motd                  # the same for one that the server holds\n\n\
+    Exit codes: 0 the same, 1 it differs, 2 and above an error."
+)]
+pub(crate) struct Diff {
+    /// Manifests: a file, a folder, or - for standard input; may be repeated
+    #[arg(short, long = "file", value_name = "PATH", required_unless_present = "targets")]
+    files: Vec<PathBuf>,
+    /// Entities whose desired state is compared with what is observed
+    #[arg(value_name = "KIND/NAME|ID", conflicts_with = "files")]
+    targets: Vec<String>,
+    /// Against what is observed, not against what is desired
+    #[arg(long)]
+    observed: bool,
+    #[command(flatten)]
+    place: InNamespace,
+}
+
+impl Run for Diff {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        // 1 is for what differs, so what fails has to be something else.
+        match self.differences(session).await {
+            Ok(true) => Ok(Exit::Failure),
+            Ok(false) => Ok(Exit::Ok),
+            Err(error) if Exit::of(&error) == Exit::Failure => {
+                Err(Stop::usage(crate::one_line(&error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Diff {
+    async fn differences(&self, session: &Session) -> anyhow::Result<bool> {
+        let client = &session.client;
+        let mut found = Vec::new();
+        for document in manifests::read_all(&self.files, &self.place.namespace)? {
+            let entity = find(client, &document.value).await?;
+            found.push(if self.observed {
+                against_observed(document.label(), entity.as_ref(), &document.value["desired"])
+            } else {
+                against_desired(client, &document, entity.as_ref()).await?
+            });
+        }
+        for target in &self.targets {
+            let entity = one(client, target, &self.place.namespace).await?;
+            let label = crate::render::entity::label(&entity);
+            found.push(against_observed(label, Some(&entity), &entity["desired"]));
+        }
+        let differs = found.iter().any(Difference::differs);
+        for difference in &found {
+            terminal::say(&unified(difference, session.color))?;
+        }
+        Ok(differs)
+    }
+}
+
+/// What is desired against what is observed, as far as it is managed: what is not named is nobody's business.
+fn against_observed(label: String, entity: Option<&Value>, desired: &Value) -> Difference {
+    let attributes = entity.map(|entity| &entity["observed"]["attributes"]);
+    let old = match (attributes, desired) {
+        (Some(Value::Object(attributes)), Value::Object(desired)) => {
+            let mut managed = attributes.clone();
+            managed.retain(|name, _| desired.contains_key(name));
+            yaml(&json!(managed))
+        }
+        _ => String::new(),
+    };
+    Difference { label, old_name: "observed", new_name: "desired", old, new: yaml(desired) }
+}
+
+/// What the server holds against what it would hold after `apply`.
+async fn against_desired(
+    client: &Client,
+    document: &Document,
+    entity: Option<&Value>,
+) -> anyhow::Result<Difference> {
+    let wanted = named(&document.value);
+    let (old, new) = match entity {
+        None => {
+            let created = created(client, &document.value).await?;
+            (String::new(), yaml(&created))
+        }
+        Some(entity) => {
+            let after = changed(client, entity, &wanted).await?;
+            let members = after.as_object().into_iter().flatten();
+            let before: Map<_, _> =
+                members.map(|(name, _)| (name.clone(), entity[name].clone())).collect();
+            (yaml(&json!(before)), yaml(&after))
+        }
+    };
+    Ok(Difference { label: document.label(), old_name: "server", new_name: "file", old, new })
+}
+
+async fn created(client: &Client, manifest: &Value) -> anyhow::Result<Value> {
+    let mut after = named(manifest);
+    let request = Request::post("/v1/entities").query("dry_run", "true").json(manifest);
+    if let Some(plan) = planned(client, &request).await? {
+        after["desired"] = plan["changes"][0]["to"].clone();
+    }
+    Ok(after)
+}
+
+/// The named members as they would be: the server's plan knows the defaults of what the file does not name.
+async fn changed(client: &Client, entity: &Value, wanted: &Value) -> anyhow::Result<Value> {
+    let mut after = json!({});
+    for name in differing(entity, wanted) {
+        after[&name] = wanted[&name].clone();
+    }
+    if wanted["desired"].is_null() {
+        return Ok(after);
+    }
+    let path = format!("/v1/entities/{}", text(entity, "/id"));
+    let request = Request::put(path).query("dry_run", "true").json(wanted);
+    after["desired"] = match planned(client, &request).await? {
+        Some(plan) if plan["action"] == "none" => entity["desired"].clone(),
+        _ => wanted["desired"].clone(),
+    };
+    Ok(after)
+}
+
+/// The server's plan; `None` for those who may only look, who get the file as it is.
+async fn planned(client: &Client, request: &Request) -> anyhow::Result<Option<Value>> {
+    match client.send(request).await {
+        Ok(reply) => Ok(Some(reply["plan"].clone())),
+        Err(error) => {
+            let problem = error.downcast_ref::<Problem>();
+            let forbidden = problem.is_some_and(|problem| problem.status == StatusCode::FORBIDDEN);
+            if forbidden { Ok(None) } else { Err(error) }
+        }
+    }
+}

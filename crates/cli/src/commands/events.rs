@@ -1,0 +1,82 @@
+//! `stateward events`.
+
+use clap::Args;
+
+use crate::client::{Arrival, Events as Stream, Request};
+use crate::exit::{Exit, Stop};
+use crate::output::{Format, Output, text};
+use crate::render::event::{EVENT, line};
+use crate::select::one_ever;
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  stateward events --limit 20\n  stateward events -f\n  \
+    stateward events --entity file/motd -f --after 1041\n  \
+    stateward events --type entity.drift_detected -o json\n\n\
+    -f follows the log, until Ctrl-C; with -o json a document a line.")]
+pub(crate) struct Events {
+    /// Follow the log as it grows
+    #[arg(short, long)]
+    follow: bool,
+    /// After this position [default: from the beginning, with -f from now on]
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+    /// Of this type, such as `entity.sync_failed`; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    /// Of this entity; may be repeated
+    #[arg(long = "entity", value_name = "KIND/NAME|ID")]
+    entities: Vec<String>,
+    /// In this namespace [default: all]
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// So many at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000, conflicts_with = "follow")]
+    limit: usize,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Run for Events {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let place = self.namespace.as_deref();
+        let mut ids = Vec::new();
+        for target in &self.entities {
+            let entity = one_ever(&session.client, target, place.unwrap_or("default")).await?;
+            ids.push(text(&entity, "/id"));
+        }
+        let request = Request::get("/v1/events")
+            .maybe("after", self.after.as_deref())
+            .maybe("namespace", place)
+            .each("type", &self.types)
+            .each("entity", &ids);
+        if self.follow {
+            return self.follow(session, request).await;
+        }
+        let events = session.client.list(&request, Some(self.limit)).await?;
+        session.list(&EVENT, &events, self.output)?;
+        if let Some(last) = events.last().filter(|_| events.len() == self.limit) {
+            let position = text(last, "/position");
+            terminal::note(&format!("there may be more: --after {position}, or a higher --limit"));
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+impl Events {
+    async fn follow(&self, session: &Session, request: Request) -> anyhow::Result<Exit> {
+        if matches!(self.output.format, Format::Yaml | Format::Wide) {
+            return Err(Stop::usage("events -f writes lines: -o table, json or name"));
+        }
+        let mut stream = Stream::open(&session.client, request).await?;
+        loop {
+            let Arrival::Event(event) = stream.next().await? else { continue };
+            terminal::say(&match self.output.format {
+                Format::Json => event.to_string(),
+                Format::Name => text(&event, "/position"),
+                Format::Table | Format::Wide | Format::Yaml => line(&event, session.color),
+            })?;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `stateward explain`.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::exit::{Exit, Stop};
+use crate::output::{Format, Output, json, yaml};
+use crate::render::explain::{KIND, at, page};
+use crate::select::target;
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward explain                   # all kinds\n  stateward explain local.file\n  \
+    stateward explain file.mode\n  stateward explain local.file -o json    # with the whole JSON Schema"
+)]
+pub(crate) struct Explain {
+    /// A kind, or a field of one; nothing = all kinds
+    #[arg(value_name = "KIND[.FIELD…]")]
+    subject: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Run for Explain {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let kinds = session.client.items("/v1/kinds").await?;
+        let Some(subject) = &self.subject else {
+            session.list(&KIND, &kinds, self.output)?;
+            return Ok(Exit::Ok);
+        };
+        let (kind, path) = found(&kinds, subject)?;
+        let none = || Stop::not_found(format!("{} has no field {}", kind["name"], path.join(".")));
+        let schema = at(kind, &path).ok_or_else(none)?;
+        let document = if path.is_empty() { kind } else { schema };
+        terminal::say(&match self.output.format {
+            Format::Table | Format::Wide => page(kind, &path, schema, session.color),
+            Format::Json => json(document),
+            Format::Yaml => yaml(document),
+            Format::Name => (KIND.name)(kind),
+        })?;
+        Ok(Exit::Ok)
+    }
+}
+
+/// The kind at the beginning of `subject`, and the field after it. Names of kinds have dots as well, so the longest
+/// one that is known counts.
+fn found<'a>(kinds: &'a [Value], subject: &'a str) -> anyhow::Result<(&'a Value, Vec<&'a str>)> {
+    let known: Vec<_> = kinds.iter().map(KIND.name).collect();
+    let parts: Vec<_> = subject.split('.').collect();
+    let mut first = None;
+    for length in (1..=parts.len()).rev() {
+        let head = parts[..length].join(".");
+        match target::kind(&head, &known) {
+            Ok(name) => {
+                let kind = kinds.iter().find(|kind| kind["name"] == *name);
+                return kind
+                    .map(|kind| (kind, parts[length..].to_vec()))
+                    .ok_or_else(|| Stop::not_found(format!("there is no kind {name}")));
+            }
+            Err(why) => first = first.or(Some(why)),
+        }
+    }
+    Err(Stop::not_found(first.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_kind_is_told_from_the_field() {
+        let kinds = [json!({ "name": "local.file" }), json!({ "name": "fake.thing" })];
+        let names = |subject| {
+            let (kind, path) = found(&kinds, subject).unwrap();
+            (kind["name"].as_str().unwrap().to_owned(), path)
+        };
+        assert_eq!(names("local.file"), ("local.file".to_owned(), vec![]));
+        assert_eq!(names("local.file.mode"), ("local.file".to_owned(), vec!["mode"]));
+        assert_eq!(names("thing._fake.fail"), ("fake.thing".to_owned(), vec!["_fake", "fail"]));
+        let error = found(&kinds, "tape.x").expect_err("unknown");
+        assert!(error.to_string().contains("no kind tape.x"), "{error}");
+    }
+}

@@ -1,0 +1,39 @@
+//! `stateward get`.
+
+use clap::Args;
+
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::render::entity::{ENTITY, ENTITY_ANYWHERE};
+use crate::select::Selection;
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward get local.file\n  stateward get file/motd -o yaml\n  \
+    stateward get -A --state erred -o wide\n  stateward get -l team=platform -o name"
+)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Run for Get {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let selected = self.selection.resolve(&session.client).await?;
+        let anywhere = self.selection.filter.is_anywhere();
+        let noun = if anywhere { &ENTITY_ANYWHERE } else { &ENTITY };
+        match selected.entities.as_slice() {
+            [entity] if self.selection.is_single() => session.one(noun, entity, self.output)?,
+            [] if !selected.missing.is_empty() => {}
+            entities => session.list(noun, entities, self.output)?,
+        }
+        for (what, error) in &selected.missing {
+            terminal::complain(what, error);
+        }
+        Ok(selected.exit())
+    }
+}

@@ -1,0 +1,53 @@
+//! `stateward history`.
+
+use clap::Args;
+
+use crate::client::Request;
+use crate::exit::Exit;
+use crate::output::{Format, Output, text, time, yaml};
+use crate::render::entity::ENTITY;
+use crate::render::event::HISTORY;
+use crate::select::{InNamespace, one_ever};
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward history file/motd\n  stateward history file/motd -o wide\n  \
+    stateward history file/motd --at 3\n  stateward history file/motd --at 2026-11-25T08:00:00Z\n  \
+    stateward history file/motd --at 10m               # ten minutes ago"
+)]
+pub(crate) struct History {
+    /// The entity
+    #[arg(value_name = "KIND/NAME|ID")]
+    target: String,
+    #[command(flatten)]
+    place: InNamespace,
+    /// Show the entity as it was at this version or time
+    #[arg(long, value_name = "VERSION|TIME")]
+    at: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Run for History {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let client = &session.client;
+        let entity = one_ever(client, &self.target, &self.place.namespace).await?;
+        let path = format!("/v1/entities/{}", text(&entity, "/id"));
+        let Some(at) = &self.at else {
+            let events = client.list(&Request::get(format!("{path}/events")), None).await?;
+            session.list(&HISTORY, &events, self.output)?;
+            return Ok(Exit::Ok);
+        };
+        let is_version = at.bytes().all(|byte| byte.is_ascii_digit());
+        let at = if is_version { at.clone() } else { time::past(at, session.now)? };
+        let then = client.send(&Request::get(path).query("at", at)).await?;
+        match self.output.format {
+            // A table would show a fraction of what was asked for.
+            Format::Table => terminal::say(&yaml(&then))?,
+            _ => session.one(&ENTITY, &then, self.output)?,
+        }
+        Ok(Exit::Ok)
+    }
+}

@@ -1,0 +1,71 @@
+//! `stateward namespaces`.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::client::{Request, Why, escaped};
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::render::access::NAMESPACE;
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward namespaces\n  stateward namespaces create physics --require-reason\n  \
+    stateward namespaces delete physics"
+)]
+pub(crate) struct Namespaces {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Those that you may look into
+    #[command(after_help = "Example:\n  stateward namespaces list -o name")]
+    List,
+    /// Make one
+    #[command(after_help = "Example:\n  stateward namespaces create physics --require-reason")]
+    Create {
+        name: String,
+        /// Changes in it need a reason
+        #[arg(long)]
+        require_reason: bool,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Delete one in which nothing lives
+    #[command(after_help = "Example:\n  stateward namespaces delete physics")]
+    Delete {
+        name: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+impl Run for Namespaces {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let client = &session.client;
+        match self.verb.unwrap_or(Verb::List) {
+            Verb::List => {
+                let items = client.items("/v1/namespaces").await?;
+                session.list(&NAMESPACE, &items, self.output)?;
+            }
+            Verb::Create { name, require_reason, why } => {
+                let body = json!({ "name": name, "require_reason": require_reason });
+                let request = Request::post("/v1/namespaces").json(&body);
+                let made = client.because(&why).send(&request).await?;
+                session.one(&NAMESPACE, &made, self.output)?;
+            }
+            Verb::Delete { name, why } => {
+                let request = Request::delete(format!("/v1/namespaces/{}", escaped(&name)));
+                client.because(&why).send(&request).await?;
+                terminal::note(&format!("namespace {name} deleted"));
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}

@@ -1,0 +1,130 @@
+//! `stateward tokens`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::client::{Request, Why, escaped};
+use crate::exit::Exit;
+use crate::output::{Output, text, time};
+use crate::render::access::TOKEN;
+use crate::session::{Run, Session};
+use crate::terminal;
+use crate::token;
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  stateward tokens\n  \
+    stateward tokens issue ci --grant operator@physics --expires 720h --to ci.token\n  \
+    stateward tokens revoke 0199c7f1-0000-7000-8000-000000000001")]
+pub(crate) struct Tokens {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Who may come in, without their tokens' values
+    #[command(after_help = "Example:\n  stateward tokens list")]
+    List,
+    /// Let somebody in; the value is shown this once
+    #[command(
+        after_help = "Examples:\n  stateward tokens issue ci --grant operator@physics --to ci.token\n  \
+        stateward tokens issue auditor --grant viewer --expires 24h"
+    )]
+    Issue(Issue),
+    /// Let nobody in with it any more, at once
+    #[command(
+        after_help = "Example:\n  stateward tokens revoke 0199c7f1-0000-7000-8000-000000000001"
+    )]
+    Revoke {
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+#[derive(Args)]
+struct Issue {
+    /// Whose it is: an id, which the history names
+    actor: String,
+    /// ROLE everywhere, or ROLE@NAMESPACE; roles are viewer, operator, admin; may be repeated
+    #[arg(long = "grant", value_name = "ROLE[@NAMESPACE]", required = true)]
+    grants: Vec<String>,
+    /// When it ends: in so long (720h) or at this time [default: never]
+    #[arg(long, value_name = "DURATION|TIME")]
+    expires: Option<String>,
+    /// Write the value into this new file, for its owner alone, and do not show it
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    why: Why,
+}
+
+impl Run for Tokens {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let client = &session.client;
+        match self.verb.unwrap_or(Verb::List) {
+            Verb::List => {
+                let items = client.items("/v1/tokens").await?;
+                session.list(&TOKEN, &items, self.output)?;
+            }
+            Verb::Issue(issue) => issue.run(session, self.output).await?,
+            Verb::Revoke { id, why } => {
+                let request = Request::delete(format!("/v1/tokens/{}", escaped(&id)));
+                client.because(&why).send(&request).await?;
+                terminal::note(&format!("token {id} revoked"));
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+impl Issue {
+    async fn run(self, session: &Session, output: Output) -> anyhow::Result<()> {
+        use crate::output::Format;
+        let expires = self.expires.as_deref();
+        let expires_at = expires.map(|text| time::future(text, session.now)).transpose()?;
+        let grants: Vec<_> = self.grants.iter().map(|text| grant(text)).collect();
+        let body = json!({ "actor": self.actor, "grants": grants, "expires_at": expires_at });
+        // Before anybody is let in: a token that cannot be kept would be lost.
+        let file = self.to.as_deref().map(token::create).transpose()?;
+        // A second one would let in whoever saw the first answer pass by.
+        let request = Request::post("/v1/tokens").json(&body).unrepeatable();
+        let issued = session.client.because(&self.why).send(&request).await;
+        let mut issued = match (issued, &self.to) {
+            (Ok(issued), _) => issued,
+            (Err(error), Some(path)) => {
+                // It is empty, and nothing will ever be in it.
+                let _ = std::fs::remove_file(path);
+                return Err(error);
+            }
+            (Err(error), None) => return Err(error),
+        };
+        if let (Some(mut file), Some(path)) = (file, &self.to) {
+            let written = std::io::Write::write_all(&mut file, text(&issued, "/value").as_bytes());
+            written.with_context(|| format!("cannot write {}", path.display()))?;
+            if let Some(members) = issued.as_object_mut() {
+                members.remove("value");
+            }
+            terminal::note(&format!("the token is in {}", path.display()));
+        }
+        let shown = text(&issued, "/value");
+        if shown.is_empty() || matches!(output.format, Format::Json | Format::Yaml) {
+            return session.one(&TOKEN, &issued, output);
+        }
+        let id = text(&issued, "/id");
+        terminal::note(&format!("token {id} of {}; its value is shown this once:", self.actor));
+        terminal::say(&shown)
+    }
+}
+
+fn grant(text: &str) -> Value {
+    match text.split_once('@') {
+        Some((role, namespace)) => json!({ "role": role, "namespace": namespace }),
+        None => json!({ "role": text }),
+    }
+}

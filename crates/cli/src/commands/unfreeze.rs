@@ -1,0 +1,33 @@
+//! `stateward unfreeze`.
+
+use clap::Args;
+
+use crate::client::{Request, Why};
+use crate::exit::Exit;
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  stateward audit verify && stateward unfreeze --reason 'restored, looks right'\n\n\
+    A server that started from a backup, a copy or an import only looks until a person says this."
+)]
+pub(crate) struct Unfreeze {
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    why: Why,
+}
+
+impl Run for Unfreeze {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        if !self.yes && !terminal::confirm("change things on the backends again?")? {
+            terminal::note("nothing was done");
+            return Ok(Exit::Failure);
+        }
+        session.client.because(&self.why).send(&Request::post("/v1/system/unfreeze")).await?;
+        terminal::note("changes are made on the backends again");
+        Ok(Exit::Ok)
+    }
+}

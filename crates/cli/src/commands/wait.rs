@@ -1,0 +1,191 @@
+//! `stateward wait`.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::bulk::late;
+use crate::exit::{Exit, Stop};
+use crate::follow::{self, Verdict};
+use crate::output::{text, time};
+use crate::render::entity::{asks, condition, label, message};
+use crate::select::Selection;
+use crate::session::{Run, Session};
+use crate::terminal;
+
+const STATES: &[&str] = &[
+    "creation_scheduled",
+    "creating",
+    "ok",
+    "update_scheduled",
+    "updating",
+    "deletion_scheduled",
+    "deleting",
+    "deleted",
+    "erred",
+];
+const CONDITIONS: &[&str] = &["synced", "ready", "drifted", "paused", "blocked"];
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward wait file/motd                       # until it is ok\n  \
+    stateward wait -l app=site --for synced --timeout 30s\n  stateward wait file/motd --for deleted\n  \
+    stateward wait file/motd --for drifted=false\n\n\
+    Exit code 124 when the time is over; 1 when it cannot come to that by itself any more."
+)]
+pub(crate) struct Wait {
+    #[command(flatten)]
+    selection: Selection,
+    /// A state (ok, erred, deleted, …) or a condition (synced, ready, drifted, paused, blocked), or CONDITION=false
+    #[arg(long = "for", value_name = "STATE|CONDITION", default_value = "ok", value_parser = Goal::parse)]
+    goal: Goal,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = time::duration)]
+    timeout: Duration,
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Goal {
+    State(String),
+    Condition(String, bool),
+}
+
+impl Goal {
+    fn parse(text: &str) -> Result<Self, String> {
+        // As kubectl has them.
+        let text = text.strip_prefix("condition=").unwrap_or(text);
+        let (name, wanted) = match text.split_once('=') {
+            None => (text, true),
+            Some((name, "true")) => (name, true),
+            Some((name, "false")) => (name, false),
+            Some(_) => return Err(format!("{text}: a condition is true or false")),
+        };
+        let name = if name == "delete" { "deleted".to_owned() } else { name.to_ascii_lowercase() };
+        if CONDITIONS.contains(&&*name) {
+            return Ok(Self::Condition(name, wanted));
+        }
+        if STATES.contains(&&*name) && wanted {
+            return Ok(Self::State(name));
+        }
+        let (states, conditions) = (STATES.join(", "), CONDITIONS.join(", "));
+        Err(format!("{text} is neither a state ({states}) nor a condition ({conditions})"))
+    }
+
+    fn is_the_end(&self) -> bool {
+        *self == Self::State("deleted".to_owned())
+    }
+
+    fn judge(&self, entity: &Value) -> Verdict {
+        let met = match self {
+            Self::State(state) => entity["state"] == **state,
+            Self::Condition(name, wanted) => condition(entity, name)["status"] == *wanted,
+        };
+        if met {
+            return Verdict::Met;
+        }
+        match entity["state"].as_str().unwrap_or_default() {
+            "deleted" => Verdict::Never("it is deleted".to_owned()),
+            // It stays so until somebody retries or changes it; what was waited for is not that.
+            "erred" if self.needs_work() => {
+                Verdict::Never(format!("it is erred: {}", message(entity)))
+            }
+            _ if self.needs_work() && asks(entity) => {
+                let why = message(entity);
+                Verdict::Never(format!("it waits for a decision (`stateward decide`): {why}"))
+            }
+            _ => Verdict::NotYet,
+        }
+    }
+
+    /// Whether only work that goes well brings it about.
+    fn needs_work(&self) -> bool {
+        match self {
+            Self::State(_) => true,
+            Self::Condition(name, wanted) => *wanted && ["synced", "ready"].contains(&&**name),
+        }
+    }
+}
+
+impl Run for Wait {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        if self.selection.is_empty() {
+            return Err(Stop::usage("name what to wait for, or select it (-l, --state, …)"));
+        }
+        let deadline = Instant::now() + self.timeout;
+        let selected = self.selection.resolve(&session.client).await?;
+        let mut exit = Exit::Ok;
+        for (what, error) in &selected.missing {
+            if self.goal.is_the_end() {
+                terminal::say(&format!("{what} met"))?;
+            } else {
+                terminal::complain(what, error);
+                exit = exit.max(Exit::of(error));
+            }
+        }
+        if selected.entities.is_empty() {
+            return Ok(exit);
+        }
+        let bar = terminal::progress("waiting", selected.entities.len() as u64);
+        let judge = |entity: &Value| self.goal.judge(entity);
+        let awaited =
+            follow::until(&session.client, &selected.entities, deadline, judge, || bar.inc(1))
+                .await?;
+        bar.finish_and_clear();
+        for awaited in awaited {
+            let name = label(&awaited.entity);
+            let error = match awaited.verdict {
+                Verdict::Met => {
+                    terminal::say(&format!("{name} met"))?;
+                    continue;
+                }
+                Verdict::Never(why) => anyhow::Error::msg(why),
+                Verdict::NotYet => {
+                    let state = text(&awaited.entity, "/state");
+                    late(&state, self.timeout, &message(&awaited.entity))
+                }
+            };
+            terminal::complain(&name, &error);
+            exit = exit.max(Exit::of(&error));
+        }
+        Ok(exit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entity(state: &str, synced: bool) -> Value {
+        json!({ "state": state, "conditions": [{ "type": "synced", "status": synced }] })
+    }
+
+    #[test]
+    fn states_and_conditions_are_understood() {
+        assert_eq!(Goal::parse("ok"), Ok(Goal::State("ok".to_owned())));
+        assert_eq!(Goal::parse("delete"), Ok(Goal::State("deleted".to_owned())));
+        let synced = Goal::Condition("synced".to_owned(), true);
+        assert_eq!(Goal::parse("condition=Synced"), Ok(synced));
+        let drifted = Goal::Condition("drifted".to_owned(), false);
+        assert_eq!(Goal::parse("drifted=false"), Ok(drifted));
+        assert!(Goal::parse("fine").is_err() && Goal::parse("ok=false").is_err());
+    }
+
+    #[test]
+    fn what_cannot_come_any_more_is_not_waited_for() {
+        let ok = Goal::parse("ok").unwrap();
+        assert_eq!(ok.judge(&entity("updating", false)), Verdict::NotYet);
+        assert_eq!(ok.judge(&entity("ok", true)), Verdict::Met);
+        assert!(matches!(ok.judge(&entity("erred", false)), Verdict::Never(_)));
+        assert!(matches!(ok.judge(&entity("deleted", false)), Verdict::Never(_)));
+        let unsynced = Goal::parse("synced=false").unwrap();
+        assert_eq!(unsynced.judge(&entity("erred", false)), Verdict::Met);
+        let deleted = Goal::parse("deleted").unwrap();
+        assert!(deleted.is_the_end());
+        assert_eq!(deleted.judge(&entity("deleted", false)), Verdict::Met);
+    }
+}

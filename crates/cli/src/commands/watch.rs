@@ -1,0 +1,121 @@
+//! `stateward watch`.
+
+use std::collections::HashMap;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::client::{Arrival, Events, Problem, Request};
+use crate::exit::{Exit, Stop};
+use crate::follow;
+use crate::output::{Format, Output, text};
+use crate::render::entity::{LINE_HEADER, label, line};
+use crate::select::{Selected, Selection};
+use crate::session::{Run, Session};
+use crate::terminal;
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward watch                    # everything in the namespace\n  \
+    stateward watch file/motd\n  stateward watch -A -l app=site -o json\n\n\
+    Shows each entity as it is, then a line whenever it changes, until Ctrl-C. -o json: a document a line."
+)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What has been shown.
+struct Picture<'a> {
+    session: &'a Session,
+    watch: &'a Watch,
+    /// Full names; empty = all.
+    kinds: Vec<String>,
+    /// Only these; `None` = whatever fits.
+    only: Option<Vec<String>>,
+    /// Version of each entity that was shown.
+    shown: HashMap<String, u64>,
+}
+
+impl Run for Watch {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        if matches!(self.output.format, Format::Yaml | Format::Wide) {
+            return Err(Stop::usage("watch writes lines: -o table, json or name"));
+        }
+        let client = &session.client;
+        let kinds = self.selection.kinds(client).await?;
+        let selected = self.selection.resolve(client).await?;
+        for (what, error) in &selected.missing {
+            terminal::complain(what, error);
+        }
+        if selected.exactly && selected.entities.is_empty() {
+            return Ok(selected.exit());
+        }
+        let ids = |selected: &Selected| selected.entities.iter().map(|e| text(e, "/id")).collect();
+        let only: Option<Vec<String>> = selected.exactly.then(|| ids(&selected));
+        // Before the first look, so that nothing in between is missed.
+        let mut events = Events::open(client, self.request(only.as_deref())).await?;
+        let mut picture = Picture { session, watch: &self, kinds, only, shown: HashMap::new() };
+        if self.output.format == Format::Table {
+            terminal::say(LINE_HEADER)?;
+        }
+        picture.look_again().await?;
+        loop {
+            match events.next().await? {
+                Arrival::Reconnected => picture.look_again().await?,
+                Arrival::Event(event) => picture.follow(&event).await?,
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn request(&self, only: Option<&[String]>) -> Request {
+        match only {
+            Some(ids) => follow::about(ids),
+            None => Request::get("/v1/events").maybe("namespace", self.selection.filter.place()),
+        }
+    }
+}
+
+impl Picture<'_> {
+    async fn look_again(&mut self) -> anyhow::Result<()> {
+        let selected = self.watch.selection.resolve(&self.session.client).await?;
+        selected.entities.iter().try_for_each(|entity| self.show(entity))
+    }
+
+    async fn follow(&mut self, event: &Value) -> anyhow::Result<()> {
+        let id = follow::subject(event);
+        let is_entity = text(event, "/type").starts_with("entity.");
+        let wanted = self.only.as_ref().is_none_or(|only| only.contains(&id));
+        let known = self.shown.get(&id).copied().unwrap_or_default();
+        if !is_entity || !wanted || event["version"].as_u64().unwrap_or_default() <= known {
+            return Ok(());
+        }
+        let looked = self.session.client.send(&Request::get(format!("/v1/entities/{id}"))).await;
+        let entity = match looked {
+            Ok(entity) => entity,
+            // It is in a namespace that the caller may not look into any more.
+            Err(error) if error.downcast_ref::<Problem>().is_some() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // What was shown is shown once more when it leaves: its new state says why.
+        let fits = self.only.is_some() || self.watch.selection.filter.fits(&self.kinds, &entity);
+        if fits || known > 0 { self.show(&entity) } else { Ok(()) }
+    }
+
+    fn show(&mut self, entity: &Value) -> anyhow::Result<()> {
+        let version = entity["version"].as_u64().unwrap_or_default();
+        let before = self.shown.insert(text(entity, "/id"), version).unwrap_or_default();
+        if version <= before {
+            return Ok(());
+        }
+        terminal::say(&match self.watch.output.format {
+            Format::Json => entity.to_string(),
+            Format::Name => label(entity),
+            Format::Table | Format::Wide | Format::Yaml => line(entity, self.session.color),
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! How a command ends: the codes that scripts rely on.
+
+use std::process::ExitCode;
+
+use reqwest::StatusCode;
+
+use crate::client::Problem;
+
+/// The end of a command. The order says what is worse, for commands that do many things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// 0.
+    Ok,
+    /// 3: something that was named is not there.
+    NotFound,
+    /// 4: it does not fit what is there.
+    Conflict,
+    /// 5: the server does not let the caller.
+    Access,
+    /// 124, as `timeout` has it: not within the time.
+    Timeout,
+    /// 1: anything else that went wrong; for `diff`: it differs.
+    Failure,
+    /// 2: what was asked for makes no sense.
+    Usage,
+}
+
+impl Exit {
+    /// The number.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Conflict => 4,
+            Self::Access => 5,
+            Self::Timeout => 124,
+        }
+    }
+
+    /// What an error means for the end.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        if let Some(stop) = error.chain().find_map(|cause| cause.downcast_ref::<Stop>()) {
+            return stop.exit;
+        }
+        let problem = error.chain().find_map(|cause| cause.downcast_ref::<Problem>());
+        match problem.map(|problem| problem.status) {
+            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Self::Access,
+            Some(StatusCode::NOT_FOUND | StatusCode::GONE) => Self::NotFound,
+            Some(StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) => Self::Conflict,
+            _ => Self::Failure,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// An error of the command line itself, with the end that it means.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    exit: Exit,
+    message: String,
+}
+
+impl Stop {
+    /// What was asked for makes no sense.
+    pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Usage, message: message.into() }.into()
+    }
+
+    /// What was named is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::NotFound, message: message.into() }.into()
+    }
+
+    /// It does not fit what is there.
+    pub(crate) fn conflict(message: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Conflict, message: message.into() }.into()
+    }
+
+    /// Not within the time.
+    pub(crate) fn timeout(message: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Timeout, message: message.into() }.into()
+    }
+
+    /// Nobody reads the output any more: an end without a word.
+    pub(crate) fn unread() -> anyhow::Error {
+        Self { exit: Exit::Ok, message: String::new() }.into()
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Stop {}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use serde_json::json;
+
+    use super::*;
+
+    fn answered(status: StatusCode) -> anyhow::Error {
+        let problem = Problem::new(status, json!({ "detail": "no" }));
+        Err::<(), _>(problem).context("local.file/x").expect_err("an error")
+    }
+
+    #[test]
+    fn every_status_has_its_code() {
+        for (status, code) in [(401, 5), (403, 5), (404, 3), (410, 3), (409, 4), (412, 4), (422, 1)]
+        {
+            let error = answered(StatusCode::from_u16(status).unwrap());
+            assert_eq!(Exit::of(&error).code(), code, "{status}");
+        }
+        assert_eq!(Exit::of(&Stop::timeout("late")).code(), 124);
+        assert_eq!(Exit::of(&Stop::usage("what?")).code(), 2);
+    }
+
+    #[test]
+    fn the_worst_of_many_is_told() {
+        let worst = [Exit::NotFound, Exit::Failure, Exit::Conflict].into_iter().max();
+        assert_eq!(worst, Some(Exit::Failure));
+    }
+}

@@ -1,0 +1,128 @@
+//! How results look: one form for each reader.
+
+pub(crate) mod color;
+pub(crate) mod table;
+pub(crate) mod time;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::session::Session;
+use crate::terminal;
+use table::Table;
+
+/// The form of the output.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// Form of the output
+    #[arg(short = 'o', long = "output", value_enum, default_value_t = Format::Table, value_name = "FORM", global = true)]
+    pub(crate) format: Format,
+}
+
+/// A form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// With more columns
+    Wide,
+    /// For programs: {"items": […]}, or the single thing
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// Names alone, one a line
+    Name,
+}
+
+/// How one sort of thing is shown.
+pub(crate) struct Noun {
+    /// What other verbs call it.
+    pub(crate) name: fn(&Value) -> String,
+    /// Its rows; `wide` = with more columns.
+    pub(crate) table: fn(items: &[Value], wide: bool, now: jiff::Timestamp) -> Table,
+}
+
+impl Noun {
+    /// A list in this form.
+    pub(crate) fn list(
+        &self,
+        items: &[Value],
+        format: Format,
+        now: jiff::Timestamp,
+        color: bool,
+    ) -> String {
+        self.rendered(items, format, now, color, || json!({ "items": items }))
+    }
+
+    /// A single one in this form.
+    pub(crate) fn one(
+        &self,
+        item: &Value,
+        format: Format,
+        now: jiff::Timestamp,
+        color: bool,
+    ) -> String {
+        self.rendered(std::slice::from_ref(item), format, now, color, || item.clone())
+    }
+
+    fn rendered(
+        &self,
+        items: &[Value],
+        format: Format,
+        now: jiff::Timestamp,
+        color: bool,
+        document: impl Fn() -> Value,
+    ) -> String {
+        match format {
+            Format::Table | Format::Wide => {
+                (self.table)(items, format == Format::Wide, now).render(color)
+            }
+            Format::Json => json(&document()),
+            Format::Yaml => yaml(&document()),
+            Format::Name => items.iter().map(|item| (self.name)(item) + "\n").collect(),
+        }
+    }
+}
+
+impl Session {
+    /// Shows a list.
+    pub(crate) fn list(&self, noun: &Noun, items: &[Value], output: Output) -> anyhow::Result<()> {
+        let people = matches!(output.format, Format::Table | Format::Wide);
+        if items.is_empty() && people {
+            terminal::note("nothing found");
+            return Ok(());
+        }
+        terminal::say(&noun.list(items, output.format, self.now, self.color))
+    }
+
+    /// Shows a single thing.
+    pub(crate) fn one(&self, noun: &Noun, item: &Value, output: Output) -> anyhow::Result<()> {
+        terminal::say(&noun.one(item, output.format, self.now, self.color))
+    }
+}
+
+/// A text in one line, and without what could steer a terminal: backends may answer with anything.
+pub(crate) fn flat(text: &str) -> String {
+    let printable = text.replace(|c: char| c.is_control() && !c.is_whitespace(), "");
+    printable.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Indented JSON.
+pub(crate) fn json(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// YAML, with long texts as blocks.
+pub(crate) fn yaml(value: &Value) -> String {
+    // Every JSON value has a form in YAML; what the writer refuses all the same is shown as JSON, which is YAML too.
+    serde_norway::to_string(value).unwrap_or_else(|_| json(value))
+}
+
+/// Text of a member; empty when it is none.
+pub(crate) fn text(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

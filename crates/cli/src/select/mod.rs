@@ -1,0 +1,228 @@
+//! Which entities a verb is about: named one by one, or all that fit.
+
+mod filter;
+pub(crate) mod target;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::client::{Client, Request, escaped};
+use crate::exit::{Exit, Stop};
+pub(crate) use filter::Filter;
+use target::Target;
+
+/// The namespace that is meant when none is named.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// The namespace of what is named.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InNamespace {
+    /// Namespace
+    #[arg(short, long, value_name = "NAME", default_value = DEFAULT_NAMESPACE)]
+    pub(crate) namespace: String,
+}
+
+/// Named entities, or all that fit.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Selection {
+    /// What it is about; a kind may be shortened (`file` for `local.file`)
+    #[arg(value_name = "KIND|KIND/NAME|ID")]
+    targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+}
+
+/// What was selected.
+pub(crate) struct Selected {
+    pub(crate) entities: Vec<Value>,
+    /// What was named and could not be found, and why.
+    pub(crate) missing: Vec<(String, anyhow::Error)>,
+    /// Each was named: nobody has to be asked whether it is meant.
+    pub(crate) exactly: bool,
+}
+
+impl Selected {
+    /// The end that the missing ones mean.
+    pub(crate) fn exit(&self) -> Exit {
+        self.missing.iter().map(|(_, error)| Exit::of(error)).max().unwrap_or(Exit::Ok)
+    }
+}
+
+impl Selection {
+    /// Whether anything was named or asked for at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.targets.is_empty() && !self.filter.restricts()
+    }
+
+    fn parsed(&self) -> anyhow::Result<Vec<Target>> {
+        let targets: Vec<_> = self.targets.iter().map(|text| Target::of(text)).collect();
+        let names = targets.iter().any(|target| !matches!(target, Target::Kind(_)));
+        if names && (self.filter.narrows() || self.filter.kind.is_some()) {
+            return Err(Stop::usage("name entities or select them, not both"));
+        }
+        Ok(targets)
+    }
+
+    /// The only thing named, if it is one: what is shown as itself and not as a list.
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self.targets.as_slice(), [one] if !matches!(Target::of(one), Target::Kind(_)))
+    }
+
+    /// The full names of the kinds that were asked for; empty = all.
+    ///
+    /// # Errors
+    /// A kind that is not known, or may be several.
+    pub(crate) async fn kinds(&self, client: &Client) -> anyhow::Result<Vec<String>> {
+        let parsed = self.parsed()?;
+        let named = parsed.iter().filter_map(|target| match target {
+            Target::Kind(kind) => Some(kind.as_str()),
+            Target::Name(..) | Target::Id(_) => None,
+        });
+        let asked: Vec<_> = named.chain(self.filter.kind.as_deref()).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = known_kinds(client).await?;
+        asked.into_iter().map(|short| full(short, &known)).collect()
+    }
+
+    /// Everything that was named or fits.
+    ///
+    /// # Errors
+    /// Nonsense, or the server's problem. That something named is not there is part of the result.
+    pub(crate) async fn resolve(&self, client: &Client) -> anyhow::Result<Selected> {
+        let targets = self.parsed()?;
+        let named: Vec<_> =
+            targets.iter().filter(|target| !matches!(target, Target::Kind(_))).cloned().collect();
+        let exactly =
+            named.len() == targets.len() && !named.is_empty() && !self.filter.all_namespaces;
+        let mut selected = Selected { entities: Vec::new(), missing: Vec::new(), exactly };
+        for target in named {
+            match look(client, &target, self.filter.place()).await {
+                Ok(mut entities) => selected.entities.append(&mut entities),
+                Err(error) if Exit::of(&error) == Exit::NotFound => {
+                    selected.missing.push((shown(&target), error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let kinds = self.kinds(client).await?;
+        for kind in &kinds {
+            let mut found = client.list(&self.filter.request(Some(kind)), None).await?;
+            selected.entities.append(&mut found);
+        }
+        if targets.is_empty() && kinds.is_empty() {
+            selected.entities = client.list(&self.filter.request(None), None).await?;
+        }
+        without_repetitions(&mut selected.entities);
+        Ok(selected)
+    }
+}
+
+fn without_repetitions(entities: &mut Vec<Value>) {
+    let mut seen = std::collections::HashSet::new();
+    entities.retain(|entity| seen.insert(entity["id"].to_string()));
+}
+
+fn shown(target: &Target) -> String {
+    match target {
+        Target::Kind(text) | Target::Id(text) => text.clone(),
+        Target::Name(kind, name) => format!("{kind}/{name}"),
+    }
+}
+
+/// The one entity that `text` names, in `namespace`, as it is now.
+///
+/// # Errors
+/// It is not there, or `text` names a kind.
+pub(crate) async fn one(client: &Client, text: &str, namespace: &str) -> anyhow::Result<Value> {
+    let target = Target::of(text);
+    if matches!(target, Target::Kind(_)) {
+        return Err(Stop::usage(format!("{text} names no entity: say KIND/NAME or an id")));
+    }
+    let found = look(client, &target, Some(namespace)).await?;
+    found.into_iter().next().ok_or_else(|| Stop::not_found(format!("there is no {text}")))
+}
+
+/// The one entity that `text` names, or the last one of that name that is deleted: for those who ask what was.
+///
+/// # Errors
+/// There never was one, or `text` names a kind.
+pub(crate) async fn one_ever(
+    client: &Client,
+    text: &str,
+    namespace: &str,
+) -> anyhow::Result<Value> {
+    let missing = match one(client, text, namespace).await {
+        Err(error) if Exit::of(&error) == Exit::NotFound => error,
+        found => return found,
+    };
+    let Target::Name(kind, name) = Target::of(text) else { return Err(missing) };
+    let kind = full(&kind, &known_kinds(client).await?)?;
+    let request = Request::get("/v1/entities")
+        .query("kind", kind)
+        .query("name", name)
+        .query("namespace", namespace)
+        .query("state", "deleted");
+    // Oldest first.
+    client.list(&request, None).await?.pop().ok_or(missing)
+}
+
+/// The entities that a name or an id names: one, unless all namespaces are looked into.
+async fn look(
+    client: &Client,
+    target: &Target,
+    namespace: Option<&str>,
+) -> anyhow::Result<Vec<Value>> {
+    let (kind, name) = match target {
+        Target::Id(id) => {
+            let entity =
+                client.send(&Request::get(format!("/v1/entities/{}", escaped(id)))).await?;
+            return Ok(vec![entity]);
+        }
+        Target::Kind(_) => return Ok(Vec::new()),
+        Target::Name(kind, name) => (kind, name),
+    };
+    let kind = full(kind, &known_kinds(client).await?)?;
+    let request = Request::get("/v1/entities")
+        .query("kind", &*kind)
+        .query("name", &**name)
+        .maybe("namespace", namespace);
+    let mut found = client.list(&request, None).await?;
+    if found.is_empty() {
+        let place = namespace.map_or_else(
+            || "in any namespace".to_owned(),
+            |name| format!("in namespace {name} (-n names another)"),
+        );
+        return Err(Stop::not_found(format!("there is no {kind}/{name} {place}")));
+    }
+    for entity in &mut found {
+        // The list may be a moment behind; the entity itself never is.
+        let id = entity["id"].as_str().unwrap_or_default();
+        *entity = client.send(&Request::get(format!("/v1/entities/{id}"))).await?;
+    }
+    Ok(found)
+}
+
+/// Names of all kinds.
+pub(crate) async fn known_kinds(client: &Client) -> anyhow::Result<Vec<String>> {
+    let kinds = client.items("/v1/kinds").await?;
+    Ok(kinds.iter().filter_map(|kind| kind["name"].as_str().map(str::to_owned)).collect())
+}
+
+fn full(short: &str, known: &[String]) -> anyhow::Result<String> {
+    target::kind(short, known).map(str::to_owned).map_err(Stop::not_found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter::tests::filter;
+    use super::*;
+
+    #[test]
+    fn names_and_selectors_do_not_mix() {
+        let selection = Selection { targets: vec!["file/a".to_owned()], filter: filter() };
+        let error = selection.parsed().expect_err("refused");
+        assert_eq!(Exit::of(&error), Exit::Usage);
+    }
+}

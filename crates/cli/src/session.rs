@@ -1,0 +1,78 @@
+//! One run of a verb that talks to a server: the connection, the terminal, the time.
+
+use std::path::PathBuf;
+
+use anstream::AutoStream;
+use anstream::ColorChoice;
+use clap::{Args, ValueEnum};
+use stateward_domain::time::Clock;
+
+use crate::client::{Client, ConnectionOptions};
+use crate::clock::SystemClock;
+use crate::exit::Exit;
+
+/// What every verb that talks to a server takes beside its own arguments.
+#[derive(Args)]
+pub(crate) struct Verb<T: Args> {
+    #[command(flatten)]
+    own: T,
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    #[command(flatten)]
+    terminal: TerminalOptions,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Terminal")]
+struct TerminalOptions {
+    #[arg(long, help = "Whether to colour; NO_COLOR is honoured", value_enum, default_value_t = Colour::Auto, global = true)]
+    color: Colour,
+    /// Tell every request
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Colour {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+/// A verb that talks to a server.
+pub(crate) trait Run {
+    /// Does it; what went wrong with one thing of many is told, and only the end says so.
+    async fn run(self, session: &Session) -> anyhow::Result<Exit>;
+}
+
+impl<T: Args + Run> Verb<T> {
+    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+        let session = Session::new(&self.connection, &self.terminal)?;
+        self.own.run(&session).await
+    }
+}
+
+/// See the module.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    /// Data directory of a local server.
+    pub(crate) data: PathBuf,
+    /// When the verb began.
+    pub(crate) now: jiff::Timestamp,
+    /// Whether what goes to standard output is coloured.
+    pub(crate) color: bool,
+}
+
+impl Session {
+    fn new(connection: &ConnectionOptions, terminal: &TerminalOptions) -> anyhow::Result<Self> {
+        let color = match terminal.color {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
+        };
+        let client = Client::new(connection.connection()?, terminal.verbose)?;
+        let now = jiff::Timestamp::from_microsecond(SystemClock.now().0).unwrap_or_default();
+        Ok(Self { client, data: connection.data().to_owned(), now, color })
+    }
+}

@@ -1,0 +1,91 @@
+//! refresh, retry, pause, resume, protect, release, adopt, decide, cancel.
+
+use super::{LOCAL, file, land, thing};
+use crate::harness::text;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entities_are_looked_at_held_and_let_go() {
+    let (setup, server, cli) = land(LOCAL).await;
+    cli.file("m.yaml", &[file("a", "one"), file("b", "one")].join("---\n"));
+    cli.ok("apply -f m.yaml --wait").await;
+
+    std::fs::write(setup.managed().join("a.txt"), "by hand").unwrap();
+    assert_eq!(cli.ok("refresh file/a --wait").await, "local.file/a refreshing\n");
+    assert_eq!(cli.ok("pause file/a --reason holiday --change T-7").await, "local.file/a paused\n");
+    cli.ok("wait file/a --for paused").await;
+    let id = text(&cli.run("get file/a -o json").await.json()["id"]);
+    let events = server.client.get(&format!("/v1/entities/{id}/events?page_size=1000")).await.body;
+    let paused = events["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|e| e["type"] == "entity.paused")
+        .unwrap()
+        .clone();
+    assert_eq!(paused["reason"], "holiday");
+    cli.ok("resume -l app=site --yes").await;
+    cli.ok("wait -l app=site --for paused=false").await;
+
+    let said = cli.run("protect -l app=site --yes").await;
+    assert_eq!((said.lines().len(), said.err.trim()), (2, "2 protected"));
+    assert!(cli.fails("delete file/a", 4).await.contains("protect --off"));
+    cli.ok("protect --off file/a file/b").await;
+    assert_eq!(cli.ok("release file/b").await, "local.file/b released\n");
+    assert!(setup.managed().join("b.txt").exists());
+    cli.fails("release file/b", 3).await;
+    cli.ok("delete file/a --wait").await;
+    assert!(cli.ok("history file/a").await.contains("deleted"), "what was deleted is forgotten");
+    assert!(cli.ok("describe file/b").await.contains("released"));
+    let said = cli.run("refresh file/a file/b").await;
+    assert_eq!(said.code, 3);
+    assert_eq!(said.err.lines().count(), 2, "{said:#?}");
+    for verb in ["refresh", "retry", "pause", "resume", "release", "protect"] {
+        cli.fails(verb, 2).await;
+        assert_eq!(cli.run(&format!("{verb} -A")).await.code, 0, "{verb} of nothing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_or_asks_goes_on() {
+    let (setup, _server, cli) = land(LOCAL).await;
+    std::fs::create_dir_all(setup.managed()).unwrap();
+    for name in ["a", "b", "c"] {
+        std::fs::write(setup.managed().join(format!("{name}.txt")), "was here").unwrap();
+    }
+    let documents = [
+        file("a", "one"),
+        file("b", "one"),
+        file("c", "one"),
+        thing("once", "{_fake: {fail: {create: invalid}, times: 1}}"),
+    ];
+    cli.file("m.yaml", &documents.join("---\n"));
+    let said = cli.run("apply -f m.yaml --wait").await;
+    assert_eq!(said.code, 1, "{said:#?}");
+    assert!(said.err.contains("local.file/a: it waits for a decision"), "{said:#?}");
+    assert!(cli.fails("wait file/a", 1).await.contains("stateward decide"));
+
+    assert_eq!(cli.ok("adopt file/a a.txt --wait").await, "local.file/a adopting\n");
+    cli.ok("wait file/a --for synced").await;
+    assert_eq!(std::fs::read_to_string(setup.managed().join("a.txt")).unwrap(), "one");
+    assert_eq!(cli.ok("decide file/b adopt b.txt --wait").await, "local.file/b decided\n");
+    cli.ok("wait file/b --for synced").await;
+    assert_eq!(std::fs::read_to_string(setup.managed().join("b.txt")).unwrap(), "one");
+    cli.ok("decide file/c give-up").await;
+    cli.ok("wait file/c --for erred").await;
+    assert_eq!(cli.run("decide file/c adopt").await.code, 2, "adopt needs an object");
+    cli.fails("decide file/b create", 4).await;
+
+    assert_eq!(cli.ok("retry thing/once --wait").await, "fake.thing/once retrying\n");
+    cli.ok("wait thing/once").await;
+    cli.fails("retry thing/once", 4).await;
+
+    cli.ok("backends pause sandbox").await;
+    cli.file("t.yaml", &thing("t", "{}"));
+    let said = cli.run("apply -f t.yaml -o json").await.json();
+    let operation = text(&said["operation"]["id"]);
+    assert_eq!(cli.ok("cancel thing/t").await, "fake.thing/t cancelled\n");
+    let shown = cli.run(&format!("operations {operation} -o json")).await.json();
+    assert_eq!(shown["state"], "cancelled");
+    cli.fails(&format!("cancel {operation}"), 4).await;
+    cli.ok("backends resume sandbox").await;
+}

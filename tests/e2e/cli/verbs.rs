@@ -1,0 +1,73 @@
+//! No verb without a test, and help in the real binary.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::Cli;
+
+/// All verbs, as the binary's own parser knows them: it writes a manual page for each.
+async fn verbs() -> BTreeSet<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let cli = Cli::new(folder.path());
+    cli.ok("man pages").await;
+    let pages: BTreeSet<_> = std::fs::read_dir(folder.path().join("pages"))
+        .unwrap()
+        .map(|page| page.unwrap().file_name().into_string().unwrap())
+        .filter_map(|page| Some(page.strip_prefix("stateward-")?.strip_suffix(".1")?.to_owned()))
+        .collect();
+    // A family of verbs is tested by its members, whose words are in the name of their page.
+    let has_members = |page: &String| {
+        let prefix = format!("{page}-");
+        pages.iter().any(|other| other.starts_with(&prefix))
+    };
+    let is_help = |page: &str| page.split('-').any(|word| word == "help");
+    pages.iter().filter(|page| !has_members(page) && !is_help(page)).cloned().collect()
+}
+
+/// The texts of all tests of this kind.
+fn tests() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/cli");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let sources = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    sources.map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+/// Whether a test runs a verb.
+fn is_run(tests: &str, verb: &str) -> bool {
+    tests.contains(&format!("(\"{verb} ")) || tests.contains(&format!("(\"{verb}\""))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_verb_has_a_test() {
+    let (verbs, tests) = (verbs().await, tests());
+    assert!(verbs.len() > 35, "{verbs:?}");
+    assert!(!is_run(&tests, "levitate"), "everything counts as a test");
+    for verb in verbs {
+        // All other tests of this binary start servers.
+        if verb == "serve" {
+            continue;
+        }
+        let line = verb.replacen('-', " ", usize::from(verb != "fake-world"));
+        assert!(is_run(&tests, &line), "no test says `stateward {line}`");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_versions_and_completion_need_no_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let cli = Cli::new(folder.path());
+    let help = cli.ok("--help").await;
+    assert!(help.lines().count() <= 30, "{help}");
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    assert!(cli.ok("--version").await.starts_with("stateward "));
+    assert!(cli.ok("fake-world --help").await.contains("Example"));
+    assert!(cli.ok("apply --help").await.contains("Examples:"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = cli.ok(&["completion", shell].join(" ")).await;
+        assert!(script.contains("projections"), "{shell}");
+    }
+    cli.ok("completion fish").await;
+    for nonsense in ["", "frobnicate", "get --colour", "wait file/a --for fine", "get -l team"] {
+        assert_eq!(cli.run(nonsense).await.code, 2, "{nonsense}");
+    }
+}
