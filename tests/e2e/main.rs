@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod bench;
 mod errors;
 mod guards;
 mod harness;

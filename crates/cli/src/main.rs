@@ -1,9 +1,11 @@
 //! The binary `stateward`: the server and its command line.
 //!
 //! `commands` has a file for each verb; `config` reads the configuration; `wiring` is the only place that puts
-//! store, drivers, engine and interface together; `client` talks to a server.
+//! store, drivers, engine and interface together; `client` talks to a server;
+//! `bench` measures one.
 
 mod banner;
+mod bench;
 mod client;
 mod clock;
 mod commands;
