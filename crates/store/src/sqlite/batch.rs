@@ -143,7 +143,7 @@ pub(super) async fn write(
         return Ok((outcomes, head));
     }
     insert(&mut transaction, &rows).await?;
-    claim(&mut transaction, &fitting, now).await?;
+    claim(&mut transaction, &fitting, &holders, now).await?;
     crate::crash::point("store::append::commit");
     transaction.commit().await.map_err(Broke::InCommit)?;
     for (append, after) in fitting {
@@ -254,39 +254,50 @@ async fn insert(connection: &mut SqliteConnection, rows: &[Row<'_>]) -> Result<(
     Ok(())
 }
 
+/// Gives back and takes what the fitting appends do. No two of them share a key, so the order does not matter.
 async fn claim(
     connection: &mut SqliteConnection,
     fitting: &[(&Append, Head)],
+    holders: &HashMap<ClaimKey, Holder>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    let mut freed = Vec::new();
+    let mut taken = Vec::new();
     for (append, head) in fitting {
-        let stream = &append.stream;
         for claim in &append.claims {
             match claim {
-                Claim::Take { key, value } => sqlx::query(
-                    "INSERT INTO claims \
-                     (key, aggregate_type, aggregate_id, sequence, value, taken_at) \
-                     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET \
-                     sequence = excluded.sequence, value = excluded.value, \
-                     taken_at = excluded.taken_at",
-                )
-                .bind(&key.0)
-                .bind(&stream.category)
-                .bind(&stream.id)
-                .bind(signed(head.version.0))
-                .bind(value)
-                .bind(now.0),
-                Claim::Free { key } => sqlx::query(
-                    "DELETE FROM claims \
-                     WHERE key = ? AND aggregate_type = ? AND aggregate_id = ?",
-                )
-                .bind(&key.0)
-                .bind(&stream.category)
-                .bind(&stream.id),
+                Claim::Take { key, value } => taken.push((append, head, key, value)),
+                Claim::Free { key } => {
+                    let holder = holders.get(key).filter(|holder| holder.stream == append.stream);
+                    freed.extend(holder.map(|_| key));
+                }
             }
+        }
+    }
+    if !freed.is_empty() {
+        sqlx::query("DELETE FROM claims WHERE key IN (SELECT value FROM json_each(?))")
+            .bind(serde_json::to_string(&freed).expect("strings are JSON"))
             .execute(&mut *connection)
             .await?;
-        }
+    }
+    for chunk in taken.chunks(ROWS_PER_INSERT) {
+        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "INSERT INTO claims (key, aggregate_type, aggregate_id, sequence, value, taken_at) ",
+        );
+        statement.push_values(chunk, |mut values, (append, head, key, value)| {
+            values
+                .push_bind(key.0.clone())
+                .push_bind(append.stream.category.clone())
+                .push_bind(append.stream.id.clone())
+                .push_bind(signed(head.version.0))
+                .push_bind((*value).clone())
+                .push_bind(now.0);
+        });
+        statement.push(
+            " ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, \
+             value = excluded.value, taken_at = excluded.taken_at",
+        );
+        statement.build().execute(&mut *connection).await?;
     }
     Ok(())
 }
