@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 use stateward_domain::entity::claims::{Claim, ClaimKey};
-use stateward_domain::envelope::{NewEvent, StreamId};
+use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, Holder};
 use stateward_domain::time::Timestamp;
@@ -104,8 +104,25 @@ struct Row<'a> {
     event: &'a NewEvent,
 }
 
+impl Row<'_> {
+    fn recorded(&self, epoch: u32) -> Recorded {
+        Recorded {
+            position: Position { epoch, major: 0, minor: self.position },
+            stream: self.stream.clone(),
+            version: self.version,
+            id: self.event.id,
+            event_type: self.event.event_type.clone(),
+            schema_version: self.event.schema_version,
+            recorded_at: self.recorded_at,
+            payload: self.event.payload.clone(),
+            metadata: self.event.metadata.clone(),
+            hash: self.hash,
+        }
+    }
+}
+
 /// Writes what fits of `appends`, of which no two share a stream or a claim key. Answers with an outcome for
-/// each, and the position of the last event of the log.
+/// each, and with what was written.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     heads: &mut Heads,
@@ -113,7 +130,7 @@ pub(super) async fn write(
     now: Timestamp,
     epoch: u32,
     head: u64,
-) -> Result<(Vec<Outcome>, u64), Broke> {
+) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     heads.load(&mut transaction, appends).await?;
     let holders = holders(&mut transaction, appends).await?;
@@ -140,7 +157,7 @@ pub(super) async fn write(
     }
     if rows.is_empty() {
         transaction.rollback().await?;
-        return Ok((outcomes, head));
+        return Ok((outcomes, Vec::new()));
     }
     insert(&mut transaction, &rows).await?;
     claim(&mut transaction, &fitting, &holders, now).await?;
@@ -149,7 +166,7 @@ pub(super) async fn write(
     for (append, after) in fitting {
         heads.known.insert(append.stream.clone(), after);
     }
-    Ok((outcomes, last))
+    Ok((outcomes, rows.iter().map(|row| row.recorded(epoch)).collect()))
 }
 
 /// Chains the append's events to the stream's head; its new head.

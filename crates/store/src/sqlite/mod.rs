@@ -1,7 +1,8 @@
 //! The embedded store: one directory, one process.
 //!
 //! - `open`: the directory, its lock, the two files
-//! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit
+//! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit; `tail`: its
+//!   newest events in memory
 //! - `derived`, `queue`, `leases`, `views`: `views.db`, which can be deleted at any time
 //!
 //! An I/O error in a commit ends the process, because nobody knows what the disk holds then: see
@@ -15,6 +16,7 @@ mod log;
 mod open;
 mod queue;
 mod rows;
+mod tail;
 mod views;
 mod writer;
 
