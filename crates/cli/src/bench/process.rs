@@ -14,8 +14,9 @@ const START_MAX: Duration = Duration::from_mins(1);
 const STOP_MAX: Duration = Duration::from_secs(15);
 /// Ticks a second of `/proc`'s times: Linux shows every program a hundred (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
-/// Settings of the server that is measured: its backend answers at once.
-const CONFIG: &str = "[backends.sandbox]\ndriver = \"fake\"\n";
+/// Settings of the server that is measured: its backend answers at once, and takes as many rounds at a time as requests
+/// come.
+const CONFIG: &str = "[backends.sandbox]\ndriver = \"fake\"\nconcurrency = 64\n";
 
 /// A process that answers at an address; killed when dropped.
 pub(super) struct Process {
