@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools test-openapi test-clients test-load e2e docs snapshots
+.PHONY: run test check lint audit tools bench test-openapi test-clients test-load e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples
@@ -22,6 +22,10 @@ audit: ## Dependencies and spelling
 
 tools: ## Install what `audit` needs
 	cargo install --locked cargo-deny cargo-machete typos-cli
+
+bench: ## Measure this machine: requests, latency, convergence, replay; docs/performance.md explains the figures
+	cargo build --release --workspace
+	$(or $(CARGO_TARGET_DIR),target)/release/stateward bench
 
 test-openapi: ## The served OpenAPI document with schemathesis (from PyPI), with and without a token
 	tests/openapi/run

@@ -10,6 +10,7 @@
 
 mod access;
 mod audit;
+mod bench;
 mod cli;
 mod errors;
 mod guards;

@@ -18,6 +18,7 @@ mod app;
 mod auth;
 mod body;
 mod dto;
+mod echo;
 mod error;
 mod headers;
 mod json;
@@ -34,6 +35,7 @@ mod tls;
 
 pub use app::{App, Histograms, Parts};
 pub use auth::AdminToken;
+pub use echo::echo;
 pub use limits::LimitSettings;
 pub use server::{Server, serve};
 pub use tls::{BadCertificate, Tls};

@@ -1,7 +1,7 @@
 //! The binary `stateward`: the server and its command line.
 //!
 //! The server: `config` reads the configuration, `connect` makes of it what the engine needs, `wiring` is the only place
-//! that puts store, drivers, engine and interface together. `offline` audits files without a server. The command line: `commands` has a file for each verb, `select` finds what a verb is about,
+//! that puts store, drivers, engine and interface together. `offline` audits files without a server, `bench` measures one. The command line: `commands` has a file for each verb, `select` finds what a verb is about,
 //! `client` talks to the server, `bulk` and `follow` change and watch many entities, `render` knows how each sort of
 //! thing looks, `output` in which forms.
 //!
@@ -10,6 +10,7 @@
 
 mod address;
 mod banner;
+mod bench;
 mod bulk;
 mod chance;
 mod client;

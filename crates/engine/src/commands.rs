@@ -69,7 +69,11 @@ impl Commands {
         if let Some(done) = self.repeated(envelope).await? {
             return Ok(done);
         }
-        let mut entity = self.entities.recent(id).await?;
+        let mut entity = match intent {
+            // Its id was made a moment ago: there is nothing to be read.
+            Intent::Create { .. } => Arc::default(),
+            _ => self.entities.recent(id).await?,
+        };
         for _ in 0..Self::TRIES {
             let command = Command { at: self.now_for(&entity), intent: intent.clone() };
             let events = match entity.decide(&command) {

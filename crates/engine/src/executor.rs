@@ -184,10 +184,7 @@ impl Projection for Executor {
         events: &[Recorded],
     ) -> Result<(), ModelError> {
         let (changes, rung) = self.changes(events).await?;
-        let woken = changes.iter().any(|change| {
-            matches!(change, QueueChange::Wake { .. } | QueueChange::WakeBackend { .. })
-        });
-        self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
+        let woken = self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
         for backend in self.backends.all().values() {
             // What was woken may live anywhere.
             if woken || rung.contains(backend.name()) {

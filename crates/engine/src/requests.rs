@@ -100,7 +100,7 @@ impl Engine {
         declaration: Declaration,
     ) -> Result<Accepted, Error> {
         acceptable(names::faults(&declaration))?;
-        let kind = self.kinds().get(&declaration.kind)?.clone();
+        let kind = self.kinds().get(&declaration.kind)?;
         let backend = self.backend_for(&declaration)?;
         let desired = self.checked(
             &backend,

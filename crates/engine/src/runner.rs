@@ -68,6 +68,11 @@ pub struct Progress {
 pub const BATCH: usize = 1_000;
 /// Failures of one stream before it is set aside.
 const STRIKES: u32 = 3;
+/// From so many events on, and with more there already, a delivery is followed by a rest of its own length, in which more
+/// gather: what a delivery costs hardly depends on how many go with it. A lone request never waits for that.
+const MANY: usize = 16;
+/// A rest at most.
+const REST_MAX: Duration = Duration::from_millis(20);
 /// The hint that the log moved may get lost; this is how long that can go unnoticed.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -119,13 +124,14 @@ async fn follow(
             });
             tokio::select! {
                 () = log.changed_after(from) => {}
-                () = tokio::time::sleep(POLL) => {}
+                // A projection that was reset stands elsewhere, although no event came. Where one comes, the
+                // projection itself says so.
+                () = tokio::time::sleep(POLL) => from = projection.checkpoint().await?,
                 () = shutdown.cancelled() => return Ok(()),
             }
-            // A projection that was reset stands elsewhere, although no event came.
-            from = projection.checkpoint().await?;
             continue;
         };
+        let began = tokio::time::Instant::now();
         match projection.apply(from, last.position, &events).await {
             Ok(()) => {
                 from = last.position;
@@ -136,6 +142,11 @@ async fn follow(
                         stopped: None,
                     };
                 });
+                if (MANY..BATCH).contains(&events.len())
+                    && log.head().await.is_ok_and(|head| head > from)
+                {
+                    tokio::time::sleep(began.elapsed().min(REST_MAX)).await;
+                }
             }
             // Somebody else delivered: go on from where that one stands.
             Err(ModelError::CheckpointMoved { actual }) => from = actual,

@@ -6,6 +6,7 @@ mod apply;
 mod audit;
 mod backends;
 mod backup;
+mod bench;
 mod cancel;
 mod change;
 mod completion;
@@ -58,7 +59,7 @@ Operate    serve                    run the server
            audit                    verify, checkpoint, export, import the log
            backup, restore          copy the store; put a copy back
            unfreeze                 let a restored server change things again
-           completion               scripts for bash, zsh, fish
+           bench, completion        measure a server on this machine; scripts for shells
 
 Entities are named KIND/NAME or by id; a kind may be shortened: local.file/motd, file/motd.
 A server in ./data is found by itself; else STATEWARD_SERVER and STATEWARD_TOKEN say where, as whom.
@@ -145,6 +146,11 @@ pub(crate) enum Command {
     /// Write manual pages
     #[command(hide = true)]
     Man(completion::Man),
+    /// Measure a server on this machine: requests, latency, convergence, replay
+    Bench(bench::Bench),
+    /// Answer with what was sent: what the benchmark compares with
+    #[command(hide = true)]
+    BenchEcho(bench::Echo),
     /// Run a world for the fake driver, as a process of its own that counts what is made in it
     #[command(hide = true)]
     FakeWorld(fake_world::FakeWorld),
@@ -185,6 +191,8 @@ impl Command {
             Self::Completion(verb) => verb.run(),
             Self::Man(verb) => verb.run(),
             Self::FakeWorld(world) => world.run().await.map(|()| Exit::Ok),
+            Self::Bench(verb) => verb.run().await.map(|()| Exit::Ok),
+            Self::BenchEcho(verb) => verb.run().await.map(|()| Exit::Ok),
         }
     }
 }

@@ -86,6 +86,9 @@ pub fn claims(before: &Entity, events: &[EntityEvent], envelope: &Envelope) -> V
     {
         changes.push(Claim::Take { key, value: idempotency.fingerprint.clone() });
     }
+    if !events.iter().any(|event| matters(before, event)) {
+        return changes;
+    }
     let mut entity = before.clone();
     for event in events {
         entity.evolve(event);
@@ -111,6 +114,18 @@ pub fn claims(before: &Entity, events: &[EntityEvent], envelope: &Envelope) -> V
         }
     }
     last_of_each_key(changes)
+}
+
+/// Whether an event may change claims: most do not, and need no fold to know it.
+const fn matters(before: &Entity, event: &EntityEvent) -> bool {
+    match event {
+        EntityEvent::CreateRequested { .. }
+        | EntityEvent::StrayFound { .. }
+        | EntityEvent::Deleted { .. }
+        | EntityEvent::Released { .. } => true,
+        EntityEvent::SyncCompleted { .. } => before.is_deleted(),
+        _ => false,
+    }
 }
 
 const fn take(key: ClaimKey) -> Claim {

@@ -159,13 +159,14 @@ pub trait SyncQueue: Send + Sync {
     /// Where the executor stands; [`Position::START`] before the first event.
     async fn checkpoint(&self) -> Result<Position, QueueError>;
 
-    /// Commits `changes` and moves the checkpoint from `from` to `to` in one transaction, or does nothing.
+    /// Commits `changes` and moves the checkpoint from `from` to `to` in one transaction, or does nothing. True
+    /// when that woke a row that waits.
     async fn advance(
         &self,
         from: Position,
         to: Position,
         changes: &[QueueChange],
-    ) -> Result<(), QueueError>;
+    ) -> Result<bool, QueueError>;
 
     /// Forgets rows and checkpoint (not the leases), for a replay from the start.
     async fn reset(&self) -> Result<(), QueueError>;

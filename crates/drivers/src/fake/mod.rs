@@ -116,9 +116,16 @@ struct Fake {
 }
 
 impl Fake {
+    /// Takes the time that a call takes. A timer has a resolution: without a latency it would still take one.
+    async fn linger(&self) {
+        if !self.latency.is_zero() {
+            tokio::time::sleep(self.latency).await;
+        }
+    }
+
     /// A call that changes nothing.
     async fn look(&self, ask: Ask) -> Result<Reply, Failure> {
-        tokio::time::sleep(self.latency).await;
+        self.linger().await;
         match self.faults.draw() {
             Some(fault) => Err(fault.before()),
             None => self.place.ask(ask).await,
@@ -134,7 +141,7 @@ impl Fake {
         spec: &Value,
         ask: Ask,
     ) -> Result<Reply, Failure> {
-        tokio::time::sleep(self.latency).await;
+        self.linger().await;
         self.steering.obey(call, key, spec)?;
         let fault = self.faults.draw();
         if !context.control.may_send() {

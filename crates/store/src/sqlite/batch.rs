@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 use stateward_domain::entity::claims::{Claim, ClaimKey};
-use stateward_domain::envelope::{NewEvent, StreamId};
+use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, Holder};
 use stateward_domain::time::Timestamp;
@@ -104,8 +104,25 @@ pub(super) struct Row<'a> {
     pub(super) event: &'a NewEvent,
 }
 
+impl Row<'_> {
+    fn recorded(&self, epoch: u32) -> Recorded {
+        Recorded {
+            position: Position { epoch, major: 0, minor: self.position },
+            stream: self.stream.clone(),
+            version: self.version,
+            id: self.event.id,
+            event_type: self.event.event_type.clone(),
+            schema_version: self.event.schema_version,
+            recorded_at: self.recorded_at,
+            payload: self.event.payload.clone(),
+            metadata: self.event.metadata.clone(),
+            hash: self.hash,
+        }
+    }
+}
+
 /// Writes what fits of `appends`, of which no two share a stream or a claim key. Answers with an outcome for
-/// each, and the position of the last event of the log.
+/// each, and with what was written.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     heads: &mut Heads,
@@ -113,7 +130,7 @@ pub(super) async fn write(
     now: Timestamp,
     epoch: u32,
     head: u64,
-) -> Result<(Vec<Outcome>, u64), Broke> {
+) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     heads.load(&mut transaction, appends).await?;
     let holders = holders(&mut transaction, appends).await?;
@@ -140,16 +157,16 @@ pub(super) async fn write(
     }
     if rows.is_empty() {
         transaction.rollback().await?;
-        return Ok((outcomes, head));
+        return Ok((outcomes, Vec::new()));
     }
     insert(&mut transaction, &rows).await?;
-    claim(&mut transaction, &fitting, now).await?;
+    claim(&mut transaction, &fitting, &holders, now).await?;
     crate::crash::point("store::append::commit");
     transaction.commit().await.map_err(Broke::InCommit)?;
     for (append, after) in fitting {
         heads.known.insert(append.stream.clone(), after);
     }
-    Ok((outcomes, last))
+    Ok((outcomes, rows.iter().map(|row| row.recorded(epoch)).collect()))
 }
 
 /// Chains the append's events to the stream's head; its new head.
@@ -257,39 +274,50 @@ pub(super) async fn insert(
     Ok(())
 }
 
+/// Gives back and takes what the fitting appends do. No two of them share a key, so the order does not matter.
 async fn claim(
     connection: &mut SqliteConnection,
     fitting: &[(&Append, Head)],
+    holders: &HashMap<ClaimKey, Holder>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    let mut freed = Vec::new();
+    let mut taken = Vec::new();
     for (append, head) in fitting {
-        let stream = &append.stream;
         for claim in &append.claims {
             match claim {
-                Claim::Take { key, value } => sqlx::query(
-                    "INSERT INTO claims \
-                     (key, aggregate_type, aggregate_id, sequence, value, taken_at) \
-                     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET \
-                     sequence = excluded.sequence, value = excluded.value, \
-                     taken_at = excluded.taken_at",
-                )
-                .bind(&key.0)
-                .bind(&stream.category)
-                .bind(&stream.id)
-                .bind(signed(head.version.0))
-                .bind(value)
-                .bind(now.0),
-                Claim::Free { key } => sqlx::query(
-                    "DELETE FROM claims \
-                     WHERE key = ? AND aggregate_type = ? AND aggregate_id = ?",
-                )
-                .bind(&key.0)
-                .bind(&stream.category)
-                .bind(&stream.id),
+                Claim::Take { key, value } => taken.push((append, head, key, value)),
+                Claim::Free { key } => {
+                    let holder = holders.get(key).filter(|holder| holder.stream == append.stream);
+                    freed.extend(holder.map(|_| key));
+                }
             }
+        }
+    }
+    if !freed.is_empty() {
+        sqlx::query("DELETE FROM claims WHERE key IN (SELECT value FROM json_each(?))")
+            .bind(serde_json::to_string(&freed).expect("strings are JSON"))
             .execute(&mut *connection)
             .await?;
-        }
+    }
+    for chunk in taken.chunks(ROWS_PER_INSERT) {
+        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(
+            "INSERT INTO claims (key, aggregate_type, aggregate_id, sequence, value, taken_at) ",
+        );
+        statement.push_values(chunk, |mut values, (append, head, key, value)| {
+            values
+                .push_bind(key.0.clone())
+                .push_bind(append.stream.category.clone())
+                .push_bind(append.stream.id.clone())
+                .push_bind(signed(head.version.0))
+                .push_bind((*value).clone())
+                .push_bind(now.0);
+        });
+        statement.push(
+            " ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, \
+             value = excluded.value, taken_at = excluded.taken_at",
+        );
+        statement.build().execute(&mut *connection).await?;
     }
     Ok(())
 }

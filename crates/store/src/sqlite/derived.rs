@@ -117,21 +117,34 @@ pub(super) async fn compare_and_swap(
     from: Position,
     to: Position,
 ) -> Result<Result<(), Position>, sqlx::Error> {
-    sqlx::query("INSERT INTO checkpoints (name, position) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(name)
-        .bind(Position::START.to_string())
-        .execute(&mut *connection)
-        .await?;
     let moved = sqlx::query("UPDATE checkpoints SET position = ? WHERE name = ? AND position = ?")
         .bind(to.to_string())
         .bind(name)
         .bind(from.to_string())
         .execute(&mut *connection)
         .await?;
-    if moved.rows_affected() == 1 {
+    if moved.rows_affected() == 1
+        || (from == Position::START && first(connection, name, to).await?)
+    {
         return Ok(Ok(()));
     }
     Ok(Err(checkpoint(connection, name).await?))
+}
+
+/// Sets a checkpoint that was never set, or was reset; false when there is one.
+async fn first(
+    connection: &mut SqliteConnection,
+    name: &str,
+    to: Position,
+) -> Result<bool, sqlx::Error> {
+    let set = sqlx::query(
+        "INSERT INTO checkpoints (name, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(name)
+    .bind(to.to_string())
+    .execute(connection)
+    .await?;
+    Ok(set.rows_affected() == 1)
 }
 
 /// A value in `views.db` that this version did not write.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
-use stateward_domain::id::{BackendName, EntityId, Position};
+use sqlx::{AssertSqlSafe, SqliteConnection};
+use stateward_domain::id::{BackendName, EntityId};
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, NextDue, Release};
 use stateward_domain::time::Timestamp;
 
@@ -12,84 +12,69 @@ use super::derived::{begin, undecodable};
 /// Due rows that are looked at to find the next free one.
 const LOOKAHEAD: i64 = 256;
 
-/// Due work of one priority that nobody holds and nobody put aside, oldest first. A row that moved on since it
-/// was put aside counts again.
-const DUE: &str = "SELECT q.entity, q.position FROM sync_queue q \
+/// Due work of one priority that nobody holds and nobody put aside, oldest first. A row that moved on since it was
+/// put aside counts again.
+const DUE: &str = "SELECT * FROM (SELECT q.entity, q.priority, q.due FROM sync_queue q \
     LEFT JOIN sync_leases l ON l.entity = q.entity \
-    WHERE q.backend = ?1 AND q.priority = ?2 AND q.due IS NOT NULL AND q.due <= ?3 \
+    WHERE q.backend = ?1 AND q.priority = {priority} AND q.due IS NOT NULL AND q.due <= ?3 \
     AND (l.entity IS NULL OR (l.until <= ?3 AND (l.snooze <= ?3 OR q.position > l.seen))) \
-    ORDER BY q.due LIMIT ?4";
+    ORDER BY q.due LIMIT ?5)";
 
 /// Entities without work whose next look is due.
-const CHECKS: &str = "SELECT q.entity, q.position FROM sync_leases l \
+const CHECKS: &str = "SELECT q.entity, 0 AS priority, l.drift_due AS due FROM sync_leases l \
     JOIN sync_queue q ON q.entity = l.entity AND q.backend = l.backend \
-    WHERE l.backend = ?1 AND l.drift_due IS NOT NULL AND l.drift_due <= ?2 \
-    AND l.until <= ?2 AND q.due IS NULL \
-    ORDER BY l.drift_due LIMIT ?3";
+    WHERE l.backend = ?1 AND l.drift_due IS NOT NULL AND l.drift_due <= ?3 \
+    AND l.until <= ?3 AND q.due IS NULL";
+
+/// Takes what `rows` selects, in one statement: finding and holding cannot be told apart from outside.
+fn taking(rows: &str) -> String {
+    format!(
+        "INSERT INTO sync_leases (entity, backend, worker, until) \
+         SELECT entity, ?1, ?2, ?4 FROM ({rows}) WHERE true ORDER BY priority, due LIMIT ?5 \
+         ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
+         worker = excluded.worker, until = excluded.until, snooze = 0 \
+         RETURNING entity, \
+         (SELECT position FROM sync_queue q WHERE q.entity = sync_leases.entity)"
+    )
+}
 
 pub(super) async fn lease(
     connection: &mut SqliteConnection,
     request: &LeaseRequest,
     now: Timestamp,
 ) -> Result<Vec<Lease>, sqlx::Error> {
-    let mut transaction = begin(connection).await?;
-    let mut leases = Vec::new();
-    for priority in 0_i64..3 {
-        let left = request.limit - leases.len();
-        if left == 0 {
-            break;
-        }
-        let rows: Vec<(String, String)> = sqlx::query_as(DUE)
-            .bind(&request.backend.0)
-            .bind(priority)
-            .bind(now.0)
-            .bind(i64::try_from(left).unwrap_or(i64::MAX))
-            .fetch_all(&mut *transaction)
-            .await?;
-        add(&mut leases, rows, LeaseReason::Work)?;
-    }
+    // A range of the index for each priority: else all that is not due yet would be gone through.
+    let work = ["0", "1", "2"].map(|priority| DUE.replace("{priority}", priority));
+    let work = work.join(" UNION ALL ");
+    let mut leases = take(connection, request, &work, LeaseReason::Work, now).await?;
     if request.drift && leases.len() < request.limit {
-        let left = request.limit - leases.len();
-        let rows: Vec<(String, String)> = sqlx::query_as(CHECKS)
-            .bind(&request.backend.0)
-            .bind(now.0)
-            .bind(i64::try_from(left).unwrap_or(i64::MAX))
-            .fetch_all(&mut *transaction)
-            .await?;
-        add(&mut leases, rows, LeaseReason::Drift)?;
+        let request = LeaseRequest { limit: request.limit - leases.len(), ..request.clone() };
+        leases.extend(take(connection, &request, CHECKS, LeaseReason::Drift, now).await?);
     }
-    if leases.is_empty() {
-        transaction.rollback().await?;
-        return Ok(leases);
-    }
-    for lease in &leases {
-        sqlx::query(
-            "INSERT INTO sync_leases (entity, backend, worker, until) VALUES (?, ?, ?, ?) \
-             ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
-             worker = excluded.worker, until = excluded.until, snooze = 0",
-        )
-        .bind(lease.entity.to_string())
-        .bind(&request.backend.0)
-        .bind(&request.worker)
-        .bind(now.after(request.duration).0)
-        .execute(&mut *transaction)
-        .await?;
-    }
-    transaction.commit().await?;
     Ok(leases)
 }
 
-fn add(
-    leases: &mut Vec<Lease>,
-    rows: Vec<(String, String)>,
+async fn take(
+    connection: &mut SqliteConnection,
+    request: &LeaseRequest,
+    rows: &str,
     reason: LeaseReason,
-) -> Result<(), sqlx::Error> {
-    for (entity, position) in rows {
-        let entity: EntityId = entity.parse().map_err(|error| undecodable(Box::new(error)))?;
-        let seen: Position = position.parse().map_err(|error| undecodable(Box::new(error)))?;
-        leases.push(Lease { entity, reason, seen });
-    }
-    Ok(())
+    now: Timestamp,
+) -> Result<Vec<Lease>, sqlx::Error> {
+    let taken: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(taking(rows)))
+        .bind(&request.backend.0)
+        .bind(&request.worker)
+        .bind(now.0)
+        .bind(now.after(request.duration).0)
+        .bind(i64::try_from(request.limit).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    let lease = |(entity, position): (String, String)| {
+        let entity = entity.parse().map_err(|error| undecodable(Box::new(error)))?;
+        let seen = position.parse().map_err(|error| undecodable(Box::new(error)))?;
+        Ok(Lease { entity, reason, seen })
+    };
+    taken.into_iter().map(lease).collect()
 }
 
 /// One that ended is not prolonged, also when nobody took it since: its worker stopped counting on it.
@@ -117,21 +102,25 @@ pub(super) async fn release(
     releases: &[Release],
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let mut transaction = begin(connection).await?;
-    for release in releases {
-        sqlx::query(
-            "UPDATE sync_leases SET worker = NULL, until = 0, snooze = ?, seen = ?, \
-             drift_due = coalesce(?, drift_due) WHERE entity = ? AND worker = ?",
-        )
-        .bind(release.snooze.map_or(0, |pause| now.after(pause).0))
-        .bind(release.seen.to_string())
-        .bind(release.drift_in.map(|pause| now.after(pause).0))
-        .bind(release.entity.to_string())
-        .bind(&release.worker)
-        .execute(&mut *transaction)
-        .await?;
-    }
-    transaction.commit().await
+    let at = |pause: Duration| now.after(pause).0;
+    let ended: Vec<_> = releases
+        .iter()
+        .map(|release| {
+            let snooze = release.snooze.map_or(0, at);
+            let drift_due = release.drift_in.map(at);
+            (release.entity, &release.worker, snooze, release.seen.to_string(), drift_due)
+        })
+        .collect();
+    sqlx::query(
+        "UPDATE sync_leases SET worker = NULL, until = 0, snooze = ended.value ->> 2, \
+         seen = ended.value ->> 3, drift_due = coalesce(ended.value ->> 4, drift_due) \
+         FROM json_each(?) ended \
+         WHERE entity = ended.value ->> 0 AND worker = ended.value ->> 1",
+    )
+    .bind(serde_json::to_string(&ended).expect("numbers and texts are JSON"))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Spread by the entities' own ids, so that no chance is needed: the last digits of an id are random.

@@ -85,6 +85,9 @@ impl EventStore for Log {
         after: Version,
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
+        if self.writer.tail().version(stream) == Some(after) {
+            return Ok(Vec::new());
+        }
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
              payload, metadata, event_id, recorded_at, hash FROM events \
@@ -119,6 +122,9 @@ impl EventStore for Log {
     async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
         if !self.contains(after) {
             return Err(ReadError::PositionGone { head: self.head().await? });
+        }
+        if let Some(newest) = self.writer.tail().after(after.minor, self.writer.head(), limit) {
+            return Ok(newest);
         }
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \

@@ -1,7 +1,8 @@
 //! The embedded store: one directory, one process.
 //!
 //! - `open`: the directory, its lock, the two files
-//! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit
+//! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit; `tail`: its
+//!   newest events in memory
 //! - `audit`: verification, checkpoints and exports; `backup`, `restore`, `import`: copies, which `landing` puts in
 //!   place; `put_back`: the mark by which a store is known that was put back
 //! - `derived`, `queue`, `leases`, `views`: `views.db`, which can be deleted at any time
@@ -23,6 +24,7 @@ mod put_back;
 mod queue;
 mod restore;
 mod rows;
+mod tail;
 mod views;
 mod writer;
 

@@ -258,5 +258,7 @@ fn readers(path: &Path) -> SqlitePool {
         .read_only(true)
         .busy_timeout(BUSY)
         .disable_statement_logging();
-    PoolOptions::new().max_connections(READERS).connect_lazy_with(options)
+    // A file does not go away as a server does: asking before each use would double every read's way to its thread.
+    let pool = PoolOptions::new().max_connections(READERS).test_before_acquire(false);
+    pool.connect_lazy_with(options)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Serialize;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::{
@@ -38,35 +39,35 @@ fn unavailable(error: sqlx::Error) -> QueueError {
     QueueError::Unavailable(message(&error))
 }
 
+/// Makes the changes; whether they woke a row that waits.
 async fn apply(
     connection: &mut SqliteConnection,
     changes: &[QueueChange],
-) -> Result<(), sqlx::Error> {
-    let puts: Vec<&QueueRow> = changes
-        .iter()
-        .filter_map(|change| match change {
-            QueueChange::Put(row) => Some(row),
-            QueueChange::Remove(_) | QueueChange::Wake { .. } | QueueChange::WakeBackend { .. } => {
-                None
-            }
-        })
-        .collect();
-    for chunk in puts.chunks(ROWS_PER_PUT) {
-        put(connection, chunk).await?;
-    }
+) -> Result<bool, sqlx::Error> {
+    let (mut puts, mut removed, mut woken, mut backends) = (vec![], vec![], vec![], vec![]);
     for change in changes {
         match change {
-            QueueChange::Put(_) => {}
-            QueueChange::Remove(entity) => remove(connection, *entity).await?,
+            QueueChange::Put(row) => puts.push(row),
+            QueueChange::Remove(entity) => removed.push(*entity),
             QueueChange::Wake { waited_for, at, position } => {
-                wake(connection, *waited_for, *at, *position).await?;
+                woken.push((*waited_for, *at, position.to_string()));
             }
             QueueChange::WakeBackend { backend, at, position } => {
-                wake_backend(connection, backend, *at, *position).await?;
+                backends.push((backend, *at, *position));
             }
         }
     }
-    Ok(())
+    for chunk in puts.chunks(ROWS_PER_PUT) {
+        put(connection, chunk).await?;
+    }
+    if !removed.is_empty() {
+        remove(connection, &removed).await?;
+    }
+    let mut any = !woken.is_empty() && wake(connection, &woken).await?;
+    for (backend, at, position) in backends {
+        any |= wake_backend(connection, backend, at, position).await?;
+    }
+    Ok(any)
 }
 
 async fn put(connection: &mut SqliteConnection, rows: &[&QueueRow]) -> Result<(), sqlx::Error> {
@@ -92,39 +93,45 @@ async fn put(connection: &mut SqliteConnection, rows: &[&QueueRow]) -> Result<()
     Ok(())
 }
 
-async fn remove(connection: &mut SqliteConnection, entity: EntityId) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM sync_queue WHERE entity = ?")
-        .bind(entity.to_string())
+async fn remove(
+    connection: &mut SqliteConnection,
+    entities: &[EntityId],
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM sync_queue WHERE entity IN (SELECT value FROM json_each(?))")
+        .bind(encode(&entities))
         .execute(connection)
         .await?;
     Ok(())
 }
 
+/// Whether anybody waited for one of these.
 async fn wake(
     connection: &mut SqliteConnection,
-    waited_for: EntityId,
-    at: Timestamp,
-    position: Position,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE sync_queue SET due = min(due, ?), position = max(position, ?) \
-         WHERE waits_for = ? AND due IS NOT NULL",
+    woken: &[(EntityId, Timestamp, String)],
+) -> Result<bool, sqlx::Error> {
+    let woken = sqlx::query(
+        "UPDATE sync_queue SET due = min(due, woken.value ->> 1), \
+         position = max(position, woken.value ->> 2) FROM json_each(?) woken \
+         WHERE waits_for = woken.value ->> 0 AND due IS NOT NULL",
     )
-    .bind(at.0)
-    .bind(position.to_string())
-    .bind(waited_for.to_string())
+    .bind(encode(&woken))
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(woken.rows_affected() > 0)
 }
 
+fn encode(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("ids, numbers and texts are JSON")
+}
+
+/// Whether anything waited for the backend.
 async fn wake_backend(
     connection: &mut SqliteConnection,
     backend: &BackendName,
     at: Timestamp,
     position: Position,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
+) -> Result<bool, sqlx::Error> {
+    let woken = sqlx::query(
         "UPDATE sync_queue SET due = min(due, ?), position = max(position, ?) \
          WHERE waits_for = ? AND backend = ? AND due IS NOT NULL",
     )
@@ -134,7 +141,7 @@ async fn wake_backend(
     .bind(&backend.0)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(woken.rows_affected() > 0)
 }
 
 /// What is waited for, in its column.
@@ -184,7 +191,7 @@ impl SyncQueue for Queue {
         from: Position,
         to: Position,
         changes: &[QueueChange],
-    ) -> Result<(), QueueError> {
+    ) -> Result<bool, QueueError> {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::advance::before");
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
@@ -192,10 +199,10 @@ impl SyncQueue for Queue {
         if let Err(actual) = swapped.map_err(unavailable)? {
             return Err(QueueError::CheckpointMoved { actual });
         }
-        apply(&mut transaction, changes).await.map_err(unavailable)?;
+        let woke = apply(&mut transaction, changes).await.map_err(unavailable)?;
         transaction.commit().await.map_err(unavailable)?;
         crate::crash::point("store::queue::advance::after");
-        Ok(())
+        Ok(woke)
     }
 
     async fn reset(&self) -> Result<(), QueueError> {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{self, Broke, Heads, Outcome};
 use super::error::{Fault, fault, message};
+use super::tail::Tail;
 
 /// Appends that wait at most; beyond, callers wait for a place.
 const QUEUE: usize = 4_096;
@@ -38,11 +39,17 @@ struct Waiting {
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
     head: watch::Receiver<u64>,
+    tail: Arc<Tail>,
 }
 
 impl Writer {
     pub(super) fn head(&self) -> u64 {
         *self.head.borrow()
+    }
+
+    /// The newest events.
+    pub(super) fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     pub(super) async fn moved_past(&self, position: u64) {
@@ -85,6 +92,7 @@ struct Task {
     heads: Heads,
     epoch: u32,
     head: watch::Sender<u64>,
+    tail: Arc<Tail>,
     broken: watch::Sender<Option<String>>,
     path: PathBuf,
     since_checkpoint: usize,
@@ -100,9 +108,10 @@ pub(super) fn spawn(
 ) -> Writer {
     let (jobs, receiver) = mpsc::channel(QUEUE);
     let head = watch::Sender::new(head);
-    let writer = Writer { jobs, head: head.subscribe() };
-    let heads = Heads::default();
-    let task = Task { connection, clock, heads, epoch, head, broken, path, since_checkpoint: 0 };
+    let tail = Arc::new(Tail::default());
+    let writer = Writer { jobs, head: head.subscribe(), tail: Arc::clone(&tail) };
+    let (heads, since_checkpoint) = (Heads::default(), 0);
+    let task = Task { connection, clock, heads, epoch, head, tail, broken, path, since_checkpoint };
     tokio::spawn(task.run(receiver));
     writer
 }
@@ -210,9 +219,12 @@ impl Task {
             before,
         )
         .await;
-        let (outcomes, head) = written.inspect_err(|_| self.heads.clear())?;
-        if head > before {
-            self.since_checkpoint += usize::try_from(head - before).unwrap_or(usize::MAX);
+        let (outcomes, recorded) = written.inspect_err(|_| self.heads.clear())?;
+        if let Some(last) = recorded.last() {
+            let head = last.position.minor;
+            self.since_checkpoint += recorded.len();
+            // First what can be read, then that there is something to read.
+            self.tail.extend(recorded);
             self.head.send_replace(head);
             self.bound_wal().await;
         }

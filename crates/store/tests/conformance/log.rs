@@ -94,6 +94,33 @@ async fn only_the_holder_frees_a_claim() {
 }
 
 #[tokio::test]
+async fn claims_of_appends_that_share_a_commit_are_each_their_own() {
+    for Subject { name, log, .. } in subjects().await {
+        let all = |expected, claims: fn(String) -> Vec<Claim>| {
+            let log = log.clone();
+            let appends = (0..100_u128).map(move |number| {
+                let id = u128::from(expected == 1) * 1_000 + number + 1;
+                let claims = claims(format!("k{number}"));
+                (log.clone(), append(&format!("s{number}"), expected, id, 1, claims))
+            });
+            futures_util::future::join_all(
+                appends.map(|(log, append)| async move { log.append(append).await.unwrap() }),
+            )
+        };
+        all(0, |key| vec![take(&key)]).await;
+        for number in 0..100 {
+            let holder = log.holder(&key(&format!("k{number}"))).await.unwrap().unwrap();
+            assert_eq!(holder.stream, stream(&format!("s{number}")), "{name}");
+        }
+        all(1, |text| vec![Claim::Free { key: key(&text) }, take(&format!("new-{text}"))]).await;
+        for number in 0..100 {
+            assert_eq!(log.holder(&key(&format!("k{number}"))).await, Ok(None), "{name}");
+            assert!(log.holder(&key(&format!("new-k{number}"))).await.unwrap().is_some(), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn only_old_idempotency_claims_are_forgotten() {
     for Subject { name, log, clock, .. } in subjects().await {
         let idempotent = format!("{}ns/actor/1", ClaimKey::IDEMPOTENCY);

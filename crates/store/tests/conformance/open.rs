@@ -3,12 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use stateward_domain::id::Position;
+use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::ReadModel;
 use stateward_store::sqlite::{OpenError, Store};
 
-use crate::support::{ManualClock, append};
+use crate::support::{ManualClock, append, stream};
 
 async fn open(directory: &Path) -> Result<Store, OpenError> {
     Store::open(directory, ManualClock::new()).await
@@ -21,6 +21,39 @@ async fn a_second_one_in_the_same_directory_is_refused() {
     assert!(matches!(open(directory.path()).await, Err(OpenError::Locked(_))));
     drop(first);
     assert!(open(directory.path()).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_log_reads_the_same_from_memory_and_from_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await.unwrap();
+    let streams = ["a", "b", "a", "c", "a"];
+    let mut versions = std::collections::BTreeMap::<&str, u64>::new();
+    for (number, id) in streams.into_iter().enumerate() {
+        let version = versions.entry(id).or_default();
+        let first = 10 * number as u128 + 1;
+        store.log.append(append(id, *version, first, 3, vec![])).await.unwrap();
+        *version += 3;
+    }
+    let mut remembered = store.log.read_log(Position::START, 100).await.unwrap();
+    assert_eq!(remembered.len(), 15);
+    let newest = remembered[9].position;
+    let after = store.log.read_log(newest, 4).await.unwrap();
+    assert_eq!(after, remembered[10..14]);
+    store.close().await;
+    drop(store);
+    let store = open(directory.path()).await.unwrap();
+    assert_eq!(store.log.read_log(Position::START, 100).await.unwrap(), remembered);
+    store.log.append(append("a", 9, 101, 1, vec![])).await.unwrap();
+    let read = store.log.read_log(Position::START, 100).await.unwrap();
+    remembered.extend(store.log.read_log(remembered[14].position, 100).await.unwrap());
+    assert_eq!(read, remembered, "the newest from memory, the others from the file");
+    for (id, version) in [("a", 10), ("b", 3)] {
+        let whole = store.log.read_stream(&stream(id), Version(0), 100).await.unwrap();
+        assert_eq!(whole.len() as u64, version);
+        let none = store.log.read_stream(&stream(id), Version(version), 100).await.unwrap();
+        assert_eq!(none, [], "{id}");
+    }
 }
 
 #[tokio::test]

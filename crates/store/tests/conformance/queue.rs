@@ -33,12 +33,13 @@ impl Subject {
         Self { queue, clock, at: std::sync::Mutex::default(), _store: (directory, store) }
     }
 
-    /// Commits `changes` under the next position.
-    async fn advance(&self, changes: &[QueueChange]) {
+    /// Commits `changes` under the next position; whether that woke somebody.
+    async fn advance(&self, changes: &[QueueChange]) -> bool {
         let from = *self.at.lock().unwrap();
         let to = position(from.minor + 1);
-        self.queue.advance(from, to, changes).await.unwrap();
+        let woke = self.queue.advance(from, to, changes).await.unwrap();
         *self.at.lock().unwrap() = to;
+        woke
     }
 
     fn now(&self) -> Timestamp {
@@ -188,6 +189,30 @@ async fn a_late_release_leaves_the_new_holder_alone() {
 }
 
 #[tokio::test]
+async fn leases_that_end_together_end_each_in_its_own_way() {
+    let subject = Subject::new().await;
+    let rows = [1, 2, 3].map(|number| QueueChange::Put(subject.due(number, Priority::User, 1)));
+    subject.advance(&rows).await;
+    let leases = subject.lease("one", 3, false).await;
+    let pause = Some(Duration::from_secs(9));
+    let release = |number: usize, worker: &str, snooze| Release {
+        entity: leases[number].entity,
+        worker: worker.to_owned(),
+        snooze,
+        seen: leases[number].seen,
+        drift_in: None,
+    };
+    let ended = [release(0, "one", None), release(1, "one", pause), release(2, "other", None)];
+    subject.queue.release(&ended).await.unwrap();
+    subject.queue.release(&[]).await.unwrap();
+    let again = subject.lease("two", 3, false).await;
+    assert_eq!(again.iter().map(|lease| lease.entity).collect::<Vec<_>>(), [leases[0].entity]);
+    subject.clock.advance(Duration::from_secs(9));
+    let again = subject.lease("two", 3, false).await;
+    assert_eq!(again.iter().map(|lease| lease.entity).collect::<Vec<_>>(), [leases[1].entity]);
+}
+
+#[tokio::test]
 async fn work_is_not_leased_before_it_is_due() {
     let subject = Subject::new().await;
     let later = subject.now().after(Duration::from_secs(5));
@@ -209,10 +234,11 @@ async fn whoever_waits_for_an_entity_is_woken_by_it() {
         waits_for: Some(WaitsFor::Entity(entity(9))),
         ..subject.due(1, Priority::Retry, 1)
     };
-    subject.advance(&[QueueChange::Put(waits)]).await;
     let wake =
-        QueueChange::Wake { waited_for: entity(9), at: subject.now(), position: position(7) };
-    subject.advance(&[wake]).await;
+        |waited_for| QueueChange::Wake { waited_for, at: subject.now(), position: position(7) };
+    assert!(!subject.advance(&[QueueChange::Put(waits)]).await);
+    assert!(!subject.advance(&[wake(entity(8))]).await, "nobody waits for that one");
+    assert!(subject.advance(&[wake(entity(8)), wake(entity(9))]).await);
     let lease = subject.lease("one", 1, false).await.remove(0);
     assert_eq!((lease.entity, lease.seen), (entity(1), position(7)));
 }

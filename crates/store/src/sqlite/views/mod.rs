@@ -51,10 +51,14 @@ impl Entities {
         self.file.close().await;
     }
 
+    /// The tables, if they were read before: without a connection.
+    fn known(&self) -> Option<Tables> {
+        Some(self.tables.load(Ordering::Acquire)).filter(|number| *number != 0).map(Tables)
+    }
+
     async fn tables(&self, connection: &mut SqliteConnection) -> Result<Tables, ModelError> {
-        let known = self.tables.load(Ordering::Acquire);
-        if known != 0 {
-            return Ok(Tables(known));
+        if let Some(known) = self.known() {
+            return Ok(known);
         }
         let live = tables::live(connection).await.map_err(unavailable)?;
         let live = live.ok_or_else(|| ModelError::Unavailable("no tables".to_owned()))?;

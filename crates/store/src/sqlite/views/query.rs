@@ -15,6 +15,9 @@ use crate::page;
 
 impl Entities {
     async fn live(&self) -> Result<Tables, ModelError> {
+        if let Some(known) = self.known() {
+            return Ok(known);
+        }
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
         self.tables(&mut connection).await
     }

@@ -1,0 +1,19 @@
+//! A server that does nothing but answer with what it was sent: what HTTP itself costs, for measurements.
+
+use std::net::TcpListener;
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+
+/// Answers every POST to `/` on `listener` with its body, in `workers` threads, until the process ends.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn echo(listener: TcpListener, workers: usize) -> std::io::Result<()> {
+    let back = |body: web::Bytes| async { HttpResponse::Ok().body(body) };
+    let server = HttpServer::new(move || App::new().route("/", web::post().to(back)))
+        .workers(workers)
+        .tcp_nodelay(true)
+        .listen(listener)?
+        .run();
+    server.await
+}

@@ -1,0 +1,101 @@
+//! HTTP/1.1 as cheap as it gets: one connection, one request at a time, answers with a length.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Bytes of an answer at most.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+const HEAD_END: &[u8] = b"\r\n\r\n";
+const LENGTH: &[u8] = b"content-length:";
+
+/// A connection that is kept.
+pub(super) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// An answer, as long as no other is asked for.
+pub(super) struct Answer<'a> {
+    pub(super) status: u16,
+    pub(super) body: &'a [u8],
+}
+
+impl Answer<'_> {
+    /// The body, when the status is the one that was expected.
+    ///
+    /// # Errors
+    /// The other status, with the beginning of what was said.
+    pub(super) fn expect(&self, status: u16) -> anyhow::Result<&[u8]> {
+        if self.status == status {
+            return Ok(self.body);
+        }
+        let said = String::from_utf8_lossy(&self.body[..self.body.len().min(200)]);
+        anyhow::bail!("answered {} instead of {status}: {said}", self.status)
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await;
+        let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(8 * 1024) })
+    }
+
+    /// Sends `request` and reads the answer.
+    pub(super) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
+        self.stream.write_all(request).await.context("the request was not taken")?;
+        self.buffer.clear();
+        let (status, body) = loop {
+            let read = self.stream.read_buf(&mut self.buffer).await.context("no answer")?;
+            ensure!(read > 0, "the connection was closed in the middle of an answer");
+            ensure!(self.buffer.len() <= ANSWER_BYTES_MAX, "the answer does not end");
+            if let Some((status, body)) = head(&self.buffer)?
+                && self.buffer.len() >= body.end
+            {
+                break (status, body);
+            }
+        };
+        Ok(Answer { status, body: &self.buffer[body] })
+    }
+}
+
+/// Status, and where the body lies, once the head is there.
+fn head(bytes: &[u8]) -> anyhow::Result<Option<(u16, std::ops::Range<usize>)>> {
+    let found = bytes.windows(HEAD_END.len()).position(|window| window == HEAD_END);
+    let Some(end) = found else { return Ok(None) };
+    let head = &bytes[..end];
+    let status = head.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok());
+    let status = status.and_then(|digits| digits.parse().ok()).context("the answer is no HTTP")?;
+    let length = head.split(|byte| *byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(LENGTH.len())?;
+        name.eq_ignore_ascii_case(LENGTH).then(|| std::str::from_utf8(value).ok())?
+    });
+    let length: usize = match length {
+        // Only an answer without a body says nothing of its length.
+        None => 0,
+        Some(length) => length.trim().parse().context("the answer's length is no number")?,
+    };
+    let body = end + HEAD_END.len();
+    Ok(Some((status, body..body.saturating_add(length))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_to_its_end_and_no_further() {
+        let text = b"HTTP/1.1 202 Accepted\r\nContent-Length: 3\r\netag: x\r\n\r\nabc";
+        assert_eq!(head(&text[..40]).unwrap(), None);
+        let (status, body) = head(text).unwrap().unwrap();
+        assert_eq!((status, &text[body]), (202, &b"abc"[..]));
+        let (status, body) = head(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().unwrap();
+        assert_eq!((status, body.len()), (204, 0));
+        assert!(head(b"SSH-2.0 hello\r\n\r\n").is_err());
+        assert!(head(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n").is_err());
+    }
+}

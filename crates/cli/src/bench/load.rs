@@ -1,0 +1,174 @@
+//! Closed-loop load: as many requests at a time as there are connections, each sending its next one when it has its
+//! answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::task::JoinSet;
+
+use super::http::Connection;
+use super::process;
+
+/// Digits of the number that tells requests apart.
+const DIGITS: usize = 8;
+
+/// A request that was rendered before, but for a number.
+#[derive(Clone)]
+pub(super) struct Template {
+    bytes: Vec<u8>,
+    /// Where the number's digits are.
+    at: usize,
+}
+
+impl Template {
+    /// A POST of `body`, in which `{number}` stands for the number.
+    pub(super) fn post(path: &str, headers: &str, body: &str) -> Self {
+        let body = body.replace("{number}", &"0".repeat(DIGITS));
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n{headers}\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let place = body.find(&"0".repeat(DIGITS)).unwrap_or_default();
+        Self { at: head.len() + place, bytes: (head + &body).into_bytes() }
+    }
+
+    /// The request with this number.
+    pub(super) fn numbered(&mut self, mut number: u64) -> &[u8] {
+        for digit in self.bytes[self.at..self.at + DIGITS].iter_mut().rev() {
+            *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+            number /= 10;
+        }
+        &self.bytes
+    }
+}
+
+/// When it is enough.
+#[derive(Clone, Copy)]
+pub(super) enum Enough {
+    After(Duration),
+    Requests(u64),
+}
+
+/// What a load was.
+pub(super) struct Outcome {
+    pub(super) requests: u64,
+    pub(super) took: Duration,
+    /// Processors that this process, the load, kept busy.
+    pub(super) client_cpus: f64,
+    /// How long each request took.
+    pub(super) times: Times,
+}
+
+/// Sends numbered requests over `connections` connections; each has to be answered with `status`.
+pub(super) async fn run(
+    address: SocketAddr,
+    connections: usize,
+    enough: Enough,
+    template: &Template,
+    status: u16,
+) -> anyhow::Result<Outcome> {
+    let next = Arc::new(AtomicU64::new(0));
+    let mut opened = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        opened.push(Connection::open(address).await?);
+    }
+    let cpu = process::cpu("self")?;
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for connection in opened {
+        let (next, template) = (Arc::clone(&next), template.clone());
+        tasks.spawn(one(connection, next, template, began, enough, status));
+    }
+    let mut times = Times::default();
+    while let Some(ended) = tasks.join_next().await {
+        times.extend(ended.context("a client panicked")??);
+    }
+    let took = began.elapsed();
+    let client = process::cpu("self")?.saturating_sub(cpu);
+    Ok(Outcome {
+        requests: times.len() as u64,
+        took,
+        client_cpus: client.as_secs_f64() / took.as_secs_f64().max(f64::EPSILON),
+        times,
+    })
+}
+
+async fn one(
+    mut connection: Connection,
+    next: Arc<AtomicU64>,
+    mut template: Template,
+    began: Instant,
+    enough: Enough,
+    status: u16,
+) -> anyhow::Result<Times> {
+    let mut times = Times::default();
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let before = Instant::now();
+        let done = match enough {
+            Enough::After(time) => before.duration_since(began) >= time,
+            Enough::Requests(count) => number >= count,
+        };
+        if done {
+            return Ok(times);
+        }
+        connection.exchange(template.numbered(number)).await?.expect(status)?;
+        times.push(before.elapsed());
+    }
+}
+
+/// How long things took.
+#[derive(Clone, Default)]
+pub(super) struct Times(Vec<Duration>);
+
+impl Times {
+    pub(super) fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    pub(super) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time that `permille` of a thousand took at most; zero when there is none.
+    pub(super) fn quantile(&self, permille: usize) -> Duration {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let rank = (sorted.len() * permille).div_ceil(1_000).saturating_sub(1);
+        sorted.get(rank).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_differ_in_their_number_alone() {
+        let mut template = Template::post("/x", "", "{\"name\": \"a-{number}\"}");
+        let text = String::from_utf8(template.numbered(42).to_vec()).unwrap();
+        assert!(
+            text.ends_with("\r\ncontent-length: 22\r\n\r\n{\"name\": \"a-00000042\"}"),
+            "{text}"
+        );
+        assert!(template.numbered(99_999_999).ends_with(b"a-99999999\"}"));
+    }
+
+    #[test]
+    fn a_quantile_is_one_of_the_times() {
+        let mut times = Times::default();
+        assert_eq!(times.quantile(500), Duration::ZERO);
+        (1..=100).rev().for_each(|ms| times.push(Duration::from_millis(ms)));
+        assert_eq!(times.quantile(500), Duration::from_millis(50));
+        assert_eq!(times.quantile(990), Duration::from_millis(99));
+        assert_eq!(times.quantile(1_000), Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,98 @@
+//! `stateward bench`, and the echo that it compares with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use stateward_api::Server;
+
+use crate::bench::{self, Plan, Report};
+
+/// Where data lie when nobody says: beside what was built, which is on a disk and not in memory.
+const FOLDER: &str = "./target/bench";
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Measure less of everything: in less than 25 s rather than 90 s
+    #[arg(long)]
+    quick: bool,
+    /// Write the figures as JSON, too; `-` writes them to standard output in place of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Numbers of connections
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64], value_parser = connections)]
+    connections: Vec<usize>,
+    /// Seconds of each measurement that goes by time [default: 3; quick: 1]
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Entities that are to converge [default: 10000; quick: 1000]
+    #[arg(long)]
+    entities: Option<u64>,
+    /// Where to keep data meanwhile; it decides which disk is measured [default: ./target/bench, else TMPDIR]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Exit with 1 when a target is missed
+    #[arg(long)]
+    check: bool,
+}
+
+/// As many as a server takes without further settings.
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1_024).contains(number));
+    number.ok_or_else(|| "is no number from 1 to 1024".to_owned())
+}
+
+impl Bench {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let report = bench::run(&self.plan()?).await?;
+        self.print(&report)?;
+        let missed = report.missed();
+        anyhow::ensure!(!self.check || missed.is_empty(), "missed: {}", missed.join("; "));
+        Ok(())
+    }
+
+    fn plan(&self) -> anyhow::Result<Plan> {
+        let (seconds, entities, events) =
+            if self.quick { (1.0, 1_000, 30_000) } else { (3.0, 10_000, 300_000) };
+        let seconds = self.seconds.unwrap_or(seconds);
+        anyhow::ensure!((0.05..=20.0).contains(&seconds), "--seconds is from 0.05 to 20");
+        let entities = self.entities.unwrap_or(entities);
+        anyhow::ensure!((1..=1_000_000).contains(&entities), "--entities is from 1 to 1000000");
+        let time = Duration::from_secs_f64(seconds);
+        let connections = self.connections.clone();
+        Ok(Plan { folder: self.folder(), connections, time, entities, events })
+    }
+
+    fn folder(&self) -> PathBuf {
+        let built = || std::path::Path::new("./target").is_dir().then(|| FOLDER.into());
+        self.dir.clone().or_else(built).unwrap_or_else(std::env::temp_dir)
+    }
+
+    #[expect(clippy::print_stdout, reason = "figures are what the command is asked for")]
+    fn print(&self, report: &Report) -> anyhow::Result<()> {
+        let json = serde_json::to_string_pretty(report).context("figures are JSON")?;
+        match &self.json {
+            Some(file) if file.as_os_str() == "-" => println!("{json}"),
+            Some(file) => {
+                std::fs::write(file, json + "\n")
+                    .with_context(|| format!("cannot write {}", file.display()))?;
+                println!("{report}");
+            }
+            None => println!("{report}\n{json}"),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Echo {}
+
+impl Echo {
+    #[expect(clippy::print_stdout, reason = "the address is what the command is asked for")]
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen")?;
+        println!("http://{}", listener.local_addr()?);
+        stateward_api::echo(listener, Server::default().workers).await.context("the echo broke")
+    }
+}

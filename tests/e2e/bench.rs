@@ -1,0 +1,74 @@
+//! `stateward bench`: every figure is there and means something. How fast anything is, is not asserted.
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::harness::PATIENCE;
+
+/// Every figure, by its JSON pointer.
+const FIGURES: &[&str] = &[
+    "/processors",
+    "/disk/fdatasyncs_per_second",
+    "/disk/fdatasync_ms",
+    "/intake/0/echoes_per_second",
+    "/intake/0/creates_per_second",
+    "/intake/0/ratio",
+    "/intake/0/create_p50_ms",
+    "/intake/0/create_p99_ms",
+    "/intake/1/creates_per_second",
+    "/latency/requests",
+    "/latency/p50_ms",
+    "/latency/p95_ms",
+    "/latency/p99_ms",
+    "/convergence/seconds",
+    "/convergence/creates_per_second",
+    "/convergence/entities_per_second",
+    "/convergence/server_cpu_ms_per_entity",
+    "/memory_mib/start",
+    "/memory_mib/peak",
+    "/memory_mib/after",
+    "/bytes_per_entity",
+    "/replay/events_per_second",
+    "/rebuild/events_per_second",
+    "/fold/events_per_second",
+    "/targets/0/bound",
+    "/targets/0/measured",
+];
+
+async fn bench(folder: &std::path::Path, extra: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
+    command.args(["bench", "--quick", "--seconds=0.2", "--entities=200", "--json=-", "--dir"]);
+    command.arg(folder).args(extra).env_remove("FAILPOINTS").kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    output.expect("it ends").expect("the binary starts")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_benchmark_measures_everything_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(folder.path(), &["--connections=1,4"]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+    for pointer in FIGURES {
+        let figure = report.pointer(pointer).and_then(Value::as_f64);
+        assert!(figure.is_some_and(|figure| figure > 0.0), "{pointer}: {report:#}");
+    }
+    assert_eq!(report["convergence"]["entities"], 200, "all of them converge");
+    let at_least = 4 * (200 + report["latency"]["requests"].as_u64().unwrap());
+    for pace in ["replay", "rebuild"] {
+        let events = report[pace]["events"].as_u64().unwrap();
+        assert!(events >= at_least, "{pace}: an entity has four events: {report:#}");
+    }
+    assert!(report.get("verify").is_some(), "null where there is no such endpoint");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_benchmark_that_cannot_write_says_so_in_one_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = bench(file.path(), &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
