@@ -88,7 +88,10 @@ async fn progress_comes_as_lines_and_bodies_that_make_no_sense_are_refused() {
     assert_eq!(last["result"]["ok"], true, "{lines:?}");
     assert!(before.iter().all(|line| line["progress"]["total"].is_u64()), "{lines:?}");
 
+    let mut endless = last["result"]["checkpoint"].clone();
+    endless["count"] = json!(u64::MAX);
     for (body, status) in [
+        (json!({ "against": endless }), StatusCode::UNPROCESSABLE_ENTITY),
         (json!({ "against": { "count": 1 } }), StatusCode::UNPROCESSABLE_ENTITY),
         (json!({ "against": 7 }), StatusCode::UNPROCESSABLE_ENTITY),
         (json!({ "since": 7 }), StatusCode::UNPROCESSABLE_ENTITY),

@@ -50,6 +50,10 @@ pub(crate) async fn handler(
     params.finish()?;
     caller.everywhere(Role::Viewer)?;
     let VerifyBody { against } = body.json_or_default()?;
+    if against.as_ref().is_some_and(|kept| i64::try_from(kept.count).is_err()) {
+        let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
+        return Err(problem.at("/against/count", "is more than any log has"));
+    }
     let turn = app.engine.audit_turn()?;
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains(LINES)) {
