@@ -322,6 +322,7 @@ async fn needs_a_reason(admin: &Client) {
     assert_eq!(admin.get(&events).await.body["items"][0]["reason"], Value::from("ticket 7"));
 }
 
+#[expect(clippy::disallowed_methods, reason = "the server's clock is this machine's")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_ends_when_it_was_meant_to() {
     let setup = Setup::new("");

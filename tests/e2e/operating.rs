@@ -215,7 +215,7 @@ async fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
             metrics.contains(&format!("{name}{{")) || metrics.contains(&format!("{name} "))
         };
         // Nothing is blocked here, so only the type of that gauge shows.
-        names.iter().all(|name| known(name)).then_some(())
+        names.iter().all(known).then_some(())
     })
     .await;
 }

@@ -24,17 +24,20 @@ async fn verbs() -> BTreeSet<String> {
     pages.iter().filter(|page| !has_members(page) && !is_help(page)).cloned().collect()
 }
 
-/// The texts of all tests of this kind.
+/// The texts of all tests that run the binary.
 fn tests() -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/cli");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e");
+    let below = |name: &str| std::fs::read_dir(folder.join(name)).unwrap();
+    let files = ["", "cli", "audit"].into_iter().flat_map(below).map(|entry| entry.unwrap().path());
     let sources = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
     sources.map(|file| std::fs::read_to_string(file).unwrap()).collect()
 }
 
-/// Whether a test runs a verb.
+/// Whether a test runs a verb: as a line, or as a list of words.
 fn is_run(tests: &str, verb: &str) -> bool {
-    tests.contains(&format!("(\"{verb} ")) || tests.contains(&format!("(\"{verb}\""))
+    let words = format!("[\"{}\"", verb.replace(' ', "\", \""));
+    let line = |end| tests.contains(&format!("(\"{verb}{end}"));
+    line(" ") || line("\"") || tests.contains(&words)
 }
 
 #[tokio::test(flavor = "multi_thread")]

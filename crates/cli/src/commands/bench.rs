@@ -13,6 +13,9 @@ use crate::bench::{self, Plan, Report};
 const FOLDER: &str = "./target/bench";
 
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward bench --quick\n  stateward bench --json figures.json --check"
+)]
 pub(crate) struct Bench {
     /// Measure less of everything: in less than 25 s rather than 90 s
     #[arg(long)]
@@ -86,6 +89,7 @@ impl Bench {
 }
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  stateward bench-echo")]
 pub(crate) struct Echo {}
 
 impl Echo {

@@ -29,7 +29,7 @@ enum Verb {
     Verify(verify::Verify),
     /// What the log is now, to be kept elsewhere
     Checkpoint(checkpoint::Checkpoint),
-    /// The events as CloudEvents, a line each
+    /// The events as `CloudEvents`, a line each
     Export(export::Export),
     /// Put a whole export back into an empty store
     Import(import::Import),
