@@ -22,7 +22,7 @@ impl CallControl for Control {
     }
 
     fn remaining(&self) -> Duration {
-        Duration::from_secs(10)
+        Duration::from_mins(1)
     }
 
     async fn cancelled(&self) {
