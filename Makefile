@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools test-openapi test-clients e2e snapshots
+.PHONY: run test check lint audit tools test-openapi test-clients test-openstack e2e snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples
@@ -28,6 +28,9 @@ test-openapi: ## The served OpenAPI document with schemathesis (from PyPI), with
 
 test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) and TypeScript (npm)
 	tests/openapi/clients
+
+test-openstack: ## The contract of the OpenStack kinds, in the project of the cloud that OS_CLOUD names
+	STATEWARD_TEST_OPENSTACK=1 cargo test --package stateward-drivers --test contract openstack -- --nocapture
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e

@@ -10,6 +10,8 @@ mod cloud;
 mod kinds;
 mod names;
 mod owner;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

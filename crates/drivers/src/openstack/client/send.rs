@@ -99,7 +99,8 @@ impl Link<'_> {
         let built = match &request.body {
             Body::None => built,
             Body::Json(body) => built.json(body),
-            Body::Typed(media, body) => built.json(body).header("Content-Type", *media),
+            // `json` names its own type only where there is none yet.
+            Body::Typed(media, body) => built.header("Content-Type", *media).json(body),
             Body::Bytes(bytes) => {
                 built.header("Content-Type", "application/octet-stream").body(bytes.clone())
             }

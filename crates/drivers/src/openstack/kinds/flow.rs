@@ -10,7 +10,7 @@ use stateward_domain::ports::driver::{
 
 use super::job::{Job, Phase};
 use super::shape::Change;
-use super::{Done, Kind, Left, Stage, external, unwrapped};
+use super::{Done, Kind, Left, Stage, external};
 use crate::openstack::client::{Link, Trouble, Verdict};
 
 /// Pointer under which a plan says that the object is not at rest.
@@ -113,9 +113,7 @@ pub(in crate::openstack) async fn list(
     link: Link<'_>,
     cursor: Option<&str>,
 ) -> Result<Listing, Failure> {
-    let shape = kind.shape();
-    let request = kind.everything(link).await?;
-    let (rows, cursor) = link.page(request, shape.rows, shape.paging, cursor).await?;
+    let (rows, cursor) = kind.page(link, cursor).await?;
     let alone = rows.iter().map(|row| unnested(kind, row)).filter(|row| kind.stands_alone(row));
     Ok(Listing { objects: alone.filter_map(|row| plainly(kind, row)).collect(), cursor })
 }
@@ -134,19 +132,7 @@ pub(in crate::openstack) async fn create(
     link: Link<'_>,
     create: &Create,
 ) -> Result<Outcome, Failure> {
-    let request = kind.creation(link, create).await?;
-    let reply = match link.send(request).await {
-        Ok(reply) => reply,
-        Err(trouble) if trouble.verdict == Verdict::Taken => {
-            return Err(kind.taken(link, create, trouble).await);
-        }
-        Err(trouble) if trouble.verdict == Verdict::Gone => {
-            // Nothing was asked for by id but what the desired state names.
-            return Err(trouble.judged(Verdict::NoReference).into());
-        }
-        Err(trouble) => return Err(trouble.into()),
-    };
-    let row = unwrapped(kind.shape(), reply.body);
+    let row = kind.make(link, create).await?;
     let Some(id) = kind.id(&row) else {
         let message =
             format!("{} made something and does not say what", kind.shape().service.name());

@@ -162,8 +162,10 @@ impl Kind for Image {
         attributes
     }
 
+    /// Images that are made of a server or a volume inherit the properties of the one below, our mark too: only
+    /// one that also has the mark's own id is ours.
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
-        owner::in_properties(row)
+        owner::in_properties(row).filter(|key| row["id"] == id_of(key))
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
@@ -181,13 +183,10 @@ impl Kind for Image {
 
     async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
         match self.get(link, &id_of(&search.owner_key)).await {
-            Ok((row, _)) => return Ok(vec![row]),
-            Err(trouble) if trouble.verdict == Verdict::Gone => {}
-            Err(trouble) => return Err(trouble),
+            Ok((row, _)) => Ok(vec![row]),
+            Err(trouble) if trouble.verdict == Verdict::Gone => Ok(Vec::new()),
+            Err(trouble) => Err(trouble),
         }
-        let request = Request::get(Service::Image, SHAPE.list);
-        let request = request.query(PROPERTY, &owner::mark(&search.owner_key));
-        link.rows(request, SHAPE.rows, SHAPE.paging).await
     }
 
     async fn everything(&self, link: Link<'_>) -> Result<Request, Trouble> {
@@ -295,6 +294,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn an_image_that_inherited_the_mark_is_not_ours() {
+        let key = OwnerKey::new(EntityId(Uuid::from_u128(7)), Incarnation(1));
+        let row = |id: &str| json!({"id": id, "managed_entity": owner::mark(&key)});
+        assert_eq!(Image.owner(&row(&id_of(&key))), Some(key.clone()));
+        assert_eq!(Image.owner(&row("another")), None);
+    }
 
     #[test]
     fn an_id_is_the_key_s_alone() {

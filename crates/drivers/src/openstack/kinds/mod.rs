@@ -3,6 +3,7 @@
 //! To add one: (1) a file with its [`Shape`] and its `impl Kind`, (2) its schema beside it, (3) a line in
 //! [`KINDS`]. The contract suite asks for a subject.
 
+mod backup;
 mod cinder;
 mod floating_ip;
 mod flow;
@@ -14,6 +15,8 @@ mod neutron;
 mod normal;
 mod nova;
 mod port;
+mod project;
+mod quotas;
 mod router;
 mod rules;
 mod security_group;
@@ -55,6 +58,8 @@ const KINDS: &[&dyn Kind] = &[
     &server_group::ServerGroup,
     &image::Image,
     &server::Server,
+    &project::Project,
+    &backup::Backup,
 ];
 
 /// The kind called `name`.
@@ -148,6 +153,16 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     /// The list of all objects of this project.
     async fn everything(&self, link: Link<'_>) -> Result<Request, Trouble>;
 
+    /// One page of the list: rows, and where to go on.
+    async fn page(
+        &self,
+        link: Link<'_>,
+        mark: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>), Trouble> {
+        let shape = self.shape();
+        link.page(self.everything(link).await?, shape.rows, shape.paging, mark).await
+    }
+
     /// Whether a row of the list is an object by itself, not a part of another one.
     fn stands_alone(&self, _row: &Value) -> bool {
         true
@@ -155,6 +170,22 @@ pub(in crate::openstack) trait Kind: Send + Sync {
 
     /// The request that makes the object.
     async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble>;
+
+    /// Makes the object; the row that the service answers.
+    async fn make(&self, link: Link<'_>, create: &Create) -> Result<Value, Failure> {
+        let request = self.creation(link, create).await?;
+        match link.send(request).await {
+            Ok(reply) => Ok(unwrapped(self.shape(), reply.body)),
+            Err(trouble) if trouble.verdict == Verdict::Taken => {
+                Err(self.taken(link, create, trouble).await)
+            }
+            // Nothing was asked for by id but what the desired state names.
+            Err(trouble) if trouble.verdict == Verdict::Gone => {
+                Err(trouble.judged(Verdict::NoReference).into())
+            }
+            Err(trouble) => Err(trouble.into()),
+        }
+    }
 
     /// What is to be done right after the object was made and its id recorded.
     async fn furnish(&self, _link: Link<'_>, _id: &str, _create: &Create) -> Result<(), Trouble> {
@@ -263,3 +294,6 @@ fn unwrapped(shape: &Shape, mut body: Value) -> Value {
 fn external(id: &str) -> ExternalId {
     ExternalId(id.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

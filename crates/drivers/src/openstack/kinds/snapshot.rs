@@ -8,6 +8,7 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
 
+use super::backup::BACKUP_OF;
 use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed, mutable};
@@ -76,11 +77,18 @@ impl Kind for Snapshot {
     }
 
     async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
-        cinder::search(link, SHAPE.list, SHAPE.rows, &search.owner_key).await
+        let mut rows = cinder::search(link, SHAPE.list, SHAPE.rows, &search.owner_key).await?;
+        rows.retain(|row| self.stands_alone(row));
+        Ok(rows)
     }
 
     async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
         Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
+    }
+
+    /// A part of a backup carries that one's mark and goes with it.
+    fn stands_alone(&self, row: &Value) -> bool {
+        row["metadata"].get(BACKUP_OF).is_none()
     }
 
     /// `force` lets a volume be in use; without it, below 3.66, Cinder refuses.

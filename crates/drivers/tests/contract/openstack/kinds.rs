@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use stateward_domain::ports::driver::Driver;
 
 use super::ground::Ground;
-use super::{and_clean, cloud, subject};
+use super::{and_clean, cloud_for, subject};
 use crate::lives::keeps_all;
 use crate::subject::Subject;
 
@@ -55,7 +55,7 @@ macro_rules! kinds {
         $(
             #[tokio::test]
             async fn $test() {
-                let Some(driver) = cloud() else { return };
+                let Some(driver) = cloud_for($kind) else { return };
                 let mut ground = Ground::new(&driver);
                 let plans = $plans(&mut ground).await;
                 let subject = plans.subject(&driver, $kind);
@@ -82,6 +82,8 @@ kinds! {
     a_server_group_keeps_every_promise, "openstack.server_group": server_group;
     an_image_keeps_every_promise, "openstack.image": image;
     a_server_keeps_every_promise, "openstack.server": server;
+    a_project_keeps_every_promise, "openstack.project": project;
+    a_backup_keeps_every_promise, "openstack.backup": backup;
 }
 
 /// An id of nothing, for references that cannot change anyway.
@@ -310,6 +312,50 @@ async fn server(ground: &mut Ground) -> Plans {
         ],
         one_way: Vec::new(),
         immutable: json!({"user_data": "b3RoZXI="}),
+    }
+}
+
+async fn project(_: &mut Ground) -> Plans {
+    let quotas = |cores: i64| {
+        json!({
+            "compute": {"cores": cores}, "volume": {"gigabytes": 7}, "network": {"router": -1},
+        })
+    };
+    let name = format!("stateward-contract-{}", std::process::id());
+    Plans {
+        desired: json!({
+            "name": name, "description": null, "enabled": true, "tags": ["a"], "quotas": quotas(3),
+        }),
+        variations: vec![
+            json!({"name": format!("{name}-2")}),
+            json!({"description": "text"}),
+            json!({"enabled": false}),
+            json!({"tags": ["b", "c"]}),
+            json!({"quotas": quotas(4)}),
+        ],
+        one_way: Vec::new(),
+        immutable: json!({"domain_id": "elsewhere"}),
+    }
+}
+
+async fn backup(ground: &mut Ground) -> Plans {
+    let (network, _) = ground.network("10.97.6.0/24").await;
+    let mut volumes = Vec::new();
+    for _ in 0..2 {
+        let volume = json!({"name": "stateward-ground", "size": 1});
+        volumes.push(ground.lay("openstack.volume", volume).await);
+    }
+    let server = json!({
+        "name": "stateward-ground", "flavorRef": variable("STATEWARD_TEST_FLAVOR", "m1.tiny"),
+        "imageRef": variable("STATEWARD_TEST_IMAGE", "tiny"), "networks": [{"uuid": network}],
+        "volumes": volumes,
+    });
+    let server = ground.lay("openstack.server", server).await;
+    Plans {
+        desired: json!({"server_id": server, "name": "stateward-contract"}),
+        variations: vec![json!({"name": "stateward-contract-2"})],
+        one_way: Vec::new(),
+        immutable: json!({"server_id": ELSEWHERE}),
     }
 }
 

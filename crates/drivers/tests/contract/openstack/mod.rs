@@ -20,14 +20,24 @@ pub(crate) use kinds::KINDS;
 
 /// Set by `make test-openstack`: a cloud that happens to be configured is not ours to make things in.
 const WANTED: &str = "STATEWARD_TEST_OPENSTACK";
+/// A cloud whose credentials may make projects; without it that kind is skipped.
+const ADMIN: &str = "STATEWARD_TEST_ADMIN_CLOUD";
 
-/// The driver; `None`, with the reason printed, where no cloud is wanted.
-pub(crate) fn cloud() -> Option<Arc<dyn Driver>> {
+/// The driver for a kind; `None`, with the reason printed, where no cloud is wanted. Projects need another
+/// cloud of `clouds.yaml`, with an administrator's credentials: the one that `ADMIN` names.
+pub(crate) fn cloud_for(kind: &str) -> Option<Arc<dyn Driver>> {
     if std::env::var_os(WANTED).is_none() {
         println!("skipped: {WANTED} is not set, see `make test-openstack`");
         return None;
     }
-    let settings = Map::new();
+    let mut settings = Map::new();
+    if kind == "openstack.project" {
+        let Ok(cloud) = std::env::var(ADMIN) else {
+            println!("skipped: {ADMIN} names no cloud");
+            return None;
+        };
+        settings.insert("cloud".to_owned(), Value::from(cloud));
+    }
     Some(stateward_drivers::connect("openstack", &settings).expect("OS_CLOUD names a cloud"))
 }
 
