@@ -30,7 +30,8 @@ test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) 
 	tests/openapi/clients
 
 test-openstack: ## The contract of the OpenStack kinds, in the project of the cloud that OS_CLOUD names
-	STATEWARD_TEST_OPENSTACK=1 cargo test --package stateward-drivers --test contract openstack -- --nocapture
+	STATEWARD_TEST_OPENSTACK=1 cargo test --package stateward-drivers --test contract openstack -- --nocapture --skip faults
+	STATEWARD_TEST_OPENSTACK=1 cargo test --package stateward-drivers --test contract openstack::faults -- --nocapture --test-threads=1
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e

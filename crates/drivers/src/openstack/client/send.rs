@@ -142,9 +142,12 @@ impl Link<'_> {
         })?;
         if !status.is_success() {
             let trouble = refused(request, status.as_u16(), &headers, &body);
-            if trouble.verdict == Verdict::Ambiguous {
+            match trouble.verdict {
                 // A proxy that gave up waiting, perhaps: the service may still do it.
-                self.client.doubts.unanswered(request.service);
+                Verdict::Ambiguous => self.client.doubts.unanswered(request.service),
+                // These may come from something before the service.
+                Verdict::Transient | Verdict::Unauthenticated | Verdict::RateLimited(_) => {}
+                _ => self.client.doubts.answered(request.service, Instant::now()),
             }
             return Err(trouble);
         }

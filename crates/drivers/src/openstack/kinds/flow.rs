@@ -101,7 +101,8 @@ pub(in crate::openstack) async fn find(
     for row in rows.iter().filter(ours) {
         found.push(object(kind, link, row).await?);
     }
-    if found.is_empty() {
+    // Where the name itself is unique, a second creation is refused: nothing has to be proved.
+    if found.is_empty() && kind.shape().owner_key {
         link.proves_absence(kind.shape().service)?;
     }
     Ok(found)

@@ -173,8 +173,11 @@ pub(in crate::openstack) trait Kind: Send + Sync {
 
     /// Makes the object; the row that the service answers.
     async fn make(&self, link: Link<'_>, create: &Create) -> Result<Value, Failure> {
-        let request = self.creation(link, create).await?;
-        match link.send(request).await {
+        let sent = match self.creation(link, create).await {
+            Ok(request) => link.send(request).await,
+            Err(trouble) => Err(trouble),
+        };
+        match sent {
             Ok(reply) => Ok(unwrapped(self.shape(), reply.body)),
             Err(trouble) if trouble.verdict == Verdict::Taken => {
                 Err(self.taken(link, create, trouble).await)

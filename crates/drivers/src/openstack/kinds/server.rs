@@ -48,7 +48,7 @@ static SHAPE: Shape = Shape {
         fixed("server_group", Compare::Exact),
         fixed("user_data", Compare::By(same_user_data)),
     ],
-    shown: &["status", "created", "updated", "addresses", "locked", "hostId"],
+    shown: &["status", "created", "addresses", "locked", "hostId"],
     verbs: nova::VERBS,
     identity: None,
     owner_key: true,

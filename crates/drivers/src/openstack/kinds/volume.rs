@@ -8,6 +8,7 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Act, Create, FieldError, Search, Target};
 
+use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, Verb, fixed, mutable};
 use super::{Blocker, Done, Kind, Left, Stage, cinder, copied};
@@ -145,6 +146,8 @@ impl Kind for Volume {
         }
         if let Some(Value::String(image)) = volume.get_mut("imageRef") {
             *image = link.id_of(Noun::Image, image).await?;
+            // Cinder says the same of an image that is not there and of a Glance that is away.
+            link.send(Request::get(Service::Image, &["images", image])).await?;
         }
         if let Some(Value::String(kind)) = volume.get_mut("volume_type") {
             *kind = link.id_of(Noun::VolumeType, kind).await?;
@@ -225,15 +228,10 @@ impl Volume {
         spec: &Value,
         fields: &[String],
     ) -> Result<(), Trouble> {
-        let mut members = Map::new();
-        for name in ["name", "description"] {
-            if fields.iter().any(|field| field[1..] == *name) {
-                members.insert(name.to_owned(), spec[name].clone());
-            }
-        }
-        if fields.iter().any(|field| field == "/metadata") {
-            let metadata = cinder::with_mark(spec.get("metadata"), &target.owner_key);
-            members.insert("metadata".to_owned(), metadata);
+        let mut members = members(spec, fields);
+        members.retain(|name, _| matches!(name.as_str(), "name" | "description" | "metadata"));
+        if let Some(metadata) = members.get_mut("metadata") {
+            *metadata = cinder::with_mark(Some(metadata), &target.owner_key);
         }
         if members.is_empty() {
             return Ok(());

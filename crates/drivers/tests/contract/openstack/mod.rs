@@ -4,8 +4,13 @@
 //! They make what they need in the project, and delete it again, also when a promise was broken.
 #![expect(clippy::print_stdout, reason = "says what it skips and what it leaves behind")]
 
+mod actions;
+mod faults;
 mod ground;
 mod kinds;
+mod network;
+mod others;
+mod plans;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
