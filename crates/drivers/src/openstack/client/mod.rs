@@ -61,8 +61,10 @@ impl Client {
         if let Some(path) = &cloud.cacert {
             let refused = |what: String| unusable(format!("{}: {what}", path.display()));
             let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|_| refused("holds no certificates".to_owned()))?;
+            let authorities = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            if authorities.is_empty() {
+                return Err(refused("holds no certificates".to_owned()));
+            }
             http = http.tls_certs_only(authorities);
         }
         let http = http.build().map_err(|error| unusable(error.to_string()))?;

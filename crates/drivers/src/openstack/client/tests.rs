@@ -183,8 +183,7 @@ async fn a_list_is_read_to_its_end_and_no_further() {
         let marked = |mark: &str| asked.path.ends_with(&format!("marker={mark}"));
         match () {
             () if marked("n199") => page(200, 200, true),
-            // Nova says "next" whenever a page is full, so the last one may be empty.
-            () if marked("n399") => page(400, 0, false),
+            () if marked("n399") => page(400, 3, false),
             () => page(0, 200, true),
         }
     });
@@ -192,10 +191,45 @@ async fn a_list_is_read_to_its_end_and_no_further() {
     let setup = Setup::new(&stub.url);
     let request = Request::get(Service::Network, &["networks"]).query("project_id", "p1");
     let rows = setup.link().rows(request, "networks", Paging::Links).await.unwrap();
-    assert_eq!((rows.len(), &rows[399]["id"]), (400, &json!("n399")));
+    assert_eq!((rows.len(), &rows[402]["id"]), (403, &json!("n402")));
     let asked = stub.asked("/network");
     assert_eq!(asked.len(), 3);
     assert!(asked.iter().all(|asked| asked.path.contains("project_id=p1&limit=200")));
+}
+
+#[tokio::test]
+async fn the_last_page_may_be_empty() {
+    // Nova says "next" whenever a page is full.
+    let stub = stub(|asked, _| {
+        let rows = if asked.path.contains("marker") { json!([]) } else { json!([{"id": "s1"}]) };
+        let links = json!([{"rel": "next", "href": "http://192.0.2.1/x"}]);
+        Answer::json(200, json!({"servers": rows, "servers_links": links}))
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let request = Request::get(Service::Compute, &["servers", "detail"]);
+    let rows = setup.link().rows(request, "servers", Paging::Links).await.unwrap();
+    assert_eq!((rows.len(), stub.asked("/compute").len()), (1, 2));
+}
+
+#[test]
+fn an_authority_that_cannot_be_read_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    for content in [None, Some(""), Some("no certificate")] {
+        if let Some(content) = content {
+            std::fs::write(&file, content).unwrap();
+        }
+        let settings = json!({
+            "auth_url": "https://cloud.test", "username": "u", "password": "hush",
+            "project_name": "p", "cacert": file.display().to_string(),
+        });
+        let Value::Object(settings) = settings else { unreachable!("an object") };
+        let environment = crate::openstack::cloud::Environment { variable: |_| None };
+        let cloud = Cloud::resolve(&settings, &environment).unwrap();
+        let error = Client::new(cloud).err().expect("refused").to_string();
+        assert!(error.contains("ca.pem"), "{content:?}: {error}");
+    }
 }
 
 #[tokio::test]
