@@ -1,6 +1,6 @@
 //! The calls of a driver, as far as they are the same for every kind.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::OwnerKey;
@@ -8,6 +8,7 @@ use stateward_domain::ports::driver::{
     Act, Create, FieldError, Listing, Object, Observation, Outcome, Plan, Search, Target, Update,
 };
 
+use super::clock::rests_for;
 use super::job::{Job, Phase};
 use super::shape::Change;
 use super::{Done, Kind, Left, Stage, external};
@@ -340,26 +341,13 @@ async fn settle(
         Some(stage) => stage,
         None => kind.stage(&attributes),
     };
-    let stage = if stage == Stage::Working && is_stuck(&row, now) {
+    let stage = if stage == Stage::Working && rests_for(&row, now, PATIENCE) {
         let status = row["status"].as_str().unwrap_or("unknown");
         Stage::Failed(format!("{status} for more than an hour; it needs an administrator"))
     } else {
         stage
     };
     Ok(Some((stage, row)))
-}
-
-/// Whether nothing happened to it for too long, by the cloud's own clock on both sides.
-fn is_stuck(row: &Value, now: Option<Timestamp>) -> bool {
-    let touched = row["updated_at"].as_str().or_else(|| row["updated"].as_str());
-    let touched = touched.or_else(|| row["created_at"].as_str());
-    // Cinder leaves the zone out; it means UTC.
-    let zoned = touched.map(|text| format!("{}Z", text.trim_end_matches('Z')));
-    let touched = zoned.and_then(|text| text.parse::<Timestamp>().ok());
-    match (touched, now) {
-        (Some(touched), Some(now)) => now.duration_since(touched) > PATIENCE,
-        _ => false,
-    }
 }
 
 fn nonsense(kind: &dyn Kind) -> Trouble {

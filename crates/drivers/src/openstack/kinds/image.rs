@@ -47,7 +47,16 @@ static SHAPE: Shape = Shape {
         mutable("tags", Compare::Set),
         mutable("properties", Compare::By(same_properties)),
     ],
-    shown: &["status", "size", "os_hash_algo", "os_hash_value", "owner", "created_at"],
+    shown: &[
+        "status",
+        "size",
+        "os_hash_algo",
+        "os_hash_value",
+        "owner",
+        "created_at",
+        "os_glance_importing_to_stores",
+        "os_glance_failed_import",
+    ],
     verbs: &[],
     identity: None,
     owner_key: true,
@@ -156,7 +165,10 @@ impl Kind for Image {
         attributes.insert("tags".to_owned(), Value::Array(tags));
         let mut properties = row.as_object().cloned().unwrap_or_default();
         properties.retain(|name, value| {
-            value.is_string() && name != PROPERTY && !OWN.contains(&name.as_str())
+            value.is_string()
+                && name != PROPERTY
+                && !name.starts_with("os_glance_")
+                && !OWN.contains(&name.as_str())
         });
         attributes.insert("properties".to_owned(), Value::Object(properties));
         attributes
@@ -169,7 +181,15 @@ impl Kind for Image {
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
+        let import = |state: &str| {
+            let stores = attributes[format!("os_glance_{state}")].as_str();
+            stores.is_some_and(|stores| !stores.is_empty())
+        };
         match attributes["status"].as_str().unwrap_or_default() {
+            "queued" if import("importing_to_stores") => Stage::Working,
+            "queued" if import("failed_import") => {
+                Stage::Failed("queued, because its import failed".to_owned())
+            }
             // One that nobody brings its content stays queued.
             "active" | "queued" => Stage::Settled,
             status @ ("killed" | "deactivated" | "deleted") => Stage::Failed(status.to_owned()),
@@ -301,6 +321,19 @@ mod tests {
         let row = |id: &str| json!({"id": id, "managed_entity": owner::mark(&key)});
         assert_eq!(Image.owner(&row(&id_of(&key))), Some(key.clone()));
         assert_eq!(Image.owner(&row("another")), None);
+    }
+
+    #[test]
+    fn an_import_shows_beside_the_status() {
+        let stage = |going: &str, failed: &str| {
+            Image.stage(&json!({
+                "status": "queued", "os_glance_importing_to_stores": going,
+                "os_glance_failed_import": failed,
+            }))
+        };
+        assert_eq!(stage("", ""), Stage::Settled);
+        assert_eq!(stage("ceph", ""), Stage::Working);
+        assert!(matches!(stage("", "ceph"), Stage::Failed(_)));
     }
 
     #[test]

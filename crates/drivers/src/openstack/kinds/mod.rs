@@ -5,6 +5,7 @@
 
 mod backup;
 mod cinder;
+mod clock;
 mod floating_ip;
 mod flow;
 mod image;

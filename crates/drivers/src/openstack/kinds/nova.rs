@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::Done;
+use super::clock::rests_for;
 use super::shape::{NO_INPUT, Verb};
 use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
 use crate::openstack::names::Noun;
+
+/// A guest that does not let go of a volume for longer never will.
+const DETACHES_IN: SignedDuration = SignedDuration::from_mins(10);
 
 /// A verb: what it is called here, the action that it is in the API, and the status that shows that it is done
 /// already; `None` = no status does.
@@ -229,7 +234,13 @@ pub(super) async fn volumes_move(link: Link<'_>, server: &str) -> Result<bool, T
     let attached = link.rows(request, "volumeAttachments", Paging::None).await?;
     for volume in attached.iter().filter_map(|row| row["volumeId"].as_str()) {
         let reply = link.send(Request::get(Service::Volume, &["volumes", volume])).await?;
-        if reply.body["volume"]["status"] != "in-use" {
+        let row = &reply.body["volume"];
+        if row["status"] == "detaching" && rests_for(row, reply.date, DETACHES_IN) {
+            // It failed, and says so nowhere. Back to where it was, it can be asked for again.
+            let path = ["volumes", volume, "action"];
+            let body = json!({"os-roll_detaching": {}});
+            link.send(Request::post(Service::Volume, &path, body)).await?;
+        } else if row["status"] != "in-use" {
             return Ok(true);
         }
     }

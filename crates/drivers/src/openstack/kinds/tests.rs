@@ -335,3 +335,25 @@ fn a_mark_that_hangs_on_parts_of_a_backup_is_none_of_a_snapshot() {
     assert!(!kind("openstack.snapshot").stands_alone(&part));
     assert!(kind("openstack.snapshot").stands_alone(&json!({"id": "s2", "metadata": {}})));
 }
+
+#[tokio::test]
+async fn a_volume_that_is_never_let_go_is_taken_back() {
+    let stub = stub(|asked, _| {
+        if asked.path.ends_with("os-volume_attachments") {
+            let attached = json!([{"volumeId": "v1"}, {"volumeId": "v2"}]);
+            return Answer::json(200, json!({ "volumeAttachments": attached }));
+        }
+        let old = asked.path.ends_with("v1");
+        let touched = if old { "2026-11-25T03:00:00.0" } else { "2026-11-25T03:55:00.0" };
+        let row = json!({"id": "v", "status": "detaching", "updated_at": touched});
+        let echo = ("OpenStack-API-Version", "volume 3.59".to_owned());
+        let date = ("Date", "Wed, 25 Nov 2026 04:00:00 GMT".to_owned());
+        Answer::Reply(200, vec![echo, date], json!({ "volume": row }).to_string())
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    assert!(nova::volumes_move(setup.link(), "s1").await.unwrap(), "v2 may still go");
+    let changes: Vec<_> =
+        steps(&stub, "/volume").into_iter().filter(|step| !step.starts_with("GET")).collect();
+    assert_eq!(changes, ["POST /volume/v3/p1/volumes/v1/action"]);
+}

@@ -119,3 +119,26 @@ async fn a_volume_goes_back_to_its_last_snapshot() {
     };
     and_clean(test, ground.clear()).await;
 }
+
+#[tokio::test]
+async fn an_image_is_downloaded_by_the_cloud() {
+    let Some(driver) = cloud_for("openstack.image") else { return };
+    let Ok(url) = std::env::var("STATEWARD_TEST_IMAGE_URL") else {
+        println!("skipped: STATEWARD_TEST_IMAGE_URL names nothing that the cloud can download");
+        return;
+    };
+    let desired =
+        |url: &str| json!({"disk_format": "raw", "container_format": "bare", "source_url": url});
+    let all = vec![desired(&url), desired(&format!("{url}.is-not-there"))];
+    let subject = subject(&driver, "openstack.image", all, Value::Null);
+    let test = async {
+        let id = subject.create(&subject.desired[0]).await.unwrap();
+        assert_eq!(status(&subject, &id).await, "active");
+        assert_eq!(subject.plan(&id, &subject.desired[0]).await, Plan::Noop);
+        subject.clear().await;
+        let failure = subject.create(&subject.desired[1]).await.unwrap_err();
+        assert!(failure.message.contains("import failed"), "{failure}");
+        assert!(subject.find(&subject.desired[1]).await.is_empty(), "it was left behind");
+    };
+    and_clean(test, subject.clear()).await;
+}
