@@ -47,7 +47,7 @@ struct OpenStack {
 
 impl OpenStack {
     fn link<'a>(&'a self, context: &'a CallContext) -> Link<'a> {
-        Link { client: &self.client, context }
+        Link::new(&self.client, context)
     }
 }
 

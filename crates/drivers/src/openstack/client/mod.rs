@@ -19,6 +19,7 @@ mod trouble;
 use std::time::Duration;
 
 use stateward_domain::ports::driver::CallContext;
+use uuid::Uuid;
 
 use super::NAME;
 use super::cloud::Cloud;
@@ -83,6 +84,16 @@ fn is_loopback(cloud: &Cloud) -> bool {
 pub(super) struct Link<'a> {
     pub(super) client: &'a Client,
     pub(super) context: &'a CallContext,
+    /// Goes with every request of the call, so that the services' logs can be searched for it.
+    call: Uuid,
+}
+
+impl<'a> Link<'a> {
+    /// For one call.
+    pub(super) fn new(client: &'a Client, context: &'a CallContext) -> Self {
+        let call = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        Self { client, context, call }
+    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ impl Link<'_> {
         let url = request.url(&endpoint)?;
         let built = self.client.http.request(request.method.clone(), url);
         let built = headers(built, request, token).timeout(time_left(self)?);
+        let built = built.header("X-Openstack-Request-Id", format!("req-{}", self.call));
         let built = match &request.body {
             Body::None => built,
             Body::Json(body) => built.json(body),
@@ -111,6 +112,7 @@ impl Link<'_> {
         let began = Instant::now();
         let sent = built.send().await;
         tracing::debug!(
+            call = %self.call,
             service = request.service.name(),
             method = %request.method,
             elapsed_ms = began.elapsed().as_millis(),
@@ -166,7 +168,7 @@ impl Link<'_> {
         let message = if unreachable {
             format!("no connection to {}", service.name())
         } else {
-            format!("no reply from {}", service.name())
+            format!("no reply from {} to request req-{}", service.name(), self.call)
         };
         if request.changes() && !unreachable {
             Trouble::ambiguous("no_reply", message).of(service, None)

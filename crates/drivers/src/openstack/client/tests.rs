@@ -48,6 +48,7 @@ async fn a_request_carries_token_version_and_what_it_accepts() {
     assert_eq!(asked.headers["openstack-api-version"], "compute 2.79");
     assert_eq!(asked.headers["accept"], "application/json");
     assert_eq!(asked.headers["x-auth-token"], "token-1");
+    assert!(asked.headers["x-openstack-request-id"].starts_with("req-"));
     assert_eq!(stub.logins(), 1);
 }
 
@@ -150,7 +151,10 @@ async fn a_change_without_reply_is_ambiguous_and_never_sent_again() {
     setup.control.remaining_ms.store(600, Ordering::SeqCst);
     let failure = setup.post(Service::Volume).await;
     assert_eq!((failure.class, failure.effect), (ErrorClass::Ambiguous, Effect::Maybe));
-    assert_eq!(stub.asked("/volume").len(), 1);
+    let asked = stub.asked("/volume");
+    assert_eq!(asked.len(), 1);
+    let sent = &asked[0].headers["x-openstack-request-id"];
+    assert!(failure.message.contains(sent.as_str()), "what to search the logs for: {failure}");
     let failure = setup.get(Service::Volume).await.unwrap_err();
     assert_eq!((failure.class, failure.effect), (ErrorClass::Transient, Effect::None));
 }

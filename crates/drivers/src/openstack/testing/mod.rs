@@ -73,6 +73,6 @@ impl Setup {
     }
 
     pub(super) fn link(&self) -> Link<'_> {
-        Link { client: &self.client, context: &self.context }
+        Link::new(&self.client, &self.context)
     }
 }
