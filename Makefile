@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools bench test-openapi test-clients test-load e2e docs snapshots
+.PHONY: run test check lint audit tools bench test-openapi test-clients test-load test-openstack e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples
@@ -35,6 +35,10 @@ test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) 
 
 test-load: ## Promises that only show at full size, with the release build
 	cargo test --release --package stateward --test load -- --nocapture --test-threads 1
+
+test-openstack: ## The contract of the OpenStack kinds, in the project of the cloud that OS_CLOUD names
+	STATEWARD_TEST_OPENSTACK=1 cargo test --package stateward-drivers --test contract openstack -- --nocapture --skip faults
+	STATEWARD_TEST_OPENSTACK=1 cargo test --package stateward-drivers --test contract openstack::faults -- --nocapture --test-threads=1
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e

@@ -49,7 +49,7 @@ async fn a_request_is_followed_from_its_answer_to_its_events() {
     let body = thing("followed", json!({ "size": 1 }));
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let request = server.client.request(Method::POST, "/v1/entities").json(&body);
-    let request = request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+    let request = request.header("traceparent", format!("00-{trace}-0123456789abcdef-01"));
     let response = request.send().await.unwrap();
     let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
     let body: serde_json::Value = response.json().await.unwrap();

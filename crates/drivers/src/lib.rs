@@ -13,6 +13,7 @@
 pub mod fake;
 mod instrumented;
 pub mod local;
+pub mod openstack;
 mod settings;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ struct Entry {
 const DRIVERS: &[Entry] = &[
     Entry { name: fake::NAME, kinds: fake::kinds, connect: fake::connect },
     Entry { name: local::NAME, kinds: local::kinds, connect: local::connect },
+    Entry { name: openstack::NAME, kinds: openstack::kinds, connect: openstack::connect },
 ];
 
 /// Connects to a backend. Sends nothing over a network, so a backend that is down shows in `health`; blocks

@@ -14,7 +14,7 @@ use stateward_engine::backends::{BackendSettings, BreakerPolicy, RetryPolicy};
 use super::duration;
 
 /// Settings of drivers that are paths.
-const PATH_SETTINGS: &[&str] = &["root"];
+const PATH_SETTINGS: &[&str] = &["root", "clouds_file", "cacert"];
 /// How often objects of the `local` driver are looked at: it costs next to nothing.
 const LOCAL_DRIFT_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -13,6 +13,7 @@ use stateward_domain::ports::driver::{CallContext, CallControl};
 pub(crate) struct Control {
     pub(crate) may_send: AtomicBool,
     pub(crate) recorded: Mutex<Vec<ExternalId>>,
+    remaining: Duration,
 }
 
 #[async_trait]
@@ -22,7 +23,7 @@ impl CallControl for Control {
     }
 
     fn remaining(&self) -> Duration {
-        Duration::from_secs(10)
+        self.remaining
     }
 
     async fn cancelled(&self) {
@@ -37,7 +38,12 @@ impl CallControl for Control {
 
 impl Control {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { may_send: AtomicBool::new(true), recorded: Mutex::default() })
+        Self::with_time(Duration::from_mins(1))
+    }
+
+    /// For calls that are given up after a while.
+    pub(crate) fn with_time(remaining: Duration) -> Arc<Self> {
+        Arc::new(Self { may_send: AtomicBool::new(true), recorded: Mutex::default(), remaining })
     }
 }
 

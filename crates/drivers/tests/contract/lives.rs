@@ -1,179 +1,41 @@
-//! From creation to deletion, with everything that may go wrong in between.
+//! Every promise, for every kind that needs nothing but this process.
 
-use std::sync::atomic::Ordering;
+use crate::promises;
+use crate::subject::{Subject, all};
 
-use stateward_domain::failure::{Effect, ErrorClass};
-use stateward_domain::id::ExternalId;
-use stateward_domain::ports::driver::{Create, Observation, Plan};
+macro_rules! promises {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                for subject in all() {
+                    promises::$name(&subject).await;
+                }
+            }
+        )*
 
-use crate::control::{Control, context};
-use crate::subject::{all, key};
-
-#[tokio::test]
-async fn what_is_created_is_observed_found_and_listed_and_needs_no_change() {
-    for subject in all() {
-        let (kind, desired) = (&subject.kind, &subject.desired[0]);
-        let id = subject.create(desired).await.unwrap();
-        assert_eq!(subject.plan(&id, desired).await, Plan::Noop, "{kind}");
-        let found = subject.find(desired).await;
-        assert_eq!(found.iter().map(|o| &o.external_id).collect::<Vec<_>>(), [&id], "{kind}");
-        let control = Control::new();
-        let page = subject.driver.list(&context(&control), kind, None).await.unwrap();
-        assert!(page.objects.iter().any(|object| object.external_id == id), "{kind}");
-        if subject.spec().owner_key {
-            assert_eq!(found[0].owner_key, Some(key(1)), "{kind}: whose it is");
+        /// All of them, one after the other, each on a world that the one before left empty.
+        pub(crate) async fn keeps_all(subject: &Subject) {
+            $(
+                println!("{}: {}", subject.kind, stringify!($name));
+                promises::$name(subject).await;
+                subject.clear().await;
+            )*
         }
-    }
+    };
 }
 
-#[tokio::test]
-async fn a_creation_that_is_repeated_never_harms_what_is_there() {
-    for subject in all() {
-        let (kind, desired) = (&subject.kind, &subject.desired[0]);
-        let id = subject.create(desired).await.unwrap();
-        if subject.spec().identity.is_none() {
-            continue;
-        }
-        let again = subject.create(&subject.desired[1]).await.expect_err("the identity is taken");
-        let class = ErrorClass::AlreadyExists { external_id: id.clone() };
-        assert_eq!((again.class, again.effect), (class, Effect::None), "{kind}");
-        assert_eq!(subject.plan(&id, desired).await, Plan::Noop, "{kind}: it was touched");
-    }
-}
-
-#[tokio::test]
-async fn each_field_is_updated_alone() {
-    for subject in all() {
-        let kind = &subject.kind;
-        let id = subject.create(&subject.desired[0]).await.unwrap();
-        for desired in &subject.desired[1..] {
-            let Plan::Update { fields } = subject.plan(&id, desired).await else {
-                panic!("{kind}: no update is planned for {desired}");
-            };
-            assert_eq!(fields.len(), 1, "{kind}: {fields:?}");
-            subject.update(&id, desired).await.unwrap();
-            assert_eq!(subject.plan(&id, desired).await, Plan::Noop, "{kind}");
-            subject.update(&id, &subject.desired[0]).await.unwrap();
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_immutable_field_needs_a_replacement_and_is_never_changed() {
-    for subject in all() {
-        let kind = &subject.kind;
-        let id = subject.create(&subject.desired[0]).await.unwrap();
-        let plan = subject.plan(&id, &subject.immutable).await;
-        assert!(matches!(plan, Plan::Replace { .. }), "{kind}: {plan:?}");
-        let refused = subject.update(&id, &subject.immutable).await.expect_err("refused");
-        assert_eq!(refused.class, ErrorClass::Immutable, "{kind}");
-        assert_eq!(subject.plan(&id, &subject.desired[0]).await, Plan::Noop, "{kind}");
-    }
-}
-
-#[tokio::test]
-async fn a_deletion_is_proved_and_may_be_repeated() {
-    for subject in all() {
-        let (kind, desired) = (&subject.kind, &subject.desired[0]);
-        let id = subject.create(desired).await.unwrap();
-        subject.delete(&id).await.unwrap();
-        assert!(matches!(subject.observe(&id).await, Observation::Absent { .. }), "{kind}");
-        match subject.delete(&id).await {
-            Ok(_) => {}
-            Err(failure) => assert_eq!(failure.class, ErrorClass::NotFound, "{kind}"),
-        }
-        assert!(subject.find(desired).await.is_empty(), "{kind}");
-        subject.create(desired).await.expect("the place is free again");
-    }
-}
-
-#[tokio::test]
-async fn drift_is_seen_and_corrected() {
-    for subject in all() {
-        let (kind, desired) = (&subject.kind, &subject.desired[0]);
-        let id = subject.create(desired).await.unwrap();
-        match &subject.tamper {
-            Some(tamper) => tamper(&id),
-            None => subject.update(&id, &subject.desired[1]).await.unwrap(),
-        }
-        assert!(matches!(subject.plan(&id, desired).await, Plan::Update { .. }), "{kind}");
-        subject.update(&id, desired).await.unwrap();
-        assert_eq!(subject.plan(&id, desired).await, Plan::Noop, "{kind}");
-    }
-}
-
-#[tokio::test]
-async fn what_was_never_there_is_proved_absent() {
-    for subject in all() {
-        let id = ExternalId("nothing-here".to_owned());
-        let seen = subject.observe(&id).await;
-        assert!(matches!(seen, Observation::Absent { .. }), "{}: {seen:?}", subject.kind);
-        assert!(subject.find(&subject.desired[0]).await.is_empty());
-    }
-}
-
-#[tokio::test]
-async fn a_checked_desired_state_stays_as_it_is() {
-    for subject in all() {
-        for desired in &subject.desired {
-            let checked = subject.checked(desired);
-            assert_eq!(subject.checked(&checked), checked, "{}", subject.kind);
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_was_observed_is_no_change_when_it_is_declared() {
-    for subject in all() {
-        let id = subject.create(&subject.desired[0]).await.unwrap();
-        let observed = subject.present(&id).await.attributes;
-        let plan = subject.driver.plan(&subject.kind, &observed, &observed);
-        assert_eq!(plan, Plan::Noop, "{}", subject.kind);
-    }
-}
-
-#[tokio::test]
-async fn nothing_is_sent_once_the_attempt_s_time_is_over() {
-    for subject in all() {
-        let control = Control::new();
-        control.may_send.store(false, Ordering::SeqCst);
-        let create = Create {
-            kind: subject.kind.clone(),
-            owner_key: key(1),
-            spec: subject.checked(&subject.desired[0]),
-        };
-        let refused = subject.driver.create(&context(&control), &create).await;
-        assert_eq!(refused.expect_err("not sent").effect, Effect::None, "{}", subject.kind);
-        assert!(subject.find(&subject.desired[0]).await.is_empty(), "{}", subject.kind);
-    }
-}
-
-#[tokio::test]
-async fn the_same_backend_has_the_same_identity() {
-    for subject in all() {
-        let control = Control::new();
-        let first = subject.driver.identity(&context(&control)).await.unwrap();
-        assert_eq!(subject.driver.identity(&context(&control)).await.unwrap(), first);
-        assert!(!first.is_empty(), "{}", subject.kind);
-    }
-}
-
-#[tokio::test]
-async fn what_is_write_only_never_comes_out() {
-    const VALUE: &str = "hunter2-in-the-contract";
-    for subject in all() {
-        for pointer in &subject.spec().write_only {
-            let mut desired = subject.desired[0].clone();
-            let member = pointer.trim_start_matches('/');
-            desired.as_object_mut().unwrap().insert(member.to_owned(), VALUE.into());
-            let id = subject.create(&desired).await.unwrap();
-            assert_eq!(subject.plan(&id, &desired).await, Plan::Noop, "it cannot be compared");
-            subject.update(&id, &desired).await.unwrap();
-            let control = Control::new();
-            let page = subject.driver.list(&context(&control), &subject.kind, None).await.unwrap();
-            let found = subject.find(&desired).await;
-            let seen = format!("{:?} {page:?} {found:?}", subject.observe(&id).await);
-            assert!(!seen.contains(VALUE), "{}{pointer}: {seen}", subject.kind);
-        }
-    }
-}
+promises!(
+    what_is_created_is_observed_found_and_listed_and_needs_no_change,
+    a_creation_that_is_repeated_never_harms_what_is_there,
+    each_field_is_updated_alone,
+    an_immutable_field_needs_a_replacement_and_is_never_changed,
+    a_deletion_is_proved_and_may_be_repeated,
+    drift_is_seen_and_corrected,
+    what_was_never_there_is_proved_absent,
+    a_checked_desired_state_stays_as_it_is,
+    what_was_observed_is_no_change_when_it_is_declared,
+    nothing_is_sent_once_the_attempt_s_time_is_over,
+    the_same_backend_has_the_same_identity,
+    what_is_write_only_never_comes_out,
+);

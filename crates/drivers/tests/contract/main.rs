@@ -5,5 +5,7 @@
 mod control;
 mod lives;
 mod local;
+mod openstack;
 mod points;
+mod promises;
 mod subject;

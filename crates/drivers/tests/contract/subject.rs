@@ -1,6 +1,8 @@
 //! One kind of one driver under test, and calls on it that a test can write in one line.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::Failure;
@@ -13,6 +15,7 @@ use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::control::{Control, context};
+use crate::openstack;
 
 /// Changes the object behind everyone's back.
 type Tamper = Box<dyn Fn(&ExternalId) + Send + Sync>;
@@ -24,8 +27,13 @@ pub(crate) struct Subject {
     pub(crate) desired: Vec<Value>,
     /// A desired state with an immutable field changed.
     pub(crate) immutable: Value,
+    /// Those of `desired`, at its end, that cannot be taken back: a size that only grows.
+    pub(crate) one_way: Vec<Value>,
     /// `None` where only the world itself can: then the drift is made by an update.
     pub(crate) tamper: Option<Tamper>,
+    /// Whose objects they are; counts on where an object's place is not free again.
+    pub(crate) owner: EntityId,
+    pub(crate) incarnation: AtomicU64,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -67,30 +75,33 @@ fn local(kind: &str) -> Subject {
         kind: KindName::from(kind),
         desired,
         immutable,
+        one_way: Vec::new(),
         tamper: Some(Box::new(tamper)),
+        owner: OWNER,
+        incarnation: AtomicU64::new(1),
         _folder: Some(folder),
     }
 }
 
 fn fake() -> Subject {
-    Subject {
-        driver: stateward_drivers::connect("fake", &Map::new()).unwrap(),
-        kind: KindName::from("fake.thing"),
-        desired: vec![
-            json!({"size": 1, "colour": "blue", "immutable": 1}),
-            json!({"size": 2, "colour": "blue", "immutable": 1}),
-            json!({"size": 1, "colour": "red", "immutable": 1}),
-        ],
-        immutable: json!({"size": 1, "colour": "blue", "immutable": 2}),
-        tamper: None,
-        _folder: None,
-    }
+    let driver = stateward_drivers::connect("fake", &Map::new()).unwrap();
+    let desired = vec![
+        json!({"size": 1, "colour": "blue", "immutable": 1}),
+        json!({"size": 2, "colour": "blue", "immutable": 1}),
+        json!({"size": 1, "colour": "red", "immutable": 1}),
+    ];
+    let immutable = json!({"size": 1, "colour": "blue", "immutable": 2});
+    Subject::new(&driver, "fake.thing", desired, immutable)
 }
+
+/// Owns what is made in a world of its own.
+const OWNER: EntityId = EntityId(Uuid::from_u128(1));
 
 /// Every kind of every driver that needs nothing but this process.
 pub(crate) fn all() -> Vec<Subject> {
     let subjects = vec![local("local.file"), local("local.directory"), fake()];
     let mut covered: Vec<_> = subjects.iter().map(|s| s.kind.clone()).collect();
+    covered.extend(openstack::KINDS.iter().map(|&kind| KindName::from(kind)));
     let mut known: Vec<_> = stateward_drivers::kinds().into_iter().map(|k| k.name).collect();
     covered.sort();
     known.sort();
@@ -103,6 +114,26 @@ pub(crate) fn key(number: u128) -> OwnerKey {
 }
 
 impl Subject {
+    /// One whose drift is made by an update.
+    pub(crate) fn new(
+        driver: &Arc<dyn Driver>,
+        kind: &str,
+        desired: Vec<Value>,
+        immutable: Value,
+    ) -> Self {
+        Self {
+            driver: Arc::clone(driver),
+            kind: KindName::from(kind),
+            desired,
+            immutable,
+            one_way: Vec::new(),
+            tamper: None,
+            owner: OWNER,
+            incarnation: AtomicU64::new(1),
+            _folder: None,
+        }
+    }
+
     pub(crate) fn spec(&self) -> &KindSpec {
         self.driver.kinds().iter().find(|spec| spec.name == self.kind).unwrap()
     }
@@ -116,23 +147,30 @@ impl Subject {
     pub(crate) async fn create(&self, desired: &Value) -> Result<ExternalId, Failure> {
         let control = Control::new();
         let create =
-            Create { kind: self.kind.clone(), owner_key: key(1), spec: self.checked(desired) };
+            Create { kind: self.kind.clone(), owner_key: self.key(), spec: self.checked(desired) };
         let context = context(&control);
-        let mut outcome = self.driver.create(&context, &create).await?;
+        let outcome = self.driver.create(&context, &create).await?;
+        let external_id = self.finished(outcome).await?;
+        Ok(external_id.expect("a creation names its object"))
+    }
+
+    /// Waits as long as the backend works on it.
+    pub(crate) async fn finished(&self, outcome: Outcome) -> Result<Option<ExternalId>, Failure> {
+        let control = Control::new();
+        let mut outcome = outcome;
         loop {
             match outcome {
-                Outcome::Done { external_id, .. } => {
-                    return Ok(external_id.expect("a creation names its object"));
-                }
-                Outcome::Pending { handle, .. } => {
-                    outcome = self.driver.resume(&context, &handle).await?;
+                Outcome::Done { external_id, .. } => return Ok(external_id),
+                Outcome::Pending { handle, poll_after_ms } => {
+                    tokio::time::sleep(Duration::from_millis(poll_after_ms)).await;
+                    outcome = self.driver.resume(&context(&control), &handle).await?;
                 }
             }
         }
     }
 
     pub(crate) fn target(&self, id: &ExternalId) -> Target {
-        Target { kind: self.kind.clone(), external_id: id.clone(), owner_key: key(1) }
+        Target { kind: self.kind.clone(), external_id: id.clone(), owner_key: self.key() }
     }
 
     pub(crate) async fn observe(&self, id: &ExternalId) -> Observation {
@@ -157,23 +195,49 @@ impl Subject {
             Plan::Noop => return Ok(()),
         };
         let update = Update { target: self.target(id), spec, fields, observed };
-        self.driver.update(&context(&control), &update).await.map(drop)
+        let outcome = self.driver.update(&context(&control), &update).await?;
+        self.finished(outcome).await.map(drop)
     }
 
-    pub(crate) async fn delete(&self, id: &ExternalId) -> Result<Outcome, Failure> {
+    pub(crate) async fn delete(&self, id: &ExternalId) -> Result<(), Failure> {
         let control = Control::new();
-        self.driver.delete(&context(&control), &self.target(id)).await
+        let outcome = self.driver.delete(&context(&control), &self.target(id)).await?;
+        self.finished(outcome).await.map(drop)
+    }
+
+    /// Deletes what a promise left behind; the next one's objects are others.
+    pub(crate) async fn clear(&self) {
+        for object in self.find(&self.desired[0]).await {
+            self.delete(&object.external_id).await.unwrap();
+        }
+        self.next_incarnation();
+    }
+
+    pub(crate) fn key(&self) -> OwnerKey {
+        OwnerKey::new(self.owner, Incarnation(self.incarnation.load(Ordering::SeqCst)))
+    }
+
+    pub(crate) fn next_incarnation(&self) {
+        self.incarnation.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) async fn find(&self, desired: &Value) -> Vec<Object> {
         let control = Control::new();
         let search = Search {
             kind: self.kind.clone(),
-            owner_key: key(1),
+            owner_key: self.key(),
             spec: self.checked(desired),
             since: Some(Timestamp(0)),
         };
-        self.driver.find(&context(&control), &search).await.unwrap()
+        loop {
+            match self.driver.find(&context(&control), &search).await {
+                // The backend answers since a moment only; "none" is no proof yet.
+                Err(failure) if failure.code == "search_settling" => {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                found => return found.unwrap(),
+            }
+        }
     }
 
     pub(crate) async fn plan(&self, id: &ExternalId, desired: &Value) -> Plan {

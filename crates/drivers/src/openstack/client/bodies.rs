@@ -1,0 +1,104 @@
+//! Bodies of replies: bounded, and, when they tell of an error, reduced to one safe sentence.
+
+use reqwest::Response;
+use serde_json::Value;
+
+/// A page of 200 servers with all their members has about 1 MiB.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longer explanations are cut.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// Why a body was not read.
+pub(super) enum Unread {
+    Broken,
+    TooLarge,
+}
+
+/// Reads the body; JSON whatever its label says, `Null` when it is empty or something else.
+pub(super) async fn read(mut response: Response) -> Result<Value, Unread> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| Unread::Broken)? {
+        if bytes.len() + chunk.len() > BYTES_MAX {
+            return Err(Unread::TooLarge);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+/// What an error says: its name (Neutron's `type`, the only key of Nova and Cinder) and its sentence.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) name: String,
+    pub(super) message: String,
+}
+
+/// Reads any of the shapes that the services answer errors in; `None` = it is none of theirs.
+pub(super) fn said(body: &Value) -> Option<Said> {
+    let members = body.as_object()?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    if members.contains_key("message") && members.contains_key("code") {
+        let message = safe(&text(&body["message"]).unwrap_or_default());
+        return Some(Said { name: text(&body["title"]).unwrap_or_default(), message });
+    }
+    let [(name, inner)] = members.iter().collect::<Vec<_>>()[..] else { return None };
+    let message = match inner {
+        Value::String(message) => message.clone(),
+        inner => text(inner.get("message")?)?,
+    };
+    let name = inner.get("type").and_then(text).unwrap_or_else(|| name.clone());
+    Some(Said { name, message: safe(&message) })
+}
+
+/// One line of bounded length, without markup, and without what the user sent: it could be a secret.
+pub(super) fn safe(message: &str) -> String {
+    let mut plain = String::new();
+    let mut in_tag = false;
+    for character in message.chars() {
+        match character {
+            '<' => in_tag = true,
+            '>' if in_tag => in_tag = false,
+            _ if in_tag => {}
+            other => plain.push(if other.is_control() { ' ' } else { other }),
+        }
+    }
+    // Nova and Neutron repeat refused values behind this word.
+    let plain = plain.split("Value:").next().unwrap_or_default();
+    let words: Vec<_> = plain.split_whitespace().collect();
+    words.join(" ").chars().take(MESSAGE_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pair(body: Value) -> Option<(String, String)> {
+        said(&body).map(|said| (said.name, said.message))
+    }
+
+    #[test]
+    fn every_shape_of_an_error_is_read() {
+        let of = |name: &str, message: &str| Some((name.to_owned(), message.to_owned()));
+        let nova = json!({"itemNotFound": {"code": 404, "message": "Instance x"}});
+        assert_eq!(pair(nova), of("itemNotFound", "Instance x"));
+        let neutron =
+            json!({"NeutronError": {"type": "NetworkInUse", "message": "m", "detail": ""}});
+        assert_eq!(pair(neutron), of("NetworkInUse", "m"));
+        let keystone = json!({"error": {"code": 404, "message": "m", "title": "Not Found"}});
+        assert_eq!(pair(keystone), of("error", "m"));
+        let glance = json!({"message": "gone<br /><br />\n\n\n", "code": "404 Not Found", "title": "Not Found"});
+        assert_eq!(pair(glance), of("Not Found", "gone"));
+        assert_eq!(pair(json!({"network": {"id": "x"}})), None);
+        assert_eq!(pair(Value::Null), None);
+    }
+
+    #[test]
+    fn messages_are_one_short_line_without_what_was_sent() {
+        let message = "Invalid input for field/attribute user_data. Value: hunter2. 'hunter2' is";
+        assert_eq!(safe(message), "Invalid input for field/attribute user_data.");
+        assert_eq!(safe("<h1>a\nb\t c</h1>"), "a b c");
+        assert_eq!(safe(&"x".repeat(5_000)).len(), MESSAGE_CHARS_MAX);
+    }
+}

@@ -1,0 +1,139 @@
+//! From a refused request to a verdict: one table, the first row that fits wins.
+//!
+//! Rows decide on status and the service's own name of the error. They look at its sentence only where nothing
+//! else tells two cases apart; then the words were seen on the wire.
+
+use super::bodies::Said;
+use super::catalogue::Service;
+use super::trouble::Verdict::{
+    self, Already, Ambiguous, Bug, Conflict, Forbidden, Gone, Immutable, Invalid, Misconfigured,
+    NoReference, Quota, Taken, Transient, Unauthenticated, Waits,
+};
+use Service::{Compute, Identity, Image, Network, Volume};
+use Sign::{Any, Has, Is, Says, Unshaped};
+
+/// What tells a reply apart beside its status.
+#[derive(Clone, Copy)]
+enum Sign {
+    Any,
+    /// The body has none of the shapes of a service: something in between answered.
+    Unshaped,
+    /// The error's name.
+    Is(&'static str),
+    /// A part of the error's name.
+    Has(&'static str),
+    /// A part of its sentence, in lower case.
+    Says(&'static str),
+}
+
+type Row = (Option<Service>, u16, Sign, Verdict, &'static str);
+
+const ROWS: &[Row] = &[
+    (None, 401, Any, Unauthenticated, "unauthenticated"),
+    // Something between us and the service does not know the path; that proves no absence.
+    (None, 404, Unshaped, Transient, "not_routed"),
+    // Where there is no room.
+    (Some(Volume), 413, Is("overLimit"), Quota, "quota_exceeded"),
+    (Some(Compute), 403, Says("quota exceeded"), Quota, "quota_exceeded"),
+    (Some(Compute), 413, Is("overLimit"), Quota, "quota_exceeded"),
+    (Some(Network), 409, Is("OverQuota"), Quota, "quota_exceeded"),
+    (Some(Network), 503, Is("NoNetworkAvailable"), Quota, "no_segment_left"),
+    (Some(Network), 409, Is("IpAddressGenerationFailure"), Quota, "no_address_left"),
+    (Some(Image), 413, Any, Quota, "quota_exceeded"),
+    // Neutron: its types.
+    (Some(Network), 409, Is("IpAddressAlreadyAllocated"), Taken, "address_taken"),
+    (Some(Network), 409, Is("MacAddressInUse"), Taken, "mac_address_taken"),
+    (Some(Network), 409, Is("SecurityGroupRuleExists"), Taken, "rule_exists"),
+    (Some(Network), 409, Is("GatewayConflictWithAllocationPools"), Invalid, "gateway_in_pool"),
+    (Some(Network), 409, Has("PortSecurity"), Invalid, "port_security"),
+    (Some(Network), 409, Has("InUse"), Waits, "in_use"),
+    (Some(Network), 409, Is("FloatingIPPortAlreadyAssociated"), Waits, "in_use"),
+    (Some(Network), 409, Any, Conflict, "conflict"),
+    (Some(Network), 404, Is("ExternalGatewayForFloatingIPNotFound"), Waits, "no_gateway"),
+    (Some(Network), 404, Any, Gone, "not_found"),
+    (Some(Network), 400, Says("cannot update read-only attribute"), Immutable, "immutable"),
+    (Some(Network), 400, Says("already has a port on subnet"), Already, "already_done"),
+    (Some(Network), 400, Any, Invalid, "invalid"),
+    (Some(Network), 412, Any, Conflict, "changed_meanwhile"),
+    // Cinder has no 409: a wrong state is a 400.
+    (Some(Volume), 400, Says("unable to access requested image"), Transient, "image_unavailable"),
+    (Some(Volume), 400, Says("invalid volume:"), Conflict, "wrong_state"),
+    (Some(Volume), 400, Says("invalid snapshot:"), Conflict, "wrong_state"),
+    (Some(Volume), 400, Any, Invalid, "invalid"),
+    (Some(Volume), 404, Any, Gone, "not_found"),
+    // Nova.
+    (Some(Compute), 400, Says("could not be found"), NoReference, "reference_not_found"),
+    (Some(Compute), 400, Says("can not find requested image"), NoReference, "reference_not_found"),
+    (Some(Compute), 400, Says("invalid key_name"), NoReference, "reference_not_found"),
+    (Some(Compute), 400, Any, Invalid, "invalid"),
+    (Some(Compute), 404, Any, Gone, "not_found"),
+    (Some(Compute), 409, Says("still in use"), Waits, "in_use"),
+    (Some(Compute), 409, Says("is locked"), Waits, "locked"),
+    (Some(Compute), 409, Says("multiple"), Invalid, "ambiguous_name"),
+    (Some(Compute), 409, Says("already exists"), Taken, "taken"),
+    (Some(Compute), 409, Any, Conflict, "wrong_state"),
+    // Keystone and Glance.
+    (Some(Identity), 409, Any, Taken, "taken"),
+    (Some(Image), 409, Any, Conflict, "conflict"),
+    (Some(Identity), 404, Any, Gone, "not_found"),
+    (Some(Image), 404, Any, Gone, "not_found"),
+    // All alike.
+    (None, 400, Any, Invalid, "invalid"),
+    (None, 403, Any, Forbidden, "forbidden"),
+    (None, 406, Any, Misconfigured, "microversion_unsupported"),
+    (None, 409, Any, Conflict, "conflict"),
+    (None, 413, Any, Invalid, "too_large"),
+    (None, 415, Any, Bug, "media_type_refused"),
+    (None, 429, Any, Verdict::RateLimited(RATE_PAUSE_MS), "rate_limited"),
+    // The service could not check the token and did nothing.
+    (None, 503, Says("keystone service is temporarily unavailable"), Transient, "keystone_down"),
+];
+
+/// Pause after a 429 that names none.
+const RATE_PAUSE_MS: u64 = 10_000;
+/// Nobody rests for longer than this because of a header.
+const RATE_PAUSE_MS_MAX: u64 = 3_600_000;
+
+/// A reply without success.
+pub(super) struct Refusal<'a> {
+    pub(super) service: Service,
+    pub(super) changes: bool,
+    pub(super) status: u16,
+    pub(super) said: Option<&'a Said>,
+    /// Seconds of the header `Retry-After`.
+    pub(super) retry_after: Option<u64>,
+}
+
+/// The verdict and its stable code.
+pub(super) fn classify(refusal: &Refusal<'_>) -> (Verdict, &'static str) {
+    let pauses = matches!(refusal.status, 413 | 429 | 503);
+    if let Some(seconds) = refusal.retry_after.filter(|seconds| pauses && *seconds > 0) {
+        let after_ms = seconds.saturating_mul(1_000).min(RATE_PAUSE_MS_MAX);
+        return (Verdict::RateLimited(after_ms), "rate_limited");
+    }
+    let row = ROWS.iter().find(|(service, status, sign, _, _)| {
+        service.is_none_or(|service| service == refusal.service)
+            && *status == refusal.status
+            && fits(*sign, refusal.said)
+    });
+    match row {
+        Some((_, _, _, verdict, code)) => (*verdict, code),
+        None if refusal.status >= 500 && refusal.changes => (Ambiguous, "server_error"),
+        None if refusal.status >= 500 => (Transient, "server_error"),
+        None if refusal.status >= 400 => (Invalid, "refused"),
+        None => (Misconfigured, "redirected"),
+    }
+}
+
+fn fits(sign: Sign, said: Option<&Said>) -> bool {
+    match (sign, said) {
+        (Any, _) | (Unshaped, None) => true,
+        (Unshaped, Some(_)) | (_, None) => false,
+        (Is(name), Some(said)) => said.name == name,
+        (Has(part), Some(said)) => said.name.contains(part),
+        (Says(part), Some(said)) => said.message.to_lowercase().contains(part),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Whether a search that finds nothing proves anything.
+//!
+//! A service that hung carries out, once it wakes, what was asked of it meanwhile, also for clients that are
+//! gone; its first replies may still come before that. So "none" counts only a while after its first reply.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::catalogue::Service;
+
+/// Measured: 0.2 s; the rest is margin.
+const SETTLES_IN: Duration = Duration::from_secs(5);
+
+/// Since when each service answers without a break. A process that just began knows of none: another one may
+/// have asked before.
+#[derive(Default)]
+pub(super) struct Doubts(Mutex<HashMap<Service, Instant>>);
+
+impl Doubts {
+    pub(super) fn answered(&self, service: Service, now: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(service).or_insert(now);
+    }
+
+    pub(super) fn unanswered(&self, service: Service) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&service);
+    }
+
+    /// Whether "none" is a proof.
+    pub(super) fn settled(&self, service: Service, now: Instant) -> bool {
+        let since = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&service).copied();
+        since.is_some_and(|since| now.saturating_duration_since(since) >= SETTLES_IN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_proved_until_a_service_has_answered_for_a_while() {
+        let (doubts, start) = (Doubts::default(), Instant::now());
+        let after = |ms| start + Duration::from_millis(ms);
+        assert!(!doubts.settled(Service::Volume, after(60_000)), "it never answered");
+        doubts.answered(Service::Volume, start);
+        doubts.answered(Service::Volume, after(3_000));
+        assert!(!doubts.settled(Service::Volume, after(4_999)));
+        assert!(doubts.settled(Service::Volume, after(5_000)));
+        assert!(!doubts.settled(Service::Image, after(5_000)), "each for itself");
+        doubts.unanswered(Service::Volume);
+        doubts.answered(Service::Volume, after(6_000));
+        assert!(!doubts.settled(Service::Volume, after(10_999)));
+        assert!(doubts.settled(Service::Volume, after(11_000)));
+    }
+}

@@ -1,0 +1,110 @@
+//! Logging in: `POST /v3/auth/tokens`.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Link;
+use super::bodies;
+use super::catalogue::{Catalogue, Service};
+use super::send::{request_id, time_left};
+use super::session::{Token, renew_at};
+use super::trouble::{Trouble, Verdict};
+use crate::openstack::cloud::{Login, Named, Secret};
+
+/// Shorter lives than this are taken for this: a token has to serve at least the request that it is for.
+const LIFE_MIN: Duration = Duration::from_secs(1);
+
+/// Asks Keystone for a token. It changes nothing that is managed, so it needs no permission.
+pub(super) async fn login(link: Link<'_>) -> Result<Token, Trouble> {
+    let client = link.client;
+    let mut url = client.cloud.auth_url.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.extend(["auth", "tokens"]);
+    }
+    let asked = Instant::now();
+    let sent = client
+        .http
+        .request(Method::POST, url)
+        .header("Accept", "application/json")
+        .timeout(time_left(link)?)
+        .json(&document(&client.cloud.login))
+        .send()
+        .await;
+    let response = sent.map_err(|_| {
+        let message = "keystone does not answer";
+        Trouble::harmless(Verdict::Transient, "keystone_down", message)
+    })?;
+    let id = request_id(response.headers());
+    let status = response.status().as_u16();
+    let value = response.headers().get("X-Subject-Token").and_then(|value| value.to_str().ok());
+    let value = value.map(Secret::new);
+    let broken = || Trouble::harmless(Verdict::Transient, "keystone_down", "keystone broke off");
+    let body = bodies::read(response).await.map_err(|_| broken())?;
+    let refused = |verdict, code, message: &str| {
+        Err(Trouble::harmless(verdict, code, message).of(Service::Identity, id.clone()))
+    };
+    match (status, value) {
+        (200..300, Some(value)) => token(asked, value, &body["token"]),
+        (401, _) => refused(
+            Verdict::Unauthorized,
+            "credentials_refused",
+            "keystone refuses the credentials",
+        ),
+        (429 | 500.., _) => {
+            refused(Verdict::Transient, "keystone_down", "keystone could not check the credentials")
+        }
+        _ => {
+            let message = format!("`auth_url` answers {status}, as no keystone would");
+            refused(Verdict::Misconfigured, "no_keystone", &message)
+        }
+    }
+}
+
+fn token(asked: Instant, value: Secret, body: &Value) -> Result<Token, Trouble> {
+    let time = |name: &str| body[name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let id = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let life = match (time("issued_at"), time("expires_at")) {
+        (Some(from), Some(until)) => Duration::try_from(until.duration_since(from)).ok(),
+        _ => None,
+    };
+    let (Some(life), Some(project_id)) = (life, id("/project/id")) else {
+        let message = "the token is for no project, or has no end";
+        return Err(Trouble::harmless(Verdict::Misconfigured, "no_project", message));
+    };
+    let renew_at = renew_at(asked, life.max(LIFE_MIN));
+    let catalogue = Catalogue::new(&body["catalog"]);
+    Ok(Token { value, catalogue, project_id, renew_at })
+}
+
+fn document(login: &Login) -> Value {
+    match login {
+        Login::Password { user, password, project } => {
+            let mut user = named(user);
+            user["password"] = Value::from(password.reveal());
+            json!({"auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": {"project": named(project)},
+            }})
+        }
+        Login::ApplicationCredential { credential, secret } => {
+            let mut body = match credential {
+                Named::Name { name, domain } => json!({"name": name, "user": named(domain)}),
+                other => named(other),
+            };
+            body["secret"] = Value::from(secret.reveal());
+            let methods = ["application_credential"];
+            json!({"auth": {"identity": {"methods": methods, "application_credential": body}}})
+        }
+    }
+}
+
+fn named(name: &Named) -> Value {
+    match name {
+        Named::Id(id) => json!({"id": id}),
+        Named::Domain(name) => json!({"name": name}),
+        Named::Name { name, domain } => json!({"name": name, "domain": named(domain)}),
+    }
+}

@@ -1,0 +1,95 @@
+//! Lists, page by page. A page is asked for by a mark and never by the link that the service offers: behind a
+//! proxy such links lead elsewhere, and the token with them.
+
+use serde_json::Value;
+
+use super::Link;
+use super::request::Request;
+use super::trouble::{Trouble, Verdict};
+
+/// Rows of a page.
+const PAGE: usize = 200;
+/// Pages of one search at most; beyond, it gives up rather than claim to have seen all.
+const PAGES_MAX: usize = 500;
+
+/// How a list goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::openstack) enum Paging {
+    /// After the last row's `id`; `<rows>_links` says whether there is more.
+    Links,
+    /// After the last row's `id`; `next` says whether there is more.
+    Next,
+    /// After the last row's `name` in its wrapper.
+    Names(&'static str),
+    /// By number.
+    Offset,
+    /// Everything at once.
+    None,
+}
+
+impl Link<'_> {
+    /// One page of `rows`, and the mark of the next; `None` = that was the last.
+    pub(in crate::openstack) async fn page(
+        self,
+        request: Request,
+        rows: &str,
+        paging: Paging,
+        mark: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>), Trouble> {
+        let mut request = request;
+        if paging != Paging::None {
+            request = request.query("limit", &PAGE.to_string());
+        }
+        if let Some(mark) = mark {
+            let key = if paging == Paging::Offset { "offset" } else { "marker" };
+            request = request.query(key, mark);
+        }
+        let reply = self.send(request).await?;
+        let Some(found) = reply.body[rows].as_array() else {
+            let message = format!("a list has no `{rows}`");
+            return Err(Trouble::harmless(Verdict::Transient, "nonsense_reply", message));
+        };
+        let last = |pointer: &str| {
+            let id = found.last().and_then(|row| row.pointer(pointer)).and_then(Value::as_str);
+            id.map(str::to_owned)
+        };
+        let full = found.len() >= PAGE;
+        let next = match paging {
+            Paging::None => None,
+            Paging::Links => {
+                let links = reply.body[format!("{rows}_links")].as_array();
+                let more =
+                    links.is_some_and(|links| links.iter().any(|link| link["rel"] == "next"));
+                last("/id").filter(|_| more)
+            }
+            Paging::Next => last("/id").filter(|_| reply.body["next"].is_string()),
+            Paging::Names(wrapper) => last(&format!("/{wrapper}/name")).filter(|_| full),
+            Paging::Offset => {
+                let before: usize = mark.and_then(|mark| mark.parse().ok()).unwrap_or(0);
+                full.then(|| (before + found.len()).to_string())
+            }
+        };
+        Ok((found.clone(), next.filter(|next| Some(next.as_str()) != mark)))
+    }
+
+    /// All rows of a list.
+    pub(in crate::openstack) async fn rows(
+        self,
+        request: Request,
+        rows: &str,
+        paging: Paging,
+    ) -> Result<Vec<Value>, Trouble> {
+        let mut all = Vec::new();
+        let mut mark: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let (found, next) = self.page(request.clone(), rows, paging, mark.as_deref()).await?;
+            all.extend(found);
+            mark = next;
+            if mark.is_none() {
+                return Ok(all);
+            }
+        }
+        let message = format!("more than {} rows match", PAGES_MAX * PAGE);
+        Err(Trouble::harmless(Verdict::Transient, "too_many_rows", message))
+    }
+}

@@ -1,0 +1,91 @@
+//! One request, as a value.
+
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+use super::catalogue::Service;
+use super::trouble::{Trouble, Verdict};
+
+/// What is sent along.
+#[derive(Clone)]
+pub(in crate::openstack) enum Body {
+    None,
+    Json(Value),
+    /// JSON under another media type.
+    Typed(&'static str, Value),
+    Bytes(Vec<u8>),
+}
+
+/// A request to one of the services; the path is below the service's endpoint.
+#[derive(Clone)]
+pub(in crate::openstack) struct Request {
+    pub(super) service: Service,
+    pub(super) method: Method,
+    path: Vec<String>,
+    query: Vec<(String, String)>,
+    pub(super) body: Body,
+}
+
+impl Request {
+    pub(in crate::openstack) fn new(service: Service, method: Method, path: &[&str]) -> Self {
+        Self {
+            service,
+            method,
+            path: path.iter().map(|&segment| segment.to_owned()).collect(),
+            query: Vec::new(),
+            body: Body::None,
+        }
+    }
+
+    pub(in crate::openstack) fn get(service: Service, path: &[&str]) -> Self {
+        Self::new(service, Method::GET, path)
+    }
+
+    pub(in crate::openstack) fn delete(service: Service, path: &[&str]) -> Self {
+        Self::new(service, Method::DELETE, path)
+    }
+
+    pub(in crate::openstack) fn post(service: Service, path: &[&str], body: Value) -> Self {
+        Self::new(service, Method::POST, path).with(Body::Json(body))
+    }
+
+    pub(in crate::openstack) fn put(service: Service, path: &[&str], body: Value) -> Self {
+        Self::new(service, Method::PUT, path).with(Body::Json(body))
+    }
+
+    pub(in crate::openstack) fn with(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    pub(in crate::openstack) fn query(mut self, key: &str, value: &str) -> Self {
+        self.query.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Whether the cloud may be another one afterwards.
+    pub(super) fn changes(&self) -> bool {
+        self.method != Method::GET && self.method != Method::HEAD
+    }
+
+    /// The whole address. Ids come from users who adopt, so they are never trusted to be one segment.
+    ///
+    /// # Errors
+    /// A segment that would lead elsewhere.
+    pub(super) fn url(&self, endpoint: &Url) -> Result<Url, Trouble> {
+        let bad = |segment: &String| matches!(segment.as_str(), "" | "." | "..");
+        let control = |segment: &String| segment.chars().any(char::is_control);
+        if self.path.iter().any(|segment| bad(segment) || control(segment)) {
+            let message = "the name or id cannot be one of an object";
+            return Err(Trouble::harmless(Verdict::Invalid, "bad_external_id", message));
+        }
+        let mut url = endpoint.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(&self.path);
+        }
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        Ok(url)
+    }
+}

@@ -1,0 +1,122 @@
+//! What a request that was no success means to this driver, and then to the engine.
+
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
+
+use super::catalogue::Service;
+use crate::instrumented::not_sent;
+
+/// What the driver makes of it; finer than [`ErrorClass`], because a kind knows more than a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::openstack) enum Verdict {
+    Transient,
+    /// Retry after so many milliseconds.
+    RateLimited(u64),
+    Ambiguous,
+    Conflict,
+    /// The service itself says that there is none.
+    Gone,
+    /// Something with the same natural identity is there.
+    Taken,
+    Invalid,
+    Immutable,
+    /// A name or id in the desired state leads nowhere.
+    NoReference,
+    /// Something else uses it or has to be there first; passes once that is done.
+    Waits,
+    /// It is done already.
+    Already,
+    /// The token is worn out, or the service could not check it.
+    Unauthenticated,
+    Unauthorized,
+    Misconfigured,
+    Quota,
+    /// The role does not allow it; proves nothing.
+    Forbidden,
+    Bug,
+    NotSent,
+}
+
+/// A request without success.
+#[derive(Clone, Debug)]
+pub(in crate::openstack) struct Trouble {
+    pub(in crate::openstack) verdict: Verdict,
+    pub(in crate::openstack) code: &'static str,
+    pub(in crate::openstack) message: String,
+    pub(in crate::openstack) request_id: Option<String>,
+    pub(in crate::openstack) effect: Effect,
+    service: Option<Service>,
+}
+
+impl Trouble {
+    pub(in crate::openstack) fn harmless(
+        verdict: Verdict,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        let message = message.into();
+        Self { verdict, code, message, request_id: None, effect: Effect::None, service: None }
+    }
+
+    /// The reply to a request that may have been carried out did not come.
+    pub(super) fn ambiguous(code: &'static str, message: impl Into<String>) -> Self {
+        Self { effect: Effect::Maybe, ..Self::harmless(Verdict::Ambiguous, code, message) }
+    }
+
+    pub(super) fn not_sent() -> Self {
+        let message = not_sent().message;
+        Self::harmless(Verdict::NotSent, "not_sent", message)
+    }
+
+    pub(super) fn of(mut self, service: Service, request_id: Option<String>) -> Self {
+        self.service = Some(service);
+        self.request_id = request_id;
+        self
+    }
+
+    /// The same, as a kind understands it.
+    pub(in crate::openstack) fn judged(mut self, verdict: Verdict) -> Self {
+        self.verdict = verdict;
+        self
+    }
+
+    /// After an earlier request of the same call changed something.
+    pub(in crate::openstack) fn partial(mut self) -> Self {
+        self.effect = Effect::Partial;
+        self
+    }
+
+    fn class(&self) -> ErrorClass {
+        match self.verdict {
+            // The engine knows no wait for something that is no entity; growing pauses come closest.
+            Verdict::Transient | Verdict::Unauthenticated | Verdict::Waits => ErrorClass::Transient,
+            Verdict::RateLimited(after_ms) => {
+                let scope = self.service.map(Service::name).unwrap_or_default().to_owned();
+                ErrorClass::RateLimited { after_ms, scope }
+            }
+            Verdict::Ambiguous => ErrorClass::Ambiguous,
+            Verdict::Conflict | Verdict::Already => ErrorClass::Conflict,
+            Verdict::Gone => ErrorClass::NotFound,
+            Verdict::Taken | Verdict::Invalid | Verdict::NoReference | Verdict::Forbidden => {
+                ErrorClass::Invalid
+            }
+            Verdict::Immutable => ErrorClass::Immutable,
+            Verdict::Unauthorized => ErrorClass::Unauthorized,
+            Verdict::Misconfigured => ErrorClass::Misconfigured,
+            Verdict::Quota => ErrorClass::QuotaExceeded,
+            Verdict::Bug => ErrorClass::Bug,
+            Verdict::NotSent => ErrorClass::Cancelled,
+        }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self {
+            class: trouble.class(),
+            code: trouble.code.to_owned(),
+            message: trouble.message,
+            request_id: trouble.request_id,
+            effect: trouble.effect,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `clouds.yaml`, and the `secure.yaml` beside it that holds what others must not read.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::sources::Environment;
+use super::wrong;
+use crate::settings::ConnectError;
+
+/// Larger files are something else.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The keys of `cloud`, the members of its `auth` beside the others.
+///
+/// # Errors
+/// No file, no such cloud in it, or a file that is no YAML. The message names the file, never what is in it.
+pub(super) fn cloud(
+    name: &str,
+    file: Option<PathBuf>,
+    env: &Environment,
+) -> Result<Map<String, Value>, ConnectError> {
+    let explicit = file.or_else(|| env.get("OS_CLIENT_CONFIG_FILE").map(PathBuf::from));
+    let file = match explicit {
+        Some(file) => file,
+        None => first(&places("clouds.yaml", env))
+            .ok_or_else(|| wrong(format!("cloud `{name}`: there is no clouds.yaml")))?,
+    };
+    let mut keys = section(&file, name)?
+        .ok_or_else(|| wrong(format!("{} has no cloud `{name}`", file.display())))?;
+    let beside = file.parent().map(|folder| folder.join("secure.yaml"));
+    let explicit = env.get("OS_CLIENT_SECURE_FILE").map(PathBuf::from);
+    if let Some(secure) = explicit.or(beside).filter(|path| path.is_file())
+        && let Some(secure) = section(&secure, name)?
+    {
+        keys.extend(secure);
+    }
+    Ok(keys)
+}
+
+/// Where openstacksdk looks, in its order.
+fn places(file: &str, env: &Environment) -> Vec<PathBuf> {
+    let home = env.get("HOME").map(PathBuf::from);
+    let config = env.get("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config = config.or_else(|| home.map(|home| home.join(".config")));
+    let mut places = vec![PathBuf::from(file)];
+    places.extend(config.map(|config| config.join("openstack").join(file)));
+    places.push(Path::new("/etc/openstack").join(file));
+    places
+}
+
+fn first(places: &[PathBuf]) -> Option<PathBuf> {
+    places.iter().find(|place| place.is_file()).cloned()
+}
+
+fn section(file: &Path, cloud: &str) -> Result<Option<Map<String, Value>>, ConnectError> {
+    let unreadable = |what: &str| wrong(format!("{}: {what}", file.display()));
+    let length = std::fs::metadata(file).map_err(|error| unreadable(&error.to_string()))?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(unreadable("is too large"));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error.to_string()))?;
+    let document: Value = serde_norway::from_str(&text).map_err(|_| unreadable("is no YAML"))?;
+    let Some(section) = document["clouds"][cloud].as_object() else { return Ok(None) };
+    let mut keys = section.clone();
+    if let Some(Value::Object(auth)) = keys.remove("auth") {
+        keys.extend(auth);
+    }
+    Ok(Some(keys))
+}

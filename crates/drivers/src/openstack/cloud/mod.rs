@@ -1,0 +1,201 @@
+//! Where a cloud is and how to log in: the backend's own keys, a cloud of `clouds.yaml`, or the `OS_*` variables.
+
+mod files;
+mod sources;
+
+use std::path::PathBuf;
+
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+pub(super) use sources::Environment;
+
+use super::NAME;
+use crate::settings::{ConnectError, Settings};
+
+/// Text that must not show: it has no `Display`, and its `Debug` says nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret(String);
+
+impl Secret {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the one place that sends it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// A user, project or domain: by id, or by a name in a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Id(String),
+    Name { name: String, domain: Box<Named> },
+    Domain(String),
+}
+
+/// What Keystone is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// A person's or a service's password, and the project to work in.
+    Password { user: Named, password: Secret, project: Named },
+    /// An application credential: the project is its own.
+    ApplicationCredential { credential: Named, secret: Secret },
+}
+
+/// A cloud, ready to be connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cloud {
+    pub(super) auth_url: Url,
+    pub(super) login: Login,
+    /// `None` = the only region that the catalogue has of a service.
+    pub(super) region: Option<String>,
+    /// `public`, `internal` or `admin`.
+    pub(super) interface: String,
+    pub(super) cacert: Option<PathBuf>,
+}
+
+/// All keys, of whatever source; as in the section `auth` of `clouds.yaml` and beside it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Keys {
+    auth_type: Option<String>,
+    auth_url: Option<String>,
+    username: Option<String>,
+    user_id: Option<String>,
+    password: Option<String>,
+    project_name: Option<String>,
+    project_id: Option<String>,
+    user_domain_name: Option<String>,
+    user_domain_id: Option<String>,
+    project_domain_name: Option<String>,
+    project_domain_id: Option<String>,
+    application_credential_id: Option<String>,
+    application_credential_name: Option<String>,
+    application_credential_secret: Option<String>,
+    region_name: Option<String>,
+    interface: Option<String>,
+    cacert: Option<PathBuf>,
+    verify: Option<bool>,
+}
+
+/// Keys that a backend's section may have.
+const KNOWN: &[&str] = &[
+    "cloud",
+    "clouds_file",
+    "auth_type",
+    "auth_url",
+    "username",
+    "user_id",
+    "password",
+    "project_name",
+    "project_id",
+    "user_domain_name",
+    "user_domain_id",
+    "project_domain_name",
+    "project_domain_id",
+    "application_credential_id",
+    "application_credential_name",
+    "application_credential_secret",
+    "region_name",
+    "interface",
+    "cacert",
+];
+
+impl Cloud {
+    /// Reads the section of a backend, and the files and variables that it leads to.
+    ///
+    /// # Errors
+    /// An unknown, missing or contradictory key; a file that cannot be read. Never the value of a key.
+    pub(super) fn resolve(settings: &Settings, env: &Environment) -> Result<Self, ConnectError> {
+        if let Some(unknown) = settings.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+            return Err(wrong(format!("unknown key `{unknown}`")));
+        }
+        if let Some((key, _)) = settings.iter().find(|(_, value)| !value.is_string()) {
+            return Err(wrong(format!("`{key}` must be a text")));
+        }
+        let mut keys = sources::base(settings, env)?;
+        for (key, value) in settings {
+            keys.insert(key.clone(), value.clone());
+        }
+        Self::build(keys)
+    }
+
+    fn build(keys: Map<String, Value>) -> Result<Self, ConnectError> {
+        // The message of serde would show the value.
+        let keys: Keys = serde_json::from_value(Value::Object(keys))
+            .map_err(|_| wrong("a key of the cloud is no text"))?;
+        if keys.verify == Some(false) {
+            return Err(wrong("`verify: false` is refused: name the cloud's own CA in `cacert`"));
+        }
+        let auth_url = keys.auth_url.as_deref().ok_or_else(|| wrong("`auth_url` is missing"))?;
+        let mut auth_url: Url =
+            auth_url.parse().map_err(|_| wrong("`auth_url` is no address of a web service"))?;
+        if !matches!(auth_url.scheme(), "http" | "https") || auth_url.cannot_be_a_base() {
+            return Err(wrong("`auth_url` is no address of a web service"));
+        }
+        super::client::with_version(&mut auth_url, "v3");
+        let interface = keys.interface.clone().unwrap_or_else(|| "public".to_owned());
+        let interface = interface.trim_end_matches("URL").to_owned();
+        Ok(Self {
+            auth_url,
+            login: login(&keys)?,
+            region: keys.region_name,
+            interface,
+            cacert: keys.cacert,
+        })
+    }
+}
+
+fn login(keys: &Keys) -> Result<Login, ConnectError> {
+    let domain = |id: &Option<String>, name: &Option<String>| match (id, name) {
+        (Some(id), _) => Named::Id(id.clone()),
+        (None, Some(name)) => Named::Domain(name.clone()),
+        (None, None) => Named::Id("default".to_owned()),
+    };
+    let user_domain = domain(&keys.user_domain_id, &keys.user_domain_name);
+    let project_domain = domain(&keys.project_domain_id, &keys.project_domain_name);
+    let user = named(keys.user_id.as_ref(), keys.username.as_ref(), user_domain.clone());
+    if let Some(secret) = &keys.application_credential_secret {
+        let owner = Box::new(user.unwrap_or(user_domain));
+        let credential = match (&keys.application_credential_id, &keys.application_credential_name)
+        {
+            (Some(id), _) => Named::Id(id.clone()),
+            (None, Some(name)) => Named::Name { name: name.clone(), domain: owner },
+            _ => return Err(wrong("`application_credential_id` is missing")),
+        };
+        return Ok(Login::ApplicationCredential { credential, secret: Secret::new(secret) });
+    }
+    if keys.auth_type.as_deref().is_some_and(|auth| auth.contains("applicationcredential")) {
+        return Err(wrong("`application_credential_secret` is missing"));
+    }
+    let user = user.ok_or_else(|| wrong("`username` or `user_id` is missing"))?;
+    let password = keys.password.as_ref().ok_or_else(|| wrong("`password` is missing"))?;
+    let project = named(keys.project_id.as_ref(), keys.project_name.as_ref(), project_domain)
+        .ok_or_else(|| wrong("`project_name` or `project_id` is missing"))?;
+    Ok(Login::Password { user, password: Secret::new(password), project })
+}
+
+fn named(id: Option<&String>, name: Option<&String>, domain: Named) -> Option<Named> {
+    match (id, name) {
+        (Some(id), _) => Some(Named::Id(id.clone())),
+        (None, Some(name)) => Some(Named::Name { name: name.clone(), domain: Box::new(domain) }),
+        (None, None) => None,
+    }
+}
+
+fn wrong(message: impl Into<String>) -> ConnectError {
+    ConnectError::Settings { driver: NAME, message: message.into() }
+}
+
+#[cfg(test)]
+mod tests;

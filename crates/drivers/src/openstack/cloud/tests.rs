@@ -1,0 +1,101 @@
+use serde_json::json;
+
+use super::*;
+
+fn resolve(section: Value, variable: fn(&str) -> Option<String>) -> Result<Cloud, String> {
+    let Value::Object(section) = section else { unreachable!("a section is an object") };
+    Cloud::resolve(&section, &Environment { variable }).map_err(|error| error.to_string())
+}
+
+fn none(_: &str) -> Option<String> {
+    None
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let clouds = "
+clouds:
+  demo:
+    auth: {auth_url: 'http://cloud.test:5000', username: demo, project_name: demo, user_domain_name: Default}
+    region_name: RegionOne
+    interface: publicURL
+    verify: true
+  careless:
+    auth: {auth_url: 'http://cloud.test:5000', username: demo, password: hush, project_name: demo}
+    verify: false
+";
+    std::fs::write(folder.path().join("clouds.yaml"), clouds).unwrap();
+    let secure = "clouds: {demo: {auth: {password: hush}}}";
+    std::fs::write(folder.path().join("secure.yaml"), secure).unwrap();
+    folder
+}
+
+#[test]
+fn a_named_cloud_comes_from_the_file_with_its_secrets_from_the_one_beside_it() {
+    let folder = folder();
+    let file = folder.path().join("clouds.yaml").display().to_string();
+    let cloud = resolve(json!({"cloud": "demo", "clouds_file": file}), none).unwrap();
+    assert_eq!(cloud.auth_url.as_str(), "http://cloud.test:5000/v3");
+    assert_eq!(cloud.region.as_deref(), Some("RegionOne"));
+    assert_eq!(cloud.interface, "public");
+    let Login::Password { user, password, project } = &cloud.login else { panic!("{cloud:?}") };
+    let domain = Named::Domain("Default".to_owned());
+    assert_eq!(*user, Named::Name { name: "demo".to_owned(), domain: Box::new(domain) });
+    assert!(matches!(project, Named::Name { name, .. } if name == "demo"));
+    assert_eq!(password.reveal(), "hush");
+}
+
+#[test]
+fn the_section_s_own_keys_win() {
+    let folder = folder();
+    let file = folder.path().join("clouds.yaml").display().to_string();
+    let section =
+        json!({"cloud": "demo", "clouds_file": file, "project_id": "p1", "password": "other"});
+    let cloud = resolve(section, none).unwrap();
+    let Login::Password { project, password, .. } = &cloud.login else { panic!("{cloud:?}") };
+    assert_eq!((project, password.reveal()), (&Named::Id("p1".to_owned()), "other"));
+}
+
+#[test]
+fn variables_are_the_last_resort() {
+    let cloud = resolve(json!({}), |name| {
+        let value = match name {
+            "OS_AUTH_URL" => "https://cloud.test/identity/v3/",
+            "OS_APPLICATION_CREDENTIAL_ID" => "cred",
+            "OS_APPLICATION_CREDENTIAL_SECRET" => "hush",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    let cloud = cloud.unwrap();
+    assert_eq!(cloud.auth_url.as_str(), "https://cloud.test/identity/v3");
+    let credential = Named::Id("cred".to_owned());
+    let secret = Secret::new("hush");
+    assert_eq!(cloud.login, Login::ApplicationCredential { credential, secret });
+}
+
+#[test]
+fn what_is_missing_is_named_and_no_secret_is_shown() {
+    let whole = json!({"auth_url": "http://c.test", "username": "u", "password": "hush", "project_name": "p"});
+    for key in ["username", "password", "project_name"] {
+        let mut section = whole.clone();
+        section.as_object_mut().unwrap().remove(key);
+        let error = resolve(section, none).unwrap_err();
+        assert!(error.contains(key) && !error.contains("hush"), "{error}");
+    }
+    assert!(resolve(json!({}), none).unwrap_err().contains("auth_url"));
+    assert!(resolve(json!({"colour": "x"}), none).unwrap_err().contains("colour"));
+    assert!(resolve(json!({"auth_url": "http://c.test", "password": 7}), none).is_err());
+    let cloud = resolve(whole, none).unwrap();
+    assert!(!format!("{cloud:?}").contains("hush"));
+}
+
+#[test]
+fn an_unverified_connection_is_refused() {
+    let folder = folder();
+    let file = folder.path().join("clouds.yaml").display().to_string();
+    let error = resolve(json!({"cloud": "careless", "clouds_file": file}), none).unwrap_err();
+    assert!(error.contains("cacert") && !error.contains("hush"), "{error}");
+    let error = resolve(json!({"cloud": "nowhere", "clouds_file": file}), none).unwrap_err();
+    assert!(error.contains("nowhere"), "{error}");
+}

@@ -1,0 +1,282 @@
+//! `openstack.backup`: one snapshot of each volume of a server.
+//!
+//! There is no such object in the API. Its parts carry the mark, and the mark is its name; so it can be found,
+//! and what broke off half way goes on. It is not one moment: the snapshots are taken one after the other.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use stateward_domain::failure::Failure;
+use stateward_domain::id::OwnerKey;
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::{Create, Search, Target};
+
+use super::job::Phase;
+use super::shape::{Compare, Shape, fixed, mutable};
+use super::{Job, Kind, Left, Stage, cinder, copied, external};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::owner;
+
+pub(super) struct Backup;
+
+/// Metadata of each part: the server, the volume, and of how many parts it is one.
+pub(super) const BACKUP_OF: &str = "managed_server";
+const VOLUME: &str = "managed_volume";
+const PARTS: &str = "managed_parts";
+
+static SHAPE: Shape = Shape {
+    name: "openstack.backup",
+    summary: "Snapshots of all volumes of a server, taken one after the other.",
+    schema: include_str!("backup.schema.json"),
+    service: Service::Volume,
+    path: "snapshots",
+    list: &["snapshots", "detail"],
+    row: "",
+    rows: "snapshots",
+    paging: Paging::Links,
+    fields: &[fixed("server_id", Compare::Exact), mutable("name", Compare::Exact)],
+    shown: &["status", "snapshots"],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(30),
+    retry_budget: 8,
+    on_lost: OnLost::Ask,
+};
+
+#[async_trait]
+impl Kind for Backup {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        copied(&SHAPE, row)
+    }
+
+    fn owner(&self, row: &Value) -> Option<OwnerKey> {
+        row["id"].as_str().and_then(owner::unmark)
+    }
+
+    fn stage(&self, attributes: &Value) -> Stage {
+        cinder::stage(attributes, &["available", "backing-up"], &["partial"])
+    }
+
+    fn poll_ms(&self) -> Option<u64> {
+        Some(500)
+    }
+
+    async fn get(&self, link: Link<'_>, id: &str) -> Result<(Value, Option<Timestamp>), Trouble> {
+        let none = || Trouble::harmless(Verdict::Gone, "not_found", "no snapshot carries the mark");
+        let key = owner::unmark(id).ok_or_else(none)?;
+        let parts = parts(link, &key).await?;
+        if parts.is_empty() {
+            link.proves_absence(Service::Volume)?;
+        }
+        whole(&key, &parts).map(|row| (row, None)).ok_or_else(none)
+    }
+
+    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+        let parts = parts(link, &search.owner_key).await?;
+        Ok(whole(&search.owner_key, &parts).into_iter().collect())
+    }
+
+    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+        Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
+    }
+
+    /// One for each mark on the page; a backup whose parts are on two pages shows on both.
+    async fn page(
+        &self,
+        link: Link<'_>,
+        mark: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>), Trouble> {
+        let request = self.everything(link).await?;
+        let (rows, next) = link.page(request, SHAPE.rows, SHAPE.paging, mark).await?;
+        let mut backups: Vec<Value> = Vec::new();
+        for row in rows.iter().filter(|row| row["metadata"].get(BACKUP_OF).is_some()) {
+            let Some(key) = owner::in_properties(&row["metadata"]) else { continue };
+            let same: Vec<_> = rows.iter().filter(|row| is_part(row, &key)).cloned().collect();
+            let known = |backup: &Value| backup["id"] == owner::mark(&key);
+            if !backups.iter().any(known) {
+                backups.extend(whole(&key, &same));
+            }
+        }
+        Ok((backups, next))
+    }
+
+    async fn creation(&self, _: Link<'_>, _: &Create) -> Result<Request, Trouble> {
+        Err(Trouble::harmless(Verdict::Bug, "no_single_request", "a backup is made of several"))
+    }
+
+    async fn make(&self, link: Link<'_>, create: &Create) -> Result<Value, Failure> {
+        let (key, server) = (&create.owner_key, create.spec["server_id"].as_str());
+        let id = owner::mark(key);
+        // The name is known before anything is there.
+        link.context.control.record_id(&external(&id)).await?;
+        take(link, key, server.unwrap_or_default(), &create.spec["name"], &[]).await?;
+        Ok(json!({ "id": id }))
+    }
+
+    async fn change(
+        &self,
+        link: Link<'_>,
+        target: &Target,
+        spec: &Value,
+        _: &[String],
+    ) -> Result<Left, Trouble> {
+        for part in parts(link, &target.owner_key).await? {
+            let path = ["snapshots", part["id"].as_str().unwrap_or_default()];
+            let body = json!({"snapshot": {"name": spec["name"]}});
+            link.send(Request::put(Service::Volume, &path, body)).await?;
+        }
+        Ok(Left::Nothing)
+    }
+
+    async fn remove(&self, link: Link<'_>, target: &Target) -> Result<(), Trouble> {
+        let Some(key) = owner::unmark(target.external_id.as_str()) else { return Ok(()) };
+        for part in parts(link, &key).await? {
+            if part["status"] == "deleting" {
+                continue;
+            }
+            let path = ["snapshots", part["id"].as_str().unwrap_or_default()];
+            match link.send(Request::delete(Service::Volume, &path)).await {
+                Err(trouble) if trouble.verdict != Verdict::Gone => return Err(trouble),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What broke off goes on with the volumes that are missing.
+    async fn nudge(
+        &self,
+        link: Link<'_>,
+        job: &Job,
+        attributes: &Value,
+    ) -> Result<Option<Stage>, Trouble> {
+        if job.phase == Phase::Delete {
+            let failed = attributes["status"].as_str().filter(|text| *text == "error_deleting");
+            let deleting = attributes["status"] == "deleting";
+            return Ok(match failed {
+                Some(status) => Some(Stage::Failed(status.to_owned())),
+                None if deleting => Some(Stage::Working),
+                None => Some(Stage::Settled),
+            });
+        }
+        if attributes["status"] != "partial" {
+            return Ok(None);
+        }
+        let server = attributes["server_id"].as_str().unwrap_or_default();
+        let snapshots = attributes["snapshots"].as_array().cloned().unwrap_or_default();
+        let done: Vec<_> = snapshots.iter().filter_map(|part| part["volume_id"].as_str()).collect();
+        take(link, &job.target.owner_key, server, &attributes["name"], &done).await?;
+        Ok(Some(Stage::Working))
+    }
+
+    fn remade(&self) -> bool {
+        true
+    }
+}
+
+fn is_part(row: &Value, key: &OwnerKey) -> bool {
+    row["metadata"].get(BACKUP_OF).is_some()
+        && owner::in_properties(&row["metadata"]).as_ref() == Some(key)
+}
+
+async fn parts(link: Link<'_>, key: &OwnerKey) -> Result<Vec<Value>, Trouble> {
+    let mut parts = cinder::search(link, SHAPE.list, SHAPE.rows, key).await?;
+    parts.retain(|row| is_part(row, key));
+    Ok(parts)
+}
+
+/// The parts as one object; `None` = there are none. Its status is the worst of theirs.
+fn whole(key: &OwnerKey, parts: &[Value]) -> Option<Value> {
+    let first = parts.first()?;
+    let count: usize = first["metadata"][PARTS].as_str().and_then(|text| text.parse().ok())?;
+    let text = |part: &Value| part["status"].as_str().unwrap_or("unknown").to_owned();
+    let statuses: Vec<_> = parts.iter().map(text).collect();
+    let failed = statuses.iter().find(|status| status.starts_with("error"));
+    let moving = statuses.iter().find(|status| *status != "available" && *status != "backing-up");
+    let status = match failed.or(moving) {
+        Some(status) => status.as_str(),
+        None if parts.len() < count => "partial",
+        None => "available",
+    };
+    let snapshots: Vec<_> = parts
+        .iter()
+        .map(|part| {
+            json!({
+                "id": part["id"], "volume_id": part["volume_id"], "size": part["size"],
+                "created_at": part["created_at"],
+            })
+        })
+        .collect();
+    // A part that is called otherwise shows as drift.
+    let name = parts.iter().map(|part| &part["name"]).max_by_key(|name| **name != first["name"]);
+    Some(json!({
+        "id": owner::mark(key), "server_id": first["metadata"][BACKUP_OF], "name": name,
+        "status": status, "snapshots": snapshots,
+    }))
+}
+
+/// Takes a snapshot of each volume of the server that has none yet.
+async fn take(
+    link: Link<'_>,
+    key: &OwnerKey,
+    server: &str,
+    name: &Value,
+    done: &[&str],
+) -> Result<(), Trouble> {
+    let path = ["servers", server, "os-volume_attachments"];
+    let attached =
+        link.rows(Request::get(Service::Compute, &path), "volumeAttachments", Paging::None);
+    let attached = attached.await.map_err(|trouble| match trouble.verdict {
+        Verdict::Gone => trouble.judged(Verdict::NoReference),
+        _ => trouble,
+    })?;
+    let volumes: Vec<_> = attached.iter().filter_map(|row| row["volumeId"].as_str()).collect();
+    let missing: Vec<_> = volumes.iter().filter(|volume| !done.contains(volume)).collect();
+    if missing.is_empty() {
+        let message = "the server has no volume that is not in the backup already";
+        return Err(Trouble::harmless(Verdict::Invalid, "no_volumes", message));
+    }
+    let count = (done.len() + missing.len()).to_string();
+    for (index, volume) in missing.iter().enumerate() {
+        let users = json!({ BACKUP_OF: server, VOLUME: volume, PARTS: count });
+        let metadata = cinder::with_mark(Some(&users), key);
+        let snapshot =
+            json!({"volume_id": volume, "name": name, "force": true, "metadata": metadata});
+        let request = Request::post(Service::Volume, &["snapshots"], json!({"snapshot": snapshot}));
+        let sent = link.send(request).await;
+        sent.map_err(|trouble| if index + done.len() > 0 { trouble.partial() } else { trouble })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_domain::id::{EntityId, Incarnation};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_backup_is_as_good_as_its_worst_part() {
+        let key = OwnerKey::new(EntityId(Uuid::from_u128(7)), Incarnation(1));
+        let part = |status: &str, name: &str| {
+            let metadata = json!({"managed_server": "s", "managed_parts": "2"});
+            json!({"id": "x", "status": status, "name": name, "metadata": metadata})
+        };
+        let status = |parts: &[Value]| whole(&key, parts).unwrap()["status"].clone();
+        assert_eq!(status(&[part("available", "a"), part("available", "a")]), "available");
+        assert_eq!(status(&[part("available", "a")]), "partial");
+        assert_eq!(status(&[part("available", "a"), part("creating", "a")]), "creating");
+        assert_eq!(status(&[part("error", "a"), part("creating", "a")]), "error");
+        let renamed = whole(&key, &[part("available", "a"), part("available", "b")]).unwrap();
+        assert_eq!(renamed["name"], "b");
+        assert!(whole(&key, &[]).is_none());
+    }
+}

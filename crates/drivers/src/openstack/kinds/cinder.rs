@@ -1,0 +1,66 @@
+//! What Cinder's kinds share: the mark is metadata, work takes a while, and a reason is a message.
+
+use serde_json::{Map, Value, json};
+use stateward_domain::id::OwnerKey;
+
+use super::Stage;
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::owner::{self, PROPERTY};
+
+/// Keys of metadata that Cinder and Nova write by themselves.
+const THEIRS: &[&str] = &["readonly", "attached_mode"];
+/// Messages looked at for a reason.
+const MESSAGES: &str = "50";
+
+/// How a status stands.
+pub(super) fn stage(attributes: &Value, settled: &[&str], failed: &[&str]) -> Stage {
+    let status = attributes["status"].as_str().unwrap_or_default();
+    if settled.contains(&status) {
+        Stage::Settled
+    } else if failed.contains(&status) || status.starts_with("error") {
+        Stage::Failed(status.to_owned())
+    } else {
+        Stage::Working
+    }
+}
+
+/// The user's part of the metadata.
+pub(super) fn users(metadata: &Value) -> Value {
+    let mut users = metadata.as_object().cloned().unwrap_or_default();
+    users.retain(|key, _| key != PROPERTY && !THEIRS.contains(&key.as_str()));
+    Value::Object(users)
+}
+
+/// The whole metadata: the user's part and the mark.
+pub(super) fn with_mark(users: Option<&Value>, key: &OwnerKey) -> Value {
+    let mut metadata: Map<_, _> = users.and_then(Value::as_object).cloned().unwrap_or_default();
+    metadata.insert(PROPERTY.to_owned(), Value::from(owner::mark(key)));
+    Value::Object(metadata)
+}
+
+/// Rows with the mark. A cloud that does not let members filter answers 400: then all are read.
+pub(super) async fn search(
+    link: Link<'_>,
+    list: &[&str],
+    rows: &str,
+    key: &OwnerKey,
+) -> Result<Vec<Value>, Trouble> {
+    let all = Request::get(Service::Volume, list);
+    let filter = json!({ PROPERTY: owner::mark(key) }).to_string().replace('"', "'");
+    let filtered = all.clone().query("metadata", &filter);
+    match link.rows(filtered, rows, Paging::Links).await {
+        Err(trouble) if trouble.verdict == Verdict::Invalid => {
+            link.rows(all, rows, Paging::Links).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// What Cinder says about an object that failed: the newest message.
+pub(super) async fn reason(link: Link<'_>, id: &str) -> Option<String> {
+    let request = Request::get(Service::Volume, &["messages"]).query("limit", MESSAGES);
+    let reply = link.send(request).await.ok()?;
+    let mut messages = reply.body["messages"].as_array()?.iter();
+    let message = messages.find(|message| message["resource_uuid"] == *id)?;
+    message["user_message"].as_str().map(str::to_owned)
+}

@@ -1,0 +1,43 @@
+//! How long nothing happened to an object: by the cloud's own clock on both sides, so that ours does not matter.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+/// Whether the object was last touched longer than `patience` before `now`; unknown times are no reason.
+pub(super) fn rests_for(row: &Value, now: Option<Timestamp>, patience: SignedDuration) -> bool {
+    let touched = row["updated_at"].as_str().or_else(|| row["updated"].as_str());
+    let touched = touched.or_else(|| row["created_at"].as_str());
+    // Cinder leaves the zone out; it means UTC.
+    let zoned = touched.map(|text| format!("{}Z", text.trim_end_matches('Z')));
+    let touched = zoned.and_then(|text| text.parse::<Timestamp>().ok());
+    match (touched, now) {
+        (Some(touched), Some(now)) => now.duration_since(touched) > patience,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_are_compared_whatever_their_spelling() {
+        let now = Some("2026-11-25T05:00:01Z".parse().unwrap());
+        let hour = SignedDuration::from_hours(1);
+        for (row, rests) in [
+            (json!({"updated_at": "2026-11-25T04:00:00.000000"}), true),
+            (json!({"updated_at": null, "created_at": "2026-11-25T04:00:00"}), true),
+            (json!({"updated": "2026-11-25T04:00:01Z"}), false),
+            (
+                json!({"updated_at": "2026-11-25T04:30:00.5", "created_at": "2020-01-01T00:00:00"}),
+                false,
+            ),
+            (json!({}), false),
+        ] {
+            assert_eq!(rests_for(&row, now, hour), rests, "{row}");
+        }
+        assert!(!rests_for(&json!({"updated": "2020-01-01T00:00:00Z"}), None, hour));
+    }
+}

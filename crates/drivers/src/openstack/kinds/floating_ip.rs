@@ -1,0 +1,75 @@
+//! `openstack.floating_ip`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::FieldError;
+
+use super::neutron::NeutronKind;
+use super::normal::{address, respell};
+use super::shape::{Compare, Shape, fixed, mutable};
+use crate::openstack::client::{Link, Paging, Service, Trouble};
+use crate::openstack::names::Noun;
+
+pub(super) struct FloatingIp;
+
+/// It is done once its port is as desired: its status needs an agent that not every cloud has.
+static SHAPE: Shape = Shape {
+    name: "openstack.floating_ip",
+    summary: "An address outside that leads to a port inside.",
+    schema: include_str!("floating_ip.schema.json"),
+    service: Service::Network,
+    path: "floatingips",
+    list: &["floatingips"],
+    row: "floatingip",
+    rows: "floatingips",
+    paging: Paging::Links,
+    fields: &[
+        fixed("floating_network_id", Compare::Source),
+        fixed("floating_ip_address", Compare::Exact),
+        mutable("port_id", Compare::Exact),
+        mutable("fixed_ip_address", Compare::Exact),
+        mutable("description", Compare::Exact),
+    ],
+    shown: &["status", "router_id", "project_id"],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 10,
+    on_lost: OnLost::Ask,
+};
+
+#[async_trait]
+impl NeutronKind for FloatingIp {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        respell(spec, "floating_ip_address", address, &mut faults);
+        respell(spec, "fixed_ip_address", address, &mut faults);
+        faults
+    }
+
+    /// The inner address means something only together with its port.
+    async fn resolve(
+        &self,
+        link: Link<'_>,
+        spec: &Value,
+        members: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        if let Some(Value::String(network)) = members.get_mut("floating_network_id") {
+            *network = link.id_of(Noun::Network, network).await?;
+        }
+        if members.contains_key("fixed_ip_address")
+            && let Some(port) = spec.get("port_id")
+        {
+            members.insert("port_id".to_owned(), port.clone());
+        }
+        Ok(())
+    }
+}

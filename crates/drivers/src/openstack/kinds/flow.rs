@@ -1,0 +1,356 @@
+//! The calls of a driver, as far as they are the same for every kind.
+
+use jiff::SignedDuration;
+use serde_json::{Map, Value, json};
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use stateward_domain::id::OwnerKey;
+use stateward_domain::ports::driver::{
+    Act, Create, FieldError, Listing, Object, Observation, Outcome, Plan, Search, Target, Update,
+};
+
+use super::clock::rests_for;
+use super::job::{Job, Phase};
+use super::shape::Change;
+use super::{Done, Kind, Left, Stage, external};
+use crate::openstack::client::{Link, Trouble, Verdict};
+
+/// Pointer under which a plan says that the object is not at rest.
+const STATUS: &str = "/status";
+/// A request that a broken message queue swallowed leaves an object in between for good.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+
+/// See `Driver::check`.
+pub(in crate::openstack) fn check(kind: &dyn Kind, spec: &Value) -> Result<Value, Vec<FieldError>> {
+    let Some(members) = spec.as_object() else {
+        let message = "must be an object".to_owned();
+        return Err(vec![FieldError { pointer: String::new(), message }]);
+    };
+    let mut normal = members.clone();
+    let faults = kind.normalise(&mut normal);
+    if faults.is_empty() { Ok(Value::Object(normal)) } else { Err(faults) }
+}
+
+/// See `Driver::plan`. An object that the cloud still works on, or that failed, is never as desired.
+pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value) -> Plan {
+    if kind.stage(observed) != Stage::Settled {
+        // Much of it does not show yet, or not any more: to compare it would be to guess.
+        return Plan::Update { fields: vec![STATUS.to_owned()] };
+    }
+    let differing = kind.shape().differing(observed, spec);
+    let fixed = differing.iter().any(|field| field.change == Change::Never);
+    let fields: Vec<_> = differing.iter().map(|field| format!("/{}", field.name)).collect();
+    if fixed {
+        Plan::Replace { fields }
+    } else if fields.is_empty() {
+        Plan::Noop
+    } else {
+        Plan::Update { fields }
+    }
+}
+
+/// See `Driver::observe`. Only the service's own "not found" proves absence.
+pub(in crate::openstack) async fn observe(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    target: &Target,
+) -> Result<Observation, Failure> {
+    let id = target.external_id.as_str();
+    let row = match kind.get(link, id).await {
+        Ok((row, _)) => row,
+        Err(trouble) if trouble.verdict == Verdict::Gone => {
+            let id = trouble.request_id.unwrap_or_else(|| "none".to_owned());
+            let proof = format!("{} answers 404, request {id}", kind.shape().service.name());
+            return Ok(Observation::Absent { proof });
+        }
+        Err(trouble) if trouble.verdict == Verdict::Forbidden => {
+            return Ok(Observation::Unknown { reason: trouble.message });
+        }
+        Err(trouble) => return Err(trouble.into()),
+    };
+    if kind.id(&row) != Some(id) {
+        return Err(nonsense(kind).into());
+    }
+    Ok(Observation::Present(object(kind, link, &row).await?))
+}
+
+async fn object(kind: &dyn Kind, link: Link<'_>, row: &Value) -> Result<Object, Failure> {
+    let mut object = plainly(kind, row).ok_or_else(|| nonsense(kind))?;
+    if let Value::Object(attributes) = &mut object.attributes {
+        kind.complete(link, row, attributes).await?;
+    }
+    Ok(object)
+}
+
+/// Without what only further requests show.
+fn plainly(kind: &dyn Kind, row: &Value) -> Option<Object> {
+    let external_id = external(kind.id(row)?);
+    let attributes = Value::Object(kind.attributes(row));
+    Some(Object { external_id, attributes, owner_key: kind.owner(row) })
+}
+
+/// See `Driver::find`. No service is believed that its rows fit: some ignore filters that they do not know.
+pub(in crate::openstack) async fn find(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    search: &Search,
+) -> Result<Vec<Object>, Failure> {
+    let rows = kind.search(link, search).await?;
+    let ours = |row: &&Value| {
+        !kind.shape().owner_key || kind.owner(row).as_ref() == Some(&search.owner_key)
+    };
+    let mut found = Vec::new();
+    for row in rows.iter().filter(ours) {
+        found.push(object(kind, link, row).await?);
+    }
+    // Where the name itself is unique, a second creation is refused: nothing has to be proved.
+    if found.is_empty() && kind.shape().owner_key {
+        link.proves_absence(kind.shape().service)?;
+    }
+    Ok(found)
+}
+
+/// See `Driver::list`.
+pub(in crate::openstack) async fn list(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    cursor: Option<&str>,
+) -> Result<Listing, Failure> {
+    let (rows, cursor) = kind.page(link, cursor).await?;
+    let alone = rows.iter().map(|row| unnested(kind, row)).filter(|row| kind.stands_alone(row));
+    Ok(Listing { objects: alone.filter_map(|row| plainly(kind, row)).collect(), cursor })
+}
+
+/// Nova wraps each row of a list of keypairs once more.
+fn unnested<'a>(kind: &dyn Kind, row: &'a Value) -> &'a Value {
+    match row.get(kind.shape().row) {
+        Some(inner) if inner.is_object() => inner,
+        _ => row,
+    }
+}
+
+/// See `Driver::create`.
+pub(in crate::openstack) async fn create(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    create: &Create,
+) -> Result<Outcome, Failure> {
+    let row = kind.make(link, create).await?;
+    let Some(id) = kind.id(&row) else {
+        let message =
+            format!("{} made something and does not say what", kind.shape().service.name());
+        return Err(Failure::doubtful(ErrorClass::Ambiguous, "nonsense_reply", message));
+    };
+    let external_id = external(id);
+    link.context.control.record_id(&external_id).await?;
+    kind.furnish(link, id, create).await.map_err(Trouble::partial)?;
+    Ok(match kind.poll_ms() {
+        Some(poll) => {
+            Job::new(kind.shape().name, id, &create.owner_key, Phase::Create).pending(poll)
+        }
+        None => Outcome::Done { external_id: Some(external_id), attributes: Value::Null },
+    })
+}
+
+/// See `Driver::update`.
+pub(in crate::openstack) async fn update(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    update: &Update,
+) -> Result<Outcome, Failure> {
+    let fixed = |field: &&String| {
+        *field != STATUS
+            && kind.shape().field(field).is_none_or(|field| field.change == Change::Never)
+    };
+    if let Some(field) = update.fields.iter().find(fixed) {
+        let message = format!("{field} cannot change");
+        return Err(Failure::harmless(ErrorClass::Immutable, "immutable", message));
+    }
+    let target = &update.target;
+    let mut fields = update.fields.clone();
+    if fields.iter().any(|field| field == STATUS) {
+        // Whatever is to be changed, first the cloud has to be done with what it does.
+        fields.retain(|field| field != STATUS);
+        let mut job = of(target, Phase::Update);
+        job.spec = needed(&update.spec, &fields);
+        job.fields = fields;
+        return advance(kind, link, job).await;
+    }
+    let left = kind.change(link, target, &update.spec, &fields).await?;
+    Ok(after(kind, target, &update.spec, left))
+}
+
+fn after(kind: &dyn Kind, target: &Target, spec: &Value, left: Left) -> Outcome {
+    match (left, kind.poll_ms()) {
+        (Left::Working(fields), Some(poll)) => {
+            let mut job = of(target, Phase::Update);
+            job.spec = needed(spec, &fields);
+            job.fields = fields;
+            job.pending(poll)
+        }
+        _ => {
+            Outcome::Done { external_id: Some(target.external_id.clone()), attributes: Value::Null }
+        }
+    }
+}
+
+fn of(target: &Target, phase: Phase) -> Job {
+    Job::new(target.kind.as_str(), target.external_id.as_str(), &target.owner_key, phase)
+}
+
+/// The part of the desired state that `fields` are in.
+fn needed(spec: &Value, fields: &[String]) -> Value {
+    let part = |field: &String| {
+        let name = field.strip_prefix('/')?;
+        Some((name.to_owned(), spec.get(name)?.clone()))
+    };
+    let part: Map<_, _> = fields.iter().filter_map(part).collect();
+    if part.is_empty() { Value::Null } else { Value::Object(part) }
+}
+
+/// See `Driver::delete`.
+pub(in crate::openstack) async fn delete(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    target: &Target,
+) -> Result<Outcome, Failure> {
+    match kind.remove(link, target).await {
+        Ok(()) => Ok(match kind.poll_ms() {
+            Some(poll) => of(target, Phase::Delete).pending(poll),
+            None => gone(),
+        }),
+        Err(trouble) if matches!(trouble.verdict, Verdict::Gone | Verdict::Already) => Ok(gone()),
+        Err(trouble) if trouble.verdict == Verdict::Conflict && kind.poll_ms().is_some() => {
+            match settle(kind, link, &of(target, Phase::Delete)).await? {
+                // It is in the middle of something: it can go once that is over.
+                Some((Stage::Working, _)) => {
+                    Ok(of(target, Phase::Delete).pending(kind.poll_ms().unwrap_or_default()))
+                }
+                Some(_) => Err(waits(kind, link, target, trouble).await),
+                None => Ok(gone()),
+            }
+        }
+        Err(trouble) if trouble.verdict == Verdict::Waits => {
+            Err(waits(kind, link, target, trouble).await)
+        }
+        Err(trouble) => Err(trouble.into()),
+    }
+}
+
+fn gone() -> Outcome {
+    Outcome::Done { external_id: None, attributes: Value::Null }
+}
+
+/// Who has to go first: an entity if it carries our mark.
+async fn waits(kind: &dyn Kind, link: Link<'_>, target: &Target, trouble: Trouble) -> Failure {
+    let blocker = kind.blocker(link, target.external_id.as_str()).await.ok().flatten();
+    let Some(blocker) = blocker else {
+        return trouble.judged(Verdict::Waits).into();
+    };
+    let message = format!("{} {} still uses it", blocker.noun, blocker.id);
+    let class = match blocker.owner.as_ref().and_then(OwnerKey::parse) {
+        Some((on, _)) => ErrorClass::DependencyNotReady { on },
+        None => ErrorClass::Transient,
+    };
+    let request_id = trouble.request_id;
+    Failure { request_id, ..Failure::harmless(class, "in_use", message) }
+}
+
+/// See `Driver::action`.
+pub(in crate::openstack) async fn act(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    act: &Act,
+) -> Result<Outcome, Failure> {
+    let external_id = Some(act.target.external_id.clone());
+    Ok(match (kind.verb(link, act).await?, kind.poll_ms()) {
+        (Done::Later, Some(poll)) => {
+            of(&act.target, Phase::Action(act.action.0.clone())).pending(poll)
+        }
+        (Done::Now(attributes), _) => Outcome::Done { external_id, attributes },
+        (Done::Later, None) => Outcome::Done { external_id, attributes: Value::Null },
+    })
+}
+
+/// See `Driver::resume`.
+pub(in crate::openstack) async fn resume(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    job: Job,
+) -> Result<Outcome, Failure> {
+    advance(kind, link, job).await
+}
+
+/// See `Driver::cancel`: none of these services takes back what it began.
+pub(in crate::openstack) fn cancel() -> Failure {
+    let message = "the cloud cannot be stopped; what comes of it is seen afterwards";
+    Failure::harmless(ErrorClass::Invalid, "not_cancellable", message)
+}
+
+async fn advance(kind: &dyn Kind, link: Link<'_>, job: Job) -> Result<Outcome, Failure> {
+    let poll = kind.poll_ms().unwrap_or(1_000);
+    let Some((stage, row)) = settle(kind, link, &job).await? else {
+        if job.phase == Phase::Delete {
+            return Ok(gone());
+        }
+        let message = "it vanished while the cloud worked on it";
+        return Err(Failure::doubtful(ErrorClass::NotFound, "vanished", message));
+    };
+    match (stage, &job.phase) {
+        (Stage::Working, _) => Ok(job.pending(poll)),
+        (Stage::Settled, Phase::Delete) => delete(kind, link, &job.target).await,
+        (Stage::Settled, _) if !job.fields.is_empty() => {
+            let left = kind.change(link, &job.target, &job.spec, &job.fields).await?;
+            Ok(after(kind, &job.target, &job.spec, left))
+        }
+        (Stage::Settled, _) => Ok(Outcome::Done {
+            external_id: Some(job.target.external_id.clone()),
+            attributes: Value::Null,
+        }),
+        (Stage::Failed(status), phase) => {
+            let why = kind.reason(link, job.id(), &row).await;
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            let message = format!("it is in status {status}{why}");
+            let mut failure = Failure::harmless(ErrorClass::Invalid, "failed_status", message);
+            failure.effect = Effect::Partial;
+            let unused = *phase == Phase::Create && kind.remade() || kind.never_worked(&row);
+            if *phase == Phase::Delete && kind.deletes_again() {
+                failure.class = ErrorClass::Transient;
+            } else if *phase != Phase::Delete && unused {
+                // It never worked, so nothing is lost with it; the next attempt makes another one.
+                failure.class = ErrorClass::Transient;
+                kind.remove(link, &job.target).await?;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// How the object stands; `None` = it is gone.
+async fn settle(
+    kind: &dyn Kind,
+    link: Link<'_>,
+    job: &Job,
+) -> Result<Option<(Stage, Value)>, Failure> {
+    let (row, now) = match kind.get(link, job.id()).await {
+        Ok((row, now)) => (row, now),
+        Err(trouble) if trouble.verdict == Verdict::Gone => return Ok(None),
+        Err(trouble) => return Err(trouble.into()),
+    };
+    let attributes = json!(kind.attributes(&row));
+    let stage = match kind.nudge(link, job, &attributes).await? {
+        Some(stage) => stage,
+        None => kind.stage(&attributes),
+    };
+    let stage = if stage == Stage::Working && rests_for(&row, now, PATIENCE) {
+        let status = row["status"].as_str().unwrap_or("unknown");
+        Stage::Failed(format!("{status} for more than an hour; it needs an administrator"))
+    } else {
+        stage
+    };
+    Ok(Some((stage, row)))
+}
+
+fn nonsense(kind: &dyn Kind) -> Trouble {
+    let message = format!("{} shows another object", kind.shape().service.name());
+    Trouble::harmless(Verdict::Transient, "nonsense_reply", message)
+}

@@ -1,0 +1,363 @@
+//! `openstack.image`: its id follows from the owner key, so that a second creation cannot make a second one.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256, Sha512};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::OwnerKey;
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
+
+use super::neutron::members;
+use super::normal::fault;
+use super::shape::{Compare, Shape, fixed, mutable};
+use super::{Kind, Left, Stage, copied, external};
+use crate::openstack::client::{Body, Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::owner::{self, PROPERTY};
+
+pub(super) struct Image;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.image",
+    summary: "A disk image that servers and volumes are made from.",
+    schema: include_str!("image.schema.json"),
+    service: Service::Image,
+    path: "images",
+    list: &["images"],
+    row: "",
+    rows: "images",
+    paging: Paging::Next,
+    fields: &[
+        fixed("disk_format", Compare::Exact),
+        fixed("container_format", Compare::Exact),
+        // Until it is there, it can be brought; see `change`.
+        mutable("content", Compare::By(same_content)),
+        mutable("source_url", Compare::By(same_source)),
+        mutable("name", Compare::Exact),
+        mutable("visibility", Compare::Exact),
+        mutable("protected", Compare::Exact),
+        mutable("min_disk", Compare::Exact),
+        mutable("min_ram", Compare::Exact),
+        mutable("os_hidden", Compare::Exact),
+        mutable("tags", Compare::Set),
+        mutable("properties", Compare::By(same_properties)),
+    ],
+    shown: &[
+        "status",
+        "size",
+        "os_hash_algo",
+        "os_hash_value",
+        "owner",
+        "created_at",
+        "os_glance_importing_to_stores",
+        "os_glance_failed_import",
+    ],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 8,
+    on_lost: OnLost::Ask,
+};
+
+const MEDIA_PATCH: &str = "application/openstack-images-v2.1-json-patch";
+/// Members of an image that are its own and not properties that somebody gave it.
+const OWN: &[&str] = &[
+    "id",
+    "name",
+    "status",
+    "visibility",
+    "protected",
+    "os_hidden",
+    "checksum",
+    "os_hash_algo",
+    "os_hash_value",
+    "size",
+    "virtual_size",
+    "owner",
+    "disk_format",
+    "container_format",
+    "min_disk",
+    "min_ram",
+    "tags",
+    "created_at",
+    "updated_at",
+    "file",
+    "self",
+    "schema",
+    "direct_url",
+    "locations",
+    "stores",
+];
+
+/// The content is never read back: a digest tells whether it is the same.
+fn same_content(observed: &Value, wanted: &Value) -> bool {
+    let digest = wanted.as_str().and_then(decoded).map(|bytes| {
+        Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    });
+    // Nobody but sha512 is known to us.
+    let comparable = observed["os_hash_algo"] == "sha512";
+    has_content(observed)
+        && (!comparable || Some(&observed["os_hash_value"]) == digest.map(Value::from).as_ref())
+}
+
+/// What was downloaded cannot be compared, only missed.
+fn same_source(observed: &Value, _: &Value) -> bool {
+    has_content(observed)
+}
+
+fn has_content(observed: &Value) -> bool {
+    observed["status"] != "queued"
+}
+
+fn decoded(content: &str) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(content).ok()
+}
+
+/// The cloud gives images properties of its own: only the named ones are compared.
+fn same_properties(observed: &Value, wanted: &Value) -> bool {
+    let mut wanted = wanted.as_object().into_iter().flatten();
+    wanted.all(|(name, value)| observed["properties"][name.as_str()] == *value)
+}
+
+/// The id that the image of an owner key has. Ids are never free again; the incarnation is in it.
+fn id_of(key: &OwnerKey) -> String {
+    let digest = Sha256::digest(owner::mark(key).as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}
+
+#[async_trait]
+impl Kind for Image {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        let properties = spec.get("properties").and_then(Value::as_object);
+        let names = properties.into_iter().flatten().map(|(name, _)| name.as_str());
+        let bad: Vec<_> = names.filter(|name| *name == PROPERTY || OWN.contains(name)).collect();
+        let mut faults: Vec<_> = bad
+            .iter()
+            .map(|name| fault(&format!("/properties/{name}"), "is no property of the user's"))
+            .collect();
+        let content = spec.get("content").and_then(Value::as_str);
+        if content.is_some_and(|content| decoded(content).is_none()) {
+            faults.push(fault("/content", "is no base64"));
+        }
+        if content.is_some() && spec.contains_key("source_url") {
+            faults.push(fault("/source_url", "is there besides content"));
+        }
+        faults
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        let mut attributes = copied(&SHAPE, row);
+        let tags = row["tags"].as_array().into_iter().flatten();
+        let tags: Vec<_> =
+            tags.filter(|tag| tag.as_str().and_then(owner::unmark).is_none()).cloned().collect();
+        attributes.insert("tags".to_owned(), Value::Array(tags));
+        let mut properties = row.as_object().cloned().unwrap_or_default();
+        properties.retain(|name, value| {
+            value.is_string()
+                && name != PROPERTY
+                && !name.starts_with("os_glance_")
+                && !OWN.contains(&name.as_str())
+        });
+        attributes.insert("properties".to_owned(), Value::Object(properties));
+        attributes
+    }
+
+    /// Images that are made of a server or a volume inherit the properties of the one below, our mark too: only
+    /// one that also has the mark's own id is ours.
+    fn owner(&self, row: &Value) -> Option<OwnerKey> {
+        owner::in_properties(row).filter(|key| row["id"] == id_of(key))
+    }
+
+    fn stage(&self, attributes: &Value) -> Stage {
+        let import = |state: &str| {
+            let stores = attributes[format!("os_glance_{state}")].as_str();
+            stores.is_some_and(|stores| !stores.is_empty())
+        };
+        match attributes["status"].as_str().unwrap_or_default() {
+            "queued" if import("importing_to_stores") => Stage::Working,
+            "queued" if import("failed_import") => {
+                Stage::Failed("queued, because its import failed".to_owned())
+            }
+            // One that nobody brings its content stays queued.
+            "active" | "queued" => Stage::Settled,
+            status @ ("killed" | "deactivated" | "deleted") => Stage::Failed(status.to_owned()),
+            _ => Stage::Working,
+        }
+    }
+
+    fn poll_ms(&self) -> Option<u64> {
+        Some(500)
+    }
+
+    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+        match self.get(link, &id_of(&search.owner_key)).await {
+            Ok((row, _)) => Ok(vec![row]),
+            Err(trouble) if trouble.verdict == Verdict::Gone => Ok(Vec::new()),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    async fn everything(&self, link: Link<'_>) -> Result<Request, Trouble> {
+        let project = link.project_id().await?;
+        let request = Request::get(Service::Image, SHAPE.list).query("owner", &project);
+        Ok(request.query("sort_key", "id").query("sort_dir", "asc"))
+    }
+
+    /// Shelved servers keep an image that is theirs.
+    fn stands_alone(&self, row: &Value) -> bool {
+        row["name"].as_str().is_none_or(|name| !name.ends_with("-shelved"))
+    }
+
+    async fn creation(&self, _: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+        let mut image = create.spec.as_object().cloned().unwrap_or_default();
+        // It comes with its own request, and protection would keep a failed one from going.
+        for later in ["content", "source_url", "protected"] {
+            image.remove(later);
+        }
+        if let Some(Value::Object(properties)) = image.remove("properties") {
+            image.extend(properties);
+        }
+        image.insert("id".to_owned(), Value::from(id_of(&create.owner_key)));
+        image.insert(PROPERTY.to_owned(), Value::from(owner::mark(&create.owner_key)));
+        Ok(Request::post(Service::Image, SHAPE.list, Value::Object(image)))
+    }
+
+    async fn furnish(&self, link: Link<'_>, id: &str, create: &Create) -> Result<(), Trouble> {
+        fill(link, id, &create.spec).await?;
+        match create.spec.get("protected") {
+            Some(protected) => patch(link, id, vec![add("protected", protected)]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Glance says that the id is used: then it is this key's image, or was.
+    async fn taken(&self, _: Link<'_>, create: &Create, trouble: Trouble) -> Failure {
+        let class = ErrorClass::AlreadyExists { external_id: external(&id_of(&create.owner_key)) };
+        Failure { class, ..trouble.into() }
+    }
+
+    async fn change(
+        &self,
+        link: Link<'_>,
+        target: &Target,
+        spec: &Value,
+        fields: &[String],
+    ) -> Result<Left, Trouble> {
+        let id = target.external_id.as_str();
+        let mut changes = Vec::new();
+        for (name, value) in members(spec, fields) {
+            match (name.as_str(), value) {
+                ("content" | "source_url", _) => {
+                    let (row, _) = self.get(link, id).await?;
+                    if has_content(&row) {
+                        let message = "the content of an image cannot change; make another one";
+                        return Err(Trouble::harmless(Verdict::Immutable, "immutable", message));
+                    }
+                    fill(link, id, spec).await?;
+                }
+                ("properties", Value::Object(properties)) => {
+                    changes.extend(properties.iter().map(|(name, value)| add(name, value)));
+                }
+                (name, value) => changes.push(add(name, &value)),
+            }
+        }
+        patch(link, id, changes).await?;
+        Ok(Left::Working(Vec::new()))
+    }
+
+    fn remade(&self) -> bool {
+        true
+    }
+}
+
+/// Brings the content: what the desired state holds, or what the cloud itself downloads.
+async fn fill(link: Link<'_>, id: &str, spec: &Value) -> Result<(), Trouble> {
+    if let Some(url) = spec.get("source_url") {
+        let body = json!({"method": {"name": "web-download", "uri": url}});
+        let path = ["images", id, "import"];
+        return link.send(Request::post(Service::Image, &path, body)).await.map(drop);
+    }
+    let Some(content) = spec["content"].as_str().and_then(decoded) else { return Ok(()) };
+    let request = Request::new(Service::Image, Method::PUT, &["images", id, "file"]);
+    link.send(request.with(Body::Bytes(content))).await.map(drop)
+}
+
+/// Works for members that are there and for those that are not.
+fn add(name: &str, value: &Value) -> Value {
+    let path = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+    json!({"op": "add", "path": path, "value": value})
+}
+
+async fn patch(link: Link<'_>, id: &str, changes: Vec<Value>) -> Result<(), Trouble> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let request = Request::new(Service::Image, Method::PATCH, &["images", id]);
+    link.send(request.with(Body::Typed(MEDIA_PATCH, Value::Array(changes)))).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_domain::id::{EntityId, Incarnation};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn an_image_that_inherited_the_mark_is_not_ours() {
+        let key = OwnerKey::new(EntityId(Uuid::from_u128(7)), Incarnation(1));
+        let row = |id: &str| json!({"id": id, "managed_entity": owner::mark(&key)});
+        assert_eq!(Image.owner(&row(&id_of(&key))), Some(key.clone()));
+        assert_eq!(Image.owner(&row("another")), None);
+    }
+
+    #[test]
+    fn an_import_shows_beside_the_status() {
+        let stage = |going: &str, failed: &str| {
+            Image.stage(&json!({
+                "status": "queued", "os_glance_importing_to_stores": going,
+                "os_glance_failed_import": failed,
+            }))
+        };
+        assert_eq!(stage("", ""), Stage::Settled);
+        assert_eq!(stage("ceph", ""), Stage::Working);
+        assert!(matches!(stage("", "ceph"), Stage::Failed(_)));
+    }
+
+    #[test]
+    fn an_id_is_the_key_s_alone() {
+        let key =
+            |incarnation| OwnerKey::new(EntityId(Uuid::from_u128(7)), Incarnation(incarnation));
+        assert_eq!(id_of(&key(1)), id_of(&key(1)));
+        assert_ne!(id_of(&key(1)), id_of(&key(2)));
+        assert!(Uuid::try_parse(&id_of(&key(1))).is_ok());
+    }
+
+    #[test]
+    fn content_is_compared_by_its_digest_and_properties_by_name() {
+        let digest = "ee26b0dd4af7e749aa1a8ee3c10ae9923f618980772e473f8819a5d4940e0db2\
+                      7ac185f8a0e1d5f84f88bc887fd67b143732c304cc5fa9ad8e6f57f50028a8ff";
+        let seen = json!({
+            "status": "active", "os_hash_algo": "sha512", "os_hash_value": digest,
+            "properties": {"a": "1", "b": "2"},
+        });
+        assert!(same_content(&seen, &json!("dGVzdA==")));
+        assert!(!same_content(&seen, &json!("dG9hc3Q=")));
+        assert!(!same_content(&json!({"status": "queued"}), &json!("dGVzdA==")));
+        assert!(same_properties(&seen, &json!({"a": "1"})));
+        assert!(!same_properties(&seen, &json!({"a": "2"})));
+        assert!(!same_properties(&seen, &json!({"c": "3"})));
+    }
+}

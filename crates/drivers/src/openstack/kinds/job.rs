@@ -1,0 +1,73 @@
+//! Work that the cloud goes on with: the handle of `Pending`, which has to make sense to any process.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{ExternalId, KindName, OwnerKey};
+use stateward_domain::ports::driver::{Outcome, Target};
+
+/// What the work is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    Create,
+    Update,
+    Delete,
+    Action(String),
+}
+
+/// Where the work stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::openstack) struct Job {
+    pub(in crate::openstack) target: Target,
+    pub(super) phase: Phase,
+    /// Fields that are still to be changed once the cloud is done with what it does now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) fields: Vec<String>,
+    /// The desired state, as far as `fields` needs it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(super) spec: Value,
+}
+
+impl Job {
+    pub(super) fn new(kind: &str, id: &str, owner_key: &OwnerKey, phase: Phase) -> Self {
+        let target = Target {
+            kind: KindName::from(kind),
+            external_id: ExternalId(id.to_owned()),
+            owner_key: owner_key.clone(),
+        };
+        Self { target, phase, fields: Vec::new(), spec: Value::Null }
+    }
+
+    pub(in crate::openstack) fn read(handle: &Value) -> Result<Self, Failure> {
+        Self::deserialize(handle).map_err(|_| {
+            let message = "the handle is none of this driver";
+            Failure::harmless(ErrorClass::Bug, "bad_handle", message)
+        })
+    }
+
+    /// To be asked again after `poll_after_ms`.
+    pub(super) fn pending(&self, poll_after_ms: u64) -> Outcome {
+        Outcome::Pending { handle: json!(self), poll_after_ms }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.target.external_id.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_comes_back_as_the_same_job() {
+        let key = OwnerKey("x-1".to_owned());
+        let mut job = Job::new("openstack.volume", "v", &key, Phase::Action("revert".to_owned()));
+        job.fields = vec!["/size".to_owned()];
+        job.spec = json!({"size": 2});
+        let Outcome::Pending { handle, .. } = job.pending(500) else { panic!("pending") };
+        assert_eq!(Job::read(&handle).unwrap(), job);
+        assert_eq!(Job::read(&json!({"job": 7})).unwrap_err().code, "bad_handle");
+    }
+}

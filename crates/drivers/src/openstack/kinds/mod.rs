@@ -1,0 +1,303 @@
+//! The kinds. What all of them do alike is in `flow`; a kind says only what is its own.
+//!
+//! To add one: (1) a file with its [`Shape`] and its `impl Kind`, (2) its schema beside it, (3) a line in
+//! [`KINDS`]. The contract suite asks for a subject.
+
+mod backup;
+mod cinder;
+mod clock;
+mod floating_ip;
+mod flow;
+mod image;
+mod job;
+mod keypair;
+mod network;
+mod neutron;
+mod normal;
+mod nova;
+mod port;
+mod project;
+mod quotas;
+mod router;
+mod rules;
+mod security_group;
+mod server;
+mod server_body;
+mod server_group;
+mod shape;
+mod snapshot;
+mod subnet;
+mod volume;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{ExternalId, KindName, OwnerKey};
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::{Act, Create, FieldError, Search, Target};
+
+use super::client::{Link, Request, Trouble, Verdict};
+pub(super) use flow::{
+    act, cancel, check, create, delete, find, list, observe, plan, resume, update,
+};
+pub(super) use job::Job;
+use neutron::Neutron;
+use shape::Shape;
+
+/// Every kind, in the order in which they need each other.
+const KINDS: &[&dyn Kind] = &[
+    &Neutron(network::Network),
+    &Neutron(subnet::Subnet),
+    &volume::Volume,
+    &snapshot::Snapshot,
+    &Neutron(security_group::SecurityGroup),
+    &Neutron(port::Port),
+    &Neutron(router::Router),
+    &Neutron(floating_ip::FloatingIp),
+    &keypair::Keypair,
+    &server_group::ServerGroup,
+    &image::Image,
+    &server::Server,
+    &project::Project,
+    &backup::Backup,
+];
+
+/// The kind called `name`.
+///
+/// # Errors
+/// `Bug`: the engine asks only for kinds that the driver declares.
+pub(super) fn kind_of(name: &KindName) -> Result<&'static dyn Kind, Failure> {
+    let found = KINDS.iter().find(|kind| kind.shape().name == name.as_str());
+    found.copied().ok_or_else(|| {
+        Failure::harmless(ErrorClass::Bug, "unknown_kind", "the kind is not of this driver")
+    })
+}
+
+/// What this driver serves.
+#[must_use]
+pub fn kinds() -> Vec<KindSpec> {
+    KINDS.iter().map(|kind| kind.shape().declare()).collect()
+}
+
+/// How far an object is from rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Settled,
+    /// The cloud works on it.
+    Working,
+    /// It stopped half way, and this is how it looks.
+    Failed(String),
+}
+
+/// What is left of a change after some requests of it.
+pub(super) enum Left {
+    /// Nothing, and nothing goes on.
+    Nothing,
+    /// The cloud works on it; then these fields are still to be changed.
+    Working(Vec<String>),
+}
+
+/// What one kind does in its own way. `row` is always an object of the API, without its wrapper.
+#[async_trait]
+pub(in crate::openstack) trait Kind: Send + Sync {
+    fn shape(&self) -> &'static Shape;
+
+    /// Checks what the schema cannot, and puts the desired state into the one spelling that is compared.
+    fn normalise(&self, _spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// The backend's name of the object.
+    fn id<'a>(&self, row: &'a Value) -> Option<&'a str> {
+        row["id"].as_str()
+    }
+
+    /// The fields as the desired state spells them.
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        copied(self.shape(), row)
+    }
+
+    /// Adds what only further requests show.
+    async fn complete(
+        &self,
+        _link: Link<'_>,
+        _row: &Value,
+        _attributes: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// The mark that the object carries.
+    fn owner(&self, row: &Value) -> Option<OwnerKey>;
+
+    /// Whether the object, as its attributes show it, rests.
+    fn stage(&self, _attributes: &Value) -> Stage {
+        Stage::Settled
+    }
+
+    /// How often to ask while the cloud works; `None` = it never leaves work behind.
+    fn poll_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// The object called `id`, and the service's clock.
+    async fn get(&self, link: Link<'_>, id: &str) -> Result<(Value, Option<Timestamp>), Trouble> {
+        let shape = self.shape();
+        let reply = link.send(Request::get(shape.service, &[shape.path, id])).await?;
+        Ok((unwrapped(shape, reply.body), reply.date))
+    }
+
+    /// Rows that may carry the key; they are looked at again one by one.
+    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble>;
+
+    /// The list of all objects of this project.
+    async fn everything(&self, link: Link<'_>) -> Result<Request, Trouble>;
+
+    /// One page of the list: rows, and where to go on.
+    async fn page(
+        &self,
+        link: Link<'_>,
+        mark: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>), Trouble> {
+        let shape = self.shape();
+        link.page(self.everything(link).await?, shape.rows, shape.paging, mark).await
+    }
+
+    /// Whether a row of the list is an object by itself, not a part of another one.
+    fn stands_alone(&self, _row: &Value) -> bool {
+        true
+    }
+
+    /// The request that makes the object.
+    async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble>;
+
+    /// Makes the object; the row that the service answers.
+    async fn make(&self, link: Link<'_>, create: &Create) -> Result<Value, Failure> {
+        let sent = match self.creation(link, create).await {
+            Ok(request) => link.send(request).await,
+            Err(trouble) => Err(trouble),
+        };
+        match sent {
+            Ok(reply) => Ok(unwrapped(self.shape(), reply.body)),
+            Err(trouble) if trouble.verdict == Verdict::Taken => {
+                Err(self.taken(link, create, trouble).await)
+            }
+            // Nothing was asked for by id but what the desired state names.
+            Err(trouble) if trouble.verdict == Verdict::Gone => {
+                Err(trouble.judged(Verdict::NoReference).into())
+            }
+            Err(trouble) => Err(trouble.into()),
+        }
+    }
+
+    /// What is to be done right after the object was made and its id recorded.
+    async fn furnish(&self, _link: Link<'_>, _id: &str, _create: &Create) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// What it means that the creation was refused because something like it is there.
+    async fn taken(&self, _link: Link<'_>, _create: &Create, trouble: Trouble) -> Failure {
+        trouble.into()
+    }
+
+    /// Changes `fields` as far as that goes without waiting.
+    async fn change(
+        &self,
+        link: Link<'_>,
+        target: &Target,
+        spec: &Value,
+        fields: &[String],
+    ) -> Result<Left, Trouble>;
+
+    /// Asks for the object's end.
+    async fn remove(&self, link: Link<'_>, target: &Target) -> Result<(), Trouble> {
+        let (shape, id) = (self.shape(), target.external_id.as_str());
+        link.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
+    }
+
+    /// What keeps the object from going: noun, id, and the mark it carries.
+    async fn blocker(&self, _link: Link<'_>, _id: &str) -> Result<Option<Blocker>, Trouble> {
+        Ok(None)
+    }
+
+    /// Does one of the kind's verbs. `true` = the cloud goes on with it.
+    async fn verb(&self, _link: Link<'_>, _act: &Act) -> Result<Done, Trouble> {
+        Err(Trouble::harmless(Verdict::Invalid, "unknown_action", "the kind has no such action"))
+    }
+
+    /// A look at pending work: what may have to be done so that it goes on. `None` = `stage` says it all.
+    async fn nudge(
+        &self,
+        _link: Link<'_>,
+        _job: &Job,
+        _attributes: &Value,
+    ) -> Result<Option<Stage>, Trouble> {
+        Ok(None)
+    }
+
+    /// Why the object failed, from the service's own messages.
+    async fn reason(&self, _link: Link<'_>, _id: &str, _row: &Value) -> Option<String> {
+        None
+    }
+
+    /// Whether an object that failed while it was made is to be removed, so that it can be made anew.
+    fn remade(&self) -> bool {
+        false
+    }
+
+    /// Whether an object that failed certainly never worked.
+    fn never_worked(&self, _row: &Value) -> bool {
+        false
+    }
+
+    /// Whether a deletion that failed is to be asked for again; otherwise only an administrator can help.
+    fn deletes_again(&self) -> bool {
+        false
+    }
+}
+
+/// How a verb ended.
+pub(super) enum Done {
+    /// With this answer.
+    Now(Value),
+    /// The cloud works on it.
+    Later,
+}
+
+/// Something that uses an object.
+pub(super) struct Blocker {
+    pub(super) noun: &'static str,
+    pub(super) id: String,
+    pub(super) owner: Option<OwnerKey>,
+}
+
+impl Blocker {
+    /// The first of `rows`.
+    pub(super) fn first(
+        noun: &'static str,
+        rows: &[Value],
+        owner: fn(&Value) -> Option<OwnerKey>,
+    ) -> Option<Self> {
+        let row = rows.first()?;
+        Some(Self { noun, id: row["id"].as_str()?.to_owned(), owner: owner(row) })
+    }
+}
+
+/// The members of `row` that the kind manages or shows.
+pub(super) fn copied(shape: &Shape, row: &Value) -> Map<String, Value> {
+    let names = shape.fields.iter().map(|field| field.name).chain(shape.shown.iter().copied());
+    let present = names.filter_map(|name| Some((name.to_owned(), row.get(name)?.clone())));
+    present.collect()
+}
+
+fn unwrapped(shape: &Shape, mut body: Value) -> Value {
+    if shape.row.is_empty() { body } else { body[shape.row].take() }
+}
+
+fn external(id: &str) -> ExternalId {
+    ExternalId(id.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

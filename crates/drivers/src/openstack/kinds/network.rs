@@ -1,0 +1,53 @@
+//! `openstack.network`.
+
+use async_trait::async_trait;
+use std::time::Duration;
+
+use stateward_domain::kind::OnLost;
+
+use super::Blocker;
+use super::neutron::{NeutronKind, owner, ports};
+use super::shape::{Compare, Shape, fixed, mutable};
+use crate::openstack::client::{Link, Paging, Service, Trouble};
+
+pub(super) struct Network;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.network",
+    summary: "A virtual network (layer 2) of the project.",
+    schema: include_str!("network.schema.json"),
+    service: Service::Network,
+    path: "networks",
+    list: &["networks"],
+    row: "network",
+    rows: "networks",
+    paging: Paging::Links,
+    fields: &[
+        mutable("name", Compare::Exact),
+        mutable("description", Compare::Exact),
+        mutable("admin_state_up", Compare::Exact),
+        mutable("mtu", Compare::Exact),
+        mutable("port_security_enabled", Compare::Exact),
+        mutable("shared", Compare::Exact),
+        mutable("router:external", Compare::Exact),
+        fixed("availability_zone_hints", Compare::Set),
+    ],
+    shown: &["status", "subnets", "project_id"],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 10,
+    on_lost: OnLost::Ask,
+};
+
+#[async_trait]
+impl NeutronKind for Network {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+        Ok(Blocker::first("port", &ports(link, &[("network_id", id)]).await?, owner))
+    }
+}

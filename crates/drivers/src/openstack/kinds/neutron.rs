@@ -1,0 +1,248 @@
+//! What Neutron's kinds share. Everything there is synchronous: a reply is final.
+//!
+//! The only place for a mark in a creation is `description`, which users want too. So the mark begins there,
+//! is written into a tag once the object is there, and only then makes room for the user's text.
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use stateward_domain::id::OwnerKey;
+use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
+
+use super::shape::Shape;
+use super::{Blocker, Kind, Left, copied};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
+use crate::openstack::owner;
+
+/// What one of Neutron's kinds has of its own.
+#[async_trait]
+pub(super) trait NeutronKind: Send + Sync {
+    fn shape(&self) -> &'static Shape;
+
+    /// See [`Kind::normalise`].
+    fn normalise(&self, _spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// See [`Kind::attributes`].
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        attributes(self.shape(), row)
+    }
+
+    /// See [`Kind::complete`].
+    async fn complete(
+        &self,
+        _link: Link<'_>,
+        _row: &Value,
+        _attributes: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// See [`Kind::stands_alone`].
+    fn stands_alone(&self, _row: &Value) -> bool {
+        true
+    }
+
+    /// Fields with requests of their own, see [`NeutronKind::separate`].
+    fn separate_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Puts ids in the place of names before `members` of `spec` are sent, and adds what has to go with them.
+    async fn resolve(
+        &self,
+        _link: Link<'_>,
+        _spec: &Value,
+        _members: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// Makes separate fields as desired, whatever they are now.
+    async fn separate(
+        &self,
+        _link: Link<'_>,
+        _id: &str,
+        _wanted: &Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// What has to go with the object, before it.
+    async fn dismantle(&self, _link: Link<'_>, _id: &str) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// See [`Kind::blocker`].
+    async fn blocker(&self, _link: Link<'_>, _id: &str) -> Result<Option<Blocker>, Trouble> {
+        Ok(None)
+    }
+}
+
+/// A kind of Neutron's.
+pub(super) struct Neutron<T>(pub(super) T);
+
+#[async_trait]
+impl<T: NeutronKind> Kind for Neutron<T> {
+    fn shape(&self) -> &'static Shape {
+        self.0.shape()
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        self.0.normalise(spec)
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        self.0.attributes(row)
+    }
+
+    async fn complete(
+        &self,
+        link: Link<'_>,
+        row: &Value,
+        attributes: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        self.0.complete(link, row, attributes).await
+    }
+
+    /// In the tags, or in the description while the tag is not there yet.
+    fn owner(&self, row: &Value) -> Option<OwnerKey> {
+        owner(row)
+    }
+
+    /// By both places of the mark; an object may be found twice.
+    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+        let (shape, mark) = (self.shape(), owner::mark(&search.owner_key));
+        let mut found: Vec<Value> = Vec::new();
+        for place in ["description", "tags"] {
+            let request = Request::get(Service::Network, &[shape.path]).query(place, &mark);
+            for row in link.rows(request, shape.rows, Paging::Links).await? {
+                if found.iter().all(|known| known["id"] != row["id"]) {
+                    found.push(row);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Only the project's own: networks of others are shared, and an administrator sees everybody's.
+    async fn everything(&self, link: Link<'_>) -> Result<Request, Trouble> {
+        let project = link.project_id().await?;
+        let request = Request::get(Service::Network, &[self.shape().path]);
+        Ok(request.query("project_id", &project).query("sort_key", "id").query("sort_dir", "asc"))
+    }
+
+    fn stands_alone(&self, row: &Value) -> bool {
+        self.0.stands_alone(row)
+    }
+
+    async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+        let mut body = create.spec.as_object().cloned().unwrap_or_default();
+        body.retain(|name, _| !self.0.separate_fields().contains(&name.as_str()));
+        self.0.resolve(link, &create.spec, &mut body).await?;
+        body.insert("description".to_owned(), Value::from(owner::mark(&create.owner_key)));
+        let shape = self.shape();
+        Ok(Request::post(shape.service, &[shape.path], json!({ shape.row: body })))
+    }
+
+    async fn furnish(&self, link: Link<'_>, id: &str, create: &Create) -> Result<(), Trouble> {
+        tag(self.shape(), link, id, &create.owner_key).await?;
+        if let Some(description) = create.spec.get("description") {
+            let members = json!({ "description": description });
+            put(self.shape(), link, id, members).await?;
+        }
+        let fields = self.0.separate_fields().iter();
+        let wanted: Map<_, _> = fields
+            .filter_map(|name| Some(((*name).to_owned(), create.spec.get(name)?.clone())))
+            .collect();
+        if wanted.is_empty() { Ok(()) } else { self.0.separate(link, id, &wanted).await }
+    }
+
+    /// One request for all plain fields: some are only accepted together.
+    async fn change(
+        &self,
+        link: Link<'_>,
+        target: &Target,
+        spec: &Value,
+        fields: &[String],
+    ) -> Result<Left, Trouble> {
+        let (shape, id) = (self.shape(), target.external_id.as_str());
+        let (separate, plain): (Vec<_>, Vec<_>) = members(spec, fields)
+            .into_iter()
+            .partition(|(name, _)| self.0.separate_fields().contains(&name.as_str()));
+        let mut plain = Map::from_iter(plain);
+        if plain.contains_key("description") {
+            // Before a text covers the mark there, the tag has to hold it.
+            tag(shape, link, id, &target.owner_key).await?;
+        }
+        if !plain.is_empty() {
+            self.0.resolve(link, spec, &mut plain).await?;
+            put(shape, link, id, Value::Object(plain)).await?;
+        }
+        if !separate.is_empty() {
+            self.0.separate(link, id, &Map::from_iter(separate)).await?;
+        }
+        Ok(Left::Nothing)
+    }
+
+    async fn remove(&self, link: Link<'_>, target: &Target) -> Result<(), Trouble> {
+        let (shape, id) = (self.shape(), target.external_id.as_str());
+        self.0.dismantle(link, id).await?;
+        link.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
+    }
+
+    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+        self.0.blocker(link, id).await
+    }
+}
+
+/// The members that a kind manages or shows; the description that holds our mark is none of the user's.
+pub(super) fn attributes(shape: &Shape, row: &Value) -> Map<String, Value> {
+    let mut attributes = copied(shape, row);
+    let description = row["description"].as_str().unwrap_or_default();
+    if owner::unmark(description).is_some() {
+        attributes.insert("description".to_owned(), Value::from(""));
+    }
+    attributes
+}
+
+/// The mark of any of Neutron's objects.
+pub(super) fn owner(row: &Value) -> Option<OwnerKey> {
+    let description = || row["description"].as_str().and_then(owner::unmark);
+    owner::in_tags(&row["tags"]).or_else(description)
+}
+
+/// Puts the mark among the tags; the other tags stay. Repeating it changes nothing.
+async fn tag(shape: &Shape, link: Link<'_>, id: &str, key: &OwnerKey) -> Result<(), Trouble> {
+    let path = [shape.path, id, "tags", &owner::mark(key)];
+    link.send(Request::new(Service::Network, Method::PUT, &path)).await.map(drop)
+}
+
+/// Writes some members of an object.
+pub(super) async fn put(
+    shape: &Shape,
+    link: Link<'_>,
+    id: &str,
+    members: Value,
+) -> Result<(), Trouble> {
+    let body = json!({ shape.row: members });
+    link.send(Request::put(Service::Network, &[shape.path, id], body)).await.map(drop)
+}
+
+/// The members of `spec` that `fields` name.
+pub(super) fn members(spec: &Value, fields: &[String]) -> Map<String, Value> {
+    let named = fields.iter().filter_map(|field| field.strip_prefix('/'));
+    named.filter_map(|name| Some((name.to_owned(), spec.get(name)?.clone()))).collect()
+}
+
+/// Ports that fit, but for those that the cloud keeps for itself and that go with their network.
+pub(super) async fn ports(link: Link<'_>, filters: &[(&str, &str)]) -> Result<Vec<Value>, Trouble> {
+    let mut request = Request::get(Service::Network, &["ports"]);
+    for (key, value) in filters {
+        request = request.query(key, value);
+    }
+    let mut ports = link.rows(request, "ports", Paging::Links).await?;
+    ports.retain(|port| port["device_owner"] != "network:dhcp");
+    Ok(ports)
+}

@@ -1,0 +1,168 @@
+//! `openstack.port`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::FieldError;
+
+use super::neutron::NeutronKind;
+use super::normal::{address, respell, respell_all};
+use super::shape::{Compare, Shape, fixed, mutable};
+use crate::openstack::client::{Link, Paging, Service, Trouble};
+use crate::openstack::names::Noun;
+
+pub(super) struct Port;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.port",
+    summary: "A connection point of a network: addresses, security groups, and whatever is plugged in.",
+    schema: include_str!("port.schema.json"),
+    service: Service::Network,
+    path: "ports",
+    list: &["ports"],
+    row: "port",
+    rows: "ports",
+    paging: Paging::Links,
+    fields: &[
+        fixed("network_id", Compare::Source),
+        fixed("mac_address", Compare::Exact),
+        mutable("name", Compare::Exact),
+        mutable("description", Compare::Exact),
+        mutable("admin_state_up", Compare::Exact),
+        mutable("fixed_ips", Compare::By(same_addresses)),
+        mutable("security_groups", Compare::Set),
+        mutable("allowed_address_pairs", Compare::By(same_pairs)),
+        mutable("port_security_enabled", Compare::Exact),
+        mutable("binding:vnic_type", Compare::Exact),
+    ],
+    shown: &["status", "device_id", "device_owner", "project_id"],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 10,
+    on_lost: OnLost::Ask,
+};
+
+/// Each wanted address is one of those that there are, as far as it says what it wants. Neutron adds automatic
+/// IPv6 addresses by itself, so further ones of these are no difference.
+fn same_addresses(observed: &Value, wanted: &Value) -> bool {
+    let mut there = observed["fixed_ips"].as_array().cloned().unwrap_or_default();
+    let mut wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
+    // The most exact choose first.
+    wanted.sort_by_key(|entry| std::cmp::Reverse(entry.as_object().map_or(0, Map::len)));
+    for entry in wanted {
+        let members = entry.as_object().into_iter().flatten().collect::<Vec<_>>();
+        let fits =
+            |seen: &Value| members.iter().all(|(name, value)| seen[name.as_str()] == **value);
+        match there.iter().position(fits) {
+            Some(index) => drop(there.remove(index)),
+            None => return false,
+        }
+    }
+    there.iter().all(|extra| extra["ip_address"].as_str().is_some_and(|ip| ip.contains(':')))
+}
+
+/// A pair without MAC address has the port's.
+fn same_pairs(observed: &Value, wanted: &Value) -> bool {
+    let own = observed["mac_address"].as_str().unwrap_or_default();
+    let pairs = |list: &Value| -> BTreeSet<(String, String)> {
+        let pairs = list.as_array().into_iter().flatten();
+        let text = |pair: &Value, name: &str| pair[name].as_str().map(str::to_lowercase);
+        pairs
+            .map(|pair| {
+                let mac = text(pair, "mac_address").unwrap_or_else(|| own.to_lowercase());
+                (text(pair, "ip_address").unwrap_or_default(), mac)
+            })
+            .collect()
+    };
+    pairs(&observed["allowed_address_pairs"]) == pairs(wanted)
+}
+
+#[async_trait]
+impl NeutronKind for Port {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        respell_all(spec, "fixed_ips", "ip_address", address, &mut faults);
+        respell(spec, "mac_address", |mac| Some(mac.to_lowercase()), &mut faults);
+        faults
+    }
+
+    /// Parts of routers, of DHCP and of floating addresses go with these.
+    fn stands_alone(&self, row: &Value) -> bool {
+        let owner = row["device_owner"].as_str().unwrap_or_default();
+        owner.is_empty() || owner.starts_with("compute:")
+    }
+
+    /// Port security goes only together with groups and pairs.
+    async fn resolve(
+        &self,
+        link: Link<'_>,
+        spec: &Value,
+        members: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        if let Some(Value::String(network)) = members.get_mut("network_id") {
+            *network = link.id_of(Noun::Network, network).await?;
+        }
+        let security = members.get("port_security_enabled").and_then(Value::as_bool);
+        for list in ["security_groups", "allowed_address_pairs"] {
+            match security {
+                Some(false) => drop(members.insert(list.to_owned(), json!([]))),
+                // They were lost when it was turned off.
+                Some(true) => {
+                    if let Some(wanted) = spec.get(list) {
+                        members.insert(list.to_owned(), wanted.clone());
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_compared_by_what_was_asked_for() {
+        let seen = json!({"fixed_ips": [
+            {"subnet_id": "a", "ip_address": "10.0.0.5"},
+            {"subnet_id": "b", "ip_address": "2001:db8::f816:3eff:fe00:1"},
+        ]});
+        for same in [
+            json!([{"subnet_id": "a"}]),
+            json!([{"ip_address": "10.0.0.5"}]),
+            json!([{"subnet_id": "b"}, {"subnet_id": "a", "ip_address": "10.0.0.5"}]),
+        ] {
+            assert!(same_addresses(&seen, &same), "{same}");
+        }
+        for other in [
+            json!([]),
+            json!([{"subnet_id": "b"}]),
+            json!([{"ip_address": "10.0.0.6"}]),
+            json!([{"subnet_id": "a"}, {"subnet_id": "a"}]),
+        ] {
+            assert!(!same_addresses(&seen, &other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_pair_without_mac_address_has_the_port_s() {
+        let seen = json!({
+            "mac_address": "fa:16:3e:00:00:01",
+            "allowed_address_pairs": [{"ip_address": "10.0.0.9", "mac_address": "FA:16:3e:00:00:01"}],
+        });
+        assert!(same_pairs(&seen, &json!([{"ip_address": "10.0.0.9"}])));
+        assert!(!same_pairs(&seen, &json!([{"ip_address": "10.0.0.8"}])));
+        assert!(!same_pairs(&seen, &json!([])));
+    }
+}

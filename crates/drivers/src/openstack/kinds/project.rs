@@ -1,0 +1,191 @@
+//! `openstack.project`, with its quotas: for backends whose credentials are an administrator's.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::OwnerKey;
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::{Create, Search, Target};
+
+use super::neutron::{self, members};
+use super::shape::{Compare, Shape, fixed, mutable};
+use super::{Blocker, Kind, Left, copied, external, quotas};
+use crate::openstack::client::{Body, Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::owner;
+
+pub(super) struct Project;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.project",
+    summary: "A project: a space of its own, with quotas.",
+    schema: include_str!("project.schema.json"),
+    service: Service::Identity,
+    path: "projects",
+    list: &["projects"],
+    row: "project",
+    rows: "projects",
+    paging: Paging::None,
+    fields: &[
+        mutable("name", Compare::Exact),
+        mutable("description", Compare::Exact),
+        mutable("enabled", Compare::Exact),
+        mutable("tags", Compare::Set),
+        mutable("quotas", Compare::By(quotas::same)),
+        fixed("domain_id", Compare::Exact),
+        fixed("parent_id", Compare::Exact),
+    ],
+    shown: &[],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 8,
+    on_lost: OnLost::Ask,
+};
+
+/// What a project must not be deleted under: nothing of it would go, and nobody could reach it any more.
+const CONTENTS: &[(Service, &[&str], &str, &str)] = &[
+    (Service::Compute, &["servers", "detail"], "servers", "server"),
+    (Service::Volume, &["volumes", "detail"], "volumes", "volume"),
+    (Service::Volume, &["snapshots", "detail"], "snapshots", "snapshot"),
+    (Service::Network, &["routers"], "routers", "router"),
+    (Service::Network, &["floatingips"], "floatingips", "floating IP"),
+    (Service::Network, &["networks"], "networks", "network"),
+    (Service::Image, &["images"], "images", "image"),
+];
+
+#[async_trait]
+impl Kind for Project {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        let mut attributes = copied(&SHAPE, row);
+        let tags = row["tags"].as_array().into_iter().flatten();
+        let tags = tags.filter(|tag| tag.as_str().and_then(owner::unmark).is_none());
+        attributes.insert("tags".to_owned(), Value::Array(tags.cloned().collect()));
+        attributes
+    }
+
+    async fn complete(
+        &self,
+        link: Link<'_>,
+        row: &Value,
+        attributes: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        let id = row["id"].as_str().unwrap_or_default();
+        attributes.insert("quotas".to_owned(), quotas::read(link, id).await?);
+        Ok(())
+    }
+
+    fn owner(&self, row: &Value) -> Option<OwnerKey> {
+        owner::in_tags(&row["tags"])
+    }
+
+    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+        let request = Request::get(Service::Identity, SHAPE.list);
+        let request = request.query("tags", &owner::mark(&search.owner_key));
+        link.rows(request, SHAPE.rows, SHAPE.paging).await
+    }
+
+    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+        Ok(Request::get(Service::Identity, SHAPE.list))
+    }
+
+    async fn creation(&self, _: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+        let mut project = create.spec.as_object().cloned().unwrap_or_default();
+        project.remove("quotas");
+        let tags = with_mark(project.get("tags"), &create.owner_key);
+        project.insert("tags".to_owned(), tags);
+        Ok(Request::post(Service::Identity, SHAPE.list, json!({ "project": project })))
+    }
+
+    async fn furnish(&self, link: Link<'_>, id: &str, create: &Create) -> Result<(), Trouble> {
+        quotas::write(link, id, &create.spec["quotas"]).await
+    }
+
+    /// The id in Keystone's sentence is that of the project that it did not make.
+    async fn taken(&self, link: Link<'_>, create: &Create, trouble: Trouble) -> Failure {
+        let name = create.spec["name"].as_str().unwrap_or_default();
+        let mut request = Request::get(Service::Identity, SHAPE.list).query("name", name);
+        if let Some(domain) = create.spec["domain_id"].as_str() {
+            request = request.query("domain_id", domain);
+        }
+        let found = link.rows(request, SHAPE.rows, SHAPE.paging).await.unwrap_or_default();
+        let same = |row: &&Value| {
+            row["name"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name))
+        };
+        let id = found.iter().find(same).and_then(|row| row["id"].as_str());
+        match id.map(external) {
+            Some(external_id) => {
+                Failure { class: ErrorClass::AlreadyExists { external_id }, ..trouble.into() }
+            }
+            None => trouble.into(),
+        }
+    }
+
+    async fn change(
+        &self,
+        link: Link<'_>,
+        target: &Target,
+        spec: &Value,
+        fields: &[String],
+    ) -> Result<Left, Trouble> {
+        let id = target.external_id.as_str();
+        let mut members = members(spec, fields);
+        if let Some(wanted) = members.remove("quotas") {
+            quotas::write(link, id, &wanted).await?;
+        }
+        if let Some(tags) = members.get_mut("tags") {
+            *tags = with_mark(Some(tags), &target.owner_key);
+        }
+        if !members.is_empty() {
+            let request = Request::new(Service::Identity, Method::PATCH, &["projects", id]);
+            link.send(request.with(Body::Json(json!({ "project": members })))).await?;
+        }
+        Ok(Left::Nothing)
+    }
+
+    async fn remove(&self, link: Link<'_>, target: &Target) -> Result<(), Trouble> {
+        let id = target.external_id.as_str();
+        self.get(link, id).await?;
+        if let Some(blocker) = self.blocker(link, id).await? {
+            let message = format!("{} {} is still in it", blocker.noun, blocker.id);
+            return Err(Trouble::harmless(Verdict::Waits, "in_use", message));
+        }
+        quotas::reset(link, id).await?;
+        link.send(Request::delete(Service::Identity, &["projects", id])).await.map(drop)
+    }
+
+    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+        for (service, path, rows, noun) in CONTENTS {
+            let mut request = Request::get(*service, path).query("limit", "1");
+            request = match service {
+                Service::Image => request.query("owner", id),
+                Service::Network => request.query("project_id", id),
+                _ => request.query("all_tenants", "1").query("project_id", id),
+            };
+            let reply = link.send(request).await?;
+            let found = reply.body[*rows].as_array().cloned().unwrap_or_default();
+            let blocker = Blocker::first(noun, &found, |row| {
+                let tagged = neutron::owner(row);
+                tagged.or_else(|| owner::in_properties(&row["metadata"]))
+            });
+            if blocker.is_some() {
+                return Ok(blocker);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The user's tags and the mark.
+fn with_mark(tags: Option<&Value>, key: &OwnerKey) -> Value {
+    let mut tags = tags.and_then(Value::as_array).cloned().unwrap_or_default();
+    tags.push(Value::from(owner::mark(key)));
+    Value::Array(tags)
+}

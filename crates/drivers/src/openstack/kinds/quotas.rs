@@ -1,0 +1,73 @@
+//! Quotas of a project: three services keep them, each in its own way.
+
+use serde_json::{Map, Value, json};
+
+use crate::openstack::client::{Link, Request, Service, Trouble, Verdict};
+
+/// Services that have quotas, and what they call the document.
+const PLACES: &[(&str, Service, &str, &str)] = &[
+    ("compute", Service::Compute, "os-quota-sets", "quota_set"),
+    ("volume", Service::Volume, "os-quota-sets", "quota_set"),
+    ("network", Service::Network, "quotas", "quota"),
+];
+
+/// All quotas of a project, by service.
+pub(super) async fn read(link: Link<'_>, project: &str) -> Result<Value, Trouble> {
+    let mut quotas = Map::new();
+    for (name, service, path, wrapper) in PLACES {
+        let reply = link.send(Request::get(*service, &[path, project])).await?;
+        let mut set = reply.body[*wrapper].as_object().cloned().unwrap_or_default();
+        set.retain(|_, value| value.is_i64());
+        quotas.insert((*name).to_owned(), Value::Object(set));
+    }
+    Ok(Value::Object(quotas))
+}
+
+/// Writes the quotas that are named, and no others.
+pub(super) async fn write(link: Link<'_>, project: &str, wanted: &Value) -> Result<(), Trouble> {
+    for (name, service, path, wrapper) in PLACES {
+        let Some(set) = wanted[*name].as_object().filter(|set| !set.is_empty()) else { continue };
+        let mut set = set.clone();
+        if *service == Service::Compute {
+            // Below what is used: the others accept that as it is.
+            set.insert("force".to_owned(), Value::Bool(true));
+        }
+        let body = json!({ *wrapper: set });
+        link.send(Request::put(*service, &[path, project], body)).await?;
+    }
+    Ok(())
+}
+
+/// Back to the defaults. Neutron says that there are none when they are.
+pub(super) async fn reset(link: Link<'_>, project: &str) -> Result<(), Trouble> {
+    for (_, service, path, _) in PLACES {
+        match link.send(Request::delete(*service, &[path, project])).await {
+            Err(trouble) if trouble.verdict != Verdict::Gone => return Err(trouble),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether each quota that is named is as wanted.
+pub(super) fn same(observed: &Value, wanted: &Value) -> bool {
+    let mut services = wanted.as_object().into_iter().flatten();
+    services.all(|(service, set)| {
+        let mut set = set.as_object().into_iter().flatten();
+        set.all(|(name, value)| observed["quotas"][service.as_str()][name.as_str()] == *value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_quotas_that_are_named_are_compared() {
+        let seen = json!({"quotas": {"compute": {"cores": 20, "ram": 1}, "network": {"port": -1}}});
+        assert!(same(&seen, &json!({"compute": {"cores": 20}})));
+        assert!(same(&seen, &json!({"network": {"port": -1}, "volume": {}})));
+        assert!(!same(&seen, &json!({"compute": {"cores": 21}})));
+        assert!(!same(&seen, &json!({"volume": {"gigabytes": 1}})));
+    }
+}

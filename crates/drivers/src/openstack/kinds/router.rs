@@ -1,0 +1,243 @@
+//! `openstack.router`, with its gateway, its interfaces and its routes.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::FieldError;
+
+use super::Blocker;
+use super::neutron::{NeutronKind, attributes, owner, ports, put};
+use super::normal::{address, prefix, respell_all};
+use super::shape::{Compare, Shape, fixed, mutable};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::names::Noun;
+
+pub(super) struct Router;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.router",
+    summary: "A router between subnets, and to a network outside.",
+    schema: include_str!("router.schema.json"),
+    service: Service::Network,
+    path: "routers",
+    list: &["routers"],
+    row: "router",
+    rows: "routers",
+    paging: Paging::Links,
+    fields: &[
+        mutable("name", Compare::Exact),
+        mutable("description", Compare::Exact),
+        mutable("admin_state_up", Compare::Exact),
+        mutable("external_gateway_info", Compare::By(same_gateway)),
+        mutable("interfaces", Compare::By(same_interfaces)),
+        mutable("routes", Compare::Set),
+        fixed("availability_zone_hints", Compare::Set),
+    ],
+    shown: &["status", "project_id"],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 10,
+    on_lost: OnLost::Ask,
+};
+
+/// Only the network is the user's to choose; addresses and SNAT are an administrator's.
+fn same_gateway(observed: &Value, wanted: &Value) -> bool {
+    let seen = &observed["external_gateway_info"];
+    match wanted["network_id"].as_str() {
+        Some(wanted) => seen["network_id"] == wanted || seen["network_name"] == wanted,
+        None => seen["network_id"].is_null(),
+    }
+}
+
+fn same_interfaces(observed: &Value, wanted: &Value) -> bool {
+    let there = observed["interfaces"].as_array().cloned().unwrap_or_default();
+    let (missing, extra) = compared(&there, wanted);
+    missing.is_empty() && extra.is_empty()
+}
+
+/// The wanted interfaces that are not there, and those that are there and not wanted.
+fn compared<'a>(there: &'a [Value], wanted: &'a Value) -> (Vec<&'a Value>, Vec<&'a Value>) {
+    let fits = |seen: &Value, wanted: &Value| match wanted["port_id"].as_str() {
+        Some(port) => seen["port_id"] == port,
+        None => seen["subnet_id"] == wanted["subnet_id"],
+    };
+    let wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
+    let missing = wanted.iter().filter(|wanted| !there.iter().any(|seen| fits(seen, wanted)));
+    let extra = there.iter().filter(|seen| !wanted.iter().any(|wanted| fits(seen, wanted)));
+    (missing.copied().collect(), extra.collect())
+}
+
+#[async_trait]
+impl NeutronKind for Router {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        respell_all(spec, "routes", "destination", prefix, &mut faults);
+        respell_all(spec, "routes", "nexthop", address, &mut faults);
+        faults
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        let mut attributes = attributes(&SHAPE, row);
+        let network = &row["external_gateway_info"]["network_id"];
+        let gateway =
+            if network.is_string() { json!({"network_id": network}) } else { Value::Null };
+        attributes.insert("external_gateway_info".to_owned(), gateway);
+        attributes
+    }
+
+    /// Interfaces are ports; the network outside may be named.
+    async fn complete(
+        &self,
+        link: Link<'_>,
+        row: &Value,
+        attributes: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        let id = row["id"].as_str().unwrap_or_default();
+        let interfaces = interfaces(link, id).await?;
+        attributes.insert("interfaces".to_owned(), Value::Array(interfaces));
+        if let Some(network) = row["external_gateway_info"]["network_id"].as_str() {
+            let name = network_name(link, network).await?;
+            let gateway = json!({"network_id": network, "network_name": name});
+            attributes.insert("external_gateway_info".to_owned(), gateway);
+        }
+        Ok(())
+    }
+
+    fn separate_fields(&self) -> &'static [&'static str] {
+        &["interfaces", "routes"]
+    }
+
+    async fn resolve(
+        &self,
+        link: Link<'_>,
+        _: &Value,
+        members: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        let Some(gateway) = members.get_mut("external_gateway_info") else { return Ok(()) };
+        let network = gateway["network_id"].as_str().map(str::to_owned);
+        *gateway = match network {
+            Some(network) => json!({"network_id": link.id_of(Noun::Network, &network).await?}),
+            None => json!({}),
+        };
+        Ok(())
+    }
+
+    /// A route needs the interface that it leads through, and an interface cannot go while one does.
+    async fn separate(
+        &self,
+        link: Link<'_>,
+        id: &str,
+        wanted: &Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        let there = interfaces(link, id).await?;
+        let unchanged = Value::Array(there.clone());
+        let (missing, extra) = compared(&there, wanted.get("interfaces").unwrap_or(&unchanged));
+        for interface in missing {
+            add(link, id, interface).await?;
+        }
+        if let Some(routes) = wanted.get("routes") {
+            put(&SHAPE, link, id, json!({ "routes": routes })).await?;
+        }
+        for interface in extra {
+            remove(link, id, interface).await?;
+        }
+        Ok(())
+    }
+
+    /// The interfaces belong to the router, but for ports that are entities themselves.
+    async fn dismantle(&self, link: Link<'_>, id: &str) -> Result<(), Trouble> {
+        let reply = link.send(Request::get(Service::Network, &["routers", id])).await?;
+        if reply.body["router"]["routes"].as_array().is_some_and(|routes| !routes.is_empty()) {
+            put(&SHAPE, link, id, json!({"routes": []})).await?;
+        }
+        for port in interface_ports(link, id).await? {
+            if owner(&port).is_none() {
+                remove(link, id, &json!({"port_id": port["id"]})).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+        Ok(Blocker::first("port", &interface_ports(link, id).await?, owner))
+    }
+}
+
+async fn interface_ports(link: Link<'_>, id: &str) -> Result<Vec<Value>, Trouble> {
+    let mut ports = ports(link, &[("device_id", id)]).await?;
+    // Plain, distributed, and highly available ones have different words.
+    ports.retain(|port| {
+        port["device_owner"].as_str().is_some_and(|owner| owner.contains("interface"))
+    });
+    Ok(ports)
+}
+
+async fn interfaces(link: Link<'_>, id: &str) -> Result<Vec<Value>, Trouble> {
+    let ports = interface_ports(link, id).await?;
+    let interface = |port: &Value| json!({"port_id": port["id"], "subnet_id": port["fixed_ips"][0]["subnet_id"]});
+    let mut interfaces: Vec<_> = ports.iter().map(interface).collect();
+    interfaces.sort_by_key(Value::to_string);
+    Ok(interfaces)
+}
+
+async fn network_name(link: Link<'_>, id: &str) -> Result<Value, Trouble> {
+    let request = Request::get(Service::Network, &["networks", id]).query("fields", "name");
+    match link.send(request).await {
+        Ok(reply) => Ok(reply.body["network"]["name"].clone()),
+        Err(trouble) if trouble.verdict == Verdict::Gone => Ok(Value::Null),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// One that is there already, which a lost reply leaves behind, is a success.
+async fn add(link: Link<'_>, id: &str, interface: &Value) -> Result<(), Trouble> {
+    let member = |name: &str| interface[name].as_str().map(|id| json!({ name: id }));
+    let body = member("port_id").or_else(|| member("subnet_id")).unwrap_or_default();
+    let path = ["routers", id, "add_router_interface"];
+    match link.send(Request::put(Service::Network, &path, body)).await {
+        Err(trouble) if trouble.verdict != Verdict::Already => Err(trouble),
+        _ => Ok(()),
+    }
+}
+
+/// This deletes the interface's port, too.
+async fn remove(link: Link<'_>, id: &str, interface: &Value) -> Result<(), Trouble> {
+    let path = ["routers", id, "remove_router_interface"];
+    let body = json!({"port_id": interface["port_id"]});
+    match link.send(Request::put(Service::Network, &path, body)).await {
+        Err(trouble) if trouble.verdict != Verdict::Gone => Err(trouble),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_told_by_what_names_them() {
+        let there =
+            [json!({"port_id": "p", "subnet_id": "s"}), json!({"port_id": "q", "subnet_id": "t"})];
+        let wanted = json!([{"subnet_id": "s"}, {"port_id": "r"}]);
+        let (missing, extra) = compared(&there, &wanted);
+        assert_eq!((missing, extra), (vec![&json!({"port_id": "r"})], vec![&there[1]]));
+    }
+
+    #[test]
+    fn a_gateway_is_the_same_by_id_or_by_name_and_none_is_none() {
+        let seen = json!({"external_gateway_info": {"network_id": "n", "network_name": "public"}});
+        assert!(same_gateway(&seen, &json!({"network_id": "n"})));
+        assert!(same_gateway(&seen, &json!({"network_id": "public"})));
+        assert!(!same_gateway(&seen, &json!({"network_id": "other"})));
+        assert!(!same_gateway(&seen, &Value::Null));
+        assert!(same_gateway(&json!({"external_gateway_info": null}), &Value::Null));
+    }
+}

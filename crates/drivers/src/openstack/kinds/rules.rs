@@ -1,0 +1,138 @@
+//! Rules of security groups in one spelling: Neutron accepts several for the same, and then says that it is
+//! there already.
+
+use serde_json::{Map, Value};
+
+use super::normal::prefix;
+
+/// In place of the group's own id, which nobody knows before it is made.
+pub(super) const SELF: &str = "self";
+
+/// Names that Neutron knows numbers of protocols by.
+const PROTOCOLS: &[(u64, &str)] = &[
+    (1, "icmp"),
+    (2, "igmp"),
+    (4, "ipip"),
+    (6, "tcp"),
+    (8, "egp"),
+    (17, "udp"),
+    (33, "dccp"),
+    (41, "ipv6-encap"),
+    (43, "ipv6-route"),
+    (44, "ipv6-frag"),
+    (46, "rsvp"),
+    (47, "gre"),
+    (50, "esp"),
+    (51, "ah"),
+    (58, "ipv6-icmp"),
+    (59, "ipv6-nonxt"),
+    (60, "ipv6-opts"),
+    (89, "ospf"),
+    (112, "vrrp"),
+    (113, "pgm"),
+    (132, "sctp"),
+    (136, "udplite"),
+];
+
+/// The one spelling of a rule; `own` is the id of its group, where that is known. What means "any" is left out.
+/// `None` = a prefix that is none.
+pub(super) fn normal(rule: &Value, own: Option<&str>) -> Option<Value> {
+    let text = |name: &str| rule[name].as_str().filter(|text| !text.is_empty());
+    let mut normal = Map::new();
+    let mut put = |name: &str, value: Value| normal.insert(name.to_owned(), value);
+    put("direction", Value::from(text("direction").unwrap_or("ingress").to_lowercase()));
+    let v6 = text("ethertype").is_some_and(|text| text.eq_ignore_ascii_case("IPv6"));
+    put("ethertype", Value::from(if v6 { "IPv6" } else { "IPv4" }));
+    put("description", Value::from(text("description").unwrap_or_default()));
+    let protocol = protocol(&rule["protocol"], v6);
+    let (least, most) = (number(&rule["port_range_min"]), number(&rule["port_range_max"]));
+    let ported = matches!(protocol.as_deref(), Some("tcp" | "udp"));
+    if !(ported && least == Some(1) && most == Some(65_535)) {
+        least.map(|least| put("port_range_min", Value::from(least)));
+        most.map(|most| put("port_range_max", Value::from(most)));
+    }
+    protocol.map(|protocol| put("protocol", Value::from(protocol)));
+    if let Some(remote) = text("remote_ip_prefix") {
+        let remote = prefix(remote)?;
+        if !remote.ends_with("/0") {
+            put("remote_ip_prefix", Value::from(remote));
+        }
+    }
+    if let Some(group) = text("remote_group_id") {
+        let group = if own == Some(group) { SELF } else { group };
+        put("remote_group_id", Value::from(group));
+    }
+    Some(Value::Object(normal))
+}
+
+/// The same rule but for its description: Neutron has no two of these.
+pub(super) fn essence(rule: &Value) -> String {
+    let mut rule = rule.clone();
+    if let Value::Object(members) = &mut rule {
+        members.remove("description");
+    }
+    rule.to_string()
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn protocol(value: &Value, v6: bool) -> Option<String> {
+    let name = match number(value) {
+        Some(number) => {
+            let known = PROTOCOLS.iter().find(|(known, _)| *known == number);
+            known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+        }
+        None => value.as_str().filter(|text| !text.is_empty())?.to_lowercase(),
+    };
+    match name.as_str() {
+        "any" => None,
+        "icmp" | "icmpv6" if v6 => Some("ipv6-icmp".to_owned()),
+        "icmpv6" => Some("ipv6-icmp".to_owned()),
+        _ => Some(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_neutron_takes_for_the_same_is_the_same() {
+        let same = [
+            (json!({"protocol": "TCP"}), json!({"protocol": 6, "direction": "INGRESS"})),
+            (
+                json!({"protocol": "tcp"}),
+                json!({"protocol": "6", "port_range_min": 1, "port_range_max": "65535"}),
+            ),
+            (json!({"protocol": null}), json!({"remote_ip_prefix": "0.0.0.0/0"})),
+            (
+                json!({"ethertype": "IPv6", "protocol": "icmp"}),
+                json!({"ethertype": "ipv6", "protocol": 58, "remote_ip_prefix": "::/0"}),
+            ),
+            (
+                json!({"remote_ip_prefix": "10.0.0.7/24", "description": null}),
+                json!({"remote_ip_prefix": "10.0.0.0/24", "id": "x"}),
+            ),
+            (json!({"remote_ip_prefix": "10.0.0.7"}), json!({"remote_ip_prefix": "10.0.0.7/32"})),
+            (json!({"remote_group_id": "own"}), json!({"remote_group_id": "self"})),
+        ];
+        for (one, other) in same {
+            assert_eq!(normal(&one, Some("own")), normal(&other, Some("own")), "{one} {other}");
+        }
+        let ports = json!({"protocol": "tcp", "port_range_min": 22, "port_range_max": 22});
+        assert_ne!(normal(&ports, None), normal(&json!({"protocol": "tcp"}), None));
+        assert_eq!(normal(&json!({"remote_ip_prefix": "x"}), None), None);
+    }
+
+    #[test]
+    fn rules_that_differ_in_their_description_alone_are_one_to_neutron() {
+        let rule =
+            |text: &str| normal(&json!({"protocol": "tcp", "description": text}), None).unwrap();
+        assert_ne!(rule("a"), rule("b"));
+        assert_eq!(essence(&rule("a")), essence(&rule("b")));
+    }
+}

@@ -1,0 +1,159 @@
+//! `openstack.security_group`, with its rules as a set.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::FieldError;
+
+use super::Blocker;
+use super::neutron::{NeutronKind, attributes, owner, ports};
+use super::normal::fault;
+use super::rules::{SELF, essence, normal};
+use super::shape::{Compare, Shape, mutable, set};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+
+pub(super) struct SecurityGroup;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.security_group",
+    summary: "A set of rules for the traffic of ports.",
+    schema: include_str!("security_group.schema.json"),
+    service: Service::Network,
+    path: "security-groups",
+    list: &["security-groups"],
+    row: "security_group",
+    rows: "security_groups",
+    paging: Paging::Links,
+    fields: &[
+        mutable("name", Compare::Exact),
+        mutable("description", Compare::Exact),
+        mutable("stateful", Compare::Exact),
+        mutable("rules", Compare::By(same_rules)),
+    ],
+    shown: &["id", "project_id"],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 10,
+    on_lost: OnLost::Ask,
+};
+
+/// One who writes the group's own id means the group itself.
+fn same_rules(observed: &Value, wanted: &Value) -> bool {
+    let own = observed["id"].as_str();
+    let wanted = wanted.as_array().into_iter().flatten();
+    let wanted: BTreeSet<_> =
+        wanted.filter_map(|rule| Some(normal(rule, own)?.to_string())).collect();
+    set(&observed["rules"]) == wanted
+}
+
+#[async_trait]
+impl NeutronKind for SecurityGroup {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        let Some(Value::Array(rules)) = spec.get_mut("rules") else { return Vec::new() };
+        let mut faults = Vec::new();
+        for (index, rule) in rules.iter_mut().enumerate() {
+            if let Some(normal) = normal(rule, None) {
+                *rule = normal;
+            } else {
+                let pointer = format!("/rules/{index}/remote_ip_prefix");
+                faults.push(fault(&pointer, "is no prefix"));
+            }
+        }
+        rules.sort_by_key(Value::to_string);
+        rules.dedup();
+        faults
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        let mut attributes = attributes(&SHAPE, row);
+        let rules = row["security_group_rules"].as_array().into_iter().flatten();
+        let mut rules: Vec<_> = rules.filter_map(|rule| normal(rule, row["id"].as_str())).collect();
+        rules.sort_by_key(Value::to_string);
+        attributes.insert("rules".to_owned(), Value::Array(rules));
+        attributes
+    }
+
+    /// Every project has one that nobody can delete or rename.
+    fn stands_alone(&self, row: &Value) -> bool {
+        row["name"] != "default"
+    }
+
+    fn separate_fields(&self) -> &'static [&'static str] {
+        &["rules"]
+    }
+
+    /// New rules come before old ones go, so that nothing that is allowed before and after is cut off
+    /// between; but for those that differ in their description alone, of which Neutron has no two.
+    async fn separate(
+        &self,
+        link: Link<'_>,
+        id: &str,
+        wanted: &Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        let reply = link.send(Request::get(Service::Network, &["security-groups", id])).await?;
+        let rows = reply.body["security_group"]["security_group_rules"].as_array().cloned();
+        let there: Vec<(Value, String)> = rows
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|row| Some((normal(row, Some(id))?, row["id"].as_str()?.to_owned())))
+            .collect();
+        let wanted: Vec<Value> = wanted["rules"].as_array().cloned().unwrap_or_default();
+        let wanted: Vec<Value> = wanted.iter().filter_map(|rule| normal(rule, Some(id))).collect();
+        let missing: Vec<_> =
+            wanted.iter().filter(|rule| there.iter().all(|(known, _)| known != *rule)).collect();
+        let replaced: BTreeSet<_> = missing.iter().map(|rule| essence(rule)).collect();
+        let (first, last): (Vec<_>, Vec<_>) = there
+            .iter()
+            .filter(|(rule, _)| !wanted.contains(rule))
+            .partition(|(rule, _)| replaced.contains(&essence(rule)));
+        remove(link, &first).await?;
+        add(link, id, &missing).await?;
+        remove(link, &last).await
+    }
+
+    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+        Ok(Blocker::first("port", &ports(link, &[("security_groups", id)]).await?, owner))
+    }
+}
+
+/// All or none.
+async fn add(link: Link<'_>, id: &str, rules: &[&Value]) -> Result<(), Trouble> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let bodies = rules.iter().map(|rule| {
+        let mut body = (*rule).clone();
+        body["security_group_id"] = Value::from(id);
+        if body["remote_group_id"] == SELF {
+            body["remote_group_id"] = Value::from(id);
+        }
+        body
+    });
+    let body = json!({"security_group_rules": bodies.collect::<Vec<_>>()});
+    let sent = link.send(Request::post(Service::Network, &["security-group-rules"], body)).await;
+    match sent {
+        // Somebody else was faster; a fresh look tells what is still missing.
+        Err(trouble) if trouble.verdict == Verdict::Taken => Err(trouble.judged(Verdict::Conflict)),
+        outcome => outcome.map(drop),
+    }
+}
+
+async fn remove(link: Link<'_>, rules: &[&(Value, String)]) -> Result<(), Trouble> {
+    for (_, id) in rules {
+        let request = Request::delete(Service::Network, &["security-group-rules", id]);
+        match link.send(request).await {
+            Err(trouble) if trouble.verdict != Verdict::Gone => return Err(trouble),
+            _ => {}
+        }
+    }
+    Ok(())
+}

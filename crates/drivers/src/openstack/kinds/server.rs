@@ -1,0 +1,338 @@
+//! `openstack.server`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use stateward_domain::id::OwnerKey;
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::{Act, Create, FieldError, Search, Target};
+
+use super::job::Phase;
+use super::normal::fault;
+use super::server_body::{self, USER_DATA, digest};
+use super::shape::{Compare, Shape, fixed, mutable};
+use super::{Done, Job, Kind, Left, Stage, copied, nova};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
+use crate::openstack::names::{Noun, is_uuid};
+use crate::openstack::owner;
+
+pub(super) struct Server;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.server",
+    summary: "A virtual machine.",
+    schema: include_str!("server.schema.json"),
+    service: Service::Compute,
+    path: "servers",
+    list: &["servers", "detail"],
+    row: "server",
+    rows: "servers",
+    paging: Paging::Links,
+    fields: &[
+        mutable("name", Compare::Exact),
+        mutable("description", Compare::Exact),
+        mutable("accessIPv4", Compare::Exact),
+        mutable("accessIPv6", Compare::Exact),
+        mutable("metadata", Compare::Exact),
+        mutable("tags", Compare::Set),
+        mutable("security_groups", Compare::Set),
+        mutable("volumes", Compare::Set),
+        mutable("flavorRef", Compare::Either("flavor_id")),
+        fixed("imageRef", Compare::Source),
+        fixed("networks", Compare::By(same_networks)),
+        fixed("block_device_mapping_v2", Compare::Unseen),
+        fixed("key_name", Compare::Exact),
+        fixed("config_drive", Compare::Exact),
+        fixed("availability_zone", Compare::By(same_zone)),
+        fixed("server_group", Compare::Exact),
+        fixed("user_data", Compare::By(same_user_data)),
+    ],
+    shown: &["status", "created", "addresses", "locked", "hostId"],
+    verbs: nova::VERBS,
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(30),
+    retry_budget: 6,
+    on_lost: OnLost::Ask,
+};
+
+/// Where a server rests, as long as no task runs.
+const SETTLED: &[&str] =
+    &["ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "RESCUE", "SHELVED", "SHELVED_OFFLOADED"];
+const FAILED: &[&str] = &["ERROR", "UNKNOWN", "SOFT_DELETED"];
+/// It waits for somebody to confirm that it works.
+const RESIZED: &str = "VERIFY_RESIZE";
+
+/// Each wanted one is one of those that there are, and there are no others.
+fn same_networks(observed: &Value, wanted: &Value) -> bool {
+    let mut there = observed["networks"].as_array().cloned().unwrap_or_default();
+    match wanted {
+        Value::String(all) => all == "auto" || there.is_empty(),
+        wanted => {
+            let mut wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
+            // What is named exactly chooses first.
+            wanted.sort_by_key(|nic| nic["port"].is_null());
+            let missing = wanted.iter().any(|nic| {
+                let fits = |seen: &Value| match (nic["port"].as_str(), nic["uuid"].as_str()) {
+                    (Some(port), _) => seen["port"] == port,
+                    (None, Some(network)) if is_uuid(network) => seen["uuid"] == network,
+                    // A name meant something when the server was made.
+                    _ => true,
+                };
+                let found = there.iter().position(fits);
+                found.map(|index| there.remove(index)).is_none()
+            });
+            !missing && there.is_empty()
+        }
+    }
+}
+
+/// It shows where the server landed: nothing while it is off-loaded, never a host.
+fn same_zone(observed: &Value, wanted: &Value) -> bool {
+    let seen = observed["availability_zone"].as_str().unwrap_or_default();
+    let zone = wanted.as_str().and_then(|zone| zone.split(':').next()).unwrap_or_default();
+    seen.is_empty() || zone.is_empty() || seen == zone
+}
+
+/// Nova does not show it; a digest of ours does. Without one nothing can be said.
+fn same_user_data(observed: &Value, wanted: &Value) -> bool {
+    let seen = observed["user_data_digest"].as_str();
+    seen.is_none_or(|seen| wanted.as_str().is_some_and(|wanted| digest(wanted) == seen))
+}
+
+#[async_trait]
+impl Kind for Server {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        if !spec.contains_key("imageRef") && !spec.contains_key("block_device_mapping_v2") {
+            faults.push(fault("/imageRef", "is missing: nothing says what it boots from"));
+        }
+        let ours = |metadata: &Value| server_body::users_metadata(metadata) != *metadata;
+        if spec.get("metadata").is_some_and(ours) {
+            faults.push(fault("/metadata", "has a key that Stateward writes"));
+        }
+        if spec.get("user_data").and_then(Value::as_str).is_some_and(|text| !is_base64(text)) {
+            faults.push(fault("/user_data", "is no base64"));
+        }
+        faults
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        let mut attributes = copied(&SHAPE, row);
+        let mut put = |name: &str, value: Value| attributes.insert(name.to_owned(), value);
+        put("task_state", row["OS-EXT-STS:task_state"].clone());
+        put("launched_at", row["OS-SRV-USG:launched_at"].clone());
+        put("flavorRef", row["flavor"]["original_name"].clone());
+        put("availability_zone", row["OS-EXT-AZ:availability_zone"].clone());
+        put("config_drive", Value::from(row["config_drive"] == "True"));
+        put("server_group", row["server_groups"][0].clone());
+        put("metadata", server_body::users_metadata(&row["metadata"]));
+        put("user_data_digest", row["metadata"][USER_DATA].clone());
+        put("volumes", json!(nova::volumes(row)));
+        let groups = row["security_groups"].as_array().into_iter().flatten();
+        let groups: Vec<_> = groups.map(|group| json!({"name": group["name"]})).collect();
+        put("security_groups", Value::Array(groups));
+        let tags = row["tags"].as_array().into_iter().flatten();
+        let tags = tags.filter(|tag| tag.as_str().and_then(owner::unmark).is_none());
+        put("tags", Value::Array(tags.cloned().collect()));
+        if row["image"]["id"].is_string() {
+            put("imageRef", row["image"]["id"].clone());
+        }
+        attributes
+    }
+
+    /// The flavor's id; the ports, because Nova's own list of addresses is late; which volume is its root.
+    async fn complete(
+        &self,
+        link: Link<'_>,
+        row: &Value,
+        attributes: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        if let Some(name) = row["flavor"]["original_name"].as_str()
+            && let Some(id) = link.id_named(Noun::Flavor, name).await?
+        {
+            attributes.insert("flavor_id".to_owned(), Value::from(id));
+        }
+        let id = row["id"].as_str().unwrap_or_default();
+        let ports = super::neutron::ports(link, &[("device_id", id)]).await?;
+        let nics = ports.iter().map(|port| json!({"port": port["id"], "uuid": port["network_id"]}));
+        attributes.insert("networks".to_owned(), Value::Array(nics.collect()));
+        let volumes = nova::data_volumes(link, row).await?;
+        attributes.insert("volumes".to_owned(), json!(volumes));
+        Ok(())
+    }
+
+    fn owner(&self, row: &Value) -> Option<OwnerKey> {
+        owner::in_tags(&row["tags"])
+    }
+
+    fn stage(&self, attributes: &Value) -> Stage {
+        let status = attributes["status"].as_str().unwrap_or_default();
+        if !attributes["task_state"].is_null() {
+            Stage::Working
+        } else if SETTLED.contains(&status) {
+            Stage::Settled
+        } else if FAILED.contains(&status) {
+            Stage::Failed(status.to_owned())
+        } else {
+            Stage::Working
+        }
+    }
+
+    fn poll_ms(&self) -> Option<u64> {
+        Some(1_000)
+    }
+
+    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+        let request = Request::get(Service::Compute, SHAPE.list);
+        let request = request.query("tags", &owner::mark(&search.owner_key));
+        link.rows(request, SHAPE.rows, SHAPE.paging).await
+    }
+
+    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+        let request = Request::get(Service::Compute, SHAPE.list);
+        Ok(request.query("sort_key", "uuid").query("sort_dir", "asc"))
+    }
+
+    async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+        let body = server_body::creation(link, create).await?;
+        Ok(Request::post(Service::Compute, &["servers"], body))
+    }
+
+    async fn change(
+        &self,
+        link: Link<'_>,
+        target: &Target,
+        spec: &Value,
+        fields: &[String],
+    ) -> Result<Left, Trouble> {
+        let id = target.external_id.as_str();
+        let (row, _) = self.get(link, id).await?;
+        let mut members = super::neutron::members(spec, fields);
+        let (volumes, flavor) = (members.remove("volumes"), members.remove("flavorRef"));
+        if let Some(metadata) = members.remove("metadata") {
+            let metadata = server_body::metadata(Some(&metadata), row["metadata"].get(USER_DATA));
+            put(link, &["servers", id, "metadata"], json!({ "metadata": metadata })).await?;
+        }
+        if let Some(tags) = members.remove("tags") {
+            let tags = server_body::tags(Some(&tags), &target.owner_key);
+            put(link, &["servers", id, "tags"], json!({ "tags": tags })).await?;
+        }
+        if let Some(groups) = members.remove("security_groups") {
+            nova::set_groups(link, &row, &groups).await?;
+        }
+        if !members.is_empty() {
+            put(link, &["servers", id], json!({ "server": members })).await?;
+        }
+        if let Some(volumes) = volumes {
+            nova::set_volumes(link, &row, &volumes).await?;
+            let rest = flavor.map(|_| "/flavorRef".to_owned());
+            return Ok(Left::Working(rest.into_iter().collect()));
+        }
+        if let Some(flavor) = flavor {
+            let flavor = link.id_of(Noun::Flavor, flavor.as_str().unwrap_or_default()).await?;
+            nova::action(link, id, "resize", json!({ "flavorRef": flavor })).await?;
+            return Ok(Left::Working(Vec::new()));
+        }
+        Ok(Left::Nothing)
+    }
+
+    async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
+        let (row, _) = self.get(link, act.target.external_id.as_str()).await?;
+        nova::perform(link, &row, act.action.as_str(), &act.input).await
+    }
+
+    /// A resized server is confirmed; attached and detached volumes are waited for.
+    async fn nudge(
+        &self,
+        link: Link<'_>,
+        job: &Job,
+        attributes: &Value,
+    ) -> Result<Option<Stage>, Trouble> {
+        let resized = attributes["status"] == RESIZED && attributes["task_state"].is_null();
+        if job.phase == Phase::Delete {
+            return Ok(resized.then_some(Stage::Settled));
+        }
+        if resized {
+            nova::action(link, job.id(), "confirmResize", Value::Null).await?;
+            return Ok(Some(Stage::Working));
+        }
+        let settled = self.stage(attributes) == Stage::Settled;
+        if settled && job.phase == Phase::Update && nova::volumes_move(link, job.id()).await? {
+            return Ok(Some(Stage::Working));
+        }
+        Ok(None)
+    }
+
+    async fn reason(&self, _: Link<'_>, _: &str, row: &Value) -> Option<String> {
+        row["fault"]["message"].as_str().map(|text| text.chars().take(300).collect())
+    }
+
+    fn remade(&self) -> bool {
+        true
+    }
+
+    /// One that never booted has nothing to lose.
+    fn never_worked(&self, row: &Value) -> bool {
+        row["OS-SRV-USG:launched_at"].is_null()
+    }
+
+    /// Deleting again is all that helps a deletion that failed, and it does.
+    fn deletes_again(&self) -> bool {
+        true
+    }
+}
+
+async fn put(link: Link<'_>, path: &[&str], body: Value) -> Result<(), Trouble> {
+    link.send(Request::put(Service::Compute, path, body)).await.map(drop)
+}
+
+fn is_base64(text: &str) -> bool {
+    use base64::Engine;
+    base64::prelude::BASE64_STANDARD.decode(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_told_by_ports_before_networks() {
+        let net = "9b4ee8a4-0b0e-4f3e-a3c4-0a4b0f7ad1d4";
+        let seen = json!({"networks": [{"port": "p", "uuid": net}, {"port": "q", "uuid": net}]});
+        assert!(same_networks(&seen, &json!([{"uuid": net}, {"port": "p"}])));
+        assert!(same_networks(&seen, &json!([{"uuid": "a name"}, {"port": "p"}])));
+        assert!(!same_networks(&seen, &json!([{"uuid": net}])), "one too many");
+        assert!(!same_networks(&seen, &json!([{"port": "r"}, {"port": "p"}])));
+        assert!(same_networks(&seen, &json!("auto")));
+        assert!(!same_networks(&seen, &json!("none")));
+    }
+
+    #[test]
+    fn a_server_rests_only_without_a_task() {
+        let stage = |status: &str, task: Value| {
+            Server.stage(&json!({"status": status, "task_state": task}))
+        };
+        assert_eq!(stage("ACTIVE", Value::Null), Stage::Settled);
+        assert_eq!(stage("ACTIVE", json!("powering-off")), Stage::Working);
+        assert_eq!(stage("BUILD", Value::Null), Stage::Working);
+        assert_eq!(stage("VERIFY_RESIZE", Value::Null), Stage::Working);
+        assert_eq!(stage("ERROR", json!("deleting")), Stage::Working);
+        assert_eq!(stage("ERROR", Value::Null), Stage::Failed("ERROR".to_owned()));
+    }
+
+    #[test]
+    fn what_nova_does_not_show_is_compared_by_our_digest() {
+        let seen = json!({"user_data_digest": digest("aGVsbG8=")});
+        assert!(same_user_data(&seen, &json!("aGVsbG8=")));
+        assert!(!same_user_data(&seen, &json!("b3RoZXI=")));
+        assert!(same_user_data(&json!({}), &json!("b3RoZXI=")), "adopted: nothing is known");
+        assert!(same_zone(&json!({"availability_zone": ""}), &json!("nova")));
+        assert!(!same_zone(&json!({"availability_zone": "a"}), &json!("b:host")));
+    }
+}

@@ -1,0 +1,85 @@
+//! `openstack.server_group`: it has no place for a mark but its name, so its name ends with it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use stateward_domain::id::OwnerKey;
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::{Create, Search, Target};
+
+use super::shape::{Compare, Shape, fixed};
+use super::{Kind, Left, copied};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
+use crate::openstack::owner;
+
+pub(super) struct ServerGroup;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.server_group",
+    summary: "Servers that are to be placed together, or apart.",
+    schema: include_str!("server_group.schema.json"),
+    service: Service::Compute,
+    path: "os-server-groups",
+    list: &["os-server-groups"],
+    row: "server_group",
+    rows: "server_groups",
+    paging: Paging::Offset,
+    fields: &[
+        fixed("name", Compare::Exact),
+        fixed("policy", Compare::Exact),
+        fixed("rules", Compare::Exact),
+    ],
+    shown: &["members"],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 8,
+    on_lost: OnLost::Ask,
+};
+
+#[async_trait]
+impl Kind for ServerGroup {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        let mut attributes = copied(&SHAPE, row);
+        let (name, _) = owner::unmarked_name(row["name"].as_str().unwrap_or_default());
+        attributes.insert("name".to_owned(), Value::from(name));
+        attributes
+    }
+
+    fn owner(&self, row: &Value) -> Option<OwnerKey> {
+        row["name"].as_str().and_then(|name| owner::unmarked_name(name).1)
+    }
+
+    /// There is no filter: all are read.
+    async fn search(&self, link: Link<'_>, _: &Search) -> Result<Vec<Value>, Trouble> {
+        let request = Request::get(Service::Compute, SHAPE.list);
+        link.rows(request, SHAPE.rows, SHAPE.paging).await
+    }
+
+    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+        Ok(Request::get(Service::Compute, SHAPE.list))
+    }
+
+    async fn creation(&self, _: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+        let mut group = create.spec.clone();
+        let name = group["name"].as_str().unwrap_or_default();
+        group["name"] = Value::from(owner::marked_name(name, &create.owner_key));
+        Ok(Request::post(Service::Compute, SHAPE.list, json!({ "server_group": group })))
+    }
+
+    async fn change(
+        &self,
+        _: Link<'_>,
+        _: &Target,
+        _: &Value,
+        _: &[String],
+    ) -> Result<Left, Trouble> {
+        Ok(Left::Nothing)
+    }
+}

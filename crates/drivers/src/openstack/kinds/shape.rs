@@ -1,0 +1,177 @@
+//! What every kind says of itself as data: its fields, how they are compared, where it is in the API.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use stateward_domain::kind::{ActionSpec, KindSpec, OnLost};
+
+use crate::openstack::client::{Paging, Service};
+use crate::openstack::names::is_uuid;
+
+/// Whether a field can change while the object lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    InPlace,
+    Never,
+}
+
+/// How a desired value is compared with the observed one.
+#[derive(Clone, Copy)]
+pub(super) enum Compare {
+    /// As a whole.
+    Exact,
+    /// As a set: order and repetition mean nothing.
+    Set,
+    /// An id, or a name that only meant something while the object was made: images and networks are renamed
+    /// and replaced under the same name, and what was made from them stays as it is.
+    Source,
+    /// An id or a name; the other of the two is observed under this key.
+    Either(&'static str),
+    /// By a function of all that is observed and the desired value.
+    By(fn(&Value, &Value) -> bool),
+    /// Not observed at all.
+    Unseen,
+}
+
+/// A field of the desired state.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) change: Change,
+    pub(super) compare: Compare,
+}
+
+/// A field that can change.
+pub(super) const fn mutable(name: &'static str, compare: Compare) -> Field {
+    Field { name, change: Change::InPlace, compare }
+}
+
+/// A field that cannot.
+pub(super) const fn fixed(name: &'static str, compare: Compare) -> Field {
+    Field { name, change: Change::Never, compare }
+}
+
+/// A verb: its name, its input as JSON Schema, whether it may be repeated.
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) input: &'static str,
+    pub(super) idempotent: bool,
+}
+
+/// Input of verbs that need none.
+pub(super) const NO_INPUT: &str = r#"{"type": "object", "additionalProperties": false}"#;
+
+/// The declaration of a kind.
+pub(in crate::openstack) struct Shape {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) schema: &'static str,
+    pub(super) service: Service,
+    /// Collection in the path: `networks`.
+    pub(super) path: &'static str,
+    /// Path of the list, when it is another one: `volumes/detail`.
+    pub(super) list: &'static [&'static str],
+    /// Wrapper of one: `network`; empty = none.
+    pub(super) row: &'static str,
+    /// Wrapper of many: `networks`.
+    pub(super) rows: &'static str,
+    pub(super) paging: Paging,
+    pub(super) fields: &'static [Field],
+    /// Further members of the API's object that are shown.
+    pub(super) shown: &'static [&'static str],
+    pub(super) verbs: &'static [Verb],
+    pub(super) identity: Option<&'static str>,
+    pub(super) owner_key: bool,
+    pub(super) settle: Duration,
+    pub(super) retry_budget: u32,
+    pub(super) on_lost: OnLost,
+}
+
+impl Shape {
+    /// As the engine wants it.
+    ///
+    /// # Panics
+    /// When a schema that is part of the program is no JSON, which the tests would have shown.
+    pub(super) fn declare(&self) -> KindSpec {
+        let json = |text| serde_json::from_str(text).expect("the schema is part of the program");
+        let fixed = self.fields.iter().filter(|field| field.change == Change::Never);
+        let verb = |verb: &Verb| ActionSpec {
+            name: verb.name.into(),
+            input: json(verb.input),
+            idempotent: verb.idempotent,
+        };
+        KindSpec {
+            name: self.name.into(),
+            summary: self.summary.to_owned(),
+            schema: json(self.schema),
+            schema_version: 1,
+            immutable: fixed.map(|field| format!("/{}", field.name)).collect(),
+            write_only: Vec::new(),
+            identity: self.identity.map(str::to_owned),
+            owner_key: self.owner_key,
+            actions: self.verbs.iter().map(verb).collect(),
+            settle: self.settle,
+            retry_budget: self.retry_budget,
+            on_lost: self.on_lost,
+        }
+    }
+
+    pub(super) fn field(&self, pointer: &str) -> Option<&Field> {
+        let name = pointer.strip_prefix('/')?;
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The fields that `spec` names and that are otherwise.
+    pub(super) fn differing(&self, observed: &Value, spec: &Value) -> Vec<&Field> {
+        let named = |field: &&Field| spec.get(field.name).is_some();
+        self.fields.iter().filter(named).filter(|field| !field.equal(observed, spec)).collect()
+    }
+}
+
+impl Field {
+    fn equal(&self, observed: &Value, spec: &Value) -> bool {
+        let (seen, wanted) = (&observed[self.name], &spec[self.name]);
+        match self.compare {
+            Compare::Exact => seen == wanted,
+            Compare::Set => set(seen) == set(wanted),
+            Compare::Source => match wanted.as_str() {
+                Some(text) if !is_uuid(text) => true,
+                _ => seen == wanted,
+            },
+            Compare::Either(other) => seen == wanted || observed[other] == *wanted,
+            Compare::By(equal) => equal(observed, wanted),
+            Compare::Unseen => true,
+        }
+    }
+}
+
+/// The members of a list, each once; `null` is the empty one.
+pub(super) fn set(value: &Value) -> BTreeSet<String> {
+    value.as_array().into_iter().flatten().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_way_to_compare_tells_equal_from_different() {
+        let id = "9b4ee8a4-0b0e-4f3e-a3c4-0a4b0f7ad1d4";
+        let seen = json!({"f": ["a", "b"], "type": "gold", "type_id": "7", "src": id});
+        let same = |compare, name, wanted: Value| {
+            let field = mutable(name, compare);
+            field.equal(&seen, &json!({ name: wanted }))
+        };
+        assert!(same(Compare::Set, "f", json!(["b", "a", "a"])));
+        assert!(!same(Compare::Set, "f", json!(["a"])));
+        assert!(!same(Compare::Exact, "f", json!(["b", "a"])));
+        assert!(same(Compare::Either("type_id"), "type", json!("7")));
+        assert!(same(Compare::Either("type_id"), "type", json!("gold")));
+        assert!(!same(Compare::Either("type_id"), "type", json!("8")));
+        assert!(same(Compare::Source, "src", json!(id)));
+        assert!(same(Compare::Source, "src", json!("a name")));
+        assert!(!same(Compare::Source, "src", json!("00000000-0000-0000-0000-000000000000")));
+    }
+}

@@ -1,0 +1,92 @@
+//! `openstack.subnet`.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::FieldError;
+use std::time::Duration;
+
+use super::Blocker;
+use super::neutron::{NeutronKind, owner, ports};
+use super::normal::{address, prefix, respell, respell_all};
+use super::shape::{Compare, Shape, fixed, mutable};
+use crate::openstack::client::{Link, Paging, Service, Trouble};
+use crate::openstack::names::Noun;
+
+pub(super) struct Subnet;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.subnet",
+    summary: "A block of addresses of a network.",
+    schema: include_str!("subnet.schema.json"),
+    service: Service::Network,
+    path: "subnets",
+    list: &["subnets"],
+    row: "subnet",
+    rows: "subnets",
+    paging: Paging::Links,
+    fields: &[
+        fixed("network_id", Compare::Source),
+        fixed("cidr", Compare::Exact),
+        fixed("ip_version", Compare::Exact),
+        fixed("ipv6_ra_mode", Compare::Exact),
+        fixed("ipv6_address_mode", Compare::Exact),
+        mutable("name", Compare::Exact),
+        mutable("description", Compare::Exact),
+        // A null means "none", and is something else than nothing said.
+        mutable("gateway_ip", Compare::Exact),
+        mutable("enable_dhcp", Compare::Exact),
+        mutable("allocation_pools", Compare::Set),
+        // Guests ask them in this order.
+        mutable("dns_nameservers", Compare::Exact),
+        mutable("host_routes", Compare::Set),
+        mutable("service_types", Compare::Set),
+    ],
+    shown: &["project_id"],
+    verbs: &[],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(10),
+    retry_budget: 10,
+    on_lost: OnLost::Ask,
+};
+
+#[async_trait]
+impl NeutronKind for Subnet {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        respell(spec, "cidr", prefix, &mut faults);
+        respell(spec, "gateway_ip", address, &mut faults);
+        respell_all(spec, "allocation_pools", "start", address, &mut faults);
+        respell_all(spec, "allocation_pools", "end", address, &mut faults);
+        respell_all(spec, "host_routes", "destination", prefix, &mut faults);
+        respell_all(spec, "host_routes", "nexthop", address, &mut faults);
+        if let Some(cidr) = spec.get("cidr").and_then(Value::as_str) {
+            // The cidr says it; Neutron wants it said twice.
+            let version = if cidr.contains(':') { 6 } else { 4 };
+            spec.entry("ip_version").or_insert_with(|| Value::from(version));
+        }
+        faults
+    }
+
+    async fn resolve(
+        &self,
+        link: Link<'_>,
+        _: &Value,
+        members: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        if let Some(Value::String(network)) = members.get_mut("network_id") {
+            *network = link.id_of(Noun::Network, network).await?;
+        }
+        Ok(())
+    }
+
+    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+        let filter = format!("subnet_id={id}");
+        Ok(Blocker::first("port", &ports(link, &[("fixed_ips", &filter)]).await?, owner))
+    }
+}

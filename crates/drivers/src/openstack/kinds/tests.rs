@@ -1,0 +1,359 @@
+//! What all kinds do alike, against a stub: where the mark goes, what is believed, what is waited for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+use stateward_domain::failure::{Effect, ErrorClass};
+use stateward_domain::id::{EntityId, ExternalId, Incarnation, KindName, OwnerKey};
+use stateward_domain::ports::driver::{Create, Observation, Outcome, Plan, Search, Target, Update};
+use uuid::Uuid;
+
+use super::*;
+use crate::openstack::owner;
+use crate::openstack::testing::{Answer, Asked, Setup, stub};
+
+fn key() -> OwnerKey {
+    OwnerKey::new(EntityId(Uuid::from_u128(9)), Incarnation(2))
+}
+
+fn kind(name: &str) -> &'static dyn Kind {
+    kind_of(&KindName::from(name)).unwrap()
+}
+
+fn creation(name: &str, spec: Value) -> Create {
+    Create { kind: KindName::from(name), owner_key: key(), spec }
+}
+
+fn target(name: &str, id: &str) -> Target {
+    Target { kind: KindName::from(name), external_id: ExternalId(id.to_owned()), owner_key: key() }
+}
+
+/// Goes on with pending work until it is done, or fails.
+async fn finish(kind: &dyn Kind, link: Link<'_>, outcome: Outcome) -> Result<Outcome, Failure> {
+    let mut outcome = outcome;
+    for _ in 0..20 {
+        let Outcome::Pending { handle, .. } = &outcome else { return Ok(outcome) };
+        outcome = resume(kind, link, Job::read(handle)?).await?;
+    }
+    panic!("it never ends: {outcome:?}")
+}
+
+fn steps(stub: &crate::openstack::testing::Stub, path: &str) -> Vec<String> {
+    let asked = stub.asked(path);
+    asked.iter().map(|asked| format!("{} {}", asked.method, asked.path)).collect()
+}
+
+#[test]
+fn every_declaration_is_sound() {
+    for kind in KINDS {
+        let (shape, spec) = (kind.shape(), kind.shape().declare());
+        let properties = spec.schema["properties"].as_object().unwrap();
+        assert_eq!(spec.schema["title"], shape.name);
+        let declared: Vec<_> = shape.fields.iter().map(|field| field.name).collect();
+        for name in properties.keys() {
+            assert!(
+                declared.contains(&name.as_str()),
+                "{}: {name} is compared by nobody",
+                shape.name
+            );
+        }
+        assert_eq!(properties.len(), declared.len(), "{}: a field without schema", shape.name);
+        assert!(spec.owner_key || spec.identity.is_some(), "{}: would leak", shape.name);
+        assert!(!spec.settle.is_zero(), "{}", shape.name);
+    }
+}
+
+#[tokio::test]
+async fn the_mark_of_a_network_is_never_away() {
+    let stub = stub(|_, _| Answer::json(201, json!({"network": {"id": "n1"}}))).await;
+    let setup = Setup::new(&stub.url);
+    let create = creation("openstack.network", json!({"name": "a", "description": "mine"}));
+    super::create(kind("openstack.network"), setup.link(), &create).await.unwrap();
+    let mark = owner::mark(&key());
+    assert_eq!(
+        steps(&stub, "/network"),
+        [
+            "POST /network/v2.0/networks".to_owned(),
+            format!("PUT /network/v2.0/networks/n1/tags/{mark}"),
+            "PUT /network/v2.0/networks/n1".to_owned(),
+        ]
+    );
+    let asked = stub.asked("/network");
+    assert_eq!(asked[0].body["network"], json!({"name": "a", "description": mark}));
+    assert_eq!(asked[2].body["network"], json!({"description": "mine"}));
+    assert_eq!(*setup.control.recorded.lock().unwrap(), ["n1"]);
+}
+
+#[tokio::test]
+async fn what_breaks_off_after_the_creation_is_named_and_partial() {
+    let stub = stub(|asked, _| match asked.method.as_str() {
+        "POST" => Answer::json(201, json!({"network": {"id": "n1"}})),
+        _ => Answer::json(503, json!({"message": "x", "code": "503", "title": "x"})),
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let create = creation("openstack.network", json!({"name": "a"}));
+    let failure =
+        super::create(kind("openstack.network"), setup.link(), &create).await.unwrap_err();
+    assert_eq!(failure.effect, Effect::Partial);
+    assert_eq!(*setup.control.recorded.lock().unwrap(), ["n1"], "it can be found again");
+    let kind = kind("openstack.network");
+    let row = json!({"id": "n1", "description": owner::mark(&key()), "tags": []});
+    assert_eq!(kind.owner(&row), Some(key()), "also without its tag");
+    assert_eq!(kind.attributes(&row)["description"], "", "the mark is none of the user's text");
+}
+
+#[tokio::test]
+async fn a_search_believes_no_filter() {
+    let stub = stub(|_, _| {
+        let other = OwnerKey::new(EntityId(Uuid::from_u128(9)), Incarnation(1));
+        Answer::json(
+            200,
+            json!({"volumes": [
+                {"id": "v1", "metadata": {}},
+                {"id": "v2", "metadata": {"managed_entity": owner::mark(&other)}},
+                {"id": "v3", "metadata": {"managed_entity": owner::mark(&key())}},
+            ]}),
+        )
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let search = Search {
+        kind: KindName::from("openstack.volume"),
+        owner_key: key(),
+        spec: json!({}),
+        since: None,
+    };
+    let found = find(kind("openstack.volume"), setup.link(), &search).await.unwrap();
+    let ids: Vec<_> = found.iter().map(|object| object.external_id.as_str()).collect();
+    assert_eq!(ids, ["v3"]);
+    let filter = &stub.asked("/volume")[0].path;
+    assert!(filter.contains("managed_entity") && filter.contains(&owner::mark(&key())), "{filter}");
+}
+
+#[tokio::test]
+async fn a_cloud_that_refuses_the_filter_is_read_as_a_whole() {
+    let stub = stub(|asked, _| {
+        if asked.path.contains("metadata=") {
+            let message = "Invalid filters metadata are found in query options.";
+            return Answer::json(400, json!({"badRequest": {"code": 400, "message": message}}));
+        }
+        let metadata = json!({"managed_entity": owner::mark(&key())});
+        Answer::json(200, json!({"volumes": [{"id": "v3", "metadata": metadata}]}))
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let rows = cinder::search(setup.link(), &["volumes", "detail"], "volumes", &key()).await;
+    assert_eq!(rows.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_service_s_own_word_proves_absence() {
+    let own = json!({"itemNotFound": {"code": 404, "message": "Volume x could not be found."}});
+    let denied = json!({"forbidden": {"code": 403, "message": "Policy"}});
+    for (status, body, expected) in [
+        (404, own.to_string(), "absent"),
+        (404, "<html>no such page</html>".to_owned(), "failure"),
+        (403, denied.to_string(), "unknown"),
+        (500, "{}".to_owned(), "failure"),
+        (503, "{}".to_owned(), "failure"),
+        (200, json!({"volume": {"id": "another"}}).to_string(), "failure"),
+    ] {
+        let reply = body.clone();
+        let stub = stub(move |_, _| {
+            let echo = ("OpenStack-API-Version", "volume 3.59".to_owned());
+            Answer::Reply(status, vec![echo], reply.clone())
+        });
+        let stub = stub.await;
+        let setup = Setup::new(&stub.url);
+        let target = target("openstack.volume", "v1");
+        let seen = match observe(kind("openstack.volume"), setup.link(), &target).await {
+            Ok(Observation::Present(_)) => "present",
+            Ok(Observation::Absent { .. }) => "absent",
+            Ok(Observation::Unknown { .. }) => "unknown",
+            Err(_) => "failure",
+        };
+        assert_eq!(seen, expected, "{status} {body}");
+    }
+}
+
+/// A volume that passes through `statuses`, one at each look; then it is gone.
+fn volume(statuses: &'static [&'static str]) -> impl Fn(&Asked, usize) -> Answer {
+    let gone = AtomicBool::new(false);
+    move |asked, before| match asked.method.as_str() {
+        "GET" if asked.path.contains("/messages") => Answer::json(
+            200,
+            json!({"messages": [
+                {"resource_uuid": "v1", "user_message": "schedule allocate volume: no room"},
+            ]}),
+        ),
+        "GET" if gone.load(Ordering::SeqCst) => {
+            Answer::json(404, json!({"itemNotFound": {"code": 404, "message": "gone"}}))
+        }
+        "GET" => {
+            let status = statuses[before.min(statuses.len() - 1)];
+            Answer::json(200, json!({"volume": {"id": "v1", "status": status, "size": 1}}))
+        }
+        "DELETE" => {
+            gone.store(true, Ordering::SeqCst);
+            Answer::json(202, Value::Null)
+        }
+        _ => Answer::json(202, json!({"volume": {"id": "v1", "status": "creating"}})),
+    }
+}
+
+#[tokio::test]
+async fn a_creation_is_done_when_the_cloud_says_so() {
+    let stub = stub(volume(&["creating", "downloading", "available"])).await;
+    let setup = Setup::new(&stub.url);
+    let kind = kind("openstack.volume");
+    let create = creation("openstack.volume", json!({"size": 1, "metadata": {"a": "1"}}));
+    let outcome = super::create(kind, setup.link(), &create).await.unwrap();
+    assert!(matches!(outcome, Outcome::Pending { .. }), "{outcome:?}");
+    let done = finish(kind, setup.link(), outcome).await.unwrap();
+    assert!(matches!(done, Outcome::Done { external_id: Some(id), .. } if id.as_str() == "v1"));
+    assert_eq!(
+        stub.asked("/volume")[0].body["volume"]["metadata"],
+        json!({"a": "1", "managed_entity": owner::mark(&key())})
+    );
+    assert_eq!(stub.asked("/volume/v3/p1/volumes/v1").len(), 3);
+}
+
+#[tokio::test]
+async fn what_failed_while_it_was_made_is_removed_and_may_be_made_again() {
+    let stub = stub(volume(&["creating", "error"])).await;
+    let setup = Setup::new(&stub.url);
+    let kind = kind("openstack.volume");
+    let create = creation("openstack.volume", json!({"size": 1}));
+    let outcome = super::create(kind, setup.link(), &create).await.unwrap();
+    let failure = finish(kind, setup.link(), outcome).await.unwrap_err();
+    assert_eq!(failure.class, ErrorClass::Transient);
+    assert!(failure.message.contains("no room"), "{failure}");
+    assert!(steps(&stub, "/volume").iter().any(|step| step.starts_with("DELETE")));
+}
+
+#[tokio::test]
+async fn what_failed_later_is_never_removed() {
+    let stub = stub(volume(&["error"])).await;
+    let setup = Setup::new(&stub.url);
+    let kind = kind("openstack.volume");
+    let observed = json!({"status": "error", "size": 1});
+    let Plan::Update { fields } = plan(kind, &observed, &json!({"size": 1})) else {
+        panic!("an error is not as desired")
+    };
+    let update = Update {
+        target: target("openstack.volume", "v1"),
+        spec: json!({"size": 1}),
+        fields,
+        observed,
+    };
+    let failure = super::update(kind, setup.link(), &update).await.unwrap_err();
+    assert_eq!(failure.class, ErrorClass::Invalid);
+    assert!(steps(&stub, "/volume").iter().all(|step| step.starts_with("GET")));
+}
+
+#[tokio::test]
+async fn a_deletion_waits_until_it_is_allowed_and_until_it_is_done() {
+    let stuck = Arc::new(AtomicBool::new(true));
+    let inner = volume(&["creating", "creating", "available", "deleting"]);
+    let still = stuck.clone();
+    let stub = stub(move |asked, before| {
+        if asked.method == "DELETE" && before == 0 {
+            let message = "Invalid volume: Volume status must be available or error";
+            still.store(false, Ordering::SeqCst);
+            return Answer::json(400, json!({"badRequest": {"code": 400, "message": message}}));
+        }
+        inner(asked, before)
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let kind = kind("openstack.volume");
+    let outcome = delete(kind, setup.link(), &target("openstack.volume", "v1")).await.unwrap();
+    let done = finish(kind, setup.link(), outcome).await.unwrap();
+    assert!(matches!(done, Outcome::Done { external_id: None, .. }), "{done:?}");
+    assert!(!stuck.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_in_the_way_of_an_entity_waits_for_that() {
+    let owned = OwnerKey::new(EntityId(Uuid::from_u128(77)), Incarnation(1));
+    let port = |tag: Option<OwnerKey>| {
+        let tags: Vec<_> = tag.iter().map(owner::mark).collect();
+        json!({"ports": [
+            {"id": "dhcp", "device_owner": "network:dhcp"},
+            {"id": "p1", "device_owner": "", "tags": tags},
+        ]})
+    };
+    for (tag, class) in [
+        (Some(owned), ErrorClass::DependencyNotReady { on: EntityId(Uuid::from_u128(77)) }),
+        (None, ErrorClass::Transient),
+    ] {
+        let stub = stub(move |asked, _| {
+            if asked.method == "GET" {
+                return Answer::json(200, port(tag.clone()));
+            }
+            let error = json!({"type": "NetworkInUse", "message": "in use", "detail": ""});
+            Answer::json(409, json!({ "NeutronError": error }))
+        });
+        let stub = stub.await;
+        let setup = Setup::new(&stub.url);
+        let target = target("openstack.network", "n1");
+        let failure = delete(kind("openstack.network"), setup.link(), &target).await.unwrap_err();
+        assert_eq!(failure.class, class);
+        assert_eq!(failure.message, "port p1 still uses it");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_reference_is_not_a_missing_object() {
+    let stub = stub(|_, _| {
+        let error = json!({"type": "NetworkNotFound", "message": "Network x", "detail": ""});
+        Answer::json(404, json!({ "NeutronError": error }))
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let network = "9b4ee8a4-0b0e-4f3e-a3c4-0a4b0f7ad1d4";
+    let create = creation("openstack.port", json!({"network_id": network}));
+    let failure = super::create(kind("openstack.port"), setup.link(), &create).await.unwrap_err();
+    assert_eq!((failure.class, failure.effect), (ErrorClass::Invalid, Effect::None));
+}
+
+#[test]
+fn what_the_cloud_works_on_is_never_as_desired_and_never_compared() {
+    let spec = json!({"name": "a", "flavorRef": "m1.tiny", "networks": [{"port": "p"}]});
+    let building = json!({"status": "BUILD", "task_state": "spawning", "name": "a"});
+    let update = Plan::Update { fields: vec!["/status".to_owned()] };
+    assert_eq!(plan(kind("openstack.server"), &building, &spec), update);
+}
+
+#[test]
+fn a_mark_that_hangs_on_parts_of_a_backup_is_none_of_a_snapshot() {
+    let part = json!({"id": "s1", "metadata": {
+        "managed_entity": owner::mark(&key()), "managed_server": "x",
+    }});
+    assert!(!kind("openstack.snapshot").stands_alone(&part));
+    assert!(kind("openstack.snapshot").stands_alone(&json!({"id": "s2", "metadata": {}})));
+}
+
+#[tokio::test]
+async fn a_volume_that_is_never_let_go_is_taken_back() {
+    let stub = stub(|asked, _| {
+        if asked.path.ends_with("os-volume_attachments") {
+            let attached = json!([{"volumeId": "v1"}, {"volumeId": "v2"}]);
+            return Answer::json(200, json!({ "volumeAttachments": attached }));
+        }
+        let old = asked.path.ends_with("v1");
+        let touched = if old { "2026-11-25T03:00:00.0" } else { "2026-11-25T03:55:00.0" };
+        let row = json!({"id": "v", "status": "detaching", "updated_at": touched});
+        let echo = ("OpenStack-API-Version", "volume 3.59".to_owned());
+        let date = ("Date", "Wed, 25 Nov 2026 04:00:00 GMT".to_owned());
+        Answer::Reply(200, vec![echo, date], json!({ "volume": row }).to_string())
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    assert!(nova::volumes_move(setup.link(), "s1").await.unwrap(), "v2 may still go");
+    let changes: Vec<_> =
+        steps(&stub, "/volume").into_iter().filter(|step| !step.starts_with("GET")).collect();
+    assert_eq!(changes, ["POST /volume/v3/p1/volumes/v1/action"]);
+}

@@ -1,0 +1,258 @@
+//! `openstack.volume`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use stateward_domain::id::OwnerKey;
+use stateward_domain::kind::OnLost;
+use stateward_domain::ports::driver::{Act, Create, FieldError, Search, Target};
+
+use super::neutron::members;
+use super::normal::fault;
+use super::shape::{Compare, Shape, Verb, fixed, mutable};
+use super::{Blocker, Done, Kind, Left, Stage, cinder, copied};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::names::Noun;
+use crate::openstack::owner;
+
+pub(super) struct Volume;
+
+static SHAPE: Shape = Shape {
+    name: "openstack.volume",
+    summary: "A block device of the project.",
+    schema: include_str!("volume.schema.json"),
+    service: Service::Volume,
+    path: "volumes",
+    list: &["volumes", "detail"],
+    row: "volume",
+    rows: "volumes",
+    paging: Paging::Links,
+    fields: &[
+        mutable("name", Compare::Exact),
+        mutable("description", Compare::Exact),
+        mutable("metadata", Compare::Exact),
+        mutable("size", Compare::Exact),
+        mutable("volume_type", Compare::Either("volume_type_id")),
+        mutable("bootable", Compare::Exact),
+        mutable("readonly", Compare::Exact),
+        fixed("availability_zone", Compare::Exact),
+        fixed("imageRef", Compare::Source),
+        fixed("snapshot_id", Compare::Exact),
+        fixed("source_volid", Compare::Exact),
+    ],
+    shown: &["status", "attachments", "encrypted", "multiattach"],
+    verbs: &[Verb {
+        name: "revert",
+        input: r#"{
+            "type": "object", "required": ["snapshot_id"], "additionalProperties": false,
+            "properties": {"snapshot_id": {"type": "string", "minLength": 1, "maxLength": 64}}
+        }"#,
+        idempotent: true,
+    }],
+    identity: None,
+    owner_key: true,
+    settle: Duration::from_secs(30),
+    retry_budget: 8,
+    on_lost: OnLost::Ask,
+};
+
+/// Where it is at rest, and where it stays until somebody does something.
+const SETTLED: &[&str] = &["available", "in-use", "maintenance", "awaiting-transfer"];
+/// The fields that Cinder changes while one waits; only one at a time.
+const SLOW: &[&str] = &["/size", "/volume_type"];
+
+#[async_trait]
+impl Kind for Volume {
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
+        let sources = ["imageRef", "snapshot_id", "source_volid"];
+        let given: Vec<_> = sources.into_iter().filter(|name| spec.contains_key(*name)).collect();
+        let mut faults = Vec::new();
+        if given.len() > 1 {
+            faults.push(fault(&format!("/{}", given[1]), "a volume is made from one source only"));
+        }
+        let sized = given.first().is_some_and(|source| *source != "imageRef");
+        if !sized && !spec.contains_key("size") {
+            faults.push(fault("/size", "is missing"));
+        }
+        if spec.get("metadata").is_some_and(|metadata| cinder::users(metadata) != *metadata) {
+            faults.push(fault("/metadata", "has a key that the cloud or Stateward writes"));
+        }
+        faults
+    }
+
+    fn attributes(&self, row: &Value) -> Map<String, Value> {
+        let mut attributes = copied(&SHAPE, row);
+        let readonly = row["metadata"]["readonly"].as_str();
+        let readonly = readonly.is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        attributes.insert("readonly".to_owned(), Value::from(readonly));
+        attributes.insert("metadata".to_owned(), cinder::users(&row["metadata"]));
+        attributes.insert("bootable".to_owned(), Value::from(row["bootable"] == "true"));
+        let image = &row["volume_image_metadata"]["image_id"];
+        if image.is_string() {
+            attributes.insert("imageRef".to_owned(), image.clone());
+        }
+        attributes
+    }
+
+    /// Cinder shows a type by its name; the desired state may name it by its id.
+    async fn complete(
+        &self,
+        link: Link<'_>,
+        row: &Value,
+        attributes: &mut Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        let Some(name) = row["volume_type"].as_str() else { return Ok(()) };
+        if let Some(id) = link.id_named(Noun::VolumeType, name).await? {
+            attributes.insert("volume_type_id".to_owned(), Value::from(id));
+        }
+        Ok(())
+    }
+
+    fn owner(&self, row: &Value) -> Option<OwnerKey> {
+        owner::in_properties(&row["metadata"])
+    }
+
+    fn stage(&self, attributes: &Value) -> Stage {
+        cinder::stage(attributes, SETTLED, &[])
+    }
+
+    fn poll_ms(&self) -> Option<u64> {
+        Some(500)
+    }
+
+    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+        cinder::search(link, SHAPE.list, SHAPE.rows, &search.owner_key).await
+    }
+
+    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+        Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
+    }
+
+    /// The root of a server that Nova made by itself has neither name nor metadata.
+    fn stands_alone(&self, row: &Value) -> bool {
+        let bare = row["name"] == "" && row["metadata"].as_object().is_some_and(Map::is_empty);
+        !(bare && row["status"] == "in-use")
+    }
+
+    async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+        let mut volume = create.spec.as_object().cloned().unwrap_or_default();
+        for later in ["bootable", "readonly"] {
+            volume.remove(later);
+        }
+        if let Some(Value::String(image)) = volume.get_mut("imageRef") {
+            *image = link.id_of(Noun::Image, image).await?;
+            // Cinder says the same of an image that is not there and of a Glance that is away.
+            link.send(Request::get(Service::Image, &["images", image])).await?;
+        }
+        if let Some(Value::String(kind)) = volume.get_mut("volume_type") {
+            *kind = link.id_of(Noun::VolumeType, kind).await?;
+        }
+        let metadata = cinder::with_mark(volume.get("metadata"), &create.owner_key);
+        volume.insert("metadata".to_owned(), metadata);
+        Ok(Request::post(Service::Volume, &["volumes"], json!({ "volume": volume })))
+    }
+
+    async fn change(
+        &self,
+        link: Link<'_>,
+        target: &Target,
+        spec: &Value,
+        fields: &[String],
+    ) -> Result<Left, Trouble> {
+        let id = target.external_id.as_str();
+        self.describe(link, target, spec, fields).await?;
+        for field in fields {
+            let (verb, input) = match field.as_str() {
+                "/bootable" => ("os-set_bootable", json!({"bootable": spec["bootable"]})),
+                "/readonly" => ("os-update_readonly_flag", json!({"readonly": spec["readonly"]})),
+                _ => continue,
+            };
+            act(link, id, verb, input).await?;
+        }
+        let mut slow = fields.iter().filter(|field| SLOW.contains(&field.as_str())).cloned();
+        match slow.next().as_deref() {
+            None => return Ok(Left::Nothing),
+            Some("/size") => extend(link, id, spec).await?,
+            Some(_) => {
+                let wanted = spec["volume_type"].as_str().unwrap_or_default();
+                let new_type = link.id_of(Noun::VolumeType, wanted).await?;
+                let input = json!({"new_type": new_type, "migration_policy": "on-demand"});
+                act(link, id, "os-retype", input).await?;
+            }
+        }
+        Ok(Left::Working(slow.collect()))
+    }
+
+    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+        let request = Request::get(Service::Volume, &["snapshots", "detail"]);
+        let snapshots =
+            link.rows(request.query("volume_id", id), "snapshots", Paging::Links).await?;
+        let mark = |row: &Value| owner::in_properties(&row["metadata"]);
+        if let Some(snapshot) = Blocker::first("snapshot", &snapshots, mark) {
+            return Ok(Some(snapshot));
+        }
+        let (row, _) = self.get(link, id).await?;
+        let server = row["attachments"][0]["server_id"].as_str();
+        let Some(server) = server else { return Ok(None) };
+        let reply = link.send(Request::get(Service::Compute, &["servers", server])).await?;
+        let mark = |row: &Value| owner::in_tags(&row["tags"]);
+        Ok(Blocker::first("server", &[reply.body["server"].clone()], mark))
+    }
+
+    async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
+        let id = act.target.external_id.as_str();
+        self::act(link, id, "revert", act.input.clone()).await?;
+        Ok(Done::Later)
+    }
+
+    async fn reason(&self, link: Link<'_>, id: &str, _: &Value) -> Option<String> {
+        cinder::reason(link, id).await
+    }
+
+    fn remade(&self) -> bool {
+        true
+    }
+}
+
+impl Volume {
+    /// What one PUT changes, in any state. It replaces all metadata, so the mark goes with it.
+    async fn describe(
+        &self,
+        link: Link<'_>,
+        target: &Target,
+        spec: &Value,
+        fields: &[String],
+    ) -> Result<(), Trouble> {
+        let mut members = members(spec, fields);
+        members.retain(|name, _| matches!(name.as_str(), "name" | "description" | "metadata"));
+        if let Some(metadata) = members.get_mut("metadata") {
+            *metadata = cinder::with_mark(Some(metadata), &target.owner_key);
+        }
+        if members.is_empty() {
+            return Ok(());
+        }
+        let path = ["volumes", target.external_id.as_str()];
+        let body = json!({ "volume": members });
+        link.send(Request::put(Service::Volume, &path, body)).await.map(drop)
+    }
+}
+
+/// Volumes only grow.
+async fn extend(link: Link<'_>, id: &str, spec: &Value) -> Result<(), Trouble> {
+    let (row, _) = Volume.get(link, id).await?;
+    if spec["size"].as_u64() < row["size"].as_u64() {
+        let message = "a volume cannot become smaller";
+        return Err(Trouble::harmless(Verdict::Immutable, "cannot_shrink", message));
+    }
+    act(link, id, "os-extend", json!({"new_size": spec["size"]})).await
+}
+
+async fn act(link: Link<'_>, id: &str, verb: &str, input: Value) -> Result<(), Trouble> {
+    let path = ["volumes", id, "action"];
+    link.send(Request::post(Service::Volume, &path, json!({ verb: input }))).await.map(drop)
+}

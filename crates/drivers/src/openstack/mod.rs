@@ -1,0 +1,125 @@
+//! Driver `openstack`: networks, volumes, servers and more, over the public APIs of one cloud.
+//!
+//! - Whatever has a place for it carries the owner key, see `owner`; it is written with the creation where the
+//!   API takes it there, and every row of a search is looked at again for it.
+//! - An object that the cloud still works on is never "as desired": its status is part of every plan.
+//! - Only the service's own "not found" proves absence.
+
+mod client;
+mod cloud;
+mod kinds;
+mod names;
+mod owner;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use stateward_domain::failure::Failure;
+use stateward_domain::id::KindName;
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::{
+    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
+    Search, Target, Update,
+};
+
+use crate::settings::{ConnectError, Settings};
+use client::{Client, Link};
+use cloud::{Cloud, Environment};
+pub use kinds::kinds;
+use kinds::{Job, kind_of};
+
+/// Name of the driver in a backend's configuration.
+pub const NAME: &str = "openstack";
+
+/// Finds the cloud that `settings` lead to; sends nothing.
+pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
+    let cloud = Cloud::resolve(settings, &Environment::process())?;
+    Ok(Arc::new(OpenStack { kinds: kinds(), client: Client::new(cloud)? }))
+}
+
+struct OpenStack {
+    kinds: Vec<KindSpec>,
+    client: Client,
+}
+
+impl OpenStack {
+    fn link<'a>(&'a self, context: &'a CallContext) -> Link<'a> {
+        Link::new(&self.client, context)
+    }
+}
+
+#[async_trait]
+impl Driver for OpenStack {
+    fn kinds(&self) -> &[KindSpec] {
+        &self.kinds
+    }
+
+    fn check(&self, kind: &KindName, spec: &Value) -> Result<Value, Vec<FieldError>> {
+        let kind = kind_of(kind).map_err(|failure| {
+            vec![FieldError { pointer: String::new(), message: failure.message }]
+        })?;
+        kinds::check(kind, spec)
+    }
+
+    fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
+        // A foreign kind never gets here; if it did, doing nothing would be the harmless answer.
+        kind_of(kind).map_or(Plan::Noop, |kind| kinds::plan(kind, observed, spec))
+    }
+
+    async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
+        Ok(self.link(context).identity().await?)
+    }
+
+    async fn health(&self, context: &CallContext) -> Result<(), Failure> {
+        Ok(self.link(context).health().await?)
+    }
+
+    async fn observe(
+        &self,
+        context: &CallContext,
+        target: &Target,
+    ) -> Result<Observation, Failure> {
+        kinds::observe(kind_of(&target.kind)?, self.link(context), target).await
+    }
+
+    async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
+        kinds::find(kind_of(&search.kind)?, self.link(context), search).await
+    }
+
+    async fn list(
+        &self,
+        context: &CallContext,
+        kind: &KindName,
+        cursor: Option<&str>,
+    ) -> Result<Listing, Failure> {
+        kinds::list(kind_of(kind)?, self.link(context), cursor).await
+    }
+
+    async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
+        kinds::create(kind_of(&create.kind)?, self.link(context), create).await
+    }
+
+    async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
+        kinds::update(kind_of(&update.target.kind)?, self.link(context), update).await
+    }
+
+    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+        kinds::delete(kind_of(&target.kind)?, self.link(context), target).await
+    }
+
+    async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
+        kinds::act(kind_of(&act.target.kind)?, self.link(context), act).await
+    }
+
+    async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
+        let job = Job::read(handle)?;
+        kinds::resume(kind_of(&job.target.kind)?, self.link(context), job).await
+    }
+
+    async fn cancel(&self, _: &CallContext, _: &Value) -> Result<(), Failure> {
+        Err(kinds::cancel())
+    }
+}

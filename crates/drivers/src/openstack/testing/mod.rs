@@ -1,0 +1,78 @@
+//! A connection to a stub, for tests of the client and of the kinds.
+
+mod stub;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+use stateward_domain::failure::Failure;
+use stateward_domain::id::{Attempt, ExternalId};
+use stateward_domain::ports::driver::{CallContext, CallControl};
+
+use super::client::{Client, Link};
+use super::cloud::{Cloud, Environment};
+pub(super) use stub::{Answer, Asked, LOGIN, Stub, login, stub};
+
+/// The engine's side.
+pub(super) struct Control {
+    pub(super) may_send: AtomicBool,
+    pub(super) remaining_ms: AtomicU64,
+    pub(super) recorded: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl CallControl for Control {
+    fn may_send(&self) -> bool {
+        self.may_send.load(Ordering::SeqCst)
+    }
+
+    fn remaining(&self) -> Duration {
+        Duration::from_millis(self.remaining_ms.load(Ordering::SeqCst))
+    }
+
+    async fn cancelled(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {
+        self.recorded.lock().unwrap().push(id.0.clone());
+        Ok(())
+    }
+}
+
+/// A client and what a call of it needs.
+pub(super) struct Setup {
+    pub(super) client: Client,
+    pub(super) control: Arc<Control>,
+    context: CallContext,
+}
+
+impl Setup {
+    /// With a password, which is `hush`.
+    pub(super) fn new(url: &str) -> Self {
+        let settings = json!({
+            "auth_url": url, "username": "u", "password": "hush", "project_name": "p",
+            "region_name": "RegionOne",
+        });
+        let Value::Object(settings) = settings else { unreachable!("an object") };
+        Self::with(&settings)
+    }
+
+    pub(super) fn with(settings: &Map<String, Value>) -> Self {
+        let cloud = Cloud::resolve(settings, &Environment { variable: |_| None }).unwrap();
+        let control = Arc::new(Control {
+            may_send: AtomicBool::new(true),
+            remaining_ms: AtomicU64::new(10_000),
+            recorded: Mutex::default(),
+        });
+        let context = CallContext { attempt: Attempt(1), control: control.clone() };
+        Self { client: Client::new(cloud).unwrap(), control, context }
+    }
+
+    pub(super) fn link(&self) -> Link<'_> {
+        Link::new(&self.client, &self.context)
+    }
+}

@@ -1,0 +1,144 @@
+//! The verbs of servers and volumes, each from the state that it is meant for, and again once it is done.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stateward_domain::failure::Failure;
+use stateward_domain::id::{ActionName, ExternalId};
+use stateward_domain::ports::driver::{Act, Driver, Outcome, Plan};
+
+use super::ground::Ground;
+use super::plans::variable;
+use super::{and_clean, cloud_for, subject};
+use crate::control::{Control, context};
+use crate::subject::Subject;
+
+/// Does a verb and waits for its end; what it answered.
+async fn act(
+    subject: &Subject,
+    id: &ExternalId,
+    verb: &str,
+    input: Value,
+) -> Result<Value, Failure> {
+    let (control, spec) = (Control::new(), subject.checked(&subject.desired[0]));
+    let act = Act { target: subject.target(id), action: ActionName::from(verb), input, spec };
+    match subject.driver.action(&context(&control), &act).await? {
+        Outcome::Done { attributes, .. } => Ok(attributes),
+        pending @ Outcome::Pending { .. } => subject.finished(pending).await.map(|_| Value::Null),
+    }
+}
+
+async fn status(subject: &Subject, id: &ExternalId) -> String {
+    subject.present(id).await.attributes["status"].as_str().unwrap_or_default().to_owned()
+}
+
+fn server(driver: &Arc<dyn Driver>, image: &str) -> Subject {
+    let desired = json!({
+        "name": "stateward-actions", "flavorRef": variable("STATEWARD_TEST_FLAVOR", "m1.tiny"),
+        "imageRef": image, "networks": "none",
+    });
+    subject(driver, "openstack.server", vec![desired], Value::Null)
+}
+
+#[tokio::test]
+async fn a_server_does_every_verb_and_stays_as_desired() {
+    let Some(driver) = cloud_for("openstack.server") else { return };
+    let subject = server(&driver, &variable("STATEWARD_TEST_IMAGE", "tiny"));
+    let test = async {
+        let id = subject.create(&subject.desired[0]).await.unwrap();
+        for (verb, input, expected) in [
+            ("stop", json!({}), "SHUTOFF"),
+            ("stop", json!({}), "SHUTOFF"),
+            ("start", json!({}), "ACTIVE"),
+            ("reboot", json!({"type": "HARD"}), "ACTIVE"),
+            ("freeze", json!({}), "PAUSED"),
+            ("freeze", json!({}), "PAUSED"),
+            ("unfreeze", json!({}), "ACTIVE"),
+            ("suspend", json!({}), "SUSPENDED"),
+            ("wake", json!({}), "ACTIVE"),
+            ("rescue", json!({}), "RESCUE"),
+            ("rescue", json!({}), "RESCUE"),
+            ("unrescue", json!({}), "ACTIVE"),
+            ("lock", json!({}), "ACTIVE"),
+            ("unlock", json!({}), "ACTIVE"),
+            ("rebuild", json!({}), "ACTIVE"),
+            ("shelve", json!({}), "SHELVED_OFFLOADED"),
+            ("unshelve", json!({}), "ACTIVE"),
+        ] {
+            act(&subject, &id, verb, input).await.unwrap_or_else(|e| panic!("{verb}: {e}"));
+            assert_eq!(status(&subject, &id).await, expected, "{verb}");
+            assert_eq!(subject.plan(&id, &subject.desired[0]).await, Plan::Noop, "{verb}");
+        }
+        let log = act(&subject, &id, "console-log", json!({"length": 5})).await.unwrap();
+        assert!(log["output"].is_string(), "{log}");
+        let refused = act(&subject, &id, "unfreeze", json!({})).await;
+        assert!(refused.is_ok(), "it is active already: {refused:?}");
+    };
+    and_clean(test, subject.clear()).await;
+}
+
+#[tokio::test]
+async fn an_image_of_a_server_inherits_a_mark_and_is_still_nobody_s() {
+    let Some(driver) = cloud_for("openstack.image") else { return };
+    let mut ground = Ground::new(&driver);
+    let image =
+        json!({"disk_format": "raw", "container_format": "bare", "content": "c3RhdGV3YXJk"});
+    let base = ground.lay("openstack.image", image.clone()).await;
+    let images = subject(&driver, "openstack.image", vec![image], Value::Null);
+    let server = server(&driver, &base);
+    let test = async {
+        let id = server.create(&server.desired[0]).await.unwrap();
+        let input = json!({"name": "stateward-actions"});
+        let made = act(&server, &id, "create-image", input).await.unwrap();
+        let made = ExternalId(made["image_id"].as_str().unwrap().to_owned());
+        let seen = images.present(&made).await;
+        let inherited = seen.attributes["properties"].as_object().unwrap();
+        images.delete(&made).await.unwrap();
+        assert!(inherited.contains_key("base_image_ref"), "it is of the server: {inherited:?}");
+        assert_eq!(seen.owner_key, None, "a sweep would delete it");
+    };
+    and_clean(test, async {
+        server.clear().await;
+        ground.clear().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_volume_goes_back_to_its_last_snapshot() {
+    let Some(driver) = cloud_for("openstack.volume") else { return };
+    let mut ground = Ground::new(&driver);
+    let desired = json!({"name": "stateward-actions", "size": 1});
+    let volume = ground.lay("openstack.volume", desired.clone()).await;
+    let snapshot = ground.lay("openstack.snapshot", json!({"volume_id": volume})).await;
+    let subject = subject(&driver, "openstack.volume", vec![desired], Value::Null);
+    let id = ExternalId(volume);
+    let test = async {
+        act(&subject, &id, "revert", json!({"snapshot_id": snapshot})).await.unwrap();
+        assert_eq!(status(&subject, &id).await, "available");
+    };
+    and_clean(test, ground.clear()).await;
+}
+
+#[tokio::test]
+async fn an_image_is_downloaded_by_the_cloud() {
+    let Some(driver) = cloud_for("openstack.image") else { return };
+    let Ok(url) = std::env::var("STATEWARD_TEST_IMAGE_URL") else {
+        println!("skipped: STATEWARD_TEST_IMAGE_URL names nothing that the cloud can download");
+        return;
+    };
+    let desired =
+        |url: &str| json!({"disk_format": "raw", "container_format": "bare", "source_url": url});
+    let all = vec![desired(&url), desired(&format!("{url}.is-not-there"))];
+    let subject = subject(&driver, "openstack.image", all, Value::Null);
+    let test = async {
+        let id = subject.create(&subject.desired[0]).await.unwrap();
+        assert_eq!(status(&subject, &id).await, "active");
+        assert_eq!(subject.plan(&id, &subject.desired[0]).await, Plan::Noop);
+        subject.clear().await;
+        let failure = subject.create(&subject.desired[1]).await.unwrap_err();
+        assert!(failure.message.contains("import failed"), "{failure}");
+        assert!(subject.find(&subject.desired[1]).await.is_empty(), "it was left behind");
+    };
+    and_clean(test, subject.clear()).await;
+}

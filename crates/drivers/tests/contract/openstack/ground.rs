@@ -1,0 +1,47 @@
+//! What a kind needs before it can be made: other kinds, made by the same driver.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stateward_domain::id::ExternalId;
+use stateward_domain::ports::driver::Driver;
+
+use super::subject;
+use crate::subject::Subject;
+
+/// Objects to build on; gone again in the opposite order.
+pub(crate) struct Ground {
+    driver: Arc<dyn Driver>,
+    made: Vec<(Subject, ExternalId)>,
+}
+
+impl Ground {
+    pub(crate) fn new(driver: &Arc<dyn Driver>) -> Self {
+        Self { driver: driver.clone(), made: Vec::new() }
+    }
+
+    /// Makes one; its id.
+    pub(crate) async fn lay(&mut self, kind: &str, desired: Value) -> String {
+        let subject = subject(&self.driver, kind, vec![desired.clone()], Value::Null);
+        let id = subject.create(&desired).await.unwrap();
+        self.made.push((subject, id.clone()));
+        id.0
+    }
+
+    /// A network and a subnet of it.
+    pub(crate) async fn network(&mut self, cidr: &str) -> (String, String) {
+        let network = self.lay("openstack.network", json!({"name": "stateward-ground"})).await;
+        let desired = json!({"network_id": network, "cidr": cidr});
+        let subnet = self.lay("openstack.subnet", desired).await;
+        (network, subnet)
+    }
+
+    /// Takes it all away. A test that broke off may have left something on it: that goes first.
+    pub(crate) async fn clear(&mut self) {
+        while let Some((subject, id)) = self.made.pop() {
+            if let Err(failure) = subject.delete(&id).await {
+                println!("{} {id} was left behind: {failure}", subject.kind);
+            }
+        }
+    }
+}

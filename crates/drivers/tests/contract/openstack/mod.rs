@@ -1,0 +1,70 @@
+//! The driver `openstack` against a real cloud: `make test-openstack` runs these with whatever cloud `OS_CLOUD`
+//! names. Everywhere else they say that they were skipped.
+//!
+//! They make what they need in the project, and delete it again, also when a promise was broken.
+#![expect(clippy::print_stdout, reason = "says what it skips and what it leaves behind")]
+
+mod actions;
+mod faults;
+mod ground;
+mod kinds;
+mod network;
+mod others;
+mod plans;
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use serde_json::{Map, Value};
+use stateward_domain::id::EntityId;
+use stateward_domain::ports::driver::Driver;
+
+use crate::subject::Subject;
+pub(crate) use kinds::KINDS;
+
+/// Set by `make test-openstack`: a cloud that happens to be configured is not ours to make things in.
+const WANTED: &str = "STATEWARD_TEST_OPENSTACK";
+/// A cloud whose credentials may make projects; without it that kind is skipped.
+const ADMIN: &str = "STATEWARD_TEST_ADMIN_CLOUD";
+
+/// The driver for a kind; `None`, with the reason printed, where no cloud is wanted. Projects need another
+/// cloud of `clouds.yaml`, with an administrator's credentials: the one that `ADMIN` names.
+pub(crate) fn cloud_for(kind: &str) -> Option<Arc<dyn Driver>> {
+    if std::env::var_os(WANTED).is_none() {
+        println!("skipped: {WANTED} is not set, see `make test-openstack`");
+        return None;
+    }
+    let mut settings = Map::new();
+    if kind == "openstack.project" {
+        let Ok(cloud) = std::env::var(ADMIN) else {
+            println!("skipped: {ADMIN} names no cloud");
+            return None;
+        };
+        settings.insert("cloud".to_owned(), Value::from(cloud));
+    }
+    Some(stateward_drivers::connect("openstack", &settings).expect("OS_CLOUD names a cloud"))
+}
+
+/// A subject that owns its objects alone.
+pub(crate) fn subject(
+    driver: &Arc<dyn Driver>,
+    kind: &str,
+    desired: Vec<Value>,
+    immutable: Value,
+) -> Subject {
+    // Chance, so that nobody else who tests in the project owns them.
+    let owner = EntityId(uuid::Builder::from_random_bytes(rand::random()).into_uuid());
+    let mut subject = Subject::new(driver, kind, desired, immutable);
+    subject.owner = owner;
+    subject
+}
+
+/// Runs `test`, then `clean`, whatever became of `test`.
+pub(crate) async fn and_clean(test: impl Future<Output = ()>, clean: impl Future<Output = ()>) {
+    let outcome = AssertUnwindSafe(test).catch_unwind().await;
+    clean.await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
+}

@@ -1,0 +1,156 @@
+//! Plans for storage, servers, and what they need.
+#![expect(
+    clippy::unused_async,
+    reason = "one signature for those that need ground and those that do not"
+)]
+
+use serde_json::json;
+
+use super::ground::Ground;
+use super::plans::{ELSEWHERE, Plans, variable};
+
+pub(crate) async fn volume(_: &mut Ground) -> Plans {
+    Plans {
+        desired: json!({
+            "name": "stateward-contract", "size": 1, "description": null, "metadata": {"a": "1"},
+            "bootable": false, "readonly": false,
+        }),
+        variations: vec![
+            json!({"name": "stateward-contract-2"}),
+            json!({"description": "text"}),
+            json!({"metadata": {"b": "2"}}),
+            json!({"bootable": true}),
+            json!({"readonly": true}),
+        ],
+        one_way: vec![json!({"size": 2})],
+        immutable: json!({"availability_zone": "elsewhere"}),
+    }
+}
+
+pub(crate) async fn snapshot(ground: &mut Ground) -> Plans {
+    let volume =
+        ground.lay("openstack.volume", json!({"name": "stateward-ground", "size": 1})).await;
+    Plans {
+        desired: json!({"volume_id": volume, "name": "stateward-contract", "metadata": {"a": "1"}}),
+        variations: vec![
+            json!({"name": "stateward-contract-2"}),
+            json!({"description": "text"}),
+            json!({"metadata": {"b": "2"}}),
+        ],
+        one_way: Vec::new(),
+        immutable: json!({"volume_id": ELSEWHERE}),
+    }
+}
+
+pub(crate) async fn image(_: &mut Ground) -> Plans {
+    Plans {
+        desired: json!({
+            "name": "stateward-contract", "disk_format": "raw", "container_format": "bare",
+            "content": "c3RhdGV3YXJk", "visibility": "private", "protected": false, "min_disk": 0,
+            "tags": ["b", "a"], "properties": {"os_distro": "none"},
+        }),
+        variations: vec![
+            json!({"name": "stateward-contract-2"}),
+            json!({"visibility": "shared"}),
+            json!({"min_disk": 1}),
+            json!({"min_ram": 64}),
+            json!({"tags": ["c"]}),
+            json!({"properties": {"os_distro": "none", "a/b~c": "1"}}),
+            json!({"protected": true}),
+        ],
+        one_way: Vec::new(),
+        immutable: json!({"disk_format": "qcow2"}),
+    }
+}
+
+pub(crate) async fn server(ground: &mut Ground) -> Plans {
+    let (network, _) = ground.network("10.97.5.0/24").await;
+    let group = json!({"name": "stateward-ground", "policy": "soft-affinity"});
+    let group = ground.lay("openstack.server_group", group).await;
+    let volume = json!({"name": "stateward-ground", "size": 1});
+    let volume = ground.lay("openstack.volume", volume).await;
+    Plans {
+        desired: json!({
+            "name": "stateward-contract", "flavorRef": variable("STATEWARD_TEST_FLAVOR", "m1.tiny"),
+            "imageRef": variable("STATEWARD_TEST_IMAGE", "tiny"), "networks": [{"uuid": network}],
+            "metadata": {"a": "1"}, "tags": ["one"], "user_data": "IyEvYmluL3NoCg==",
+            "server_group": group, "security_groups": [{"name": "default"}], "volumes": [],
+            "config_drive": true,
+        }),
+        variations: vec![
+            json!({"name": "stateward-contract-2"}),
+            json!({"description": "text"}),
+            json!({"metadata": {"b": "2"}}),
+            json!({"tags": ["two", "three"]}),
+            json!({"security_groups": []}),
+            json!({"volumes": [volume]}),
+            json!({"flavorRef": variable("STATEWARD_TEST_OTHER_FLAVOR", "m1.small")}),
+        ],
+        one_way: Vec::new(),
+        immutable: json!({"user_data": "b3RoZXI="}),
+    }
+}
+
+pub(crate) async fn backup(ground: &mut Ground) -> Plans {
+    let (network, _) = ground.network("10.97.6.0/24").await;
+    let mut volumes = Vec::new();
+    for _ in 0..2 {
+        let volume = json!({"name": "stateward-ground", "size": 1});
+        volumes.push(ground.lay("openstack.volume", volume).await);
+    }
+    let server = json!({
+        "name": "stateward-ground", "flavorRef": variable("STATEWARD_TEST_FLAVOR", "m1.tiny"),
+        "imageRef": variable("STATEWARD_TEST_IMAGE", "tiny"), "networks": [{"uuid": network}],
+        "volumes": volumes,
+    });
+    let server = ground.lay("openstack.server", server).await;
+    Plans {
+        desired: json!({"server_id": server, "name": "stateward-contract"}),
+        variations: vec![json!({"name": "stateward-contract-2"})],
+        one_way: Vec::new(),
+        immutable: json!({"server_id": ELSEWHERE}),
+    }
+}
+
+pub(crate) async fn keypair(_: &mut Ground) -> Plans {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVmjp6nmRYdQeCFqfbkmfP8zPPCuUt5LXyFQxdJZhlG";
+    let name = format!("stateward-contract-{}", std::process::id());
+    Plans {
+        desired: json!({"name": name, "public_key": format!(" {key}  a comment\n")}),
+        variations: Vec::new(),
+        one_way: Vec::new(),
+        immutable: json!({"public_key": format!("{key} another comment")}),
+    }
+}
+
+pub(crate) async fn server_group(_: &mut Ground) -> Plans {
+    Plans {
+        desired: json!({"name": "stateward [contract]", "policy": "anti-affinity"}),
+        variations: Vec::new(),
+        one_way: Vec::new(),
+        immutable: json!({"policy": "affinity"}),
+    }
+}
+
+pub(crate) async fn project(_: &mut Ground) -> Plans {
+    let quotas = |cores: i64| {
+        json!({
+            "compute": {"cores": cores}, "volume": {"gigabytes": 7}, "network": {"router": -1},
+        })
+    };
+    let name = format!("stateward-contract-{}", std::process::id());
+    Plans {
+        desired: json!({
+            "name": name, "description": null, "enabled": true, "tags": ["a"], "quotas": quotas(3),
+        }),
+        variations: vec![
+            json!({"name": format!("{name}-2")}),
+            json!({"description": "text"}),
+            json!({"enabled": false}),
+            json!({"tags": ["b", "c"]}),
+            json!({"quotas": quotas(4)}),
+        ],
+        one_way: Vec::new(),
+        immutable: json!({"domain_id": "elsewhere"}),
+    }
+}
