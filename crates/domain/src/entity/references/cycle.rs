@@ -1,0 +1,30 @@
+//! Whether what is declared would wait for itself.
+
+use std::collections::BTreeSet;
+
+use super::Target;
+
+/// The cycle that `start` closes, from `start` back to `start`; `None` = there is none. `uses` answers whom an
+/// entity refers to; of one that is not declared yet it answers nobody. Each entity is asked about once, so the
+/// search ends even among cycles that do not lead through `start`.
+pub fn cycle(start: &Target, mut uses: impl FnMut(&Target) -> Vec<Target>) -> Option<Vec<Target>> {
+    let mut seen = BTreeSet::from([start.clone()]);
+    let mut path = vec![start.clone()];
+    let mut open = vec![uses(start)];
+    while let Some(next) = open.last_mut() {
+        let Some(target) = next.pop() else {
+            open.pop();
+            path.pop();
+            continue;
+        };
+        if target == *start {
+            path.push(target);
+            return Some(path);
+        }
+        if seen.insert(target.clone()) {
+            open.push(uses(&target));
+            path.push(target);
+        }
+    }
+    None
+}
