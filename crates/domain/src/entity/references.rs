@@ -15,8 +15,10 @@ use crate::ports::driver::FieldError;
 mod cycle;
 #[cfg(test)]
 mod tests;
+mod value;
 
 pub use cycle::cycle;
+pub use value::{Unready, Waiting, value, values};
 
 /// The member that makes an object a reference.
 pub const REFERENCE: &str = "$ref";

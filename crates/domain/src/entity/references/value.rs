@@ -1,0 +1,161 @@
+//! What a reference stands for, and when it stands for nothing yet.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Field, Reference, Target};
+use crate::entity::Entity;
+
+/// Why a reference has no value. All of these pass once the target moves on, so none is an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unready {
+    /// Nobody declared the target, or its life is over.
+    Undeclared,
+    /// The target is being deleted: whoever began to use it now would lose it.
+    Leaving,
+    /// Its object is not there, not known to be, or about to be replaced by another.
+    NotThere,
+    /// Its object has not shown the attribute yet.
+    NoAttribute,
+}
+
+/// Who has to move on before an entity can have its references resolved. Reads as the message of a condition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("waits for {target}")]
+pub struct Waiting {
+    /// Where the reference stands in the desired state.
+    pub pointer: String,
+    /// The one that is waited for.
+    pub target: Target,
+    /// What it lacks.
+    pub why: Unready,
+}
+
+/// The values of all `references` by pointer, for [`resolve`](super::resolve). `find` answers the newest fold of a
+/// target that is declared.
+///
+/// # Errors
+/// The first reference that has no value yet: a desired state is resolved whole or not at all.
+pub fn values<'a>(
+    references: &[Reference],
+    find: impl Fn(&Target) -> Option<&'a Entity>,
+) -> Result<BTreeMap<String, Value>, Waiting> {
+    let one = |reference: &Reference| {
+        let pointer = reference.pointer.clone();
+        match value(find(&reference.target), &reference.field) {
+            Ok(value) => Ok((pointer, value)),
+            Err(why) => Err(Waiting { pointer, target: reference.target.clone(), why }),
+        }
+    };
+    references.iter().map(one).collect()
+}
+
+/// What `field` of `target` stands for; `None` = nobody has that name.
+///
+/// # Errors
+/// What the target lacks.
+pub fn value(target: Option<&Entity>, field: &Field) -> Result<Value, Unready> {
+    let target = target
+        .filter(|target| target.exists() && !target.is_deleted())
+        .ok_or(Unready::Undeclared)?;
+    if target.deletion.is_some() {
+        return Err(Unready::Leaving);
+    }
+    // Half-way through a replacement, the object that is known is the one that goes.
+    if !target.ready() || target.replacing {
+        return Err(Unready::NotThere);
+    }
+    match field {
+        Field::ExternalId => {
+            let id = target.observed.external_id.as_ref().ok_or(Unready::NotThere)?;
+            Ok(Value::from(id.as_str()))
+        }
+        Field::Attribute(names) => {
+            let attributes = target.observed.attributes.as_ref().ok_or(Unready::NoAttribute)?;
+            let found = names.iter().try_fold(attributes, |at, name| at.get(name.as_str()));
+            // Backends show what they have not decided yet as null.
+            found.filter(|value| !value.is_null()).cloned().ok_or(Unready::NoAttribute)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::entity::state::{DeletionPolicy, Observed, Presence, State};
+    use crate::id::{EntityName, ExternalId, KindName};
+
+    fn there() -> Entity {
+        Entity {
+            state: State::Ok,
+            observed: Observed {
+                presence: Presence::Present,
+                external_id: Some(ExternalId::from("id-1")),
+                attributes: Some(json!({"port": {"id": 7}, "address": null})),
+                ..Observed::default()
+            },
+            ..Entity::default()
+        }
+    }
+
+    fn attribute(names: &[&str]) -> Field {
+        Field::Attribute(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_present_target_has_an_id_and_what_was_observed() {
+        let target = there();
+        assert_eq!(value(Some(&target), &Field::ExternalId), Ok(json!("id-1")));
+        assert_eq!(value(Some(&target), &attribute(&["port", "id"])), Ok(json!(7)));
+        for missing in [&["address"][..], &["none"], &["port", "id", "deeper"]] {
+            assert_eq!(value(Some(&target), &attribute(missing)), Err(Unready::NoAttribute));
+        }
+    }
+
+    #[test]
+    fn a_target_that_drifted_or_erred_but_is_there_still_has_its_id() {
+        for state in [State::Erred, State::UpdateScheduled, State::Updating] {
+            let target = Entity { state, ..there() };
+            assert_eq!(value(Some(&target), &Field::ExternalId), Ok(json!("id-1")), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_comes_from_a_target_that_is_not_there_to_stay() {
+        let seen = |presence| Observed { presence, ..there().observed };
+        let cases = [
+            (Entity::default(), Unready::Undeclared),
+            (Entity { state: State::Deleted, ..there() }, Unready::Undeclared),
+            (Entity { deletion: Some(DeletionPolicy::Delete), ..there() }, Unready::Leaving),
+            (Entity { deletion: Some(DeletionPolicy::Orphan), ..there() }, Unready::Leaving),
+            (Entity { replacing: true, ..there() }, Unready::NotThere),
+            (Entity { observed: seen(Presence::Unknown), ..there() }, Unready::NotThere),
+            (Entity { observed: seen(Presence::Absent), ..there() }, Unready::NotThere),
+        ];
+        for (target, why) in cases {
+            assert_eq!(value(Some(&target), &Field::ExternalId), Err(why), "{target:?}");
+            assert_eq!(value(Some(&target), &attribute(&["port"])), Err(why), "{target:?}");
+        }
+        assert_eq!(value(None, &Field::ExternalId), Err(Unready::Undeclared));
+    }
+
+    #[test]
+    fn values_come_whole_or_name_whom_they_wait_for() {
+        let reference = |pointer: &str, name: &str| Reference {
+            pointer: pointer.to_owned(),
+            target: Target { kind: KindName::from("fake.thing"), name: EntityName::from(name) },
+            field: Field::ExternalId,
+        };
+        let target = there();
+        let find = |of: &Target| (of.name.as_str() == "blue").then_some(&target);
+        let both = [reference("/a", "blue"), reference("/b/0", "red")];
+        let found = values(&both[..1], find).expect("there");
+        assert_eq!(found, [("/a".to_owned(), json!("id-1"))].into());
+        let waiting = values(&both, find).expect_err("red is not there");
+        assert_eq!(waiting.to_string(), "waits for fake.thing/red");
+        assert_eq!((waiting.pointer.as_str(), waiting.why), ("/b/0", Unready::Undeclared));
+    }
+}
