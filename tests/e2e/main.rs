@@ -18,6 +18,7 @@ mod harness;
 mod hostile;
 mod kill;
 mod operating;
+mod references;
 mod reload;
 mod secrets;
 mod slice;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use moka::sync::Cache;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::references::Target;
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::{EntityId, Version};
+use stateward_domain::id::{EntityId, Namespace, Version};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::Views;
 use stateward_domain::time::Timestamp;
@@ -63,6 +65,24 @@ impl Entities {
             self.keep(&entity);
         }
         Ok(entity)
+    }
+
+    /// The [`fresh`](Self::fresh) fold of the undeleted entity that `namespace` knows by this name; `None` = there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn named(
+        &self,
+        namespace: &Namespace,
+        target: &Target,
+    ) -> Result<Option<Arc<Entity>>, Error> {
+        let key = ClaimKey::name_of(namespace, &target.kind, &target.name);
+        let holder = self.log.holder(&key).await?;
+        match holder.and_then(|holder| holder.stream.entity_id()) {
+            Some(id) => self.fresh(id).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The fold of everything up to `events` at least: consecutive events of one entity that a projection

@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use serde_json::Value;
 use stateward_domain::id::{ActionName, KindName};
 use stateward_domain::kind::{ActionSpec, KindSpec};
-use stateward_domain::ports::driver::FieldError;
+use stateward_domain::ports::driver::{FieldError, covers};
 
 use crate::error::Error;
 
@@ -69,12 +69,13 @@ impl Kinds {
         self.kinds.values().map(|kind| &kind.spec)
     }
 
-    /// Checks a desired state against the kind's schema.
+    /// Checks a desired state against the kind's schema. What is at one of the pointers `open` or below it may be
+    /// anything: others check it, or it is not known yet.
     ///
     /// # Errors
     /// [`Error::UnknownKind`], [`Error::Invalid`] with every fault.
-    pub fn check(&self, name: &KindName, desired: &Value) -> Result<(), Error> {
-        faults(&self.compiled(name)?.desired, desired)
+    pub fn check(&self, name: &KindName, desired: &Value, open: &[String]) -> Result<(), Error> {
+        faults(&self.compiled(name)?.desired, desired, open)
     }
 
     /// The kind's action called `action`, after a check of its input.
@@ -90,7 +91,7 @@ impl Kinds {
         let kind = self.compiled(name)?;
         let unknown = || Error::UnknownAction(action.to_string());
         let spec = kind.spec.action(action).ok_or_else(unknown)?;
-        faults(kind.actions.get(action).ok_or_else(unknown)?, input)?;
+        faults(kind.actions.get(action).ok_or_else(unknown)?, input, &[])?;
         Ok(spec)
     }
 
@@ -99,14 +100,14 @@ impl Kinds {
     }
 }
 
-fn faults(validator: &Validator, value: &Value) -> Result<(), Error> {
+fn faults(validator: &Validator, value: &Value, open: &[String]) -> Result<(), Error> {
     let faults: Vec<_> = validator
         .iter_errors(value)
+        .map(|error| (error.instance_path().to_string(), error))
+        // Before they are counted: what does not matter must not crowd out what does.
+        .filter(|(pointer, _)| !covers(open, pointer))
         .take(Kinds::MAX_FAULTS)
-        .map(|error| FieldError {
-            pointer: error.instance_path().to_string(),
-            message: error.masked().to_string(),
-        })
+        .map(|(pointer, error)| FieldError { pointer, message: error.masked().to_string() })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }

@@ -25,6 +25,7 @@ pub mod requests;
 pub mod runner;
 pub mod secrets;
 pub mod sources;
+mod stand_ins;
 pub mod waiters;
 
 pub use engine::{Engine, Parts};

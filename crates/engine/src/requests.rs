@@ -15,13 +15,17 @@ use stateward_domain::id::{
     ActionName, BackendName, EntityId, EntityName, ExternalId, KindName, Namespace, OperationId,
     Position, Revision,
 };
-use stateward_domain::ports::driver::{FieldError, covers};
+use stateward_domain::ports::driver::FieldError;
 
 use crate::backends::Backend;
 use crate::commands::Done;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::names;
+
+mod wish;
+
+use wish::Wish;
 
 /// A new entity, as declared.
 #[derive(Clone, Debug)]
@@ -102,12 +106,8 @@ impl Engine {
         acceptable(names::faults(&declaration))?;
         let kind = self.kinds().get(&declaration.kind)?;
         let backend = self.backend_for(&declaration)?;
-        let desired = self.checked(
-            &backend,
-            &declaration.namespace,
-            &declaration.kind,
-            &declaration.desired,
-        )?;
+        let wish = Wish::declared(&declaration, &backend);
+        let desired = self.checked(&wish).await?;
         let operation_id = self.sources().operation_id();
         let entity_id = self.sources().entity_id();
         let intent = Intent::Create {
@@ -133,16 +133,11 @@ impl Engine {
     ///
     /// # Errors
     /// As for `create`, but for what is taken.
-    pub fn preview(&self, declaration: &Declaration) -> Result<(Arc<Backend>, Value), Error> {
+    pub async fn preview(&self, declaration: &Declaration) -> Result<(Arc<Backend>, Value), Error> {
         acceptable(names::faults(declaration))?;
         self.kinds().get(&declaration.kind)?;
         let backend = self.backend_for(declaration)?;
-        let desired = self.checked(
-            &backend,
-            &declaration.namespace,
-            &declaration.kind,
-            &declaration.desired,
-        )?;
+        let desired = self.checked(&Wish::declared(declaration, &backend)).await?;
         Ok((backend, desired))
     }
 
@@ -161,7 +156,7 @@ impl Engine {
         let Some(desired) = &change.desired else { return Ok((entity, Vec::new())) };
         let kind = self.kinds().get(&entity.manifest.kind)?;
         let backend = self.backend(&entity.manifest.backend)?;
-        let desired = self.checked(&backend, &entity.manifest.namespace, &kind.name, desired)?;
+        let desired = self.checked(&Wish::changed(&entity.manifest, &backend, desired)).await?;
         unchanged(&kind.immutable, before, &desired)?;
         let differences = differences(before, &desired);
         Ok((entity, differences))
@@ -184,8 +179,8 @@ impl Engine {
             None => None,
             Some(desired) => {
                 let backend = self.backend(&entity.manifest.backend)?;
-                let desired =
-                    self.checked(&backend, &entity.manifest.namespace, &kind.name, desired)?;
+                let wish = Wish::changed(&entity.manifest, &backend, desired);
+                let desired = self.checked(&wish).await?;
                 unchanged(&kind.immutable, &entity.manifest.desired, &desired)?;
                 Some(desired)
             }
@@ -312,29 +307,6 @@ impl Engine {
                 fitting.iter().map(|backend| backend.name().clone()).collect(),
             )),
         }
-    }
-
-    /// Secrets and schema first, then what only the driver knows; the normalised desired state.
-    fn checked(
-        &self,
-        backend: &Backend,
-        namespace: &Namespace,
-        kind: &KindName,
-        desired: &Value,
-    ) -> Result<Value, Error> {
-        let spec = self.kinds().get(kind)?;
-        let mut faults = self.inner.shared.secrets.faults(spec, namespace, desired);
-        match self.kinds().check(kind, desired) {
-            // What is wrong with a secret is told once.
-            Err(Error::Invalid(more)) => {
-                faults.extend(more.into_iter().filter(|f| !covers(&spec.write_only, &f.pointer)));
-            }
-            outcome => outcome?,
-        }
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
-        backend.settings.driver.check(kind, desired).map_err(Error::Invalid)
     }
 }
 

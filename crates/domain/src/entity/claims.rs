@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::entity::aggregate::Entity;
 use crate::entity::event::EntityEvent;
 use crate::envelope::Envelope;
+use crate::id::{EntityName, KindName, Namespace};
 
 /// Something that at most one stream holds at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,7 +22,13 @@ impl ClaimKey {
     #[must_use]
     pub fn name(entity: &Entity) -> Self {
         let manifest = &entity.manifest;
-        Self(format!("name/{}/{}/{}", manifest.namespace, manifest.kind, manifest.name))
+        Self::name_of(&manifest.namespace, &manifest.kind, &manifest.name)
+    }
+
+    /// As [`name`](Self::name), for whoever knows no more than that.
+    #[must_use]
+    pub fn name_of(namespace: &Namespace, kind: &KindName, name: &EntityName) -> Self {
+        Self(format!("name/{namespace}/{kind}/{name}"))
     }
 
     /// The identity of an object in its backend; `None` for kinds that name none.

@@ -133,6 +133,9 @@ fn walk(value: &Value, pointer: &mut String, see: &mut impl FnMut(&str, &Map<Str
 fn parse(pointer: &str, members: &Map<String, Value>) -> Result<Reference, FieldError> {
     let fault =
         |message: &str| FieldError { pointer: pointer.to_owned(), message: message.to_owned() };
+    if pointer.is_empty() {
+        return Err(fault("a field may be a reference, the whole desired state may not"));
+    }
     if members.keys().any(|name| name != REFERENCE && name != FIELD) {
         return Err(fault("a reference has no members but `$ref` and `field`"));
     }

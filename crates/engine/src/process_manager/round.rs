@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use stateward_domain::entity::command::{Completion, Intent, Sighting};
 use stateward_domain::entity::event::Next;
+use stateward_domain::entity::references;
 use stateward_domain::entity::state::{
     BlockedOn, Difference, ManagementPolicy, Observed, OperationKind, Presence, Step,
 };
@@ -29,6 +30,7 @@ use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::lease::{Control, Held};
 use crate::process_manager::look::Seen;
+use crate::stand_ins::StandIns;
 
 /// How a round ends: when to come back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,9 +201,10 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
     ) -> Result<Option<Flow>, Error> {
         let manifest = &entity.manifest;
-        let schema = self.shared.kinds.check(&manifest.kind, &manifest.desired);
-        let fits = schema.is_ok() && self.driver().check(&manifest.kind, &manifest.desired).is_ok();
-        if fits || entity.deletion.is_some() {
+        let found = references::references(&manifest.desired).unwrap_or_default();
+        let stand_ins = StandIns::of(&manifest.desired, &found);
+        let checked = stand_ins.checked(&self.shared.kinds, self.driver(), &manifest.kind);
+        if checked.is_ok() || entity.deletion.is_some() {
             return Ok(None);
         }
         let message = "the kind's schema changed and does not accept the desired state any more";

@@ -40,7 +40,7 @@ pub(crate) async fn handler(
     caller.needs(Role::Operator, namespace)?;
     let envelope = headers::envelope(&app, &caller, &request, Some(namespace), &body.bytes)?;
     if dry_run {
-        let (backend, desired) = app.engine.preview(&declaration)?;
+        let (backend, desired) = app.engine.preview(&declaration).await?;
         let whole = PlannedChange { field: String::new(), from: Value::Null, to: desired };
         let backend = backend.name().to_string();
         let plan = Plan { action: "create", backend, changes: vec![whole] };

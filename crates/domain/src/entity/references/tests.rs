@@ -60,6 +60,13 @@ fn what_is_malformed_is_named_with_its_pointer() {
 }
 
 #[test]
+fn the_whole_desired_state_is_no_reference() {
+    let faults = faults(&json!({"$ref": "fake.thing/x"}));
+    let message = "a field may be a reference, the whole desired state may not";
+    assert_eq!(faults, [(String::new(), message.to_owned())]);
+}
+
+#[test]
 fn more_references_than_the_bound_are_refused() {
     let many = |count| json!(vec![json!({"$ref": "fake.thing/x"}); count]);
     assert_eq!(references(&many(REFERENCES_MAX)).expect("within").len(), REFERENCES_MAX);

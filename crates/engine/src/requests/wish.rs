@@ -1,0 +1,179 @@
+//! What is wished for, and everything that can be known about it when it is declared.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use stateward_domain::entity::references::{self, Reference, Target};
+use stateward_domain::entity::state::Manifest;
+use stateward_domain::id::Namespace;
+use stateward_domain::ports::driver::FieldError;
+
+use crate::backends::Backend;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::names;
+use crate::requests::Declaration;
+use crate::stand_ins::StandIns;
+
+/// Entities that one may refer to, through others too: bounds what a declaration has to look up.
+const REACHED_MAX: usize = 1_000;
+/// Entities of a cycle that are named at most.
+const NAMED_MAX: usize = 10;
+
+/// A desired state, and whose it is to be.
+pub(super) struct Wish<'a> {
+    backend: &'a Backend,
+    namespace: &'a Namespace,
+    entity: Target,
+    desired: &'a Value,
+}
+
+impl<'a> Wish<'a> {
+    pub(super) fn declared(declaration: &'a Declaration, backend: &'a Backend) -> Self {
+        let Declaration { namespace, kind, name, desired, .. } = declaration;
+        Self {
+            backend,
+            namespace,
+            entity: Target { kind: kind.clone(), name: name.clone() },
+            desired,
+        }
+    }
+
+    pub(super) fn changed(
+        manifest: &'a Manifest,
+        backend: &'a Backend,
+        desired: &'a Value,
+    ) -> Self {
+        let Manifest { namespace, kind, name, .. } = manifest;
+        Self {
+            backend,
+            namespace,
+            entity: Target { kind: kind.clone(), name: name.clone() },
+            desired,
+        }
+    }
+}
+
+impl Engine {
+    /// Secrets, references and schema first, then what only the driver knows, then what the other entities say; the
+    /// normalised desired state.
+    pub(super) async fn checked(&self, wish: &Wish<'_>) -> Result<Value, Error> {
+        let Wish { backend, namespace, entity, desired } = wish;
+        let spec = self.kinds().get(&entity.kind)?;
+        let mut faults = self.inner.shared.secrets.faults(spec, namespace, desired);
+        let references = self.references(desired).unwrap_or_else(|more| {
+            faults.extend(more);
+            Vec::new()
+        });
+        let stand_ins = StandIns::of(desired, &references);
+        // What is wrong with a secret or a reference is told once.
+        let mut told = spec.write_only.clone();
+        told.extend(faults.iter().map(|fault| fault.pointer.clone()));
+        match stand_ins.fits(self.kinds(), &entity.kind, &told) {
+            Err(Error::Invalid(more)) => faults.extend(more),
+            outcome => outcome?,
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        let driver = &backend.settings.driver;
+        let desired =
+            stand_ins.normal(|value| driver.check(&entity.kind, value)).map_err(Error::Invalid)?;
+        self.refuse_cycle(namespace, entity, &references).await?;
+        Ok(desired)
+    }
+
+    /// The references in `desired`, each to something that could be declared.
+    fn references(&self, desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
+        let found = references::references(desired)?;
+        let fault = |Reference { pointer, target, .. }: &Reference| {
+            let message = if self.kinds().get(&target.kind).is_err() {
+                format!("there is no kind {}", target.kind)
+            } else if !names::is_name(target.name.as_str()) {
+                "names no entity: letters, digits, . _ - and at most 253".to_owned()
+            } else {
+                return None;
+            };
+            Some(FieldError { pointer: pointer.clone(), message })
+        };
+        let faults: Vec<_> = found.iter().filter_map(fault).collect();
+        if faults.is_empty() { Ok(found) } else { Err(faults) }
+    }
+
+    /// Refuses what would wait for itself. Two declarations at once may still close a cycle together: each of them
+    /// waits then, and says for whom.
+    async fn refuse_cycle(
+        &self,
+        namespace: &Namespace,
+        start: &Target,
+        references: &[Reference],
+    ) -> Result<(), Error> {
+        let uses = self.reached(namespace, start, references).await?;
+        let answer = |of: &Target| uses.get(of).cloned().unwrap_or_default();
+        let Some(cycle) = references::cycle(start, answer) else { return Ok(()) };
+        let by = references.iter().find(|reference| cycle.get(1) == Some(&reference.target));
+        let pointer = by.map(|reference| reference.pointer.clone()).unwrap_or_default();
+        Err(Error::Invalid(vec![FieldError { pointer, message: told(&cycle) }]))
+    }
+
+    /// Whom every entity refers to that `start` would refer to, itself or through others.
+    async fn reached(
+        &self,
+        namespace: &Namespace,
+        start: &Target,
+        references: &[Reference],
+    ) -> Result<BTreeMap<Target, Vec<Target>>, Error> {
+        let targets = |of: &[Reference]| references::targets(of).into_iter().collect::<Vec<_>>();
+        let mut open = targets(references);
+        let mut uses = BTreeMap::from([(start.clone(), open.clone())]);
+        while let Some(next) = open.pop() {
+            if uses.contains_key(&next) {
+                continue;
+            }
+            if uses.len() > REACHED_MAX {
+                let message = format!("refers to more than {REACHED_MAX} entities, through others");
+                return Err(Error::Invalid(vec![FieldError { pointer: String::new(), message }]));
+            }
+            let entity = self.inner.shared.entities.named(namespace, &next).await?;
+            let found = entity.map(|entity| references::references(&entity.manifest.desired));
+            // What is in the log was checked; were it malformed nevertheless, it would refer to nobody.
+            let found = found.and_then(Result::ok).unwrap_or_default();
+            open.extend(targets(&found));
+            uses.insert(next, targets(&found));
+        }
+        Ok(uses)
+    }
+}
+
+/// The message for a cycle; one that is too long is told by its beginning and its end.
+fn told(cycle: &[Target]) -> String {
+    let mut names: Vec<_> = cycle.iter().map(ToString::to_string).collect();
+    if names.len() > NAMED_MAX {
+        let left_out = names.len() - NAMED_MAX;
+        names.splice(NAMED_MAX - 1..names.len() - 1, [format!("({left_out} more)")]);
+    }
+    format!("would wait for itself: {}", names.join(" -> "))
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_domain::id::{EntityName, KindName};
+
+    use super::*;
+
+    #[test]
+    fn a_cycle_is_told_from_end_to_end_and_a_long_one_in_short() {
+        let cycle = |names: std::ops::Range<usize>| -> Vec<Target> {
+            let named = |name: usize| EntityName::from(name.to_string().as_str());
+            let of = |name| Target { kind: KindName::from("k"), name: named(name) };
+            names.chain([0]).map(of).collect()
+        };
+        assert_eq!(told(&cycle(0..2)), "would wait for itself: k/0 -> k/1 -> k/0");
+        assert_eq!(
+            told(&cycle(0..12)),
+            "would wait for itself: k/0 -> k/1 -> k/2 -> k/3 -> k/4 -> k/5 -> k/6 -> k/7 -> k/8 -> \
+             (3 more) -> k/0"
+        );
+        assert!(!told(&cycle(0..9)).contains("more"), "it is named whole while it may be");
+    }
+}

@@ -1,0 +1,110 @@
+//! What is told about what stands beside a reference, and that the reference comes back.
+
+use serde_json::json;
+use stateward_domain::entity::references::references;
+
+use super::*;
+
+fn fault(pointer: &str) -> FieldError {
+    FieldError { pointer: pointer.to_owned(), message: "is wrong".to_owned() }
+}
+
+/// What becomes of `desired` when the driver's check is `check`.
+fn normal(
+    desired: &Value,
+    check: impl FnOnce(&Value) -> Result<Value, Vec<FieldError>>,
+) -> Result<Value, Vec<FieldError>> {
+    StandIns::of(desired, &references(desired).expect("well-formed")).normal(check)
+}
+
+fn kinds() -> (Kinds, KindName) {
+    let mut spec = stateward_drivers::kinds().into_iter().next().expect("one");
+    spec.schema = json!({
+        "properties": {
+            "count": { "type": "integer", "minimum": 1 },
+            "list": { "uniqueItems": true, "maxItems": 3, "items": { "type": "integer" } },
+        },
+        "required": ["count"],
+        "additionalProperties": false,
+    });
+    let name = spec.name.clone();
+    (Kinds::compile([spec]).expect("valid"), name)
+}
+
+fn faults(desired: &Value, others: &[String]) -> Vec<String> {
+    let (kinds, name) = kinds();
+    let found = references(desired).expect("well-formed");
+    match StandIns::of(desired, &found).fits(&kinds, &name, others) {
+        Err(Error::Invalid(faults)) => faults.into_iter().map(|fault| fault.pointer).collect(),
+        outcome => outcome.map(|()| Vec::new()).expect("a known kind"),
+    }
+}
+
+#[test]
+fn a_schema_says_nothing_of_a_reference_and_everything_of_what_is_beside_it() {
+    let of = |name: &str| json!({ "$ref": format!("k/{name}") });
+    let none: [&str; 0] = [];
+    assert_eq!(faults(&json!({ "count": of("a") }), &[]), none);
+    assert_eq!(faults(&json!({ "count": of("a"), "list": [of("a"), of("b"), 1] }), &[]), none);
+    assert_eq!(faults(&json!({ "count": of("a"), "list": [of("a"), "x"] }), &[]), ["/list/1"]);
+    assert_eq!(faults(&json!({ "list": [of("a")] }), &[]), [""], "count is missing");
+    assert_eq!(faults(&json!({ "count": 1, "more": of("a") }), &[]), [""]);
+    assert_eq!(faults(&json!({ "count": 1, "list": [of("a"), of("a")] }), &[]), ["/list"]);
+    assert_eq!(faults(&json!({ "count": "x" }), &["/count".to_owned()]), none);
+}
+
+#[test]
+fn faults_of_references_do_not_crowd_out_others() {
+    let desired = json!({ "list": vec![json!({ "$ref": "k/a" }); 64], "count": "x" });
+    assert!(faults(&desired, &[]).contains(&"/count".to_owned()));
+    let many: Vec<_> = (0..200).map(|n| json!(n.to_string())).collect();
+    let open = ["/list".to_owned()];
+    assert_eq!(faults(&json!({ "list": many, "count": "x" }), &open), ["/count"]);
+}
+
+#[test]
+fn references_come_back_wherever_the_driver_moved_them() {
+    let desired =
+        json!({ "list": ["b", { "$ref": "k/x" }, { "$ref": "k/y" }], "to": { "$ref": "k/x" } });
+    let moved = normal(&desired, |value| {
+        let mut value = value.clone();
+        value["list"].as_array_mut().expect("one").reverse();
+        value["default"] = json!(1);
+        Ok(value)
+    });
+    let expected = json!({
+        "list": [{ "$ref": "k/y" }, { "$ref": "k/x" }, "b"], "to": { "$ref": "k/x" }, "default": 1,
+    });
+    assert_eq!(moved, Ok(expected));
+}
+
+#[test]
+fn a_reference_that_the_driver_loses_is_kept_as_written() {
+    let desired = json!({ "a": { "$ref": "k/x" }, "b": { "$ref": "k/y" } });
+    for lost in [json!({}), json!({ "a": "another spelling" })] {
+        assert_eq!(normal(&desired, |_| Ok(lost.clone())), Ok(desired.clone()), "{lost}");
+    }
+}
+
+#[test]
+fn a_driver_that_chokes_on_a_stand_in_is_told_apart_from_one_that_has_a_reason() {
+    let desired = json!({ "a": { "$ref": "k/x" }, "ab": 1 });
+    assert_eq!(normal(&desired, |_| Err(vec![fault("/a"), fault("/a/b")])), Ok(desired.clone()));
+    for real in ["/ab", "", "/c"] {
+        let faults = normal(&desired, |_| Err(vec![fault("/a"), fault(real)]));
+        assert_eq!(faults, Err(vec![fault(real)]), "{real:?}");
+    }
+    let plain = json!({ "a": 1 });
+    assert_eq!(normal(&plain, |_| Err(vec![fault("/a")])), Err(vec![fault("/a")]));
+    assert_eq!(normal(&plain, |_| Err(Vec::new())), Err(Vec::new()), "a refusal is a refusal");
+}
+
+#[test]
+fn a_text_that_looks_like_a_stand_in_stays_what_it_is() {
+    let desired = json!({ "a": text(0), "b": [{ "$ref": "k/x" }], text(1): text(2) });
+    let same = normal(&desired, |value| {
+        assert_ne!(value["b"][0], desired["a"], "another text stands in");
+        Ok(value.clone())
+    });
+    assert_eq!(same, Ok(desired.clone()));
+}

@@ -1,0 +1,105 @@
+//! References between entities: what may be declared.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Server, Setup, World, text, thing};
+
+async fn land() -> (World, Setup, Server) {
+    let world = World::start().await;
+    let setup = Setup::new(&format!(
+        "[namespaces.physics]\n[backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\n\
+         retry = {{ first = \"20ms\", max = \"200ms\" }}\n",
+        world.url
+    ));
+    let server = setup.start().await;
+    (world, setup, server)
+}
+
+fn to(name: &str) -> Value {
+    json!({ "$ref": format!("fake.thing/{name}") })
+}
+
+/// Declares a thing without waiting for it: its id.
+async fn declare(client: &Client, name: &str, desired: Value) -> String {
+    let body = thing(name, desired);
+    let reply = client.send(Method::POST, "/v1/entities", Some(&body), &[]).await.unwrap();
+    assert_eq!(reply.status, StatusCode::ACCEPTED, "{:#}", reply.body);
+    text(&reply.body["entity"]["id"])
+}
+
+/// The only fault of a refused request: its pointer and its message.
+async fn refused(client: &Client, method: Method, path: &str, body: &Value) -> (String, String) {
+    let reply = client.send(method, path, Some(body), &[]).await.unwrap();
+    assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {:#}", reply.body);
+    let faults = reply.body["errors"].as_array().unwrap();
+    assert_eq!(faults.len(), 1, "told once: {faults:#?}");
+    (text(&faults[0]["pointer"]), text(&faults[0]["detail"]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_is_kept_as_it_was_written() {
+    let (_world, _setup, server) = land().await;
+    let desired = json!({
+        "size": 1, "network": to("nobody"), "immutable": to("nobody"), "_fake": { "times": to("n") },
+        "ports": [{ "$ref": "fake.thing/nobody", "field": "observed.attributes.port" }],
+    });
+    let id = declare(&server.client, "user", desired.clone()).await;
+    assert_eq!(server.client.entity(&id).await["desired"], desired);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_never_be_resolved_is_refused_with_its_pointer() {
+    let (_world, _setup, server) = land().await;
+    let many = vec![to("x"); 65];
+    for (desired, pointer) in [
+        (to("x"), "/desired"),
+        (json!({ "a": { "$ref": "fake.thing/x", "more": 1 } }), "/desired/a"),
+        (json!({ "a": { "$ref": "fake.thing" } }), "/desired/a"),
+        (json!({ "a": { "$ref": ["fake.thing/x"] } }), "/desired/a"),
+        (json!({ "a": { "$ref": "fake.thing/x", "field": "desired.size" } }), "/desired/a"),
+        (json!({ "a": [{ "$ref": "no.kind/x" }] }), "/desired/a/0"),
+        (json!({ "a": { "$ref": "fake.thing/x/y" } }), "/desired/a"),
+        (json!({ "a": { "$ref": "fake.thing/.." } }), "/desired/a"),
+        (json!({ "a": { "$ref": format!("fake.thing/{}", "x".repeat(254)) } }), "/desired/a"),
+        (json!({ "password": to("x") }), "/desired/password"),
+        (json!({ "_fake": { "times": 0, "on": to("x") } }), "/desired/_fake/times"),
+        (json!({ "many": many }), "/desired"),
+    ] {
+        let body = thing("user", desired);
+        let fault = refused(&server.client, Method::POST, "/v1/entities", &body).await;
+        assert_eq!(fault.0, pointer, "{}", fault.1);
+        let dry = "/v1/entities?dry_run=true";
+        assert_eq!(refused(&server.client, Method::POST, dry, &body).await, fault);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_wait_for_itself_is_refused() {
+    let (_world, _setup, server) = land().await;
+    let client = &server.client;
+    let itself = thing("a", json!({ "me": [to("a")] }));
+    let (pointer, message) = refused(client, Method::POST, "/v1/entities", &itself).await;
+    assert_eq!(pointer, "/desired/me/0");
+    assert_eq!(message, "would wait for itself: fake.thing/a -> fake.thing/a");
+
+    declare(client, "a", json!({ "size": 1, "other": to("x"), "next": to("b") })).await;
+    let b = declare(client, "b", json!({ "size": 1 })).await;
+    let c = thing("c", json!({ "fine": to("d"), "first": to("a") }));
+    client.send(Method::POST, "/v1/entities", Some(&c), &[]).await.unwrap();
+    let path = format!("/v1/entities/{b}");
+    let close = json!({ "desired": { "size": 2, "last": to("c") } });
+    let expected =
+        "would wait for itself: fake.thing/b -> fake.thing/c -> fake.thing/a -> fake.thing/b";
+    for path in [path.clone(), format!("{path}?dry_run=true")] {
+        let fault = refused(client, Method::PUT, &path, &close).await;
+        assert_eq!(fault, ("/desired/last".to_owned(), expected.to_owned()));
+    }
+    assert_eq!(client.entity(&b).await["desired"], json!({ "size": 1 }), "nothing was changed");
+
+    // The same names elsewhere are others.
+    let mut elsewhere = thing("b", json!({ "last": to("c") }));
+    elsewhere["namespace"] = "physics".into();
+    let reply = client.send(Method::POST, "/v1/entities", Some(&elsewhere), &[]).await.unwrap();
+    assert_eq!(reply.status, StatusCode::ACCEPTED, "{:#}", reply.body);
+}
