@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::entity::references::Target;
 use crate::id::{EntityId, ExternalId};
 
 /// Class of an error; it alone decides what the engine does next.
@@ -45,6 +46,12 @@ pub enum ErrorClass {
         /// The one that is waited for.
         on: EntityId,
     },
+    /// An entity that the desired state refers to has to be there first, or to show what is referred to. It need not
+    /// be declared yet.
+    ReferenceNotReady {
+        /// The one that is waited for.
+        on: Box<Target>,
+    },
     /// A fault of a driver or of ours: dead letter until somebody looks.
     Bug,
     /// The driver gave up because it was told to.
@@ -63,6 +70,7 @@ impl ErrorClass {
                 | Self::Misconfigured
                 | Self::QuotaExceeded
                 | Self::DependencyNotReady { .. }
+                | Self::ReferenceNotReady { .. }
                 | Self::AlreadyExists { .. }
         )
     }
@@ -83,6 +91,7 @@ impl ErrorClass {
             Self::Misconfigured => "misconfigured",
             Self::QuotaExceeded => "quota_exceeded",
             Self::DependencyNotReady { .. } => "dependency_not_ready",
+            Self::ReferenceNotReady { .. } => "reference_not_ready",
             Self::Bug => "bug",
             Self::Cancelled => "cancelled",
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use stateward_domain::backend::{BackendEvent, ParkCause};
 use stateward_domain::entity::EntityEvent as E;
 use stateward_domain::entity::event::Next;
+use stateward_domain::entity::references::Target;
 use stateward_domain::entity::state::{
     BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Manifest,
     Observed, Presence, Settings, SettingsPatch, Step,
@@ -175,6 +176,16 @@ fn stored<Event: DomainEvent>(events: &[Event]) -> BTreeMap<String, Value> {
         (format!("{} v{}", event.event_type(), event.event_version()), payload)
     };
     events.iter().map(entry).collect()
+}
+
+#[test]
+fn waiting_for_a_reference() {
+    let on = Target { kind: KindName::from("fake.thing"), name: EntityName::from("blue") };
+    let target = json!({"kind": "fake.thing", "name": "blue"});
+    let class = serde_json::to_value(ErrorClass::ReferenceNotReady { on: Box::new(on.clone()) });
+    assert_eq!(class.expect("JSON"), json!({"reference_not_ready": {"on": target}}));
+    let blocked = serde_json::to_value(BlockedOn::Reference(on));
+    assert_eq!(blocked.expect("JSON"), json!({"reference": target}));
 }
 
 #[test]

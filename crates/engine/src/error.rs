@@ -1,6 +1,7 @@
 //! Why the engine did not do what it was asked.
 
 use stateward_domain::entity::Refusal;
+use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::DecodeError;
 use stateward_domain::id::{BackendName, EntityId, KindName, Position};
 use stateward_domain::ports::driver::FieldError;
@@ -122,7 +123,7 @@ impl From<AppendError> for Error {
         match error {
             AppendError::ClaimTaken { key, holder } => {
                 let holder = holder.stream.entity_id();
-                if key.0.starts_with("name/") {
+                if key.0.starts_with(ClaimKey::NAME) {
                     Self::NameTaken { holder }
                 } else {
                     Self::IdentityTaken { holder }

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stateward_domain::backend::BackendEvent;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::references::{self, Target};
+use stateward_domain::entity::state::BlockedOn;
 use stateward_domain::entity::work::Work;
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::read_model::{ModelError, Quarantined};
-use stateward_domain::ports::sync_queue::{
-    Priority, QueueChange, QueueError, QueueRow, SyncQueue, WaitsFor,
-};
+use stateward_domain::ports::sync_queue::{Priority, QueueChange, QueueError, QueueRow, SyncQueue};
 use stateward_domain::time::Timestamp;
 
 use crate::backends::Backends;
@@ -61,7 +62,7 @@ impl Executor {
             let entity = self.fold(id, &touched).await?;
             rung.insert(entity.manifest.backend.clone());
             changes.push(self.row(&entity, touched.last).await);
-            wakes.extend(wake(id, &touched)?);
+            wakes.extend(wake(&entity, &touched)?);
         }
         wakes.extend(events.iter().filter_map(wake_of_backend));
         changes.append(&mut wakes);
@@ -102,8 +103,8 @@ impl Executor {
         QueueChange::Put(QueueRow {
             entity: entity.id,
             backend: entity.manifest.backend.clone(),
-            priority: work.map_or(Priority::Drift, |work| work.priority),
-            since: work.map(|work| work.since),
+            priority: work.as_ref().map_or(Priority::Drift, |work| work.priority),
+            since: work.as_ref().map(|work| work.since),
             due,
             waits_for: work.and_then(|work| work.waits_for),
             position,
@@ -113,36 +114,54 @@ impl Executor {
     /// Something that is waited for may have come about before the waiting was recorded: then it is due soon.
     /// Not at once, because a driver that insists would make that a busy loop.
     async fn due(&self, entity: &Entity, work: &Work) -> Timestamp {
-        let Some(WaitsFor::Entity(on)) = work.waits_for else { return work.due };
-        match self.entities.fresh(on).await {
-            Ok(other) if other.synced() => {
-                let since = entity.blocked.as_ref().map_or(work.since, |blocked| blocked.since);
-                work.due.min(since.after(PATIENCE))
-            }
-            _ => work.due,
-        }
+        let Some(blocked) = entity.blocked.as_ref().filter(|_| work.waits_for.is_some()) else {
+            return work.due;
+        };
+        let there = match &blocked.on {
+            BlockedOn::Entity(on) => self.entities.fresh(*on).await.is_ok_and(|on| on.synced()),
+            BlockedOn::Reference(on) => self.answers(entity, on).await,
+            _ => false,
+        };
+        if there { work.due.min(blocked.since.after(PATIENCE)) } else { work.due }
+    }
+
+    /// Whether every reference of `entity` to `target` has a value.
+    async fn answers(&self, entity: &Entity, target: &Target) -> bool {
+        let manifest = &entity.manifest;
+        let Ok(Some(other)) = self.entities.named(&manifest.namespace, target).await else {
+            return false;
+        };
+        let mut found = references::references(&manifest.desired).unwrap_or_default();
+        found.retain(|reference| reference.target == *target);
+        references::values(&found, |_| Some(&*other)).is_ok()
     }
 }
 
-/// Whoever waits for this entity may go on when its attempt ended or its life did.
-fn wake(id: EntityId, touched: &Touched<'_>) -> Result<Option<QueueChange>, ModelError> {
-    for recorded in touched.events.iter().rev() {
+/// Whoever waits for this entity may go on when its attempt ended or its life did; whoever refers to it, when it shows
+/// itself anew. Its declaration wakes nobody: it has no object yet.
+fn wake(entity: &Entity, touched: &Touched<'_>) -> Result<Vec<QueueChange>, ModelError> {
+    let (mut ended, mut shown) = (None, None);
+    for recorded in &touched.events {
         let event = decode(recorded).map_err(|error| poisoned(recorded, &error))?;
-        let ends = matches!(
-            event,
-            EntityEvent::SyncCompleted { .. }
-                | EntityEvent::Deleted { .. }
-                | EntityEvent::Released { .. }
-        );
-        if ends {
-            return Ok(Some(QueueChange::Wake {
-                waited_for: id,
-                at: recorded.recorded_at,
-                position: touched.last,
-            }));
+        match event {
+            EntityEvent::SyncCompleted { .. } => {
+                ended = Some(recorded.recorded_at);
+                shown = ended;
+            }
+            EntityEvent::Deleted { .. } | EntityEvent::Released { .. } => {
+                ended = Some(recorded.recorded_at);
+            }
+            EntityEvent::ObservedChanged { .. }
+            | EntityEvent::DriftDetected { .. }
+            | EntityEvent::DriftCleared { .. } => shown = Some(recorded.recorded_at),
+            _ => {}
         }
     }
-    Ok(None)
+    let (waited_for, position) = (entity.id, touched.last);
+    let ended = ended.map(|at| QueueChange::Wake { waited_for, at, position });
+    let name = ClaimKey::name(entity);
+    let shown = shown.map(|at| QueueChange::WakeNamed { name, at, position });
+    Ok(ended.into_iter().chain(shown).collect())
 }
 
 /// Whoever waits for a backend may go on when it is there again, or configured otherwise.

@@ -18,6 +18,9 @@ impl ClaimKey {
     /// Prefix of idempotency claims, the only ones that are forgotten by age.
     pub const IDEMPOTENCY: &'static str = "idempotency/";
 
+    /// Prefix of the names of undeleted entities.
+    pub const NAME: &'static str = "name/";
+
     /// The name of an undeleted entity.
     #[must_use]
     pub fn name(entity: &Entity) -> Self {
@@ -28,7 +31,7 @@ impl ClaimKey {
     /// As [`name`](Self::name), for whoever knows no more than that.
     #[must_use]
     pub fn name_of(namespace: &Namespace, kind: &KindName, name: &EntityName) -> Self {
-        Self(format!("name/{namespace}/{kind}/{name}"))
+        Self(format!("{}{namespace}/{kind}/{name}", Self::NAME))
     }
 
     /// The identity of an object in its backend; `None` for kinds that name none.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{EntityName, KindName};
@@ -29,7 +30,7 @@ const EXTERNAL_ID: &str = "observed.external_id";
 const ATTRIBUTES: &str = "observed.attributes.";
 
 /// The entity that a reference names, in the namespace of the one that refers to it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
     /// Its kind.
     pub kind: KindName,

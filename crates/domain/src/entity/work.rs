@@ -1,12 +1,14 @@
 //! What is to be done next for an entity, and when. The executor turns it into a queue row.
 
 use crate::entity::aggregate::Entity;
+use crate::entity::claims::ClaimKey;
+use crate::entity::references::Target;
 use crate::entity::state::{BlockedOn, DriftPolicy, ManagementPolicy, OperationKind, Step};
 use crate::ports::sync_queue::{Priority, WaitsFor};
 use crate::time::Timestamp;
 
 /// Work that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
     /// Not before.
     pub due: Timestamp,
@@ -60,8 +62,12 @@ impl Entity {
             if blocked.check_at == Timestamp::NEVER {
                 return None;
             }
-            let waits_for = match blocked.on {
-                BlockedOn::Entity(on) => Some(WaitsFor::Entity(on)),
+            let waits_for = match &blocked.on {
+                BlockedOn::Entity(on) => Some(WaitsFor::Entity(*on)),
+                BlockedOn::Reference(Target { kind, name }) => {
+                    let namespace = &self.manifest.namespace;
+                    Some(WaitsFor::Name(ClaimKey::name_of(namespace, kind, name)))
+                }
                 BlockedOn::Backend | BlockedOn::Secret => Some(WaitsFor::Backend),
                 BlockedOn::Decision
                 | BlockedOn::Quota

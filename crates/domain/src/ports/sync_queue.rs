@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::entity::claims::ClaimKey;
 use crate::id::{BackendName, EntityId, Position};
 use crate::time::Timestamp;
 
@@ -25,11 +26,13 @@ pub enum Priority {
 }
 
 /// What ends an entity's waiting, besides time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitsFor {
     /// A change of another entity.
     Entity(EntityId),
+    /// A change of whoever has this name ([`ClaimKey::name`]), also of one that takes it later.
+    Name(ClaimKey),
     /// Its backend, or the configuration: their own events tell.
     Backend,
 }
@@ -64,6 +67,15 @@ pub enum QueueChange {
     Wake {
         /// The one that changed.
         waited_for: EntityId,
+        /// When.
+        at: Timestamp,
+        /// The event that woke them.
+        position: Position,
+    },
+    /// Rows that wait for whoever has this name are due at `at`.
+    WakeNamed {
+        /// The name of the one that changed.
+        name: ClaimKey,
         /// When.
         at: Timestamp,
         /// The event that woke them.

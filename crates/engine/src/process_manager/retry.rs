@@ -41,6 +41,9 @@ impl Circumstances<'_> {
             ErrorClass::DependencyNotReady { on } => {
                 Next::Blocked { on: BlockedOn::Entity(*on), check_at: slowly }
             }
+            ErrorClass::ReferenceNotReady { on } => {
+                Next::Blocked { on: BlockedOn::Reference(on.as_ref().clone()), check_at: slowly }
+            }
             ErrorClass::AlreadyExists { .. } => {
                 Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER }
             }
@@ -81,6 +84,7 @@ impl Circumstances<'_> {
                 | ErrorClass::Misconfigured
                 | ErrorClass::QuotaExceeded
                 | ErrorClass::DependencyNotReady { .. }
+                | ErrorClass::ReferenceNotReady { .. }
         );
         let next = self.next(failure);
         if repeatable && passing && next != Next::Erred {

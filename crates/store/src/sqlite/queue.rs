@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::{
     Lease, LeaseRequest, NextDue, Priority, QueueChange, QueueError, QueueRow, Release, SyncQueue,
@@ -50,7 +51,12 @@ async fn apply(
             QueueChange::Put(row) => puts.push(row),
             QueueChange::Remove(entity) => removed.push(*entity),
             QueueChange::Wake { waited_for, at, position } => {
-                woken.push((*waited_for, *at, position.to_string()));
+                let waited_for = waits_for(&WaitsFor::Entity(*waited_for));
+                woken.push((waited_for, *at, position.to_string()));
+            }
+            QueueChange::WakeNamed { name, at, position } => {
+                let waited_for = waits_for(&WaitsFor::Name(name.clone()));
+                woken.push((waited_for, *at, position.to_string()));
             }
             QueueChange::WakeBackend { backend, at, position } => {
                 backends.push((backend, *at, *position));
@@ -81,7 +87,7 @@ async fn put(connection: &mut SqliteConnection, rows: &[&QueueRow]) -> Result<()
             .push_bind(row.priority as i64)
             .push_bind(row.since.map(|at| at.0))
             .push_bind(row.due.map(|at| at.0))
-            .push_bind(row.waits_for.map(waits_for))
+            .push_bind(row.waits_for.as_ref().map(waits_for))
             .push_bind(row.position.to_string());
     });
     statement.push(
@@ -104,10 +110,10 @@ async fn remove(
     Ok(())
 }
 
-/// Whether anybody waited for one of these.
+/// Whether anybody waited for one of these: how its column has it, when, and the position that wakes.
 async fn wake(
     connection: &mut SqliteConnection,
-    woken: &[(EntityId, Timestamp, String)],
+    woken: &[(String, Timestamp, String)],
 ) -> Result<bool, sqlx::Error> {
     let woken = sqlx::query(
         "UPDATE sync_queue SET due = min(due, woken.value ->> 1), \
@@ -145,15 +151,23 @@ async fn wake_backend(
 }
 
 /// What is waited for, in its column.
-fn waits_for(waits_for: WaitsFor) -> String {
+fn waits_for(waits_for: &WaitsFor) -> String {
     match waits_for {
         WaitsFor::Entity(id) => id.to_string(),
+        // It begins with what no id and no other word begins with.
+        WaitsFor::Name(key) => key.0.clone(),
         WaitsFor::Backend => BACKEND.to_owned(),
     }
 }
 
 fn decoded_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
-    if text == BACKEND { Ok(WaitsFor::Backend) } else { text.parse().map(WaitsFor::Entity) }
+    if text == BACKEND {
+        Ok(WaitsFor::Backend)
+    } else if text.starts_with(ClaimKey::NAME) {
+        Ok(WaitsFor::Name(ClaimKey(text.to_owned())))
+    } else {
+        text.parse().map(WaitsFor::Entity)
+    }
 }
 
 type Row = (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::{
     Lease, LeaseReason, LeaseRequest, Priority, QueueChange, QueueError, QueueRow, Release,
@@ -241,6 +242,39 @@ async fn whoever_waits_for_an_entity_is_woken_by_it() {
     assert!(subject.advance(&[wake(entity(8)), wake(entity(9))]).await);
     let lease = subject.lease("one", 1, false).await.remove(0);
     assert_eq!((lease.entity, lease.seen), (entity(1), position(7)));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_name_is_woken_by_it_whoever_has_it() {
+    let subject = Subject::new().await;
+    let later = Some(subject.now().after(Duration::from_hours(1)));
+    let key = |text: &str| ClaimKey(format!("{}{text}", ClaimKey::NAME));
+    let waits = |number, waits_for| QueueRow {
+        due: later,
+        waits_for: Some(waits_for),
+        ..subject.due(number, Priority::Retry, 1)
+    };
+    // Names that look like whatever else is waited for, and like parts of each other.
+    let names = ["n/k/blue", "n/k/blue2", "n/k/backend", &format!("n/k/{}", entity(9))];
+    let rows = (1..).zip(&names).map(|(number, name)| waits(number, WaitsFor::Name(key(name))));
+    let mut rows: Vec<_> = rows.collect();
+    rows.extend([waits(8, WaitsFor::Backend), waits(9, WaitsFor::Entity(entity(9)))]);
+    for row in &rows {
+        assert!(!subject.advance(&[QueueChange::Put(row.clone())]).await);
+        assert_eq!(subject.queue.row(row.entity).await.unwrap().as_ref(), Some(row));
+    }
+    let wake =
+        |text| QueueChange::WakeNamed { name: key(text), at: subject.now(), position: position(7) };
+    assert!(!subject.advance(&[wake("n/k/red"), wake("other/k/blue")]).await, "nobody does");
+    assert!(subject.advance(&[wake("n/k/red"), wake("n/k/blue")]).await);
+    let woken = subject.lease("one", 9, false).await;
+    let woken: Vec<_> = woken.iter().map(|lease| (lease.entity, lease.seen)).collect();
+    assert_eq!(woken, [(entity(1), position(7))]);
+    assert!(subject.advance(&[wake("n/k/backend")]).await);
+    assert_eq!(subject.lease("one", 9, false).await[0].entity, entity(3));
+    for still in [2, 4, 8, 9] {
+        assert_eq!(subject.queue.row(entity(still)).await.unwrap().unwrap().due, later, "{still}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::DriftPolicy;
+use crate::entity::references::Target;
 use crate::id::{ActionName, EntityId, ExternalId, Generation, OperationId};
 use crate::kind::OnLost;
 use crate::time::Timestamp;
@@ -72,6 +73,8 @@ pub enum BlockedOn {
     Schema,
     /// A secret that is not configured (any more).
     Secret,
+    /// An entity that the desired state refers to, which may not be declared yet.
+    Reference(Target),
 }
 
 impl BlockedOn {
@@ -81,7 +84,7 @@ impl BlockedOn {
         match self {
             Self::Decision => "DecisionNeeded",
             Self::Quota => "QuotaExceeded",
-            Self::Entity(_) => "DependencyNotReady",
+            Self::Entity(_) | Self::Reference(_) => "DependencyNotReady",
             Self::Backend => "BackendUnavailable",
             Self::NotConverging => "NotConverging",
             Self::Schema => "SchemaChanged",

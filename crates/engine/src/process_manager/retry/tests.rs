@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use stateward_domain::entity::references::Target;
 use stateward_domain::failure::ErrorClass as Class;
-use stateward_domain::id::{EntityId, ExternalId};
+use stateward_domain::id::{EntityId, EntityName, ExternalId, KindName};
 
 use super::*;
 
@@ -15,6 +16,7 @@ enum Row {
     Backend,
     Quota,
     Entity,
+    Reference,
     Erred,
 }
 
@@ -26,6 +28,7 @@ fn row(next: &Next) -> Row {
         Next::Blocked { on: BlockedOn::Backend, .. } => Row::Backend,
         Next::Blocked { on: BlockedOn::Quota, .. } => Row::Quota,
         Next::Blocked { on: BlockedOn::Entity(_), .. } => Row::Entity,
+        Next::Blocked { on: BlockedOn::Reference(_), .. } => Row::Reference,
         Next::Blocked { on, .. } => unreachable!("{on:?} follows from no class"),
     }
 }
@@ -34,6 +37,7 @@ fn row(next: &Next) -> Row {
 fn table() -> Vec<(Class, Row, bool)> {
     let external_id = ExternalId("another".to_owned());
     let on = EntityId::default();
+    let named = Target { kind: KindName::from("fake.thing"), name: EntityName::from("blue") };
     vec![
         (Class::Transient, Row::Again, true),
         (Class::RateLimited { after_ms: 7_000, scope: String::new() }, Row::Again, false),
@@ -47,6 +51,7 @@ fn table() -> Vec<(Class, Row, bool)> {
         (Class::Misconfigured, Row::Backend, false),
         (Class::QuotaExceeded, Row::Quota, false),
         (Class::DependencyNotReady { on }, Row::Entity, false),
+        (Class::ReferenceNotReady { on: Box::new(named) }, Row::Reference, false),
         (Class::Bug, Row::Erred, true),
         (Class::Cancelled, Row::Again, true),
     ]

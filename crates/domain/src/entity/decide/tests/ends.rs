@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::*;
+use crate::entity::claims::ClaimKey;
+use crate::entity::references::Target;
 use crate::entity::state::{OperationKind, State};
+use crate::id::{EntityName, KindName};
+use crate::ports::sync_queue::WaitsFor;
 
 #[test]
 fn what_was_never_begun_is_deleted_at_once() {
@@ -120,6 +124,22 @@ fn an_erred_entity_can_be_deleted() {
     life.delete(DeletionPolicy::Delete);
     assert_eq!(life.entity.state, State::DeletionScheduled);
     assert!(life.entity.work().is_some());
+}
+
+#[test]
+fn whoever_waits_for_a_reference_waits_for_a_name_of_its_own_namespace() {
+    let mut life = Life::declared();
+    let blue = Target { kind: KindName::from("k.net"), name: EntityName::from("blue") };
+    let next = Next::Blocked { on: BlockedOn::Reference(blue.clone()), check_at: Timestamp(99) };
+    let class = ErrorClass::ReferenceNotReady { on: Box::new(blue) };
+    for _ in 0..50 {
+        life.fail(class.clone(), next.clone());
+    }
+    let work = life.entity.work().expect("its wish is kept");
+    let namespace = &life.entity.manifest.namespace;
+    let name = ClaimKey(format!("name/{namespace}/k.net/blue"));
+    assert_eq!((work.due, work.waits_for), (Timestamp(99), Some(WaitsFor::Name(name))));
+    assert_eq!(life.entity.trouble.failures, 0, "waiting uses up no budget");
 }
 
 #[test]
