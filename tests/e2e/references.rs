@@ -1,9 +1,9 @@
-//! References between entities: what may be declared.
+//! References between entities: what may be declared, and what comes of it.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Server, Setup, World, text, thing};
+use crate::harness::{Client, Server, Setup, World, condition, text, thing, until};
 
 async fn land() -> (World, Setup, Server) {
     let world = World::start().await;
@@ -102,4 +102,92 @@ async fn what_would_wait_for_itself_is_refused() {
     elsewhere["namespace"] = "physics".into();
     let reply = client.send(Method::POST, "/v1/entities", Some(&elsewhere), &[]).await.unwrap();
     assert_eq!(reply.status, StatusCode::ACCEPTED, "{:#}", reply.body);
+}
+
+/// A server that tries nothing again by itself for as long as a test takes.
+async fn patient() -> (World, Setup, Server) {
+    let world = World::start().await;
+    let setup = Setup::new(&format!(
+        "[backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\n\
+         retry = {{ first = \"1h\", max = \"1h\" }}\n",
+        world.url
+    ));
+    let server = setup.start().await;
+    (world, setup, server)
+}
+
+async fn waits(client: &Client, id: &str, on: &str) {
+    let blocked = until(&format!("{id} waits"), async || {
+        let entity = client.entity(id).await;
+        let conditions = entity["conditions"].as_array()?;
+        let blocked = conditions.iter().find(|condition| condition["type"] == "blocked")?;
+        (blocked["status"] == true).then(|| blocked.clone())
+    })
+    .await;
+    assert_eq!(blocked["reason"], "DependencyNotReady", "{blocked:#}");
+    assert_eq!(blocked["message"], format!("waits for fake.thing/{on}"), "{blocked:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_declared_backwards_is_made_forwards() {
+    let (world, _setup, server) = patient().await;
+    let client = &server.client;
+    let attribute = json!({ "$ref": "fake.thing/net", "field": "observed.attributes.size" });
+    let c = declare(client, "c", json!({ "on": [to("b")], "size": attribute })).await;
+    let b = declare(client, "b", json!({ "network": to("net") })).await;
+    waits(client, &c, "b").await;
+    waits(client, &b, "net").await;
+    assert_eq!(world.counts().await.objects, 0, "nothing is made before what it needs");
+
+    let net = client.thing("net", json!({ "size": 7 })).await;
+    let c = client.reaches(&c, "ok").await;
+    let (b, net) = (client.entity(&b).await, client.entity(&net).await);
+    assert_eq!(b["observed"]["attributes"]["network"], net["observed"]["external_id"]);
+    assert_eq!(c["observed"]["attributes"]["on"], json!([b["observed"]["external_id"]]));
+    assert_eq!(c["observed"]["attributes"]["size"], 7);
+    assert_eq!(b["desired"]["network"], to("net"), "what was asked for is what is kept");
+    for entity in [&b, &c] {
+        assert!(!condition(entity, "blocked") && !condition(entity, "drifted"), "{entity:#}");
+        let path = format!("/v1/entities/{}", text(&entity["id"]));
+        let refresh = format!("{path}/actions/refresh");
+        let seen = client.done(Method::POST, &refresh, json!({})).await;
+        assert!(!condition(&seen.body["entity"], "drifted"), "the values are what it has");
+    }
+    world.counts().await.assert_none_twice();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_that_shows_later_wakes_whoever_refers_to_it() {
+    let (_world, _setup, server) = patient().await;
+    let client = &server.client;
+    let address = json!({ "$ref": "fake.thing/net", "field": "observed.attributes.address" });
+    let net = client.thing("net", json!({ "size": 1 })).await;
+    let user = declare(client, "user", json!({ "to": address })).await;
+    waits(client, &user, "net").await;
+    let change = json!({ "desired": { "size": 1, "address": "10.0.0.1" } });
+    client.done(Method::PUT, &format!("/v1/entities/{net}"), change).await;
+    let user = client.reaches(&user, "ok").await;
+    assert_eq!(user["observed"]["attributes"]["to"], "10.0.0.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_the_kind_does_not_take_is_told_before_any_call() {
+    let (world, _setup, server) = patient().await;
+    let client = &server.client;
+    client.thing("net", json!({ "size": 1 })).await;
+    let user = declare(client, "user", json!({ "_fake": { "times": to("net") } })).await;
+    let user = client.reaches(&user, "erred").await;
+    assert_eq!(user["error"]["class"], "invalid", "{user:#}");
+    let message = text(&user["error"]["message"]);
+    assert!(message.contains("/_fake/times") && message.contains("references"), "{message}");
+    assert_eq!(world.counts().await.objects, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_can_be_deleted() {
+    let (_world, _setup, server) = patient().await;
+    let client = &server.client;
+    let user = declare(client, "user", json!({ "to": to("nobody") })).await;
+    waits(client, &user, "nobody").await;
+    client.done(Method::DELETE, &format!("/v1/entities/{user}"), Value::Null).await;
 }

@@ -1,5 +1,6 @@
 //! Changing something: record the intent, call, look again, record the result.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,12 +41,19 @@ impl Round<'_> {
         if !self.held.may_send() {
             return Ok(Flow::Rest(Duration::ZERO));
         }
-        let (spec, observed) = match seen {
-            Some((spec, object)) => (spec, object.attributes.clone()),
-            None => (&entity.manifest.desired, Value::Null),
+        let (spec, observed) = match (seen, &step) {
+            (Some((spec, object)), _) => (Cow::Borrowed(spec), object.attributes.clone()),
+            (None, Step::Create | Step::Action { .. }) => {
+                match self.resolved(entity, &entity.manifest.desired).await? {
+                    Ok(spec) => (spec, Value::Null),
+                    Err(failure) => return self.lacks_reference(entity, takes_over, failure).await,
+                }
+            }
+            // What goes needs no more than its name.
+            (None, _) => (Cow::Borrowed(&entity.manifest.desired), Value::Null),
         };
         // Before the intent: what cannot be sent is not begun.
-        let given = match self.given(entity, &step, spec) {
+        let given = match self.given(entity, &step, &spec) {
             Ok(spec) => Given { spec, observed },
             Err(failure) => return self.lacks_secret(entity, takes_over, &failure).await,
         };
@@ -201,8 +209,16 @@ impl Round<'_> {
         let still = fresh.running.as_ref().filter(|_| fresh.attempt == entity.attempt);
         let desired = still.and_then(|running| running.desired.as_ref());
         let desired = desired.unwrap_or(&fresh.manifest.desired);
+        let desired = match self.resolved(&fresh, desired).await? {
+            Ok(desired) => desired,
+            // Its target moved on in the meantime, so nobody can tell what was reached.
+            Err(failure) => {
+                let failure = Failure { effect: Effect::Maybe, ..failure };
+                return self.fail(entity, Some(entity.attempt), None, &failure, None).await;
+            }
+        };
         let seen = &object.attributes;
-        let comparison = compare(self.driver(), self.kind, &fresh, desired, seen);
+        let comparison = compare(self.driver(), self.kind, &fresh, &desired, seen);
         if matches!(running.step, Step::Action { .. }) {
             let observed = self.observed(object, fresh.observed.generation);
             return self.succeed(entity, running, observed, comparison.diff).await;

@@ -34,8 +34,12 @@ impl Round<'_> {
             let id = Some(&object.external_id);
             return self.change(entity, takes_over, Step::Delete, id, None).await;
         }
-        let desired = &entity.manifest.desired;
-        let mut comparison = compare(self.driver(), self.kind, entity, desired, &object.attributes);
+        let desired = match self.resolved(entity, &entity.manifest.desired).await? {
+            Ok(desired) => desired,
+            Err(failure) => return self.lacks_reference(entity, takes_over, failure).await,
+        };
+        let seen = &object.attributes;
+        let mut comparison = compare(self.driver(), self.kind, entity, &desired, seen);
         let full = entity.manifest.settings.management_policy == ManagementPolicy::Full;
         let as_seen = comparison.plan == Plan::Noop;
         if full {

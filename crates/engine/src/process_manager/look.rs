@@ -56,10 +56,16 @@ impl Round<'_> {
             // No create was ever intended, so there is nothing that could be ours.
             return Ok(Seen::Absent);
         }
+        let desired = &entity.manifest.desired;
+        // A reference may have lost its value since: then the owner key has to do.
+        let spec = match self.resolved(entity, desired).await {
+            Ok(Ok(resolved)) => resolved.into_owned(),
+            Ok(Err(_)) | Err(_) => desired.clone(),
+        };
         let search = Search {
             kind: entity.manifest.kind.clone(),
             owner_key: entity.owner_key(),
-            spec: entity.manifest.desired.clone(),
+            spec,
             since: intended,
         };
         let context = self.context(entity.attempt, entity);

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use stateward_domain::entity::command::{Completion, Intent, Sighting};
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::references;
 use stateward_domain::entity::state::{
-    BlockedOn, Difference, ManagementPolicy, Observed, OperationKind, Presence, Step,
+    Difference, ManagementPolicy, Observed, OperationKind, Presence, Step,
 };
 use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
@@ -30,7 +29,6 @@ use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::lease::{Control, Held};
 use crate::process_manager::look::Seen;
-use crate::stand_ins::StandIns;
 
 /// How a round ends: when to come back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +163,7 @@ impl Round<'_> {
 
     /// A look that failed is recorded when somebody asked for something; a mere check that learned nothing
     /// appends nothing.
-    async fn look_failed(
+    pub(crate) async fn look_failed(
         &self,
         entity: &Entity,
         takes_over: Option<Attempt>,
@@ -192,26 +190,6 @@ impl Round<'_> {
         let message = "an earlier creation may still show: waiting before another look";
         let failure = Failure::doubtful(ErrorClass::Ambiguous, "creation_settling", message);
         self.fail_with(entity, takes_over, &failure, Next::Retry { at: until }).await
-    }
-
-    /// The kind's schema changed since the desired state was checked.
-    async fn outgrown(
-        &self,
-        entity: &Entity,
-        takes_over: Option<Attempt>,
-    ) -> Result<Option<Flow>, Error> {
-        let manifest = &entity.manifest;
-        let found = references::references(&manifest.desired).unwrap_or_default();
-        let stand_ins = StandIns::of(&manifest.desired, &found);
-        let checked = stand_ins.checked(&self.shared.kinds, self.driver(), &manifest.kind);
-        if checked.is_ok() || entity.deletion.is_some() {
-            return Ok(None);
-        }
-        let message = "the kind's schema changed and does not accept the desired state any more";
-        let failure = Failure::harmless(ErrorClass::Invalid, "schema_changed", message);
-        let check_at = self.now().after(self.backend.settings.retry.max);
-        let next = Next::Blocked { on: BlockedOn::Schema, check_at };
-        self.fail_with(entity, takes_over, &failure, next).await.map(Some)
     }
 
     /// Ends what was asked for without a change: everything is as desired, or policy says to leave it.

@@ -1,0 +1,33 @@
+//! Desired states that a newer version of their kind's schema does not accept.
+
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::BlockedOn;
+use stateward_domain::entity::{Entity, references};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::Attempt;
+
+use crate::error::Error;
+use crate::process_manager::round::{Flow, Round};
+use crate::stand_ins::StandIns;
+
+impl Round<'_> {
+    /// The kind's schema changed since the desired state was checked.
+    pub(crate) async fn outgrown(
+        &self,
+        entity: &Entity,
+        takes_over: Option<Attempt>,
+    ) -> Result<Option<Flow>, Error> {
+        let manifest = &entity.manifest;
+        let found = references::references(&manifest.desired).unwrap_or_default();
+        let stand_ins = StandIns::of(&manifest.desired, &found);
+        let checked = stand_ins.checked(&self.shared.kinds, self.driver(), &manifest.kind);
+        if checked.is_ok() || entity.deletion.is_some() {
+            return Ok(None);
+        }
+        let message = "the kind's schema changed and does not accept the desired state any more";
+        let failure = Failure::harmless(ErrorClass::Invalid, "schema_changed", message);
+        let check_at = self.now().after(self.backend.settings.retry.max);
+        let next = Next::Blocked { on: BlockedOn::Schema, check_at };
+        self.fail_with(entity, takes_over, &failure, next).await.map(Some)
+    }
+}
