@@ -1,7 +1,8 @@
 //! The entity: events, state, decisions.
 //!
 //! `command` says what may be asked, `decide` answers with events, `evolve` folds them, `work` says what is to
-//! be done next, `operations` what an event means for operations, `claims` what it takes and frees.
+//! be done next, `operations` what an event means for operations, `progress` what it makes of their
+//! rows, `claims` what it takes and frees.
 
 pub mod aggregate;
 pub mod claims;
@@ -11,6 +12,7 @@ mod decide;
 pub mod event;
 mod evolve;
 pub mod operations;
+pub mod progress;
 pub mod state;
 pub mod work;
 
