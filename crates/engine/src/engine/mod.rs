@@ -188,9 +188,11 @@ impl Engine {
             shared.entities.clone(),
             self.inner.backends.clone(),
         );
-        self.project(&mut tasks, executor, &self.inner.executor_progress, &projections);
+        let work = &self.inner.executor_progress;
+        self.project(&mut tasks, executor, work, None, &projections);
         for Model { model, progress } in &self.inner.models {
-            self.project(&mut tasks, Arc::clone(model), progress, &projections);
+            let first = Some(work.subscribe());
+            self.project(&mut tasks, Arc::clone(model), progress, first, &projections);
         }
         tasks.spawn(reload::when_wanted(self.clone()));
         tasks.spawn(forget_claims(Arc::clone(&shared.log), shared.shutdown.clone()));
@@ -204,10 +206,11 @@ impl Engine {
         tasks: &mut JoinSet<()>,
         projection: impl Projection + 'static,
         progress: &watch::Sender<Progress>,
+        first: Option<watch::Receiver<Progress>>,
         shutdown: &CancellationToken,
     ) {
         let log = Arc::clone(&self.inner.shared.log);
-        tasks.spawn(runner::run(log, projection, progress.clone(), shutdown.clone()));
+        tasks.spawn(runner::run(log, projection, progress.clone(), first, shutdown.clone()));
     }
 
     /// Tells everything to end: no further round begins.
