@@ -37,7 +37,7 @@ test-load: ## Promises that only show at full size, with the release build
 	cargo test --release --package stateward --test load -- --nocapture --test-threads 1
 
 test-openstack: ## The OpenStack kinds and the binary, in the project of the cloud that OS_CLOUD names
-	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack -- --nocapture --skip faults
+	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack -- --nocapture --test-threads=4 --skip faults
 	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack::faults -- --nocapture --test-threads=1
 	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test openstack -- --nocapture --test-threads=4
 

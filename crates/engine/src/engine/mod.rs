@@ -3,6 +3,7 @@
 mod audit;
 mod backends;
 mod namespaces;
+mod objects;
 mod projections;
 mod reload;
 
@@ -39,6 +40,7 @@ use crate::waiters::Waiters;
 
 pub use audit::Turn;
 pub use backends::BackendStatus;
+pub use objects::{Held, Holdings};
 pub use projections::ProjectionStatus;
 pub use reload::Reloaded;
 
