@@ -16,6 +16,7 @@
 mod harness;
 
 mod cloud;
+mod faults;
 mod kills;
 mod life;
 mod proxy;
