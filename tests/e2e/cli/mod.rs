@@ -4,6 +4,7 @@
 mod act;
 mod declare;
 mod doubtful;
+mod import;
 mod look;
 mod operate;
 mod stub;

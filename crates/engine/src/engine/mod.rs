@@ -4,6 +4,7 @@ mod audit;
 mod backends;
 mod follow;
 mod namespaces;
+mod objects;
 mod projections;
 mod reload;
 
@@ -41,6 +42,7 @@ use crate::waiters::Waiters;
 pub use audit::Turn;
 pub use backends::BackendStatus;
 pub use follow::Followed;
+pub use objects::{Held, Holdings};
 pub use projections::ProjectionStatus;
 pub use reload::Reloaded;
 
