@@ -7,6 +7,7 @@ mod doubtful;
 mod import;
 mod look;
 mod operate;
+mod readme;
 mod stub;
 mod verbs;
 
