@@ -20,6 +20,8 @@ use crate::dto::operation::{OperationView, just_opened};
 use crate::headers;
 use crate::problem::Problem;
 
+/// How long the answer to one who waits is held until the lists show what it says.
+const LISTS_MAX: Duration = Duration::from_secs(1);
 /// How long an answer waits for the read model to show an operation that has ended.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
 
@@ -84,6 +86,8 @@ pub(crate) async fn changed(
         let from = Followed { entity, operation, position };
         let followed = app.engine.follow(from, within).await?;
         (entity, row, position) = (followed.entity, Some(followed.operation), followed.position);
+        // Whoever waited looks at a list next. The answer itself does not need the lists.
+        app.engine.caught_up(position, LISTS_MAX).await;
     }
     // Who does not wait is told that it was accepted, also where nothing was left to be done.
     let done = row.as_ref().is_none_or(|row| wait.is_some() && row.state.is_done());

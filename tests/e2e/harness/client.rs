@@ -91,8 +91,8 @@ impl Client {
         reply
     }
 
-    /// A change that is waited for, however it ends. The answer does not wait for the read model, so every one of
-    /// them is held against what that shows, which it does by the time this returns.
+    /// A change that is waited for, however it ends. The answer is made of the log alone, so every one of them
+    /// is held against what the read model shows.
     ///
     /// # Panics
     /// When the two differ.
