@@ -76,22 +76,17 @@ const REST_MAX: Duration = Duration::from_millis(20);
 /// The hint that the log moved may get lost; this is how long that can go unnoticed.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How long a projection leaves the way to the one that goes first.
-const WAY_MAX: Duration = Duration::from_millis(5);
-
-/// Runs one projection until `shutdown`, publishing how it stands. Events go to the one that `first` tells of before
-/// they go to this one, unless it is long in taking them: all write to one file, and work goes before what is shown.
+/// Runs one projection until `shutdown`, publishing how it stands.
 pub async fn run(
     log: Arc<dyn EventStore>,
     projection: impl Projection,
     progress: watch::Sender<Progress>,
-    mut first: Option<watch::Receiver<Progress>>,
     shutdown: CancellationToken,
 ) {
     let mut strikes = HashMap::new();
     let mut wait = Duration::from_millis(50);
     while !shutdown.is_cancelled() {
-        match follow(&*log, &projection, &progress, first.as_mut(), &shutdown).await {
+        match follow(&*log, &projection, &progress, &shutdown).await {
             Ok(()) => return,
             Err(error) => {
                 let fatal = matches!(error, ModelError::Poisoned { unknown: true, .. });
@@ -114,7 +109,6 @@ async fn follow(
     log: &dyn EventStore,
     projection: &impl Projection,
     progress: &watch::Sender<Progress>,
-    mut first: Option<&mut watch::Receiver<Progress>>,
     shutdown: &CancellationToken,
 ) -> Result<(), ModelError> {
     let mut from = projection.checkpoint().await?;
@@ -137,11 +131,6 @@ async fn follow(
             }
             continue;
         };
-        if let Some(first) = first.as_deref_mut() {
-            let taken = first.wait_for(|progress| progress.position >= last.position);
-            // Whether it has taken them or is stopped: this one goes on.
-            let _ = tokio::time::timeout(WAY_MAX, taken).await;
-        }
         let began = tokio::time::Instant::now();
         match projection.apply(from, last.position, &events).await {
             Ok(()) => {

@@ -190,11 +190,9 @@ impl Engine {
             shared.entities.clone(),
             self.inner.backends.clone(),
         );
-        let work = &self.inner.executor_progress;
-        self.project(&mut tasks, executor, work, None, &projections);
+        self.project(&mut tasks, executor, &self.inner.executor_progress, &projections);
         for Model { model, progress } in &self.inner.models {
-            let first = Some(work.subscribe());
-            self.project(&mut tasks, Arc::clone(model), progress, first, &projections);
+            self.project(&mut tasks, Arc::clone(model), progress, &projections);
         }
         tasks.spawn(reload::when_wanted(self.clone()));
         tasks.spawn(forget_claims(Arc::clone(&shared.log), shared.shutdown.clone()));
@@ -208,11 +206,10 @@ impl Engine {
         tasks: &mut JoinSet<()>,
         projection: impl Projection + 'static,
         progress: &watch::Sender<Progress>,
-        first: Option<watch::Receiver<Progress>>,
         shutdown: &CancellationToken,
     ) {
         let log = Arc::clone(&self.inner.shared.log);
-        tasks.spawn(runner::run(log, projection, progress.clone(), first, shutdown.clone()));
+        tasks.spawn(runner::run(log, projection, progress.clone(), shutdown.clone()));
     }
 
     /// Tells everything to end: no further round begins.
