@@ -17,6 +17,7 @@ mod clean_up;
 mod converge;
 mod dispatcher;
 mod look;
+mod outgrown;
 mod probe;
 mod resume;
 mod retry;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use stateward_domain::entity::command::{Completion, Intent, Sighting};
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{
-    BlockedOn, Difference, ManagementPolicy, Observed, OperationKind, Presence, Step,
+    Difference, ManagementPolicy, Observed, OperationKind, Presence, Step,
 };
 use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
@@ -190,25 +190,6 @@ impl Round<'_> {
         let message = "an earlier creation may still show: waiting before another look";
         let failure = Failure::doubtful(ErrorClass::Ambiguous, "creation_settling", message);
         self.fail_with(entity, takes_over, &failure, Next::Retry { at: until }).await
-    }
-
-    /// The kind's schema changed since the desired state was checked.
-    async fn outgrown(
-        &self,
-        entity: &Entity,
-        takes_over: Option<Attempt>,
-    ) -> Result<Option<Flow>, Error> {
-        let manifest = &entity.manifest;
-        let schema = self.shared.kinds.check(&manifest.kind, &manifest.desired);
-        let fits = schema.is_ok() && self.driver().check(&manifest.kind, &manifest.desired).is_ok();
-        if fits || entity.deletion.is_some() {
-            return Ok(None);
-        }
-        let message = "the kind's schema changed and does not accept the desired state any more";
-        let failure = Failure::harmless(ErrorClass::Invalid, "schema_changed", message);
-        let check_at = self.now().after(self.backend.settings.retry.max);
-        let next = Next::Blocked { on: BlockedOn::Schema, check_at };
-        self.fail_with(entity, takes_over, &failure, next).await.map(Some)
     }
 
     /// Ends what was asked for without a change: everything is as desired, or policy says to leave it.

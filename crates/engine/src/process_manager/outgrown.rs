@@ -1,0 +1,31 @@
+//! Desired states that a newer version of their kind's schema does not accept.
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::BlockedOn;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::Attempt;
+
+use crate::error::Error;
+use crate::process_manager::round::{Flow, Round};
+
+impl Round<'_> {
+    /// The kind's schema changed since the desired state was checked.
+    pub(crate) async fn outgrown(
+        &self,
+        entity: &Entity,
+        takes_over: Option<Attempt>,
+    ) -> Result<Option<Flow>, Error> {
+        let manifest = &entity.manifest;
+        let schema = self.shared.kinds.check(&manifest.kind, &manifest.desired);
+        let fits = schema.is_ok() && self.driver().check(&manifest.kind, &manifest.desired).is_ok();
+        if fits || entity.deletion.is_some() {
+            return Ok(None);
+        }
+        let message = "the kind's schema changed and does not accept the desired state any more";
+        let failure = Failure::harmless(ErrorClass::Invalid, "schema_changed", message);
+        let check_at = self.now().after(self.backend.settings.retry.max);
+        let next = Next::Blocked { on: BlockedOn::Schema, check_at };
+        self.fail_with(entity, takes_over, &failure, next).await.map(Some)
+    }
+}
