@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stateward_domain::entity::{Entity, progress};
 use stateward_domain::envelope::StreamId;
-use stateward_domain::id::{OperationId, Position};
+use stateward_domain::id::Position;
 use stateward_domain::ports::read_model::OperationRow;
 
 use super::Engine;
@@ -35,9 +35,8 @@ impl Engine {
     pub async fn follow(&self, mut from: Followed, within: Duration) -> Result<Followed, Error> {
         let mut waiter = self.inner.waiters.wait_for(from.entity.id);
         let deadline = tokio::time::Instant::now() + within;
-        let mut rows = BTreeMap::from([(from.operation.id, from.operation.clone())]);
         loop {
-            while self.advance(&mut from, &mut rows).await? {}
+            while self.advance(&mut from).await? {}
             if from.operation.state.is_done() {
                 return Ok(from);
             }
@@ -50,25 +49,21 @@ impl Engine {
     }
 
     /// Takes in one page; whether there may be another one that matters.
-    async fn advance(
-        &self,
-        followed: &mut Followed,
-        rows: &mut BTreeMap<OperationId, OperationRow>,
-    ) -> Result<bool, Error> {
-        let id = followed.operation.id;
+    async fn advance(&self, followed: &mut Followed) -> Result<bool, Error> {
         let stream = StreamId::entity(followed.entity.id);
         let page = self.log().read_stream(&stream, followed.entity.version, PAGE).await?;
         let Some(last) = page.last() else { return Ok(false) };
         followed.position = last.position;
+        let id = followed.operation.id;
+        let mut rows = BTreeMap::from([(id, followed.operation.clone())]);
         let entity = Arc::make_mut(&mut followed.entity);
         for recorded in &page {
             for step in progress::evolve(entity, recorded, &decode(recorded)?) {
-                step.apply(rows);
+                step.apply(&mut rows);
             }
         }
-        rows.retain(|row, _| *row == id);
-        if let Some(row) = rows.get(&id) {
-            followed.operation = row.clone();
+        if let Some(row) = rows.remove(&id) {
+            followed.operation = row;
         }
         Ok(page.len() == PAGE && !followed.operation.state.is_done())
     }
