@@ -3,15 +3,16 @@
 mod manifest;
 mod tfstate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
-use crate::bulk::{self, Deed, WaitOptions};
-use crate::client::{Client, Request, Why, declare, escaped};
+use super::apply::declare_all;
+use crate::bulk::{self, WaitOptions};
+use crate::client::{Client, Request, Why, escaped};
 use crate::exit::{Exit, Stop};
 use crate::manifests::Document;
 use crate::output::{Output, yaml};
@@ -68,16 +69,9 @@ impl Run for Import {
             return Ok(Exit::Ok);
         }
         let client = &session.client.because(&self.why);
-        let mut deeds = Vec::new();
-        for value in manifests {
-            let document = Document { value, file: self.backend.clone() };
-            let declared = declare(client, &document.value, false).await;
-            let (request, outcome) = match declared {
-                Ok(done) => (done.request, Ok((done.outcome.word(), done.reply))),
-                Err(error) => (None, Err(error)),
-            };
-            deeds.push(Deed { label: document.label(), request, outcome });
-        }
+        let document = |value| Document { value, file: self.backend.clone() };
+        let documents: Vec<_> = manifests.into_iter().map(document).collect();
+        let deeds = declare_all(client, &documents, false).await;
         let deeds = self.wait.finish(client, deeds).await;
         bulk::told(client, &deeds, self.output).await
     }
@@ -88,14 +82,11 @@ impl Import {
         let wanted = self.from_tfstate.as_ref().map(state).transpose()?;
         let path = format!("/v1/backends/{}", escaped(&self.backend));
         let backend = client.send(&Request::get(&path)).await?;
-        let kinds = match &wanted {
+        let kinds: BTreeSet<String> = match &wanted {
             Some(wanted) => wanted.keys().map(|(kind, _)| kind.clone()).collect(),
             None if self.all => texts(&backend["kinds"]),
-            None => self.kinds.clone(),
+            None => self.kinds.iter().cloned().collect(),
         };
-        let mut kinds: Vec<String> = kinds;
-        kinds.sort();
-        kinds.dedup();
         let mut makes = manifest::Maker::new(&self.backend, &self.place.namespace);
         for kind in &kinds {
             let schema = client.send(&Request::get(format!("/v1/kinds/{}", escaped(kind)))).await?;
@@ -146,7 +137,7 @@ fn state(file: &PathBuf) -> anyhow::Result<BTreeMap<(String, String), String>> {
     tfstate::resources(&state).map_err(|message| Stop::usage(format!("{name}: {message}")))
 }
 
-fn texts(list: &Value) -> Vec<String> {
+fn texts(list: &Value) -> BTreeSet<String> {
     let items = list.as_array().into_iter().flatten();
     items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
