@@ -36,9 +36,11 @@ test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) 
 test-load: ## Promises that only show at full size, with the release build
 	cargo test --release --package stateward --test load -- --nocapture --test-threads 1
 
-test-openstack: ## The contract of the OpenStack kinds, in the project of the cloud that OS_CLOUD names
-	STATEWARD_TEST_OPENSTACK=1 cargo test --package stateward-drivers --test contract openstack -- --nocapture --skip faults
-	STATEWARD_TEST_OPENSTACK=1 cargo test --package stateward-drivers --test contract openstack::faults -- --nocapture --test-threads=1
+test-openstack: ## The OpenStack kinds and the binary, in the project of the cloud that OS_CLOUD names
+	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack -- --nocapture --test-threads=4 --skip faults
+	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack::faults -- --nocapture --test-threads=1
+	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test openstack -- --nocapture --test-threads=4 --skip faults
+	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test openstack faults -- --nocapture --test-threads=1
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e

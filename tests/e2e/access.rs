@@ -52,6 +52,7 @@ const TABLE: &[(&str, &str, Scope, usize)] = &[
     ("GET", "/v1/kinds/{kind}", Anyone, VIEWER),
     ("GET", "/v1/backends", Anyone, VIEWER),
     ("GET", "/v1/backends/{name}", Anyone, VIEWER),
+    ("GET", "/v1/backends/{name}/objects", Everywhere, OPERATOR),
     ("POST", "/v1/backends/reload", Everywhere, ADMIN),
     ("POST", "/v1/backends/{name}/actions/{action}", Everywhere, ADMIN),
     ("GET", "/v1/projections", Everywhere, VIEWER),

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, Setup, World, condition, text, until};
+use crate::harness::{Server, Setup, World, condition, text, thing, until};
 
 async fn local() -> (Setup, Server) {
     let config =
@@ -32,6 +32,21 @@ async fn a_file_is_created_updated_and_deleted() {
     assert!(!file.exists());
     assert_eq!(client.entity(&id).await["state"], "deleted");
     assert!(client.entities().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_waited_for_shows_in_lists() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    for number in 0..30 {
+        let name = format!("t{number}");
+        let body = thing(&name, json!({ "size": number }));
+        let wait = [("Prefer", "wait=30")];
+        let reply = server.client.send(Method::POST, "/v1/entities", Some(&body), &wait).await;
+        assert_eq!(reply.unwrap().body["operation"]["state"], "succeeded");
+        let listed = server.client.get(&format!("/v1/entities?name={name}")).await.body;
+        assert_eq!(listed["items"][0]["state"], "ok", "{listed:#}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

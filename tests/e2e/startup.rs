@@ -116,7 +116,9 @@ async fn broken_configurations_are_refused_with_their_place() {
         ("[store]\nurl = \"mysql://x\"\n", "mysql"),
     ] {
         let setup = Setup::new(config);
-        let line = line_of(setup.command_on(None)).await;
+        // The default port may be somebody's.
+        let listen = (!config.contains("listen =")).then_some("127.0.0.1:0");
+        let line = line_of(setup.command_on(listen)).await;
         assert_names(&line, &[names]);
     }
 }

@@ -26,7 +26,8 @@ fn median(mut times: Vec<Duration>) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_namespace_s_id_is_refused_as_late_as_an_unknown_one() {
-    let setup = Setup::new("[namespaces.there]\n[namespaces.here]\n");
+    let setup =
+        Setup::new("[server]\nrate_per_token = 100000\n[namespaces.there]\n[namespaces.here]\n");
     let server = setup.start().await;
     let admin = &server.client;
     let manifest = json!({

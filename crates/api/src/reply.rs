@@ -11,6 +11,7 @@ use stateward_domain::entity::Entity;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::{OperationId, Position};
 use stateward_domain::ports::read_model::OperationRow;
+use stateward_engine::engine::Followed;
 use stateward_engine::requests::Accepted;
 
 use crate::app::App;
@@ -19,6 +20,8 @@ use crate::dto::operation::{OperationView, just_opened};
 use crate::headers;
 use crate::problem::Problem;
 
+/// How long the answer to one who waits is held until the lists show what it says.
+const LISTS_MAX: Duration = Duration::from_secs(1);
 /// How long an answer waits for the read model to show an operation that has ended.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
 
@@ -70,21 +73,24 @@ pub(crate) async fn changed(
     // A preference, not a right: when too many wait already, the answer comes at once.
     let place = app.limits.waiting.clone().try_acquire_owned().ok();
     let wait = headers::wait(request)?.filter(|_| place.is_some());
-    let Accepted { mut entity, operation, position } = accepted;
-    let mut done = operation.is_none();
-    if let (Some(id), Some(within)) = (operation, wait) {
-        done = app.engine.ended(entity.id, id, within).await?;
-        if done {
-            entity = app.engine.entity(entity.id).await?;
-        }
-    }
-    let row = match operation {
+    let Accepted { mut entity, operation, mut position } = accepted;
+    let mut row = match operation {
         None => None,
         Some(id) => match just_opened(&entity, id, envelope) {
-            Some(row) if !done => Some(row),
-            _ => Some(ended(app, id).await?),
+            Some(row) => Some(row),
+            None => Some(ended(app, id).await?),
         },
     };
+    let open = row.as_ref().filter(|row| !row.state.is_done()).cloned();
+    if let (Some(operation), Some(within)) = (open, wait) {
+        let from = Followed { entity, operation, position };
+        let followed = app.engine.follow(from, within).await?;
+        (entity, row, position) = (followed.entity, Some(followed.operation), followed.position);
+        // Whoever waited looks at a list next. The answer itself does not need the lists.
+        app.engine.caught_up(position, LISTS_MAX).await;
+    }
+    // Who does not wait is told that it was accepted, also where nothing was left to be done.
+    let done = row.as_ref().is_none_or(|row| wait.is_some() && row.state.is_done());
     let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = HttpResponse::build(status);
     response
@@ -105,7 +111,7 @@ pub(crate) async fn changed(
     }))
 }
 
-/// An operation that has ended is only in the read model.
+/// An operation that ended with the events that opened it is only in the read model.
 async fn ended(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
     let head = app.engine.log().head().await.map_err(stateward_engine::Error::from)?;
     app.engine.caught_up(head, BEHIND_MAX).await;

@@ -128,6 +128,15 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The code of a search that found nothing, which proves nothing yet: the backend answers again since a moment.
+    pub const SEARCH_SETTLING: &'static str = "search_settling";
+
+    /// Whether it says only that it is too early to know: the backend is well, and nothing was tried.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        self.code == Self::SEARCH_SETTLING
+    }
+
     /// A failure that certainly changed nothing.
     #[must_use]
     pub fn harmless(class: ErrorClass, code: &str, message: impl Into<String>) -> Self {

@@ -4,8 +4,10 @@
 mod act;
 mod declare;
 mod doubtful;
+mod import;
 mod look;
 mod operate;
+mod readme;
 mod stub;
 mod verbs;
 

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::{Cli, file, land};
+use crate::harness::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_come_in_where() {
@@ -56,7 +57,10 @@ async fn who_may_come_in_where() {
 #[tokio::test(flavor = "multi_thread")]
 async fn how_backends_and_read_models_stand() {
     let (_setup, _server, cli) = land("").await;
-    assert!(cli.ok("backends").await.contains("open"));
+    until("it was asked whether it is well", async || {
+        (cli.ok("backends").await.matches("open").count() == 2).then_some(())
+    })
+    .await;
     assert_eq!(cli.ok("backends list -o name").await, "local\nsandbox\n");
     let paused = cli.run("backends pause local --until 2h --reason upgrade -o json").await.json();
     assert_eq!(paused["paused"], true);

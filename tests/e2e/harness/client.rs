@@ -91,10 +91,21 @@ impl Client {
         reply
     }
 
-    /// A change that is waited for, however it ends.
+    /// A change that is waited for, however it ends. The answer is made of the log alone, so every one of them
+    /// is held against what the read model shows.
+    ///
+    /// # Panics
+    /// When the two differ.
     pub(crate) async fn waited(&self, method: Method, path: &str, body: Value) -> Reply {
         let body = (!body.is_null()).then_some(&body);
-        self.send(method, path, body, &[("Prefer", "wait=30")]).await.expect("an answer")
+        let wait = [("Prefer", "wait=30")];
+        let reply = self.send(method, path, body, &wait).await.expect("an answer");
+        let operation = &reply.body["operation"];
+        if operation["done"] == true {
+            let shown = self.get(&format!("/v1/operations/{}", text(&operation["id"]))).await;
+            assert_eq!(shown.body, *operation, "the read model shows it otherwise");
+        }
+        reply
     }
 
     /// Declares a thing of the sandbox and waits for it: its id.

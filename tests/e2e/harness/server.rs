@@ -83,6 +83,12 @@ impl Setup {
         command.arg("serve").arg("--config").arg(self.folder.path().join("stateward.toml"));
         command.arg("--data").arg(data).env("RUST_LOG", "info").env_remove("FAILPOINTS");
         command.args(listen.map(|address| format!("--listen={address}")));
+        // What a test is told is no configuration of the server.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("STATEWARD_TEST_") {
+                command.env_remove(name);
+            }
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.kill_on_drop(true);
         command

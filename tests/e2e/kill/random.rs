@@ -67,9 +67,11 @@ impl Told {
             }
         };
         let size = entity["desired"]["size"].as_u64();
-        let deleted = entity["state"]
-            .as_str()
-            .is_some_and(|state| ["deleted", "deleting", "deletion_scheduled"].contains(&state));
+        // The state would not tell: while an attempt that was cut off counts as running, a deletion waits behind it.
+        let operations = format!("/v1/entities/{}/operations?page_size=1000", text(&entity["id"]));
+        let operations = client.get(&operations).await.body;
+        let operations = operations["items"].as_array().expect("a list");
+        let deleted = operations.iter().any(|operation| operation["type"] == "delete");
         let now = if deleted { None } else { size };
         let before = self.entities.get(&name).map(|(_, wish)| *wish);
         assert!(now == wish || Some(now) == before, "{name} is neither old nor new: {entity:#}");

@@ -49,6 +49,7 @@ pub(crate) struct PatchStep {
         crate::routes::kinds::get,
         crate::routes::backends::list,
         crate::routes::backends::get,
+        crate::routes::backends::objects::handler,
         crate::routes::backends::act::handler,
         crate::routes::backends::reload::handler,
         crate::routes::projections::list,

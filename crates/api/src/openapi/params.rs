@@ -17,6 +17,18 @@ pub(crate) struct PageParams {
     page_token: Option<String>,
 }
 
+/// Which objects of a backend.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct ObjectParams {
+    /// Of this kind.
+    kind: String,
+    /// `next_page_token` of the page before.
+    #[param(nullable = false, max_length = 1024)]
+    page_token: Option<String>,
+}
+
 /// Read your writes.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

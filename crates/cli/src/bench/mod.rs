@@ -6,8 +6,8 @@
 //! - `report`: the figures with their targets, as a table and as JSON
 //!
 //! The server is a process of its own, so that what it uses can be told from what the load uses. The clients speak
-//! HTTP/1.1 themselves, with requests that were rendered before: a general client costs more than the server
-//! that it should load (about 60 µs of CPU a request, against 10).
+//! HTTP/1.1 themselves, with requests that were rendered before: a general client would cost more than the echo
+//! that it should load.
 
 mod disk;
 mod fold;

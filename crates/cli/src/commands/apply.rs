@@ -6,7 +6,7 @@ use clap::Args;
 use futures_util::stream::{self, StreamExt};
 
 use crate::bulk::{self, AT_ONCE, Deed, WaitOptions};
-use crate::client::{Outcome, Why, declare};
+use crate::client::{Client, Outcome, Why, declare};
 use crate::exit::{Exit, Stop};
 use crate::manifests::{self, Document};
 use crate::output::Output;
@@ -43,23 +43,32 @@ impl Run for Apply {
             return Err(Stop::usage("there is no manifest in what was named"));
         }
         let client = &session.client.because(&self.why);
-        let bar = terminal::progress("applying", documents.len() as u64);
-        let apply = |document: &Document| {
-            let (document, bar) = (document.clone(), bar.clone());
-            async move {
-                let declared = declare(client, &document.value, self.dry_run).await;
-                bar.inc(1);
-                deed(&document, declared, self.dry_run)
-            }
-        };
-        // Begun in order, a few at a time: they share commits. What depends on what is for the server to know, which
-        // does the work later anyway.
-        let deeds: Vec<_> =
-            stream::iter(documents.iter().map(apply)).buffered(AT_ONCE).collect().await;
-        bar.finish_and_clear();
+        let deeds = declare_all(client, &documents, self.dry_run).await;
         let deeds = self.wait.finish(client, deeds).await;
         bulk::told(client, &deeds, self.output).await
     }
+}
+
+/// Declares every document, and says what came of each, in their order.
+pub(super) async fn declare_all(
+    client: &Client,
+    documents: &[Document],
+    dry_run: bool,
+) -> Vec<Deed> {
+    let bar = terminal::progress("applying", documents.len() as u64);
+    let apply = |document: &Document| {
+        let (document, bar) = (document.clone(), bar.clone());
+        async move {
+            let declared = declare(client, &document.value, dry_run).await;
+            bar.inc(1);
+            deed(&document, declared, dry_run)
+        }
+    };
+    // Begun in order, a few at a time: they share commits. What depends on what is for the server to know, which
+    // does the work later anyway.
+    let deeds = stream::iter(documents.iter().map(apply)).buffered(AT_ONCE).collect().await;
+    bar.finish_and_clear();
+    deeds
 }
 
 fn deed(

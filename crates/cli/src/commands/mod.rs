@@ -19,6 +19,7 @@ mod explain;
 mod fake_world;
 mod get;
 mod history;
+mod import;
 mod namespaces;
 mod operations;
 mod projections;
@@ -44,7 +45,7 @@ pub(crate) const HELP: &str = "\
 Declare    apply                    make the server hold what files declare
            diff                     what apply would change, or what differs from what is there
            delete, protect          end entities, or refuse to
-           adopt, release           take over an object that is there, or let it go
+           adopt, import, release   take over what is there, or let it go
            explain                  what can be declared, field by field
 Look       get, describe            entities: a list, or everything about one
            watch, wait              as they change, or until they are as they should be
@@ -112,6 +113,8 @@ pub(crate) enum Command {
     Resume(Verb<act::Resume>),
     /// Take over an object that is there
     Adopt(Verb<adopt::Adopt>),
+    /// Write manifests of what a backend holds and nobody manages, and take it over
+    Import(Verb<import::Import>),
     /// End the entity and leave its object as it is
     #[command(
         after_help = "Examples:\n  stateward release file/motd\n  stateward release --backend old --yes"
@@ -175,6 +178,7 @@ impl Command {
             Self::Pause(verb) => verb.run().await,
             Self::Resume(verb) => verb.run().await,
             Self::Adopt(verb) => verb.run().await,
+            Self::Import(verb) => verb.run().await,
             Self::Release(verb) => verb.run().await,
             Self::Protect(verb) => verb.run().await,
             Self::Decide(verb) => verb.run().await,

@@ -1,8 +1,8 @@
 //! The entity: events, state, decisions.
 //!
 //! `command` says what may be asked, `decide` answers with events, `evolve` folds them, `work` says what is to
-//! be done next, `operations` what an event means for operations, `claims` what it takes and frees, `references` what
-//! a desired state takes from other entities.
+//! be done next, `operations` what an event means for operations, `progress` what it makes of their
+//! rows, `claims` what it takes and frees, `references` what a desired state takes from other entities.
 
 pub mod aggregate;
 pub mod claims;
@@ -12,6 +12,7 @@ mod decide;
 pub mod event;
 mod evolve;
 pub mod operations;
+pub mod progress;
 pub mod references;
 pub mod state;
 pub mod work;

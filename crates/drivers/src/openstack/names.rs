@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::client::{Link, Paging, Request, Service, Trouble, Verdict};
@@ -91,6 +91,22 @@ impl Link<'_> {
         }
         let pairs = self.pairs(noun).await?;
         choose(noun, text, &pairs).map(str::to_owned)
+    }
+
+    /// Puts the id in the place of a name in the member `field`, if there is one.
+    ///
+    /// # Errors
+    /// As for [`id_of`](Self::id_of).
+    pub(super) async fn identify(
+        self,
+        members: &mut Map<String, Value>,
+        field: &str,
+        noun: Noun,
+    ) -> Result<(), Trouble> {
+        if let Some(Value::String(text)) = members.get_mut(field) {
+            *text = self.id_of(noun, text).await?;
+        }
+        Ok(())
     }
 
     /// The id of what is called `name`; `None` when that is not certain. May be a minute old.

@@ -232,7 +232,7 @@ impl Subject {
         loop {
             match self.driver.find(&context(&control), &search).await {
                 // The backend answers since a moment only; "none" is no proof yet.
-                Err(failure) if failure.code == "search_settling" => {
+                Err(failure) if failure.is_settling() => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
                 found => return found.unwrap(),

@@ -152,7 +152,7 @@ impl Gate {
                 let end = inner.resting.entry(scope_of(scope, kinds)).or_default();
                 *end = (*end).max(until);
             }
-            ErrorClass::Transient | ErrorClass::Ambiguous => {
+            ErrorClass::Transient | ErrorClass::Ambiguous if !failure.is_settling() => {
                 inner.failures += 1;
                 inner.open |= inner.failures >= self.limit;
             }
@@ -207,6 +207,15 @@ mod tests {
         gate.failed(&transient(), &[], NOW);
         assert_eq!(gate.closed(NOW), Some(Closed::BreakerOpen));
         gate.recovered();
+        assert_eq!(gate.closed(NOW), None);
+    }
+
+    #[test]
+    fn a_search_that_has_to_wait_opens_no_breaker() {
+        let gate = Gate::new(1);
+        gate.identified();
+        let class = ErrorClass::Transient;
+        gate.failed(&Failure::harmless(class, Failure::SEARCH_SETTLING, "test"), &[], NOW);
         assert_eq!(gate.closed(NOW), None);
     }
 

@@ -2,7 +2,9 @@
 
 mod audit;
 mod backends;
+mod follow;
 mod namespaces;
+mod objects;
 mod projections;
 mod reload;
 
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stateward_domain::entity::Entity;
-use stateward_domain::id::{EntityId, OperationId};
+use stateward_domain::id::EntityId;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::audit::{Auditor, PutBack};
 use stateward_domain::ports::event_store::EventStore;
@@ -39,6 +41,8 @@ use crate::waiters::Waiters;
 
 pub use audit::Turn;
 pub use backends::BackendStatus;
+pub use follow::Followed;
+pub use objects::{Held, Holdings};
 pub use projections::ProjectionStatus;
 pub use reload::Reloaded;
 
@@ -267,30 +271,6 @@ impl Engine {
     #[must_use]
     pub fn entities(&self) -> &Entities {
         &self.inner.shared.entities
-    }
-
-    /// Waits until `operation` of `entity` has ended; false when it had not after `within`.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn ended(
-        &self,
-        entity: EntityId,
-        operation: OperationId,
-        within: Duration,
-    ) -> Result<bool, Error> {
-        let mut waiter = self.inner.waiters.wait_for(entity);
-        let deadline = tokio::time::Instant::now() + within;
-        loop {
-            if self.entity(entity).await?.operation(operation).is_none() {
-                return Ok(true);
-            }
-            tokio::select! {
-                () = waiter.changed() => {}
-                () = tokio::time::sleep_until(deadline) => return Ok(false),
-                () = self.inner.shared.shutdown.cancelled() => return Ok(false),
-            }
-        }
     }
 
     /// Whether nothing is changed on any backend before a person says so.

@@ -22,18 +22,13 @@ const SEED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_m
 /// After a failure of the queue.
 const RECOVERY: Duration = Duration::from_millis(500);
 
-/// A round that ended, and how its lease is to end.
-struct Ended {
-    drift: bool,
-    release: Release,
-}
-
 struct Dispatcher {
     shared: Arc<Shared>,
     backend: Arc<Backend>,
-    rounds: JoinSet<Ended>,
-    /// Running rounds that are mere checks.
-    checks: usize,
+    /// Each ends with how its lease is to end.
+    rounds: JoinSet<Release>,
+    /// Held once more by each running round that is a mere check, also by one that panics.
+    checks: Arc<()>,
     /// When drift timers are seeded next, by the steady clock.
     seeds_at: Duration,
 }
@@ -42,7 +37,7 @@ struct Dispatcher {
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let seeds_at = shared.sources.steady.elapsed();
     let mut dispatcher =
-        Dispatcher { shared, backend, rounds: JoinSet::new(), checks: 0, seeds_at };
+        Dispatcher { shared, backend, rounds: JoinSet::new(), checks: Arc::default(), seeds_at };
     while !dispatcher.shared.ends(&dispatcher.backend) {
         let pause = match dispatcher.lease().await {
             Ok(pause) => pause,
@@ -87,7 +82,7 @@ impl Dispatcher {
         // Checks never take more than half, so that a user's change finds a free place.
         let most = (self.backend.settings.concurrency / 2).max(1);
         let work = self.lease_some(free, false).await?;
-        let left = (free - work).min(most.saturating_sub(self.checks));
+        let left = (free - work).min(most.saturating_sub(Arc::strong_count(&self.checks) - 1));
         let checks = if left > 0 { self.lease_some(left, true).await? } else { 0 };
         if work + checks > 0 {
             // There may be more.
@@ -110,9 +105,14 @@ impl Dispatcher {
         let leases = self.shared.queue.lease(&request).await?;
         let count = leases.len();
         for lease in leases {
-            self.checks += usize::from(lease.reason == LeaseReason::Drift);
+            let check = (lease.reason == LeaseReason::Drift).then(|| Arc::clone(&self.checks));
             let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
-            self.rounds.spawn(one(shared, backend, lease, worker.clone(), asked));
+            let round = one(shared, backend, lease, worker.clone(), asked);
+            self.rounds.spawn(async move {
+                let release = round.await;
+                drop(check);
+                release
+            });
         }
         Ok(count)
     }
@@ -132,7 +132,7 @@ impl Dispatcher {
     }
 
     /// Ends the leases of all rounds that ended by now, in one write.
-    async fn release(&mut self, first: Result<Ended, JoinError>) {
+    async fn release(&mut self, first: Result<Release, JoinError>) {
         let mut ended = vec![first];
         while let Some(more) = self.rounds.try_join_next() {
             ended.push(more);
@@ -140,10 +140,7 @@ impl Dispatcher {
         let mut releases = Vec::with_capacity(ended.len());
         for ended in ended {
             match ended {
-                Ok(ended) => {
-                    self.checks -= usize::from(ended.drift);
-                    releases.push(ended.release);
-                }
+                Ok(release) => releases.push(release),
                 // Its lease runs out by itself.
                 Err(error) => tracing::error!(%error, "a round panicked"),
             }
@@ -160,7 +157,7 @@ async fn one(
     lease: Lease,
     worker: String,
     asked: Duration,
-) -> Ended {
+) -> Release {
     let span = tracing::info_span!(
         "round",
         entity.id = %lease.entity,
@@ -174,15 +171,12 @@ async fn one(
     let took = shared.sources.steady.elapsed().saturating_sub(began);
     metrics::histogram!("stateward_round_seconds", "backend" => backend.name().to_string())
         .record(took.as_secs_f64());
-    Ended {
-        drift: lease.reason == LeaseReason::Drift,
-        release: Release {
-            entity: lease.entity,
-            worker,
-            snooze: rest.snooze,
-            seen: rest.seen,
-            drift_in: rest.drift_in,
-        },
+    Release {
+        entity: lease.entity,
+        worker,
+        snooze: rest.snooze,
+        seen: rest.seen,
+        drift_in: rest.drift_in,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Looking before changing: `observe` what has a name, `find` what may have been made and never named.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::{Difference, Presence};
@@ -10,6 +12,9 @@ use stateward_domain::ports::driver::{Driver, Object, Observation, Plan, Search,
 use stateward_domain::time::Timestamp;
 
 use crate::process_manager::round::Round;
+
+/// Between looks for an object while the backend proves nothing yet.
+const SETTLES_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a look showed.
 #[derive(Debug)]
@@ -69,7 +74,13 @@ impl Round<'_> {
             since: intended,
         };
         let context = self.context(entity.attempt, entity);
-        let mut found = self.call(self.driver().find(&context, &search)).await?;
+        let mut found = match self.call(self.driver().find(&context, &search)).await {
+            // Waiting for a proof is no failed try.
+            Err(failure) if failure.is_settling() => {
+                return Ok(Seen::Settling { until: self.now().after(SETTLES_AGAIN) });
+            }
+            found => found?,
+        };
         let lost_track = entity.observed.presence == Presence::Unknown;
         if found.is_empty() {
             let settled = intended.map(|at| at.after(self.kind.settle));

@@ -1,6 +1,7 @@
 //! `/v1/backends`: how they stand; `act` is what a person does about it.
 
 pub(crate) mod act;
+pub(crate) mod objects;
 pub(crate) mod reload;
 
 use actix_web::http::Method;
@@ -37,6 +38,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             resource("/v1/backends/reload", &[Method::POST]).route(web::post().to(reload::handler)),
         )
         .service(resource("/v1/backends/{name}", &[Method::GET]).route(web::get().to(get)))
+        .service(
+            resource("/v1/backends/{name}/objects", &[Method::GET])
+                .route(web::get().to(objects::handler)),
+        )
         .service(
             resource("/v1/backends/{name}/actions/{action}", &[Method::POST])
                 .route(web::post().to(act::handler)),

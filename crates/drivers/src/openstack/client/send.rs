@@ -7,6 +7,7 @@ use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
+use stateward_domain::failure::Failure;
 
 use super::Link;
 use super::bodies::{self, Unread};
@@ -88,7 +89,7 @@ impl Link<'_> {
             "{} answers again since a moment: none found proves nothing yet",
             service.name()
         );
-        Err(Trouble::harmless(Verdict::Transient, "search_settling", message))
+        Err(Trouble::harmless(Verdict::Transient, Failure::SEARCH_SETTLING, message))
     }
 
     async fn send_with(self, request: &Request, token: &Token) -> Result<Reply, Trouble> {

@@ -62,9 +62,7 @@ impl NeutronKind for FloatingIp {
         spec: &Value,
         members: &mut Map<String, Value>,
     ) -> Result<(), Trouble> {
-        if let Some(Value::String(network)) = members.get_mut("floating_network_id") {
-            *network = link.id_of(Noun::Network, network).await?;
-        }
+        link.identify(members, "floating_network_id", Noun::Network).await?;
         if members.contains_key("fixed_ip_address")
             && let Some(port) = spec.get("port_id")
         {

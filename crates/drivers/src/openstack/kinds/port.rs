@@ -108,9 +108,7 @@ impl NeutronKind for Port {
         spec: &Value,
         members: &mut Map<String, Value>,
     ) -> Result<(), Trouble> {
-        if let Some(Value::String(network)) = members.get_mut("network_id") {
-            *network = link.id_of(Noun::Network, network).await?;
-        }
+        link.identify(members, "network_id", Noun::Network).await?;
         let security = members.get("port_security_enabled").and_then(Value::as_bool);
         for list in ["security_groups", "allowed_address_pairs"] {
             match security {

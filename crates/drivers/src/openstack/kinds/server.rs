@@ -13,7 +13,7 @@ use super::normal::fault;
 use super::server_body::{self, USER_DATA, digest};
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Done, Job, Kind, Left, Stage, copied, nova};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
 use crate::openstack::names::{Noun, is_uuid};
 use crate::openstack::owner;
 
@@ -259,7 +259,7 @@ impl Kind for Server {
             return Ok(resized.then_some(Stage::Settled));
         }
         if resized {
-            nova::action(link, job.id(), "confirmResize", Value::Null).await?;
+            self.confirm(link, job.id()).await?;
             return Ok(Some(Stage::Working));
         }
         let settled = self.stage(attributes) == Stage::Settled;
@@ -285,6 +285,20 @@ impl Kind for Server {
     /// Deleting again is all that helps a deletion that failed, and it does.
     fn deletes_again(&self) -> bool {
         true
+    }
+}
+
+impl Server {
+    /// Lets a resize stand. The confirmation before this one may have ended between our look and our call: then
+    /// Nova refuses, and nothing is left to confirm.
+    async fn confirm(&self, link: Link<'_>, id: &str) -> Result<(), Trouble> {
+        match nova::action(link, id, "confirmResize", Value::Null).await {
+            Err(trouble) if trouble.verdict == Verdict::Conflict => {
+                let (row, _) = self.get(link, id).await?;
+                if row["status"] == RESIZED { Err(trouble) } else { Ok(()) }
+            }
+            outcome => outcome.map(drop),
+        }
     }
 }
 

@@ -43,12 +43,8 @@ pub(super) fn tags(users: Option<&Value>, key: &OwnerKey) -> Value {
 /// The body of `POST /servers`.
 pub(super) async fn creation(link: Link<'_>, create: &Create) -> Result<Value, Trouble> {
     let mut server = create.spec.as_object().cloned().unwrap_or_default();
-    if let Some(Value::String(flavor)) = server.get_mut("flavorRef") {
-        *flavor = link.id_of(Noun::Flavor, flavor).await?;
-    }
-    if let Some(Value::String(image)) = server.get_mut("imageRef") {
-        *image = link.id_of(Noun::Image, image).await?;
-    }
+    link.identify(&mut server, "flavorRef", Noun::Flavor).await?;
+    link.identify(&mut server, "imageRef", Noun::Image).await?;
     networks(link, &mut server).await?;
     let tags = tags(server.get("tags"), &create.owner_key);
     server.insert("tags".to_owned(), tags);
@@ -69,8 +65,8 @@ pub(super) async fn creation(link: Link<'_>, create: &Create) -> Result<Value, T
 async fn networks(link: Link<'_>, server: &mut Map<String, Value>) -> Result<(), Trouble> {
     let networks = server.entry("networks").or_insert_with(|| Value::from("auto"));
     for nic in networks.as_array_mut().into_iter().flatten() {
-        if let Some(Value::String(network)) = nic.get_mut("uuid") {
-            *network = link.id_of(Noun::Network, network).await?;
+        if let Value::Object(nic) = nic {
+            link.identify(nic, "uuid", Noun::Network).await?;
         }
     }
     Ok(())

@@ -79,10 +79,7 @@ impl NeutronKind for Subnet {
         _: &Value,
         members: &mut Map<String, Value>,
     ) -> Result<(), Trouble> {
-        if let Some(Value::String(network)) = members.get_mut("network_id") {
-            *network = link.id_of(Noun::Network, network).await?;
-        }
-        Ok(())
+        link.identify(members, "network_id", Noun::Network).await
     }
 
     async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {

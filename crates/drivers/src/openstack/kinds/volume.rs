@@ -144,14 +144,12 @@ impl Kind for Volume {
         for later in ["bootable", "readonly"] {
             volume.remove(later);
         }
-        if let Some(Value::String(image)) = volume.get_mut("imageRef") {
-            *image = link.id_of(Noun::Image, image).await?;
+        link.identify(&mut volume, "imageRef", Noun::Image).await?;
+        if let Some(Value::String(image)) = volume.get("imageRef") {
             // Cinder says the same of an image that is not there and of a Glance that is away.
             link.send(Request::get(Service::Image, &["images", image])).await?;
         }
-        if let Some(Value::String(kind)) = volume.get_mut("volume_type") {
-            *kind = link.id_of(Noun::VolumeType, kind).await?;
-        }
+        link.identify(&mut volume, "volume_type", Noun::VolumeType).await?;
         let metadata = cinder::with_mark(volume.get("metadata"), &create.owner_key);
         volume.insert("metadata".to_owned(), metadata);
         Ok(Request::post(Service::Volume, &["volumes"], json!({ "volume": volume })))

@@ -2,6 +2,8 @@
 //! `STATEWARD_TEST_OPENSTACK_SCRIPT` names one that knows `pause`, `resume`, `stop` and `start` of a service,
 //! `fault OPERATION error|clear`, and `token-ttl SECONDS`. They run one at a time.
 
+mod limits;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,112 @@
+//! The rows of an entity's operations, brought up to date event by event: the same in the read model and in an answer
+//! that does not wait for it.
+
+use std::collections::BTreeMap;
+
+use crate::entity::operations::{self, OperationChange};
+use crate::entity::{Entity, EntityEvent};
+use crate::envelope::Recorded;
+use crate::failure::Failure;
+use crate::id::OperationId;
+use crate::ports::read_model::{OperationRow, OperationState};
+use crate::time::Timestamp;
+
+/// What one event means for operations, with what their rows need to know.
+#[derive(Clone, Debug)]
+pub struct Step {
+    change: OperationChange,
+    at: Timestamp,
+    /// Operations that are open after the event.
+    open: Vec<OperationId>,
+    /// The entity's last failure after the event.
+    error: Option<Failure>,
+    /// A row for an operation that it opens.
+    row: Option<OperationRow>,
+}
+
+/// Folds `event`, which `recorded` holds, into `entity`; what it means for operations, in order.
+pub fn evolve(entity: &mut Entity, recorded: &Recorded, event: &EntityEvent) -> Vec<Step> {
+    let had_change = entity.change().is_some();
+    entity.evolve(event);
+    let changes = operations::changes(event, had_change);
+    changes.into_iter().map(|change| step(recorded, change, entity)).collect()
+}
+
+fn step(recorded: &Recorded, change: OperationChange, entity: &Entity) -> Step {
+    let row = match &change {
+        OperationChange::Opened { id, kind } => {
+            let envelope = recorded.envelope();
+            Some(OperationRow {
+                id: *id,
+                entity_id: entity.id,
+                namespace: entity.manifest.namespace.clone(),
+                kind: kind.label(),
+                state: OperationState::Pending,
+                error: None,
+                attempts: 0,
+                generation: entity.generation,
+                actor: envelope.actor,
+                reason: envelope.reason,
+                superseded_by: None,
+                created_at: entity.operation(*id).map_or(recorded.recorded_at, |open| open.since),
+                finished_at: None,
+            })
+        }
+        _ => None,
+    };
+    Step {
+        change,
+        at: recorded.recorded_at,
+        open: entity.operations.iter().map(|open| open.id).collect(),
+        error: entity.error.clone(),
+        row,
+    }
+}
+
+impl Step {
+    /// The operations whose rows may change.
+    #[must_use]
+    pub fn mentioned(&self) -> Vec<OperationId> {
+        match &self.change {
+            OperationChange::Opened { id, .. } => vec![*id],
+            OperationChange::Running { ids } | OperationChange::Ended { ids, .. } => ids.clone(),
+            OperationChange::Tried { .. } => self.open.clone(),
+        }
+    }
+
+    /// Brings those of `rows` up to date that it mentions. One that has ended does not change any more.
+    pub fn apply(self, rows: &mut BTreeMap<OperationId, OperationRow>) {
+        let mut each = |ids: &[OperationId], change: &dyn Fn(&mut OperationRow)| {
+            for id in ids {
+                if let Some(row) = rows.get_mut(id).filter(|row| !row.state.is_done()) {
+                    change(row);
+                }
+            }
+        };
+        match &self.change {
+            OperationChange::Opened { id, .. } => {
+                if let Some(row) = self.row {
+                    rows.entry(*id).or_insert(row);
+                }
+            }
+            OperationChange::Running { ids } => each(ids, &|row| {
+                row.state = OperationState::Running;
+                row.attempts += 1;
+            }),
+            OperationChange::Tried { error } => each(&self.open, &|row| {
+                row.state = OperationState::Pending;
+                row.error = Some(error.clone());
+            }),
+            OperationChange::Ended { ids, state, error, by } => each(ids, &|row| {
+                row.state = *state;
+                row.superseded_by = *by;
+                row.finished_at = Some(self.at);
+                row.error = match state {
+                    OperationState::Failed => error.clone().or_else(|| self.error.clone()),
+                    OperationState::Succeeded => None,
+                    _ => row.error.clone(),
+                };
+            }),
+        }
+    }
+}

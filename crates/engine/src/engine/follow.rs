@@ -1,0 +1,70 @@
+//! Following one operation to its end by the log alone: whoever waits for it does not wait for a read model as well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::entity::{Entity, progress};
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::Position;
+use stateward_domain::ports::read_model::OperationRow;
+
+use super::Engine;
+use crate::entities::decode;
+use crate::error::Error;
+
+/// Events read at a time.
+const PAGE: usize = 100;
+
+/// How far an operation was followed.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The entity then.
+    pub entity: Arc<Entity>,
+    /// The operation then, exactly as the read model shows it at that version.
+    pub operation: OperationRow,
+    /// Position of the last event that was taken in.
+    pub position: Position,
+}
+
+impl Engine {
+    /// Follows an operation from where it stands in `from` until it has ended, for `within` at most.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn follow(&self, mut from: Followed, within: Duration) -> Result<Followed, Error> {
+        let mut waiter = self.inner.waiters.wait_for(from.entity.id);
+        let deadline = tokio::time::Instant::now() + within;
+        loop {
+            while self.advance(&mut from).await? {}
+            if from.operation.state.is_done() {
+                return Ok(from);
+            }
+            tokio::select! {
+                () = waiter.changed() => {}
+                () = tokio::time::sleep_until(deadline) => return Ok(from),
+                () = self.inner.shared.shutdown.cancelled() => return Ok(from),
+            }
+        }
+    }
+
+    /// Takes in one page; whether there may be another one that matters.
+    async fn advance(&self, followed: &mut Followed) -> Result<bool, Error> {
+        let stream = StreamId::entity(followed.entity.id);
+        let page = self.log().read_stream(&stream, followed.entity.version, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(false) };
+        followed.position = last.position;
+        let id = followed.operation.id;
+        let mut rows = BTreeMap::from([(id, followed.operation.clone())]);
+        let entity = Arc::make_mut(&mut followed.entity);
+        for recorded in &page {
+            for step in progress::evolve(entity, recorded, &decode(recorded)?) {
+                step.apply(&mut rows);
+            }
+        }
+        if let Some(row) = rows.remove(&id) {
+            followed.operation = row;
+        }
+        Ok(page.len() == PAGE && !followed.operation.state.is_done())
+    }
+}

@@ -1,0 +1,101 @@
+//! What a backend holds, managed or not: for whoever wants to take it over.
+
+use std::collections::BTreeSet;
+
+use stateward_domain::failure::ErrorClass;
+use stateward_domain::id::{BackendName, ExternalId, KindName};
+use stateward_domain::ports::driver::Object;
+use stateward_domain::ports::read_model::EntityFilter;
+
+use super::Engine;
+use crate::error::Error;
+
+/// Entities read at a time.
+const PAGE: usize = 1_000;
+/// Pages of entities at most.
+const PAGES: usize = 1_000;
+/// Longest mark of a page that a backend is shown.
+const CURSOR_MAX: usize = 1_024;
+
+/// An object, and whether somebody looks after it.
+pub struct Held {
+    /// The object.
+    pub object: Object,
+    /// Whether an entity is in charge of it.
+    pub managed: bool,
+}
+
+/// One page of what a backend holds.
+pub struct Holdings {
+    /// Objects of the kind.
+    pub objects: Vec<Held>,
+    /// Where to go on; `None` = the end.
+    pub next: Option<String>,
+}
+
+impl Engine {
+    /// One page of the objects of a kind, as the backend lists them. One that carries a mark is managed, if not from
+    /// here.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`], [`Error::UnknownKind`], [`Error::BadPageToken`]; [`Error::Unavailable`] with what the
+    /// backend answered, or that nothing is asked of it now.
+    pub async fn holdings(
+        &self,
+        name: &BackendName,
+        kind: &KindName,
+        cursor: Option<&str>,
+    ) -> Result<Holdings, Error> {
+        let backend = self.backend(name)?;
+        if backend.kind(kind).is_none() {
+            return Err(Error::UnknownKind(kind.clone()));
+        }
+        if cursor.is_some_and(|cursor| cursor.len() > CURSOR_MAX) {
+            return Err(Error::BadPageToken);
+        }
+        let now = self.sources().now();
+        if backend.gate.closed(now).is_some() || backend.gate.rests(kind, now).is_some() {
+            return Err(Error::Unavailable(format!("nothing is asked of {name} now")));
+        }
+        backend.within_rate().await;
+        let context = self.inner.shared.probe_context(&backend);
+        let listing = backend.settings.driver.list(&context, kind, cursor).await;
+        // What a caller asks for closes no gate: the mark of the page is the caller's.
+        let listing = listing.map_err(|failure| match failure.class {
+            ErrorClass::Invalid | ErrorClass::NotFound if cursor.is_some() => Error::BadPageToken,
+            _ => Error::Unavailable(failure.to_string()),
+        })?;
+        let known = self.held_names(name, kind).await?;
+        let held = |object: Object| {
+            let managed = object.owner_key.is_some() || known.contains(&object.external_id);
+            Held { object, managed }
+        };
+        Ok(Holdings {
+            objects: listing.objects.into_iter().map(held).collect(),
+            next: listing.cursor,
+        })
+    }
+
+    /// What the entities of a kind call their objects.
+    async fn held_names(
+        &self,
+        backend: &BackendName,
+        kind: &KindName,
+    ) -> Result<BTreeSet<ExternalId>, Error> {
+        let filter = EntityFilter {
+            backend: Some(backend.clone()),
+            kind: Some(kind.clone()),
+            ..EntityFilter::default()
+        };
+        let (mut known, mut token) = (BTreeSet::new(), None);
+        for _ in 0..PAGES {
+            let page = self.views().entities(&filter, PAGE, token.as_deref()).await?;
+            known.extend(page.items.into_iter().filter_map(|row| row.entity.observed.external_id));
+            token = page.next;
+            if token.is_none() {
+                return Ok(known);
+            }
+        }
+        Err(Error::TooMany)
+    }
+}

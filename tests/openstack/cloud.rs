@@ -1,0 +1,140 @@
+//! The cloud as somebody else sees it.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// Set by `make test-openstack`: a cloud that happens to be configured is not ours to make things in.
+const WANTED: &str = "STATEWARD_TEST_OPENSTACK";
+
+/// Lists that hold what carries a mark: type of the service, path, name of the list.
+const MARKED: &[(&str, &str, &str)] = &[
+    ("network", "/v2.0/networks", "networks"),
+    ("network", "/v2.0/subnets", "subnets"),
+    ("network", "/v2.0/ports", "ports"),
+    ("network", "/v2.0/security-groups", "security_groups"),
+    ("volume", "/volumes/detail", "volumes"),
+    ("compute", "/servers/detail", "servers"),
+];
+
+/// A token of our own, and where the services are.
+pub(crate) struct Cloud {
+    pub(crate) name: String,
+    pub(crate) auth_url: String,
+    token: String,
+    services: BTreeMap<String, String>,
+    http: reqwest::Client,
+}
+
+impl Cloud {
+    /// `None`, with the reason printed, where no cloud is wanted.
+    pub(crate) async fn wanted() -> Option<Self> {
+        if std::env::var_os(WANTED).is_none() {
+            println!("skipped: {WANTED} is not set, see `make test-openstack`");
+            return None;
+        }
+        let name = std::env::var("OS_CLOUD").expect("OS_CLOUD names a cloud");
+        let auth_url = said("configuration show -f value -c auth.auth_url").await;
+        let token = said("token issue -f value -c id").await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let catalogue = http
+            .get(format!("{auth_url}/auth/catalog"))
+            .header("X-Auth-Token", &token)
+            .send()
+            .await
+            .unwrap();
+        let catalogue: Value = catalogue.json().await.unwrap();
+        let services = services(&catalogue["catalog"]);
+        Some(Self { name, auth_url, token, services, http })
+    }
+
+    /// Host and port of every service, that of Keystone too.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let urls = self.services.values().chain([&self.auth_url]);
+        let mut hosts: Vec<_> = urls.map(|url| host(url)).collect();
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
+    /// A request of a service; its reply, `Null` when it has no body.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        service: &str,
+        path: &str,
+        body: Value,
+    ) -> Value {
+        let url = format!("{}{path}", self.services[service]);
+        let mut request = self.http.request(method, &url).header("X-Auth-Token", &self.token);
+        request = match service {
+            "compute" => request.header("OpenStack-API-Version", "compute 2.79"),
+            "volume" => request.header("OpenStack-API-Version", "volume 3.59"),
+            _ => request,
+        };
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let reply = request.send().await.unwrap();
+        let (status, text) = (reply.status(), reply.text().await.unwrap());
+        assert!(status.is_success(), "{url}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// The objects that carry the mark of an entity, whichever incarnation, of every kind that can.
+    pub(crate) async fn marked(&self, entity: &str) -> Vec<Value> {
+        let mark = format!("managed-entity.{entity}.");
+        let mut found = Vec::new();
+        for (service, path, name) in MARKED {
+            let list = self.ask(Method::GET, service, path, Value::Null).await;
+            let rows = list[*name].as_array().expect("a list");
+            found.extend(rows.iter().filter(|row| row.to_string().contains(&mark)).cloned());
+        }
+        found
+    }
+
+    /// How many keypairs have this name: they carry no mark.
+    pub(crate) async fn keypairs(&self, name: &str) -> usize {
+        let list = self.ask(Method::GET, "compute", "/os-keypairs", Value::Null).await;
+        let rows = list["keypairs"].as_array().expect("a list");
+        rows.iter().filter(|row| row["keypair"]["name"] == name).count()
+    }
+
+    /// A network that nobody manages: its id.
+    pub(crate) async fn network(&self, name: &str) -> String {
+        let body = json!({ "network": { "name": name } });
+        let made = self.ask(Method::POST, "network", "/v2.0/networks", body).await;
+        made["network"]["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// What the cloud's own command line answers.
+async fn said(arguments: &str) -> String {
+    let done = Command::new("openstack").args(arguments.split(' ')).output().await;
+    let done = done.expect("the command `openstack` is installed");
+    assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
+fn services(catalogue: &Value) -> BTreeMap<String, String> {
+    let mut services = BTreeMap::new();
+    for service in catalogue.as_array().expect("a catalogue") {
+        let name = match service["type"].as_str().unwrap() {
+            "block-storage" | "volumev3" => "volume",
+            other => other,
+        };
+        let endpoints = service["endpoints"].as_array().unwrap();
+        let public = endpoints.iter().find(|endpoint| endpoint["interface"] == "public");
+        if let Some(url) = public.and_then(|endpoint| endpoint["url"].as_str()) {
+            services.insert(name.to_owned(), url.trim_end_matches('/').to_owned());
+        }
+    }
+    services
+}
+
+fn host(url: &str) -> String {
+    let (_, rest) = url.split_once("://").expect("an address");
+    rest.split('/').next().unwrap_or_default().to_owned()
+}

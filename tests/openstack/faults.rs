@@ -1,0 +1,117 @@
+//! What becomes of entities when the cloud itself breaks. `STATEWARD_TEST_OPENSTACK_SCRIPT` names a script that breaks
+//! it; these run one at a time.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::cloud::Cloud;
+use super::life::{configuration, manifest, unique};
+use crate::harness::{Server, Setup, condition, text, until};
+
+/// A server, the cloud, and the script that breaks it.
+struct Breakable {
+    setup: Setup,
+    server: Server,
+    cloud: Cloud,
+    script: String,
+}
+
+impl Breakable {
+    /// `None`, with the reason printed, where nothing may be broken.
+    async fn new(more: &str) -> Option<Self> {
+        let cloud = Cloud::wanted().await?;
+        let Ok(script) = std::env::var("STATEWARD_TEST_OPENSTACK_SCRIPT") else {
+            println!("skipped: STATEWARD_TEST_OPENSTACK_SCRIPT names no script");
+            return None;
+        };
+        let config = configuration(&cloud.name, &cloud.auth_url, "1s") + more;
+        let setup = Setup::new(&config);
+        let server = setup.start().await;
+        Some(Self { setup, server, cloud, script })
+    }
+
+    async fn run(&self, arguments: &str) {
+        let done = Command::new("bash").arg(&self.script).args(arguments.split(' ')).output();
+        let done = done.await.unwrap();
+        assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Declares a volume and does not wait: its id.
+    async fn volume(&self, name: &str) -> String {
+        let declared = manifest("volume", &unique(name), json!({ "name": name, "size": 1 }));
+        let client = &self.server.client;
+        let reply = client.send(Method::POST, "/v1/entities", Some(&declared), &[]).await.unwrap();
+        assert!(reply.status.is_success(), "{:#}", reply.body);
+        text(&reply.body["entity"]["id"])
+    }
+
+    /// It is there once; then it is deleted, and nothing is left.
+    async fn ends_well(&self, id: &str) {
+        self.server.client.reaches(id, "ok").await;
+        assert_eq!(self.cloud.marked(id).await.len(), 1, "one");
+        let path = format!("/v1/entities/{id}");
+        self.server.client.done(Method::DELETE, &path, Value::Null).await;
+        assert_eq!(self.cloud.marked(id).await, Vec::<Value>::new(), "left behind");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_fails_again_and_again_is_erred_and_made_once_when_retried() {
+    let Some(broken) = Breakable::new("").await else { return };
+    broken.run("fault volume-create error").await;
+    let id = broken.volume("fault-create").await;
+    let entity = broken.server.client.reaches(&id, "erred").await;
+    broken.run("fault clear").await;
+    assert!(!entity["error"].is_null(), "{entity:#}");
+    let retry = format!("/v1/entities/{id}/actions/retry");
+    broken.server.client.waited(Method::POST, &retry, Value::Null).await;
+    broken.ends_well(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_waits_for_its_service_and_is_done_when_it_is_back() {
+    let Some(broken) = Breakable::new("").await else { return };
+    broken.run("stop cinder-volume").await;
+    let id = broken.volume("fault-stopped").await;
+    until("it is asked for", async || (broken.cloud.marked(&id).await.len() == 1).then_some(()))
+        .await;
+    assert_eq!(broken.server.client.entity(&id).await["state"], "creating");
+    broken.run("start cinder-volume").await;
+    broken.ends_well(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_asked_of_a_frozen_service_is_made_once() {
+    let Some(broken) = Breakable::new("call_timeout = \"3s\"\n").await else { return };
+    let (first, client) = (broken.volume("fault-warm").await, &broken.server.client);
+    broken.ends_well(&first).await;
+    broken.run("pause cinder-api").await;
+    let id = broken.volume("fault-frozen").await;
+    until("it gave up once", async || {
+        let entity = client.entity(&id).await;
+        (!entity["error"].is_null() || condition(&entity, "blocked")).then_some(())
+    })
+    .await;
+    broken.run("resume cinder-api").await;
+    broken.ends_well(&id).await;
+    assert!(broken.setup.data().join("events.db").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_wear_out_in_the_middle_and_nobody_notices() {
+    let Some(broken) = Breakable::new("").await else { return };
+    broken.run("token-ttl 5").await;
+    let short = broken.setup.start_in(&broken.setup.folder.path().join("other")).await;
+    let started = std::time::Instant::now();
+    let mut number = 0;
+    while started.elapsed().as_secs() < 12 {
+        number += 1;
+        let name = unique(&format!("fault-token-{number}"));
+        let declared = manifest("network", &name, json!({ "name": name }));
+        let made = short.client.done(Method::POST, "/v1/entities", declared).await;
+        let path = format!("/v1/entities/{}", text(&made.body["entity"]["id"]));
+        short.client.done(Method::DELETE, &path, Value::Null).await;
+    }
+    broken.run("token-ttl 3600").await;
+}

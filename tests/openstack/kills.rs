@@ -1,0 +1,146 @@
+//! The server is killed after every single request of an object's life, the reply in the air: there is exactly one
+//! object all the time, and none at the end.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::cloud::Cloud;
+use super::life::{configuration, manifest, server, unique};
+use super::proxy::Proxy;
+use crate::harness::{PATIENCE, Server, Setup, text};
+
+/// More requests than any life has: a life that goes on and on fails the test.
+const LONGEST: usize = 80;
+
+/// A server behind the proxy, that is started again whenever it was killed.
+struct Mortal {
+    setup: Setup,
+    cloud: Cloud,
+    proxy: Proxy,
+    server: Server,
+}
+
+impl Mortal {
+    async fn new(cloud: Cloud) -> Self {
+        let proxy = Proxy::before(&cloud).await;
+        let setup = Setup::new(&configuration(&cloud.name, &proxy.auth_url, "10m"));
+        let server = setup.start().await;
+        proxy.trap.watch(Some(server.pid()));
+        Self { setup, cloud, proxy, server }
+    }
+
+    /// Starts it again if it is dead.
+    async fn revive(&mut self) {
+        if self.server.is_dead() {
+            self.proxy.trap.watch(None);
+            self.server = self.setup.start().await;
+            self.proxy.trap.watch(Some(self.server.pid()));
+        }
+    }
+
+    /// A request that is repeated until it is answered; a key makes it one.
+    async fn ask(&mut self, method: Method, path: &str, body: &Value, key: &str) -> Value {
+        let body = (!body.is_null()).then_some(body);
+        let started = std::time::Instant::now();
+        loop {
+            assert!(started.elapsed() < PATIENCE, "{method} {path} is never answered");
+            self.revive().await;
+            let headers = [("Idempotency-Key", key)];
+            let headers = if method == Method::GET { &[][..] } else { &headers };
+            let client = self.server.client.clone();
+            match client.send(method.clone(), path, body, headers).await {
+                Ok(reply) if reply.status != StatusCode::SERVICE_UNAVAILABLE => {
+                    assert!(reply.status.is_success(), "{method} {path}: {:#}", reply.body);
+                    return reply.body;
+                }
+                _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn reaches(&mut self, id: &str, state: &str) {
+        let started = std::time::Instant::now();
+        loop {
+            let entity =
+                self.ask(Method::GET, &format!("/v1/entities/{id}"), &Value::Null, "").await;
+            if entity["state"] == state {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "not {state}: {entity:#}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Objects of an entity in the cloud.
+    async fn count(&self, kind: &str, id: &str, name: &str) -> usize {
+        match kind {
+            "keypair" => self.cloud.keypairs(name).await,
+            _ => self.cloud.marked(id).await.len(),
+        }
+    }
+
+    /// One life in which the server dies after the `n`th request: whether it came to that.
+    async fn life(&mut self, kind: &str, desired: &Value, n: usize) -> bool {
+        let name = unique(&format!("kill-{kind}-{n}"));
+        let mut desired = desired.clone();
+        desired["name"] = json!(name);
+        self.proxy.trap.arm(n);
+        let declared = manifest(kind, &name, desired);
+        let reply = self.ask(Method::POST, "/v1/entities", &declared, &format!("{name}-c")).await;
+        let id = text(&reply["entity"]["id"]);
+        self.reaches(&id, "ok").await;
+        assert_eq!(self.count(kind, &id, &name).await, 1, "{kind}, killed after {n}");
+        let path = format!("/v1/entities/{id}");
+        self.ask(Method::DELETE, &path, &Value::Null, &format!("{name}-d")).await;
+        self.reaches(&id, "deleted").await;
+        let killed = self.proxy.trap.disarm();
+        assert_eq!(self.count(kind, &id, &name).await, 0, "{kind}, killed after {n}: left");
+        killed.0
+    }
+
+    /// Every life, until one is over before its `n`th request.
+    async fn lives(&mut self, kind: &str, desired: Value) {
+        for n in 1..LONGEST {
+            if !self.life(kind, &desired, n).await {
+                println!("{kind}: killed after each of {} requests", n - 1);
+                assert!(n > 4, "{kind}: nothing went through the proxy");
+                return;
+            }
+        }
+        panic!("{kind}: more than {LONGEST} requests in one life");
+    }
+}
+
+macro_rules! kills {
+    ($($test:ident, $kind:literal: $desired:expr;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                let Some(cloud) = Cloud::wanted().await else { return };
+                Mortal::new(cloud).await.lives($kind, $desired).await;
+            }
+        )*
+    };
+}
+
+kills! {
+    a_volume_is_made_once_whenever_the_server_dies, "volume": json!({ "size": 1 });
+    a_network_is_made_once_whenever_the_server_dies, "network": json!({ "description": "ours" });
+    a_security_group_is_made_once_whenever_the_server_dies, "security_group": json!({
+        "rules": [{ "protocol": "tcp", "port_range_min": 22, "port_range_max": 22 }],
+    });
+    a_keypair_is_made_once_whenever_the_server_dies, "keypair": json!({
+        "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVmjp6nmRYdQeCFqfbkmfP8zPPCuUt5LXyFQxdJZhlG",
+    });
+    a_server_is_made_once_whenever_the_server_dies, "server": server("");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_is_made_once_whenever_the_server_dies() {
+    let Some(cloud) = Cloud::wanted().await else { return };
+    let mut mortal = Mortal::new(cloud).await;
+    let network = mortal.cloud.network(&unique("kill-port")).await;
+    mortal.lives("port", json!({ "network_id": network })).await;
+    let path = format!("/v2.0/networks/{network}");
+    mortal.cloud.ask(Method::DELETE, "network", &path, Value::Null).await;
+}

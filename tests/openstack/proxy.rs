@@ -1,0 +1,190 @@
+//! Stands between the server and the cloud, counts requests, and kills the server when the reply to one of them has
+//! arrived: what was asked for is done, and the server never learns of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::cloud::Cloud;
+
+/// No request and no reply here is larger.
+const LARGEST: usize = 4 << 20;
+
+/// Counts and kills.
+#[derive(Default)]
+pub(crate) struct Trap {
+    /// Requests since it was armed.
+    seen: AtomicUsize,
+    /// The one that is deadly; 0 = none.
+    deadly: AtomicUsize,
+    /// Whom it kills; 0 = not known yet.
+    victim: AtomicI32,
+}
+
+impl Trap {
+    /// Kills at the `n`th request from now on.
+    pub(crate) fn arm(&self, n: usize) {
+        self.seen.store(0, Ordering::SeqCst);
+        self.deadly.store(n, Ordering::SeqCst);
+    }
+
+    /// Whether it killed; requests seen since it was armed. It kills no more.
+    pub(crate) fn disarm(&self) -> (bool, usize) {
+        let spared = self.deadly.swap(0, Ordering::SeqCst) != 0;
+        (!spared, self.seen.load(Ordering::SeqCst))
+    }
+
+    /// Whose requests come now; `None` = somebody who is not known yet.
+    pub(crate) fn watch(&self, pid: Option<Pid>) {
+        self.victim.store(pid.map_or(0, |pid| pid.as_raw_nonzero().get()), Ordering::SeqCst);
+    }
+
+    /// Called with the reply in hand.
+    async fn step(&self) {
+        let seen = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
+        let hit = self.deadly.compare_exchange(seen, 0, Ordering::SeqCst, Ordering::SeqCst);
+        if hit.is_err() {
+            return;
+        }
+        loop {
+            if let Some(pid) = Pid::from_raw(self.victim.load(Ordering::SeqCst)) {
+                kill_process(pid, Signal::KILL).expect("it lives");
+                return;
+            }
+            // It asks before it has said that it is ready.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// One address for each service of a cloud.
+pub(crate) struct Proxy {
+    pub(crate) trap: Arc<Trap>,
+    pub(crate) auth_url: String,
+}
+
+impl Proxy {
+    pub(crate) async fn before(cloud: &Cloud) -> Self {
+        let trap = Arc::new(Trap::default());
+        let (mut listeners, mut places) = (Vec::new(), BTreeMap::new());
+        for host in cloud.hosts() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            places.insert(host.clone(), listener.local_addr().unwrap().to_string());
+            listeners.push((host, listener));
+        }
+        let places = Arc::new(places);
+        let auth_url = replaced(&cloud.auth_url, &places);
+        for (host, listener) in listeners {
+            let (trap, places) = (Arc::clone(&trap), Arc::clone(&places));
+            tokio::spawn(async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    let (host, trap) = (host.clone(), Arc::clone(&trap));
+                    let places = Arc::clone(&places);
+                    tokio::spawn(async move {
+                        // A client that was killed closes its connections.
+                        let _closed = pass(client, &host, &places, &trap).await;
+                    });
+                }
+            });
+        }
+        Self { trap, auth_url }
+    }
+}
+
+/// Every address of the cloud becomes ours.
+fn replaced(text: &str, places: &BTreeMap<String, String>) -> String {
+    places.iter().fold(text.to_owned(), |text, (host, place)| {
+        text.replace(&format!("://{host}/"), &format!("://{place}/"))
+            .replace(&format!("://{host}\""), &format!("://{place}\""))
+    })
+}
+
+/// One request and its reply on one connection.
+async fn pass(
+    mut client: TcpStream,
+    host: &str,
+    places: &BTreeMap<String, String>,
+    trap: &Trap,
+) -> std::io::Result<()> {
+    let (head, body) = message(&mut client).await?;
+    if head.is_empty() {
+        return Ok(());
+    }
+    let logs_in = head.starts_with("POST") && head.contains("/auth/tokens");
+    let mut server = TcpStream::connect(host).await?;
+    server.write_all(closing(&head).as_bytes()).await?;
+    server.write_all(&body).await?;
+    let (head, mut body) = message(&mut server).await?;
+    trap.step().await;
+    if logs_in {
+        body = replaced(&String::from_utf8_lossy(&body), places).into_bytes();
+    }
+    client.write_all(sized(&head, body.len()).as_bytes()).await?;
+    client.write_all(&body).await?;
+    client.shutdown().await
+}
+
+/// Head and body of a message.
+async fn message(from: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if bytes.len() > LARGEST || from.read_buf(&mut bytes).await? == 0 {
+            return Ok((String::new(), Vec::new()));
+        }
+    };
+    let body = bytes.split_off(end);
+    let head = String::from_utf8_lossy(&bytes).into_owned();
+    let body = rest(from, &head, body).await?;
+    Ok((head, body))
+}
+
+/// The body, of which the beginning was read already: as long as the head says, or up to the end.
+async fn rest(from: &mut TcpStream, head: &str, mut body: Vec<u8>) -> std::io::Result<Vec<u8>> {
+    let said = header(head, "content-length").and_then(|length| length.parse().ok());
+    let empty = head.starts_with("HTTP") && head.contains(" 204 ");
+    let is_reply = head.starts_with("HTTP");
+    let wanted = match said {
+        _ if empty => 0,
+        Some(length) => length,
+        None if is_reply => LARGEST,
+        None => 0,
+    };
+    while body.len() < wanted && from.read_buf(&mut body).await? > 0 {}
+    Ok(body)
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then_some(value.trim())
+    })
+}
+
+/// The head of a request after which the service closes the connection.
+fn closing(head: &str) -> String {
+    with(head, "connection", "close")
+}
+
+/// The head of a reply with a body of this length, after which we close the connection.
+fn sized(head: &str, length: usize) -> String {
+    let head = with(head, "connection", "close");
+    if head.contains(" 204 ") { head } else { with(&head, "content-length", &length.to_string()) }
+}
+
+fn with(head: &str, name: &str, value: &str) -> String {
+    let others = head
+        .trim_end()
+        .lines()
+        .filter(|line| line.split_once(':').is_none_or(|(key, _)| !key.eq_ignore_ascii_case(name)));
+    let mut lines: Vec<_> = others.map(str::to_owned).collect();
+    lines.push(format!("{name}: {value}"));
+    lines.join("\r\n") + "\r\n\r\n"
+}
