@@ -52,6 +52,11 @@ pub enum ErrorClass {
         /// The one that is waited for.
         on: Box<Target>,
     },
+    /// Another entity refers to this one, so it cannot be deleted yet.
+    InUse {
+        /// The one that does.
+        by: EntityId,
+    },
     /// A fault of a driver or of ours: dead letter until somebody looks.
     Bug,
     /// The driver gave up because it was told to.
@@ -71,6 +76,7 @@ impl ErrorClass {
                 | Self::QuotaExceeded
                 | Self::DependencyNotReady { .. }
                 | Self::ReferenceNotReady { .. }
+                | Self::InUse { .. }
                 | Self::AlreadyExists { .. }
         )
     }
@@ -92,6 +98,7 @@ impl ErrorClass {
             Self::QuotaExceeded => "quota_exceeded",
             Self::DependencyNotReady { .. } => "dependency_not_ready",
             Self::ReferenceNotReady { .. } => "reference_not_ready",
+            Self::InUse { .. } => "in_use",
             Self::Bug => "bug",
             Self::Cancelled => "cancelled",
         }

@@ -39,6 +39,7 @@ fn observed() -> Observed {
         external_id: Some(object()),
         attributes: Some(json!({"size": 2})),
         generation: Generation(2),
+        references: BTreeMap::new(),
         observed_at: Some(AT),
     }
 }

@@ -16,6 +16,7 @@ use crate::ports::driver::FieldError;
 mod cycle;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod value;
 
 pub use cycle::cycle;
@@ -51,6 +52,16 @@ pub enum Field {
     ExternalId,
     /// An attribute of its last observation, by the names that lead to it; never empty.
     Attribute(Vec<String>),
+}
+
+/// As it is written.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ExternalId => f.write_str(EXTERNAL_ID),
+            Self::Attribute(names) => write!(f, "{ATTRIBUTES}{}", names.join(".")),
+        }
+    }
 }
 
 /// One reference.

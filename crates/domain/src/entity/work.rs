@@ -39,6 +39,17 @@ impl Entity {
     /// The work that waits; `None` = only drift checks. A function of the fold alone.
     #[must_use]
     pub fn work(&self) -> Option<Work> {
+        self.work_besides(false)
+    }
+
+    /// As [`work`](Self::work), when the entity's references stand for something else than they did: it has to follow
+    /// them, or to say that it cannot.
+    #[must_use]
+    pub fn work_of_references(&self) -> Option<Work> {
+        self.work_besides(self.follows_references())
+    }
+
+    fn work_besides(&self, follows: bool) -> Option<Work> {
         if !self.is_tracked() {
             return None;
         }
@@ -54,7 +65,7 @@ impl Entity {
                 _ => running.since,
             });
         }
-        if !self.has_something_to_do() {
+        if !follows && !self.has_something_to_do() {
             return None;
         }
         // A look is for free, whatever else is waited for.
@@ -63,7 +74,7 @@ impl Entity {
                 return None;
             }
             let waits_for = match &blocked.on {
-                BlockedOn::Entity(on) => Some(WaitsFor::Entity(*on)),
+                BlockedOn::Entity(on) | BlockedOn::InUse(on) => Some(WaitsFor::Entity(*on)),
                 BlockedOn::Reference(Target { kind, name }) => {
                     let namespace = &self.manifest.namespace;
                     Some(WaitsFor::Name(ClaimKey::name_of(namespace, kind, name)))
@@ -110,5 +121,7 @@ impl Entity {
             || self.wants_sync()
             || self.corrects_drift()
             || !self.operations.is_empty()
+            // Nobody asked, but what it was made from is gone.
+            || self.blocked.as_ref().is_some_and(|it| matches!(it.on, BlockedOn::Reference(_)))
     }
 }

@@ -4,6 +4,7 @@
 //! work is due. Leases are written by workers alone and may be lost: lost drift timers restart spread out.
 //! Neither ever writes the other's table, so no race can forget work.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -52,8 +53,19 @@ pub struct QueueRow {
     pub due: Option<Timestamp>,
     /// Woken by this, besides at `due`.
     pub waits_for: Option<WaitsFor>,
+    /// Names ([`ClaimKey::name`]) of those that it uses.
+    pub uses: BTreeSet<ClaimKey>,
     /// Last event that was taken into account.
     pub position: Position,
+}
+
+/// Who uses an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Users {
+    /// Ids, in their order.
+    pub entities: Vec<EntityId>,
+    /// They are all who are, up to this event.
+    pub as_of: Position,
 }
 
 /// One change of the queue, derived from the log.
@@ -215,6 +227,9 @@ pub trait SyncQueue: Send + Sync {
 
     /// The row of an entity; `None` when it has none.
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError>;
+
+    /// At most `limit` of the entities that use the one with this name ([`ClaimKey::name`]).
+    async fn users(&self, of: &ClaimKey, limit: usize) -> Result<Users, QueueError>;
 
     /// The oldest due moment of work per backend, for metrics and readiness.
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError>;

@@ -34,6 +34,12 @@ CREATE TABLE IF NOT EXISTS sync_queue (
 CREATE INDEX IF NOT EXISTS sync_queue_due ON sync_queue (backend, priority, due)
     WHERE due IS NOT NULL;
 CREATE INDEX IF NOT EXISTS sync_queue_waits ON sync_queue (waits_for) WHERE waits_for IS NOT NULL;
+CREATE TABLE IF NOT EXISTS sync_uses (
+    user TEXT NOT NULL,
+    used TEXT NOT NULL,
+    PRIMARY KEY (user, used)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sync_uses_used ON sync_uses (used, user);
 CREATE TABLE IF NOT EXISTS sync_leases (
     entity    TEXT    PRIMARY KEY,
     backend   TEXT    NOT NULL,

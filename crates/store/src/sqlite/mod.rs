@@ -25,6 +25,7 @@ mod queue;
 mod restore;
 mod rows;
 mod tail;
+mod uses;
 mod views;
 mod writer;
 

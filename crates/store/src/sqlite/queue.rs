@@ -1,5 +1,6 @@
 //! The sync queue: rows that the executor alone writes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +11,16 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::{
     Lease, LeaseRequest, NextDue, Priority, QueueChange, QueueError, QueueRow, Release, SyncQueue,
-    WaitsFor,
+    Users, WaitsFor,
 };
 use stateward_domain::time::Timestamp;
 
 use super::derived::{self, Derived, begin, undecodable};
 use super::error::message;
-use super::leases;
+use super::{leases, uses};
 
 /// Name of the projection's checkpoint.
-const NAME: &str = "sync_queue";
+pub(super) const NAME: &str = "sync_queue";
 /// In the column of what is waited for, where it is no entity.
 const BACKEND: &str = "backend";
 /// Rows of one statement.
@@ -66,7 +67,11 @@ async fn apply(
     for chunk in puts.chunks(ROWS_PER_PUT) {
         put(connection, chunk).await?;
     }
+    if !puts.is_empty() {
+        uses::put(connection, &puts).await?;
+    }
     if !removed.is_empty() {
+        uses::remove(connection, &removed).await?;
         remove(connection, &removed).await?;
     }
     let mut any = !woken.is_empty() && wake(connection, &woken).await?;
@@ -126,7 +131,7 @@ async fn wake(
     Ok(woken.rows_affected() > 0)
 }
 
-fn encode(value: &impl Serialize) -> String {
+pub(super) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("ids, numbers and texts are JSON")
 }
 
@@ -172,7 +177,7 @@ fn decoded_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
 
 type Row = (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
 
-fn decoded(row: Row) -> Result<QueueRow, sqlx::Error> {
+fn decoded(row: Row, uses: BTreeSet<ClaimKey>) -> Result<QueueRow, sqlx::Error> {
     let (entity, backend, priority, since, due, waits_for, position) = row;
     let bad = |error: Box<dyn std::error::Error + Send + Sync>| undecodable(error);
     Ok(QueueRow {
@@ -189,6 +194,7 @@ fn decoded(row: Row) -> Result<QueueRow, sqlx::Error> {
             .map(|text| decoded_wait(&text))
             .transpose()
             .map_err(|error: uuid::Error| bad(Box::new(error)))?,
+        uses,
         position: position.parse().map_err(|error| bad(Box::new(error)))?,
     })
 }
@@ -223,9 +229,11 @@ impl SyncQueue for Queue {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::reset::before");
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
-        for statement in
-            ["DELETE FROM sync_queue", "DELETE FROM checkpoints WHERE name = 'sync_queue'"]
-        {
+        for statement in [
+            "DELETE FROM sync_queue",
+            "DELETE FROM sync_uses",
+            "DELETE FROM checkpoints WHERE name = 'sync_queue'",
+        ] {
             sqlx::query(statement).execute(&mut *transaction).await.map_err(unavailable)?;
         }
         transaction.commit().await.map_err(unavailable)?;
@@ -301,15 +309,23 @@ impl SyncQueue for Queue {
     }
 
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
         let row: Option<Row> = sqlx::query_as(
             "SELECT entity, backend, priority, since, due, waits_for, position \
              FROM sync_queue WHERE entity = ?",
         )
         .bind(entity.to_string())
-        .fetch_optional(&self.file.readers)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(unavailable)?;
-        row.map(decoded).transpose().map_err(unavailable)
+        let Some(row) = row else { return Ok(None) };
+        let uses = uses::of(&mut connection, entity).await.map_err(unavailable)?;
+        decoded(row, uses).map(Some).map_err(unavailable)
+    }
+
+    async fn users(&self, of: &ClaimKey, limit: usize) -> Result<Users, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        uses::users(&mut connection, of, limit).await.map_err(unavailable)
     }
 
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError> {

@@ -1,5 +1,6 @@
 //! The sync queue: rows, leases, timers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ impl Subject {
             since: Some(now),
             due: Some(now),
             waits_for: None,
+            uses: BTreeSet::new(),
             position: position(seen),
         }
     }
@@ -275,6 +277,39 @@ async fn whoever_waits_for_a_name_is_woken_by_it_whoever_has_it() {
     for still in [2, 4, 8, 9] {
         assert_eq!(subject.queue.row(entity(still)).await.unwrap().unwrap().due, later, "{still}");
     }
+}
+
+#[tokio::test]
+async fn who_uses_an_entity_is_known_as_of_the_checkpoint() {
+    let subject = Subject::new().await;
+    let key = |text: &str| ClaimKey(format!("{}{text}", ClaimKey::NAME));
+    let of = async |text: &str| subject.queue.users(&key(text), 9).await.unwrap();
+    let row = |number, uses: &[&str]| {
+        let uses = uses.iter().map(|text| key(text)).collect();
+        QueueRow { uses, ..subject.due(number, Priority::User, 1) }
+    };
+    let start = of("n/k/a").await;
+    assert_eq!((start.entities, start.as_of), (vec![], Position::START));
+
+    let (one, two) = (row(1, &["n/k/a", "n/k/b"]), row(2, &["n/k/a"]));
+    subject.advance(&[QueueChange::Put(one.clone()), QueueChange::Put(two)]).await;
+    assert_eq!(of("n/k/a").await.entities, [entity(1), entity(2)]);
+    assert_eq!(of("n/k/b").await.entities, [entity(1)]);
+    assert_eq!(of("n/k/").await.entities, []);
+    assert_eq!(of("n/k/a").await.as_of, subject.queue.checkpoint().await.unwrap());
+    assert_eq!(subject.queue.row(entity(1)).await.unwrap(), Some(one));
+    let first = subject.queue.users(&key("n/k/a"), 1).await.unwrap();
+    assert_eq!(first.entities, [entity(1)], "no more than asked for");
+
+    // What is put replaces what was known of it, also by none.
+    subject.advance(&[QueueChange::Put(row(1, &["n/k/b"])), QueueChange::Put(row(2, &[]))]).await;
+    assert_eq!(of("n/k/a").await.entities, []);
+    subject.advance(&[QueueChange::Remove(entity(1))]).await;
+    assert_eq!(of("n/k/b").await.entities, []);
+    subject.advance(&[QueueChange::Put(row(3, &["n/k/b"]))]).await;
+    subject.queue.reset().await.unwrap();
+    let reset = of("n/k/b").await;
+    assert_eq!((reset.entities, reset.as_of), (vec![], Position::START));
 }
 
 #[tokio::test]

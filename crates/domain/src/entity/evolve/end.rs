@@ -15,7 +15,11 @@ pub(super) fn end(entity: &mut Entity, event: &EntityEvent) {
             let kind = entity.operation(*operation_id).map(|operation| operation.kind.clone());
             close(entity, &[*operation_id]);
             match kind {
-                Some(OperationKind::Delete) => entity.deletion = None,
+                Some(OperationKind::Delete) => {
+                    entity.deletion = None;
+                    // What kept it from going is no trouble any more.
+                    fresh_start(entity);
+                }
                 Some(kind) if kind.is_change() && entity.deletion.is_none() => take_back(entity),
                 _ => {}
             }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Field, Reference, Target};
 use crate::entity::Entity;
+use crate::entity::state::Presence;
 
 /// Why a reference has no value. All of these pass once the target moves on, so none is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +15,24 @@ pub enum Unready {
     Undeclared,
     /// The target is being deleted: whoever began to use it now would lose it.
     Leaving,
-    /// Its object is not there, not known to be, or about to be replaced by another.
+    /// Its object is not there, or about to be replaced by another.
     NotThere,
+    /// It is being worked on, so that nobody knows at this moment.
+    InDoubt,
     /// Its object has not shown the attribute yet.
     NoAttribute,
+}
+
+impl Unready {
+    /// Whether something happened to the target that whoever uses it has to be told of. The others are a passing
+    /// state, or what somebody asked for and is told of elsewhere.
+    #[must_use]
+    pub const fn is_loss(self) -> bool {
+        match self {
+            Self::Undeclared | Self::NotThere | Self::NoAttribute => true,
+            Self::Leaving | Self::InDoubt => false,
+        }
+    }
 }
 
 /// Who has to move on before an entity can have its references resolved. Reads as the message of a condition.
@@ -63,8 +78,11 @@ pub fn value(target: Option<&Entity>, field: &Field) -> Result<Value, Unready> {
         return Err(Unready::Leaving);
     }
     // Half-way through a replacement, the object that is known is the one that goes.
-    if !target.ready() || target.replacing {
+    if target.replacing || target.observed.presence == Presence::Absent {
         return Err(Unready::NotThere);
+    }
+    if target.observed.presence == Presence::Unknown {
+        return Err(Unready::InDoubt);
     }
     match field {
         Field::ExternalId => {
@@ -85,7 +103,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::entity::state::{DeletionPolicy, Observed, Presence, State};
+    use crate::entity::state::{DeletionPolicy, Observed, State};
     use crate::id::{EntityName, ExternalId, KindName};
 
     fn there() -> Entity {
@@ -132,7 +150,7 @@ mod tests {
             (Entity { deletion: Some(DeletionPolicy::Delete), ..there() }, Unready::Leaving),
             (Entity { deletion: Some(DeletionPolicy::Orphan), ..there() }, Unready::Leaving),
             (Entity { replacing: true, ..there() }, Unready::NotThere),
-            (Entity { observed: seen(Presence::Unknown), ..there() }, Unready::NotThere),
+            (Entity { observed: seen(Presence::Unknown), ..there() }, Unready::InDoubt),
             (Entity { observed: seen(Presence::Absent), ..there() }, Unready::NotThere),
         ];
         for (target, why) in cases {

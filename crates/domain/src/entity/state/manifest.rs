@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::entity::references::Target;
 use crate::id::{BackendName, EntityName, ExternalId, KindName, Namespace};
 
 /// What happens to the object when the entity is deleted.
@@ -121,4 +122,12 @@ pub struct Manifest {
     /// The existing object to adopt; then nothing is ever created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<ExternalId>,
+}
+
+impl Manifest {
+    /// What others of its namespace refer to it by.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target { kind: self.kind.clone(), name: self.name.clone() }
+    }
 }

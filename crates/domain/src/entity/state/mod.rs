@@ -4,6 +4,8 @@
 mod manifest;
 mod progress;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -106,6 +108,9 @@ pub struct Observed {
     /// The newest generation that it was found to match; 0 = none.
     #[serde(default)]
     pub generation: Generation,
+    /// What the references of that generation stood for then, by pointer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub references: BTreeMap<String, Value>,
     /// When; `None` = never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,

@@ -75,6 +75,8 @@ pub enum BlockedOn {
     Secret,
     /// An entity that the desired state refers to, which may not be declared yet.
     Reference(Target),
+    /// Another entity that refers to this one, which is to be deleted.
+    InUse(EntityId),
 }
 
 impl BlockedOn {
@@ -85,6 +87,7 @@ impl BlockedOn {
             Self::Decision => "DecisionNeeded",
             Self::Quota => "QuotaExceeded",
             Self::Entity(_) | Self::Reference(_) => "DependencyNotReady",
+            Self::InUse(_) => "InUse",
             Self::Backend => "BackendUnavailable",
             Self::NotConverging => "NotConverging",
             Self::Schema => "SchemaChanged",

@@ -241,6 +241,7 @@ impl Life {
                 ),
                 attributes: Some(json!({"size": 1})),
                 generation,
+                references: std::collections::BTreeMap::new(),
                 observed_at: Some(Timestamp(3)),
             },
         }

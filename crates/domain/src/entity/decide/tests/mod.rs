@@ -5,6 +5,8 @@ mod ends;
 mod looks;
 mod users;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -186,6 +188,7 @@ impl Life {
             presence: Presence::Present,
             external_id: Some(ExternalId(id.to_owned())),
             attributes: Some(json!({"size": generation.0})),
+            references: BTreeMap::new(),
             generation,
             observed_at: Some(self.now),
         }

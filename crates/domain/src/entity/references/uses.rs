@@ -1,0 +1,114 @@
+//! Whom an entity uses, and whether it has to follow them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Target, references, targets};
+use crate::entity::Entity;
+use crate::entity::claims::ClaimKey;
+use crate::entity::state::ManagementPolicy;
+
+impl Entity {
+    /// Everyone whom its object is made from, or is to be: by the newest desired state, by the one that was applied
+    /// last, and by the one that an attempt works towards. Nobody once its life is over.
+    #[must_use]
+    pub fn uses(&self) -> BTreeSet<Target> {
+        if self.is_deleted() {
+            return BTreeSet::new();
+        }
+        let applied = self.applied.as_ref().map(|applied| &applied.desired);
+        let running = self.running.as_ref().and_then(|running| running.desired.as_ref());
+        let states = [Some(&self.manifest.desired), applied, running];
+        // What is in the log was checked; were one malformed nevertheless, it would refer to nobody.
+        let found = states.into_iter().flatten().filter_map(|desired| references(desired).ok());
+        found.flat_map(|found| targets(&found)).collect()
+    }
+
+    /// As [`uses`](Self::uses), as the names that these have.
+    #[must_use]
+    pub fn used_names(&self) -> BTreeSet<ClaimKey> {
+        let namespace = &self.manifest.namespace;
+        let name = |target: Target| ClaimKey::name_of(namespace, &target.kind, &target.name);
+        self.uses().into_iter().map(name).collect()
+    }
+
+    /// Whether it is the newest desired state with other values of its references that it was found to match, and
+    /// policy lets something be done about that. `values` are what they stand for now.
+    #[must_use]
+    pub fn is_outdated(&self, values: &BTreeMap<String, Value>) -> bool {
+        self.follows_references() && self.observed.references != *values
+    }
+
+    /// Whether anything is done when only the values of its references change.
+    #[must_use]
+    pub fn follows_references(&self) -> bool {
+        self.manifest.settings.management_policy == ManagementPolicy::Full
+            && self.exists()
+            && !self.is_deleted()
+            && self.deletion.is_none()
+            && self.paused.is_none()
+            && self.lost.is_none()
+            && !self.trouble.given_up
+            && self.observed.generation == self.generation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::entity::aggregate::Applied;
+    use crate::entity::state::{DeletionPolicy, State};
+    use crate::id::{Generation, Namespace};
+    use crate::time::Timestamp;
+
+    fn to(name: &str) -> Value {
+        json!({ "to": { "$ref": format!("fake.thing/{name}") } })
+    }
+
+    fn user() -> Entity {
+        let mut user = Entity { state: State::Ok, ..Entity::default() };
+        user.manifest.namespace = Namespace("n".to_owned());
+        user.manifest.desired = to("new");
+        user
+    }
+
+    fn names(entity: &Entity) -> Vec<String> {
+        entity.used_names().into_iter().map(|name| name.0).collect()
+    }
+
+    #[test]
+    fn whom_it_was_made_from_is_used_until_it_was_made_otherwise() {
+        let mut user = user();
+        assert_eq!(names(&user), ["name/n/fake.thing/new"]);
+        user.applied = Some(Applied { generation: Generation(1), desired: to("old") });
+        assert_eq!(names(&user), ["name/n/fake.thing/new", "name/n/fake.thing/old"]);
+        user.deletion = Some(DeletionPolicy::Delete);
+        assert_eq!(names(&user).len(), 2, "it is still there");
+        user.state = State::Deleted;
+        assert_eq!(names(&user), [""; 0]);
+    }
+
+    #[test]
+    fn it_follows_other_values_only_when_it_was_as_desired_and_may_be_changed() {
+        let values = BTreeMap::from([("/to".to_owned(), json!("id-1"))]);
+        let mut user = user();
+        assert!(user.is_outdated(&values) && user.work().is_none());
+        assert!(user.work_of_references().is_some());
+        user.observed.references.clone_from(&values);
+        assert!(!user.is_outdated(&values));
+        user.observed.references.clear();
+        for held in [
+            Entity { paused: Some(Timestamp(1)), ..user.clone() },
+            Entity { deletion: Some(DeletionPolicy::Delete), ..user.clone() },
+            Entity { generation: Generation(2), ..user.clone() },
+            Entity { state: State::Deleted, ..user.clone() },
+        ] {
+            assert!(!held.is_outdated(&values), "{held:?}");
+        }
+        user.manifest.settings.management_policy = ManagementPolicy::ObserveOnly;
+        assert!(!user.is_outdated(&values) && user.work_of_references().is_none());
+    }
+}
