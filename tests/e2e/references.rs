@@ -1,5 +1,8 @@
 //! References between entities: what may be declared, and what comes of it.
 
+mod stack;
+mod uses;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

@@ -7,6 +7,7 @@ use stateward_domain::id::{BackendName, EntityId, KindName, Position};
 use stateward_domain::ports::driver::FieldError;
 use stateward_domain::ports::event_store::{AppendError, ReadError};
 use stateward_domain::ports::read_model::ModelError;
+use stateward_domain::ports::sync_queue::QueueError;
 
 /// Why a command or a query was not carried out. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,12 @@ pub enum Error {
     /// Try later.
     #[error("not available: {0}")]
     Unavailable(String),
+}
+
+impl From<QueueError> for Error {
+    fn from(error: QueueError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
 }
 
 impl From<ReadError> for Error {

@@ -58,11 +58,27 @@ impl Executor {
         let mut changes = Vec::new();
         let mut wakes = Vec::new();
         let mut rung = HashSet::new();
-        for (id, touched) in self.touched(events) {
-            let entity = self.fold(id, &touched).await?;
+        let mut users = BTreeMap::new();
+        let all = self.touched(events);
+        for (&id, touched) in &all {
+            let entity = self.fold(id, touched).await?;
             rung.insert(entity.manifest.backend.clone());
             changes.push(self.row(&entity, touched.last).await);
-            wakes.extend(wake(&entity, &touched)?);
+            let news = news(touched)?;
+            wakes.extend(news.wakes(&entity, touched.last));
+            if news.shown.is_some() || news.ended.is_some() {
+                // As far as earlier batches tell; those of this one are looked at anyway.
+                let of = self.queue.users(&ClaimKey::name(&entity), usize::MAX).await;
+                let of = of.map_err(queue_error)?.entities;
+                let others = of.into_iter().filter(|user| !all.contains_key(user));
+                users.extend(others.map(|user| (user, touched.last)));
+            }
+        }
+        for (user, position) in users {
+            // One that cannot be folded was set aside, or will be, for its own events.
+            let Ok(user) = self.entities.fresh(user).await else { continue };
+            rung.insert(user.manifest.backend.clone());
+            changes.push(self.row(&user, position).await);
         }
         wakes.extend(events.iter().filter_map(wake_of_backend));
         changes.append(&mut wakes);
@@ -95,7 +111,11 @@ impl Executor {
         if !entity.is_tracked() {
             return QueueChange::Remove(entity.id);
         }
-        let work = entity.work();
+        let work = match entity.work() {
+            Some(work) => Some(work),
+            None if self.is_outdated(entity).await => entity.work_of_references(),
+            None => None,
+        };
         let due = match &work {
             Some(work) => Some(self.due(entity, work).await),
             None => None,
@@ -107,6 +127,7 @@ impl Executor {
             since: work.as_ref().map(|work| work.since),
             due,
             waits_for: work.and_then(|work| work.waits_for),
+            uses: entity.used_names(),
             position,
         })
     }
@@ -120,9 +141,25 @@ impl Executor {
         let there = match &blocked.on {
             BlockedOn::Entity(on) => self.entities.fresh(*on).await.is_ok_and(|on| on.synced()),
             BlockedOn::Reference(on) => self.answers(entity, on).await,
+            BlockedOn::InUse(by) => {
+                let name = ClaimKey::name(entity);
+                self.entities.fresh(*by).await.is_ok_and(|by| !by.used_names().contains(&name))
+            }
             _ => false,
         };
         if there { work.due.min(blocked.since.after(PATIENCE)) } else { work.due }
+    }
+
+    /// Whether an entity that wants nothing else has to follow its references, or to be told that one is lost.
+    async fn is_outdated(&self, entity: &Entity) -> bool {
+        if !entity.follows_references() {
+            return false;
+        }
+        match self.entities.referred(&entity.manifest).await {
+            Ok(Ok(values)) => entity.is_outdated(&values),
+            Ok(Err(waiting)) => waiting.why.is_loss(),
+            Err(_) => false,
+        }
     }
 
     /// Whether every reference of `entity` to `target` has a value.
@@ -137,31 +174,44 @@ impl Executor {
     }
 }
 
-/// Whoever waits for this entity may go on when its attempt ended or its life did; whoever refers to it, when it shows
-/// itself anew. Its declaration wakes nobody: it has no object yet.
-fn wake(entity: &Entity, touched: &Touched<'_>) -> Result<Vec<QueueChange>, ModelError> {
-    let (mut ended, mut shown) = (None, None);
+/// What of a batch concerns others than the entity.
+#[derive(Default)]
+struct News {
+    /// When its attempt, its life or what it used ended: whoever waits for it may go on.
+    ended: Option<Timestamp>,
+    /// When it showed itself anew: whoever refers to it has something to take. Its declaration tells nobody: it has
+    /// no object yet.
+    shown: Option<Timestamp>,
+}
+
+fn news(touched: &Touched<'_>) -> Result<News, ModelError> {
+    let mut news = News::default();
     for recorded in &touched.events {
         let event = decode(recorded).map_err(|error| poisoned(recorded, &error))?;
+        let at = Some(recorded.recorded_at);
         match event {
-            EntityEvent::SyncCompleted { .. } => {
-                ended = Some(recorded.recorded_at);
-                shown = ended;
-            }
-            EntityEvent::Deleted { .. } | EntityEvent::Released { .. } => {
-                ended = Some(recorded.recorded_at);
-            }
+            EntityEvent::SyncCompleted { .. } => (news.ended, news.shown) = (at, at),
+            EntityEvent::Deleted { .. }
+            | EntityEvent::Released { .. }
+            | EntityEvent::UpdateRequested { .. }
+            | EntityEvent::OperationCancelled { .. } => news.ended = at,
             EntityEvent::ObservedChanged { .. }
             | EntityEvent::DriftDetected { .. }
-            | EntityEvent::DriftCleared { .. } => shown = Some(recorded.recorded_at),
+            | EntityEvent::DriftCleared { .. } => news.shown = at,
             _ => {}
         }
     }
-    let (waited_for, position) = (entity.id, touched.last);
-    let ended = ended.map(|at| QueueChange::Wake { waited_for, at, position });
-    let name = ClaimKey::name(entity);
-    let shown = shown.map(|at| QueueChange::WakeNamed { name, at, position });
-    Ok(ended.into_iter().chain(shown).collect())
+    Ok(news)
+}
+
+impl News {
+    fn wakes(&self, entity: &Entity, position: Position) -> impl Iterator<Item = QueueChange> {
+        let waited_for = entity.id;
+        let ended = self.ended.map(|at| QueueChange::Wake { waited_for, at, position });
+        let name = ClaimKey::name(entity);
+        let shown = self.shown.map(|at| QueueChange::WakeNamed { name, at, position });
+        ended.into_iter().chain(shown)
+    }
 }
 
 /// Whoever waits for a backend may go on when it is there again, or configured otherwise.

@@ -8,6 +8,7 @@ mod import;
 mod look;
 mod operate;
 mod readme;
+mod stack;
 mod stub;
 mod verbs;
 

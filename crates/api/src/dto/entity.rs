@@ -1,10 +1,12 @@
 //! An entity as users see it: its manifest and what became of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
+use stateward_domain::entity::references::{self, Reference};
 use stateward_domain::entity::state::{
     DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Presence, State,
 };
@@ -39,11 +41,37 @@ pub(crate) struct EntityView<'a> {
     conditions: Vec<ConditionView>,
     error: Option<ErrorView<'a>>,
     observed: ObservedView<'a>,
+    /// Whom the desired state refers to
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    references: Vec<ReferenceView>,
+    /// Who refers to it, at most 1000 of them; only where one entity is asked for, as it is now
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referenced_by: Option<Vec<UserView>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(value_type = Vec<crate::openapi::words::DifferenceShape>, required = false)]
     drift: &'a [Difference],
     created_at: String,
     updated_at: String,
+}
+
+/// A reference in the desired state.
+#[derive(Serialize, utoipa::ToSchema)]
+struct ReferenceView {
+    /// Where it stands in `desired`
+    pointer: String,
+    kind: String,
+    name: String,
+    /// What of it is meant
+    field: String,
+}
+
+/// An entity that refers to another.
+#[derive(Serialize, utoipa::ToSchema)]
+struct UserView {
+    id: String,
+    kind: String,
+    name: String,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -121,11 +149,38 @@ impl<'a> From<&'a Entity> for EntityView<'a> {
             conditions: entity.conditions().into_iter().map(condition).collect(),
             error: entity.error.as_ref().map(ErrorView::from),
             observed: observed(entity),
+            references: referred(entity),
+            referenced_by: None,
             drift: entity.drift.as_ref().map_or(&[][..], |drift| &drift.diff),
             created_at: time::text(entity.created_at),
             updated_at: time::text(entity.updated_at),
         }
     }
+}
+
+impl EntityView<'_> {
+    /// The same, with those who refer to it.
+    #[must_use]
+    pub(crate) fn used_by(self, users: &[Arc<Entity>]) -> Self {
+        let user = |user: &Arc<Entity>| UserView {
+            id: user.id.to_string(),
+            kind: user.manifest.kind.to_string(),
+            name: user.manifest.name.to_string(),
+        };
+        Self { referenced_by: Some(users.iter().map(user).collect()), ..self }
+    }
+}
+
+fn referred(entity: &Entity) -> Vec<ReferenceView> {
+    // What is in the log was checked; were it malformed nevertheless, it would refer to nobody.
+    let found = references::references(&entity.manifest.desired).unwrap_or_default();
+    let view = |reference: Reference| ReferenceView {
+        pointer: reference.pointer,
+        kind: reference.target.kind.to_string(),
+        name: reference.target.name.to_string(),
+        field: reference.field.to_string(),
+    };
+    found.into_iter().map(view).collect()
 }
 
 fn condition(condition: stateward_domain::entity::conditions::Condition) -> ConditionView {

@@ -1,5 +1,6 @@
 //! How fast a long history is folded, decoding included, with neither disk nor server.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -61,6 +62,7 @@ fn event(number: u64) -> anyhow::Result<EntityEvent> {
                 external_id: Some(ExternalId::from("thing-1")),
                 attributes: Some(desired),
                 generation,
+                references: BTreeMap::new(),
                 observed_at: Some(at),
             },
             operations: vec![operation_id],

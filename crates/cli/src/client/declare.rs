@@ -17,6 +17,8 @@ const STATUS: &[&str] = &[
     "generation",
     "id",
     "observed",
+    "referenced_by",
+    "references",
     "revision",
     "state",
     "updated_at",

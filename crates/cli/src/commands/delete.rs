@@ -1,5 +1,6 @@
 //! `stateward delete`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -8,13 +9,18 @@ use crate::bulk::{self, BulkOptions};
 use crate::client::{Client, Request, find};
 use crate::exit::{Exit, Stop};
 use crate::manifests;
+use crate::output::text;
+use crate::render::entity;
 use crate::select::{Selected, Selection};
 use crate::session::{Run, Session};
+
+/// Users that the server names at most; with so many there may be more.
+const USERS_MAX: usize = 1_000;
 
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  stateward delete file/motd --wait\n  stateward delete -f site.yaml\n  \
-    stateward delete -l app=site --yes\n  stateward delete file/motd --policy orphan    # the file stays\n\n\
+    stateward delete -l app=site --yes\n  stateward delete network/blue --cascade    # and what uses it\n  stateward delete file/motd --policy orphan    # the file stays\n\n\
     What is selected and not named one by one is shown, and asked for."
 )]
 pub(crate) struct Delete {
@@ -23,6 +29,9 @@ pub(crate) struct Delete {
     /// What these manifests name
     #[arg(short, long = "file", value_name = "PATH", conflicts_with = "targets")]
     files: Vec<PathBuf>,
+    /// Also everything that uses it, and what uses that
+    #[arg(long)]
+    cascade: bool,
     /// What happens to the object [default: the entity's own policy]
     #[arg(long, value_enum)]
     policy: Option<Policy>,
@@ -49,19 +58,49 @@ impl Policy {
 
 impl Run for Delete {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let selected = if !self.files.is_empty() {
+        let mut selected = if !self.files.is_empty() {
             named(&session.client, &self.files, self.selection.filter.place()).await?
         } else if self.selection.is_empty() {
             return Err(Stop::usage("name what to delete, or select it (-l, --state, -n, …)"));
         } else {
             self.selection.resolve(&session.client).await?
         };
+        if self.cascade {
+            add_users(&session.client, &mut selected).await?;
+        }
         let policy = self.policy.map(Policy::word);
         bulk::each(session, selected, &self.options, ("delete", "deleted"), |id| {
             Request::delete(format!("/v1/entities/{id}")).maybe("policy", policy)
         })
         .await
     }
+}
+
+/// Adds whoever uses what is selected, through others too. The server sees to it that users go first.
+async fn add_users(client: &Client, selected: &mut Selected) -> anyhow::Result<()> {
+    let mut known: BTreeSet<String> =
+        selected.entities.iter().map(|entity| text(entity, "/id")).collect();
+    let mut next = 0;
+    while let Some(entity) = selected.entities.get(next) {
+        let path = format!("/v1/entities/{}", text(entity, "/id"));
+        let entity = client.send(&Request::get(path)).await?;
+        let users = entity["referenced_by"].as_array().cloned().unwrap_or_default();
+        if users.len() >= USERS_MAX {
+            let label = entity::label(&entity);
+            return Err(Stop::usage(format!(
+                "{label} has {USERS_MAX} users or more: delete some of them first"
+            )));
+        }
+        for user in users {
+            if known.insert(text(&user, "/id")) {
+                let path = format!("/v1/entities/{}", text(&user, "/id"));
+                selected.entities.push(client.send(&Request::get(path)).await?);
+                selected.exactly = false;
+            }
+        }
+        next += 1;
+    }
+    Ok(())
 }
 
 /// What manifests name.

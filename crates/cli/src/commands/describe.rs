@@ -32,6 +32,8 @@ impl Run for Describe {
         for (number, target) in self.targets.iter().enumerate() {
             let entity = one_ever(client, target, &self.place.namespace).await?;
             let path = format!("/v1/entities/{}", text(&entity, "/id"));
+            // Only there it says who uses it.
+            let entity = client.send(&Request::get(path.clone())).await?;
             let operations = Request::get(format!("{path}/operations"));
             let operations = client.list(&operations, Some(OPERATIONS)).await?;
             let events = client.list(&Request::get(format!("{path}/events")), None).await?;

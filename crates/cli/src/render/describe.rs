@@ -1,5 +1,6 @@
 //! Everything about one entity, for a person.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -63,9 +64,18 @@ fn head(entity: &Value, color: bool) -> String {
     field("Management", text(entity, "/management_policy"));
     field("Protected", yes(&entity["protected"]).to_owned());
     field("Ignores", super::joined(&entity["ignore_fields"]));
+    field("Uses", entities(&entity["references"]));
+    field("Used by", entities(&entity["referenced_by"]));
     field("Created", time::moment(&text(entity, "/created_at")));
     field("Updated", time::moment(&text(entity, "/updated_at")));
     head
+}
+
+/// Others, each once, by what they are called.
+fn entities(others: &Value) -> String {
+    let others = others.as_array().into_iter().flatten();
+    let labels: BTreeSet<String> = others.map(entity::label).collect();
+    labels.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn labels(entity: &Value) -> String {

@@ -7,6 +7,7 @@ mod namespaces;
 mod objects;
 mod projections;
 mod reload;
+mod users;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,7 +115,6 @@ pub(crate) struct Inner {
     /// One reading at a time.
     reloading: Mutex<()>,
     models: Vec<Model>,
-    executor_progress: watch::Sender<Progress>,
     auditor: Arc<dyn Auditor>,
     put_back: Arc<dyn PutBack>,
     /// Verifications that may run.
@@ -160,6 +160,7 @@ impl Engine {
             lease_times: parts.options.lease_times,
             sweep_interval: parts.options.sweep_interval,
             frozen: AtomicBool::new(parts.options.observe_only),
+            executor: watch::Sender::new(Progress::default()),
             shutdown: CancellationToken::new(),
         };
         let model = |model| Model { model, progress: watch::Sender::new(Progress::default()) };
@@ -172,7 +173,6 @@ impl Engine {
             source: parts.source,
             reloading: Mutex::default(),
             models: parts.models.into_iter().map(model).collect(),
-            executor_progress: watch::Sender::new(Progress::default()),
             auditor: parts.auditor,
             put_back: parts.put_back,
             audits: Arc::new(Semaphore::new(1)),
@@ -190,7 +190,7 @@ impl Engine {
             shared.entities.clone(),
             self.inner.backends.clone(),
         );
-        self.project(&mut tasks, executor, &self.inner.executor_progress, &projections);
+        self.project(&mut tasks, executor, &shared.executor, &projections);
         for Model { model, progress } in &self.inner.models {
             self.project(&mut tasks, Arc::clone(model), progress, &projections);
         }

@@ -40,7 +40,7 @@ impl Engine {
     pub async fn projections(&self) -> Vec<ProjectionStatus> {
         let mut all = vec![ProjectionStatus {
             name: Executor::NAME,
-            progress: self.inner.executor_progress.borrow().clone(),
+            progress: self.inner.shared.executor.borrow().clone(),
             quarantined: Vec::new(),
         }];
         for Model { model, progress } in &self.inner.models {

@@ -45,8 +45,8 @@ impl Round<'_> {
             (Some((spec, object)), _) => (Cow::Borrowed(spec), object.attributes.clone()),
             (None, Step::Create | Step::Action { .. }) => {
                 match self.resolved(entity, &entity.manifest.desired).await? {
-                    Ok(spec) => (spec, Value::Null),
-                    Err(failure) => return self.lacks_reference(entity, takes_over, failure).await,
+                    Ok(resolved) => (resolved.desired, Value::Null),
+                    Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
                 }
             }
             // What goes needs no more than its name.
@@ -209,23 +209,24 @@ impl Round<'_> {
         let still = fresh.running.as_ref().filter(|_| fresh.attempt == entity.attempt);
         let desired = still.and_then(|running| running.desired.as_ref());
         let desired = desired.unwrap_or(&fresh.manifest.desired);
-        let desired = match self.resolved(&fresh, desired).await? {
-            Ok(desired) => desired,
+        let resolved = match self.resolved(&fresh, desired).await? {
+            Ok(resolved) => resolved,
             // Its target moved on in the meantime, so nobody can tell what was reached.
-            Err(failure) => {
-                let failure = Failure { effect: Effect::Maybe, ..failure };
+            Err(lack) => {
+                let failure = Failure { effect: Effect::Maybe, ..lack.into() };
                 return self.fail(entity, Some(entity.attempt), None, &failure, None).await;
             }
         };
         let seen = &object.attributes;
-        let comparison = compare(self.driver(), self.kind, &fresh, &desired, seen);
+        let comparison = compare(self.driver(), self.kind, &fresh, &resolved.desired, seen);
         if matches!(running.step, Step::Action { .. }) {
-            let observed = self.observed(object, fresh.observed.generation);
+            let before = &fresh.observed;
+            let observed = self.observed(object, before.generation, before.references.clone());
             return self.succeed(entity, running, observed, comparison.diff).await;
         }
         let remaining = match comparison.plan {
             Plan::Noop => {
-                let observed = self.observed(object, running.generation);
+                let observed = self.observed(object, running.generation, resolved.references);
                 return self.succeed(entity, running, observed, Vec::new()).await;
             }
             Plan::Update { fields } | Plan::Replace { fields } => fields,

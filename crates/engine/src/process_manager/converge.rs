@@ -1,7 +1,9 @@
 //! From what was seen to the one next step: the object is there, or it is not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::event::Next;
@@ -31,31 +33,33 @@ impl Round<'_> {
             self.backend.absences.note(self.now(), false);
         }
         if entity.deletion.is_some() && !entity.trouble.given_up {
-            let id = Some(&object.external_id);
-            return self.change(entity, takes_over, Step::Delete, id, None).await;
+            return self.remove(entity, takes_over, &object).await;
         }
-        let desired = match self.resolved(entity, &entity.manifest.desired).await? {
-            Ok(desired) => desired,
-            Err(failure) => return self.lacks_reference(entity, takes_over, failure).await,
+        let resolved = match self.resolved(entity, &entity.manifest.desired).await? {
+            Ok(resolved) => resolved,
+            Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
         };
+        // Values that changed are a wish, not drift.
+        let outdated = entity.is_outdated(&resolved.references);
         let seen = &object.attributes;
-        let mut comparison = compare(self.driver(), self.kind, entity, &desired, seen);
+        let mut comparison = compare(self.driver(), self.kind, entity, &resolved.desired, seen);
         let full = entity.manifest.settings.management_policy == ManagementPolicy::Full;
         let as_seen = comparison.plan == Plan::Noop;
         if full {
             comparison.also_write(self.kind, Secrets::unwritten(self.kind, entity));
         }
         if comparison.plan == Plan::Noop {
-            return self.in_sync(entity, takes_over, &object).await;
+            return self.in_sync(entity, takes_over, &object, resolved.references).await;
         }
-        let matched = entity.observed.generation;
-        let matched = if takes_over.is_none() { matched } else { Generation::default() };
-        let observed = self.observed(&object, matched);
+        let before = &entity.observed;
+        let matched = if takes_over.is_none() { before.generation } else { Generation::default() };
+        let observed = self.observed(&object, matched, before.references.clone());
         if entity.trouble.given_up {
             return self.just_look(entity, takes_over, observed, &comparison).await;
         }
         let unseen_alone = as_seen && full;
-        if !entity.wants_sync() && takes_over.is_none() && !unseen_alone {
+        let wanted = entity.wants_sync() || outdated || unseen_alone;
+        if !wanted && takes_over.is_none() {
             return self.drifted(entity, observed, comparison, &object).await;
         }
         if entity.manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
@@ -64,17 +68,37 @@ impl Round<'_> {
         self.correct(entity, takes_over, comparison, &object).await
     }
 
+    /// Its end is wanted: it goes when nobody uses it any more.
+    async fn remove(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        object: &Object,
+    ) -> Result<Flow, Error> {
+        if let Some(failure) = self.in_use(entity).await? {
+            let told = entity.blocked.is_some() && entity.error.as_ref() == Some(&failure);
+            if told && takes_over.is_none() {
+                return self.not_now(entity, None).await;
+            }
+            return self.fail(entity, None, takes_over, &failure, None).await;
+        }
+        self.change(entity, takes_over, Step::Delete, Some(&object.external_id), None).await
+    }
+
     /// It is as desired: end what was asked for, then do what was asked besides.
     async fn in_sync(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         object: &Object,
+        references: BTreeMap<String, Value>,
     ) -> Result<Flow, Error> {
-        let observed = self.observed(object, entity.generation);
+        let wanted =
+            entity.wants_sync() || entity.error.is_some() || entity.is_outdated(&references);
+        let observed = self.observed(object, entity.generation, references);
         let asked = takes_over.is_some()
             || !waiting(entity).is_empty()
-            || (!entity.trouble.given_up && (entity.wants_sync() || entity.error.is_some()));
+            || (!entity.trouble.given_up && wanted);
         if asked {
             return self.complete(entity, takes_over, observed, Vec::new()).await;
         }

@@ -64,7 +64,7 @@ impl Round<'_> {
         let desired = &entity.manifest.desired;
         // A reference may have lost its value since: then the owner key has to do.
         let spec = match self.resolved(entity, desired).await {
-            Ok(Ok(resolved)) => resolved.into_owned(),
+            Ok(Ok(resolved)) => resolved.desired.into_owned(),
             Ok(Err(_)) | Err(_) => desired.clone(),
         };
         let search = Search {

@@ -33,9 +33,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -43,13 +44,17 @@ use crate::backends::{Backend, Backends};
 use crate::commands::Commands;
 use crate::control::ControlStreams;
 use crate::entities::Entities;
+use crate::error::Error;
 use crate::kinds::Kinds;
 use crate::process_manager::lease::LeaseTimes;
+use crate::runner::Progress;
 use crate::secrets::Secrets;
 use crate::sources::Sources;
 
 /// Before a process manager that panicked begins anew.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
+/// How long a round waits for the executor; then it comes back later.
+const QUEUE_LAG_MAX: Duration = Duration::from_secs(5);
 
 /// What all process managers share.
 pub struct Shared {
@@ -77,11 +82,28 @@ pub struct Shared {
     pub sweep_interval: Duration,
     /// Set = only look: nothing is changed on any backend before a person says so.
     pub frozen: AtomicBool,
+    /// How far the queue is.
+    pub executor: watch::Sender<Progress>,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }
 
 impl Shared {
+    /// Resolves once the queue holds everything up to `position`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when that takes long: the executor stopped, or is far behind.
+    pub(crate) async fn executed(&self, position: Position) -> Result<(), Error> {
+        let mut progress = self.executor.subscribe();
+        let reached = progress.wait_for(|progress| progress.position >= position);
+        match tokio::time::timeout(QUEUE_LAG_MAX, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                Err(Error::Unavailable("the queue is behind the log".to_owned()))
+            }
+        }
+    }
+
     /// Whether nothing new begins on `backend`: everything ends, or another configuration took its place.
     pub(crate) fn ends(&self, backend: &Backend) -> bool {
         self.shutdown.is_cancelled() || backend.retired.is_cancelled()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stateward_domain::entity::Entity;
+use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Waiting};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::Attempt;
@@ -16,10 +17,33 @@ use crate::stand_ins::StandIns;
 
 /// Faults of a desired state that a failure names at most: it goes into an event.
 const FAULTS_TOLD_MAX: usize = 5;
+/// What all references of a desired state may stand for together: that goes into events too.
+const VALUES_BYTES_MAX: usize = 64 * 1024;
+
+/// A desired state as schema and driver take it.
+pub(crate) struct Resolved<'v> {
+    /// With the values of its references in their places, normalised.
+    pub(crate) desired: Cow<'v, Value>,
+    /// Those values, by pointer.
+    pub(crate) references: BTreeMap<String, Value>,
+}
+
+/// Why there is none.
+pub(crate) struct Lack {
+    /// Whom it waits for, or what is wrong with a value.
+    failure: Failure,
+    /// Whether that is to be told although nobody asked.
+    is_loss: bool,
+}
+
+impl From<Lack> for Failure {
+    fn from(lack: Lack) -> Self {
+        lack.failure
+    }
+}
 
 impl Round<'_> {
-    /// `desired` with the values of its references in their places, as schema and driver take it; the failure says
-    /// whom it waits for, or what is wrong with a value. All values are of this moment: nothing of them is kept.
+    /// `desired` with the values that its references have at this moment.
     ///
     /// # Errors
     /// When nobody could tell.
@@ -27,61 +51,89 @@ impl Round<'_> {
         &self,
         entity: &Entity,
         desired: &'v Value,
-    ) -> Result<Result<Cow<'v, Value>, Failure>, Error> {
-        // What is in the log was checked; were one malformed nevertheless, the driver would refuse it.
-        let found = references::references(desired).unwrap_or_default();
-        if found.is_empty() {
-            return Ok(Ok(Cow::Borrowed(desired)));
+    ) -> Result<Result<Resolved<'v>, Lack>, Error> {
+        let references =
+            match self.shared.entities.values(&entity.manifest.namespace, desired).await? {
+                Ok(values) => values,
+                Err(waiting) => return Ok(Err(not_ready(&waiting))),
+            };
+        if references.is_empty() {
+            return Ok(Ok(Resolved { desired: Cow::Borrowed(desired), references }));
         }
-        let namespace = &entity.manifest.namespace;
-        let mut targets = BTreeMap::new();
-        for target in references::targets(&found) {
-            let fold = self.shared.entities.named(namespace, &target).await?;
-            targets.insert(target, fold);
+        let bytes: usize = references.values().map(|value| value.to_string().len()).sum();
+        if bytes > VALUES_BYTES_MAX {
+            let message =
+                format!("references stand for {bytes} bytes, at most {VALUES_BYTES_MAX} are taken");
+            return Ok(Err(invalid(message)));
         }
-        let newest = |of: &_| targets.get(of).and_then(Option::as_deref);
-        let values = match references::values(&found, newest) {
-            Ok(values) => values,
-            Err(waiting) => return Ok(Err(not_ready(&waiting))),
-        };
-        let resolved = references::resolve(desired, &values);
+        let resolved = references::resolve(desired, &references);
         let checked = StandIns::of(&resolved, &[]).checked(
             &self.shared.kinds,
             self.driver(),
             &entity.manifest.kind,
         );
         match checked {
-            Ok(normal) => Ok(Ok(Cow::Owned(normal))),
+            Ok(normal) => Ok(Ok(Resolved { desired: Cow::Owned(normal), references })),
             Err(Error::Invalid(faults)) => {
                 let faults = faults.iter().take(FAULTS_TOLD_MAX);
                 let faults = faults.map(|fault| format!("{} {}", fault.pointer, fault.message));
-                let message = format!(
-                    "not accepted with the values of its references: {}",
-                    faults.collect::<Vec<_>>().join("; ")
-                );
-                Ok(Err(Failure::harmless(ErrorClass::Invalid, "references_invalid", message)))
+                let faults = faults.collect::<Vec<_>>().join("; ");
+                Ok(Err(invalid(format!(
+                    "not accepted with the values of its references: {faults}"
+                ))))
             }
             Err(other) => Err(other),
         }
     }
 
     /// A reference has no value that could be used. The entity says so once, and is looked at again when the one that
-    /// it names shows itself, and every now and then.
+    /// it names shows itself, and every now and then. When nobody asked for anything, only a loss is worth an event.
     pub(crate) async fn lacks_reference(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
-        failure: Failure,
+        lack: Lack,
     ) -> Result<Flow, Error> {
+        let Lack { failure, is_loss } = lack;
         let told = entity.blocked.is_some() && entity.error.as_ref() == Some(&failure);
         if told && takes_over.is_none() {
             return self.not_now(entity, None).await;
         }
+        if is_loss && entity.follows_references() {
+            return self.fail(entity, None, takes_over, &failure, None).await;
+        }
         self.look_failed(entity, takes_over, failure).await
+    }
+
+    /// Whoever uses the entity keeps it from being deleted; `None` = nobody does.
+    ///
+    /// Everyone who began to use it before its end was asked for is in the queue's tables once the executor is past
+    /// that moment. Everyone who came later looks at its newest fold, sees that it is being deleted, and waits.
+    ///
+    /// # Errors
+    /// When nobody could tell.
+    pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
+        let head = self.shared.log.head().await?;
+        let name = ClaimKey::name(entity);
+        let mut users = self.shared.queue.users(&name, 1).await?;
+        if users.as_of < head {
+            self.shared.executed(head).await?;
+            users = self.shared.queue.users(&name, 1).await?;
+        }
+        let Some(by) = users.entities.first().copied() else { return Ok(None) };
+        let user = self.shared.entities.fresh(by).await?.manifest.target();
+        let message = format!("is used by {user}");
+        Ok(Some(Failure::harmless(ErrorClass::InUse { by }, "in_use", message)))
     }
 }
 
-fn not_ready(waiting: &Waiting) -> Failure {
+fn not_ready(waiting: &Waiting) -> Lack {
     let class = ErrorClass::ReferenceNotReady { on: Box::new(waiting.target.clone()) };
-    Failure::harmless(class, "reference_not_ready", waiting.to_string())
+    let failure = Failure::harmless(class, "reference_not_ready", waiting.to_string());
+    Lack { failure, is_loss: waiting.why.is_loss() }
+}
+
+fn invalid(message: String) -> Lack {
+    let failure = Failure::harmless(ErrorClass::Invalid, "references_invalid", message);
+    Lack { failure, is_loss: true }
 }

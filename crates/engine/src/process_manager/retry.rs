@@ -44,6 +44,9 @@ impl Circumstances<'_> {
             ErrorClass::ReferenceNotReady { on } => {
                 Next::Blocked { on: BlockedOn::Reference(on.as_ref().clone()), check_at: slowly }
             }
+            ErrorClass::InUse { by } => {
+                Next::Blocked { on: BlockedOn::InUse(*by), check_at: slowly }
+            }
             ErrorClass::AlreadyExists { .. } => {
                 Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER }
             }
@@ -85,6 +88,7 @@ impl Circumstances<'_> {
                 | ErrorClass::QuotaExceeded
                 | ErrorClass::DependencyNotReady { .. }
                 | ErrorClass::ReferenceNotReady { .. }
+                | ErrorClass::InUse { .. }
         );
         let next = self.next(failure);
         if repeatable && passing && next != Next::Erred {

@@ -3,11 +3,13 @@
 //! A round keeps nothing in memory that matters. Whatever it learns is in the log before it acts on it, so it
 //! may die on any line: the next round reloads and looks again.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::Value;
 use stateward_domain::entity::command::{Completion, Intent, Sighting};
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{
@@ -118,7 +120,10 @@ impl Round<'_> {
             Some(work) if work.due > self.now() && work.waits_for.is_none() => {
                 Ok(Flow::Rest(work.due.since(self.now())))
             }
-            None if self.held.reason == LeaseReason::Work => Ok(Flow::Idle),
+            // The queue may know that what it was made from changed.
+            None if self.held.reason == LeaseReason::Work && entity.uses().is_empty() => {
+                Ok(Flow::Idle)
+            }
             _ => self.serve(&entity, None).await,
         }
     }
@@ -236,6 +241,9 @@ impl Round<'_> {
     pub(crate) fn after(&self, entity: &Entity) -> Flow {
         match entity.work() {
             Some(work) if work.due <= self.now() => Flow::Again,
+            // What is waited for may have come about already. Only the queue knows, so its row is left alone for no
+            // longer than it may be behind.
+            Some(work) if work.waits_for.is_some() => Flow::Rest(Self::BEHIND),
             Some(work) => Flow::Rest(work.due.since(self.now())),
             None => Flow::Idle,
         }
@@ -299,12 +307,19 @@ impl Round<'_> {
         Ok(Flow::Rest(Self::NOT_NOW))
     }
 
-    pub(crate) fn observed(&self, object: &Object, generation: Generation) -> Observed {
+    /// `object`, as it matches `generation` with these values of its references.
+    pub(crate) fn observed(
+        &self,
+        object: &Object,
+        generation: Generation,
+        references: BTreeMap<String, Value>,
+    ) -> Observed {
         Observed {
             presence: Presence::Present,
             external_id: Some(object.external_id.clone()),
             attributes: Some(self.kind.without_write_only(&object.attributes)),
             generation,
+            references,
             observed_at: Some(self.now()),
         }
     }

@@ -16,6 +16,9 @@ use crate::problem::Problem;
 use crate::reply::etag;
 use crate::routes::id;
 
+/// Entities that are named as those that refer to one.
+const USERS_SHOWN_MAX: usize = 1_000;
+
 #[utoipa::path(
     get,
     path = "/v1/entities/{id}",
@@ -37,7 +40,9 @@ pub(crate) async fn handler(
     let entity = caller.entity(&app, id, Role::Viewer).await?;
     let Some(at) = at else {
         let tag = (ETAG, etag(&entity));
-        return Ok(HttpResponse::Ok().insert_header(tag).json(EntityView::from(&*entity)));
+        let users = app.engine.users(&entity, USERS_SHOWN_MAX).await?;
+        let view = EntityView::from(&*entity).used_by(&users);
+        return Ok(HttpResponse::Ok().insert_header(tag).json(view));
     };
     let then = match at.parse().map(Version) {
         Ok(version) if version > entity.version || version == Version(0) => {

@@ -1,0 +1,30 @@
+//! Who uses an entity.
+
+use std::sync::Arc;
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::claims::ClaimKey;
+
+use super::Engine;
+use crate::error::Error;
+
+impl Engine {
+    /// At most `limit` of the entities that use `entity`, as far as the queue knows by now; nobody of one whose life is
+    /// over.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn users(&self, entity: &Entity, limit: usize) -> Result<Vec<Arc<Entity>>, Error> {
+        if entity.is_deleted() {
+            // Its name may be another's by now.
+            return Ok(Vec::new());
+        }
+        let shared = &self.inner.shared;
+        let users = shared.queue.users(&ClaimKey::name(entity), limit).await?;
+        let mut found = Vec::with_capacity(users.entities.len());
+        for user in users.entities {
+            found.push(shared.entities.recent(user).await?);
+        }
+        Ok(found)
+    }
+}

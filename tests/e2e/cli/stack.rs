@@ -1,0 +1,51 @@
+//! Entities that refer to each other: declared in any order, deleted together.
+
+use super::{LOCAL, land, thing};
+
+/// The last one first, as files may have it.
+fn stack() -> String {
+    [
+        thing("server", "{net: {$ref: fake.thing/subnet}}"),
+        thing("subnet", "{net: {$ref: fake.thing/network}}"),
+        thing("network", "{size: 1}"),
+        thing("apart", "{size: 2}"),
+    ]
+    .join("---\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_goes_as_it_came() {
+    let (_setup, _server, cli) = land(LOCAL).await;
+    let manifests = cli.file("stack.yaml", &stack());
+    for _ in 0..2 {
+        let said = cli.ok(&format!("apply -f {manifests} --wait")).await;
+        assert_eq!(said.matches("created").count(), 4, "{said}");
+        let page = cli.ok("describe thing/subnet").await;
+        for part in ["Uses:         fake.thing/network\n", "Used by:      fake.thing/server\n"] {
+            assert!(page.contains(part), "nothing of {part}: {page}");
+        }
+        let shown = cli.ok("get thing/subnet -o yaml").await;
+        let again = cli.file("again.yaml", &shown);
+        let said = cli.ok(&format!("apply -f {again}")).await;
+        assert!(said.contains("unchanged"), "what was shown is what was asked for: {said}");
+        cli.ok(&format!("delete -f {manifests} --wait")).await;
+        assert_eq!(cli.ok("get thing -o name").await, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cascade_shows_what_it_would_take_along() {
+    let (_setup, _server, cli) = land(LOCAL).await;
+    let manifests = cli.file("stack.yaml", &stack());
+    cli.ok(&format!("apply -f {manifests} --wait")).await;
+    let said = cli.run("delete thing/network --cascade").await;
+    assert_eq!(said.code, 2, "{said:#?}");
+    for name in ["fake.thing/network", "fake.thing/subnet", "fake.thing/server", "--yes"] {
+        assert!(said.err.contains(name), "nothing of {name}: {said:#?}");
+    }
+    assert!(!said.err.contains("apart"), "{said:#?}");
+    cli.ok("delete thing/network --cascade --yes --wait").await;
+    assert_eq!(cli.ok("get thing -o name").await, "fake.thing/apart\n");
+    // What nobody uses is deleted without a question.
+    cli.ok("delete thing/apart --cascade --wait").await;
+}
