@@ -3,7 +3,7 @@
 .PHONY: run test check lint audit tools bench test-openapi test-clients test-load test-openstack e2e docs snapshots
 
 run: ## Build, start, apply the examples
-	cargo run --package stateward -- serve --data ./data --apply examples
+	cargo run --package stateward -- serve --data ./data --apply examples/basics
 
 test: ## Everything that needs no other service
 	cargo test --workspace

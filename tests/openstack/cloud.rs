@@ -111,7 +111,7 @@ impl Cloud {
 }
 
 /// What the cloud's own command line answers.
-async fn said(arguments: &str) -> String {
+pub(crate) async fn said(arguments: &str) -> String {
     let done = Command::new("openstack").args(arguments.split(' ')).output().await;
     let done = done.expect("the command `openstack` is installed");
     assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));

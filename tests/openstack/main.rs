@@ -20,3 +20,4 @@ mod faults;
 mod kills;
 mod life;
 mod proxy;
+mod stack;

@@ -58,7 +58,7 @@ async fn every_command_of_the_first_ten_minutes_works() {
         folder.join("examples"),
     )
     .unwrap();
-    cli.ok("apply -f examples --wait").await;
+    cli.ok("apply -f examples/basics --wait").await;
     let scripts = scripts(&readme);
     assert_eq!(scripts.len(), 4, "the newcomer, and three who come back");
     for script in scripts {

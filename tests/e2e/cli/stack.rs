@@ -49,3 +49,16 @@ async fn a_cascade_shows_what_it_would_take_along() {
     // What nobody uses is deleted without a question.
     cli.ok("delete thing/apart --cascade --wait").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_a_cloud_s_stack_is_accepted() {
+    // What can be told of a declaration is told without a call: there is no cloud there.
+    let cloud = "[backends.cloud]\ndriver = \"openstack\"\nauth_url = \"http://127.0.0.1:9/v3\"\n\
+        username = \"u\"\npassword = \"p\"\nproject_name = \"p\"\nuser_domain_name = \"Default\"\n\
+        project_domain_name = \"Default\"\n";
+    let (_setup, _server, cli) = land(cloud).await;
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/openstack");
+    let said = cli.run(&format!("apply -f {example} --dry-run")).await;
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert_eq!(said.out.matches("openstack.").count(), 20, "{said:#?}");
+}

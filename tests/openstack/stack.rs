@@ -1,0 +1,108 @@
+//! The example of a whole stack, declared and deleted in random order, again and again.
+
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::cloud::{Cloud, said};
+use super::life::{configuration, variable};
+use crate::harness::{Client, Setup, condition, text};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/openstack");
+/// What the example calls everything in the cloud.
+const PREFIX: &str = "shop-";
+/// How the cloud's own command line lists what the example makes.
+const LISTS: &[&str] = &[
+    "network list",
+    "subnet list",
+    "port list",
+    "router list",
+    "floating ip list --long",
+    "security group list",
+    "server list",
+    "server group list",
+    "volume list",
+    "keypair list",
+];
+
+/// All manifests of the example, for the cloud at hand.
+fn manifests() -> Vec<Value> {
+    let mut manifests = Vec::new();
+    for file in ["network.yaml", "security.yaml", "servers.yaml"] {
+        let text = std::fs::read_to_string(format!("{EXAMPLE}/{file}")).unwrap();
+        let text = text
+            .replace("m1.tiny", &variable("STATEWARD_TEST_FLAVOR", "m1.tiny"))
+            .replace(
+                "imageRef: tiny",
+                &format!("imageRef: {}", variable("STATEWARD_TEST_IMAGE", "tiny")),
+            )
+            .replace(
+                "network_id: public",
+                &format!("network_id: {}", variable("STATEWARD_TEST_EXTERNAL_NETWORK", "public")),
+            );
+        for document in serde_norway::Deserializer::from_str(&text) {
+            let mut manifest = Value::deserialize(document).unwrap();
+            manifest["backend"] = "cloud".into();
+            manifests.push(manifest);
+        }
+    }
+    manifests
+}
+
+async fn accepted(client: &Client, method: Method, path: &str, body: Option<&Value>) -> String {
+    let reply = client.send(method, path, body, &[]).await.unwrap();
+    assert_eq!(reply.status, StatusCode::ACCEPTED, "{path}: {:#}", reply.body);
+    text(&reply.body["entity"]["id"])
+}
+
+/// What the cloud still has of the example, as its own command line tells.
+async fn left() -> Vec<String> {
+    let mut left = Vec::new();
+    for list in LISTS {
+        let rows = said(&format!("{list} -f value")).await;
+        let ours = rows.lines().filter(|row| row.contains(PREFIX) || row.contains("the shop"));
+        left.extend(ours.map(|row| format!("{list}: {row}")));
+    }
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_is_made_and_unmade_in_any_order() {
+    let Some(cloud) = Cloud::wanted().await else { return };
+    let rounds: u64 = variable("STATEWARD_TEST_STACK_ROUNDS", "20").parse().expect("a number");
+    let setup = Setup::new(&configuration(&cloud.name, &cloud.auth_url, "10m"));
+    let server = setup.start().await;
+    let client = &server.client;
+    let mut manifests = manifests();
+    assert_eq!(manifests.len(), 20);
+    assert_eq!(left().await, Vec::<String>::new(), "of an earlier run");
+    for round in 0..rounds {
+        let began = Instant::now();
+        let mut random = StdRng::seed_from_u64(round);
+        manifests.shuffle(&mut random);
+        let mut ids = Vec::new();
+        for manifest in &manifests {
+            ids.push(accepted(client, Method::POST, "/v1/entities", Some(manifest)).await);
+        }
+        for id in &ids {
+            let entity = client.reaches(id, "ok").await;
+            assert!(!condition(&entity, "blocked") && entity["error"].is_null(), "{entity:#}");
+        }
+        let made = began.elapsed();
+        ids.shuffle(&mut random);
+        for id in &ids {
+            accepted(client, Method::DELETE, &format!("/v1/entities/{id}"), None).await;
+        }
+        for id in &ids {
+            client.reaches(id, "deleted").await;
+            assert_eq!(cloud.marked(id).await, Vec::<Value>::new(), "left behind");
+        }
+        println!("round {round}: made in {made:.1?}, gone after {:.1?}", began.elapsed());
+    }
+    assert_eq!(left().await, Vec::<String>::new());
+}
