@@ -53,32 +53,35 @@ impl Executor {
 
     async fn changes(
         &self,
+        to: Position,
         events: &[Recorded],
     ) -> Result<(Vec<QueueChange>, HashSet<BackendName>), ModelError> {
         let mut changes = Vec::new();
         let mut wakes = Vec::new();
         let mut rung = HashSet::new();
-        let mut users = BTreeMap::new();
+        let mut shown = Vec::new();
         let all = self.touched(events);
         for (&id, touched) in &all {
             let entity = self.fold(id, touched).await?;
             rung.insert(entity.manifest.backend.clone());
-            changes.push(self.row(&entity, touched.last).await);
+            changes.push(self.row(&entity, touched.last).await?);
             let news = news(touched)?;
             wakes.extend(news.wakes(&entity, touched.last));
             if news.shown.is_some() || news.ended.is_some() {
-                // As far as earlier batches tell; those of this one are looked at anyway.
-                let of = self.queue.users(&ClaimKey::name(&entity), usize::MAX).await;
-                let of = of.map_err(queue_error)?.entities;
-                let others = of.into_iter().filter(|user| !all.contains_key(user));
-                users.extend(others.map(|user| (user, touched.last)));
+                shown.push(ClaimKey::name(&entity));
             }
         }
-        for (user, position) in users {
-            // One that cannot be folded was set aside, or will be, for its own events.
-            let Ok(user) = self.entities.fresh(user).await else { continue };
+        // As far as earlier batches tell; those of this one were looked at anyway.
+        let users = self.queue.users(&shown, usize::MAX).await.map_err(queue_error)?.entities;
+        for user in users.into_iter().filter(|user| !all.contains_key(user)) {
+            let user = match self.entities.fresh(user).await {
+                Ok(user) => user,
+                // It was set aside, or will be, for its own events.
+                Err(Error::Unreadable(_)) => continue,
+                Err(error) => return Err(ModelError::Unavailable(error.to_string())),
+            };
             rung.insert(user.manifest.backend.clone());
-            changes.push(self.row(&user, position).await);
+            changes.push(self.row(&user, to).await?);
         }
         wakes.extend(events.iter().filter_map(wake_of_backend));
         changes.append(&mut wakes);
@@ -107,20 +110,20 @@ impl Executor {
         folded.map_err(|error| poisoned(touched.events[0], &error))
     }
 
-    async fn row(&self, entity: &Entity, position: Position) -> QueueChange {
+    async fn row(&self, entity: &Entity, position: Position) -> Result<QueueChange, ModelError> {
         if !entity.is_tracked() {
-            return QueueChange::Remove(entity.id);
+            return Ok(QueueChange::Remove(entity.id));
         }
         let work = match entity.work() {
             Some(work) => Some(work),
-            None if self.is_outdated(entity).await => entity.work_of_references(),
+            None if self.is_outdated(entity).await? => entity.work_of_references(),
             None => None,
         };
         let due = match &work {
             Some(work) => Some(self.due(entity, work).await),
             None => None,
         };
-        QueueChange::Put(QueueRow {
+        Ok(QueueChange::Put(QueueRow {
             entity: entity.id,
             backend: entity.manifest.backend.clone(),
             priority: work.as_ref().map_or(Priority::Drift, |work| work.priority),
@@ -129,7 +132,7 @@ impl Executor {
             waits_for: work.and_then(|work| work.waits_for),
             uses: entity.used_names(),
             position,
-        })
+        }))
     }
 
     /// Something that is waited for may have come about before the waiting was recorded: then it is due soon.
@@ -151,14 +154,16 @@ impl Executor {
     }
 
     /// Whether an entity that wants nothing else has to follow its references, or to be told that one is lost.
-    async fn is_outdated(&self, entity: &Entity) -> bool {
+    async fn is_outdated(&self, entity: &Entity) -> Result<bool, ModelError> {
         if !entity.follows_references() {
-            return false;
+            return Ok(false);
         }
         match self.entities.referred(&entity.manifest).await {
-            Ok(Ok(values)) => entity.is_outdated(&values),
-            Ok(Err(waiting)) => waiting.why.is_loss(),
-            Err(_) => false,
+            Ok(Ok(values)) => Ok(entity.is_outdated(&values)),
+            Ok(Err(waiting)) => Ok(waiting.why.is_loss()),
+            // A target that cannot be read has nothing to follow.
+            Err(Error::Unreadable(_)) => Ok(false),
+            Err(error) => Err(ModelError::Unavailable(error.to_string())),
         }
     }
 
@@ -252,7 +257,7 @@ impl Projection for Executor {
         to: Position,
         events: &[Recorded],
     ) -> Result<(), ModelError> {
-        let (changes, rung) = self.changes(events).await?;
+        let (changes, rung) = self.changes(to, events).await?;
         let woken = self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
         for backend in self.backends.all().values() {
             // What was woken may live anywhere.

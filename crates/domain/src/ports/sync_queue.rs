@@ -228,8 +228,8 @@ pub trait SyncQueue: Send + Sync {
     /// The row of an entity; `None` when it has none.
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError>;
 
-    /// At most `limit` of the entities that use the one with this name ([`ClaimKey::name`]).
-    async fn users(&self, of: &ClaimKey, limit: usize) -> Result<Users, QueueError>;
+    /// At most `limit` of the entities that use one with any of these names ([`ClaimKey::name`]), each once.
+    async fn users(&self, of: &[ClaimKey], limit: usize) -> Result<Users, QueueError>;
 
     /// The oldest due moment of work per backend, for metrics and readiness.
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError>;

@@ -114,7 +114,7 @@ impl Round<'_> {
     /// When nobody could tell.
     pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
         let head = self.shared.log.head().await?;
-        let name = ClaimKey::name(entity);
+        let name = [ClaimKey::name(entity)];
         let mut users = self.shared.queue.users(&name, 1).await?;
         if users.as_of < head {
             self.shared.executed(head).await?;

@@ -323,7 +323,7 @@ impl SyncQueue for Queue {
         decoded(row, uses).map(Some).map_err(unavailable)
     }
 
-    async fn users(&self, of: &ClaimKey, limit: usize) -> Result<Users, QueueError> {
+    async fn users(&self, of: &[ClaimKey], limit: usize) -> Result<Users, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
         uses::users(&mut connection, of, limit).await.map_err(unavailable)
     }

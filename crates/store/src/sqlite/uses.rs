@@ -63,20 +63,22 @@ pub(super) async fn of(
     Ok(used.into_iter().map(ClaimKey).collect())
 }
 
-/// Who uses the one with this name.
+/// Who uses one with any of these names.
 pub(super) async fn users(
     connection: &mut SqliteConnection,
-    used: &ClaimKey,
+    used: &[ClaimKey],
     limit: usize,
 ) -> Result<Users, sqlx::Error> {
     // First: what is written in between makes the users newer than they are said to be, never older.
     let as_of = derived::checkpoint(connection, NAME).await?;
-    let users: Vec<String> =
-        sqlx::query_scalar("SELECT user FROM sync_uses WHERE used = ? ORDER BY user LIMIT ?")
-            .bind(&used.0)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(connection)
-            .await?;
+    let users: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT user FROM sync_uses \
+             WHERE used IN (SELECT value FROM json_each(?)) ORDER BY user LIMIT ?",
+    )
+    .bind(encode(&used))
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
     let id = |text: String| text.parse().map_err(|error| undecodable(Box::new(error)));
     let entities = users.into_iter().map(id).collect::<Result<_, _>>()?;
     Ok(Users { entities, as_of })
