@@ -1,5 +1,6 @@
 //! References between entities: what may be declared, and what comes of it.
 
+mod ends;
 mod stack;
 mod uses;
 

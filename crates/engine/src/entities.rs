@@ -6,8 +6,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use serde_json::Value;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Target, Waiting};
-use stateward_domain::entity::state::Manifest;
+use stateward_domain::entity::references::{self, Purpose, Target, Waiting};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Namespace, Version};
@@ -88,34 +87,30 @@ impl Entities {
         }
     }
 
-    /// What the references in the newest desired state stand for at this moment, by pointer; or whom they wait for.
+    /// What the references in `desired` stand for at this moment, by pointer; or whom they wait for.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn referred(
-        &self,
-        manifest: &Manifest,
-    ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
-        self.values(&manifest.namespace, &manifest.desired).await
-    }
-
-    /// As [`referred`](Self::referred), of any `desired` state.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Error::Unavailable`].
     pub async fn values(
         &self,
         namespace: &Namespace,
         desired: &Value,
+        purpose: Purpose,
     ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
         // What is in the log was checked; were one malformed nevertheless, the driver would refuse it.
         let found = references::references(desired).unwrap_or_default();
         let mut targets = BTreeMap::new();
         for target in references::targets(&found) {
-            let fold = self.named(namespace, &target).await?;
+            let fold = match self.named(namespace, &target).await {
+                Ok(fold) => fold,
+                // One that cannot be read has nothing to give.
+                Err(Error::Unreadable(_)) => None,
+                Err(error) => return Err(error),
+            };
             targets.insert(target, fold);
         }
-        Ok(references::values(&found, |of| targets.get(of).and_then(Option::as_deref)))
+        let newest = |of: &_| targets.get(of).and_then(Option::as_deref);
+        Ok(references::values(&found, purpose, newest))
     }
 
     /// The fold of everything up to `events` at least: consecutive events of one entity that a projection

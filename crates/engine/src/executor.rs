@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stateward_domain::backend::BackendEvent;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Target};
+use stateward_domain::entity::references::{self, Purpose, Target};
 use stateward_domain::entity::state::BlockedOn;
 use stateward_domain::entity::work::Work;
 use stateward_domain::entity::{Entity, EntityEvent};
@@ -64,7 +64,7 @@ impl Executor {
         for (&id, touched) in &all {
             let entity = self.fold(id, touched).await?;
             rung.insert(entity.manifest.backend.clone());
-            changes.push(self.row(&entity, touched.last).await?);
+            changes.push(self.row(&entity, touched.last, entity.updated_at).await?);
             let news = news(touched)?;
             wakes.extend(news.wakes(&entity, touched.last));
             if news.shown.is_some() || news.ended.is_some() {
@@ -73,15 +73,11 @@ impl Executor {
         }
         // As far as earlier batches tell; those of this one were looked at anyway.
         let users = self.queue.users(&shown, usize::MAX).await.map_err(queue_error)?.entities;
+        let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
         for user in users.into_iter().filter(|user| !all.contains_key(user)) {
-            let user = match self.entities.fresh(user).await {
-                Ok(user) => user,
-                // It was set aside, or will be, for its own events.
-                Err(Error::Unreadable(_)) => continue,
-                Err(error) => return Err(ModelError::Unavailable(error.to_string())),
-            };
+            let Some(user) = readable(self.entities.fresh(user).await)? else { continue };
             rung.insert(user.manifest.backend.clone());
-            changes.push(self.row(&user, to).await?);
+            changes.push(self.row(&user, to, at).await?);
         }
         wakes.extend(events.iter().filter_map(wake_of_backend));
         changes.append(&mut wakes);
@@ -110,17 +106,23 @@ impl Executor {
         folded.map_err(|error| poisoned(touched.events[0], &error))
     }
 
-    async fn row(&self, entity: &Entity, position: Position) -> Result<QueueChange, ModelError> {
+    /// The row, as of the event at `position`, which came at `at`.
+    async fn row(
+        &self,
+        entity: &Entity,
+        position: Position,
+        at: Timestamp,
+    ) -> Result<QueueChange, ModelError> {
         if !entity.is_tracked() {
             return Ok(QueueChange::Remove(entity.id));
         }
         let work = match entity.work() {
             Some(work) => Some(work),
-            None if self.is_outdated(entity).await? => entity.work_of_references(),
+            None if self.is_outdated(entity).await? => entity.work_of_references(at),
             None => None,
         };
         let due = match &work {
-            Some(work) => Some(self.due(entity, work).await),
+            Some(work) => Some(self.due(entity, work).await?),
             None => None,
         };
         Ok(QueueChange::Put(QueueRow {
@@ -137,20 +139,23 @@ impl Executor {
 
     /// Something that is waited for may have come about before the waiting was recorded: then it is due soon.
     /// Not at once, because a driver that insists would make that a busy loop.
-    async fn due(&self, entity: &Entity, work: &Work) -> Timestamp {
+    async fn due(&self, entity: &Entity, work: &Work) -> Result<Timestamp, ModelError> {
         let Some(blocked) = entity.blocked.as_ref().filter(|_| work.waits_for.is_some()) else {
-            return work.due;
+            return Ok(work.due);
         };
         let there = match &blocked.on {
-            BlockedOn::Entity(on) => self.entities.fresh(*on).await.is_ok_and(|on| on.synced()),
-            BlockedOn::Reference(on) => self.answers(entity, on).await,
+            BlockedOn::Entity(on) => {
+                readable(self.entities.fresh(*on).await)?.is_some_and(|on| on.synced())
+            }
+            BlockedOn::Reference(on) => self.answers(entity, on).await?,
             BlockedOn::InUse(by) => {
                 let name = ClaimKey::name(entity);
-                self.entities.fresh(*by).await.is_ok_and(|by| !by.used_names().contains(&name))
+                let by = readable(self.entities.fresh(*by).await)?;
+                by.is_some_and(|by| !by.used_names().contains(&name))
             }
             _ => false,
         };
-        if there { work.due.min(blocked.since.after(PATIENCE)) } else { work.due }
+        Ok(if there { work.due.min(blocked.since.after(PATIENCE)) } else { work.due })
     }
 
     /// Whether an entity that wants nothing else has to follow its references, or to be told that one is lost.
@@ -158,25 +163,36 @@ impl Executor {
         if !entity.follows_references() {
             return Ok(false);
         }
-        match self.entities.referred(&entity.manifest).await {
-            Ok(Ok(values)) => Ok(entity.is_outdated(&values)),
-            Ok(Err(waiting)) => Ok(waiting.why.is_loss()),
-            // A target that cannot be read has nothing to follow.
-            Err(Error::Unreadable(_)) => Ok(false),
-            Err(error) => Err(ModelError::Unavailable(error.to_string())),
-        }
+        let manifest = &entity.manifest;
+        let values =
+            self.entities.values(&manifest.namespace, &manifest.desired, Purpose::Use).await;
+        Ok(match values.map_err(unavailable)? {
+            Ok(values) => entity.is_outdated(&values),
+            Err(waiting) => waiting.why.is_loss(),
+        })
     }
 
     /// Whether every reference of `entity` to `target` has a value.
-    async fn answers(&self, entity: &Entity, target: &Target) -> bool {
+    async fn answers(&self, entity: &Entity, target: &Target) -> Result<bool, ModelError> {
         let manifest = &entity.manifest;
-        let Ok(Some(other)) = self.entities.named(&manifest.namespace, target).await else {
-            return false;
-        };
+        let other = readable(self.entities.named(&manifest.namespace, target).await)?.flatten();
         let mut found = references::references(&manifest.desired).unwrap_or_default();
         found.retain(|reference| reference.target == *target);
-        references::values(&found, |_| Some(&*other)).is_ok()
+        Ok(references::values(&found, Purpose::Use, |_| other.as_deref()).is_ok())
     }
+}
+
+/// A fold, or `None` of one that cannot be read: it was set aside, or will be, for its own events.
+fn readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
+    match fold {
+        Ok(fold) => Ok(Some(fold)),
+        Err(Error::Unreadable(_)) => Ok(None),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+fn unavailable(error: Error) -> ModelError {
+    ModelError::Unavailable(error.to_string())
 }
 
 /// What of a batch concerns others than the entity.
@@ -202,7 +218,10 @@ fn news(touched: &Touched<'_>) -> Result<News, ModelError> {
             | EntityEvent::OperationCancelled { .. } => news.ended = at,
             EntityEvent::ObservedChanged { .. }
             | EntityEvent::DriftDetected { .. }
-            | EntityEvent::DriftCleared { .. } => news.shown = at,
+            | EntityEvent::DriftCleared { .. }
+            // It may be as it was, which nobody knew while it was tried.
+            | EntityEvent::SyncFailed { .. }
+            | EntityEvent::DeleteRequested { .. } => news.shown = at,
             _ => {}
         }
     }

@@ -25,6 +25,7 @@ pub(crate) struct Counts {
     pub(crate) passwords: BTreeMap<String, String>,
     /// Requests at the same time, at most so far.
     pub(crate) max_in_flight: u64,
+    pub(crate) requests: u64,
 }
 
 impl Counts {

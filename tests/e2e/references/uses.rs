@@ -15,7 +15,7 @@ pub(super) async fn delete(client: &Client, id: &str) -> String {
 }
 
 /// Waits until an entity waits for `user` to let go of it.
-async fn is_held(client: &Client, id: &str, user: &str) {
+pub(super) async fn is_held(client: &Client, id: &str, user: &str) {
     let message = format!("is used by fake.thing/{user}");
     until(&format!("{id} {message}"), async || {
         let entity = client.entity(id).await;

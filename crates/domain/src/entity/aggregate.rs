@@ -1,6 +1,6 @@
 //! The aggregate: one managed thing, folded from its events and from nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::entity::command::{Command, Refusal};
 use crate::entity::event::EntityEvent;
+use crate::entity::references::Target;
 use crate::entity::state::{
     Blocked, DeletionPolicy, Drift, Lost, Manifest, Observed, OpenOperation, OperationKind,
     Presence, RunningAttempt, State,
@@ -95,6 +96,10 @@ pub struct Entity {
     /// How the pending deletion shall go; `None` = none is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion: Option<DeletionPolicy>,
+    /// Everyone whom its object may be made from: grows with each attempt that gives it something, and is as the
+    /// applied desired state says once one succeeded. Bounded by those that exist: an attempt begins only with them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub made_from: BTreeSet<Target>,
     /// Between the halves of a replacement: the old object must go before a new one is made.
     #[serde(skip_serializing_if = "is_false")]
     pub replacing: bool,

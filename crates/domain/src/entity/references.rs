@@ -20,7 +20,8 @@ mod uses;
 mod value;
 
 pub use cycle::cycle;
-pub use value::{Unready, Waiting, value, values};
+pub(crate) use uses::named_in;
+pub use value::{Purpose, Unready, Waiting, value, values};
 
 /// The member that makes an object a reference.
 pub const REFERENCE: &str = "$ref";
@@ -82,6 +83,10 @@ pub struct Reference {
 pub fn references(desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
     let mut found = Vec::new();
     let mut faults = Vec::new();
+    if !has_reference(desired) {
+        // Nearly all have none, and this is asked at every event.
+        return Ok(found);
+    }
     walk(desired, &mut String::new(), &mut |pointer, members| match parse(pointer, members) {
         Ok(reference) => found.push(reference),
         Err(fault) => faults.push(fault),
@@ -121,6 +126,14 @@ pub fn targets(references: &[Reference]) -> BTreeSet<Target> {
 #[must_use]
 pub fn is_reference(value: &Value) -> bool {
     value.as_object().is_some_and(|members| members.contains_key(REFERENCE))
+}
+
+fn has_reference(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => is_reference(value) || members.values().any(has_reference),
+        Value::Array(items) => items.iter().any(has_reference),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// Calls `see` for each object that is meant as a reference; what is in one is not looked into.

@@ -39,21 +39,22 @@ impl Entity {
     /// The work that waits; `None` = only drift checks. A function of the fold alone.
     #[must_use]
     pub fn work(&self) -> Option<Work> {
-        self.work_besides(false)
+        self.work_besides(None)
     }
 
-    /// As [`work`](Self::work), when the entity's references stand for something else than they did: it has to follow
-    /// them, or to say that it cannot.
+    /// As [`work`](Self::work), when the entity's references stand for something else than they did, which showed at
+    /// `since`: it has to follow them, or to say that it cannot.
     #[must_use]
-    pub fn work_of_references(&self) -> Option<Work> {
-        self.work_besides(self.follows_references())
+    pub fn work_of_references(&self, since: Timestamp) -> Option<Work> {
+        self.work_besides(Some(since).filter(|_| self.follows_references()))
     }
 
-    fn work_besides(&self, follows: bool) -> Option<Work> {
+    fn work_besides(&self, follows: Option<Timestamp>) -> Option<Work> {
         if !self.is_tracked() {
             return None;
         }
-        let since = self.operations.first().map_or(self.updated_at, |oldest| oldest.since);
+        let oldest = self.operations.first().map(|oldest| oldest.since);
+        let since = oldest.or(follows).unwrap_or(self.updated_at);
         let fresh = self.trouble.failures == 0 && !self.operations.is_empty();
         let priority = if fresh { Priority::User } else { Priority::Retry };
         let at = |due: Timestamp| Some(Work { due, since, priority, waits_for: None });
@@ -65,7 +66,7 @@ impl Entity {
                 _ => running.since,
             });
         }
-        if !follows && !self.has_something_to_do() {
+        if follows.is_none() && !self.has_something_to_do() {
             return None;
         }
         // A look is for free, whatever else is waited for.

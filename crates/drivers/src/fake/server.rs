@@ -40,6 +40,8 @@ struct CountsReply {
     counts: Counts,
     /// Requests of the driver at the same time, at most so far.
     max_in_flight: u64,
+    /// Requests of the driver.
+    requests: u64,
 }
 
 struct Shared {
@@ -47,6 +49,7 @@ struct Shared {
     control: Mutex<Control>,
     in_flight: AtomicU64,
     max_in_flight: AtomicU64,
+    requests: AtomicU64,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -66,6 +69,7 @@ pub async fn serve_world(
         control: Mutex::default(),
         in_flight: AtomicU64::new(0),
         max_in_flight: AtomicU64::new(0),
+        requests: AtomicU64::new(0),
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut shutdown = std::pin::pin!(shutdown);
@@ -103,6 +107,7 @@ async fn answer(
         (&Method::GET, "/counts") => json(&CountsReply {
             counts: locked(&shared.world).counts(),
             max_in_flight: shared.max_in_flight.load(Ordering::Relaxed),
+            requests: shared.requests.load(Ordering::Relaxed),
         }),
         (&Method::PUT, "/control") => match serde_json::from_slice(&body) {
             Ok(control) => {
@@ -133,6 +138,7 @@ async fn asked(shared: &Shared, shown: Option<&HeaderValue>, body: &[u8]) -> Res
     };
     let now = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
     shared.max_in_flight.fetch_max(now, Ordering::Relaxed);
+    shared.requests.fetch_add(1, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(control.latency_ms)).await;
     let reply = locked(&shared.world).ask(ask);
     shared.in_flight.fetch_sub(1, Ordering::Relaxed);

@@ -13,7 +13,7 @@ impl Engine {
     /// over.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Unavailable`].
     pub async fn users(&self, entity: &Entity, limit: usize) -> Result<Vec<Arc<Entity>>, Error> {
         if entity.is_deleted() {
             // Its name may be another's by now.
@@ -23,7 +23,12 @@ impl Engine {
         let users = shared.queue.users(&[ClaimKey::name(entity)], limit).await?;
         let mut found = Vec::with_capacity(users.entities.len());
         for user in users.entities {
-            found.push(shared.entities.recent(user).await?);
+            match shared.entities.recent(user).await {
+                Ok(user) => found.push(user),
+                // Another's damage is told where that one is asked for.
+                Err(Error::Unreadable(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
     }

@@ -14,6 +14,7 @@ use stateward_domain::id::{Attempt, ExternalId, OperationId};
 use stateward_domain::ports::driver::{Act, Create, Object, Outcome, Plan, Update};
 
 use crate::error::Error;
+use crate::process_manager::converge::known_difference;
 use crate::process_manager::look::{Seen, compare, target};
 use crate::process_manager::retry::Circumstances;
 use crate::process_manager::round::{Flow, Round, envelope, waiting};
@@ -43,12 +44,10 @@ impl Round<'_> {
         }
         let (spec, observed) = match (seen, &step) {
             (Some((spec, object)), _) => (Cow::Borrowed(spec), object.attributes.clone()),
-            (None, Step::Create | Step::Action { .. }) => {
-                match self.resolved(entity, &entity.manifest.desired).await? {
-                    Ok(resolved) => (resolved.desired, Value::Null),
-                    Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
-                }
-            }
+            (None, Step::Create | Step::Action { .. }) => match self.resolved(entity).await? {
+                Ok(resolved) => (resolved.desired, Value::Null),
+                Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
+            },
             // What goes needs no more than its name.
             (None, _) => (Cow::Borrowed(&entity.manifest.desired), Value::Null),
         };
@@ -209,8 +208,14 @@ impl Round<'_> {
         let still = fresh.running.as_ref().filter(|_| fresh.attempt == entity.attempt);
         let desired = still.and_then(|running| running.desired.as_ref());
         let desired = desired.unwrap_or(&fresh.manifest.desired);
-        let resolved = match self.resolved(&fresh, desired).await? {
+        let resolved = match self.recognised(&fresh, desired).await? {
             Ok(resolved) => resolved,
+            // An action leaves alone what only the values could tell.
+            Err(_) if matches!(running.step, Step::Action { .. }) => {
+                let before = &fresh.observed;
+                let observed = self.observed(object, before.generation, before.references.clone());
+                return self.succeed(entity, running, observed, known_difference(&fresh)).await;
+            }
             // Its target moved on in the meantime, so nobody can tell what was reached.
             Err(lack) => {
                 let failure = Failure { effect: Effect::Maybe, ..lack.into() };

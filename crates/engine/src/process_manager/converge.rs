@@ -8,7 +8,7 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{
-    Blocked, BlockedOn, ManagementPolicy, Observed, Presence, Step,
+    Blocked, BlockedOn, Difference, ManagementPolicy, Observed, Presence, Step,
 };
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId, Generation};
@@ -35,8 +35,15 @@ impl Round<'_> {
         if entity.deletion.is_some() && !entity.trouble.given_up {
             return self.remove(entity, takes_over, &object).await;
         }
-        let resolved = match self.resolved(entity, &entity.manifest.desired).await? {
+        let resolved = match self.resolved(entity).await? {
             Ok(resolved) => resolved,
+            // What it was given up for stays what is told of it.
+            Err(_) if entity.trouble.given_up => {
+                let before = &entity.observed;
+                let observed = self.observed(&object, before.generation, before.references.clone());
+                let diff = known_difference(entity);
+                return self.just_look(entity, takes_over, observed, diff).await;
+            }
             Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
         };
         // Values that changed are a wish, not drift.
@@ -55,7 +62,7 @@ impl Round<'_> {
         let matched = if takes_over.is_none() { before.generation } else { Generation::default() };
         let observed = self.observed(&object, matched, before.references.clone());
         if entity.trouble.given_up {
-            return self.just_look(entity, takes_over, observed, &comparison).await;
+            return self.just_look(entity, takes_over, observed, comparison.diff).await;
         }
         let unseen_alone = as_seen && full;
         let wanted = entity.wants_sync() || outdated || unseen_alone;
@@ -124,7 +131,7 @@ impl Round<'_> {
         if entity.corrects_drift() {
             return self.correct(entity, None, comparison, object).await;
         }
-        self.just_look(entity, None, observed, &comparison).await
+        self.just_look(entity, None, observed, comparison.diff).await
     }
 
     /// Ends refreshes and retries; leaves the object as it is, also when it differs.
@@ -133,10 +140,10 @@ impl Round<'_> {
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         observed: Observed,
-        comparison: &Comparison,
+        diff: Vec<Difference>,
     ) -> Result<Flow, Error> {
         if takes_over.is_some() || !waiting(entity).is_empty() {
-            return self.complete(entity, takes_over, observed, comparison.diff.clone()).await;
+            return self.complete(entity, takes_over, observed, diff).await;
         }
         match entity.next_action() {
             Some(action) => {
@@ -281,6 +288,11 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+/// How it differed when that could be told.
+pub(crate) fn known_difference(entity: &Entity) -> Vec<Difference> {
+    entity.drift.as_ref().map(|drift| drift.diff.clone()).unwrap_or_default()
 }
 
 /// Whether the object's absence is something that happened to it, rather than its not being made yet.

@@ -12,7 +12,8 @@ use tracing::Instrument;
 use crate::backends::Backend;
 use crate::process_manager::Shared;
 use crate::process_manager::lease::Held;
-use crate::process_manager::round::{Rest, Round};
+use crate::process_manager::rest::Rest;
+use crate::process_manager::round::Round;
 use crate::process_manager::stranded;
 
 /// A due time may be missed when a bell is lost with a restart; this is how long that can go unnoticed.

@@ -62,10 +62,14 @@ impl Round<'_> {
             return Ok(Seen::Absent);
         }
         let desired = &entity.manifest.desired;
-        // A reference may have lost its value since: then the owner key has to do.
-        let spec = match self.resolved(entity, desired).await {
+        let spec = match self.recognised(entity, desired).await {
             Ok(Ok(resolved)) => resolved.desired.into_owned(),
-            Ok(Err(_)) | Err(_) => desired.clone(),
+            // The owner key alone finds it.
+            Ok(Err(_)) if self.kind.owner_key => desired.clone(),
+            // Nothing can have been made without the values.
+            Ok(Err(_)) if intended.is_none() => return Ok(Seen::Absent),
+            Ok(Err(lack)) => return Err(lack.into()),
+            Err(error) => return Ok(Seen::Unknown { reason: error.to_string() }),
         };
         let search = Search {
             kind: entity.manifest.kind.clone(),

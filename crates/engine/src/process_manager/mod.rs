@@ -20,6 +20,7 @@ mod look;
 mod outgrown;
 mod probe;
 mod reference;
+mod rest;
 mod resume;
 mod retry;
 mod round;

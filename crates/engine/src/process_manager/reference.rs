@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Waiting};
+use stateward_domain::entity::references::{self, Purpose, Waiting};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::Attempt;
 
@@ -43,20 +43,60 @@ impl From<Lack> for Failure {
 }
 
 impl Round<'_> {
-    /// `desired` with the values that its references have at this moment.
+    /// The newest desired state with the values that its references have at this moment. While a target is worked on,
+    /// or on its way out, whoever was made from it goes by the values that it was made from.
     ///
     /// # Errors
     /// When nobody could tell.
     pub(crate) async fn resolved<'v>(
         &self,
+        entity: &'v Entity,
+    ) -> Result<Result<Resolved<'v>, Lack>, Error> {
+        let desired = &entity.manifest.desired;
+        let waiting = match self.values(entity, desired, Purpose::Use).await? {
+            Ok(references) => return self.put_in(entity, desired, references),
+            Err(waiting) => waiting,
+        };
+        if !waiting.why.is_loss()
+            && entity.observed.generation == entity.generation
+            && let Ok(known) = self.values(entity, desired, Purpose::Recognise).await?
+            && known == entity.observed.references
+        {
+            return self.put_in(entity, desired, known);
+        }
+        Ok(Err(not_ready(&waiting)))
+    }
+
+    /// `desired` as something that was made from it can be recognised by.
+    ///
+    /// # Errors
+    /// When nobody could tell.
+    pub(crate) async fn recognised<'v>(
+        &self,
         entity: &Entity,
         desired: &'v Value,
     ) -> Result<Result<Resolved<'v>, Lack>, Error> {
-        let references =
-            match self.shared.entities.values(&entity.manifest.namespace, desired).await? {
-                Ok(values) => values,
-                Err(waiting) => return Ok(Err(not_ready(&waiting))),
-            };
+        match self.values(entity, desired, Purpose::Recognise).await? {
+            Ok(references) => self.put_in(entity, desired, references),
+            Err(waiting) => Ok(Err(not_ready(&waiting))),
+        }
+    }
+
+    async fn values(
+        &self,
+        entity: &Entity,
+        desired: &Value,
+        purpose: Purpose,
+    ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
+        self.shared.entities.values(&entity.manifest.namespace, desired, purpose).await
+    }
+
+    fn put_in<'v>(
+        &self,
+        entity: &Entity,
+        desired: &'v Value,
+        references: BTreeMap<String, Value>,
+    ) -> Result<Result<Resolved<'v>, Lack>, Error> {
         if references.is_empty() {
             return Ok(Ok(Resolved { desired: Cow::Borrowed(desired), references }));
         }
@@ -119,10 +159,17 @@ impl Round<'_> {
         if users.as_of < head {
             self.shared.executed(head).await?;
             users = self.shared.queue.users(&name, 1).await?;
+            if users.as_of < head {
+                return Err(Error::Unavailable("the queue was reset".to_owned()));
+            }
         }
         let Some(by) = users.entities.first().copied() else { return Ok(None) };
-        let user = self.shared.entities.fresh(by).await?.manifest.target();
-        let message = format!("is used by {user}");
+        let message = match self.shared.entities.fresh(by).await {
+            Ok(user) => format!("is used by {}", user.manifest.target()),
+            // It holds on nevertheless: nobody knows what became of it.
+            Err(Error::Unreadable(_)) => format!("is used by {by}, which cannot be read"),
+            Err(error) => return Err(error),
+        };
         Ok(Some(Failure::harmless(ErrorClass::InUse { by }, "in_use", message)))
     }
 }

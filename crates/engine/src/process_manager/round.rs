@@ -31,17 +31,7 @@ use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::lease::{Control, Held};
 use crate::process_manager::look::Seen;
-
-/// How a round ends: when to come back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rest {
-    /// Leave the row alone for so long, unless it changes.
-    pub(crate) snooze: Option<Duration>,
-    /// Next look.
-    pub(crate) drift_in: Option<Duration>,
-    /// Newest event of the entity that was taken into account.
-    pub(crate) seen: Position,
-}
+use crate::process_manager::rest::Rest;
 
 /// What follows a step.
 pub(crate) enum Flow {
@@ -89,8 +79,8 @@ impl Round<'_> {
             };
             match flow {
                 Flow::Again if self.held.may_send() && !self.shared.ends(self.backend) => {}
-                Flow::Again => return self.rest(Some(Duration::ZERO), None),
-                Flow::Rest(pause) => return self.rest(Some(pause), None),
+                Flow::Again => return self.pause(Duration::ZERO),
+                Flow::Rest(pause) => return self.pause(pause),
                 Flow::Idle => {
                     let interval = self.backend.settings.drift_interval;
                     let drift = self.shared.sources.jittered(interval);
@@ -98,7 +88,7 @@ impl Round<'_> {
                 }
             }
         }
-        self.rest(Some(Duration::from_millis(100)), None)
+        self.pause(Duration::from_millis(100))
     }
 
     async fn step(&self) -> Result<Flow, Error> {
@@ -174,7 +164,8 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
         failure: Failure,
     ) -> Result<Flow, Error> {
-        let asked = takes_over.is_some() || entity.work().is_some();
+        let follows = self.held.reason == LeaseReason::Work && !entity.uses().is_empty();
+        let asked = takes_over.is_some() || entity.work().is_some() || follows;
         if asked || failure.class == ErrorClass::Bug {
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
@@ -262,11 +253,6 @@ impl Round<'_> {
             let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *seen = (*seen).max(done.position);
         }
-    }
-
-    fn rest(&self, snooze: Option<Duration>, drift_in: Option<Duration>) -> Rest {
-        let seen = *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Rest { snooze, drift_in, seen: seen.max(self.held.seen) }
     }
 
     /// Whether the object may be changed now at all.

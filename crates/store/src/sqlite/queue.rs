@@ -330,7 +330,8 @@ impl SyncQueue for Queue {
 
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT backend, min(due) FROM sync_queue WHERE due IS NOT NULL GROUP BY backend",
+            "SELECT backend, min(due) FROM sync_queue WHERE due IS NOT NULL AND waits_for IS NULL \
+             GROUP BY backend",
         )
         .fetch_all(&self.file.readers)
         .await

@@ -48,7 +48,12 @@ fn present(
     if !seen.diff.is_empty() && policy != DriftPolicy::Ignore {
         let known = entity.drift.as_ref().is_some_and(|drift| drift.diff == seen.diff);
         if known && entity.lost.is_none() {
-            return Vec::new();
+            // The same drift, but what it shows besides may be what others refer to.
+            let changed = differs(&entity.observed, &observed);
+            return changed
+                .then_some(EntityEvent::ObservedChanged { at, observed, lost: None })
+                .into_iter()
+                .collect();
         }
         return vec![EntityEvent::DriftDetected { at, policy, diff: seen.diff.clone(), observed }];
     }

@@ -35,7 +35,7 @@ pub(super) fn start(entity: &Entity, at: Timestamp, start: &Start<'_>) -> Decide
     if start.generation != entity.generation {
         return Err(Refusal::StaleObservation);
     }
-    allowed(entity, start.step)?;
+    allowed(entity, start)?;
     fits(entity, start)?;
     let attempt = entity.attempt.next();
     let incarnation = if matches!(start.step, Step::Create) {
@@ -65,7 +65,8 @@ pub(super) fn start(entity: &Entity, at: Timestamp, start: &Start<'_>) -> Decide
 }
 
 /// Whether policies, pause and pending deletion let the step happen.
-fn allowed(entity: &Entity, step: &Step) -> Result<(), Refusal> {
+fn allowed(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
+    let step = start.step;
     if entity.is_deleted() {
         return if matches!(step, Step::CleanUp { .. }) { Ok(()) } else { Err(Refusal::Deleted) };
     }
@@ -96,11 +97,20 @@ fn allowed(entity: &Entity, step: &Step) -> Result<(), Refusal> {
             Err(Refusal::Unfit("no deletion is wanted"))
         }
         Step::Delete if entity.trouble.given_up => Err(Refusal::Erred),
+        // Another deletion than the one that was looked into.
+        Step::Delete if !serves_deletion(entity, start.operations) => {
+            Err(Refusal::StaleObservation)
+        }
         Step::Action { operation_id } if entity.operation(*operation_id).is_none() => {
             Err(Refusal::NoSuchOperation)
         }
         _ => Ok(()),
     }
+}
+
+fn serves_deletion(entity: &Entity, operations: &[OperationId]) -> bool {
+    let mut open = entity.operations.iter().filter(|open| open.kind == OperationKind::Delete);
+    open.all(|open| operations.contains(&open.id))
 }
 
 /// Whether the step follows from what was seen right before.

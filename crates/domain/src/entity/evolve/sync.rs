@@ -3,6 +3,7 @@
 use super::{close, fresh_start};
 use crate::entity::aggregate::{Applied, Entity};
 use crate::entity::event::{EntityEvent, Next};
+use crate::entity::references::named_in;
 use crate::entity::state::{Blocked, Observed, Presence, RunningAttempt, Step};
 use crate::failure::{Effect, Failure};
 use crate::id::{Attempt, Generation};
@@ -49,7 +50,10 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
                 unseen_in_doubt: entity.unseen_in_doubt,
                 desired: None,
             });
-            entity.unseen_in_doubt |= matches!(step, Step::Create | Step::Update { .. });
+            if matches!(step, Step::Create | Step::Update { .. }) {
+                entity.unseen_in_doubt = true;
+                entity.made_from.extend(named_in(&entity.manifest.desired));
+            }
         }
         EntityEvent::ExternalIdRecorded { external_id, .. } => {
             entity.observed.external_id = Some(external_id.clone());
@@ -95,6 +99,9 @@ fn completed(
         return;
     }
     entity.observed = observed.clone();
+    if observed.presence == Presence::Absent {
+        entity.made_from.clear();
+    }
     entity.materialised |= observed.external_id.is_some();
     if matches!(step, Step::Replace { .. }) {
         entity.replacing = true;
@@ -107,6 +114,7 @@ fn completed(
     }
     if observed.presence == Presence::Present && observed.generation == generation {
         let desired = older.unwrap_or_else(|| entity.manifest.desired.clone());
+        entity.made_from = named_in(&desired);
         entity.applied = Some(Applied { generation, desired });
         if !step.only_looks() {
             entity.drift = None;

@@ -10,19 +10,15 @@ use crate::entity::claims::ClaimKey;
 use crate::entity::state::ManagementPolicy;
 
 impl Entity {
-    /// Everyone whom its object is made from, or is to be: by the newest desired state, by the one that was applied
-    /// last, and by the one that an attempt works towards. Nobody once its life is over.
+    /// Everyone whom its object may be made from, or is to be. Nobody once its life is over.
     #[must_use]
     pub fn uses(&self) -> BTreeSet<Target> {
         if self.is_deleted() {
             return BTreeSet::new();
         }
-        let applied = self.applied.as_ref().map(|applied| &applied.desired);
-        let running = self.running.as_ref().and_then(|running| running.desired.as_ref());
-        let states = [Some(&self.manifest.desired), applied, running];
-        // What is in the log was checked; were one malformed nevertheless, it would refer to nobody.
-        let found = states.into_iter().flatten().filter_map(|desired| references(desired).ok());
-        found.flat_map(|found| targets(&found)).collect()
+        let mut uses = named_in(&self.manifest.desired);
+        uses.extend(self.made_from.iter().cloned());
+        uses
     }
 
     /// As [`uses`](Self::uses), as the names that these have.
@@ -54,12 +50,16 @@ impl Entity {
     }
 }
 
+/// Whom `desired` refers to. What is in the log was checked; were it malformed nevertheless, it would refer to nobody.
+pub(crate) fn named_in(desired: &Value) -> BTreeSet<Target> {
+    references(desired).map(|found| targets(&found)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::entity::aggregate::Applied;
     use crate::entity::state::{DeletionPolicy, State};
     use crate::id::{Generation, Namespace};
     use crate::time::Timestamp;
@@ -83,7 +83,7 @@ mod tests {
     fn whom_it_was_made_from_is_used_until_it_was_made_otherwise() {
         let mut user = user();
         assert_eq!(names(&user), ["name/n/fake.thing/new"]);
-        user.applied = Some(Applied { generation: Generation(1), desired: to("old") });
+        user.made_from = named_in(&to("old"));
         assert_eq!(names(&user), ["name/n/fake.thing/new", "name/n/fake.thing/old"]);
         user.deletion = Some(DeletionPolicy::Delete);
         assert_eq!(names(&user).len(), 2, "it is still there");
@@ -96,7 +96,7 @@ mod tests {
         let values = BTreeMap::from([("/to".to_owned(), json!("id-1"))]);
         let mut user = user();
         assert!(user.is_outdated(&values) && user.work().is_none());
-        assert!(user.work_of_references().is_some());
+        assert!(user.work_of_references(Timestamp(7)).is_some_and(|work| work.due == Timestamp(7)));
         user.observed.references.clone_from(&values);
         assert!(!user.is_outdated(&values));
         user.observed.references.clear();
@@ -109,6 +109,6 @@ mod tests {
             assert!(!held.is_outdated(&values), "{held:?}");
         }
         user.manifest.settings.management_policy = ManagementPolicy::ObserveOnly;
-        assert!(!user.is_outdated(&values) && user.work_of_references().is_none());
+        assert!(!user.is_outdated(&values) && user.work_of_references(Timestamp(7)).is_none());
     }
 }

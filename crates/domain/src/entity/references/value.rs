@@ -35,6 +35,16 @@ impl Unready {
     }
 }
 
+/// What the values are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To make something from them: only what is there to stay will do.
+    Use,
+    /// To recognise what was made from them: a target keeps its values while it is worked on, and while its deletion
+    /// waits for those that use it.
+    Recognise,
+}
+
 /// Who has to move on before an entity can have its references resolved. Reads as the message of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("waits for {target}")]
@@ -54,11 +64,12 @@ pub struct Waiting {
 /// The first reference that has no value yet: a desired state is resolved whole or not at all.
 pub fn values<'a>(
     references: &[Reference],
+    purpose: Purpose,
     find: impl Fn(&Target) -> Option<&'a Entity>,
 ) -> Result<BTreeMap<String, Value>, Waiting> {
     let one = |reference: &Reference| {
         let pointer = reference.pointer.clone();
-        match value(find(&reference.target), &reference.field) {
+        match value(find(&reference.target), &reference.field, purpose) {
             Ok(value) => Ok((pointer, value)),
             Err(why) => Err(Waiting { pointer, target: reference.target.clone(), why }),
         }
@@ -70,19 +81,12 @@ pub fn values<'a>(
 ///
 /// # Errors
 /// What the target lacks.
-pub fn value(target: Option<&Entity>, field: &Field) -> Result<Value, Unready> {
+pub fn value(target: Option<&Entity>, field: &Field, purpose: Purpose) -> Result<Value, Unready> {
     let target = target
         .filter(|target| target.exists() && !target.is_deleted())
         .ok_or(Unready::Undeclared)?;
-    if target.deletion.is_some() {
-        return Err(Unready::Leaving);
-    }
-    // Half-way through a replacement, the object that is known is the one that goes.
-    if target.replacing || target.observed.presence == Presence::Absent {
-        return Err(Unready::NotThere);
-    }
-    if target.observed.presence == Presence::Unknown {
-        return Err(Unready::InDoubt);
+    if purpose == Purpose::Use {
+        stays(target)?;
     }
     match field {
         Field::ExternalId => {
@@ -96,6 +100,20 @@ pub fn value(target: Option<&Entity>, field: &Field) -> Result<Value, Unready> {
             found.filter(|value| !value.is_null()).cloned().ok_or(Unready::NoAttribute)
         }
     }
+}
+
+fn stays(target: &Entity) -> Result<(), Unready> {
+    if target.deletion.is_some() {
+        return Err(Unready::Leaving);
+    }
+    // Half-way through a replacement, the object that is known is the one that goes.
+    if target.replacing || target.observed.presence == Presence::Absent {
+        return Err(Unready::NotThere);
+    }
+    if target.observed.presence == Presence::Unknown {
+        return Err(Unready::InDoubt);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -126,10 +144,13 @@ mod tests {
     #[test]
     fn a_present_target_has_an_id_and_what_was_observed() {
         let target = there();
-        assert_eq!(value(Some(&target), &Field::ExternalId), Ok(json!("id-1")));
-        assert_eq!(value(Some(&target), &attribute(&["port", "id"])), Ok(json!(7)));
+        assert_eq!(value(Some(&target), &Field::ExternalId, Purpose::Use), Ok(json!("id-1")));
+        assert_eq!(value(Some(&target), &attribute(&["port", "id"]), Purpose::Use), Ok(json!(7)));
         for missing in [&["address"][..], &["none"], &["port", "id", "deeper"]] {
-            assert_eq!(value(Some(&target), &attribute(missing)), Err(Unready::NoAttribute));
+            assert_eq!(
+                value(Some(&target), &attribute(missing), Purpose::Use),
+                Err(Unready::NoAttribute)
+            );
         }
     }
 
@@ -137,7 +158,11 @@ mod tests {
     fn a_target_that_drifted_or_erred_but_is_there_still_has_its_id() {
         for state in [State::Erred, State::UpdateScheduled, State::Updating] {
             let target = Entity { state, ..there() };
-            assert_eq!(value(Some(&target), &Field::ExternalId), Ok(json!("id-1")), "{state:?}");
+            assert_eq!(
+                value(Some(&target), &Field::ExternalId, Purpose::Use),
+                Ok(json!("id-1")),
+                "{state:?}"
+            );
         }
     }
 
@@ -154,10 +179,24 @@ mod tests {
             (Entity { observed: seen(Presence::Absent), ..there() }, Unready::NotThere),
         ];
         for (target, why) in cases {
-            assert_eq!(value(Some(&target), &Field::ExternalId), Err(why), "{target:?}");
-            assert_eq!(value(Some(&target), &attribute(&["port"])), Err(why), "{target:?}");
+            assert_eq!(
+                value(Some(&target), &Field::ExternalId, Purpose::Use),
+                Err(why),
+                "{target:?}"
+            );
+            assert_eq!(
+                value(Some(&target), &attribute(&["port"]), Purpose::Use),
+                Err(why),
+                "{target:?}"
+            );
         }
-        assert_eq!(value(None, &Field::ExternalId), Err(Unready::Undeclared));
+        let leaving = Entity { deletion: Some(DeletionPolicy::Delete), ..there() };
+        let in_doubt = Entity { observed: seen(Presence::Unknown), ..there() };
+        for target in [leaving, in_doubt] {
+            let known = value(Some(&target), &Field::ExternalId, Purpose::Recognise);
+            assert_eq!(known, Ok(json!("id-1")), "what was made from it is recognised");
+        }
+        assert_eq!(value(None, &Field::ExternalId, Purpose::Use), Err(Unready::Undeclared));
     }
 
     #[test]
@@ -170,9 +209,9 @@ mod tests {
         let target = there();
         let find = |of: &Target| (of.name.as_str() == "blue").then_some(&target);
         let both = [reference("/a", "blue"), reference("/b/0", "red")];
-        let found = values(&both[..1], find).expect("there");
+        let found = values(&both[..1], Purpose::Use, find).expect("there");
         assert_eq!(found, [("/a".to_owned(), json!("id-1"))].into());
-        let waiting = values(&both, find).expect_err("red is not there");
+        let waiting = values(&both, Purpose::Use, find).expect_err("red is not there");
         assert_eq!(waiting.to_string(), "waits for fake.thing/red");
         assert_eq!((waiting.pointer.as_str(), waiting.why), ("/b/0", Unready::Undeclared));
     }

@@ -1,0 +1,33 @@
+//! How a round ends.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use stateward_domain::id::Position;
+use stateward_domain::ports::sync_queue::LeaseReason;
+
+use crate::process_manager::round::Round;
+
+/// How a round ends: when to come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Leave the row alone for so long, unless it changes.
+    pub(crate) snooze: Option<Duration>,
+    /// Next look.
+    pub(crate) drift_in: Option<Duration>,
+    /// Newest event of the entity that was taken into account.
+    pub(crate) seen: Position,
+}
+
+impl Round<'_> {
+    /// Comes back after `pause`; also to the check that this was, whose timer would be due at once otherwise.
+    pub(super) fn pause(&self, pause: Duration) -> Rest {
+        let check = self.held.reason == LeaseReason::Drift;
+        self.rest(Some(pause), check.then_some(pause))
+    }
+
+    pub(super) fn rest(&self, snooze: Option<Duration>, drift_in: Option<Duration>) -> Rest {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Rest { snooze, drift_in, seen: seen.max(self.held.seen) }
+    }
+}

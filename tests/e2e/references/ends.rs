@@ -1,0 +1,110 @@
+//! What is in the middle of something keeps what it was made from, and is told by it.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::uses::{delete, is_held};
+use super::{declare, patient, to, waits};
+use crate::harness::{Setup, World, condition, text, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_without_an_owner_key_waits_as_well() {
+    let world = World::start().await;
+    let setup = Setup::with_world(&world.url);
+    let server = setup.start().await;
+    let client = &server.client;
+    let body = json!({
+        "kind": "local.file", "name": "motd", "backend": "local",
+        "desired": { "path": "motd", "content": { "$ref": "fake.thing/net" } },
+    });
+    let reply = client.send(Method::POST, "/v1/entities", Some(&body), &[]).await.unwrap();
+    let file = text(&reply.body["entity"]["id"]);
+    waits(client, &file, "net").await;
+    let net = client.thing("net", json!({ "size": 1 })).await;
+    client.reaches(&file, "ok").await;
+    let id = text(&client.entity(&net).await["observed"]["external_id"]);
+    assert_eq!(std::fs::read_to_string(setup.managed().join("motd")).unwrap(), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_made_from_another_holds_it() {
+    let (world, _setup, server) = patient().await;
+    let client = &server.client;
+    let a = client.thing("a", json!({})).await;
+    // Nobody knows whether it was made.
+    let fails = json!({ "fail": { "create": "ambiguous" }, "times": 1 });
+    let user = declare(client, "user", json!({ "to": to("a"), "_fake": fails })).await;
+    until("the creation is in doubt", async || {
+        (client.entity(&user).await["error"]["class"] == "ambiguous").then_some(())
+    })
+    .await;
+    let path = format!("/v1/entities/{user}");
+    let say = async |method: Method, path: &str, body: Value| {
+        let reply = client.send(method, path, Some(&body), &[]).await.unwrap();
+        assert!(reply.status.is_success(), "{:#}", reply.body);
+    };
+    say(Method::POST, &format!("{path}/actions/pause"), json!({})).await;
+    say(Method::PUT, &path, json!({ "desired": { "to": "elsewhere" } })).await;
+    delete(client, &a).await;
+    is_held(client, &a, "user").await;
+    say(Method::POST, &format!("{path}/actions/resume"), json!({})).await;
+    client.reaches(&user, "ok").await;
+    client.reaches(&a, "deleted").await;
+    world.counts().await.assert_none_twice();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_keeps_another_from_going_lives_on() {
+    let (_world, _setup, server) = patient().await;
+    let client = &server.client;
+    let net = client.thing("net", json!({ "size": 1 })).await;
+    let user = client.thing("user", json!({ "to": to("net"), "size": 1 })).await;
+    delete(client, &net).await;
+    is_held(client, &net, "user").await;
+    let path = format!("/v1/entities/{user}");
+    for action in ["refresh", "poke"] {
+        client.done(Method::POST, &format!("{path}/actions/{action}"), json!({})).await;
+    }
+    let entity = client.entity(&user).await;
+    assert!(!condition(&entity, "blocked") && entity["error"].is_null(), "{entity:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_goes_on_ends_although_its_target_is_to_go() {
+    let (_world, _setup, server) = patient().await;
+    let client = &server.client;
+    let net = client.thing("net", json!({ "size": 1 })).await;
+    let slow = json!({ "to": to("net"), "_fake": { "pending_ms": 1500 } });
+    let user = declare(client, "user", slow).await;
+    client.reaches(&user, "creating").await;
+    delete(client, &net).await;
+    let user = client.reaches(&user, "ok").await;
+    assert!(!condition(&user, "blocked"), "{user:#}");
+    is_held(client, &net, "user").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_user_of_what_is_gone_is_left_alone() {
+    let world = World::start().await;
+    let setup = Setup::new(&format!(
+        "[backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\ndrift_interval = \"100ms\"\n",
+        world.url
+    ));
+    let server = setup.start().await;
+    let client = &server.client;
+    let net = client.thing("net", json!({ "size": 1 })).await;
+    let user = client.thing("user", json!({ "to": to("net") })).await;
+    let path = format!("/v1/entities/{net}?policy=orphan");
+    client.done(Method::DELETE, &path, Value::Null).await;
+    waits(client, &user, "net").await;
+    let pause = format!("/v1/entities/{user}/actions/pause");
+    client.send(Method::POST, &pause, Some(&json!({})), &[]).await.unwrap();
+    let asked = async || world.counts().await.requests;
+    let before = asked().await;
+    // As long as several of the checks that its backend makes.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let more = asked().await - before;
+    assert!(more < 60, "{more} requests about something that only waits");
+}
