@@ -95,9 +95,13 @@ pub struct Entity {
     /// How the pending deletion shall go; `None` = none is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion: Option<DeletionPolicy>,
-    /// Between the halves of a replacement: the old object must go before a new one is made.
+    /// Being replaced, from the intent to remove the old object until the new one is there.
     #[serde(skip_serializing_if = "is_false")]
     pub replacing: bool,
+    /// Whoever asked for the newest desired state allowed a replacement for it; void once it is reached or another
+    /// takes its place.
+    #[serde(skip_serializing_if = "is_false")]
+    pub replace_once: bool,
     /// How tries have gone.
     pub trouble: Trouble,
     /// The last failure, until the next success or change.
@@ -225,8 +229,8 @@ impl Entity {
 
     /// Whether the object may exist: anything but proved absent.
     #[must_use]
-    pub fn may_exist(&self) -> bool {
-        self.observed.presence != Presence::Absent
+    pub const fn may_exist(&self) -> bool {
+        !matches!(self.observed.presence, Presence::Absent)
     }
 
     /// The incarnation that the next creation belongs to: the same one while none of its objects was seen, so
@@ -238,6 +242,15 @@ impl Entity {
         } else {
             self.incarnation
         }
+    }
+
+    /// Whether it takes an object that is named, and never makes one by itself.
+    #[must_use]
+    pub const fn only_adopts(&self) -> bool {
+        self.manifest.external_id.is_some()
+            && self.applied.is_none()
+            && !self.create_allowed
+            && !self.replacing
     }
 
     /// The owner key of the present incarnation.
