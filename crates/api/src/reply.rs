@@ -50,10 +50,14 @@ pub(crate) struct PlanReply {
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Plan {
-    /// `create`, `update`, `delete` or `none`.
+    /// `create`, `update`, `replace`, `delete` or `none`.
     pub(crate) action: &'static str,
     pub(crate) backend: String,
     pub(crate) changes: Vec<PlannedChange>,
+    /// Fields that cannot change in place: the object is replaced for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) replaces: Vec<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]

@@ -11,7 +11,7 @@ use stateward_domain::entity::event::Next;
 use stateward_domain::entity::references::Target;
 use stateward_domain::entity::state::{
     BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Manifest,
-    Observed, Presence, Settings, SettingsPatch, Step,
+    Observed, Presence, ReplacePolicy, Settings, SettingsPatch, Step,
 };
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{
@@ -58,6 +58,7 @@ fn manifest() -> Box<Manifest> {
             management_policy: ManagementPolicy::ObserveOnly,
             ignore_fields: vec!["/size".to_owned()],
             protected: true,
+            replace: ReplacePolicy::Allowed,
         },
         external_id: Some(object()),
     })
@@ -84,7 +85,13 @@ fn requests() -> Vec<E> {
             manifest: manifest(),
             identity: Some("etc/motd".to_owned()),
         },
-        E::UpdateRequested { at: AT, operation_id, schema_version: 1, desired: json!({"size": 2}) },
+        E::UpdateRequested {
+            at: AT,
+            operation_id,
+            schema_version: 1,
+            desired: json!({"size": 2}),
+            replace: false,
+        },
         E::DeleteRequested { at: AT, operation_id, policy: DeletionPolicy::Delete },
         E::ActionRequested {
             at: AT,

@@ -23,6 +23,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::names;
 
+mod replacing;
 mod wish;
 
 use wish::Wish;
@@ -55,6 +56,19 @@ pub struct Change {
     pub desired: Option<Value>,
     /// New settings.
     pub settings: SettingsPatch,
+    /// Whether the object may be replaced for it, whatever the settings say.
+    pub replace: bool,
+}
+
+/// What a change would do.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The entity as it is.
+    pub entity: Arc<Entity>,
+    /// How the desired state would change, field by field (`observed` = as it is now).
+    pub differences: Vec<Difference>,
+    /// Fields for which the object would be replaced.
+    pub replaces: Vec<String>,
 }
 
 /// A verb that every kind has, or one of its own.
@@ -141,25 +155,23 @@ impl Engine {
         Ok((backend, desired))
     }
 
-    /// How [`update`](Self::update) would change the desired state, field by field (`observed` = as it is now).
+    /// What [`update`](Self::update) would do.
     ///
     /// # Errors
     /// As for `update`, but for what the aggregate refuses.
-    pub async fn preview_update(
-        &self,
-        id: EntityId,
-        change: &Change,
-    ) -> Result<(Arc<Entity>, Vec<Difference>), Error> {
+    pub async fn preview_update(&self, id: EntityId, change: &Change) -> Result<Preview, Error> {
         acceptable(names::patch_faults(&change.settings))?;
         let entity = self.entity(id).await?;
         let before = &entity.manifest.desired;
-        let Some(desired) = &change.desired else { return Ok((entity, Vec::new())) };
+        let Some(desired) = &change.desired else {
+            return Ok(Preview { entity, differences: Vec::new(), replaces: Vec::new() });
+        };
         let kind = self.kinds().get(&entity.manifest.kind)?;
         let backend = self.backend(&entity.manifest.backend)?;
         let desired = self.checked(&Wish::changed(&entity.manifest, &backend, desired)).await?;
-        unchanged(&kind.immutable, before, &desired)?;
+        let replaces = replacing::fields(kind, &entity, change, &desired)?;
         let differences = differences(before, &desired);
-        Ok((entity, differences))
+        Ok(Preview { entity, differences, replaces })
     }
 
     /// Changes desired state, settings or both.
@@ -181,7 +193,7 @@ impl Engine {
                 let backend = self.backend(&entity.manifest.backend)?;
                 let wish = Wish::changed(&entity.manifest, &backend, desired);
                 let desired = self.checked(&wish).await?;
-                unchanged(&kind.immutable, &entity.manifest.desired, &desired)?;
+                replacing::fields(kind, &entity, &change, &desired)?;
                 Some(desired)
             }
         };
@@ -193,6 +205,7 @@ impl Engine {
             schema_version: kind.schema_version,
             desired,
             settings: change.settings,
+            replace: change.replace,
         };
         self.ask(id, scoped(envelope, &entity), opens, &intent).await
     }
@@ -349,16 +362,4 @@ fn differences(before: &Value, after: &Value) -> Vec<Difference> {
         })
         .filter(|difference| difference.desired != difference.observed)
         .collect()
-}
-
-fn unchanged(immutable: &[String], before: &Value, after: &Value) -> Result<(), Error> {
-    let changed: Vec<FieldError> = immutable
-        .iter()
-        .filter(|pointer| before.pointer(pointer) != after.pointer(pointer))
-        .map(|pointer| FieldError {
-            pointer: pointer.clone(),
-            message: "cannot change after creation".to_owned(),
-        })
-        .collect();
-    if changed.is_empty() { Ok(()) } else { Err(Error::Immutable(changed)) }
 }

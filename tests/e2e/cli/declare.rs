@@ -59,6 +59,32 @@ async fn what_files_declare_becomes_real_is_compared_and_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_change_in_place_is_replaced_when_that_is_said() {
+    let (_setup, _server, cli) = land("").await;
+    cli.file("t.yaml", &thing("t", "{immutable: old}"));
+    cli.ok("apply -f t.yaml --wait").await;
+    let old = cli.run("get thing/t -o json").await.json()["observed"]["external_id"].clone();
+    cli.file("t.yaml", &thing("t", "{immutable: new}"));
+    let diff = cli.run("diff -f t.yaml").await;
+    assert_eq!(diff.code, 1, "{diff:#?}");
+    assert!(diff.out.contains("(replaced for /immutable)"), "{}", diff.out);
+    assert!(cli.fails("apply -f t.yaml", 1).await.contains("--replace"));
+    let planned = cli.ok("apply -f t.yaml --dry-run --replace").await;
+    assert_eq!(planned, "fake.thing/t would be replaced\n");
+    cli.ok("apply -f t.yaml --wait --replace").await;
+    let new = cli.run("get thing/t -o json").await.json()["observed"]["external_id"].clone();
+    assert_ne!(new, old);
+    assert_eq!(cli.ok("apply -f t.yaml --replace").await, "fake.thing/t unchanged\n");
+
+    cli.file("t.yaml", &(thing("t", "{immutable: new}") + "replace: allowed\n"));
+    cli.ok("apply -f t.yaml").await;
+    let exported = cli.ok("get thing/t -o yaml").await;
+    assert!(exported.contains("replace: allowed"), "{exported}");
+    let again = cli.fed(&["apply", "-f", "-"], &exported).await;
+    assert_eq!(again.out, "fake.thing/t unchanged\n", "{again:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_fails_does_not_keep_the_others_back() {
     let (_setup, _server, cli) = land("").await;
     let documents = [

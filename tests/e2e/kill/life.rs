@@ -110,6 +110,10 @@ impl Life {
         self.world.latency(0).await;
         self.ask(Method::POST, &format!("{path}/actions/poke"), json!({}), true).await;
 
+        let (other, _) = self.declare("other", json!({ "immutable": "old" }), true).await;
+        let replace = format!("/v1/entities/{other}?replace=true");
+        self.ask(Method::PUT, &replace, json!({ "desired": { "immutable": "new" } }), true).await;
+
         let (gone, _) = self.declare("gone", json!({ "size": 3 }), true).await;
         self.ask(Method::DELETE, &format!("/v1/entities/{gone}"), json!({}), true).await;
         self.cancel_a_long_one().await;
@@ -154,16 +158,18 @@ impl Life {
         }
         let mut names: Vec<_> = entities.iter().map(|entity| text(&entity["name"])).collect();
         names.sort();
-        assert_eq!(names, ["a", "doubtful", "file", "slow"], "{entities:#?}");
+        assert_eq!(names, ["a", "doubtful", "file", "other", "slow"], "{entities:#?}");
         for entity in &entities {
             assert_eq!(entity["state"], "ok", "{entity:#}");
             assert!(condition(entity, "synced"), "{entity:#}");
         }
         let a = entities.iter().find(|entity| entity["name"] == "a").expect("listed above");
         assert_eq!(a["observed"]["attributes"]["size"], 4);
+        let other = entities.iter().find(|entity| entity["name"] == "other").expect("listed above");
+        assert_eq!(other["observed"]["attributes"]["immutable"], "new");
         let counts = self.world.counts().await;
         counts.assert_none_twice();
-        assert_eq!(counts.objects, 3, "{counts:?}");
+        assert_eq!(counts.objects, 4, "{counts:?}");
         assert!(counts.actions.values().all(|count| *count == 1), "poked twice: {counts:?}");
         let file = std::fs::read_to_string(self.setup.managed().join("file"));
         assert_eq!(file.expect("the file is there"), "x");

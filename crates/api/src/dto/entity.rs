@@ -8,7 +8,7 @@ use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::references::{self, Reference};
 use stateward_domain::entity::state::{
-    DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Presence, State,
+    DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Presence, ReplacePolicy, State,
 };
 use stateward_domain::failure::Failure;
 
@@ -29,6 +29,8 @@ pub(crate) struct EntityView<'a> {
     drift_policy: DriftPolicy,
     #[schema(value_type = crate::openapi::words::ManagementWord)]
     management_policy: ManagementPolicy,
+    #[schema(value_type = crate::openapi::words::ReplaceWord)]
+    replace: ReplacePolicy,
     ignore_fields: &'a [String],
     protected: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +138,7 @@ impl<'a> From<&'a Entity> for EntityView<'a> {
             deletion_policy: settings.deletion_policy,
             drift_policy: settings.drift_policy,
             management_policy: settings.management_policy,
+            replace: settings.replace,
             ignore_fields: &settings.ignore_fields,
             protected: settings.protected,
             external_id: manifest

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::{
-    DeletionPolicy, DriftPolicy, ManagementPolicy, Settings, SettingsPatch,
+    DeletionPolicy, DriftPolicy, ManagementPolicy, ReplacePolicy, Settings, SettingsPatch,
 };
 use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Revision};
 use stateward_engine::requests::{Change, Declaration};
@@ -36,6 +36,8 @@ pub(crate) struct ManifestBody {
     drift_policy: Option<DriftPolicy>,
     #[schema(value_type = Option<crate::openapi::words::ManagementWord>)]
     management_policy: Option<ManagementPolicy>,
+    #[schema(value_type = Option<crate::openapi::words::ReplaceWord>)]
+    replace: Option<ReplacePolicy>,
     #[serde(default)]
     ignore_fields: Vec<String>,
     #[serde(default)]
@@ -63,6 +65,7 @@ impl ManifestBody {
                 deletion_policy: self.deletion_policy.unwrap_or(deletion),
                 drift_policy: self.drift_policy.unwrap_or_default(),
                 management_policy: self.management_policy.unwrap_or(management),
+                replace: self.replace.unwrap_or_default(),
                 ignore_fields: self.ignore_fields,
                 protected: self.protected,
             },
@@ -89,6 +92,9 @@ pub(crate) struct ChangeBody {
     #[schema(value_type = Option<crate::openapi::words::ManagementWord>)]
     management_policy: Option<ManagementPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::openapi::words::ReplaceWord>)]
+    replace: Option<ReplacePolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ignore_fields: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     protected: Option<bool>,
@@ -104,20 +110,24 @@ impl ChangeBody {
             deletion_policy: Some(settings.deletion_policy),
             drift_policy: Some(settings.drift_policy),
             management_policy: Some(settings.management_policy),
+            replace: Some(settings.replace),
             ignore_fields: Some(settings.ignore_fields),
             protected: Some(settings.protected),
         }
     }
 
-    pub(crate) fn change(self, if_revision: Option<Revision>) -> Change {
+    /// The change that it asks for; `replace` = the object may be replaced for it.
+    pub(crate) fn change(self, if_revision: Option<Revision>, replace: bool) -> Change {
         Change {
             if_revision,
+            replace,
             desired: self.desired,
             settings: SettingsPatch {
                 labels: self.labels,
                 deletion_policy: self.deletion_policy,
                 drift_policy: self.drift_policy,
                 management_policy: self.management_policy,
+                replace: self.replace,
                 ignore_fields: self.ignore_fields,
                 protected: self.protected,
             },

@@ -153,6 +153,16 @@ pub(crate) struct PlanParams {
     dry_run: Option<bool>,
 }
 
+/// Of a change that the object may be replaced for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct ReplaceParams {
+    /// Where a field has to change that cannot change in place: delete the object and make another, for this change.
+    #[param(nullable = false)]
+    replace: Option<bool>,
+}
+
 /// Of a deletion.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

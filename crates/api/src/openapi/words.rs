@@ -24,6 +24,8 @@ words! {
     DriftWord { Correct, Report, Ignore }
     /// Whether the object may be changed at all.
     ManagementWord { Full, ObserveOnly }
+    /// Whether the object may go for another when a field has to change that cannot change in place.
+    ReplaceWord { Never, Allowed }
     /// Whether the object is there.
     PresenceWord { Absent, Unknown, Present }
     /// What a failed call may have done.

@@ -41,7 +41,13 @@ fn event(number: u64) -> anyhow::Result<EntityEvent> {
     let desired = json!({ "size_gib": round, "zone": "zone-1", "encrypted": true });
     let step = Step::Update { fields: vec!["/size_gib".to_owned()] };
     Ok(match number % 3 {
-        0 => EntityEvent::UpdateRequested { at, operation_id, schema_version: 1, desired },
+        0 => EntityEvent::UpdateRequested {
+            at,
+            operation_id,
+            schema_version: 1,
+            desired,
+            replace: false,
+        },
         1 => EntityEvent::SyncStarted {
             at,
             attempt,

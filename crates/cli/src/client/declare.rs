@@ -25,11 +25,21 @@ const STATUS: &[&str] = &[
     "version",
 ];
 
+/// How a manifest is declared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    /// Only says what that would change.
+    pub(crate) dry_run: bool,
+    /// The object may be replaced for it.
+    pub(crate) replace: bool,
+}
+
 /// What became of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Created,
     Changed,
+    Replaced,
     Unchanged,
 }
 
@@ -38,6 +48,7 @@ impl Outcome {
         match self {
             Self::Created => "created",
             Self::Changed => "changed",
+            Self::Replaced => "replaced",
             Self::Unchanged => "unchanged",
         }
     }
@@ -53,25 +64,25 @@ pub(crate) struct Declared {
     pub(crate) request: Option<Request>,
 }
 
-/// Makes the server hold what `manifest` declares; `dry_run` = only says what that would change.
+/// Makes the server hold what `manifest` declares.
 ///
 /// # Errors
 /// The server's [`Problem`]; a conflict when the manifest names another backend or object than the entity has.
 pub(crate) async fn declare(
     client: &Client,
     manifest: &Value,
-    dry_run: bool,
+    terms: Terms,
 ) -> anyhow::Result<Declared> {
     if let Some(entity) = find(client, manifest).await? {
-        return update(client, &entity, manifest, dry_run).await;
+        return update(client, &entity, manifest, terms).await;
     }
-    match create(client, manifest, dry_run).await {
+    match create(client, manifest, terms.dry_run).await {
         Err(error) => {
             // It was created a moment ago, and the list does not show it yet.
             let taken = error.downcast_ref::<Problem>().filter(|problem| problem.is("name-taken"));
             let Some(holder) = taken.and_then(Problem::holder) else { return Err(error) };
             let entity = client.send(&Request::get(format!("/v1/entities/{holder}"))).await?;
-            update(client, &entity, manifest, dry_run).await
+            update(client, &entity, manifest, terms).await
         }
         created => created,
     }
@@ -104,7 +115,7 @@ async fn update(
     client: &Client,
     entity: &Value,
     manifest: &Value,
-    dry_run: bool,
+    terms: Terms,
 ) -> anyhow::Result<Declared> {
     for member in ["backend", "external_id"] {
         let (is, wanted) = (&entity[member], &manifest[member]);
@@ -115,15 +126,20 @@ async fn update(
     }
     let body = named(manifest);
     let id = entity["id"].as_str().context("an entity without an id")?;
-    let request = client.keyed(Request::put(format!("/v1/entities/{id}")).json(&body));
-    send(client, request, dry_run, |reply| {
+    let request = Request::put(format!("/v1/entities/{id}")).json(&body);
+    let request = client.keyed(request.maybe("replace", terms.replace.then_some("true")));
+    send(client, request, terms.dry_run, |reply| {
         let same = match reply.get("plan") {
             Some(plan) => plan["action"] == "none" && differing(entity, &body).is_empty(),
             None => {
                 reply["operation"].is_null() && reply["entity"]["revision"] == entity["revision"]
             }
         };
-        if same { Outcome::Unchanged } else { Outcome::Changed }
+        match (same, reply["plan"]["action"] == "replace") {
+            (true, _) => Outcome::Unchanged,
+            (false, true) => Outcome::Replaced,
+            (false, false) => Outcome::Changed,
+        }
     })
     .await
 }

@@ -19,7 +19,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 pub(crate) use connection::{Connection, ConnectionOptions};
-pub(crate) use declare::{Declared, Outcome, declare, differing, find, named};
+pub(crate) use declare::{Declared, Outcome, Terms, declare, differing, find, named};
 pub(crate) use problem::{Problem, Unreachable};
 pub(crate) use request::{Request, escaped};
 pub(crate) use sse::{Arrival, Events};

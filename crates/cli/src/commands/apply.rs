@@ -6,7 +6,7 @@ use clap::Args;
 use futures_util::stream::{self, StreamExt};
 
 use crate::bulk::{self, AT_ONCE, Deed, WaitOptions};
-use crate::client::{Client, Outcome, Why, declare};
+use crate::client::{Client, Outcome, Terms, Why, declare};
 use crate::exit::{Exit, Stop};
 use crate::manifests::{self, Document};
 use crate::output::Output;
@@ -28,6 +28,9 @@ pub(crate) struct Apply {
     /// Say what would be done, and do nothing
     #[arg(long, conflicts_with = "wait")]
     dry_run: bool,
+    /// Where a field cannot change in place, delete the object and make another
+    #[arg(long)]
+    replace: bool,
     #[command(flatten)]
     wait: WaitOptions,
     #[command(flatten)]
@@ -43,7 +46,8 @@ impl Run for Apply {
             return Err(Stop::usage("there is no manifest in what was named"));
         }
         let client = &session.client.because(&self.why);
-        let deeds = declare_all(client, &documents, self.dry_run).await;
+        let terms = Terms { dry_run: self.dry_run, replace: self.replace };
+        let deeds = declare_all(client, &documents, terms).await;
         let deeds = self.wait.finish(client, deeds).await;
         bulk::told(client, &deeds, self.output).await
     }
@@ -53,15 +57,15 @@ impl Run for Apply {
 pub(super) async fn declare_all(
     client: &Client,
     documents: &[Document],
-    dry_run: bool,
+    terms: Terms,
 ) -> Vec<Deed> {
     let bar = terminal::progress("applying", documents.len() as u64);
     let apply = |document: &Document| {
         let (document, bar) = (document.clone(), bar.clone());
         async move {
-            let declared = declare(client, &document.value, dry_run).await;
+            let declared = declare(client, &document.value, terms).await;
             bar.inc(1);
-            deed(&document, declared, dry_run)
+            deed(&document, declared, terms.dry_run)
         }
     };
     // Begun in order, a few at a time: they share commits. What depends on what is for the server to know, which
@@ -88,6 +92,7 @@ const fn word(outcome: Outcome, dry_run: bool) -> &'static str {
         Outcome::Unchanged => Outcome::Unchanged.word(),
         Outcome::Created if dry_run => "would be created",
         Outcome::Changed if dry_run => "would be changed",
+        Outcome::Replaced if dry_run => "would be replaced",
         other => other.word(),
     }
 }

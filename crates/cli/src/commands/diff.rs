@@ -96,20 +96,24 @@ async fn against_desired(
     entity: Option<&Value>,
 ) -> anyhow::Result<Difference> {
     let wanted = named(&document.value);
+    let mut label = document.label();
     let (old, new) = match entity {
         None => {
             let created = created(client, &document.value).await?;
             (String::new(), yaml(&created))
         }
         Some(entity) => {
-            let after = changed(client, entity, &wanted).await?;
+            let (after, replaces) = changed(client, entity, &wanted).await?;
+            if !replaces.is_empty() {
+                label = format!("{label} (replaced for {})", replaces.join(", "));
+            }
             let members = after.as_object().into_iter().flatten();
             let before: Map<_, _> =
                 members.map(|(name, _)| (name.clone(), entity[name].clone())).collect();
             (yaml(&json!(before)), yaml(&after))
         }
     };
-    Ok(Difference { label: document.label(), old_name: "server", new_name: "file", old, new })
+    Ok(Difference { label, old_name: "server", new_name: "file", old, new })
 }
 
 async fn created(client: &Client, manifest: &Value) -> anyhow::Result<Value> {
@@ -121,22 +125,33 @@ async fn created(client: &Client, manifest: &Value) -> anyhow::Result<Value> {
     Ok(after)
 }
 
-/// The named members as they would be: the server's plan knows the defaults of what the file does not name.
-async fn changed(client: &Client, entity: &Value, wanted: &Value) -> anyhow::Result<Value> {
+/// The named members as they would be, and the fields that the object would be replaced for: the server's plan knows the defaults of what the file does not name.
+async fn changed(
+    client: &Client,
+    entity: &Value,
+    wanted: &Value,
+) -> anyhow::Result<(Value, Vec<String>)> {
     let mut after = json!({});
+    let mut replaces = Vec::new();
     for name in differing(entity, wanted) {
         after[&name] = wanted[&name].clone();
     }
     if wanted["desired"].is_null() {
-        return Ok(after);
+        return Ok((after, replaces));
     }
     let path = format!("/v1/entities/{}", text(entity, "/id"));
-    let request = Request::put(path).query("dry_run", "true").json(wanted);
+    // Nothing is written, so it may be asked what replacing would do.
+    let request = Request::put(path).query("dry_run", "true").query("replace", "true").json(wanted);
     after["desired"] = match planned(client, &request).await? {
         Some(plan) if plan["action"] == "none" => entity["desired"].clone(),
-        _ => wanted["desired"].clone(),
+        plan => {
+            let fields = plan.as_ref().and_then(|plan| plan["replaces"].as_array());
+            let fields = fields.into_iter().flatten().filter_map(Value::as_str);
+            replaces.extend(fields.map(str::to_owned));
+            wanted["desired"].clone()
+        }
     };
-    Ok(after)
+    Ok((after, replaces))
 }
 
 /// The server's plan; `None` for those who may only look, who get the file as it is.

@@ -11,7 +11,7 @@ use stateward_domain::id::Namespace;
 use stateward_engine::backends::Change;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::{Client, Connection, declare};
+use crate::client::{Client, Connection, Terms, declare};
 use crate::config::Config;
 use crate::wiring::{self, Running};
 use crate::{address, banner, manifests, telemetry};
@@ -92,7 +92,9 @@ impl Serve {
             let client = Client::new(Connection::of_this_process(&url, token.trim()), false)?;
             let documents = manifests::read(path)?;
             for document in &documents {
-                declare(&client, &document.value, false).await.with_context(|| document.label())?;
+                declare(&client, &document.value, Terms::default())
+                    .await
+                    .with_context(|| document.label())?;
             }
             banner::print(&url, &running.token_file, documents.len());
         }

@@ -62,6 +62,7 @@ fn head(entity: &Value, color: bool) -> String {
     field("Deletion", text(entity, "/deletion_policy"));
     field("Drift", text(entity, "/drift_policy"));
     field("Management", text(entity, "/management_policy"));
+    field("Replace", text(entity, "/replace"));
     field("Protected", yes(&entity["protected"]).to_owned());
     field("Ignores", super::joined(&entity["ignore_fields"]));
     field("Uses", entities(&entity["references"]));

@@ -100,9 +100,13 @@ pub struct Entity {
     /// applied desired state says once one succeeded. Bounded by those that exist: an attempt begins only with them.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub made_from: BTreeSet<Target>,
-    /// Between the halves of a replacement: the old object must go before a new one is made.
+    /// Being replaced, from the intent to remove the old object until the new one is there.
     #[serde(skip_serializing_if = "is_false")]
     pub replacing: bool,
+    /// Whoever asked for the newest desired state allowed a replacement for it; void once it is reached or another
+    /// takes its place.
+    #[serde(skip_serializing_if = "is_false")]
+    pub replace_once: bool,
     /// How tries have gone.
     pub trouble: Trouble,
     /// The last failure, until the next success or change.
@@ -230,8 +234,8 @@ impl Entity {
 
     /// Whether the object may exist: anything but proved absent.
     #[must_use]
-    pub fn may_exist(&self) -> bool {
-        self.observed.presence != Presence::Absent
+    pub const fn may_exist(&self) -> bool {
+        !matches!(self.observed.presence, Presence::Absent)
     }
 
     /// The incarnation that the next creation belongs to: the same one while none of its objects was seen, so
@@ -243,6 +247,15 @@ impl Entity {
         } else {
             self.incarnation
         }
+    }
+
+    /// Whether it takes an object that is named, and never makes one by itself.
+    #[must_use]
+    pub const fn only_adopts(&self) -> bool {
+        self.manifest.external_id.is_some()
+            && self.applied.is_none()
+            && !self.create_allowed
+            && !self.replacing
     }
 
     /// The owner key of the present incarnation.

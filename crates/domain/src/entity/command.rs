@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::entity::event::Next;
+use crate::entity::replacement::Irreplaceable;
 use crate::entity::state::{
     Decision, DeletionPolicy, Difference, Manifest, Observed, SettingsPatch, Step,
 };
@@ -50,6 +51,8 @@ pub enum Intent {
         desired: Option<Value>,
         /// New settings.
         settings: SettingsPatch,
+        /// Whether the object may be replaced for it, whatever the settings say.
+        replace: bool,
     },
     /// End its life.
     Delete {
@@ -253,6 +256,9 @@ pub enum Refusal {
     /// Too many workers vanished over it.
     #[error("{} attempts in a row were abandoned", crate::entity::Entity::MAX_ABANDONED)]
     TooManyAbandoned,
+    /// Its object may not go for another.
+    #[error("it cannot change in place, and {0}")]
+    Irreplaceable(Irreplaceable),
     /// It may only adopt.
     #[error("the entity adopts an object, it never creates one")]
     AdoptOnly,

@@ -5,6 +5,9 @@ use serde::Serialize;
 use crate::entity::aggregate::Entity;
 use crate::time::Timestamp;
 
+/// What a user has to know between the halves of a replacement, whatever else goes wrong.
+const GONE: &str = "the old object is gone and the new one is not there yet";
+
 /// One condition, shaped like the field's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Condition {
@@ -44,10 +47,17 @@ impl Entity {
             "Drifted"
         } else if self.trouble.given_up {
             "Erred"
+        } else if self.replacing {
+            "Replacing"
         } else {
             "Pending"
         };
-        let message = self.error.as_ref().map(ToString::to_string).unwrap_or_default();
+        let error = self.error.as_ref().map(ToString::to_string);
+        let message = match (self.is_between_halves(), error) {
+            (false, error) => error.unwrap_or_default(),
+            (true, None) => GONE.to_owned(),
+            (true, Some(error)) => format!("{GONE}: {error}"),
+        };
         Condition { kind: "synced", status, reason, message, since: self.synced_since }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! `command` says what may be asked, `decide` answers with events, `evolve` folds them, `work` says what is to
 //! be done next, `operations` what an event means for operations, `progress` what it makes of their
-//! rows, `claims` what it takes and frees, `references` what a desired state takes from other entities.
+//! rows, `claims` what it takes and frees, `references` what a desired state takes from other entities,
+//! `replacement` whether its object may go for another.
 
 pub mod aggregate;
 pub mod claims;
@@ -14,6 +15,7 @@ mod evolve;
 pub mod operations;
 pub mod progress;
 pub mod references;
+pub mod replacement;
 pub mod state;
 pub mod work;
 

@@ -96,7 +96,8 @@ impl Entity {
     #[must_use]
     pub fn is_to_be_stopped(&self) -> bool {
         self.running.as_ref().is_some_and(|running| {
-            let leaves = matches!(running.step, Step::Delete | Step::CleanUp { .. });
+            let leaves =
+                matches!(running.step, Step::Delete | Step::Replace { .. } | Step::CleanUp { .. });
             running.cancel.is_some() || (self.deletion.is_some() && !leaves)
         })
     }

@@ -8,6 +8,7 @@ mod life;
 mod moves;
 
 use life::Life;
+use moves::{Left, Move, Whose};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stateward_domain::entity::{Entity, EntityEvent};
@@ -47,8 +48,8 @@ proptest! {
             life.play(one, turn);
         }
         if life.entity.exists() && !life.entity.is_deleted() {
-            life.play(&moves::Move::Protect(false), 1_000);
-            life.play(&moves::Move::Delete { orphan: true }, 1_001);
+            life.play(&Move::Protect(false), 1_000);
+            life.play(&Move::Delete { orphan: true }, 1_001);
             prop_assert!(life.entity.is_deleted());
             prop_assert!(life.entity.operations.is_empty());
         }
@@ -70,4 +71,36 @@ proptest! {
             let _ = (entity.work(), entity.conditions());
         }
     }
+
+    /// The same from between the halves of a replacement, which a random life rarely reaches.
+    #[test]
+    fn every_invariant_holds_after_half_a_replacement(
+        whole in any::<bool>(),
+        moves in vec(moves::one(), 1..60),
+    ) {
+        let mut life = Life::default();
+        let halves = half_a_replacement();
+        // Also from the middle of the first half.
+        let passed = if whole { halves.len() } else { halves.len() - 1 };
+        for (turn, one) in halves[..passed].iter().chain(&moves).enumerate() {
+            life.play(one, turn);
+            if turn + 1 == passed {
+                prop_assert!(life.entity.replacing);
+                prop_assert_eq!(life.entity.is_between_halves(), whole);
+            }
+        }
+    }
+}
+
+/// From nothing to an object that is gone for another one.
+fn half_a_replacement() -> Vec<Move> {
+    let complete = |left| Move::Complete { whose: Whose::Own, left, differs: false };
+    vec![
+        Move::Create { adopts: false, identity: false },
+        Move::Start { step: 0, takes_over: false },
+        complete(Left::Present),
+        Move::Update(2),
+        Move::Start { step: 3, takes_over: false },
+        complete(Left::Absent),
+    ]
 }

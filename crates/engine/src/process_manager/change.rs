@@ -147,9 +147,10 @@ impl Round<'_> {
                     let id = external_id.clone();
                     self.made_by_us(entity, running, &id, &failure).await
                 }
-                (ErrorClass::NotFound, Step::Delete | Step::CleanUp { .. }) => {
-                    self.verify(entity, running, None).await
-                }
+                (
+                    ErrorClass::NotFound,
+                    Step::Delete | Step::Replace { .. } | Step::CleanUp { .. },
+                ) => self.verify(entity, running, None).await,
                 _ => self.fail(entity, Some(entity.attempt), None, &failure, None).await,
             },
         }

@@ -169,13 +169,31 @@ impl Round<'_> {
                 self.change(entity, takes_over, step, id, Some((&comparison.spec, object))).await
             }
             Plan::Replace { fields } => {
-                let message = format!("cannot be changed in place: {}", fields.join(", "));
-                let failure =
-                    Failure::harmless(ErrorClass::Immutable, "replacement_needed", message);
-                self.fail(entity, None, takes_over, &failure, None).await
+                self.replace(entity, takes_over, fields, &comparison.spec, id).await
             }
             Plan::Noop => Ok(Flow::Idle),
         }
+    }
+
+    /// The first half of a replacement: the object goes. Its proved absence is what lets the next round make another.
+    async fn replace(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        fields: Vec<String>,
+        spec: &Value,
+        id: Option<&ExternalId>,
+    ) -> Result<Flow, Error> {
+        if let Err(why) = entity.replaceable() {
+            let message = format!("{} cannot change in place, and {why}", fields.join(", "));
+            let failure = Failure::harmless(ErrorClass::Immutable, "replacement_needed", message);
+            return self.fail(entity, None, takes_over, &failure, None).await;
+        }
+        // What could not be made anew is not taken away.
+        if let Err(failure) = self.given(entity, &Step::Create, spec) {
+            return self.lacks_secret(entity, takes_over, &failure).await;
+        }
+        self.change(entity, takes_over, Step::Replace { fields }, id, None).await
     }
 
     /// The object is not there.
@@ -211,8 +229,7 @@ impl Round<'_> {
 
     async fn make(&self, entity: &Arc<Entity>, takes_over: Option<Attempt>) -> Result<Flow, Error> {
         let manifest = &entity.manifest;
-        let adopts = manifest.external_id.is_some() && entity.applied.is_none();
-        if adopts && !entity.create_allowed {
+        if entity.only_adopts() {
             let message = "the object to adopt is not there: adopt another, create or give up";
             let failure = Failure::harmless(ErrorClass::NotFound, "object_not_found", message);
             return self.ask(entity, takes_over, &failure).await;

@@ -94,7 +94,9 @@ impl Round<'_> {
             });
         }
         let object = found.remove(0);
-        let ours = !named || (lost_track && intended.is_some()) || entity.applied.is_some();
+        // Between the halves of a replacement ours is gone: whoever has its name now is somebody else's.
+        let had = entity.applied.is_some() && !entity.is_between_halves();
+        let ours = !named || (lost_track && intended.is_some()) || had;
         if ours {
             let extra = found.into_iter().map(|object| object.external_id).collect();
             Ok(Seen::Present { object, extra })

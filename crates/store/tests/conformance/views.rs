@@ -40,6 +40,7 @@ impl Subject {
             operation_id: OperationId(Uuid::from_u128(number * 1_000 + u128::from(n) + 1)),
             schema_version: 1,
             desired: json!({"size": n}),
+            replace: false,
         }));
         self.append(number, 0, &events).await;
     }
@@ -162,6 +163,7 @@ async fn operations_follow_their_requests_to_the_end() {
         operation_id: by,
         schema_version: 1,
         desired: json!({"size": 9}),
+        replace: false,
     };
     let superseded =
         EntityEvent::OperationSuperseded { at: Timestamp(20), operation_id: create, by };

@@ -43,7 +43,7 @@ pub(crate) async fn handler(
         let (backend, desired) = app.engine.preview(&declaration).await?;
         let whole = PlannedChange { field: String::new(), from: Value::Null, to: desired };
         let backend = backend.name().to_string();
-        let plan = Plan { action: "create", backend, changes: vec![whole] };
+        let plan = Plan { action: "create", backend, changes: vec![whole], replaces: Vec::new() };
         return Ok(HttpResponse::Ok().json(PlanReply { plan }));
     }
     let accepted = app.engine.create(envelope.clone(), declaration).await?;

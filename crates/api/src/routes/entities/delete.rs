@@ -67,6 +67,7 @@ fn plan(entity: &Entity, policy: Option<DeletionPolicy>) -> HttpResponse {
         action: if entity.is_deleted() { "none" } else { "delete" },
         backend: entity.manifest.backend.to_string(),
         changes: if goes { vec![gone] } else { Vec::new() },
+        replaces: Vec::new(),
     };
     HttpResponse::Ok().json(PlanReply { plan })
 }

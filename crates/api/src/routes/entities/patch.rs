@@ -4,9 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 use stateward_domain::access::Role;
 use stateward_domain::entity::{Entity, Refusal};
-use stateward_domain::id::{EntityId, Revision};
+use stateward_domain::id::EntityId;
 use stateward_engine::Error;
-use stateward_engine::requests::Change;
+use stateward_engine::requests::{Change, Preview};
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -15,7 +15,7 @@ use crate::dto::manifest::ChangeBody;
 use crate::headers;
 use crate::json::parse;
 use crate::openapi::PatchStep;
-use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams};
+use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -34,7 +34,7 @@ const TRIES: u32 = 10;
     operation_id = "patch_entity",
     tag = "entities",
     summary = "Patch the document that PUT replaces members of",
-    params(("id" = String, Path, description = "Id"), PlanParams, MatchHeader, ChangeHeaders),
+    params(("id" = String, Path, description = "Id"), PlanParams, ReplaceParams, MatchHeader, ChangeHeaders),
     request_body(content((ChangeBody = "application/merge-patch+json"), (Vec<PatchStep> = "application/json-patch+json"))),
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
@@ -48,6 +48,7 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     let id: EntityId = id(&path)?;
     let dry_run = params.value("dry_run")?.unwrap_or(false);
+    let replace = params.value("replace")?.unwrap_or(false);
     params.finish()?;
     body.is(&[MERGE_PATCH, JSON_PATCH])?;
     let wanted = headers::if_match(&request)?;
@@ -56,7 +57,8 @@ pub(crate) async fn handler(
     let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
     for _ in 0..TRIES {
         let entity = app.engine.entity(id).await?;
-        let change = patched(&entity, &body, wanted.unwrap_or(entity.revision))?;
+        let revision = wanted.unwrap_or(entity.revision);
+        let change = patched(&entity, &body)?.change(Some(revision), replace);
         if dry_run {
             return plan(&app, id, &change).await;
         }
@@ -68,7 +70,7 @@ pub(crate) async fn handler(
     Err(Problem::unavailable("the entity changes too fast"))
 }
 
-fn patched(entity: &Entity, body: &Body, revision: Revision) -> Result<Change, Problem> {
+fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
     let mut document = serde_json::to_value(ChangeBody::of(entity))
         .map_err(|error| Problem::unavailable(error.to_string()))?;
     if body.media_type == MERGE_PATCH {
@@ -78,9 +80,8 @@ fn patched(entity: &Entity, body: &Body, revision: Revision) -> Result<Change, P
         json_patch::patch(&mut document, &patch)
             .map_err(|error| Problem::unprocessable("patch-failed", error.to_string()))?;
     }
-    let document: ChangeBody = serde_json::from_value(document)
-        .map_err(|error| Problem::unprocessable("bad-document", error.to_string()))?;
-    Ok(document.change(Some(revision)))
+    serde_json::from_value(document)
+        .map_err(|error| Problem::unprocessable("bad-document", error.to_string()))
 }
 
 /// What a change of the desired state would change, field by field.
@@ -89,12 +90,17 @@ pub(super) async fn plan(
     id: EntityId,
     change: &Change,
 ) -> Result<HttpResponse, Problem> {
-    let (entity, differences) = app.engine.preview_update(id, change).await?;
+    let Preview { entity, differences, replaces } = app.engine.preview_update(id, change).await?;
     let changes: Vec<_> = differences
         .into_iter()
         .map(|d| PlannedChange { field: d.field, from: d.observed, to: d.desired })
         .collect();
-    let action = if changes.is_empty() { "none" } else { "update" };
-    let plan = Plan { action, backend: entity.manifest.backend.to_string(), changes };
+    let action = match (changes.is_empty(), replaces.is_empty()) {
+        (true, _) => "none",
+        (false, true) => "update",
+        (false, false) => "replace",
+    };
+    let backend = entity.manifest.backend.to_string();
+    let plan = Plan { action, backend, changes, replaces };
     Ok(HttpResponse::Ok().json(PlanReply { plan }))
 }

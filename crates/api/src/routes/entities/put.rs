@@ -8,7 +8,7 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ChangeBody;
 use crate::headers;
-use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams};
+use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -22,7 +22,7 @@ use crate::routes::{entities::patch, id};
     operation_id = "replace_entity",
     tag = "entities",
     summary = "Replace the members that are named",
-    params(("id" = String, Path, description = "Id"), PlanParams, MatchHeader, ChangeHeaders),
+    params(("id" = String, Path, description = "Id"), PlanParams, ReplaceParams, MatchHeader, ChangeHeaders),
     request_body = ChangeBody,
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
@@ -36,8 +36,9 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     let id = id(&path)?;
     let dry_run = params.value("dry_run")?.unwrap_or(false);
+    let replace = params.value("replace")?.unwrap_or(false);
     params.finish()?;
-    let change = body.json::<ChangeBody>()?.change(headers::if_match(&request)?);
+    let change = body.json::<ChangeBody>()?.change(headers::if_match(&request)?, replace);
     let entity = caller.entity(&app, id, Role::Operator).await?;
     let namespace = Some(&entity.manifest.namespace);
     let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::apply::declare_all;
 use crate::bulk::{self, WaitOptions};
-use crate::client::{Client, Request, Why, escaped};
+use crate::client::{Client, Request, Terms, Why, escaped};
 use crate::exit::{Exit, Stop};
 use crate::manifests::Document;
 use crate::output::{Output, yaml};
@@ -71,7 +71,7 @@ impl Run for Import {
         let client = &session.client.because(&self.why);
         let document = |value| Document { value, file: self.backend.clone() };
         let documents: Vec<_> = manifests.into_iter().map(document).collect();
-        let deeds = declare_all(client, &documents, false).await;
+        let deeds = declare_all(client, &documents, Terms::default()).await;
         let deeds = self.wait.finish(client, deeds).await;
         bulk::told(client, &deeds, self.output).await
     }

@@ -26,17 +26,25 @@ pub(super) fn decide(entity: &Entity, command: &Command) -> Result<Vec<EntityEve
                 identity.as_ref(),
             )
         }
-        Intent::Update { operation_id, if_revision, schema_version, desired, settings } => {
-            user::update(
-                entity,
-                at,
-                *operation_id,
-                *if_revision,
-                *schema_version,
-                desired.as_ref(),
+        Intent::Update {
+            operation_id,
+            if_revision,
+            schema_version,
+            desired,
+            settings,
+            replace,
+        } => user::update(
+            entity,
+            at,
+            &user::Update {
+                operation_id: *operation_id,
+                if_revision: *if_revision,
+                schema_version: *schema_version,
+                desired: desired.as_ref(),
                 settings,
-            )
-        }
+                replace: *replace,
+            },
+        ),
         Intent::Delete { operation_id, if_revision, policy } => {
             user::delete(entity, at, *operation_id, *if_revision, *policy)
         }
@@ -46,14 +54,11 @@ pub(super) fn decide(entity: &Entity, command: &Command) -> Result<Vec<EntityEve
         Intent::Refresh { operation_id } => user::refresh(entity, at, *operation_id),
         Intent::Retry { operation_id } => user::retry(entity, at, *operation_id),
         Intent::Cancel { operation_id } => user::cancel(entity, at, *operation_id),
-        Intent::Adopt { operation_id, external_id } => {
-            user::adopt(entity, at, *operation_id, external_id)
+        Intent::Adopt { operation_id: id, external_id } => {
+            user::adopt(entity, at, *id, external_id)
         }
-        Intent::Decide { operation_id, decision } => {
-            user::decision(entity, at, *operation_id, decision)
-        }
-        Intent::Pause => user::pause(entity, at, true),
-        Intent::Resume => user::pause(entity, at, false),
+        Intent::Decide { operation_id: id, decision } => user::decision(entity, at, *id, decision),
+        way @ (Intent::Pause | Intent::Resume) => user::pause(entity, at, *way == Intent::Pause),
         Intent::Start { takes_over, generation, step, was_present, found, operations } => {
             sync::start(
                 entity,

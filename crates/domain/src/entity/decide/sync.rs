@@ -87,11 +87,11 @@ fn allowed(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
             if entity.deletion.is_some() {
                 return Err(Refusal::DeletionPending);
             }
-            let adopts = entity.manifest.external_id.is_some() && entity.applied.is_none();
-            if matches!(step, Step::Create) && adopts && !entity.create_allowed {
-                return Err(Refusal::AdoptOnly);
+            match step {
+                Step::Create if entity.only_adopts() => Err(Refusal::AdoptOnly),
+                Step::Replace { .. } => entity.replaceable().map_err(Refusal::Irreplaceable),
+                _ => Ok(()),
             }
-            Ok(())
         }
         Step::Delete if entity.deletion != Some(DeletionPolicy::Delete) => {
             Err(Refusal::Unfit("no deletion is wanted"))
@@ -215,6 +215,10 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
         events.push(EntityEvent::DriftCleared { at, observed: done.observed.clone() });
     }
     let mut operations = still_open(entity, &done.operations);
+    if matches!(done.step, Step::Replace { .. }) {
+        // Half of what was asked for: it ends with the other half.
+        operations.clear();
+    }
     let ends_life = gone
         && entity.deletion == Some(DeletionPolicy::Delete)
         && !matches!(done.step, Step::CleanUp { .. } | Step::Action { .. });

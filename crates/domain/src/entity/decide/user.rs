@@ -39,17 +39,20 @@ pub(super) fn create(
     }])
 }
 
-pub(super) fn update(
-    entity: &Entity,
-    at: Timestamp,
-    operation_id: OperationId,
-    if_revision: Option<Revision>,
-    schema_version: u32,
-    desired: Option<&Value>,
-    settings: &SettingsPatch,
-) -> Decided {
+/// A change, as it is asked for.
+pub(super) struct Update<'a> {
+    pub(super) operation_id: OperationId,
+    pub(super) if_revision: Option<Revision>,
+    pub(super) schema_version: u32,
+    pub(super) desired: Option<&'a Value>,
+    pub(super) settings: &'a SettingsPatch,
+    pub(super) replace: bool,
+}
+
+pub(super) fn update(entity: &Entity, at: Timestamp, update: &Update<'_>) -> Decided {
     living(entity)?;
-    at_revision(entity, if_revision)?;
+    at_revision(entity, update.if_revision)?;
+    let Update { operation_id, schema_version, desired, settings, replace, .. } = *update;
     // Whoever wants it released instead has to be able to lift its protection.
     let lift = SettingsPatch { protected: Some(false), ..SettingsPatch::default() };
     let lifts = desired.is_none() && *settings == lift;
@@ -61,9 +64,18 @@ pub(super) fn update(
     if current.patched(settings) != *current {
         events.push(EntityEvent::SettingsChanged { at, settings: settings.clone() });
     }
-    if let Some(desired) = desired.filter(|desired| **desired != entity.manifest.desired) {
+    // What failed for want of the permission is wanted anew, as it is, once somebody gives it.
+    let permits = replace && !entity.replace_once && entity.wants_replacement();
+    if let Some(desired) = desired.filter(|desired| permits || **desired != entity.manifest.desired)
+    {
         let desired = desired.clone();
-        events.push(EntityEvent::UpdateRequested { at, operation_id, schema_version, desired });
+        events.push(EntityEvent::UpdateRequested {
+            at,
+            operation_id,
+            schema_version,
+            desired,
+            replace,
+        });
         events.extend(superseded(entity, at, operation_id, |open| open.kind.is_change()));
     }
     Ok(events)

@@ -105,6 +105,7 @@ fn new_desired(entity: &mut Entity, desired: Value) {
     if let Some(running) = &mut entity.running {
         running.desired.get_or_insert(old);
     }
+    entity.replace_once = false;
     entity.generation = entity.generation.next();
     entity.revision = entity.revision.next();
 }

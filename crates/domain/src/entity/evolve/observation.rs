@@ -2,7 +2,7 @@
 
 use crate::entity::aggregate::Entity;
 use crate::entity::event::EntityEvent;
-use crate::entity::state::{Blocked, BlockedOn, Drift, Lost};
+use crate::entity::state::{Blocked, BlockedOn, Drift, Lost, Presence};
 use crate::kind::OnLost;
 use crate::time::Timestamp;
 
@@ -44,6 +44,7 @@ fn is_lost(entity: &mut Entity, at: Timestamp, policy: OnLost) {
 }
 
 fn returned(entity: &mut Entity) {
+    entity.replacing &= entity.observed.presence != Presence::Present;
     if entity.lost.take().is_some() {
         entity.blocked = None;
     }

@@ -3,7 +3,9 @@
 use super::{close, fresh_start, new_desired, open};
 use crate::entity::aggregate::Entity;
 use crate::entity::event::EntityEvent;
-use crate::entity::state::{Decision, Manifest, OperationKind, Presence, SettingsPatch, State};
+use crate::entity::state::{
+    Decision, Manifest, OperationKind, Presence, ReplacePolicy, SettingsPatch, State,
+};
 use crate::failure::{ErrorClass, Failure};
 use crate::id::{ExternalId, Generation, OperationId};
 use crate::kind::OnLost;
@@ -26,9 +28,10 @@ pub(super) fn request(entity: &mut Entity, event: &EntityEvent) {
             declared(entity, manifest);
             open(entity, *operation_id, OperationKind::Create, *at);
         }
-        EntityEvent::UpdateRequested { at, operation_id, schema_version, desired } => {
+        EntityEvent::UpdateRequested { at, operation_id, schema_version, desired, replace } => {
             entity.schema_version = *schema_version;
             new_desired(entity, desired.clone());
+            entity.replace_once = *replace;
             if entity.trouble.given_up {
                 entity.deletion = None;
             }
@@ -95,6 +98,10 @@ fn settings_changed(entity: &mut Entity, settings: &SettingsPatch) {
     entity.unseen_in_doubt |= settings.ignore_fields.is_some();
     entity.manifest.settings = entity.manifest.settings.patched(settings);
     entity.revision = entity.revision.next();
+    // What failed for want of the permission goes on with it.
+    if settings.replace == Some(ReplacePolicy::Allowed) && entity.wants_replacement() {
+        fresh_start(entity);
+    }
     // A deletion that failed for good is not taken up again once the entity is protected.
     if entity.manifest.settings.protected && entity.trouble.given_up {
         entity.deletion = None;
@@ -106,6 +113,7 @@ fn points_at(entity: &mut Entity, id: &ExternalId) {
     entity.observed.presence = Presence::Unknown;
     entity.materialised = true;
     entity.unseen_in_doubt = true;
+    entity.replacing = false;
     entity.lost = None;
 }
 

@@ -34,6 +34,7 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
                 entity.create_intended_at = Some(*at);
                 entity.create_allowed = false;
             }
+            entity.replacing = replacing(entity, step, *was_present);
             if step.mutates() && !matches!(step, Step::CleanUp { .. }) {
                 entity.observed.presence = Presence::Unknown;
             }
@@ -51,8 +52,7 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
                 desired: None,
             });
             if matches!(step, Step::Create | Step::Update { .. }) {
-                entity.unseen_in_doubt = true;
-                entity.made_from.extend(named_in(&entity.manifest.desired));
+                may_be_given(entity);
             }
         }
         EntityEvent::ExternalIdRecorded { external_id, .. } => {
@@ -82,6 +82,18 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
     }
 }
 
+/// Should nobody learn how a first half ends, the object's absence is our doing, and no loss. Whatever was begun before,
+/// an object that another step finds there was not taken away.
+const fn replacing(entity: &Entity, step: &Step, was_present: bool) -> bool {
+    matches!(step, Step::Replace { .. }) || (entity.replacing && !was_present)
+}
+
+/// From here on nobody knows what the object holds until an attempt succeeds.
+fn may_be_given(entity: &mut Entity) {
+    entity.unseen_in_doubt = true;
+    entity.made_from.extend(named_in(&entity.manifest.desired));
+}
+
 fn completed(
     entity: &mut Entity,
     attempt: Attempt,
@@ -104,7 +116,7 @@ fn completed(
     }
     entity.materialised |= observed.external_id.is_some();
     if matches!(step, Step::Replace { .. }) {
-        entity.replacing = true;
+        entity.drift = None;
     } else if observed.presence == Presence::Present {
         entity.replacing = false;
     }
@@ -116,6 +128,7 @@ fn completed(
         let desired = older.unwrap_or_else(|| entity.manifest.desired.clone());
         entity.made_from = named_in(&desired);
         entity.applied = Some(Applied { generation, desired });
+        entity.replace_once &= generation != entity.generation;
         if !step.only_looks() {
             entity.drift = None;
             entity.unseen_in_doubt = false;
@@ -144,6 +157,7 @@ fn failed(
         entity.observed.presence =
             if running.was_present { Presence::Present } else { Presence::Absent };
         entity.unseen_in_doubt = running.unseen_in_doubt;
+        entity.replacing &= !matches!(running.step, Step::Replace { .. });
     }
     let trouble = &mut entity.trouble;
     if error.class.uses_budget() {

@@ -43,6 +43,27 @@ pub enum ManagementPolicy {
     ObserveOnly,
 }
 
+/// What happens when a field that cannot change in place has to become another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplacePolicy {
+    /// Nothing, unless a change says that it may replace.
+    #[default]
+    Never,
+    /// The object goes, and another takes its place.
+    Allowed,
+}
+
+impl ReplacePolicy {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde's skip_serializing_if hands out a reference"
+    )]
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Never)
+    }
+}
+
 /// Labels, policies, protection: what users set beside the desired state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -58,10 +79,13 @@ pub struct Settings {
     /// On changes.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
+    /// On changes that cannot be made in place.
+    #[serde(default, skip_serializing_if = "ReplacePolicy::is_default")]
+    pub replace: ReplacePolicy,
     /// JSON pointers that drift detection and plans pass over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore_fields: Vec<String>,
-    /// Refuses deletion.
+    /// Refuses deletion, and so replacement.
     #[serde(default)]
     pub protected: bool,
 }
@@ -80,6 +104,8 @@ pub struct SettingsPatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub management_policy: Option<ManagementPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace: Option<ReplacePolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore_fields: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protected: Option<bool>,
@@ -94,6 +120,7 @@ impl Settings {
             deletion_policy: patch.deletion_policy.unwrap_or(self.deletion_policy),
             drift_policy: patch.drift_policy.unwrap_or(self.drift_policy),
             management_policy: patch.management_policy.unwrap_or(self.management_policy),
+            replace: patch.replace.unwrap_or(self.replace),
             ignore_fields: patch
                 .ignore_fields
                 .clone()

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use manifest::{
-    DeletionPolicy, DriftPolicy, ManagementPolicy, Manifest, Settings, SettingsPatch,
+    DeletionPolicy, DriftPolicy, ManagementPolicy, Manifest, ReplacePolicy, Settings, SettingsPatch,
 };
 pub use progress::{
     Blocked, BlockedOn, Decision, Difference, Drift, Lost, OpenOperation, OperationKind,

@@ -260,7 +260,16 @@ fn update(
     settings: Option<SettingsPatch>,
 ) -> Intent {
     let settings = settings.unwrap_or_default();
-    Intent::Update { operation_id, if_revision: None, schema_version: 1, desired, settings }
+    // Now and then with the permission to replace, so that lives pass through both halves.
+    let replace = desired.as_ref().is_some_and(|desired| desired["size"] != 1);
+    Intent::Update {
+        operation_id,
+        if_revision: None,
+        schema_version: 1,
+        desired,
+        settings,
+        replace,
+    }
 }
 
 fn external(name: u8) -> ExternalId {

@@ -86,6 +86,9 @@ impl Life {
         }
         match event {
             EntityEvent::SyncStarted { attempt, step, .. } => {
+                if matches!(step, Step::Replace { .. }) {
+                    assert!(before.replaceable().is_ok(), "5: replaced what has to stay");
+                }
                 assert!(*attempt > before.attempt, "attempts are numbered upwards");
                 self.intents.insert((attempt.0, format!("{step:?}")));
             }
@@ -109,6 +112,8 @@ impl Life {
     fn check(&self, before: &Entity, intent: &Intent) {
         let entity = &self.entity;
         assert!(entity.observed.generation <= entity.generation, "2");
+        let still_there = entity.observed.presence == Presence::Present;
+        assert!(!entity.replacing || !still_there, "3: a second half beside the old object");
         if entity.synced() {
             assert_eq!(entity.observed.generation, entity.generation, "2: synced with an old wish");
         }

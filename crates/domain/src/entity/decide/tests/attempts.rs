@@ -220,7 +220,7 @@ fn pending_work_survives_and_is_asked_for_again() {
 #[test]
 fn a_replacement_proves_absence_before_it_makes_anew() {
     let mut life = Life::ok();
-    life.update(json!({"size": 2}));
+    life.replace_for(json!({"size": 2}));
     let replace = Step::Replace { fields: vec!["/size".to_owned()] };
     life.start(replace.clone());
     let unproved = life.completion(replace.clone(), life.present("object"));

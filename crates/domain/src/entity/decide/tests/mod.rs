@@ -3,6 +3,7 @@
 mod attempts;
 mod ends;
 mod looks;
+mod replacements;
 mod users;
 
 use std::collections::BTreeMap;
@@ -96,6 +97,24 @@ impl Life {
     fn update(&mut self, desired: Value) -> Vec<&'static str> {
         let operation_id = self.operation();
         self.then(changed(operation_id, Some(desired), SettingsPatch::default()))
+    }
+
+    /// As [`update`](Self::update), with the permission to replace.
+    fn replace_for(&mut self, desired: Value) -> Vec<&'static str> {
+        let operation_id = self.operation();
+        let intent = changed(operation_id, Some(desired), SettingsPatch::default());
+        let Intent::Update { if_revision, schema_version, desired, settings, .. } = intent else {
+            unreachable!()
+        };
+        let replace = true;
+        self.then(Intent::Update {
+            operation_id,
+            if_revision,
+            schema_version,
+            desired,
+            settings,
+            replace,
+        })
     }
 
     fn settings(&mut self, settings: SettingsPatch) -> Vec<&'static str> {
@@ -200,7 +219,14 @@ fn operation(number: u128) -> OperationId {
 }
 
 fn changed(operation_id: OperationId, desired: Option<Value>, settings: SettingsPatch) -> Intent {
-    Intent::Update { operation_id, if_revision: None, schema_version: 1, desired, settings }
+    Intent::Update {
+        operation_id,
+        if_revision: None,
+        schema_version: 1,
+        desired,
+        settings,
+        replace: false,
+    }
 }
 
 fn deletion(operation_id: OperationId, policy: DeletionPolicy) -> Intent {

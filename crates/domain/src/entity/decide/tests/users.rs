@@ -70,7 +70,14 @@ fn a_revision_that_moved_is_refused() {
         unreachable!()
     };
     let if_revision = Some(Revision(4));
-    let stale = Intent::Update { operation_id, if_revision, schema_version, desired, settings };
+    let stale = Intent::Update {
+        operation_id,
+        if_revision,
+        schema_version,
+        desired,
+        settings,
+        replace: false,
+    };
     assert_eq!(life.refused(stale), Refusal::RevisionMismatch { actual: Revision(1) });
 }
 

@@ -1,0 +1,44 @@
+//! Changes of fields that cannot change in place: refused, unless the object may be replaced for them.
+
+use serde_json::Value;
+use stateward_domain::entity::Entity;
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::FieldError;
+
+use crate::error::Error;
+use crate::requests::Change;
+
+/// The immutable fields in which `desired` differs from what is desired now; the object is replaced for them.
+///
+/// # Errors
+/// [`Error::Immutable`] with each of these fields and what stands against it. A field that names the object stays what
+/// it is in any case: another name is another entity.
+pub(super) fn fields(
+    kind: &KindSpec,
+    entity: &Entity,
+    change: &Change,
+    desired: &Value,
+) -> Result<Vec<String>, Error> {
+    let before = &entity.manifest.desired;
+    let differs = |pointer: &&String| before.pointer(pointer) != desired.pointer(pointer);
+    let fields: Vec<String> = kind.immutable.iter().filter(differs).cloned().collect();
+    let names_it = |pointer: &String| kind.identity.as_ref() == Some(pointer);
+    let permission = entity.manifest.settings.patched(&change.settings).replaceable(change.replace);
+    // Where nothing is, or what is there is as wanted, nothing has to go.
+    let applied = entity.applied.as_ref().map(|applied| &applied.desired);
+    let needless = |pointer: &String| {
+        let as_applied = |applied: &Value| applied.pointer(pointer) == desired.pointer(pointer);
+        !names_it(pointer) && (!entity.may_exist() || applied.is_some_and(as_applied))
+    };
+    let fields: Vec<String> = fields.into_iter().filter(|pointer| !needless(pointer)).collect();
+    let refused = |pointer: &String| {
+        let message = if names_it(pointer) {
+            "names the object and cannot change: declare another entity".to_owned()
+        } else {
+            format!("cannot change in place, and {}", permission.err()?)
+        };
+        Some(FieldError { pointer: pointer.clone(), message })
+    };
+    let faults: Vec<FieldError> = fields.iter().filter_map(refused).collect();
+    if faults.is_empty() { Ok(fields) } else { Err(Error::Immutable(faults)) }
+}
