@@ -39,8 +39,8 @@ test-load: ## Promises that only show at full size, with the release build
 test-openstack: ## The OpenStack kinds and the binary, in the project of the cloud that OS_CLOUD names
 	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack -- --nocapture --test-threads=4 --skip faults
 	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack::faults -- --nocapture --test-threads=1
-	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test openstack -- --nocapture --test-threads=4 --skip faults
-	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test openstack faults -- --nocapture --test-threads=1
+	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test openstack -- --nocapture --test-threads=4 --skip faults --skip alone
+	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test openstack -- faults alone --nocapture --test-threads=1
 
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e

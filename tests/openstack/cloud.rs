@@ -9,6 +9,9 @@ use tokio::process::Command;
 /// Set by `make test-openstack`: a cloud that happens to be configured is not ours to make things in.
 const WANTED: &str = "STATEWARD_TEST_OPENSTACK";
 
+/// Names a cloud of `clouds.yaml` with an administrator's credentials.
+const ADMIN: &str = "STATEWARD_TEST_ADMIN_CLOUD";
+
 /// Lists that hold what carries a mark: type of the service, path, name of the list.
 const MARKED: &[(&str, &str, &str)] = &[
     ("network", "/v2.0/networks", "networks"),
@@ -29,15 +32,28 @@ pub(crate) struct Cloud {
 }
 
 impl Cloud {
+    /// An administrator of it; `None`, with the reason printed, where no credentials are at hand.
+    pub(crate) async fn admin() -> Option<Self> {
+        let Ok(name) = std::env::var(ADMIN) else {
+            println!("skipped: {ADMIN} names no cloud");
+            return None;
+        };
+        Some(Self::named(&name).await)
+    }
+
     /// `None`, with the reason printed, where no cloud is wanted.
     pub(crate) async fn wanted() -> Option<Self> {
         if std::env::var_os(WANTED).is_none() {
             println!("skipped: {WANTED} is not set, see `make test-openstack`");
             return None;
         }
-        let name = std::env::var("OS_CLOUD").expect("OS_CLOUD names a cloud");
-        let auth_url = said("configuration show -f value -c auth.auth_url").await;
-        let token = said("token issue -f value -c id").await;
+        Some(Self::named(&std::env::var("OS_CLOUD").expect("OS_CLOUD names a cloud")).await)
+    }
+
+    /// One of `clouds.yaml`.
+    pub(crate) async fn named(name: &str) -> Self {
+        let auth_url = said(name, "configuration show -f value -c auth.auth_url").await;
+        let token = said(name, "token issue -f value -c id").await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let catalogue = http
             .get(format!("{auth_url}/auth/catalog"))
@@ -47,7 +63,7 @@ impl Cloud {
             .unwrap();
         let catalogue: Value = catalogue.json().await.unwrap();
         let services = services(&catalogue["catalog"]);
-        Some(Self { name, auth_url, token, services, http })
+        Self { name: name.to_owned(), auth_url, token, services, http }
     }
 
     /// Host and port of every service, that of Keystone too.
@@ -68,12 +84,17 @@ impl Cloud {
         body: Value,
     ) -> Value {
         let url = format!("{}{path}", self.services[service]);
+        let patches_image = service == "image" && method == Method::PATCH;
         let mut request = self.http.request(method, &url).header("X-Auth-Token", &self.token);
         request = match service {
             "compute" => request.header("OpenStack-API-Version", "compute 2.79"),
             "volume" => request.header("OpenStack-API-Version", "volume 3.59"),
             _ => request,
         };
+        if patches_image {
+            let json = "application/openstack-images-v2.1-json-patch";
+            request = request.header("Content-Type", json);
+        }
         if !body.is_null() {
             request = request.json(&body);
         }
@@ -95,6 +116,12 @@ impl Cloud {
         found
     }
 
+    /// The id of the project that its credentials lead to.
+    pub(crate) fn project(&self) -> &str {
+        let (_, project) = self.services["volume"].rsplit_once('/').expect("a path");
+        project
+    }
+
     /// How many keypairs have this name: they carry no mark.
     pub(crate) async fn keypairs(&self, name: &str) -> usize {
         let list = self.ask(Method::GET, "compute", "/os-keypairs", Value::Null).await;
@@ -110,9 +137,10 @@ impl Cloud {
     }
 }
 
-/// What the cloud's own command line answers.
-pub(crate) async fn said(arguments: &str) -> String {
-    let done = Command::new("openstack").args(arguments.split(' ')).output().await;
+/// What the command line of a cloud answers.
+pub(crate) async fn said(cloud: &str, arguments: &str) -> String {
+    let mut command = Command::new("openstack");
+    let done = command.arg("--os-cloud").arg(cloud).args(arguments.split(' ')).output().await;
     let done = done.expect("the command `openstack` is installed");
     assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap().trim().to_owned()

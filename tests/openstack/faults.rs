@@ -1,6 +1,9 @@
 //! What becomes of entities when the cloud itself breaks. `STATEWARD_TEST_OPENSTACK_SCRIPT` names a script that breaks
 //! it; these run one at a time.
 
+mod behind;
+mod refused;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -25,6 +28,8 @@ impl Breakable {
             println!("skipped: STATEWARD_TEST_OPENSTACK_SCRIPT names no script");
             return None;
         };
+        // The one before may have stopped in the middle.
+        run(&script, "fault clear").await;
         let config = configuration(&cloud.name, &cloud.auth_url, "1s") + more;
         let setup = Setup::new(&config);
         let server = setup.start().await;
@@ -32,14 +37,17 @@ impl Breakable {
     }
 
     async fn run(&self, arguments: &str) {
-        let done = Command::new("bash").arg(&self.script).args(arguments.split(' ')).output();
-        let done = done.await.unwrap();
-        assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+        run(&self.script, arguments).await;
     }
 
     /// Declares a volume and does not wait: its id.
     async fn volume(&self, name: &str) -> String {
-        let declared = manifest("volume", &unique(name), json!({ "name": name, "size": 1 }));
+        self.declare("volume", name, json!({ "name": name, "size": 1 })).await
+    }
+
+    /// Declares an entity and does not wait: its id.
+    async fn declare(&self, kind: &str, name: &str, desired: Value) -> String {
+        let declared = manifest(kind, &unique(name), desired);
         let client = &self.server.client;
         let reply = client.send(Method::POST, "/v1/entities", Some(&declared), &[]).await.unwrap();
         assert!(reply.status.is_success(), "{:#}", reply.body);
@@ -56,6 +64,12 @@ impl Breakable {
     }
 }
 
+async fn run(script: &str, arguments: &str) {
+    let done = Command::new("bash").arg(script).args(arguments.split(' ')).output().await;
+    let done = done.unwrap();
+    assert!(done.status.success(), "{arguments}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_fails_again_and_again_is_erred_and_made_once_when_retried() {
     let Some(broken) = Breakable::new("").await else { return };
@@ -63,7 +77,9 @@ async fn a_volume_that_fails_again_and_again_is_erred_and_made_once_when_retried
     let id = broken.volume("fault-create").await;
     let entity = broken.server.client.reaches(&id, "erred").await;
     broken.run("fault clear").await;
-    assert!(!entity["error"].is_null(), "{entity:#}");
+    let why = entity["error"]["message"].to_string();
+    assert!(why.contains(": "), "what the cloud itself says: {entity:#}");
+    println!("{why}");
     let retry = format!("/v1/entities/{id}/actions/retry");
     broken.server.client.waited(Method::POST, &retry, Value::Null).await;
     broken.ends_well(&id).await;

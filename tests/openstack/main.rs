@@ -15,7 +15,9 @@
 )]
 mod harness;
 
+mod alone;
 mod cloud;
+mod drift;
 mod faults;
 mod kills;
 mod life;

@@ -24,6 +24,27 @@ pub(crate) struct Trap {
     deadly: AtomicUsize,
     /// Whom it kills; 0 = not known yet.
     victim: AtomicI32,
+    /// Requests on their way.
+    flying: AtomicUsize,
+    /// The most of them so far.
+    most: AtomicUsize,
+}
+
+/// A request on its way, until it is dropped.
+struct Flight<'a>(&'a Trap);
+
+impl<'a> Flight<'a> {
+    fn begun(trap: &'a Trap) -> Self {
+        let flying = trap.flying.fetch_add(1, Ordering::SeqCst) + 1;
+        trap.most.fetch_max(flying, Ordering::SeqCst);
+        Self(trap)
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.flying.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Trap {
@@ -42,6 +63,11 @@ impl Trap {
     /// Whose requests come now; `None` = somebody who is not known yet.
     pub(crate) fn watch(&self, pid: Option<Pid>) {
         self.victim.store(pid.map_or(0, |pid| pid.as_raw_nonzero().get()), Ordering::SeqCst);
+    }
+
+    /// The most requests that were on their way at once.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
     }
 
     /// Called with the reply in hand.
@@ -115,11 +141,13 @@ async fn pass(
     if head.is_empty() {
         return Ok(());
     }
+    let flight = Flight::begun(trap);
     let logs_in = head.starts_with("POST") && head.contains("/auth/tokens");
     let mut server = TcpStream::connect(host).await?;
     server.write_all(closing(&head).as_bytes()).await?;
     server.write_all(&body).await?;
     let (head, mut body) = message(&mut server).await?;
+    drop(flight);
     trap.step().await;
     if logs_in {
         body = replaced(&String::from_utf8_lossy(&body), places).into_bytes();

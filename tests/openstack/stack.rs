@@ -61,10 +61,10 @@ async fn accepted(client: &Client, method: Method, path: &str, body: Option<&Val
 }
 
 /// What the cloud still has of the example, as its own command line tells.
-async fn left() -> Vec<String> {
+async fn left(cloud: &Cloud) -> Vec<String> {
     let mut left = Vec::new();
     for list in LISTS {
-        let rows = said(&format!("{list} -f value")).await;
+        let rows = said(&cloud.name, &format!("{list} -f value")).await;
         let ours = rows.lines().filter(|row| row.contains(PREFIX) || row.contains("the shop"));
         left.extend(ours.map(|row| format!("{list}: {row}")));
     }
@@ -80,7 +80,7 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
     let client = &server.client;
     let mut manifests = manifests();
     assert_eq!(manifests.len(), 20);
-    assert_eq!(left().await, Vec::<String>::new(), "of an earlier run");
+    assert_eq!(left(&cloud).await, Vec::<String>::new(), "of an earlier run");
     for round in 0..rounds {
         let began = Instant::now();
         let mut random = StdRng::seed_from_u64(round);
@@ -104,5 +104,5 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
         }
         println!("round {round}: made in {made:.1?}, gone after {:.1?}", began.elapsed());
     }
-    assert_eq!(left().await, Vec::<String>::new());
+    assert_eq!(left(&cloud).await, Vec::<String>::new());
 }

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::apply::declare_all;
 use crate::bulk::{self, WaitOptions};
-use crate::client::{Client, Request, Terms, Why, escaped};
+use crate::client::{Client, Problem, Request, Terms, Why, escaped};
 use crate::exit::{Exit, Stop};
 use crate::manifests::Document;
 use crate::output::{Output, yaml};
@@ -90,7 +91,15 @@ impl Import {
         let mut makes = manifest::Maker::new(&self.backend, &self.place.namespace);
         for kind in &kinds {
             let schema = client.send(&Request::get(format!("/v1/kinds/{}", escaped(kind)))).await?;
-            for object in objects(client, &path, kind).await? {
+            let listed = match objects(client, &path, kind).await {
+                // A member's credentials show no projects; that hides nothing else.
+                Err(error) if self.all && is_forbidden(&error) => {
+                    terminal::note(&format!("{kind} is left out: {error}"));
+                    continue;
+                }
+                listed => listed?,
+            };
+            for object in listed {
                 let id = object["external_id"].as_str().unwrap_or_default().to_owned();
                 let name = match &wanted {
                     None => None,
@@ -123,6 +132,15 @@ async fn objects(client: &Client, backend: &str, kind: &str) -> anyhow::Result<V
         }
     }
     Err(Stop::usage(format!("{kind}: too many to import at once")))
+}
+
+/// Whether the backend does not let its own credentials list a kind.
+fn is_forbidden(error: &anyhow::Error) -> bool {
+    let problem = error.chain().find_map(|cause| cause.downcast_ref::<Problem>());
+    problem.is_some_and(|problem| {
+        let (status, text) = (problem.status, problem.to_string());
+        status == StatusCode::SERVICE_UNAVAILABLE && text.contains(": forbidden: ")
+    })
 }
 
 /// Kind and external id of what a state file holds, with a name for each.

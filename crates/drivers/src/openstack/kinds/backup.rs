@@ -3,6 +3,7 @@
 //! There is no such object in the API. Its parts carry the mark, and the mark is its name; so it can be found,
 //! and what broke off half way goes on. It is not one moment: the snapshots are taken one after the other.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -214,12 +215,20 @@ fn whole(key: &OwnerKey, parts: &[Value]) -> Option<Value> {
             })
         })
         .collect();
-    // A part that is called otherwise shows as drift.
-    let name = parts.iter().map(|part| &part["name"]).max_by_key(|name| **name != first["name"]);
     Some(json!({
-        "id": owner::mark(key), "server_id": first["metadata"][BACKUP_OF], "name": name,
+        "id": owner::mark(key), "server_id": first["metadata"][BACKUP_OF], "name": called(parts),
         "status": status, "snapshots": snapshots,
     }))
+}
+
+/// What the parts are called. Where they differ it is no name that anybody wants, so that it shows as drift
+/// whichever of them was renamed.
+fn called(parts: &[Value]) -> Value {
+    let names: BTreeSet<_> = parts.iter().filter_map(|part| part["name"].as_str()).collect();
+    if parts.iter().all(|part| part["name"] == parts[0]["name"]) {
+        return parts[0]["name"].clone();
+    }
+    Value::from(names.into_iter().collect::<Vec<_>>().join(" | "))
 }
 
 /// Takes a snapshot of each volume of the server that has none yet.
@@ -275,8 +284,12 @@ mod tests {
         assert_eq!(status(&[part("available", "a")]), "partial");
         assert_eq!(status(&[part("available", "a"), part("creating", "a")]), "creating");
         assert_eq!(status(&[part("error", "a"), part("creating", "a")]), "error");
-        let renamed = whole(&key, &[part("available", "a"), part("available", "b")]).unwrap();
-        assert_eq!(renamed["name"], "b");
+        let name = |parts: &[Value]| whole(&key, parts).unwrap()["name"].clone();
+        assert_eq!(name(&[part("available", "a"), part("available", "a")]), "a");
+        for (one, other) in [("a", "b"), ("b", "a")] {
+            let renamed = name(&[part("available", one), part("available", other)]);
+            assert_eq!(renamed, "a | b", "neither the one nor the other");
+        }
         assert!(whole(&key, &[]).is_none());
     }
 }

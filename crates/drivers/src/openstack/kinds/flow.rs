@@ -292,7 +292,10 @@ async fn advance(kind: &dyn Kind, link: Link<'_>, job: Job) -> Result<Outcome, F
         if job.phase == Phase::Delete {
             return Ok(gone());
         }
-        let message = "it vanished while the cloud worked on it";
+        // Some services still say of what is gone why it is: of what failed and was taken away, say.
+        let why = kind.reason(link, job.id(), &Value::Null).await;
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        let message = format!("it vanished while the cloud worked on it{why}");
         return Err(Failure::doubtful(ErrorClass::NotFound, "vanished", message));
     };
     match (stage, &job.phase) {

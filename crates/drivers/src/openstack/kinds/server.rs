@@ -140,6 +140,10 @@ impl Kind for Server {
         let tags = row["tags"].as_array().into_iter().flatten();
         let tags = tags.filter(|tag| tag.as_str().and_then(owner::unmark).is_none());
         put("tags", Value::Array(tags.cloned().collect()));
+        // None reads as an empty text, which nobody can declare.
+        for name in ["accessIPv4", "accessIPv6"] {
+            put(name, row[name].as_str().filter(|text| !text.is_empty()).into());
+        }
         if row["image"]["id"].is_string() {
             put("imageRef", row["image"]["id"].clone());
         }

@@ -231,6 +231,11 @@ async fn what_failed_while_it_was_made_is_removed_and_may_be_made_again() {
     assert_eq!(failure.class, ErrorClass::Transient);
     assert!(failure.message.contains("no room"), "{failure}");
     assert!(steps(&stub, "/volume").iter().any(|step| step.starts_with("DELETE")));
+    // Whoever did not hear that, and asks again, hears why it is gone.
+    let job = Job::new("openstack.volume", "v1", &key(), job::Phase::Create);
+    let failure = resume(kind, setup.link(), job).await.unwrap_err();
+    assert_eq!(failure.class, ErrorClass::NotFound);
+    assert!(failure.message.contains("no room"), "{failure}");
 }
 
 #[tokio::test]

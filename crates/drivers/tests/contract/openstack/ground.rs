@@ -36,6 +36,12 @@ impl Ground {
         (network, subnet)
     }
 
+    /// The id of the first of a kind.
+    pub(crate) fn first(&self, kind: &str) -> String {
+        let first = self.made.iter().find(|(subject, _)| subject.kind.as_str() == kind);
+        first.expect("it was laid").1.0.clone()
+    }
+
     /// Takes it all away. A test that broke off may have left something on it: that goes first.
     pub(crate) async fn clear(&mut self) {
         while let Some((subject, id)) = self.made.pop() {

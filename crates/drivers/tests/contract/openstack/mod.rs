@@ -5,6 +5,10 @@
 #![expect(clippy::print_stdout, reason = "says what it skips and what it leaves behind")]
 
 mod actions;
+#[path = "../../../../../tests/openstack/cloud.rs"]
+#[expect(dead_code, reason = "shared with the tests of the binary, which use all of it")]
+mod cloud;
+mod drift;
 mod faults;
 mod ground;
 mod kinds;

@@ -29,7 +29,7 @@ pub(crate) async fn subnet(ground: &mut Ground) -> Plans {
     Plans {
         desired: json!({
             "network_id": network, "cidr": "10.97.0.9/24", "name": "stateward-contract",
-            "description": "", "enable_dhcp": true, "gateway_ip": "10.97.0.1",
+            "description": "", "enable_dhcp": true, "gateway_ip": "10.97.0.1", "service_types": [],
             "dns_nameservers": ["192.0.2.2", "192.0.2.1"], "host_routes": [], "allocation_pools": [
                 {"start": "10.97.0.10", "end": "10.97.0.20"}, {"start": "10.97.0.30", "end": "10.97.0.40"},
             ],
@@ -43,6 +43,7 @@ pub(crate) async fn subnet(ground: &mut Ground) -> Plans {
             json!({"dns_nameservers": ["192.0.2.1", "192.0.2.2"]}),
             json!({"host_routes": [{"destination": "198.51.100.7/24", "nexthop": "10.97.0.3"}]}),
             json!({"allocation_pools": [{"start": "10.97.0.100", "end": "10.97.0.200"}]}),
+            json!({"service_types": ["compute:nova"]}),
         ],
         one_way: Vec::new(),
         immutable: json!({"cidr": "10.98.0.0/24"}),
@@ -57,13 +58,14 @@ pub(crate) async fn security_group(_: &mut Ground) -> Plans {
     let mut described = ours.clone();
     described["description"] = json!("among ourselves");
     Plans {
-        desired: json!({"name": "stateward-contract", "description": "first", "rules": [ssh, ours, any]}),
+        desired: json!({"name": "stateward-contract", "description": "first", "stateful": true, "rules": [ssh, ours, any]}),
         variations: vec![
             json!({"name": "stateward-contract-2"}),
             json!({"description": "second"}),
             json!({"rules": [ssh, described, any]}),
             json!({"rules": [icmp, ssh]}),
             json!({"rules": []}),
+            json!({"stateful": false}),
         ],
         one_way: Vec::new(),
         // Nothing of it is immutable.
@@ -77,7 +79,7 @@ pub(crate) async fn port(ground: &mut Ground) -> Plans {
     Plans {
         desired: json!({
             "network_id": network, "name": "stateward-contract", "admin_state_up": true,
-            "fixed_ips": [{"subnet_id": subnet}], "security_groups": [group],
+            "fixed_ips": [{"subnet_id": subnet}], "security_groups": [group], "binding:vnic_type": "normal",
             "port_security_enabled": true, "allowed_address_pairs": [],
         }),
         variations: vec![
@@ -87,6 +89,7 @@ pub(crate) async fn port(ground: &mut Ground) -> Plans {
             json!({"fixed_ips": [{"subnet_id": subnet, "ip_address": "10.97.1.77"}]}),
             json!({"security_groups": []}),
             json!({"allowed_address_pairs": [{"ip_address": "10.97.1.200"}]}),
+            json!({"binding:vnic_type": "direct"}),
         ],
         one_way: Vec::new(),
         immutable: json!({"network_id": ELSEWHERE}),

@@ -46,7 +46,7 @@ pub(crate) async fn image(_: &mut Ground) -> Plans {
     Plans {
         desired: json!({
             "name": "stateward-contract", "disk_format": "raw", "container_format": "bare",
-            "content": "c3RhdGV3YXJk", "visibility": "private", "protected": false, "min_disk": 0,
+            "content": "c3RhdGV3YXJk", "visibility": "private", "protected": false, "min_disk": 0, "os_hidden": false,
             "tags": ["b", "a"], "properties": {"os_distro": "none"},
         }),
         variations: vec![
@@ -54,6 +54,7 @@ pub(crate) async fn image(_: &mut Ground) -> Plans {
             json!({"visibility": "shared"}),
             json!({"min_disk": 1}),
             json!({"min_ram": 64}),
+            json!({"os_hidden": true}),
             json!({"tags": ["c"]}),
             json!({"properties": {"os_distro": "none", "a/b~c": "1"}}),
             json!({"protected": true}),
@@ -75,11 +76,13 @@ pub(crate) async fn server(ground: &mut Ground) -> Plans {
             "imageRef": variable("STATEWARD_TEST_IMAGE", "tiny"), "networks": [{"uuid": network}],
             "metadata": {"a": "1"}, "tags": ["one"], "user_data": "IyEvYmluL3NoCg==",
             "server_group": group, "security_groups": [{"name": "default"}], "volumes": [],
-            "config_drive": true,
+            "config_drive": true, "accessIPv4": "192.0.2.7", "accessIPv6": "2001:db8::7",
         }),
         variations: vec![
             json!({"name": "stateward-contract-2"}),
             json!({"description": "text"}),
+            json!({"accessIPv4": "192.0.2.8"}),
+            json!({"accessIPv6": "2001:db8::8"}),
             json!({"metadata": {"b": "2"}}),
             json!({"tags": ["two", "three"]}),
             json!({"security_groups": []}),

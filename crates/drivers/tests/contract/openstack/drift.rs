@@ -1,0 +1,239 @@
+//! Every field that can change behind our back, changed there by a plain client: the driver names it, and puts it back.
+
+mod tampers;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use stateward_domain::id::ExternalId;
+use stateward_domain::ports::driver::{Driver, Plan};
+
+use super::cloud::Cloud;
+use super::ground::Ground;
+use super::plans::Plans;
+use super::{ADMIN, and_clean, cloud_for, network, others};
+use crate::subject::Subject;
+
+/// How long the cloud may work on a change.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Fields that are not changed here, and why.
+const UNTOUCHED: &[(&str, &str, &str)] = &[
+    ("openstack.image", "content", "Glance lets nobody change the data of an image"),
+    ("openstack.image", "source_url", "as `content`: it only says where that comes from"),
+];
+
+/// A field, and what somebody else makes of it.
+struct Case {
+    /// What else the desired state says.
+    base: Value,
+    field: String,
+    value: Value,
+}
+
+fn case(base: Value, field: &str, value: Value) -> Case {
+    Case { base, field: field.to_owned(), value }
+}
+
+/// Where a variation is none that another client can make alone.
+async fn cases(kind: &str, ground: &mut Ground) -> Vec<Case> {
+    let none = || json!({});
+    match kind {
+        "openstack.network" => {
+            vec![case(none(), "shared", json!(true)), case(none(), "router:external", json!(true))]
+        }
+        "openstack.port" => {
+            let subnet = ground.first("openstack.subnet");
+            let at = |ip: &str| json!([{"subnet_id": subnet, "ip_address": ip}]);
+            vec![
+                // Where no address is given, any will do.
+                case(json!({"fixed_ips": at("10.97.1.50")}), "fixed_ips", at("10.97.1.77")),
+                // Port security goes only where no group is.
+                case(json!({"security_groups": []}), "port_security_enabled", json!(false)),
+            ]
+        }
+        "openstack.floating_ip" => {
+            let subnet = ground.first("openstack.subnet");
+            let addresses = ["10.97.4.50", "10.97.4.51"];
+            let addresses = addresses.map(|ip| json!({"subnet_id": subnet, "ip_address": ip}));
+            let network = ground.first("openstack.network");
+            let port = json!({"network_id": network, "fixed_ips": addresses});
+            let port = ground.lay("openstack.port", port).await;
+            let base = json!({"port_id": port, "fixed_ip_address": "10.97.4.50"});
+            vec![case(base, "fixed_ip_address", json!("10.97.4.51"))]
+        }
+        "openstack.volume" => vec![case(none(), "volume_type", json!(tampers::VOLUME_TYPE))],
+        _ => Vec::new(),
+    }
+}
+
+/// The fields that can change: all of the schema but those that are fixed.
+fn mutable(subject: &Subject) -> BTreeSet<String> {
+    let spec = subject.spec();
+    let fields = spec.schema["properties"].as_object().unwrap().keys();
+    fields.filter(|name| !spec.immutable.contains(&format!("/{name}"))).cloned().collect()
+}
+
+/// All that is changed for a kind, each field once; what cannot be taken back comes last.
+async fn all_cases(kind: &str, plans: &Plans, ground: &mut Ground) -> Vec<Case> {
+    let mut all = cases(kind, ground).await;
+    for change in &plans.variations {
+        let field = field(change);
+        if !all.iter().any(|case| case.field == field) {
+            all.push(case(json!({}), &field, change[&field].clone()));
+        }
+    }
+    for change in &plans.one_way {
+        let field = field(change);
+        all.push(case(json!({}), &field, change[&field].clone()));
+    }
+    all
+}
+
+struct Drift<'a> {
+    subject: &'a Subject,
+    cloud: Cloud,
+    id: ExternalId,
+}
+
+impl Drift<'_> {
+    /// One field: changed by somebody else, named, put back.
+    async fn follows(&self, case: &Case, back: bool) {
+        let (kind, field, subject) = (&self.subject.kind, case.field.as_str(), self.subject);
+        println!("{kind}: {field}");
+        let mut desired = subject.desired[0].clone();
+        let observed = subject.present(&self.id).await.attributes;
+        if desired.get(field).is_none() {
+            // Only what is managed drifts.
+            desired[field] = observed[field].clone();
+        }
+        for (name, value) in case.base.as_object().unwrap() {
+            desired[name] = value.clone();
+        }
+        subject.update(&self.id, &desired).await.unwrap();
+        assert_eq!(subject.plan(&self.id, &desired).await, Plan::Noop, "{kind}: {field}, before");
+
+        let mut other = desired.clone();
+        other[field] = case.value.clone();
+        let value = &subject.checked(&other)[field];
+        tampers::change(&self.cloud, kind.as_str(), &self.id, field, value).await;
+        let named = Plan::Update { fields: vec![format!("/{field}")] };
+        self.reaches(&desired, &named).await;
+        let outcome = subject.update(&self.id, &desired).await;
+        if back {
+            outcome.unwrap();
+            self.reaches(&desired, &Plan::Noop).await;
+            subject.update(&self.id, &subject.desired[0]).await.unwrap();
+        } else {
+            let failure = outcome.expect_err("it cannot be taken back");
+            assert!(!failure.message.is_empty(), "{kind}: {field}");
+        }
+    }
+
+    /// Waits until this is the plan.
+    async fn reaches(&self, desired: &Value, wanted: &Plan) {
+        let started = Instant::now();
+        loop {
+            let plan = self.subject.plan(&self.id, desired).await;
+            if plan == *wanted {
+                return;
+            }
+            assert!(matches!(plan, Plan::Noop | Plan::Update { .. }), "{plan:?}");
+            assert!(started.elapsed() < PATIENCE, "{}: {plan:?}", self.subject.kind);
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+}
+
+/// Every field of a kind in turn, or those that only an administrator may change.
+async fn drifts(
+    driver: &Arc<dyn Driver>,
+    kind: &str,
+    cloud: &str,
+    plans: Plans,
+    ground: &mut Ground,
+) {
+    let admins = |field: &str| ["shared", "router:external"].contains(&field);
+    let is_admin = kind == "openstack.project" || std::env::var(ADMIN).is_ok_and(|a| a == cloud);
+    let chosen = all_cases(kind, &plans, ground).await;
+    let one_way: Vec<_> = plans.one_way.iter().map(field).collect();
+    let subject = plans.subject(driver, kind);
+    let mut covered: BTreeSet<String> = chosen.iter().map(|case| case.field.clone()).collect();
+    let untouched = UNTOUCHED.iter().filter(|(of, ..)| *of == kind);
+    covered.extend(untouched.map(|(_, field, _)| (*field).to_owned()));
+    let test = async {
+        assert_eq!(covered, mutable(&subject), "{kind}: fields that nobody tampers with");
+        let id = subject.create(&subject.desired[0]).await.unwrap();
+        let drift = Drift { subject: &subject, cloud: Cloud::named(cloud).await, id };
+        for case in &chosen {
+            if kind != "openstack.network" || is_admin == admins(&case.field) {
+                drift.follows(case, !one_way.contains(&case.field)).await;
+            }
+        }
+    };
+    and_clean(test, async {
+        subject.clear().await;
+        ground.clear().await;
+        tampers::clean(kind).await;
+    })
+    .await;
+}
+
+/// The one field that a variation changes.
+fn field(change: &Value) -> String {
+    change.as_object().unwrap().keys().next().unwrap().clone()
+}
+
+macro_rules! drifts {
+    ($($test:ident, $kind:literal: $plans:path;)*) => {
+        const TRIED: &[&str] = &[$($kind),*];
+
+        $(
+            #[tokio::test]
+            async fn $test() {
+                let Some(driver) = cloud_for($kind) else { return };
+                let variable = if $kind == "openstack.project" { ADMIN } else { "OS_CLOUD" };
+                let cloud = std::env::var(variable).unwrap();
+                let mut ground = Ground::new(&driver);
+                let plans = $plans(&mut ground).await;
+                drifts(&driver, $kind, &cloud, plans, &mut ground).await;
+            }
+        )*
+    };
+}
+
+drifts! {
+    every_field_of_a_network_is_put_back, "openstack.network": network::network;
+    every_field_of_a_subnet_is_put_back, "openstack.subnet": network::subnet;
+    every_field_of_a_volume_is_put_back, "openstack.volume": others::volume;
+    every_field_of_a_snapshot_is_put_back, "openstack.snapshot": others::snapshot;
+    every_field_of_a_security_group_is_put_back, "openstack.security_group": network::security_group;
+    every_field_of_a_port_is_put_back, "openstack.port": network::port;
+    every_field_of_a_router_is_put_back, "openstack.router": network::router;
+    every_field_of_a_floating_ip_is_put_back, "openstack.floating_ip": network::floating_ip;
+    every_field_of_an_image_is_put_back, "openstack.image": others::image;
+    every_field_of_a_server_is_put_back, "openstack.server": others::server;
+    every_field_of_a_project_is_put_back, "openstack.project": others::project;
+    every_field_of_a_backup_is_put_back, "openstack.backup": others::backup;
+}
+
+#[tokio::test]
+async fn what_only_an_administrator_changes_of_a_network_is_put_back_by_one() {
+    let Some(driver) = cloud_for("openstack.project") else { return };
+    let mut ground = Ground::new(&driver);
+    let plans = network::network(&mut ground).await;
+    let cloud = std::env::var(ADMIN).unwrap();
+    drifts(&driver, "openstack.network", &cloud, plans, &mut ground).await;
+}
+
+#[test]
+fn every_kind_that_can_drift_is_tried() {
+    for kind in stateward_drivers::kinds() {
+        let fields = kind.schema["properties"].as_object().unwrap().len();
+        let cloud = kind.name.as_str().starts_with("openstack.");
+        let tried = TRIED.contains(&kind.name.as_str());
+        assert!(!cloud || tried == (fields > kind.immutable.len()), "{}", kind.name);
+    }
+}

@@ -1,0 +1,4 @@
+//! What needs the project for itself: these run one at a time.
+
+mod import;
+mod many;
