@@ -137,25 +137,27 @@ impl Executor {
         }))
     }
 
-    /// Something that is waited for may have come about before the waiting was recorded: then it is due soon.
-    /// Not at once, because a driver that insists would make that a busy loop.
+    /// Something that is waited for may have come about before the waiting was recorded: then it is due.
     async fn due(&self, entity: &Entity, work: &Work) -> Result<Timestamp, ModelError> {
         let Some(blocked) = entity.blocked.as_ref().filter(|_| work.waits_for.is_some()) else {
             return Ok(work.due);
         };
-        let there = match &blocked.on {
+        let since = match &blocked.on {
+            // Not at once, because a driver that insists would make that a busy loop.
             BlockedOn::Entity(on) => {
-                readable(self.entities.fresh(*on).await)?.is_some_and(|on| on.synced())
+                let on = readable(self.entities.fresh(*on).await)?.filter(|on| on.synced());
+                on.map(|_| blocked.since.after(PATIENCE))
             }
-            BlockedOn::Reference(on) => self.answers(entity, on).await?,
+            BlockedOn::Reference(on) => self.answers(entity, on).await?.then_some(blocked.since),
             BlockedOn::InUse(by) => {
                 let name = ClaimKey::name(entity);
                 let by = readable(self.entities.fresh(*by).await)?;
-                by.is_some_and(|by| !by.used_names().contains(&name))
+                let let_go = by.filter(|by| !by.used_names().contains(&name));
+                let_go.map(|_| blocked.since)
             }
-            _ => false,
+            _ => None,
         };
-        Ok(if there { work.due.min(blocked.since.after(PATIENCE)) } else { work.due })
+        Ok(since.map_or(work.due, |since| work.due.min(since)))
     }
 
     /// Whether an entity that wants nothing else has to follow its references, or to be told that one is lost.

@@ -58,6 +58,8 @@ impl Round<'_> {
     const STEPS: usize = 12;
     /// A pause that only guards against a queue row that is a moment behind the log.
     const BEHIND: Duration = Duration::from_secs(1);
+    /// As [`BEHIND`](Self::BEHIND), where looking once too often is better than waiting too long.
+    const JUST_BEHIND: Duration = Duration::from_millis(50);
     /// How long something that must not be changed now is left alone.
     const NOT_NOW: Duration = Duration::from_secs(30);
 
@@ -232,9 +234,8 @@ impl Round<'_> {
     pub(crate) fn after(&self, entity: &Entity) -> Flow {
         match entity.work() {
             Some(work) if work.due <= self.now() => Flow::Again,
-            // What is waited for may have come about already. Only the queue knows, so its row is left alone for no
-            // longer than it may be behind.
-            Some(work) if work.waits_for.is_some() => Flow::Rest(Self::BEHIND),
+            // What is waited for may have come about already. Only the queue knows: its row is soon looked at again.
+            Some(work) if work.waits_for.is_some() => Flow::Rest(Self::JUST_BEHIND),
             Some(work) => Flow::Rest(work.due.since(self.now())),
             None => Flow::Idle,
         }
