@@ -18,7 +18,12 @@ const MARKED: &[(&str, &str, &str)] = &[
     ("network", "/v2.0/subnets", "subnets"),
     ("network", "/v2.0/ports", "ports"),
     ("network", "/v2.0/security-groups", "security_groups"),
+    ("network", "/v2.0/routers", "routers"),
+    ("network", "/v2.0/floatingips", "floatingips"),
     ("volume", "/volumes/detail", "volumes"),
+    ("volume", "/snapshots/detail", "snapshots"),
+    ("image", "/v2/images?limit=1000", "images"),
+    ("compute", "/os-server-groups", "server_groups"),
     ("compute", "/servers/detail", "servers"),
 ];
 

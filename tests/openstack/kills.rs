@@ -5,9 +5,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::cloud::Cloud;
-use super::life::{configuration, manifest, server, unique};
+use super::life::{configuration, manifest, server, unique, variable};
 use super::proxy::Proxy;
-use crate::harness::{PATIENCE, Server, Setup, text};
+use crate::harness::{PATIENCE, Server, Setup, text, until};
 
 /// More requests than any life has: a life that goes on and on fails the test.
 const LONGEST: usize = 80;
@@ -83,7 +83,7 @@ impl Mortal {
     async fn life(&mut self, kind: &str, desired: &Value, n: usize) -> bool {
         let name = unique(&format!("kill-{kind}-{n}"));
         let mut desired = desired.clone();
-        desired["name"] = json!(name);
+        desired[if kind == "floating_ip" { "description" } else { "name" }] = json!(name);
         self.proxy.trap.arm(n);
         let declared = manifest(kind, &name, desired);
         let reply = self.ask(Method::POST, "/v1/entities", &declared, &format!("{name}-c")).await;
@@ -133,14 +133,48 @@ kills! {
         "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVmjp6nmRYdQeCFqfbkmfP8zPPCuUt5LXyFQxdJZhlG",
     });
     a_server_is_made_once_whenever_the_server_dies, "server": server("");
+    a_router_is_made_once_whenever_the_server_dies, "router": json!({
+        "external_gateway_info": { "network_id": outside() },
+    });
+    a_floating_ip_is_made_once_whenever_the_server_dies, "floating_ip": json!({
+        "floating_network_id": outside(),
+    });
+    a_server_group_is_made_once_whenever_the_server_dies, "server_group": json!({
+        "policy": "soft-anti-affinity",
+    });
+    an_image_is_made_once_whenever_the_server_dies, "image": json!({
+        "disk_format": "raw", "container_format": "bare", "content": "c3RhdGV3YXJk",
+    });
+}
+
+fn outside() -> String {
+    variable("STATEWARD_TEST_EXTERNAL_NETWORK", "public")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_is_made_once_whenever_the_server_dies() {
+async fn what_hangs_on_a_network_is_made_once_whenever_the_server_dies() {
     let Some(cloud) = Cloud::wanted().await else { return };
     let mut mortal = Mortal::new(cloud).await;
-    let network = mortal.cloud.network(&unique("kill-port")).await;
+    let network = mortal.cloud.network(&unique("kill-network")).await;
     mortal.lives("port", json!({ "network_id": network })).await;
+    mortal.lives("subnet", json!({ "network_id": network, "cidr": "10.97.0.0/24" })).await;
     let path = format!("/v2.0/networks/{network}");
     mortal.cloud.ask(Method::DELETE, "network", &path, Value::Null).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_made_once_whenever_the_server_dies() {
+    let Some(cloud) = Cloud::wanted().await else { return };
+    let mut mortal = Mortal::new(cloud).await;
+    let body = json!({ "volume": { "name": unique("kill-snapshot"), "size": 1 } });
+    let volume = mortal.cloud.ask(Method::POST, "volume", "/volumes", body).await;
+    let volume = text(&volume["volume"]["id"]);
+    let path = format!("/volumes/{volume}");
+    until("the volume can be used", async || {
+        let shown = mortal.cloud.ask(Method::GET, "volume", &path, Value::Null).await;
+        (shown["volume"]["status"] == "available").then_some(())
+    })
+    .await;
+    mortal.lives("snapshot", json!({ "volume_id": volume })).await;
+    mortal.cloud.ask(Method::DELETE, "volume", &path, Value::Null).await;
 }
