@@ -134,6 +134,14 @@ impl Cloud {
         rows.iter().filter(|row| row["keypair"]["name"] == name).count()
     }
 
+    /// How many projects carry the mark of an entity: for administrators.
+    pub(crate) async fn projects(&self, entity: &str) -> usize {
+        let mark = format!("managed-entity.{entity}.");
+        let list = self.ask(Method::GET, "identity", "/projects", Value::Null).await;
+        let rows = list["projects"].as_array().expect("a list");
+        rows.iter().filter(|row| row.to_string().contains(&mark)).count()
+    }
+
     /// A network that nobody manages: its id.
     pub(crate) async fn network(&self, name: &str) -> String {
         let body = json!({ "network": { "name": name } });

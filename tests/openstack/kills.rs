@@ -75,8 +75,28 @@ impl Mortal {
     async fn count(&self, kind: &str, id: &str, name: &str) -> usize {
         match kind {
             "keypair" => self.cloud.keypairs(name).await,
+            "project" => self.cloud.projects(id).await,
             _ => self.cloud.marked(id).await.len(),
         }
+    }
+
+    /// Declares something that lives in peace: its ids, ours and the cloud's.
+    async fn made(&mut self, kind: &str, desired: Value) -> (String, String) {
+        let name = unique(&format!("kill-with-{kind}"));
+        let declared = manifest(kind, &name, desired);
+        let reply = self.ask(Method::POST, "/v1/entities", &declared, &name).await;
+        let id = text(&reply["entity"]["id"]);
+        self.reaches(&id, "ok").await;
+        let path = format!("/v1/entities/{id}");
+        let entity = self.ask(Method::GET, &path, &Value::Null, "").await;
+        (id, text(&entity["observed"]["external_id"]))
+    }
+
+    /// Deletes it again.
+    async fn unmade(&mut self, id: &str) {
+        let path = format!("/v1/entities/{id}");
+        self.ask(Method::DELETE, &path, &Value::Null, &format!("{id}-d")).await;
+        self.reaches(id, "deleted").await;
     }
 
     /// One life in which the server dies after the `n`th request: whether it came to that.
@@ -177,4 +197,27 @@ async fn a_snapshot_is_made_once_whenever_the_server_dies() {
     .await;
     mortal.lives("snapshot", json!({ "volume_id": volume })).await;
     mortal.cloud.ask(Method::DELETE, "volume", &path, Value::Null).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_made_once_whenever_the_server_dies() {
+    let Some(cloud) = Cloud::wanted().await else { return };
+    let mut mortal = Mortal::new(cloud).await;
+    let (volume, disk) = mortal.made("volume", json!({ "size": 1 })).await;
+    let mut desired = server(&unique("kill-backup"));
+    desired["volumes"] = json!([disk]);
+    let (machine, of) = mortal.made("server", desired).await;
+    mortal.lives("backup", json!({ "server_id": of })).await;
+    mortal.unmade(&machine).await;
+    mortal.unmade(&volume).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_is_made_once_whenever_the_server_dies() {
+    if Cloud::wanted().await.is_none() {
+        return;
+    }
+    let Some(cloud) = Cloud::admin().await else { return };
+    let quotas = json!({ "quotas": { "volume": { "volumes": 3 } } });
+    Mortal::new(cloud).await.lives("project", quotas).await;
 }
