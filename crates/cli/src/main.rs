@@ -9,6 +9,7 @@
 //! the domain or the engine is in what it sends, reads or shows.
 
 mod address;
+mod assignments;
 mod banner;
 mod bench;
 mod bulk;

@@ -89,3 +89,35 @@ async fn what_failed_or_asks_goes_on() {
     cli.fails(&format!("cancel {operation}"), 4).await;
     cli.ok("backends resume sandbox").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_entity_is_changed_and_its_kind_s_verbs_are_done() {
+    let (setup, _server, cli) = land(LOCAL).await;
+    let manifests = [file("a", "one"), thing("t", "{size: 1, tags: {a: x, b: y}, immutable: 1}")];
+    cli.file("m.yaml", &manifests.join("---\n"));
+    cli.ok("apply -f m.yaml --wait").await;
+
+    assert_eq!(
+        cli.ok("set thing/t size=2 tags.a=z tags.b=null --wait").await,
+        "fake.thing/t changing\n"
+    );
+    let shown = cli.run("get thing/t -o json").await.json();
+    let expected = serde_json::json!({ "size": 2, "tags": { "a": "z" }, "immutable": 1 });
+    assert_eq!(shown["desired"], expected);
+    assert_eq!(shown["observed"]["attributes"]["size"], 2);
+    cli.ok("set file/a content=two --wait").await;
+    assert_eq!(std::fs::read_to_string(setup.managed().join("a.txt")).unwrap(), "two");
+
+    let before = text(&shown["observed"]["external_id"]);
+    let line = cli.fails("set thing/t immutable=2", 1).await;
+    assert!(line.contains("--replace"), "{line}");
+    cli.ok("set thing/t immutable=2 --replace --wait").await;
+    let after = cli.run("get thing/t -o json").await.json();
+    assert_ne!(text(&after["observed"]["external_id"]), before, "another one took its place");
+
+    cli.fails("set thing/t size", 2).await;
+    assert_eq!(cli.run("set thing/t").await.code, 2, "there is nothing to set");
+    cli.fails("set thing/none size=1", 3).await;
+    cli.ok("run thing/t poke --wait").await;
+    cli.fails("run thing/t levitate", 3).await;
+}

@@ -24,7 +24,9 @@ mod namespaces;
 mod operations;
 mod projections;
 mod restore;
+mod run;
 mod serve;
+mod set;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -42,7 +44,7 @@ pub(crate) const HELP: &str = "\
 {about-with-newline}
 {usage-heading} stateward VERB [ARGUMENTS]      stateward VERB --help explains a verb, with examples
 
-Declare    apply                    make the server hold what files declare
+Declare    apply, set               make the server hold what files declare; change fields
            diff                     what apply would change, or what differs from what is there
            delete, protect          end entities, or refuse to
            adopt, import, release   take over what is there, or let it go
@@ -51,7 +53,7 @@ Look       get, describe            entities: a list, or everything about one
            watch, wait              as they change, or until they are as they should be
            history, events          who did what, when and why; the log as it grows
            operations               what was asked for, and how it goes
-Act        refresh, retry           look now; try again now
+Act        run, refresh, retry      do a verb of the kind's own; look now; try again now
            pause, resume            leave an entity alone, and go on
            decide, cancel           answer what it asks; take back what was asked for
 Operate    serve                    run the server
@@ -111,6 +113,10 @@ pub(crate) enum Command {
         after_help = "Examples:\n  stateward resume file/motd\n  stateward resume -l app=site --yes"
     )]
     Resume(Verb<act::Resume>),
+    /// Change fields of what is desired
+    Set(Verb<set::Set>),
+    /// Do one of the verbs of an entity's kind
+    Run(Verb<run::Run>),
     /// Take over an object that is there
     Adopt(Verb<adopt::Adopt>),
     /// Write manifests of what a backend holds and nobody manages, and take it over
@@ -178,6 +184,8 @@ impl Command {
             Self::Pause(verb) => verb.run().await,
             Self::Resume(verb) => verb.run().await,
             Self::Adopt(verb) => verb.run().await,
+            Self::Set(verb) => verb.run().await,
+            Self::Run(verb) => verb.run().await,
             Self::Import(verb) => verb.run().await,
             Self::Release(verb) => verb.run().await,
             Self::Protect(verb) => verb.run().await,

@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 use stateward_domain::failure::Failure;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, Search, Target};
+use stateward_domain::ports::driver::{Act, Create, Search, Target};
 
 use super::job::Phase;
 use super::shape::{Compare, Shape, fixed, mutable};
-use super::{Job, Kind, Left, Stage, cinder, copied, external};
+use super::{Done, Job, Kind, Left, Stage, cinder, copied, external};
 use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
 use crate::openstack::owner;
 
@@ -39,7 +39,7 @@ static SHAPE: Shape = Shape {
     paging: Paging::Links,
     fields: &[fixed("server_id", Compare::Exact), mutable("name", Compare::Exact)],
     shown: &["status", "snapshots"],
-    verbs: &[],
+    verbs: &[cinder::RESTORE],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(30),
@@ -151,6 +151,15 @@ impl Kind for Backup {
         Ok(())
     }
 
+    /// One volume after the other; one that is used, or has a newer snapshot, is refused by the cloud.
+    async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
+        for part in parts(link, &act.target.owner_key).await? {
+            let text = |member: &str| part[member].as_str().unwrap_or_default().to_owned();
+            cinder::revert(link, &text("volume_id"), &text("id")).await?;
+        }
+        Ok(Done::Later)
+    }
+
     /// What broke off goes on with the volumes that are missing.
     async fn nudge(
         &self,
@@ -158,6 +167,12 @@ impl Kind for Backup {
         job: &Job,
         attributes: &Value,
     ) -> Result<Option<Stage>, Trouble> {
+        let snapshots = attributes["snapshots"].as_array().cloned().unwrap_or_default();
+        let volumes: Vec<_> =
+            snapshots.iter().filter_map(|part| part["volume_id"].as_str()).collect();
+        if cinder::restores(job) {
+            return cinder::reverted(link, &volumes).await.map(Some);
+        }
         if job.phase == Phase::Delete {
             let failed = attributes["status"].as_str().filter(|text| *text == "error_deleting");
             let deleting = attributes["status"] == "deleting";
@@ -171,9 +186,7 @@ impl Kind for Backup {
             return Ok(None);
         }
         let server = attributes["server_id"].as_str().unwrap_or_default();
-        let snapshots = attributes["snapshots"].as_array().cloned().unwrap_or_default();
-        let done: Vec<_> = snapshots.iter().filter_map(|part| part["volume_id"].as_str()).collect();
-        take(link, &job.target.owner_key, server, &attributes["name"], &done).await?;
+        take(link, &job.target.owner_key, server, &attributes["name"], &volumes).await?;
         Ok(Some(Stage::Working))
     }
 

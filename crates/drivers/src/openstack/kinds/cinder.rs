@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 use stateward_domain::id::OwnerKey;
 
-use super::Stage;
+use super::job::Phase;
+use super::shape::{NO_INPUT, Verb};
+use super::{Job, Stage};
 use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
 use crate::openstack::owner::{self, PROPERTY};
 
@@ -54,6 +56,35 @@ pub(super) async fn search(
         }
         outcome => outcome,
     }
+}
+
+/// The verb of what holds a volume as it was. Asked for again, it gives back the same.
+pub(super) const RESTORE: Verb = Verb { name: "restore", input: NO_INPUT, idempotent: true };
+
+/// Asks for a volume as a snapshot of it has it: the newest of its snapshots, of a volume that nobody uses.
+pub(super) async fn revert(link: Link<'_>, volume: &str, snapshot: &str) -> Result<(), Trouble> {
+    let body = json!({ "revert": { "snapshot_id": snapshot } });
+    let path = ["volumes", volume, "action"];
+    link.send(Request::post(Service::Volume, &path, body)).await.map(drop)
+}
+
+/// How far the volumes are that are being given back what they held: the worst of them.
+pub(super) async fn reverted(link: Link<'_>, volumes: &[&str]) -> Result<Stage, Trouble> {
+    let mut all = Stage::Settled;
+    for volume in volumes {
+        let reply = link.send(Request::get(Service::Volume, &["volumes", volume])).await?;
+        match stage(&reply.body["volume"], &["available", "in-use"], &[]) {
+            Stage::Settled => {}
+            Stage::Working => all = Stage::Working,
+            failed @ Stage::Failed(_) => return Ok(failed),
+        }
+    }
+    Ok(all)
+}
+
+/// Whether it is a restoration that the cloud works on.
+pub(super) fn restores(job: &Job) -> bool {
+    matches!(&job.phase, Phase::Action(verb) if verb == RESTORE.name)
 }
 
 /// What Cinder says about an object that failed: the newest message.

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
+use stateward_domain::ports::driver::{Act, Create, FieldError, Search, Target};
 
 use super::backup::BACKUP_OF;
 use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed, mutable};
-use super::{Kind, Left, Stage, cinder, copied};
+use super::{Done, Job, Kind, Left, Stage, cinder, copied};
 use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
 use crate::openstack::owner;
 
@@ -37,7 +37,7 @@ static SHAPE: Shape = Shape {
         fixed("force", Compare::Unseen),
     ],
     shown: &["status", "size", "created_at"],
-    verbs: &[],
+    verbs: &[cinder::RESTORE],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(30),
@@ -120,6 +120,25 @@ impl Kind for Snapshot {
             link.send(Request::put(Service::Volume, &["snapshots", id], body)).await?;
         }
         Ok(Left::Nothing)
+    }
+
+    async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
+        let volume = act.spec["volume_id"].as_str().unwrap_or_default();
+        cinder::revert(link, volume, act.target.external_id.as_str()).await?;
+        Ok(Done::Later)
+    }
+
+    async fn nudge(
+        &self,
+        link: Link<'_>,
+        job: &Job,
+        attributes: &Value,
+    ) -> Result<Option<Stage>, Trouble> {
+        if !cinder::restores(job) {
+            return Ok(None);
+        }
+        let volume = attributes["volume_id"].as_str().unwrap_or_default();
+        cinder::reverted(link, &[volume]).await.map(Some)
     }
 
     async fn reason(&self, link: Link<'_>, id: &str, _: &Value) -> Option<String> {

@@ -42,14 +42,24 @@ static SHAPE: Shape = Shape {
         fixed("source_volid", Compare::Exact),
     ],
     shown: &["status", "attachments", "encrypted", "multiattach"],
-    verbs: &[Verb {
-        name: "revert",
-        input: r#"{
+    verbs: &[
+        Verb {
+            name: "revert",
+            input: r#"{
             "type": "object", "required": ["snapshot_id"], "additionalProperties": false,
             "properties": {"snapshot_id": {"type": "string", "minLength": 1, "maxLength": 64}}
         }"#,
-        idempotent: true,
-    }],
+            idempotent: true,
+        },
+        Verb {
+            name: "reset-status",
+            input: r#"{
+            "type": "object", "required": ["status"], "additionalProperties": false,
+            "properties": {"status": {"enum": ["available", "in-use", "error"]}}
+        }"#,
+            idempotent: true,
+        },
+    ],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(30),
@@ -204,7 +214,8 @@ impl Kind for Volume {
 
     async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
         let id = act.target.external_id.as_str();
-        self::act(link, id, "revert", act.input.clone()).await?;
+        let verb = if act.action.0 == "revert" { "revert" } else { "os-reset_status" };
+        self::act(link, id, verb, act.input.clone()).await?;
         Ok(Done::Later)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stateward_domain::failure::Failure;
+use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{ActionName, ExternalId};
 use stateward_domain::ports::driver::{Act, Driver, Outcome, Plan};
 
@@ -113,8 +113,59 @@ async fn a_volume_goes_back_to_its_last_snapshot() {
     let snapshot = ground.lay("openstack.snapshot", json!({"volume_id": volume})).await;
     let subject = subject(&driver, "openstack.volume", vec![desired], Value::Null);
     let id = ExternalId(volume);
+    let of = json!({"volume_id": id.as_str()});
+    let snapshots = self::subject(&driver, "openstack.snapshot", vec![of], Value::Null);
     let test = async {
         act(&subject, &id, "revert", json!({"snapshot_id": snapshot})).await.unwrap();
+        assert_eq!(status(&subject, &id).await, "available");
+        let snapshot = ExternalId(snapshot.clone());
+        act(&snapshots, &snapshot, "restore", json!({})).await.unwrap();
+        assert_eq!(status(&subject, &id).await, "available", "it waited for the end");
+    };
+    and_clean(test, ground.clear()).await;
+}
+
+#[tokio::test]
+async fn a_backup_gives_back_every_volume_that_nobody_uses() {
+    let Some(driver) = cloud_for("openstack.backup") else { return };
+    let mut ground = Ground::new(&driver);
+    let desired = json!({"name": "stateward-actions", "size": 1});
+    let disk = ground.lay("openstack.volume", desired.clone()).await;
+    let volume = subject(&driver, "openstack.volume", vec![desired], Value::Null);
+    let machine = server(&driver, &variable("STATEWARD_TEST_IMAGE", "tiny"));
+    let with = |volumes: Value| {
+        let mut desired = machine.desired[0].clone();
+        desired["volumes"] = volumes;
+        desired
+    };
+    let backup = subject(&driver, "openstack.backup", vec![json!({"server_id": "-"})], Value::Null);
+    let test = async {
+        let on = machine.create(&with(json!([disk]))).await.unwrap();
+        let id = backup.create(&json!({"server_id": on})).await.unwrap();
+        let refused = act(&backup, &id, "restore", json!({})).await.unwrap_err();
+        assert_eq!(refused.class, ErrorClass::Invalid, "the server still uses it: {refused}");
+        machine.update(&on, &with(json!([]))).await.unwrap();
+        act(&backup, &id, "restore", json!({})).await.unwrap();
+        assert_eq!(status(&volume, &ExternalId(disk.clone())).await, "available");
+    };
+    and_clean(test, async {
+        backup.clear().await;
+        machine.clear().await;
+        ground.clear().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_an_administrator_says_what_status_a_volume_has() {
+    let Some(driver) = cloud_for("openstack.volume") else { return };
+    let mut ground = Ground::new(&driver);
+    let desired = json!({"name": "stateward-actions", "size": 1});
+    let id = ExternalId(ground.lay("openstack.volume", desired.clone()).await);
+    let subject = subject(&driver, "openstack.volume", vec![desired], Value::Null);
+    let test = async {
+        let refused = act(&subject, &id, "reset-status", json!({"status": "error"})).await;
+        assert!(refused.unwrap_err().message.contains("olicy"), "whoever may not is told why");
         assert_eq!(status(&subject, &id).await, "available");
     };
     and_clean(test, ground.clear()).await;

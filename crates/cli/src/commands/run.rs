@@ -1,0 +1,37 @@
+//! `stateward run`.
+
+use clap::Args;
+
+use crate::assignments;
+use crate::client::{Request, escaped};
+use crate::commands::change::{self, ChangeOptions};
+use crate::exit::Exit;
+use crate::session::Session;
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  stateward run server/web reboot type=HARD --wait\n  \
+    stateward run volume/db revert snapshot_id=4b2f…\n\n\
+    `stateward explain KIND` shows the verbs of a kind and what they take.")]
+pub(crate) struct Run {
+    /// The entity
+    #[arg(value_name = "KIND/NAME|ID")]
+    target: String,
+    /// One of its kind's own verbs
+    verb: String,
+    /// What the verb takes
+    #[arg(value_name = "FIELD=VALUE")]
+    input: Vec<String>,
+    #[command(flatten)]
+    options: ChangeOptions,
+}
+
+impl crate::session::Run for Run {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let input = assignments::document(&self.input)?;
+        let verb = escaped(&self.verb);
+        change::entity(session, &self.target, &self.options, "asked for", |id| {
+            Request::post(format!("/v1/entities/{id}/actions/{verb}")).json(&input)
+        })
+        .await
+    }
+}

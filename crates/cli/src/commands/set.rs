@@ -1,0 +1,45 @@
+//! `stateward set`.
+
+use clap::Args;
+use serde_json::json;
+
+use crate::assignments;
+use crate::client::Request;
+use crate::commands::change::{self, ChangeOptions};
+use crate::exit::Exit;
+use crate::session::{Run, Session};
+
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  stateward set volume/db size=20 --wait            # it grows\n  \
+    stateward set server/web flavorRef=m1.large       # it is resized\n  \
+    stateward set server/web 'volumes=[{\"$ref\": \"openstack.volume/db\"}]'    # it is attached\n  \
+    stateward set file/motd mode=null                 # not managed any more\n\n\
+    What is set is not what a manifest says: the next apply of one that says otherwise sets it back."
+)]
+pub(crate) struct Set {
+    /// The entity
+    #[arg(value_name = "KIND/NAME|ID")]
+    target: String,
+    /// Fields of the desired state; a.b or /a/b for a member of a member, null takes one away
+    #[arg(value_name = "FIELD=VALUE", required = true)]
+    fields: Vec<String>,
+    /// Allow this change to replace the object, where a field cannot change in place
+    #[arg(long)]
+    replace: bool,
+    #[command(flatten)]
+    options: ChangeOptions,
+}
+
+impl Run for Set {
+    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+        let patch = json!({ "desired": assignments::document(&self.fields)? });
+        let replace = self.replace.then_some("true");
+        change::entity(session, &self.target, &self.options, "changing", |id| {
+            Request::patch(format!("/v1/entities/{id}"))
+                .merge_patch(&patch)
+                .maybe("replace", replace)
+        })
+        .await
+    }
+}
