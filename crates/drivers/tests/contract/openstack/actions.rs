@@ -143,7 +143,7 @@ async fn a_backup_gives_back_every_volume_that_nobody_uses() {
         let on = machine.create(&with(json!([disk]))).await.unwrap();
         let id = backup.create(&json!({"server_id": on})).await.unwrap();
         let refused = act(&backup, &id, "restore", json!({})).await.unwrap_err();
-        assert_eq!(refused.class, ErrorClass::Invalid, "the server still uses it: {refused}");
+        assert_eq!(refused.class, ErrorClass::Conflict, "the server still uses it: {refused}");
         machine.update(&on, &with(json!([]))).await.unwrap();
         act(&backup, &id, "restore", json!({})).await.unwrap();
         assert_eq!(status(&volume, &ExternalId(disk.clone())).await, "available");

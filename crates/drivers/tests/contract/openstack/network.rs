@@ -126,7 +126,9 @@ pub(crate) async fn floating_ip(ground: &mut Ground) -> Plans {
         "interfaces": [{"subnet_id": subnet}],
     });
     ground.lay("openstack.router", router).await;
-    let port = json!({"network_id": network, "fixed_ips": [{"subnet_id": subnet}]});
+    // One that the cloud chose might be another that is wanted later.
+    let address = json!({"subnet_id": subnet, "ip_address": "10.97.4.9"});
+    let port = json!({"network_id": network, "fixed_ips": [address]});
     let port = ground.lay("openstack.port", port).await;
     Plans {
         desired: json!({"floating_network_id": external(), "port_id": null, "description": "first"}),
