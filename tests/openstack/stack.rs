@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::cloud::{Cloud, said};
-use super::life::{configuration, variable};
+use super::life::variable;
 use crate::harness::{Client, Setup, condition, text};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/openstack");
@@ -92,7 +92,12 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
     let Some(cloud) = Cloud::wanted().await else { return };
     let first: u64 = variable("STATEWARD_TEST_STACK_FIRST", "0").parse().expect("a number");
     let rounds: u64 = variable("STATEWARD_TEST_STACK_ROUNDS", "20").parse().expect("a number");
-    let setup = Setup::new(&configuration(&cloud.name, &cloud.auth_url, "10m"));
+    // With leases as they are by default: a request is given no more time than its lease has left.
+    let setup = Setup::new(&format!(
+        "[backends.cloud]\ndriver = \"openstack\"\ncloud = \"{}\"\n\
+         retry = {{ first = \"200ms\", max = \"2s\" }}\n",
+        cloud.name
+    ));
     let server = setup.start().await;
     let client = &server.client;
     let mut manifests = manifests();

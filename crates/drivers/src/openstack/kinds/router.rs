@@ -203,6 +203,8 @@ async fn add(link: Link<'_>, id: &str, interface: &Value) -> Result<(), Trouble>
     let body = member("port_id").or_else(|| member("subnet_id")).unwrap_or_default();
     let path = ["routers", id, "add_router_interface"];
     match link.send(Request::put(Service::Network, &path, body)).await {
+        // One that was asked for before may be on its way: it takes the address that this one wants.
+        Err(trouble) if trouble.verdict == Verdict::Taken => Err(trouble.judged(Verdict::Conflict)),
         Err(trouble) if trouble.verdict != Verdict::Already => Err(trouble),
         _ => Ok(()),
     }
