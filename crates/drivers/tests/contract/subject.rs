@@ -208,7 +208,11 @@ impl Subject {
     /// Deletes what a promise left behind; the next one's objects are others.
     pub(crate) async fn clear(&self) {
         for object in self.find(&self.desired[0]).await {
-            self.delete(&object.external_id).await.unwrap();
+            // Right after the first reply of a backend, that nothing is there proves nothing yet.
+            while let Err(failure) = self.delete(&object.external_id).await {
+                assert!(failure.is_settling(), "{failure}");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         }
         self.next_incarnation();
     }
