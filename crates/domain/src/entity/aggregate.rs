@@ -151,7 +151,7 @@ pub struct Entity {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde's skip_serializing_if hands out a reference"
 )]
-const fn is_false(value: &bool) -> bool {
+pub(super) const fn is_false(value: &bool) -> bool {
     !*value
 }
 

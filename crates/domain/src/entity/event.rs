@@ -33,14 +33,6 @@ pub enum Next {
     Erred,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if hands out a reference"
-)]
-const fn is_false(value: &bool) -> bool {
-    !*value
-}
-
 /// One fact about one entity. The serde form is the stored payload.
 ///
 /// Not `non_exhaustive`: the compiler shall visit every consumer when a variant is added.
@@ -67,7 +59,7 @@ pub enum EntityEvent {
         schema_version: u32,
         desired: Value,
         /// The object may be replaced for it.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "crate::entity::aggregate::is_false")]
         replace: bool,
     },
     /// A user wants it gone.

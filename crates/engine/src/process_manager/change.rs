@@ -213,8 +213,7 @@ impl Round<'_> {
             Ok(resolved) => resolved,
             // An action leaves alone what only the values could tell.
             Err(_) if matches!(running.step, Step::Action { .. }) => {
-                let before = &fresh.observed;
-                let observed = self.observed(object, before.generation, before.references.clone());
+                let observed = self.as_before(&fresh, object);
                 return self.succeed(entity, running, observed, known_difference(&fresh)).await;
             }
             // Its target moved on in the meantime, so nobody can tell what was reached.
@@ -226,8 +225,7 @@ impl Round<'_> {
         let seen = &object.attributes;
         let comparison = compare(self.driver(), self.kind, &fresh, &resolved.desired, seen);
         if matches!(running.step, Step::Action { .. }) {
-            let before = &fresh.observed;
-            let observed = self.observed(object, before.generation, before.references.clone());
+            let observed = self.as_before(&fresh, object);
             return self.succeed(entity, running, observed, comparison.diff).await;
         }
         let remaining = match comparison.plan {

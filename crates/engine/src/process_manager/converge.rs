@@ -18,6 +18,7 @@ use stateward_domain::time::Timestamp;
 
 use crate::error::Error;
 use crate::process_manager::look::{Comparison, compare};
+use crate::process_manager::reference::waits_already;
 use crate::process_manager::round::{Flow, Round, waiting};
 use crate::secrets::Secrets;
 
@@ -39,8 +40,7 @@ impl Round<'_> {
             Ok(resolved) => resolved,
             // What it was given up for stays what is told of it.
             Err(_) if entity.trouble.given_up => {
-                let before = &entity.observed;
-                let observed = self.observed(&object, before.generation, before.references.clone());
+                let observed = self.as_before(entity, &object);
                 let diff = known_difference(entity);
                 return self.just_look(entity, takes_over, observed, diff).await;
             }
@@ -83,8 +83,7 @@ impl Round<'_> {
         object: &Object,
     ) -> Result<Flow, Error> {
         if let Some(failure) = self.in_use(entity).await? {
-            let told = entity.blocked.is_some() && entity.error.as_ref() == Some(&failure);
-            if told && takes_over.is_none() {
+            if waits_already(entity, &failure) && takes_over.is_none() {
                 return self.not_now(entity, None).await;
             }
             return self.fail(entity, None, takes_over, &failure, None).await;

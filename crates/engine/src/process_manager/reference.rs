@@ -8,8 +8,10 @@ use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Waiting};
+use stateward_domain::entity::state::Observed;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::Attempt;
+use stateward_domain::ports::driver::Object;
 
 use crate::error::Error;
 use crate::process_manager::round::{Flow, Round};
@@ -135,14 +137,19 @@ impl Round<'_> {
         lack: Lack,
     ) -> Result<Flow, Error> {
         let Lack { failure, is_loss } = lack;
-        let told = entity.blocked.is_some() && entity.error.as_ref() == Some(&failure);
-        if told && takes_over.is_none() {
+        if waits_already(entity, &failure) && takes_over.is_none() {
             return self.not_now(entity, None).await;
         }
         if is_loss && entity.follows_references() {
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
         self.look_failed(entity, takes_over, failure).await
+    }
+
+    /// `object`, as matching what the entity's was found to match before: nothing new was compared.
+    pub(crate) fn as_before(&self, entity: &Entity, object: &Object) -> Observed {
+        let before = &entity.observed;
+        self.observed(object, before.generation, before.references.clone())
     }
 
     /// Whoever uses the entity keeps it from being deleted; `None` = nobody does.
@@ -172,6 +179,11 @@ impl Round<'_> {
         };
         Ok(Some(Failure::harmless(ErrorClass::InUse { by }, "in_use", message)))
     }
+}
+
+/// Whether the entity says already that it waits for what `failure` says.
+pub(crate) fn waits_already(entity: &Entity, failure: &Failure) -> bool {
+    entity.blocked.is_some() && entity.error.as_ref() == Some(failure)
 }
 
 fn not_ready(waiting: &Waiting) -> Lack {

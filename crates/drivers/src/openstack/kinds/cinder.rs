@@ -5,7 +5,7 @@ use stateward_domain::id::OwnerKey;
 
 use super::job::Phase;
 use super::shape::{NO_INPUT, Verb};
-use super::{Job, Stage};
+use super::{Job, Stage, volume};
 use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
 use crate::openstack::owner::{self, PROPERTY};
 
@@ -62,17 +62,15 @@ pub(super) async fn search(
 pub(super) const RESTORE: Verb = Verb { name: "restore", input: NO_INPUT, idempotent: true };
 
 /// Asks for a volume as a snapshot of it has it: the newest of its snapshots, of a volume that nobody uses.
-pub(super) async fn revert(link: Link<'_>, volume: &str, snapshot: &str) -> Result<(), Trouble> {
-    let body = json!({ "revert": { "snapshot_id": snapshot } });
-    let path = ["volumes", volume, "action"];
-    link.send(Request::post(Service::Volume, &path, body)).await.map(drop)
+pub(super) async fn revert(link: Link<'_>, of: &str, snapshot: &str) -> Result<(), Trouble> {
+    volume::act(link, of, "revert", json!({ "snapshot_id": snapshot })).await
 }
 
 /// How far the volumes are that are being given back what they held: the worst of them.
 pub(super) async fn reverted(link: Link<'_>, volumes: &[&str]) -> Result<Stage, Trouble> {
     let mut all = Stage::Settled;
-    for volume in volumes {
-        let reply = link.send(Request::get(Service::Volume, &["volumes", volume])).await?;
+    for id in volumes {
+        let reply = link.send(Request::get(Service::Volume, &["volumes", id])).await?;
         match stage(&reply.body["volume"], &["available", "in-use"], &[]) {
             Stage::Settled => {}
             Stage::Working => all = Stage::Working,

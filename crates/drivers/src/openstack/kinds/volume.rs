@@ -261,7 +261,8 @@ async fn extend(link: Link<'_>, id: &str, spec: &Value) -> Result<(), Trouble> {
     act(link, id, "os-extend", json!({"new_size": spec["size"]})).await
 }
 
-async fn act(link: Link<'_>, id: &str, verb: &str, input: Value) -> Result<(), Trouble> {
+/// Asks Cinder to do something with a volume.
+pub(super) async fn act(link: Link<'_>, id: &str, verb: &str, input: Value) -> Result<(), Trouble> {
     let path = ["volumes", id, "action"];
     link.send(Request::post(Service::Volume, &path, json!({ verb: input }))).await.map(drop)
 }
