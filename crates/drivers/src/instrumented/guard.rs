@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
@@ -80,7 +80,7 @@ async fn limited<T>(
             result.unwrap_or_else(|_| Err(call.bug("panic", "it panicked")))
         }
         () = context.control.cancelled() => Err(call.given_up("given_up", "the call was given up")),
-        () = time_is_up(context) => {
+        () = time_is_up(context, Duration::ZERO) => {
             Err(call.given_up("deadline_passed", "no reply before the deadline"))
         }
     };
@@ -88,10 +88,11 @@ async fn limited<T>(
     result.map_err(consistent)
 }
 
-/// The time that is left may grow while a call runs, because its lease is renewed.
-async fn time_is_up(context: &CallContext) {
+/// Resolves `margin` before the call's time is over. What is left may grow meanwhile, because the lease is
+/// renewed.
+pub(crate) async fn time_is_up(context: &CallContext, margin: Duration) {
     loop {
-        let left = context.control.remaining();
+        let left = context.control.remaining().saturating_sub(margin);
         if left.is_zero() {
             return;
         }

@@ -18,8 +18,8 @@ use stateward_domain::ports::driver::{
 };
 
 pub use crash::FAILPOINTS;
-pub(crate) use guard::not_sent;
 use guard::{Call, guarded};
+pub(crate) use guard::{not_sent, time_is_up};
 
 /// A driver that keeps its promises whatever the one inside does:
 /// - a call ends by its deadline or when it is given up; one that changes something is then `Ambiguous`;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use stateward_domain::failure::Failure;
@@ -13,7 +13,7 @@ use stateward_domain::ports::driver::{CallContext, CallControl};
 pub(crate) struct Control {
     pub(crate) may_send: AtomicBool,
     pub(crate) recorded: Mutex<Vec<ExternalId>>,
-    remaining: Duration,
+    ends: Instant,
 }
 
 #[async_trait]
@@ -23,7 +23,7 @@ impl CallControl for Control {
     }
 
     fn remaining(&self) -> Duration {
-        self.remaining
+        self.ends.saturating_duration_since(Instant::now())
     }
 
     async fn cancelled(&self) {
@@ -43,7 +43,8 @@ impl Control {
 
     /// For calls that are given up after a while.
     pub(crate) fn with_time(remaining: Duration) -> Arc<Self> {
-        Arc::new(Self { may_send: AtomicBool::new(true), recorded: Mutex::default(), remaining })
+        let ends = Instant::now() + remaining;
+        Arc::new(Self { may_send: AtomicBool::new(true), recorded: Mutex::default(), ends })
     }
 }
 

@@ -156,14 +156,13 @@ impl Subject {
 
     /// Waits as long as the backend works on it.
     pub(crate) async fn finished(&self, outcome: Outcome) -> Result<Option<ExternalId>, Failure> {
-        let control = Control::new();
         let mut outcome = outcome;
         loop {
             match outcome {
                 Outcome::Done { external_id, .. } => return Ok(external_id),
                 Outcome::Pending { handle, poll_after_ms } => {
                     tokio::time::sleep(Duration::from_millis(poll_after_ms)).await;
-                    outcome = self.driver.resume(&context(&control), &handle).await?;
+                    outcome = self.driver.resume(&context(&Control::new()), &handle).await?;
                 }
             }
         }

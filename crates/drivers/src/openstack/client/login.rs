@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Link;
 use super::bodies;
 use super::catalogue::{Catalogue, Service};
-use super::send::{request_id, time_left};
+use super::send::{in_time, request_id};
 use super::session::{Token, renew_at};
 use super::trouble::{Trouble, Verdict};
 use crate::openstack::cloud::{Login, Named, Secret};
@@ -19,6 +19,14 @@ const LIFE_MIN: Duration = Duration::from_secs(1);
 
 /// Asks Keystone for a token. It changes nothing that is managed, so it needs no permission.
 pub(super) async fn login(link: Link<'_>) -> Result<Token, Trouble> {
+    in_time(link, ask(link)).await?.unwrap_or_else(|| Err(down("keystone does not answer")))
+}
+
+fn down(message: &str) -> Trouble {
+    Trouble::harmless(Verdict::Transient, "keystone_down", message)
+}
+
+async fn ask(link: Link<'_>) -> Result<Token, Trouble> {
     let client = link.client;
     let mut url = client.cloud.auth_url.clone();
     if let Ok(mut path) = url.path_segments_mut() {
@@ -29,20 +37,15 @@ pub(super) async fn login(link: Link<'_>) -> Result<Token, Trouble> {
         .http
         .request(Method::POST, url)
         .header("Accept", "application/json")
-        .timeout(time_left(link)?)
         .json(&document(&client.cloud.login))
         .send()
         .await;
-    let response = sent.map_err(|_| {
-        let message = "keystone does not answer";
-        Trouble::harmless(Verdict::Transient, "keystone_down", message)
-    })?;
+    let response = sent.map_err(|_| down("keystone does not answer"))?;
     let id = request_id(response.headers());
     let status = response.status().as_u16();
     let value = response.headers().get("X-Subject-Token").and_then(|value| value.to_str().ok());
     let value = value.map(Secret::new);
-    let broken = || Trouble::harmless(Verdict::Transient, "keystone_down", "keystone broke off");
-    let body = bodies::read(response).await.map_err(|_| broken())?;
+    let body = bodies::read(response).await.map_err(|_| down("keystone broke off"))?;
     let refused = |verdict, code, message: &str| {
         Err(Trouble::harmless(verdict, code, message).of(Service::Identity, id.clone()))
     };

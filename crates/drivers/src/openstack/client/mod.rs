@@ -34,6 +34,8 @@ pub(super) use trouble::{Trouble, Verdict};
 
 /// A cloud that does not even take a connection is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// No single request is waited for longer, however much time its call has.
+const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 
 /// One connection to one cloud as one user in one project. Shared by all calls.
 pub(super) struct Client {
@@ -53,6 +55,7 @@ impl Client {
         let unusable = |message: String| ConnectError::Unusable { driver: NAME, message };
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT_MAX)
             // A redirect would take the token to a place that nobody named.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("stateward/", env!("CARGO_PKG_VERSION")));

@@ -16,11 +16,10 @@ use super::classify::{Refusal, classify};
 use super::request::{Body, Request};
 use super::session::Token;
 use super::trouble::{Trouble, Verdict};
+use crate::instrumented::time_is_up;
 
 /// So much earlier than its call a request ends, so that what it ended with is still told.
 const MARGIN: Duration = Duration::from_millis(250);
-/// No single request is waited for longer.
-const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 const MEDIA_JSON: &str = "application/json";
 
 /// A success.
@@ -31,13 +30,22 @@ pub(in crate::openstack) struct Reply {
     pub(in crate::openstack) date: Option<Timestamp>,
 }
 
-/// Time that a request of this call may take.
+/// What `exchange` comes to; `None` when the call's time is over before.
 ///
 /// # Errors
-/// None is left: nothing is to be sent.
-pub(super) fn time_left(link: Link<'_>) -> Result<Duration, Trouble> {
-    let left = link.context.control.remaining().saturating_sub(MARGIN).min(TIMEOUT_MAX);
-    if left.is_zero() { Err(Trouble::not_sent()) } else { Ok(left) }
+/// It is over already: nothing was sent.
+pub(super) async fn in_time<T>(
+    link: Link<'_>,
+    exchange: impl Future<Output = T>,
+) -> Result<Option<T>, Trouble> {
+    if link.context.control.remaining() <= MARGIN {
+        return Err(Trouble::not_sent());
+    }
+    tokio::select! {
+        biased;
+        done = exchange => Ok(Some(done)),
+        () = time_is_up(link.context, MARGIN) => Ok(None),
+    }
 }
 
 /// The backend's own id of the request.
@@ -96,8 +104,8 @@ impl Link<'_> {
         let endpoint = token.endpoint(request.service, &self.client.cloud)?;
         let url = request.url(&endpoint)?;
         let built = self.client.http.request(request.method.clone(), url);
-        let built = headers(built, request, token).timeout(time_left(self)?);
-        let built = built.header("X-Openstack-Request-Id", format!("req-{}", self.call));
+        let built = headers(built, request, token)
+            .header("X-Openstack-Request-Id", format!("req-{}", self.call));
         let built = match &request.body {
             Body::None => built,
             Body::Json(body) => built.json(body),
@@ -110,6 +118,12 @@ impl Link<'_> {
         if request.changes() && !self.context.control.may_send() {
             return Err(Trouble::not_sent());
         }
+        in_time(self, self.exchange(request, built))
+            .await?
+            .unwrap_or_else(|| Err(self.unanswered(request, false)))
+    }
+
+    async fn exchange(self, request: &Request, built: RequestBuilder) -> Result<Reply, Trouble> {
         let began = Instant::now();
         let sent = built.send().await;
         tracing::debug!(
@@ -122,7 +136,7 @@ impl Link<'_> {
         );
         match sent {
             Ok(response) => self.answered(request, response).await,
-            Err(error) => Err(self.unanswered(request, &error)),
+            Err(error) => Err(self.unanswered(request, error.is_connect() || error.is_builder())),
         }
     }
 
@@ -162,10 +176,9 @@ impl Link<'_> {
     }
 
     /// Without a connection nothing was sent; afterwards, whatever was asked for may have been done.
-    fn unanswered(self, request: &Request, error: &reqwest::Error) -> Trouble {
+    fn unanswered(self, request: &Request, unreachable: bool) -> Trouble {
         let service = request.service;
         self.client.doubts.unanswered(service);
-        let unreachable = error.is_connect() || error.is_builder();
         let message = if unreachable {
             format!("no connection to {}", service.name())
         } else {

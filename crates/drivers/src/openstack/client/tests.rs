@@ -1,11 +1,13 @@
 //! The client against a stub: what is sent, how often, and what is made of every way to fail.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use tokio::sync::Notify;
 
 use super::*;
 use crate::openstack::testing::{Answer, Asked, LOGIN, Setup, Stub, login, stub};
@@ -148,15 +150,34 @@ async fn only_keystone_itself_parks_the_backend() {
 async fn a_change_without_reply_is_ambiguous_and_never_sent_again() {
     let stub = stub(|_, _| Answer::Never).await;
     let setup = Setup::new(&stub.url);
-    setup.control.remaining_ms.store(600, Ordering::SeqCst);
+    setup.control.leave(Duration::from_millis(600));
     let failure = setup.post(Service::Volume).await;
     assert_eq!((failure.class, failure.effect), (ErrorClass::Ambiguous, Effect::Maybe));
     let asked = stub.asked("/volume");
     assert_eq!(asked.len(), 1);
     let sent = &asked[0].headers["x-openstack-request-id"];
     assert!(failure.message.contains(sent.as_str()), "what to search for: {}", failure.message);
+    setup.control.leave(Duration::from_millis(600));
     let failure = setup.get(Service::Volume).await.unwrap_err();
     assert_eq!((failure.class, failure.effect), (ErrorClass::Transient, Effect::None));
+}
+
+#[tokio::test]
+async fn a_request_is_not_given_up_while_its_lease_is_renewed() {
+    let answers = Arc::new(Notify::new());
+    let held = Arc::clone(&answers);
+    let stub = stub(move |_, _| Answer::Once(Arc::clone(&held))).await;
+    let setup = Setup::new(&stub.url);
+    let first = Duration::from_millis(800);
+    setup.control.leave(first);
+    let renewed = async {
+        tokio::time::sleep(first / 2).await;
+        setup.control.leave(Duration::from_secs(10));
+        tokio::time::sleep(first).await;
+        answers.notify_one();
+    };
+    let (reply, ()) = tokio::join!(setup.get(Service::Volume), renewed);
+    reply.expect("it had the time that the lease was given meanwhile");
 }
 
 #[tokio::test]
@@ -169,7 +190,7 @@ async fn nothing_is_sent_without_permission_or_time() {
     assert_eq!((failure.class, failure.effect), (ErrorClass::Cancelled, Effect::None));
     setup.get(Service::Volume).await.expect("looking is always allowed");
     setup.control.may_send.store(true, Ordering::SeqCst);
-    setup.control.remaining_ms.store(100, Ordering::SeqCst);
+    setup.control.leave(Duration::from_millis(100));
     let failure = setup.post(Service::Volume).await;
     assert_eq!((failure.class, failure.effect), (ErrorClass::Cancelled, Effect::None));
     assert!(stub.asked("/volume").iter().all(|asked| asked.method == "GET"));

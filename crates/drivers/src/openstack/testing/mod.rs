@@ -2,9 +2,9 @@
 
 mod stub;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
@@ -19,7 +19,7 @@ pub(super) use stub::{Answer, Asked, LOGIN, Stub, login, stub};
 /// The engine's side.
 pub(super) struct Control {
     pub(super) may_send: AtomicBool,
-    pub(super) remaining_ms: AtomicU64,
+    ends: Mutex<Instant>,
     pub(super) recorded: Mutex<Vec<String>>,
 }
 
@@ -30,7 +30,7 @@ impl CallControl for Control {
     }
 
     fn remaining(&self) -> Duration {
-        Duration::from_millis(self.remaining_ms.load(Ordering::SeqCst))
+        self.ends.lock().unwrap().saturating_duration_since(Instant::now())
     }
 
     async fn cancelled(&self) {
@@ -40,6 +40,13 @@ impl CallControl for Control {
     async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {
         self.recorded.lock().unwrap().push(id.0.clone());
         Ok(())
+    }
+}
+
+impl Control {
+    /// From now on so much time is left.
+    pub(super) fn leave(&self, left: Duration) {
+        *self.ends.lock().unwrap() = Instant::now() + left;
     }
 }
 
@@ -65,7 +72,7 @@ impl Setup {
         let cloud = Cloud::resolve(settings, &Environment { variable: |_| None }).unwrap();
         let control = Arc::new(Control {
             may_send: AtomicBool::new(true),
-            remaining_ms: AtomicU64::new(10_000),
+            ends: Mutex::new(Instant::now() + Duration::from_secs(10)),
             recorded: Mutex::default(),
         });
         let context = CallContext { attempt: Attempt(1), control: control.clone() };

@@ -11,6 +11,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(in crate::openstack) struct Asked {
 /// What it is answered.
 pub(in crate::openstack) enum Answer {
     Reply(u16, Vec<(&'static str, String)>, String),
+    /// `{}`, once somebody says so.
+    Once(Arc<Notify>),
     /// The connection stays open, and silent.
     Never,
 }
@@ -178,8 +181,15 @@ async fn answer(
         log.push(asked.clone());
         before
     };
-    match script(&asked, before) {
-        Answer::Never => std::future::pending().await,
+    let answer = match script(&asked, before) {
+        Answer::Once(said) => {
+            said.notified().await;
+            Answer::json(200, json!({}))
+        }
+        answer => answer,
+    };
+    match answer {
+        Answer::Never | Answer::Once(_) => std::future::pending().await,
         Answer::Reply(status, headers, body) => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
