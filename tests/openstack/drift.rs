@@ -17,7 +17,9 @@ struct Change {
 }
 
 /// Kind, desired state with `$KIND` for ids of those before, service, path without the id, row.
-fn plans() -> Vec<(&'static str, Value, &'static str, &'static str, &'static str)> {
+type Planned = (&'static str, Value, &'static str, &'static str, &'static str);
+
+fn plans() -> Vec<Planned> {
     let external = variable("STATEWARD_TEST_EXTERNAL_NETWORK", "public");
     let mut machine = server("server");
     machine["volumes"] = json!(["$volume"]);
@@ -79,7 +81,7 @@ fn filled(desired: Value, made: &[(&str, String)]) -> Value {
 
 impl Change {
     fn field(&self) -> &'static str {
-        if self.row == "floatingip" { "description" } else { "name" }
+        if matches!(self.row, "floatingip" | "project") { "description" } else { "name" }
     }
 
     async fn make(&self, cloud: &Cloud) {
@@ -87,7 +89,8 @@ impl Change {
             let change = json!({"op": "replace", "path": "/name", "value": "tampered"});
             (Method::PATCH, json!([change]))
         } else {
-            (Method::PUT, json!({ self.row: { self.field(): "tampered" } }))
+            let method = if self.row == "project" { Method::PATCH } else { Method::PUT };
+            (method, json!({ self.row: { self.field(): "tampered" } }))
         };
         cloud.ask(method, self.service, &self.path, body).await;
     }
@@ -99,14 +102,14 @@ impl Change {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_drifts_is_only_reported_when_the_policy_says_so_and_put_back_when_it_says_that() {
-    let Some(cloud) = Cloud::wanted().await else { return };
+/// What somebody else changes stays as it is while it is only reported, and is put back as soon as the policy says
+/// that.
+async fn reported_then_put_back(cloud: &Cloud, plans: Vec<Planned>) {
     let setup = Setup::new(&configuration(&cloud.name, &cloud.auth_url, "1s"));
     let running = setup.start().await;
     let client = &running.client;
     let (mut made, mut changes) = (Vec::new(), Vec::new());
-    for (kind, desired, service, path, row) in plans() {
+    for (kind, desired, service, path, row) in plans {
         let mut declared =
             manifest(kind, &unique(&format!("report-{kind}")), filled(desired, &made));
         declared["drift_policy"] = json!("report");
@@ -122,7 +125,7 @@ async fn what_drifts_is_only_reported_when_the_policy_says_so_and_put_back_when_
         changes.push(Change { id, service, path: format!("{path}/{part}"), row });
     }
     for change in &changes {
-        change.make(&cloud).await;
+        change.make(cloud).await;
     }
     for Change { id, .. } in &changes {
         until("it is reported", async || {
@@ -133,7 +136,7 @@ async fn what_drifts_is_only_reported_when_the_policy_says_so_and_put_back_when_
         client.done(Method::POST, &refresh, json!({})).await;
     }
     for change in &changes {
-        assert!(change.is_there(&cloud).await, "{}: it was put back", change.path);
+        assert!(change.is_there(cloud).await, "{}: it was put back", change.path);
         let path = format!("/v1/entities/{}", change.id);
         let policy = json!({ "drift_policy": "correct" });
         let headers = [("Content-Type", "application/merge-patch+json")];
@@ -141,10 +144,27 @@ async fn what_drifts_is_only_reported_when_the_policy_says_so_and_put_back_when_
         assert!(reply.status.is_success(), "{:#}", reply.body);
     }
     for change in &changes {
-        until("it is put back", async || (!change.is_there(&cloud).await).then_some(())).await;
+        until("it is put back", async || (!change.is_there(cloud).await).then_some(())).await;
     }
     while let Some(Change { id, .. }) = changes.pop() {
         client.reaches(&id, "ok").await;
         client.done(Method::DELETE, &format!("/v1/entities/{id}"), Value::Null).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_drifts_is_only_reported_when_the_policy_says_so_and_put_back_when_it_says_that() {
+    let Some(cloud) = Cloud::wanted().await else { return };
+    reported_then_put_back(&cloud, plans()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_that_drifts_is_only_reported_when_the_policy_says_so() {
+    if Cloud::wanted().await.is_none() {
+        return;
+    }
+    let Some(cloud) = Cloud::admin().await else { return };
+    let desired = json!({"name": unique("report"), "description": "d"});
+    let project = ("project", desired, "identity", "/projects", "project");
+    reported_then_put_back(&cloud, vec![project]).await;
 }
