@@ -11,7 +11,7 @@ use super::super::proxy::Proxy;
 use crate::harness::{Client, Setup, text};
 
 /// How many objects, half of them volumes and half networks; `STATEWARD_TEST_MANY` says otherwise.
-const MANY: usize = 60;
+const MANY: usize = 400;
 /// Requests at a time that the backend is configured for.
 const CONCURRENCY: usize = 8;
 /// For all of them together.
