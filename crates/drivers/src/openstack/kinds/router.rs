@@ -167,6 +167,12 @@ impl NeutronKind for Router {
     }
 
     async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+        // An interface cannot go while a floating IP leads through it, and Neutron does not name that one.
+        let request = Request::get(Service::Network, &["floatingips"]).query("router_id", id);
+        let through = link.rows(request, "floatingips", Paging::Links).await?;
+        if let Some(floating) = Blocker::first("floating IP", &through, owner) {
+            return Ok(Some(floating));
+        }
         Ok(Blocker::first("port", &interface_ports(link, id).await?, owner))
     }
 }

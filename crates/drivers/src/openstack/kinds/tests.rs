@@ -311,6 +311,35 @@ async fn a_deletion_that_is_in_the_way_of_an_entity_waits_for_that() {
 }
 
 #[tokio::test]
+async fn a_router_waits_for_the_floating_ip_that_leads_through_it() {
+    let on = EntityId(Uuid::from_u128(78));
+    let mark = owner::mark(&OwnerKey::new(on, Incarnation(1)));
+    let stub = stub(move |asked, _| {
+        if asked.path.contains("/floatingips?router_id=r1") {
+            return Answer::json(200, json!({"floatingips": [{"id": "f1", "tags": [mark]}]}));
+        }
+        if asked.path.contains("/ports?") {
+            let port =
+                json!({"id": "p1", "device_owner": "network:router_interface", "fixed_ips": []});
+            return Answer::json(200, json!({ "ports": [port] }));
+        }
+        if asked.method == "GET" {
+            return Answer::json(200, json!({"router": {"id": "r1", "routes": []}}));
+        }
+        let error = json!({
+            "type": "RouterInterfaceInUseByFloatingIP", "message": "required by one or more", "detail": "",
+        });
+        Answer::json(409, json!({ "NeutronError": error }))
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let target = target("openstack.router", "r1");
+    let failure = delete(kind("openstack.router"), setup.link(), &target).await.unwrap_err();
+    assert_eq!(failure.class, ErrorClass::DependencyNotReady { on });
+    assert_eq!(failure.message, "floating IP f1 still uses it");
+}
+
+#[tokio::test]
 async fn a_missing_reference_is_not_a_missing_object() {
     let stub = stub(|_, _| {
         let error = json!({"type": "NetworkNotFound", "message": "Network x", "detail": ""});
