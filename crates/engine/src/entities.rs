@@ -97,8 +97,7 @@ impl Entities {
         desired: &Value,
         purpose: Purpose,
     ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
-        // What is in the log was checked; were one malformed nevertheless, the driver would refuse it.
-        let found = references::references(desired).unwrap_or_default();
+        let found = references::declared(desired);
         let mut targets = BTreeMap::new();
         for target in references::targets(&found) {
             let fold = match self.named(namespace, &target).await {

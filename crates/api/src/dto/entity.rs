@@ -175,15 +175,13 @@ impl EntityView<'_> {
 }
 
 fn referred(entity: &Entity) -> Vec<ReferenceView> {
-    // What is in the log was checked; were it malformed nevertheless, it would refer to nobody.
-    let found = references::references(&entity.manifest.desired).unwrap_or_default();
     let view = |reference: Reference| ReferenceView {
         pointer: reference.pointer,
         kind: reference.target.kind.to_string(),
         name: reference.target.name.to_string(),
         field: reference.field.to_string(),
     };
-    found.into_iter().map(view).collect()
+    references::declared(&entity.manifest.desired).into_iter().map(view).collect()
 }
 
 fn condition(condition: stateward_domain::entity::conditions::Condition) -> ConditionView {

@@ -98,6 +98,13 @@ pub fn references(desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
     if faults.is_empty() { Ok(found) } else { Err(faults) }
 }
 
+/// All references of a desired state that is in the log: it was checked when it was declared. Were it malformed
+/// nevertheless, it would refer to nobody.
+#[must_use]
+pub fn declared(desired: &Value) -> Vec<Reference> {
+    references(desired).unwrap_or_default()
+}
+
 /// `desired` with the values of `values` (by pointer) in the place of its references. A reference that has no value
 /// there stays as it is.
 #[must_use]

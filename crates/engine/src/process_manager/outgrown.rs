@@ -18,7 +18,7 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
     ) -> Result<Option<Flow>, Error> {
         let manifest = &entity.manifest;
-        let found = references::references(&manifest.desired).unwrap_or_default();
+        let found = references::declared(&manifest.desired);
         let stand_ins = StandIns::of(&manifest.desired, &found);
         let checked = stand_ins.checked(&self.shared.kinds, self.driver(), &manifest.kind);
         if checked.is_ok() || entity.deletion.is_some() {

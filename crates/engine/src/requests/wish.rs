@@ -135,11 +135,10 @@ impl Engine {
                 return Err(Error::Invalid(vec![FieldError { pointer: String::new(), message }]));
             }
             let entity = self.inner.shared.entities.named(namespace, &next).await?;
-            let found = entity.map(|entity| references::references(&entity.manifest.desired));
-            // What is in the log was checked; were it malformed nevertheless, it would refer to nobody.
-            let found = found.and_then(Result::ok).unwrap_or_default();
-            open.extend(targets(&found));
-            uses.insert(next, targets(&found));
+            let found = entity.map(|entity| references::declared(&entity.manifest.desired));
+            let found = targets(&found.unwrap_or_default());
+            open.extend(found.iter().cloned());
+            uses.insert(next, found);
         }
         Ok(uses)
     }

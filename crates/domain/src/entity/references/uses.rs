@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Target, references, targets};
+use super::{Target, declared, targets};
 use crate::entity::Entity;
 use crate::entity::claims::ClaimKey;
 use crate::entity::state::ManagementPolicy;
@@ -50,9 +50,9 @@ impl Entity {
     }
 }
 
-/// Whom `desired` refers to. What is in the log was checked; were it malformed nevertheless, it would refer to nobody.
+/// Whom a desired state of the log refers to.
 pub(crate) fn named_in(desired: &Value) -> BTreeSet<Target> {
-    references(desired).map(|found| targets(&found)).unwrap_or_default()
+    targets(&declared(desired))
 }
 
 #[cfg(test)]
