@@ -72,7 +72,11 @@ impl Executor {
             }
         }
         // As far as earlier batches tell; those of this one were looked at anyway.
-        let users = self.queue.users(&shown, usize::MAX).await.map_err(queue_error)?.entities;
+        let users = if shown.is_empty() {
+            Vec::new()
+        } else {
+            self.queue.users(&shown, usize::MAX).await.map_err(queue_error)?.entities
+        };
         let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
         for user in users.into_iter().filter(|user| !all.contains_key(user)) {
             let Some(user) = readable(self.entities.fresh(user).await)? else { continue };
@@ -178,7 +182,7 @@ impl Executor {
     async fn answers(&self, entity: &Entity, target: &Target) -> Result<bool, ModelError> {
         let manifest = &entity.manifest;
         let other = readable(self.entities.named(&manifest.namespace, target).await)?.flatten();
-        let mut found = references::references(&manifest.desired).unwrap_or_default();
+        let mut found = references::declared(&manifest.desired);
         found.retain(|reference| reference.target == *target);
         Ok(references::values(&found, Purpose::Use, |_| other.as_deref()).is_ok())
     }
