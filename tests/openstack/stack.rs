@@ -92,7 +92,7 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
     let Some(cloud) = Cloud::wanted().await else { return };
     let first: u64 = variable("STATEWARD_TEST_STACK_FIRST", "0").parse().expect("a number");
     let rounds: u64 = variable("STATEWARD_TEST_STACK_ROUNDS", "20").parse().expect("a number");
-    // With leases as they are by default: a request is given no more time than its lease has left.
+    // With leases as they are by default: nobody dies here.
     let setup = Setup::new(&format!(
         "[backends.cloud]\ndriver = \"openstack\"\ncloud = \"{}\"\n\
          retry = {{ first = \"200ms\", max = \"2s\" }}\n",

@@ -23,7 +23,8 @@ pub trait CallControl: Send + Sync {
     /// answer is no from a margin before the lease ends.
     fn may_send(&self) -> bool;
 
-    /// Time left for the call; ends before the lease.
+    /// Time left for the call; ends before the lease. It may grow while the call runs, because the lease is renewed: a
+    /// driver that waits asks again instead of keeping what it was told at first.
     fn remaining(&self) -> Duration;
 
     /// Resolves when the call is to be given up.
