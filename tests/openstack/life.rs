@@ -1,5 +1,7 @@
 //! The life of a tenant's first objects, through the real server on the real cloud.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -35,6 +37,20 @@ pub(crate) fn server(name: &str) -> Value {
         "name": name, "flavorRef": variable("STATEWARD_TEST_FLAVOR", "m1.tiny"),
         "imageRef": variable("STATEWARD_TEST_IMAGE", "tiny"), "networks": "none",
     })
+}
+
+/// Waits until an entity is in `state`, which a cloud that has much to do may take `patience` for.
+pub(crate) async fn reaches(client: &Client, id: &str, state: &str, patience: Duration) -> Value {
+    let began = Instant::now();
+    loop {
+        let entity = client.entity(id).await;
+        if entity["state"] == state {
+            return entity;
+        }
+        let over = entity["state"] == "erred" || began.elapsed() > patience;
+        assert!(!over, "not {state} after {:.0?}: {entity:#}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 struct Tenant {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::cloud::{Cloud, said};
-use super::life::variable;
+use super::life::{reaches, variable};
 use crate::harness::{Client, Setup, condition, text};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/openstack");
@@ -62,20 +62,6 @@ async fn accepted(client: &Client, method: Method, path: &str, body: Option<&Val
     text(&reply.body["entity"]["id"])
 }
 
-/// Waits until an entity is in `state`; a cloud that has much to do takes its time.
-async fn reaches(client: &Client, id: &str, state: &str) -> Value {
-    let began = Instant::now();
-    loop {
-        let entity = client.entity(id).await;
-        if entity["state"] == state {
-            return entity;
-        }
-        let over = entity["state"] == "erred" || began.elapsed() > PATIENCE;
-        assert!(!over, "not {state} after {:.0?}: {entity:#}", began.elapsed());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// What the cloud still has of the example, as its own command line tells.
 async fn left(cloud: &Cloud) -> Vec<String> {
     let mut left = Vec::new();
@@ -112,7 +98,7 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
             ids.push(accepted(client, Method::POST, "/v1/entities", Some(manifest)).await);
         }
         for id in &ids {
-            let entity = reaches(client, id, "ok").await;
+            let entity = reaches(client, id, "ok", PATIENCE).await;
             assert!(!condition(&entity, "blocked") && entity["error"].is_null(), "{entity:#}");
         }
         let made = began.elapsed();
@@ -121,7 +107,7 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
             accepted(client, Method::DELETE, &format!("/v1/entities/{id}"), None).await;
         }
         for id in &ids {
-            reaches(client, id, "deleted").await;
+            reaches(client, id, "deleted", PATIENCE).await;
             assert_eq!(cloud.marked(id).await, Vec::<Value>::new(), "left behind");
         }
         println!("round {round}: made in {made:.1?}, gone after {:.1?}", began.elapsed());

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::cloud::Cloud;
-use super::super::life::{manifest, unique};
+use super::super::life::{manifest, reaches, unique};
 use super::super::proxy::Proxy;
 use crate::harness::{Client, Setup, text};
 
@@ -46,15 +46,7 @@ async fn quotas(admin: &Cloud, project: &str, [volumes, networks]: [Value; 2]) {
 async fn all_reach(client: &Client, ids: &[String], state: &str) {
     let started = Instant::now();
     for id in ids {
-        loop {
-            let entity = client.entity(id).await;
-            if entity["state"] == state {
-                break;
-            }
-            assert_ne!(entity["state"], "erred", "{entity:#}");
-            assert!(started.elapsed() < PATIENCE, "not {state}: {entity:#}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        reaches(client, id, state, PATIENCE.saturating_sub(started.elapsed())).await;
     }
 }
 
