@@ -1,6 +1,5 @@
 //! JSON as strict as it has to be where a log keeps it for ever: no member twice, no bottomless nesting.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
@@ -100,9 +99,9 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let below = self.deeper()?;
-        let (mut object, mut seen) = (Map::new(), HashSet::new());
+        let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if !seen.insert(name.clone()) {
+            if object.contains_key(&name) {
                 return Err(A::Error::custom(format!("member {name:?} is there twice")));
             }
             object.insert(name, members.next_value_seed(below)?);

@@ -82,11 +82,11 @@ pub fn render(link: &Link, log_id: LogId, partial: bool) -> String {
         streamversion: event.version.to_string(),
         schemaversion: event.schema_version,
         recordedat: event.recorded_at.0.to_string(),
-        metadata: event.metadata.clone(),
+        metadata: event.metadata.to_string(),
         previoushash: Digest(link.previous),
         hash: Digest(event.hash),
         partial,
-        payload: data.is_none().then(|| event.payload.clone()),
+        payload: data.is_none().then(|| event.payload.to_string()),
         data,
     };
     serde_json::to_string(&written).expect("plain data")
@@ -128,8 +128,8 @@ pub fn parse(line: &str) -> Result<Parsed, BadLine> {
         event_type: line.kind,
         schema_version: line.schemaversion,
         recorded_at,
-        payload,
-        metadata: line.metadata,
+        payload: payload.into(),
+        metadata: line.metadata.into(),
         hash: line.hash.0,
     };
     Ok(Parsed {
@@ -154,8 +154,8 @@ mod tests {
             event_type: "access.token_revoked".to_owned(),
             schema_version: 1,
             recorded_at: Timestamp(1_795_528_595_466_242),
-            payload: payload.to_owned(),
-            metadata: metadata.to_owned(),
+            payload: payload.into(),
+            metadata: metadata.into(),
             hash: [2; 32],
         };
         Link { previous: [1; 32], event }

@@ -1,8 +1,10 @@
 //! What surrounds an event in the log: who, why, on whose behalf, and what it hangs on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// What every stored event can say of itself.
 pub use cqrs_es::DomainEvent;
@@ -150,55 +152,99 @@ impl Envelope {
         Self { namespace, actor: Actor::system(part), ..Self::default() }
     }
 
-    /// The flat map that is stored; absent members are left out.
+    /// The flat map of texts that is stored, as JSON; absent members are left out.
+    ///
+    /// # Panics
+    /// Never: it is plain data.
     #[must_use]
-    pub fn to_map(&self) -> BTreeMap<String, String> {
-        let entries = [
-            ("namespace", Some(self.namespace.0.clone()).filter(|text| !text.is_empty())),
-            ("actor_type", Some(self.actor.kind.clone())),
-            ("actor_id", Some(self.actor.id.clone())),
-            ("token_id", self.actor.token_id.clone()),
-            ("reason", self.reason.clone()),
-            ("change", self.change.clone()),
-            ("operation", self.operation.map(|id| id.to_string())),
-            ("request", self.request.clone()),
-            ("correlation", self.correlation.clone()),
-            ("causation", self.causation.map(|id| id.to_string())),
-            ("trace", self.trace.clone()),
-            ("client", self.client.clone()),
-            ("idempotency_key", self.idempotency.as_ref().map(|idem| idem.key.clone())),
-            ("idempotency_print", self.idempotency.as_ref().map(|idem| idem.fingerprint.clone())),
-        ];
-        let present = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        present.collect()
+    pub fn to_json(&self) -> String {
+        let flat = Flat {
+            actor_id: Some(Cow::from(&self.actor.id)),
+            actor_type: Some(Cow::from(&self.actor.kind)),
+            causation: self.causation.map(|id| id.to_string().into()),
+            change: lent(self.change.as_ref()),
+            client: lent(self.client.as_ref()),
+            correlation: lent(self.correlation.as_ref()),
+            idempotency_key: self.idempotency.as_ref().map(|idem| Cow::from(&idem.key)),
+            idempotency_print: self.idempotency.as_ref().map(|idem| Cow::from(&idem.fingerprint)),
+            namespace: Some(Cow::from(&self.namespace.0)).filter(|text| !text.is_empty()),
+            operation: self.operation.map(|id| id.to_string().into()),
+            reason: lent(self.reason.as_ref()),
+            request: lent(self.request.as_ref()),
+            token_id: lent(self.actor.token_id.as_ref()),
+            trace: lent(self.trace.as_ref()),
+        };
+        serde_json::to_string(&flat).expect("texts are JSON")
     }
 
-    /// Reads the stored map back; keys that this version does not know are left out.
+    /// Reads the stored map back; members that this version does not know are left out, and one that cannot be read
+    /// is as if it were empty.
     #[must_use]
-    pub fn from_map(mut map: BTreeMap<String, String>) -> Self {
-        let mut take = |key: &str| map.remove(key);
-        let idempotency = match (take("idempotency_key"), take("idempotency_print")) {
-            (Some(key), Some(fingerprint)) => Some(Idempotency { key, fingerprint }),
+    pub fn from_json(stored: &str) -> Self {
+        let flat: Flat<'_> = serde_json::from_str(stored).unwrap_or_default();
+        let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+        let idempotency = match (flat.idempotency_key, flat.idempotency_print) {
+            (Some(key), Some(print)) => {
+                Some(Idempotency { key: key.into_owned(), fingerprint: print.into_owned() })
+            }
             _ => None,
         };
         Self {
-            namespace: Namespace(take("namespace").unwrap_or_default()),
+            namespace: Namespace(text(flat.namespace).unwrap_or_default()),
             actor: Actor {
-                kind: take("actor_type").unwrap_or_default(),
-                id: take("actor_id").unwrap_or_default(),
-                token_id: take("token_id"),
+                kind: text(flat.actor_type).unwrap_or_default(),
+                id: text(flat.actor_id).unwrap_or_default(),
+                token_id: text(flat.token_id),
             },
-            reason: take("reason"),
-            change: take("change"),
-            operation: take("operation").and_then(|text| text.parse().ok()),
-            request: take("request"),
-            correlation: take("correlation"),
-            causation: take("causation").and_then(|text| text.parse().ok()),
-            trace: take("trace"),
-            client: take("client"),
+            reason: text(flat.reason),
+            change: text(flat.change),
+            operation: flat.operation.and_then(|text| text.parse().ok()),
+            request: text(flat.request),
+            correlation: text(flat.correlation),
+            causation: flat.causation.and_then(|text| text.parse().ok()),
+            trace: text(flat.trace),
+            client: text(flat.client),
             idempotency,
         }
     }
+}
+
+fn lent(text: Option<&String>) -> Option<Cow<'_, str>> {
+    text.map(Cow::from)
+}
+
+/// An envelope as it is stored. The order of the members is that of the stored text.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Flat<'a> {
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    actor_id: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    actor_type: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    causation: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    change: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    client: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    correlation: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    idempotency_print: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    namespace: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    operation: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    request: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    token_id: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    trace: Option<Cow<'a, str>>,
 }
 
 /// An event on its way into the log. Payload and metadata are the bytes that will be stored and hashed.
@@ -210,10 +256,10 @@ pub struct NewEvent {
     pub event_type: String,
     /// Version of the payload's shape.
     pub schema_version: u32,
-    /// JSON text.
-    pub payload: String,
+    /// JSON text; shared, because it goes to many places and never changes.
+    pub payload: Arc<str>,
     /// JSON text: a flat map of strings.
-    pub metadata: String,
+    pub metadata: Arc<str>,
 }
 
 impl NewEvent {
@@ -230,8 +276,8 @@ impl NewEvent {
                 .event_version()
                 .parse()
                 .expect("versions are written as integers"),
-            payload: serde_json::to_string(event).expect("events are plain data"),
-            metadata: serde_json::to_string(&envelope.to_map()).expect("a map of strings"),
+            payload: serde_json::to_string(event).expect("events are plain data").into(),
+            metadata: envelope.to_json().into(),
         }
     }
 }
@@ -254,9 +300,9 @@ pub struct Recorded {
     /// When the log accepted it; never earlier than the stream's last event.
     pub recorded_at: Timestamp,
     /// JSON text as stored.
-    pub payload: String,
+    pub payload: Arc<str>,
     /// JSON text as stored.
-    pub metadata: String,
+    pub metadata: Arc<str>,
     /// SHA-256 over the previous hash and everything above but the position.
     pub hash: [u8; 32],
 }
@@ -317,7 +363,7 @@ impl Recorded {
     /// Who, why and on whose behalf; an unreadable map reads as empty.
     #[must_use]
     pub fn envelope(&self) -> Envelope {
-        Envelope::from_map(serde_json::from_str(&self.metadata).unwrap_or_default())
+        Envelope::from_json(&self.metadata)
     }
 
     /// The payload without its tag, as users see it in `data`.

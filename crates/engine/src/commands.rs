@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::entity::claims::{self, ClaimKey};
-use stateward_domain::entity::command::{Command, Intent};
+use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::operations::{self, OperationChange};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Actor, Envelope, NewEvent, StreamId};
@@ -75,8 +75,7 @@ impl Commands {
             _ => self.entities.recent(id).await?,
         };
         for _ in 0..Self::TRIES {
-            let command = Command { at: self.now_for(&entity), intent: intent.clone() };
-            let events = match entity.decide(&command) {
+            let events = match entity.decide(self.now_for(&entity), intent) {
                 Ok(events) if !events.is_empty() => events,
                 outcome => {
                     // A stale cache must not decide that nothing has to be done.
@@ -140,6 +139,7 @@ impl Commands {
         envelope: &Envelope,
     ) -> Result<(Arc<Entity>, Position), AppendError> {
         let envelope = &without_unopened(envelope, events);
+        let (after, claims) = claims::fold(Entity::clone(entity), events, envelope);
         let append = Append {
             stream: StreamId::entity(id),
             expected: entity.version,
@@ -147,14 +147,10 @@ impl Commands {
                 .iter()
                 .map(|event| NewEvent::encode(self.sources.event_id(), event, envelope))
                 .collect(),
-            claims: claims::claims(entity, events, envelope),
+            claims,
         };
         let appended = append_surely(&*self.log, append).await?;
-        let mut entity = Arc::clone(entity);
-        let fold = Arc::make_mut(&mut entity);
-        for event in events {
-            fold.evolve(event);
-        }
+        let entity = Arc::new(after);
         // An append that was recognised as a repetition may lie behind the present head.
         if entity.version == appended.version {
             self.entities.keep(&entity);

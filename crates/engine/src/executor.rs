@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stateward_domain::backend::BackendEvent;
+use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Target};
 use stateward_domain::entity::state::BlockedOn;
 use stateward_domain::entity::work::Work;
-use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::read_model::{ModelError, Quarantined};
@@ -19,7 +19,7 @@ use stateward_domain::ports::sync_queue::{Priority, QueueChange, QueueError, Que
 use stateward_domain::time::Timestamp;
 
 use crate::backends::Backends;
-use crate::entities::{Entities, decode};
+use crate::entities::Entities;
 use crate::error::Error;
 use crate::runner::Projection;
 
@@ -65,7 +65,7 @@ impl Executor {
             let entity = self.fold(id, touched).await?;
             rung.insert(entity.manifest.backend.clone());
             changes.push(self.row(&entity, touched.last, entity.updated_at).await?);
-            let news = news(touched)?;
+            let news = news(touched);
             wakes.extend(news.wakes(&entity, touched.last));
             if news.shown.is_some() || news.ended.is_some() {
                 shown.push(ClaimKey::name(&entity));
@@ -211,28 +211,33 @@ struct News {
     shown: Option<Timestamp>,
 }
 
-fn news(touched: &Touched<'_>) -> Result<News, ModelError> {
+/// By the stored names alone: every event was decoded once already, to be folded.
+fn news(touched: &Touched<'_>) -> News {
     let mut news = News::default();
     for recorded in &touched.events {
-        let event = decode(recorded).map_err(|error| poisoned(recorded, &error))?;
         let at = Some(recorded.recorded_at);
-        match event {
-            EntityEvent::SyncCompleted { .. } => (news.ended, news.shown) = (at, at),
-            EntityEvent::Deleted { .. }
-            | EntityEvent::Released { .. }
-            | EntityEvent::UpdateRequested { .. }
-            | EntityEvent::OperationCancelled { .. } => news.ended = at,
-            EntityEvent::ObservedChanged { .. }
-            | EntityEvent::DriftDetected { .. }
-            | EntityEvent::DriftCleared { .. }
-            // It may be as it was, which nobody knew while it was tried.
-            | EntityEvent::SyncFailed { .. }
-            | EntityEvent::DeleteRequested { .. } => news.shown = at,
+        match recorded.event_type.as_str() {
+            "entity.sync_completed" => (news.ended, news.shown) = (at, at),
+            name if ENDING.contains(&name) => news.ended = at,
+            name if SHOWING.contains(&name) => news.shown = at,
             _ => {}
         }
     }
-    Ok(news)
+    news
 }
+
+/// Events at which something ends that others may wait for.
+const ENDING: [&str; 4] =
+    ["entity.deleted", "entity.released", "entity.update_requested", "entity.operation_cancelled"];
+/// Events after which an entity may be another than those thought who refer to it. What failed may be as it was, which
+/// nobody knew while it was tried.
+const SHOWING: [&str; 5] = [
+    "entity.observed_changed",
+    "entity.drift_detected",
+    "entity.drift_cleared",
+    "entity.sync_failed",
+    "entity.delete_requested",
+];
 
 impl News {
     fn wakes(&self, entity: &Entity, position: Position) -> impl Iterator<Item = QueueChange> {
@@ -303,5 +308,19 @@ fn queue_error(error: QueueError) -> ModelError {
     match error {
         QueueError::CheckpointMoved { actual } => ModelError::CheckpointMoved { actual },
         other => ModelError::Unavailable(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_domain::entity::EntityEvent;
+
+    use super::*;
+
+    #[test]
+    fn every_event_that_concerns_others_is_one_that_is_stored() {
+        for name in ENDING.iter().chain(&SHOWING).chain(&["entity.sync_completed"]) {
+            assert!(EntityEvent::NAMES.contains(name), "{name}");
+        }
     }
 }

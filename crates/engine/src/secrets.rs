@@ -114,9 +114,12 @@ impl Secrets {
                 Some(_) => {}
             }
         }
-        misplaced("", desired, &kind.write_only, &mut |pointer| {
-            faults.push(fault(pointer, "only a write-only field takes a secret"));
-        });
+        // Nearly all have none, and looking for one is less than spelling out every place.
+        if mentions(desired) {
+            misplaced("", desired, &kind.write_only, &mut |pointer| {
+                faults.push(fault(pointer, "only a write-only field takes a secret"));
+            });
+        }
         faults
     }
 
@@ -192,6 +195,15 @@ fn usable<'a>(
         secret.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(scope))
     };
     known.get(name).filter(open)
+}
+
+/// Whether there is an object with the member of a reference.
+fn mentions(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.contains_key(REFERENCE) || members.values().any(mentions),
+        Value::Array(items) => items.iter().any(mentions),
+        _ => false,
+    }
 }
 
 /// Tells of every object with the member of a reference that is in no write-only field.

@@ -102,8 +102,8 @@ mod tests {
             event_type: event_type.to_owned(),
             schema_version: 1,
             recorded_at: Timestamp(5),
-            payload: payload.to_owned(),
-            metadata: metadata.to_owned(),
+            payload: payload.into(),
+            metadata: metadata.into(),
             hash: GENESIS,
         }
     }

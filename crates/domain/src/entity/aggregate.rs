@@ -278,7 +278,7 @@ impl Aggregate for Entity {
         _service: &Self::Services,
         sink: &EventSink<Self>,
     ) -> Result<(), Self::Error> {
-        for event in decide::decide(self, &command)? {
+        for event in decide::decide(self, command.at, &command.intent)? {
             sink.write(event, self).await;
         }
         Ok(())

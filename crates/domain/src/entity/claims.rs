@@ -91,15 +91,24 @@ impl Claim {
 /// The claims of one append: `before` is the entity that the events were decided on.
 #[must_use]
 pub fn claims(before: &Entity, events: &[EntityEvent], envelope: &Envelope) -> Vec<Claim> {
+    if envelope.idempotency.is_none() && !events.iter().any(|event| matters(before, event)) {
+        return Vec::new();
+    }
+    fold(before.clone(), events, envelope).1
+}
+
+/// The entity after `events`, and the claims of an append of them: as [`claims`], for whoever wants both.
+#[must_use]
+pub fn fold(
+    mut entity: Entity,
+    events: &[EntityEvent],
+    envelope: &Envelope,
+) -> (Entity, Vec<Claim>) {
     let mut changes = Vec::new();
     if let (Some(key), Some(idempotency)) = (ClaimKey::idempotency(envelope), &envelope.idempotency)
     {
         changes.push(Claim::Take { key, value: idempotency.fingerprint.clone() });
     }
-    if !events.iter().any(|event| matters(before, event)) {
-        return changes;
-    }
-    let mut entity = before.clone();
     for event in events {
         entity.evolve(event);
         match event {
@@ -123,7 +132,7 @@ pub fn claims(before: &Entity, events: &[EntityEvent], envelope: &Envelope) -> V
             _ => {}
         }
     }
-    last_of_each_key(changes)
+    (entity, last_of_each_key(changes))
 }
 
 /// Whether an event may change claims: most do not, and need no fold to know it.

@@ -328,7 +328,7 @@ fn idempotency(claim: &Held) -> Option<Fault> {
     let Some(metadata) = &claim.metadata else {
         return Some(fault("the log has no such event"));
     };
-    let envelope = Envelope::from_map(serde_json::from_str(metadata).unwrap_or_default());
+    let envelope = Envelope::from_json(metadata);
     let print = envelope.idempotency.as_ref().map(|idempotency| &idempotency.fingerprint);
     let same = ClaimKey::idempotency(&envelope).as_ref() == Some(&claim.key)
         && print == Some(&holder.value);

@@ -95,8 +95,8 @@ mod tests {
             event_type: "entity.paused".to_owned(),
             schema_version: 1,
             recorded_at: Timestamp(5),
-            payload: payload.to_owned(),
-            metadata: "{}".to_owned(),
+            payload: payload.into(),
+            metadata: "{}".into(),
             hash: crate::hash::GENESIS,
         }
     }

@@ -79,8 +79,8 @@ pub(crate) fn event(id: u128, note: &str) -> NewEvent {
         id: EventId(Uuid::from_u128(id)),
         event_type: "entity.paused".to_owned(),
         schema_version: 1,
-        payload: format!("{{\"paused\":{{\"note\":\"{note}\"}}}}"),
-        metadata: "{\"actor_id\":\"é\"}".to_owned(),
+        payload: format!("{{\"paused\":{{\"note\":\"{note}\"}}}}").into(),
+        metadata: "{\"actor_id\":\"é\"}".into(),
     }
 }
 

@@ -215,7 +215,7 @@ async fn an_unknown_event_stops_it_and_a_broken_one_only_its_stream() {
     let outcome = subject.model.apply(Position::START, last, &events).await;
     assert!(matches!(outcome, Err(ModelError::Poisoned { unknown: true, .. })), "{outcome:?}");
     events[0].schema_version = 1;
-    events[0].payload = "{}".to_owned();
+    events[0].payload = "{}".into();
     let outcome = subject.model.apply(Position::START, last, &events).await;
     let Err(ModelError::Poisoned { stream, unknown: false, message }) = outcome else {
         panic!("{outcome:?}");

@@ -5,16 +5,20 @@ mod sync;
 mod user;
 
 use crate::entity::aggregate::Entity;
-use crate::entity::command::{Command, Intent, Refusal};
+use crate::entity::command::{Intent, Refusal};
 use crate::entity::event::EntityEvent;
+use crate::time::Timestamp;
 
-/// The events that `command` brings about.
+/// The events that `intent` brings about at `at`.
 ///
 /// # Errors
 /// The reason why it is refused; then nothing happens.
-pub(super) fn decide(entity: &Entity, command: &Command) -> Result<Vec<EntityEvent>, Refusal> {
-    let at = command.at;
-    match &command.intent {
+pub(super) fn decide(
+    entity: &Entity,
+    at: Timestamp,
+    intent: &Intent,
+) -> Result<Vec<EntityEvent>, Refusal> {
+    match intent {
         Intent::Create { operation_id, entity_id, schema_version, manifest, identity } => {
             user::create(
                 entity,
@@ -90,8 +94,8 @@ impl Entity {
     ///
     /// # Errors
     /// The reason why it is refused.
-    pub fn decide(&self, command: &Command) -> Result<Vec<EntityEvent>, Refusal> {
-        decide(self, command)
+    pub fn decide(&self, at: Timestamp, intent: &Intent) -> Result<Vec<EntityEvent>, Refusal> {
+        decide(self, at, intent)
     }
 }
 

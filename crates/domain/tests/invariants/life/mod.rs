@@ -5,7 +5,7 @@ mod intents;
 use std::collections::BTreeSet;
 
 use stateward_domain::entity::claims::{Claim, ClaimKey, claims};
-use stateward_domain::entity::command::{Command, Intent};
+use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::operations::{OperationChange, changes};
 use stateward_domain::entity::state::{Presence, State, Step};
 use stateward_domain::entity::{Entity, EntityEvent};
@@ -32,7 +32,7 @@ impl Life {
         let turn = u32::try_from(turn).unwrap();
         let at = Timestamp(i64::from(turn + 1) * 1_000_000);
         let Some(intent) = self.intent(one, u128::from(turn) + 1) else { return };
-        let Ok(events) = self.entity.decide(&Command { at, intent: intent.clone() }) else {
+        let Ok(events) = self.entity.decide(at, &intent) else {
             return;
         };
         let before = self.entity.clone();

@@ -54,8 +54,8 @@ fn parse(row: &SqliteRow, position: Position, stream: StreamId) -> Result<Record
         event_type: text(row, 4)?.to_owned(),
         schema_version,
         recorded_at: Timestamp(integer(row, 9)?),
-        payload: text(row, 6)?.to_owned(),
-        metadata: text(row, 7)?.to_owned(),
+        payload: text(row, 6)?.into(),
+        metadata: text(row, 7)?.into(),
         hash: hash(row)?,
     })
 }

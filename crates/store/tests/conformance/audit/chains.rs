@@ -26,8 +26,8 @@ fn log(turns: &[u8]) -> Vec<Recorded> {
             id: EventId(Uuid::from_u128(u128::from(number))),
             event_type: "entity.paused".to_owned(),
             schema_version: 1,
-            payload: format!("{{\"paused\":{{\"at\":{number}}}}}"),
-            metadata: "{\"actor_id\":\"é\"}".to_owned(),
+            payload: format!("{{\"paused\":{{\"at\":{number}}}}}").into(),
+            metadata: "{\"actor_id\":\"é\"}".into(),
         };
         let (version, recorded_at) = (version.next(), Timestamp(i64::try_from(number).unwrap()));
         let hash = hash::of_new(&previous, &stream, version, recorded_at, &new);
@@ -66,8 +66,8 @@ fn flipped(text: &str, bit: usize) -> Option<String> {
 /// Changes one bit of one member; `None` when that makes no text.
 fn change(event: &mut Recorded, member: u8, bit: usize) -> Option<()> {
     match member {
-        0 => event.payload = flipped(&event.payload, bit)?,
-        1 => event.metadata = flipped(&event.metadata, bit)?,
+        0 => event.payload = flipped(&event.payload, bit)?.into(),
+        1 => event.metadata = flipped(&event.metadata, bit)?.into(),
         2 => event.event_type = flipped(&event.event_type, bit)?,
         3 => event.stream.id = flipped(&event.stream.id, bit)?,
         4 => event.stream.category = flipped(&event.stream.category, bit)?,

@@ -82,7 +82,7 @@ async fn a_rewritten_chain_shows_against_a_checkpoint_only() {
         let position: i64 = row.get(0);
         let line = exported.lines().nth(usize::try_from(position).unwrap() - 1).unwrap();
         let mut event = stateward_domain::cloud_event::parse(line).unwrap().link.event;
-        event.metadata = event.metadata.replace("\"actor_id\":\"", "\"actor_id\":\"mallory");
+        event.metadata = event.metadata.replace("\"actor_id\":\"", "\"actor_id\":\"mallory").into();
         version = version.next();
         assert_eq!(event.version, version);
         previous = hash::of_recorded(&previous, &event);

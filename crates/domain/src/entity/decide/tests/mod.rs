@@ -87,7 +87,7 @@ impl Life {
     }
 
     fn ask(&self, intent: Intent) -> Result<Vec<EntityEvent>, Refusal> {
-        self.entity.decide(&Command { at: self.now, intent })
+        self.entity.decide(self.now, &intent)
     }
 
     fn refused(&self, intent: Intent) -> Refusal {
