@@ -3,7 +3,6 @@
 /// Names of all crash points of this crate.
 pub const FAILPOINTS: &[&str] = &[
     "store::append::before",
-    "store::append::commit",
     "store::append::after",
     "store::queue::advance::before",
     "store::queue::advance::after",

@@ -74,6 +74,12 @@ impl Step {
         }
     }
 
+    /// The operation that begins with it, of which there can be no row yet; `None` for every other step.
+    #[must_use]
+    pub fn opened(&self) -> Option<OperationId> {
+        self.row.as_ref().map(|row| row.id)
+    }
+
     /// Brings those of `rows` up to date that it mentions. One that has ended does not change any more.
     pub fn apply(self, rows: &mut BTreeMap<OperationId, OperationRow>) {
         let mut each = |ids: &[OperationId], change: &dyn Fn(&mut OperationRow)| {

@@ -1,32 +1,20 @@
 //! One commit: look at heads and claims, keep what fits, write it, all in one transaction.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::SqliteConnection;
 use stateward_domain::entity::claims::{Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, Holder};
 use stateward_domain::time::Timestamp;
 
+use super::script::{Broke, Insert, Script, Values, Writer};
 use crate::hash::{self, Hash};
 
 /// What becomes of one append.
 pub(super) type Outcome = Result<Appended, AppendError>;
-
-/// Where a batch broke.
-pub(super) enum Broke {
-    /// Nothing was written.
-    Before(sqlx::Error),
-    /// Perhaps all of it was written, perhaps nothing.
-    InCommit(sqlx::Error),
-}
-
-impl From<sqlx::Error> for Broke {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Before(error)
-    }
-}
 
 /// The last event of a stream.
 #[derive(Clone, Copy)]
@@ -52,41 +40,21 @@ impl Heads {
         self.known.clear();
     }
 
-    async fn load(
-        &mut self,
-        connection: &mut SqliteConnection,
-        appends: &[Append],
-    ) -> Result<(), sqlx::Error> {
+    /// Whether nothing has to be read for `appends`: each goes on from a head that is known, or begins a stream.
+    fn suffice(&self, appends: &[Append]) -> bool {
+        appends.iter().all(|append| match self.known.get(&append.stream) {
+            Some(head) => head.version == append.expected,
+            None => append.expected == Version(0),
+        })
+    }
+
+    /// Those of `appends` that are not known, as the query in [`look`] wants them.
+    fn unknown<'a>(&mut self, appends: &'a [Append]) -> Vec<[&'a str; 2]> {
         if self.known.len() > Self::MAX {
             self.known.clear();
         }
-        let unknown: Vec<[&str; 2]> = appends
-            .iter()
-            .filter(|append| !self.known.contains_key(&append.stream))
-            .map(|append| [append.stream.category.as_str(), append.stream.id.as_str()])
-            .collect();
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<(String, String, i64, Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.hash, e.recorded_at \
-             FROM json_each(?) wanted JOIN events e ON e.position = \
-             (SELECT position FROM events \
-              WHERE aggregate_type = wanted.value ->> 0 AND aggregate_id = wanted.value ->> 1 \
-              ORDER BY sequence DESC LIMIT 1)",
-        )
-        .bind(serde_json::to_string(&unknown).expect("strings are JSON"))
-        .fetch_all(connection)
-        .await?;
-        for (category, id, version, hash, recorded_at) in rows {
-            let head = Head {
-                version: Version(u64::try_from(version).unwrap_or_default()),
-                hash: hash.try_into().unwrap_or(hash::GENESIS),
-                recorded_at: Timestamp(recorded_at),
-            };
-            self.known.insert(StreamId { category, id }, head);
-        }
-        Ok(())
+        let unknown = appends.iter().filter(|append| !self.known.contains_key(&append.stream));
+        unknown.map(|append| [append.stream.category.as_str(), append.stream.id.as_str()]).collect()
     }
 
     fn of(&self, stream: &StreamId) -> Head {
@@ -124,16 +92,50 @@ impl Row<'_> {
 /// Writes what fits of `appends`, of which no two share a stream or a claim key. Answers with an outcome for
 /// each, and with what was written.
 pub(super) async fn write(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     heads: &mut Heads,
     appends: &[Append],
     now: Timestamp,
     epoch: u32,
     head: u64,
 ) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    heads.load(&mut transaction, appends).await?;
-    let holders = holders(&mut transaction, appends).await?;
+    // Nearly always what is new is new. Where it is not, the tables themselves refuse it.
+    if heads.suffice(appends) {
+        match attempt(writer, heads, appends, now, epoch, head, Hope::AllIsNew).await {
+            Err(Broke::Before(error)) if is_there(&error) => {}
+            outcome => return outcome,
+        }
+    }
+    attempt(writer, heads, appends, now, epoch, head, Hope::Nothing).await
+}
+
+/// What is taken for granted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hope {
+    /// Streams that begin are not there, and claims that are taken are free.
+    AllIsNew,
+    /// Nothing: it is looked up.
+    Nothing,
+}
+
+fn is_there(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+async fn attempt(
+    writer: &mut Writer,
+    heads: &mut Heads,
+    appends: &[Append],
+    now: Timestamp,
+    epoch: u32,
+    head: u64,
+    hope: Hope,
+) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
+    // Nobody else writes, so what is read before the transaction still holds in it.
+    let holders = match hope {
+        Hope::AllIsNew => HashMap::new(),
+        Hope::Nothing => look(writer, heads, appends).await?,
+    };
     let mut outcomes = Vec::with_capacity(appends.len());
     let mut rows = Vec::new();
     let mut fitting = Vec::new();
@@ -141,7 +143,7 @@ pub(super) async fn write(
     for append in appends {
         let before = heads.of(&append.stream);
         if before.version != append.expected {
-            let repeated = repeated(&mut transaction, append, epoch).await?;
+            let repeated = repeated(writer, append, epoch).await?;
             let conflict = AppendError::Conflict { actual: before.version };
             outcomes.push(repeated.ok_or(conflict));
             continue;
@@ -156,13 +158,12 @@ pub(super) async fn write(
         fitting.push((append, after));
     }
     if rows.is_empty() {
-        transaction.rollback().await?;
         return Ok((outcomes, Vec::new()));
     }
-    insert(&mut transaction, &rows).await?;
-    claim(&mut transaction, &fitting, &holders, now).await?;
-    crate::crash::point("store::append::commit");
-    transaction.commit().await.map_err(Broke::InCommit)?;
+    let mut script = writer.script();
+    insert(&mut script, &rows).await?;
+    claim(&mut script, &fitting, now, hope).await?;
+    script.commit().await?;
     for (append, after) in fitting {
         heads.known.insert(append.stream.clone(), after);
     }
@@ -189,27 +190,48 @@ fn extend<'a>(
     head
 }
 
-async fn holders(
+/// The key of a claim, or `None` for a head; then its stream, version, value or hash, and the time of a head.
+type Found = (Option<String>, String, String, i64, Vec<u8>, i64);
+
+/// Heads that are not known yet, and who holds the claims that the appends are about: one query for both.
+async fn look(
     connection: &mut SqliteConnection,
+    heads: &mut Heads,
     appends: &[Append],
 ) -> Result<HashMap<ClaimKey, Holder>, sqlx::Error> {
+    let unknown = heads.unknown(appends);
     let claims = appends.iter().flat_map(|append| &append.claims);
     let keys: Vec<&ClaimKey> = claims.map(Claim::key).collect();
-    if keys.is_empty() {
-        return Ok(HashMap::new());
+    let mut holders = HashMap::new();
+    if unknown.is_empty() && keys.is_empty() {
+        return Ok(holders);
     }
-    let rows: Vec<(String, String, String, i64, String)> = sqlx::query_as(
-        "SELECT key, aggregate_type, aggregate_id, sequence, value FROM claims \
+    let found: Vec<Found> = sqlx::query_as(
+        "SELECT NULL, e.aggregate_type, e.aggregate_id, e.sequence, e.hash, e.recorded_at \
+         FROM json_each(?) wanted JOIN events e ON e.position = \
+         (SELECT position FROM events \
+          WHERE aggregate_type = wanted.value ->> 0 AND aggregate_id = wanted.value ->> 1 \
+          ORDER BY sequence DESC LIMIT 1) \
+         UNION ALL SELECT key, aggregate_type, aggregate_id, sequence, value, 0 FROM claims \
          WHERE key IN (SELECT value FROM json_each(?))",
     )
+    .bind(serde_json::to_string(&unknown).expect("strings are JSON"))
     .bind(serde_json::to_string(&keys).expect("strings are JSON"))
     .fetch_all(connection)
     .await?;
-    let holder = |(key, category, id, version, value): (_, _, _, i64, _)| {
+    for (key, category, id, version, value, recorded_at) in found {
+        let stream = StreamId { category, id };
         let version = Version(u64::try_from(version).unwrap_or_default());
-        (ClaimKey(key), Holder { stream: StreamId { category, id }, version, value })
-    };
-    Ok(rows.into_iter().map(holder).collect())
+        if let Some(key) = key {
+            let value = String::from_utf8_lossy(&value).into_owned();
+            holders.insert(ClaimKey(key), Holder { stream, version, value });
+        } else {
+            let hash = value.try_into().unwrap_or(hash::GENESIS);
+            let head = Head { version, hash, recorded_at: Timestamp(recorded_at) };
+            heads.known.insert(stream, head);
+        }
+    }
+    Ok(holders)
 }
 
 fn taken(append: &Append, holders: &HashMap<ClaimKey, Holder>) -> Option<AppendError> {
@@ -243,83 +265,100 @@ async fn repeated(
     }))
 }
 
-/// Rows of one statement: a bound on its variables, and few enough texts for the statement cache.
-const ROWS_PER_INSERT: usize = 32;
+const EVENTS: Insert = Insert {
+    verb: "INSERT",
+    table: Cow::Borrowed("events"),
+    columns: &[
+        "position",
+        "aggregate_type",
+        "aggregate_id",
+        "sequence",
+        "event_type",
+        "event_version",
+        "payload",
+        "metadata",
+        "event_id",
+        "recorded_at",
+        "hash",
+    ],
+    conflict: "",
+};
 
-pub(super) async fn insert(
-    connection: &mut SqliteConnection,
-    rows: &[Row<'_>],
-) -> Result<(), sqlx::Error> {
-    for chunk in rows.chunks(ROWS_PER_INSERT) {
-        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "INSERT INTO events (position, aggregate_type, aggregate_id, sequence, event_type, \
-             event_version, payload, metadata, event_id, recorded_at, hash) ",
-        );
-        statement.push_values(chunk, |mut values, row| {
-            values
-                .push_bind(signed(row.position))
-                .push_bind(row.stream.category.clone())
-                .push_bind(row.stream.id.clone())
-                .push_bind(signed(row.version.0))
-                .push_bind(row.event.event_type.clone())
-                .push_bind(row.event.schema_version.to_string())
-                .push_bind(row.event.payload.clone())
-                .push_bind(row.event.metadata.clone())
-                .push_bind(row.event.id.to_string())
-                .push_bind(row.recorded_at.0)
-                .push_bind(row.hash.to_vec());
-        });
-        statement.build().execute(&mut *connection).await?;
-    }
-    Ok(())
+/// Adds the rows.
+pub(super) async fn insert(script: &mut Script<'_>, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    let bind = |values: &mut Values, row: &Row<'_>| {
+        values
+            .push(signed(row.position))
+            .push(row.stream.category.clone())
+            .push(row.stream.id.clone())
+            .push(signed(row.version.0))
+            .push(row.event.event_type.clone())
+            .push(row.event.schema_version.to_string())
+            .push(row.event.payload.clone())
+            .push(row.event.metadata.clone())
+            .push(row.event.id.to_string())
+            .push(row.recorded_at.0)
+            .push(row.hash.to_vec());
+    };
+    script.insert(&EVENTS, rows, bind).await
 }
 
-/// Gives back and takes what the fitting appends do. No two of them share a key, so the order does not matter.
+/// A claim that is taken: by whom, standing where, which, and what is stored with it.
+type Taken<'a> = (&'a Append, Head, &'a ClaimKey, &'a String);
+
+const CLAIMS: Insert = Insert {
+    verb: "INSERT",
+    table: Cow::Borrowed("claims"),
+    columns: &["key", "aggregate_type", "aggregate_id", "sequence", "value", "taken_at"],
+    conflict: "",
+};
+
+/// Who holds a claim may take it again.
+const CLAIMS_AGAIN: Insert = Insert {
+    conflict: "ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, \
+               value = excluded.value, taken_at = excluded.taken_at",
+    ..CLAIMS
+};
+
+/// Adds what the fitting appends give back and take. No two of them share a key, so the order does not matter.
 async fn claim(
-    connection: &mut SqliteConnection,
+    script: &mut Script<'_>,
     fitting: &[(&Append, Head)],
-    holders: &HashMap<ClaimKey, Holder>,
     now: Timestamp,
+    hope: Hope,
 ) -> Result<(), sqlx::Error> {
     let mut freed = Vec::new();
-    let mut taken = Vec::new();
+    let mut taken: Vec<Taken<'_>> = Vec::new();
     for (append, head) in fitting {
         for claim in &append.claims {
             match claim {
-                Claim::Take { key, value } => taken.push((append, head, key, value)),
+                Claim::Take { key, value } => taken.push((*append, *head, key, value)),
                 Claim::Free { key } => {
-                    let holder = holders.get(key).filter(|holder| holder.stream == append.stream);
-                    freed.extend(holder.map(|_| key));
+                    freed.push((key, &append.stream.category, &append.stream.id));
                 }
             }
         }
     }
     if !freed.is_empty() {
-        sqlx::query("DELETE FROM claims WHERE key IN (SELECT value FROM json_each(?))")
-            .bind(serde_json::to_string(&freed).expect("strings are JSON"))
-            .execute(&mut *connection)
-            .await?;
+        // Only whoever holds a claim gives it back.
+        script
+            .push(
+                "DELETE FROM claims WHERE (key, aggregate_type, aggregate_id) IN \
+                 (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
+            )
+            .push(serde_json::to_string(&freed).expect("strings are JSON"));
     }
-    for chunk in taken.chunks(ROWS_PER_INSERT) {
-        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(
-            "INSERT INTO claims (key, aggregate_type, aggregate_id, sequence, value, taken_at) ",
-        );
-        statement.push_values(chunk, |mut values, (append, head, key, value)| {
-            values
-                .push_bind(key.0.clone())
-                .push_bind(append.stream.category.clone())
-                .push_bind(append.stream.id.clone())
-                .push_bind(signed(head.version.0))
-                .push_bind((*value).clone())
-                .push_bind(now.0);
-        });
-        statement.push(
-            " ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, \
-             value = excluded.value, taken_at = excluded.taken_at",
-        );
-        statement.build().execute(&mut *connection).await?;
-    }
-    Ok(())
+    let bind = |values: &mut Values, (append, head, key, value): &Taken<'_>| {
+        values
+            .push(key.0.clone())
+            .push(append.stream.category.clone())
+            .push(append.stream.id.clone())
+            .push(signed(head.version.0))
+            .push((*value).clone())
+            .push(now.0);
+    };
+    let insert = if hope == Hope::AllIsNew { &CLAIMS } else { &CLAIMS_AGAIN };
+    script.insert(insert, &taken, bind).await
 }
 
 fn signed(value: u64) -> i64 {

@@ -8,6 +8,8 @@ use stateward_domain::id::Position;
 use stateward_domain::time::{Clock, Timestamp};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::script::{Script, Writer};
+
 /// Tables whose shape does not change with a read model's version.
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS checkpoints (
@@ -55,7 +57,7 @@ CREATE INDEX IF NOT EXISTS sync_leases_drift ON sync_leases (backend, drift_due)
 
 /// The file.
 pub(super) struct Derived {
-    writer: Mutex<SqliteConnection>,
+    writer: Mutex<Writer>,
     pub(super) readers: SqlitePool,
     clock: Arc<dyn Clock>,
 }
@@ -67,13 +69,22 @@ impl Derived {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, sqlx::Error> {
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
+        sqlx::query(
+            "INSERT INTO checkpoints (name, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(super::queue::NAME)
+        .bind(Position::START.to_string())
+        .execute(&mut connection)
+        .await?;
         super::views::tables::prepare(&mut connection).await?;
-        Ok(Self { writer: Mutex::new(connection), readers, clock })
+        Ok(Self { writer: Mutex::new(Writer::new(connection)), readers, clock })
     }
 
     /// The one writing connection.
-    pub(super) async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
+    pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
+        let mut writer = self.writer.lock().await;
+        writer.tidy().await;
+        writer
     }
 
     /// The store's clock, by which leases run.
@@ -84,7 +95,7 @@ impl Derived {
     /// Where every projection stands.
     pub(super) async fn checkpoints(&self) -> Result<Vec<Position>, sqlx::Error> {
         let rows: Vec<String> = sqlx::query_scalar("SELECT position FROM checkpoints")
-            .fetch_all(&mut *self.writer().await)
+            .fetch_all(&mut **self.writer().await)
             .await?;
         rows.iter().map(|text| text.parse().map_err(|error| undecodable(Box::new(error)))).collect()
     }
@@ -93,7 +104,7 @@ impl Derived {
         self.readers.close().await;
         let mut writer = self.writer().await;
         // Only makes the next start faster: everything that counts is in the write-ahead log.
-        let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await;
+        let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut **writer).await;
     }
 }
 
@@ -112,45 +123,16 @@ pub(super) async fn checkpoint(
     })
 }
 
-/// Moves a checkpoint if it stands where the caller thinks; the first statement of every projection's
-/// transaction.
-///
-/// # Errors
-/// The inner result is where it stands instead.
-pub(super) async fn compare_and_swap(
-    connection: &mut SqliteConnection,
-    name: &str,
-    from: Position,
-    to: Position,
-) -> Result<Result<(), Position>, sqlx::Error> {
-    let moved = sqlx::query("UPDATE checkpoints SET position = ? WHERE name = ? AND position = ?")
-        .bind(to.to_string())
-        .bind(name)
-        .bind(from.to_string())
-        .execute(&mut *connection)
-        .await?;
-    if moved.rows_affected() == 1
-        || (from == Position::START && first(connection, name, to).await?)
-    {
-        return Ok(Ok(()));
-    }
-    Ok(Err(checkpoint(connection, name).await?))
-}
-
-/// Sets a checkpoint that was never set, or was reset; false when there is one.
-async fn first(
-    connection: &mut SqliteConnection,
-    name: &str,
-    to: Position,
-) -> Result<bool, sqlx::Error> {
-    let set = sqlx::query(
-        "INSERT INTO checkpoints (name, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
-    )
-    .bind(name)
-    .bind(to.to_string())
-    .execute(connection)
-    .await?;
-    Ok(set.rows_affected() == 1)
+/// Moves a checkpoint if it stands where the caller thinks; the first statement of every projection's script, which
+/// fails where it does not.
+pub(super) fn compare_and_swap(script: &mut Script<'_>, name: &str, from: Position, to: Position) {
+    script
+        .push("UPDATE checkpoints SET position = ? WHERE name = ? AND position = ?")
+        .push(to.to_string())
+        .push(name)
+        .push(from.to_string());
+    // No position may be NULL, so nothing behind this happens where nothing was moved.
+    script.push("INSERT INTO checkpoints (name, position) SELECT '', NULL WHERE changes() = 0");
 }
 
 /// A value in `views.db` that this version did not write.

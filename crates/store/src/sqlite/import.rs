@@ -3,8 +3,8 @@
 use std::io::{BufRead, Read};
 use std::path::Path;
 
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteSynchronous;
-use sqlx::{Connection, SqliteConnection};
 use stateward_domain::audit::Checkpoint;
 use stateward_domain::cloud_event::{self, Parsed};
 use stateward_domain::entity::EntityEvent;
@@ -18,6 +18,7 @@ use super::batch::{self, Row};
 use super::error::{OpenError, message};
 use super::landing::{Landing, close};
 use super::open::{RESTORE, log_file};
+use super::script::Writer;
 use crate::audit::{Checker, Identity, Life, Source};
 
 /// Events written at a time.
@@ -65,7 +66,7 @@ pub async fn import(
     let mut reader = Reader { lines, number: 0, checker: None };
     let mut page = reader.page()?;
     let log_id = reader.checker.as_ref().ok_or(ImportError::Empty)?.0;
-    let mut connection = log_file(&path, SqliteSynchronous::Off, log_id).await?;
+    let mut connection = Writer::new(log_file(&path, SqliteSynchronous::Off, log_id).await?);
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
     while !page.is_empty() {
         write(&mut connection, &page).await.map_err(failed)?;
@@ -73,8 +74,8 @@ pub async fn import(
     }
     claim(&mut connection, &path).await?;
     let moved = "PRAGMA wal_checkpoint(TRUNCATE)";
-    sqlx::query(moved).execute(&mut connection).await.map_err(failed)?;
-    close(connection, &path).await?;
+    sqlx::query(moved).execute(&mut *connection).await.map_err(failed)?;
+    close(connection.into_inner(), &path).await?;
     landing.land()?;
     let (_, checker) = reader.checker.ok_or(ImportError::Empty)?;
     Ok(checker.finish(now).checkpoint)
@@ -164,7 +165,7 @@ impl<L: BufRead> Reader<L> {
     }
 }
 
-async fn write(connection: &mut SqliteConnection, events: &[Recorded]) -> Result<(), sqlx::Error> {
+async fn write(writer: &mut Writer, events: &[Recorded]) -> Result<(), sqlx::Error> {
     let stored: Vec<NewEvent> = events
         .iter()
         .map(|event| NewEvent {
@@ -187,9 +188,10 @@ async fn write(connection: &mut SqliteConnection, events: &[Recorded]) -> Result
             event: stored,
         })
         .collect();
-    let mut transaction = connection.begin().await?;
-    batch::insert(&mut transaction, &rows).await?;
-    transaction.commit().await
+    let mut script = writer.script();
+    batch::insert(&mut script, &rows).await?;
+    script.commit().await?;
+    Ok(())
 }
 
 /// Takes the claims that follow from the events, which were written to `path`.

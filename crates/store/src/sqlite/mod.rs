@@ -5,7 +5,8 @@
 //!   newest events in memory
 //! - `audit`: verification, checkpoints and exports; `backup`, `restore`, `import`: copies, which `landing` puts in
 //!   place; `put_back`: the mark by which a store is known that was put back
-//! - `derived`, `queue`, `leases`, `views`: `views.db`, which can be deleted at any time
+//! - `derived`, `queue`, `uses`, `leases`, `views`: `views.db`, which can be deleted at any time
+//! - `script`: how both files are written
 //!
 //! An I/O error in a commit ends the process, because nobody knows what the disk holds then: see
 //! [`Store::broken`].
@@ -24,6 +25,7 @@ mod put_back;
 mod queue;
 mod restore;
 mod rows;
+mod script;
 mod tail;
 mod uses;
 mod views;
@@ -34,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stateward_domain::time::Clock;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use audit::Auditor;
@@ -72,7 +75,19 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; then nothing was changed that was there before.
     pub async fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
-        open::open(directory, clock).await
+        Self::open_beside(directory, clock, &Handle::current()).await
+    }
+
+    /// As [`open`](Self::open); what only follows the log is written with the priority that `background` has.
+    ///
+    /// # Errors
+    /// As for `open`.
+    pub async fn open_beside(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        background: &Handle,
+    ) -> Result<Self, OpenError> {
+        open::open(directory, clock, background).await
     }
 
     /// Resolves with one line when the log cannot be written any more; the process has to end then.

@@ -14,6 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
 use stateward_domain::id::LogId;
 use stateward_domain::time::Clock;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::audit::source::Files;
@@ -27,6 +28,14 @@ use crate::audit::Identity;
 pub(super) const APPLICATION_ID: i64 = 0x5354_5744;
 /// The write-ahead log is cut to this size after a checkpoint.
 const WAL_BYTES_MAX: &str = "67108864";
+/// Pages of 4 KiB in the write-ahead log before they are taken into the file: under load the same pages are written
+/// again and again, and each checkpoint costs two syncs.
+const CHECKPOINT_PAGES: &str = "4000";
+/// Memory for the pages of a writing connection, in KiB and negative (`cache_size` in <https://sqlite.org/pragma.html>):
+/// what a large delivery touches, so that nothing has to be written before its commit.
+const WRITER_CACHE_KIB: &str = "-8192";
+/// Compiled scripts of a writing connection.
+const WRITER_STATEMENTS: usize = 256;
 /// Connections that read each file.
 const READERS: u32 = 4;
 /// Files up to this size are checked whole at the start, which takes less than half a second; larger ones as
@@ -36,12 +45,16 @@ const BUSY: Duration = Duration::from_secs(5);
 pub(super) const RESTORE: &str = "restore it from a backup";
 const DELETE: &str = "delete it: it is rebuilt from the log";
 
-pub(super) async fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Store, OpenError> {
+pub(super) async fn open(
+    directory: &Path,
+    clock: Arc<dyn Clock>,
+    background: &Handle,
+) -> Result<Store, OpenError> {
     make(directory)?;
     let lock = lock(directory)?;
     let (broken, receiver) = watch::channel(None);
     let (log, identity) = open_log(directory, &clock, broken).await?;
-    let (derived, mismatched) = open_views(directory, &log, Arc::clone(&clock)).await?;
+    let (derived, mismatched) = open_views(directory, &log, Arc::clone(&clock), background).await?;
     let files = Files {
         identity,
         log: readers(&directory.join("events.db")),
@@ -150,6 +163,11 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(vec![
         step(1, "events", include_str!("../../../../migrations/sqlite/0001_events.sql")),
         step(2, "log_id", include_str!("../../../../migrations/sqlite/0002_log_id.sql")),
+        step(
+            3,
+            "claims_by_age",
+            include_str!("../../../../migrations/sqlite/0003_claims_by_age.sql"),
+        ),
     ])
 }
 
@@ -157,9 +175,10 @@ async fn open_views(
     directory: &Path,
     log: &Log,
     clock: Arc<dyn Clock>,
+    background: &Handle,
 ) -> Result<(Arc<Derived>, bool), OpenError> {
     let path = directory.join("views.db");
-    let derived = views(&path, Arc::clone(&clock)).await?;
+    let derived = views(&path, Arc::clone(&clock), background).await?;
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, DELETE);
     let checkpoints = derived.checkpoints().await.map_err(failed)?;
     let marker = Marker::new(directory);
@@ -184,11 +203,21 @@ async fn open_views(
             _ => {}
         }
     }
-    Ok((Arc::new(views(&path, clock).await?), true))
+    Ok((Arc::new(views(&path, clock, background).await?), true))
 }
 
-async fn views(path: &Path, clock: Arc<dyn Clock>) -> Result<Derived, OpenError> {
-    let connection = connect(path, SqliteSynchronous::Normal, DELETE).await?;
+async fn views(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    background: &Handle,
+) -> Result<Derived, OpenError> {
+    // A connection's thread has the priority of the thread that opens it.
+    let own = path.to_owned();
+    let opened = background
+        .spawn(async move { connect(&own, SqliteSynchronous::Normal, DELETE).await })
+        .await;
+    let connection = opened
+        .map_err(|error| OpenError::Io { path: path.to_owned(), message: error.to_string() })??;
     let opened = Derived::open(connection, readers(path), clock).await;
     opened.map_err(|error| OpenError::from_sqlx(path.to_owned(), &error, DELETE))
 }
@@ -206,6 +235,9 @@ async fn connect(
         .filename(path)
         .busy_timeout(BUSY)
         .disable_statement_logging()
+        .statement_cache_capacity(WRITER_STATEMENTS)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("cache_size", WRITER_CACHE_KIB)
         .pragma("journal_size_limit", WAL_BYTES_MAX);
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, advice);
     // No journal mode yet: setting it writes, and a foreign file must not be touched.

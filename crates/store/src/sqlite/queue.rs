@@ -1,12 +1,12 @@
 //! The sync queue: rows that the executor alone writes.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::{
@@ -15,16 +15,15 @@ use stateward_domain::ports::sync_queue::{
 };
 use stateward_domain::time::Timestamp;
 
-use super::derived::{self, Derived, begin, undecodable};
+use super::derived::{self, Derived, undecodable};
 use super::error::message;
+use super::script::{Insert, Script, Values};
 use super::{leases, uses};
 
 /// Name of the projection's checkpoint.
 pub(super) const NAME: &str = "sync_queue";
 /// In the column of what is waited for, where it is no entity.
 const BACKEND: &str = "backend";
-/// Rows of one statement.
-const ROWS_PER_PUT: usize = 32;
 
 /// Queue and leases.
 pub struct Queue {
@@ -41,11 +40,8 @@ fn unavailable(error: sqlx::Error) -> QueueError {
     QueueError::Unavailable(message(&error))
 }
 
-/// Makes the changes; whether they woke a row that waits.
-async fn apply(
-    connection: &mut SqliteConnection,
-    changes: &[QueueChange],
-) -> Result<bool, sqlx::Error> {
+/// Adds the changes. What they wake is returned, a row each.
+async fn apply(script: &mut Script<'_>, changes: &[QueueChange]) -> Result<(), sqlx::Error> {
     let (mut puts, mut removed, mut woken, mut backends) = (vec![], vec![], vec![], vec![]);
     for change in changes {
         match change {
@@ -64,95 +60,70 @@ async fn apply(
             }
         }
     }
-    for chunk in puts.chunks(ROWS_PER_PUT) {
-        put(connection, chunk).await?;
-    }
     if !puts.is_empty() {
-        uses::put(connection, &puts).await?;
+        let bind = |values: &mut Values, row: &&QueueRow| {
+            values
+                .push(row.entity.to_string())
+                .push(row.backend.0.clone())
+                .push(row.priority as i64)
+                .push(row.since.map(|at| at.0))
+                .push(row.due.map(|at| at.0))
+                .push(row.waits_for.as_ref().map(waits_for))
+                .push(row.position.to_string());
+        };
+        script.insert(&PUT, &puts, bind).await?;
+        uses::put(script, &puts);
     }
     if !removed.is_empty() {
-        uses::remove(connection, &removed).await?;
-        remove(connection, &removed).await?;
+        uses::remove(script, &removed);
+        script
+            .push("DELETE FROM sync_queue WHERE entity IN (SELECT value FROM json_each(?))")
+            .push(encode(&removed));
     }
-    let mut any = !woken.is_empty() && wake(connection, &woken).await?;
+    if !woken.is_empty() {
+        wake(script, &woken);
+    }
     for (backend, at, position) in backends {
-        any |= wake_backend(connection, backend, at, position).await?;
+        wake_backend(script, backend, at, position);
     }
-    Ok(any)
-}
-
-async fn put(connection: &mut SqliteConnection, rows: &[&QueueRow]) -> Result<(), sqlx::Error> {
-    let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(
-        "INSERT INTO sync_queue (entity, backend, priority, since, due, waits_for, position) ",
-    );
-    statement.push_values(rows, |mut values, row| {
-        values
-            .push_bind(row.entity.to_string())
-            .push_bind(row.backend.0.clone())
-            .push_bind(row.priority as i64)
-            .push_bind(row.since.map(|at| at.0))
-            .push_bind(row.due.map(|at| at.0))
-            .push_bind(row.waits_for.as_ref().map(waits_for))
-            .push_bind(row.position.to_string());
-    });
-    statement.push(
-        " ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
-         priority = excluded.priority, since = excluded.since, due = excluded.due, \
-         waits_for = excluded.waits_for, position = excluded.position",
-    );
-    statement.build().execute(connection).await?;
     Ok(())
 }
 
-async fn remove(
-    connection: &mut SqliteConnection,
-    entities: &[EntityId],
-) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM sync_queue WHERE entity IN (SELECT value FROM json_each(?))")
-        .bind(encode(&entities))
-        .execute(connection)
-        .await?;
-    Ok(())
+const PUT: Insert = Insert {
+    verb: "INSERT",
+    table: Cow::Borrowed("sync_queue"),
+    columns: &["entity", "backend", "priority", "since", "due", "waits_for", "position"],
+    conflict: "ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
+               priority = excluded.priority, since = excluded.since, due = excluded.due, \
+               waits_for = excluded.waits_for, position = excluded.position",
+};
+
+/// Wakes whoever waited for one of these: how its column has it, when, and the position that wakes.
+fn wake(script: &mut Script<'_>, woken: &[(String, Timestamp, String)]) {
+    script
+        .push(
+            "UPDATE sync_queue SET due = min(due, woken.value ->> 1), \
+             position = max(position, woken.value ->> 2) FROM json_each(?) woken \
+             WHERE waits_for = woken.value ->> 0 AND due IS NOT NULL RETURNING 1",
+        )
+        .push(encode(&woken));
 }
 
-/// Whether anybody waited for one of these: how its column has it, when, and the position that wakes.
-async fn wake(
-    connection: &mut SqliteConnection,
-    woken: &[(String, Timestamp, String)],
-) -> Result<bool, sqlx::Error> {
-    let woken = sqlx::query(
-        "UPDATE sync_queue SET due = min(due, woken.value ->> 1), \
-         position = max(position, woken.value ->> 2) FROM json_each(?) woken \
-         WHERE waits_for = woken.value ->> 0 AND due IS NOT NULL",
-    )
-    .bind(encode(&woken))
-    .execute(connection)
-    .await?;
-    Ok(woken.rows_affected() > 0)
+/// Wakes whoever waited for the backend.
+fn wake_backend(script: &mut Script<'_>, backend: &BackendName, at: Timestamp, position: Position) {
+    script
+        .push(
+            "UPDATE sync_queue SET due = min(due, ?), position = max(position, ?) \
+             WHERE waits_for = ? AND backend = ? AND due IS NOT NULL RETURNING 1",
+        )
+        .push(at.0)
+        .push(position.to_string())
+        .push(BACKEND)
+        .push(backend.0.clone());
 }
 
 pub(super) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("ids, numbers and texts are JSON")
-}
-
-/// Whether anything waited for the backend.
-async fn wake_backend(
-    connection: &mut SqliteConnection,
-    backend: &BackendName,
-    at: Timestamp,
-    position: Position,
-) -> Result<bool, sqlx::Error> {
-    let woken = sqlx::query(
-        "UPDATE sync_queue SET due = min(due, ?), position = max(position, ?) \
-         WHERE waits_for = ? AND backend = ? AND due IS NOT NULL",
-    )
-    .bind(at.0)
-    .bind(position.to_string())
-    .bind(BACKEND)
-    .bind(&backend.0)
-    .execute(connection)
-    .await?;
-    Ok(woken.rows_affected() > 0)
 }
 
 /// What is waited for, in its column.
@@ -214,29 +185,33 @@ impl SyncQueue for Queue {
     ) -> Result<bool, QueueError> {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::advance::before");
-        let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
-        let swapped = derived::compare_and_swap(&mut transaction, NAME, from, to).await;
-        if let Err(actual) = swapped.map_err(unavailable)? {
-            return Err(QueueError::CheckpointMoved { actual });
-        }
-        let woke = apply(&mut transaction, changes).await.map_err(unavailable)?;
-        transaction.commit().await.map_err(unavailable)?;
+        let written = async {
+            let mut script = writer.script();
+            derived::compare_and_swap(&mut script, NAME, from, to);
+            apply(&mut script, changes).await?;
+            script.commit().await.map_err(sqlx::Error::from)
+        };
+        let woken = match written.await {
+            Ok(woken) => woken,
+            Err(error) => {
+                let actual = derived::checkpoint(&mut writer, NAME).await.map_err(unavailable)?;
+                let moved = QueueError::CheckpointMoved { actual };
+                return Err(if actual == from { unavailable(error) } else { moved });
+            }
+        };
         crate::crash::point("store::queue::advance::after");
-        Ok(woke)
+        Ok(woken > 0)
     }
 
     async fn reset(&self) -> Result<(), QueueError> {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::reset::before");
-        let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
-        for statement in [
-            "DELETE FROM sync_queue",
-            "DELETE FROM sync_uses",
-            "DELETE FROM checkpoints WHERE name = 'sync_queue'",
-        ] {
-            sqlx::query(statement).execute(&mut *transaction).await.map_err(unavailable)?;
-        }
-        transaction.commit().await.map_err(unavailable)?;
+        let mut script = writer.script();
+        script.push("DELETE FROM sync_queue");
+        script.push("DELETE FROM sync_uses");
+        let start = script.push("UPDATE checkpoints SET position = ? WHERE name = ?");
+        start.push(Position::START.to_string()).push(NAME);
+        script.commit().await.map_err(|broke| unavailable(broke.into()))?;
         crate::crash::point("store::queue::reset::after");
         Ok(())
     }
@@ -276,7 +251,7 @@ impl SyncQueue for Queue {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::void_snoozes::before");
         let voided = sqlx::query("UPDATE sync_leases SET snooze = 0 WHERE backend = ?");
-        voided.bind(&backend.0).execute(&mut *writer).await.map_err(unavailable)?;
+        voided.bind(&backend.0).execute(&mut **writer).await.map_err(unavailable)?;
         crate::crash::point("store::queue::void_snoozes::after");
         Ok(())
     }
@@ -285,7 +260,7 @@ impl SyncQueue for Queue {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::release_all::before");
         let released = sqlx::query("UPDATE sync_leases SET worker = NULL, until = 0, snooze = 0");
-        released.execute(&mut *writer).await.map_err(unavailable)?;
+        released.execute(&mut **writer).await.map_err(unavailable)?;
         crate::crash::point("store::queue::release_all::after");
         Ok(())
     }

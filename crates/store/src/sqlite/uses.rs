@@ -9,17 +9,15 @@ use stateward_domain::ports::sync_queue::{QueueRow, Users};
 
 use super::derived::{self, undecodable};
 use super::queue::{NAME, encode};
+use super::script::Script;
 
 /// Users and names of those that they use.
 type Uses = Vec<(EntityId, ClaimKey)>;
 
-/// Writes the uses of these rows in the place of what was known of the same entities.
-pub(super) async fn put(
-    connection: &mut SqliteConnection,
-    rows: &[&QueueRow],
-) -> Result<(), sqlx::Error> {
+/// Adds that these are the uses of these rows, in the place of what was known of the same entities.
+pub(super) fn put(script: &mut Script<'_>, rows: &[&QueueRow]) {
     let entities: Vec<EntityId> = rows.iter().map(|row| row.entity).collect();
-    remove(connection, &entities).await?;
+    remove(script, &entities);
     // The last row of an entity counts, as it does in the queue.
     let last: BTreeMap<EntityId, &BTreeSet<ClaimKey>> =
         rows.iter().map(|row| (row.entity, &row.uses)).collect();
@@ -28,27 +26,20 @@ pub(super) async fn put(
     };
     let uses: Uses = last.into_iter().flat_map(pairs).collect();
     if uses.is_empty() {
-        return Ok(());
+        return;
     }
-    sqlx::query(
-        "INSERT INTO sync_uses (user, used) SELECT value ->> 0, value ->> 1 FROM json_each(?)",
-    )
-    .bind(encode(&uses))
-    .execute(connection)
-    .await?;
-    Ok(())
+    script
+        .push(
+            "INSERT INTO sync_uses (user, used) SELECT value ->> 0, value ->> 1 FROM json_each(?)",
+        )
+        .push(encode(&uses));
 }
 
-/// Forgets whom these use.
-pub(super) async fn remove(
-    connection: &mut SqliteConnection,
-    entities: &[EntityId],
-) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM sync_uses WHERE user IN (SELECT value FROM json_each(?))")
-        .bind(encode(&entities))
-        .execute(connection)
-        .await?;
-    Ok(())
+/// Adds that nothing is known of whom these use.
+pub(super) fn remove(script: &mut Script<'_>, entities: &[EntityId]) {
+    script
+        .push("DELETE FROM sync_uses WHERE user IN (SELECT value FROM json_each(?))")
+        .push(encode(&entities));
 }
 
 /// Whom an entity uses.

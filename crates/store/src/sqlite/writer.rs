@@ -12,8 +12,9 @@ use stateward_domain::ports::event_store::{Append, AppendError, Appended, ReadEr
 use stateward_domain::time::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::batch::{self, Broke, Heads, Outcome};
+use super::batch::{self, Heads, Outcome};
 use super::error::{Fault, fault, message};
+use super::script::{self, Broke};
 use super::tail::Tail;
 
 /// Appends that wait at most; beyond, callers wait for a place.
@@ -87,7 +88,7 @@ impl Writer {
 }
 
 struct Task {
-    connection: SqliteConnection,
+    connection: script::Writer,
     clock: Arc<dyn Clock>,
     heads: Heads,
     epoch: u32,
@@ -111,6 +112,7 @@ pub(super) fn spawn(
     let tail = Arc::new(Tail::default());
     let writer = Writer { jobs, head: head.subscribe(), tail: Arc::clone(&tail) };
     let (heads, since_checkpoint) = (Heads::default(), 0);
+    let connection = script::Writer::new(connection);
     let task = Task { connection, clock, heads, epoch, head, tail, broken, path, since_checkpoint };
     tokio::spawn(task.run(receiver));
     writer
@@ -136,7 +138,7 @@ impl Task {
                 Some(Job::Close { reply }) => {
                     jobs.close();
                     self.drain(&mut waiting).await;
-                    let _ = self.connection.close().await;
+                    let _ = self.connection.into_inner().close().await;
                     let _ = reply.send(());
                     return;
                 }
@@ -267,18 +269,20 @@ impl Task {
             return;
         }
         self.since_checkpoint = 0;
-        let cut = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection);
+        let cut = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *self.connection);
         if let Err(error) = cut.await {
             tracing::debug!(%error, "the write-ahead log was not cut");
         }
     }
 
     async fn forget(&mut self, before: i64) -> Result<u64, ReadError> {
-        let deleted = sqlx::query("DELETE FROM claims WHERE taken_at < ? AND key GLOB ? || '*'")
-            .bind(before)
-            .bind(ClaimKey::IDEMPOTENCY)
-            .execute(&mut self.connection)
-            .await;
+        // The pattern stands in the text, so that the index of just these is used.
+        let forget = format!(
+            "DELETE FROM claims WHERE taken_at < ? AND key GLOB '{}*'",
+            ClaimKey::IDEMPOTENCY
+        );
+        let forget = sqlx::query(sqlx::AssertSqlSafe(forget)).bind(before);
+        let deleted = forget.execute(&mut *self.connection).await;
         deleted
             .map(|done| done.rows_affected())
             .map_err(|error| ReadError::Unavailable(message(&error)))

@@ -1,26 +1,35 @@
 //! A batch of events on the rows of the entities and operations that it touches.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
-use sqlx::SqliteConnection;
 use stateward_domain::entity::progress::{self, Step};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{DecodeError, Recorded, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
 
+use super::super::script::Script;
+use super::recent::{Recent, Rows};
 use super::tables::Tables;
 use super::{IGNORED, rows};
 
-/// Brings the rows up to date with `events`; what is in them already changes nothing.
+/// Brings the rows up to date with `events`; what is in them already changes nothing. Answers with the rows as they are
+/// once the script is committed.
 pub(super) async fn apply(
-    connection: &mut SqliteConnection,
+    script: &mut Script<'_>,
     tables: Tables,
+    recent: &Mutex<Recent>,
     events: &[&Recorded],
-) -> Result<(), ModelError> {
+) -> Result<Rows, ModelError> {
+    let recent = || recent.lock().unwrap_or_else(PoisonError::into_inner);
     let events = of_entities(events)?;
-    let ids: HashSet<EntityId> = events.iter().map(|(id, _)| *id).collect();
-    let mut entities = rows::load_entities(connection, tables, &ids).await?;
+    // Rows and checkpoint are written together: what begins in this batch has no row yet.
+    let first = |(id, event): &(EntityId, &Recorded)| (event.version == Version(1)).then_some(*id);
+    let begun: HashSet<EntityId> = events.iter().filter_map(first).collect();
+    let mut ids = events.iter().map(|(id, _)| *id).filter(|id| !begun.contains(id)).collect();
+    let mut entities = recent().take_entities(&mut ids);
+    entities.extend(rows::load_entities(script.connection(), tables, &ids).await?);
     let mut touched = HashSet::new();
     let mut steps = Vec::new();
     for (id, recorded) in events {
@@ -29,13 +38,17 @@ pub(super) async fn apply(
         }
     }
     let changed: Vec<&EntityRow> = touched.iter().filter_map(|id| entities.get(id)).collect();
-    rows::save_entities(connection, tables, &changed).await?;
-    let mentioned: HashSet<OperationId> = steps.iter().flat_map(Step::mentioned).collect();
-    let mut operations = rows::load_operations(connection, tables, &mentioned).await?;
+    let opened: HashSet<OperationId> = steps.iter().filter_map(Step::opened).collect();
+    let mentioned = steps.iter().flat_map(Step::mentioned);
+    let mut mentioned = mentioned.filter(|id| !opened.contains(id)).collect();
+    let mut operations = recent().take_operations(&mut mentioned);
+    operations.extend(rows::load_operations(script.connection(), tables, &mentioned).await?);
     for step in steps {
         step.apply(&mut operations);
     }
-    rows::save_operations(connection, tables, &operations.values().collect::<Vec<_>>()).await
+    rows::save_entities(script, tables, &changed).await?;
+    rows::save_operations(script, tables, &operations.values().collect::<Vec<_>>()).await?;
+    Ok(Rows { entities, operations })
 }
 
 /// Events of entities' streams; of the others only known ones may be passed over.

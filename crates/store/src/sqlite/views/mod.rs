@@ -2,15 +2,17 @@
 //! aggregate as JSON, so that it is a snapshot too.
 //!
 //! - `tables`: versioned tables and the pointer to the live ones
-//! - `apply`: a batch of events; `rows`: reading and writing rows; `query`: what lists come from
+//! - `apply`: a batch of events; `rows`: reading and writing rows; `recent`: rows in memory; `query`: what lists come from
 
 mod apply;
 mod query;
+mod recent;
 mod rows;
 pub(super) mod tables;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
@@ -20,6 +22,7 @@ use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
 
 use super::derived::{self, Derived, begin};
 use super::error::message;
+use recent::Recent;
 use tables::Tables;
 
 /// Name of the model and of its checkpoint.
@@ -36,6 +39,10 @@ pub struct Entities {
     checkpoint: &'static str,
     /// Number of its tables; 0 = not read yet.
     tables: AtomicI64,
+    /// Streams that it passes over; `None` = to be read. Only touched by who holds the writer.
+    set_aside: Mutex<Option<Arc<HashSet<String>>>>,
+    /// As `set_aside`.
+    recent: Mutex<Recent>,
 }
 
 fn unavailable(error: sqlx::Error) -> ModelError {
@@ -44,7 +51,12 @@ fn unavailable(error: sqlx::Error) -> ModelError {
 
 impl Entities {
     pub(super) fn new(file: Arc<Derived>) -> Self {
-        Self { file, checkpoint: NAME, tables: AtomicI64::new(0) }
+        Self::of(file, NAME, Tables(0))
+    }
+
+    fn of(file: Arc<Derived>, checkpoint: &'static str, tables: Tables) -> Self {
+        let tables = AtomicI64::new(tables.0);
+        Self { file, checkpoint, tables, set_aside: Mutex::default(), recent: Mutex::default() }
     }
 
     pub(super) async fn close(&self) {
@@ -64,6 +76,30 @@ impl Entities {
         let live = live.ok_or_else(|| ModelError::Unavailable("no tables".to_owned()))?;
         self.tables.store(live.0, Ordering::Release);
         Ok(live)
+    }
+
+    async fn set_aside(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Arc<HashSet<String>>, ModelError> {
+        let known = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let read = Arc::new(rows::set_aside(connection, self.checkpoint).await?);
+        let kept = Some(Arc::clone(&read));
+        *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        Ok(read)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what is known of the tables: they are about to be changed by more than a delivery.
+    fn forget(&self) {
+        *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.recent().clear();
     }
 }
 
@@ -87,15 +123,34 @@ impl ReadModel for Entities {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::views::apply::before");
         let tables = self.tables(&mut writer).await?;
-        let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
-        let swapped = derived::compare_and_swap(&mut transaction, self.checkpoint, from, to).await;
-        if let Err(actual) = swapped.map_err(unavailable)? {
-            return Err(ModelError::CheckpointMoved { actual });
+        let set_aside = self.set_aside(&mut writer).await?;
+        let aside = |event: &&Recorded| set_aside.contains(&event.stream.to_string());
+        let events: Vec<_> = if set_aside.is_empty() {
+            events.iter().collect()
+        } else {
+            events.iter().filter(|event| !aside(event)).collect()
+        };
+        let mut script = writer.script();
+        derived::compare_and_swap(&mut script, self.checkpoint, from, to);
+        let written = match apply::apply(&mut script, tables, &self.recent, &events).await {
+            Ok(rows) => match script.commit().await {
+                Ok(_) => Ok(rows),
+                Err(broke) => Err(unavailable(broke.into())),
+            },
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(rows) => self.recent().put(rows),
+            Err(error) => {
+                self.recent().clear();
+                writer.tidy().await;
+                // The caller may have been wrong about where it stands; that is what it has to hear then.
+                let actual = derived::checkpoint(&mut writer, self.checkpoint).await;
+                let actual = actual.map_err(unavailable)?;
+                let moved = ModelError::CheckpointMoved { actual };
+                return Err(if actual == from { error } else { moved });
+            }
         }
-        let set_aside = rows::set_aside(&mut transaction, self.checkpoint).await?;
-        let events = events.iter().filter(|event| !set_aside.contains(&event.stream.to_string()));
-        apply::apply(&mut transaction, tables, &events.collect::<Vec<_>>()).await?;
-        transaction.commit().await.map_err(unavailable)?;
         crate::crash::point("store::views::apply::after");
         Ok(())
     }
@@ -107,16 +162,21 @@ impl ReadModel for Entities {
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
+        self.forget();
         rows::quarantine(&mut writer, self.checkpoint, &entry).await
     }
 
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
         let tables = self.tables(&mut writer).await?;
-        let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
-        rows::forget(&mut transaction, tables, self.checkpoint, stream).await?;
-        apply::apply(&mut transaction, tables, &events.iter().collect::<Vec<_>>()).await?;
-        transaction.commit().await.map_err(unavailable)
+        self.forget();
+        let mut script = writer.script();
+        rows::forget(&mut script, tables, self.checkpoint, stream);
+        // What is read next must not be there any more.
+        script.run().await.map_err(unavailable)?;
+        let events: Vec<_> = events.iter().collect();
+        apply::apply(&mut script, tables, &self.recent, &events).await?;
+        script.commit().await.map(drop).map_err(|broke| unavailable(broke.into()))
     }
 
     async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError> {
@@ -132,7 +192,7 @@ impl ReadModel for Entities {
         transaction.commit().await.map_err(unavailable)?;
         crate::crash::point("store::views::rebuild::after");
         let file = Arc::clone(&self.file);
-        Ok(Box::new(Self { file, checkpoint: BESIDE, tables: AtomicI64::new(beside.0) }))
+        Ok(Box::new(Self::of(file, BESIDE, beside)))
     }
 
     async fn swap(&self) -> Result<bool, ModelError> {
@@ -147,6 +207,7 @@ impl ReadModel for Entities {
         }
         let beside = live.next();
         tables::point(&mut transaction, NAME, rebuilt, beside).await.map_err(unavailable)?;
+        self.forget();
         rows::adopt_quarantine(&mut transaction).await?;
         sqlx::query("DELETE FROM checkpoints WHERE name = ?")
             .bind(BESIDE)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use stateward_domain::entity::Entity;
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{
@@ -12,11 +12,9 @@ use stateward_domain::ports::read_model::{
 };
 use stateward_domain::time::Timestamp;
 
+use super::super::script::{Insert, Script, Values};
 use super::tables::Tables;
 use super::{BESIDE, NAME, unavailable};
-
-/// Rows of one statement.
-const ROWS_PER_INSERT: usize = 32;
 
 /// What is selected for an [`EntityRow`].
 pub(super) const ENTITY_COLUMNS: &str = "data, version, created_at, updated_at";
@@ -59,6 +57,9 @@ pub(super) async fn load_entities(
     tables: Tables,
     ids: &HashSet<EntityId>,
 ) -> Result<HashMap<EntityId, EntityRow>, ModelError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     let statement = format!(
         "SELECT {ENTITY_COLUMNS} FROM entities_v{} \
          WHERE id IN (SELECT value FROM json_each(?))",
@@ -77,6 +78,9 @@ pub(super) async fn load_operations(
     tables: Tables,
     ids: &HashSet<OperationId>,
 ) -> Result<BTreeMap<OperationId, OperationRow>, ModelError> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let statement = format!(
         "SELECT data FROM operations_v{} WHERE id IN (SELECT value FROM json_each(?))",
         tables.0
@@ -90,60 +94,72 @@ pub(super) async fn load_operations(
 }
 
 pub(super) async fn save_entities(
-    connection: &mut SqliteConnection,
+    script: &mut Script<'_>,
     tables: Tables,
     rows: &[&EntityRow],
 ) -> Result<(), ModelError> {
-    for chunk in rows.chunks(ROWS_PER_INSERT) {
-        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "INSERT OR REPLACE INTO entities_v{} (id, namespace, kind, name, backend, state, \
-             drifted, blocked, dead, version, created_at, updated_at, labels, data) ",
-            tables.0
-        ));
-        statement.push_values(chunk, |mut values, row| {
-            let manifest = &row.entity.manifest;
-            values
-                .push_bind(row.entity.id.to_string())
-                .push_bind(manifest.namespace.0.clone())
-                .push_bind(manifest.kind.0.clone())
-                .push_bind(manifest.name.0.clone())
-                .push_bind(manifest.backend.0.clone())
-                .push_bind(row.entity.state.name())
-                .push_bind(row.entity.drift.is_some() || row.entity.lost.is_some())
-                .push_bind(row.entity.blocked.as_ref().map_or("", |blocked| blocked.on.reason()))
-                .push_bind(row.entity.is_dead_letter())
-                .push_bind(i64::try_from(row.version.0).unwrap_or(i64::MAX))
-                .push_bind(row.created_at.0)
-                .push_bind(row.updated_at.0)
-                .push_bind(encode(&manifest.settings.labels))
-                .push_bind(encode(&row.entity));
-        });
-        statement.build().execute(&mut *connection).await.map_err(unavailable)?;
-    }
-    Ok(())
+    let insert = Insert {
+        verb: "INSERT OR REPLACE",
+        table: format!("entities_v{}", tables.0).into(),
+        columns: &[
+            "id",
+            "namespace",
+            "kind",
+            "name",
+            "backend",
+            "state",
+            "drifted",
+            "blocked",
+            "dead",
+            "version",
+            "created_at",
+            "updated_at",
+            "labels",
+            "data",
+        ],
+        conflict: "",
+    };
+    let bind = |values: &mut Values, row: &&EntityRow| {
+        let manifest = &row.entity.manifest;
+        values
+            .push(row.entity.id.to_string())
+            .push(manifest.namespace.0.clone())
+            .push(manifest.kind.0.clone())
+            .push(manifest.name.0.clone())
+            .push(manifest.backend.0.clone())
+            .push(row.entity.state.name())
+            .push(row.entity.drift.is_some() || row.entity.lost.is_some())
+            .push(row.entity.blocked.as_ref().map_or("", |blocked| blocked.on.reason()))
+            .push(row.entity.is_dead_letter())
+            .push(i64::try_from(row.version.0).unwrap_or(i64::MAX))
+            .push(row.created_at.0)
+            .push(row.updated_at.0)
+            .push(encode(&manifest.settings.labels))
+            .push(encode(&row.entity));
+    };
+    script.insert(&insert, rows, bind).await.map_err(unavailable)
 }
 
 pub(super) async fn save_operations(
-    connection: &mut SqliteConnection,
+    script: &mut Script<'_>,
     tables: Tables,
     rows: &[&OperationRow],
 ) -> Result<(), ModelError> {
-    for chunk in rows.chunks(ROWS_PER_INSERT) {
-        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "INSERT OR REPLACE INTO operations_v{} (id, entity, namespace, state, data) ",
-            tables.0
-        ));
-        statement.push_values(chunk, |mut values, row| {
-            values
-                .push_bind(row.id.to_string())
-                .push_bind(row.entity_id.to_string())
-                .push_bind(row.namespace.0.clone())
-                .push_bind(state_name(row.state))
-                .push_bind(encode(row));
-        });
-        statement.build().execute(&mut *connection).await.map_err(unavailable)?;
-    }
-    Ok(())
+    let insert = Insert {
+        verb: "INSERT OR REPLACE",
+        table: format!("operations_v{}", tables.0).into(),
+        columns: &["id", "entity", "namespace", "state", "data"],
+        conflict: "",
+    };
+    let bind = |values: &mut Values, row: &&OperationRow| {
+        values
+            .push(row.id.to_string())
+            .push(row.entity_id.to_string())
+            .push(row.namespace.0.clone())
+            .push(state_name(row.state))
+            .push(encode(row));
+    };
+    script.insert(&insert, rows, bind).await.map_err(unavailable)
 }
 
 /// Streams that an instance passes over.
@@ -213,28 +229,14 @@ pub(super) async fn adopt_quarantine(connection: &mut SqliteConnection) -> Resul
 }
 
 /// Drops everything that is held of a stream, its place in quarantine too.
-pub(super) async fn forget(
-    connection: &mut SqliteConnection,
-    tables: Tables,
-    model: &str,
-    stream: &str,
-) -> Result<(), ModelError> {
+pub(super) fn forget(script: &mut Script<'_>, tables: Tables, model: &str, stream: &str) {
     let id = stream.split_once('/').map_or(stream, |(_, id)| id);
     for statement in [
         format!("DELETE FROM entities_v{} WHERE id = ?", tables.0),
         format!("DELETE FROM operations_v{} WHERE entity = ?", tables.0),
     ] {
-        sqlx::query(AssertSqlSafe(statement))
-            .bind(id)
-            .execute(&mut *connection)
-            .await
-            .map_err(unavailable)?;
+        script.push(&statement).push(id);
     }
-    sqlx::query("DELETE FROM quarantine WHERE model = ? AND stream = ?")
-        .bind(model)
-        .bind(stream)
-        .execute(connection)
-        .await
-        .map_err(unavailable)?;
-    Ok(())
+    let quarantined = script.push("DELETE FROM quarantine WHERE model = ? AND stream = ?");
+    quarantined.push(model).push(stream);
 }

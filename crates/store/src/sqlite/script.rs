@@ -1,0 +1,343 @@
+//! Transactions that go to their connection's thread in one piece.
+//!
+//! sqlx runs each connection in a thread of its own: a trip there and back costs more than most statements do. So a
+//! script gathers statements with their values, and sends them together.
+
+use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
+
+use futures_util::TryStreamExt;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Arguments, AssertSqlSafe, Either, Encode, Executor, Sqlite, SqliteConnection, Type};
+
+/// Rows of one statement, at most. What is left over of a size is filled with NULLs, so that there are few texts to be
+/// compiled.
+const SIZES: [usize; 3] = [1, 8, 64];
+const ROWS_MAX: usize = SIZES[SIZES.len() - 1];
+
+/// A connection that writes.
+pub(super) struct Writer {
+    connection: SqliteConnection,
+    /// Whether a script began whose end was not seen: its caller went away, and its transaction may be open.
+    open: bool,
+}
+
+impl Writer {
+    pub(super) const fn new(connection: SqliteConnection) -> Self {
+        Self { connection, open: false }
+    }
+
+    /// Ends what a caller left open that went away; called before anything else is done.
+    pub(super) async fn tidy(&mut self) {
+        if self.open {
+            self.roll_back().await;
+        }
+    }
+
+    /// Begins a writing transaction at once, so that it never has to wait in its middle.
+    pub(super) fn script(&mut self) -> Script<'_> {
+        let values = Values(SqliteArguments::default());
+        let statements = "BEGIN IMMEDIATE; ".to_owned();
+        Script { writer: self, statements, count: 1, values }
+    }
+
+    pub(super) fn into_inner(self) -> SqliteConnection {
+        self.connection
+    }
+
+    async fn roll_back(&mut self) {
+        // It fails when no transaction is open, and that is as it should be.
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+        self.open = false;
+    }
+}
+
+impl Deref for Writer {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Writer {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+/// A transaction. What was not committed when it is dropped, or when it fails, did not happen.
+pub(super) struct Script<'w> {
+    writer: &'w mut Writer,
+    /// What was not run yet.
+    statements: String,
+    /// How many those are.
+    count: usize,
+    values: Values,
+}
+
+/// Where a transaction broke.
+#[derive(Debug)]
+pub(super) enum Broke {
+    /// Nothing was written.
+    Before(sqlx::Error),
+    /// Perhaps all of it was written, perhaps nothing.
+    InCommit(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Broke {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Before(error)
+    }
+}
+
+impl From<Broke> for sqlx::Error {
+    fn from(broke: Broke) -> Self {
+        match broke {
+            Broke::Before(error) | Broke::InCommit(error) => error,
+        }
+    }
+}
+
+/// Values for the question marks of statements, in their order.
+pub(super) struct Values(SqliteArguments);
+
+impl Values {
+    /// Adds one.
+    pub(super) fn push<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) -> &mut Self {
+        self.0.add(value).expect("texts, bytes and numbers can be stored");
+        self
+    }
+}
+
+impl Script<'_> {
+    /// Adds a statement, and hands out where its values go.
+    pub(super) fn push(&mut self, statement: &str) -> &mut Values {
+        self.statements.push_str(statement);
+        self.statements.push_str("; ");
+        self.count += 1;
+        &mut self.values
+    }
+
+    /// For reading: what was run is seen, what only waits is not.
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.writer.connection
+    }
+
+    /// Adds inserts of `rows`; `bind` gives a row's values in the order of the columns. What is much is run at once.
+    pub(super) async fn insert<T: Sync>(
+        &mut self,
+        insert: &Insert,
+        rows: &[T],
+        bind: impl Fn(&mut Values, &T) + Send + Sync,
+    ) -> Result<(), sqlx::Error> {
+        for chunk in rows.chunks(ROWS_MAX) {
+            let size = SIZES.into_iter().find(|size| *size >= chunk.len()).unwrap_or(ROWS_MAX);
+            let values = self.push(&insert.text(size));
+            for row in chunk {
+                bind(values, row);
+            }
+            for _ in 0..(size - chunk.len()) * insert.columns.len() {
+                values.push(None::<i64>);
+            }
+            if chunk.len() == ROWS_MAX {
+                self.run().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs what was gathered; the number of rows that it returned.
+    pub(super) async fn run(&mut self) -> Result<usize, sqlx::Error> {
+        self.send().await.map_err(|(error, _)| error)
+    }
+
+    /// Runs what was gathered and makes it last; the number of rows that it returned.
+    ///
+    /// # Errors
+    /// Whatever a statement met, and whether it was the last of them.
+    pub(super) async fn commit(mut self) -> Result<usize, Broke> {
+        self.push("COMMIT");
+        match self.send().await {
+            Ok(returned) => {
+                self.writer.open = false;
+                Ok(returned)
+            }
+            // Where nobody said that something failed, it may have gone on to the end.
+            Err((error, left)) if left == 1 || matches!(error, sqlx::Error::WorkerCrashed) => {
+                Err(Broke::InCommit(error))
+            }
+            Err((error, _)) => Err(Broke::Before(error)),
+        }
+    }
+
+    /// The number of rows that were returned, or the error with the number of statements that were not done.
+    async fn send(&mut self) -> Result<usize, (sqlx::Error, usize)> {
+        let statements = AssertSqlSafe(std::mem::take(&mut self.statements));
+        let statements = sqlx::query_with(statements, std::mem::take(&mut self.values.0));
+        let (mut left, mut rows) = (std::mem::take(&mut self.count), 0);
+        self.writer.open = true;
+        let mut steps = self.writer.connection.fetch_many(statements);
+        let failed = loop {
+            match steps.try_next().await {
+                Ok(Some(Either::Left(_done))) => left -= 1,
+                Ok(Some(Either::Right(_row))) => rows += 1,
+                Ok(None) if left == 0 => return Ok(rows),
+                Ok(None) => break sqlx::Error::WorkerCrashed,
+                Err(error) => break error,
+            }
+        };
+        drop(steps);
+        self.writer.roll_back().await;
+        Err((failed, left))
+    }
+}
+
+/// A kind of insert.
+pub(super) struct Insert {
+    pub(super) table: Cow<'static, str>,
+    /// The first is never NULL.
+    pub(super) columns: &'static [&'static str],
+    /// `INSERT`, or what it is with another behaviour where a row is there already.
+    pub(super) verb: &'static str,
+    /// What is said behind the rows; may be empty.
+    pub(super) conflict: &'static str,
+}
+
+impl Insert {
+    fn text(&self, size: usize) -> String {
+        let Self { table, columns, verb, conflict } = self;
+        let row = format!("({})", vec!["?"; columns.len()].join(", "));
+        let (named, rows) = (columns.join(", "), vec![row; size].join(", "));
+        format!(
+            "{verb} INTO {table} ({named}) SELECT * FROM (VALUES {rows}) \
+             WHERE column1 IS NOT NULL {conflict}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection;
+
+    use super::*;
+
+    const INSERT: Insert = Insert {
+        verb: "INSERT",
+        table: Cow::Borrowed("things"),
+        columns: &["id", "name"],
+        conflict: "",
+    };
+
+    async fn writer() -> Writer {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory");
+        let table = "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)";
+        sqlx::query(table).execute(&mut connection).await.expect("a table");
+        Writer::new(connection)
+    }
+
+    async fn things(writer: &mut Writer) -> Vec<(i64, Option<String>)> {
+        let all = sqlx::query_as("SELECT id, name FROM things ORDER BY id");
+        all.fetch_all(&mut **writer).await.expect("rows")
+    }
+
+    async fn add(script: &mut Script<'_>, count: i64) {
+        let rows: Vec<i64> = (1..=count).collect();
+        let bind = |values: &mut Values, id: &i64| {
+            values.push(*id).push(format!("thing {id}"));
+        };
+        script.insert(&INSERT, &rows, bind).await.expect("rows");
+    }
+
+    #[tokio::test]
+    async fn compiled_statements_stay_compiled() {
+        let mut writer = writer().await;
+        let options: Vec<String> = sqlx::query_scalar("PRAGMA compile_options")
+            .fetch_all(&mut *writer)
+            .await
+            .expect("options");
+        let stable = options.iter().any(|option| option == "ENABLE_QPSG");
+        assert!(stable, "SQLite was compiled without what .cargo/config.toml says: {options:?}");
+    }
+
+    #[tokio::test]
+    async fn as_many_rows_are_written_as_there_are() {
+        for count in [0, 1, 2, 8, 9, 63, 64, 65, 72, 73, 128, 200] {
+            let mut writer = writer().await;
+            let mut script = writer.script();
+            add(&mut script, count).await;
+            script.push("UPDATE things SET name = ? WHERE id = ?").push("other").push(1);
+            assert_eq!(script.commit().await.expect("written"), 0);
+            let things = things(&mut writer).await;
+            assert_eq!(things.len() as u64, count.unsigned_abs());
+            for (number, (id, name)) in (1..).zip(things) {
+                let expected = if number == 1 { "other".to_owned() } else { format!("thing {id}") };
+                assert_eq!((id, name), (number, Some(expected)), "of {count}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_did_not_happen_and_the_next_goes_on() {
+        let mut writer = writer().await;
+        let mut script = writer.script();
+        add(&mut script, 70).await;
+        script.push("INSERT INTO things (id) VALUES (?)").push(3);
+        assert!(script.commit().await.is_err(), "there is a third one already");
+        assert_eq!(things(&mut writer).await, []);
+        let mut script = writer.script();
+        add(&mut script, 1).await;
+        script.commit().await.expect("nothing is in the way");
+        assert_eq!(things(&mut writer).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn it_is_known_whether_the_commit_failed_or_what_comes_before() {
+        let mut writer = writer().await;
+        let deferred =
+            "CREATE TABLE parts (of INTEGER REFERENCES things DEFERRABLE INITIALLY DEFERRED)";
+        sqlx::query(deferred).execute(&mut *writer).await.expect("a table");
+        for (of, in_commit) in [(Some(1), true), (None, false)] {
+            let mut script = writer.script();
+            script.push("INSERT INTO parts (of) VALUES (?)").push(1);
+            if of.is_none() {
+                script.push("INSERT INTO nowhere VALUES (?)").push(1);
+            }
+            let broke = script.commit().await.expect_err("there is no such thing");
+            assert_eq!(matches!(broke, Broke::InCommit(_)), in_commit, "{broke:?}");
+        }
+        let parts: i64 = sqlx::query_scalar("SELECT count(*) FROM parts")
+            .fetch_one(&mut *writer)
+            .await
+            .expect("a number");
+        assert_eq!(parts, 0);
+    }
+
+    #[tokio::test]
+    async fn what_its_caller_left_did_not_happen() {
+        let mut writer = writer().await;
+        let mut script = writer.script();
+        add(&mut script, 70).await;
+        script.run().await.expect("run");
+        drop(script);
+        writer.tidy().await;
+        assert_eq!(things(&mut writer).await, []);
+        // One that goes away before it hears of the end may be in time or not: whole or not at all.
+        let mut script = writer.script();
+        add(&mut script, 8).await;
+        let gone = tokio::time::timeout(std::time::Duration::ZERO, script.commit()).await;
+        writer.tidy().await;
+        let left = things(&mut writer).await.len();
+        assert!(left == 8 || (left == 0 && gone.is_err()), "{left}");
+    }
+
+    #[tokio::test]
+    async fn rows_that_statements_return_are_counted() {
+        let mut writer = writer().await;
+        let mut script = writer.script();
+        add(&mut script, 100).await;
+        script.push("UPDATE things SET name = ? WHERE id <= ? RETURNING 1").push("a").push(70);
+        script.push("UPDATE things SET name = ? WHERE id > ? RETURNING 1").push("b").push(98);
+        assert_eq!(script.commit().await.expect("written"), 72);
+    }
+}

@@ -1,0 +1,66 @@
+//! Rows that were written lately, kept in memory: most events concern an entity that had one a moment ago.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use stateward_domain::id::{EntityId, OperationId};
+use stateward_domain::ports::read_model::{EntityRow, OperationRow};
+
+/// Entities kept at most; about 3 KiB each.
+const ENTITIES_MAX: usize = 4_096;
+/// Operations kept at most that have not ended.
+const OPERATIONS_MAX: usize = 8_192;
+
+/// Rows exactly as the tables have them. Rows are taken out to be changed, and put back once that is committed: what
+/// became of them when it fails is for the tables to say.
+#[derive(Default)]
+pub(super) struct Recent {
+    entities: HashMap<EntityId, EntityRow>,
+    operations: HashMap<OperationId, OperationRow>,
+}
+
+impl Recent {
+    /// Takes out the rows of these, and takes their ids out of `ids`.
+    pub(super) fn take_entities(
+        &mut self,
+        ids: &mut HashSet<EntityId>,
+    ) -> HashMap<EntityId, EntityRow> {
+        let taken = ids.iter().filter_map(|id| self.entities.remove_entry(id)).collect();
+        ids.retain(|id| !HashMap::contains_key(&taken, id));
+        taken
+    }
+
+    /// As [`take_entities`](Self::take_entities).
+    pub(super) fn take_operations(
+        &mut self,
+        ids: &mut HashSet<OperationId>,
+    ) -> BTreeMap<OperationId, OperationRow> {
+        let taken = ids.iter().filter_map(|id| self.operations.remove_entry(id)).collect();
+        ids.retain(|id| !BTreeMap::contains_key(&taken, id));
+        taken
+    }
+
+    /// Puts rows in that are in the tables now. Operations that have ended do not change any more.
+    pub(super) fn put(&mut self, rows: Rows) {
+        if self.entities.len() + rows.entities.len() > ENTITIES_MAX {
+            self.entities.clear();
+        }
+        let open = rows.operations.into_iter().filter(|(_, row)| !row.state.is_done());
+        let open: Vec<_> = open.collect();
+        if self.operations.len() + open.len() > OPERATIONS_MAX {
+            self.operations.clear();
+        }
+        self.entities.extend(rows.entities);
+        self.operations.extend(open);
+    }
+
+    /// Forgets everything: somebody else may have written.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Rows that a delivery read or made.
+pub(super) struct Rows {
+    pub(super) entities: HashMap<EntityId, EntityRow>,
+    pub(super) operations: BTreeMap<OperationId, OperationRow>,
+}
