@@ -136,8 +136,8 @@ pub struct LeaseRequest {
     pub limit: usize,
     /// How long, by the store's clock.
     pub duration: Duration,
-    /// Whether drift checks may be leased when no work is due.
-    pub drift: bool,
+    /// So many of them at most may be drift checks, for which work that is due leaves a place.
+    pub checks: usize,
 }
 
 /// How a lease ends.

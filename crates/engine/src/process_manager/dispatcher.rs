@@ -82,18 +82,23 @@ impl Dispatcher {
         }
         // Checks never take more than half, so that a user's change finds a free place.
         let most = (self.backend.settings.concurrency / 2).max(1);
-        let work = self.lease_some(free, false).await?;
-        let left = (free - work).min(most.saturating_sub(Arc::strong_count(&self.checks) - 1));
-        let checks = if left > 0 { self.lease_some(left, true).await? } else { 0 };
-        if work + checks > 0 {
-            // There may be more.
-            return Ok(if work == free { POLL } else { Duration::ZERO });
+        let checks = free.min(most.saturating_sub(Arc::strong_count(&self.checks) - 1));
+        let leases = self.lease_some(free, checks).await?;
+        if leases.len() == free {
+            return Ok(POLL);
         }
+        // Nothing else was due. What comes now rings the bell.
+        let left = checks - leases.iter().filter(|reason| **reason == LeaseReason::Drift).count();
         let next = self.shared.queue.next_due(self.backend.name(), left > 0).await?;
         Ok(next.within.map_or(POLL, |within| within.clamp(Duration::from_millis(1), POLL)))
     }
 
-    async fn lease_some(&mut self, limit: usize, drift: bool) -> Result<usize, QueueError> {
+    /// Leases up to `limit` and begins their rounds, `checks` of them looks at most; why each was leased.
+    async fn lease_some(
+        &mut self,
+        limit: usize,
+        checks: usize,
+    ) -> Result<Vec<LeaseReason>, QueueError> {
         let asked = self.shared.sources.steady.elapsed();
         let worker = self.shared.sources.id().to_string();
         let request = LeaseRequest {
@@ -101,10 +106,10 @@ impl Dispatcher {
             backend: self.backend.name().clone(),
             limit,
             duration: self.shared.lease_times.duration,
-            drift,
+            checks,
         };
         let leases = self.shared.queue.lease(&request).await?;
-        let count = leases.len();
+        let reasons = leases.iter().map(|lease| lease.reason).collect();
         for lease in leases {
             let check = (lease.reason == LeaseReason::Drift).then(|| Arc::clone(&self.checks));
             let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
@@ -115,7 +120,7 @@ impl Dispatcher {
                 release
             });
         }
-        Ok(count)
+        Ok(reasons)
     }
 
     /// Waits for the bell, a round's end, or `pause`.

@@ -80,7 +80,7 @@ async fn tell(
         backend: backend.clone(),
         limit: BATCH,
         duration: shared.lease_times.duration,
-        drift: false,
+        checks: 0,
     };
     let leases = shared.queue.lease(&request).await?;
     let mut releases = Vec::with_capacity(leases.len());

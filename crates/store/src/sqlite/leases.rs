@@ -1,5 +1,6 @@
 //! Leases and drift timers: rows that workers alone write, and that may be lost.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -9,8 +10,8 @@ use stateward_domain::time::Timestamp;
 
 use super::derived::{begin, undecodable};
 
-/// Due rows that are looked at to find the next free one.
-const LOOKAHEAD: i64 = 256;
+/// Rows that are looked at to find the next free one: nearly always one of the first is.
+const LOOKAHEADS: [u32; 2] = [4, 256];
 
 /// Due work of one priority that nobody holds and nobody put aside, oldest first. A row that moved on since it was
 /// put aside counts again.
@@ -21,57 +22,44 @@ const DUE: &str = "SELECT * FROM (SELECT q.entity, q.priority, q.due FROM sync_q
     ORDER BY q.due LIMIT ?5)";
 
 /// Entities without work whose next look is due.
-const CHECKS: &str = "SELECT q.entity, 0 AS priority, l.drift_due AS due FROM sync_leases l \
-    JOIN sync_queue q ON q.entity = l.entity AND q.backend = l.backend \
+const CHECKS: &str = "SELECT * FROM (SELECT q.entity, 3 AS priority, l.drift_due AS due \
+    FROM sync_leases l JOIN sync_queue q ON q.entity = l.entity AND q.backend = l.backend \
     WHERE l.backend = ?1 AND l.drift_due IS NOT NULL AND l.drift_due <= ?3 \
-    AND l.until <= ?3 AND q.due IS NULL";
+    AND l.until <= ?3 AND q.due IS NULL ORDER BY l.drift_due LIMIT ?6)";
 
-/// Takes what `rows` selects, in one statement: finding and holding cannot be told apart from outside.
-fn taking(rows: &str) -> String {
+/// Takes what is due, in one statement: finding and holding cannot be told apart from outside.
+static TAKE: LazyLock<String> = LazyLock::new(|| {
+    // A range of the index for each priority: else all that is not due yet would be gone through.
+    let work = ["0", "1", "2"].map(|priority| DUE.replace("{priority}", priority));
+    let rows = [&work[0], &work[1], &work[2], CHECKS].join(" UNION ALL ");
     format!(
         "INSERT INTO sync_leases (entity, backend, worker, until) \
          SELECT entity, ?1, ?2, ?4 FROM ({rows}) WHERE true ORDER BY priority, due LIMIT ?5 \
          ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
-         worker = excluded.worker, until = excluded.until, snooze = 0 \
-         RETURNING entity, \
-         (SELECT position FROM sync_queue q WHERE q.entity = sync_leases.entity)"
+         worker = excluded.worker, until = excluded.until, snooze = 0 RETURNING entity, \
+         (SELECT position FROM sync_queue q WHERE q.entity = sync_leases.entity), \
+         (SELECT due IS NULL FROM sync_queue q WHERE q.entity = sync_leases.entity)"
     )
-}
+});
 
 pub(super) async fn lease(
     connection: &mut SqliteConnection,
     request: &LeaseRequest,
     now: Timestamp,
 ) -> Result<Vec<Lease>, sqlx::Error> {
-    // A range of the index for each priority: else all that is not due yet would be gone through.
-    let work = ["0", "1", "2"].map(|priority| DUE.replace("{priority}", priority));
-    let work = work.join(" UNION ALL ");
-    let mut leases = take(connection, request, &work, LeaseReason::Work, now).await?;
-    if request.drift && leases.len() < request.limit {
-        let request = LeaseRequest { limit: request.limit - leases.len(), ..request.clone() };
-        leases.extend(take(connection, &request, CHECKS, LeaseReason::Drift, now).await?);
-    }
-    Ok(leases)
-}
-
-async fn take(
-    connection: &mut SqliteConnection,
-    request: &LeaseRequest,
-    rows: &str,
-    reason: LeaseReason,
-    now: Timestamp,
-) -> Result<Vec<Lease>, sqlx::Error> {
-    let taken: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(taking(rows)))
+    let taken: Vec<(String, String, bool)> = sqlx::query_as(AssertSqlSafe(TAKE.as_str()))
         .bind(&request.backend.0)
         .bind(&request.worker)
         .bind(now.0)
         .bind(now.after(request.duration).0)
         .bind(i64::try_from(request.limit).unwrap_or(i64::MAX))
+        .bind(i64::try_from(request.checks).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?;
-    let lease = |(entity, position): (String, String)| {
+    let lease = |(entity, position, idle): (String, String, bool)| {
         let entity = entity.parse().map_err(|error| undecodable(Box::new(error)))?;
         let seen = position.parse().map_err(|error| undecodable(Box::new(error)))?;
+        let reason = if idle { LeaseReason::Drift } else { LeaseReason::Work };
         Ok(Lease { entity, reason, seen })
     };
     taken.into_iter().map(lease).collect()
@@ -170,31 +158,47 @@ pub(super) async fn next_due(
     drift: bool,
     now: Timestamp,
 ) -> Result<NextDue, sqlx::Error> {
-    let work: Option<i64> = sqlx::query_scalar(
-        "SELECT min(max(q.due, coalesce(l.until, 0), \
-         CASE WHEN l.snooze IS NULL OR q.position > l.seen THEN 0 ELSE l.snooze END)) \
-         FROM (SELECT entity, due, position FROM sync_queue \
-               WHERE backend = ? AND due IS NOT NULL ORDER BY due LIMIT ?) q \
-         LEFT JOIN sync_leases l ON l.entity = q.entity",
-    )
-    .bind(&backend.0)
-    .bind(LOOKAHEAD)
-    .fetch_one(&mut *connection)
-    .await?;
-    let check: Option<i64> = if drift {
-        sqlx::query_scalar(
-            "SELECT min(max(l.drift_due, l.until)) FROM \
-             (SELECT entity, drift_due, until FROM sync_leases \
-              WHERE backend = ? AND drift_due IS NOT NULL ORDER BY drift_due LIMIT ?) l \
-             JOIN sync_queue q ON q.entity = l.entity AND q.due IS NULL",
-        )
-        .bind(&backend.0)
-        .bind(LOOKAHEAD)
-        .fetch_one(&mut *connection)
-        .await?
-    } else {
-        None
-    };
-    let first = work.into_iter().chain(check).min();
+    let mut first = None;
+    for lookahead in LOOKAHEADS {
+        let seen: Vec<(i64, Option<i64>, bool)> = sqlx::query_as(AssertSqlSafe(NEXT.as_str()))
+            .bind(&backend.0)
+            .bind(lookahead)
+            .bind(drift)
+            .fetch_all(&mut *connection)
+            .await?;
+        first = seen.iter().filter_map(|(_, at, _)| *at).min();
+        // They come in the order of their times: behind one that is free there is nothing earlier.
+        let known = (0..SORTS).all(|sort| {
+            let mut rows = seen.iter().filter(|row| row.0 == sort);
+            rows.clone().count() < lookahead as usize || rows.any(|(_, _, free)| *free)
+        });
+        if known {
+            break;
+        }
+    }
     Ok(NextDue { within: first.map(|at| Timestamp(at).since(now)) })
 }
+
+/// Sorts of what is leased: work of three priorities, and checks.
+const SORTS: i64 = 4;
+
+/// The first rows of each sort: which, when each can be leased (`NULL` = not at all), and whether it is free then.
+static NEXT: LazyLock<String> = LazyLock::new(|| {
+    let work = [0, 1, 2].map(|priority| {
+        format!(
+            "SELECT {priority}, max(due, coalesce(held, 0)), due >= coalesce(held, 0) FROM \
+             (SELECT q.due, max(l.until, iif(q.position > l.seen, 0, l.snooze)) AS held FROM \
+              (SELECT entity, due, position FROM sync_queue \
+               WHERE backend = ?1 AND priority = {priority} AND due IS NOT NULL \
+               ORDER BY due LIMIT ?2) q \
+              LEFT JOIN sync_leases l ON l.entity = q.entity)"
+        )
+    });
+    let checks = "SELECT 3, iif(idle, max(drift_due, until), NULL), idle AND drift_due >= until \
+                  FROM (SELECT l.drift_due, l.until, q.entity NOT NULL AND q.due IS NULL AS idle \
+                        FROM (SELECT entity, drift_due, until FROM sync_leases \
+                              WHERE ?3 AND backend = ?1 AND drift_due IS NOT NULL \
+                              ORDER BY drift_due LIMIT ?2) l \
+                        LEFT JOIN sync_queue q ON q.entity = l.entity)";
+    [&work[0], &work[1], &work[2], checks].join(" UNION ALL ")
+});

@@ -64,12 +64,16 @@ impl Subject {
     }
 
     async fn lease(&self, worker: &str, limit: usize, drift: bool) -> Vec<Lease> {
+        self.lease_with(worker, limit, if drift { limit } else { 0 }).await
+    }
+
+    async fn lease_with(&self, worker: &str, limit: usize, checks: usize) -> Vec<Lease> {
         let request = LeaseRequest {
             worker: worker.to_owned(),
             backend: BackendName::from("b"),
             limit,
             duration: LEASE,
-            drift,
+            checks,
         };
         self.queue.lease(&request).await.unwrap()
     }
@@ -362,6 +366,57 @@ async fn checks_come_when_their_timer_ends_and_never_beside_work() {
     assert_eq!(subject.lease("one", 1, false).await, [], "not asked for");
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 2))]).await;
     assert_eq!(subject.lease("one", 1, true).await[0].reason, LeaseReason::Work);
+}
+
+#[tokio::test]
+async fn work_comes_before_checks_and_no_more_checks_come_than_were_asked_for() {
+    let subject = Subject::new().await;
+    let rows = [1, 2, 3].map(|id| QueueChange::Put(idle(subject.due(id, Priority::Drift, 1))));
+    subject.advance(&rows).await;
+    let backend = BackendName::from("b");
+    assert_eq!(subject.queue.seed_drift_timers(&backend, Duration::from_secs(1)).await, Ok(3));
+    subject.clock.advance(Duration::from_secs(1));
+    subject.advance(&[QueueChange::Put(subject.due(4, Priority::Drift, 2))]).await;
+    let reasons = |leases: &[Lease]| leases.iter().map(|lease| lease.reason).collect::<Vec<_>>();
+    let leases = subject.lease_with("one", 1, 1).await;
+    assert_eq!(reasons(&leases), [LeaseReason::Work], "work leaves no place");
+    let release = |lease: &Lease| Release {
+        entity: lease.entity,
+        worker: "one".to_owned(),
+        snooze: None,
+        seen: lease.seen,
+        drift_in: None,
+    };
+    subject.queue.release(&[release(&leases[0])]).await.unwrap();
+    let mut found = reasons(&subject.lease_with("two", 9, 2).await);
+    found.sort_by_key(|reason| *reason == LeaseReason::Drift);
+    assert_eq!(found, [LeaseReason::Work, LeaseReason::Drift, LeaseReason::Drift]);
+    assert_eq!(reasons(&subject.lease_with("two", 9, 0).await), []);
+    assert_eq!(reasons(&subject.lease_with("two", 9, 9).await), [LeaseReason::Drift]);
+}
+
+#[tokio::test]
+async fn what_is_due_next_is_found_behind_many_that_are_held() {
+    let subject = Subject::new().await;
+    let backend = BackendName::from("b");
+    let next = async || subject.queue.next_due(&backend, true).await.unwrap().within;
+    assert_eq!(next().await, None);
+    let held: Vec<_> = (1..=20).map(|id| subject.due(id, Priority::User, 1)).collect();
+    subject.advance(&held.into_iter().map(QueueChange::Put).collect::<Vec<_>>()).await;
+    assert_eq!(next().await, Some(Duration::ZERO));
+    assert_eq!(subject.lease("one", 20, false).await.len(), 20);
+    assert_eq!(next().await, Some(LEASE), "all are held");
+    let later = |id, priority, seconds| {
+        let row = subject.due(id, priority, 2);
+        let due = row.due.map(|due| due.after(Duration::from_secs(seconds)));
+        QueueChange::Put(QueueRow { due, ..row })
+    };
+    subject.advance(&[later(21, Priority::Retry, 5), later(22, Priority::User, 3)]).await;
+    assert_eq!(
+        next().await,
+        Some(Duration::from_secs(3)),
+        "the sooner one, of its priority the last"
+    );
 }
 
 #[tokio::test]
