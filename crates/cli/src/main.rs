@@ -1,15 +1,17 @@
 //! The binary `stateward`: the server and its command line.
 //!
 //! The server: `config` reads the configuration, `connect` makes of it what the engine needs, `wiring` is the only place
-//! that puts store, drivers, engine and interface together. `offline` audits files without a server, `bench` measures one. The command line: `commands` has a file for each verb, `select` finds what a verb is about,
-//! `client` talks to the server, `bulk` and `follow` change and watch many entities, `render` knows how each sort of
-//! thing looks, `output` in which forms.
+//! that puts store, drivers, engine and interface together, `background` where what was accepted is worked off.
+//! `offline` audits files without a server, `bench` measures one. The command line: `commands` has a file for each verb,
+//! `select` finds what a verb is about, `client` talks to the server, `bulk` and `follow` change and watch many entities,
+//! `render` knows how each sort of thing looks, `output` in which forms.
 //!
 //! **Architecture invariant:** the command line knows the REST interface and nothing else of the server: no type of
 //! the domain or the engine is in what it sends, reads or shows.
 
 mod address;
 mod assignments;
+mod background;
 mod banner;
 mod bench;
 mod bulk;

@@ -16,6 +16,7 @@ use stateward_engine::{Engine, Parts};
 use stateward_store::sqlite::Store;
 use tokio::task::JoinHandle;
 
+use crate::background::Background;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::connect::Files;
@@ -34,6 +35,7 @@ pub(crate) struct Running {
     pub(crate) engine: Engine,
     store: Arc<Store>,
     rounds: JoinHandle<()>,
+    background: Background,
     http: JoinHandle<std::io::Result<()>>,
     stop_http: tokio::sync::oneshot::Sender<()>,
 }
@@ -60,7 +62,9 @@ pub(crate) async fn start(
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;
     let directory = config.directory(data)?;
-    let store = Arc::new(Store::open(&directory, Arc::new(SystemClock)).await?);
+    let background = Background::start()?;
+    let store = Store::open_beside(&directory, Arc::new(SystemClock), &background).await?;
+    let store = Arc::new(store);
     let token = token::load_or_create(&directory)?;
     let files = Files::new(file.map(Path::to_owned), &directory);
     let engine = engine(config, files, &store, observe_only).await?;
@@ -83,13 +87,13 @@ pub(crate) async fn start(
         let _ = stopped.await;
     };
     let http = tokio::spawn(stateward_api::serve(app, listener, server, shutdown));
-    let rounds = tokio::spawn({
+    let rounds = background.spawn({
         let engine = engine.clone();
         async move { engine.run().await }
     });
     let token_file = token::path(&directory);
     let url = format!("{scheme}://{address}");
-    Ok(Running { url, token_file, directory, engine, store, rounds, http, stop_http })
+    Ok(Running { url, token_file, directory, engine, store, rounds, background, http, stop_http })
 }
 
 async fn engine(
@@ -151,6 +155,7 @@ impl Running {
         }
         self.http.await.context("the server panicked")?.context("the server broke")?;
         self.store.close().await;
+        drop(self.background);
         Ok(())
     }
 }
