@@ -40,6 +40,13 @@ impl Heads {
         self.known.clear();
     }
 
+    /// Forgets all when there are too many.
+    fn bound(&mut self) {
+        if self.known.len() > Self::MAX {
+            self.known.clear();
+        }
+    }
+
     /// Whether nothing has to be read for `appends`: each goes on from a head that is known, or begins a stream.
     fn suffice(&self, appends: &[Append]) -> bool {
         appends.iter().all(|append| match self.known.get(&append.stream) {
@@ -49,10 +56,7 @@ impl Heads {
     }
 
     /// Those of `appends` that are not known, as the query in [`look`] wants them.
-    fn unknown<'a>(&mut self, appends: &'a [Append]) -> Vec<[&'a str; 2]> {
-        if self.known.len() > Self::MAX {
-            self.known.clear();
-        }
+    fn unknown<'a>(&self, appends: &'a [Append]) -> Vec<[&'a str; 2]> {
         let unknown = appends.iter().filter(|append| !self.known.contains_key(&append.stream));
         unknown.map(|append| [append.stream.category.as_str(), append.stream.id.as_str()]).collect()
     }
@@ -99,6 +103,7 @@ pub(super) async fn write(
     epoch: u32,
     head: u64,
 ) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
+    heads.bound();
     // Nearly always what is new is new. Where it is not, the tables themselves refuse it.
     if heads.suffice(appends) {
         match attempt(writer, heads, appends, now, epoch, head, Hope::AllIsNew).await {

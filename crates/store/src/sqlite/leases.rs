@@ -187,14 +187,14 @@ static NEXT: LazyLock<String> = LazyLock::new(|| {
     let work = [0, 1, 2].map(|priority| {
         format!(
             "SELECT {priority}, max(due, coalesce(held, 0)), due >= coalesce(held, 0) FROM \
-             (SELECT q.due, max(l.until, iif(q.position > l.seen, 0, l.snooze)) AS held FROM \
+             (SELECT q.due, max(l.until, CASE WHEN q.position > l.seen THEN 0 ELSE l.snooze END) AS held FROM \
               (SELECT entity, due, position FROM sync_queue \
                WHERE backend = ?1 AND priority = {priority} AND due IS NOT NULL \
                ORDER BY due LIMIT ?2) q \
               LEFT JOIN sync_leases l ON l.entity = q.entity)"
         )
     });
-    let checks = "SELECT 3, iif(idle, max(drift_due, until), NULL), idle AND drift_due >= until \
+    let checks = "SELECT 3, CASE WHEN idle THEN max(drift_due, until) END, idle AND drift_due >= until \
                   FROM (SELECT l.drift_due, l.until, q.entity NOT NULL AND q.due IS NULL AS idle \
                         FROM (SELECT entity, drift_due, until FROM sync_leases \
                               WHERE ?3 AND backend = ?1 AND drift_due IS NOT NULL \

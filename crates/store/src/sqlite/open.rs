@@ -113,6 +113,7 @@ async fn open_log(
     let epoch = u32::try_from(epoch).unwrap_or_default();
     let head = u64::try_from(head).unwrap_or_default();
     let readers = readers(&path);
+    warm(&readers).await.map_err(failed)?;
     let handle = writer::spawn(connection, Arc::clone(clock), epoch, head, broken, path.clone());
     let identity = Identity { log_id: log_id.parse().unwrap_or_default(), epoch };
     Ok((Log::new(handle, readers, epoch, Arc::clone(clock)), identity))
@@ -219,7 +220,10 @@ async fn views(
     let connection = opened
         .map_err(|error| OpenError::Io { path: path.to_owned(), message: error.to_string() })??;
     let opened = Derived::open(connection, readers(path), clock).await;
-    opened.map_err(|error| OpenError::from_sqlx(path.to_owned(), &error, DELETE))
+    let failed = |error| OpenError::from_sqlx(path.to_owned(), &error, DELETE);
+    let derived = opened.map_err(failed)?;
+    warm(&derived.readers).await.map_err(failed)?;
+    Ok(derived)
 }
 
 /// Opens one file for writing, after a look whether it is ours.
@@ -291,6 +295,20 @@ fn readers(path: &Path) -> SqlitePool {
         .busy_timeout(BUSY)
         .disable_statement_logging();
     // A file does not go away as a server does: asking before each use would double every read's way to its thread.
-    let pool = PoolOptions::new().max_connections(READERS).test_before_acquire(false);
+    // Nor does it tire: connections stay, with the priority of those who open the store.
+    let pool = PoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
     pool.connect_lazy_with(options)
+}
+
+/// Opens all connections of a pool now and here: else whoever is the first to read would, with the priority it has.
+async fn warm(pool: &SqlitePool) -> Result<(), sqlx::Error> {
+    let mut opened = Vec::new();
+    for _ in 0..READERS {
+        opened.push(pool.acquire().await?);
+    }
+    Ok(())
 }

@@ -205,6 +205,25 @@ async fn a_rebuild_equals_the_live_model_and_takes_its_place() {
 }
 
 #[tokio::test]
+async fn two_rebuilds_at_once_end_with_what_the_log_says() {
+    let subject = Subject::new().await;
+    subject.declare(1, 5).await;
+    subject.deliver(&*subject.model).await.unwrap();
+    let before = subject.all().await;
+    let events = subject.events().await;
+    let (half, last) = (events[2].position, events[5].position);
+    let first = subject.model.begin_rebuild().await.unwrap();
+    first.apply(Position::START, last, &events).await.unwrap();
+    // It begins in the tables of the first one, which knows nothing of it.
+    let second = subject.model.begin_rebuild().await.unwrap();
+    second.apply(Position::START, half, &events[..3]).await.unwrap();
+    first.apply(half, last, &events[3..]).await.unwrap();
+    assert!(second.apply(half, last, &events[3..]).await.is_err(), "the first one did");
+    assert_eq!(subject.model.swap().await, Ok(true));
+    assert_eq!(subject.all().await, before);
+}
+
+#[tokio::test]
 async fn an_unknown_event_stops_it_and_a_broken_one_only_its_stream() {
     let subject = Subject::new().await;
     subject.declare(1, 0).await;

@@ -130,6 +130,7 @@ impl ReadModel for Entities {
         } else {
             events.iter().filter(|event| !aside(event)).collect()
         };
+        self.recent().stand_at(from);
         let mut script = writer.script();
         derived::compare_and_swap(&mut script, self.checkpoint, from, to);
         let written = match apply::apply(&mut script, tables, &self.recent, &events).await {
@@ -140,7 +141,7 @@ impl ReadModel for Entities {
             Err(error) => Err(error),
         };
         match written {
-            Ok(rows) => self.recent().put(rows),
+            Ok(rows) => self.recent().put(to, rows),
             Err(error) => {
                 self.recent().clear();
                 writer.tidy().await;
@@ -175,7 +176,10 @@ impl ReadModel for Entities {
         // What is read next must not be there any more.
         script.run().await.map_err(unavailable)?;
         let events: Vec<_> = events.iter().collect();
-        apply::apply(&mut script, tables, &self.recent, &events).await?;
+        if let Err(error) = apply::apply(&mut script, tables, &self.recent, &events).await {
+            writer.tidy().await;
+            return Err(error);
+        }
         script.commit().await.map(drop).map_err(|broke| unavailable(broke.into()))
     }
 
@@ -214,6 +218,8 @@ impl ReadModel for Entities {
             .execute(&mut *transaction)
             .await
             .map_err(unavailable)?;
+        // To be read anew, should nobody be there any more to hear of the commit.
+        self.tables.store(0, Ordering::Release);
         transaction.commit().await.map_err(unavailable)?;
         crate::crash::point("store::views::swap::after");
         // The old tables stay until the next rebuild or start: a list may just be read from them.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use stateward_domain::id::{EntityId, OperationId};
+use stateward_domain::id::{EntityId, OperationId, Position};
 use stateward_domain::ports::read_model::{EntityRow, OperationRow};
 
 /// Entities kept at most; about 3 KiB each.
@@ -14,11 +14,20 @@ const OPERATIONS_MAX: usize = 8_192;
 /// became of them when it fails is for the tables to say.
 #[derive(Default)]
 pub(super) struct Recent {
+    /// Where the tables stood when the last rows were put in.
+    at: Position,
     entities: HashMap<EntityId, EntityRow>,
     operations: HashMap<OperationId, OperationRow>,
 }
 
 impl Recent {
+    /// Forgets everything unless the tables stand at `at`: else somebody else wrote them, another rebuild for one.
+    pub(super) fn stand_at(&mut self, at: Position) {
+        if self.at != at {
+            self.clear();
+        }
+    }
+
     /// Takes out the rows of these, and takes their ids out of `ids`.
     pub(super) fn take_entities(
         &mut self,
@@ -39,8 +48,9 @@ impl Recent {
         taken
     }
 
-    /// Puts rows in that are in the tables now. Operations that have ended do not change any more.
-    pub(super) fn put(&mut self, rows: Rows) {
+    /// Puts rows in that are in the tables now, which stand at `at`. Operations that have ended do not change any more.
+    pub(super) fn put(&mut self, at: Position, rows: Rows) {
+        self.at = at;
         if self.entities.len() + rows.entities.len() > ENTITIES_MAX {
             self.entities.clear();
         }
