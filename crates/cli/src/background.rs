@@ -9,7 +9,8 @@ use std::ops::Deref;
 use anyhow::Context;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Steps of niceness (sched(7)): each is worth about a quarter less of a processor that others want too.
+/// Steps of niceness (sched(7)): each is worth about a fifth less of a processor that others want too.
+#[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
 /// Threads of their own for tasks that can wait a little.
@@ -21,8 +22,10 @@ impl Background {
     /// # Errors
     /// When the system gives no threads.
     pub(crate) fn start() -> anyhow::Result<Self> {
+        let niceness = step_back();
         let mut builder = Builder::new_multi_thread();
-        let builder = builder.enable_all().thread_name("background").on_thread_start(step_back);
+        let builder = builder.enable_all().thread_name("background");
+        let builder = builder.on_thread_start(move || set(niceness));
         Ok(Self(Some(builder.build().context("there are no threads for the background")?)))
     }
 }
@@ -44,10 +47,45 @@ impl Drop for Background {
     }
 }
 
-/// Lowers the priority of the calling thread, and of those that it starts. On Linux alone it is a thread's own.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICE) {
+/// The niceness of the background: some steps from that of the calling thread.
+#[cfg(target_os = "linux")]
+fn step_back() -> i32 {
+    // It cannot fail for the calling thread.
+    rustix::process::getpriority_process(None).unwrap_or_default() + NICE
+}
+
+/// Gives the calling thread this niceness, which those that it starts inherit: so it is set, not added.
+#[cfg(target_os = "linux")]
+fn set(niceness: i32) {
+    if let Err(error) = rustix::process::setpriority_process(None, niceness) {
         tracing::debug!(%error, "the background runs with the priority of everything else");
+    }
+}
+
+/// Elsewhere niceness belongs to the process.
+#[cfg(not(target_os = "linux"))]
+const fn step_back() -> i32 {
+    0
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn set(_niceness: i32) {}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_thread_steps_back_by_as_much_whoever_starts_it() {
+        let own = || rustix::process::getpriority_process(None).expect("its own");
+        let here = own();
+        let background = Background::start().expect("threads");
+        let worker = background.spawn(async move { own() }).await.expect("an answer");
+        let handle = background.clone();
+        // Started by a thread that has stepped back already.
+        let blocking = background.spawn(async move { handle.spawn_blocking(own).await });
+        let blocking = blocking.await.expect("an answer").expect("an answer");
+        assert_eq!((worker, blocking), ((here + NICE).min(19), (here + NICE).min(19)));
+        assert_eq!(own(), here, "whoever starts it does not");
     }
 }
