@@ -84,18 +84,35 @@ impl Stack {
         for (user, used) in self.uses.iter().enumerate() {
             for used in used {
                 let (gone, begun) = (&spans[user].1, &spans[*used].0);
-                assert!(gone < begun, "{user} was there when {used} went (seed {})", self.seed);
+                let seed = self.seed;
+                if gone >= begun {
+                    let of =
+                        [history(client, &ids[user]).await, history(client, &ids[*used]).await];
+                    panic!("{user} was there when {used} went (seed {seed}): {of:#?}");
+                }
             }
         }
     }
 }
 
-/// Where in the log the first try to delete it began, and its end.
+/// Where in the log the first try to delete it began, and its end. A sweep that had listed the object before may take it
+/// for a stray after that, and finds that it is gone.
 async fn span(client: &Client, id: &str) -> (String, String) {
     let events = client.get(&format!("/v1/entities/{id}/events?page_size=1000")).await.body;
     let events = events["items"].as_array().unwrap().clone();
     let begun = events.iter().find(|event| event["data"]["step"] == "delete").unwrap();
-    (text(&begun["position"]), text(&events.last().unwrap()["position"]))
+    let gone = events.iter().find(|event| event["type"] == "entity.deleted").unwrap();
+    (text(&begun["position"]), text(&gone["position"]))
+}
+
+/// Its events, for whoever has to find out how it went.
+async fn history(client: &Client, id: &str) -> Vec<String> {
+    let events = client.get(&format!("/v1/entities/{id}/events?page_size=1000")).await.body;
+    let events = events["items"].as_array().unwrap().clone();
+    let line = |event: &Value| {
+        format!("{} {} {}", text(&event["position"]), event["type"], event["data"]["step"])
+    };
+    events.iter().map(line).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
