@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use stateward_domain::entity::Entity;
+use stateward_domain::entity::{Entity, references};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::Namespace;
 use stateward_domain::kind::KindSpec;
@@ -114,8 +114,8 @@ impl Secrets {
                 Some(_) => {}
             }
         }
-        // Nearly all have none, and looking for one is less than spelling out every place.
-        if mentions(desired) {
+        // Nearly all have none.
+        if references::mentions(desired, REFERENCE) {
             misplaced("", desired, &kind.write_only, &mut |pointer| {
                 faults.push(fault(pointer, "only a write-only field takes a secret"));
             });
@@ -195,15 +195,6 @@ fn usable<'a>(
         secret.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(scope))
     };
     known.get(name).filter(open)
-}
-
-/// Whether there is an object with the member of a reference.
-fn mentions(value: &Value) -> bool {
-    match value {
-        Value::Object(members) => members.contains_key(REFERENCE) || members.values().any(mentions),
-        Value::Array(items) => items.iter().any(mentions),
-        _ => false,
-    }
 }
 
 /// Tells of every object with the member of a reference that is in no write-only field.

@@ -83,7 +83,7 @@ pub struct Reference {
 pub fn references(desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
     let mut found = Vec::new();
     let mut faults = Vec::new();
-    if !has_reference(desired) {
+    if !mentions(desired, REFERENCE) {
         // Nearly all have none, and this is asked at every event.
         return Ok(found);
     }
@@ -135,10 +135,14 @@ pub fn is_reference(value: &Value) -> bool {
     value.as_object().is_some_and(|members| members.contains_key(REFERENCE))
 }
 
-fn has_reference(value: &Value) -> bool {
+/// Whether an object somewhere in `value` has this member: looking is less than spelling out every place.
+#[must_use]
+pub fn mentions(value: &Value, member: &str) -> bool {
     match value {
-        Value::Object(members) => is_reference(value) || members.values().any(has_reference),
-        Value::Array(items) => items.iter().any(has_reference),
+        Value::Object(members) => {
+            members.contains_key(member) || members.values().any(|value| mentions(value, member))
+        }
+        Value::Array(items) => items.iter().any(|item| mentions(item, member)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }

@@ -1,4 +1,5 @@
-//! One commit: look at heads and claims, keep what fits, write it, all in one transaction.
+//! One commit: what fits is written in one transaction. Heads and claims are looked up where they are not known, and cannot
+//! be taken for new.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -93,25 +94,31 @@ impl Row<'_> {
     }
 }
 
+/// Where and when a batch goes into the log: the log's life, its last position, and the time.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) now: Timestamp,
+    pub(super) epoch: u32,
+    pub(super) head: u64,
+}
+
 /// Writes what fits of `appends`, of which no two share a stream or a claim key. Answers with an outcome for
 /// each, and with what was written.
 pub(super) async fn write(
     writer: &mut Writer,
     heads: &mut Heads,
     appends: &[Append],
-    now: Timestamp,
-    epoch: u32,
-    head: u64,
+    place: Place,
 ) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
     heads.bound();
     // Nearly always what is new is new. Where it is not, the tables themselves refuse it.
     if heads.suffice(appends) {
-        match attempt(writer, heads, appends, now, epoch, head, Hope::AllIsNew).await {
+        match attempt(writer, heads, appends, place, Hope::AllIsNew).await {
             Err(Broke::Before(error)) if is_there(&error) => {}
             outcome => return outcome,
         }
     }
-    attempt(writer, heads, appends, now, epoch, head, Hope::Nothing).await
+    attempt(writer, heads, appends, place, Hope::Nothing).await
 }
 
 /// What is taken for granted.
@@ -131,11 +138,10 @@ async fn attempt(
     writer: &mut Writer,
     heads: &mut Heads,
     appends: &[Append],
-    now: Timestamp,
-    epoch: u32,
-    head: u64,
+    place: Place,
     hope: Hope,
 ) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
+    let Place { now, epoch, head } = place;
     // Nobody else writes, so what is read before the transaction still holds in it.
     let holders = match hope {
         Hope::AllIsNew => HashMap::new(),

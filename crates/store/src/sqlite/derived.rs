@@ -135,6 +135,16 @@ pub(super) fn compare_and_swap(script: &mut Script<'_>, name: &str, from: Positi
     script.push("INSERT INTO checkpoints (name, position) SELECT '', NULL WHERE changes() = 0");
 }
 
+/// Where the checkpoint stands instead of at `from`, for whoever had a script fail; `None` = there, so that was not why.
+pub(super) async fn moved(
+    writer: &mut Writer,
+    name: &str,
+    from: Position,
+) -> Result<Option<Position>, sqlx::Error> {
+    writer.tidy().await;
+    Ok(Some(checkpoint(writer, name).await?).filter(|actual| *actual != from))
+}
+
 /// A value in `views.db` that this version did not write.
 pub(super) fn undecodable(source: Box<dyn std::error::Error + Send + Sync>) -> sqlx::Error {
     sqlx::Error::Decode(source)

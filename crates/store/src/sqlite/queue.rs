@@ -194,9 +194,9 @@ impl SyncQueue for Queue {
         let woken = match written.await {
             Ok(woken) => woken,
             Err(error) => {
-                let actual = derived::checkpoint(&mut writer, NAME).await.map_err(unavailable)?;
-                let moved = QueueError::CheckpointMoved { actual };
-                return Err(if actual == from { unavailable(error) } else { moved });
+                let moved = derived::moved(&mut writer, NAME, from).await.map_err(unavailable)?;
+                let moved = moved.map(|actual| QueueError::CheckpointMoved { actual });
+                return Err(moved.unwrap_or_else(|| unavailable(error)));
             }
         };
         crate::crash::point("store::queue::advance::after");

@@ -12,7 +12,7 @@ use stateward_domain::ports::event_store::{Append, AppendError, Appended, ReadEr
 use stateward_domain::time::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::batch::{self, Heads, Outcome};
+use super::batch::{self, Heads, Outcome, Place};
 use super::error::{Fault, fault, message};
 use super::script::{self, Broke};
 use super::tail::Tail;
@@ -211,16 +211,8 @@ impl Task {
     }
 
     async fn commit(&mut self, appends: &[Append]) -> Result<Vec<Outcome>, Broke> {
-        let before = *self.head.borrow();
-        let written = batch::write(
-            &mut self.connection,
-            &mut self.heads,
-            appends,
-            self.clock.now(),
-            self.epoch,
-            before,
-        )
-        .await;
+        let place = Place { now: self.clock.now(), epoch: self.epoch, head: *self.head.borrow() };
+        let written = batch::write(&mut self.connection, &mut self.heads, appends, place).await;
         let (outcomes, recorded) = written.inspect_err(|_| self.heads.clear())?;
         if let Some(last) = recorded.last() {
             let head = last.position.minor;

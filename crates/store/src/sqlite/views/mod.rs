@@ -144,12 +144,11 @@ impl ReadModel for Entities {
             Ok(rows) => self.recent().put(to, rows),
             Err(error) => {
                 self.recent().clear();
-                writer.tidy().await;
                 // The caller may have been wrong about where it stands; that is what it has to hear then.
-                let actual = derived::checkpoint(&mut writer, self.checkpoint).await;
-                let actual = actual.map_err(unavailable)?;
-                let moved = ModelError::CheckpointMoved { actual };
-                return Err(if actual == from { error } else { moved });
+                let moved = derived::moved(&mut writer, self.checkpoint, from).await;
+                let moved = moved.map_err(unavailable)?;
+                let moved = moved.map(|actual| ModelError::CheckpointMoved { actual });
+                return Err(moved.unwrap_or(error));
             }
         }
         crate::crash::point("store::views::apply::after");

@@ -1,6 +1,7 @@
 //! Rows that were written lately, kept in memory: most events concern an entity that had one a moment ago.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 
 use stateward_domain::id::{EntityId, OperationId, Position};
 use stateward_domain::ports::read_model::{EntityRow, OperationRow};
@@ -33,9 +34,7 @@ impl Recent {
         &mut self,
         ids: &mut HashSet<EntityId>,
     ) -> HashMap<EntityId, EntityRow> {
-        let taken = ids.iter().filter_map(|id| self.entities.remove_entry(id)).collect();
-        ids.retain(|id| !HashMap::contains_key(&taken, id));
-        taken
+        take(&mut self.entities, ids).collect()
     }
 
     /// As [`take_entities`](Self::take_entities).
@@ -43,9 +42,7 @@ impl Recent {
         &mut self,
         ids: &mut HashSet<OperationId>,
     ) -> BTreeMap<OperationId, OperationRow> {
-        let taken = ids.iter().filter_map(|id| self.operations.remove_entry(id)).collect();
-        ids.retain(|id| !BTreeMap::contains_key(&taken, id));
-        taken
+        take(&mut self.operations, ids).collect()
     }
 
     /// Puts rows in that are in the tables now, which stand at `at`. Operations that have ended do not change any more.
@@ -67,6 +64,15 @@ impl Recent {
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Takes what is there out of both.
+fn take<I: Copy + Eq + Hash, R>(
+    rows: &mut HashMap<I, R>,
+    ids: &mut HashSet<I>,
+) -> impl Iterator<Item = (I, R)> {
+    let there: Vec<I> = ids.extract_if(|id| rows.contains_key(id)).collect();
+    there.into_iter().filter_map(|id| rows.remove_entry(&id))
 }
 
 /// Rows that a delivery read or made.
