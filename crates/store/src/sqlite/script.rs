@@ -250,14 +250,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn compiled_statements_stay_compiled() {
+    async fn sqlite_is_compiled_as_the_configuration_says() {
         let mut writer = writer().await;
         let options: Vec<String> = sqlx::query_scalar("PRAGMA compile_options")
             .fetch_all(&mut *writer)
             .await
             .expect("options");
-        let stable = options.iter().any(|option| option == "ENABLE_QPSG");
-        assert!(stable, "SQLite was compiled without what .cargo/config.toml says: {options:?}");
+        for wanted in ["ENABLE_QPSG", "STMTJRNL_SPILL=8388608"] {
+            let found = options.iter().any(|option| option == wanted);
+            assert!(
+                found,
+                "SQLite was compiled without {wanted} of .cargo/config.toml: {options:?}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -21,6 +21,14 @@ pub(super) const ENTITY_COLUMNS: &str = "data, version, created_at, updated_at";
 /// Its columns as they come.
 pub(super) type EntityColumns = (String, i64, i64, i64);
 
+/// What of an entity's row changes after its first event; indexes of the other columns are left alone.
+const ENTITY_CHANGES: &str = "ON CONFLICT (id) DO UPDATE SET backend = excluded.backend, state = excluded.state, \
+     drifted = excluded.drifted, blocked = excluded.blocked, dead = excluded.dead, version = excluded.version, \
+     updated_at = excluded.updated_at, labels = excluded.labels, data = excluded.data";
+/// See [`ENTITY_CHANGES`].
+const OPERATION_CHANGES: &str =
+    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, data = excluded.data";
+
 pub(super) fn entity(columns: EntityColumns) -> Result<EntityRow, ModelError> {
     let (data, version, created_at, updated_at) = columns;
     Ok(EntityRow {
@@ -99,7 +107,7 @@ pub(super) async fn save_entities(
     rows: &[&EntityRow],
 ) -> Result<(), ModelError> {
     let insert = Insert {
-        verb: "INSERT OR REPLACE",
+        verb: "INSERT",
         table: format!("entities_v{}", tables.0).into(),
         columns: &[
             "id",
@@ -117,7 +125,7 @@ pub(super) async fn save_entities(
             "labels",
             "data",
         ],
-        conflict: "",
+        conflict: ENTITY_CHANGES,
     };
     let bind = |values: &mut Values, row: &&EntityRow| {
         let manifest = &row.entity.manifest;
@@ -146,10 +154,10 @@ pub(super) async fn save_operations(
     rows: &[&OperationRow],
 ) -> Result<(), ModelError> {
     let insert = Insert {
-        verb: "INSERT OR REPLACE",
+        verb: "INSERT",
         table: format!("operations_v{}", tables.0).into(),
         columns: &["id", "entity", "namespace", "state", "data"],
-        conflict: "",
+        conflict: OPERATION_CHANGES,
     };
     let bind = |values: &mut Values, row: &&OperationRow| {
         values
