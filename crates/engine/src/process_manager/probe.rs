@@ -21,6 +21,9 @@ const DURABLE_PAUSE: Duration = Duration::from_secs(1);
 /// First pause after a backend did not say who it is.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
+/// Between two tries to read the stream of a backend.
+const STREAM_RETRY: Duration = Duration::from_secs(1);
+
 /// Identifies the backend, then looks after it whenever its gate is closed.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let interval = backend.settings.breaker.probe_interval;
@@ -67,7 +70,10 @@ async fn load_record(shared: &Shared, backend: &Backend) {
             Ok(()) => return,
             Err(error) => {
                 tracing::error!(backend = %backend.name(), %error, "its stream cannot be read");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(STREAM_RETRY) => {}
+                    () = shared.ended(backend) => {}
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use stateward_domain::envelope::Envelope;
 use stateward_domain::failure::Failure;
 use stateward_domain::id::{Attempt, Incarnation, KindName};
 use stateward_domain::ports::driver::{CallContext, Object};
+use stateward_domain::time::Timestamp;
 
 use crate::backends::Backend;
 use crate::process_manager::Shared;
@@ -45,9 +46,10 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<()
     for _ in 0..PAGES {
         let context: CallContext = shared.probe_context(backend);
         backend.within_rate().await;
+        let asked = shared.sources.now();
         let listing = backend.settings.driver.list(&context, kind, cursor.as_deref()).await?;
         for object in &listing.objects {
-            judge(shared, backend, object).await;
+            judge(shared, backend, object, asked).await;
         }
         cursor = listing.cursor;
         if cursor.is_none() || shared.ends(backend) {
@@ -57,7 +59,7 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<()
     Ok(())
 }
 
-async fn judge(shared: &Shared, backend: &Backend, object: &Object) {
+async fn judge(shared: &Shared, backend: &Backend, object: &Object, asked: Timestamp) {
     let Some((id, incarnation)) =
         object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse)
     else {
@@ -73,7 +75,7 @@ async fn judge(shared: &Shared, backend: &Backend, object: &Object) {
         );
         return;
     }
-    if !is_stray(&entity, object, incarnation) {
+    if !is_stray(&entity, object, incarnation, asked) {
         return;
     }
     let intent = Intent::RecordExternalId {
@@ -87,9 +89,10 @@ async fn judge(shared: &Shared, backend: &Backend, object: &Object) {
     }
 }
 
-/// Only what is certain counts: nothing runs, and the entity's own object is known to be another one.
-fn is_stray(entity: &Entity, object: &Object, incarnation: Incarnation) -> bool {
-    if entity.released || entity.running.is_some() {
+/// Only what is certain counts: nothing runs, and the entity's own object is known to be another one. Where something
+/// happened since the list was `asked` for, it may show what has been deleted meanwhile: the next sweep judges that.
+fn is_stray(entity: &Entity, object: &Object, incarnation: Incarnation, asked: Timestamp) -> bool {
+    if entity.released || entity.running.is_some() || entity.updated_at >= asked {
         return false;
     }
     if entity.is_deleted() {
@@ -99,4 +102,52 @@ fn is_stray(entity: &Entity, object: &Object, incarnation: Incarnation) -> bool 
     let known = entity.observed.presence == Presence::Present
         && own.is_some_and(|own| *own != object.external_id);
     known && incarnation <= entity.incarnation
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use stateward_domain::entity::state::State;
+    use stateward_domain::id::ExternalId;
+
+    use super::*;
+
+    /// Whether an object called `found` is a stray of `entity`, which last changed so many seconds before or, negative,
+    /// after the list was asked for.
+    fn stray(entity: &Entity, found: &str, age: i64) -> bool {
+        let changed = Timestamp::default().after(Duration::from_secs(100));
+        let entity = Entity { updated_at: changed, ..entity.clone() };
+        let seconds = u64::try_from(100 + age).expect("not before the epoch");
+        let asked = Timestamp::default().after(Duration::from_secs(seconds));
+        let object =
+            Object { external_id: ExternalId::from(found), owner_key: None, attributes: json!({}) };
+        is_stray(&entity, &object, Incarnation::default(), asked)
+    }
+
+    #[test]
+    fn what_is_left_of_a_deleted_entity_is_a_stray() {
+        let deleted = Entity { state: State::Deleted, ..Entity::default() };
+        assert!(stray(&deleted, "it", 1));
+        assert!(!stray(&Entity { released: true, ..deleted }, "it", 1));
+    }
+
+    #[test]
+    fn a_list_from_before_the_deletion_proves_nothing() {
+        let deleted = Entity { state: State::Deleted, ..Entity::default() };
+        assert!(!stray(&deleted, "it", 0));
+        assert!(!stray(&deleted, "it", -1));
+    }
+
+    #[test]
+    fn another_object_than_the_own_is_a_stray() {
+        let mut entity = Entity { state: State::Ok, ..Entity::default() };
+        assert!(!stray(&entity, "other", 1), "its own may be this one");
+        entity.observed.presence = Presence::Present;
+        entity.observed.external_id = Some(ExternalId::from("own"));
+        assert!(stray(&entity, "other", 1));
+        assert!(!stray(&entity, "own", 1));
+        assert!(!stray(&entity, "other", -1), "its own was not yet known");
+    }
 }
