@@ -33,8 +33,9 @@ test-openapi: ## The served OpenAPI document with schemathesis (from PyPI), with
 test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) and TypeScript (npm)
 	tests/openapi/clients
 
-test-load: ## Promises that only show at full size, with the release build
-	cargo test --release --package stateward --test load -- --nocapture --test-threads 1
+LOAD_PROFILE ?= release
+test-load: ## Promises that only show at full size, with the release build or the one that LOAD_PROFILE names
+	cargo test --profile $(LOAD_PROFILE) --package stateward --test load -- --nocapture --test-threads 1
 
 test-openstack: ## The OpenStack kinds and the binary, in the project of the cloud that OS_CLOUD names
 	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack -- --nocapture --test-threads=4 --skip faults
