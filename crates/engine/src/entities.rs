@@ -6,7 +6,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use serde_json::Value;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Purpose, Target, Waiting};
+use stateward_domain::entity::references::{self, Purpose, Reference, Target, Waiting};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Namespace, Version};
@@ -98,18 +98,31 @@ impl Entities {
         purpose: Purpose,
     ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
         let found = references::declared(desired);
+        let targets = self.targets(namespace, &found).await?;
+        let newest = |of: &_| targets.get(of).and_then(Option::as_deref);
+        Ok(references::values(&found, purpose, newest))
+    }
+
+    /// The [`fresh`](Self::fresh) folds of all whom `references` name; `None` = nobody has that name, or what has it
+    /// cannot be read and has nothing to give.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn targets(
+        &self,
+        namespace: &Namespace,
+        references: &[Reference],
+    ) -> Result<BTreeMap<Target, Option<Arc<Entity>>>, Error> {
         let mut targets = BTreeMap::new();
-        for target in references::targets(&found) {
+        for target in references::targets(references) {
             let fold = match self.named(namespace, &target).await {
                 Ok(fold) => fold,
-                // One that cannot be read has nothing to give.
                 Err(Error::Unreadable(_)) => None,
                 Err(error) => return Err(error),
             };
             targets.insert(target, fold);
         }
-        let newest = |of: &_| targets.get(of).and_then(Option::as_deref);
-        Ok(references::values(&found, purpose, newest))
+        Ok(targets)
     }
 
     /// The fold of everything up to `events` at least: consecutive events of one entity that a projection

@@ -2,15 +2,15 @@
 //! queue can be deleted and replayed. It decides nothing and calls no backend.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stateward_domain::backend::BackendEvent;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Purpose, Target};
-use stateward_domain::entity::state::BlockedOn;
+use stateward_domain::entity::references::{self, Purpose, Reference, Target};
+use stateward_domain::entity::state::{BlockedOn, Manifest};
 use stateward_domain::entity::work::Work;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position};
@@ -23,8 +23,18 @@ use crate::entities::Entities;
 use crate::error::Error;
 use crate::runner::Projection;
 
+mod news;
+#[cfg(test)]
+mod tests;
+mod told;
+
+use news::News;
+use told::Told;
+
 /// How long after it was blocked an entity is tried again whose dependency is there already.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Changes written at a time: an entity may have any number of users, and others wait for the queue too.
+const CHANGES_MAX: usize = 1_000;
 
 /// The projection.
 pub struct Executor {
@@ -33,6 +43,7 @@ pub struct Executor {
     backends: Backends,
     /// Streams that cannot be folded. Kept in memory: a restart finds them again by itself.
     set_aside: Mutex<HashSet<String>>,
+    told: Mutex<Told>,
 }
 
 /// What a batch says about one entity.
@@ -48,44 +59,65 @@ impl Executor {
     /// Keeps `queue`, and rings `backends` when there is work.
     #[must_use]
     pub fn new(queue: Arc<dyn SyncQueue>, entities: Entities, backends: Backends) -> Self {
-        Self { queue, entities, backends, set_aside: Mutex::default() }
+        Self { queue, entities, backends, set_aside: Mutex::default(), told: Mutex::default() }
     }
 
-    async fn changes(
+    /// Whether anything was woken, and the backends with new rows.
+    async fn deliver(
         &self,
-        to: Position,
+        told: &mut Told,
+        (from, to): (Position, Position),
         events: &[Recorded],
-    ) -> Result<(Vec<QueueChange>, HashSet<BackendName>), ModelError> {
-        let mut changes = Vec::new();
-        let mut wakes = Vec::new();
-        let mut rung = HashSet::new();
-        let mut shown = Vec::new();
-        let all = self.touched(events);
-        for (&id, touched) in &all {
+    ) -> Result<(bool, HashSet<BackendName>), ModelError> {
+        let touched = self.touched(events);
+        let (mut wakes, mut folded, mut news) = (Vec::new(), Vec::new(), Vec::new());
+        for (&id, touched) in &touched {
             let entity = self.fold(id, touched).await?;
-            rung.insert(entity.manifest.backend.clone());
-            changes.push(self.row(&entity, touched.last, entity.updated_at).await?);
-            let news = news(touched);
-            wakes.extend(news.wakes(&entity, touched.last));
-            if news.shown.is_some() || news.ended.is_some() {
-                shown.push(ClaimKey::name(&entity));
+            let others = News::of(&touched.events);
+            wakes.extend(others.wakes(&entity, touched.last));
+            let name = ClaimKey::name(&entity);
+            if others.concerns_users() && told.is_news(&name, &entity) {
+                news.push(name);
             }
-        }
-        // As far as earlier batches tell; those of this one were looked at anyway.
-        let users = if shown.is_empty() {
-            Vec::new()
-        } else {
-            self.queue.users(&shown, usize::MAX).await.map_err(queue_error)?.entities
-        };
-        let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
-        for user in users.into_iter().filter(|user| !all.contains_key(user)) {
-            let Some(user) = readable(self.entities.fresh(user).await)? else { continue };
-            rung.insert(user.manifest.backend.clone());
-            changes.push(self.row(&user, to, at).await?);
+            folded.push((entity, touched.last));
         }
         wakes.extend(events.iter().filter_map(wake_of_backend));
+
+        told.begin(&news);
+        let (mut rung, mut changes, mut woken) = (HashSet::new(), Vec::new(), false);
+        for (entity, last) in folded {
+            rung.insert(entity.manifest.backend.clone());
+            changes.push(self.row(told, &entity, last, entity.updated_at).await?);
+        }
+        let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
+        // Those of this batch were looked at already.
+        for user in self.users(&news).await?.into_iter().filter(|user| !touched.contains_key(user))
+        {
+            if changes.len() >= CHANGES_MAX {
+                // Should this be all, it is done again: a row is a function of the log.
+                woken |= self.queue.advance(from, from, &changes).await.map_err(queue_error)?;
+                changes.clear();
+            }
+            let Some(user) = readable(self.entities.fresh(user).await)? else { continue };
+            rung.insert(user.manifest.backend.clone());
+            changes.push(self.row(told, &user, to, at).await?);
+        }
+        told.end(&news);
         changes.append(&mut wakes);
-        Ok((changes, rung))
+        woken |= self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
+        Ok((woken, rung))
+    }
+
+    /// Who uses one of these, as far as earlier batches tell.
+    async fn users(&self, names: &[ClaimKey]) -> Result<Vec<EntityId>, ModelError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.queue.users(names, usize::MAX).await.map_err(queue_error)?.entities)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touched<'a>(&self, events: &'a [Recorded]) -> BTreeMap<EntityId, Touched<'a>> {
@@ -113,6 +145,7 @@ impl Executor {
     /// The row, as of the event at `position`, which came at `at`.
     async fn row(
         &self,
+        told: &mut Told,
         entity: &Entity,
         position: Position,
         at: Timestamp,
@@ -122,7 +155,7 @@ impl Executor {
         }
         let work = match entity.work() {
             Some(work) => Some(work),
-            None if self.is_outdated(entity).await? => entity.work_of_references(at),
+            None if self.is_outdated(told, entity).await? => entity.work_of_references(at),
             None => None,
         };
         let due = match &work {
@@ -165,14 +198,23 @@ impl Executor {
     }
 
     /// Whether an entity that wants nothing else has to follow its references, or to be told that one is lost.
-    async fn is_outdated(&self, entity: &Entity) -> Result<bool, ModelError> {
+    async fn is_outdated(&self, told: &mut Told, entity: &Entity) -> Result<bool, ModelError> {
         if !entity.follows_references() {
             return Ok(false);
         }
-        let manifest = &entity.manifest;
-        let values =
-            self.entities.values(&manifest.namespace, &manifest.desired, Purpose::Use).await;
-        Ok(match values.map_err(unavailable)? {
+        let Manifest { namespace, desired, .. } = &entity.manifest;
+        let found = references::declared(desired);
+        let targets = self.entities.targets(namespace, &found).await.map_err(unavailable)?;
+        let newest = |of: &Target| targets.get(of).and_then(Option::as_deref);
+        for Reference { target, field, .. } in &found {
+            let answer = references::value(newest(target), field, Purpose::Use);
+            let decides = answer.is_err();
+            told.heard(&ClaimKey::name_of(namespace, &target.kind, &target.name), field, answer);
+            if decides {
+                break;
+            }
+        }
+        Ok(match references::values(&found, Purpose::Use, newest) {
             Ok(values) => entity.is_outdated(&values),
             Err(waiting) => waiting.why.is_loss(),
         })
@@ -199,54 +241,6 @@ fn readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
 
 fn unavailable(error: Error) -> ModelError {
     ModelError::Unavailable(error.to_string())
-}
-
-/// What of a batch concerns others than the entity.
-#[derive(Default)]
-struct News {
-    /// When its attempt, its life or what it used ended: whoever waits for it may go on.
-    ended: Option<Timestamp>,
-    /// When it showed itself anew: whoever refers to it has something to take. Its declaration tells nobody: it has
-    /// no object yet.
-    shown: Option<Timestamp>,
-}
-
-/// By the stored names alone: every event was decoded once already, to be folded.
-fn news(touched: &Touched<'_>) -> News {
-    let mut news = News::default();
-    for recorded in &touched.events {
-        let at = Some(recorded.recorded_at);
-        match recorded.event_type.as_str() {
-            "entity.sync_completed" => (news.ended, news.shown) = (at, at),
-            name if ENDING.contains(&name) => news.ended = at,
-            name if SHOWING.contains(&name) => news.shown = at,
-            _ => {}
-        }
-    }
-    news
-}
-
-/// Events at which something ends that others may wait for.
-const ENDING: [&str; 4] =
-    ["entity.deleted", "entity.released", "entity.update_requested", "entity.operation_cancelled"];
-/// Events after which an entity may be another than those thought who refer to it. What failed may be as it was, which
-/// nobody knew while it was tried.
-const SHOWING: [&str; 5] = [
-    "entity.observed_changed",
-    "entity.drift_detected",
-    "entity.drift_cleared",
-    "entity.sync_failed",
-    "entity.delete_requested",
-];
-
-impl News {
-    fn wakes(&self, entity: &Entity, position: Position) -> impl Iterator<Item = QueueChange> {
-        let waited_for = entity.id;
-        let ended = self.ended.map(|at| QueueChange::Wake { waited_for, at, position });
-        let name = ClaimKey::name(entity);
-        let shown = self.shown.map(|at| QueueChange::WakeNamed { name, at, position });
-        ended.into_iter().chain(shown)
-    }
 }
 
 /// Whoever waits for a backend may go on when it is there again, or configured otherwise.
@@ -287,8 +281,10 @@ impl Projection for Executor {
         to: Position,
         events: &[Recorded],
     ) -> Result<(), ModelError> {
-        let (changes, rung) = self.changes(to, events).await?;
-        let woken = self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
+        // Put back only when it is done: what was heard in a batch that broke off was told to nobody.
+        let mut told = std::mem::take(&mut *self.told());
+        let (woken, rung) = self.deliver(&mut told, (from, to), events).await?;
+        *self.told() = told;
         for backend in self.backends.all().values() {
             // What was woken may live anywhere.
             if woken || rung.contains(backend.name()) {
@@ -308,19 +304,5 @@ fn queue_error(error: QueueError) -> ModelError {
     match error {
         QueueError::CheckpointMoved { actual } => ModelError::CheckpointMoved { actual },
         other => ModelError::Unavailable(other.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use stateward_domain::entity::EntityEvent;
-
-    use super::*;
-
-    #[test]
-    fn every_event_that_concerns_others_is_one_that_is_stored() {
-        for name in ENDING.iter().chain(&SHOWING).chain(&["entity.sync_completed"]) {
-            assert!(EntityEvent::NAMES.contains(name), "{name}");
-        }
     }
 }

@@ -1,0 +1,79 @@
+//! What of a batch concerns others than the entity that it happened to.
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::Recorded;
+use stateward_domain::id::Position;
+use stateward_domain::ports::sync_queue::QueueChange;
+use stateward_domain::time::Timestamp;
+
+/// What of a batch concerns others than the entity.
+#[derive(Default)]
+pub(super) struct News {
+    /// When its attempt, its life or what it used ended: whoever waits for it may go on.
+    ended: Option<Timestamp>,
+    /// When it showed itself anew: whoever refers to it has something to take. Its declaration tells nobody: it has
+    /// no object yet.
+    shown: Option<Timestamp>,
+}
+
+/// Events at which something ends that others may wait for.
+const ENDING: [&str; 4] =
+    ["entity.deleted", "entity.released", "entity.update_requested", "entity.operation_cancelled"];
+/// Events after which an entity may be another than those thought who refer to it. What failed may be as it was, which
+/// nobody knew while it was tried.
+const SHOWING: [&str; 5] = [
+    "entity.observed_changed",
+    "entity.drift_detected",
+    "entity.drift_cleared",
+    "entity.sync_failed",
+    "entity.delete_requested",
+];
+
+impl News {
+    /// By the stored names alone: every event was decoded once already, to be folded.
+    pub(super) fn of(events: &[&Recorded]) -> Self {
+        let mut news = Self::default();
+        for recorded in events {
+            let at = Some(recorded.recorded_at);
+            match recorded.event_type.as_str() {
+                "entity.sync_completed" => (news.ended, news.shown) = (at, at),
+                name if ENDING.contains(&name) => news.ended = at,
+                name if SHOWING.contains(&name) => news.shown = at,
+                _ => {}
+            }
+        }
+        news
+    }
+
+    /// Whether those who refer to it may have to look again.
+    pub(super) const fn concerns_users(&self) -> bool {
+        self.shown.is_some() || self.ended.is_some()
+    }
+
+    pub(super) fn wakes(
+        &self,
+        entity: &Entity,
+        position: Position,
+    ) -> impl Iterator<Item = QueueChange> {
+        let waited_for = entity.id;
+        let ended = self.ended.map(|at| QueueChange::Wake { waited_for, at, position });
+        let name = ClaimKey::name(entity);
+        let shown = self.shown.map(|at| QueueChange::WakeNamed { name, at, position });
+        ended.into_iter().chain(shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_domain::entity::EntityEvent;
+
+    use super::*;
+
+    #[test]
+    fn every_event_that_concerns_others_is_one_that_is_stored() {
+        for name in ENDING.iter().chain(&SHOWING).chain(&["entity.sync_completed"]) {
+            assert!(EntityEvent::NAMES.contains(name), "{name}");
+        }
+    }
+}
