@@ -20,6 +20,7 @@ mod kill;
 mod operating;
 mod references;
 mod reload;
+mod repeated;
 mod replacement;
 mod secrets;
 mod slice;

@@ -41,6 +41,7 @@ impl From<Error> for Problem {
             Error::NameTaken { holder } => taken("name-taken", detail, holder),
             Error::IdentityTaken { holder } => taken("identity-taken", detail, holder),
             Error::KeyReused => Self::unprocessable("idempotency-key-reused", detail),
+            Error::ShownOnce(_) => Self::conflict("shown-once", detail),
             Error::NotFound => Self::not_found(),
             Error::PositionGone { head } => {
                 let detail = format!("{detail}; the log's head is {head}");

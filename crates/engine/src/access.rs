@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use stateward_domain::access::{Access, AccessEvent, Grant, NamespaceSettings, Token};
 use stateward_domain::envelope::{Envelope, StreamId};
-use stateward_domain::id::{Namespace, TokenId};
+use stateward_domain::id::{Namespace, TokenId, Version};
 use stateward_domain::time::Timestamp;
 use tokio::sync::watch;
 
-use crate::control::ControlStreams;
+use crate::control::{Changed, ControlStreams};
 use crate::error::Error;
 use crate::sources::Sources;
 
@@ -149,6 +149,7 @@ impl AccessControl {
             Ok(vec![AccessEvent::NamespaceDeclared { at, namespace, settings }])
         })
         .await
+        .map(drop)
     }
 
     /// Deletes a namespace. The caller has seen to it that nothing lives in it.
@@ -171,22 +172,26 @@ impl AccessControl {
             Ok(vec![AccessEvent::NamespaceDeleted { at, namespace: name.clone() }])
         })
         .await
+        .map(drop)
     }
 
     /// Lets somebody in: the token's id. Only its digest is kept.
     ///
     /// # Errors
-    /// [`Error::TooMany`], [`Error::Unavailable`].
+    /// [`Error::ShownOnce`] when the request was carried out before, [`Error::TooMany`], [`Error::Unavailable`].
     pub async fn issue(&self, envelope: &Envelope, token: Token) -> Result<TokenId, Error> {
         let (at, token_id) = (self.sources.now(), TokenId(self.sources.id()));
-        self.change(envelope, |access| {
+        let issued = self.change(envelope, |access| {
             let mut events = expired(access, at);
             room(access.tokens.len() - events.len())?;
             events.push(AccessEvent::TokenIssued { at, token_id, token: token.clone() });
             Ok(events)
-        })
-        .await?;
-        Ok(token_id)
+        });
+        let Some(first) = issued.await? else { return Ok(token_id) };
+        match self.streams.event::<Access>(&StreamId::access(), first).await? {
+            AccessEvent::TokenIssued { token_id, .. } => Err(Error::ShownOnce(token_id)),
+            _ => Err(Error::NotFound),
+        }
     }
 
     /// Lets nobody in with a token any more, at once.
@@ -202,16 +207,19 @@ impl AccessControl {
             Ok(vec![AccessEvent::TokenRevoked { at, token_id }])
         })
         .await
+        .map(drop)
     }
 
+    /// See [`Changed::repeats`].
     async fn change(
         &self,
         envelope: &Envelope,
         decide: impl Fn(&Access) -> Result<Vec<AccessEvent>, Error> + Send,
-    ) -> Result<(), Error> {
-        let access = self.streams.change(&StreamId::access(), envelope, decide).await?;
-        self.remember(access);
-        Ok(())
+    ) -> Result<Option<Version>, Error> {
+        let Changed { state, repeats } =
+            self.streams.change(&StreamId::access(), envelope, decide).await?;
+        self.remember(state);
+        Ok(repeats)
     }
 
     fn known(&self) -> Arc<Known> {

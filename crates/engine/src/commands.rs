@@ -11,7 +11,7 @@ use stateward_domain::envelope::{Actor, Envelope, NewEvent, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Position};
 use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
 
-use crate::control::append_surely;
+use crate::control::{append_surely, first};
 use crate::entities::{Entities, decode};
 use crate::error::Error;
 use crate::sources::Sources;
@@ -165,15 +165,7 @@ impl Commands {
     }
 
     async fn repeated(&self, envelope: &Envelope) -> Result<Option<Done>, Error> {
-        let (Some(key), Some(idempotency)) =
-            (ClaimKey::idempotency(envelope), &envelope.idempotency)
-        else {
-            return Ok(None);
-        };
-        let Some(holder) = self.log.holder(&key).await? else { return Ok(None) };
-        if holder.value != idempotency.fingerprint {
-            return Err(Error::KeyReused);
-        }
+        let Some(holder) = first(&*self.log, envelope).await? else { return Ok(None) };
         self.first_reply(&holder).await.map(Some)
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use stateward_domain::access::{Access, AccessEvent};
 use stateward_domain::backend::{Backend, BackendEvent};
+use stateward_domain::entity::claims::{self, ClaimKey};
 use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, StreamId};
 use stateward_domain::id::Version;
-use stateward_domain::ports::event_store::{Append, AppendError, Appended, EventStore};
+use stateward_domain::ports::event_store::{Append, AppendError, Appended, EventStore, Holder};
 use stateward_domain::system::{System, SystemEvent};
 
 use crate::error::Error;
@@ -69,6 +70,14 @@ impl Fold for System {
     }
 }
 
+/// What came of a change.
+pub struct Changed<S> {
+    /// The stream's state after it.
+    pub state: S,
+    /// Version of the last event of the first request, when this one repeats it: then nothing was appended.
+    pub repeats: Option<Version>,
+}
+
 /// The control streams of a log. Cheap to clone.
 #[derive(Clone)]
 pub struct ControlStreams {
@@ -100,42 +109,79 @@ impl ControlStreams {
         }
     }
 
-    /// Appends what `decide` makes of the present state and answers with the state after it. Nothing is appended
-    /// when `decide` answers with nothing.
+    /// The event of `stream` at `version`.
     ///
     /// # Errors
-    /// Whatever `decide` refuses with, [`Error::Unavailable`], [`Error::Unreadable`], [`Error::Contended`].
+    /// [`Error::NotFound`], [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn event<S: Fold>(
+        &self,
+        stream: &StreamId,
+        version: Version,
+    ) -> Result<S::Event, Error> {
+        let before = Version(version.0.saturating_sub(1));
+        let events = self.log.read_stream(stream, before, 1).await?;
+        Ok(events.first().ok_or(Error::NotFound)?.decode(S::known)?)
+    }
+
+    /// Appends what `decide` makes of the present state. Nothing is appended when `decide` answers with nothing, or
+    /// when the request (idempotency key and fingerprint of `envelope`) was carried out before.
+    ///
+    /// # Errors
+    /// Whatever `decide` refuses with, [`Error::KeyReused`], [`Error::Unavailable`], [`Error::Unreadable`],
+    /// [`Error::Contended`].
     pub async fn change<S: Fold>(
         &self,
         stream: &StreamId,
         envelope: &Envelope,
         decide: impl Fn(&S) -> Result<Vec<S::Event>, Error> + Send,
-    ) -> Result<S, Error> {
+    ) -> Result<Changed<S>, Error> {
         for _ in 0..TRIES {
+            let repeats = first(&*self.log, envelope).await?.map(|holder| holder.version);
             let mut state: S = self.load(stream).await?;
+            if repeats.is_some() {
+                return Ok(Changed { state, repeats });
+            }
             let events = decide(&state)?;
             if events.is_empty() {
-                return Ok(state);
+                return Ok(Changed { state, repeats });
             }
             let encode = |event| NewEvent::encode(self.sources.event_id(), event, envelope);
             let append = Append {
                 stream: stream.clone(),
                 expected: state.version(),
                 events: events.iter().map(encode).collect(),
-                claims: Vec::new(),
+                claims: Vec::from_iter(claims::of_request(envelope)),
             };
             match append_surely(&*self.log, append).await {
                 Ok(_) => {
                     for event in &events {
                         state.evolve(event);
                     }
-                    return Ok(state);
+                    return Ok(Changed { state, repeats });
                 }
-                Err(AppendError::Conflict { .. }) => {}
+                Err(AppendError::Conflict { .. } | AppendError::ClaimTaken { .. }) => {}
                 Err(other) => return Err(other.into()),
             }
         }
         Err(Error::Contended)
+    }
+}
+
+/// Who was first with the idempotency key of `envelope`; `None` = nobody, or it has none.
+///
+/// # Errors
+/// [`Error::KeyReused`] when that was another request, [`Error::Unavailable`].
+pub(crate) async fn first(
+    log: &dyn EventStore,
+    envelope: &Envelope,
+) -> Result<Option<Holder>, Error> {
+    let (Some(key), Some(idempotency)) = (ClaimKey::idempotency(envelope), &envelope.idempotency)
+    else {
+        return Ok(None);
+    };
+    match log.holder(&key).await? {
+        Some(holder) if holder.value != idempotency.fingerprint => Err(Error::KeyReused),
+        holder => Ok(holder),
     }
 }
 

@@ -3,7 +3,7 @@
 use stateward_domain::entity::Refusal;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::DecodeError;
-use stateward_domain::id::{BackendName, EntityId, KindName, Position};
+use stateward_domain::id::{BackendName, EntityId, KindName, Position, TokenId};
 use stateward_domain::ports::driver::FieldError;
 use stateward_domain::ports::event_store::{AppendError, ReadError};
 use stateward_domain::ports::read_model::ModelError;
@@ -78,6 +78,11 @@ pub enum Error {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// The request was carried out before, and the value that it was answered with is kept nowhere.
+    #[error(
+        "token {0} was issued for this request, and its value shown; revoke it and ask with another key"
+    )]
+    ShownOnce(TokenId),
     /// There is no such entity, or not for this caller.
     #[error("there is no such entity")]
     NotFound,

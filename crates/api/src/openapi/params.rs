@@ -111,7 +111,7 @@ pub(crate) struct ExportParams {
     kind: Option<Vec<String>>,
 }
 
-/// Of every change of an entity.
+/// Of every change.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the document needs it")]
@@ -125,12 +125,19 @@ pub(crate) struct ChangeHeaders {
         pattern = "^[!-~]+$"
     )]
     idempotency_key: Option<String>,
-    /// `wait=N`: answer with 200 once the operation is done, else with 202 after N (at most 60) seconds.
-    #[param(rename = "Prefer", nullable = false, pattern = "^wait=[0-9]{1,4}$")]
-    prefer: Option<String>,
     /// Why, at most 500 characters; a namespace may require it.
     #[param(rename = "Stateward-Reason", nullable = false, max_length = 500, pattern = "^[ -~]*$")]
     reason: Option<String>,
+}
+
+/// Of a change that begins an operation.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct WaitHeader {
+    /// `wait=N`: answer with 200 once the operation is done, else with 202 after N (at most 60) seconds.
+    #[param(rename = "Prefer", nullable = false, pattern = "^wait=[0-9]{1,4}$")]
+    prefer: Option<String>,
 }
 
 /// Of a change that depends on what was seen.

@@ -88,6 +88,13 @@ impl Claim {
     }
 }
 
+/// The claim of the request that `envelope` came with; `None` when it came without an idempotency key.
+#[must_use]
+pub fn of_request(envelope: &Envelope) -> Option<Claim> {
+    let value = envelope.idempotency.as_ref()?.fingerprint.clone();
+    Some(Claim::Take { key: ClaimKey::idempotency(envelope)?, value })
+}
+
 /// The claims of one append: `before` is the entity that the events were decided on.
 #[must_use]
 pub fn claims(before: &Entity, events: &[EntityEvent], envelope: &Envelope) -> Vec<Claim> {
@@ -104,11 +111,7 @@ pub fn fold(
     events: &[EntityEvent],
     envelope: &Envelope,
 ) -> (Entity, Vec<Claim>) {
-    let mut changes = Vec::new();
-    if let (Some(key), Some(idempotency)) = (ClaimKey::idempotency(envelope), &envelope.idempotency)
-    {
-        changes.push(Claim::Take { key, value: idempotency.fingerprint.clone() });
-    }
+    let mut changes = Vec::from_iter(of_request(envelope));
     for event in events {
         entity.evolve(event);
         match event {

@@ -95,6 +95,8 @@ impl Engine {
     }
 
     async fn record(&self, envelope: &Envelope, event: SystemEvent) -> Result<(), Error> {
+        // Each is recorded: none of these requests does anything that could be done twice.
+        let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let change = |_: &System| Ok(vec![event.clone()]);
         self.inner.shared.control.change(&StreamId::system(), envelope, change).await?;
         Ok(())

@@ -228,7 +228,8 @@ impl Shared {
         decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
     ) -> Result<Record, Error> {
         let stream = StreamId::backend(name);
-        self.control.change(&stream, envelope, move |record| Ok(decide(record))).await
+        let changed = self.control.change(&stream, envelope, move |record| Ok(decide(record)));
+        Ok(changed.await?.state)
     }
 
     pub(crate) fn probe_context(&self, backend: &Backend) -> CallContext {

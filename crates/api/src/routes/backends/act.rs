@@ -13,6 +13,7 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::time;
 use crate::headers;
+use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Missing, Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -30,7 +31,7 @@ struct ActionBody {
     operation_id = "act_on_backend",
     tag = "backends",
     summary = "Pause, resume (confirm) or test a backend",
-    params(("name" = String, Path, description = "Name"), ("action" = String, Path, description = "`pause`, `resume` or `test`")),
+    params(("name" = String, Path, description = "Name"), ("action" = String, Path, description = "`pause`, `resume` or `test`"), ChangeHeaders),
     request_body = ActionBody,
     responses((status = 200, description = "The backend after it", body = BackendView), Refused, Missing, RefusedBody, Taken),
 )]

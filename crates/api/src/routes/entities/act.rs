@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
-use crate::openapi::params::ChangeHeaders;
+use crate::openapi::params::{ChangeHeaders, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -57,7 +57,7 @@ struct Nothing {}
     operation_id = "act_on_entity",
     tag = "entities",
     summary = "Do a verb: refresh, retry, pause, resume, adopt, release, decide, cancel, or one of the kind",
-    params(("id" = String, Path, description = "Id"), ("name" = String, Path, description = "Verb"), ChangeHeaders),
+    params(("id" = String, Path, description = "Id"), ("name" = String, Path, description = "Verb"), ChangeHeaders, WaitHeader),
     request_body = Option<serde_json::Value>,
     responses((status = 200, description = "Done, or nothing had to be done on the backend", body = ChangeReply<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]

@@ -9,7 +9,7 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ManifestBody;
 use crate::headers;
-use crate::openapi::params::{ChangeHeaders, PlanParams};
+use crate::openapi::params::{ChangeHeaders, PlanParams, WaitHeader};
 use crate::openapi::problems::{Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -22,7 +22,7 @@ use crate::reply::{ChangeOrPlan, ChangeReply};
     operation_id = "create_entity",
     tag = "entities",
     summary = "Declare an entity",
-    params(PlanParams, ChangeHeaders),
+    params(PlanParams, ChangeHeaders, WaitHeader),
     request_body = ManifestBody,
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, RefusedBody, RefusedChange),
 )]

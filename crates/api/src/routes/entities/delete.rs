@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
-use crate::openapi::params::{ChangeHeaders, DeletionParams, MatchHeader, PlanParams};
+use crate::openapi::params::{ChangeHeaders, DeletionParams, MatchHeader, PlanParams, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -25,7 +25,7 @@ use crate::routes::id;
     operation_id = "delete_entity",
     tag = "entities",
     summary = "End an entity",
-    params(("id" = String, Path, description = "Id"), PlanParams, DeletionParams, MatchHeader, ChangeHeaders),
+    params(("id" = String, Path, description = "Id"), PlanParams, DeletionParams, MatchHeader, ChangeHeaders, WaitHeader),
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(

@@ -15,7 +15,7 @@ use crate::dto::manifest::ChangeBody;
 use crate::headers;
 use crate::json::parse;
 use crate::openapi::PatchStep;
-use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams};
+use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -34,7 +34,7 @@ const TRIES: u32 = 10;
     operation_id = "patch_entity",
     tag = "entities",
     summary = "Patch the document that PUT replaces members of",
-    params(("id" = String, Path, description = "Id"), PlanParams, ReplaceParams, MatchHeader, ChangeHeaders),
+    params(("id" = String, Path, description = "Id"), PlanParams, ReplaceParams, MatchHeader, ChangeHeaders, WaitHeader),
     request_body(content((ChangeBody = "application/merge-patch+json"), (Vec<PatchStep> = "application/json-patch+json"))),
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]

@@ -8,7 +8,7 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ChangeBody;
 use crate::headers;
-use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams};
+use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -22,7 +22,7 @@ use crate::routes::{entities::patch, id};
     operation_id = "replace_entity",
     tag = "entities",
     summary = "Replace the members that are named",
-    params(("id" = String, Path, description = "Id"), PlanParams, ReplaceParams, MatchHeader, ChangeHeaders),
+    params(("id" = String, Path, description = "Id"), PlanParams, ReplaceParams, MatchHeader, ChangeHeaders, WaitHeader),
     request_body = ChangeBody,
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -31,6 +32,7 @@ struct NamespaceBody {
     operation_id = "create_namespace",
     tag = "access",
     summary = "Make a namespace",
+    params(ChangeHeaders),
     request_body = NamespaceBody,
     responses((status = 201, description = "Made", body = NamespaceView), Refused, RefusedBody, Taken),
 )]

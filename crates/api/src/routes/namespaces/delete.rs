@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Missing, Refused, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -18,7 +19,7 @@ use crate::problem::Problem;
     operation_id = "delete_namespace",
     tag = "access",
     summary = "Delete a namespace in which nothing lives",
-    params(("name" = String, Path, description = "Name")),
+    params(("name" = String, Path, description = "Name"), ChangeHeaders),
     responses((status = 204, description = "Gone"), Refused, Missing, Taken),
 )]
 pub(crate) async fn handler(

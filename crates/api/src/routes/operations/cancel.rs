@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
-use crate::openapi::params::ChangeHeaders;
+use crate::openapi::params::{ChangeHeaders, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -22,7 +22,7 @@ use crate::reply::ChangeReply;
     operation_id = "cancel_operation",
     tag = "operations",
     summary = "Take an operation back",
-    params(("id" = String, Path, description = "Id"), ChangeHeaders),
+    params(("id" = String, Path, description = "Id"), ChangeHeaders, WaitHeader),
     responses((status = 200, description = "Done, or nothing had to be done on the backend", body = ChangeReply<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(

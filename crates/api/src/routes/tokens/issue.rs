@@ -12,6 +12,7 @@ use crate::auth::{Caller, digest};
 use crate::body::Body;
 use crate::dto::time;
 use crate::headers;
+use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -35,6 +36,7 @@ struct TokenBody {
     operation_id = "issue_token",
     tag = "access",
     summary = "Let somebody in; the value is shown this once",
+    params(ChangeHeaders),
     request_body = TokenBody,
     responses((status = 201, description = "Issued", body = TokenView), Refused, RefusedBody, Taken),
 )]

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -18,7 +19,7 @@ use crate::routes::id;
     operation_id = "revoke_token",
     tag = "access",
     summary = "Let nobody in with it any more, at once",
-    params(("id" = String, Path, description = "Id")),
+    params(("id" = String, Path, description = "Id"), ChangeHeaders),
     responses((status = 204, description = "Revoked"), Refused, Missing),
 )]
 pub(crate) async fn handler(
