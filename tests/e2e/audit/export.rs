@@ -25,6 +25,11 @@ async fn a_server_s_log_is_put_back_byte_for_byte_and_acts_on_nothing_before_it_
     let setup = Setup::with_world(&world.url);
     let mut server = setup.start().await;
     live(&server.client, 7).await;
+    let namespace = async |client: &Client| {
+        let (body, key) = (json!({ "name": "team" }), [("Idempotency-Key", "once")]);
+        client.send(Method::POST, "/v1/namespaces", Some(&body), &key).await.unwrap().status
+    };
+    assert_eq!(namespace(&server.client).await, StatusCode::CREATED);
     exported(&server.client, "?type=entity.deleted").await;
     server.client.settled().await;
     let checkpoint = server.client.get("/v1/audit/checkpoint").await.body;
@@ -53,6 +58,7 @@ async fn a_server_s_log_is_put_back_byte_for_byte_and_acts_on_nothing_before_it_
     let report = verified(&server.client, Some(&json!({ "against": checkpoint }))).await;
     assert_eq!(report["ok"], true, "{report:#}");
     assert_eq!(server.client.get("/readyz").await.body["observe_only"], true);
+    assert_eq!(namespace(&server.client).await, StatusCode::CREATED, "asked for again");
     let gone = format!("/v1/events?after={}", text(&checkpoint["position"]));
     assert_eq!(server.client.get(&gone).await.status, StatusCode::GONE, "another life");
     let counts = world.counts().await;

@@ -24,7 +24,7 @@ use crate::hash::Hash;
 
 pub use checker::{Chains, Checker};
 pub use digest::Running;
-pub(crate) use life::Life;
+pub(crate) use life::{Life, Taken};
 pub use verify::{chains, verify};
 
 /// A row of the log as it was found.

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteSynchronous;
 use stateward_domain::audit::Checkpoint;
 use stateward_domain::cloud_event::{self, Parsed};
 use stateward_domain::entity::EntityEvent;
-use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::claims::{self, Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
 use stateward_domain::id::{LogId, Version};
 use stateward_domain::time::Timestamp;
@@ -19,7 +19,7 @@ use super::error::{OpenError, message};
 use super::landing::{Landing, close};
 use super::open::{RESTORE, log_file};
 use super::script::Writer;
-use crate::audit::{Checker, Identity, Life, Source};
+use crate::audit::{Checker, Identity, Life, Source, Taken};
 
 /// Events written at a time.
 const BATCH: usize = 1_000;
@@ -70,6 +70,7 @@ pub async fn import(
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
     while !page.is_empty() {
         write(&mut connection, &page).await.map_err(failed)?;
+        recognise(&mut connection, &path, &page).await?;
         page = reader.page()?;
     }
     claim(&mut connection, &path).await?;
@@ -228,27 +229,53 @@ async fn take(
 ) -> Result<(), ImportError> {
     let Some(life) = life else { return Ok(()) };
     for (key, taken) in life.held {
-        // An idempotency key that was forgotten may have been used again: the last one counts.
-        let held = sqlx::query(
-            "INSERT INTO claims (key, aggregate_type, aggregate_id, sequence, value, taken_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO UPDATE SET \
-             aggregate_type = ?2, aggregate_id = ?3, sequence = ?4, value = ?5, taken_at = ?6 \
-             WHERE key GLOB ?7 || '*' AND taken_at < ?6",
-        )
-        .bind(&key.0)
-        .bind(&life.stream.category)
-        .bind(&life.stream.id)
-        .bind(i64::try_from(taken.version.0).unwrap_or(i64::MAX))
-        .bind(&taken.value)
-        .bind(taken.at.0)
-        .bind(ClaimKey::IDEMPOTENCY)
-        .execute(&mut *connection)
-        .await;
-        let held = held
-            .map_err(|error| OpenError::Io { path: path.to_owned(), message: message(&error) })?;
-        if held.rows_affected() == 0 && !key.0.starts_with(ClaimKey::IDEMPOTENCY) {
+        if !hold(connection, path, &life.stream, &key, &taken).await? {
             return Err(ImportError::HeldTwice(key));
         }
     }
     Ok(())
+}
+
+/// Takes the claims of requests beside entities: those of entities come with their lives.
+async fn recognise(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    events: &[Recorded],
+) -> Result<(), ImportError> {
+    for event in events.iter().filter(|event| event.stream.category != StreamId::ENTITY) {
+        if let Some(Claim::Take { key, value }) = claims::of_request(&event.envelope()) {
+            let taken = Taken { value, version: event.version, at: event.recorded_at };
+            hold(connection, path, &event.stream, &key, &taken).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `stream` could take the claim. An idempotency key that was forgotten may have been used again: the last
+/// one counts.
+async fn hold(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    stream: &StreamId,
+    key: &ClaimKey,
+    taken: &Taken,
+) -> Result<bool, ImportError> {
+    let held = sqlx::query(
+        "INSERT INTO claims (key, aggregate_type, aggregate_id, sequence, value, taken_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO UPDATE SET \
+         aggregate_type = ?2, aggregate_id = ?3, sequence = ?4, value = ?5, taken_at = ?6 \
+         WHERE key GLOB ?7 || '*' AND taken_at <= ?6",
+    )
+    .bind(&key.0)
+    .bind(&stream.category)
+    .bind(&stream.id)
+    .bind(i64::try_from(taken.version.0).unwrap_or(i64::MAX))
+    .bind(&taken.value)
+    .bind(taken.at.0)
+    .bind(ClaimKey::IDEMPOTENCY)
+    .execute(connection)
+    .await;
+    let held =
+        held.map_err(|error| OpenError::Io { path: path.to_owned(), message: message(&error) })?;
+    Ok(held.rows_affected() > 0 || key.0.starts_with(ClaimKey::IDEMPOTENCY))
 }
