@@ -113,7 +113,7 @@ pub trait EventStore: Send + Sync {
     /// Resolves when the log may have moved past `position`: a hint that can come early, never the truth.
     async fn changed_after(&self, position: Position);
 
-    /// Who holds `key`; `None` when it is free.
+    /// Who holds `key`; `None` when it is free. Whoever is named has its event in the log by then, for every reader.
     async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError>;
 
     /// Forgets idempotency claims taken longer than `age` ago (≥ 7 days); the number forgotten.

@@ -150,9 +150,12 @@ impl EventStore for Log {
 
     async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError> {
         let row: Option<(String, String, i64, String)> = sqlx::query_as(
-            "SELECT aggregate_type, aggregate_id, sequence, value FROM claims WHERE key = ?",
+            "SELECT aggregate_type, aggregate_id, sequence, value \
+             FROM claims JOIN events USING (aggregate_type, aggregate_id, sequence) \
+             WHERE key = ? AND position <= ?",
         )
         .bind(&key.0)
+        .bind(self.visible())
         .fetch_optional(&self.readers)
         .await
         .map_err(unavailable)?;

@@ -80,6 +80,29 @@ async fn a_claim_has_one_holder() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_sees_a_claim_sees_its_event() {
+    for Subject { name, log, .. } in subjects().await {
+        for round in 0_u32..200 {
+            let (a, k) = (format!("a{round}"), format!("k{round}"));
+            let sent = append(&a, 0, 1 + u128::from(round), 1, vec![take(&k)]);
+            let appending = tokio::spawn({
+                let log = log.clone();
+                async move { log.append(sent).await.unwrap() }
+            });
+            let holder = loop {
+                if let Some(holder) = log.holder(&key(&k)).await.unwrap() {
+                    break holder;
+                }
+                tokio::task::yield_now().await;
+            };
+            let events = log.read_stream(&holder.stream, Version(0), 1).await.unwrap();
+            assert_eq!(events.len(), 1, "{name} {round}");
+            appending.await.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn only_the_holder_frees_a_claim() {
     for Subject { name, log, .. } in subjects().await {
