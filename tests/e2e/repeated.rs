@@ -1,9 +1,15 @@
 //! Requests beside entities that are sent again under their idempotency key.
 
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Setup, text};
+use crate::harness::{Client, Setup, World, text, until};
+
+const ROUNDS: usize = 20;
+const AT_ONCE: usize = 6;
 
 const KEY: &str = "Idempotency-Key";
 
@@ -41,12 +47,17 @@ async fn a_namespace_is_made_and_deleted_once_for_one_key() {
     assert_eq!(again.0, StatusCode::CONFLICT, "another key is another wish");
     assert_eq!(events(client, "access.namespace_declared").await, 1);
 
-    for _ in 0..2 {
-        let gone = send(client, Method::DELETE, "/v1/namespaces/team", &Value::Null, "k3").await;
-        assert_eq!(gone.0, StatusCode::NO_CONTENT);
-    }
+    let gone = send(client, Method::DELETE, "/v1/namespaces/team", &Value::Null, "k3").await;
+    assert_eq!(gone.0, StatusCode::NO_CONTENT);
+    send(client, Method::POST, "/v1/namespaces", &json!({ "name": "team" }), "k5").await;
+    let body = json!({
+        "kind": "fake.thing", "name": "it", "namespace": "team", "backend": "sandbox", "desired": {},
+    });
+    client.done(Method::POST, "/v1/entities", body).await;
+    let gone = send(client, Method::DELETE, "/v1/namespaces/team", &Value::Null, "k3").await;
+    assert_eq!(gone.0, StatusCode::NO_CONTENT, "that was before somebody lived there again");
     let gone = send(client, Method::DELETE, "/v1/namespaces/team", &Value::Null, "k4").await;
-    assert_eq!(gone.0, StatusCode::NOT_FOUND);
+    assert_eq!(gone.0, StatusCode::CONFLICT, "somebody lives there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,9 +67,7 @@ async fn a_token_is_issued_once_for_one_key_and_its_value_told_once() {
     let client = &server.client;
     let body = json!({ "actor": "ci", "grants": [{ "role": "viewer" }] });
     let ask = || send(client, Method::POST, "/v1/tokens", &body, "k1");
-    // Two at once, as a client does that gave up waiting for the first answer.
-    let (one, other) = tokio::join!(ask(), ask());
-    let (made, refused) = if one.0 == StatusCode::CREATED { (one, other) } else { (other, one) };
+    let (made, refused) = (ask().await, ask().await);
     assert_eq!((made.0, refused.0), (StatusCode::CREATED, StatusCode::CONFLICT), "{}", refused.1);
     assert!(text(&refused.1["type"]).ends_with("shown-once"), "{}", refused.1);
     let id = text(&made.1["id"]);
@@ -74,6 +83,76 @@ async fn a_token_is_issued_once_for_one_key_and_its_value_told_once() {
     assert_eq!(ask().await.0, StatusCode::CONFLICT, "it was issued, whatever came after");
     let verified = client.send(Method::POST, "/v1/audit/verify", None, &[]).await.unwrap();
     assert_eq!(verified.body["ok"], true, "{:#}", verified.body);
+}
+
+/// As clients do that gave up waiting for the first answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_at_once_one_is_carried_out() {
+    let setup = Setup::new("[server]\nrate_per_token = 100000\n");
+    let server = setup.start().await;
+    let client = &server.client;
+    let thing = client.thing("one", json!({ "size": 1 })).await;
+    let poke = format!("/v1/entities/{thing}/actions/poke");
+    let token = json!({ "actor": "ci", "grants": [{ "role": "viewer" }] });
+    for round in 0..ROUNDS {
+        let key = format!("k{round}");
+        let (key, empty) = (&key, json!({}));
+        let tokens = (0..AT_ONCE).map(|_| send(client, Method::POST, "/v1/tokens", &token, key));
+        let made = join_all(tokens).await;
+        let count = made.iter().filter(|(status, _)| *status == StatusCode::CREATED).count();
+        assert_eq!(count, 1, "round {round}: {made:?}");
+        let key = &format!("p{round}");
+        let pokes = (0..AT_ONCE).map(|_| send(client, Method::POST, &poke, &empty, key));
+        let answers = join_all(pokes).await;
+        let operations: BTreeSet<_> =
+            answers.iter().map(|(_, body)| text(&body["operation"]["id"])).collect();
+        assert_eq!(operations.len(), 1, "round {round}: one operation for all: {answers:#?}");
+    }
+    assert_eq!(events(client, "access.token_issued").await, ROUNDS);
+    assert_eq!(events(client, "entity.action_requested").await, ROUNDS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_does_not_keep_several_removals_from_being_recorded() {
+    let sandbox = "[backends.sandbox]\ndriver = \"fake\"\n";
+    let more = "[backends.one]\ndriver = \"fake\"\n[backends.two]\ndriver = \"fake\"\n";
+    let setup = Setup::new(&format!("{sandbox}{more}"));
+    let server = setup.start().await;
+    let client = &server.client;
+    std::fs::write(setup.folder.path().join("stateward.toml"), sandbox).unwrap();
+    for _ in 0..2 {
+        let reload = send(client, Method::POST, "/v1/backends/reload", &Value::Null, "k1").await;
+        assert_eq!(reload.0, StatusCode::OK, "{:#}", reload.1);
+    }
+    assert_eq!(events(client, "backend.removed").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_of_one_world_is_not_said_of_the_next() {
+    let world = World::start().await;
+    let setup = Setup::with_world(&world.url);
+    let mut server = setup.start().await;
+    let resume = "/v1/backends/sandbox/actions/resume";
+    let pause = "/v1/backends/sandbox/actions/pause";
+    for (path, key) in [(pause, "k1"), (resume, "k2")] {
+        let done = send(&server.client, Method::POST, path, &json!({}), key).await;
+        assert_eq!(done.0, StatusCode::OK, "{:#}", done.1);
+    }
+    assert!(server.terminate().await.success());
+    let address = world.end().await;
+    let other = World::start_at(&address).await;
+    let server = setup.start().await;
+    let client = &server.client;
+    let again = send(client, Method::POST, resume, &json!({}), "k2").await;
+    assert_eq!(again.0, StatusCode::OK, "{:#}", again.1);
+    until("it is parked", async || {
+        let backend = client.get("/v1/backends/sandbox").await.body;
+        backend["closed"].to_string().contains("identity").then_some(())
+    })
+    .await;
+    assert!(other.counts().await.creates.is_empty());
+    let reply = send(client, Method::POST, resume, &json!({}), "k3").await;
+    assert_eq!((reply.0, &reply.1["open"]), (StatusCode::OK, &json!(true)), "{:#}", reply.1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

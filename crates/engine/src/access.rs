@@ -187,11 +187,35 @@ impl AccessControl {
             events.push(AccessEvent::TokenIssued { at, token_id, token: token.clone() });
             Ok(events)
         });
-        let Some(first) = issued.await? else { return Ok(token_id) };
-        match self.streams.event::<Access>(&StreamId::access(), first).await? {
-            AccessEvent::TokenIssued { token_id, .. } => Err(Error::ShownOnce(token_id)),
-            _ => Err(Error::NotFound),
+        match issued.await? {
+            None => Ok(token_id),
+            Some(first) => Err(self.shown_once(first).await),
         }
+    }
+
+    /// # Errors
+    /// [`Error::ShownOnce`] when a token was issued for this request, [`Error::KeyReused`], [`Error::Unavailable`].
+    pub async fn refuse_repeated(&self, envelope: &Envelope) -> Result<(), Error> {
+        match self.streams.repeats(envelope).await? {
+            None => Ok(()),
+            Some(first) => Err(self.shown_once(first).await),
+        }
+    }
+
+    async fn shown_once(&self, version: Version) -> Error {
+        match self.streams.event::<Access>(&StreamId::access(), version).await {
+            Ok(AccessEvent::TokenIssued { token_id, .. }) => Error::ShownOnce(token_id),
+            Ok(_) => Error::NotFound,
+            Err(error) => error,
+        }
+    }
+
+    /// Whether the request was carried out before.
+    ///
+    /// # Errors
+    /// [`Error::KeyReused`], [`Error::Unavailable`].
+    pub async fn repeats(&self, envelope: &Envelope) -> Result<bool, Error> {
+        Ok(self.streams.repeats(envelope).await?.is_some())
     }
 
     /// Lets nobody in with a token any more, at once.

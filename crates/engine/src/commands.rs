@@ -66,15 +66,17 @@ impl Commands {
         envelope: &Envelope,
         intent: &Intent,
     ) -> Result<Done, Error> {
-        if let Some(done) = self.repeated(envelope).await? {
-            return Ok(done);
-        }
         let mut entity = match intent {
             // Its id was made a moment ago: there is nothing to be read.
             Intent::Create { .. } => Arc::default(),
             _ => self.entities.recent(id).await?,
         };
         for _ in 0..Self::TRIES {
+            // After the fold is known: whoever comes in between with the same key makes the append a conflict, and the
+            // head another.
+            if let Some(done) = self.repeated(envelope).await? {
+                return Ok(done);
+            }
             let events = match entity.decide(self.now_for(&entity), intent) {
                 Ok(events) if !events.is_empty() => events,
                 outcome => {
@@ -92,13 +94,8 @@ impl Commands {
                 Ok((entity, position)) => {
                     return Ok(Done { entity, events, position, repeats: None });
                 }
-                Err(AppendError::Conflict { .. }) => {
-                    // Perhaps it was the same request, sent twice at once, that was faster.
-                    if let Some(done) = self.repeated(envelope).await? {
-                        return Ok(done);
-                    }
-                    entity = self.entities.fresh(id).await?;
-                }
+                // Perhaps it was the same request, sent twice at once, that was faster.
+                Err(AppendError::Conflict { .. }) => entity = self.entities.fresh(id).await?,
                 Err(AppendError::ClaimTaken { key, .. }) if is_idempotency(&key) => {
                     return self.repeated(envelope).await?.ok_or(Error::Contended);
                 }

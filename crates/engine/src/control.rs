@@ -123,6 +123,15 @@ impl ControlStreams {
         Ok(events.first().ok_or(Error::NotFound)?.decode(S::known)?)
     }
 
+    /// Version of the last event of the first request with the idempotency key of `envelope`; `None` = this is the
+    /// first, or it has none.
+    ///
+    /// # Errors
+    /// [`Error::KeyReused`], [`Error::Unavailable`].
+    pub async fn repeats(&self, envelope: &Envelope) -> Result<Option<Version>, Error> {
+        Ok(first(&*self.log, envelope).await?.map(|holder| holder.version))
+    }
+
     /// Appends what `decide` makes of the present state. Nothing is appended when `decide` answers with nothing, or
     /// when the request (idempotency key and fingerprint of `envelope`) was carried out before.
     ///
@@ -136,10 +145,11 @@ impl ControlStreams {
         decide: impl Fn(&S) -> Result<Vec<S::Event>, Error> + Send,
     ) -> Result<Changed<S>, Error> {
         for _ in 0..TRIES {
-            let repeats = first(&*self.log, envelope).await?.map(|holder| holder.version);
             let mut state: S = self.load(stream).await?;
+            // After the state is read: whoever comes in between with the same key makes the append a conflict.
+            let repeats = self.repeats(envelope).await?;
             if repeats.is_some() {
-                return Ok(Changed { state, repeats });
+                return Ok(Changed { state: self.load(stream).await?, repeats });
             }
             let events = decide(&state)?;
             if events.is_empty() {

@@ -116,7 +116,8 @@ pub(crate) struct ExportParams {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the document needs it")]
 pub(crate) struct ChangeHeaders {
-    /// The same key with the same request gets the same reply; kept for at least seven days.
+    /// The same key with the same request is carried out once and gets the same reply, but for a token's value; kept for
+    /// at least seven days. A backend is shown as it is by then.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,

@@ -62,6 +62,10 @@ refusals! {
         415 MediaType "Another media type is needed",
         422 Unprocessable "The document is not acceptable; `errors` names each fault",
     }
+    /// Of changes without a body.
+    KeyReused {
+        422 Reused "The idempotency key was used for another request",
+    }
     /// Of changes.
     RefusedChange {
         409 Conflict "Taken, or not possible as things stand",

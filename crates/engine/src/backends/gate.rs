@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use stateward_domain::backend::{Backend as Record, ParkCause, Pause};
 use stateward_domain::failure::{ErrorClass, Failure};
-use stateward_domain::id::KindName;
+use stateward_domain::id::{KindName, Version};
 use stateward_domain::time::Timestamp;
 
 /// Why no round may begin.
@@ -47,6 +47,8 @@ impl Closed {
 
 #[derive(Default)]
 struct Inner {
+    /// Of the record that was taken over.
+    version: Version,
     identified: bool,
     identify_error: Option<Failure>,
     parked: Option<ParkCause>,
@@ -102,9 +104,13 @@ impl Gate {
         self.inner().paused.is_some_and(|pause| pause.holds(now))
     }
 
-    /// Takes over what the log says.
+    /// Takes over what the log says, unless it said something newer already.
     pub fn record(&self, record: &Record) {
         let mut inner = self.inner();
+        if record.version < inner.version {
+            return;
+        }
+        inner.version = record.version;
         inner.parked.clone_from(&record.parked);
         inner.paused = record.paused;
         for (scope, until) in &record.throttled {

@@ -67,11 +67,11 @@ impl Engine {
     ) -> Result<(), Error> {
         let backend = self.backend(name)?;
         let at = self.sources().now();
-        let record = self.inner.shared.change_backend(name, envelope, |record| {
+        let changed = self.inner.shared.change_backend(name, envelope, |record| {
             let paused = record.paused == Some(Pause { until });
             if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
         });
-        backend.gate.record(&record.await?);
+        backend.gate.record(&changed.await?.state);
         Ok(())
     }
 

@@ -22,6 +22,9 @@ impl Engine {
         envelope: &Envelope,
         name: &Namespace,
     ) -> Result<(), Error> {
+        if self.access().repeats(envelope).await? {
+            return Ok(());
+        }
         let head = self.log().head().await?;
         if !self.caught_up(head, PATIENCE).await {
             return Err(Error::Unavailable("the lists are behind".to_owned()));

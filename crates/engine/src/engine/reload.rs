@@ -28,6 +28,8 @@ impl Engine {
     /// [`Error::BadConfiguration`], [`Error::BackendInUse`] and [`Error::InUse`] when something lives in what the new
     /// one leaves out, [`Error::Unavailable`]; then everything goes on as it was.
     pub async fn reload(&self, envelope: &Envelope) -> Result<Reloaded, Error> {
+        // What is there is read as often as somebody asks; a key would be taken by the first of several removals.
+        let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let _one_at_a_time = self.inner.reloading.lock().await;
         let read = self.inner.source.read().await.map_err(Error::BadConfiguration)?;
         self.nothing_is_left_behind(&read).await?;

@@ -11,6 +11,7 @@ use stateward_domain::ports::driver::CallContext;
 
 use crate::backends::Backend;
 use crate::backends::gate::{Closed, scope_of};
+use crate::control::Changed;
 use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::lease::ProbeControl;
@@ -137,11 +138,15 @@ impl Shared {
     /// # Errors
     /// [`Error::Unavailable`], also when the backend does not answer.
     pub(crate) async fn unpark(&self, backend: &Backend, envelope: &Envelope) -> Result<(), Error> {
+        if self.control.repeats(envelope).await?.is_some() {
+            // It was confirmed what answered then, which says nothing of what answers now.
+            return Ok(());
+        }
         let context = self.probe_context(backend);
         let identity = backend.settings.driver.identity(&context).await;
         let found = identity.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         let now = self.sources.now();
-        let record = self
+        let changed = self
             .change_backend(backend.name(), envelope, |record| {
                 let mut events = Vec::new();
                 if record.identity.as_ref() != Some(&found) {
@@ -157,8 +162,11 @@ impl Shared {
                 events
             })
             .await?;
+        backend.gate.record(&changed.state);
+        if changed.repeats.is_some() {
+            return Ok(());
+        }
         backend.absences.clear();
-        backend.gate.record(&record);
         backend.gate.identified();
         self.reopened(backend).await;
         Ok(())
@@ -215,21 +223,20 @@ impl Shared {
         decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
     ) -> Result<(), Error> {
         let envelope = Envelope::system("process-manager", Namespace::default());
-        let record = self.change_backend(backend.name(), &envelope, decide).await?;
-        backend.gate.record(&record);
+        let changed = self.change_backend(backend.name(), &envelope, decide).await?;
+        backend.gate.record(&changed.state);
         Ok(())
     }
 
-    /// Appends to a backend's stream what `decide` makes of its record: the record after it.
+    /// Appends to a backend's stream what `decide` makes of its record.
     pub(crate) async fn change_backend(
         &self,
         name: &BackendName,
         envelope: &Envelope,
         decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
-    ) -> Result<Record, Error> {
+    ) -> Result<Changed<Record>, Error> {
         let stream = StreamId::backend(name);
-        let changed = self.control.change(&stream, envelope, move |record| Ok(decide(record)));
-        Ok(changed.await?.state)
+        self.control.change(&stream, envelope, move |record| Ok(decide(record))).await
     }
 
     pub(crate) fn probe_context(&self, backend: &Backend) -> CallContext {

@@ -9,7 +9,7 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
 use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{Missing, Refused, Taken};
+use crate::openapi::problems::{KeyReused, Missing, Refused, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
 
@@ -20,7 +20,7 @@ use crate::problem::Problem;
     tag = "access",
     summary = "Delete a namespace in which nothing lives",
     params(("name" = String, Path, description = "Name"), ChangeHeaders),
-    responses((status = 204, description = "Gone"), Refused, Missing, Taken),
+    responses((status = 204, description = "Gone"), Refused, Missing, Taken, KeyReused),
 )]
 pub(crate) async fn handler(
     app: web::Data<App>,

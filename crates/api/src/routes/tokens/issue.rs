@@ -50,9 +50,10 @@ pub(crate) async fn handler(
     params.finish()?;
     caller.everywhere(Role::Admin)?;
     let asked: TokenBody = body.json()?;
+    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
+    app.engine.access().refuse_repeated(&envelope).await?;
     let value = app.engine.sources().secret();
     let token = checked(&app, asked, &value)?;
-    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
     let id = app.engine.access().issue(&envelope, token.clone()).await?;
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("/v1/tokens/{id}")))

@@ -8,7 +8,7 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
 use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{Missing, Refused};
+use crate::openapi::problems::{KeyReused, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
@@ -20,7 +20,7 @@ use crate::routes::id;
     tag = "access",
     summary = "Let nobody in with it any more, at once",
     params(("id" = String, Path, description = "Id"), ChangeHeaders),
-    responses((status = 204, description = "Revoked"), Refused, Missing),
+    responses((status = 204, description = "Revoked"), Refused, Missing, KeyReused),
 )]
 pub(crate) async fn handler(
     app: web::Data<App>,
