@@ -48,8 +48,13 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<()
         backend.within_rate().await;
         let asked = shared.sources.now();
         let listing = backend.settings.driver.list(&context, kind, cursor.as_deref()).await?;
+        // All are judged before the first is told of: one owner may have left several.
+        let mut strays = Vec::new();
         for object in &listing.objects {
-            judge(shared, backend, object, asked).await;
+            strays.extend(judge(shared, backend, object, asked).await);
+        }
+        for (owner, intent) in strays {
+            tell(shared, &owner, &intent).await;
         }
         cursor = listing.cursor;
         if cursor.is_none() || shared.ends(backend) {
@@ -59,13 +64,16 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<()
     Ok(())
 }
 
-async fn judge(shared: &Shared, backend: &Backend, object: &Object, asked: Timestamp) {
-    let Some((id, incarnation)) =
-        object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse)
-    else {
-        return;
-    };
-    let Ok(entity) = shared.entities.fresh(id).await else { return };
+/// The owner of a stray, and what to tell it; `None` = the object is none, or nobody knows.
+async fn judge(
+    shared: &Shared,
+    backend: &Backend,
+    object: &Object,
+    asked: Timestamp,
+) -> Option<(Arc<Entity>, Intent)> {
+    let (id, incarnation) =
+        object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse)?;
+    let entity = shared.entities.fresh(id).await.ok()?;
     if !entity.exists() || entity.manifest.backend != *backend.name() {
         tracing::warn!(
             backend = %backend.name(),
@@ -73,19 +81,17 @@ async fn judge(shared: &Shared, backend: &Backend, object: &Object, asked: Times
             owner = %id,
             "an object carries the owner key of no entity here"
         );
-        return;
+        return None;
     }
-    if !is_stray(&entity, object, incarnation, asked) {
-        return;
-    }
-    let intent = Intent::RecordExternalId {
-        attempt: Attempt(0),
-        incarnation,
-        external_id: object.external_id.clone(),
-    };
-    let envelope = Envelope::system("sweep", entity.manifest.namespace.clone());
-    if let Err(error) = shared.commands.report(id, &envelope, &intent).await {
-        tracing::warn!(entity.id = %id, %error, "a stray was not recorded");
+    let external_id = object.external_id.clone();
+    let intent = Intent::RecordExternalId { attempt: Attempt(0), incarnation, external_id };
+    is_stray(&entity, object, incarnation, asked).then_some((entity, intent))
+}
+
+async fn tell(shared: &Shared, owner: &Entity, intent: &Intent) {
+    let envelope = Envelope::system("sweep", owner.manifest.namespace.clone());
+    if let Err(error) = shared.commands.report(owner.id, &envelope, intent).await {
+        tracing::warn!(entity.id = %owner.id, %error, "a stray was not recorded");
     }
 }
 
