@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use stateward_domain::backend::BackendEvent;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Purpose, Reference, Target};
+use stateward_domain::entity::references::{self, Purpose, Target};
 use stateward_domain::entity::state::{BlockedOn, Manifest};
 use stateward_domain::entity::work::Work;
 use stateward_domain::envelope::{Recorded, StreamId};
@@ -159,7 +159,7 @@ impl Executor {
             None => None,
         };
         let due = match &work {
-            Some(work) => Some(self.due(entity, work).await?),
+            Some(work) => Some(self.due(told, entity, work).await?),
             None => None,
         };
         Ok(QueueChange::Put(QueueRow {
@@ -175,7 +175,12 @@ impl Executor {
     }
 
     /// Something that is waited for may have come about before the waiting was recorded: then it is due.
-    async fn due(&self, entity: &Entity, work: &Work) -> Result<Timestamp, ModelError> {
+    async fn due(
+        &self,
+        told: &mut Told,
+        entity: &Entity,
+        work: &Work,
+    ) -> Result<Timestamp, ModelError> {
         let Some(blocked) = entity.blocked.as_ref().filter(|_| work.waits_for.is_some()) else {
             return Ok(work.due);
         };
@@ -185,7 +190,9 @@ impl Executor {
                 let on = readable(self.entities.fresh(*on).await)?.filter(|on| on.synced());
                 on.map(|_| blocked.since.after(PATIENCE))
             }
-            BlockedOn::Reference(on) => self.answers(entity, on).await?.then_some(blocked.since),
+            BlockedOn::Reference(on) => {
+                self.answers(told, entity, on).await?.then_some(blocked.since)
+            }
             BlockedOn::InUse(by) => {
                 let name = ClaimKey::name(entity);
                 let by = readable(self.entities.fresh(*by).await)?;
@@ -206,14 +213,7 @@ impl Executor {
         let found = references::declared(desired);
         let targets = self.entities.targets(namespace, &found).await.map_err(unavailable)?;
         let newest = |of: &Target| targets.get(of).and_then(Option::as_deref);
-        for Reference { target, field, .. } in &found {
-            let answer = references::value(newest(target), field, Purpose::Use);
-            let decides = answer.is_err();
-            told.heard(&ClaimKey::name_of(namespace, &target.kind, &target.name), field, answer);
-            if decides {
-                break;
-            }
-        }
+        told.judged(namespace, &found, newest);
         Ok(match references::values(&found, Purpose::Use, newest) {
             Ok(values) => entity.is_outdated(&values),
             Err(waiting) => waiting.why.is_loss(),
@@ -221,11 +221,17 @@ impl Executor {
     }
 
     /// Whether every reference of `entity` to `target` has a value.
-    async fn answers(&self, entity: &Entity, target: &Target) -> Result<bool, ModelError> {
-        let manifest = &entity.manifest;
-        let other = readable(self.entities.named(&manifest.namespace, target).await)?.flatten();
-        let mut found = references::declared(&manifest.desired);
+    async fn answers(
+        &self,
+        told: &mut Told,
+        entity: &Entity,
+        target: &Target,
+    ) -> Result<bool, ModelError> {
+        let Manifest { namespace, desired, .. } = &entity.manifest;
+        let other = readable(self.entities.named(namespace, target).await)?.flatten();
+        let mut found = references::declared(desired);
         found.retain(|reference| reference.target == *target);
+        told.judged(namespace, &found, |_| other.as_deref());
         Ok(references::values(&found, Purpose::Use, |_| other.as_deref()).is_ok())
     }
 }

@@ -21,7 +21,8 @@ pub trait Projection: Send + Sync {
     fn name(&self) -> &'static str;
     /// Where it stands.
     async fn checkpoint(&self) -> Result<Position, ModelError>;
-    /// Takes `events` and moves the checkpoint from `from` to `to`, or does nothing.
+    /// Takes `events` and moves the checkpoint from `from` to `to`, or leaves it: then the same events come again, and
+    /// whatever was written of them is written anew.
     async fn apply(
         &self,
         from: Position,

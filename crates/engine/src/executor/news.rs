@@ -22,12 +22,14 @@ const ENDING: [&str; 4] =
     ["entity.deleted", "entity.released", "entity.update_requested", "entity.operation_cancelled"];
 /// Events after which an entity may be another than those thought who refer to it. What failed may be as it was, which
 /// nobody knew while it was tried.
-const SHOWING: [&str; 5] = [
+const SHOWING: [&str; 6] = [
     "entity.observed_changed",
     "entity.drift_detected",
     "entity.drift_cleared",
     "entity.sync_failed",
     "entity.delete_requested",
+    // May take back a deletion that had been given up.
+    "entity.settings_changed",
 ];
 
 impl News {
@@ -57,7 +59,9 @@ impl News {
         position: Position,
     ) -> impl Iterator<Item = QueueChange> {
         let waited_for = entity.id;
-        let ended = self.ended.map(|at| QueueChange::Wake { waited_for, at, position });
+        // Whoever waits for it to be as desired is told at every event that may have made it so.
+        let ended = self.ended.or_else(|| self.shown.filter(|_| entity.synced()));
+        let ended = ended.map(|at| QueueChange::Wake { waited_for, at, position });
         let name = ClaimKey::name(entity);
         let shown = self.shown.map(|at| QueueChange::WakeNamed { name, at, position });
         ended.into_iter().chain(shown)

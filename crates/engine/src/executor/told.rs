@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Field, Purpose, Unready};
+use stateward_domain::entity::references::{self, Field, Purpose, Reference, Target, Unready};
+use stateward_domain::id::Namespace;
 
 /// Names remembered at most; beyond, all are forgotten.
 const NAMES_MAX: usize = 10_000;
@@ -18,8 +19,8 @@ const TEXT_MAX: usize = 256;
 /// What a reference stands for.
 type Answer = Result<Value, Unready>;
 
-/// Who is in here has only users that were judged by these answers, or will be by an event of their own. Forgetting
-/// is always right: it costs a look at all users.
+/// Every user of a name in here was judged by these answers, or does not depend on them before an event of its own, at
+/// which it is. Forgetting is always right: it costs a look at all users.
 #[derive(Default)]
 pub(super) struct Told {
     names: HashMap<ClaimKey, Known>,
@@ -28,7 +29,7 @@ pub(super) struct Told {
 #[derive(Default)]
 struct Known {
     answers: Vec<(Field, Answer)>,
-    /// No longer being learned: all users were judged by it.
+    /// No longer being learned: all users were looked at.
     complete: bool,
 }
 
@@ -42,7 +43,7 @@ impl Told {
             .any(|(field, answer)| references::value(Some(entity), field, Purpose::Use) != *answer)
     }
 
-    /// From now until [`end`](Self::end) all users of these are judged.
+    /// From now until [`end`](Self::end) all users of these are looked at.
     pub(super) fn begin(&mut self, names: &[ClaimKey]) {
         if self.names.len() + names.len() > NAMES_MAX {
             self.names.clear();
@@ -50,8 +51,20 @@ impl Told {
         self.names.extend(names.iter().map(|name| (name.clone(), Known::default())));
     }
 
-    /// A user was judged by this answer.
-    pub(super) fn heard(&mut self, name: &ClaimKey, field: &Field, answer: Answer) {
+    /// A user in `namespace` was judged by what `references` stand for; `newest` answers the folds it was done with.
+    pub(super) fn judged<'a>(
+        &mut self,
+        namespace: &Namespace,
+        references: &[Reference],
+        newest: impl Fn(&Target) -> Option<&'a Entity>,
+    ) {
+        for Reference { target, field, .. } in references {
+            let answer = references::value(newest(target), field, Purpose::Use);
+            self.heard(&ClaimKey::name_of(namespace, &target.kind, &target.name), field, answer);
+        }
+    }
+
+    fn heard(&mut self, name: &ClaimKey, field: &Field, answer: Answer) {
         let Some(known) = self.names.get_mut(name) else { return };
         let same = match known.answers.iter().find(|(of, _)| of == field) {
             Some((_, before)) => *before == answer,
@@ -68,7 +81,7 @@ impl Told {
         }
     }
 
-    /// All users of these were judged.
+    /// All users of these were looked at.
     pub(super) fn end(&mut self, names: &[ClaimKey]) {
         for name in names {
             match self.names.get_mut(name) {
