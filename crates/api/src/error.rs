@@ -32,7 +32,9 @@ impl From<Error> for Problem {
                 Self::unprocessable("ambiguous-backend", detail)
                     .at("/backend", format!("name one of: {}", names.join(", ")))
             }
-            Error::UnknownAction(_) => Self::new(StatusCode::NOT_FOUND, "unknown-action", detail),
+            Error::UnknownAction { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "unknown-action", detail)
+            }
             Error::Exists => Self::conflict("exists", detail),
             Error::Configured => Self::conflict("configured", detail),
             Error::InUse { .. } | Error::BackendInUse { .. } => Self::conflict("in-use", detail),

@@ -3,7 +3,7 @@
 use stateward_domain::entity::Refusal;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::DecodeError;
-use stateward_domain::id::{BackendName, EntityId, KindName, Position, TokenId};
+use stateward_domain::id::{ActionName, BackendName, EntityId, KindName, Position, TokenId};
 use stateward_domain::ports::driver::FieldError;
 use stateward_domain::ports::event_store::{AppendError, ReadError};
 use stateward_domain::ports::read_model::ModelError;
@@ -34,9 +34,16 @@ pub enum Error {
     /// None was named, and not exactly one fits.
     #[error("name a backend: {} fit", .0.len())]
     AmbiguousBackend(Vec<BackendName>),
-    /// The kind has no such action.
-    #[error("the kind has no action {0}")]
-    UnknownAction(String),
+    /// The kind has no such action of its own.
+    #[error("{kind} has no action {action}: {}", said(.has))]
+    UnknownAction {
+        /// Which kind.
+        kind: KindName,
+        /// What was asked for.
+        action: ActionName,
+        /// What there is.
+        has: Vec<ActionName>,
+    },
     /// There is one of that name already.
     #[error("it exists already")]
     Exists,
@@ -104,6 +111,15 @@ pub enum Error {
     /// Try later.
     #[error("not available: {0}")]
     Unavailable(String),
+}
+
+/// What a kind can do beside what every kind can.
+fn said(actions: &[ActionName]) -> String {
+    if actions.is_empty() {
+        return "it has none of its own".to_owned();
+    }
+    let names: Vec<_> = actions.iter().map(ActionName::as_str).collect();
+    format!("its own are {}", names.join(", "))
 }
 
 impl From<QueueError> for Error {

@@ -89,7 +89,11 @@ impl Kinds {
         input: &Value,
     ) -> Result<&ActionSpec, Error> {
         let kind = self.compiled(name)?;
-        let unknown = || Error::UnknownAction(action.to_string());
+        let unknown = || Error::UnknownAction {
+            kind: name.clone(),
+            action: action.clone(),
+            has: kind.spec.actions.iter().map(|action| action.name.clone()).collect(),
+        };
         let spec = kind.spec.action(action).ok_or_else(unknown)?;
         faults(kind.actions.get(action).ok_or_else(unknown)?, input, &[])?;
         Ok(spec)
@@ -110,4 +114,29 @@ fn faults(validator: &Validator, value: &Value, open: &[String]) -> Result<(), E
         .map(|(pointer, error)| FieldError { pointer, message: error.masked().to_string() })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verb_that_there_is_not_is_answered_with_those_there_are() {
+        let mut spec = stateward_drivers::kinds()
+            .into_iter()
+            .find(|spec| spec.actions.len() > 1)
+            .expect("one with verbs");
+        let told = |spec: &KindSpec| {
+            let kinds = Kinds::compile([spec.clone()]).expect("valid");
+            let asked = kinds.check_action(&spec.name, &ActionName::from("juggle"), &Value::Null);
+            asked.expect_err("nobody can").to_string()
+        };
+        let message = told(&spec);
+        assert!(message.starts_with(&format!("{} has no action juggle: ", spec.name)), "{message}");
+        for action in &spec.actions {
+            assert!(message.contains(action.name.as_str()), "{message}");
+        }
+        spec.actions.clear();
+        assert!(told(&spec).ends_with("it has none of its own"));
+    }
 }
