@@ -23,11 +23,20 @@ impl Entities {
     }
 }
 
+/// One is looked up in an index that has the list's order. Several are not: whoever may look into many would wait for all
+/// of theirs to be sorted, so the whole is gone through instead until the page is full.
 fn namespaces(statement: &mut QueryBuilder<Sqlite>, namespaces: Option<&Vec<Namespace>>) {
-    let Some(namespaces) = namespaces else { return };
-    statement.push(" AND namespace IN (SELECT value FROM json_each(");
-    statement.push_bind(serde_json::to_string(namespaces).expect("strings are JSON"));
-    statement.push("))");
+    match namespaces.map(Vec::as_slice) {
+        None => {}
+        Some([one]) => {
+            statement.push(" AND namespace = ").push_bind(one.0.clone());
+        }
+        Some(several) => {
+            statement.push(" AND +namespace IN (SELECT value FROM json_each(");
+            statement.push_bind(serde_json::to_string(several).expect("strings are JSON"));
+            statement.push("))");
+        }
+    }
 }
 
 fn restrict(statement: &mut QueryBuilder<Sqlite>, filter: &EntityFilter) {
@@ -53,6 +62,39 @@ fn restrict(statement: &mut QueryBuilder<Sqlite>, filter: &EntityFilter) {
         statement.push_bind(key.clone());
         statement.push(" AND l.value = ").push_bind(value.clone()).push(")");
     }
+}
+
+fn select_entities(
+    statement: &mut QueryBuilder<Sqlite>,
+    table: i64,
+    filter: &EntityFilter,
+    after: Option<EntityId>,
+    size: usize,
+) {
+    statement.push(format!("SELECT {ENTITY_COLUMNS} FROM entities_v{table} WHERE id > "));
+    statement.push_bind(after.map(|id| id.to_string()).unwrap_or_default());
+    restrict(statement, filter);
+    statement.push(" ORDER BY id LIMIT ").push_bind(one_more(size));
+}
+
+fn select_operations(
+    statement: &mut QueryBuilder<Sqlite>,
+    table: i64,
+    filter: &OperationFilter,
+    after: Option<OperationId>,
+    size: usize,
+) {
+    statement.push(format!("SELECT data FROM operations_v{table} WHERE id < "));
+    // Behind every hexadecimal digit: the newest come first.
+    statement.push_bind(after.map_or_else(|| "~".to_owned(), |id| id.to_string()));
+    namespaces(statement, filter.namespaces.as_ref());
+    if let Some(entity) = filter.entity {
+        statement.push(" AND entity = ").push_bind(entity.to_string());
+    }
+    if let Some(state) = filter.state {
+        statement.push(" AND state = ").push_bind(state_name(state));
+    }
+    statement.push(" ORDER BY id DESC LIMIT ").push_bind(one_more(size));
 }
 
 /// Cuts a list that was read one longer than the page: the extra one tells that there is a next page.
@@ -89,12 +131,8 @@ impl Views for Entities {
         let fingerprint = format!("entities {filter:?}");
         let after = token.map(|token| page::after(&fingerprint, token)).transpose()?;
         let table = self.live().await?.0;
-        let mut statement: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
-            "SELECT {ENTITY_COLUMNS} FROM entities_v{table} WHERE id > "
-        ));
-        statement.push_bind(after.map(|id| id.to_string()).unwrap_or_default());
-        restrict(&mut statement, filter);
-        statement.push(" ORDER BY id LIMIT ").push_bind(one_more(size));
+        let mut statement = QueryBuilder::new("");
+        select_entities(&mut statement, table, filter, after.map(EntityId), size);
         let rows: Vec<EntityColumns> =
             statement.build_query_as().fetch_all(&self.file.readers).await.map_err(unavailable)?;
         let rows = rows.into_iter().map(entity).collect::<Result<Vec<_>, _>>()?;
@@ -121,18 +159,8 @@ impl Views for Entities {
         let fingerprint = format!("operations {filter:?}");
         let after = token.map(|token| page::after(&fingerprint, token)).transpose()?;
         let table = self.live().await?.0;
-        let mut statement: QueryBuilder<Sqlite> =
-            QueryBuilder::new(format!("SELECT data FROM operations_v{table} WHERE id < "));
-        // Behind every hexadecimal digit: the newest come first.
-        statement.push_bind(after.map_or_else(|| "~".to_owned(), |id| id.to_string()));
-        namespaces(&mut statement, filter.namespaces.as_ref());
-        if let Some(entity) = filter.entity {
-            statement.push(" AND entity = ").push_bind(entity.to_string());
-        }
-        if let Some(state) = filter.state {
-            statement.push(" AND state = ").push_bind(state_name(state));
-        }
-        statement.push(" ORDER BY id DESC LIMIT ").push_bind(one_more(size));
+        let mut statement = QueryBuilder::new("");
+        select_operations(&mut statement, table, filter, after.map(OperationId), size);
         let rows: Vec<String> = statement
             .build_query_scalar()
             .fetch_all(&self.file.readers)
@@ -166,5 +194,65 @@ impl Views for Entities {
                 })
             };
         Ok(rows.into_iter().filter_map(count).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, SqliteConnection};
+    use stateward_domain::ports::read_model::OperationState;
+
+    use super::*;
+
+    const TABLE: i64 = 1;
+
+    /// What the database would do for a list.
+    async fn plan(select: impl Fn(&mut QueryBuilder<Sqlite>)) -> String {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory");
+        Tables(TABLE).create(&mut connection).await.expect("tables");
+        let mut statement = QueryBuilder::new("EXPLAIN QUERY PLAN ");
+        select(&mut statement);
+        let steps: Vec<(i64, i64, i64, String)> =
+            statement.build_query_as().fetch_all(&mut connection).await.expect("a plan");
+        steps.into_iter().map(|(.., step)| step).collect::<Vec<_>>().join("; ")
+    }
+
+    fn scopes() -> [Option<Vec<Namespace>>; 3] {
+        [None, Some(vec![Namespace::from("a")]), Some(["a", "b"].map(Namespace::from).into())]
+    }
+
+    #[tokio::test]
+    async fn no_page_of_entities_sorts_all_that_fit() {
+        for namespaces in scopes() {
+            for kind in [None, Some(KindName::from("fake.thing"))] {
+                for state in [None, Some(State::Erred)] {
+                    let (namespaces, kind) = (namespaces.clone(), kind.clone());
+                    let filter = EntityFilter { namespaces, kind, state, ..Default::default() };
+                    let plan = plan(|to| select_entities(to, TABLE, &filter, None, 100)).await;
+                    assert!(plan.contains("id>?") && !plan.contains("SORT"), "{filter:?}: {plan}");
+                    assert!(!plan.contains("ORDER BY"), "{filter:?}: {plan}");
+                    let alone = matches!(&filter.namespaces, Some(one) if one.len() == 1);
+                    assert!(!alone || state.is_some() || plan.contains("namespace=?"), "{plan}");
+                    assert!(kind_is_used(&filter) <= plan.contains("kind=?"), "{filter:?}: {plan}");
+                }
+            }
+        }
+    }
+
+    /// Whether nothing else narrows the list as much.
+    fn kind_is_used(filter: &EntityFilter) -> bool {
+        filter.kind.is_some() && filter.state.is_none()
+    }
+
+    #[tokio::test]
+    async fn no_page_of_operations_sorts_all_that_fit() {
+        for namespaces in scopes() {
+            for state in [None, Some(OperationState::Pending)] {
+                let namespaces = namespaces.clone();
+                let filter = OperationFilter { namespaces, state, entity: None };
+                let plan = plan(|to| select_operations(to, TABLE, &filter, None, 100)).await;
+                assert!(plan.contains("id<?") && !plan.contains("ORDER BY"), "{filter:?}: {plan}");
+            }
+        }
     }
 }
