@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{Server, Setup, World, condition, text, thing, until};
+use crate::harness::{Client, Server, Setup, World, condition, text, thing, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_say_what_waits_for_a_person() {
@@ -38,6 +38,31 @@ async fn the_metrics_say_what_waits_for_a_person() {
         expected.iter().all(|line| metrics.contains(line)).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_here_owns_is_counted_and_left_alone() {
+    let world = World::start().await;
+    let setup = Setup::with_world(&world.url);
+    let mut server = setup.start().await;
+    server.client.thing("one", json!({ "size": 1 })).await;
+    server.terminate().await;
+    let counted = async |client: &Client, count: u32| {
+        let line = format!("stateward_unknown_objects{{backend=\"sandbox\"}} {count}\n");
+        until(&line, async || {
+            let request = client.request(Method::GET, "/metrics").send().await.ok()?;
+            request.text().await.ok()?.contains(&line).then_some(())
+        })
+        .await;
+    };
+    let elsewhere = setup.folder.path().join("elsewhere");
+    let mut stranger = setup.start_in(&elsewhere).await;
+    counted(&stranger.client, 1).await;
+    assert_eq!(world.counts().await.objects, 1);
+    stranger.terminate().await;
+    let server = setup.start().await;
+    server.client.thing("two", json!({ "size": 1 })).await;
+    counted(&server.client, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
@@ -57,11 +58,13 @@ async fn entities(app: &App, text: &mut String) {
 }
 
 async fn backends(app: &App, text: &mut String) {
-    let (mut open, mut due) = (Gauge::new(), Gauge::new());
+    let (mut open, mut due, mut unknown) = (Gauge::new(), Gauge::new(), Gauge::new());
     for status in app.engine.backend_statuses() {
         let labels = format!("backend=\"{}\"", status.backend.name());
         let breaker = matches!(status.closed, Some(Closed::BreakerOpen));
         open.insert(labels.clone(), f64::from(u8::from(breaker)));
+        let objects = status.backend.unknown_objects.load(Ordering::Relaxed);
+        unknown.insert(labels.clone(), as_number(objects));
         due.insert(labels, 0.0);
     }
     for (backend, since) in app.engine.oldest_due().await.unwrap_or_default() {
@@ -69,6 +72,7 @@ async fn backends(app: &App, text: &mut String) {
     }
     write(text, "stateward_breaker_open", &open);
     write(text, "stateward_oldest_due_seconds", &due);
+    write(text, "stateward_unknown_objects", &unknown);
 }
 
 async fn projections(app: &App, text: &mut String) {

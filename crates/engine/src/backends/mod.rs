@@ -7,6 +7,7 @@ pub mod gate;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -120,6 +121,8 @@ pub struct Backend {
     pub bell: Notify,
     /// Whether too much is gone at once.
     pub absences: AbsenceWatch,
+    /// Objects that carry an owner key of ours and belong to no entity here, when they were last looked for.
+    pub unknown_objects: AtomicU64,
     /// Set when another configuration took its place: nothing new begins here.
     pub(crate) retired: CancellationToken,
     rate: Option<DefaultDirectRateLimiter>,
@@ -135,7 +138,8 @@ impl Backend {
         let gate = Gate::new(settings.breaker.failures);
         let (bell, absences, retired) =
             (Notify::new(), AbsenceWatch::default(), CancellationToken::new());
-        Self { settings, gate, bell, absences, retired, rate }
+        let unknown_objects = AtomicU64::new(0);
+        Self { settings, gate, bell, absences, unknown_objects, retired, rate }
     }
 
     /// Its name.

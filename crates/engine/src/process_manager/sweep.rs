@@ -1,14 +1,16 @@
 //! The sweep: objects that carry an owner key of ours and match no living entity. It is the last net under
 //! late workers; what it finds of a known entity becomes clean-up work, the rest is reported.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::state::Presence;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::failure::Failure;
-use stateward_domain::id::{Attempt, Incarnation, KindName};
+use stateward_domain::id::{Attempt, ExternalId, Incarnation, KindName};
 use stateward_domain::ports::driver::{CallContext, Object};
 use stateward_domain::time::Timestamp;
 
@@ -20,6 +22,8 @@ const PAGES: usize = 10_000;
 
 /// Sweeps at the shared interval, first one interval after the start.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
+    // By kind, so that one that cannot be looked at keeps what was last seen of it.
+    let mut unknown = BTreeMap::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(shared.sources.jittered(shared.sweep_interval)) => {}
@@ -33,15 +37,21 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
             kinds.filter(|kind| kind.owner_key).map(|kind| kind.name.clone()).collect()
         };
         for kind in kinds {
-            if let Err(failure) = sweep(&shared, &backend, &kind).await {
-                tracing::warn!(backend = %backend.name(), %kind, %failure, "sweep broke off");
-                shared.note_failure(&backend, &failure).await;
+            match sweep(&shared, &backend, &kind).await {
+                Ok(count) => drop(unknown.insert(kind, count)),
+                Err(failure) => {
+                    tracing::warn!(backend = %backend.name(), %kind, %failure, "sweep broke off");
+                    shared.note_failure(&backend, &failure).await;
+                }
             }
         }
+        backend.unknown_objects.store(unknown.values().sum(), Ordering::Relaxed);
     }
 }
 
-async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<(), Failure> {
+/// How many objects belong to no entity here.
+async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u64, Failure> {
+    let mut unknown = 0;
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {
         let context: CallContext = shared.probe_context(backend);
@@ -51,29 +61,39 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<()
         // All are judged before the first is told of: one owner may have left several.
         let mut strays = Vec::new();
         for object in &listing.objects {
-            strays.extend(judge(shared, backend, object, asked).await);
+            match judge(shared, backend, object, asked).await {
+                Judgement::Stray(owner, incarnation) => {
+                    strays.push((owner, incarnation, object.external_id.clone()));
+                }
+                Judgement::Unknown => unknown += 1,
+                Judgement::Nothing => {}
+            }
         }
-        for (owner, intent) in strays {
-            tell(shared, &owner, &intent).await;
+        for (owner, incarnation, external_id) in strays {
+            tell(shared, &owner, incarnation, external_id).await;
         }
         cursor = listing.cursor;
         if cursor.is_none() || shared.ends(backend) {
-            return Ok(());
+            break;
         }
     }
-    Ok(())
+    Ok(unknown)
 }
 
-/// The owner of a stray, and what to tell it; `None` = the object is none, or nobody knows.
-async fn judge(
-    shared: &Shared,
-    backend: &Backend,
-    object: &Object,
-    asked: Timestamp,
-) -> Option<(Arc<Entity>, Intent)> {
-    let (id, incarnation) =
-        object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse)?;
-    let entity = shared.entities.fresh(id).await.ok()?;
+/// What an object is to us.
+enum Judgement {
+    /// It was left by this entity, in that incarnation.
+    Stray(Arc<Entity>, Incarnation),
+    /// It carries a key of ours and belongs to no entity here.
+    Unknown,
+    /// Somebody's, or it cannot be said now.
+    Nothing,
+}
+
+async fn judge(shared: &Shared, backend: &Backend, object: &Object, asked: Timestamp) -> Judgement {
+    let owner = object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse);
+    let Some((id, incarnation)) = owner else { return Judgement::Nothing };
+    let Ok(entity) = shared.entities.fresh(id).await else { return Judgement::Nothing };
     if !entity.exists() || entity.manifest.backend != *backend.name() {
         tracing::warn!(
             backend = %backend.name(),
@@ -81,16 +101,19 @@ async fn judge(
             owner = %id,
             "an object carries the owner key of no entity here"
         );
-        return None;
+        return Judgement::Unknown;
     }
-    let external_id = object.external_id.clone();
-    let intent = Intent::RecordExternalId { attempt: Attempt(0), incarnation, external_id };
-    is_stray(&entity, object, incarnation, asked).then_some((entity, intent))
+    if is_stray(&entity, object, incarnation, asked) {
+        Judgement::Stray(entity, incarnation)
+    } else {
+        Judgement::Nothing
+    }
 }
 
-async fn tell(shared: &Shared, owner: &Entity, intent: &Intent) {
+async fn tell(shared: &Shared, owner: &Entity, incarnation: Incarnation, external_id: ExternalId) {
+    let intent = Intent::RecordExternalId { attempt: Attempt(0), incarnation, external_id };
     let envelope = Envelope::system("sweep", owner.manifest.namespace.clone());
-    if let Err(error) = shared.commands.report(owner.id, &envelope, intent).await {
+    if let Err(error) = shared.commands.report(owner.id, &envelope, &intent).await {
         tracing::warn!(entity.id = %owner.id, %error, "a stray was not recorded");
     }
 }
@@ -116,7 +139,6 @@ mod tests {
 
     use serde_json::json;
     use stateward_domain::entity::state::State;
-    use stateward_domain::id::ExternalId;
 
     use super::*;
 
