@@ -203,6 +203,21 @@ mod tests {
     }
 
     #[test]
+    fn an_older_record_does_not_take_back_what_a_newer_one_said() {
+        let gate = Gate::new(2);
+        let at = |version, paused: bool| Record {
+            version: Version(version),
+            paused: paused.then_some(Pause { until: None }),
+            ..Record::default()
+        };
+        gate.record(&at(2, true));
+        gate.record(&at(1, false));
+        assert!(gate.paused(NOW));
+        gate.record(&at(3, false));
+        assert!(!gate.paused(NOW));
+    }
+
+    #[test]
     fn failures_in_a_row_open_the_breaker_and_one_success_closes_it() {
         let gate = Gate::new(2);
         gate.identified();
