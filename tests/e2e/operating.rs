@@ -32,8 +32,7 @@ async fn the_metrics_say_what_waits_for_a_person() {
         "stateward_round_seconds_count{backend=\"sandbox\"}",
     ];
     until("the metrics say so", async || {
-        let request = client.request(Method::GET, "/metrics").send().await.ok()?;
-        let metrics = request.text().await.ok()?;
+        let metrics = client.metrics().await;
         assert!(!metrics.contains(&id), "an entity is named");
         expected.iter().all(|line| metrics.contains(line)).then_some(())
     })
@@ -49,11 +48,7 @@ async fn what_nobody_here_owns_is_counted_and_left_alone() {
     server.terminate().await;
     let counted = async |client: &Client, count: u32| {
         let line = format!("stateward_unknown_objects{{backend=\"sandbox\"}} {count}\n");
-        until(&line, async || {
-            let request = client.request(Method::GET, "/metrics").send().await.ok()?;
-            request.text().await.ok()?.contains(&line).then_some(())
-        })
-        .await;
+        until(&line, async || client.metrics().await.contains(&line).then_some(())).await;
     };
     let elsewhere = setup.folder.path().join("elsewhere");
     let mut stranger = setup.start_in(&elsewhere).await;
@@ -235,8 +230,7 @@ async fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     }
     assert!(names.len() >= 8, "{names:?}");
     until("they are all there", async || {
-        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap();
-        let metrics = metrics.text().await.unwrap();
+        let metrics = client.metrics().await;
         let known = |name: &String| {
             metrics.contains(&format!("{name}{{")) || metrics.contains(&format!("{name} "))
         };

@@ -8,10 +8,6 @@ use crate::harness::{Client, Setup, World, text, thing, until};
 
 const SANDBOX: &str = "[backends.sandbox]\ndriver = \"fake\"\n";
 
-fn write(setup: &Setup, config: &str) {
-    std::fs::write(setup.folder.path().join("stateward.toml"), config).unwrap();
-}
-
 async fn reload(client: &Client) -> (StatusCode, Value) {
     let reply = client.send(Method::POST, "/v1/backends/reload", None, &[]).await.unwrap();
     (reply.status, reply.body)
@@ -34,7 +30,7 @@ async fn backends_come_change_and_go_while_the_server_runs() {
     let kept = client.thing("kept", json!({ "size": 1 })).await;
 
     let more = format!("{SANDBOX}[backends.more]\ndriver = \"fake\"\n[namespaces.new]\n");
-    write(&setup, &more);
+    setup.configure(&more);
     let (status, body) = reload(&client).await;
     assert_eq!(status, StatusCode::OK, "{body:#}");
     assert_eq!(changes(&body), pairs(&[("more", "added"), ("sandbox", "unchanged")]));
@@ -47,27 +43,24 @@ async fn backends_come_change_and_go_while_the_server_runs() {
     client.done(Method::POST, &refresh, json!({})).await;
     assert_eq!(client.entity(&kept).await["state"], "ok");
 
-    write(&setup, &format!("{SANDBOX}[namespaces.new]\n"));
+    setup.configure(&format!("{SANDBOX}[namespaces.new]\n"));
     let (status, body) = reload(&client).await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(text(&body["detail"]).contains("more is left out, and 1 entities"), "{body:#}");
-    write(&setup, &format!("{SANDBOX}[backends.more]\ndriver = \"fake\"\n"));
+    setup.configure(&format!("{SANDBOX}[backends.more]\ndriver = \"fake\"\n"));
     let (status, body) = reload(&client).await;
     assert_eq!(status, StatusCode::CONFLICT, "something lives in the namespace: {body:#}");
     client.done(Method::PUT, &path, json!({ "desired": { "size": 2 } })).await;
 
-    write(
-        &setup,
-        &format!(
-            "{SANDBOX}concurrency = 3\n[backends.more]\ndriver = \"fake\"\n[namespaces.new]\n"
-        ),
-    );
+    setup.configure(&format!(
+        "{SANDBOX}concurrency = 3\n[backends.more]\ndriver = \"fake\"\n[namespaces.new]\n"
+    ));
     let (status, body) = reload(&client).await;
     assert_eq!(status, StatusCode::OK, "{body:#}");
     assert_eq!(changes(&body), pairs(&[("more", "unchanged"), ("sandbox", "changed")]));
 
     client.done(Method::DELETE, &path, Value::Null).await;
-    write(&setup, SANDBOX);
+    setup.configure(SANDBOX);
     let (status, body) = reload(&client).await;
     assert_eq!(status, StatusCode::OK, "{body:#}");
     assert_eq!(changes(&body), pairs(&[("more", "removed"), ("sandbox", "changed")]));
@@ -93,14 +86,14 @@ async fn a_bad_configuration_changes_nothing_and_sighup_reads_it_too() {
         "[secrets]\nx = { file = \"not-there\" }\n[backends.sandbox]\ndriver = \"fake\"\n",
         "[backends.sandbox]\ndriver = \"fake\"\nseed = { \"$secret\" = \"none\" }\n",
     ] {
-        write(&setup, bad);
+        setup.configure(bad);
         let (status, body) = reload(client).await;
         assert_eq!(status, StatusCode::CONFLICT, "{bad}: {body:#}");
         assert!(text(&body["type"]).ends_with("bad-configuration"), "{body:#}");
     }
     client.thing("works", json!({ "size": 1 })).await;
 
-    write(&setup, &format!("{SANDBOX}[backends.more]\ndriver = \"fake\"\n"));
+    setup.configure(&format!("{SANDBOX}[backends.more]\ndriver = \"fake\"\n"));
     kill_process(server.pid(), Signal::HUP).unwrap();
     until("the signal is heard", async || {
         (client.get("/v1/backends/more").await.status == StatusCode::OK).then_some(())

@@ -119,7 +119,7 @@ async fn a_key_does_not_keep_several_removals_from_being_recorded() {
     let setup = Setup::new(&format!("{sandbox}{more}"));
     let server = setup.start().await;
     let client = &server.client;
-    std::fs::write(setup.folder.path().join("stateward.toml"), sandbox).unwrap();
+    setup.configure(sandbox);
     for _ in 0..2 {
         let reload = send(client, Method::POST, "/v1/backends/reload", &Value::Null, "k1").await;
         assert_eq!(reload.0, StatusCode::OK, "{:#}", reload.1);

@@ -102,10 +102,7 @@ async fn a_secret_that_is_gone_blocks_its_entity_until_it_is_back() {
     let client = &server.client;
     let id = client.thing("db", with("first")).await;
     let reload = || client.send(Method::POST, "/v1/backends/reload", None, &[]);
-    let write = |secrets: &str| {
-        std::fs::write(setup.folder.path().join("stateward.toml"), config(&world, secrets))
-            .unwrap();
-    };
+    let write = |secrets: &str| setup.configure(&config(&world, secrets));
     write("second = { file = \"second.secret\" }");
     assert_eq!(reload().await.unwrap().status, StatusCode::OK);
     let update = json!({ "desired": { "size": 2, "password": { "$secret": "first" } } });
@@ -181,8 +178,7 @@ async fn no_value_is_anywhere_but_in_the_backend() {
     ] {
         answers.push_str(&client.get(path).await.body.to_string());
     }
-    let metrics = client.request(Method::GET, "/metrics").send().await.unwrap();
-    answers.push_str(&metrics.text().await.unwrap());
+    answers.push_str(&client.metrics().await);
     assert!(answers.contains("[secret] is too weak"), "the careless backend was not tried");
     assert!(server.terminate().await.success());
     for value in [FIRST, SECOND] {

@@ -147,9 +147,7 @@ async fn a_full_disk_ends_the_server_and_loses_nothing() {
         println!("skipped: only root can mount a small file system");
         return;
     };
-    let setup = Setup::new("");
-    let config = "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\n";
-    std::fs::write(setup.folder.path().join("stateward.toml"), config).unwrap();
+    let setup = Setup::new("[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\n");
     let mut server = setup.start_in(&disk.path()).await;
     let mut acknowledged = Vec::new();
     let last = fill(&server.client, &mut acknowledged).await;

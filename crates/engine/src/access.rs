@@ -210,14 +210,6 @@ impl AccessControl {
         }
     }
 
-    /// Whether the request was carried out before.
-    ///
-    /// # Errors
-    /// [`Error::KeyReused`], [`Error::Unavailable`].
-    pub async fn repeats(&self, envelope: &Envelope) -> Result<bool, Error> {
-        Ok(self.streams.repeats(envelope).await?.is_some())
-    }
-
     /// Lets nobody in with a token any more, at once.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use stateward_domain::envelope::{Actor, Envelope, NewEvent, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Position};
 use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
 
-use crate::control::{append_surely, first};
+use crate::control::{append_surely, first, recorded};
 use crate::entities::{Entities, decode};
 use crate::error::Error;
 use crate::sources::Sources;
@@ -169,12 +169,10 @@ impl Commands {
     async fn first_reply(&self, holder: &Holder) -> Result<Done, Error> {
         let id = holder.stream.entity_id().ok_or(Error::NotFound)?;
         let entity = Arc::new(self.entities.at_version(id, holder.version).await?);
-        let before = stateward_domain::id::Version(holder.version.0.saturating_sub(1));
-        let recorded = self.log.read_stream(&holder.stream, before, 1).await?;
-        let last = recorded.first().ok_or(Error::NotFound)?;
+        let last = recorded(&*self.log, &holder.stream, holder.version).await?;
         Ok(Done {
             entity,
-            events: vec![decode(last)?],
+            events: vec![decode(&last)?],
             position: last.position,
             repeats: Some(last.envelope().operation),
         })

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use stateward_domain::access::{Access, AccessEvent};
 use stateward_domain::backend::{Backend, BackendEvent};
-use stateward_domain::entity::claims::{self, ClaimKey};
-use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, StreamId};
+use stateward_domain::entity::claims::{self, Claim};
+use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, EventStore, Holder};
 use stateward_domain::system::{System, SystemEvent};
@@ -118,9 +118,7 @@ impl ControlStreams {
         stream: &StreamId,
         version: Version,
     ) -> Result<S::Event, Error> {
-        let before = Version(version.0.saturating_sub(1));
-        let events = self.log.read_stream(stream, before, 1).await?;
-        Ok(events.first().ok_or(Error::NotFound)?.decode(S::known)?)
+        Ok(recorded(&*self.log, stream, version).await?.decode(S::known)?)
     }
 
     /// Version of the last event of the first request with the idempotency key of `envelope`; `None` = this is the
@@ -185,14 +183,24 @@ pub(crate) async fn first(
     log: &dyn EventStore,
     envelope: &Envelope,
 ) -> Result<Option<Holder>, Error> {
-    let (Some(key), Some(idempotency)) = (ClaimKey::idempotency(envelope), &envelope.idempotency)
-    else {
-        return Ok(None);
-    };
+    let Some(Claim::Take { key, value }) = claims::of_request(envelope) else { return Ok(None) };
     match log.holder(&key).await? {
-        Some(holder) if holder.value != idempotency.fingerprint => Err(Error::KeyReused),
+        Some(holder) if holder.value != value => Err(Error::KeyReused),
         holder => Ok(holder),
     }
+}
+
+/// The event of `stream` at `version`, as it is stored.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Unavailable`].
+pub(crate) async fn recorded(
+    log: &dyn EventStore,
+    stream: &StreamId,
+    version: Version,
+) -> Result<Recorded, Error> {
+    let before = Version(version.0.saturating_sub(1));
+    log.read_stream(stream, before, 1).await?.pop().ok_or(Error::NotFound)
 }
 
 /// Appends; an unknown outcome is resolved by sending the same events again, which the log recognises.

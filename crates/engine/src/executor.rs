@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stateward_domain::backend::BackendEvent;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Target};
 use stateward_domain::entity::state::{BlockedOn, Manifest};
 use stateward_domain::entity::work::Work;
-use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::envelope::Recorded;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::read_model::{ModelError, Quarantined};
 use stateward_domain::ports::sync_queue::{Priority, QueueChange, QueueError, QueueRow, SyncQueue};
@@ -28,7 +27,7 @@ mod news;
 mod tests;
 mod told;
 
-use news::News;
+use news::{News, wake_of_backend};
 use told::Told;
 
 /// How long after it was blocked an entity is tried again whose dependency is there already.
@@ -75,9 +74,11 @@ impl Executor {
             let entity = self.fold(id, touched).await?;
             let others = News::of(&touched.events);
             wakes.extend(others.wakes(&entity, touched.last));
-            let name = ClaimKey::name(&entity);
-            if others.concerns_users() && told.is_news(&name, &entity) {
-                news.push(name);
+            if others.concerns_users() {
+                let name = ClaimKey::name(&entity);
+                if told.is_news(&name, &entity) {
+                    news.push(name);
+                }
             }
             folded.push((entity, touched.last));
         }
@@ -247,17 +248,6 @@ fn readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
 
 fn unavailable(error: Error) -> ModelError {
     ModelError::Unavailable(error.to_string())
-}
-
-/// Whoever waits for a backend may go on when it is there again, or configured otherwise.
-fn wake_of_backend(recorded: &Recorded) -> Option<QueueChange> {
-    let wakes =
-        recorded.stream.category == StreamId::BACKEND && BackendEvent::wakes(&recorded.event_type);
-    wakes.then(|| QueueChange::WakeBackend {
-        backend: BackendName(recorded.stream.id.clone()),
-        at: recorded.recorded_at,
-        position: recorded.position,
-    })
 }
 
 fn poisoned(recorded: &Recorded, error: &Error) -> ModelError {

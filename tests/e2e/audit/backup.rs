@@ -94,8 +94,7 @@ async fn put_back(setup: &Setup, world: &World, from: &str, checkpoint: &Value) 
 /// Waits until rounds have looked: then they could have acted as well.
 async fn looked(client: &Client) {
     until("a round has looked and put it aside", async || {
-        let metrics =
-            client.request(Method::GET, "/metrics").send().await.ok()?.text().await.ok()?;
+        let metrics = client.metrics().await;
         metrics.contains("stateward_round_seconds_count{backend=\"sandbox\"}").then_some(())
     })
     .await;

@@ -74,6 +74,15 @@ impl Client {
         Ok(Reply { status, body })
     }
 
+    /// What Prometheus would read.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub(crate) async fn metrics(&self) -> String {
+        let response = self.request(Method::GET, "/metrics").send().await.expect("an answer");
+        response.text().await.expect("a body")
+    }
+
     /// # Panics
     /// When there is no answer.
     pub(crate) async fn get(&self, path: &str) -> Reply {

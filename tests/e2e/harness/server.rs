@@ -22,8 +22,18 @@ impl Setup {
     /// A folder whose configuration file holds `config`.
     pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::write(folder.path().join("stateward.toml"), config).expect("written");
-        Self { folder }
+        let setup = Self { folder };
+        setup.configure(config);
+        setup
+    }
+
+    /// Writes the configuration anew; a running server goes on with the one that it read.
+    pub(crate) fn configure(&self, config: &str) {
+        std::fs::write(self.config(), config).expect("written");
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("stateward.toml")
     }
 
     /// Backends `local` and `sandbox`, the latter in the world at `url`; short times all over.
@@ -80,7 +90,7 @@ impl Setup {
 
     fn serve(&self, data: &Path, listen: Option<&str>) -> Command {
         let mut command = Command::new(BINARY);
-        command.arg("serve").arg("--config").arg(self.folder.path().join("stateward.toml"));
+        command.arg("serve").arg("--config").arg(self.config());
         command.arg("--data").arg(data).env("RUST_LOG", "info").env_remove("FAILPOINTS");
         command.args(listen.map(|address| format!("--listen={address}")));
         // What a test is told is no configuration of the server.

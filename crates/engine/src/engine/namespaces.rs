@@ -22,7 +22,7 @@ impl Engine {
         envelope: &Envelope,
         name: &Namespace,
     ) -> Result<(), Error> {
-        if self.access().repeats(envelope).await? {
+        if self.inner.shared.control.repeats(envelope).await?.is_some() {
             return Ok(());
         }
         let head = self.log().head().await?;

@@ -1,9 +1,10 @@
 //! What of a batch concerns others than the entity that it happened to.
 
+use stateward_domain::backend::BackendEvent;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::envelope::Recorded;
-use stateward_domain::id::Position;
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::sync_queue::QueueChange;
 use stateward_domain::time::Timestamp;
 
@@ -62,10 +63,21 @@ impl News {
         // Whoever waits for it to be as desired is told at every event that may have made it so.
         let ended = self.ended.or_else(|| self.shown.filter(|_| entity.synced()));
         let ended = ended.map(|at| QueueChange::Wake { waited_for, at, position });
-        let name = ClaimKey::name(entity);
-        let shown = self.shown.map(|at| QueueChange::WakeNamed { name, at, position });
+        let named = |at| QueueChange::WakeNamed { name: ClaimKey::name(entity), at, position };
+        let shown = self.shown.map(named);
         ended.into_iter().chain(shown)
     }
+}
+
+/// Whoever waits for a backend may go on when it is there again, or configured otherwise.
+pub(super) fn wake_of_backend(recorded: &Recorded) -> Option<QueueChange> {
+    let wakes =
+        recorded.stream.category == StreamId::BACKEND && BackendEvent::wakes(&recorded.event_type);
+    wakes.then(|| QueueChange::WakeBackend {
+        backend: BackendName(recorded.stream.id.clone()),
+        at: recorded.recorded_at,
+        position: recorded.position,
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use stateward_domain::audit::{Checkpoint, Fault, FaultKind, Progress, Report};
-use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::claims::{Claim, ClaimKey, of_request};
 use stateward_domain::envelope::{Envelope, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::audit::Progressing;
@@ -328,10 +328,8 @@ fn idempotency(claim: &Held) -> Option<Fault> {
     let Some(metadata) = &claim.metadata else {
         return Some(fault("the log has no such event"));
     };
-    let envelope = Envelope::from_json(metadata);
-    let print = envelope.idempotency.as_ref().map(|idempotency| &idempotency.fingerprint);
-    let same = ClaimKey::idempotency(&envelope).as_ref() == Some(&claim.key)
-        && print == Some(&holder.value);
+    let (key, value) = (claim.key.clone(), holder.value.clone());
+    let same = of_request(&Envelope::from_json(metadata)) == Some(Claim::Take { key, value });
     (!same).then(|| fault("the event was asked for under another key"))
 }
 

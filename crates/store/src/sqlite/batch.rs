@@ -277,7 +277,6 @@ async fn repeated(
 }
 
 const EVENTS: Insert = Insert {
-    verb: "INSERT",
     table: Cow::Borrowed("events"),
     columns: &[
         "position",
@@ -318,7 +317,6 @@ pub(super) async fn insert(script: &mut Script<'_>, rows: &[Row<'_>]) -> Result<
 type Taken<'a> = (&'a Append, Head, &'a ClaimKey, &'a String);
 
 const CLAIMS: Insert = Insert {
-    verb: "INSERT",
     table: Cow::Borrowed("claims"),
     columns: &["key", "aggregate_type", "aggregate_id", "sequence", "value", "taken_at"],
     conflict: "",

@@ -90,7 +90,6 @@ async fn apply(script: &mut Script<'_>, changes: &[QueueChange]) -> Result<(), s
 }
 
 const PUT: Insert = Insert {
-    verb: "INSERT",
     table: Cow::Borrowed("sync_queue"),
     columns: &["entity", "backend", "priority", "since", "due", "waits_for", "position"],
     conflict: "ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \

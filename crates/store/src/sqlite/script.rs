@@ -198,19 +198,17 @@ pub(super) struct Insert {
     pub(super) table: Cow<'static, str>,
     /// The first is never NULL.
     pub(super) columns: &'static [&'static str],
-    /// `INSERT`, or what it is with another behaviour where a row is there already.
-    pub(super) verb: &'static str,
     /// What is said behind the rows; may be empty.
     pub(super) conflict: &'static str,
 }
 
 impl Insert {
     fn text(&self, size: usize) -> String {
-        let Self { table, columns, verb, conflict } = self;
+        let Self { table, columns, conflict } = self;
         let row = format!("({})", vec!["?"; columns.len()].join(", "));
         let (named, rows) = (columns.join(", "), vec![row; size].join(", "));
         format!(
-            "{verb} INTO {table} ({named}) SELECT * FROM (VALUES {rows}) \
+            "INSERT INTO {table} ({named}) SELECT * FROM (VALUES {rows}) \
              WHERE column1 IS NOT NULL {conflict}"
         )
     }
@@ -222,12 +220,8 @@ mod tests {
 
     use super::*;
 
-    const INSERT: Insert = Insert {
-        verb: "INSERT",
-        table: Cow::Borrowed("things"),
-        columns: &["id", "name"],
-        conflict: "",
-    };
+    const INSERT: Insert =
+        Insert { table: Cow::Borrowed("things"), columns: &["id", "name"], conflict: "" };
 
     async fn writer() -> Writer {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory");

@@ -8,7 +8,7 @@ use stateward_domain::entity::claims;
 use stateward_domain::entity::state::{
     DeletionPolicy, DriftPolicy, Observed, Presence, Settings, Step,
 };
-use stateward_domain::envelope::{Envelope, NewEvent};
+use stateward_domain::envelope::{Envelope, NewEvent, StreamId};
 use stateward_domain::id::{
     Attempt, EntityName, EventId, ExternalId, Generation, KindName, Namespace, OperationId,
 };

@@ -107,7 +107,6 @@ pub(super) async fn save_entities(
     rows: &[&EntityRow],
 ) -> Result<(), ModelError> {
     let insert = Insert {
-        verb: "INSERT",
         table: format!("entities_v{}", tables.0).into(),
         columns: &[
             "id",
@@ -154,7 +153,6 @@ pub(super) async fn save_operations(
     rows: &[&OperationRow],
 ) -> Result<(), ModelError> {
     let insert = Insert {
-        verb: "INSERT",
         table: format!("operations_v{}", tables.0).into(),
         columns: &["id", "entity", "namespace", "state", "data"],
         conflict: OPERATION_CHANGES,

@@ -19,8 +19,8 @@ impl Tables {
         Self(SHAPE * PER_SHAPE + (self.0 + 1) % PER_SHAPE)
     }
 
-    /// Each index is in the order of a list, so that a page costs the same whatever else there is. Those of columns that
-    /// never change are written once.
+    /// All indexes but `_count` are in the order of a list, so that a page within one namespace, of one kind or in one
+    /// state costs the same whatever else there is. Those of columns that never change are written once.
     ///
     /// Entities have row numbers, unlike the other tables: a row is about a kilobyte, and what of it goes beyond a quarter
     /// of a page would get a page to itself in a table without (<https://sqlite.org/fileformat.html#index_b_trees>).
