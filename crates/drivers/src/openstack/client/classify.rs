@@ -32,6 +32,8 @@ const ROWS: &[Row] = &[
     (None, 401, Any, Unauthenticated, "unauthenticated"),
     // Something between us and the service does not know the path; that proves no absence.
     (None, 404, Unshaped, Transient, "not_routed"),
+    // The sentence of the services' own routers, and of a policy of Neutron that hides what is there.
+    (None, 404, Says("the resource could not be found"), Transient, "not_routed"),
     // Where there is no room.
     (Some(Volume), 413, Is("overLimit"), Quota, "quota_exceeded"),
     (Some(Compute), 403, Says("quota exceeded"), Quota, "quota_exceeded"),

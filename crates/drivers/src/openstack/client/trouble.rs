@@ -2,6 +2,7 @@
 
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
+use super::bodies::safe;
 use super::catalogue::Service;
 use crate::instrumented::not_sent;
 
@@ -73,6 +74,12 @@ impl Trouble {
         self
     }
 
+    /// Whether the service itself says that it has no object called `id`: its "not found" names it. Any other 404 proves
+    /// nothing: a gateway's, a router's that does not know the path, or a policy's that hides what may not be seen.
+    pub(in crate::openstack) fn denies(&self, id: &str) -> bool {
+        self.verdict == Verdict::Gone && names(&self.message, &safe(id))
+    }
+
     /// The same, as a kind understands it.
     pub(in crate::openstack) fn judged(mut self, verdict: Verdict) -> Self {
         self.verdict = verdict;
@@ -109,6 +116,15 @@ impl Trouble {
     }
 }
 
+/// Whether `id` stands in `text` as a word of its own.
+fn names(text: &str, id: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    !id.is_empty()
+        && text.match_indices(id).any(|(at, _)| {
+            !text[..at].ends_with(inside) && !text[at + id.len()..].starts_with(inside)
+        })
+}
+
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         Self {
@@ -118,5 +134,32 @@ impl From<Trouble> for Failure {
             request_id: trouble.request_id,
             effect: trouble.effect,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_not_found_that_names_the_object_denies_it() {
+        let id = "4f0c-1";
+        for (verdict, message, denies) in [
+            (Verdict::Gone, "nova answers 404: Instance 4f0c-1 could not be found.", true),
+            (Verdict::Gone, "keystone answers 404: Could not find project: 4f0c-1.", true),
+            (Verdict::Gone, "glance answers 404: No image found with ID 4f0c-1", true),
+            (Verdict::Gone, "nova answers 404: Instance 4f0c-12 could not be found.", false),
+            (Verdict::Gone, "nova answers 404: Instance a4f0c-1 could not be found.", false),
+            (Verdict::Gone, "neutron answers 404: The resource could not be found.", false),
+            (Verdict::Gone, "nova answers 404", false),
+            (Verdict::Transient, "nova answers 404: Instance 4f0c-1 could not be found.", false),
+        ] {
+            let trouble = Trouble::harmless(verdict, "not_found", message);
+            assert_eq!(trouble.denies(id), denies, "{message}");
+        }
+        let keypair =
+            Trouble::harmless(Verdict::Gone, "not_found", "Keypair a b not found for user u");
+        assert!(keypair.denies("a  b"), "messages have single blanks");
+        assert!(!keypair.denies(""));
     }
 }

@@ -70,7 +70,10 @@ impl Kind for Backup {
     }
 
     async fn get(&self, link: Link<'_>, id: &str) -> Result<(Value, Option<Timestamp>), Trouble> {
-        let none = || Trouble::harmless(Verdict::Gone, "not_found", "no snapshot carries the mark");
+        let none = || {
+            let message = format!("no snapshot carries the mark {id}");
+            Trouble::harmless(Verdict::Gone, "not_found", message)
+        };
         let key = owner::unmark(id).ok_or_else(none)?;
         let parts = parts(link, &key).await?;
         if parts.is_empty() {
@@ -209,7 +212,9 @@ async fn parts(link: Link<'_>, key: &OwnerKey) -> Result<Vec<Value>, Trouble> {
 /// The parts as one object; `None` = there are none. Its status is the worst of theirs.
 fn whole(key: &OwnerKey, parts: &[Value]) -> Option<Value> {
     let first = parts.first()?;
-    let count: usize = first["metadata"][PARTS].as_str().and_then(|text| text.parse().ok())?;
+    // Without its count nobody knows whether it is whole, but it is certainly there.
+    let count = first["metadata"][PARTS].as_str().and_then(|text| text.parse().ok());
+    let count: usize = count.unwrap_or(usize::MAX);
     let text = |part: &Value| part["status"].as_str().unwrap_or("unknown").to_owned();
     let statuses: Vec<_> = parts.iter().map(text).collect();
     let failed = statuses.iter().find(|status| status.starts_with("error"));
@@ -304,5 +309,8 @@ mod tests {
             assert_eq!(renamed, "a | b", "neither the one nor the other");
         }
         assert!(whole(&key, &[]).is_none());
+        let miscounted =
+            json!({"id": "x", "status": "available", "metadata": {"managed_server": "s"}});
+        assert_eq!(status(&[miscounted]), "partial", "what is there is never absent");
     }
 }

@@ -48,7 +48,7 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
     }
 }
 
-/// See `Driver::observe`. Only the service's own "not found" proves absence.
+/// See `Driver::observe`. Only the service's own "not found" of this very id proves absence.
 pub(in crate::openstack) async fn observe(
     kind: &dyn Kind,
     link: Link<'_>,
@@ -57,12 +57,12 @@ pub(in crate::openstack) async fn observe(
     let id = target.external_id.as_str();
     let row = match kind.get(link, id).await {
         Ok((row, _)) => row,
-        Err(trouble) if trouble.verdict == Verdict::Gone => {
+        Err(trouble) if trouble.denies(id) => {
             let id = trouble.request_id.unwrap_or_else(|| "none".to_owned());
-            let proof = format!("{} answers 404, request {id}", kind.shape().service.name());
+            let proof = format!("{}, request {id}", trouble.message);
             return Ok(Observation::Absent { proof });
         }
-        Err(trouble) if trouble.verdict == Verdict::Forbidden => {
+        Err(trouble) if matches!(trouble.verdict, Verdict::Gone | Verdict::Forbidden) => {
             return Ok(Observation::Unknown { reason: trouble.message });
         }
         Err(trouble) => return Err(trouble.into()),
@@ -336,7 +336,11 @@ async fn settle(
 ) -> Result<Option<(Stage, Value)>, Failure> {
     let (row, now) = match kind.get(link, job.id()).await {
         Ok((row, now)) => (row, now),
-        Err(trouble) if trouble.verdict == Verdict::Gone => return Ok(None),
+        Err(trouble) if trouble.denies(job.id()) => return Ok(None),
+        // The work is asked after again: this answer says nothing of the object.
+        Err(trouble) if trouble.verdict == Verdict::Gone => {
+            return Err(trouble.judged(Verdict::Transient).into());
+        }
         Err(trouble) => return Err(trouble.into()),
     };
     let attributes = json!(kind.attributes(&row));

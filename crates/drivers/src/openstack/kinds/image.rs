@@ -202,9 +202,10 @@ impl Kind for Image {
     }
 
     async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
-        match self.get(link, &id_of(&search.owner_key)).await {
+        let id = id_of(&search.owner_key);
+        match self.get(link, &id).await {
             Ok((row, _)) => Ok(vec![row]),
-            Err(trouble) if trouble.verdict == Verdict::Gone => Ok(Vec::new()),
+            Err(trouble) if trouble.denies(&id) => Ok(Vec::new()),
             Err(trouble) => Err(trouble),
         }
     }

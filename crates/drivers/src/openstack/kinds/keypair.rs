@@ -13,7 +13,7 @@ use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed};
 use super::{Kind, Left, copied, external};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
 
 pub(super) struct Keypair;
 
@@ -82,7 +82,7 @@ impl Kind for Keypair {
                 let ours = self.attributes(&row)["public_key"] == search.spec["public_key"];
                 Ok(if ours { vec![row] } else { Vec::new() })
             }
-            Err(trouble) if trouble.verdict == Verdict::Gone => Ok(Vec::new()),
+            Err(trouble) if trouble.denies(name) => Ok(Vec::new()),
             Err(trouble) => Err(trouble),
         }
     }

@@ -139,6 +139,7 @@ fn token(url: &str, life: &str, before: usize) -> Answer {
             service("volumev3", format!("{url}/volume/v3/p1")),
             service("network", format!("{url}/network")),
             service("image", format!("{url}/image/")),
+            service("identity", format!("{url}/identity")),
         ],
     }});
     let headers = vec![("X-Subject-Token", format!("token-{}", before + 1))];

@@ -14,6 +14,7 @@ const CASES: &[Case] = &[
         "unauthenticated",
     ),
     (Volume, 404, "", "", Transient, "not_routed"),
+    (Network, 404, "HTTPNotFound", "The resource could not be found.", Transient, "not_routed"),
     (
         Volume,
         413,
