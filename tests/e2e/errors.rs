@@ -43,6 +43,64 @@ async fn one_call_in_five_fails_and_everything_ends_well() {
     assert_eq!(counts.objects, 150);
 }
 
+/// One call in five fails with `not_found`, whatever is there. Absence is what a successful answer proves.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_deletion_leaks_when_calls_fail_with_not_found() {
+    let world = World::start().await;
+    let setup = Setup::new(&format!(
+        "[backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\nerror_rate = 0.2\nseed = 7\n\
+         errors = [\"not_found\"]\nretry = {{ first = \"20ms\", max = \"200ms\" }}\n",
+        world.url
+    ));
+    let server = setup.start().await;
+    let client = &server.client;
+    for number in 0..12 {
+        let body = thing(&format!("t{number}"), json!({ "size": 1 }));
+        client.send(Method::POST, "/v1/entities", Some(&body), &[]).await.unwrap();
+    }
+    let made = client.settled().await;
+    assert!(made.iter().all(|entity| entity["state"] == "ok"), "{made:#?}");
+    assert_eq!(world.counts().await.objects, 12);
+    for entity in &made {
+        let path = format!("/v1/entities/{}", text(&entity["id"]));
+        client.send(Method::DELETE, &path, None, &[]).await.unwrap();
+    }
+    until("every deletion has ended", async || client.entities().await.is_empty().then_some(()))
+        .await;
+    let counts = world.counts().await;
+    assert_eq!(counts.objects, 0, "objects that no entity manages any more");
+    counts.assert_none_twice();
+}
+
+/// A look that fails with `not_found` says nothing of the object: not to a deletion, a refresh or a drift check.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_fails_with_not_found_proves_nothing() {
+    let world = World::start().await;
+    let (_setup, server) = sandbox(&world).await;
+    let client = &server.client;
+    let unlucky = json!({ "size": 1, "_fake": { "fail": { "observe": "not_found" }, "times": 2 } });
+    for (name, refreshed) in [("looked-at", true), ("deleted", false)] {
+        let id = client.thing(name, json!({ "size": 1 })).await;
+        let object = text(&client.entity(&id).await["observed"]["external_id"]);
+        world.tamper(&object, &unlucky).await;
+        let path = format!("/v1/entities/{id}");
+        if refreshed {
+            client.done(Method::POST, &format!("{path}/actions/refresh"), json!({})).await;
+            let entity = client.entity(&id).await;
+            assert_eq!(entity["state"], "ok", "{entity:#}");
+            assert_eq!(reason(&entity, "drifted"), "AsDesired", "it was not lost: {entity:#}");
+            let events = events(client, &id).await;
+            let of = |name: &str| events.iter().filter(|event| event["type"] == name).count();
+            assert_eq!(of("entity.sync_failed"), 2, "both looks failed: {events:#?}");
+            assert_eq!(of("entity.drift_cleared"), 0, "nothing was lost: {events:#?}");
+        } else {
+            client.done(Method::DELETE, &path, json!({})).await;
+            assert_eq!(client.entity(&id).await["state"], "deleted");
+        }
+    }
+    assert_eq!(world.counts().await.objects, 1, "what was deleted is gone, the other is not");
+}
+
 /// What becomes of a creation that fails once with a class.
 struct Row {
     class: &'static str,

@@ -24,7 +24,7 @@ pub enum ErrorClass {
     Ambiguous,
     /// Somebody else changed it at the same time: observe and plan again.
     Conflict,
-    /// The object is not there.
+    /// Something answered "not found". It proves no absence: the object is observed again, after the kind's settle time.
     NotFound,
     /// The identity is taken in the backend.
     AlreadyExists {

@@ -64,9 +64,9 @@ pub struct Target {
 pub enum Observation {
     /// It is there, like this.
     Present(Object),
-    /// It is certainly not there.
+    /// It is certainly not there: the backend itself said so of this very id, or a complete list lacks it.
     Absent {
-        /// How that is known, for the log.
+        /// How that is known, for the log; never empty.
         proof: String,
     },
     /// The look proved nothing (403, time-out, a doubtful empty list).
@@ -215,7 +215,11 @@ pub trait Driver: Send + Sync {
     /// Whether the backend answers and accepts the credentials; changes nothing.
     async fn health(&self, context: &CallContext) -> Result<(), Failure>;
 
-    /// Looks at one object.
+    /// Looks at one object. That it is gone is an answer, [`Observation::Absent`], and never a failure: the engine ends a
+    /// deletion, and calls an object lost, on such an answer alone.
+    ///
+    /// # Errors
+    /// The look proved nothing. `NotFound` too says only that something on the way answered "not found".
     async fn observe(&self, context: &CallContext, target: &Target)
     -> Result<Observation, Failure>;
 
@@ -236,7 +240,7 @@ pub trait Driver: Send + Sync {
     /// Changes the object.
     async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure>;
 
-    /// Deletes the object; one that is not there is a success.
+    /// Deletes the object; one that is not there is a success. The engine observes afterwards, whatever the answer is.
     async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure>;
 
     /// Does one of the kind's verbs.

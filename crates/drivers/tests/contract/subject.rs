@@ -177,6 +177,14 @@ impl Subject {
         self.driver.observe(&context(&control), &self.target(id)).await.unwrap()
     }
 
+    /// A look succeeds, and says why the object is certainly not there: no failure stands for an absence.
+    pub(crate) async fn is_proved_absent(&self, id: &ExternalId) {
+        match self.observe(id).await {
+            Observation::Absent { proof } => assert!(!proof.is_empty(), "{}", self.kind),
+            other => panic!("{}: {other:?}", self.kind),
+        }
+    }
+
     /// The object, which has to be there.
     pub(crate) async fn present(&self, id: &ExternalId) -> Object {
         match self.observe(id).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::{Difference, Presence};
-use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::failure::Failure;
 use stateward_domain::id::ExternalId;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Driver, Object, Observation, Plan, Search, Target, covers};
@@ -41,6 +41,9 @@ impl Round<'_> {
     }
 
     /// Observes the object called `id`.
+    ///
+    /// Absence is what a successful answer says. A failure of any class, `NotFound` too, proves nothing: a gateway
+    /// that has no route, a replica that is behind and a policy that hides objects all answer "not found".
     pub(crate) async fn look_at(&self, entity: &Entity, id: &ExternalId) -> Result<Seen, Failure> {
         let target = target(entity, id);
         let context = self.context(entity.attempt, entity);
@@ -49,7 +52,6 @@ impl Round<'_> {
             Ok(Observation::Present(object)) => Seen::Present { object, extra: Vec::new() },
             Ok(Observation::Absent { .. }) => Seen::Absent,
             Ok(Observation::Unknown { reason }) => Seen::Unknown { reason },
-            Err(failure) if failure.class == ErrorClass::NotFound => Seen::Absent,
             Err(failure) => return Err(failure),
         })
     }

@@ -8,7 +8,7 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::{Failing, Intent};
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{RunningAttempt, Step};
-use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::OperationId;
 use stateward_domain::time::Timestamp;
 
@@ -36,7 +36,7 @@ impl Round<'_> {
         match outcome {
             // The handle is the only trace of what was begun: a failed question does not end the attempt.
             Err(failure) if passes(&failure) => Ok(Flow::Rest(self.pause_for(running, &failure))),
-            outcome => self.settle(entity, outcome).await,
+            outcome => self.settle(entity, outcome.map_err(begun)).await,
         }
     }
 
@@ -123,6 +123,12 @@ impl Round<'_> {
         let grown = (age / 4).clamp(backoff(policy, 0), policy.max);
         failure.retry_after().unwrap_or(grown)
     }
+}
+
+/// The failure of a question about work that the backend accepted: the question changed nothing, the work may have.
+fn begun(failure: Failure) -> Failure {
+    let effect = if failure.effect == Effect::None { Effect::Maybe } else { failure.effect };
+    Failure { effect, ..failure }
 }
 
 /// Whether the question may simply be asked again.

@@ -26,12 +26,13 @@ impl Circumstances<'_> {
     pub(crate) fn next(&self, failure: &Failure) -> Next {
         let slowly = self.now.after(self.settings.retry.max);
         match &failure.class {
-            ErrorClass::Transient
-            | ErrorClass::Ambiguous
-            | ErrorClass::NotFound
-            | ErrorClass::Cancelled => self.again(1),
+            ErrorClass::Transient | ErrorClass::Ambiguous | ErrorClass::Cancelled => {
+                self.again(1, Duration::ZERO)
+            }
+            // It may only not show yet, so the next observation waits until it would.
+            ErrorClass::NotFound => self.again(1, self.kind.settle),
             // Somebody else was faster; a fresh look is all that is needed.
-            ErrorClass::Conflict => self.again(10),
+            ErrorClass::Conflict => self.again(10, Duration::ZERO),
             ErrorClass::RateLimited { .. } => self.after_pause(failure),
             ErrorClass::Unauthorized | ErrorClass::Misconfigured => Next::Blocked {
                 on: BlockedOn::Backend,
@@ -81,6 +82,8 @@ impl Circumstances<'_> {
             ErrorClass::Transient
                 | ErrorClass::Ambiguous
                 | ErrorClass::Conflict
+                // The next observation tells whether there is an object to act on.
+                | ErrorClass::NotFound
                 | ErrorClass::Cancelled
                 | ErrorClass::RateLimited { .. }
                 | ErrorClass::Unauthorized
@@ -103,14 +106,15 @@ impl Circumstances<'_> {
         Next::Retry { at: self.now.after(pause) }
     }
 
-    fn again(&self, sooner: u32) -> Next {
+    /// Another try after the backoff divided by `sooner`, and not before `at_least`.
+    fn again(&self, sooner: u32, at_least: Duration) -> Next {
         let budget = self.settings.retry.budget.unwrap_or(self.kind.retry_budget);
         let failures = self.entity.trouble.failures;
         if failures + 1 >= budget {
             return Next::Erred;
         }
         let wait = backoff(&self.settings.retry, failures) / sooner;
-        Next::Retry { at: self.now.after(wait.mul_f64(self.jitter)) }
+        Next::Retry { at: self.now.after(wait.mul_f64(self.jitter).max(at_least)) }
     }
 }
 

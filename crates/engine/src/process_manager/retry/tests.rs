@@ -116,6 +116,26 @@ fn a_conflict_is_looked_at_sooner_than_a_fault() {
 }
 
 #[test]
+fn what_may_only_not_show_yet_is_looked_at_when_it_would() {
+    let wait = |class, failures| match next(&failed(failures), &class) {
+        Next::Retry { at } => at.since(NOW),
+        other => unreachable!("{other:?}"),
+    };
+    let mut quick = settings();
+    quick.retry.first = Duration::from_millis(1);
+    let (kind, entity) = (kind(), failed(0));
+    let circumstances =
+        Circumstances { entity: &entity, kind: &kind, settings: &quick, now: NOW, jitter: 0.5 };
+    let failure = Failure::harmless(Class::NotFound, "code", "message");
+    assert_eq!(circumstances.next(&failure), Next::Retry { at: NOW.after(kind.settle) });
+    assert_eq!(
+        wait(Class::NotFound, 5),
+        wait(Class::Transient, 5),
+        "the backoff where it is longer"
+    );
+}
+
+#[test]
 fn what_blocks_is_looked_at_again_unless_a_person_is_asked() {
     for (class, _, _) in table() {
         if let Next::Blocked { on, check_at } = next(&failed(0), &class) {
@@ -134,6 +154,8 @@ fn an_action_is_repeated_only_when_that_is_harmless() {
     let harmless = Failure::harmless(Class::Transient, "code", "message");
     let doubtful = Failure::doubtful(Class::Ambiguous, "code", "message");
     let refused = Failure::harmless(Class::Invalid, "code", "message");
+    let missing = Failure::harmless(Class::NotFound, "code", "message");
+    assert!(!ends(&missing, false), "only an observation tells that there is no object");
     assert!(!ends(&harmless, false) && !ends(&harmless, true));
     assert!(ends(&doubtful, false) && !ends(&doubtful, true));
     assert!(ends(&refused, false) && ends(&refused, true));
