@@ -25,4 +25,5 @@ mod replacement;
 mod secrets;
 mod slice;
 mod startup;
+mod streams;
 mod watch;

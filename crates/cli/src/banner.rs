@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
+use crate::terminal;
+
 /// Prints the address, the token's place and commands to try.
-#[expect(clippy::print_stdout, reason = "this is for the person at the terminal")]
 pub(crate) fn print(url: &str, token_file: &Path, applied: usize) {
     let token = token_file.display();
     let managed = token_file.with_file_name("managed");
     let managed = managed.display();
     let program = std::env::args().next().unwrap_or_else(|| "stateward".to_owned());
-    println!(
+    let text = format!(
         "\nstateward serves {url}; {applied} example entities are declared.\n\
          The administrator's token is in {token}. Try, in another terminal:\n\n  \
          alias stateward={program}; export STATEWARD_SERVER={url} STATEWARD_TOKEN_FILE={token}\n  \
@@ -21,4 +22,8 @@ pub(crate) fn print(url: &str, token_file: &Path, applied: usize) {
          stateward explain file\n\n\
          The interface is at {url}/docs. Press Ctrl-C to end.\n"
     );
+    // The server goes on without a reader.
+    if let Err(error) = terminal::say(&text) {
+        tracing::debug!(%error, "the banner is not printed");
+    }
 }

@@ -65,11 +65,10 @@ fn main() -> ExitCode {
 }
 
 /// One clear line: what failed, and why, from the outside in.
-#[expect(clippy::print_stderr, reason = "the last word of a command goes to the terminal")]
 fn failed(error: &anyhow::Error) -> ExitCode {
     let line = one_line(error);
     if !line.is_empty() {
-        eprintln!("stateward: {line}");
+        terminal::note(&format!("stateward: {line}"));
     }
     Exit::of(error).into()
 }

@@ -10,6 +10,7 @@ use stateward_domain::time::Clock;
 use crate::client::{Client, ConnectionOptions};
 use crate::clock::SystemClock;
 use crate::exit::Exit;
+use crate::terminal;
 
 /// What every verb that talks to a server takes beside its own arguments.
 #[derive(Args)]
@@ -69,7 +70,7 @@ impl Session {
         let color = match terminal.color {
             Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto => AutoStream::choice(&std::io::stdout()) != ColorChoice::Never,
+            Colour::Auto => AutoStream::choice(&terminal::stdout()) != ColorChoice::Never,
         };
         let client = Client::new(connection.connection()?, terminal.verbose)?;
         let now = jiff::Timestamp::from_microsecond(SystemClock.now().0).unwrap_or_default();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use stateward_api::Histograms;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// Upper bounds in seconds: from a lone commit to a request that waits as long as it may.
@@ -15,17 +16,36 @@ const BUCKETS: &[f64] =
 /// What was recorded is taken in so often, also when nobody asks.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// Log lines that wait to be written at most; further ones are dropped until the reader catches up.
+const LINES_MAX: usize = 8_192;
+
+/// Writes log lines until it is dropped, which waits up to a second for those that are queued.
+pub(crate) struct Logs {
+    _writer: WorkerGuard,
+}
+
 /// Sends logs to standard error: `RUST_LOG` says which, `json` in which form.
-pub(crate) fn logs(json: bool) {
+///
+/// A lost line is lost: a reader that is gone or reads nothing, and a full disk, never hold up or end the service. So a
+/// thread of its own writes, the queue to it is bounded, and a failed write is not reported on the stream that failed.
+#[expect(clippy::disallowed_methods, reason = "the writer of logs")]
+pub(crate) fn logs(json: bool) -> Logs {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_MAX)
+        .lossy(true)
+        .thread_name("logs")
+        .finish(std::io::stderr());
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     // A second one in the same process changes nothing.
     let _ = if json { logs.json().try_init() } else { logs.try_init() };
+    Logs { _writer: guard }
 }
 
 /// Begins to keep histograms; what renders them.

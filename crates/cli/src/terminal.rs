@@ -1,6 +1,10 @@
 //! The terminal: data goes to standard output, messages, questions and progress to standard error.
+//!
+//! **Architecture invariant:** a closed pipe or a full disk never panics, so nothing outside of this module writes to
+//! either stream: the macros of the standard library panic there. A message that cannot be written is lost; data that
+//! cannot be written is an error, except when the reader has closed the pipe, which ends the command without one.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,22 +14,44 @@ use crate::exit::Stop;
 /// Data: to standard output, with a line break at the end.
 ///
 /// # Errors
-/// When nobody takes it.
+/// A full disk and the like. A closed pipe is the silent [`Stop::unread`].
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     let break_after = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    let written = write!(out, "{text}{break_after}").and_then(|()| out.flush());
-    written.map_err(|error| match error.kind() {
-        // `| head` has seen enough.
-        std::io::ErrorKind::BrokenPipe => Stop::unread(),
-        _ => anyhow::Error::new(error).context("cannot write to standard output"),
-    })
+    write(|out| write!(out, "{text}{break_after}"))
 }
 
-/// A message: to standard error.
-#[expect(clippy::print_stderr, reason = "messages do not mix with data")]
+/// Data that `with` writes to standard output; flushed afterwards.
+///
+/// # Errors
+/// As [`say`].
+pub(crate) fn write(
+    with: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    with(&mut out).and_then(|()| out.flush()).map_err(|error| unwritten(error.into()))
+}
+
+/// Standard output for code that writes as it goes; its errors go through [`unwritten`].
+#[expect(clippy::disallowed_methods, reason = "the module that writes to it")]
+pub(crate) fn stdout() -> std::io::Stdout {
+    std::io::stdout()
+}
+
+/// The error of a command that could not write to standard output.
+pub(crate) fn unwritten(error: anyhow::Error) -> anyhow::Error {
+    let closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
+        // `| head` has read all that it wants.
+        return Stop::unread();
+    }
+    error.context("cannot write to standard output")
+}
+
+/// A message: a line on standard error, lost when it cannot be written.
+#[expect(clippy::disallowed_methods, reason = "the module that writes to it")]
 pub(crate) fn note(text: &str) {
-    eprintln!("{text}");
+    // One call, so that lines of several threads do not mix.
+    let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 /// What went wrong with one thing of many, in one line.
@@ -38,10 +64,12 @@ pub(crate) fn complain(what: &str, error: &anyhow::Error) {
 /// # Errors
 /// A usage error where there is no terminal to ask at.
 pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+    #[expect(clippy::disallowed_methods, reason = "the module that writes to it")]
+    let stderr = std::io::stderr();
+    if !(std::io::stdin().is_terminal() && stderr.is_terminal()) {
         return Err(Stop::usage("nobody is there to be asked: say --yes if you mean it"));
     }
-    Ok(ask(question, &mut std::io::stdin().lock(), &mut std::io::stderr().lock())?)
+    Ok(ask(question, &mut std::io::stdin().lock(), &mut stderr.lock())?)
 }
 
 fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> std::io::Result<bool> {

@@ -69,7 +69,7 @@ impl Cli {
         path.display().to_string()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments).current_dir(&self.folder).kill_on_drop(true);
         for name in ["SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE"] {

@@ -69,12 +69,8 @@ async fn measure(plan: &Plan, folder: &std::path::Path) -> anyhow::Result<Report
 }
 
 /// Says on standard error what is going on.
-#[expect(
-    clippy::print_stderr,
-    reason = "progress goes to the terminal, figures to standard output"
-)]
 fn tell(what: &str) {
-    eprintln!("measuring {what}");
+    crate::terminal::note(&format!("measuring {what}"));
 }
 
 /// A count as a number to reckon with.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::retry::{self, Failed};
 use super::{Client, Problem, Request, Unreachable};
 use crate::exit::Stop;
+use crate::terminal;
 
 /// Longer than a server ever waits before it answers (60 s).
 const TIMEOUT: Duration = Duration::from_secs(70);
@@ -125,10 +126,9 @@ impl Client {
     }
 
     /// For those who asked for it. Headers are never told: one of them is the token.
-    #[expect(clippy::print_stderr, reason = "what --verbose is for")]
     fn tell(&self, line: &str) {
         if self.verbose {
-            eprintln!("{line}");
+            terminal::note(line);
         }
     }
 }

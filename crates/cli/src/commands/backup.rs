@@ -7,6 +7,7 @@ use clap::Args;
 use stateward_store::sqlite;
 
 use crate::clock::SystemClock;
+use crate::terminal;
 
 #[derive(Args)]
 #[command(
@@ -25,13 +26,16 @@ pub(crate) struct Backup {
 }
 
 impl Backup {
-    #[expect(clippy::print_stdout, reason = "what was copied is what the command is asked for")]
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let Self { data, to, log_only } = self;
         let copy = sqlite::backup(&data, &to, log_only, Arc::new(SystemClock)).await?;
         let checkpoint = &copy.checkpoint;
-        println!("{} events are in {}.", checkpoint.count, to.display());
-        println!("Keep this checkpoint elsewhere: {}", serde_json::to_string(checkpoint)?);
+        terminal::say(&format!(
+            "{} events are in {}.\nKeep this checkpoint elsewhere: {}",
+            checkpoint.count,
+            to.display(),
+            serde_json::to_string(checkpoint)?
+        ))?;
         anyhow::ensure!(
             copy.faults.count() == 0,
             "the copy was made, but its log has {} fault(s), as the original has: see stateward audit verify",

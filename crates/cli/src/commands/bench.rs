@@ -8,6 +8,7 @@ use clap::Args;
 use stateward_api::Server;
 
 use crate::bench::{self, Plan, Report};
+use crate::terminal;
 
 /// Where data lie when nobody says: beside what was built, which is on a disk and not in memory.
 const FOLDER: &str = "./target/bench";
@@ -72,17 +73,16 @@ impl Bench {
         self.dir.clone().or_else(built).unwrap_or_else(std::env::temp_dir)
     }
 
-    #[expect(clippy::print_stdout, reason = "figures are what the command is asked for")]
     fn print(&self, report: &Report) -> anyhow::Result<()> {
         let json = serde_json::to_string_pretty(report).context("figures are JSON")?;
         match &self.json {
-            Some(file) if file.as_os_str() == "-" => println!("{json}"),
+            Some(file) if file.as_os_str() == "-" => terminal::say(&json)?,
             Some(file) => {
                 std::fs::write(file, json + "\n")
                     .with_context(|| format!("cannot write {}", file.display()))?;
-                println!("{report}");
+                terminal::say(&report.to_string())?;
             }
-            None => println!("{report}\n{json}"),
+            None => terminal::say(&format!("{report}\n{json}"))?,
         }
         Ok(())
     }
@@ -93,10 +93,9 @@ impl Bench {
 pub(crate) struct Echo {}
 
 impl Echo {
-    #[expect(clippy::print_stdout, reason = "the address is what the command is asked for")]
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen")?;
-        println!("http://{}", listener.local_addr()?);
+        terminal::say(&format!("http://{}", listener.local_addr()?))?;
         stateward_api::echo(listener, Server::default().workers).await.context("the echo broke")
     }
 }

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use crate::Arguments;
 use crate::exit::Exit;
+use crate::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  source <(stateward completion bash)\n  \
@@ -22,7 +23,7 @@ impl Completion {
     pub(crate) fn run(&self) -> anyhow::Result<Exit> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "stateward", &mut script);
-        std::io::Write::write_all(&mut std::io::stdout(), &script).context("cannot write")?;
+        terminal::write(|out| out.write_all(&script))?;
         Ok(Exit::Ok)
     }
 }

@@ -6,6 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use crate::terminal;
+
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward fake-world --listen 127.0.0.1:8421")]
 pub(crate) struct FakeWorld {
@@ -15,13 +17,12 @@ pub(crate) struct FakeWorld {
 }
 
 impl FakeWorld {
-    #[expect(clippy::print_stdout, reason = "the address is what the command is asked for")]
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let listen = self.listen;
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;
-        println!("http://{}", listener.local_addr()?);
+        terminal::say(&format!("http://{}", listener.local_addr()?))?;
         let interrupted = async {
             // Without signals only a kill ends it.
             if tokio::signal::ctrl_c().await.is_err() {

@@ -7,6 +7,7 @@ use clap::Args;
 use stateward_store::sqlite;
 
 use crate::clock::SystemClock;
+use crate::terminal;
 
 #[derive(Args)]
 #[command(
@@ -22,18 +23,17 @@ pub(crate) struct Restore {
 }
 
 impl Restore {
-    #[expect(clippy::print_stdout, reason = "what comes next is for the person at the terminal")]
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let Self { from, data } = self;
         let copy = sqlite::restore(&from, &data, Arc::new(SystemClock)).await?;
         let data = data.display();
-        println!(
+        terminal::say(&format!(
             "{} events are in {data}.\n\
              Look:      stateward audit verify --offline --data {data} [--against CHECKPOINT]\n\
              Start it:  stateward serve --data {data}\n\
              Nothing is changed on any backend until you let it:  stateward unfreeze",
             copy.checkpoint.count
-        );
+        ))?;
         anyhow::ensure!(
             copy.faults.count() == 0,
             "the log was put back, but it has {} fault(s), as the backup has: see stateward audit verify",

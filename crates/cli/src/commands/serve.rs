@@ -56,7 +56,7 @@ enum Role {
 
 impl Serve {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        telemetry::logs(self.log_json);
+        let _logs = telemetry::logs(self.log_json);
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(listen) = self.listen {
             config.server.listen = listen;

@@ -80,14 +80,18 @@ impl Export {
             types: self.types,
         };
         let mut out: Box<dyn Write + Send> = match &self.file {
-            None => Box::new(std::io::stdout()),
+            None => Box::new(terminal::stdout()),
             Some(path) => {
                 let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
                 let file = file.with_context(|| format!("cannot write {}", path.display()))?;
                 Box::new(std::io::BufWriter::new(file))
             }
         };
-        let count = offline::export(&session.data, selection, &mut *out).await?;
+        let exported = offline::export(&session.data, selection, &mut *out).await;
+        let count = exported.map_err(|error| match &self.file {
+            None => terminal::unwritten(error),
+            Some(_) => error,
+        })?;
         terminal::note(&format!("{count} events"));
         Ok(Exit::Ok)
     }

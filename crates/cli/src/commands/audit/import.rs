@@ -11,6 +11,7 @@ use stateward_domain::time::Clock;
 use crate::clock::SystemClock;
 use crate::exit::Exit;
 use crate::session::{Run, Session};
+use crate::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward audit import log.jsonl --data ./restored")]
@@ -20,7 +21,6 @@ pub(crate) struct Import {
 }
 
 impl Run for Import {
-    #[expect(clippy::print_stdout, reason = "what comes next is for the person at the terminal")]
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let lines: Box<dyn BufRead + Send> = if self.file == Path::new("-") {
             Box::new(BufReader::new(std::io::stdin()))
@@ -33,13 +33,13 @@ impl Run for Import {
         let log = stateward_store::sqlite::import(lines, &session.data, now).await;
         let log = log.with_context(|| format!("{} was not put back", self.file.display()))?;
         let data = session.data.display();
-        println!(
+        terminal::say(&format!(
             "{} events are in {data}, digest {}.\n\
              Compare with a checkpoint:  stateward audit verify --offline --data {data} --against FILE\n\
              Start it:                   stateward serve --data {data}\n\
              Nothing is changed on any backend until you let it:  stateward unfreeze",
             log.count, log.digest
-        );
+        ))?;
         Ok(Exit::Ok)
     }
 }
