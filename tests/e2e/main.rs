@@ -18,6 +18,7 @@ mod harness;
 mod hostile;
 mod kill;
 mod operating;
+mod proxies;
 mod references;
 mod reload;
 mod repeated;

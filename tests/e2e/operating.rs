@@ -137,6 +137,43 @@ async fn with_a_certificate_nothing_goes_over_the_network_in_the_clear() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_presented_after_sighup_and_a_broken_one_is_not() {
+    let setup = Setup::new("[server]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n");
+    let folder = setup.folder.path();
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
+    };
+    let first = renew();
+    let server = Server::from_command(setup.command(), &setup.data()).await.unwrap();
+    let url = server.client.url.replace("127.0.0.1", "localhost");
+    let answers = |root: &reqwest::Certificate| {
+        // A client of its own each time: an established connection keeps its certificate.
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([root.clone()])
+            .resolve("localhost", ([127, 0, 0, 1], 0).into());
+        let request = client.build().unwrap().get(format!("{url}/livez"));
+        async move { request.send().await.is_ok() }
+    };
+    let hang_up =
+        || rustix::process::kill_process(server.pid(), rustix::process::Signal::HUP).unwrap();
+    assert!(answers(&first).await);
+    let second = renew();
+    assert!(answers(&first).await, "files are read when the signal comes");
+    hang_up();
+    until("the new one is presented", async || answers(&second).await.then_some(())).await;
+    assert!(!answers(&first).await);
+
+    std::fs::write(folder.join("key.pem"), "no key").unwrap();
+    hang_up();
+    until("it says so", async || server.said().contains("key.pem").then_some(())).await;
+    assert!(answers(&second).await, "the earlier one stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_overload_is_shed_while_probes_answer() {
     let world = World::start().await;
     let setup = Setup::new(&format!(

@@ -60,7 +60,7 @@ pub async fn serve(
     .disable_signals()
     .tcp_nodelay(true);
     let http = match server.tls {
-        Some(Tls(config)) => http.listen_rustls_0_23(listener, config)?,
+        Some(tls) => http.listen_rustls_0_23(listener, tls.config)?,
         None => http.listen(listener)?,
     };
     let http = http.run();

@@ -16,6 +16,7 @@ use stateward_engine::{Engine, Parts};
 use stateward_store::sqlite::Store;
 use tokio::task::JoinHandle;
 
+use crate::address::reachable;
 use crate::background::Background;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -27,8 +28,12 @@ const DRAIN: Duration = Duration::from_secs(6);
 
 /// A running server.
 pub(crate) struct Running {
-    /// Where it answers.
+    /// Where it listens.
     pub(crate) url: String,
+    /// Where this machine reaches it.
+    pub(crate) own_url: String,
+    /// `None` = it does not encrypt.
+    pub(crate) tls: Option<Tls>,
     pub(crate) token_file: PathBuf,
     /// The data directory.
     pub(crate) directory: PathBuf,
@@ -57,7 +62,7 @@ pub(crate) async fn start(
         _ => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let server = Server { tls, ..Server::default() };
+    let server = Server { tls: tls.clone(), ..Server::default() };
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;
@@ -92,8 +97,19 @@ pub(crate) async fn start(
         async move { engine.run().await }
     });
     let token_file = token::path(&directory);
-    let url = format!("{scheme}://{address}");
-    Ok(Running { url, token_file, directory, engine, store, rounds, background, http, stop_http })
+    Ok(Running {
+        url: format!("{scheme}://{address}"),
+        own_url: format!("{scheme}://{}", reachable(address)),
+        tls,
+        token_file,
+        directory,
+        engine,
+        store,
+        rounds,
+        background,
+        http,
+        stop_http,
+    })
 }
 
 async fn engine(

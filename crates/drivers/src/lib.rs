@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod fake;
+pub mod http;
 mod instrumented;
 pub mod local;
 pub mod openstack;

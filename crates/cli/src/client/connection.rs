@@ -6,6 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
+use reqwest::Url;
+use stateward_drivers::http::{is_loopback, is_this_machine};
+
+use crate::client::pinned;
 use crate::exit::Stop;
 use crate::{address, token};
 
@@ -76,8 +80,8 @@ pub(crate) struct Connection {
 enum Trust {
     /// Those of the authorities that the system knows, and this one.
     System(Option<reqwest::Certificate>),
-    /// Any: the server is this very process.
-    Itself,
+    /// This one alone (DER): the server is this very process. `None` = it does not encrypt.
+    Itself(Option<Vec<u8>>),
 }
 
 /// What the environment says about the client. These variables are no configuration of the server.
@@ -119,6 +123,7 @@ impl ConnectionOptions {
         let found = || std::fs::read_to_string(address::path(&self.data)).ok();
         let url = named.or_else(found).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let url = url.trim().trim_end_matches('/').to_owned();
+        let parsed = parsed(&url)?;
         let token_file = match (&self.token_file, environment.token) {
             (Some(file), _) => Some(file.clone()),
             (None, Some(value)) => {
@@ -132,7 +137,7 @@ impl ConnectionOptions {
         let token = match token_file {
             Some(file) => Some(read_token(&file)?),
             // The token of the local server is not for the eyes of another one.
-            None if local || is_loopback(&url) => read_token(&token::path(&self.data)).ok(),
+            None if local || is_loopback(&parsed) => read_token(&token::path(&self.data)).ok(),
             None => None,
         };
         let trust = trust(self.ca_file.as_ref().or(environment.ca_file.as_ref()))?;
@@ -157,31 +162,41 @@ fn read_token(file: &Path) -> anyhow::Result<Token> {
     Ok(Token { value, whence })
 }
 
-fn is_loopback(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+/// The address of a server: credentials in it would be mistaken for its host, or for ours.
+fn parsed(url: &str) -> anyhow::Result<Url> {
+    let no = |why: &str| Stop::usage(format!("{url} is no address of a server: {why}"));
+    let parsed: Url = url.parse().map_err(|error| no(&format!("{error}")))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(no("it begins with http:// or https://"));
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(Stop::usage("the address of a server names no user: the token says who calls"));
+    }
+    Ok(parsed)
 }
 
 impl Connection {
-    /// The server in this very process. Its certificate names the outside's address and perhaps an authority that
-    /// this machine does not know: it is not asked for.
-    pub(crate) fn of_this_process(url: &str, token: &str) -> Self {
+    /// The server in this very process, which presents `certificate` (DER; `None` = it does not encrypt). The
+    /// certificate names the outside's address, and perhaps an authority that this machine does not know: so it is
+    /// compared as a whole.
+    pub(crate) fn of_this_process(url: &str, token: &str, certificate: Option<Vec<u8>>) -> Self {
         let token = Token { value: token.to_owned(), whence: "this process".to_owned() };
-        Self { url: url.to_owned(), token: Some(token), trust: Trust::Itself }
+        Self { url: url.to_owned(), token: Some(token), trust: Trust::Itself(certificate) }
     }
 
     pub(super) fn http(&self) -> anyhow::Result<reqwest::Client> {
         let mut http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
-        if is_loopback(&self.url) {
+        if matches!(self.trust, Trust::Itself(_)) || is_this_machine(&parsed(&self.url)?) {
             http = http.no_proxy();
         }
         http = match &self.trust {
             Trust::System(None) => http,
             Trust::System(Some(authority)) => http.tls_certs_merge([authority.clone()]),
-            Trust::Itself => http.tls_danger_accept_invalid_certs(true),
+            Trust::Itself(None) => http.https_only(false),
+            Trust::Itself(Some(certificate)) => {
+                let tls = pinned::pinned_to(certificate).context("no TLS")?;
+                http.https_only(true).tls_backend_preconfigured(tls)
+            }
         };
         http.build().context("no HTTP client")
     }
@@ -223,11 +238,24 @@ mod tests {
             ("https://localhost.example.org:8420", None),
             ("http://127.0.0.1:9", Some("stw_local")),
             ("http://[::1]:9/", Some("stw_local")),
+            ("http://127.0.0.1.example.org", None),
+            ("http://0.0.0.0:9", None),
         ] {
             let environment =
                 Environment { server: Some(server.to_owned()), ..Environment::default() };
             let found = options(data.path()).within(environment).unwrap();
             assert_eq!(token(&found), expected, "{server}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_user_or_without_a_scheme_is_refused() {
+        let data = served();
+        for server in ["http://127.0.0.1:x@host/", "http://localhost@host", "host:8420", "/run/x"] {
+            let environment =
+                Environment { server: Some(server.to_owned()), ..Environment::default() };
+            let error = options(data.path()).within(environment).err().expect("refused");
+            assert_eq!(crate::exit::Exit::of(&error).code(), 2, "{server}: {error:#}");
         }
     }
 

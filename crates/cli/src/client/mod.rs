@@ -1,10 +1,11 @@
 //! A client of the REST interface, and of nothing else: no type of the server is known here.
 //!
-//! `connection` finds the server and the token; `request` describes what is sent; `send` sends it, `retry` says when again; `declare` is what `apply` does with a manifest; `sse` reads the log as it grows; `problem` is what comes
+//! `connection` finds the server and the token, `pinned` knows the certificate of this very process; `request` describes what is sent; `send` sends it, `retry` says when again; `declare` is what `apply` does with a manifest; `sse` reads the log as it grows; `problem` is what comes
 //! back instead of a result.
 
 mod connection;
 mod declare;
+mod pinned;
 mod problem;
 mod request;
 mod retry;

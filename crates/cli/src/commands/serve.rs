@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use stateward_api::Tls;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_engine::backends::Change;
@@ -85,11 +86,13 @@ impl Serve {
     async fn welcome(&self, running: &Running) -> anyhow::Result<anyhow::Result<()>> {
         running.ready().await;
         let url = running.url.clone();
-        let _announced = address::announce(&running.directory, &url);
+        let _announced = address::announce(&running.directory, &running.own_url);
         tracing::info!(url, "ready");
         if let Some(path) = &self.apply {
             let token = std::fs::read_to_string(&running.token_file)?;
-            let client = Client::new(Connection::of_this_process(&url, token.trim()), false)?;
+            let certificate = running.tls.as_ref().map(Tls::certificate);
+            let itself = Connection::of_this_process(&running.own_url, token.trim(), certificate);
+            let client = Client::new(itself, false)?;
             let documents = manifests::read(path)?;
             for document in &documents {
                 declare(&client, &document.value, Terms::default())
@@ -102,7 +105,7 @@ impl Serve {
     }
 }
 
-/// Reads the configuration anew at each SIGHUP.
+/// Reads certificate and configuration again at each SIGHUP; either stays as it is when it cannot be read.
 async fn reload_on_hangup(running: &Running) -> Infallible {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
@@ -115,6 +118,9 @@ async fn reload_on_hangup(running: &Running) -> Infallible {
         if hangups.recv().await.is_none() {
             return std::future::pending().await;
         }
+        if let Some(Err(error)) = running.tls.as_ref().map(Tls::reload) {
+            tracing::error!(%error, "the certificate stays as it is");
+        }
         let envelope = Envelope::system("sighup", Namespace::default());
         match running.engine.reload(&envelope).await {
             Ok(backends) => {
@@ -122,7 +128,7 @@ async fn reload_on_hangup(running: &Running) -> Infallible {
                 let new: Vec<_> = new.map(|(name, change)| format!("{name} {change:?}")).collect();
                 tracing::info!(changed = new.join(", "), "the configuration was read anew");
             }
-            Err(error) => tracing::error!(%error, "everything goes on as it was"),
+            Err(error) => tracing::error!(%error, "the configuration stays as it is"),
         }
     }
 }

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::NAME;
 use super::cloud::Cloud;
 use super::names::Names;
+use crate::http::is_this_machine;
 use crate::settings::ConnectError;
 pub(super) use catalogue::{Service, with_version};
 use doubts::Doubts;
@@ -59,7 +60,7 @@ impl Client {
             // A redirect would take the token to a place that nobody named.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("stateward/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&cloud) {
+        if is_this_machine(&cloud.auth_url) {
             http = http.no_proxy();
         }
         if let Some(path) = &cloud.cacert {
@@ -75,11 +76,6 @@ impl Client {
         let (session, doubts, names) = (Session::default(), Doubts::default(), Names::default());
         Ok(Self { http, cloud, session, doubts, names })
     }
-}
-
-fn is_loopback(cloud: &Cloud) -> bool {
-    let host = cloud.auth_url.host_str().unwrap_or_default();
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 /// The client within one call of the driver: deadline and permission are the call's.
