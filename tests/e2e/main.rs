@@ -17,6 +17,7 @@ mod guards;
 mod harness;
 mod hostile;
 mod kill;
+mod moved;
 mod operating;
 mod proxies;
 mod references;

@@ -73,6 +73,12 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     Exit::of(error).into()
 }
 
+/// Ends the process as a kill would, but for its line: nothing that is open is closed or written any more.
+pub(crate) fn end_at_once(error: &anyhow::Error) -> ! {
+    failed(error);
+    std::process::exit(Exit::of(error).code().into())
+}
+
 /// An error and its causes.
 fn one_line(error: &anyhow::Error) -> String {
     format!("{error:#}").replace('\n', " ")

@@ -13,7 +13,7 @@ use stateward_engine::engine::Options;
 use stateward_engine::process_manager::lease::LeaseTimes;
 use stateward_engine::sources::Sources;
 use stateward_engine::{Engine, Parts};
-use stateward_store::sqlite::Store;
+use stateward_store::sqlite::{Broken, Store};
 use tokio::task::JoinHandle;
 
 use crate::address::reachable;
@@ -153,8 +153,8 @@ impl Running {
         }
     }
 
-    /// Resolves with one line when the process has to end.
-    pub(crate) async fn broken(&self) -> String {
+    /// Resolves when the process has to end.
+    pub(crate) async fn broken(&self) -> Broken {
         self.store.broken().await
     }
 
@@ -170,6 +170,9 @@ impl Running {
             tracing::warn!("rounds did not end in time; the next start carries them on");
         }
         self.http.await.context("the server panicked")?.context("the server broke")?;
+        if let Err(moved) = self.store.in_place() {
+            crate::end_at_once(&anyhow::anyhow!("{moved}"));
+        }
         self.store.close().await;
         drop(self.background);
         Ok(())

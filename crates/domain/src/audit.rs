@@ -180,6 +180,9 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// How much is wrong.
     pub fault_count: u64,
+    /// What is worth knowing and no fault: what could not be compared, and what else is there to look at.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What the log is now.
     pub checkpoint: Checkpoint,
     /// How long it took.

@@ -158,6 +158,8 @@ pub(crate) struct ReportShape {
     /// The first 100.
     faults: Vec<AuditFaultShape>,
     fault_count: u64,
+    /// What is no fault and worth knowing: what could not be compared, and what else is there to look at.
+    notes: Vec<String>,
     checkpoint: CheckpointShape,
     elapsed_ms: u64,
 }

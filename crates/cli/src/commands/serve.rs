@@ -10,6 +10,7 @@ use stateward_api::Tls;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_engine::backends::Change;
+use stateward_store::sqlite::Broken;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Connection, Terms, declare};
@@ -70,7 +71,14 @@ impl Serve {
         let told = tokio::select! {
             _ = terminated.recv() => Ok(()),
             _ = interrupted.recv() => Ok(()),
-            line = running.broken() => Err(anyhow::anyhow!(line)),
+            broken = running.broken() => {
+                let error = anyhow::anyhow!("{broken}");
+                match broken {
+                    // Not even to be closed: what the names lead to is somebody else's now.
+                    Broken::Moved(_) => crate::end_at_once(&error),
+                    Broken::Unwritable(_) => Err(error),
+                }
+            }
             never = reload_on_hangup(&running) => match never {},
             outcome = self.welcome(&running) => match outcome {
                 Err(error) => Err(error),

@@ -70,6 +70,7 @@ pub async fn verify(
         entities,
         fault_count: faults.count(),
         faults: faults.into_told(),
+        notes: Vec::new(),
         checkpoint,
         elapsed_ms: 0,
     })

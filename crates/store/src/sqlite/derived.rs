@@ -92,20 +92,23 @@ impl Derived {
         self.clock.now()
     }
 
-    /// Where every projection stands.
-    pub(super) async fn checkpoints(&self) -> Result<Vec<Position>, sqlx::Error> {
-        let rows: Vec<String> = sqlx::query_scalar("SELECT position FROM checkpoints")
-            .fetch_all(&mut **self.writer().await)
-            .await?;
-        rows.iter().map(|text| text.parse().map_err(|error| undecodable(Box::new(error)))).collect()
-    }
-
     pub(super) async fn close(&self) {
         self.readers.close().await;
         let mut writer = self.writer().await;
         // Only makes the next start faster: everything that counts is in the write-ahead log.
         let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut **writer).await;
     }
+}
+
+/// Where every projection stood that ever wrote the file; nothing in a new one.
+pub(super) async fn stood(connection: &mut SqliteConnection) -> Result<Vec<Position>, sqlx::Error> {
+    let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoints'";
+    if sqlx::query_scalar::<_, i64>(there).fetch_one(&mut *connection).await? == 0 {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query_scalar("SELECT position FROM checkpoints").fetch_all(connection).await?;
+    let position = |text: &String| text.parse().map_err(|error| undecodable(Box::new(error)));
+    rows.iter().map(position).collect()
 }
 
 /// Where the projection called `name` stands.

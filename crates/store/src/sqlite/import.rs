@@ -77,7 +77,7 @@ pub async fn import(
     let moved = "PRAGMA wal_checkpoint(TRUNCATE)";
     sqlx::query(moved).execute(&mut *connection).await.map_err(failed)?;
     close(connection.into_inner(), &path).await?;
-    landing.land()?;
+    landing.land(now)?;
     let (_, checker) = reader.checker.ok_or(ImportError::Empty)?;
     Ok(checker.finish(now).checkpoint)
 }

@@ -5,9 +5,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sqlx::{Connection, SqliteConnection};
+use stateward_domain::time::Timestamp;
 
 use super::error::OpenError;
-use super::open::{RESTORE, lock, make, unwritable};
+use super::kept::{self, gone};
+use super::lock::Lock;
+use super::open::{RESTORE, fresh_epoch, make, unwritable};
 use super::put_back::{Marker, synced};
 
 /// What a file is called until it is whole.
@@ -20,7 +23,7 @@ pub(super) struct Landing {
     made: bool,
     files: Vec<&'static str>,
     landed: bool,
-    _lock: File,
+    lock: Lock,
 }
 
 impl Landing {
@@ -28,9 +31,9 @@ impl Landing {
     pub(super) fn begin(directory: &Path) -> Result<Self, OpenError> {
         let made = !directory.exists();
         make(directory)?;
-        let lock = lock(directory)?;
+        let lock = Lock::take(directory)?;
         let (directory, files) = (directory.to_owned(), Vec::new());
-        Ok(Self { directory, made, files, landed: false, _lock: lock })
+        Ok(Self { directory, made, files, landed: false, lock })
     }
 
     /// Where the file called `name` has to be written; what an earlier try left there is gone.
@@ -40,11 +43,14 @@ impl Landing {
         self.incoming(name)
     }
 
-    /// Makes the files count: durable, and marked as put back.
-    pub(super) fn land(mut self) -> Result<(), OpenError> {
-        let failed = |error: std::io::Error| unwritable(&self.directory, &error);
+    /// Makes the files count: durable, and marked as put back. Views that are there are kept aside: their log is gone.
+    pub(super) fn land(mut self, now: Timestamp) -> Result<(), OpenError> {
         Marker::new(&self.directory).set()?;
-        for name in ["views.db", "views.db-wal", "views.db-shm", "events.db-wal", "events.db-shm"] {
+        // What is known here is known of the log that was here before.
+        self.lock.forget()?;
+        let failed = |error: std::io::Error| unwritable(&self.directory, &error);
+        kept::aside(&self.directory, now, fresh_epoch()).map_err(failed)?;
+        for name in ["events.db-wal", "events.db-shm"] {
             gone(&self.directory.join(name)).map_err(failed)?;
         }
         for name in &self.files {
@@ -85,13 +91,6 @@ impl Drop for Landing {
             let _ = gone(&self.directory.join("lock"));
             let _ = std::fs::remove_dir(&self.directory);
         }
-    }
-}
-
-fn gone(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

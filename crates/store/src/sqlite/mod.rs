@@ -1,10 +1,11 @@
 //! The embedded store: one directory, one process.
 //!
-//! - `open`: the directory, its lock, the two files
+//! - `open`: the directory and the two files; `lock`: who has them, and how far the log was; `inodes`, `watch`: whether they
+//!   are still where they were
 //! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit; `tail`: its
 //!   newest events in memory
 //! - `audit`: verification, checkpoints and exports; `backup`, `restore`, `import`: copies, which `landing` puts in
-//!   place; `put_back`: the mark by which a store is known that was put back
+//!   place; `put_back`: how a store is known that was put back; `kept`: views that know more than their log
 //! - `derived`, `queue`, `uses`, `leases`, `views`: `views.db`, which can be deleted at any time
 //! - `script`: how both files are written
 //!
@@ -17,8 +18,11 @@ mod batch;
 mod derived;
 mod error;
 mod import;
+mod inodes;
+mod kept;
 mod landing;
 mod leases;
+mod lock;
 mod log;
 mod open;
 mod put_back;
@@ -29,15 +33,20 @@ mod script;
 mod tail;
 mod uses;
 mod views;
+mod watch;
 mod writer;
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use stateward_domain::id::LogId;
+use stateward_domain::ports::event_store::EventStore as _;
 use stateward_domain::time::Clock;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+
+use inodes::Inodes;
+use lock::Head;
+use watch::Guard;
 
 pub use audit::Auditor;
 pub use backup::backup;
@@ -48,6 +57,7 @@ pub use put_back::Marker;
 pub use queue::Queue;
 pub use restore::restore;
 pub use views::Entities;
+pub use writer::Broken;
 
 /// Everything that one directory holds.
 pub struct Store {
@@ -61,12 +71,13 @@ pub struct Store {
     pub audit: Arc<Auditor>,
     /// The mark of a store that was put back.
     pub put_back: Arc<Marker>,
-    /// Set when `views.db` was ahead of the log or of another log: one of the two files was put back. The
-    /// views were dropped to be rebuilt; nothing should act on backends before a person looked.
+    /// Set when the log is older than what was known of it, or another one: it was put back, and a new epoch has begun.
+    /// Nothing should act on backends before a person looked.
     pub mismatched: bool,
-    broken: watch::Receiver<Option<String>>,
-    /// Holds the directory's lock as long as it lives.
-    _lock: File,
+    log_id: LogId,
+    broken: tokio::sync::watch::Receiver<Option<Broken>>,
+    inodes: Arc<Inodes>,
+    guard: Guard,
 }
 
 impl Store {
@@ -90,20 +101,30 @@ impl Store {
         open::open(directory, clock, background).await
     }
 
-    /// Resolves with one line when the log cannot be written any more; the process has to end then.
-    pub async fn broken(&self) -> String {
+    /// Resolves when the log cannot be written any more; the process has to end then.
+    pub async fn broken(&self) -> Broken {
+        let gone = || Broken::Unwritable("the log's writer is gone".to_owned());
         let mut broken = self.broken.clone();
-
-        match broken.wait_for(Option::is_some).await {
-            Ok(message) => message.clone().unwrap_or_default(),
-            Err(_) => "the log's writer is gone".to_owned(),
-        }
+        let broken = broken.wait_for(Option::is_some).await.ok();
+        broken.and_then(|broken| broken.clone()).unwrap_or_else(gone)
     }
 
-    /// Writes out what is buffered and closes both files.
+    /// Whether the files are where they were opened, and may be closed.
+    ///
+    /// # Errors
+    /// [`Broken::Moved`]: then the process has to end without closing them.
+    pub fn in_place(&self) -> Result<(), Broken> {
+        self.inodes.check().map_err(Broken::Moved)
+    }
+
+    /// Writes out what is buffered, closes both files, and writes down how far the log is.
     pub async fn close(&self) {
         self.audit.close().await;
         self.log.close().await;
         self.entities.close().await;
+        // What was queued when the log was closed is in it now.
+        if let Ok(position) = self.log.head().await {
+            self.guard.end_at(Head { log_id: self.log_id, position });
+        }
     }
 }

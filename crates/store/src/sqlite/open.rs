@@ -1,27 +1,29 @@
 //! Opening: the directory, its lock, and the two files with their marks.
 
 use std::borrow::Cow;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
-use stateward_domain::id::LogId;
+use stateward_domain::id::{LogId, Position};
 use stateward_domain::time::Clock;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::audit::source::Files;
-use super::derived::Derived;
+use super::derived::{self, Derived};
 use super::error::OpenError;
+use super::inodes::Inodes;
+use super::lock::{Head, Lock};
 use super::log::Log;
-use super::{Auditor, Entities, Marker, Queue, Store, writer};
+use super::watch::Guard;
+use super::{Auditor, Entities, Marker, Queue, Store, kept, put_back, writer};
 use crate::audit::Identity;
 
 /// `application_id` of both files ("STWD"), by which a foreign database is told from ours.
@@ -51,42 +53,82 @@ pub(super) async fn open(
     background: &Handle,
 ) -> Result<Store, OpenError> {
     make(directory)?;
-    let lock = lock(directory)?;
+    let mut lock = Lock::take(directory)?;
+    let marker = Marker::new(directory);
+    let mut log =
+        log_file(&directory.join("events.db"), SqliteSynchronous::Full, LogId(fresh_id())).await?;
+    let mut head = head_of(directory, &mut log).await?;
+    let mut views = views_file(directory, background).await?;
+    let stood = derived::stood(&mut views).await;
+    let stood = stood.map_err(|error| damaged_views(directory, &error))?;
+    if let Some(why) = put_back::contradiction(head, lock.known(), &stood) {
+        // The mark comes first: whoever dies after it starts by observing, until a person has looked. Until the lock
+        // file is written, each start finds the same contradiction and does all of this again.
+        marker.set()?;
+        tracing::error!(
+            "{why}: positions that were seen are not given out again, the views are rebuilt, and backends are only observed until somebody unfreezes"
+        );
+        head.position.epoch = begin_epoch(directory, &mut log).await?;
+        views.close().await.map_err(|error| damaged_views(directory, &error))?;
+        kept::keep(directory, &stood, clock.now(), head.position.epoch)
+            .map_err(|error| unwritable(directory, &error))?;
+        views = views_file(directory, background).await?;
+    } else if marker.is_set() {
+        tracing::error!("observing only: the store was put back; look, then unfreeze");
+    }
+    lock.write(head.or_start())?;
+    running(directory, lock, (log, head), views, clock, background).await
+}
+
+/// The store around its two files, which fit each other.
+async fn running(
+    directory: &Path,
+    lock: Lock,
+    (log, head): (SqliteConnection, Head),
+    views: SqliteConnection,
+    clock: Arc<dyn Clock>,
+    background: &Handle,
+) -> Result<Store, OpenError> {
+    let (log_path, views_path) = (directory.join("events.db"), directory.join("views.db"));
+    let inodes = Arc::new(Inodes::of(directory, &["events.db", "views.db"])?);
     let (broken, receiver) = watch::channel(None);
-    let (log, identity) = open_log(directory, &clock, broken).await?;
-    let (derived, mismatched) = open_views(directory, &log, Arc::clone(&clock), background).await?;
+    let identity = Identity { log_id: head.log_id, epoch: head.position.epoch };
+    let log_readers = readers(&log_path);
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(log_path.clone(), &error, RESTORE);
+    warm(&log_readers).await.map_err(failed)?;
+    let task = (log, head.position, log_path.clone(), Arc::clone(&inodes));
+    let writer = writer::spawn(task, Arc::clone(&clock), broken.clone());
+    let log = Arc::new(Log::new(writer, log_readers, identity.epoch, Arc::clone(&clock)));
+    let derived = Derived::open(views, readers(&views_path), Arc::clone(&clock)).await;
+    let derived = derived.map_err(|error| damaged_views(directory, &error))?;
+    warm(&derived.readers).await.map_err(|error| damaged_views(directory, &error))?;
+    let derived = Arc::new(derived);
     let files = Files {
         identity,
-        log: readers(&directory.join("events.db")),
-        views: Some(readers(&directory.join("views.db"))),
+        directory: directory.to_owned(),
+        log: readers(&log_path),
+        views: Some(readers(&views_path)),
     };
+    let (named, beside) = ((head.log_id, Arc::clone(&log)), Arc::clone(&inodes));
+    let guard = Guard::begin(lock, named, beside, broken, background);
+    let put_back = Marker::new(directory);
     Ok(Store {
         audit: Arc::new(Auditor::new(files, clock)),
-        put_back: Arc::new(Marker::new(directory)),
+        mismatched: put_back.is_set(),
+        put_back: Arc::new(put_back),
         queue: Arc::new(Queue::new(Arc::clone(&derived))),
         entities: Arc::new(Entities::new(derived)),
-        log: Arc::new(log),
-        mismatched,
+        log,
+        log_id: head.log_id,
         broken: receiver,
-        _lock: lock,
+        inodes,
+        guard,
     })
 }
 
 pub(super) fn make(directory: &Path) -> Result<(), OpenError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(|error| unwritable(directory, &error))
-}
-
-pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join("lock");
-    let mut options = OpenOptions::new();
-    let file = options.create(true).append(true).mode(0o600).open(&path);
-    let file = file.map_err(|error| unwritable(&path, &error))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked(directory.to_owned())),
-        Err(errno) => Err(OpenError::Io { path, message: errno.to_string() }),
-    }
 }
 
 pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> OpenError {
@@ -96,27 +138,25 @@ pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> OpenError {
     }
 }
 
-async fn open_log(
-    directory: &Path,
-    clock: &Arc<dyn Clock>,
-    broken: watch::Sender<Option<String>>,
-) -> Result<(Log, Identity), OpenError> {
-    let path = directory.join("events.db");
-    let mut connection = log_file(&path, SqliteSynchronous::Full, LogId(fresh_id())).await?;
-    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
-    let (epoch, log_id, head): (i64, String, i64) = sqlx::query_as(
+/// Which log it is, and where it ends; the epoch also where it has no event yet.
+async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<Head, OpenError> {
+    let row = sqlx::query_as(
         "SELECT epoch, log_id, (SELECT coalesce(max(position), 0) FROM events) FROM log",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .map_err(failed)?;
+    );
+    let row: Result<(i64, String, i64), _> = row.fetch_one(log).await;
+    let (epoch, log_id, minor) =
+        row.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
     let epoch = u32::try_from(epoch).unwrap_or_default();
-    let head = u64::try_from(head).unwrap_or_default();
-    let readers = readers(&path);
-    warm(&readers).await.map_err(failed)?;
-    let handle = writer::spawn(connection, Arc::clone(clock), epoch, head, broken, path.clone());
-    let identity = Identity { log_id: log_id.parse().unwrap_or_default(), epoch };
-    Ok((Log::new(handle, readers, epoch, Arc::clone(clock)), identity))
+    let position = Position { epoch, major: 0, minor: u64::try_from(minor).unwrap_or_default() };
+    Ok(Head { log_id: log_id.parse().unwrap_or_default(), position })
+}
+
+/// Lets a new life of the log begin, durably: the new epoch.
+async fn begin_epoch(directory: &Path, log: &mut SqliteConnection) -> Result<u32, OpenError> {
+    let epoch = fresh_epoch();
+    let begun = sqlx::query("UPDATE log SET epoch = ?").bind(i64::from(epoch)).execute(log).await;
+    begun.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
+    Ok(epoch)
 }
 
 /// A log's file with the newest tables; `log_id` is its name if it has none yet.
@@ -172,58 +212,18 @@ fn migrator() -> Migrator {
     ])
 }
 
-async fn open_views(
-    directory: &Path,
-    log: &Log,
-    clock: Arc<dyn Clock>,
-    background: &Handle,
-) -> Result<(Arc<Derived>, bool), OpenError> {
+/// The views' file. A connection's thread has the priority of the thread that opens it.
+async fn views_file(directory: &Path, background: &Handle) -> Result<SqliteConnection, OpenError> {
     let path = directory.join("views.db");
-    let derived = views(&path, Arc::clone(&clock), background).await?;
-    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, DELETE);
-    let checkpoints = derived.checkpoints().await.map_err(failed)?;
-    let marker = Marker::new(directory);
-    if checkpoints.iter().all(|position| log.contains(*position)) {
-        let unseen = marker.is_set();
-        if unseen {
-            tracing::error!("observing only: the store was put back; look, then unfreeze");
-        }
-        return Ok((Arc::new(derived), unseen));
-    }
-    // The mark comes first: whoever dies after it starts by observing, until a person has looked.
-    marker.set()?;
-    tracing::error!(
-        "views.db does not belong to events.db: one of them was put back; rebuilding, and observing only until somebody unfreezes"
-    );
-    derived.close().await;
-    for name in ["views.db", "views.db-wal", "views.db-shm"] {
-        match std::fs::remove_file(directory.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(unwritable(&path, &error));
-            }
-            _ => {}
-        }
-    }
-    Ok((Arc::new(views(&path, clock, background).await?), true))
-}
-
-async fn views(
-    path: &Path,
-    clock: Arc<dyn Clock>,
-    background: &Handle,
-) -> Result<Derived, OpenError> {
-    // A connection's thread has the priority of the thread that opens it.
-    let own = path.to_owned();
+    let own = path.clone();
     let opened = background
         .spawn(async move { connect(&own, SqliteSynchronous::Normal, DELETE).await })
         .await;
-    let connection = opened
-        .map_err(|error| OpenError::Io { path: path.to_owned(), message: error.to_string() })??;
-    let opened = Derived::open(connection, readers(path), clock).await;
-    let failed = |error| OpenError::from_sqlx(path.to_owned(), &error, DELETE);
-    let derived = opened.map_err(failed)?;
-    warm(&derived.readers).await.map_err(failed)?;
-    Ok(derived)
+    opened.map_err(|error| OpenError::Io { path, message: error.to_string() })?
+}
+
+fn damaged_views(directory: &Path, error: &sqlx::Error) -> OpenError {
+    OpenError::from_sqlx(directory.join("views.db"), error, DELETE)
 }
 
 /// Opens one file for writing, after a look whether it is ours.

@@ -61,7 +61,7 @@ pub async fn restore(from: &Path, data: &Path, clock: Arc<dyn Clock>) -> Result<
         .await
         .map_err(failed)?;
     close(copied, &path).await?;
-    landing.land()?;
+    landing.land(clock.now())?;
     let auditor = Auditor::offline(data, clock).await?;
     let chains = auditor.chains().await;
     auditor.close().await;

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use sqlx::{Connection, SqliteConnection};
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
+use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, ReadError};
 use stateward_domain::time::Clock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{self, Heads, Outcome, Place};
 use super::error::{Fault, fault, message};
+use super::inodes::Inodes;
 use super::script::{self, Broke};
 use super::tail::Tail;
 
@@ -23,6 +25,23 @@ const QUEUE: usize = 4_096;
 const BATCH_EVENTS: usize = 512;
 /// Events between two truncations of the write-ahead log.
 const CHECKPOINT_EVENTS: usize = 20_000;
+
+/// Why the process has to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The log cannot be written any more. What is open may be closed in order.
+    Unwritable(String),
+    /// The files are not where they were opened. Nothing may be written or closed any more: closing a database removes
+    /// what its name leads to, which is somebody else's now.
+    Moved(String),
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Unwritable(line) | Self::Moved(line)) = self;
+        f.write_str(line)
+    }
+}
 
 enum Job {
     Append(Waiting),
@@ -94,26 +113,36 @@ struct Task {
     epoch: u32,
     head: watch::Sender<u64>,
     tail: Arc<Tail>,
-    broken: watch::Sender<Option<String>>,
+    broken: watch::Sender<Option<Broken>>,
     path: PathBuf,
+    inodes: Arc<Inodes>,
     since_checkpoint: usize,
 }
 
+/// Begins to write the log of this connection, which ends at this position, in the file of this path.
 pub(super) fn spawn(
-    connection: SqliteConnection,
+    (connection, head, path, inodes): (SqliteConnection, Position, PathBuf, Arc<Inodes>),
     clock: Arc<dyn Clock>,
-    epoch: u32,
-    head: u64,
-    broken: watch::Sender<Option<String>>,
-    path: PathBuf,
+    broken: watch::Sender<Option<Broken>>,
 ) -> Writer {
     let (jobs, receiver) = mpsc::channel(QUEUE);
-    let head = watch::Sender::new(head);
+    let (epoch, head) = (head.epoch, watch::Sender::new(head.minor));
     let tail = Arc::new(Tail::default());
     let writer = Writer { jobs, head: head.subscribe(), tail: Arc::clone(&tail) };
     let (heads, since_checkpoint) = (Heads::default(), 0);
     let connection = script::Writer::new(connection);
-    let task = Task { connection, clock, heads, epoch, head, tail, broken, path, since_checkpoint };
+    let task = Task {
+        connection,
+        clock,
+        heads,
+        epoch,
+        head,
+        tail,
+        broken,
+        path,
+        inodes,
+        since_checkpoint,
+    };
     tokio::spawn(task.run(receiver));
     writer
 }
@@ -187,6 +216,13 @@ impl Task {
         let (appends, replies): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.append, waiting.reply)).unzip();
         crate::crash::point("store::append::before");
+        // Last of all, so that as little as can be lies between the look and the commit.
+        if let Err(line) = self.inodes.check() {
+            for reply in replies {
+                let _ = reply.send(Err(AppendError::Unavailable(line.clone())));
+            }
+            return self.end(Broken::Moved(line));
+        }
         let outcomes = match self.commit(&appends).await {
             Ok(outcomes) => outcomes,
             // One by one, so that a fault of one append takes no innocent down.
@@ -244,15 +280,18 @@ impl Task {
             Fault::Busy | Fault::Other => None,
         };
         if let Some(line) = fatal {
-            self.broken.send_if_modified(|broken| {
-                let first = broken.is_none();
-                if first {
-                    *broken = Some(line);
-                }
-                first
-            });
+            self.end(Broken::Unwritable(line));
         }
         if in_commit { AppendError::OutcomeUnknown } else { AppendError::Unavailable(text) }
+    }
+
+    /// Says that the process has to end; the first reason counts.
+    fn end(&self, reason: Broken) {
+        self.broken.send_if_modified(|broken| {
+            let first = broken.is_none();
+            broken.get_or_insert(reason);
+            first
+        });
     }
 
     /// Automatic checkpoints never shorten the file while somebody reads; this one does, every now and then.
@@ -268,6 +307,10 @@ impl Task {
     }
 
     async fn forget(&mut self, before: i64) -> Result<u64, ReadError> {
+        if let Err(line) = self.inodes.check() {
+            self.end(Broken::Moved(line.clone()));
+            return Err(ReadError::Unavailable(line));
+        }
         // The pattern stands in the text, so that the index of just these is used.
         let forget = format!(
             "DELETE FROM claims WHERE taken_at < ? AND key GLOB '{}*'",

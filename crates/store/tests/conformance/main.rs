@@ -4,7 +4,7 @@
 //! - `torn`: batches in which something does not fit
 //! - `queue`: the sync queue and its leases; `views`: read models
 //! - `audit`: verification, checkpoints and copies of logs, over the random lives of the domain's invariants
-//! - `open`: what the embedded store says when it cannot be opened
+//! - `open`: what the embedded store says when it cannot be opened; `put_back`: a log that is older than what is known of it
 
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
 
@@ -16,6 +16,7 @@ mod log;
 mod moves;
 mod open;
 mod points;
+mod put_back;
 mod queue;
 mod support;
 mod torn;

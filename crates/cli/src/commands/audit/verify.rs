@@ -66,6 +66,9 @@ impl Run for Verify {
                 if !found.is_empty() {
                     session.list(&FAULT, &found, self.output)?;
                 }
+                for note in result["notes"].as_array().into_iter().flatten() {
+                    terminal::say(&format!("note: {}", note.as_str().unwrap_or_default()))?;
+                }
                 terminal::say(&summary(&result))?;
             }
             Format::Json => terminal::say(&crate::output::json(&result))?,

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 
 use crate::audit::{Chains, Running, Source, chains, verify};
 use crate::hash;
+use crate::sqlite::kept;
 use source::{Files, unavailable};
 
 /// Hashes read at a time for a checkpoint.
@@ -78,7 +79,12 @@ impl Port for Auditor {
         let began = self.clock.now();
         let report = verify(&self.files, against.cloned(), began, progress).await?;
         let took = self.clock.now().since(began).as_millis();
-        Ok(Report { elapsed_ms: u64::try_from(took).unwrap_or(u64::MAX), ..report })
+        let mut report = Report { elapsed_ms: u64::try_from(took).unwrap_or(u64::MAX), ..report };
+        let kept = kept::names(&self.files.directory).into_iter().map(|name| {
+            format!("{name} was put aside by a start whose log was older: it may know what is gone")
+        });
+        report.notes.extend(kept);
+        Ok(report)
     }
 
     async fn checkpoint(&self) -> Result<Checkpoint, ReadError> {

@@ -62,7 +62,8 @@ pub(in crate::sqlite) async fn files(log: &Path, views: &Path) -> Result<Files, 
         epoch: u32::try_from(epoch).unwrap_or_default(),
     };
     let views = if views.exists() { Some(reader(views).await?) } else { None };
-    Ok(Files { identity, log: pool, views })
+    let directory = log.parent().unwrap_or(log).to_owned();
+    Ok(Files { identity, directory, log: pool, views })
 }
 
 /// Connections that only read. On a medium that cannot be written, where no write-ahead log can be either, the file is

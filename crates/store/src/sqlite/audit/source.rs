@@ -1,5 +1,7 @@
 //! The two files, as a verification reads them: in pages, over connections of its own, so that nobody waits for it.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -22,6 +24,7 @@ const LAST: &str = "\u{10ffff}";
 #[derive(Clone)]
 pub(in crate::sqlite) struct Files {
     pub(in crate::sqlite) identity: Identity,
+    pub(in crate::sqlite) directory: PathBuf,
     pub(in crate::sqlite) log: SqlitePool,
     pub(in crate::sqlite) views: Option<SqlitePool>,
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, ValueTree};
@@ -179,6 +180,7 @@ impl Land {
         events: &[EntityEvent],
     ) {
         let envelope = self.envelope();
+        self.clock.advance(Duration::from_millis(4));
         let append = Append {
             stream: StreamId::entity(EntityId(Uuid::from_u128(number))),
             expected: entity.version,
