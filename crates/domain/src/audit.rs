@@ -119,13 +119,31 @@ pub struct Fault {
     pub fault: FaultKind,
     /// What and why, in words.
     pub detail: String,
+    /// The table that does not hold what follows from the log; `None` = it concerns the log itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The row's primary key in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The column; `None` = the whole row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
 }
 
 impl Fault {
     /// A fault of nothing in particular.
     #[must_use]
     pub fn new(fault: FaultKind, detail: impl Into<String>) -> Self {
-        Self { stream: None, version: None, position: None, fault, detail: detail.into() }
+        Self {
+            stream: None,
+            version: None,
+            position: None,
+            fault,
+            detail: detail.into(),
+            table: None,
+            key: None,
+            column: None,
+        }
     }
 
     /// Concerns `stream`.
@@ -139,6 +157,14 @@ impl Fault {
     #[must_use]
     pub const fn at_version(mut self, version: Version) -> Self {
         self.version = Some(version);
+        self
+    }
+
+    /// Concerns this row of a table that follows from the log, or one column of it.
+    #[must_use]
+    pub fn in_table(mut self, table: &str, key: &str, column: Option<&str>) -> Self {
+        (self.table, self.key) = (Some(table.to_owned()), Some(key.to_owned()));
+        self.column = column.map(str::to_owned);
         self
     }
 

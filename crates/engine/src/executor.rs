@@ -14,7 +14,7 @@ use stateward_domain::entity::work::Work;
 use stateward_domain::envelope::Recorded;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::read_model::{ModelError, Quarantined};
-use stateward_domain::ports::sync_queue::{Priority, QueueChange, QueueError, QueueRow, SyncQueue};
+use stateward_domain::ports::sync_queue::{QueueChange, QueueError, SyncQueue};
 use stateward_domain::time::Timestamp;
 
 use crate::backends::Backends;
@@ -159,20 +159,12 @@ impl Executor {
             None if self.is_outdated(told, entity).await? => entity.work_of_references(at),
             None => None,
         };
-        let due = match &work {
-            Some(work) => Some(self.due(told, entity, work).await?),
+        let work = match work {
+            Some(work) => Some(Work { due: self.due(told, entity, &work).await?, ..work }),
             None => None,
         };
-        Ok(QueueChange::Put(QueueRow {
-            entity: entity.id,
-            backend: entity.manifest.backend.clone(),
-            priority: work.as_ref().map_or(Priority::Drift, |work| work.priority),
-            since: work.as_ref().map(|work| work.since),
-            due,
-            waits_for: work.and_then(|work| work.waits_for),
-            uses: entity.used_names(),
-            position,
-        }))
+        let row = entity.queue_row(work, position);
+        Ok(row.map_or(QueueChange::Remove(entity.id), QueueChange::Put))
     }
 
     /// Something that is waited for may have come about before the waiting was recorded: then it is due.

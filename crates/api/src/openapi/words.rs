@@ -144,6 +144,12 @@ pub(crate) struct AuditFaultShape {
     position: Option<String>,
     fault: FaultWord,
     detail: String,
+    /// The table that does not hold what follows from the log, where it is one of those.
+    table: Option<String>,
+    /// The row's primary key in it.
+    key: Option<String>,
+    /// The column; absent when the row is missing, or one that the events do not make.
+    column: Option<String>,
 }
 
 /// What a verification found.

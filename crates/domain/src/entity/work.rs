@@ -4,7 +4,8 @@ use crate::entity::aggregate::Entity;
 use crate::entity::claims::ClaimKey;
 use crate::entity::references::Target;
 use crate::entity::state::{BlockedOn, DriftPolicy, ManagementPolicy, OperationKind, Step};
-use crate::ports::sync_queue::{Priority, WaitsFor};
+use crate::id::Position;
+use crate::ports::sync_queue::{Priority, QueueRow, WaitsFor};
 use crate::time::Timestamp;
 
 /// Work that waits.
@@ -47,6 +48,22 @@ impl Entity {
     #[must_use]
     pub fn work_of_references(&self, since: Timestamp) -> Option<Work> {
         self.work_besides(Some(since).filter(|_| self.follows_references()))
+    }
+
+    /// The row that the queue keeps for it, which has `work` to do, as of the event at `position`; `None` = it needs
+    /// none.
+    #[must_use]
+    pub fn queue_row(&self, work: Option<Work>, position: Position) -> Option<QueueRow> {
+        self.is_tracked().then(|| QueueRow {
+            entity: self.id,
+            backend: self.manifest.backend.clone(),
+            priority: work.as_ref().map_or(Priority::Drift, |work| work.priority),
+            since: work.as_ref().map(|work| work.since),
+            due: work.as_ref().map(|work| work.due),
+            waits_for: work.and_then(|work| work.waits_for),
+            uses: self.used_names(),
+            position,
+        })
     }
 
     fn work_besides(&self, follows: Option<Timestamp>) -> Option<Work> {

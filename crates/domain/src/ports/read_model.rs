@@ -7,7 +7,8 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::entity::{Entity, State};
+use crate::entity::progress::{self, Step};
+use crate::entity::{Entity, EntityEvent, State};
 use crate::envelope::{Actor, Recorded};
 use crate::failure::Failure;
 use crate::id::{
@@ -112,6 +113,27 @@ pub struct EntityRow {
     pub created_at: Timestamp,
     /// Time of its last event.
     pub updated_at: Timestamp,
+}
+
+impl EntityRow {
+    /// Of an entity whose first event is `recorded`, before that.
+    #[must_use]
+    pub fn before(recorded: &Recorded) -> Self {
+        Self {
+            entity: Entity::default(),
+            version: Version(0),
+            created_at: recorded.recorded_at,
+            updated_at: recorded.recorded_at,
+        }
+    }
+
+    /// Folds `event`, which `recorded` holds and which follows the row's version: what it means for the rows of
+    /// operations, in order.
+    pub fn take(&mut self, recorded: &Recorded, event: &EntityEvent) -> Vec<Step> {
+        let steps = progress::evolve(&mut self.entity, recorded, event);
+        (self.version, self.updated_at) = (recorded.version, recorded.recorded_at);
+        steps
+    }
 }
 
 /// Which entities. Empty members do not restrict.

@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use serde_json::json;
+use stateward_domain::ports::sync_queue::QueueRow;
 
 use super::*;
 

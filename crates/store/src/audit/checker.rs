@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use stateward_domain::access::AccessEvent;
 use stateward_domain::audit::{Checkpoint, Fault, FaultKind};
 use stateward_domain::backend::BackendEvent;
+use stateward_domain::entity::claims::{Claim, ClaimKey, of_request};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::system::SystemEvent;
@@ -12,6 +13,7 @@ use stateward_domain::time::Timestamp;
 
 use super::digest::Running;
 use super::faults::Faults;
+use super::life::Taken;
 use super::{Identity, Row, Unreadable};
 use crate::hash::{self, Hash};
 
@@ -42,6 +44,8 @@ pub struct Checker {
     running: Running,
     faults: Faults,
     homes_sought: u32,
+    newest: Timestamp,
+    requests: HashMap<ClaimKey, (StreamId, Taken)>,
 }
 
 /// What the pass found.
@@ -52,6 +56,10 @@ pub struct Chains {
     pub streams: u64,
     /// What the log is.
     pub checkpoint: Checkpoint,
+    /// When the newest event was recorded.
+    pub(super) newest: Timestamp,
+    /// Idempotency claims of events that are of no entity: the last of each.
+    pub(super) requests: HashMap<ClaimKey, (StreamId, Taken)>,
 }
 
 impl Checker {
@@ -72,6 +80,8 @@ impl Checker {
             running: Running::new(identity.log_id),
             faults,
             homes_sought: 0,
+            newest: Timestamp::default(),
+            requests: HashMap::new(),
             identity,
         }
     }
@@ -125,7 +135,13 @@ impl Checker {
             digest: self.running.digest(),
             taken_at: now,
         };
-        Chains { faults: self.faults, streams: self.heads.len() as u64, checkpoint }
+        Chains {
+            faults: self.faults,
+            streams: self.heads.len() as u64,
+            checkpoint,
+            newest: self.newest,
+            requests: self.requests,
+        }
     }
 
     fn position(&self, minor: u64) -> Position {
@@ -166,7 +182,17 @@ impl Checker {
         if let Err(detail) = decodable(event) {
             self.faults.add(fault(FaultKind::Payload, detail));
         }
+        self.newest = self.newest.max(event.recorded_at);
+        if event.stream.category != StreamId::ENTITY {
+            self.request(event);
+        }
         self.advance(&event.stream, event);
+    }
+
+    /// Entities' claims are those of their folds; control streams take none but those of requests.
+    fn request(&mut self, event: &Recorded) {
+        let Some(Claim::Take { key, value }) = of_request(&event.envelope()) else { return };
+        self.requests.insert(key, (event.stream.clone(), Taken::by(event, value)));
     }
 
     /// The stream that an event was chained to, when that is not the one that it is stored in.

@@ -1,39 +1,65 @@
-//! The life of one entity, folded anew: what it claims, and what the read model has to say of it.
+//! The life of one entity, folded anew: what it claims, and what the views have to say of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde_json::Value;
-use stateward_domain::audit::{Fault, FaultKind};
 use stateward_domain::entity::claims::{Claim, ClaimKey, claims};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::Version;
+use stateward_domain::id::{OperationId, Version};
+use stateward_domain::ports::read_model::{EntityRow, OperationRow};
 use stateward_domain::time::Timestamp;
-
-use super::Snapshot;
 
 /// A claim as the events make it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) value: String,
+    /// The event that took it.
     pub(crate) version: Version,
+    /// When that was recorded.
     pub(crate) at: Timestamp,
+    /// The last event that may be of the same append: appends are not stored, and the claim is of the last of one.
+    pub(crate) until: Version,
+    /// The earliest that the append can have been made; its events are recorded a microsecond apart.
+    pub(crate) since: Timestamp,
+}
+
+impl Taken {
+    /// Taken with `value` by this event, of whose append nothing is known.
+    pub(crate) fn by(event: &Recorded, value: String) -> Self {
+        let (version, at) = (event.version, event.recorded_at);
+        Self { value, version, at, until: version, since: Timestamp(i64::MIN) }
+    }
+}
+
+/// Consecutive events that may be of one append.
+struct Run {
+    metadata: Arc<str>,
+    /// When the next one would be recorded.
+    next: Timestamp,
+    since: Timestamp,
 }
 
 /// The fold of a stream up to some version.
 pub(crate) struct Life {
     pub(crate) stream: StreamId,
-    pub(crate) entity: Entity,
-    pub(crate) version: Version,
+    /// `None` before the first event.
+    pub(crate) row: Option<EntityRow>,
+    pub(crate) operations: BTreeMap<OperationId, OperationRow>,
     /// What it holds.
     pub(crate) held: BTreeMap<ClaimKey, Taken>,
+    run: Option<Run>,
 }
 
 impl Life {
     /// Before the first event of `stream`.
     pub(crate) fn new(stream: StreamId) -> Self {
-        let (entity, held) = (Entity::default(), BTreeMap::new());
-        Self { stream, entity, version: Version(0), held }
+        Self { stream, row: None, operations: BTreeMap::new(), held: BTreeMap::new(), run: None }
+    }
+
+    /// Number of events taken.
+    pub(crate) fn version(&self) -> Version {
+        self.row.as_ref().map_or(Version(0), |row| row.version)
     }
 
     /// Folds the next event.
@@ -41,27 +67,54 @@ impl Life {
     /// # Errors
     /// Why it cannot be folded.
     pub(crate) fn take(&mut self, recorded: &Recorded) -> Result<(), String> {
-        if recorded.version != self.version.next() {
-            return Err(format!("it follows version {}", self.version));
+        if recorded.version != self.version().next() {
+            return Err(format!("it follows version {}", self.version()));
         }
         let event: EntityEvent =
             recorded.decode(EntityEvent::known).map_err(|error| error.to_string())?;
+        self.go_on(recorded);
         if changes_claims(&event) || recorded.metadata.contains("\"idempotency_key\"") {
             self.claim(recorded, &event);
         }
-        self.entity.evolve(&event);
-        self.version = recorded.version;
+        let row = self.row.get_or_insert_with(|| EntityRow::before(recorded));
+        for step in row.take(recorded, &event) {
+            step.apply(&mut self.operations);
+        }
         Ok(())
     }
 
+    /// Whether the event may be of the same append as the one before it.
+    fn go_on(&mut self, recorded: &Recorded) {
+        let after = |at: Timestamp| Timestamp(at.0.saturating_add(1));
+        let at = recorded.recorded_at;
+        let next = after(at);
+        match &mut self.run {
+            Some(run) if run.next == at && run.metadata == recorded.metadata => {
+                run.next = next;
+                let before = Version(recorded.version.0 - 1);
+                for taken in self.held.values_mut().filter(|taken| taken.until == before) {
+                    taken.until = recorded.version;
+                }
+            }
+            run => {
+                // One that is recorded right behind its predecessor may have been made by a clock that was behind.
+                let exact = run.as_ref().is_none_or(|run| run.next < at);
+                let since = if exact { at } else { Timestamp(i64::MIN) };
+                *run = Some(Run { metadata: Arc::clone(&recorded.metadata), next, since });
+            }
+        }
+    }
+
     fn claim(&mut self, recorded: &Recorded, event: &EntityEvent) {
-        let (version, at) = (recorded.version, recorded.recorded_at);
-        let changes = claims(&self.entity, std::slice::from_ref(event), &recorded.envelope());
+        let since = self.run.as_ref().map_or(recorded.recorded_at, |run| run.since);
+        let nothing = Entity::default();
+        let before = self.row.as_ref().map_or(&nothing, |row| &row.entity);
+        let changes = claims(before, std::slice::from_ref(event), &recorded.envelope());
         for change in changes {
             match change {
                 // One append's events share an idempotency key; the claim is of the last of them.
                 Claim::Take { key, value } => {
-                    self.held.insert(key, Taken { value, version, at });
+                    self.held.insert(key, Taken { since, ..Taken::by(recorded, value) });
                 }
                 Claim::Free { key } => {
                     self.held.remove(&key);
@@ -69,34 +122,6 @@ impl Life {
             }
         }
     }
-
-    /// What is wrong with the read model's row of this very version; `None` = nothing.
-    pub(crate) fn differs(&self, row: &Snapshot) -> Option<Fault> {
-        let wrong = |detail: String| {
-            let fault = Fault::new(FaultKind::View, detail).of(&self.stream);
-            Some(fault.at_version(self.version))
-        };
-        if row.state != self.entity.state.name() {
-            let fold = self.entity.state.name();
-            return wrong(format!("the read model says {:?}, the events {fold:?}", row.state));
-        }
-        let fold = serde_json::to_string(&self.entity).unwrap_or_default();
-        if fold == row.data {
-            return None;
-        }
-        let (fold, held) = (object(&fold), object(&row.data));
-        let members = fold.keys().chain(held.keys()).collect::<std::collections::BTreeSet<_>>();
-        let differing: Vec<_> =
-            members.into_iter().filter(|name| fold.get(*name) != held.get(*name)).collect();
-        if differing.is_empty() && !held.is_empty() {
-            return None;
-        }
-        wrong(format!("the read model's row is not the fold of the events: {differing:?} differ"))
-    }
-}
-
-fn object(text: &str) -> BTreeMap<String, Value> {
-    serde_json::from_str(text).unwrap_or_default()
 }
 
 /// Events by which names and identities are taken or freed; folding twice for all others would be wasted.

@@ -2,29 +2,47 @@
 //!
 //! - `checker`: hashes, versions, positions and times, in one pass in commit order
 //! - `digest`: the running digest that checkpoints carry
-//! - `life`: one entity's fold, the claims that it holds, and the read model's row against it
-//! - `verify`: reads a [`Source`] by both; `faults`: what is wrong
+//! - `life`: one entity's fold with its operations and the claims that it holds; `current`: that, and what is stored of it
+//! - `verify`: reads a [`Source`] by both; `views`: a page of entities; `rows`: every cell of their rows; `queue`: what of a
+//!   queue's row is open; `claims`: what is held; `stands`: checkpoints and what is set aside; `faults`: what is wrong
+//!
+//! What rows have to hold is made by whoever writes them ([`Source::expected`]): there is no second list of columns here.
 //!
 //! Nothing here trusts what it reads: a row that cannot even be parsed is a fault, and what follows is looked at all
 //! the same. It knows no database, so that every adapter can use it.
 
 mod checker;
+mod claims;
+mod current;
 mod digest;
 mod faults;
 mod life;
+mod queue;
+mod rows;
+mod stands;
 mod verify;
+mod views;
+
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
+use stateward_domain::audit::Fault;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{LogId, Position, Version};
 use stateward_domain::ports::event_store::{Holder, ReadError};
+use stateward_domain::ports::read_model::{EntityRow, OperationRow};
+use stateward_domain::ports::sync_queue::QueueRow;
+use stateward_domain::time::Timestamp;
 
 use crate::hash::Hash;
 
 pub use checker::{Chains, Checker};
 pub use digest::Running;
 pub(crate) use life::{Life, Taken};
+pub(crate) use rows::differences;
+pub use rows::{Cell, Table, TableRow};
+pub(crate) use stands::{ENTITIES, QUEUE};
 pub use verify::{chains, verify};
 
 /// A row of the log as it was found.
@@ -54,21 +72,80 @@ pub struct Held {
     pub key: ClaimKey,
     /// By whom, since which version.
     pub holder: Holder,
-    /// Metadata of that version; `None` = the log has no such version.
-    pub metadata: Option<String>,
+    /// When it was taken.
+    pub taken_at: Timestamp,
+    /// The event that the claim says it is of; `None` = the log has no such version.
+    pub event: Option<HeldBy>,
 }
 
-/// A row of the read model `entities`, as it is stored.
+/// The event that a claim is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Id of the entity.
-    pub id: String,
-    /// The version that it is folded up to.
-    pub version: Version,
-    /// Name of the state.
-    pub state: String,
-    /// The fold as JSON.
-    pub data: String,
+pub struct HeldBy {
+    /// Its metadata.
+    pub metadata: String,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Metadata of the event behind it in its stream.
+    pub next: Option<String>,
+}
+
+/// A checkpoint of a projection, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// Of which.
+    pub name: String,
+    /// Where it stands; `None` = that cannot be read.
+    pub position: Option<Position>,
+    /// The number of its tables; 0 = they have none.
+    pub tables: i64,
+    /// Whether there are such tables.
+    pub has_tables: bool,
+}
+
+/// A stream that is set aside, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// By which model.
+    pub model: String,
+    /// Which.
+    pub stream: String,
+    /// Since which event; `None` = that cannot be read.
+    pub position: Option<Position>,
+}
+
+/// What the views hold of some entities, as they had it at one moment.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Where the read model stood then, whatever life of the log it says that is of; `None` = that is not known.
+    pub entities: Option<Position>,
+    /// As `entities`, of the queue.
+    pub queue: Option<Position>,
+    /// By id.
+    pub stored: BTreeMap<String, Stored>,
+    /// Streams that the read model set aside, by the ids of their entities, each with the first event that it has not.
+    pub set_aside: HashMap<String, Position>,
+    /// The last entity of the page; `None` = there are no more.
+    pub until: Option<String>,
+}
+
+/// What the views hold of one entity.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// The version that its row in the read model is of.
+    pub version: Option<Version>,
+    /// Its row in the queue, as far as it can be read.
+    pub queued: Option<QueueRow>,
+    /// All of its rows.
+    pub rows: Vec<TableRow>,
+}
+
+/// What the views have to hold of one entity.
+#[derive(Debug, Default)]
+pub struct Fold {
+    /// The entity with its operations.
+    pub shown: Option<(EntityRow, Vec<OperationRow>)>,
+    /// Its row in the queue.
+    pub queued: Option<QueueRow>,
 }
 
 /// Which database, and which life of it.
@@ -108,15 +185,26 @@ pub trait Source: Send + Sync {
     /// Claims whose keys follow `after`, by key.
     async fn claims(&self, after: &str, limit: usize) -> Result<Vec<Held>, ReadError>;
 
-    /// Who holds `key` now.
-    async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError>;
+    /// Those of these claims that are held now.
+    async fn held(&self, keys: &[&ClaimKey]) -> Result<Vec<Held>, ReadError>;
 
-    /// Where the read model stands; `None` = there is none of this life of the log.
-    async fn model(&self) -> Result<Option<Position>, ReadError>;
+    /// Where the projections stand; `None` = there are no views.
+    async fn stands(&self) -> Result<Option<Vec<Stand>>, ReadError>;
 
-    /// Rows of the read model whose ids follow `after`, by id.
-    async fn snapshots(&self, after: &str, limit: usize) -> Result<Vec<Snapshot>, ReadError>;
+    /// What is set aside, behind this model and stream.
+    async fn quarantine(
+        &self,
+        after: (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<SetAside>, ReadError>;
 
-    /// Streams that the read model set aside.
-    async fn set_aside(&self) -> Result<Vec<String>, ReadError>;
+    /// All rows of entities whose ids follow `after`, by id, at most about `limit` of each table, of one moment.
+    async fn shown(&self, after: &str, limit: usize) -> Result<Shown, ReadError>;
+
+    /// What is wrong with tables in which the rows of an entity cannot be read by themselves, held against the read
+    /// model's own rows at one moment.
+    async fn gathered(&self) -> Result<Vec<Fault>, ReadError>;
+
+    /// The rows that the views would write for these, each.
+    async fn expected(&self, folds: &[Fold]) -> Result<Vec<Vec<TableRow>>, ReadError>;
 }

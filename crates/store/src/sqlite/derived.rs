@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::script::{Script, Writer};
 
 /// Tables whose shape does not change with a read model's version.
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS checkpoints (
     name     TEXT    PRIMARY KEY,
     position TEXT    NOT NULL,

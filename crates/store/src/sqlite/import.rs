@@ -244,8 +244,7 @@ async fn recognise(
 ) -> Result<(), ImportError> {
     for event in events.iter().filter(|event| event.stream.category != StreamId::ENTITY) {
         if let Some(Claim::Take { key, value }) = claims::of_request(&event.envelope()) {
-            let taken = Taken { value, version: event.version, at: event.recorded_at };
-            hold(connection, path, &event.stream, &key, &taken).await?;
+            hold(connection, path, &event.stream, &key, &Taken::by(event, value)).await?;
         }
     }
     Ok(())

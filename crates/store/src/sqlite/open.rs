@@ -103,12 +103,8 @@ async fn running(
     let derived = derived.map_err(|error| damaged_views(directory, &error))?;
     warm(&derived.readers).await.map_err(|error| damaged_views(directory, &error))?;
     let derived = Arc::new(derived);
-    let files = Files {
-        identity,
-        directory: directory.to_owned(),
-        log: readers(&log_path),
-        views: Some(readers(&views_path)),
-    };
+    let views = Some(readers(&views_path));
+    let files = Files::new(identity, directory, readers(&log_path), views);
     let (named, beside) = ((head.log_id, Arc::clone(&log)), Arc::clone(&inodes));
     let guard = Guard::begin(lock, named, beside, broken, background);
     let put_back = Marker::new(directory);

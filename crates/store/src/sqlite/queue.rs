@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::{
@@ -60,20 +62,7 @@ async fn apply(script: &mut Script<'_>, changes: &[QueueChange]) -> Result<(), s
             }
         }
     }
-    if !puts.is_empty() {
-        let bind = |values: &mut Values, row: &&QueueRow| {
-            values
-                .push(row.entity.to_string())
-                .push(row.backend.0.clone())
-                .push(row.priority as i64)
-                .push(row.since.map(|at| at.0))
-                .push(row.due.map(|at| at.0))
-                .push(row.waits_for.as_ref().map(waits_for))
-                .push(row.position.to_string());
-        };
-        script.insert(&PUT, &puts, bind).await?;
-        uses::put(script, &puts);
-    }
+    put(script, &puts).await?;
     if !removed.is_empty() {
         uses::remove(script, &removed);
         script
@@ -86,6 +75,26 @@ async fn apply(script: &mut Script<'_>, changes: &[QueueChange]) -> Result<(), s
     for (backend, at, position) in backends {
         wake_backend(script, backend, at, position);
     }
+    Ok(())
+}
+
+/// Adds that these are the rows of their entities.
+pub(super) async fn put(script: &mut Script<'_>, rows: &[&QueueRow]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let bind = |values: &mut Values, row: &&QueueRow| {
+        values
+            .push(row.entity.to_string())
+            .push(row.backend.0.clone())
+            .push(row.priority as i64)
+            .push(row.since.map(|at| at.0))
+            .push(row.due.map(|at| at.0))
+            .push(row.waits_for.as_ref().map(waits_for))
+            .push(row.position.to_string());
+    };
+    script.insert(&PUT, rows, bind).await?;
+    uses::put(script, rows);
     Ok(())
 }
 
@@ -145,9 +154,14 @@ fn decoded_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
     }
 }
 
-type Row = (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
+pub(super) type Row = (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
 
-fn decoded(row: Row, uses: BTreeSet<ClaimKey>) -> Result<QueueRow, sqlx::Error> {
+/// The columns of a whole row of the table, in their order.
+pub(super) fn columns(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+    Row::from_row(row)
+}
+
+pub(super) fn decoded(row: Row, uses: BTreeSet<ClaimKey>) -> Result<QueueRow, sqlx::Error> {
     let (entity, backend, priority, since, due, waits_for, position) = row;
     let bad = |error: Box<dyn std::error::Error + Send + Sync>| undecodable(error);
     Ok(QueueRow {

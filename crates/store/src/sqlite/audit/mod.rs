@@ -1,10 +1,14 @@
 //! Audits of the embedded store, of a running one as well as of files that nobody serves.
 //!
 //! - `source`: both files as a verification reads them; `raw`: rows without trust in them
+//! - `shown`: what the views hold; `scratch`: what they would write; `gathered`: tables in which an entity's rows are apart
 //! - `offline`: opening files without a server
 
+mod gathered;
 pub(super) mod offline;
 mod raw;
+mod scratch;
+mod shown;
 pub(super) mod source;
 
 use std::sync::Arc;

@@ -62,8 +62,7 @@ pub(in crate::sqlite) async fn files(log: &Path, views: &Path) -> Result<Files, 
         epoch: u32::try_from(epoch).unwrap_or_default(),
     };
     let views = if views.exists() { Some(reader(views).await?) } else { None };
-    let directory = log.parent().unwrap_or(log).to_owned();
-    Ok(Files { identity, directory, log: pool, views })
+    Ok(Files::new(identity, log.parent().unwrap_or(log), pool, views))
 }
 
 /// Connections that only read. On a medium that cannot be written, where no write-ahead log can be either, the file is

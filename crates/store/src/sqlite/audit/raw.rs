@@ -7,7 +7,7 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::time::Timestamp;
 
-use crate::audit::{Row, Unreadable};
+use crate::audit::{Cell, Row, Unreadable};
 use crate::hash::Hash;
 
 /// What is selected for [`read`], in this order.
@@ -97,6 +97,21 @@ pub(super) fn blob(row: &SqliteRow, index: usize) -> Option<Hash> {
     let is_blob = value.type_info().name() == "BLOB";
     let bytes: &[u8] = row.try_get(index).ok()?;
     bytes.try_into().ok().filter(|_| is_blob)
+}
+
+/// Whatever is in a column.
+pub(super) fn cell(row: &SqliteRow, index: usize) -> Cell {
+    let Ok(value) = row.try_get_raw(index) else { return Cell::Null };
+    if value.is_null() {
+        return Cell::Null;
+    }
+    let bytes = || row.try_get_unchecked::<&[u8], _>(index).unwrap_or_default().to_vec();
+    match value.type_info().name() {
+        "TEXT" => String::from_utf8(bytes()).map_or_else(|_| Cell::Bytes(bytes()), Cell::Text),
+        "BLOB" => Cell::Bytes(bytes()),
+        "REAL" => Cell::Real(row.try_get_unchecked(index).unwrap_or_default()),
+        _ => Cell::Integer(row.try_get_unchecked(index).unwrap_or_default()),
+    }
 }
 
 /// Whatever is in a column, as a text.

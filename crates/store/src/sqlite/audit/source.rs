@@ -1,18 +1,26 @@
 //! The two files, as a verification reads them: in pages, over connections of its own, so that nobody waits for it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
+use stateward_domain::audit::Fault;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Holder, ReadError};
+use stateward_domain::time::Timestamp;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::raw::{self, COLUMNS};
-use crate::audit::{Held, Identity, Row, Snapshot, Source, Unreadable};
-use crate::sqlite::error::{Fault, fault, message};
+use super::scratch::Scratch;
+use super::{gathered, shown};
+use crate::audit::{
+    Fold, Held, HeldBy, Identity, Row, SetAside, Shown, Source, Stand, TableRow, Unreadable,
+};
+use crate::sqlite::error::{self, fault, message};
 
 /// Lines of `SQLite`'s own check that are told, at most.
 const DAMAGE_LINES: u32 = 20;
@@ -27,6 +35,7 @@ pub(in crate::sqlite) struct Files {
     pub(in crate::sqlite) directory: PathBuf,
     pub(in crate::sqlite) log: SqlitePool,
     pub(in crate::sqlite) views: Option<SqlitePool>,
+    scratch: Arc<OnceCell<Mutex<Scratch>>>,
 }
 
 pub(super) fn unavailable(error: sqlx::Error) -> ReadError {
@@ -42,10 +51,19 @@ fn limit_of(limit: usize) -> i64 {
 }
 
 fn is_damage(error: &sqlx::Error) -> bool {
-    fault(error) == Fault::Damaged
+    fault(error) == error::Fault::Damaged
 }
 
 impl Files {
+    pub(in crate::sqlite) fn new(
+        identity: Identity,
+        directory: &Path,
+        log: SqlitePool,
+        views: Option<SqlitePool>,
+    ) -> Self {
+        Self { identity, directory: directory.to_owned(), log, views, scratch: Arc::default() }
+    }
+
     fn read(&self, rows: &[SqliteRow]) -> Vec<Row> {
         rows.iter().map(|row| raw::read(row, self.identity.epoch)).collect()
     }
@@ -114,16 +132,48 @@ impl Files {
         Ok(damaged.map(|line| format!("{file}: {}", line.replace('\n', " "))).collect())
     }
 
-    /// Number of the read model's live tables, with where it stands.
-    async fn tables(&self) -> Option<(i64, Position)> {
-        let row: (i64, String) =
-            sqlx::query_as("SELECT tables, position FROM checkpoints WHERE name = 'entities'")
-                .fetch_optional(self.views.as_ref()?)
-                .await
-                .ok()??;
-        let position: Position = row.1.parse().ok()?;
-        let ours = position == Position::START || position.epoch == self.identity.epoch;
-        ours.then_some((row.0, position))
+    /// Claims, with the events that they say they are of; `restrict` has one question mark.
+    async fn held_where(
+        &self,
+        restrict: &str,
+        value: String,
+        limit: i64,
+    ) -> Result<Vec<Held>, ReadError> {
+        let statement = format!(
+            "SELECT c.key, c.aggregate_type, c.aggregate_id, c.sequence, c.value, c.taken_at, \
+             e.metadata, e.recorded_at, n.metadata FROM claims c \
+             LEFT JOIN events e ON e.aggregate_type = c.aggregate_type \
+             AND e.aggregate_id = c.aggregate_id AND e.sequence = c.sequence \
+             LEFT JOIN events n ON n.aggregate_type = c.aggregate_type \
+             AND n.aggregate_id = c.aggregate_id AND n.sequence = c.sequence + 1 \
+             WHERE {restrict} ORDER BY c.key LIMIT ?"
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement)).bind(value).bind(limit);
+        match rows.fetch_all(&self.log).await {
+            Err(error) if is_damage(&error) => Ok(Vec::new()),
+            rows => Ok(rows.map_err(unavailable)?.iter().map(held).collect()),
+        }
+    }
+
+    /// The tables in memory; made when they are needed first.
+    async fn scratch(&self) -> Result<MutexGuard<'_, Scratch>, ReadError> {
+        let made = async || Ok(Mutex::new(Scratch::open().await.map_err(unavailable)?));
+        Ok(self.scratch.get_or_try_init(made).await?.lock().await)
+    }
+}
+
+fn held(row: &SqliteRow) -> Held {
+    let text = |place| row.try_get::<Option<String>, _>(place).ok().flatten();
+    let time = |place| Timestamp(row.try_get(place).unwrap_or(i64::MAX));
+    Held {
+        key: ClaimKey(raw::lossy(row, 0)),
+        holder: Holder {
+            stream: StreamId { category: raw::lossy(row, 1), id: raw::lossy(row, 2) },
+            version: unsigned(row, 3),
+            value: raw::lossy(row, 4),
+        },
+        taken_at: time(5),
+        event: text(6).map(|metadata| HeldBy { metadata, recorded_at: time(7), next: text(8) }),
     }
 }
 
@@ -193,75 +243,63 @@ impl Source for Files {
     }
 
     async fn claims(&self, after: &str, limit: usize) -> Result<Vec<Held>, ReadError> {
-        let rows = sqlx::query(
-            "SELECT c.key, c.aggregate_type, c.aggregate_id, c.sequence, c.value, e.metadata \
-             FROM claims c LEFT JOIN events e ON e.aggregate_type = c.aggregate_type \
-             AND e.aggregate_id = c.aggregate_id AND e.sequence = c.sequence \
-             WHERE c.key > ? ORDER BY c.key LIMIT ?",
-        )
-        .bind(after)
-        .bind(limit_of(limit))
-        .fetch_all(&self.log)
-        .await;
-        let rows = match rows {
-            Err(error) if is_damage(&error) => Vec::new(),
-            rows => rows.map_err(unavailable)?,
-        };
-        let held = |row: &SqliteRow| Held {
-            key: ClaimKey(raw::lossy(row, 0)),
-            holder: Holder {
-                stream: StreamId { category: raw::lossy(row, 1), id: raw::lossy(row, 2) },
-                version: unsigned(row, 3),
-                value: raw::lossy(row, 4),
-            },
-            metadata: row.try_get(5).ok().flatten(),
-        };
-        Ok(rows.iter().map(held).collect())
+        self.held_where("c.key > ?", after.to_owned(), limit_of(limit)).await
     }
 
-    async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError> {
-        let held = "SELECT aggregate_type, aggregate_id, sequence, value FROM claims WHERE key = ?";
-        let row = sqlx::query(held).bind(&key.0).fetch_optional(&self.log).await;
-        let holder = |row: SqliteRow| Holder {
-            stream: StreamId { category: raw::lossy(&row, 0), id: raw::lossy(&row, 1) },
-            version: unsigned(&row, 2),
-            value: raw::lossy(&row, 3),
-        };
-        Ok(row.map_err(unavailable)?.map(holder))
+    async fn held(&self, keys: &[&ClaimKey]) -> Result<Vec<Held>, ReadError> {
+        let keys = serde_json::to_string(keys).expect("strings are JSON");
+        self.held_where("c.key IN (SELECT value FROM json_each(?))", keys, i64::MAX).await
     }
 
-    async fn model(&self) -> Result<Option<Position>, ReadError> {
-        Ok(self.tables().await.map(|(_, position)| position))
+    async fn stands(&self) -> Result<Option<Vec<Stand>>, ReadError> {
+        let Some(views) = &self.views else { return Ok(None) };
+        let mut connection = views.acquire().await.map_err(unavailable)?;
+        match shown::stands(&mut connection).await {
+            Err(error) if is_damage(&error) => Ok(Some(Vec::new())),
+            stands => stands.map(Some).map_err(unavailable),
+        }
     }
 
-    async fn snapshots(&self, after: &str, limit: usize) -> Result<Vec<Snapshot>, ReadError> {
-        let (Some(views), Some((tables, _))) = (&self.views, self.tables().await) else {
-            return Ok(Vec::new());
-        };
-        let statement = format!(
-            "SELECT id, version, state, data FROM entities_v{tables} WHERE id > ? \
-             ORDER BY id LIMIT ?"
-        );
-        let rows = sqlx::query(AssertSqlSafe(statement)).bind(after).bind(limit_of(limit));
-        let rows = match rows.fetch_all(views).await {
-            Err(error) if is_damage(&error) => Vec::new(),
-            rows => rows.map_err(unavailable)?,
-        };
-        let snapshot = |row: &SqliteRow| Snapshot {
-            id: raw::lossy(row, 0),
-            version: unsigned(row, 1),
-            state: raw::lossy(row, 2),
-            data: raw::lossy(row, 3),
-        };
-        Ok(rows.iter().map(snapshot).collect())
-    }
-
-    async fn set_aside(&self) -> Result<Vec<String>, ReadError> {
+    async fn quarantine(
+        &self,
+        after: (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<SetAside>, ReadError> {
         let Some(views) = &self.views else { return Ok(Vec::new()) };
-        let streams = sqlx::query("SELECT stream FROM quarantine WHERE model = 'entities'");
-        // Without such a table there is no read model either.
-        let rows = streams.fetch_all(views).await.unwrap_or_default();
-        Ok(rows.iter().map(|row| raw::lossy(row, 0)).collect())
+        let mut connection = views.acquire().await.map_err(unavailable)?;
+        match shown::quarantine(&mut connection, after, limit_of(limit)).await {
+            Err(error) if is_damage(&error) => Ok(Vec::new()),
+            rows => rows.map_err(unavailable),
+        }
+    }
+
+    async fn shown(&self, after: &str, limit: usize) -> Result<Shown, ReadError> {
+        let Some(views) = &self.views else { return Ok(Shown::default()) };
+        let derived = Arc::clone(&self.scratch().await?.derived);
+        let (epoch, limit) = (self.identity.epoch, limit_of(limit));
+        let mut moment = views.begin().await.map_err(unavailable)?;
+        let page = shown::page(&mut moment, epoch, &derived, after, limit).await;
+        match page {
+            // The damage is told already; nothing is compared with it.
+            Err(error) if is_damage(&error) => Ok(Shown::default()),
+            page => page.map_err(unavailable),
+        }
+    }
+
+    async fn gathered(&self) -> Result<Vec<Fault>, ReadError> {
+        let Some(views) = &self.views else { return Ok(Vec::new()) };
+        let mut scratch = self.scratch().await?;
+        let mut moment = views.begin().await.map_err(unavailable)?;
+        let faults = gathered::faults(&mut moment, &mut scratch).await;
+        faults.map_err(|error| ReadError::Unavailable(error.to_string()))
+    }
+
+    async fn expected(&self, folds: &[Fold]) -> Result<Vec<Vec<TableRow>>, ReadError> {
+        if folds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.scratch().await?.rows(folds).await;
+        rows.map_err(|error| ReadError::Unavailable(error.to_string()))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-use stateward_domain::entity::progress::{self, Step};
-use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::entity::EntityEvent;
+use stateward_domain::entity::progress::Step;
 use stateward_domain::envelope::{DecodeError, Recorded, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
@@ -46,8 +46,7 @@ pub(super) async fn apply(
     for step in steps {
         step.apply(&mut operations);
     }
-    rows::save_entities(script, tables, &changed).await?;
-    rows::save_operations(script, tables, &operations.values().collect::<Vec<_>>()).await?;
+    rows::save(script, tables, &changed, &operations.values().collect::<Vec<_>>()).await?;
     Ok(Rows { entities, operations })
 }
 
@@ -77,12 +76,7 @@ fn fold(
     recorded: &Recorded,
     steps: &mut Vec<Step>,
 ) -> Result<bool, ModelError> {
-    let row = entities.entry(id).or_insert_with(|| EntityRow {
-        entity: Entity::default(),
-        version: Version(0),
-        created_at: recorded.recorded_at,
-        updated_at: recorded.recorded_at,
-    });
+    let row = entities.entry(id).or_insert_with(|| EntityRow::before(recorded));
     if recorded.version <= row.version {
         return Ok(false);
     }
@@ -97,9 +91,7 @@ fn fold(
             unknown,
         }
     })?;
-    steps.extend(progress::evolve(&mut row.entity, recorded, &event));
-    row.version = recorded.version;
-    row.updated_at = recorded.recorded_at;
+    steps.extend(row.take(recorded, &event));
     Ok(true)
 }
 

@@ -7,7 +7,7 @@
 mod apply;
 mod query;
 mod recent;
-mod rows;
+pub(super) mod rows;
 pub(super) mod tables;
 
 use std::collections::HashSet;
@@ -45,7 +45,7 @@ pub struct Entities {
     recent: Mutex<Recent>,
 }
 
-fn unavailable(error: sqlx::Error) -> ModelError {
+pub(super) fn unavailable(error: sqlx::Error) -> ModelError {
     ModelError::Unavailable(message(&error))
 }
 

@@ -17,9 +17,9 @@ use super::tables::Tables;
 use super::{BESIDE, NAME, unavailable};
 
 /// What is selected for an [`EntityRow`].
-pub(super) const ENTITY_COLUMNS: &str = "data, version, created_at, updated_at";
+pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "data, version, created_at, updated_at";
 /// Its columns as they come.
-pub(super) type EntityColumns = (String, i64, i64, i64);
+pub(in crate::sqlite) type EntityColumns = (String, i64, i64, i64);
 
 /// What of an entity's row changes after its first event; indexes of the other columns are left alone.
 const ENTITY_CHANGES: &str = "ON CONFLICT (id) DO UPDATE SET backend = excluded.backend, state = excluded.state, \
@@ -29,7 +29,7 @@ const ENTITY_CHANGES: &str = "ON CONFLICT (id) DO UPDATE SET backend = excluded.
 const OPERATION_CHANGES: &str =
     "ON CONFLICT (id) DO UPDATE SET state = excluded.state, data = excluded.data";
 
-pub(super) fn entity(columns: EntityColumns) -> Result<EntityRow, ModelError> {
+pub(in crate::sqlite) fn entity(columns: EntityColumns) -> Result<EntityRow, ModelError> {
     let (data, version, created_at, updated_at) = columns;
     Ok(EntityRow {
         entity: decode::<Entity>(&data)?,
@@ -101,7 +101,18 @@ pub(super) async fn load_operations(
     rows.iter().map(|data| decode::<OperationRow>(data).map(|row| (row.id, row))).collect()
 }
 
-pub(super) async fn save_entities(
+/// Adds everything that the model holds of these entities and operations.
+pub(in crate::sqlite) async fn save(
+    script: &mut Script<'_>,
+    tables: Tables,
+    entities: &[&EntityRow],
+    operations: &[&OperationRow],
+) -> Result<(), ModelError> {
+    save_entities(script, tables, entities).await?;
+    save_operations(script, tables, operations).await
+}
+
+async fn save_entities(
     script: &mut Script<'_>,
     tables: Tables,
     rows: &[&EntityRow],
@@ -147,7 +158,7 @@ pub(super) async fn save_entities(
     script.insert(&insert, rows, bind).await.map_err(unavailable)
 }
 
-pub(super) async fn save_operations(
+async fn save_operations(
     script: &mut Script<'_>,
     tables: Tables,
     rows: &[&OperationRow],

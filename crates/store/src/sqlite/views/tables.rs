@@ -11,7 +11,7 @@ const PER_SHAPE: i64 = 1_000;
 
 /// Which tables one instance of the model uses: `entities_v<n>` and `operations_v<n>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tables(pub(super) i64);
+pub(in crate::sqlite) struct Tables(pub(in crate::sqlite) i64);
 
 impl Tables {
     /// Those of the next rebuild.
@@ -24,7 +24,10 @@ impl Tables {
     ///
     /// Entities have row numbers, unlike the other tables: a row is about a kilobyte, and what of it goes beyond a quarter
     /// of a page would get a page to itself in a table without (<https://sqlite.org/fileformat.html#index_b_trees>).
-    pub(super) async fn create(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    pub(in crate::sqlite) async fn create(
+        self,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), sqlx::Error> {
         let n = self.0;
         let schema = format!(
             "CREATE TABLE entities_v{n} (

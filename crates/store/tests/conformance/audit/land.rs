@@ -1,5 +1,6 @@
 //! A store with the lives of several entities and some control events in it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use stateward_domain::id::{
 use stateward_domain::ports::audit::Auditor as _;
 use stateward_domain::ports::event_store::{Append, EventStore};
 use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::ports::sync_queue::{Priority, QueueChange, QueueRow, SyncQueue};
 use stateward_domain::system::SystemEvent;
 use stateward_domain::time::Timestamp;
 use stateward_store::sqlite::{Auditor, Store};
@@ -217,9 +219,15 @@ impl Land {
     }
 }
 
-/// The life as that of entity `number`, with a name and an identity of its own.
+/// The life as that of entity `number`, with a name, an identity and operations of its own.
 fn own(life: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
-    let mut events = life.to_vec();
+    // Operations are numbered in each life anew, and have ids of their own in a store.
+    let named = |event: &EntityEvent| {
+        let text = serde_json::to_string(event).unwrap();
+        let text = text.replace("\"00000000-", &format!("\"{number:08x}-"));
+        serde_json::from_str::<EntityEvent>(&text).unwrap()
+    };
+    let mut events: Vec<_> = life.iter().map(named).collect();
     for event in &mut events {
         if let EntityEvent::CreateRequested { entity_id, manifest, identity, .. } = event {
             *entity_id = EntityId(Uuid::from_u128(number));
@@ -238,6 +246,41 @@ pub(super) async fn project(store: &Store) {
         let Some(last) = events.last() else { return };
         store.entities.apply(from, last.position, &events).await.unwrap();
     }
+}
+
+/// Brings the queue up to date, as the executor would.
+pub(super) async fn enqueue(store: &Store) {
+    let mut entities = BTreeMap::<EntityId, Entity>::new();
+    loop {
+        let from = store.queue.checkpoint().await.unwrap();
+        let events = store.log.read_log(from, 200).await.unwrap();
+        let Some(last) = events.last() else { return };
+        let mut changes = Vec::new();
+        for recorded in &events {
+            let Some(id) = recorded.stream.entity_id() else { continue };
+            let entity = entities.entry(id).or_default();
+            entity.evolve(&recorded.decode(EntityEvent::known).unwrap());
+            changes.push(queued(entity, recorded.position));
+        }
+        store.queue.advance(from, last.position, &changes).await.unwrap();
+    }
+}
+
+fn queued(entity: &Entity, position: Position) -> QueueChange {
+    if !entity.is_tracked() {
+        return QueueChange::Remove(entity.id);
+    }
+    let work = entity.work();
+    QueueChange::Put(QueueRow {
+        entity: entity.id,
+        backend: entity.manifest.backend.clone(),
+        priority: work.as_ref().map_or(Priority::Drift, |work| work.priority),
+        since: work.as_ref().map(|work| work.since),
+        due: work.as_ref().map(|work| work.due),
+        waits_for: work.and_then(|work| work.waits_for),
+        uses: entity.used_names(),
+        position,
+    })
 }
 
 /// The number of entities and of events in lives.

@@ -7,6 +7,7 @@
 mod chains;
 mod checkpoints;
 mod copies;
+mod derived;
 mod flips;
 mod healthy;
 mod land;
