@@ -34,6 +34,19 @@ async fn a_second_server_on_the_directory_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_server_keeps_little_memory() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    server.client.thing("warm", json!({ "size": 1 })).await;
+    let status = format!("/proc/{}/status", server.pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(status).unwrap();
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let kilobytes: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
+    // 14 MB, mostly drivers' validators and SQLite's pages; 56 MB with huge pages.
+    assert!(kilobytes < 28_000, "{kilobytes} kB besides the binary");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let setup = Setup::new("");

@@ -52,6 +52,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    without_huge_pages();
     let _crash_points = fail::FailScenario::setup();
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -63,6 +64,17 @@ fn main() -> ExitCode {
         Err(error) => failed(&error),
     }
 }
+
+/// Memory in pages of 4 KiB. The allocator asks for huge ones, of which each thread's first small object would take a
+/// whole one: an idle server held 43 of its 56 MB so.
+#[cfg(target_os = "linux")]
+fn without_huge_pages() {
+    // Kernels that know no huge pages use none.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn without_huge_pages() {}
 
 /// One clear line: what failed, and why, from the outside in.
 fn failed(error: &anyhow::Error) -> ExitCode {
