@@ -119,7 +119,6 @@ async fn commands_end_quietly_on_a_closed_pipe_and_with_one_line_on_a_full_disk(
         "backends",
         "namespaces",
         "projections",
-        "diff -f x.yaml",
         "audit verify",
         "audit verify --offline",
         "audit checkpoint",
