@@ -19,6 +19,7 @@ mod hostile;
 mod kill;
 mod moved;
 mod operating;
+mod ownership;
 mod proxies;
 mod references;
 mod reload;

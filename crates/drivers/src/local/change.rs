@@ -1,9 +1,9 @@
 //! Changing: create, update, delete, and the action.
 
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use stateward_domain::ports::driver::Outcome;
 
 use super::blocking::Permit;
 use super::kinds::Kind;
+use super::ownership::{self, Before, Managed};
 use super::paths::RelativePath;
 use super::root::{self, Root};
 use super::spec::Spec;
@@ -28,18 +29,22 @@ pub(super) fn create(
 ) -> Result<Outcome, Failure> {
     let root = root.open()?;
     let (parent, name) = spec.path.split();
+    // Before anything is made: a name that nobody has is no reason for new directories.
+    let managed = Managed::of(spec)?;
     permit.ask()?;
     let parent = root::directory_made(&root, parent)
         .map_err(|e| failures::below_root(e, "make the parent directories"))?;
     let made = match kind {
         Kind::File => {
-            let stage = Stage::write(&parent, spec.content.as_bytes(), spec.mode)?;
+            let stage = Stage::write(&parent, spec.content.as_bytes(), &managed, None)?;
             permit.ask()?;
             stage.publish_new(&parent, name)
         }
         Kind::Directory => {
             permit.ask()?;
-            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o777))
+            // Not for a moment more open than wanted.
+            let mode = spec.mode.unwrap_or(0o777) & 0o777;
+            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))
         }
     };
     match made {
@@ -47,8 +52,12 @@ pub(super) fn create(
         Err(Errno::EXIST) => return Err(taken(kind, &parent, name, &spec.path)),
         Err(errno) => return Err(failures::below_root(errno, "create it")),
     }
-    if let (Kind::Directory, Some(mode)) = (kind, spec.mode) {
-        change_mode(&parent, name, mode).map_err(failures::after_change)?;
+    if kind == Kind::Directory
+        && let Err(failure) = adjust(&parent, name, &managed)
+    {
+        // What cannot be as desired is not left behind, unless somebody put something into it already.
+        let undone = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR).is_ok();
+        return Err(if undone { failure } else { failures::after_change(failure) });
     }
     durable(&parent)?;
     Ok(done(&spec.path))
@@ -72,8 +81,9 @@ fn taken(kind: Kind, parent: &OwnedFd, name: &str, path: &RelativePath) -> Failu
 
 /// Makes what is there as desired.
 ///
-/// A file is replaced as a whole: readers see the old or the new content, never a part. Owner, extended
-/// attributes and hard links of the old one are not carried over; its mode is, unless it is managed.
+/// A file is replaced as a whole: readers see the old or the new content, never a part. Owner, group and mode of the old
+/// one are carried over as far as this process may, see [`ownership`](super::ownership); extended attributes, access
+/// control lists and hard links are not.
 pub(super) fn update(
     root: &Root,
     kind: Kind,
@@ -86,15 +96,15 @@ pub(super) fn update(
         Err(Errno::NOENT) => return Err(not_found()),
         result => result.map_err(|e| failures::below_root(e, "open the parent directory"))?,
     };
-    match type_of(&parent, name)? {
-        None => return Err(not_found()),
-        Some(found) if !kind.is(found) => return Err(failures::other_type(kind.noun())),
-        Some(_) => {}
+    let there = stat_of(&parent, name)?.ok_or_else(not_found)?;
+    if !kind.is(FileType::from_raw_mode(there.st_mode)) {
+        return Err(failures::other_type(kind.noun()));
     }
+    let managed = Managed::of(spec)?;
     match kind {
         Kind::File => {
-            let mode = spec.mode.map_or_else(|| current_mode(&parent, name), Ok)?;
-            let stage = Stage::write(&parent, spec.content.as_bytes(), Some(mode))?;
+            let content = spec.content.as_bytes();
+            let stage = Stage::write(&parent, content, &managed, Some(&Before::from(&there)))?;
             permit.ask()?;
             stage.publish_over(&parent, name).map_err(|errno| match errno {
                 Errno::ISDIR => failures::other_type(kind.noun()),
@@ -103,10 +113,9 @@ pub(super) fn update(
             durable(&parent)?;
         }
         Kind::Directory => {
-            if let Some(mode) = spec.mode {
-                permit.ask()?;
-                change_mode(&parent, name, mode)?;
-            }
+            permit.ask()?;
+            // Owner and group may be changed already when the mode is refused.
+            adjust(&parent, name, &managed).map_err(failures::after_change)?;
         }
     }
     Ok(done(&spec.path))
@@ -212,28 +221,22 @@ fn remove_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-fn change_mode(parent: &OwnedFd, name: &str, mode: u32) -> Result<(), Failure> {
-    let change = || {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-        // Through its handle, because its own mode may forbid to open it, and by name a link could be followed.
-        let itself = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        rustix::fs::chmodat(CWD, itself, Mode::from_raw_mode(mode), AtFlags::empty())
-    };
-    change().map_err(|errno| failures::below_root(errno, "change the mode"))
-}
-
-fn current_mode(parent: &OwnedFd, name: &str) -> Result<u32, Failure> {
-    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(stat.st_mode & 0o7777),
-        Err(Errno::NOENT) => Err(not_found()),
-        Err(errno) => Err(failures::below_root(errno, "look at the file")),
-    }
+/// Gives the directory `name` what is managed of it.
+fn adjust(parent: &OwnedFd, name: &str, managed: &Managed) -> Result<(), Failure> {
+    // A handle of the path alone, because its mode may forbid to open it.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())
+        .map_err(|errno| failures::below_root(errno, "open the directory"))?;
+    ownership::apply(&directory, managed, None)
 }
 
 fn type_of(parent: &OwnedFd, name: &str) -> Result<Option<FileType>, Failure> {
+    Ok(stat_of(parent, name)?.map(|stat| FileType::from_raw_mode(stat.st_mode)))
+}
+
+fn stat_of(parent: &OwnedFd, name: &str) -> Result<Option<Stat>, Failure> {
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(failures::below_root(errno, "look at the path")),
     }

@@ -11,11 +11,11 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Object, Observation};
 
-use super::failures;
 use super::kinds::Kind;
 use super::paths::RelativePath;
 use super::root::{self, Root};
 use super::spec::{CONTENT_BYTES_MAX, mode_text};
+use super::{accounts, failures};
 
 /// What is at a path.
 pub(super) enum Found {
@@ -90,14 +90,28 @@ pub(super) fn attributes(
     path: &str,
     stat: &Stat,
 ) -> Result<Value, Errno> {
-    let mode = mode_text(stat.st_mode);
-    match kind {
-        Kind::Directory => Ok(json!({"path": path, "mode": mode})),
-        Kind::File => {
-            let content = content(parent, name, stat)?;
-            Ok(json!({"path": path, "content": content, "mode": mode}))
+    let mut attributes = json!({
+        "path": path, "mode": mode_text(stat.st_mode),
+        "owner": accounts::user(stat.st_uid)?, "uid": stat.st_uid,
+        "group": accounts::group(stat.st_gid)?, "gid": stat.st_gid,
+    });
+    if kind == Kind::File {
+        attributes["content"] = content(parent, name, stat)?;
+    }
+    Ok(attributes)
+}
+
+/// `observed` with owner and group as `spec` spells them: an id where it names an id.
+pub(super) fn spelled_alike(observed: &Value, spec: &Value) -> Value {
+    let mut observed = observed.clone();
+    for (name, id) in [("owner", "uid"), ("group", "gid")] {
+        let Some(id) = observed.get(id).and_then(Value::as_u64) else { continue };
+        let id = Value::from(id.to_string());
+        if spec[name] == id {
+            observed[name] = id;
         }
     }
+    observed
 }
 
 /// The content as text, or else an object, which equals no desired text and changes when the file does.

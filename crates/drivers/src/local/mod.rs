@@ -3,11 +3,13 @@
 //! Nothing outside the root is ever read or written; see `root`. A change is on the disk before it is
 //! reported. Missing parents are made, but belong to nobody. Nothing is ever deleted recursively.
 
+mod accounts;
 mod blocking;
 mod change;
 mod failures;
 mod kinds;
 mod look;
+mod ownership;
 mod paths;
 mod root;
 mod spec;
@@ -75,7 +77,9 @@ impl Driver for Local {
     fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
         let kind = self.kinds.iter().find(|known| known.name == *kind);
         // A foreign kind never gets here; if it did, doing nothing would be the harmless answer.
-        kind.map_or(Plan::Noop, |kind| plan_by_fields(kind, observed, spec))
+        kind.map_or(Plan::Noop, |kind| {
+            plan_by_fields(kind, &look::spelled_alike(observed, spec), spec)
+        })
     }
 
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use stateward_domain::failure::{ErrorClass, Failure};
 
 use super::failures;
+use super::ownership::Managed;
 use super::stage::Stage;
 
 /// Name of the file that says which world this root is.
@@ -40,7 +41,8 @@ impl Root {
         let directory = root.open_unchecked()?;
         if read_marker(&directory)?.is_none() {
             let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-            let stage = Stage::write(&directory, format!("{id}\n").as_bytes(), Some(0o644))?;
+            let managed = Managed { mode: Some(0o644), ..Managed::default() };
+            let stage = Stage::write(&directory, format!("{id}\n").as_bytes(), &managed, None)?;
             match stage.publish_new(&directory, MARKER) {
                 // Two processes may start on one root: the first marker counts for both.
                 Ok(()) | Err(Errno::EXIST) => {}

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::ports::driver::FieldError;
 
+use super::accounts::Account;
 use super::kinds::Kind;
 use super::paths::RelativePath;
 
@@ -16,6 +17,8 @@ pub(super) const CONTENT_BYTES_MAX: usize = 1024 * 1024;
 struct Raw {
     path: String,
     content: Option<String>,
+    owner: Option<String>,
+    group: Option<String>,
     mode: Option<String>,
 }
 
@@ -25,7 +28,11 @@ pub(super) struct Spec {
     pub(super) path: RelativePath,
     /// Empty for directories.
     pub(super) content: String,
-    /// Permission bits; `None` = not managed.
+    /// User that owns it; `None` = not managed.
+    pub(super) owner: Option<Account>,
+    /// Group that it belongs to; `None` = not managed.
+    pub(super) group: Option<Account>,
+    /// Permission bits, set-user-ID, set-group-ID and sticky bit included; `None` = not managed.
     pub(super) mode: Option<u32>,
 }
 
@@ -36,6 +43,11 @@ pub(super) fn check(kind: Kind, spec: &Value) -> Result<Value, Vec<FieldError>> 
     normal.insert("path".to_owned(), json!(parsed.path.as_str()));
     if kind == Kind::File {
         normal.insert("content".to_owned(), json!(parsed.content));
+    }
+    for (name, account) in [("owner", &parsed.owner), ("group", &parsed.group)] {
+        if let Some(account) = account {
+            normal.insert(name.to_owned(), json!(account.text()));
+        }
     }
     if let Some(mode) = parsed.mode {
         normal.insert("mode".to_owned(), json!(mode_text(mode)));
@@ -70,31 +82,71 @@ fn parse(kind: Kind, spec: &Value) -> Result<Spec, Vec<FieldError>> {
         (Kind::Directory, Some(_)) => errors.push(fault("/content", "a directory has no content")),
         _ => {}
     }
-    let mode = raw.mode.map(|text| parse_mode(kind, &text)).transpose();
+    let mut account = |text: Option<String>, pointer| {
+        let account = text.map(|text| Account::parse(&text)).transpose();
+        account.unwrap_or_else(|message| {
+            errors.push(fault(pointer, message));
+            None
+        })
+    };
+    let (owner, group) = (account(raw.owner, "/owner"), account(raw.group, "/group"));
+    let mode = raw.mode.map(|text| parse_mode(&text)).transpose();
     let mode = mode.map_err(|message| errors.push(fault("/mode", message)));
     match (path, mode) {
         (Ok(path), Ok(mode)) if errors.is_empty() => {
-            Ok(Spec { path, content: raw.content.unwrap_or_default(), mode })
+            Ok(Spec { path, content: raw.content.unwrap_or_default(), owner, group, mode })
         }
         _ => Err(errors),
     }
 }
 
-fn parse_mode(kind: Kind, text: &str) -> Result<u32, String> {
+/// Every mode that a look can show: whether this process can live with it shows when it is set.
+fn parse_mode(text: &str) -> Result<u32, String> {
     let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    let plain = text.len() == 3 || (text.len() == 4 && text.starts_with('0'));
-    if !octal || !plain {
-        return Err("must be three octal digits such as \"0644\"".to_owned());
+    if !octal || !(3..=4).contains(&text.len()) {
+        return Err("must be three or four octal digits such as \"0644\"".to_owned());
     }
-    let mode = u32::from_str_radix(text, 8).map_err(|error| error.to_string())?;
-    // Without these bits nobody but root could look at it again, and its state would stay unknown.
-    let needed = if kind == Kind::File { 0o400 } else { 0o500 };
-    if mode & needed != needed {
-        return Err(format!("must leave its owner at least {needed:04o}"));
-    }
-    Ok(mode)
+    u32::from_str_radix(text, 8).map_err(|error| error.to_string())
 }
 
 fn fault(pointer: &str, message: impl Into<String>) -> FieldError {
     FieldError { pointer: pointer.to_owned(), message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mode_that_can_be_seen_can_be_declared() {
+        for mode in 0..=0o7777_u32 {
+            let text = mode_text(mode);
+            for kind in [Kind::File, Kind::Directory] {
+                let mut spec = json!({"path": "a", "mode": text});
+                if kind == Kind::File {
+                    spec["content"] = json!("x");
+                }
+                assert_eq!(check(kind, &spec), Ok(spec.clone()), "{text}");
+            }
+        }
+        let normal = check(Kind::Directory, &json!({"path": "a", "mode": "755"}));
+        assert_eq!(normal, Ok(json!({"path": "a", "mode": "0755"})));
+        for bad in ["", "75", "00755", "0888", "rwx", "-755", "07777"] {
+            let errors = check(Kind::Directory, &json!({"path": "a", "mode": bad})).unwrap_err();
+            assert_eq!(errors[0].pointer, "/mode", "{bad}");
+        }
+    }
+
+    #[test]
+    fn owner_and_group_are_optional_and_have_one_spelling() {
+        let plain = json!({"path": "a", "content": "x"});
+        assert_eq!(check(Kind::File, &plain), Ok(plain.clone()), "what was valid stays as it is");
+        let spec = json!({"path": "a", "owner": "0042", "group": "staff"});
+        let normal = json!({"path": "a", "owner": "42", "group": "staff"});
+        assert_eq!(check(Kind::Directory, &spec), Ok(normal));
+        let bad = json!({"path": "a", "owner": "a:b", "group": "4294967295"});
+        let errors = check(Kind::Directory, &bad).unwrap_err();
+        let pointers: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/owner", "/group"]);
+    }
 }

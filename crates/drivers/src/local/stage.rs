@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use stateward_domain::failure::Failure;
 
 use super::failures;
+use super::ownership::{self, Before, Managed};
 use super::paths::RESERVED;
 
 /// Staged content, in the directory where it will be published. Dropping it without publishing removes it.
@@ -20,18 +21,23 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Writes `content` and waits until it is on the disk.
+    /// Writes `content` as a file with what is `managed`, and else with owner, group and mode of the one `before` it
+    /// where they can be kept; waits until it is on the disk.
     ///
     /// # Errors
-    /// As [`failures::below_root`]; nothing is left behind.
+    /// As [`failures::below_root`] and [`ownership::apply`]; nothing is left behind.
     pub(super) fn write(
         directory: &'a OwnedFd,
         content: &[u8],
-        mode: Option<u32>,
+        managed: &Managed,
+        before: Option<&Before>,
     ) -> Result<Self, Failure> {
-        let mut stage =
-            Self::open(directory).map_err(|e| failures::below_root(e, "make a file"))?;
-        stage.fill(content, mode).map_err(|e| failures::below_root(e, "write the content"))?;
+        let stage = Self::open(directory).map_err(|e| failures::below_root(e, "make a file"))?;
+        let written = |errno| failures::below_root(errno, "write the content");
+        stage.fill(content).map_err(written)?;
+        // After the content: writing clears set-user-ID bits.
+        ownership::apply(&stage.file, managed, before)?;
+        rustix::fs::fsync(&stage.file).map_err(written)?;
         Ok(stage)
     }
 
@@ -51,14 +57,10 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn fill(&mut self, content: &[u8], mode: Option<u32>) -> Result<(), Errno> {
-        let mut file = std::fs::File::from(self.file.try_clone().map_err(|_| Errno::MFILE)?);
-        file.write_all(content).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-        if let Some(mode) = mode {
-            // Explicitly, because the mode at creation is cut down by the process's umask.
-            rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))?;
-        }
-        rustix::fs::fsync(&self.file)
+    fn fill(&self, content: &[u8]) -> Result<(), Errno> {
+        let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let mut file = std::fs::File::from(self.file.try_clone().map_err(errno)?);
+        file.write_all(content).map_err(errno)
     }
 
     /// Gives it its name.

@@ -48,20 +48,28 @@ fn local(kind: &str) -> Subject {
     let keys = settings(json!({ "root": root.display().to_string() }));
     let driver = stateward_drivers::connect("local", &keys).unwrap();
     let file = kind == "local.file";
-    let desired = if file {
-        vec![
-            json!({"path": "a/b", "content": "one", "mode": "0640"}),
-            json!({"path": "a/b", "content": "two", "mode": "0640"}),
-            json!({"path": "a/b", "content": "one", "mode": "0600"}),
-        ]
+    let (owner, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    let mut first = json!({
+        "path": "a/b", "mode": "0750",
+        "owner": owner.as_raw().to_string(), "group": group.as_raw().to_string(),
+    });
+    let mut changes = vec![("mode", "0700")];
+    if file {
+        first["content"] = json!("one");
+        changes.push(("content", "two"));
+    }
+    if owner.is_root() {
+        changes.extend([("owner", "1234"), ("group", "1234")]);
     } else {
-        vec![json!({"path": "a/b", "mode": "0750"}), json!({"path": "a/b", "mode": "0700"})]
+        println!("{kind}: owner and group stay as they are, because only root may change them");
+    }
+    let with = |(field, value): (&str, &str)| {
+        let mut other = first.clone();
+        other[field] = Value::from(value);
+        other
     };
-    let immutable = if file {
-        json!({"path": "elsewhere", "content": "one", "mode": "0640"})
-    } else {
-        json!({"path": "elsewhere", "mode": "0750"})
-    };
+    let immutable = with(("path", "elsewhere"));
+    let desired = [vec![first.clone()], changes.into_iter().map(with).collect()].concat();
     let tamper = move |id: &ExternalId| {
         use std::os::unix::fs::PermissionsExt;
         let path = root.join(id.as_str());
