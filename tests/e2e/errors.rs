@@ -127,6 +127,7 @@ const TABLE: &[Row] = &[
     Row { class: "invalid", next: "erred", state: "erred", blocked: "" },
     Row { class: "immutable", next: "erred", state: "erred", blocked: "" },
     Row { class: "quota_exceeded", next: "quota", state: "ok", blocked: "" },
+    Row { class: "refused", next: "refused", state: "ok", blocked: "" },
     Row { class: "bug", next: "erred", state: "erred", blocked: "" },
 ];
 

@@ -1,12 +1,13 @@
-//! Whose files are, and what a service without privileges may do about it.
+//! What a service without privileges may do below its root: whose files are, what is closed to it, what it runs out of.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 use reqwest::Method;
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, Setup, until};
+use crate::harness::{Server, Setup, condition, reason, text, until};
 
 const NOBODY: u32 = 65_534;
 
@@ -71,4 +72,64 @@ async fn what_may_not_be_done_for_a_managed_field_is_said() {
     }
     let own = json!({ "path": "own", "content": "x", "owner": "65534", "group": "65534", "mode": "4750" });
     server.client.done(Method::POST, "/v1/entities", file("own", &own)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_closed_to_us_closes_no_backend() {
+    let Some((setup, server)) = unprivileged().await else { return };
+    let client = &server.client;
+    let closed = setup.managed().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    for (mode, path) in [(0o700, "closed/in"), (0o755, "closed/made")] {
+        change_mode(&closed, mode);
+        let body = file(&path.replace('/', "-"), &json!({ "path": path, "content": "x" }));
+        let reply = client.send(Method::POST, "/v1/entities", Some(&body), &[]).await.unwrap();
+        let id = text(&reply.body["entity"]["id"]);
+        let entity = until("it is refused", async || {
+            let entity = client.entity(&id).await;
+            condition(&entity, "blocked").then_some(entity)
+        })
+        .await;
+        assert_eq!(reason(&entity, "blocked"), "Refused", "{entity:#}");
+        assert_eq!(entity["error"]["code"], "permission_denied", "{entity:#}");
+        client.file(&format!("beside-{mode}"), &format!("beside-{mode}"), "y").await;
+        assert_eq!(client.get("/v1/backends/local").await.body["open"], true);
+        chown(&closed, Some(NOBODY), Some(NOBODY)).unwrap();
+        client.reaches(&id, "ok").await;
+        chown(&closed, Some(0), Some(0)).unwrap();
+    }
+}
+
+/// The smallest descriptor that the process does not use.
+fn first_free(pid: rustix::process::Pid) -> u64 {
+    let folder = format!("/proc/{}/fd", pid.as_raw_nonzero());
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let used: Vec<u64> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
+    (0..1_048_576).find(|number| !used.contains(number)).expect("a limit")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_out_of_descriptors_uses_up_no_budget() {
+    let setup = Setup::new(
+        "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\n\
+         retry = { first = \"20ms\", max = \"200ms\", budget = 1 }\n",
+    );
+    let server = setup.start().await;
+    let client = &server.client;
+    let id = client.file("file", "file", "one").await;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let few = Rlimit { current: Some(first_free(server.pid())), maximum };
+    let before = prlimit(Some(server.pid()), Resource::Nofile, few).unwrap();
+    let body = json!({ "desired": { "path": "file", "content": "two" } });
+    client.send(Method::PUT, &format!("/v1/entities/{id}"), Some(&body), &[]).await.unwrap();
+    let failed = until("it fails", async || {
+        let entity = client.entity(&id).await;
+        (!entity["error"].is_null()).then_some(entity)
+    })
+    .await;
+    prlimit(Some(server.pid()), Resource::Nofile, before).unwrap();
+    assert_eq!(failed["error"]["class"], "exhausted", "{failed:#}");
+    assert_eq!(failed["error"]["code"], "too_many_open_files", "{failed:#}");
+    assert_ne!(failed["state"], "erred", "{failed:#}");
+    client.reaches(&id, "ok").await;
 }

@@ -35,6 +35,12 @@ pub enum ErrorClass {
     Invalid,
     /// The change touches a field that cannot change.
     Immutable,
+    /// The backend does not let this be done to this object: a permission, a read-only file system, a service that it
+    /// does not have. The backend itself is well; retried slowly.
+    Refused,
+    /// This process ran out of something of its own, such as file descriptors: nothing was sent, and nothing is said of
+    /// the backend or the object. All work on the backend rests for a moment, the entity keeps its budget.
+    Exhausted,
     /// The credentials are refused: parks the backend.
     Unauthorized,
     /// The backend's configuration is wrong: parks the backend.
@@ -74,6 +80,8 @@ impl ErrorClass {
                 | Self::Unauthorized
                 | Self::Misconfigured
                 | Self::QuotaExceeded
+                | Self::Refused
+                | Self::Exhausted
                 | Self::DependencyNotReady { .. }
                 | Self::ReferenceNotReady { .. }
                 | Self::InUse { .. }
@@ -93,6 +101,8 @@ impl ErrorClass {
             Self::AlreadyExists { .. } => "already_exists",
             Self::Invalid => "invalid",
             Self::Immutable => "immutable",
+            Self::Refused => "refused",
+            Self::Exhausted => "exhausted",
             Self::Unauthorized => "unauthorized",
             Self::Misconfigured => "misconfigured",
             Self::QuotaExceeded => "quota_exceeded",

@@ -10,6 +10,7 @@
 //! add a line to `DRIVERS` below, (3) run the contract suite for each of its kinds from `tests/`.
 #![warn(missing_docs)]
 
+mod exhausted;
 pub mod fake;
 pub mod http;
 mod instrumented;

@@ -100,6 +100,7 @@ impl Entity {
                 BlockedOn::Backend | BlockedOn::Secret => Some(WaitsFor::Backend),
                 BlockedOn::Decision
                 | BlockedOn::Quota
+                | BlockedOn::Refused
                 | BlockedOn::NotConverging
                 | BlockedOn::Schema => None,
             };

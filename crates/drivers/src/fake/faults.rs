@@ -24,6 +24,8 @@ pub(super) fn class_of(name: &str) -> Option<ErrorClass> {
         ErrorClass::Unauthorized,
         ErrorClass::Misconfigured,
         ErrorClass::QuotaExceeded,
+        ErrorClass::Refused,
+        ErrorClass::Exhausted,
         ErrorClass::Bug,
     ];
     classes.into_iter().find(|class| class.name() == name)

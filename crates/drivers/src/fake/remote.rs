@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use stateward_domain::failure::{ErrorClass, Failure};
 
 use super::world::{Ask, Reply, World};
+use crate::exhausted::Lack;
 
 /// A world in memory is the same one as long as nobody asks what became of its things.
 const MEMORY: &str = "memory";
@@ -57,6 +58,9 @@ impl Place {
 
 /// Without a connection nothing was sent; afterwards, whatever was asked for may have been done.
 fn unanswered(error: &reqwest::Error, changes: bool) -> Failure {
+    if let Some(lack) = Lack::of_connection(error) {
+        return lack.failure();
+    }
     let message = "the world does not answer";
     if changes && !error.is_connect() {
         Failure::doubtful(ErrorClass::Ambiguous, "no_reply", message)

@@ -23,15 +23,12 @@ pub(super) enum Found {
     Same(Object),
     /// Nothing, or nothing of that kind; the text says which.
     Not(String),
-    /// The way to it is closed.
-    Closed(Failure),
 }
 
 /// Looks at `path`.
 ///
 /// # Errors
-/// Only what concerns the root or passes by itself; everything that says something about the path is in
-/// [`Found`].
+/// The look proved nothing: the way to the path is closed, or the disk failed.
 pub(super) fn look(root: &Root, kind: Kind, path: &RelativePath) -> Result<Found, Failure> {
     let root = root.open()?;
     let (parent, name) = path.split();
@@ -43,12 +40,12 @@ pub(super) fn look(root: &Root, kind: Kind, path: &RelativePath) -> Result<Found
         Err(Errno::NOTDIR) => {
             return Ok(Found::Not("a parent is no directory".to_owned()));
         }
-        Err(errno) => return closed(errno),
+        Err(errno) => return Err(unseen(errno)),
     };
     let stat = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(Found::Not("the path does not exist".to_owned())),
-        Err(errno) => return closed(errno),
+        Err(errno) => return Err(unseen(errno)),
     };
     if !kind.is(FileType::from_raw_mode(stat.st_mode)) {
         return Ok(Found::Not(format!("what is at the path is no {}", kind.noun())));
@@ -56,17 +53,12 @@ pub(super) fn look(root: &Root, kind: Kind, path: &RelativePath) -> Result<Found
     match attributes(kind, &parent, name, path.as_str(), &stat) {
         Ok(attributes) => Ok(Found::Same(object(path.as_str(), attributes))),
         Err(Errno::NOENT) => Ok(Found::Not("it went away during the look".to_owned())),
-        Err(errno) => closed(errno),
+        Err(errno) => Err(unseen(errno)),
     }
 }
 
-fn closed(errno: Errno) -> Result<Found, Failure> {
-    match errno {
-        Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::XDEV => {
-            Ok(Found::Closed(failures::below_root(errno, "look at the path")))
-        }
-        _ => Err(failures::below_root(errno, "look at the path")),
-    }
+fn unseen(errno: Errno) -> Failure {
+    failures::below_root(errno, "look at the path")
 }
 
 /// The answer to `observe`.
@@ -74,7 +66,6 @@ pub(super) fn observation(found: Found) -> Observation {
     match found {
         Found::Same(object) => Observation::Present(object),
         Found::Not(proof) => Observation::Absent { proof },
-        Found::Closed(failure) => Observation::Unknown { reason: failure.message },
     }
 }
 

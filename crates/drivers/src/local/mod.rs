@@ -105,10 +105,11 @@ impl Driver for Local {
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let (root, kind) = (self.root.clone(), kind_of(&search.kind)?);
         let spec = spec::checked(kind, &search.spec)?;
-        blocking::run(context, move |_| match look::look(&root, kind, &spec.path)? {
-            Found::Same(object) => Ok(vec![object]),
-            Found::Not(_) => Ok(Vec::new()),
-            Found::Closed(failure) => Err(failure),
+        blocking::run(context, move |_| {
+            Ok(match look::look(&root, kind, &spec.path)? {
+                Found::Same(object) => vec![object],
+                Found::Not(_) => Vec::new(),
+            })
         })
         .await
     }

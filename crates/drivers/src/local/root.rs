@@ -79,7 +79,7 @@ impl Root {
 
 /// Opens the directory `path` below `root`; `None` = the root itself.
 pub(super) fn directory(root: &OwnedFd, path: Option<&str>) -> Result<OwnedFd, Errno> {
-    let Some(path) = path else { return root.try_clone().map_err(|_| Errno::MFILE) };
+    let Some(path) = path else { return another(root) };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(root, path, DIRECTORY, Mode::empty(), resolve) {
         // Old kernels and some sandboxes do not know the call; going step by step is as safe, only slower.
@@ -102,12 +102,16 @@ pub(super) fn directory_made(root: &OwnedFd, path: Option<&str>) -> Result<Owned
     }
 }
 
+fn another(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
+    handle.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
 fn descend(
     root: &OwnedFd,
     path: &str,
     missing: impl Fn(&OwnedFd, &str) -> Result<(), Errno>,
 ) -> Result<OwnedFd, Errno> {
-    let mut here = root.try_clone().map_err(|_| Errno::MFILE)?;
+    let mut here = another(root)?;
     for name in path.split('/') {
         here = match child(&here, name) {
             Err(Errno::NOENT) => {

@@ -56,8 +56,9 @@ impl Walk<'_> {
             match self.entry(directory, &name, &path, depth) {
                 // Gone since its name was read, or closed to us: not listed, which claims nothing.
                 Ok(())
-                | Err(Fault::Passed(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR | Errno::LOOP)) => {
-                }
+                | Err(Fault::Passed(
+                    Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::LOOP,
+                )) => {}
                 Err(Fault::Passed(errno)) => {
                     return Err(failures::below_root(errno, "list a directory"));
                 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use stateward_domain::backend::{Backend as Record, ParkCause, Pause};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{KindName, Version};
 use stateward_domain::time::Timestamp;
+
+/// How long a backend's work rests when this process ran out of something of its own.
+const EXHAUSTED_REST: Duration = Duration::from_secs(3);
 
 /// Why no round may begin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -158,6 +162,11 @@ impl Gate {
                 let end = inner.resting.entry(scope_of(scope, kinds)).or_default();
                 *end = (*end).max(until);
             }
+            // Whatever else this process begins fails alike, until calls that run give back what they hold.
+            ErrorClass::Exhausted => {
+                let end = inner.resting.entry(String::new()).or_default();
+                *end = (*end).max(now.after(EXHAUSTED_REST));
+            }
             ErrorClass::Transient | ErrorClass::Ambiguous if !failure.is_settling() => {
                 inner.failures += 1;
                 inner.open |= inner.failures >= self.limit;
@@ -251,6 +260,37 @@ mod tests {
         gate.failed(&rate_limited("compute"), &kinds, NOW);
         assert!(matches!(gate.closed(NOW), Some(Closed::Resting { .. })));
         assert_eq!(gate.closed(Timestamp(2_000_000)), None);
+    }
+
+    /// What each class that a call can fail with says of the backend.
+    #[test]
+    fn only_what_is_about_the_backend_closes_it() {
+        for (class, closes) in [
+            (ErrorClass::Unauthorized, true),
+            (ErrorClass::Misconfigured, true),
+            (ErrorClass::Refused, false),
+            (ErrorClass::Invalid, false),
+            (ErrorClass::Immutable, false),
+            (ErrorClass::QuotaExceeded, false),
+            (ErrorClass::NotFound, false),
+            (ErrorClass::Conflict, false),
+            (ErrorClass::Bug, false),
+            (ErrorClass::Cancelled, false),
+        ] {
+            let gate = Gate::new(1);
+            gate.identified();
+            gate.failed(&Failure::harmless(class.clone(), "t", "t"), &[], NOW);
+            assert_eq!(gate.closed(NOW).is_some(), closes, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn what_we_ran_out_of_rests_everything_for_a_moment_and_opens_no_breaker() {
+        let gate = Gate::new(1);
+        gate.identified();
+        gate.failed(&Failure::harmless(ErrorClass::Exhausted, "t", "t"), &[], NOW);
+        assert!(matches!(gate.closed(NOW), Some(Closed::Resting { .. })));
+        assert_eq!(gate.closed(NOW.after(EXHAUSTED_REST)), None);
     }
 
     #[test]

@@ -142,6 +142,8 @@ fn passes(failure: &Failure) -> bool {
             | ErrorClass::Unauthorized
             | ErrorClass::Misconfigured
             | ErrorClass::QuotaExceeded
+            | ErrorClass::Refused
+            | ErrorClass::Exhausted
             | ErrorClass::Cancelled
     )
 }

@@ -38,7 +38,9 @@ impl Circumstances<'_> {
                 on: BlockedOn::Backend,
                 check_at: self.now.after(self.settings.breaker.probe_interval),
             },
+            ErrorClass::Exhausted => Next::Retry { at: self.now.after(self.first_pause()) },
             ErrorClass::QuotaExceeded => Next::Blocked { on: BlockedOn::Quota, check_at: slowly },
+            ErrorClass::Refused => Next::Blocked { on: BlockedOn::Refused, check_at: slowly },
             ErrorClass::DependencyNotReady { on } => {
                 Next::Blocked { on: BlockedOn::Entity(*on), check_at: slowly }
             }
@@ -70,6 +72,7 @@ impl Circumstances<'_> {
     pub(crate) fn after_clean_up(&self, failure: &Failure) -> Next {
         match failure.class {
             ErrorClass::RateLimited { .. } => self.after_pause(failure),
+            ErrorClass::Exhausted => Next::Retry { at: self.now.after(self.first_pause()) },
             _ => Next::Retry { at: self.now.after(self.settings.retry.max.mul_f64(self.jitter)) },
         }
     }
@@ -85,6 +88,7 @@ impl Circumstances<'_> {
                 // The next observation tells whether there is an object to act on.
                 | ErrorClass::NotFound
                 | ErrorClass::Cancelled
+                | ErrorClass::Exhausted
                 | ErrorClass::RateLimited { .. }
                 | ErrorClass::Unauthorized
                 | ErrorClass::Misconfigured
@@ -99,6 +103,10 @@ impl Circumstances<'_> {
         } else {
             (Next::Retry { at: self.now }, true)
         }
+    }
+
+    fn first_pause(&self) -> Duration {
+        backoff(&self.settings.retry, 0).mul_f64(self.jitter)
     }
 
     fn after_pause(&self, failure: &Failure) -> Next {

@@ -77,6 +77,8 @@ pub enum BlockedOn {
     Reference(Target),
     /// Another entity that refers to this one, which is to be deleted.
     InUse(EntityId),
+    /// The backend, to let this be done to this object.
+    Refused,
 }
 
 impl BlockedOn {
@@ -88,6 +90,7 @@ impl BlockedOn {
             Self::Quota => "QuotaExceeded",
             Self::Entity(_) | Self::Reference(_) => "DependencyNotReady",
             Self::InUse(_) => "InUse",
+            Self::Refused => "Refused",
             Self::Backend => "BackendUnavailable",
             Self::NotConverging => "NotConverging",
             Self::Schema => "SchemaChanged",

@@ -17,6 +17,9 @@ pub(in crate::openstack) enum Service {
 }
 
 impl Service {
+    const ALL: [Self; 5] =
+        [Self::Identity, Self::Compute, Self::Volume, Self::Network, Self::Image];
+
     /// The types that catalogues list it under, the best first.
     const fn types(self) -> &'static [&'static str] {
         match self {
@@ -71,7 +74,7 @@ impl Catalogue {
     /// The address of a service in the cloud's region and interface.
     ///
     /// # Errors
-    /// The catalogue does not have it: the backend's configuration is wrong.
+    /// The catalogue does not have it: this cloud has no such service.
     pub(super) fn endpoint(&self, service: Service, cloud: &Cloud) -> Result<Url, Trouble> {
         let found = service.types().iter().find_map(|kind| self.of_type(kind, cloud));
         let address = found.and_then(|address| address.parse::<Url>().ok());
@@ -82,7 +85,7 @@ impl Catalogue {
                 cloud.interface,
                 service.name()
             );
-            return Err(Trouble::harmless(Verdict::Misconfigured, "no_endpoint", message));
+            return Err(Trouble::harmless(Verdict::NotOffered, "no_endpoint", message));
         };
         if service == Service::Volume {
             // Its address ends with the project, so the version is never missing.
@@ -90,6 +93,11 @@ impl Catalogue {
         }
         with_version(&mut url, service.version());
         Ok(url)
+    }
+
+    /// Whether any service is in the cloud's region and interface. If none is, these are wrong.
+    pub(super) fn has_any(&self, cloud: &Cloud) -> bool {
+        Service::ALL.iter().any(|service| self.endpoint(*service, cloud).is_ok())
     }
 
     fn of_type(&self, kind: &str, cloud: &Cloud) -> Option<&str> {

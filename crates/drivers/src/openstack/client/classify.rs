@@ -2,12 +2,15 @@
 //!
 //! Rows decide on status and the service's own name of the error. They look at its sentence only where nothing
 //! else tells two cases apart; then the words were seen on the wire.
+//!
+//! No row is about the whole backend: that other services, and other objects of the same one, are well is what a probe would
+//! find, since it only logs in. So nothing here is `Unauthorized` or `Misconfigured`; see `login` for these.
 
 use super::bodies::Said;
 use super::catalogue::Service;
 use super::trouble::Verdict::{
-    self, Already, Ambiguous, Bug, Conflict, Forbidden, Gone, Immutable, Invalid, Misconfigured,
-    NoReference, Quota, Taken, Transient, Unauthenticated, Waits,
+    self, Already, Ambiguous, Bug, Conflict, Forbidden, Gone, Immutable, Invalid, NoReference,
+    NotOffered, Quota, Taken, Transient, Unauthenticated, Waits,
 };
 use Service::{Compute, Identity, Image, Network, Volume};
 use Sign::{Any, Has, Is, Says, Unshaped};
@@ -82,7 +85,7 @@ const ROWS: &[Row] = &[
     // All alike.
     (None, 400, Any, Invalid, "invalid"),
     (None, 403, Any, Forbidden, "forbidden"),
-    (None, 406, Any, Misconfigured, "microversion_unsupported"),
+    (None, 406, Any, NotOffered, "microversion_unsupported"),
     (None, 409, Any, Conflict, "conflict"),
     (None, 413, Any, Invalid, "too_large"),
     (None, 415, Any, Bug, "media_type_refused"),
@@ -123,7 +126,7 @@ pub(super) fn classify(refusal: &Refusal<'_>) -> (Verdict, &'static str) {
         None if refusal.status >= 500 && refusal.changes => (Ambiguous, "server_error"),
         None if refusal.status >= 500 => (Transient, "server_error"),
         None if refusal.status >= 400 => (Invalid, "refused"),
-        None => (Misconfigured, "redirected"),
+        None => (NotOffered, "redirected"),
     }
 }
 

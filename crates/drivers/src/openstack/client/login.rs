@@ -12,7 +12,7 @@ use super::catalogue::{Catalogue, Service};
 use super::send::{in_time, request_id};
 use super::session::{Token, renew_at};
 use super::trouble::{Trouble, Verdict};
-use crate::openstack::cloud::{Login, Named, Secret};
+use crate::openstack::cloud::{Cloud, Login, Named, Secret};
 
 /// Shorter lives than this are taken for this: a token has to serve at least the request that it is for.
 const LIFE_MIN: Duration = Duration::from_secs(1);
@@ -40,7 +40,9 @@ async fn ask(link: Link<'_>) -> Result<Token, Trouble> {
         .json(&document(&client.cloud.login))
         .send()
         .await;
-    let response = sent.map_err(|_| down("keystone does not answer"))?;
+    let response = sent.map_err(|error| {
+        Trouble::of_ours(&error).unwrap_or_else(|| down("keystone does not answer"))
+    })?;
     let id = request_id(response.headers());
     let status = response.status().as_u16();
     let value = response.headers().get("X-Subject-Token").and_then(|value| value.to_str().ok());
@@ -50,7 +52,7 @@ async fn ask(link: Link<'_>) -> Result<Token, Trouble> {
         Err(Trouble::harmless(verdict, code, message).of(Service::Identity, id.clone()))
     };
     match (status, value) {
-        (200..300, Some(value)) => token(asked, value, &body["token"]),
+        (200..300, Some(value)) => token(asked, &client.cloud, value, &body["token"]),
         (401, _) => refused(
             Verdict::Unauthorized,
             "credentials_refused",
@@ -66,7 +68,7 @@ async fn ask(link: Link<'_>) -> Result<Token, Trouble> {
     }
 }
 
-fn token(asked: Instant, value: Secret, body: &Value) -> Result<Token, Trouble> {
+fn token(asked: Instant, cloud: &Cloud, value: Secret, body: &Value) -> Result<Token, Trouble> {
     let time = |name: &str| body[name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let id = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let life = match (time("issued_at"), time("expires_at")) {
@@ -79,6 +81,13 @@ fn token(asked: Instant, value: Secret, body: &Value) -> Result<Token, Trouble> 
     };
     let renew_at = renew_at(asked, life.max(LIFE_MIN));
     let catalogue = Catalogue::new(&body["catalog"]);
+    if !catalogue.has_any(cloud) {
+        let (interface, region) = (&cloud.interface, cloud.region.as_deref());
+        let region = region.unwrap_or("any region");
+        let message =
+            format!("the catalogue has no {interface} endpoint of any service in {region}");
+        return Err(Trouble::harmless(Verdict::Misconfigured, "no_endpoint", message));
+    }
     Ok(Token { value, catalogue, project_id, renew_at })
 }
 

@@ -136,7 +136,9 @@ impl Link<'_> {
         );
         match sent {
             Ok(response) => self.answered(request, response).await,
-            Err(error) => Err(self.unanswered(request, error.is_connect() || error.is_builder())),
+            Err(error) => Err(Trouble::of_ours(&error).unwrap_or_else(|| {
+                self.unanswered(request, error.is_connect() || error.is_builder())
+            })),
         }
     }
 
@@ -213,7 +215,7 @@ fn echoed(request: &Request, headers: &HeaderMap) -> Result<(), Trouble> {
         return Ok(());
     }
     let message = "the reply names no version: something on the way drops OpenStack-API-Version";
-    let mut trouble = Trouble::harmless(Verdict::Misconfigured, "microversion_dropped", message);
+    let mut trouble = Trouble::harmless(Verdict::NotOffered, "microversion_dropped", message);
     if request.changes() {
         trouble = trouble.partial();
     }

@@ -295,7 +295,7 @@ async fn a_dropped_version_is_noticed() {
     let setup = Setup::new(&stub.url);
     for service in [Service::Compute, Service::Volume] {
         let failure = setup.get(service).await.unwrap_err();
-        assert_eq!(failure.class, ErrorClass::Misconfigured);
+        assert_eq!(failure.class, ErrorClass::Refused);
     }
     assert_eq!(setup.post(Service::Compute).await.effect, Effect::Partial, "it was carried out");
     setup.get(Service::Network).await.expect("it has no versions");
@@ -340,7 +340,7 @@ async fn a_redirect_is_not_followed_and_a_flood_not_read() {
     });
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
-    assert_eq!(setup.post(Service::Network).await.class, ErrorClass::Misconfigured);
+    assert_eq!(setup.post(Service::Network).await.class, ErrorClass::Refused);
     let failure = setup.get(Service::Network).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (ErrorClass::Transient, "reply_lost"));
 }
@@ -364,4 +364,28 @@ async fn a_pause_that_is_asked_for_rests_the_service() {
     let failure = Setup::new(&stub.url).post(Service::Volume).await;
     let class = ErrorClass::RateLimited { after_ms: 7_000, scope: "cinder".to_owned() };
     assert_eq!((failure.class, failure.effect), (class, Effect::None));
+}
+
+#[tokio::test]
+async fn a_service_that_the_cloud_does_not_have_is_refused_and_a_region_without_any_is_misconfigured()
+ {
+    let stub = stub(ok).await;
+    let settings = |region: &str| {
+        let settings = json!({
+            "auth_url": stub.url, "username": "u", "password": "hush", "project_name": "p",
+            "region_name": region,
+        });
+        let Value::Object(settings) = settings else { unreachable!("an object") };
+        settings
+    };
+    let elsewhere = Setup::with(&settings("RegionTwo")).get(Service::Network).await;
+    let elsewhere = elsewhere.expect_err("no service is there");
+    assert_eq!(
+        (elsewhere.class, elsewhere.code.as_str()),
+        (ErrorClass::Misconfigured, "no_endpoint")
+    );
+    let partly = Setup::with(&settings("RegionThree"));
+    assert!(partly.get(Service::Network).await.is_ok());
+    let volume = partly.get(Service::Volume).await.expect_err("it has no volumes");
+    assert_eq!((volume.class, volume.code.as_str()), (ErrorClass::Refused, "no_endpoint"));
 }

@@ -4,6 +4,7 @@ use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
 use super::bodies::safe;
 use super::catalogue::Service;
+use crate::exhausted::Lack;
 use crate::instrumented::not_sent;
 
 /// What the driver makes of it; finer than [`ErrorClass`], because a kind knows more than a client.
@@ -33,6 +34,11 @@ pub(in crate::openstack) enum Verdict {
     Quota,
     /// The role does not allow it; proves nothing.
     Forbidden,
+    /// The cloud does not have the service, or not as it is asked for: too old, elsewhere, behind something that changes
+    /// requests. The others may be well.
+    NotOffered,
+    /// This process ran out of something of its own; nothing was sent.
+    Exhausted,
     Bug,
     NotSent,
 }
@@ -61,6 +67,12 @@ impl Trouble {
     /// The reply to a request that may have been carried out did not come.
     pub(super) fn ambiguous(code: &'static str, message: impl Into<String>) -> Self {
         Self { effect: Effect::Maybe, ..Self::harmless(Verdict::Ambiguous, code, message) }
+    }
+
+    /// A connection that was not begun because this process lacks something; `None` = it failed otherwise.
+    pub(super) fn of_ours(error: &reqwest::Error) -> Option<Self> {
+        let lack = Lack::of_connection(error)?;
+        Some(Self::harmless(Verdict::Exhausted, lack.code, lack.message))
     }
 
     pub(super) fn not_sent() -> Self {
@@ -103,9 +115,9 @@ impl Trouble {
             Verdict::Ambiguous => ErrorClass::Ambiguous,
             Verdict::Conflict | Verdict::Already => ErrorClass::Conflict,
             Verdict::Gone => ErrorClass::NotFound,
-            Verdict::Taken | Verdict::Invalid | Verdict::NoReference | Verdict::Forbidden => {
-                ErrorClass::Invalid
-            }
+            Verdict::Taken | Verdict::Invalid | Verdict::NoReference => ErrorClass::Invalid,
+            Verdict::Forbidden | Verdict::NotOffered => ErrorClass::Refused,
+            Verdict::Exhausted => ErrorClass::Exhausted,
             Verdict::Immutable => ErrorClass::Immutable,
             Verdict::Unauthorized => ErrorClass::Unauthorized,
             Verdict::Misconfigured => ErrorClass::Misconfigured,

@@ -62,7 +62,7 @@ pub(in crate::openstack) async fn observe(
             let proof = format!("{}, request {id}", trouble.message);
             return Ok(Observation::Absent { proof });
         }
-        Err(trouble) if matches!(trouble.verdict, Verdict::Gone | Verdict::Forbidden) => {
+        Err(trouble) if trouble.verdict == Verdict::Gone => {
             return Ok(Observation::Unknown { reason: trouble.message });
         }
         Err(trouble) => return Err(trouble.into()),

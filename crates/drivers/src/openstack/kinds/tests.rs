@@ -158,7 +158,7 @@ async fn only_the_service_s_own_word_proves_absence() {
         (404, own.to_string(), "absent"),
         (404, other.to_string(), "unknown"),
         (404, "<html>no such page</html>".to_owned(), "failure"),
-        (403, denied.to_string(), "unknown"),
+        (403, denied.to_string(), "failure"),
         (500, "{}".to_owned(), "failure"),
         (503, "{}".to_owned(), "failure"),
         (200, json!({"volume": {"id": "another"}}).to_string(), "failure"),

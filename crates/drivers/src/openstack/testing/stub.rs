@@ -131,6 +131,10 @@ fn token(url: &str, life: &str, before: usize) -> Answer {
         };
         json!({"type": kind, "endpoints": [endpoint("internal"), endpoint("public")]})
     };
+    // A region with networks alone.
+    let bare = json!({"type": "network", "endpoints": [
+        {"interface": "public", "region_id": "RegionThree", "url": format!("{url}/network")},
+    ]});
     let body = json!({"token": {
         "issued_at": issued.to_string(), "expires_at": (issued + life).to_string(),
         "project": {"id": "p1"}, "user": {"id": "u1"},
@@ -140,6 +144,7 @@ fn token(url: &str, life: &str, before: usize) -> Answer {
             service("network", format!("{url}/network")),
             service("image", format!("{url}/image/")),
             service("identity", format!("{url}/identity")),
+            bare,
         ],
     }});
     let headers = vec![("X-Subject-Token", format!("token-{}", before + 1))];

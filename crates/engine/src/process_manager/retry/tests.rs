@@ -17,6 +17,7 @@ enum Row {
     Quota,
     Entity,
     Reference,
+    Refused,
     Erred,
 }
 
@@ -27,6 +28,7 @@ fn row(next: &Next) -> Row {
         Next::Blocked { on: BlockedOn::Decision, .. } => Row::Asks,
         Next::Blocked { on: BlockedOn::Backend, .. } => Row::Backend,
         Next::Blocked { on: BlockedOn::Quota, .. } => Row::Quota,
+        Next::Blocked { on: BlockedOn::Refused, .. } => Row::Refused,
         Next::Blocked { on: BlockedOn::Entity(_), .. } => Row::Entity,
         Next::Blocked { on: BlockedOn::Reference(_), .. } => Row::Reference,
         Next::Blocked { on, .. } => unreachable!("{on:?} follows from no class"),
@@ -47,6 +49,8 @@ fn table() -> Vec<(Class, Row, bool)> {
         (Class::AlreadyExists { external_id }, Row::Asks, false),
         (Class::Invalid, Row::Erred, true),
         (Class::Immutable, Row::Erred, true),
+        (Class::Refused, Row::Refused, false),
+        (Class::Exhausted, Row::Again, false),
         (Class::Unauthorized, Row::Backend, false),
         (Class::Misconfigured, Row::Backend, false),
         (Class::QuotaExceeded, Row::Quota, false),

@@ -1,3 +1,6 @@
+use stateward_domain::failure::{ErrorClass, Failure};
+
+use super::super::trouble::Trouble;
 use super::*;
 
 /// Service, status, name and sentence of the error as they were seen on the wire; the code of the row.
@@ -230,7 +233,7 @@ const CASES: &[Case] = &[
         406,
         "computeFault",
         "Version 2.999 is not supported",
-        Misconfigured,
+        NotOffered,
         "microversion_unsupported",
     ),
     (Volume, 409, "conflictingRequest", "whatever", Conflict, "conflict"),
@@ -316,5 +319,56 @@ fn what_a_failing_server_was_asked_to_change_may_be_done() {
         classify(&refusal)
     };
     assert_eq!(of(418), (Invalid, "refused"));
-    assert_eq!(of(302), (Misconfigured, "redirected"));
+    assert_eq!(of(302), (NotOffered, "redirected"));
+}
+
+/// Whatever a service answers to a request about an object, the backend as a whole stays usable.
+#[test]
+fn no_reply_of_a_service_is_about_the_whole_backend() {
+    for service in [Identity, Compute, Volume, Network, Image] {
+        for status in (300..=308).chain(400..=451).chain(500..=511) {
+            for (name, message) in [("", ""), ("error", "whatever"), ("itemNotFound", "whatever")] {
+                for changes in [false, true] {
+                    let said = Said { name: name.to_owned(), message: message.to_owned() };
+                    let said = Some(&said).filter(|said| !said.name.is_empty());
+                    let refusal = Refusal { service, changes, status, said, retry_after: None };
+                    let (verdict, code) = classify(&refusal);
+                    let class = Failure::from(Trouble::harmless(verdict, code, message)).class;
+                    let closes = [ErrorClass::Unauthorized, ErrorClass::Misconfigured];
+                    assert!(!closes.contains(&class), "{service:?} {status} {name} {code}");
+                }
+            }
+        }
+    }
+}
+
+/// What the statuses that many services share mean to the engine.
+#[test]
+fn each_status_has_its_class() {
+    for (status, changes, expected) in [
+        (401, false, ErrorClass::Transient),
+        (403, true, ErrorClass::Refused),
+        (404, false, ErrorClass::NotFound),
+        (406, false, ErrorClass::Refused),
+        (409, true, ErrorClass::Conflict),
+        (413, true, ErrorClass::Invalid),
+        (500, false, ErrorClass::Transient),
+        (500, true, ErrorClass::Ambiguous),
+        (502, true, ErrorClass::Ambiguous),
+        (503, false, ErrorClass::Transient),
+        (302, false, ErrorClass::Refused),
+    ] {
+        let said = Said { name: "anything".to_owned(), message: "Thing x".to_owned() };
+        let refusal =
+            Refusal { service: Network, changes, status, said: Some(&said), retry_after: None };
+        let (verdict, code) = classify(&refusal);
+        assert_eq!(
+            Failure::from(Trouble::harmless(verdict, code, "m")).class,
+            expected,
+            "{status}"
+        );
+    }
+    let limited = Verdict::RateLimited(RATE_PAUSE_MS);
+    let limited = Failure::from(Trouble::harmless(limited, "rate_limited", "m"));
+    assert_eq!(limited.class.name(), "rate_limited");
 }
