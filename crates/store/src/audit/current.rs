@@ -189,6 +189,10 @@ impl Current {
             rows.retain(|row| row.table.model != ENTITIES);
             fold.shown = None;
         }
+        if let Some(fault) = self.stranger(&fold) {
+            faults.push(fault);
+            fold = Fold::default();
+        }
         let held = if self.failed.is_some() { BTreeMap::new() } else { self.life.held.clone() };
         let ahead = self.ahead();
         let (stream, version) = (self.life.stream.clone(), self.life.version());
@@ -198,6 +202,16 @@ impl Current {
             )
         });
         Some(Ended { stream, version, fold, rows, held, faults, note, ahead, compared })
+    }
+
+    /// That its events say that they are another entity's: their rows would take that one's place.
+    fn stranger(&self, fold: &Fold) -> Option<Fault> {
+        let shown = fold.shown.as_ref().map(|(row, _)| row.entity.id);
+        let id = shown.or_else(|| fold.queued.as_ref().map(|row| row.entity))?;
+        let detail = || format!("its events say that they are of the entity {id}");
+        let stream = &self.life.stream;
+        let ours = id.to_string() == stream.id;
+        (!ours).then(|| Fault::new(FaultKind::Payload, detail()).of(stream))
     }
 
     /// That the model's row is of a version that it cannot be of.

@@ -112,9 +112,10 @@ impl Counting<'_> {
                     .map_err(unavailable)?;
             let Some((last, ..)) = page.last() else { return Ok(()) };
             after.clone_from(last);
-            // One that cannot be read is a fault that was said.
-            let entity = |(_, data, version, created, updated)| {
-                rows::entity((data, version, created, updated)).ok()
+            // One that cannot be read, or is of another entity, is a fault that was said.
+            let entity = |(id, data, version, created, updated): (String, _, _, _, _)| {
+                let row = rows::entity((data, version, created, updated)).ok()?;
+                (row.entity.id.to_string() == id).then_some(row)
             };
             let page: Vec<EntityRow> = page.into_iter().filter_map(entity).collect();
             let made = self.scratch.gather(&page).await?;
