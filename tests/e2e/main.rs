@@ -12,6 +12,7 @@ mod access;
 mod audit;
 mod bench;
 mod cli;
+mod environment;
 mod errors;
 mod guards;
 mod harness;

@@ -16,13 +16,12 @@ use stateward_engine::configuration::{Configuration, ConfigurationSource};
 use stateward_engine::secrets::Secret;
 
 use crate::config::secret::{read, resolve, scrubbed};
-use crate::config::{BackendConfig, Config};
+use crate::config::{BackendConfig, Config, Source};
 
 /// The configuration file, the environment, and the files of secrets. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Files {
-    /// `None` = the environment alone.
-    file: Option<PathBuf>,
+    source: Source,
     /// Directory of the embedded store; the default root of files lies in it.
     directory: PathBuf,
     connected: Arc<Mutex<Connected>>,
@@ -32,8 +31,8 @@ pub(crate) struct Files {
 type Connected = BTreeMap<String, (String, Arc<dyn Driver>)>;
 
 impl Files {
-    pub(crate) fn new(file: Option<PathBuf>, directory: &Path) -> Self {
-        Self { file, directory: directory.to_owned(), connected: Arc::default() }
+    pub(crate) fn new(source: Source, directory: &Path) -> Self {
+        Self { source, directory: directory.to_owned(), connected: Arc::default() }
     }
 
     /// What `config` says, with the secrets as they are now.
@@ -100,7 +99,7 @@ impl ConfigurationSource for Files {
         let files = self.clone();
         // Secrets may lie on a disk that does not answer.
         let read = tokio::task::spawn_blocking(move || {
-            let config = Config::load(files.file.as_deref())?;
+            let config = Config::load(&files.source)?;
             files.configuration(&config)
         });
         let read = read.await.map_err(|error| error.to_string())?;

@@ -23,6 +23,7 @@ mod config;
 mod connect;
 mod exit;
 mod follow;
+mod input;
 mod manifests;
 mod offline;
 mod output;

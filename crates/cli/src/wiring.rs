@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::address::reachable;
 use crate::background::Background;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::connect::Files;
 use crate::{telemetry, token};
 
@@ -45,14 +45,14 @@ pub(crate) struct Running {
     stop_http: tokio::sync::oneshot::Sender<()>,
 }
 
-/// Starts everything. `file` is where `config` comes from, to be read anew; `observe_only` = nothing is changed on any
+/// Starts everything. `source` is where `config` comes from, to be read anew; `observe_only` = nothing is changed on any
 /// backend.
 ///
 /// # Errors
 /// One line for whatever is in the way; then nothing was started.
 pub(crate) async fn start(
     config: &Config,
-    file: Option<&Path>,
+    source: Source,
     data: &Path,
     observe_only: bool,
 ) -> anyhow::Result<Running> {
@@ -71,7 +71,7 @@ pub(crate) async fn start(
     let store = Store::open_beside(&directory, Arc::new(SystemClock), &background).await?;
     let store = Arc::new(store);
     let token = token::load_or_create(&directory)?;
-    let files = Files::new(file.map(Path::to_owned), &directory);
+    let files = Files::new(source, &directory);
     let engine = engine(config, files, &store, observe_only).await?;
     engine.access().load().await.context("cannot read who may come in")?;
     let head_at_start = store.log.head().await?;

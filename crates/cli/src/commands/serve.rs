@@ -14,7 +14,7 @@ use stateward_store::sqlite::Broken;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Connection, Terms, declare};
-use crate::config::Config;
+use crate::config::{self, Config, Source};
 use crate::wiring::{self, Running};
 use crate::{address, banner, manifests, telemetry};
 
@@ -23,7 +23,7 @@ use crate::{address, banner, manifests, telemetry};
     after_help = "Examples:\n  stateward serve\n  stateward serve --config stateward.toml --apply manifests/"
 )]
 pub(crate) struct Serve {
-    /// Configuration file (TOML)
+    /// Configuration file (TOML); what comes out of a pipe is read once
     #[arg(long)]
     config: Option<PathBuf>,
     /// Directory of the embedded store
@@ -59,15 +59,21 @@ enum Role {
 impl Serve {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let _logs = telemetry::logs(self.log_json);
-        let mut config = Config::load(self.config.as_deref())?;
+        for name in config::unknown_variables() {
+            tracing::warn!(
+                name,
+                "this variable configures nothing: a section and its key are separated by two underscores"
+            );
+        }
+        let source = Source::open(self.config.as_deref())?;
+        let mut config = Config::load(&source)?;
         if let Some(listen) = self.listen {
             config.server.listen = listen;
         }
         anyhow::ensure!(self.role == Role::All, "the embedded store knows role `all` only");
         let mut terminated = signal(SignalKind::terminate()).context("no signal handler")?;
         let mut interrupted = signal(SignalKind::interrupt()).context("no signal handler")?;
-        let running =
-            wiring::start(&config, self.config.as_deref(), &self.data, self.observe_only).await?;
+        let running = wiring::start(&config, source, &self.data, self.observe_only).await?;
         let told = tokio::select! {
             _ = terminated.recv() => Ok(()),
             _ = interrupted.recv() => Ok(()),

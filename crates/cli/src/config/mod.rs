@@ -2,7 +2,9 @@
 
 mod backend;
 mod duration;
+mod environment;
 pub(crate) mod secret;
+mod source;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,19 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use figment::Figment;
-use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 use stateward_domain::access::NamespaceSettings;
 use stateward_engine::names;
 
 pub(crate) use backend::BackendConfig;
+pub(crate) use environment::unknown_variables;
 use secret::SecretConfig;
-
-/// Prefix of environment variables; `__` separates section and key.
-const ENVIRONMENT: &str = "STATEWARD_";
-/// Variables of the client, which are no configuration.
-const CLIENT_VARIABLES: &[&str] = &["server", "token", "token_file", "ca_file"];
+pub(crate) use source::Source;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -99,20 +96,14 @@ impl Default for WorkersConfig {
 }
 
 impl Config {
-    /// Reads the configuration; `file` `None` = defaults and environment alone.
+    /// Reads the configuration.
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key or a value of the wrong shape, with its place.
-    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let mut figment = Figment::new();
-        if let Some(file) = file {
-            anyhow::ensure!(file.is_file(), "there is no configuration file {}", file.display());
-            figment = figment.merge(Toml::file_exact(file));
-        }
-        let environment = Env::prefixed(ENVIRONMENT).ignore(CLIENT_VARIABLES).split("__");
-        let mut config: Self =
-            figment.merge(environment).extract().context("the configuration is not valid")?;
-        if let Some(base) = file.and_then(Path::parent) {
+    pub(crate) fn load(source: &Source) -> anyhow::Result<Self> {
+        let layers = source.layer().merge(environment::layer());
+        let mut config: Self = layers.extract().context("the configuration is not valid")?;
+        if let Some(base) = source.base() {
             config.relative_to(base);
         }
         config.check()?;
@@ -194,7 +185,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("stateward.toml");
         std::fs::write(&file, text)?;
-        Config::load(Some(&file))
+        Config::load(&Source::open(Some(&file))?)
     }
 
     #[test]

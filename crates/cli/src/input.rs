@@ -1,0 +1,57 @@
+//! Files that were named on a command line: whatever can be read, whole or not at all.
+//!
+//! **Invariant:** nothing is decided by the size or the type that the file system tells: `<(…)`, `/dev/stdin` and a named
+//! pipe have neither, and a file may grow while it is read. The bound is counted on what was read.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::exit::Stop;
+
+/// The whole text of what is at `path`, `bytes_max` at most.
+///
+/// # Errors
+/// What cannot be read, is longer, or is no UTF-8; with the path.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> anyhow::Result<String> {
+    let name = path.display().to_string();
+    let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
+    text(file, &name, bytes_max)
+}
+
+/// The whole text of `from`, which is called `name`.
+///
+/// # Errors
+/// See [`read`].
+pub(crate) fn text(from: impl Read, name: &str, bytes_max: u64) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    from.take(bytes_max.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {name}"))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Stop::usage(format!(
+            "{name} is longer than {bytes_max} bytes: nothing of it was used"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Stop::usage(format!("{name} is no UTF-8: byte {at} begins no character"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_or_no_text_is_refused_as_a_whole() {
+        assert_eq!(text(&b"12345"[..], "it", 5).unwrap(), "12345");
+        let error = text(&b"123456"[..], "it", 5).expect_err("refused");
+        assert!(error.to_string().contains("it is longer than 5 bytes"), "{error}");
+        let error = text(&b"ab\xffc"[..], "it", 5).expect_err("refused");
+        assert!(error.to_string().contains("byte 2"), "{error}");
+        assert!(read(Path::new("/dev/zero"), 1_000).is_err());
+    }
+}
