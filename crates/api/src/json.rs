@@ -1,24 +1,127 @@
-//! JSON as strict as it has to be where a log keeps it for ever: no member twice, no bottomless nesting.
+//! JSON as strict as it has to be where a log keeps it for ever: no member twice, no number that would be stored as
+//! another one, no bottomless nesting. Request bodies and the command line's manifests are read by the same rules.
 
 use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use crate::problem::Problem;
 
 /// Levels of nesting at most; `serde_json` itself stops at 128, in the middle of its stack.
-const DEPTH_MAX: usize = 64;
+pub const DEPTH_MAX: usize = 64;
 
 /// JSON bytes as a `T`: what is no JSON is malformed, what has another shape is unprocessable.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let value = value(bytes).map_err(|error| Problem::malformed("bad-json", error.to_string()));
+    typed(value?)
+}
+
+/// The one value that `bytes` hold.
+///
+/// # Errors
+/// What is no JSON, and what JSON allows but no two readers take alike: a member that is there twice, an integer
+/// beyond 64 bits (`i64` and `u64`), a number beyond `f64`, a lone surrogate, more than [`DEPTH_MAX`] levels. With line
+/// and column, both from 1.
+pub fn value(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }.deserialize(&mut reader).and_then(|value| {
-        reader.end()?;
-        Ok(value)
-    });
-    typed(value.map_err(|error| Problem::malformed("bad-json", error.to_string()))?)
+    let value = Strict { depth: 0 }.deserialize(&mut reader)?;
+    reader.end()?;
+    match integer_beyond_64_bits(bytes) {
+        None => Ok(value),
+        Some(offset) => {
+            let (line, column) = place(&bytes[..offset]);
+            // `serde_json` reads the place back out of such a message.
+            let message = format!("an integer beyond 64 bits at line {line} column {column}");
+            Err(serde_json::Error::custom(message))
+        }
+    }
+}
+
+/// A value of a text of several, which follow each other with white space or nothing between them.
+#[derive(Debug)]
+pub struct Document<'a> {
+    text: &'a str,
+    /// Line on which it begins, from 1.
+    pub line: usize,
+    /// Column at which it begins, from 1.
+    pub column: usize,
+}
+
+/// Splits a text of JSON values; each is still to be read by [`Document::value`].
+///
+/// # Errors
+/// What is no JSON by its syntax, with line and column.
+pub fn documents(text: &str) -> Result<Vec<Document<'_>>, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let (mut documents, mut end) = (Vec::new(), 0);
+    while let Some(raw) = reader.next().transpose()? {
+        let between = text[end..].len() - text[end..].trim_start().len();
+        let (line, column) = place(&text.as_bytes()[..end + between]);
+        documents.push(Document { text: raw.get(), line, column });
+        end = reader.byte_offset();
+    }
+    Ok(documents)
+}
+
+impl Document<'_> {
+    /// Its value, by the rules of [`value`].
+    ///
+    /// # Errors
+    /// Line and column in the whole text, from 1, and what is wrong there.
+    pub fn value(&self) -> Result<Value, (usize, usize, String)> {
+        value(self.text.as_bytes()).map_err(|error| {
+            let column = if error.line() <= 1 { self.column - 1 } else { 0 };
+            let message = error.to_string();
+            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+            (self.line + error.line().saturating_sub(1), column + error.column(), message)
+        })
+    }
+}
+
+/// Line and column, both from 1, of what follows `before`.
+fn place(before: &[u8]) -> (usize, usize) {
+    let line = before.split(|&byte| byte == b'\n').count();
+    let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count();
+    (line, column + 1)
+}
+
+/// Offset of the first integer in valid JSON that fits neither `i64` nor `u64`: `serde_json` would make the nearest
+/// `f64` of it without a word.
+fn integer_beyond_64_bits(json: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        match byte {
+            b'"' => at = end_of_text(json, at + 1),
+            b'-' | b'0'..=b'9' => {
+                let rest = &json[at..];
+                let part =
+                    |byte: &&u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                let length = rest.iter().take_while(part).count();
+                let number = str::from_utf8(&rest[..length]).unwrap_or_default();
+                let integer = !number.contains(['.', 'e', 'E']);
+                if integer && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+                    return Some(at);
+                }
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Offset behind the quotation mark that ends the text that begins at `at`.
+fn end_of_text(json: &[u8], mut at: usize) -> usize {
+    loop {
+        match json.get(at) {
+            Some(b'\\') => at += 2,
+            Some(b'"') | None => return at + 1,
+            Some(_) => at += 1,
+        }
+    }
 }
 
 /// A value as a `T`: what has another shape is unprocessable.
@@ -145,10 +248,43 @@ mod tests {
             "{\"a\":1,\"a\":2}",
             "{\"x\":{\"a\":1,\"\\u0061\":2}}",
             "\"\u{1}\"",
+            "18446744073709551616",
+            "[-9223372036854775809]",
+            "{\"a\":100000000000000000000}",
+            "\"\\ud83d\"",
+            "\"\\ud83d\\u0041\"",
+            "\"\\ude00\"",
+            "Infinity",
             &deep,
         ] {
             assert!(parse::<Value>(text.as_bytes()).is_err(), "{text}");
         }
         assert!(parse::<Value>(b"\"\xff\"").is_err(), "no UTF-8");
+    }
+
+    #[test]
+    fn numbers_within_64_bits_and_texts_that_look_like_larger_ones_are_kept() {
+        let text = r#"{"max":18446744073709551615,"min":-9223372036854775808,"float":1e20,"100000000000000000000":"\"100000000000000000000"}"#;
+        let read = value(text.as_bytes()).expect("JSON");
+        assert_eq!(read["max"], u64::MAX);
+        assert_eq!(read["min"], i64::MIN);
+        assert_eq!(read["float"], 1e20);
+        assert_eq!(read["100000000000000000000"], "\"100000000000000000000");
+    }
+
+    #[test]
+    fn several_documents_are_split_and_faults_are_located_in_the_whole_text() {
+        let text =
+            "{\"a\":1}{\"b\":2}\n\n  {\"c\":\n [3,\n 18446744073709551616]} {\"d\":1,\"d\":2}";
+        let documents = documents(text).expect("JSON by its syntax");
+        let places: Vec<_> = documents.iter().map(|one| (one.line, one.column)).collect();
+        assert_eq!(places, [(1, 1), (1, 8), (3, 3), (5, 25)]);
+        assert_eq!(documents[1].value().expect("valid")["b"], 2);
+        let (line, column, message) = documents[2].value().expect_err("refused");
+        assert_eq!((line, column, message.as_str()), (5, 2, "an integer beyond 64 bits"));
+        let (line, column, message) = documents[3].value().expect_err("refused");
+        assert_eq!((line, message.as_str()), (5, "member \"d\" is there twice"));
+        assert!((30..40).contains(&column), "{column}");
+        assert!(super::documents("{} nonsense").is_err());
     }
 }

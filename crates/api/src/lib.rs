@@ -21,7 +21,7 @@ mod dto;
 mod echo;
 mod error;
 mod headers;
-mod json;
+pub mod json;
 mod limits;
 mod observe;
 mod openapi;

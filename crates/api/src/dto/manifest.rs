@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::{
@@ -15,6 +15,12 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::problem::Problem;
 
+/// A member that may be left out. `null` is refused: whoever sent it meant something else than the default, which is
+/// what leaving it out means.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(reader: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(reader).map(Some)
+}
+
 /// A declaration.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,21 +28,30 @@ pub(crate) struct ManifestBody {
     kind: String,
     #[schema(min_length = 1, max_length = 253, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     name: String,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     namespace: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     backend: Option<String>,
     #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
     desired: Value,
-    #[schema(min_length = 1, max_length = 1024)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(min_length = 1, max_length = 1024, nullable = false)]
     external_id: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    #[schema(value_type = Option<crate::openapi::words::DeletionWord>)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<crate::openapi::words::DeletionWord>, nullable = false)]
     deletion_policy: Option<DeletionPolicy>,
-    #[schema(value_type = Option<crate::openapi::words::DriftWord>)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<crate::openapi::words::DriftWord>, nullable = false)]
     drift_policy: Option<DriftPolicy>,
-    #[schema(value_type = Option<crate::openapi::words::ManagementWord>)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<crate::openapi::words::ManagementWord>, nullable = false)]
     management_policy: Option<ManagementPolicy>,
-    #[schema(value_type = Option<crate::openapi::words::ReplaceWord>)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<crate::openapi::words::ReplaceWord>, nullable = false)]
     replace: Option<ReplacePolicy>,
     #[serde(default)]
     ignore_fields: Vec<String>,
@@ -78,25 +93,29 @@ impl ManifestBody {
 #[derive(Default, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     desired: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     labels: Option<BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<crate::openapi::words::DeletionWord>)]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::openapi::words::DeletionWord>, nullable = false)]
     deletion_policy: Option<DeletionPolicy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<crate::openapi::words::DriftWord>)]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::openapi::words::DriftWord>, nullable = false)]
     drift_policy: Option<DriftPolicy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<crate::openapi::words::ManagementWord>)]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::openapi::words::ManagementWord>, nullable = false)]
     management_policy: Option<ManagementPolicy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<crate::openapi::words::ReplaceWord>)]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<crate::openapi::words::ReplaceWord>, nullable = false)]
     replace: Option<ReplacePolicy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     ignore_fields: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     protected: Option<bool>,
 }
 

@@ -71,14 +71,21 @@ pub(crate) async fn handler(
 }
 
 fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
-    let mut document = serde_json::to_value(ChangeBody::of(entity))
+    let before = serde_json::to_value(ChangeBody::of(entity))
         .map_err(|error| Problem::unavailable(error.to_string()))?;
+    let mut document = before.clone();
     if body.media_type == MERGE_PATCH {
         json_patch::merge(&mut document, &parse::<Value>(&body.bytes)?);
     } else {
         let patch: json_patch::Patch = parse(&body.bytes)?;
         json_patch::patch(&mut document, &patch)
             .map_err(|error| Problem::unprocessable("patch-failed", error.to_string()))?;
+    }
+    // A member that is taken away would be left as it is, which is not what was asked for.
+    let members = before.as_object().into_iter().flatten();
+    if let Some((gone, _)) = members.into_iter().find(|(name, _)| document.get(name).is_none()) {
+        let problem = Problem::unprocessable("bad-document", "a member cannot be taken away");
+        return Err(problem.at(format!("/{gone}"), "give it its empty or default value"));
     }
     serde_json::from_value(document)
         .map_err(|error| Problem::unprocessable("bad-document", error.to_string()))
