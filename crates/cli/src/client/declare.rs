@@ -7,7 +7,7 @@ use super::{Client, Problem, Request};
 use crate::exit::Stop;
 
 /// Members of a manifest that name the entity, and so cannot be changed.
-const NAMING: &[&str] = &["kind", "name", "namespace", "backend", "external_id"];
+pub(crate) const NAMING: &[&str] = &["kind", "name", "namespace", "backend", "external_id"];
 /// Members of an entity that the server alone writes: `get -o yaml` shows them, `apply` passes over them.
 const STATUS: &[&str] = &[
     "conditions",
@@ -24,6 +24,11 @@ const STATUS: &[&str] = &[
     "updated_at",
     "version",
 ];
+
+/// Whether only the server writes a member of a manifest.
+pub(crate) fn is_status(member: &str) -> bool {
+    STATUS.contains(&member)
+}
 
 /// How a manifest is declared.
 #[derive(Clone, Copy, Debug, Default)]

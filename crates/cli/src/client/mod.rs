@@ -20,7 +20,9 @@ use anyhow::Context;
 use serde_json::Value;
 
 pub(crate) use connection::{Connection, ConnectionOptions};
-pub(crate) use declare::{Declared, Outcome, Terms, declare, differing, find, named};
+pub(crate) use declare::{
+    Declared, NAMING, Outcome, Terms, declare, differing, find, is_status, named,
+};
 pub(crate) use problem::{Problem, Unreachable};
 pub(crate) use request::{Request, escaped};
 pub(crate) use sse::{Arrival, Events};

@@ -15,8 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Connection, Terms, declare};
 use crate::config::{self, Config, Source};
+use crate::manifests::{self, Document};
+use crate::select::DEFAULT_NAMESPACE;
 use crate::wiring::{self, Running};
-use crate::{address, banner, manifests, telemetry};
+use crate::{address, banner, telemetry};
 
 #[derive(Args)]
 #[command(
@@ -32,7 +34,7 @@ pub(crate) struct Serve {
     /// Address to listen on [default: 127.0.0.1:8420]
     #[arg(long)]
     listen: Option<SocketAddr>,
-    /// Apply the manifests of this file or folder once ready
+    /// Apply the manifests of this file, pipe or folder once ready
     #[arg(long, value_name = "PATH")]
     apply: Option<PathBuf>,
     /// What this process does
@@ -71,6 +73,12 @@ impl Serve {
             config.server.listen = listen;
         }
         anyhow::ensure!(self.role == Role::All, "the embedded store knows role `all` only");
+        // Before anything is started, and while a signal still ends it at once: a pipe may have nobody who writes.
+        let manifests = self
+            .apply
+            .as_ref()
+            .map(|path| manifests::read_all(std::slice::from_ref(path), DEFAULT_NAMESPACE));
+        let manifests = manifests.transpose()?;
         let mut terminated = signal(SignalKind::terminate()).context("no signal handler")?;
         let mut interrupted = signal(SignalKind::interrupt()).context("no signal handler")?;
         let running = wiring::start(&config, source, &self.data, self.observe_only).await?;
@@ -86,7 +94,7 @@ impl Serve {
                 }
             }
             never = reload_on_hangup(&running) => match never {},
-            outcome = self.welcome(&running) => match outcome {
+            outcome = welcome(&running, manifests.as_deref()) => match outcome {
                 Err(error) => Err(error),
                 Ok(never) => never,
             },
@@ -95,28 +103,30 @@ impl Serve {
         let stopped = running.stop().await;
         told.and(stopped)
     }
+}
 
-    /// Says that it is ready, applies what it was told to; then only a signal ends it.
-    async fn welcome(&self, running: &Running) -> anyhow::Result<anyhow::Result<()>> {
-        running.ready().await;
-        let url = running.url.clone();
-        let _announced = address::announce(&running.directory, &running.own_url);
-        tracing::info!(url, "ready");
-        if let Some(path) = &self.apply {
-            let token = std::fs::read_to_string(&running.token_file)?;
-            let certificate = running.tls.as_ref().map(Tls::certificate);
-            let itself = Connection::of_this_process(&running.own_url, token.trim(), certificate);
-            let client = Client::new(itself, false)?;
-            let documents = manifests::read(path)?;
-            for document in &documents {
-                declare(&client, &document.value, Terms::default())
-                    .await
-                    .with_context(|| document.label())?;
-            }
-            banner::print(&url, &running.token_file, documents.len());
+/// Says that it is ready, applies what it was told to; then only a signal ends it.
+async fn welcome(
+    running: &Running,
+    manifests: Option<&[Document]>,
+) -> anyhow::Result<anyhow::Result<()>> {
+    running.ready().await;
+    let url = running.url.clone();
+    let _announced = address::announce(&running.directory, &running.own_url);
+    tracing::info!(url, "ready");
+    if let Some(documents) = manifests {
+        let token = std::fs::read_to_string(&running.token_file)?;
+        let certificate = running.tls.as_ref().map(Tls::certificate);
+        let itself = Connection::of_this_process(&running.own_url, token.trim(), certificate);
+        let client = Client::new(itself, false)?;
+        for document in documents {
+            declare(&client, &document.value, Terms::default())
+                .await
+                .with_context(|| document.label())?;
         }
-        std::future::pending().await
+        banner::print(&url, &running.token_file, documents.len());
     }
+    std::future::pending().await
 }
 
 /// Reads certificate and configuration again at each SIGHUP; either stays as it is when it cannot be read.

@@ -3,6 +3,7 @@
 pub(crate) mod color;
 pub(crate) mod table;
 pub(crate) mod time;
+mod yaml;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use crate::session::Session;
 use crate::terminal;
 use table::Table;
+pub(crate) use yaml::yaml;
 
 /// The form of the output.
 #[derive(Args, Clone, Copy, Debug)]
@@ -110,12 +112,6 @@ pub(crate) fn flat(text: &str) -> String {
 /// Indented JSON.
 pub(crate) fn json(value: &Value) -> String {
     format!("{value:#}\n")
-}
-
-/// YAML, with long texts as blocks.
-pub(crate) fn yaml(value: &Value) -> String {
-    // Every JSON value has a form in YAML; what the writer refuses all the same is shown as JSON, which is YAML too.
-    serde_norway::to_string(value).unwrap_or_else(|_| json(value))
 }
 
 /// Text of a member; empty when it is none.

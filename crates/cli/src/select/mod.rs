@@ -12,7 +12,7 @@ pub(crate) use filter::Filter;
 use target::Target;
 
 /// The namespace that is meant when none is named.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
 /// The namespace of what is named.
 #[derive(Args, Clone, Debug)]
