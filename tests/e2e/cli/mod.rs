@@ -6,6 +6,7 @@ mod declare;
 mod doubtful;
 mod import;
 mod look;
+mod manifests;
 mod operate;
 mod readme;
 mod stack;
@@ -84,7 +85,11 @@ impl Cli {
     pub(crate) async fn fed(&self, arguments: &[&str], input: &str) -> Said {
         let mut child = self.command(arguments).spawn().expect("the binary starts");
         let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(input.as_bytes()).await.expect("taken");
+        match stdin.write_all(input.as_bytes()).await {
+            // It ended before it had read all of it, and says why.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            written => written.expect("taken"),
+        }
         drop(stdin);
         let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
         let output = output.expect("it ends").expect("a child");

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::bulk::{self, Deed, WaitOptions};
-use crate::client::{Request, Why};
+use crate::client::{Request, Why, escaped};
 use crate::exit::Exit;
 use crate::output::{Output, text};
 use crate::render::entity::label;
@@ -34,6 +34,21 @@ pub(crate) async fn entity(
 ) -> anyhow::Result<Exit> {
     let entity: Value = one(&session.client, target, &options.place.namespace).await?;
     let requests = vec![(label(&entity), request(&text(&entity, "/id")))];
+    all(session, requests, options, word).await
+}
+
+/// Sends a change of the entity that `target` names, made with what its kind takes. `word` = what is told about it.
+pub(crate) async fn of_its_kind(
+    session: &Session,
+    target: &str,
+    options: &ChangeOptions,
+    word: &'static str,
+    request: impl Fn(&str, &Value) -> anyhow::Result<Request>,
+) -> anyhow::Result<Exit> {
+    let entity: Value = one(&session.client, target, &options.place.namespace).await?;
+    let path = format!("/v1/kinds/{}", escaped(&text(&entity, "/kind")));
+    let kind = session.client.send(&Request::get(path)).await?;
+    let requests = vec![(label(&entity), request(&text(&entity, "/id"), &kind)?)];
     all(session, requests, options, word).await
 }
 

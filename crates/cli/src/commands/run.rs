@@ -1,6 +1,7 @@
 //! `stateward run`.
 
 use clap::Args;
+use serde_json::Value;
 
 use crate::assignments;
 use crate::client::{Request, escaped};
@@ -27,11 +28,14 @@ pub(crate) struct Run {
 
 impl crate::session::Run for Run {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let input = assignments::document(&self.input)?;
         let verb = escaped(&self.verb);
-        change::entity(session, &self.target, &self.options, "asked for", |id| {
-            Request::post(format!("/v1/entities/{id}/actions/{verb}")).json(&input)
-        })
-        .await
+        let request = |id: &str, kind: &Value| {
+            let actions = kind["actions"].as_array().into_iter().flatten();
+            let action = actions.into_iter().find(|action| action["name"] == self.verb.as_str());
+            let schema = action.map_or(&Value::Null, |action| &action["input"]);
+            let input = assignments::document(&self.input, schema)?;
+            Ok(Request::post(format!("/v1/entities/{id}/actions/{verb}")).json(&input))
+        };
+        change::of_its_kind(session, &self.target, &self.options, "asked for", request).await
     }
 }

@@ -1,7 +1,7 @@
 //! `stateward set`.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::assignments;
 use crate::client::Request;
@@ -21,7 +21,8 @@ pub(crate) struct Set {
     /// The entity
     #[arg(value_name = "KIND/NAME|ID")]
     target: String,
-    /// Fields of the desired state; a.b or /a/b for a member of a member, null takes one away
+    /// Fields of the desired state; a.b or /a/b for a member of a member, null takes one away. A value is of the type that
+    /// the kind's schema says: content=123 is a text where it takes texts. Without one it is JSON where it is some, else a text
     #[arg(value_name = "FIELD=VALUE", required = true)]
     fields: Vec<String>,
     /// Allow this change to replace the object, where a field cannot change in place
@@ -33,13 +34,13 @@ pub(crate) struct Set {
 
 impl Run for Set {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let patch = json!({ "desired": assignments::document(&self.fields)? });
         let replace = self.replace.then_some("true");
-        change::entity(session, &self.target, &self.options, "changing", |id| {
-            Request::patch(format!("/v1/entities/{id}"))
-                .merge_patch(&patch)
-                .maybe("replace", replace)
-        })
-        .await
+        let request = |id: &str, kind: &Value| {
+            let desired = assignments::document(&self.fields, &kind["schema"])?;
+            Ok(Request::patch(format!("/v1/entities/{id}"))
+                .merge_patch(&json!({ "desired": desired }))
+                .maybe("replace", replace))
+        };
+        change::of_its_kind(session, &self.target, &self.options, "changing", request).await
     }
 }
