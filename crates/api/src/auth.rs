@@ -19,6 +19,7 @@ use stateward_domain::id::{EntityId, Namespace, TokenId};
 use subtle::ConstantTimeEq;
 
 use crate::app::App;
+use crate::identity;
 use crate::problem::Problem;
 
 /// The first administrator's token; only its digest is kept.
@@ -31,6 +32,11 @@ impl AdminToken {
     #[must_use]
     pub fn new(token: &str) -> Self {
         Self { digest: Sha256::digest(token).into() }
+    }
+
+    /// Shows that this server knows the token.
+    pub(crate) fn proof(&self, challenge: &str) -> String {
+        identity::answer(&self.digest, challenge)
     }
 }
 

@@ -21,6 +21,7 @@ mod dto;
 mod echo;
 mod error;
 mod headers;
+pub mod identity;
 pub mod json;
 mod limits;
 mod observe;

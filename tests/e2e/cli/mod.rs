@@ -5,6 +5,7 @@ mod act;
 mod declare;
 mod doubtful;
 mod import;
+mod local;
 mod look;
 mod manifests;
 mod operate;

@@ -1,11 +1,12 @@
 //! `/livez` and `/readyz`: for machines, without a token.
 
 use actix_web::http::Method;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::resource;
 use crate::app::App;
+use crate::identity;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -35,10 +36,16 @@ struct Readiness {
     tag = "probes",
     summary = "Whether the process lives",
     security(()),
+    params(("Stateward-Challenge" = Option<String>, Header, description = "32 random bytes in hexadecimal: the answer's `Stateward-Proof` shows that this server knows the first administrator's token")),
     responses((status = 200, description = "It does", body = String, content_type = "text/plain")),
 )]
-pub(crate) async fn livez() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+pub(crate) async fn livez(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    let challenge = request.headers().get(identity::CHALLENGE).and_then(|text| text.to_str().ok());
+    if let Some(challenge) = challenge.filter(|text| identity::is_challenge(text)) {
+        response.insert_header((identity::PROOF, app.admin.proof(challenge)));
+    }
+    response.content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
 /// Ready once every projection reached the head that the log had at the start. Backends that are closed and

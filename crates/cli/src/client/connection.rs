@@ -15,6 +15,8 @@ use crate::{address, token};
 
 /// Where a server listens unless it is told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8420";
+/// Where its data are unless it is told otherwise.
+const DEFAULT_DATA: &str = "./data";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Heading of these options in help texts.
 const HEADING: &str = "Connection";
@@ -44,9 +46,9 @@ pub(crate) struct ConnectionOptions {
         global = true
     )]
     ca_file: Option<PathBuf>,
-    /// Data directory of a local server, which has its address and a token
-    #[arg(long, value_name = "DIR", default_value = "./data", global = true)]
-    data: PathBuf,
+    /// Data directory of a local server, which has its address and a token [default: ./data]
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
 }
 
 /// A token, and where it came from.
@@ -72,6 +74,12 @@ pub(crate) struct Connection {
     pub(super) url: String,
     /// `None` = nobody in particular.
     pub(super) token: Option<Token>,
+    /// The token of the data directory that the address or the token came from: only the server that knows it is sent
+    /// anything. `None` = the address was named by somebody, with a token.
+    pub(super) witness: Option<Token>,
+    /// Data directory whose server was meant and does not run; nothing is asked then, because whoever listens at the default
+    /// address is another server.
+    pub(super) stopped: Option<PathBuf>,
     trust: Trust,
 }
 
@@ -108,7 +116,7 @@ impl Environment {
 impl ConnectionOptions {
     /// Data directory of a local server.
     pub(crate) fn data(&self) -> &Path {
-        &self.data
+        self.data.as_deref().unwrap_or_else(|| Path::new(DEFAULT_DATA))
     }
 
     /// # Errors
@@ -118,30 +126,31 @@ impl ConnectionOptions {
     }
 
     fn within(&self, environment: Environment) -> anyhow::Result<Connection> {
+        let data = self.data();
+        let trust = trust(self.ca_file.as_ref().or(environment.ca_file.as_ref()))?;
         let named = self.server.clone().or(environment.server);
-        let local = named.is_none();
-        let found = || std::fs::read_to_string(address::path(&self.data)).ok();
-        let url = named.or_else(found).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let token_file = self.token_file.clone();
+        let given = match (token_file, environment.token, environment.token_file) {
+            (Some(file), _, _) | (None, None, Some(file)) => Some(read_token(&file)?),
+            (None, Some(value), _) => {
+                let (value, whence) = (value.trim().to_owned(), "STATEWARD_TOKEN".to_owned());
+                Some(Token { value, whence })
+            }
+            (None, None, None) => None,
+        };
+        let found = std::fs::read_to_string(address::path(data)).ok();
+        let local_token = token::path(data);
+        let is_meant = self.data.is_some() || (given.is_none() && local_token.exists());
+        let stopped = (named.is_none() && found.is_none() && is_meant).then(|| data.to_owned());
+        let local = named.is_none() && found.is_some();
+        let url = named.or(found).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let url = url.trim().trim_end_matches('/').to_owned();
         let parsed = parsed(&url)?;
-        let token_file = match (&self.token_file, environment.token) {
-            (Some(file), _) => Some(file.clone()),
-            (None, Some(value)) => {
-                let token =
-                    Token { value: value.trim().to_owned(), whence: "STATEWARD_TOKEN".to_owned() };
-                let trust = trust(self.ca_file.as_ref().or(environment.ca_file.as_ref()))?;
-                return Ok(Connection { url, token: Some(token), trust });
-            }
-            (None, None) => environment.token_file,
-        };
-        let token = match token_file {
-            Some(file) => Some(read_token(&file)?),
-            // The token of the local server is not for the eyes of another one.
-            None if local || is_loopback(&parsed) => read_token(&token::path(&self.data)).ok(),
-            None => None,
-        };
-        let trust = trust(self.ca_file.as_ref().or(environment.ca_file.as_ref()))?;
-        Ok(Connection { url, token, trust })
+        // The token of the local server is not for the eyes of another one.
+        let takes_local = given.is_none() && (local || is_loopback(&parsed));
+        let witness = if local || takes_local { read_token(&local_token).ok() } else { None };
+        let token = if takes_local { witness.clone() } else { given };
+        Ok(Connection { url, token, witness, stopped, trust })
     }
 }
 
@@ -180,8 +189,10 @@ impl Connection {
     /// certificate names the outside's address, and perhaps an authority that this machine does not know: so it is
     /// compared as a whole.
     pub(crate) fn of_this_process(url: &str, token: &str, certificate: Option<Vec<u8>>) -> Self {
-        let token = Token { value: token.to_owned(), whence: "this process".to_owned() };
-        Self { url: url.to_owned(), token: Some(token), trust: Trust::Itself(certificate) }
+        let (value, whence) = (token.to_owned(), "this process".to_owned());
+        let token = Some(Token { value, whence });
+        let trust = Trust::Itself(certificate);
+        Self { url: url.to_owned(), token, witness: None, stopped: None, trust }
     }
 
     pub(super) fn http(&self) -> anyhow::Result<reqwest::Client> {
@@ -207,7 +218,12 @@ mod tests {
     use super::*;
 
     fn options(data: &Path) -> ConnectionOptions {
-        ConnectionOptions { server: None, token_file: None, ca_file: None, data: data.to_owned() }
+        ConnectionOptions {
+            server: None,
+            token_file: None,
+            ca_file: None,
+            data: Some(data.to_owned()),
+        }
     }
 
     fn served() -> tempfile::TempDir {
@@ -226,8 +242,36 @@ mod tests {
         let data = served();
         let found = options(data.path()).within(Environment::default()).unwrap();
         assert_eq!((&*found.url, token(&found)), ("http://127.0.0.1:1234", Some("stw_local")));
-        let nowhere = options(Path::new("/nonexistent")).within(Environment::default()).unwrap();
+        assert!(found.stopped.is_none());
+        let unnamed = ConnectionOptions { data: None, ..options(Path::new("")) };
+        let nowhere = unnamed.within(Environment::default()).unwrap();
         assert_eq!((&*nowhere.url, token(&nowhere)), (DEFAULT_URL, None));
+        assert_eq!(nowhere.stopped, None);
+    }
+
+    #[test]
+    fn a_directory_whose_server_does_not_run_is_named_and_not_replaced_by_the_default_address() {
+        let data = served();
+        std::fs::remove_file(data.path().join("server.url")).unwrap();
+        let stopped = options(data.path()).within(Environment::default()).unwrap();
+        assert_eq!(stopped.stopped.as_deref(), Some(data.path()));
+        for environment in [
+            Environment { token: Some("stw_x".to_owned()), ..Environment::default() },
+            Environment {
+                token_file: Some(data.path().join("admin.token")),
+                ..Environment::default()
+            },
+        ] {
+            let stopped = options(data.path()).within(environment).unwrap();
+            assert_eq!(stopped.stopped.as_deref(), Some(data.path()), "it was named");
+        }
+        let environment =
+            Environment { server: Some("http://127.0.0.1:9".to_owned()), ..Environment::default() };
+        assert_eq!(
+            options(data.path()).within(environment).unwrap().stopped,
+            None,
+            "another was named"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod connection;
 mod declare;
+mod identity;
 mod pinned;
 mod problem;
 mod request;
@@ -12,8 +13,8 @@ mod retry;
 mod send;
 mod sse;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -59,6 +60,8 @@ pub(crate) struct Client {
     verbose: bool,
     /// Whether the server has answered.
     met: Arc<AtomicBool>,
+    /// Set once the server has shown that it is the one whose token is sent.
+    known: Arc<OnceLock<()>>,
     /// Keys are this and a number.
     keys: Arc<(String, AtomicU64)>,
 }
@@ -73,6 +76,7 @@ impl Client {
             why: Why::default(),
             verbose,
             met: Arc::default(),
+            known: Arc::default(),
             keys: Arc::new((crate::chance::hexadecimal::<16>()?, AtomicU64::new(0))),
         })
     }

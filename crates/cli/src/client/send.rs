@@ -13,7 +13,7 @@ use crate::exit::Stop;
 use crate::terminal;
 
 /// Longer than a server ever waits before it answers (60 s).
-const TIMEOUT: Duration = Duration::from_secs(70);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(70);
 
 /// An answer whose body has arrived.
 pub(super) struct Answer {
@@ -44,9 +44,12 @@ impl Client {
         let mut sends = 0;
         loop {
             sends += 1;
-            let (failed, error) = match send(self.built(request)?).await {
-                Ok(answer) => return Ok(answer),
+            let (failed, error) = match self.introduced().await? {
                 Err(failure) => failure,
+                Ok(()) => match send(self.built(request)?).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => failure,
+                },
             };
             let met = self.met.load(Ordering::Relaxed);
             let Some(rest) = retry::rest(failed, sends, request.repeatable, met) else {
@@ -112,7 +115,7 @@ impl Client {
         })
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
         Unreachable::new(&self.connection.url, error).into()
     }
 
