@@ -34,6 +34,12 @@ impl Problem {
         self.detail().rsplit(' ').next().filter(|id| id.len() == 36)
     }
 
+    /// What is wrong where: JSON pointers into what was sent, with a text each.
+    pub(crate) fn faults(&self) -> Vec<(&str, &str)> {
+        let faults = self.body["errors"].as_array().into_iter().flatten();
+        faults.filter_map(|it| Some((it["pointer"].as_str()?, it["detail"].as_str()?))).collect()
+    }
+
     fn detail(&self) -> &str {
         self.body["detail"].as_str().unwrap_or_default()
     }

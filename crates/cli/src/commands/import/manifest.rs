@@ -7,30 +7,40 @@ use serde_json::{Map, Value, json};
 /// Characters of a name at most; a number may come behind.
 const NAME_CHARS_MAX: usize = 200;
 
-/// Makes manifests with names that differ.
+/// Makes manifests with names that differ from each other and from those of entities that are there.
 pub(super) struct Maker {
     backend: String,
     namespace: String,
     taken: BTreeSet<(String, String)>,
-    pub(super) manifests: Vec<Value>,
 }
 
 impl Maker {
     pub(super) fn new(backend: &str, namespace: &str) -> Self {
-        let (taken, manifests) = (BTreeSet::new(), Vec::new());
-        Self { backend: backend.to_owned(), namespace: namespace.to_owned(), taken, manifests }
+        let (backend, namespace) = (backend.to_owned(), namespace.to_owned());
+        Self { backend, namespace, taken: BTreeSet::new() }
     }
 
-    /// Adds the manifest of an object: called `name`, else as it calls itself, else by its id.
-    pub(super) fn add(&mut self, kind: &str, schema: &Value, object: &Value, name: Option<&str>) {
+    /// Gives nothing else this name.
+    pub(super) fn take(&mut self, kind: &str, name: &str) {
+        self.taken.insert((kind.to_owned(), name.to_owned()));
+    }
+
+    /// The manifest of an object: called `name`, else as it calls itself, else by its id.
+    pub(super) fn manifest(
+        &mut self,
+        kind: &str,
+        schema: &Value,
+        object: &Value,
+        name: Option<&str>,
+    ) -> Value {
         let id = object["external_id"].as_str().unwrap_or_default();
         let own = name.or_else(|| object["attributes"]["name"].as_str()).unwrap_or_default();
         let name = self.free(kind, &[plain(own), plain(id)]);
-        self.manifests.push(json!({
+        json!({
             "kind": kind, "name": name, "namespace": self.namespace, "backend": self.backend,
             "external_id": id, "management_policy": "observe_only", "deletion_policy": "orphan",
             "desired": desired(schema, &object["attributes"]),
-        }));
+        })
     }
 
     /// The first of `names` that is one and is not taken; else the last one with a number.
@@ -75,17 +85,22 @@ mod tests {
     #[test]
     fn names_are_fit_and_differ() {
         let mut maker = Maker::new("cloud", "default");
+        maker.take("k.a", "theirs");
+        let mut names = Vec::new();
+        let mut add = |kind, object: &Value, name| {
+            let manifest = maker.manifest(kind, &json!({}), object, name);
+            names.push(manifest["name"].as_str().unwrap().to_owned());
+        };
         let object =
             |id: &str, name: &str| json!({"external_id": id, "attributes": {"name": name}});
-        let schema = json!({});
-        for (id, name) in [("a1", "db (old)"), ("a2", "db (old)"), ("/", ""), ("/", "-")] {
-            maker.add("k.a", &schema, &object(id, name), None);
+        for (id, name) in
+            [("a1", "db (old)"), ("a2", "db (old)"), ("/", ""), ("/", "-"), ("a3", "theirs")]
+        {
+            add("k.a", &object(id, name), None);
         }
-        maker.add("k.b", &schema, &object("b1", "db (old)"), None);
-        maker.add("k.b", &schema, &object("b2", "x"), Some("web.0"));
-        let names: Vec<_> =
-            maker.manifests.iter().map(|one| one["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["db--old", "a2", "object-2", "object-3", "db--old", "web.0"]);
+        add("k.b", &object("b1", "db (old)"), None);
+        add("k.b", &object("b2", "x"), Some("web.0"));
+        assert_eq!(names, ["db--old", "a2", "object-2", "object-3", "a3", "db--old", "web.0"]);
     }
 
     #[test]

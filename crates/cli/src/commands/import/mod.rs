@@ -1,10 +1,12 @@
 //! `stateward import`: what a backend holds and nobody manages, as manifests.
 
+mod admission;
 mod manifest;
+mod omitted;
 mod tfstate;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -15,11 +17,15 @@ use super::apply::declare_all;
 use crate::bulk::{self, WaitOptions};
 use crate::client::{Client, Problem, Request, Terms, Why, escaped};
 use crate::exit::{Exit, Stop};
+use crate::input;
 use crate::manifests::Document;
 use crate::output::{Output, yaml};
 use crate::select::InNamespace;
 use crate::session::{Run, Session};
 use crate::terminal;
+use admission::Candidate;
+use omitted::{Omitted, comments};
+use tfstate::Resources;
 
 /// Pages of one kind at most.
 const PAGES_MAX: usize = 10_000;
@@ -30,7 +36,8 @@ const STATE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 #[command(after_help = "Examples:\n  stateward import --backend cloud --all > cloud.yaml\n  \
     stateward import --backend cloud --kind openstack.volume --apply --wait\n  \
     stateward import --backend cloud --from-tfstate terraform.tfstate --apply\n\n\
-    What is taken over is only observed, and stays when its entity is deleted, until its manifest says otherwise.")]
+    What is taken over is only observed, and stays when its entity is deleted, until its manifest says otherwise. \
+    What cannot be declared is left out, and listed with the reason.")]
 pub(crate) struct Import {
     /// Where the objects are
     #[arg(long, value_name = "NAME")]
@@ -59,17 +66,27 @@ pub(crate) struct Import {
 
 impl Run for Import {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let manifests = self.manifests(&session.client).await?;
+        let client = &session.client.because(&self.why);
+        let (candidates, mut omitted) = self.candidates(client).await?;
+        let (manifests, mut more) = admission::admitted(client, candidates).await?;
+        omitted.append(&mut more);
+        for one in &omitted {
+            terminal::note(&format!("left out: {}", one.line()));
+        }
         if manifests.is_empty() {
             terminal::note("nothing found that nobody manages");
-            return Ok(Exit::Ok);
         }
         if !self.apply {
             let documents: Vec<_> = manifests.iter().map(yaml).collect();
-            terminal::say(&documents.join("---\n"))?;
+            let text = comments(&omitted) + &documents.join("---\n");
+            if !text.is_empty() {
+                terminal::say(&text)?;
+            }
             return Ok(Exit::Ok);
         }
-        let client = &session.client.because(&self.why);
+        if manifests.is_empty() {
+            return Ok(Exit::Ok);
+        }
         let document = |value| Document { value, file: self.backend.clone() };
         let documents: Vec<_> = manifests.into_iter().map(document).collect();
         let deeds = declare_all(client, &documents, Terms::default()).await;
@@ -79,41 +96,89 @@ impl Run for Import {
 }
 
 impl Import {
-    async fn manifests(&self, client: &Client) -> anyhow::Result<Vec<Value>> {
-        let wanted = self.from_tfstate.as_ref().map(state).transpose()?;
+    /// Manifests of what nobody manages, as far as attributes can be declared by their names, and what is left out.
+    async fn candidates(&self, client: &Client) -> anyhow::Result<(Vec<Candidate>, Vec<Omitted>)> {
         let path = format!("/v1/backends/{}", escaped(&self.backend));
-        let backend = client.send(&Request::get(&path)).await?;
-        let kinds: BTreeSet<String> = match &wanted {
-            Some(wanted) => wanted.keys().map(|(kind, _)| kind.clone()).collect(),
-            None if self.all => texts(&backend["kinds"]),
-            None => self.kinds.iter().cloned().collect(),
-        };
-        let mut makes = manifest::Maker::new(&self.backend, &self.place.namespace);
+        let offered = texts(&client.send(&Request::get(&path)).await?["kinds"]);
+        let mut wanted = self.from_tfstate.as_deref().map(state).transpose()?;
+        let mut omitted =
+            wanted.as_mut().map(|state| std::mem::take(&mut state.omitted)).unwrap_or_default();
+        let kinds = self.kinds(&offered, wanted.as_ref());
+        let mut maker = manifest::Maker::new(&self.backend, &self.place.namespace);
+        let mut candidates = Vec::new();
         for kind in &kinds {
             let schema = client.send(&Request::get(format!("/v1/kinds/{}", escaped(kind)))).await?;
             let listed = match objects(client, &path, kind).await {
                 // A member's credentials show no projects; that hides nothing else.
                 Err(error) if self.all && is_forbidden(&error) => {
-                    terminal::note(&format!("{kind} is left out: {error}"));
+                    omitted.push(Omitted::new(kind, format!("{error:#}")));
                     continue;
                 }
                 listed => listed?,
             };
+            for name in self.names(client, kind).await? {
+                maker.take(kind, &name);
+            }
+            let mut managed = 0;
             for object in listed {
                 let id = object["external_id"].as_str().unwrap_or_default().to_owned();
-                let name = match &wanted {
+                let named = match &mut wanted {
                     None => None,
-                    Some(wanted) => match wanted.get(&(kind.clone(), id)) {
-                        Some(name) => Some(name.as_str()),
+                    Some(state) => match state.found.remove(&(kind.clone(), id.clone())) {
                         None => continue,
+                        named => named,
                     },
                 };
-                if object["managed"] == false {
-                    makes.add(kind, &schema["schema"], &object, name);
+                if object["managed"] == true {
+                    match named {
+                        Some(named) => omitted.push(Omitted::new(
+                            named.address,
+                            format!("{kind} {id} is managed already"),
+                        )),
+                        None => managed += 1,
+                    }
+                    continue;
                 }
+                let name = named.as_ref().map(|named| named.name.as_str());
+                let manifest = maker.manifest(kind, &schema["schema"], &object, name);
+                let required = texts(&schema["schema"]["required"]).into_iter().collect();
+                candidates.push(Candidate { what: format!("{kind} {id}"), manifest, required });
+            }
+            if managed > 0 {
+                omitted.push(Omitted::new(kind, format!("{managed} managed already")));
             }
         }
-        Ok(makes.manifests)
+        for ((kind, id), resource) in wanted.into_iter().flat_map(|state| state.found) {
+            let backend = &self.backend;
+            let why = if kinds.contains(&kind) {
+                format!("backend {backend} shows no {kind} {id}")
+            } else {
+                format!("backend {backend} has no kind {kind}")
+            };
+            omitted.push(Omitted::new(resource.address, why));
+        }
+        Ok((candidates, omitted))
+    }
+
+    fn kinds(&self, offered: &BTreeSet<String>, wanted: Option<&Resources>) -> BTreeSet<String> {
+        match wanted {
+            Some(state) => {
+                let kinds = state.found.keys().map(|(kind, _)| kind);
+                kinds.filter(|kind| offered.contains(*kind)).cloned().collect()
+            }
+            None if self.all => offered.clone(),
+            None => self.kinds.iter().cloned().collect(),
+        }
+    }
+
+    /// Names that entities of a kind have already.
+    async fn names(&self, client: &Client, kind: &str) -> anyhow::Result<Vec<String>> {
+        let request = Request::get("/v1/entities")
+            .query("kind", kind)
+            .query("namespace", &*self.place.namespace);
+        let entities = client.list(&request, None).await?;
+        let names = entities.iter().filter_map(|entity| entity["name"].as_str());
+        Ok(names.map(str::to_owned).collect())
     }
 }
 
@@ -143,14 +208,10 @@ fn is_forbidden(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Kind and external id of what a state file holds, with a name for each.
-fn state(file: &PathBuf) -> anyhow::Result<BTreeMap<(String, String), String>> {
+/// What a state file holds.
+fn state(file: &Path) -> anyhow::Result<Resources> {
     let name = file.display();
-    let size = std::fs::metadata(file).with_context(|| format!("cannot read {name}"))?.len();
-    if size > STATE_BYTES_MAX {
-        return Err(Stop::usage(format!("{name} is too large for a state file")));
-    }
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let text = input::read(file, STATE_BYTES_MAX)?;
     let state = serde_json::from_str(&text).with_context(|| format!("{name} is no JSON"))?;
     tfstate::resources(&state).map_err(|message| Stop::usage(format!("{name}: {message}")))
 }

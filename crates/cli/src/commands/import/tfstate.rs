@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::omitted::Omitted;
+
 /// Types of resources there, and kinds here. The id of each is our external id.
 const KINDS: &[(&str, &str)] = &[
     ("openstack_blockstorage_volume_v2", "openstack.volume"),
@@ -21,27 +23,83 @@ const KINDS: &[(&str, &str)] = &[
     ("openstack_networking_subnet_v2", "openstack.subnet"),
 ];
 
-/// Kind and external id of each resource that we have a kind for, with its address there as a name.
+/// What a state file holds.
+#[derive(Debug, Default)]
+pub(super) struct Resources {
+    /// By kind and external id.
+    pub(super) found: BTreeMap<(String, String), Resource>,
+    /// What is no object of ours, by its address.
+    pub(super) omitted: Vec<Omitted>,
+}
+
+/// A live object of a kind that we have.
+#[derive(Debug)]
+pub(super) struct Resource {
+    /// What it is called here.
+    pub(super) name: String,
+    /// What it is called there.
+    pub(super) address: String,
+}
+
+/// Each resource that we have a kind for, and each that is left out.
 ///
 /// # Errors
 /// It is no state file, or one of another version.
-pub(super) fn resources(state: &Value) -> Result<BTreeMap<(String, String), String>, &'static str> {
+pub(super) fn resources(state: &Value) -> Result<Resources, &'static str> {
     if state["version"] != 4 {
         return Err("is no state file of version 4");
     }
     let resources = state["resources"].as_array().ok_or("has no resources")?;
-    let mut found = BTreeMap::new();
-    for resource in resources.iter().filter(|resource| resource["mode"] == "managed") {
-        let Some((_, kind)) = KINDS.iter().find(|(theirs, _)| resource["type"] == *theirs) else {
-            continue;
-        };
+    let mut all = Resources::default();
+    for resource in resources {
         for instance in resource["instances"].as_array().into_iter().flatten() {
-            if let Some(id) = instance["attributes"]["id"].as_str() {
-                found.insert(((*kind).to_owned(), id.to_owned()), name(resource, instance));
+            let address = address(resource, instance);
+            match object(resource, instance) {
+                Err(why) => all.omitted.push(Omitted::new(address, why)),
+                Ok(key) => {
+                    let resource = Resource { name: name(resource, instance), address };
+                    if let Some(earlier) = all.found.get(&key) {
+                        let why = format!("it is the object of {}", earlier.address);
+                        all.omitted.push(Omitted::new(resource.address, why));
+                    } else {
+                        all.found.insert(key, resource);
+                    }
+                }
             }
         }
     }
-    Ok(found)
+    Ok(all)
+}
+
+/// Kind and external id of an instance, or why it is none of ours.
+fn object(resource: &Value, instance: &Value) -> Result<(String, String), String> {
+    let theirs = resource["type"].as_str().unwrap_or_default();
+    if resource["mode"] != "managed" {
+        return Err("it is a data source, which Terraform only reads".to_owned());
+    }
+    if let Some(key) = instance["deposed"].as_str().filter(|key| !key.is_empty()) {
+        return Err(format!(
+            "it is deposed ({key}): another object took its place, and Terraform still has to delete it"
+        ));
+    }
+    let kind = KINDS.iter().find(|(known, _)| *known == theirs);
+    let (_, kind) = kind.ok_or_else(|| format!("there is no kind here for {theirs}"))?;
+    match instance["attributes"]["id"].as_str().filter(|id| !id.is_empty()) {
+        Some(id) => Ok(((*kind).to_owned(), id.to_owned())),
+        None => Err("it has no id".to_owned()),
+    }
+}
+
+/// `module.net.openstack_networking_network_v2.blue["a"]`, as Terraform writes it.
+fn address(resource: &Value, instance: &Value) -> String {
+    let text = |member: &str| resource[member].as_str().filter(|text| !text.is_empty());
+    let data = (resource["mode"] == "data").then_some("data");
+    let parts = [text("module"), data, text("type"), text("name")];
+    let whole = parts.into_iter().flatten().collect::<Vec<_>>().join(".");
+    match &instance["index_key"] {
+        Value::Null => whole,
+        key => format!("{whole}[{key}]"),
+    }
 }
 
 /// `module.name.index`, without what says nothing.
@@ -76,6 +134,8 @@ mod tests {
                     {"index_key": 0, "attributes": {"id": "s0"}},
                     {"index_key": "b", "attributes": {"id": "s1"}},
                     {"index_key": "broken", "attributes": {}},
+                    {"index_key": 0, "deposed": "00000001", "attributes": {"id": "s9"}},
+                    {"index_key": "again", "attributes": {"id": "s1"}},
                 ],
             },
             {
@@ -88,9 +148,22 @@ mod tests {
             },
         ]});
         let found = resources(&state).unwrap();
+        let omitted: Vec<_> = found.omitted.iter().map(Omitted::line).collect();
+        let server = "openstack_compute_instance_v2.web";
+        assert_eq!(
+            omitted,
+            [
+                format!("{server}[\"broken\"]: it has no id"),
+                format!("{server}[0]: it is deposed (00000001): another object took its place, and Terraform still has to delete it"),
+                format!("{server}[\"again\"]: it is the object of {server}[\"b\"]"),
+                "data.openstack_networking_network_v2.public: it is a data source, which Terraform only reads".to_owned(),
+                "random_pet.dog: there is no kind here for random_pet".to_owned(),
+            ]
+        );
         let found: Vec<_> = found
+            .found
             .iter()
-            .map(|((kind, id), name)| (kind.as_str(), id.as_str(), name.as_str()))
+            .map(|((kind, id), resource)| (kind.as_str(), id.as_str(), resource.name.as_str()))
             .collect();
         assert_eq!(
             found,

@@ -1,0 +1,137 @@
+//! Whether the server would take a manifest: it is asked, because only it knows what schema and driver accept.
+
+use futures_util::stream::{self, StreamExt};
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::omitted::Omitted;
+use crate::bulk::AT_ONCE;
+use crate::client::{Client, Problem, Request};
+use crate::terminal;
+
+/// A manifest before it was asked about.
+pub(super) struct Candidate {
+    /// The object, for messages.
+    pub(super) what: String,
+    pub(super) manifest: Value,
+    /// Fields that the kind cannot do without.
+    pub(super) required: Vec<String>,
+}
+
+/// Asks for each whether `apply` would take it. A field that cannot be declared and may be left out is left out, else the
+/// whole object is.
+///
+/// # Errors
+/// What keeps all of them out: no access, a reason that is required, a server that does not answer.
+pub(super) async fn admitted(
+    client: &Client,
+    candidates: Vec<Candidate>,
+) -> anyhow::Result<(Vec<Value>, Vec<Omitted>)> {
+    let bar = terminal::progress("checking", candidates.len() as u64);
+    let asked = candidates.into_iter().map(|candidate| {
+        let bar = bar.clone();
+        async move {
+            let outcome = ask(client, candidate).await;
+            bar.inc(1);
+            outcome
+        }
+    });
+    let mut answers = stream::iter(asked).buffered(AT_ONCE);
+    let (mut manifests, mut omitted) = (Vec::new(), Vec::new());
+    while let Some(answer) = answers.next().await {
+        let (manifest, mut more) = answer?;
+        manifests.extend(manifest);
+        omitted.append(&mut more);
+    }
+    bar.finish_and_clear();
+    Ok((manifests, omitted))
+}
+
+async fn ask(
+    client: &Client,
+    candidate: Candidate,
+) -> anyhow::Result<(Option<Value>, Vec<Omitted>)> {
+    let Candidate { what, mut manifest, required } = candidate;
+    let mut omitted = Vec::new();
+    // Each refusal takes a field away, so this ends.
+    loop {
+        let request = Request::post("/v1/entities").query("dry_run", "true").json(&manifest);
+        let Err(error) = client.send(&request).await else { return Ok((Some(manifest), omitted)) };
+        let Some(problem) = error.downcast_ref::<Problem>().filter(|it| concerns_it(it)) else {
+            return Err(error);
+        };
+        let Some(faults) = optional(problem, &required, &manifest["desired"]) else {
+            return Ok((None, vec![Omitted::new(what, problem.to_string())]));
+        };
+        for (field, why) in faults {
+            let desired = manifest["desired"].as_object_mut();
+            let Some(value) = desired.and_then(|desired| desired.remove(&field)) else { continue };
+            let why = format!("{field} {value} cannot be declared: {why}");
+            omitted.push(Omitted::new(&*what, why));
+        }
+    }
+}
+
+/// Whether a refusal is about the manifest, and not about the caller or the server.
+fn concerns_it(problem: &Problem) -> bool {
+    let about = [
+        StatusCode::UNPROCESSABLE_ENTITY,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::BAD_REQUEST,
+        StatusCode::CONFLICT,
+    ];
+    about.contains(&problem.status) && !problem.is("reason-required")
+}
+
+/// The fields of the desired state that a refusal is about; `None` = it is about something that cannot be left out.
+fn optional(
+    problem: &Problem,
+    required: &[String],
+    desired: &Value,
+) -> Option<Vec<(String, String)>> {
+    let field = |(pointer, why): (&str, &str)| {
+        let name = pointer.strip_prefix("/desired/")?.split('/').next()?;
+        let name = name.replace("~1", "/").replace("~0", "~");
+        let may_go = !required.contains(&name) && desired.get(&name).is_some();
+        may_go.then(|| (name, why.to_owned()))
+    };
+    let fields: Vec<_> = problem.faults().into_iter().map(field).collect::<Option<_>>()?;
+    (!fields.is_empty()).then_some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_kind_can_do_without_is_left_out() {
+        let fault = |pointers: &[&str]| {
+            let errors: Vec<_> = pointers
+                .iter()
+                .map(|pointer| json!({"pointer": pointer, "detail": "no"}))
+                .collect();
+            let body = json!({"type": "urn:stateward:problem:invalid", "errors": errors});
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, body)
+        };
+        let (required, desired) =
+            (["path".to_owned()], json!({"path": "a", "mode": "9", "a/b": 1}));
+        let fields = |pointers: &[&str]| {
+            let fields = optional(&fault(pointers), &required, &desired)?;
+            Some(fields.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        };
+        assert_eq!(fields(&["/desired/mode"]), Some(vec!["mode".to_owned()]));
+        assert_eq!(fields(&["/desired/a~1b/0"]), Some(vec!["a/b".to_owned()]));
+        for whole in [
+            &["/desired/path"][..],
+            &["/desired/mode", "/desired/path"],
+            &["/name"],
+            &["/desired"],
+            &["/desired/gone"],
+            &[],
+        ] {
+            assert_eq!(fields(whole), None, "{whole:?}");
+        }
+    }
+}
