@@ -51,7 +51,8 @@ pub struct KindSpec {
     pub owner_key: bool,
     /// The kind's own verbs.
     pub actions: Vec<ActionSpec>,
-    /// How long after an abandoned create "none found" is no proof yet.
+    /// How long after an abandoned create "none found" is no proof yet, and how long a call that failed with "not found"
+    /// waits for another observation.
     #[serde(with = "millis")]
     pub settle: Duration,
     /// Failures in a row before `erred`.
