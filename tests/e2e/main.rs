@@ -21,6 +21,7 @@ mod kill;
 mod moved;
 mod operating;
 mod ownership;
+mod positions;
 mod proxies;
 mod references;
 mod reload;

@@ -1,7 +1,7 @@
 //! The REST interface.
 //!
 //! `routes` has a folder for each noun and a file for each verb; `dto` is what goes over the wire; `problem` says
-//! how errors look, `error` which status each has; `auth` knows the callers; `params`, `body` and `headers` read
+//! how errors look, `error` which status each has; `auth` knows the callers; `params`, `position`, `body` and `headers` read
 //! requests, `reply` writes the answers to changes, `sse` what watchers are sent.
 //!
 //! **Architecture invariant:** only this crate names actix, and only it knows HTTP statuses. It decides nothing:
@@ -27,6 +27,7 @@ mod limits;
 mod observe;
 mod openapi;
 mod params;
+mod position;
 mod problem;
 mod reply;
 mod routes;

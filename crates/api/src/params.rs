@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
+use stateward_domain::id::Position;
 
+use crate::app::App;
+use crate::position;
 use crate::problem::Problem;
 
 /// Items of a page unless asked for otherwise, and at most.
@@ -52,6 +55,17 @@ impl Params {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let bad = |_| Problem::malformed("bad-parameter", format!("{name} is not valid"));
         text.parse().map(Some).map_err(bad)
+    }
+
+    /// The value of `name`, a position of this log; see [`position::known`].
+    pub(crate) async fn position(
+        &mut self,
+        app: &App,
+        name: &str,
+    ) -> Result<Option<Position>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let bad = || Problem::malformed("bad-parameter", format!("{name} is not valid"));
+        position::known(app, &text, bad).await.map(Some)
     }
 
     /// Number of items of the page.

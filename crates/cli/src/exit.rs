@@ -44,6 +44,11 @@ impl Exit {
         if let Some(stop) = error.chain().find_map(|cause| cause.downcast_ref::<Stop>()) {
             return stop.exit;
         }
+        let engine =
+            error.chain().find_map(|cause| cause.downcast_ref::<stateward_engine::Error>());
+        if let Some(stateward_engine::Error::PositionGone { .. }) = engine {
+            return Self::NotFound;
+        }
         let problem = error.chain().find_map(|cause| cause.downcast_ref::<Problem>());
         match problem.map(|problem| problem.status) {
             Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Self::Access,

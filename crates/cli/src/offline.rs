@@ -42,7 +42,7 @@ pub(crate) async fn checkpoint(data: &Path) -> anyhow::Result<Checkpoint> {
     Ok(checkpoint?)
 }
 
-/// Writes the events that `selection` asks for to `out`: their number. Nobody is told of it in the log: who can read
+/// Writes the events that `selection` asks for to what `out` opens: their number. Nobody is told of it in the log: who can read
 /// the files can copy them as well.
 ///
 /// # Errors
@@ -50,15 +50,19 @@ pub(crate) async fn checkpoint(data: &Path) -> anyhow::Result<Checkpoint> {
 pub(crate) async fn export(
     data: &Path,
     selection: Selection,
-    out: &mut (dyn Write + Send),
+    out: impl FnOnce() -> anyhow::Result<Box<dyn Write + Send>>,
 ) -> anyhow::Result<u64> {
     let auditor = Arc::new(open(data).await?);
     let head = auditor.head().await?;
     let mut export = Export::new(auditor.clone(), selection, head);
     let mut count = 0;
-    while let Some(lines) = export.lines().await? {
+    // Read before anything is written: a position that is gone leaves no file behind.
+    let mut next = export.lines().await?;
+    let mut out = out()?;
+    while let Some(lines) = next {
         count += lines.lines().count() as u64;
         out.write_all(lines.as_bytes()).context("cannot write the export")?;
+        next = export.lines().await?;
     }
     out.flush().context("cannot write the export")?;
     auditor.close().await;

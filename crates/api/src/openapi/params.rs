@@ -34,7 +34,8 @@ pub(crate) struct ObjectParams {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only the document needs it")]
 pub(crate) struct WaitParams {
-    /// Answer once the list shows what happened up to this position (at most 10 s).
+    /// Answer once the list shows what happened up to this position (at most 10 s, then 503). A position of another epoch
+    /// of the log, or ahead of its head, is 410 at once.
     #[param(nullable = false)]
     wait_for: Option<String>,
 }
@@ -90,6 +91,16 @@ pub(crate) struct EventParams {
     /// Ids of entities; may be given several times.
     #[param(nullable = false)]
     entity: Option<Vec<String>>,
+}
+
+/// Where a watcher goes on.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct LastSeenHeader {
+    /// The `id` of the last event that was seen; it is newer than `after`. Only with Accept: text/event-stream.
+    #[param(rename = "Last-Event-ID", nullable = false, pattern = "^[0-9a-f]{40}$")]
+    last_event_id: Option<String>,
 }
 
 /// Which part of the log.

@@ -86,9 +86,10 @@ pub(crate) fn namespaces(caller: &Caller, asked: Option<String>) -> Option<Vec<N
     }
 }
 
-/// `?wait_for=POSITION`: waits until lists show what happened up to there.
+/// `?wait_for=POSITION`: waits until lists show what happened up to there. A position that this log never reaches is
+/// refused at once.
 async fn wait_for(app: &App, params: &mut Params) -> Result<(), Problem> {
-    let Some(position) = params.value("wait_for")? else { return Ok(()) };
+    let Some(position) = params.position(app, "wait_for").await? else { return Ok(()) };
     if app.engine.caught_up(position, WAIT_FOR_MAX).await {
         return Ok(());
     }

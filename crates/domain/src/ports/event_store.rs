@@ -110,6 +110,16 @@ pub trait EventStore: Send + Sync {
     /// Position of the last event; [`Position::START`] when the log is empty.
     async fn head(&self) -> Result<Position, ReadError>;
 
+    /// Checks that `position` is of this log and not ahead of its head, which is where every other call that takes a
+    /// position would refuse it too.
+    ///
+    /// # Errors
+    /// [`ReadError::PositionGone`] for a position of another epoch or ahead of [`head`](Self::head);
+    /// [`ReadError::Unavailable`].
+    async fn check(&self, position: Position) -> Result<(), ReadError> {
+        self.read_log(position, 0).await.map(drop)
+    }
+
     /// Resolves when the log may have moved past `position`: a hint that can come early, never the truth.
     async fn changed_after(&self, position: Position);
 

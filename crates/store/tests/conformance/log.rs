@@ -243,6 +243,11 @@ async fn positions_of_another_log_or_ahead_of_this_one_are_gone() {
         for position in [ahead, elsewhere] {
             let gone = Err(ReadError::PositionGone { head: last });
             assert_eq!(log.read_log(position, 1).await, gone, "{name} {position}");
+            let gone = Err(ReadError::PositionGone { head: last });
+            assert_eq!(log.check(position).await, gone, "{name} {position}");
+        }
+        for position in [Position::START, last] {
+            assert_eq!(log.check(position).await, Ok(()), "{name} {position}");
         }
         assert_eq!(log.read_log(last, 1).await, Ok(Vec::new()), "{name}");
     }

@@ -32,14 +32,14 @@ pub(crate) async fn handler(
     mut params: Params,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    caller.everywhere(Role::Admin)?;
     let selection = Selection {
-        after: params.value("after")?.unwrap_or_default(),
-        until: params.value("until")?,
+        after: params.position(&app, "after").await?.unwrap_or_default(),
+        until: params.position(&app, "until").await?,
         namespaces: params.all("namespace").into_iter().map(Namespace).collect(),
         types: params.all("type"),
     };
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
     let envelope = headers::envelope(&app, &caller, &request, None, &[])?;
     let export = app.engine.export(&envelope, selection).await?;
     let lines = futures_util::stream::unfold(export, |mut export| async {

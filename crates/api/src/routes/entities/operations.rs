@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
 use crate::openapi::params::{OperationParams, PageParams, WaitParams};
-use crate::openapi::problems::{Missing, Refused};
+use crate::openapi::problems::{Gone, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::ListReply;
@@ -20,7 +20,7 @@ use crate::routes::{id, operations};
     tag = "entities",
     summary = "Operations of an entity, newest first",
     params(("id" = String, Path, description = "Id"), PageParams, WaitParams, OperationParams),
-    responses((status = 200, description = "A page", body = ListReply<OperationView<'static>>), Refused, Missing),
+    responses((status = 200, description = "A page", body = ListReply<OperationView<'static>>), Refused, Missing, Gone),
 )]
 pub(crate) async fn handler(
     app: web::Data<App>,

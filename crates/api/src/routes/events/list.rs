@@ -7,7 +7,7 @@ use stateward_engine::Error;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
-use crate::openapi::params::{EventParams, PageParams};
+use crate::openapi::params::{EventParams, LastSeenHeader, PageParams};
 use crate::openapi::problems::{Gone, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -23,7 +23,7 @@ const SCANNED_MAX: usize = 10_000;
     operation_id = "list_events",
     tag = "events",
     summary = "The whole log, oldest first; with Accept: text/event-stream as it grows",
-    params(PageParams, EventParams),
+    params(PageParams, EventParams, LastSeenHeader),
     responses((status = 200, description = "A page, or the stream", content((ListReply<EventView> = "application/json"), (String = "text/event-stream"))), Refused, Gone),
 )]
 pub(crate) async fn handler(
@@ -32,8 +32,8 @@ pub(crate) async fn handler(
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {
     let size = params.page_size()?;
-    let token: Option<Position> = params.value("page_token")?;
-    let after: Option<Position> = params.value("after")?;
+    let token = params.position(&app, "page_token").await?;
+    let after = params.position(&app, "after").await?;
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
     let mut after = token.or(after).unwrap_or(Position::START);

@@ -9,6 +9,7 @@ use stateward_engine::Error;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::params::Params;
+use crate::position;
 use crate::problem::Problem;
 use crate::sse::{self, Filter};
 
@@ -18,17 +19,15 @@ pub(crate) async fn handler(
     mut params: Params,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let after: Option<Position> = params.value("after")?;
+    let after = params.position(&app, "after").await?;
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
     // A browser that comes back says what it saw last; that is newer than what its address says.
-    let after = last_seen(&request)?.or(after);
+    let after = last_seen(&app, &request).await?.or(after);
     let after = match after {
         Some(after) => after,
         None => app.engine.log().head().await.map_err(Error::from)?,
     };
-    // A position of another log, or ahead of this one, is answered before the stream begins.
-    app.engine.log().read_log(after, 1).await.map_err(Error::from)?;
     let stream = sse::watch(&app, caller, filter, after).ok_or_else(|| {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Problem::new(status, "too-many-watchers", "too many watch already").retry_after(10)
@@ -41,9 +40,9 @@ pub(crate) async fn handler(
         .streaming(stream))
 }
 
-fn last_seen(request: &HttpRequest) -> Result<Option<Position>, Problem> {
+async fn last_seen(app: &App, request: &HttpRequest) -> Result<Option<Position>, Problem> {
     let Some(value) = request.headers().get("Last-Event-ID") else { return Ok(None) };
-    let position = value.to_str().ok().and_then(|text| text.parse().ok());
     let bad = || Problem::malformed("bad-header", "Last-Event-ID is not valid");
-    position.map(Some).ok_or_else(bad)
+    let text = value.to_str().map_err(|_| bad())?;
+    position::known(app, text, bad).await.map(Some)
 }

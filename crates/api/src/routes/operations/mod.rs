@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
 use crate::openapi::params::{OperationParams, PageParams, WaitParams};
-use crate::openapi::problems::{Missing, Refused};
+use crate::openapi::problems::{Gone, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 
@@ -41,7 +41,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     tag = "operations",
     summary = "Operations, newest first",
     params(PageParams, WaitParams, OperationParams),
-    responses((status = 200, description = "A page", body = ListReply<OperationView<'static>>), Refused),
+    responses((status = 200, description = "A page", body = ListReply<OperationView<'static>>), Refused, Gone),
 )]
 pub(crate) async fn list(
     app: web::Data<App>,

@@ -79,18 +79,19 @@ impl Export {
             namespaces: self.namespaces.into_iter().map(Namespace).collect(),
             types: self.types,
         };
-        let mut out: Box<dyn Write + Send> = match &self.file {
-            None => Box::new(terminal::stdout()),
-            Some(path) => {
-                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-                let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-                Box::new(std::io::BufWriter::new(file))
-            }
+        let out = || -> anyhow::Result<Box<dyn Write + Send>> {
+            let Some(path) = &self.file else { return Ok(Box::new(terminal::stdout())) };
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(Box::new(std::io::BufWriter::new(file)))
         };
-        let exported = offline::export(&session.data, selection, &mut *out).await;
+        let exported = offline::export(&session.data, selection, out).await;
         let count = exported.map_err(|error| match &self.file {
-            None => terminal::unwritten(error),
-            Some(_) => error,
+            // What cannot be read is no fault of the output.
+            None if error.downcast_ref::<stateward_engine::Error>().is_none() => {
+                terminal::unwritten(error)
+            }
+            _ => error,
         })?;
         terminal::note(&format!("{count} events"));
         Ok(Exit::Ok)

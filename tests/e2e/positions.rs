@@ -1,0 +1,114 @@
+//! Positions that this log cannot have handed out: refused at once, by everything that takes one.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::cli::land;
+use crate::harness::{Client, Setup, text};
+
+/// Parameters that are positions, of all endpoints.
+const NAMES: [&str; 3] = ["wait_for", "after", "until"];
+
+/// Every endpoint that takes a position, and in what: a test compares the parameters with the served document.
+const TAKERS: &[(&str, &str)] = &[
+    ("/v1/entities", "wait_for"),
+    ("/v1/operations", "wait_for"),
+    ("/v1/entities/{id}/operations", "wait_for"),
+    ("/v1/events", "after"),
+    ("/v1/events", "page_token"),
+    ("/v1/events", "Last-Event-ID"),
+    ("/v1/audit/export", "after"),
+    ("/v1/audit/export", "until"),
+];
+
+/// Endpoint and parameter of every position that the document knows.
+fn documented(document: &Value) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for (path, verbs) in document["paths"].as_object().expect("paths") {
+        for verb in verbs.as_object().expect("verbs").values() {
+            for parameter in verb["parameters"].as_array().into_iter().flatten() {
+                let name = text(&parameter["name"]);
+                if NAMES.contains(&&*name) || name == "Last-Event-ID" {
+                    found.insert((path.clone(), name));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The status and the problem that a position is answered with.
+async fn answer(client: &Client, path: &str, taker: &str, position: &str) -> (StatusCode, Value) {
+    let request = if taker == "Last-Event-ID" {
+        client.request(Method::GET, path).header(taker, position)
+    } else {
+        client.request(Method::GET, &format!("{path}?{taker}={position}"))
+    };
+    let streams = taker == "Last-Event-ID";
+    let accept = if streams { "text/event-stream" } else { "application/json" };
+    let response = request.header("Accept", accept).send().await.expect("an answer");
+    let status = response.status();
+    // An endless stream has no whole body.
+    if status == StatusCode::OK {
+        return (status, Value::Null);
+    }
+    (status, response.json().await.unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_takes_a_position_refuses_one_of_elsewhere_or_ahead() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let client = &server.client;
+    let id = client.thing("x", json!({})).await;
+    let document = client.get("/openapi.json").await.body;
+    let named = TAKERS.iter().filter(|(_, taker)| *taker != "page_token");
+    let named: BTreeSet<_> =
+        named.map(|(path, taker)| ((*path).to_owned(), (*taker).to_owned())).collect();
+    assert_eq!(documented(&document), named, "an endpoint takes a position that is not tried here");
+
+    let events = client.get("/v1/events").await.body;
+    let own =
+        text(&events["items"].as_array().expect("items").last().expect("an event")["position"]);
+    // Of a log whose epoch sorts before ours, of one whose epoch sorts behind it, and one that is written later.
+    let before = format!("{:08x}{}", 1, &own[8..]);
+    let behind = format!("{:08x}{}", u32::MAX, &own[8..]);
+    let ahead = format!("{}ffff", &own[..36]);
+    for (path, taker) in TAKERS {
+        let path = path.replace("{id}", &id);
+        let (status, problem) = answer(client, &path, taker, &own).await;
+        assert_eq!(status, StatusCode::OK, "{path} {taker}: {problem:#}");
+        for position in [&before, &behind, &ahead] {
+            let (status, problem) = answer(client, &path, taker, position).await;
+            assert_eq!(status, StatusCode::GONE, "{path} {taker}={position}: {problem:#}");
+            assert_eq!(problem["type"], "urn:stateward:problem:position-gone");
+            assert!(text(&problem["detail"]).contains(&own[..8]), "the head is named: {problem:#}");
+        }
+        let (status, _) = answer(client, &path, taker, "nonsense").await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {taker}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_says_that_a_position_is_gone() {
+    let (setup, server, cli) = land("").await;
+    server.client.thing("x", json!({})).await;
+    let data = setup.data().display().to_string();
+    let ahead = "f".repeat(40);
+    for line in [
+        format!("events --after {ahead}"),
+        format!("events -f --after {ahead}"),
+        format!("audit export --after {ahead}"),
+        format!("audit export --until {ahead} -o online.jsonl"),
+        format!("audit export --offline --data {data} --after {ahead}"),
+        format!("audit export --offline --data {data} --until {ahead} -o offline.jsonl"),
+    ] {
+        let complaint = cli.fails(&line, 3).await;
+        assert!(complaint.contains("the position is gone"), "{line}: {complaint}");
+    }
+    for file in ["online.jsonl", "offline.jsonl"] {
+        assert!(!setup.folder.path().join(file).exists(), "{file} holds nothing");
+    }
+}
