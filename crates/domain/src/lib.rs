@@ -14,5 +14,6 @@ pub mod failure;
 pub mod id;
 pub mod kind;
 pub mod ports;
+pub mod selector;
 pub mod system;
 pub mod time;
