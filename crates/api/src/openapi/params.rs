@@ -12,7 +12,7 @@ pub(crate) struct PageParams {
     /// Items of a page, at most 1000.
     #[param(minimum = 1, default = 50, nullable = false)]
     page_size: Option<i64>,
-    /// `next_page_token` of the page before.
+    /// `next_page_token` of the page before. The last page has none; any other may be short or empty.
     #[param(nullable = false)]
     page_token: Option<String>,
 }
@@ -58,9 +58,14 @@ pub(crate) struct EntityParams {
     state: Option<StateWord>,
     #[param(nullable = false)]
     drifted: Option<bool>,
-    /// `KEY=VALUE`; may be given several times.
+    /// `KEY=VALUE`, the value as it is; may be given several times.
     #[param(nullable = false, pattern = "^[A-Za-z0-9._/-]+=.*$")]
     label: Option<Vec<String>>,
+    /// Labels in kubectl's grammar: `=`, `==`, `!=`, `in (…)`, `notin (…)`, `key`, `!key`, all of them where commas are in
+    /// between. What only `!=`, `notin` and `!key` say is looked for in a bounded number of entities: such a page may be
+    /// short, or empty, and still have a `next_page_token`.
+    #[param(nullable = false, max_length = 4096, pattern = "^[ ]*(![ ]*)?[A-Za-z0-9._/-]+")]
+    selector: Option<Vec<String>>,
 }
 
 /// Which operations.

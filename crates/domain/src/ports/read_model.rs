@@ -15,6 +15,7 @@ use crate::id::{
     BackendName, EntityId, EntityName, Generation, KindName, Namespace, OperationId, Position,
     Version,
 };
+use crate::selector::Selector;
 use crate::time::Timestamp;
 
 /// Why a read model did not do what was asked.
@@ -93,12 +94,13 @@ pub trait ReadModel: Send + Sync {
     async fn swap(&self) -> Result<bool, ModelError>;
 }
 
-/// One page of a list.
+/// One page of a list. What no index serves is looked for in a bounded number of rows, so a page may be short, or empty,
+/// and still have a token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Opaque; `None` = the last page.
+    /// Where the next page begins, opaque; `None` = the last page.
     pub next: Option<String>,
 }
 
@@ -151,8 +153,8 @@ pub struct EntityFilter {
     pub state: Option<State>,
     /// By the drift condition.
     pub drifted: Option<bool>,
-    /// All of these labels.
-    pub labels: Vec<(String, String)>,
+    /// By labels.
+    pub selector: Selector,
 }
 
 /// State of an operation.

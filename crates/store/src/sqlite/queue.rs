@@ -183,6 +183,21 @@ pub(super) fn decoded(row: Row, uses: BTreeSet<ClaimKey>) -> Result<QueueRow, sq
     })
 }
 
+/// The oldest due work of each backend: one look into the index for each backend and priority, however much is due.
+const OLDEST_DUE: &str = "\
+    WITH RECURSIVE backends (name) AS (
+        SELECT min(backend) FROM sync_queue WHERE due IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(q.backend) FROM sync_queue q WHERE q.due IS NOT NULL AND q.backend > name)
+        FROM backends WHERE name IS NOT NULL
+    ), oldest (name, due) AS (
+        SELECT name, (SELECT q.due FROM sync_queue q INDEXED BY sync_queue_due
+            WHERE q.backend = name AND q.priority = p.value AND q.due IS NOT NULL
+            AND q.waits_for IS NULL ORDER BY q.due LIMIT 1)
+        FROM backends, json_each('[0, 1, 2]') p WHERE name IS NOT NULL
+    )
+    SELECT name, min(due) FROM oldest WHERE due IS NOT NULL GROUP BY name ORDER BY name";
+
 #[async_trait]
 impl SyncQueue for Queue {
     async fn checkpoint(&self) -> Result<Position, QueueError> {
@@ -317,13 +332,8 @@ impl SyncQueue for Queue {
     }
 
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT backend, min(due) FROM sync_queue WHERE due IS NOT NULL AND waits_for IS NULL \
-             GROUP BY backend",
-        )
-        .fetch_all(&self.file.readers)
-        .await
-        .map_err(unavailable)?;
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as(OLDEST_DUE).fetch_all(&self.file.readers).await.map_err(unavailable)?;
         Ok(rows.into_iter().map(|(name, due)| (BackendName(name), Timestamp(due))).collect())
     }
 }

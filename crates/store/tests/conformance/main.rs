@@ -4,11 +4,13 @@
 //! - `torn`: batches in which something does not fit
 //! - `queue`: the sync queue and its leases; `views`: read models
 //! - `audit`: verification, checkpoints and copies of logs, over the random lives of the domain's invariants
+//! - `derived`: counts and labels beside the rows of read models
 //! - `open`: what the embedded store says when it cannot be opened; `put_back`: a log that is older than what is known of it
 
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
 
 mod audit;
+mod derived;
 #[path = "../../../domain/tests/invariants/life/mod.rs"]
 mod life;
 mod log;

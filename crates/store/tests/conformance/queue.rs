@@ -264,4 +264,15 @@ async fn the_oldest_due_work_is_known_for_each_backend() {
     let oldest = subject.queue.oldest_due().await.unwrap();
     let expected = [(BackendName::from("b"), first), (BackendName::from("c"), subject.now())];
     assert_eq!(oldest, expected);
+    // Whatever its priority; what waits for something is not late.
+    let blocked = QueueRow {
+        backend: BackendName::from("d"),
+        waits_for: Some(WaitsFor::Backend),
+        ..subject.due(5, Priority::User, 1)
+    };
+    let retry = QueueRow { backend: BackendName::from("a"), ..subject.due(6, Priority::Retry, 1) };
+    subject.advance(&[blocked, retry].map(QueueChange::Put)).await;
+    let oldest = subject.queue.oldest_due().await.unwrap();
+    assert_eq!(oldest[0], (BackendName::from("a"), subject.now()));
+    assert_eq!(oldest[1..], expected);
 }

@@ -296,8 +296,8 @@ async fn filters_restrict_and_the_deleted_show_only_when_asked_for() {
     assert_eq!(count(EntityFilter { backend: Some("none".into()), ..filter() }).await, 0);
     assert_eq!(count(EntityFilter { namespaces: Some(vec![]), ..filter() }).await, 0);
     assert_eq!(count(EntityFilter { drifted: Some(true), ..filter() }).await, 0);
-    let odd = vec![("parity".to_owned(), "1".to_owned())];
-    assert_eq!(count(EntityFilter { labels: odd, ..filter() }).await, 3);
+    let odd = "parity=1".parse().unwrap();
+    assert_eq!(count(EntityFilter { selector: odd, ..filter() }).await, 3);
     let counts = subject.model.counts().await.unwrap();
     assert_eq!(counts.iter().map(|count| count.count).sum::<u64>(), 5);
 }

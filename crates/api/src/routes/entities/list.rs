@@ -4,13 +4,14 @@ use actix_web::{HttpResponse, web};
 use stateward_domain::entity::State;
 use stateward_domain::id::{BackendName, EntityName, KindName};
 use stateward_domain::ports::read_model::EntityFilter;
+use stateward_domain::selector::{REQUIREMENTS_MAX, Requirement, Selector};
 use stateward_engine::Error;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::entity::EntityView;
 use crate::openapi::params::{EntityParams, PageParams, WaitParams};
-use crate::openapi::problems::Refused;
+use crate::openapi::problems::{Gone, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::{ListReply, namespaces, wait_for};
@@ -22,7 +23,7 @@ use crate::routes::{ListReply, namespaces, wait_for};
     tag = "entities",
     summary = "Entities, oldest first",
     params(PageParams, WaitParams, EntityParams),
-    responses((status = 200, description = "A page", body = ListReply<EntityView<'static>>), Refused),
+    responses((status = 200, description = "A page", body = ListReply<EntityView<'static>>), Refused, Gone),
 )]
 pub(crate) async fn handler(
     app: web::Data<App>,
@@ -41,12 +42,6 @@ pub(crate) async fn handler(
 }
 
 fn filter(caller: &Caller, params: &mut Params) -> Result<EntityFilter, Problem> {
-    let mut labels = Vec::new();
-    for label in params.all("label") {
-        let bad = || Problem::malformed("bad-parameter", "label is KEY=VALUE");
-        let (key, value) = label.split_once('=').ok_or_else(bad)?;
-        labels.push((key.to_owned(), value.to_owned()));
-    }
     Ok(EntityFilter {
         namespaces: namespaces(caller, params.text("namespace")?),
         kind: params.text("kind")?.map(KindName),
@@ -54,8 +49,27 @@ fn filter(caller: &Caller, params: &mut Params) -> Result<EntityFilter, Problem>
         backend: params.text("backend")?.map(BackendName),
         state: params.text("state")?.as_deref().map(state).transpose()?,
         drifted: params.value("drifted")?,
-        labels,
+        selector: selector(params)?,
     })
+}
+
+/// All that `label` (one label's exact value) and `selector` (kubectl's grammar) ask for; each may be given several times.
+fn selector(params: &mut Params) -> Result<Selector, Problem> {
+    let mut all = Selector::default();
+    for label in params.all("label") {
+        let bad = || Problem::malformed("bad-parameter", "label is KEY=VALUE");
+        let (key, value) = label.split_once('=').ok_or_else(bad)?;
+        all.requirements.push(Requirement::equal(key, value));
+    }
+    for text in params.all("selector") {
+        let bad = |error| Problem::malformed("bad-selector", format!("selector: {error}"));
+        all.requirements.append(&mut text.parse::<Selector>().map_err(bad)?.requirements);
+    }
+    if all.requirements.len() > REQUIREMENTS_MAX {
+        let detail = format!("more than {REQUIREMENTS_MAX} labels are asked for");
+        return Err(Problem::malformed("bad-parameter", detail));
+    }
+    Ok(all)
 }
 
 fn state(name: &str) -> Result<State, Problem> {

@@ -10,9 +10,20 @@ use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
 
 use super::super::script::Script;
+use super::facts::{Before, Facts};
 use super::recent::{Recent, Rows};
 use super::tables::Tables;
 use super::{IGNORED, rows};
+
+/// What is held of entities whose first event is delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// Nothing: rows and checkpoint are written together, so what begins behind it has no row yet. Where that is wrong (a
+    /// stream was replayed before its first delivery), the table refuses the row, and nothing is written.
+    Assumed,
+    /// That is looked up.
+    LookedUp,
+}
 
 /// Brings the rows up to date with `events`; what is in them already changes nothing. Answers with the rows as they are
 /// once the script is committed.
@@ -21,15 +32,19 @@ pub(super) async fn apply(
     tables: Tables,
     recent: &Mutex<Recent>,
     events: &[&Recorded],
+    begun: Begun,
 ) -> Result<Rows, ModelError> {
     let recent = || recent.lock().unwrap_or_else(PoisonError::into_inner);
     let events = of_entities(events)?;
-    // Rows and checkpoint are written together: what begins in this batch has no row yet.
-    let first = |(id, event): &(EntityId, &Recorded)| (event.version == Version(1)).then_some(*id);
+    let first = |(id, event): &(EntityId, &Recorded)| {
+        (begun == Begun::Assumed && event.version == Version(1)).then_some(*id)
+    };
     let begun: HashSet<EntityId> = events.iter().filter_map(first).collect();
     let mut ids = events.iter().map(|(id, _)| *id).filter(|id| !begun.contains(id)).collect();
     let mut entities = recent().take_entities(&mut ids);
     entities.extend(rows::load_entities(script.connection(), tables, &ids).await?);
+    let facts = entities.iter().map(|(id, row)| (*id, Facts::of(row))).collect();
+    let before = Before { facts, begun };
     let mut touched = HashSet::new();
     let mut steps = Vec::new();
     for (id, recorded) in events {
@@ -46,7 +61,8 @@ pub(super) async fn apply(
     for step in steps {
         step.apply(&mut operations);
     }
-    rows::save(script, tables, &changed, &operations.values().collect::<Vec<_>>()).await?;
+    let operations_changed: Vec<_> = operations.values().collect();
+    rows::save_over(script, tables, &before, &changed, &operations_changed).await?;
     Ok(Rows { entities, operations })
 }
 

@@ -1,13 +1,18 @@
 //! The read model `entities`, with `operations` in the same transaction. An entity's row holds the folded
 //! aggregate as JSON, so that it is a snapshot too.
 //!
-//! - `tables`: versioned tables and the pointer to the live ones
-//! - `apply`: a batch of events; `rows`: reading and writing rows; `recent`: rows in memory; `query`: what lists come from
+//! - `tables`: versioned tables and the pointer to the live ones; `index`: their indexes
+//! - `apply`: a batch of events; `facts`: what follows from a row; `rows`: reading and writing rows; `recent`: rows in memory
+//! - `query`: lists; `plan`: which index serves a filter; `select`: the statement for that
 
 mod apply;
+mod facts;
+mod index;
+mod plan;
 mod query;
 mod recent;
 pub(super) mod rows;
+mod select;
 pub(super) mod tables;
 
 use std::collections::HashSet;
@@ -22,13 +27,17 @@ use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
 
 use super::derived::{self, Derived, begin};
 use super::error::message;
-use recent::Recent;
+use super::script::Writer;
+use apply::Begun;
+use recent::{Recent, Rows};
 use tables::Tables;
 
 /// Name of the model and of its checkpoint.
 const NAME: &str = "entities";
 /// Checkpoint of an instance that is being rebuilt.
 const BESIDE: &str = "entities@beside";
+/// Rows that are looked at for one page at most: about three times what a full page takes.
+const SCANNED_MAX: usize = 2_000;
 /// Streams that the model passes over on purpose: they concern no entity.
 const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS, StreamId::SYSTEM];
 
@@ -37,12 +46,22 @@ pub struct Entities {
     file: Arc<Derived>,
     /// Its checkpoint's name.
     checkpoint: &'static str,
+    /// Rows that are looked at for one page, at most, where no index serves the whole filter.
+    scanned_max: usize,
     /// Number of its tables; 0 = not read yet.
     tables: AtomicI64,
     /// Streams that it passes over; `None` = to be read. Only touched by who holds the writer.
     set_aside: Mutex<Option<Arc<HashSet<String>>>>,
     /// As `set_aside`.
     recent: Mutex<Recent>,
+}
+
+/// Events behind a checkpoint.
+struct Delivery<'a> {
+    tables: Tables,
+    from: Position,
+    to: Position,
+    events: &'a [&'a Recorded],
 }
 
 pub(super) fn unavailable(error: sqlx::Error) -> ModelError {
@@ -56,7 +75,14 @@ impl Entities {
 
     fn of(file: Arc<Derived>, checkpoint: &'static str, tables: Tables) -> Self {
         let tables = AtomicI64::new(tables.0);
-        Self { file, checkpoint, tables, set_aside: Mutex::default(), recent: Mutex::default() }
+        Self {
+            file,
+            checkpoint,
+            scanned_max: SCANNED_MAX,
+            tables,
+            set_aside: Mutex::default(),
+            recent: Mutex::default(),
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -90,6 +116,23 @@ impl Entities {
         let kept = Some(Arc::clone(&read));
         *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         Ok(read)
+    }
+
+    /// Writes a delivery whole or not at all; the rows as they are then.
+    async fn write(
+        &self,
+        writer: &mut Writer,
+        delivery: &Delivery<'_>,
+        begun: Begun,
+    ) -> Result<Rows, ModelError> {
+        let Delivery { tables, from, to, events } = delivery;
+        writer.tidy().await;
+        self.recent().stand_at(*from);
+        let mut script = writer.script();
+        derived::compare_and_swap(&mut script, self.checkpoint, *from, *to);
+        let rows = apply::apply(&mut script, *tables, &self.recent, events, begun).await?;
+        script.commit().await.map_err(|broke| unavailable(broke.into()))?;
+        Ok(rows)
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -130,16 +173,12 @@ impl ReadModel for Entities {
         } else {
             events.iter().filter(|event| !aside(event)).collect()
         };
-        self.recent().stand_at(from);
-        let mut script = writer.script();
-        derived::compare_and_swap(&mut script, self.checkpoint, from, to);
-        let written = match apply::apply(&mut script, tables, &self.recent, &events).await {
-            Ok(rows) => match script.commit().await {
-                Ok(_) => Ok(rows),
-                Err(broke) => Err(unavailable(broke.into())),
-            },
-            Err(error) => Err(error),
-        };
+        let delivery = Delivery { tables, from, to, events: &events };
+        let mut written = self.write(&mut writer, &delivery, Begun::Assumed).await;
+        if matches!(written, Err(ModelError::Unavailable(_))) {
+            self.recent().clear();
+            written = self.write(&mut writer, &delivery, Begun::LookedUp).await;
+        }
         match written {
             Ok(rows) => self.recent().put(to, rows),
             Err(error) => {
@@ -174,8 +213,8 @@ impl ReadModel for Entities {
         rows::forget(&mut script, tables, self.checkpoint, stream);
         // What is read next must not be there any more.
         script.run().await.map_err(unavailable)?;
-        let events: Vec<_> = events.iter().collect();
-        if let Err(error) = apply::apply(&mut script, tables, &self.recent, &events).await {
+        let (events, begun): (Vec<_>, _) = (events.iter().collect(), Begun::LookedUp);
+        if let Err(error) = apply::apply(&mut script, tables, &self.recent, &events, begun).await {
             writer.tidy().await;
             return Err(error);
         }

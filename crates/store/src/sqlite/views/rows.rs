@@ -13,21 +13,28 @@ use stateward_domain::ports::read_model::{
 use stateward_domain::time::Timestamp;
 
 use super::super::script::{Insert, Script, Values};
+use super::facts::{self, ANY_VALUE, Before, Changes, EVERYWHERE, Group, LabelRow};
 use super::tables::Tables;
 use super::{BESIDE, NAME, unavailable};
 
 /// What is selected for an [`EntityRow`].
-pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "data, version, created_at, updated_at";
+pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "e.data, e.version, e.created_at, e.updated_at";
 /// Its columns as they come.
 pub(in crate::sqlite) type EntityColumns = (String, i64, i64, i64);
 
 /// What of an entity's row changes after its first event; indexes of the other columns are left alone.
-const ENTITY_CHANGES: &str = "ON CONFLICT (id) DO UPDATE SET backend = excluded.backend, state = excluded.state, \
+const ENTITY_CHANGES: &str = "ON CONFLICT (id) DO UPDATE SET state = excluded.state, drifted = excluded.drifted, \
+     blocked = excluded.blocked, dead = excluded.dead, version = excluded.version, \
+     updated_at = excluded.updated_at, labels = excluded.labels, data = excluded.data";
+/// As [`ENTITY_CHANGES`], of an entity that is deleted; it stays so.
+const ENTITY_END: &str = "ON CONFLICT (id) DO UPDATE SET state = excluded.state, deleted = excluded.deleted, \
      drifted = excluded.drifted, blocked = excluded.blocked, dead = excluded.dead, version = excluded.version, \
      updated_at = excluded.updated_at, labels = excluded.labels, data = excluded.data";
 /// See [`ENTITY_CHANGES`].
 const OPERATION_CHANGES: &str =
     "ON CONFLICT (id) DO UPDATE SET state = excluded.state, data = excluded.data";
+const COUNT_CHANGES: &str = "ON CONFLICT (backend, kind, state, blocked, dead) \
+     DO UPDATE SET number = number + excluded.number";
 
 pub(in crate::sqlite) fn entity(columns: EntityColumns) -> Result<EntityRow, ModelError> {
     let (data, version, created_at, updated_at) = columns;
@@ -69,7 +76,7 @@ pub(super) async fn load_entities(
         return Ok(HashMap::new());
     }
     let statement = format!(
-        "SELECT {ENTITY_COLUMNS} FROM entities_v{} \
+        "SELECT {ENTITY_COLUMNS} FROM entities_v{} e \
          WHERE id IN (SELECT value FROM json_each(?))",
         tables.0
     );
@@ -101,61 +108,131 @@ pub(super) async fn load_operations(
     rows.iter().map(|data| decode::<OperationRow>(data).map(|row| (row.id, row))).collect()
 }
 
-/// Adds everything that the model holds of these entities and operations.
+/// Adds everything that the model holds of these entities and operations, none of which are there.
 pub(in crate::sqlite) async fn save(
     script: &mut Script<'_>,
     tables: Tables,
     entities: &[&EntityRow],
     operations: &[&OperationRow],
 ) -> Result<(), ModelError> {
-    save_entities(script, tables, entities).await?;
+    save_over(script, tables, &Before::default(), entities, operations).await
+}
+
+/// Brings everything that the model holds of these entities and operations from what it was `before` to what they are.
+pub(super) async fn save_over(
+    script: &mut Script<'_>,
+    tables: Tables,
+    before: &Before,
+    entities: &[&EntityRow],
+    operations: &[&OperationRow],
+) -> Result<(), ModelError> {
+    save_entities(script, tables, entities, &before.begun).await?;
+    save_changes(script, tables, &Changes::between(before, entities)).await?;
     save_operations(script, tables, operations).await
 }
 
+/// Columns of an entity's row, in the order of [`bind_entity`].
+const COLUMNS_OF_ENTITIES: &[&str] = &[
+    "id",
+    "namespace",
+    "kind",
+    "name",
+    "backend",
+    "state",
+    "deleted",
+    "drifted",
+    "blocked",
+    "dead",
+    "version",
+    "created_at",
+    "updated_at",
+    "labels",
+    "data",
+];
+
+fn bind_entity(values: &mut Values, row: &EntityRow) {
+    let manifest = &row.entity.manifest;
+    values
+        .push(row.entity.id.to_string())
+        .push(manifest.namespace.0.clone())
+        .push(manifest.kind.0.clone())
+        .push(manifest.name.0.clone())
+        .push(manifest.backend.0.clone())
+        .push(row.entity.state.name())
+        .push(facts::is_deleted(row))
+        .push(facts::is_drifted(row))
+        .push(facts::blocked(row))
+        .push(row.entity.is_dead_letter())
+        .push(i64::try_from(row.version.0).unwrap_or(i64::MAX))
+        .push(row.created_at.0)
+        .push(row.updated_at.0)
+        .push(encode(&manifest.settings.labels))
+        .push(encode(&row.entity));
+}
+
+/// Writes rows; those of `begun` are new, and refused where they are not.
 async fn save_entities(
     script: &mut Script<'_>,
     tables: Tables,
     rows: &[&EntityRow],
+    begun: &HashSet<EntityId>,
 ) -> Result<(), ModelError> {
-    let insert = Insert {
-        table: format!("entities_v{}", tables.0).into(),
-        columns: &[
-            "id",
-            "namespace",
-            "kind",
-            "name",
-            "backend",
-            "state",
-            "drifted",
-            "blocked",
-            "dead",
-            "version",
-            "created_at",
-            "updated_at",
-            "labels",
-            "data",
-        ],
-        conflict: ENTITY_CHANGES,
+    let (new, old): (Vec<_>, Vec<_>) =
+        rows.iter().copied().partition(|row| begun.contains(&row.entity.id));
+    let (ended, living): (Vec<_>, Vec<_>) = old.into_iter().partition(|row| facts::is_deleted(row));
+    for (rows, conflict) in [(new, ""), (living, ENTITY_CHANGES), (ended, ENTITY_END)] {
+        let table = format!("entities_v{}", tables.0).into();
+        let insert = Insert { table, columns: COLUMNS_OF_ENTITIES, conflict };
+        let bind = |values: &mut Values, row: &&EntityRow| bind_entity(values, row);
+        script.insert(&insert, &rows, bind).await.map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+/// Writes what changes in labels and counts, in the script that writes the rows from which it follows.
+async fn save_changes(
+    script: &mut Script<'_>,
+    tables: Tables,
+    changes: &Changes,
+) -> Result<(), ModelError> {
+    let n = tables.0;
+    if !changes.gone.is_empty() {
+        let row = |label: &LabelRow| {
+            let LabelRow { namespace, key, value, id } = label;
+            [namespace.clone(), key.clone(), value.clone(), id.to_string()]
+        };
+        let gone: Vec<_> = changes.gone.iter().map(row).collect();
+        let delete = format!(
+            "DELETE FROM labels_v{n} WHERE (namespace, key, value, id) IN \
+             (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?))"
+        );
+        script.push(&delete).push(encode(&gone));
+    }
+    let table = format!("labels_v{n}").into();
+    let insert = Insert { table, columns: &["namespace", "key", "value", "id"], conflict: "" };
+    let bind = |values: &mut Values, label: &LabelRow| {
+        let LabelRow { namespace, key, value, id } = label;
+        values.push(namespace.clone()).push(key.clone()).push(value.clone()).push(id.to_string());
     };
-    let bind = |values: &mut Values, row: &&EntityRow| {
-        let manifest = &row.entity.manifest;
+    script.insert(&insert, &changes.new, bind).await.map_err(unavailable)?;
+    let counts: Vec<_> = changes.counts.iter().filter(|(_, by)| **by != 0).collect();
+    let columns = &["backend", "kind", "state", "blocked", "dead", "number"];
+    let table = format!("counts_v{n}").into();
+    let insert = Insert { table, columns, conflict: COUNT_CHANGES };
+    let bind = |values: &mut Values, (group, by): &(&Group, &i64)| {
         values
-            .push(row.entity.id.to_string())
-            .push(manifest.namespace.0.clone())
-            .push(manifest.kind.0.clone())
-            .push(manifest.name.0.clone())
-            .push(manifest.backend.0.clone())
-            .push(row.entity.state.name())
-            .push(row.entity.drift.is_some() || row.entity.lost.is_some())
-            .push(row.entity.blocked.as_ref().map_or("", |blocked| blocked.on.reason()))
-            .push(row.entity.is_dead_letter())
-            .push(i64::try_from(row.version.0).unwrap_or(i64::MAX))
-            .push(row.created_at.0)
-            .push(row.updated_at.0)
-            .push(encode(&manifest.settings.labels))
-            .push(encode(&row.entity));
+            .push(group.backend.clone())
+            .push(group.kind.clone())
+            .push(group.state)
+            .push(group.blocked)
+            .push(group.dead)
+            .push(**by);
     };
-    script.insert(&insert, rows, bind).await.map_err(unavailable)
+    script.insert(&insert, &counts, bind).await.map_err(unavailable)?;
+    if !counts.is_empty() {
+        script.push(&format!("DELETE FROM counts_v{n} WHERE number = 0"));
+    }
+    Ok(())
 }
 
 async fn save_operations(
@@ -248,12 +325,25 @@ pub(super) async fn adopt_quarantine(connection: &mut SqliteConnection) -> Resul
 /// Drops everything that is held of a stream, its place in quarantine too.
 pub(super) fn forget(script: &mut Script<'_>, tables: Tables, model: &str, stream: &str) {
     let id = stream.split_once('/').map_or(stream, |(_, id)| id);
+    let n = tables.0;
     for statement in [
-        format!("DELETE FROM entities_v{} WHERE id = ?", tables.0),
-        format!("DELETE FROM operations_v{} WHERE entity = ?", tables.0),
+        format!(
+            "INSERT INTO counts_v{n} (backend, kind, state, blocked, dead, number) \
+             SELECT backend, kind, state, blocked, dead, -1 FROM entities_v{n} \
+             WHERE id = ? AND deleted = 0 {COUNT_CHANGES}"
+        ),
+        format!(
+            "DELETE FROM labels_v{n} WHERE (namespace, key, value, id) IN \
+             (SELECT place.value, label.key, form.value, e.id FROM entities_v{n} e, json_each(e.labels) label, \
+             json_each(json_array('{EVERYWHERE}', e.namespace)) place, \
+             json_each(json_array('{ANY_VALUE}', '=' || label.value)) form WHERE e.id = ?)"
+        ),
+        format!("DELETE FROM entities_v{n} WHERE id = ?"),
+        format!("DELETE FROM operations_v{n} WHERE entity = ?"),
     ] {
         script.push(&statement).push(id);
     }
+    script.push(&format!("DELETE FROM counts_v{n} WHERE number = 0"));
     let quarantined = script.push("DELETE FROM quarantine WHERE model = ? AND stream = ?");
     quarantined.push(model).push(stream);
 }

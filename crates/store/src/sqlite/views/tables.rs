@@ -4,12 +4,14 @@
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stateward_domain::id::Position;
 
+use super::index::Index;
+
 /// Shape of the tables; raise it when they change, and the next start builds them anew.
-const SHAPE: i64 = 4;
+const SHAPE: i64 = 5;
 /// Numbers of one shape.
 const PER_SHAPE: i64 = 1_000;
 
-/// Which tables one instance of the model uses: `entities_v<n>` and `operations_v<n>`.
+/// Which tables one instance of the model uses: `entities_v<n>`, `labels_v<n>`, `counts_v<n>` and `operations_v<n>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sqlite) struct Tables(pub(in crate::sqlite) i64);
 
@@ -19,8 +21,15 @@ impl Tables {
         Self(SHAPE * PER_SHAPE + (self.0 + 1) % PER_SHAPE)
     }
 
-    /// All indexes but `_count` are in the order of a list, so that a page within one namespace, of one kind or in one
-    /// state costs the same whatever else there is. Those of columns that never change are written once.
+    /// Each filter of a list, alone and within a namespace, has an index that is in the list's order behind what it looks
+    /// up ([`Index`]): so a page costs the same whatever else there is. What is deleted is a range of its own in each, so
+    /// that a long past does not stand between a list and what lives.
+    ///
+    /// `deleted` is written once in a life, so that all indexes but those of state and drift are left alone by updates.
+    /// Few entities have drifted, so those indexes hold nothing else.
+    ///
+    /// Labels are rows: for the namespace and, with an empty one, for all; with the value behind a `=` and, empty, for
+    /// any value. Only living entities have them.
     ///
     /// Entities have row numbers, unlike the other tables: a row is about a kilobyte, and what of it goes beyond a quarter
     /// of a page would get a page to itself in a table without (<https://sqlite.org/fileformat.html#index_b_trees>).
@@ -37,6 +46,7 @@ impl Tables {
                 name       TEXT    NOT NULL,
                 backend    TEXT    NOT NULL,
                 state      TEXT    NOT NULL,
+                deleted    INTEGER NOT NULL,
                 drifted    INTEGER NOT NULL,
                 blocked    TEXT    NOT NULL,
                 dead       INTEGER NOT NULL,
@@ -46,13 +56,22 @@ impl Tables {
                 labels     TEXT    NOT NULL,
                 data       TEXT    NOT NULL
             );
-            CREATE INDEX entities_v{n}_live ON entities_v{n} (id) WHERE state <> 'deleted';
-            CREATE INDEX entities_v{n}_name ON entities_v{n} (namespace, kind, name, id);
-            CREATE INDEX entities_v{n}_namespace ON entities_v{n} (namespace, id);
-            CREATE INDEX entities_v{n}_scope ON entities_v{n} (namespace, kind, id);
-            CREATE INDEX entities_v{n}_kind ON entities_v{n} (kind, id);
-            CREATE INDEX entities_v{n}_state ON entities_v{n} (state, id);
-            CREATE INDEX entities_v{n}_count ON entities_v{n} (backend, kind, state, blocked, dead, id);
+            CREATE TABLE labels_v{n} (
+                namespace TEXT NOT NULL,
+                key       TEXT NOT NULL,
+                value     TEXT NOT NULL,
+                id        TEXT NOT NULL,
+                PRIMARY KEY (namespace, key, value, id)
+            ) WITHOUT ROWID;
+            CREATE TABLE counts_v{n} (
+                backend TEXT    NOT NULL,
+                kind    TEXT    NOT NULL,
+                state   TEXT    NOT NULL,
+                blocked TEXT    NOT NULL,
+                dead    INTEGER NOT NULL,
+                number  INTEGER NOT NULL,
+                PRIMARY KEY (backend, kind, state, blocked, dead)
+            ) WITHOUT ROWID;
             CREATE TABLE operations_v{n} (
                 id         TEXT PRIMARY KEY,
                 entity     TEXT NOT NULL,
@@ -64,14 +83,17 @@ impl Tables {
             CREATE INDEX operations_v{n}_namespace ON operations_v{n} (namespace, id);
             CREATE INDEX operations_v{n}_state ON operations_v{n} (state, id);"
         );
+        let indexes = Index::ALL.map(|index| index.definition(n));
+        let schema = schema + &indexes.concat();
         sqlx::raw_sql(AssertSqlSafe(schema)).execute(connection).await?;
         Ok(())
     }
 
     async fn drop(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let n = self.0;
-        let statement =
-            format!("DROP TABLE IF EXISTS entities_v{n}; DROP TABLE IF EXISTS operations_v{n};");
+        let statement = ["entities", "labels", "counts", "operations"]
+            .map(|table| format!("DROP TABLE IF EXISTS {table}_v{n};"))
+            .concat();
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
         Ok(())
     }

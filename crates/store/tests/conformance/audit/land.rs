@@ -35,14 +35,14 @@ use crate::moves;
 use crate::support::ManualClock;
 
 /// The directory of a store that is closed, or open while `store` is there.
-pub(super) struct Land {
+pub(crate) struct Land {
     pub(super) directory: TempDir,
     pub(super) clock: Arc<ManualClock>,
     next: u128,
 }
 
 /// Draws the events of `count` lives.
-pub(super) fn lives(seed: u8, count: usize, moves_max: usize) -> Vec<Vec<EntityEvent>> {
+pub(crate) fn lives(seed: u8, count: usize, moves_max: usize) -> Vec<Vec<EntityEvent>> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut all = Vec::new();
@@ -60,7 +60,7 @@ pub(super) fn lives(seed: u8, count: usize, moves_max: usize) -> Vec<Vec<EntityE
 }
 
 impl Land {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self { directory, clock: ManualClock::new(), next: 1 }
     }
@@ -77,7 +77,7 @@ impl Land {
         land
     }
 
-    pub(super) async fn open(&self) -> Store {
+    pub(crate) async fn open(&self) -> Store {
         Store::open(self.directory.path(), self.clock.clone()).await.unwrap()
     }
 
@@ -151,7 +151,7 @@ impl Land {
     }
 
     /// Appends the lives in turn, a few events at a time.
-    pub(super) async fn live(&mut self, store: &Store, lives: &[Vec<EntityEvent>]) {
+    pub(crate) async fn live(&mut self, store: &Store, lives: &[Vec<EntityEvent>]) {
         let first = self.next;
         let mut states: Vec<_> = lives
             .iter()
@@ -196,7 +196,7 @@ impl Land {
     }
 
     /// Some events of every control stream.
-    pub(super) async fn controls(&mut self, store: &Store) {
+    pub(crate) async fn controls(&mut self, store: &Store) {
         let at = Timestamp(self.next.try_into().unwrap());
         let namespace = Namespace(format!("n{}", self.next));
         let settings = NamespaceSettings::default();

@@ -10,4 +10,4 @@ mod copies;
 mod derived;
 mod flips;
 mod healthy;
-mod land;
+pub(crate) mod land;

@@ -1,0 +1,206 @@
+//! Which index serves a filter, and what is left to be tested row by row. A plan is a function of the filter alone, and its
+//! indexes are named in the statement: what a list costs does not depend on what the database guesses.
+
+use stateward_domain::entity::State;
+use stateward_domain::id::Namespace;
+use stateward_domain::ports::read_model::{EntityFilter, OperationFilter, OperationState};
+use stateward_domain::selector::{Requirement, Test};
+
+use super::facts::{ANY_VALUE, EVERYWHERE, valued};
+use super::index::Index;
+use super::rows::state_name;
+
+/// Ranges of an index that are merged, at most: what has more is tested row by row.
+pub(super) const BRANCHES_MAX: usize = 32;
+
+/// How a list is read: ranges in the list's order, which are merged, and what each row is tested for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan<S> {
+    /// No row is in two of them; none = the list is empty.
+    pub(super) branches: Vec<Branch<S>>,
+    /// All of these; none = every row of the ranges fits.
+    pub(super) rest: Vec<Condition>,
+}
+
+/// The rows of a source in which these columns have these values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Branch<S> {
+    pub(super) source: S,
+    pub(super) equal: Vec<(&'static str, String)>,
+}
+
+/// What entities are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entities {
+    Index { index: Index, deleted: bool },
+    Labels,
+}
+
+/// What operations are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operations {
+    All,
+    Entity,
+    Namespace,
+    State,
+}
+
+/// What a row is tested for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Namespaces(Vec<Namespace>),
+    Is(&'static str, String),
+    Drifted(bool),
+    Label(Requirement),
+}
+
+/// What of a filter an index can look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Lookup {
+    Column(&'static str, String),
+    Drifted,
+    Label(Requirement),
+}
+
+impl Lookup {
+    fn condition(self) -> Condition {
+        match self {
+            Self::Column(column, value) => Condition::Is(column, value),
+            Self::Drifted => Condition::Drifted(true),
+            Self::Label(requirement) => Condition::Label(requirement),
+        }
+    }
+
+    /// Columns and their values for each range; without them where no index has it.
+    fn ranges(&self) -> Vec<Vec<(&'static str, String)>> {
+        match self {
+            Self::Column(column, value) => vec![vec![(*column, value.clone())]],
+            Self::Drifted => vec![Vec::new()],
+            Self::Label(Requirement { key, test }) => {
+                let range = |value: String| vec![("key", key.clone()), ("value", value)];
+                match test {
+                    Test::In(values) => values.iter().map(|value| range(valued(value))).collect(),
+                    Test::Exists => vec![range(ANY_VALUE.to_owned())],
+                    Test::NotIn(_) | Test::Missing => Vec::new(),
+                }
+            }
+        }
+    }
+
+    fn source(&self, within: bool, deleted: bool) -> Entities {
+        let index = match (self, within) {
+            (Self::Label(_), _) => return Entities::Labels,
+            (Self::Drifted, false) => Index::Drifted,
+            (Self::Drifted, true) => Index::DriftedWithin,
+            (Self::Column("name", _), false) => Index::Name,
+            (Self::Column("name", _), true) => Index::NameWithin,
+            (Self::Column("backend", _), false) => Index::Backend,
+            (Self::Column("backend", _), true) => Index::BackendWithin,
+            (Self::Column("state", _), false) => Index::State,
+            (Self::Column("state", _), true) => Index::StateWithin,
+            (Self::Column(..), false) => Index::Kind,
+            (Self::Column(..), true) => Index::KindWithin,
+        };
+        Entities::Index { index, deleted }
+    }
+}
+
+/// What of a filter can be looked up, that which leaves least (as a rule) first; and what can only be tested.
+fn parts(filter: &EntityFilter) -> (Vec<Lookup>, Vec<Condition>) {
+    let column = |name, value: Option<&str>| {
+        value.map(|value| Lookup::Column(name, value.to_owned())).into_iter()
+    };
+    let living = filter.state != Some(State::Deleted);
+    let state = filter.state.filter(|_| living);
+    // Most are `ok`, as a rule, so that says little.
+    let state =
+        |ok: bool| column("state", state.filter(|s| (*s == State::Ok) == ok).map(State::name));
+    let (mut one_of, mut there, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    for requirement in &filter.selector.requirements {
+        let label = requirement.clone();
+        match &requirement.test {
+            Test::In(_) if living => one_of.push(Lookup::Label(label)),
+            Test::Exists if living => there.push(Lookup::Label(label)),
+            _ => rest.push(Condition::Label(label)),
+        }
+    }
+    let drifted = (filter.drifted == Some(true)).then_some(Lookup::Drifted);
+    rest.extend((filter.drifted == Some(false)).then_some(Condition::Drifted(false)));
+    let lookups = column("name", filter.name.as_ref().map(|name| &*name.0))
+        .chain(one_of)
+        .chain(drifted)
+        .chain(state(false))
+        .chain(there)
+        .chain(column("backend", filter.backend.as_ref().map(|name| &*name.0)))
+        .chain(column("kind", filter.kind.as_ref().map(|name| &*name.0)))
+        .chain(state(true));
+    (lookups.collect(), rest)
+}
+
+/// How entities are listed.
+pub(super) fn entities(filter: &EntityFilter) -> Plan<Entities> {
+    let deleted = filter.state == Some(State::Deleted);
+    let namespaces = filter.namespaces.as_deref();
+    let (mut lookups, mut rest) = parts(filter);
+    let few = |lookup: &Lookup| (1..=BRANCHES_MAX).contains(&lookup.ranges().len());
+    let lookup = lookups.iter().position(few).map(|first| lookups.remove(first));
+    rest.extend(lookups.into_iter().map(Lookup::condition));
+    let ranges = lookup.as_ref().map_or_else(|| vec![Vec::new()], Lookup::ranges);
+    // Several namespaces are merged; who may look into very many sees those tested for.
+    let within = namespaces.filter(|all| all.len() * ranges.len() <= BRANCHES_MAX);
+    if within.is_none() {
+        rest.extend(namespaces.map(|all| Condition::Namespaces(all.to_vec())));
+    }
+    let source = match &lookup {
+        Some(lookup) => lookup.source(within.is_some(), deleted),
+        None if within.is_some() => Entities::Index { index: Index::Namespace, deleted },
+        None => Entities::Index { index: Index::All, deleted },
+    };
+    let place = |name: &str| ("namespace", name.to_owned());
+    let places: Vec<_> = match within {
+        Some(all) => all.iter().map(|name| vec![place(&name.0)]).collect(),
+        None if source == Entities::Labels => vec![vec![place(EVERYWHERE)]],
+        None => vec![Vec::new()],
+    };
+    let branch = |place: &Vec<_>, range: &Vec<_>| Branch {
+        source,
+        equal: place.iter().chain(range).cloned().collect(),
+    };
+    let branches =
+        places.iter().flat_map(|place| ranges.iter().map(move |range| branch(place, range)));
+    Plan { branches: branches.collect(), rest }
+}
+
+/// How operations are listed.
+pub(super) fn operations(filter: &OperationFilter) -> Plan<Operations> {
+    let entity = filter.entity.map(|id| ("entity", id.to_string()));
+    let state = filter.state.map(|state| ("state", state_name(state).to_owned()));
+    let namespaces = filter.namespaces.as_deref();
+    let few = |all: &&[Namespace]| all.len() <= BRANCHES_MAX;
+    // Most have succeeded, as a rule, so that says little.
+    let rare = filter.state.is_some_and(|state| state != OperationState::Succeeded);
+    let one = |source, equal| vec![Branch { source, equal: vec![equal] }];
+    let place = |name: &Namespace| Branch {
+        source: Operations::Namespace,
+        equal: vec![("namespace", name.0.clone())],
+    };
+    let is = |(column, value)| Condition::Is(column, value);
+    let inside = || namespaces.map(|all| Condition::Namespaces(all.to_vec()));
+    let (branches, rest): (_, Vec<_>) = match (entity, state, namespaces.filter(few)) {
+        (.., Some([])) => (Vec::new(), Vec::new()),
+        (Some(entity), state, _) => {
+            (one(Operations::Entity, entity), state.map(is).into_iter().chain(inside()).collect())
+        }
+        (None, Some(state), within) if rare || within.is_none() => {
+            (one(Operations::State, state), inside().into_iter().collect())
+        }
+        (None, state, Some(within)) => {
+            (within.iter().map(place).collect(), state.map(is).into_iter().collect())
+        }
+        (None, _, None) => {
+            let all = Branch { source: Operations::All, equal: Vec::new() };
+            (vec![all], inside().into_iter().collect())
+        }
+    };
+    Plan { branches, rest }
+}

@@ -1,0 +1,186 @@
+//! The statement of a plan: each range in its order, merged, cut off at the page's end.
+
+use sqlx::{QueryBuilder, Sqlite};
+use stateward_domain::id::Namespace;
+use stateward_domain::selector::{Requirement, Test};
+
+use super::plan::{Branch, Condition, Entities, Operations, Plan};
+use super::rows::ENTITY_COLUMNS;
+
+/// A part of a list, in its order: behind `after`, up to and including `until`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Range {
+    pub(super) after: Option<String>,
+    pub(super) until: Option<String>,
+}
+
+/// Where a plan's ranges are read from.
+pub(super) trait Source: Copy {
+    /// What is selected of the row `e`; its id comes behind it.
+    const ROW: &'static str;
+    /// The newest first.
+    const BACKWARDS: bool;
+
+    /// Alias of the table with the columns that are looked up and the id.
+    fn key(self) -> &'static str {
+        "e"
+    }
+
+    /// Tables whose ids are those of the range; with `rows`, those of the rows too.
+    fn tables(self, n: i64, rows: bool) -> String;
+
+    /// What has to hold beside the columns that are looked up.
+    fn fixed(self) -> String {
+        String::new()
+    }
+}
+
+impl Source for Entities {
+    const ROW: &'static str = ENTITY_COLUMNS;
+    const BACKWARDS: bool = false;
+
+    fn key(self) -> &'static str {
+        if self == Self::Labels { "l" } else { "e" }
+    }
+
+    fn tables(self, n: i64, rows: bool) -> String {
+        match self {
+            Self::Index { index, .. } => {
+                format!("entities_v{n} e INDEXED BY entities_v{n}_{}", index.name())
+            }
+            Self::Labels if rows => {
+                format!("labels_v{n} l CROSS JOIN entities_v{n} e ON e.id = l.id")
+            }
+            Self::Labels => format!("labels_v{n} l"),
+        }
+    }
+
+    fn fixed(self) -> String {
+        let Self::Index { index, deleted } = self else { return String::new() };
+        let only = index.condition().map(|condition| format!(" AND e.{condition}"));
+        format!(" AND e.deleted = {}{}", i32::from(deleted), only.unwrap_or_default())
+    }
+}
+
+impl Source for Operations {
+    const ROW: &'static str = "e.data";
+    const BACKWARDS: bool = true;
+
+    fn tables(self, n: i64, _: bool) -> String {
+        let index = match self {
+            Self::All => return format!("operations_v{n} e"),
+            Self::Entity => "entity",
+            Self::Namespace => "namespace",
+            Self::State => "state",
+        };
+        format!("operations_v{n} e INDEXED BY operations_v{n}_{index}")
+    }
+}
+
+/// The rows of `plan` in `range` that fit, `limit` at most: [`Source::ROW`] and the id.
+pub(super) fn rows<S: Source>(
+    to: &mut QueryBuilder<Sqlite>,
+    n: i64,
+    plan: &Plan<S>,
+    range: &Range,
+    limit: usize,
+) {
+    union(to, &plan.branches, |to, branch| {
+        let (tables, key) = (branch.source.tables(n, true), branch.source.key());
+        to.push(format!("SELECT {}, {key}.id AS id FROM {tables} WHERE ", S::ROW));
+        within(to, branch, range);
+        plan.rest.iter().for_each(|condition| test(to, condition));
+    });
+    to.push(order::<S>()).push(" LIMIT ").push_bind(signed(limit));
+}
+
+/// The id of the last row that may be looked at when `count` may be, whether they fit or not; none when fewer are left.
+pub(super) fn bound<S: Source>(
+    to: &mut QueryBuilder<Sqlite>,
+    n: i64,
+    plan: &Plan<S>,
+    range: &Range,
+    count: usize,
+) {
+    union(to, &plan.branches, |to, branch| {
+        let (tables, key) = (branch.source.tables(n, false), branch.source.key());
+        to.push(format!("SELECT {key}.id AS id FROM {tables} WHERE "));
+        within(to, branch, range);
+    });
+    to.push(order::<S>()).push(" LIMIT 1 OFFSET ").push_bind(signed(count.saturating_sub(1)));
+}
+
+fn union<S: Source>(
+    to: &mut QueryBuilder<Sqlite>,
+    branches: &[Branch<S>],
+    mut select: impl FnMut(&mut QueryBuilder<Sqlite>, &Branch<S>),
+) {
+    for (number, branch) in branches.iter().enumerate() {
+        if number > 0 {
+            to.push(" UNION ALL ");
+        }
+        select(to, branch);
+    }
+}
+
+const fn order<S: Source>() -> &'static str {
+    if S::BACKWARDS { " ORDER BY id DESC" } else { " ORDER BY id" }
+}
+
+fn within<S: Source>(to: &mut QueryBuilder<Sqlite>, branch: &Branch<S>, range: &Range) {
+    let key = branch.source.key();
+    let (behind, up_to) = if S::BACKWARDS { ("<", ">=") } else { (">", "<=") };
+    // Before and behind every hexadecimal digit.
+    let start = if S::BACKWARDS { "~" } else { "" };
+    to.push(format!("{key}.id {behind} "));
+    to.push_bind(range.after.clone().unwrap_or_else(|| start.to_owned()));
+    if let Some(until) = &range.until {
+        to.push(format!(" AND {key}.id {up_to} ")).push_bind(until.clone());
+    }
+    for (column, value) in &branch.equal {
+        to.push(format!(" AND {key}.{column} = ")).push_bind(value.clone());
+    }
+    to.push(branch.source.fixed());
+}
+
+fn test(to: &mut QueryBuilder<Sqlite>, condition: &Condition) {
+    match condition {
+        Condition::Namespaces(names) => {
+            // The sign keeps the database from looking the names up, which would leave it all of theirs to sort.
+            to.push(" AND +e.namespace IN (SELECT value FROM json_each(");
+            to.push_bind(listed(names.iter().map(Namespace::as_str))).push("))");
+        }
+        Condition::Is(column, value) => {
+            to.push(format!(" AND e.{column} = ")).push_bind(value.clone());
+        }
+        Condition::Drifted(drifted) => {
+            to.push(format!(" AND e.drifted = {}", i32::from(*drifted)));
+        }
+        Condition::Label(requirement) => label(to, requirement),
+    }
+}
+
+fn label(to: &mut QueryBuilder<Sqlite>, Requirement { key, test }: &Requirement) {
+    let (there, values) = match test {
+        Test::In(values) => (true, Some(values)),
+        Test::NotIn(values) => (false, Some(values)),
+        Test::Exists => (true, None),
+        Test::Missing => (false, None),
+    };
+    let not = if there { "" } else { "NOT " };
+    to.push(format!(" AND {not}EXISTS (SELECT 1 FROM json_each(e.labels) x WHERE x.key = "));
+    to.push_bind(key.clone());
+    if let Some(values) = values {
+        to.push(" AND x.value IN (SELECT value FROM json_each(");
+        to.push_bind(listed(values.iter().map(String::as_str))).push("))");
+    }
+    to.push(")");
+}
+
+fn listed<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    serde_json::to_string(&texts.collect::<Vec<_>>()).expect("strings are JSON")
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,179 @@
+//! Counts and labels are what the rows say, after any history of deliveries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stateward_domain::entity::state::SettingsPatch;
+use stateward_domain::entity::{Entity, EntityEvent, State};
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{Namespace, Position, Version};
+use stateward_domain::ports::event_store::EventStore;
+use stateward_domain::ports::read_model::{EntityFilter, EntityRow, Quarantined, ReadModel, Views};
+use stateward_domain::selector::Selector;
+use stateward_store::sqlite::{Entities, Store};
+
+use crate::audit::land::{Land, lives};
+
+/// Random numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+
+    fn labels(&mut self) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::new();
+        for key in ["a", "b", "c"] {
+            if self.roll(2) == 0 {
+                labels.insert(key.to_owned(), self.roll(2).to_string());
+            }
+        }
+        labels
+    }
+}
+
+/// Lives in two namespaces whose labels change now and then.
+fn labelled(seed: u8, dice: &mut Dice) -> Vec<Vec<EntityEvent>> {
+    let mut all = lives(seed, 8, 40);
+    for (number, life) in all.iter_mut().enumerate() {
+        let mut events = Vec::new();
+        for mut event in life.drain(..) {
+            let at = event.at();
+            if let EntityEvent::CreateRequested { manifest, .. } = &mut event {
+                manifest.namespace = Namespace(format!("n{}", number % 2));
+                manifest.settings.labels = dice.labels();
+            }
+            events.push(event);
+            if dice.roll(6) == 0 {
+                let labels = Some(dice.labels());
+                let settings = SettingsPatch { labels, ..SettingsPatch::default() };
+                events.push(EntityEvent::SettingsChanged { at, settings });
+            }
+        }
+        *life = events;
+    }
+    all
+}
+
+async fn rows(model: &Entities, filter: &EntityFilter) -> Vec<EntityRow> {
+    let page = model.entities(filter, 1_000, None).await.unwrap();
+    assert_eq!(page.next, None);
+    page.items
+}
+
+/// Counts and label lists against the rows, which are all there are.
+async fn fits(model: &Entities) {
+    let all = rows(model, &EntityFilter::default()).await;
+    let mut expected = BTreeMap::new();
+    for EntityRow { entity, .. } in &all {
+        let blocked = entity.blocked.as_ref().map(|blocked| blocked.on.reason().to_owned());
+        let manifest = &entity.manifest;
+        let dead = entity.is_dead_letter();
+        let group = (manifest.backend.clone(), manifest.kind.clone(), entity.state, blocked, dead);
+        *expected.entry(group).or_insert(0_u64) += 1;
+    }
+    let counted = model.counts().await.unwrap();
+    let groups = counted.len();
+    let counted: BTreeMap<_, _> = counted
+        .into_iter()
+        .map(|one| ((one.backend, one.kind, one.state, one.blocked, one.dead), one.count))
+        .collect();
+    assert_eq!(counted, expected);
+    assert_eq!(groups, expected.len(), "each group is counted once");
+    for namespaces in [None, Some(vec![Namespace::from("n0")]), Some(vec![Namespace::from("n1")])] {
+        for text in ["a=0", "a=1", "b=0", "b in (0,1)", "c", "c=2"] {
+            let selector: Selector = text.parse().unwrap();
+            let fits = |row: &&EntityRow| {
+                let manifest = &row.entity.manifest;
+                namespaces.as_ref().is_none_or(|all| all.contains(&manifest.namespace))
+                    && selector.matches(&manifest.settings.labels)
+            };
+            let expected: Vec<_> = all.iter().filter(fits).cloned().collect();
+            let namespaces = namespaces.clone();
+            let filter =
+                EntityFilter { namespaces, selector: selector.clone(), ..EntityFilter::default() };
+            assert_eq!(rows(model, &filter).await, expected, "{text}");
+        }
+    }
+}
+
+async fn history(store: &Store, stream: &str) -> Vec<Recorded> {
+    let (category, id) = stream.split_once('/').unwrap();
+    let stream = StreamId { category: category.to_owned(), id: id.to_owned() };
+    store.log.read_stream(&stream, Version::default(), usize::MAX).await.unwrap()
+}
+
+async fn rebuild(store: &Store) {
+    let beside = store.entities.begin_rebuild().await.unwrap();
+    let to = store.entities.checkpoint().await.unwrap();
+    let all = store.log.read_log(Position::START, usize::MAX).await.unwrap();
+    let events: Vec<_> = all.into_iter().filter(|event| event.position <= to).collect();
+    if to != Position::START {
+        beside.apply(Position::START, to, &events).await.unwrap();
+    }
+    assert_eq!(store.entities.swap().await, Ok(true));
+}
+
+/// Delivers everything in batches of any size, some of them again, with streams that are set aside and replayed, also
+/// before their first delivery, and rebuilds in between.
+async fn delivered(store: &Store, dice: &mut Dice) {
+    let model = &*store.entities;
+    let all = store.log.read_log(Position::START, usize::MAX).await.unwrap();
+    let streams: BTreeSet<_> = all.iter().map(|event| event.stream.to_string()).collect();
+    let streams: Vec<_> =
+        streams.into_iter().filter(|stream| stream.starts_with(StreamId::ENTITY)).collect();
+    let mut next = 0;
+    while next < all.len() {
+        let from = model.checkpoint().await.unwrap();
+        let end = (next + dice.roll(25) + 1).min(all.len());
+        let begin = if dice.roll(3) == 0 { next.saturating_sub(dice.roll(30)) } else { next };
+        let to = all[end - 1].position;
+        model.apply(from, to, &all[begin..end]).await.unwrap();
+        next = end;
+        fits(model).await;
+        let stream = &streams[dice.roll(streams.len())];
+        match dice.roll(8) {
+            0 => rebuild(store).await,
+            1 | 2 => {
+                let (stream, message) = (stream.clone(), "broken".to_owned());
+                model.quarantine(Quarantined { stream, position: to, message }).await.unwrap();
+            }
+            3 | 4 => model.retry(stream, &history(store, stream).await).await.unwrap(),
+            _ => {}
+        }
+        fits(model).await;
+    }
+    for entry in model.quarantined().await.unwrap() {
+        model.retry(&entry.stream, &history(store, &entry.stream).await).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn counts_and_labels_are_those_of_the_rows_after_any_deliveries() {
+    let mut seen = BTreeSet::new();
+    for seed in 0..6 {
+        let mut dice = Dice(u64::from(seed));
+        let lives = labelled(seed, &mut dice);
+        let mut land = Land::new();
+        let store = land.open().await;
+        land.controls(&store).await;
+        land.live(&store, &lives).await;
+        delivered(&store, &mut dice).await;
+        let model = &*store.entities;
+        fits(model).await;
+        let mut folds: BTreeMap<_, Entity> = BTreeMap::new();
+        for recorded in store.log.read_log(Position::START, usize::MAX).await.unwrap() {
+            let Some(id) = recorded.stream.entity_id() else { continue };
+            folds.entry(id).or_default().evolve(&recorded.decode(EntityEvent::known).unwrap());
+        }
+        let living: Vec<_> =
+            folds.into_values().filter(|entity| entity.state != State::Deleted).collect();
+        let rows = rows(model, &EntityFilter::default()).await;
+        assert_eq!(rows.into_iter().map(|row| row.entity).collect::<Vec<_>>(), living);
+        seen.extend(model.counts().await.unwrap().into_iter().map(|count| count.state));
+        store.close().await;
+    }
+    assert!(seen.len() > 3, "the lives are all alike: {seen:?}");
+}
