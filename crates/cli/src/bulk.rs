@@ -88,7 +88,7 @@ pub(crate) async fn each(
         terminal::note("nothing was done");
         return Ok(Exit::Failure);
     }
-    if selected.entities.is_empty() && selected.missing.is_empty() {
+    if selected.is_empty() {
         terminal::note("nothing found");
     }
     let client = &session.client.because(&options.why);

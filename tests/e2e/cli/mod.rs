@@ -10,6 +10,7 @@ mod look;
 mod manifests;
 mod operate;
 mod readme;
+mod select;
 mod stack;
 mod stub;
 mod verbs;

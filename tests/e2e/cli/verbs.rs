@@ -70,7 +70,14 @@ async fn help_versions_and_completion_need_no_server() {
         assert!(script.contains("projections"), "{shell}");
     }
     cli.ok("completion fish").await;
-    for nonsense in ["", "frobnicate", "get --colour", "wait file/a --for fine", "get -l team"] {
+    for nonsense in [
+        "",
+        "frobnicate",
+        "get --colour",
+        "wait file/a --for fine",
+        "get --label team",
+        "get -l =team",
+    ] {
         assert_eq!(cli.run(nonsense).await.code, 2, "{nonsense}");
     }
 }

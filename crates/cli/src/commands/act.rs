@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::bulk::{self, BulkOptions};
 use crate::client::Request;
 use crate::exit::{Exit, Stop};
-use crate::select::Selection;
+use crate::select::{Emptiness, Selection};
 use crate::session::{Run, Session};
 
 /// What such a verb is about.
@@ -14,6 +14,8 @@ use crate::session::{Run, Session};
 pub(crate) struct Act {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    emptiness: Emptiness,
     #[command(flatten)]
     options: BulkOptions,
 }
@@ -31,6 +33,7 @@ impl Act {
             return Err(Stop::usage(format!("name what to {verb}, or select it (-l, --state, …)")));
         }
         let selected = self.selection.resolve(&session.client).await?;
+        self.emptiness.check(&selected)?;
         bulk::each(session, selected, &self.options, words, request).await
     }
 

@@ -13,6 +13,7 @@ use crate::output::text;
 use crate::render::entity;
 use crate::select::{Selected, Selection};
 use crate::session::{Run, Session};
+use crate::terminal;
 
 /// Users that the server names at most; with so many there may be more.
 const USERS_MAX: usize = 1_000;
@@ -21,7 +22,8 @@ const USERS_MAX: usize = 1_000;
 #[command(
     after_help = "Examples:\n  stateward delete file/motd --wait\n  stateward delete -f site.yaml\n  \
     stateward delete -l app=site --yes\n  stateward delete network/blue --cascade    # and what uses it\n  stateward delete file/motd --policy orphan    # the file stays\n\n\
-    What is selected and not named one by one is shown, and asked for."
+    What is selected and not named one by one is shown, and asked for. That nothing is selected, or that what a\n\
+    manifest names is gone already, is said and no failure."
 )]
 pub(crate) struct Delete {
     #[command(flatten)]
@@ -111,12 +113,11 @@ async fn named(
 ) -> anyhow::Result<Selected> {
     let mut selected = Selected { entities: Vec::new(), missing: Vec::new(), exactly: true };
     for document in manifests::read_all(files, place.unwrap_or("default"))? {
-        let Some(entity) = find(client, &document.value).await? else {
-            let error = Stop::not_found("there is none of that name");
-            selected.missing.push((document.label(), error));
-            continue;
-        };
-        selected.entities.push(entity);
+        match find(client, &document.value).await? {
+            Some(entity) => selected.entities.push(entity),
+            // That is what was wanted.
+            None => terminal::note(&format!("{}: there is none of that name", document.label())),
+        }
     }
     // The last that was declared may need the ones before it.
     selected.entities.reverse();

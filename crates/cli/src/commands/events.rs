@@ -6,7 +6,7 @@ use crate::client::{Arrival, Events as Stream, Request};
 use crate::exit::{Exit, Stop};
 use crate::output::{Format, Output, text};
 use crate::render::event::{EVENT, line};
-use crate::select::one_ever;
+use crate::select::{namespace, one_ever};
 use crate::session::{Run, Session};
 use crate::terminal;
 
@@ -52,9 +52,17 @@ impl Run for Events {
             .each("type", &self.types)
             .each("entity", &ids);
         if self.follow {
+            if let Some(name) = place {
+                namespace(&session.client, name).await?;
+            }
             return self.follow(session, request).await;
         }
         let events = session.client.list(&request, Some(self.limit)).await?;
+        if let Some(name) = place
+            && events.is_empty()
+        {
+            namespace(&session.client, name).await?;
+        }
         session.list(&EVENT, &events, self.output)?;
         if let Some(last) = events.last().filter(|_| events.len() == self.limit) {
             let position = text(last, "/position");

@@ -6,8 +6,8 @@ use crate::client::{Problem, Request, escaped};
 use crate::exit::Exit;
 use crate::output::{Output, text};
 use crate::render::operation::OPERATION;
-use crate::select::one_ever;
 use crate::select::target::is_id;
+use crate::select::{namespace, one_ever};
 use crate::session::{Run, Session};
 
 #[derive(Args)]
@@ -57,6 +57,11 @@ impl Run for Operations {
             .maybe("state", self.state.as_deref())
             .maybe("namespace", self.namespace.as_deref());
         let operations = client.list(&request, Some(self.limit)).await?;
+        if let Some(name) = self.namespace.as_deref()
+            && operations.is_empty()
+        {
+            namespace(client, name).await?;
+        }
         session.list(&OPERATION, &operations, self.output)?;
         Ok(Exit::Ok)
     }

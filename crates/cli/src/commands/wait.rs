@@ -11,7 +11,7 @@ use crate::exit::{Exit, Stop};
 use crate::follow::{self, Verdict};
 use crate::output::{text, time};
 use crate::render::entity::{asks, condition, label, message};
-use crate::select::Selection;
+use crate::select::{Emptiness, Selection};
 use crate::session::{Run, Session};
 use crate::terminal;
 
@@ -33,11 +33,14 @@ const CONDITIONS: &[&str] = &["synced", "ready", "drifted", "paused", "blocked"]
     after_help = "Examples:\n  stateward wait file/motd                       # until it is ok\n  \
     stateward wait -l app=site --for synced --timeout 30s\n  stateward wait file/motd --for deleted\n  \
     stateward wait file/motd --for drifted=false\n\n\
-    Exit code 124 when the time is over; 1 when it cannot come to that by itself any more."
+    Exit code 124 when the time is over; 1 when it cannot come to that by itself any more; 3 when nothing is\n\
+    selected, but with --for deleted or --allow-empty."
 )]
 pub(crate) struct Wait {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    emptiness: Emptiness,
     /// A state (ok, erred, deleted, …) or a condition (synced, ready, drifted, paused, blocked), or CONDITION=false
     #[arg(long = "for", value_name = "STATE|CONDITION", default_value = "ok", value_parser = Goal::parse)]
     goal: Goal,
@@ -116,6 +119,13 @@ impl Run for Wait {
         }
         let deadline = Instant::now() + self.timeout;
         let selected = self.selection.resolve(&session.client).await?;
+        if selected.is_empty() {
+            // What is not there is deleted.
+            if !self.goal.is_the_end() {
+                self.emptiness.check(&selected)?;
+            }
+            terminal::note("nothing found");
+        }
         let mut exit = Exit::Ok;
         for (what, error) in &selected.missing {
             if self.goal.is_the_end() {

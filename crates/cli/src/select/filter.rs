@@ -1,7 +1,11 @@
 //! What an entity has to be like to be selected.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::Value;
+use stateward_domain::entity::State;
+use stateward_domain::selector::{BadSelector, Selector};
 
 use super::DEFAULT_NAMESPACE;
 use crate::client::Request;
@@ -19,8 +23,12 @@ pub(crate) struct Filter {
     /// In all namespaces
     #[arg(help_heading = SELECTION, short = 'A', long)]
     pub(super) all_namespaces: bool,
-    /// With this label; may be repeated
-    #[arg(help_heading = SELECTION, short = 'l', long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    /// With such labels, as kubectl has it: a=b, a==b, a!=b, 'a in (b,c)', 'a notin (b,c)', a, '!a', several with commas;
+    /// may be repeated
+    #[arg(help_heading = SELECTION, short = 'l', long = "selector", value_name = "SELECTOR", value_parser = Labels::parse)]
+    selectors: Vec<Labels>,
+    /// With this very label, whatever characters its value has; may be repeated
+    #[arg(help_heading = SELECTION, long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<String>,
     /// Of this kind
     #[arg(help_heading = SELECTION, long, value_name = "KIND")]
@@ -29,11 +37,32 @@ pub(crate) struct Filter {
     #[arg(help_heading = SELECTION, long, value_name = "NAME")]
     backend: Option<String>,
     /// In this state
-    #[arg(help_heading = SELECTION, long, value_name = "STATE")]
+    #[arg(help_heading = SELECTION, long, value_name = "STATE", value_parser = state)]
     state: Option<String>,
     /// That differ from what is desired
     #[arg(help_heading = SELECTION, long)]
     drifted: bool,
+}
+
+/// A selector, as it was written and what it means.
+#[derive(Clone, Debug)]
+pub(super) struct Labels {
+    text: String,
+    selector: Selector,
+}
+
+impl Labels {
+    pub(super) fn parse(text: &str) -> Result<Self, BadSelector> {
+        Ok(Self { text: text.to_owned(), selector: text.parse()? })
+    }
+}
+
+fn state(text: &str) -> Result<String, String> {
+    if State::ALL.iter().any(|state| state.name() == text) {
+        return Ok(text.to_owned());
+    }
+    let names: Vec<_> = State::ALL.iter().map(|state| state.name()).collect();
+    Err(format!("a state is one of {}", names.join(", ")))
 }
 
 fn label(text: &str) -> Result<String, String> {
@@ -50,6 +79,11 @@ impl Filter {
         (!self.all_namespaces).then_some(named)
     }
 
+    /// The namespace that was asked for by its name.
+    pub(super) fn named_place(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// Whether entities of several namespaces may be shown.
     pub(crate) const fn is_anywhere(&self) -> bool {
         self.all_namespaces
@@ -62,11 +96,16 @@ impl Filter {
 
     /// Whether a kind's entities are narrowed down.
     pub(super) fn narrows(&self) -> bool {
-        !self.labels.is_empty() || self.backend.is_some() || self.state.is_some() || self.drifted
+        !self.selectors.is_empty()
+            || !self.labels.is_empty()
+            || self.backend.is_some()
+            || self.state.is_some()
+            || self.drifted
     }
 
     pub(super) fn request(&self, kind: Option<&str>) -> Request {
         let drifted = self.drifted.then_some("true");
+        let selectors: Vec<_> = self.selectors.iter().map(|labels| labels.text.clone()).collect();
         Request::get("/v1/entities")
             .maybe("namespace", self.place())
             .maybe("kind", kind)
@@ -74,6 +113,7 @@ impl Filter {
             .maybe("state", self.state.as_deref())
             .maybe("drifted", drifted)
             .each("label", &self.labels)
+            .each("selector", &selectors)
     }
 
     /// Whether an entity fits, as the server's list would have it.
@@ -91,7 +131,15 @@ impl Filter {
             && (kinds.is_empty() || kinds.iter().any(|kind| entity["kind"] == **kind))
             && (!self.drifted || entity::condition(entity, "drifted")["status"] == true)
             && self.labels.iter().all(labelled)
+            && self.selectors.iter().all(|labels| labels.selector.matches(&of_entity(entity)))
     }
+}
+
+fn of_entity(entity: &Value) -> BTreeMap<String, String> {
+    let labels = entity["labels"].as_object().into_iter().flatten();
+    labels
+        .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -105,6 +153,7 @@ pub(super) mod tests {
         Filter {
             namespace: None,
             all_namespaces: false,
+            selectors: vec![Labels::parse("tier!=db").expect("a selector")],
             labels: vec!["team=platform".to_owned()],
             kind: None,
             backend: Some("local".to_owned()),
@@ -127,6 +176,9 @@ pub(super) mod tests {
             entity[pointer] = json!(other);
             assert!(!filter().fits(&kinds, &entity), "{pointer}");
         }
+        let mut database = entity.clone();
+        database["labels"]["tier"] = json!("db");
+        assert!(!filter().fits(&kinds, &database));
         let unlabelled =
             json!({ "kind": "local.file", "namespace": "default", "backend": "local" });
         assert!(!filter().fits(&kinds, &unlabelled));

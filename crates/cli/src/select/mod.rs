@@ -22,6 +22,25 @@ pub(crate) struct InNamespace {
     pub(crate) namespace: String,
 }
 
+/// Whether a verb that acts or waits may be about nothing.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Emptiness {
+    /// End with 0 where nothing is selected
+    #[arg(long)]
+    allow_empty: bool,
+}
+
+impl Emptiness {
+    /// # Errors
+    /// Nothing was selected: whoever asked for something to be done to it expected that there is something.
+    pub(crate) fn check(self, selected: &Selected) -> anyhow::Result<()> {
+        if self.allow_empty || !selected.is_empty() {
+            return Ok(());
+        }
+        Err(Stop::not_found("nothing is selected; --allow-empty if that may be"))
+    }
+}
+
 /// Named entities, or all that fit.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Selection {
@@ -42,6 +61,11 @@ pub(crate) struct Selected {
 }
 
 impl Selected {
+    /// Whether nothing was found, and nothing that was named is missing.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.entities.is_empty() && self.missing.is_empty()
+    }
+
     /// The end that the missing ones mean.
     pub(crate) fn exit(&self) -> Exit {
         self.missing.iter().map(|(_, error)| Exit::of(error)).max().unwrap_or(Exit::Ok)
@@ -115,6 +139,11 @@ impl Selection {
             selected.entities = client.list(&self.filter.request(None), None).await?;
         }
         without_repetitions(&mut selected.entities);
+        if let Some(name) = self.filter.named_place()
+            && selected.entities.is_empty()
+        {
+            namespace(client, name).await?;
+        }
         Ok(selected)
     }
 }
@@ -190,6 +219,9 @@ async fn look(
         .maybe("namespace", namespace);
     let mut found = client.list(&request, None).await?;
     if found.is_empty() {
+        if let Some(name) = namespace {
+            self::namespace(client, name).await?;
+        }
         let place = namespace.map_or_else(
             || "in any namespace".to_owned(),
             |name| format!("in namespace {name} (-n names another)"),
@@ -202,6 +234,18 @@ async fn look(
         *entity = client.send(&Request::get(format!("/v1/entities/{id}"))).await?;
     }
     Ok(found)
+}
+
+/// Makes sure that there is a namespace of this name: where nothing is found in it, that is said and not "nothing".
+///
+/// # Errors
+/// There is none, or the caller may not look into it.
+pub(crate) async fn namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+    let all = client.items("/v1/namespaces").await?;
+    if all.iter().any(|namespace| namespace["name"] == *name) {
+        return Ok(());
+    }
+    Err(Stop::not_found(format!("there is no namespace {name}, or not for you")))
 }
 
 /// Names of all kinds.
