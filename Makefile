@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools bench test-openapi test-clients test-load test-openstack e2e docs snapshots
+.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-openstack e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples/basics
@@ -26,6 +26,11 @@ tools: ## Install what `audit` needs
 bench: ## Measure this machine: requests, latency, convergence, replay; docs/performance.md explains the figures
 	cargo build --release --workspace
 	$(or $(CARGO_TARGET_DIR),target)/release/stateward bench
+
+N ?= 100000
+bench-scale: ## Measure lists, metrics, start, stop, memory and disk with N entities, against a hundredth of them
+	cargo build --release --workspace
+	$(or $(CARGO_TARGET_DIR),target)/release/stateward bench --scale $(N) --check
 
 test-openapi: ## The served OpenAPI document with schemathesis (from PyPI), with and without a token
 	tests/openapi/run

@@ -35,6 +35,22 @@ const FIGURES: &[&str] = &[
     "/targets/0/measured",
 ];
 
+/// Figures of two sizes, besides those of each list.
+const SCALE_FIGURES: &[&str] = &[
+    "/creates_per_second",
+    "/create/p50_ms",
+    "/create/p99_ms",
+    "/converged_per_second",
+    "/ok/p50_ms",
+    "/ok/p99_ms",
+    "/memory_mib",
+    "/memory_peak_mib",
+    "/stop_ms",
+    "/start_ms",
+    "/events_bytes",
+    "/views_bytes",
+];
+
 async fn bench(folder: &std::path::Path, extra: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
     command.args(["bench", "--quick", "--seconds=0.2", "--entities=200", "--json=-", "--dir"]);
@@ -71,4 +87,44 @@ async fn a_benchmark_that_cannot_write_says_so_in_one_line() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sizes_are_compared_list_by_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
+    command.args(["bench", "--scale=500", "--json=-", "--dir"]).arg(folder.path());
+    command.env_remove("FAILPOINTS").kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = output.expect("it ends").expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+    assert!(report["small"].as_u64() > Some(100) && report["large"].as_u64() > Some(500));
+    for pointer in SCALE_FIGURES {
+        let figure = report.pointer(pointer).and_then(Value::as_f64);
+        assert!(figure.is_some_and(|figure| figure > 0.0), "{pointer}: {report:#}");
+    }
+    let asked = report["asked"].as_array().expect("lists");
+    assert!(asked.len() > 30, "{report:#}");
+    for list in asked {
+        assert!(list["large"]["p50_ms"].as_f64() > Some(0.0), "{list:#}");
+        // Both answer with as much, or what they cost could not be compared.
+        assert_eq!(list["items"], list["items_small"], "{list:#}");
+        let name = list["name"].as_str().expect("a name");
+        let nothing = [
+            "nothing",
+            "kind that",
+            "other namespace",
+            "drifted=false",
+            "two labels",
+            "that all have",
+            "/metrics",
+        ];
+        let nothing = nothing.iter().any(|part| name.contains(part));
+        let full = if name.split(", ").any(|part| part == "name") { 1 } else { 5 };
+        let expected = if nothing { 0 } else { full };
+        assert!(name.contains("operations") || list["items"] == expected, "{list:#}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{said}");
 }

@@ -4,6 +4,7 @@
 //! - `life`: one server's life: latency, convergence, memory, size, replay, rebuild, audit; `fold`: folding alone
 //! - `http`, `load`: the clients; `process`: the servers, and what the system says of them
 //! - `report`: the figures with their targets, as a table and as JSON
+//! - `scale`: what lists cost at a size and at a hundredth of it
 //!
 //! The server is a process of its own, so that what it uses can be told from what the load uses. The clients speak
 //! HTTP/1.1 themselves, with requests that were rendered before: a general client would cost more than the echo
@@ -17,6 +18,7 @@ mod life;
 mod load;
 mod process;
 mod report;
+pub(crate) mod scale;
 
 use std::path::PathBuf;
 use std::time::Duration;

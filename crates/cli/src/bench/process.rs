@@ -29,9 +29,14 @@ pub(super) struct Process {
 impl Process {
     /// This binary as a server, on a port of its own, with its data in `folder`.
     pub(super) async fn serve(folder: &Path) -> anyhow::Result<Self> {
+        Self::serve_with(folder, CONFIG).await
+    }
+
+    /// As [`serve`](Self::serve), with this configuration.
+    pub(super) async fn serve_with(folder: &Path, settings: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let config = folder.join("stateward.toml");
-        std::fs::write(&config, CONFIG)?;
+        std::fs::write(&config, settings)?;
         let mut command = this_binary()?;
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(config);
         command.arg("--data").arg(data(folder)).env("RUST_LOG", "info").stderr(Stdio::piped());
@@ -39,6 +44,17 @@ impl Process {
         let mut child = command.spawn().context("the server does not start")?;
         let said = child.stderr.take().context("no standard error")?;
         let address = address(said, "ready url=\"http://").await.context("the server")?;
+        Ok(Self { child, address, started_in: began.elapsed() })
+    }
+
+    /// This binary as an empty world of things.
+    pub(super) async fn world() -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let mut command = this_binary()?;
+        command.args(["fake-world", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let said = child.stdout.take().context("no standard output")?;
+        let address = address(said, "http://").await.context("the world")?;
         Ok(Self { child, address, started_in: began.elapsed() })
     }
 

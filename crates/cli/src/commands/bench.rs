@@ -1,21 +1,27 @@
 //! `stateward bench`, and the echo that it compares with.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use serde::Serialize;
 use stateward_api::Server;
 
-use crate::bench::{self, Plan, Report};
+use crate::bench::{self, Plan};
 use crate::terminal;
 
 /// Where data lie when nobody says: beside what was built, which is on a disk and not in memory.
 const FOLDER: &str = "./target/bench";
+/// Sizes that two servers can be compared at: a page of the small one has to be full.
+const SCALE_MIN: u64 = 500;
+const SCALE_MAX: u64 = 10_000_000;
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  stateward bench --quick\n  stateward bench --json figures.json --check"
+    after_help = "Examples:\n  stateward bench --quick\n  stateward bench --json figures.json --check\n  \
+    stateward bench --scale 100000"
 )]
 pub(crate) struct Bench {
     /// Measure less of everything: in less than 25 s rather than 90 s
@@ -36,6 +42,9 @@ pub(crate) struct Bench {
     /// Where to keep data meanwhile; it decides which disk is measured [default: ./target/bench, else TMPDIR]
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Measure only what lists, metrics, starts and stops cost with so many entities, against a hundredth of them
+    #[arg(long, value_name = "ENTITIES", conflicts_with_all = ["quick", "connections", "seconds", "entities"])]
+    scale: Option<u64>,
     /// Exit with 1 when a target is missed
     #[arg(long)]
     check: bool,
@@ -49,9 +58,22 @@ fn connections(text: &str) -> Result<usize, String> {
 
 impl Bench {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
+        if let Some(entities) = self.scale {
+            anyhow::ensure!(
+                (SCALE_MIN..=SCALE_MAX).contains(&entities),
+                "--scale is from {SCALE_MIN} to {SCALE_MAX}"
+            );
+            let report = bench::scale::run(&self.folder(), entities).await?;
+            self.print(&report)?;
+            return self.judge(report.missed());
+        }
         let report = bench::run(&self.plan()?).await?;
         self.print(&report)?;
-        let missed = report.missed();
+        self.judge(&report.missed())
+    }
+
+    fn judge(&self, missed: &[impl AsRef<str>]) -> anyhow::Result<()> {
+        let missed: Vec<_> = missed.iter().map(AsRef::as_ref).collect();
         anyhow::ensure!(!self.check || missed.is_empty(), "missed: {}", missed.join("; "));
         Ok(())
     }
@@ -73,7 +95,7 @@ impl Bench {
         self.dir.clone().or_else(built).unwrap_or_else(std::env::temp_dir)
     }
 
-    fn print(&self, report: &Report) -> anyhow::Result<()> {
+    fn print(&self, report: &(impl Serialize + Display)) -> anyhow::Result<()> {
         let json = serde_json::to_string_pretty(report).context("figures are JSON")?;
         match &self.json {
             Some(file) if file.as_os_str() == "-" => terminal::say(&json)?,

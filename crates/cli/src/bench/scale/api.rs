@@ -1,0 +1,64 @@
+//! One connection to one server, with its token.
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::super::http::Connection;
+use super::super::process::{self, Process};
+
+pub(super) struct Api {
+    connection: Connection,
+    token: String,
+}
+
+impl Api {
+    pub(super) async fn open(server: &Process, folder: &std::path::Path) -> anyhow::Result<Self> {
+        let connection = Connection::open(server.address).await?;
+        Ok(Self { connection, token: process::token(folder)? })
+    }
+
+    /// The reply to a request that has to go well.
+    pub(super) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> anyhow::Result<Vec<u8>> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
+            self.token,
+            body.len()
+        );
+        let answer = self.connection.exchange(request.as_bytes()).await?;
+        let said =
+            || String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).into_owned();
+        anyhow::ensure!(answer.status < 300, "{path} answered {}: {}", answer.status, said());
+        Ok(answer.body.to_vec())
+    }
+
+    pub(super) async fn get(&mut self, path: &str) -> anyhow::Result<Value> {
+        let body = self.send("GET", path, "", "").await?;
+        serde_json::from_slice(&body).with_context(|| format!("{path} answers no JSON"))
+    }
+
+    /// How many items a page has; 0 for what is no list. Counted in the text, so that reading it costs next to nothing.
+    pub(super) async fn count(&mut self, path: &str) -> anyhow::Result<usize> {
+        const ITEM: &[u8] = b"{\"id\":\"";
+        let body = self.send("GET", path, "", "").await?;
+        Ok(body.windows(ITEM.len()).filter(|window| *window == ITEM).count())
+    }
+
+    /// Entities in this state, as the metrics count them.
+    pub(super) async fn counted(&mut self, state: &str) -> anyhow::Result<u64> {
+        let body = self.send("GET", "/metrics", "", "").await?;
+        let text = std::str::from_utf8(&body)?;
+        let state = format!("state=\"{state}\"");
+        let counts = text.lines().filter_map(|line| {
+            let (labels, count) = line.strip_prefix("stateward_entities{")?.split_once("} ")?;
+            labels.contains(&state).then(|| count.parse::<u64>().ok())?
+        });
+        Ok(counts.sum())
+    }
+}

@@ -1,0 +1,195 @@
+//! A server with many entities that are alike, and a few of each sort that lists can ask for: more than a page of them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use super::super::http::Connection;
+use super::super::load::{self, Enough, Template, Times};
+use super::super::process::{self, Process};
+use super::super::tell;
+use super::api::Api;
+
+/// Connections that the many come over.
+const CONNECTIONS: usize = 64;
+/// Created before the next ones are waited for, so that the queue stays as long as a busy server's.
+const BATCH: u64 = 20_000;
+/// How long a batch may take to converge, and how long anything else may.
+const CONVERGENCE_MAX: Duration = Duration::from_mins(5);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The many: `{number}` tells them apart.
+const MANY: &str = r#"{"kind": "fake.thing", "name": "{batch}-{number}", "backend": "sandbox",
+ "labels": {"all": "yes", "team": "storage", "stage": "production"},
+ "desired": {"size_gib": 20, "zone": "zone-1", "encrypted": true, "description": "a volume as people declare them",
+ "tags": ["backup", "daily"]}}"#;
+
+pub(super) struct Estate {
+    pub(super) server: Process,
+    pub(super) api: Api,
+    /// All that was made.
+    pub(super) entities: u64,
+    pub(super) intake: Intake,
+    /// Names of entities that were made one by one.
+    lone: u64,
+}
+
+/// How the many were made.
+#[derive(Clone, Default)]
+pub(super) struct Intake {
+    pub(super) times: Times,
+    pub(super) creates: u64,
+    pub(super) creating: Duration,
+    /// From the first request to the last `ok`.
+    pub(super) took: Duration,
+}
+
+/// A backend for the many and one for the few, in the same world.
+pub(super) fn config(world: &Process) -> String {
+    let backend = |name: &str| {
+        format!(
+            "[backends.{name}]\ndriver = \"fake\"\nurl = \"http://{}\"\nconcurrency = 64\ndrift_interval = \"24h\"\n",
+            world.address
+        )
+    };
+    format!("[namespaces.few]\n{}{}", backend("sandbox"), backend("rare"))
+}
+
+impl Estate {
+    /// A server in `folder` with so many entities, all of which have come to rest.
+    pub(super) async fn make(
+        folder: &Path,
+        world: &Process,
+        many: u64,
+        few: usize,
+    ) -> anyhow::Result<Self> {
+        tell(&format!("how {many} entities are made"));
+        let server = Process::serve_with(folder, &config(world)).await?;
+        let api = Api::open(&server, folder).await?;
+        let mut estate = Self { server, api, entities: 0, intake: Intake::default(), lone: 0 };
+        estate.few(world.address, few).await?;
+        let (mut left, mut batch) = (many, 0);
+        while left > 0 {
+            let size = left.min(BATCH);
+            estate.many(folder, batch, size).await?;
+            (left, batch) = (left - size, batch + 1);
+        }
+        Ok(estate)
+    }
+
+    async fn many(&mut self, folder: &Path, batch: u64, size: u64) -> anyhow::Result<()> {
+        let headers = format!("authorization: Bearer {}\r\n", process::token(folder)?);
+        let body = MANY.replace("{batch}", &format!("many-{batch}"));
+        let template = Template::post("/v1/entities", &headers, &body);
+        let before = self.api.counted("ok").await?;
+        let began = Instant::now();
+        let enough = Enough::Requests(size);
+        let made = load::run(self.server.address, CONNECTIONS, enough, &template, 202).await?;
+        while self.api.counted("ok").await? < before + size {
+            ensure!(began.elapsed() < CONVERGENCE_MAX, "{size} entities do not become ok in time");
+            tokio::time::sleep(LOOK).await;
+        }
+        self.intake.creates += made.requests;
+        self.intake.creating += made.took;
+        self.intake.took += began.elapsed();
+        self.intake.times.extend(made.times);
+        self.entities += size;
+        Ok(())
+    }
+
+    /// Declares one and waits until it is there.
+    pub(super) async fn lone(&mut self) -> anyhow::Result<Duration> {
+        self.lone += 1;
+        let manifest = thing(&format!("lone-{}", self.lone), "default", "sandbox");
+        let before = Instant::now();
+        self.declared(&manifest).await?;
+        Ok(before.elapsed())
+    }
+
+    async fn declared(&mut self, manifest: &Value) -> anyhow::Result<Value> {
+        let wait = "prefer: wait=30\r\n";
+        let body = self.api.send("POST", "/v1/entities", wait, &manifest.to_string()).await?;
+        self.entities += 1;
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Those in a namespace, on a backend and with a label of their own; drifted, erred and deleted ones.
+    async fn few(&mut self, world: SocketAddr, count: usize) -> anyhow::Result<()> {
+        let mut world = Connection::open(world).await?;
+        for number in 0..count {
+            let mut rare = thing(&format!("rare-{number}"), "few", "rare");
+            rare["labels"] = json!({ "all": "yes", "team": "storage", "rare": "yes" });
+            rare["drift_policy"] = json!("report");
+            let made = self.declared(&rare).await?;
+            tamper(&mut world, text(&made, "/entity/observed/external_id")?).await?;
+            let id = text(&made, "/entity/id")?;
+            let refresh = format!("/v1/entities/{id}/actions/refresh");
+            self.api.send("POST", &refresh, "prefer: wait=30\r\n", "{}").await?;
+
+            let mut erred = thing(&format!("erred-{number}"), "few", "rare");
+            erred["desired"]["_fake"] = json!({ "fail": { "create": "invalid" }, "times": 1_000 });
+            self.declared(&erred).await?;
+
+            let gone = self.declared(&thing(&format!("gone-{number}"), "few", "rare")).await?;
+            let path = format!("/v1/entities/{}", text(&gone, "/entity/id")?);
+            self.api.send("DELETE", &path, "prefer: wait=30\r\n", "").await?;
+        }
+        Ok(())
+    }
+
+    /// A token of the page behind half of the many: what is asked for with it lies deep in the list.
+    pub(super) async fn deep(&mut self) -> anyhow::Result<String> {
+        const PAGE: u64 = 1_000;
+        let (mut token, mut seen) = (String::new(), 0);
+        loop {
+            let size = PAGE.min(self.entities / 2);
+            let page = self.api.get(&format!("/v1/entities?page_size={size}{token}")).await?;
+            seen += size;
+            let next = text(&page, "/next_page_token")?;
+            if seen + size > self.entities / 2 {
+                return Ok(next.to_owned());
+            }
+            token = format!("&page_token={next}");
+        }
+    }
+
+    /// Ends the server in order: how long that took.
+    pub(super) async fn stop(self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        self.server.stop().await?;
+        Ok(began.elapsed())
+    }
+}
+
+fn thing(name: &str, namespace: &str, backend: &str) -> Value {
+    json!({
+        "kind": "fake.thing", "name": name, "namespace": namespace, "backend": backend,
+        "labels": { "all": "yes" }, "desired": { "size_gib": 20, "zone": "zone-1" },
+    })
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> anyhow::Result<&'v str> {
+    let found = value.pointer(pointer).and_then(Value::as_str);
+    found.with_context(|| format!("there is no {pointer} in {value}"))
+}
+
+/// Changes a thing behind everybody's back.
+async fn tamper(world: &mut Connection, id: &str) -> anyhow::Result<()> {
+    let body = json!({ "size_gib": 7, "zone": "zone-1" }).to_string();
+    let length = body.len();
+    let request = format!(
+        "PUT /things/{id} HTTP/1.1\r\nhost: bench\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    world.exchange(request.as_bytes()).await?.expect(204).map(drop)
+}
+
+/// Bytes of the log and of the views of a server that has ended.
+pub(super) fn disk(folder: &Path) -> anyhow::Result<(u64, u64)> {
+    let data = process::data(folder);
+    let size = |name: &str| std::fs::metadata(data.join(name)).map(|metadata| metadata.len());
+    Ok((size("events.db")?, size("views.db")?))
+}

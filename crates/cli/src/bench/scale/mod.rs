@@ -1,0 +1,123 @@
+//! What lists, metrics, starts and stops cost at a size, and at a hundredth of it.
+//!
+//! Two servers of the same kind, one with N entities and one with N/100, share a `fake-world` process. Each figure is taken
+//! of both in turns, request by request, so that a ratio compares the same moment of the same machine.
+//!
+//! - `estate`: what lives there; `asks`: what is asked; `report`: the figures with their targets
+
+mod api;
+mod asks;
+mod estate;
+mod report;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use self::asks::Ask;
+use self::estate::Estate;
+pub(crate) use self::report::Report;
+use super::load::Times;
+use super::process::Process;
+use super::tell;
+
+/// How much larger the large one is.
+const FACTOR: u64 = 100;
+/// Entities of the small one at least: with less than a page the same request would answer with less.
+const SMALL_MIN: u64 = 100;
+/// A run may take so long and, for each entity, a little longer.
+const RUN_MAX: Duration = Duration::from_mins(5);
+const RUN_MAX_PER_ENTITY: Duration = Duration::from_millis(10);
+/// With fewer entities only a look is taken whether everything is measured.
+const LOOK_BELOW: u64 = 10_000;
+
+/// How much is asked.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Requests of each sort, of each server.
+    requests: usize,
+    /// Requests before them, which are not measured.
+    warm_up: usize,
+    /// Items of a page.
+    page: usize,
+    /// Entities of each rare sort: more than a page.
+    few: usize,
+}
+
+const MEASURED: Sizes = Sizes { requests: 100, warm_up: 10, page: 50, few: 60 };
+const LOOKED_AT: Sizes = Sizes { requests: 3, warm_up: 1, page: 5, few: 6 };
+
+/// Measures `entities` against a hundredth of them; what it left on the disk below `folder` is gone afterwards.
+///
+/// # Errors
+/// One line for whatever is in the way.
+pub(crate) async fn run(folder: &Path, entities: u64) -> anyhow::Result<Report> {
+    let made = || format!("cannot write to {}", folder.display());
+    std::fs::create_dir_all(folder).with_context(made)?;
+    let folder = tempfile::tempdir_in(folder).with_context(made)?;
+    let count = u32::try_from(entities).unwrap_or(u32::MAX);
+    let within = RUN_MAX + RUN_MAX_PER_ENTITY.saturating_mul(count);
+    let measured = tokio::time::timeout(within, measure(folder.path(), entities));
+    measured.await.with_context(|| format!("the run did not end in {within:?}"))?
+}
+
+async fn measure(folder: &Path, entities: u64) -> anyhow::Result<Report> {
+    let world = Process::world().await?;
+    let small = (entities / FACTOR).max(SMALL_MIN);
+    let (small_folder, large_folder) = (folder.join("small"), folder.join("large"));
+    let sizes = if entities < LOOK_BELOW { LOOKED_AT } else { MEASURED };
+    let mut small = Estate::make(&small_folder, &world, small, sizes.few).await?;
+    let mut large = Estate::make(&large_folder, &world, entities, sizes.few).await?;
+
+    tell("request to ok");
+    let mut latency = (Times::default(), Times::default());
+    for _ in 0..sizes.requests {
+        latency.0.push(small.lone().await?);
+        latency.1.push(large.lone().await?);
+    }
+    let mut asked = Vec::new();
+    for ask in asks::all() {
+        asked.push(both(&mut small, &mut large, ask, sizes).await?);
+    }
+    let memory = large.server.memory()?;
+    let intake = large.intake.clone();
+    tell("stop and start");
+    let entities = (small.entities, large.entities);
+    small.stop().await?;
+    let stop = large.stop().await?;
+    let disk = estate::disk(&large_folder)?;
+    let server = Process::serve_with(&large_folder, &estate::config(&world)).await?;
+    let start = server.started_in;
+    server.stop().await?;
+    world.kill().await?;
+    let rest = report::Rest { memory, stop, start, disk };
+    Ok(Report::new(entities, &intake, &latency, asked, rest))
+}
+
+/// Asks both the same, in turns.
+async fn both(
+    small: &mut Estate,
+    large: &mut Estate,
+    ask: Ask,
+    sizes: Sizes,
+) -> anyhow::Result<report::Asked> {
+    tell(ask.name);
+    let paths = (ask.path(small, sizes.page).await?, ask.path(large, sizes.page).await?);
+    let mut times = (Times::default(), Times::default());
+    let mut items = (0, 0);
+    for number in 0..sizes.warm_up + sizes.requests {
+        for (estate, path, times, items) in [
+            (&mut *small, &paths.0, &mut times.0, &mut items.0),
+            (&mut *large, &paths.1, &mut times.1, &mut items.1),
+        ] {
+            let before = Instant::now();
+            *items =
+                estate.api.count(path).await.with_context(|| format!("{}: {path}", ask.name))?;
+            if number >= sizes.warm_up {
+                times.push(before.elapsed());
+            }
+        }
+    }
+    Ok(report::Asked::new(&ask, &times, items))
+}
