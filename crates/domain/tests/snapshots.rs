@@ -161,6 +161,8 @@ fn observations_and_ends() -> Vec<E> {
     let difference =
         Difference { field: "/size".to_owned(), desired: json!(2), observed: json!(3) };
     vec![
+        E::ObjectContested { at: AT, external_id: object(), holds: false },
+        E::ContestEnded { at: AT },
         E::DriftDetected {
             at: AT,
             policy: DriftPolicy::Correct,

@@ -158,7 +158,7 @@ impl ControlStreams {
                 stream: stream.clone(),
                 expected: state.version(),
                 events: events.iter().map(encode).collect(),
-                claims: Vec::from_iter(claims::of_request(envelope)),
+                claims: Vec::from_iter(claims::of_request(envelope, events.len() - 1)),
             };
             match append_surely(&*self.log, append).await {
                 Ok(_) => {
@@ -183,7 +183,9 @@ pub(crate) async fn first(
     log: &dyn EventStore,
     envelope: &Envelope,
 ) -> Result<Option<Holder>, Error> {
-    let Some(Claim::Take { key, value }) = claims::of_request(envelope) else { return Ok(None) };
+    let Some(Claim::Take { key, value, .. }) = claims::of_request(envelope, 0) else {
+        return Ok(None);
+    };
     match log.holder(&key).await? {
         Some(holder) if holder.value != value => Err(Error::KeyReused),
         holder => Ok(holder),

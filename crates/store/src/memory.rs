@@ -85,7 +85,7 @@ impl Inner {
             return Err(AppendError::Conflict { actual });
         }
         for claim in &append.claims {
-            if let Claim::Take { key, .. } = claim
+            if let Claim::Take { key, .. } | Claim::Share { key } = claim
                 && let Some((holder, _)) = self.claims.get(key)
                 && holder.stream != append.stream
             {
@@ -116,18 +116,20 @@ impl Inner {
             self.streams.entry(append.stream.clone()).or_default().push(index);
             recorded_at = Timestamp(recorded_at.0 + 1);
         }
-        self.claim(append, version, now);
+        self.claim(append, actual, now);
         let position = Position { epoch: 1, major: 0, minor: self.events.len() as u64 };
         Ok(Appended { version, position })
     }
 
-    fn claim(&mut self, append: &Append, version: Version, now: Timestamp) {
+    fn claim(&mut self, append: &Append, before: Version, now: Timestamp) {
         for claim in &append.claims {
             match claim {
-                Claim::Take { key, value } => {
+                Claim::Take { key, value, event } => {
+                    let version = Version(before.0 + *event as u64 + 1);
                     let (stream, value) = (append.stream.clone(), value.clone());
                     self.claims.insert(key.clone(), (Holder { stream, version, value }, now));
                 }
+                Claim::Share { .. } => {}
                 Claim::Free { key } => {
                     if self.claims.get(key).is_some_and(|(h, _)| h.stream == append.stream) {
                         self.claims.remove(key);
@@ -199,6 +201,19 @@ impl EventStore for MemoryLog {
 
     async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError> {
         Ok(self.inner().claims.get(key).map(|(holder, _)| holder.clone()))
+    }
+
+    async fn held_under(
+        &self,
+        prefix: &str,
+        after: &ClaimKey,
+        limit: usize,
+    ) -> Result<Vec<(ClaimKey, StreamId)>, ReadError> {
+        let inner = self.inner();
+        let held = inner.claims.range(ClaimKey(prefix.to_owned())..);
+        let held = held.take_while(|(key, _)| key.0.starts_with(prefix));
+        let behind = held.filter(|(key, _)| *key > after).take(limit);
+        Ok(behind.map(|(key, (holder, _))| (key.clone(), holder.stream.clone())).collect())
     }
 
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError> {

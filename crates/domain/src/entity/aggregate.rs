@@ -10,8 +10,8 @@ use crate::entity::command::{Command, Refusal};
 use crate::entity::event::EntityEvent;
 use crate::entity::references::Target;
 use crate::entity::state::{
-    Blocked, DeletionPolicy, Drift, Lost, Manifest, Observed, OpenOperation, OperationKind,
-    Presence, RunningAttempt, State,
+    Blocked, Contested, DeletionPolicy, Drift, Lost, ManagementPolicy, Manifest, Observed,
+    OpenOperation, OperationKind, Presence, RunningAttempt, State,
 };
 use crate::entity::{decide, evolve};
 use crate::failure::{ErrorClass, Failure};
@@ -131,6 +131,9 @@ pub struct Entity {
     /// Objects to be cleaned up: external id and the attempt that left it; bounded by [`Entity::MAX_STRAYS`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub strays: BTreeMap<ExternalId, Attempt>,
+    /// Set while another entity of this log names the same object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contested: Option<Contested>,
     /// A person allowed a creation where the engine must not decide by itself.
     #[serde(skip_serializing_if = "is_false")]
     pub create_allowed: bool,
@@ -256,6 +259,30 @@ impl Entity {
             && self.applied.is_none()
             && !self.create_allowed
             && !self.replacing
+    }
+
+    /// The object that it manages: it names it, may change it, and no other entity has it. `None` = none.
+    #[must_use]
+    pub fn managed_object(&self) -> Option<&ExternalId> {
+        self.named_under_full().filter(|_| !self.contends())
+    }
+
+    /// The object that it would manage if another entity did not. `None` = none.
+    #[must_use]
+    pub fn contended_object(&self) -> Option<&ExternalId> {
+        self.named_under_full().filter(|_| self.contends())
+    }
+
+    fn named_under_full(&self) -> Option<&ExternalId> {
+        let full = self.manifest.settings.management_policy == ManagementPolicy::Full;
+        let living = full && self.exists() && !self.is_deleted();
+        self.observed.external_id.as_ref().filter(|_| living)
+    }
+
+    /// Whether another entity has the object that it names.
+    #[must_use]
+    pub fn contends(&self) -> bool {
+        self.contested.as_ref().is_some_and(|contested| !contested.holds)
     }
 
     /// The owner key of the present incarnation.

@@ -145,6 +145,11 @@ pub enum Intent {
     Fail(Failing),
     /// A look at an entity that nobody asked for.
     Observe(Sighting),
+    /// Another entity of this log names the object that this one names.
+    Contest {
+        /// Whether this one manages it; `None` = it does, and no other entity names it any more.
+        holds: Option<bool>,
+    },
 }
 
 /// The end of a successful attempt.

@@ -8,6 +8,8 @@ use crate::time::Timestamp;
 /// What a user has to know between the halves of a replacement, whatever else goes wrong.
 const GONE: &str = "the old object is gone and the new one is not there yet";
 
+const SHARED: &str = "another entity names the same object and is blocked; this one manages it";
+
 /// One condition, shaped like the field's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Condition {
@@ -106,13 +108,17 @@ impl Entity {
                 message: blocked.message.clone(),
                 since: blocked.since,
             },
-            None => Condition {
-                kind: "blocked",
-                status: false,
-                reason: "NotBlocked",
-                message: String::new(),
-                since: self.created_at,
-            },
+            None => self.not_blocked(),
         }
+    }
+
+    /// An entity that manages a contested object is not held up by that, but its users have to know.
+    fn not_blocked(&self) -> Condition {
+        let shared = self.contested.as_ref().filter(|contested| contested.holds);
+        let (reason, message, since) = match shared {
+            Some(contested) => ("ObjectShared", SHARED.to_owned(), contested.since),
+            None => ("NotBlocked", String::new(), self.created_at),
+        };
+        Condition { kind: "blocked", status: false, reason, message, since }
     }
 }

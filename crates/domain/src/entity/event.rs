@@ -136,6 +136,12 @@ pub enum EntityEvent {
     /// A late worker made or found an object that is not this entity's: clean-up work.
     StrayFound { at: Timestamp, attempt: Attempt, external_id: ExternalId },
 
+    /// Another entity of this log names the same object, and `holds` says which of the two manages it. The one that does
+    /// not forgets what it saw of the object.
+    ObjectContested { at: Timestamp, external_id: ExternalId, holds: bool },
+    /// No other entity names the object any more.
+    ContestEnded { at: Timestamp },
+
     /// Observed differs from desired though the last sync succeeded.
     DriftDetected { at: Timestamp, policy: DriftPolicy, diff: Vec<Difference>, observed: Observed },
     /// It is as desired again without our doing.
@@ -231,6 +237,8 @@ stored_names! {
     SyncCompleted => Sync, "sync_completed", 1;
     SyncFailed => Sync, "sync_failed", 1;
     StrayFound => Sync, "stray_found", 1;
+    ObjectContested => Observation, "object_contested", 1;
+    ContestEnded => Observation, "contest_ended", 1;
     DriftDetected => Observation, "drift_detected", 1;
     DriftCleared => Observation, "drift_cleared", 1;
     ObservedChanged => Observation, "observed_changed", 1;

@@ -99,6 +99,7 @@ impl Entity {
                 }
                 BlockedOn::Backend | BlockedOn::Secret => Some(WaitsFor::Backend),
                 BlockedOn::Decision
+                | BlockedOn::ObjectTaken
                 | BlockedOn::Quota
                 | BlockedOn::Refused
                 | BlockedOn::NotConverging

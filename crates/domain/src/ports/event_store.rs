@@ -126,6 +126,14 @@ pub trait EventStore: Send + Sync {
     /// Who holds `key`; `None` when it is free. Whoever is named has its event in the log by then, for every reader.
     async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError>;
 
+    /// Who holds claims whose keys begin with `prefix` and follow `after`, by key, at most `limit`.
+    async fn held_under(
+        &self,
+        prefix: &str,
+        after: &ClaimKey,
+        limit: usize,
+    ) -> Result<Vec<(ClaimKey, StreamId)>, ReadError>;
+
     /// Forgets idempotency claims taken longer than `age` ago (≥ 7 days); the number forgotten.
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError>;
 }

@@ -50,6 +50,7 @@ pub(crate) enum Move {
     CompleteLook { takes_over: bool, left: Left, differs: bool },
     Fail { whose: Whose, then: Then, harmless: bool },
     Observe { left: Left, differs: bool, on_lost: u8, late: bool },
+    Contest { holds: Option<bool> },
 }
 
 fn whose() -> impl Strategy<Value = Whose> {
@@ -103,6 +104,7 @@ fn workers() -> impl Strategy<Value = Move> {
         3 => (left(), any::<bool>(), 0_u8..3, prop::bool::weighted(0.1)).prop_map(
             |(left, differs, on_lost, late)| Move::Observe { left, differs, on_lost, late }
         ),
+        1 => any::<Option<bool>>().prop_map(|holds| Move::Contest { holds }),
     ]
 }
 

@@ -191,7 +191,7 @@ impl Checker {
 
     /// Entities' claims are those of their folds; control streams take none but those of requests.
     fn request(&mut self, event: &Recorded) {
-        let Some(Claim::Take { key, value }) = of_request(&event.envelope()) else { return };
+        let Some(Claim::Take { key, value, .. }) = of_request(&event.envelope(), 0) else { return };
         self.requests.insert(key, (event.stream.clone(), Taken::by(event, value)));
     }
 

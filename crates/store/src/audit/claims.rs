@@ -41,22 +41,29 @@ pub(super) struct Claims {
     unsettled: Vec<Fault>,
     /// Idempotency claims taken before this may have been forgotten.
     forgotten_before: Timestamp,
+    /// Whether there are claims on objects.
+    objects: bool,
 }
 
 impl Claims {
-    /// Nothing is known; `newest` is when the log's newest event was recorded.
-    pub(super) fn new(newest: Timestamp) -> Self {
+    /// Nothing is known; `newest` is when the log's newest event was recorded, `objects` whether there are claims on
+    /// objects.
+    pub(super) fn new(newest: Timestamp, objects: bool) -> Self {
         Self {
             right: HashSet::new(),
             digests: RandomState::new(),
             doubts: Vec::new(),
             unsettled: Vec::new(),
             forgotten_before: Timestamp(newest.0.saturating_sub(KEPT_MICROS)),
+            objects,
         }
     }
 
     /// Whether it has to be held.
     pub(super) fn is_due(&self, key: &ClaimKey, taken: &Taken) -> bool {
+        if key.is_on_object() {
+            return self.objects;
+        }
         !is_idempotency(key) || taken.at >= self.forgotten_before
     }
 
@@ -72,12 +79,46 @@ impl Claims {
         for some in expected.chunks(PAGE) {
             let keys: Vec<&ClaimKey> = some.iter().map(|(_, key, _)| key).collect();
             let held = source.held(&keys).await?;
+            let mut lost = Vec::new();
             for (stream, key, taken) in some {
                 let found = held.iter().find(|held| held.key == *key);
                 match agrees(stream, taken, found) {
-                    Ok(()) => drop(self.right.insert(self.digests.hash_one((key, stream)))),
+                    Ok(()) => self.is_right(key, stream),
+                    Err(None) if is_older(found, taken) && key.contenders().is_some() => {
+                        lost.push((stream, key, taken));
+                    }
                     Err(column) => self.doubt(key, stream, column),
                 }
+            }
+            self.contend(source, &lost).await?;
+        }
+        Ok(())
+    }
+
+    fn is_right(&mut self, key: &ClaimKey, stream: &StreamId) {
+        self.right.insert(self.digests.hash_one((key, stream)));
+    }
+
+    /// Objects that two entities held before there were claims on them are the older one's; the other one contends for
+    /// its object, although no event says so yet.
+    async fn contend(
+        &mut self,
+        source: &dyn Source,
+        lost: &[(&StreamId, &ClaimKey, &Taken)],
+    ) -> Result<(), ReadError> {
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let contender = |(stream, key, _): &(&StreamId, &ClaimKey, &Taken)| {
+            ClaimKey(format!("{}{}", key.contenders().unwrap_or_default(), stream.id))
+        };
+        let contenders: Vec<ClaimKey> = lost.iter().map(contender).collect();
+        let held = source.held(&contenders.iter().collect::<Vec<_>>()).await?;
+        for ((stream, key, taken), contender) in lost.iter().zip(&contenders) {
+            let found = held.iter().find(|held| held.key == *contender);
+            match agrees(stream, taken, found) {
+                Ok(()) => self.is_right(contender, stream),
+                Err(_) => self.doubt(key, stream, None),
             }
         }
         Ok(())
@@ -175,6 +216,12 @@ fn agrees(
     }
 }
 
+/// Whether somebody took the claim before it was `taken`.
+fn is_older(held: Option<&Held>, taken: &Taken) -> bool {
+    let event = held.and_then(|held| held.event.as_ref());
+    event.is_some_and(|event| event.position < taken.position)
+}
+
 fn fault(doubt: &Doubt, what: &str) -> Fault {
     let Doubt { key, stream, column } = doubt;
     let place = column.map_or_else(|| TABLE.to_owned(), |column| format!("{TABLE}.{column}"));
@@ -190,8 +237,8 @@ fn idempotency(claim: &Held) -> Option<Fault> {
         Some(fault(&doubt, what).at_version(holder.version))
     };
     let Some(event) = &claim.event else { return wrong(None, "the log has no such event") };
-    let request = |metadata: &str| of_request(&Envelope::from_json(metadata));
-    let taken = Claim::Take { key, value: holder.value.clone() };
+    let request = |metadata: &str| of_request(&Envelope::from_json(metadata), 0);
+    let taken = Claim::Take { key, value: holder.value.clone(), event: 0 };
     if request(&event.metadata).as_ref() != Some(&taken) {
         return wrong(None, "the event was asked for under another key");
     }

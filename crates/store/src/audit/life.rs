@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stateward_domain::entity::claims::{Claim, ClaimKey, claims};
+use stateward_domain::entity::claims::{Claim, ClaimKey, of_event, of_request};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::{OperationId, Version};
+use stateward_domain::id::{OperationId, Position, Version};
 use stateward_domain::ports::read_model::{EntityRow, OperationRow};
 use stateward_domain::time::Timestamp;
 
@@ -22,13 +22,15 @@ pub(crate) struct Taken {
     pub(crate) until: Version,
     /// The earliest that the append can have been made; its events are recorded a microsecond apart.
     pub(crate) since: Timestamp,
+    /// Of the event that took it.
+    pub(crate) position: Position,
 }
 
 impl Taken {
     /// Taken with `value` by this event, of whose append nothing is known.
     pub(crate) fn by(event: &Recorded, value: String) -> Self {
-        let (version, at) = (event.version, event.recorded_at);
-        Self { value, version, at, until: version, since: Timestamp(i64::MIN) }
+        let Recorded { version, recorded_at: at, position, .. } = *event;
+        Self { value, version, at, until: version, since: Timestamp(i64::MIN), position }
     }
 }
 
@@ -73,9 +75,7 @@ impl Life {
         let event: EntityEvent =
             recorded.decode(EntityEvent::known).map_err(|error| error.to_string())?;
         self.go_on(recorded);
-        if changes_claims(&event) || recorded.metadata.contains("\"idempotency_key\"") {
-            self.claim(recorded, &event);
-        }
+        self.claim(recorded, &event);
         let row = self.row.get_or_insert_with(|| EntityRow::before(recorded));
         for step in row.take(recorded, &event) {
             step.apply(&mut self.operations);
@@ -109,29 +109,21 @@ impl Life {
         let since = self.run.as_ref().map_or(recorded.recorded_at, |run| run.since);
         let nothing = Entity::default();
         let before = self.row.as_ref().map_or(&nothing, |row| &row.entity);
-        let changes = claims(before, std::slice::from_ref(event), &recorded.envelope());
+        let mut changes = of_event(before, event);
+        if recorded.metadata.contains("\"idempotency_key\"") {
+            changes.extend(of_request(&recorded.envelope(), 0));
+        }
         for change in changes {
             match change {
                 // One append's events share an idempotency key; the claim is of the last of them.
-                Claim::Take { key, value } => {
+                Claim::Take { key, value, .. } => {
                     self.held.insert(key, Taken { since, ..Taken::by(recorded, value) });
                 }
+                Claim::Share { .. } => {}
                 Claim::Free { key } => {
                     self.held.remove(&key);
                 }
             }
         }
     }
-}
-
-/// Events by which names and identities are taken or freed; folding twice for all others would be wasted.
-const fn changes_claims(event: &EntityEvent) -> bool {
-    matches!(
-        event,
-        EntityEvent::CreateRequested { .. }
-            | EntityEvent::StrayFound { .. }
-            | EntityEvent::Deleted { .. }
-            | EntityEvent::Released { .. }
-            | EntityEvent::SyncCompleted { .. }
-    )
 }

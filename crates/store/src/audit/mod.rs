@@ -85,6 +85,8 @@ pub struct HeldBy {
     pub metadata: String,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+    /// Its place.
+    pub position: Position,
     /// Metadata of the event behind it in its stream.
     pub next: Option<String>,
 }
@@ -181,6 +183,10 @@ pub trait Source: Send + Sync {
         until: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Row>, ReadError>;
+
+    /// Whether entities hold claims on their objects; `false` = an older version wrote the log, and this one has not
+    /// opened it yet.
+    async fn claims_objects(&self) -> Result<bool, ReadError>;
 
     /// Claims whose keys follow `after`, by key.
     async fn claims(&self, after: &str, limit: usize) -> Result<Vec<Held>, ReadError>;

@@ -32,7 +32,7 @@ pub async fn verify(
     for line in source.damage().await? {
         faults.general(stateward_domain::audit::FaultKind::File, line);
     }
-    let mut claims = Claims::new(newest);
+    let mut claims = Claims::new(newest, source.claims_objects().await?);
     let mut views = Views::new(faults, newest);
     stands::look(source, &mut views).await?;
     let mut after = String::new();

@@ -247,7 +247,7 @@ async fn look(
 
 fn taken(append: &Append, holders: &HashMap<ClaimKey, Holder>) -> Option<AppendError> {
     append.claims.iter().find_map(|claim| {
-        let Claim::Take { key, .. } = claim else { return None };
+        let (Claim::Take { key, .. } | Claim::Share { key }) = claim else { return None };
         let holder = holders.get(key).filter(|holder| holder.stream != append.stream)?;
         Some(AppendError::ClaimTaken { key: key.clone(), holder: holder.clone() })
     })
@@ -313,8 +313,8 @@ pub(super) async fn insert(script: &mut Script<'_>, rows: &[Row<'_>]) -> Result<
     script.insert(&EVENTS, rows, bind).await
 }
 
-/// A claim that is taken: by whom, standing where, which, and what is stored with it.
-type Taken<'a> = (&'a Append, Head, &'a ClaimKey, &'a String);
+/// A claim that is taken: by which stream, at which version, which, and what is stored with it.
+type Taken<'a> = (&'a StreamId, u64, &'a ClaimKey, &'a String);
 
 const CLAIMS: Insert = Insert {
     table: Cow::Borrowed("claims"),
@@ -336,12 +336,18 @@ async fn claim(
     now: Timestamp,
     hope: Hope,
 ) -> Result<(), sqlx::Error> {
-    let mut freed = Vec::new();
+    let (mut freed, mut shared) = (Vec::new(), Vec::new());
     let mut taken: Vec<Taken<'_>> = Vec::new();
-    for (append, head) in fitting {
+    for (append, _) in fitting {
         for claim in &append.claims {
             match claim {
-                Claim::Take { key, value } => taken.push((*append, *head, key, value)),
+                Claim::Take { key, value, event } => {
+                    let version = append.expected.0 + *event as u64 + 1;
+                    taken.push((&append.stream, version, key, value));
+                }
+                Claim::Share { key } => {
+                    shared.push((key, &append.stream.category, &append.stream.id));
+                }
                 Claim::Free { key } => {
                     freed.push((key, &append.stream.category, &append.stream.id));
                 }
@@ -357,12 +363,22 @@ async fn claim(
             )
             .push(serde_json::to_string(&freed).expect("strings are JSON"));
     }
-    let bind = |values: &mut Values, (append, head, key, value): &Taken<'_>| {
+    if !shared.is_empty() && hope == Hope::AllIsNew {
+        // Whoever holds one stands in the way of its own row, as it does of one that is taken.
+        script
+            .push(
+                "INSERT INTO claims SELECT c.* FROM json_each(?) wanted JOIN claims c \
+                 ON c.key = wanted.value ->> 0 WHERE (c.aggregate_type, c.aggregate_id) \
+                 <> (wanted.value ->> 1, wanted.value ->> 2)",
+            )
+            .push(serde_json::to_string(&shared).expect("strings are JSON"));
+    }
+    let bind = |values: &mut Values, (stream, version, key, value): &Taken<'_>| {
         values
             .push(key.0.clone())
-            .push(append.stream.category.clone())
-            .push(append.stream.id.clone())
-            .push(signed(head.version.0))
+            .push(stream.category.clone())
+            .push(stream.id.clone())
+            .push(signed(*version))
             .push((*value).clone())
             .push(now.0);
     };

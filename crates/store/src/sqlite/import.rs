@@ -10,13 +10,15 @@ use stateward_domain::cloud_event::{self, Parsed};
 use stateward_domain::entity::EntityEvent;
 use stateward_domain::entity::claims::{self, Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
-use stateward_domain::id::{LogId, Version};
+use stateward_domain::id::LogId;
 use stateward_domain::time::Timestamp;
 
 use super::audit::offline;
 use super::batch::{self, Row};
 use super::error::{OpenError, message};
 use super::landing::{Landing, close};
+use super::lives::{Folded, Lives};
+use super::objects::Objects;
 use super::open::{RESTORE, log_file};
 use super::script::Writer;
 use crate::audit::{Checker, Identity, Life, Source, Taken};
@@ -196,39 +198,31 @@ async fn write(writer: &mut Writer, events: &[Recorded]) -> Result<(), sqlx::Err
 }
 
 /// Takes the claims that follow from the events, which were written to `path`.
-async fn claim(connection: &mut SqliteConnection, path: &Path) -> Result<(), ImportError> {
+async fn claim(writer: &mut Writer, path: &Path) -> Result<(), ImportError> {
     let files = offline::files(path, Path::new("")).await?;
     let broken =
         |message: String| OpenError::Damaged { path: path.to_owned(), message, advice: RESTORE };
-    let (mut after, mut life) = ((String::new(), Version(0)), None::<Life>);
-    loop {
-        let page = files.lives((&after.0, after.1), None, BATCH).await;
-        let page = page.map_err(|error| broken(error.to_string()))?;
-        for row in &page {
-            let event = row.as_ref().map_err(|row| broken(row.why.clone()))?;
-            after = (event.stream.id.clone(), event.version);
-            if life.as_ref().is_none_or(|life| life.stream != event.stream) {
-                let whole = life.replace(Life::new(event.stream.clone()));
-                take(connection, path, whole).await?;
-            }
-            if let Some(life) = &mut life {
-                life.take(event).map_err(broken)?;
-            }
-        }
-        if page.len() < BATCH {
-            files.log.close().await;
-            return take(connection, path, life).await;
-        }
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
+    let mut objects = Objects::gather(writer).await.map_err(failed)?;
+    let mut lives = Lives::of(&files);
+    while let Some(folded) = lives.next().await.map_err(|error| broken(error.to_string()))? {
+        let Folded { life, broken: None } = folded else {
+            return Err(broken(folded.broken.unwrap_or_default()).into());
+        };
+        objects.add(writer, &life).await.map_err(failed)?;
+        take(writer, path, life).await?;
     }
+    files.log.close().await;
+    Ok(objects.claim(writer).await.map_err(failed)?)
 }
 
+/// Takes what only one entity can ever have held.
 async fn take(
     connection: &mut SqliteConnection,
     path: &Path,
-    life: Option<Life>,
+    life: Life,
 ) -> Result<(), ImportError> {
-    let Some(life) = life else { return Ok(()) };
-    for (key, taken) in life.held {
+    for (key, taken) in life.held.into_iter().filter(|(key, _)| !key.is_on_object()) {
         if !hold(connection, path, &life.stream, &key, &taken).await? {
             return Err(ImportError::HeldTwice(key));
         }
@@ -243,7 +237,7 @@ async fn recognise(
     events: &[Recorded],
 ) -> Result<(), ImportError> {
     for event in events.iter().filter(|event| event.stream.category != StreamId::ENTITY) {
-        if let Some(Claim::Take { key, value }) = claims::of_request(&event.envelope()) {
+        if let Some(Claim::Take { key, value, .. }) = claims::of_request(&event.envelope(), 0) {
             hold(connection, path, &event.stream, &key, &Taken::by(event, value)).await?;
         }
     }

@@ -166,6 +166,27 @@ impl EventStore for Log {
         }))
     }
 
+    async fn held_under(
+        &self,
+        prefix: &str,
+        after: &ClaimKey,
+        limit: usize,
+    ) -> Result<Vec<(ClaimKey, StreamId)>, ReadError> {
+        // No text sorts behind a prefix with the highest character and begins with the prefix.
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT key, aggregate_type, aggregate_id FROM claims \
+             WHERE key >= ?1 AND key < ?1 || char(1114111) AND key > ?2 ORDER BY key LIMIT ?3",
+        )
+        .bind(prefix)
+        .bind(&after.0)
+        .bind(limit_of(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let held = |(key, category, id)| (ClaimKey(key), StreamId { category, id });
+        Ok(rows.into_iter().map(held).collect())
+    }
+
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError> {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         let before = self.clock.now().0.saturating_sub(age);

@@ -6,6 +6,7 @@
 //!   newest events in memory
 //! - `audit`: verification, checkpoints and exports; `backup`, `restore`, `import`: copies, which `landing` puts in
 //!   place; `put_back`: how a store is known that was put back; `kept`: views that know more than their log
+//! - `objects`: claims that older versions did not take, derived from the `lives` of entities
 //! - `derived`, `queue`, `uses`, `leases`, `views`: `views.db`, which can be deleted at any time
 //! - `script`: how both files are written
 //!
@@ -22,8 +23,10 @@ mod inodes;
 mod kept;
 mod landing;
 mod leases;
+mod lives;
 mod lock;
 mod log;
+mod objects;
 mod open;
 mod put_back;
 mod queue;

@@ -23,7 +23,7 @@ use super::inodes::Inodes;
 use super::lock::{Head, Lock};
 use super::log::Log;
 use super::watch::Guard;
-use super::{Auditor, Entities, Marker, Queue, Store, kept, put_back, writer};
+use super::{Auditor, Entities, Marker, Queue, Store, kept, objects, put_back, writer};
 use crate::audit::Identity;
 
 /// `application_id` of both files ("STWD"), by which a foreign database is told from ours.
@@ -55,8 +55,9 @@ pub(super) async fn open(
     make(directory)?;
     let mut lock = Lock::take(directory)?;
     let marker = Marker::new(directory);
-    let mut log =
-        log_file(&directory.join("events.db"), SqliteSynchronous::Full, LogId(fresh_id())).await?;
+    let path = directory.join("events.db");
+    let log = log_file(&path, SqliteSynchronous::Full, LogId(fresh_id())).await?;
+    let mut log = objects::derive_once(log, &path).await?;
     let mut head = head_of(directory, &mut log).await?;
     let mut views = views_file(directory, background).await?;
     let stood = derived::stood(&mut views).await;
@@ -172,7 +173,9 @@ pub(super) async fn log_file(
             advice: "use the version of stateward that wrote it, or a newer one",
         },
     })?;
-    sqlx::query("INSERT INTO log (only, epoch, log_id) VALUES (1, ?, ?) ON CONFLICT DO NOTHING")
+    let begin = "INSERT INTO log (only, epoch, log_id, objects_claimed) VALUES (1, ?, ?, 1) \
+                 ON CONFLICT DO NOTHING";
+    sqlx::query(begin)
         .bind(i64::from(fresh_epoch()))
         .bind(log_id.to_string())
         .execute(&mut connection)
@@ -204,6 +207,11 @@ fn migrator() -> Migrator {
             3,
             "claims_by_age",
             include_str!("../../../../migrations/sqlite/0003_claims_by_age.sql"),
+        ),
+        step(
+            4,
+            "objects_claimed",
+            include_str!("../../../../migrations/sqlite/0004_objects_claimed.sql"),
         ),
     ])
 }

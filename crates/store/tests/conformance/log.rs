@@ -7,7 +7,7 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{AppendError, ReadError};
 use stateward_store::hash;
 
-use crate::support::{Subject, append, key, stream, subjects, take};
+use crate::support::{Subject, append, key, share, stream, subjects, take};
 
 #[tokio::test]
 async fn an_empty_log_reads_as_such() {
@@ -113,6 +113,58 @@ async fn only_the_holder_frees_a_claim() {
         log.append(append("a", 1, 3, 1, free())).await.unwrap();
         assert_eq!(log.holder(&key("k")).await, Ok(None), "{name}");
         log.append(append("b", 1, 4, 1, vec![take("k")])).await.expect("it is free");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_has_the_version_of_the_event_that_takes_it() {
+    for Subject { name, log, .. } in subjects().await {
+        let take = |text: &str, event| Claim::Take { key: key(text), value: String::new(), event };
+        let claims = vec![take("first", 0), take("last", 2)];
+        log.append(append("a", 0, 1, 1, vec![])).await.unwrap();
+        log.append(append("a", 1, 2, 3, claims)).await.unwrap();
+        for (text, version) in [("first", 2), ("last", 4)] {
+            let holder = log.holder(&key(text)).await.unwrap().unwrap();
+            assert_eq!(holder.version, Version(version), "{name}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shared_claim_is_refused_while_another_holds_it_and_takes_nothing() {
+    for Subject { name, log, .. } in subjects().await {
+        log.append(append("a", 0, 1, 1, vec![share("k")])).await.expect("nobody has it");
+        log.append(append("b", 0, 2, 1, vec![share("k")])).await.expect("nobody has it");
+        assert_eq!(log.holder(&key("k")).await, Ok(None), "{name}");
+        log.append(append("a", 1, 3, 1, vec![take("k")])).await.unwrap();
+        log.append(append("a", 2, 4, 1, vec![share("k")])).await.expect("it is its own");
+        // A stream that is known, and one that begins; both beside one that has nothing to do with it.
+        for (stream, expected) in [("b", 1_u64), ("c", 0)] {
+            let (id, mine) = (10 + u128::from(expected), format!("mine {expected}"));
+            let lost = append(stream, expected, id, 1, vec![share("k"), take("other")]);
+            let innocent = append(&format!("d{expected}"), 0, id + 100, 1, vec![take(&mine)]);
+            let (lost, _) = tokio::join!(log.append(lost), log.append(innocent));
+            let taken = matches!(&lost, Err(AppendError::ClaimTaken { key, holder })
+                if key.0 == "k" && holder.stream.id == "a");
+            assert!(taken, "{name} {stream}: {lost:?}");
+            assert_eq!(log.holder(&key("other")).await, Ok(None), "{name}");
+            assert!(log.holder(&key(&mine)).await.unwrap().is_some(), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn claims_are_listed_by_their_beginning_page_by_page() {
+    for Subject { name, log, .. } in subjects().await {
+        for (number, text) in ["k/a", "k/b", "k/ü", "j", "k", "l/a"].into_iter().enumerate() {
+            let id = number as u128 + 1;
+            log.append(append(&format!("s{number}"), 0, id, 1, vec![take(text)])).await.unwrap();
+        }
+        let first = log.held_under("k/", &key("k/"), 2).await.unwrap();
+        assert_eq!(first, [(key("k/a"), stream("s0")), (key("k/b"), stream("s1"))], "{name}");
+        let next = log.held_under("k/", &key("k/b"), 2).await.unwrap();
+        assert_eq!(next, [(key("k/ü"), stream("s2"))], "{name}");
+        assert_eq!(log.held_under("none", &key(""), 2).await, Ok(vec![]), "{name}");
     }
 }
 

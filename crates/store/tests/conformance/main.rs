@@ -5,6 +5,7 @@
 //! - `queue`: the sync queue and its leases; `views`: read models
 //! - `audit`: verification, checkpoints and copies of logs, over the random lives of the domain's invariants
 //! - `derived`: counts and labels beside the rows of read models
+//! - `objects`: who manages which object, in a log of an older version
 //! - `open`: what the embedded store says when it cannot be opened; `put_back`: a log that is older than what is known of it
 
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
@@ -16,6 +17,7 @@ mod life;
 mod log;
 #[path = "../../../domain/tests/invariants/moves.rs"]
 mod moves;
+mod objects;
 mod open;
 mod points;
 mod put_back;

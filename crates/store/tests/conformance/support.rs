@@ -71,7 +71,11 @@ pub(crate) fn key(text: &str) -> ClaimKey {
 }
 
 pub(crate) fn take(text: &str) -> Claim {
-    Claim::Take { key: key(text), value: String::new() }
+    Claim::Take { key: key(text), value: String::new(), event: 0 }
+}
+
+pub(crate) fn share(text: &str) -> Claim {
+    Claim::Share { key: key(text) }
 }
 
 pub(crate) fn event(id: u128, note: &str) -> NewEvent {

@@ -86,6 +86,7 @@ pub(super) fn decide(
         Intent::Complete(completion) => sync::complete(entity, at, completion),
         Intent::Fail(failing) => sync::fail(entity, at, failing),
         Intent::Observe(sighting) => observe::observe(entity, at, sighting),
+        Intent::Contest { holds } => observe::contest(entity, at, *holds),
     }
 }
 

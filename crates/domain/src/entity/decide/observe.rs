@@ -29,6 +29,24 @@ pub(super) fn observe(
     })
 }
 
+/// Says once that another entity names the same object, or that none does any more. Only who manages it can hold it.
+pub(super) fn contest(
+    entity: &Entity,
+    at: Timestamp,
+    holds: Option<bool>,
+) -> Result<Vec<EntityEvent>, Refusal> {
+    living(entity)?;
+    let said = entity.contested.as_ref().map(|contested| contested.holds);
+    let Some(holds) = holds else {
+        let over = said == Some(true);
+        return Ok(over.then_some(EntityEvent::ContestEnded { at }).into_iter().collect());
+    };
+    let named = if holds { entity.managed_object() } else { entity.observed.external_id.as_ref() };
+    let named = named.filter(|_| said != Some(holds)).cloned();
+    let contested = |external_id| EntityEvent::ObjectContested { at, external_id, holds };
+    Ok(named.map(contested).into_iter().collect())
+}
+
 /// Whether there was an object to lose: one that was seen, or one that was applied and then lost track of.
 fn was_there(entity: &Entity) -> bool {
     match entity.observed.presence {

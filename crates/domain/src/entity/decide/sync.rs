@@ -7,7 +7,8 @@ use crate::entity::aggregate::Entity;
 use crate::entity::command::{Completion, Failing, Refusal};
 use crate::entity::event::{EntityEvent, Next};
 use crate::entity::state::{
-    DeletionPolicy, DriftPolicy, ManagementPolicy, OpenOperation, OperationKind, Presence, Step,
+    BlockedOn, DeletionPolicy, DriftPolicy, ManagementPolicy, OpenOperation, OperationKind,
+    Presence, Step,
 };
 use crate::id::{Attempt, ExternalId, Generation, Incarnation, OperationId};
 use crate::time::Timestamp;
@@ -313,7 +314,16 @@ pub(super) fn fail(entity: &Entity, at: Timestamp, failing: &Failing) -> Decided
     });
     events
         .extend(cancelled.map(|operation_id| EntityEvent::OperationCancelled { at, operation_id }));
+    events.extend(lost_to_another(entity, at, &failing.next));
     Ok(events)
+}
+
+/// Whoever waits for another entity to let go of its object does not hold it.
+fn lost_to_another(entity: &Entity, at: Timestamp, next: &Next) -> Option<EntityEvent> {
+    let taken = matches!(next, Next::Blocked { on: BlockedOn::ObjectTaken, .. });
+    let lost = taken && !entity.contends() && !entity.is_deleted();
+    let external_id = entity.observed.external_id.clone().filter(|_| lost)?;
+    Some(EntityEvent::ObjectContested { at, external_id, holds: false })
 }
 
 /// The number of the attempt that ends, after an abandonment if one is due.

@@ -56,6 +56,7 @@ fn life_over(entity: &mut Entity, operations: &[OperationId]) {
     entity.deletion = None;
     entity.drift = None;
     entity.lost = None;
+    entity.contested = None;
     entity.replacing = false;
     entity.state = State::Deleted;
 }

@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use crate::entity::aggregate::{Entity, Trouble};
 use crate::entity::event::{Cause, EntityEvent};
-use crate::entity::state::{ManagementPolicy, OpenOperation, OperationKind, State, Step};
+use crate::entity::state::{
+    BlockedOn, Contested, Decision, ManagementPolicy, OpenOperation, OperationKind, State, Step,
+};
 use crate::id::OperationId;
 use crate::kind::OnLost;
 use crate::time::Timestamp;
@@ -20,12 +22,14 @@ use crate::time::Timestamp;
 /// Folds one event, then derives the state from what is known now.
 pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
     let (synced, ready) = (entity.synced(), entity.ready());
+    let policy = entity.manifest.settings.management_policy;
     match event.cause() {
         Cause::Request => request::request(entity, event),
         Cause::Sync => sync::sync(entity, event),
         Cause::Observation => observation::observation(entity, event),
         Cause::End => end::end(entity, event),
     }
+    end_contest(entity, event, policy);
     let at = event.at();
     entity.version = entity.version.next();
     entity.updated_at = at;
@@ -35,6 +39,35 @@ pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
     }
     if entity.ready() != ready || entity.version.0 == 1 {
         entity.ready_since = at;
+    }
+}
+
+/// A contest is about one object. Whoever was refused it may have it once it is named, or seen, anew: the log refuses
+/// the claim if another entity still has it.
+fn end_contest(entity: &mut Entity, event: &EntityEvent, policy: ManagementPolicy) {
+    let changed = entity.manifest.settings.management_policy != policy;
+    let (id, anew) = (entity.observed.external_id.as_ref(), changed || names_anew(event));
+    let over = |contested: &mut Contested| {
+        id != Some(&contested.external_id) || (anew && !contested.holds)
+    };
+    if entity.contested.take_if(over).is_some_and(|contested| !contested.holds) {
+        entity.blocked.take_if(|blocked| blocked.on == BlockedOn::ObjectTaken);
+    }
+}
+
+const fn names_anew(event: &EntityEvent) -> bool {
+    match event {
+        EntityEvent::CreateRequested { .. }
+        | EntityEvent::AdoptRequested { .. }
+        | EntityEvent::ExternalIdRecorded { .. }
+        | EntityEvent::DriftDetected { .. }
+        | EntityEvent::DriftCleared { .. }
+        | EntityEvent::ObservedChanged { .. }
+        | EntityEvent::Deleted { .. }
+        | EntityEvent::Released { .. } => true,
+        EntityEvent::DecisionTaken { decision, .. } => matches!(decision, Decision::Adopt(_)),
+        EntityEvent::SyncCompleted { step, .. } => !matches!(step, Step::CleanUp { .. }),
+        _ => false,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::entity::aggregate::Entity;
 use crate::entity::event::EntityEvent;
-use crate::entity::state::{Blocked, BlockedOn, Drift, Lost, Presence};
+use crate::entity::state::{Blocked, BlockedOn, Contested, Drift, Lost, Observed, Presence};
+use crate::id::ExternalId;
 use crate::kind::OnLost;
 use crate::time::Timestamp;
 
@@ -26,7 +27,36 @@ pub(super) fn observation(entity: &mut Entity, event: &EntityEvent) {
                 None => returned(entity),
             }
         }
+        EntityEvent::ObjectContested { at, external_id, holds } => {
+            contested(entity, *at, external_id, *holds);
+        }
+        EntityEvent::ContestEnded { .. } => {
+            entity.contested.take_if(|contested| contested.holds);
+        }
         _ => {}
+    }
+}
+
+/// What another entity has is no clean-up work, and none of its content is kept here.
+fn contested(entity: &mut Entity, at: Timestamp, id: &ExternalId, holds: bool) {
+    if !holds && entity.strays.remove(id).is_some() {
+        return;
+    }
+    if entity.is_deleted() || entity.observed.external_id.as_ref() != Some(id) {
+        return;
+    }
+    entity.contested = Some(Contested { external_id: id.clone(), holds, since: at });
+    if holds {
+        return;
+    }
+    let unknown = entity.observed.presence != Presence::Absent;
+    let presence = if unknown { Presence::Unknown } else { Presence::Absent };
+    entity.observed = Observed { presence, external_id: Some(id.clone()), ..Observed::default() };
+    entity.drift = None;
+    if entity.running.is_none() && entity.blocked.is_none() {
+        let message = "another entity manages the object".to_owned();
+        let on = BlockedOn::ObjectTaken;
+        entity.blocked = Some(Blocked { on, message, since: at, check_at: at });
     }
 }
 

@@ -13,7 +13,7 @@ pub use manifest::{
     DeletionPolicy, DriftPolicy, ManagementPolicy, Manifest, ReplacePolicy, Settings, SettingsPatch,
 };
 pub use progress::{
-    Blocked, BlockedOn, Decision, Difference, Drift, Lost, OpenOperation, OperationKind,
+    Blocked, BlockedOn, Contested, Decision, Difference, Drift, Lost, OpenOperation, OperationKind,
     RunningAttempt, Step,
 };
 

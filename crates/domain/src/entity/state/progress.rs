@@ -79,6 +79,8 @@ pub enum BlockedOn {
     InUse(EntityId),
     /// The backend, to let this be done to this object.
     Refused,
+    /// Another entity of this log that has the object which this one names.
+    ObjectTaken,
 }
 
 impl BlockedOn {
@@ -95,6 +97,7 @@ impl BlockedOn {
             Self::NotConverging => "NotConverging",
             Self::Schema => "SchemaChanged",
             Self::Secret => "SecretMissing",
+            Self::ObjectTaken => "ObjectTaken",
         }
     }
 }
@@ -219,6 +222,17 @@ pub struct Blocked {
     pub since: Timestamp,
     /// Looked at again at this time in any case.
     pub check_at: Timestamp,
+}
+
+/// Two entities of this log name one object; only one of them manages it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contested {
+    /// The object.
+    pub external_id: ExternalId,
+    /// Whether this entity is the one that manages it.
+    pub holds: bool,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Known drift.

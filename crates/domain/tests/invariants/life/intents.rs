@@ -69,6 +69,7 @@ impl Life {
             Move::Act => {
                 Intent::Act { operation_id, action: ActionName::from("poke"), input: json!({}) }
             }
+            Move::Contest { holds } => Intent::Contest { holds: *holds },
             Move::Refresh => Intent::Refresh { operation_id },
             Move::Retry => Intent::Retry { operation_id },
             Move::Cancel(_) if entity.operations.is_empty() => return None,

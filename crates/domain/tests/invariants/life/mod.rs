@@ -4,7 +4,7 @@ mod intents;
 
 use std::collections::BTreeSet;
 
-use stateward_domain::entity::claims::{Claim, ClaimKey, claims};
+use stateward_domain::entity::claims::{self, Claim, ClaimKey};
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::operations::{OperationChange, changes};
 use stateward_domain::entity::state::{Presence, State, Step};
@@ -22,7 +22,10 @@ pub(crate) struct Life {
     pub(crate) events: Vec<EntityEvent>,
     open: BTreeSet<OperationId>,
     ended: BTreeSet<OperationId>,
+    /// Append by append, as the log keeps them.
     claimed: BTreeSet<ClaimKey>,
+    /// Event by event, as a copy of the log derives them.
+    followed: BTreeSet<ClaimKey>,
     intents: BTreeSet<(u64, String)>,
 }
 
@@ -36,12 +39,8 @@ impl Life {
             return;
         };
         let before = self.entity.clone();
-        for claim in claims(&before, &events, &Envelope::default()) {
-            match claim {
-                Claim::Take { key, .. } => self.claimed.insert(key),
-                Claim::Free { key } => self.claimed.remove(&key),
-            };
-        }
+        let (_, appended) = claims::fold(before.clone(), &events, &Envelope::default());
+        apply(&mut self.claimed, appended);
         for event in events {
             self.fold(event);
         }
@@ -50,7 +49,7 @@ impl Life {
 
     fn fold(&mut self, event: EntityEvent) {
         let before = self.entity.clone();
-        self.entity.evolve(&event);
+        apply(&mut self.followed, claims::follow(&mut self.entity, &event, 0));
         for change in changes(&event, before.change().is_some()) {
             match change {
                 OperationChange::Opened { id, .. } => {
@@ -127,11 +126,21 @@ impl Life {
             assert!(entity.is_deleted(), "there is no way back");
         }
         self.check_progress();
+        // What is held is a function of the fold, and the same however it was come by.
+        let held = claims::held(entity);
+        assert_eq!((&self.claimed, &self.followed), (&held, &held), "7: {intent:?}");
         let name = ClaimKey::name(entity);
-        assert_eq!(self.claimed.contains(&name), entity.exists() && !entity.is_deleted(), "7");
+        assert_eq!(held.contains(&name), entity.exists() && !entity.is_deleted(), "7");
         if let Some(identity) = ClaimKey::identity(entity) {
             let holds = entity.exists() && (!entity.is_deleted() || !entity.strays.is_empty());
-            assert_eq!(self.claimed.contains(&identity), holds, "7: {intent:?}");
+            assert_eq!(held.contains(&identity), holds, "7: {intent:?}");
+        }
+        for id in entity.strays.keys() {
+            assert!(held.contains(&ClaimKey::object(entity, id)), "7: a stray is free to be taken");
+        }
+        if entity.contends() {
+            let shown = (&entity.observed.attributes, &entity.drift);
+            assert_eq!(shown, (&None, &None), "7: another's content after {intent:?}");
         }
     }
 
@@ -150,5 +159,15 @@ impl Life {
         if entity.running.is_some() {
             assert!(entity.work().is_some(), "6: an attempt that nobody carries on: {entity:#?}");
         }
+    }
+}
+
+fn apply(held: &mut BTreeSet<ClaimKey>, changes: Vec<Claim>) {
+    for change in changes {
+        match change {
+            Claim::Take { key, .. } => held.insert(key),
+            Claim::Free { key } => held.remove(&key),
+            Claim::Share { .. } => false,
+        };
     }
 }

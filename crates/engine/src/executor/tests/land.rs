@@ -168,7 +168,9 @@ impl Land {
         let entity = self.entities.fresh(id).await.expect("readable");
         let envelope = Envelope::system("test", Namespace::from("n"));
         let events = [event];
-        let (_, claims) = claims::fold(Entity::clone(&entity), &events, &envelope);
+        let (_, mut claims) = claims::fold(Entity::clone(&entity), &events, &envelope);
+        // What they show is made up, and some show the same.
+        claims.retain(|claim| !claim.key().is_on_object());
         let event_id = EventId(Uuid::from_u128(self.random.random()));
         let new = NewEvent::encode(event_id, &events[0], &envelope);
         let stream = StreamId::entity(id);

@@ -141,7 +141,7 @@ impl Files {
     ) -> Result<Vec<Held>, ReadError> {
         let statement = format!(
             "SELECT c.key, c.aggregate_type, c.aggregate_id, c.sequence, c.value, c.taken_at, \
-             e.metadata, e.recorded_at, n.metadata FROM claims c \
+             e.metadata, e.recorded_at, n.metadata, e.position FROM claims c \
              LEFT JOIN events e ON e.aggregate_type = c.aggregate_type \
              AND e.aggregate_id = c.aggregate_id AND e.sequence = c.sequence \
              LEFT JOIN events n ON n.aggregate_type = c.aggregate_type \
@@ -151,7 +151,10 @@ impl Files {
         let rows = sqlx::query(AssertSqlSafe(statement)).bind(value).bind(limit);
         match rows.fetch_all(&self.log).await {
             Err(error) if is_damage(&error) => Ok(Vec::new()),
-            rows => Ok(rows.map_err(unavailable)?.iter().map(held).collect()),
+            rows => {
+                let rows = rows.map_err(unavailable)?;
+                Ok(rows.iter().map(|row| held(row, self.identity.epoch)).collect())
+            }
         }
     }
 
@@ -162,9 +165,11 @@ impl Files {
     }
 }
 
-fn held(row: &SqliteRow) -> Held {
+fn held(row: &SqliteRow, epoch: u32) -> Held {
     let text = |place| row.try_get::<Option<String>, _>(place).ok().flatten();
     let time = |place| Timestamp(row.try_get(place).unwrap_or(i64::MAX));
+    let minor = row.try_get::<i64, _>(9).ok().and_then(|minor| u64::try_from(minor).ok());
+    let position = Position { epoch, major: 0, minor: minor.unwrap_or(u64::MAX) };
     Held {
         key: ClaimKey(raw::lossy(row, 0)),
         holder: Holder {
@@ -173,7 +178,12 @@ fn held(row: &SqliteRow) -> Held {
             value: raw::lossy(row, 4),
         },
         taken_at: time(5),
-        event: text(6).map(|metadata| HeldBy { metadata, recorded_at: time(7), next: text(8) }),
+        event: text(6).map(|metadata| HeldBy {
+            metadata,
+            recorded_at: time(7),
+            position,
+            next: text(8),
+        }),
     }
 }
 
@@ -240,6 +250,16 @@ impl Source for Files {
             Err(error) if is_damage(&error) => Ok(Vec::new()),
             Err(error) => Err(unavailable(error)),
         }
+    }
+
+    async fn claims_objects(&self) -> Result<bool, ReadError> {
+        let marked = "SELECT count(*) FROM pragma_table_info('log') WHERE name = 'objects_claimed'";
+        let marked: Result<i64, _> = sqlx::query_scalar(marked).fetch_one(&self.log).await;
+        if marked.map_err(unavailable)? == 0 {
+            return Ok(false);
+        }
+        let claimed = "SELECT objects_claimed FROM log";
+        sqlx::query_scalar(claimed).fetch_one(&self.log).await.map_err(unavailable)
     }
 
     async fn claims(&self, after: &str, limit: usize) -> Result<Vec<Held>, ReadError> {

@@ -172,7 +172,7 @@ fn assert_found(report: &Report, tampered: &Tampered) {
 
 /// Changes a log as often as `flips` says, and undoes each change: what was found.
 async fn changes(seed: u8, flips: u32) -> String {
-    let land = Land::with(&lives(seed, 32, 40)).await;
+    let land = Land::with(&lives(seed, 36, 44)).await;
     let auditor = land.auditor().await;
     let healthy = auditor.verify(None, &|_| ()).await.unwrap();
     assert!(healthy.ok && healthy.events >= 250, "{healthy:#?}");

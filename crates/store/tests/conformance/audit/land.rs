@@ -14,7 +14,7 @@ use stateward_domain::access::{AccessEvent, NamespaceSettings};
 use stateward_domain::audit::{Checkpoint, Report};
 use stateward_domain::backend::BackendEvent;
 use stateward_domain::cloud_event;
-use stateward_domain::entity::claims::claims;
+use stateward_domain::entity::claims;
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{DomainEvent, Envelope, Idempotency, NewEvent, StreamId};
 use stateward_domain::id::{
@@ -186,7 +186,7 @@ impl Land {
         let append = Append {
             stream: StreamId::entity(EntityId(Uuid::from_u128(number))),
             expected: entity.version,
-            claims: claims(entity, events, &envelope),
+            claims: claims::fold(entity.clone(), events, &envelope).1,
             events: events.iter().map(|event| self.encode(event, &envelope)).collect(),
         };
         store.log.append(append).await.unwrap();
@@ -232,6 +232,8 @@ fn own(life: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
         if let EntityEvent::CreateRequested { entity_id, manifest, identity, .. } = event {
             *entity_id = EntityId(Uuid::from_u128(number));
             manifest.name = EntityName(format!("it-{number}"));
+            // All lives call their objects the same.
+            manifest.backend = BackendName(format!("b-{number}"));
             *identity = identity.take().map(|path| format!("{path}-{number}"));
         }
     }

@@ -3,6 +3,7 @@
 mod attempts;
 mod ends;
 mod looks;
+mod objects;
 mod replacements;
 mod users;
 

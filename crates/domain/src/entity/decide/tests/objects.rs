@@ -1,0 +1,248 @@
+//! Which object an entity manages: what of it the log keeps unique, and what happens when another entity has it.
+
+use super::*;
+use crate::entity::claims::{self, Claim};
+use crate::entity::state::{Decision, ManagementPolicy, Settings, State};
+use crate::envelope::Envelope;
+use crate::id::{BackendName, EntityName, KindName, Namespace};
+
+const OBJECT: &str = "external/b/fake.thing/x";
+const IDENTITY: &str = "identity/b/fake/x";
+const CONTENDER: &str = "contender/b/fake.thing/x/00000000-0000-0000-0000-000000000007";
+
+fn manifest(policy: ManagementPolicy, external_id: Option<&str>) -> Manifest {
+    Manifest {
+        namespace: Namespace::from("n"),
+        kind: KindName::from("fake.thing"),
+        name: EntityName::from("e"),
+        backend: BackendName::from("b"),
+        desired: json!({"size": 1}),
+        settings: Settings { management_policy: policy, ..Settings::default() },
+        external_id: external_id.map(ExternalId::from),
+    }
+}
+
+const fn contest(holds: Option<bool>) -> Intent {
+    Intent::Contest { holds }
+}
+
+fn policy(management_policy: ManagementPolicy) -> Intent {
+    let management_policy = Some(management_policy);
+    let patch = SettingsPatch { management_policy, ..SettingsPatch::default() };
+    changed(operation(99), None, patch)
+}
+
+impl Life {
+    /// Asks; what happens is folded, what it does to claims is returned.
+    fn claims(&mut self, intent: Intent) -> Vec<String> {
+        self.now = Timestamp(self.now.0 + 1_000_000);
+        let events = self.ask(intent).expect("accepted");
+        let (after, claims) = claims::fold(self.entity.clone(), &events, &Envelope::default());
+        self.entity = after;
+        let told = |claim: &Claim| match claim {
+            Claim::Take { key, .. } => format!("take {key}"),
+            Claim::Share { key } => format!("share {key}"),
+            Claim::Free { key } => format!("free {key}"),
+        };
+        claims.iter().map(told).collect()
+    }
+
+    fn adopting(policy: ManagementPolicy) -> (Self, Vec<String>) {
+        let mut life = Self::unborn();
+        let claims = life.claims(Intent::Create {
+            operation_id: operation(1),
+            entity_id: EntityId(Uuid::from_u128(7)),
+            schema_version: 1,
+            manifest: Box::new(manifest(policy, Some("x"))),
+            identity: None,
+        });
+        (life, claims)
+    }
+
+    /// Manages `x`, and was seen as desired.
+    fn managing() -> Self {
+        let (mut life, _) = Self::adopting(ManagementPolicy::Full);
+        life.complete(Step::None, life.present("x"));
+        life
+    }
+}
+
+#[test]
+fn an_object_is_taken_when_it_is_named_and_freed_when_it_is_proved_gone() {
+    let (mut life, claims) = Life::adopting(ManagementPolicy::Full);
+    let name = "take name/n/fake.thing/e".to_owned();
+    let (take, share) = (format!("take {OBJECT}"), format!("share {IDENTITY}"));
+    assert_eq!(claims, [take, name, share]);
+    let completion = life.completion(Step::None, life.present("x"));
+    assert!(life.claims(Intent::Complete(completion)).is_empty(), "it has it already");
+    let sighting = life.sighting(absent(), Vec::new());
+    assert_eq!(life.claims(Intent::Observe(sighting)), [format!("free {OBJECT}")]);
+}
+
+#[test]
+fn what_an_attempt_made_is_taken_once_it_has_a_name_and_freed_with_its_life() {
+    let mut life = Life::declared_as(manifest(ManagementPolicy::Full, None));
+    life.start(Step::Create);
+    let record = Intent::RecordExternalId {
+        attempt: life.entity.attempt,
+        incarnation: life.entity.incarnation,
+        external_id: external("x"),
+    };
+    assert_eq!(life.claims(record), [format!("take {OBJECT}")]);
+    life.complete(Step::Create, life.present("x"));
+    life.delete(DeletionPolicy::Delete);
+    life.start(Step::Delete);
+    let failing = life.failing(ErrorClass::Transient, Next::Retry { at: life.now });
+    assert!(life.claims(Intent::Fail(failing)).is_empty(), "nobody knows whether it is gone");
+    life.start(Step::Delete);
+    let completion = life.completion(Step::Delete, absent());
+    let freed = life.claims(Intent::Complete(completion));
+    assert!(freed.contains(&format!("free {OBJECT}")), "{freed:?}");
+}
+
+#[test]
+fn a_released_object_is_free() {
+    let mut life = Life::managing();
+    let freed = life.claims(deletion(operation(9), DeletionPolicy::Orphan));
+    assert!(freed.contains(&format!("free {OBJECT}")), "{freed:?}");
+}
+
+#[test]
+fn who_only_observes_shares_what_nobody_manages_and_takes_it_with_the_right_to_change_it() {
+    let (mut life, claims) = Life::adopting(ManagementPolicy::ObserveOnly);
+    let (object, identity) = (format!("share {OBJECT}"), format!("share {IDENTITY}"));
+    assert_eq!(claims, ["take name/n/fake.thing/e".to_owned(), object, identity.clone()]);
+    let completion = life.completion(Step::None, life.present("x"));
+    assert!(life.claims(Intent::Complete(completion)).is_empty());
+    let taken = life.claims(policy(ManagementPolicy::Full));
+    assert_eq!(taken, [format!("take {OBJECT}"), identity]);
+    let freed = life.claims(policy(ManagementPolicy::ObserveOnly));
+    assert_eq!(freed, [format!("free {OBJECT}")]);
+}
+
+#[test]
+fn an_object_that_is_adopted_by_request_or_by_decision_is_taken() {
+    let mut life = Life::declared_as(manifest(ManagementPolicy::Full, None));
+    let operation_id = life.operation();
+    let adopt = Intent::Adopt { operation_id, external_id: external("x") };
+    assert_eq!(life.claims(adopt), [format!("take {OBJECT}"), format!("share {IDENTITY}")]);
+    life.fail(ErrorClass::NotFound, blocked(BlockedOn::Decision));
+    let operation_id = life.operation();
+    let decision = Decision::Adopt(external("y"));
+    let moved = life.claims(Intent::Decide { operation_id, decision });
+    let other = |what: &str| format!("{what} external/b/fake.thing/y");
+    let share = "share identity/b/fake/y".to_owned();
+    assert_eq!(moved, [format!("free {OBJECT}"), other("take"), share]);
+}
+
+#[test]
+fn a_new_identity_must_not_be_an_object_of_another_entity() {
+    let mut life = Life::unborn();
+    let claims = life.claims(Intent::Create {
+        operation_id: operation(1),
+        entity_id: EntityId(Uuid::from_u128(7)),
+        schema_version: 1,
+        manifest: Box::new(manifest(ManagementPolicy::Full, None)),
+        identity: Some("x".to_owned()),
+    });
+    assert!(claims.contains(&format!("take {IDENTITY}")), "{claims:?}");
+    assert!(claims.contains(&format!("share {OBJECT}")), "{claims:?}");
+}
+
+#[test]
+fn a_stray_is_held_until_it_is_cleaned_up_also_after_the_entitys_end() {
+    let mut life = Life::managing();
+    let late = Intent::RecordExternalId {
+        attempt: Attempt(0),
+        incarnation: life.entity.incarnation,
+        external_id: external("late"),
+    };
+    let key = "external/b/fake.thing/late";
+    assert_eq!(life.claims(late), [format!("take {key}")]);
+    let released = life.claims(deletion(operation(9), DeletionPolicy::Orphan));
+    assert!(!released.contains(&format!("free {key}")), "{released:?}");
+    let step = Step::CleanUp { external_id: external("late") };
+    let completion = life.completion(step, absent());
+    assert_eq!(life.claims(Intent::Complete(completion)), [format!("free {key}")]);
+}
+
+#[test]
+fn who_contends_for_an_object_does_not_hold_it_and_keeps_nothing_of_it() {
+    let mut life = Life::managing();
+    life.see(life.present("x"), difference());
+    let lost = life.claims(contest(Some(false)));
+    assert_eq!(lost, [format!("free {OBJECT}"), format!("take {CONTENDER}")]);
+    let entity = &life.entity;
+    assert_eq!((&entity.observed.attributes, &entity.drift), (&None, &None));
+    assert_eq!(entity.blocked.as_ref().map(|blocked| &blocked.on), Some(&BlockedOn::ObjectTaken));
+    assert!(!entity.synced() && !entity.ready() && entity.state == State::UpdateScheduled);
+    assert!(life.then(contest(Some(false))).is_empty(), "it is said once");
+    assert!(life.then(contest(None)).is_empty(), "that is for the holder to say");
+    assert!(life.then(contest(Some(true))).is_empty(), "it holds nothing");
+    life.update(json!({"size": 2}));
+    assert!(life.entity.contends(), "a wish gives it nothing");
+    // It is seen again, because it is free: the log refuses the claim if it is not.
+    let completion = life.completion(Step::None, life.present("x"));
+    let taken = life.claims(Intent::Complete(completion));
+    assert_eq!(taken, [format!("free {CONTENDER}"), format!("take {OBJECT}")]);
+    assert_eq!((&life.entity.contested, &life.entity.blocked), (&None, &None));
+}
+
+#[test]
+fn who_holds_a_contested_object_goes_on_and_shows_it() {
+    let mut life = Life::managing();
+    assert!(life.claims(contest(Some(true))).is_empty());
+    life.see(life.present("x"), Vec::new());
+    let shown = |life: &Life| life.entity.conditions()[4].reason;
+    assert!(life.entity.synced() && shown(&life) == "ObjectShared");
+    assert_eq!(life.then(contest(None)), ["contest_ended"]);
+    assert_eq!(shown(&life), "NotBlocked");
+    assert!(life.then(contest(None)).is_empty());
+}
+
+#[test]
+fn a_look_that_meets_anothers_object_blocks_and_gives_up_the_claim() {
+    let (mut life, _) = Life::adopting(ManagementPolicy::Full);
+    let class = ErrorClass::AlreadyExists { external_id: external("x") };
+    let events = life.fail(class.clone(), blocked(BlockedOn::ObjectTaken));
+    assert_eq!(events, ["sync_failed", "object_contested"]);
+    assert_eq!(life.entity.conditions()[4].reason, "ObjectTaken");
+    assert_eq!(life.fail(class, blocked(BlockedOn::ObjectTaken)), ["sync_failed"]);
+    let adopt = Intent::Adopt { operation_id: life.operation(), external_id: external("y") };
+    let moved = life.claims(adopt);
+    assert!(moved.contains(&format!("free {CONTENDER}")), "{moved:?}");
+    assert_eq!((&life.entity.contested, &life.entity.blocked), (&None, &None));
+}
+
+#[test]
+fn a_stray_that_another_entity_manages_is_no_clean_up_work() {
+    let mut life = Life::managing();
+    let external_id = external("late");
+    life.entity.evolve(&EntityEvent::StrayFound {
+        at: life.now,
+        attempt: Attempt(0),
+        external_id: external_id.clone(),
+    });
+    let taken = EntityEvent::ObjectContested { at: life.now, external_id, holds: false };
+    life.entity.evolve(&taken);
+    assert!(life.entity.strays.is_empty() && life.entity.contested.is_none());
+    assert!(life.entity.synced());
+}
+
+#[test]
+fn what_one_append_frees_and_then_shares_is_freed() {
+    let mut life = Life::managing();
+    let management_policy = Some(ManagementPolicy::ObserveOnly);
+    let settings = SettingsPatch { management_policy, ..SettingsPatch::default() };
+    let events = [
+        EntityEvent::SettingsChanged { at: life.now, settings },
+        EntityEvent::AdoptRequested {
+            at: life.now,
+            operation_id: life.operation(),
+            external_id: external("x"),
+        },
+    ];
+    let (_, claims) = claims::fold(life.entity.clone(), &events, &Envelope::default());
+    let freed = claims.iter().any(|claim| matches!(claim, Claim::Free { key } if key.0 == OBJECT));
+    assert!(freed, "{claims:?}");
+}
