@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod adoption;
 mod audit;
 mod bench;
 mod cli;

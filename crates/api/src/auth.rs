@@ -16,9 +16,11 @@ use stateward_domain::access::{Grant, Role, allows};
 use stateward_domain::entity::Entity;
 use stateward_domain::envelope::Actor;
 use stateward_domain::id::{EntityId, Namespace, TokenId};
+use stateward_engine::Error;
 use subtle::ConstantTimeEq;
 
 use crate::app::App;
+use crate::error::taken;
 use crate::identity;
 use crate::problem::Problem;
 
@@ -112,6 +114,17 @@ impl Caller {
         }
         self.needs(role, namespace)?;
         Ok(entity)
+    }
+
+    /// The problem that the engine's answer to a change is for this caller: whose something is that is taken is told
+    /// only where the caller may look.
+    pub(crate) async fn refusal(&self, app: &App, error: Error) -> Problem {
+        let Error::IdentityTaken { holder: Some(holder) } = &error else { return error.into() };
+        let visible = match app.engine.entity(*holder).await {
+            Ok(entity) => self.may(Role::Viewer, &entity.manifest.namespace),
+            Err(_) => false,
+        };
+        taken("identity-taken", error.to_string(), visible.then_some(*holder))
     }
 }
 

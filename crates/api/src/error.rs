@@ -41,7 +41,8 @@ impl From<Error> for Problem {
             Error::BadConfiguration(_) => Self::conflict("bad-configuration", detail),
             Error::TooMany => Self::conflict("too-many", detail),
             Error::NameTaken { holder } => taken("name-taken", detail, holder),
-            Error::IdentityTaken { holder } => taken("identity-taken", detail, holder),
+            // The holder may be in a namespace that the caller may not see: see `Caller::refusal`.
+            Error::IdentityTaken { .. } => taken("identity-taken", detail, None),
             Error::KeyReused => Self::unprocessable("idempotency-key-reused", detail),
             Error::ShownOnce(_) => Self::conflict("shown-once", detail),
             Error::NotFound => Self::not_found(),
@@ -93,7 +94,8 @@ fn with_faults(name: &'static str, detail: String, faults: &[FieldError]) -> Pro
     })
 }
 
-fn taken(name: &'static str, detail: String, holder: Option<EntityId>) -> Problem {
+/// A conflict about something that only one entity can have; `holder` is named only to those who may see it.
+pub(crate) fn taken(name: &'static str, detail: String, holder: Option<EntityId>) -> Problem {
     match holder {
         Some(holder) => Problem::conflict(name, format!("{detail} by entity {holder}")),
         None => Problem::conflict(name, detail),

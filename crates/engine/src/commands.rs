@@ -8,8 +8,9 @@ use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::operations::{self, OperationChange};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Actor, Envelope, NewEvent, StreamId};
-use stateward_domain::id::{EntityId, OperationId, Position};
+use stateward_domain::id::{EntityId, ExternalId, OperationId, Position};
 use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
+use stateward_domain::time::Timestamp;
 
 use crate::control::{append_surely, first, recorded};
 use crate::entities::{Entities, decode};
@@ -71,14 +72,17 @@ impl Commands {
             Intent::Create { .. } => Arc::default(),
             _ => self.entities.recent(id).await?,
         };
+        // Objects that a result names and another entity has.
+        let mut taken = Vec::new();
         for _ in 0..Self::TRIES {
             // After the fold is known: whoever comes in between with the same key makes the append a conflict, and the
             // head another.
             if let Some(done) = self.repeated(envelope).await? {
                 return Ok(done);
             }
-            let events = match entity.decide(self.now_for(&entity), intent) {
-                Ok(events) if !events.is_empty() => events,
+            let at = self.now_for(&entity);
+            let events = match entity.decide(at, intent) {
+                Ok(events) if !events.is_empty() => contested(events, at, &taken),
                 outcome => {
                     // A stale cache must not decide that nothing has to be done.
                     let head = self.log.head_of(&StreamId::entity(id)).await?;
@@ -98,6 +102,13 @@ impl Commands {
                 Err(AppendError::Conflict { .. }) => entity = self.entities.fresh(id).await?,
                 Err(AppendError::ClaimTaken { key, .. }) if is_idempotency(&key) => {
                     return self.repeated(envelope).await?.ok_or(Error::Contended);
+                }
+                // What an attempt made or learnt is recorded, whoever else has the object.
+                Err(AppendError::ClaimTaken { key, holder }) if is_result(intent) => {
+                    match key.object_of(&entity).filter(|id| !taken.contains(id)) {
+                        Some(id) => taken.push(id),
+                        None => return Err(AppendError::ClaimTaken { key, holder }.into()),
+                    }
                 }
                 Err(other) => return Err(other.into()),
             }
@@ -157,7 +168,7 @@ impl Commands {
     }
 
     /// Commands of one entity carry rising times even when the wall clock steps back.
-    fn now_for(&self, entity: &Entity) -> stateward_domain::time::Timestamp {
+    fn now_for(&self, entity: &Entity) -> Timestamp {
         self.sources.now().max(entity.updated_at)
     }
 
@@ -192,6 +203,29 @@ fn without_unopened(envelope: &Envelope, events: &[EntityEvent]) -> Envelope {
     let system = envelope.actor.kind == Actor::SYSTEM;
     envelope.operation = envelope.operation.filter(|id| system || ids.contains(id));
     envelope
+}
+
+/// Whether `intent` reports what an attempt did, which is never dropped. What a mere look saw can be seen again.
+const fn is_result(intent: &Intent) -> bool {
+    match intent {
+        Intent::RecordExternalId { .. } => true,
+        Intent::Complete(completion) => completion.attempt.is_some(),
+        _ => false,
+    }
+}
+
+/// `events`, after which the entity knows that another one has the objects `taken`.
+fn contested(
+    mut events: Vec<EntityEvent>,
+    at: Timestamp,
+    taken: &[ExternalId],
+) -> Vec<EntityEvent> {
+    events.extend(taken.iter().cloned().map(|external_id| EntityEvent::ObjectContested {
+        at,
+        external_id,
+        holds: false,
+    }));
+    events
 }
 
 fn is_idempotency(key: &ClaimKey) -> bool {

@@ -76,8 +76,8 @@ pub enum Error {
         /// Whose it is.
         holder: Option<EntityId>,
     },
-    /// The identity belongs to another entity of the same backend.
-    #[error("the identity is taken")]
+    /// The identity, or the object, belongs to another entity of the same backend, in whatever namespace.
+    #[error("the object is taken: another entity manages it")]
     IdentityTaken {
         /// Whose it is.
         holder: Option<EntityId>,

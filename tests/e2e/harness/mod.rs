@@ -7,7 +7,7 @@ mod world;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Client, Lost, condition, reason, text, thing};
+pub(crate) use client::{Client, Lost, Reply, condition, reason, text, thing};
 pub(crate) use server::{Server, Setup, refused};
 pub(crate) use world::World;
 

@@ -91,7 +91,10 @@ pub(crate) fn what(event: &Value) -> String {
 
 fn tone(event: &Value) -> Tone {
     match text(event, "/type").as_str() {
-        "entity.sync_failed" | "entity.drift_detected" | "entity.stray_found" => Tone::Bad,
+        "entity.sync_failed"
+        | "entity.drift_detected"
+        | "entity.stray_found"
+        | "entity.object_contested" => Tone::Bad,
         "entity.sync_completed" | "entity.drift_cleared" => Tone::Good,
         _ => Tone::Plain,
     }

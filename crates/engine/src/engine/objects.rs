@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stateward_domain::failure::ErrorClass;
-use stateward_domain::id::{BackendName, ExternalId, KindName};
+use stateward_domain::id::{BackendName, ExternalId, KindName, OwnerKey};
 use stateward_domain::ports::driver::Object;
 use stateward_domain::ports::read_model::EntityFilter;
 
@@ -34,8 +34,8 @@ pub struct Holdings {
 }
 
 impl Engine {
-    /// One page of the objects of a kind, as the backend lists them. One that carries a mark is managed, if not from
-    /// here.
+    /// One page of the objects of a kind, as the backend lists them. One that carries the mark of another
+    /// installation is managed, if not from here.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::UnknownKind`], [`Error::BadPageToken`]; [`Error::Unavailable`] with what the
@@ -66,14 +66,25 @@ impl Engine {
             _ => Error::Unavailable(failure.to_string()),
         })?;
         let known = self.held_names(name, kind).await?;
-        let held = |object: Object| {
-            let managed = object.owner_key.is_some() || known.contains(&object.external_id);
-            Held { object, managed }
-        };
-        Ok(Holdings {
-            objects: listing.objects.into_iter().map(held).collect(),
-            next: listing.cursor,
-        })
+        let mut objects = Vec::with_capacity(listing.objects.len());
+        for object in listing.objects {
+            let named = known.contains(&object.external_id);
+            let managed = named || self.is_owned(object.owner_key.as_ref()).await?;
+            objects.push(Held { object, managed });
+        }
+        Ok(Holdings { objects, next: listing.cursor })
+    }
+
+    /// Whether an owner key keeps an object from being taken over unasked: not that of an entity of this log whose life
+    /// is over and which has nothing to clean up.
+    async fn is_owned(&self, key: Option<&OwnerKey>) -> Result<bool, Error> {
+        let Some(key) = key else { return Ok(false) };
+        let Some((owner, _)) = key.parse() else { return Ok(true) };
+        match self.entities().fresh(owner).await {
+            Ok(owner) => Ok(!owner.exists() || owner.is_tracked()),
+            Err(Error::Unreadable(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// What the entities of a kind call their objects.

@@ -23,8 +23,9 @@ const ENDING: [&str; 4] =
     ["entity.deleted", "entity.released", "entity.update_requested", "entity.operation_cancelled"];
 /// Events after which an entity may be another than those thought who refer to it. What failed may be as it was, which
 /// nobody knew while it was tried.
-const SHOWING: [&str; 6] = [
+const SHOWING: [&str; 7] = [
     "entity.observed_changed",
+    "entity.object_contested",
     "entity.drift_detected",
     "entity.drift_cleared",
     "entity.sync_failed",

@@ -4,6 +4,7 @@
 //! - `round`: one round's steps; `look` sees, `converge` chooses the next step, `change` takes it, `resume`
 //!   carries on what began earlier, `retry` says what follows a failure
 //! - `secret`: values on their way to the driver; `clean_up`: what late workers left behind
+//! - `ownership`: whose an object is
 //! - `probe`: which world a backend is, and whether it is well
 //! - `stranded`: entities whose backend is gone or closed; `sweep`: objects that match no entity
 //!
@@ -18,6 +19,7 @@ mod converge;
 mod dispatcher;
 mod look;
 mod outgrown;
+mod ownership;
 mod probe;
 mod reference;
 mod rest;
@@ -122,6 +124,10 @@ impl Shared {
 /// Runs the process managers of all `backends`, also of those that are configured later, until the shared token is
 /// cancelled and every round ended.
 pub async fn run(shared: Arc<Shared>, backends: Backends) {
+    // Before the first round, so that none changes what another entity manages.
+    if let Err(error) = ownership::note_contests(&shared).await {
+        tracing::error!(%error, "contests for objects were not looked for");
+    }
     let stranded = tokio::spawn(stranded::run(Arc::clone(&shared), backends.clone()));
     let mut changes = backends.changes();
     let mut posts: BTreeMap<_, (Arc<Backend>, JoinHandle<()>)> = BTreeMap::new();

@@ -138,7 +138,11 @@ impl Round<'_> {
             return Ok(flow);
         }
         match self.look(entity).await {
+            Ok(Seen::Present { object, .. }) if self.is_anothers(entity, &object).await? => {
+                self.wait_for_object(entity, takes_over, object.external_id).await
+            }
             Ok(Seen::Present { object, extra }) => {
+                self.end_contest(entity).await?;
                 self.note_strays(entity, &extra).await?;
                 self.present(entity, takes_over, object).await
             }

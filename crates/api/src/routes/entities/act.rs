@@ -76,8 +76,10 @@ pub(crate) async fn handler(
     let entity = caller.entity(&app, id, Role::Operator).await?;
     let namespace = Some(&entity.manifest.namespace);
     let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
-    let accepted = app.engine.act(envelope.clone(), id, verb).await?;
-    reply::changed(&app, &request, &envelope, accepted).await
+    match app.engine.act(envelope.clone(), id, verb).await {
+        Ok(accepted) => reply::changed(&app, &request, &envelope, accepted).await,
+        Err(error) => Err(caller.refusal(&app, error).await),
+    }
 }
 
 fn verb(name: &str, body: &Body) -> Result<Verb, Problem> {

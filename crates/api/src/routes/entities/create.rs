@@ -46,6 +46,8 @@ pub(crate) async fn handler(
         let plan = Plan { action: "create", backend, changes: vec![whole], replaces: Vec::new() };
         return Ok(HttpResponse::Ok().json(PlanReply { plan }));
     }
-    let accepted = app.engine.create(envelope.clone(), declaration).await?;
-    reply::changed(&app, &request, &envelope, accepted).await
+    match app.engine.create(envelope.clone(), declaration).await {
+        Ok(accepted) => reply::changed(&app, &request, &envelope, accepted).await,
+        Err(error) => Err(caller.refusal(&app, error).await),
+    }
 }

@@ -64,7 +64,8 @@ pub(crate) async fn handler(
         }
         match app.engine.update(envelope.clone(), id, change).await {
             Err(Error::Refused(Refusal::RevisionMismatch { .. })) if wanted.is_none() => {}
-            outcome => return reply::changed(&app, &request, &envelope, outcome?).await,
+            Ok(accepted) => return reply::changed(&app, &request, &envelope, accepted).await,
+            Err(error) => return Err(caller.refusal(&app, error).await),
         }
     }
     Err(Problem::unavailable("the entity changes too fast"))

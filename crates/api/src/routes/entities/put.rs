@@ -45,6 +45,8 @@ pub(crate) async fn handler(
     if dry_run {
         return patch::plan(&app, id, &change).await;
     }
-    let accepted = app.engine.update(envelope.clone(), id, change).await?;
-    reply::changed(&app, &request, &envelope, accepted).await
+    match app.engine.update(envelope.clone(), id, change).await {
+        Ok(accepted) => reply::changed(&app, &request, &envelope, accepted).await,
+        Err(error) => Err(caller.refusal(&app, error).await),
+    }
 }

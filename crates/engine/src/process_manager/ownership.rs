@@ -1,0 +1,136 @@
+//! Whose an object is: an entity neither shows nor changes what another one of this log manages.
+
+use std::sync::Arc;
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::command::Intent;
+use stateward_domain::entity::event::Next;
+use stateward_domain::entity::state::{BlockedOn, OperationKind};
+use stateward_domain::envelope::{Envelope, StreamId};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{Attempt, EntityId, ExternalId, OwnerKey};
+use stateward_domain::ports::driver::Object;
+
+use crate::entities::Entities;
+use crate::error::Error;
+use crate::process_manager::Shared;
+use crate::process_manager::round::{Flow, Round, open_of};
+
+/// Contenders read at a time.
+const PAGE: usize = 500;
+
+impl Round<'_> {
+    /// Whether another entity of this log has `object`: it carries the owner key of one that lives, or one has the
+    /// claim on it. The key of an entity that was released or deleted, or of another installation, counts for nothing.
+    pub(crate) async fn is_anothers(
+        &self,
+        entity: &Entity,
+        object: &Object,
+    ) -> Result<bool, Error> {
+        if let Some((owner, _)) = object.owner_key.as_ref().and_then(OwnerKey::parse)
+            && owner != entity.id
+            && lives(&self.shared.entities, owner).await?
+        {
+            return Ok(true);
+        }
+        let id = &object.external_id;
+        if entity.managed_object() == Some(id) {
+            // Then it has the claim, or the log would have refused its events.
+            return Ok(false);
+        }
+        let own = StreamId::entity(entity.id);
+        for key in [ClaimKey::object(entity, id), ClaimKey::object_as_identity(entity, id)] {
+            let holder = self.shared.log.holder(&key).await?;
+            if holder.is_some_and(|holder| holder.stream != own) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Blocks the entity until the other one lets go of the object, and keeps nothing that was seen of it.
+    pub(crate) async fn wait_for_object(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        external_id: ExternalId,
+    ) -> Result<Flow, Error> {
+        let looks = open_of(entity, &[OperationKind::Refresh, OperationKind::Retry]);
+        let waits = |on: &BlockedOn| *on == BlockedOn::ObjectTaken;
+        let said = entity.blocked.as_ref().is_some_and(|blocked| waits(&blocked.on));
+        let pause = self.backend.settings.retry.max;
+        if said && entity.error.is_some() && looks.is_empty() && takes_over.is_none() {
+            return Ok(entity.work().map_or(Flow::Idle, |_| Flow::Rest(pause)));
+        }
+        let message = format!(
+            "another entity manages {external_id}: name another object, or release this entity"
+        );
+        let class = ErrorClass::AlreadyExists { external_id };
+        let failure = Failure::harmless(class, "object_taken", message);
+        let next = Next::Blocked { on: BlockedOn::ObjectTaken, check_at: self.now().after(pause) };
+        self.fail_with(entity, takes_over, &failure, next).await
+    }
+
+    /// Notices that no other entity names the object any more.
+    pub(crate) async fn end_contest(&self, entity: &Entity) -> Result<(), Error> {
+        let contested = entity.contested.as_ref().filter(|contested| contested.holds);
+        let Some(contested) = contested else { return Ok(()) };
+        let key = ClaimKey::object(entity, &contested.external_id);
+        let Some(prefix) = key.contenders() else { return Ok(()) };
+        let page = self.shared.log.held_under(&prefix, &ClaimKey(prefix.clone()), PAGE).await?;
+        // An id that goes on behind this one is another object's.
+        let of_this = |key: &ClaimKey| key.0[prefix.len()..].parse::<EntityId>().is_ok();
+        if page.len() < PAGE && !page.iter().any(|(key, _)| of_this(key)) {
+            self.report(entity, &Intent::Contest { holds: None }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `id` is an entity of this log whose life is not over. One that cannot be read may be.
+async fn lives(entities: &Entities, id: EntityId) -> Result<bool, Error> {
+    match entities.fresh(id).await {
+        Ok(entity) => Ok(entity.exists() && !entity.is_deleted()),
+        Err(Error::Unreadable(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells entities that name one object, which an older version allowed, of each other: claims were derived when the
+/// log was opened or imported, and what follows from them is recorded here. Once for each of them.
+pub(super) async fn note_contests(shared: &Shared) -> Result<(), Error> {
+    let mut after = ClaimKey(ClaimKey::CONTENDER.to_owned());
+    loop {
+        let page = shared.log.held_under(ClaimKey::CONTENDER, &after, PAGE).await?;
+        for (key, contender) in &page {
+            if let Err(error) = note(shared, contender).await {
+                tracing::warn!(%key, %error, "the contest for an object was not recorded");
+            }
+        }
+        match page.into_iter().next_back() {
+            Some((last, _)) => after = last,
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn note(shared: &Shared, contender: &StreamId) -> Result<(), Error> {
+    let Some(id) = contender.entity_id() else { return Ok(()) };
+    let entity = shared.entities.fresh(id).await?;
+    let named = entity.managed_object().or_else(|| entity.contended_object());
+    let Some(key) = named.map(|id| ClaimKey::object(&entity, id)) else { return Ok(()) };
+    contest(shared, &entity, false).await?;
+    let holder = shared.log.holder(&key).await?;
+    if let Some(id) = holder.and_then(|holder| holder.stream.entity_id()).filter(|it| *it != id) {
+        let holder = shared.entities.fresh(id).await?;
+        contest(shared, &holder, true).await?;
+    }
+    Ok(())
+}
+
+async fn contest(shared: &Shared, entity: &Entity, holds: bool) -> Result<(), Error> {
+    let envelope = Envelope::system("process-manager", entity.manifest.namespace.clone());
+    shared.commands.report(entity.id, &envelope, &Intent::Contest { holds: Some(holds) }).await?;
+    Ok(())
+}
