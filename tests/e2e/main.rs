@@ -14,6 +14,7 @@ mod audit;
 mod bench;
 mod cli;
 mod environment;
+mod clock;
 mod errors;
 mod guards;
 mod harness;

@@ -26,6 +26,7 @@ async fn the_metrics_say_what_waits_for_a_person() {
         "stateward_dead_letters 1",
         "stateward_breaker_open{backend=\"sandbox\"} 0",
         "stateward_oldest_due_seconds{backend=\"sandbox\"}",
+        "stateward_clock_skew_seconds 0",
         "stateward_projection_lag_seconds{name=\"entities\"}",
         "stateward_projection_lag_seconds{name=\"sync_queue\"}",
         "stateward_request_seconds_bucket{method=\"POST\",path=\"/v1/entities\",status=\"202\"",

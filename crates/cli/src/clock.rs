@@ -11,8 +11,20 @@ pub(crate) struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     fn now(&self) -> Timestamp {
-        Timestamp(jiff::Timestamp::now().as_microsecond())
+        let now = Timestamp(jiff::Timestamp::now().as_microsecond());
+        Timestamp(now.0.saturating_add(set_by()))
     }
+}
+
+/// A test build's wall clock is wrong by as many seconds as the file says that the crash point `cli::clock::wall` names;
+/// without a point, and in a plain build, by nothing.
+fn set_by() -> i64 {
+    fail::fail_point!("cli::clock::wall", |file| {
+        let seconds = file.and_then(|file| std::fs::read_to_string(file).ok());
+        let seconds = seconds.and_then(|text| text.trim().parse::<i64>().ok());
+        seconds.unwrap_or_default().saturating_mul(1_000_000)
+    });
+    0
 }
 
 impl SteadyClock for SystemClock {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use stateward_api::{AdminToken, App, LimitSettings, Server, Tls};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
+use stateward_domain::time::LogClock;
 use stateward_engine::engine::Options;
 use stateward_engine::process_manager::lease::LeaseTimes;
 use stateward_engine::sources::Sources;
@@ -68,11 +69,12 @@ pub(crate) async fn start(
     let address = listener.local_addr().context("the listener has no address")?;
     let directory = config.directory(data)?;
     let background = Background::start()?;
-    let store = Store::open_beside(&directory, Arc::new(SystemClock), &background).await?;
+    let clock = LogClock::from(Arc::new(SystemClock));
+    let store = Store::open_beside(&directory, clock.clone(), &background).await?;
     let store = Arc::new(store);
     let token = token::load_or_create(&directory)?;
     let files = Files::new(source, &directory);
-    let engine = engine(config, files, &store, observe_only).await?;
+    let engine = engine(config, files, &store, clock, observe_only).await?;
     engine.access().load().await.context("cannot read who may come in")?;
     let head_at_start = store.log.head().await?;
     let app = App::new(stateward_api::Parts {
@@ -116,6 +118,7 @@ async fn engine(
     config: &Config,
     files: Files,
     store: &Store,
+    clock: LogClock,
     observe_only: bool,
 ) -> anyhow::Result<Engine> {
     // The directory's lock proves that no other worker lives, so its leases are over.
@@ -131,7 +134,7 @@ async fn engine(
         kinds: stateward_drivers::kinds(),
         configuration,
         source: Arc::new(files),
-        sources: Sources { clock: Arc::new(SystemClock), steady: Arc::new(SystemClock) },
+        sources: Sources { clock },
         options: Options {
             lease_times: LeaseTimes {
                 duration: config.workers.lease,

@@ -1,8 +1,15 @@
-//! Time as a value: microseconds since the Unix epoch. Nothing in this crate reads a clock.
+//! Time as a value: microseconds since the Unix epoch. Nothing in this crate reads the machine's clocks: they are handed
+//! in. [`LogClock`] makes of them the time that is recorded and the time that is waited.
+
+mod log_clock;
+mod manual;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use log_clock::{LogClock, Moment};
+pub use manual::ManualClock;
 
 /// A moment, in microseconds since the Unix epoch (UTC).
 #[derive(

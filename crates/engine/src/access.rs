@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use stateward_domain::access::{Access, AccessEvent, Grant, NamespaceSettings, Token};
 use stateward_domain::envelope::{Envelope, StreamId};
 use stateward_domain::id::{Namespace, TokenId, Version};
-use stateward_domain::time::Timestamp;
+use stateward_domain::time::Moment;
 use tokio::sync::watch;
 
 use crate::control::{Changed, ControlStreams};
@@ -89,7 +89,7 @@ impl AccessControl {
         let known = self.known();
         let token_id = *known.by_digest.get(digest)?;
         let token = known.access.tokens.get(&token_id)?;
-        token.is_valid(self.sources.now()).then(|| Identity {
+        token.is_valid(self.sources.moment().wall).then(|| Identity {
             token_id,
             actor: token.actor.clone(),
             grants: token.grants.clone(),
@@ -100,7 +100,8 @@ impl AccessControl {
     #[must_use]
     pub fn is_valid(&self, token_id: TokenId) -> bool {
         let known = self.known();
-        known.access.tokens.get(&token_id).is_some_and(|token| token.is_valid(self.sources.now()))
+        let now = self.sources.moment().wall;
+        known.access.tokens.get(&token_id).is_some_and(|token| token.is_valid(now))
     }
 
     /// Rings when namespaces or tokens change from now on.
@@ -180,9 +181,10 @@ impl AccessControl {
     /// # Errors
     /// [`Error::ShownOnce`] when the request was carried out before, [`Error::TooMany`], [`Error::Unavailable`].
     pub async fn issue(&self, envelope: &Envelope, token: Token) -> Result<TokenId, Error> {
-        let (at, token_id) = (self.sources.now(), TokenId(self.sources.id()));
+        let (now, token_id) = (self.sources.moment(), TokenId(self.sources.id()));
+        let at = now.log;
         let issued = self.change(envelope, |access| {
-            let mut events = expired(access, at);
+            let mut events = expired(access, now);
             room(access.tokens.len() - events.len())?;
             events.push(AccessEvent::TokenIssued { at, token_id, token: token.clone() });
             Ok(events)
@@ -273,8 +275,10 @@ fn room(count: usize) -> Result<(), Error> {
     if count < Access::MAX { Ok(()) } else { Err(Error::TooMany) }
 }
 
-/// Tokens that are over make room for new ones.
-fn expired(access: &Access, at: Timestamp) -> Vec<AccessEvent> {
-    let over = access.tokens.iter().filter(|(_, token)| !token.is_valid(at));
+/// Tokens that are over make room for new ones. By steady time as well: the wall clock may be ahead for a moment, and what
+/// is revoked stays so.
+fn expired(access: &Access, now: Moment) -> Vec<AccessEvent> {
+    let (at, certain) = (now.log, now.wall.min(now.steady));
+    let over = access.tokens.iter().filter(|(_, token)| !token.is_valid(certain));
     over.map(|(token_id, _)| AccessEvent::TokenRevoked { at, token_id: *token_id }).collect()
 }

@@ -167,9 +167,10 @@ impl Commands {
         Ok((entity, appended.position))
     }
 
-    /// Commands of one entity carry rising times even when the wall clock steps back.
+    /// Commands of one entity carry rising times. What is recorded at a time that is still to come would wait for it, so
+    /// log time moves on to the entity's where that is later.
     fn now_for(&self, entity: &Entity) -> Timestamp {
-        self.sources.now().max(entity.updated_at)
+        self.sources.clock.not_before(entity.updated_at)
     }
 
     async fn repeated(&self, envelope: &Envelope) -> Result<Option<Done>, Error> {

@@ -1,33 +1,48 @@
 //! Where time, ids and chance come from. Everything else takes them as arguments or from here.
 
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use stateward_domain::id::{EntityId, EventId, OperationId};
-use stateward_domain::time::{Clock, SteadyClock, Timestamp};
-use uuid::Uuid;
+use stateward_domain::time::{LogClock, Moment, Timestamp};
+use uuid::{ContextV7, Uuid};
+
+/// Orders ids of the same millisecond.
+static IDS: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
 /// The outside's time and chance, as one cheap handle.
 #[derive(Clone)]
 pub struct Sources {
-    /// Wall clock.
-    pub clock: Arc<dyn Clock>,
-    /// Clock for leases and deadlines.
-    pub steady: Arc<dyn SteadyClock>,
+    /// The log's clock, which its store goes by too.
+    pub clock: LogClock,
 }
 
 impl Sources {
-    /// The present moment.
+    /// Log time, which never runs back: what happens now is recorded at it, and waits are counted from it.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.moment().log
     }
 
-    /// A new `UUIDv7`.
+    /// All times at this moment.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
+    pub fn moment(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    /// The steady clock, for deadlines and leases: time since some fixed moment of this machine's life.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// A new `UUIDv7` of log time: the order of ids is the order in which they are made, also across a restart. Lists that
+    /// show the newest first rely on it.
+    #[must_use]
     pub fn id(&self) -> Uuid {
-        Uuid::now_v7()
+        let micros = self.now().0.unsigned_abs();
+        let nanos = u32::try_from(micros % 1_000_000).unwrap_or_default() * 1_000;
+        Uuid::new_v7(uuid::Timestamp::from_unix(&IDS, micros / 1_000_000, nanos))
     }
 
     /// A new entity id.
@@ -66,5 +81,34 @@ impl Sources {
     #[must_use]
     pub fn jittered(&self, duration: Duration) -> Duration {
         duration.mul_f64(self.jitter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_domain::time::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn ids_rise_whatever_the_wall_clock_does() {
+        let clock = ManualClock::new();
+        let sources = Sources { clock: LogClock::from(clock.clone()) };
+        let mut last = sources.id();
+        let hours = Duration::from_hours;
+        let steps: [&dyn Fn(); 4] = [
+            &|| clock.set_back(hours(3)),
+            &|| clock.set_forward(hours(24)),
+            &|| clock.set_back(hours(24)),
+            &|| clock.advance(hours(1)),
+        ];
+        for step in steps {
+            step();
+            for _ in 0..3 {
+                let next = sources.id();
+                assert!(next > last, "{next} after {last}");
+                last = next;
+            }
+        }
     }
 }

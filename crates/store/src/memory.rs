@@ -2,7 +2,7 @@
 //! visibility, fail, and answer "unknown" on purpose.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::ports::event_store::{
     Append, AppendError, Appended, EventStore, Holder, ReadError,
 };
-use stateward_domain::time::{Clock, Timestamp};
+use stateward_domain::time::{LogClock, Timestamp};
 use tokio::sync::watch;
 
 use crate::hash;
@@ -30,7 +30,7 @@ pub enum Fault {
 
 /// The log.
 pub struct MemoryLog {
-    clock: Arc<dyn Clock>,
+    clock: LogClock,
     inner: Mutex<Inner>,
     /// Number of events that readers of the whole log see.
     visible: watch::Sender<usize>,
@@ -49,8 +49,8 @@ struct Inner {
 impl MemoryLog {
     /// An empty log that takes its times from `clock`.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, inner: Mutex::default(), visible: watch::Sender::new(0) }
+    pub fn new(clock: impl Into<LogClock>) -> Self {
+        Self { clock: clock.into(), inner: Mutex::default(), visible: watch::Sender::new(0) }
     }
 
     /// The next appends fail like this, one after the other.
@@ -143,7 +143,7 @@ impl Inner {
 #[async_trait]
 impl EventStore for MemoryLog {
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        let now = self.clock.now();
+        let now = self.clock.moment().log;
         let mut inner = self.inner();
         let fault = inner.faults.pop_front();
         match fault {
@@ -217,7 +217,7 @@ impl EventStore for MemoryLog {
     }
 
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError> {
-        let now = self.clock.now();
+        let now = self.clock.moment().steady;
         let mut inner = self.inner();
         let before = inner.claims.len();
         inner.claims.retain(|key, (_, taken_at)| {

@@ -1,5 +1,7 @@
 //! `/livez` and `/readyz`: for machines, without a token.
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -48,8 +50,18 @@ pub(crate) async fn livez(app: web::Data<App>, request: HttpRequest) -> HttpResp
     response.content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
-/// Ready once every projection reached the head that the log had at the start. Backends that are closed and
-/// streams that were set aside are shown, but do not make the service unready: the rest of it works.
+/// A wall clock this far behind is told of; it makes nothing wait.
+const SKEW_MAX: Duration = Duration::from_secs(1);
+
+fn clock(skew: Duration) -> Check {
+    let ok = skew < SKEW_MAX;
+    let seconds = skew.as_secs();
+    let detail = format!("the wall clock is {seconds} s behind the newest time in the log");
+    Check { name: "clock".to_owned(), ok, detail: (!ok).then_some(detail) }
+}
+
+/// Ready once every projection reached the head that the log had at the start. Backends that are closed,
+/// streams that were set aside and a wall clock that was set back are shown, but do not make the service unready: the rest of it works.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -79,6 +91,7 @@ pub(crate) async fn readyz(app: web::Data<App>) -> HttpResponse {
         let name = format!("backend/{}", status.backend.name());
         checks.push(Check { name, ok: status.closed.is_none(), detail });
     }
+    checks.push(clock(app.engine.sources().moment().skew()));
     let observe_only = app.engine.is_frozen();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Readiness { ready, observe_only, checks })

@@ -33,6 +33,8 @@ pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
     entities(&app, &mut text).await;
     backends(&app, &mut text).await;
     projections(&app, &mut text).await;
+    let skew = app.engine.sources().moment().skew().as_secs_f64();
+    write(&mut text, "stateward_clock_skew_seconds", &Gauge::from([(String::new(), skew)]));
     text.push_str(&(app.histograms)());
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text)
 }

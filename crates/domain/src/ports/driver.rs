@@ -96,7 +96,8 @@ pub struct Search {
     pub owner_key: OwnerKey,
     /// The desired state: it holds the identity of kinds that name one.
     pub spec: Value,
-    /// Nothing of ours is older than this; `None` = not known.
+    /// When the creation was intended, by log time; `None` = never. No bound to filter by: the log's clock may be ahead of the
+    /// backend's.
     pub since: Option<Timestamp>,
 }
 

@@ -1,5 +1,8 @@
 //! The durable queue of entities with work, and the leases on them.
 //!
+//! Instants in rows are the log's. How long work still waits, and how long leases last, is measured by the steady clock: a
+//! wall clock that is set makes nothing late and ends no lease.
+//!
 //! Rows are written by the executor alone and are a function of the log: delete them, replay, and the same
 //! work is due. Leases are written by workers alone and may be lost: lost drift timers restart spread out.
 //! Neither ever writes the other's table, so no race can forget work.
@@ -134,7 +137,7 @@ pub struct LeaseRequest {
     pub backend: BackendName,
     /// At most so many.
     pub limit: usize,
-    /// How long, by the store's clock.
+    /// How long, by the store's steady clock.
     pub duration: Duration,
     /// So many of them at most may be drift checks, for which work that is due leaves a place.
     pub checks: usize,
@@ -215,6 +218,14 @@ pub trait SyncQueue: Send + Sync {
     /// Ends every lease at once. Only for a start that proved by other means that no worker lives.
     async fn release_all(&self) -> Result<(), QueueError>;
 
+    /// Forgets the drift timers of the backend that end later than `longest` from now; how many. None is set that far
+    /// ahead: a clock that was ahead in an earlier process set them. They are seeded anew.
+    async fn forget_late_drift_timers(
+        &self,
+        backend: &BackendName,
+        longest: Duration,
+    ) -> Result<u64, QueueError>;
+
     /// Gives each idle entity of the backend without a drift timer one, spread over `interval`; how many.
     async fn seed_drift_timers(
         &self,
@@ -231,6 +242,6 @@ pub trait SyncQueue: Send + Sync {
     /// At most `limit` of the entities that use one with any of these names ([`ClaimKey::name`]), each once.
     async fn users(&self, of: &[ClaimKey], limit: usize) -> Result<Users, QueueError>;
 
-    /// The oldest due moment of work per backend, for metrics and readiness.
-    async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError>;
+    /// How long the oldest work of each backend has been due, for metrics; zero when all of it waits.
+    async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError>;
 }

@@ -28,7 +28,8 @@ impl AbsenceWatch {
     /// Observations remembered at most; the oldest go first.
     const REMEMBERED: usize = 100_000;
 
-    /// Notes one observation of an object that was there before; the cause to park for, if it was one too many.
+    /// Notes one observation, at `now` of steady time, of an object that was there before; the cause to park for, if it
+    /// was one too many.
     pub fn note(&self, now: Timestamp, absent: bool) -> Option<ParkCause> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((at, was_absent)) = seen.newest_last.front().copied()

@@ -8,7 +8,7 @@ use serde::Serialize;
 use stateward_domain::backend::{Backend as Record, ParkCause, Pause};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{KindName, Version};
-use stateward_domain::time::Timestamp;
+use stateward_domain::time::{Moment, Timestamp};
 
 /// How long a backend's work rests when this process ran out of something of its own.
 const EXHAUSTED_REST: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ pub enum Closed {
     BreakerOpen,
     /// It asked for a pause.
     Resting {
-        /// Until when.
+        /// Until when, by the wall clock: for people. How long is [`Gate::rest`].
         until: Timestamp,
     },
 }
@@ -60,7 +60,21 @@ struct Inner {
     unusable: Option<Failure>,
     failures: u32,
     open: bool,
+    /// Ends of pauses that the backend asked for, by steady time.
     resting: BTreeMap<String, Timestamp>,
+}
+
+impl Inner {
+    fn rest(&self, scope: &str, now: Moment) -> Option<Duration> {
+        let left = self.resting.get(scope)?.since(now.steady);
+        Some(left).filter(|left| !left.is_zero())
+    }
+
+    /// A pause that ends earlier than one that is known changes nothing.
+    fn rest_for(&mut self, scope: &str, pause: Duration, now: Moment) {
+        let end = self.resting.entry(scope.to_owned()).or_default();
+        *end = (*end).max(now.steady.after(pause));
+    }
 }
 
 /// The gate of one backend.
@@ -78,7 +92,7 @@ impl Gate {
 
     /// Why no round may begin now; `None` = one may.
     #[must_use]
-    pub fn closed(&self, now: Timestamp) -> Option<Closed> {
+    pub fn closed(&self, now: Moment) -> Option<Closed> {
         let inner = self.inner();
         if let Some(cause) = &inner.parked {
             return Some(Closed::Parked(cause.clone()));
@@ -92,24 +106,30 @@ impl Gate {
         if inner.open {
             return Some(Closed::BreakerOpen);
         }
-        let until = inner.resting.get("").copied().filter(|until| *until > now)?;
-        Some(Closed::Resting { until })
+        let left = inner.rest("", now)?;
+        Some(Closed::Resting { until: now.wall.after(left) })
     }
 
-    /// Until when things of `kind` rest, if the backend asked for a pause of that scope alone.
+    /// How long the whole backend still rests, if it asked for a pause.
     #[must_use]
-    pub fn rests(&self, kind: &KindName, now: Timestamp) -> Option<Timestamp> {
-        self.inner().resting.get(kind.as_str()).copied().filter(|until| *until > now)
+    pub fn rest(&self, now: Moment) -> Option<Duration> {
+        self.inner().rest("", now)
     }
 
-    /// Whether a person stopped changes.
+    /// How long things of `kind` still rest, if the backend asked for a pause of that scope alone.
     #[must_use]
-    pub fn paused(&self, now: Timestamp) -> bool {
-        self.inner().paused.is_some_and(|pause| pause.holds(now))
+    pub fn rests(&self, kind: &KindName, now: Moment) -> Option<Duration> {
+        self.inner().rest(kind.as_str(), now)
+    }
+
+    /// Whether a person stopped changes; the end that they gave is the wall clock's.
+    #[must_use]
+    pub fn paused(&self, now: Moment) -> bool {
+        self.inner().paused.is_some_and(|pause| pause.holds(now.wall))
     }
 
     /// Takes over what the log says, unless it said something newer already.
-    pub fn record(&self, record: &Record) {
+    pub fn record(&self, record: &Record, now: Moment) {
         let mut inner = self.inner();
         if record.version < inner.version {
             return;
@@ -118,8 +138,7 @@ impl Gate {
         inner.parked.clone_from(&record.parked);
         inner.paused = record.paused;
         for (scope, until) in &record.throttled {
-            let end = inner.resting.entry(scope.clone()).or_default();
-            *end = (*end).max(*until);
+            inner.rest_for(scope, now.until(*until), now);
         }
     }
 
@@ -150,23 +169,19 @@ impl Gate {
     }
 
     /// A call failed. A scope that is no kind of ours means the whole backend.
-    pub fn failed(&self, failure: &Failure, kinds: &[KindName], now: Timestamp) {
+    pub fn failed(&self, failure: &Failure, kinds: &[KindName], now: Moment) {
         let mut inner = self.inner();
         match &failure.class {
             ErrorClass::Unauthorized | ErrorClass::Misconfigured => {
                 inner.unusable = Some(failure.clone());
             }
             ErrorClass::RateLimited { scope, .. } => {
-                let until = now.after(failure.retry_after().unwrap_or_default());
-                inner.resting.retain(|_, end| *end > now);
-                let end = inner.resting.entry(scope_of(scope, kinds)).or_default();
-                *end = (*end).max(until);
+                let pause = failure.retry_after().unwrap_or_default();
+                inner.resting.retain(|_, end| *end > now.steady);
+                inner.rest_for(&scope_of(scope, kinds), pause, now);
             }
             // Whatever else this process begins fails alike, until calls that run give back what they hold.
-            ErrorClass::Exhausted => {
-                let end = inner.resting.entry(String::new()).or_default();
-                *end = (*end).max(now.after(EXHAUSTED_REST));
-            }
+            ErrorClass::Exhausted => inner.rest_for("", EXHAUSTED_REST, now),
             ErrorClass::Transient | ErrorClass::Ambiguous if !failure.is_settling() => {
                 inner.failures += 1;
                 inner.open |= inner.failures >= self.limit;
@@ -192,7 +207,13 @@ pub fn scope_of(scope: &str, kinds: &[KindName]) -> String {
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp(1_000_000);
+    const NOW: Moment = at(1);
+
+    /// All clocks show the same.
+    const fn at(seconds: i64) -> Moment {
+        let time = Timestamp(seconds * 1_000_000);
+        Moment { wall: time, log: time, steady: time }
+    }
 
     fn transient() -> Failure {
         Failure::harmless(ErrorClass::Transient, "test", "test")
@@ -214,15 +235,15 @@ mod tests {
     #[test]
     fn an_older_record_does_not_take_back_what_a_newer_one_said() {
         let gate = Gate::new(2);
-        let at = |version, paused: bool| Record {
+        let record = |version, paused: bool| Record {
             version: Version(version),
             paused: paused.then_some(Pause { until: None }),
             ..Record::default()
         };
-        gate.record(&at(2, true));
-        gate.record(&at(1, false));
+        gate.record(&record(2, true), NOW);
+        gate.record(&record(1, false), NOW);
         assert!(gate.paused(NOW));
-        gate.record(&at(3, false));
+        gate.record(&record(3, false), NOW);
         assert!(!gate.paused(NOW));
     }
 
@@ -259,7 +280,42 @@ mod tests {
         assert!(gate.rests(&kinds[0], NOW).is_some());
         gate.failed(&rate_limited("compute"), &kinds, NOW);
         assert!(matches!(gate.closed(NOW), Some(Closed::Resting { .. })));
-        assert_eq!(gate.closed(Timestamp(2_000_000)), None);
+        assert_eq!(gate.closed(at(2)), None);
+    }
+
+    #[test]
+    fn a_rest_is_as_long_as_it_was_asked_for_whatever_the_wall_clock_does() {
+        let gate = Gate::new(2);
+        gate.identified();
+        gate.failed(&rate_limited("compute"), &[], NOW);
+        let record = Record {
+            throttled: BTreeMap::from([("fake.thing".to_owned(), at(11).log)]),
+            ..Record::default()
+        };
+        gate.record(&record, NOW);
+        let kind = KindName::from("fake.thing");
+        let seconds = Duration::from_secs;
+        for (wall, log) in [(at(0), NOW), (at(1_000), at(1_000)), (at(1), at(1_000))] {
+            let now = Moment { wall: wall.wall, log: log.log, steady: NOW.steady };
+            assert_eq!(
+                (gate.rest(now), gate.rests(&kind, now)),
+                (Some(seconds(1)), Some(seconds(10)))
+            );
+            let until = wall.wall.after(seconds(1));
+            assert_eq!(gate.closed(now), Some(Closed::Resting { until }));
+            // It is read again with every event of the backend.
+            gate.record(&record, now);
+        }
+        assert_eq!((gate.rest(at(2)), gate.rests(&kind, at(11))), (None, None));
+    }
+
+    #[test]
+    fn a_pause_of_a_person_ends_by_the_wall_clock() {
+        let gate = Gate::new(2);
+        let paused = Some(Pause { until: Some(at(5).wall) });
+        gate.record(&Record { paused, ..Record::default() }, NOW);
+        assert!(gate.paused(Moment { log: at(9).log, steady: at(9).steady, ..NOW }));
+        assert!(!gate.paused(Moment { wall: at(5).wall, ..NOW }));
     }
 
     /// What each class that a call can fail with says of the backend.
@@ -290,7 +346,7 @@ mod tests {
         gate.identified();
         gate.failed(&Failure::harmless(ErrorClass::Exhausted, "t", "t"), &[], NOW);
         assert!(matches!(gate.closed(NOW), Some(Closed::Resting { .. })));
-        assert_eq!(gate.closed(NOW.after(EXHAUSTED_REST)), None);
+        assert_eq!(gate.closed(at(1 + EXHAUSTED_REST.as_secs().cast_signed())), None);
     }
 
     #[test]

@@ -29,16 +29,14 @@ impl Engine {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, Error> {
-        let now = self.sources().now();
         let oldest = self.inner.shared.queue.oldest_due().await;
-        let oldest = oldest.map_err(|error| Error::Unavailable(error.to_string()))?;
-        Ok(oldest.into_iter().map(|(name, due)| (name, now.since(due))).collect())
+        oldest.map_err(|error| Error::Unavailable(error.to_string()))
     }
 
     /// How the backends stand.
     #[must_use]
     pub fn backend_statuses(&self) -> Vec<BackendStatus> {
-        let now = self.sources().now();
+        let now = self.sources().moment();
         let status = |backend: &Arc<Backend>| BackendStatus {
             backend: Arc::clone(backend),
             closed: backend.gate.closed(now),
@@ -71,7 +69,7 @@ impl Engine {
             let paused = record.paused == Some(Pause { until });
             if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
         });
-        backend.gate.record(&changed.await?.state);
+        backend.gate.record(&changed.await?.state, self.sources().moment());
         Ok(())
     }
 
@@ -86,7 +84,7 @@ impl Engine {
         let health = backend.settings.driver.health(&context).await;
         health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         let unusable =
-            matches!(backend.gate.closed(self.sources().now()), Some(Closed::Unusable(_)));
+            matches!(backend.gate.closed(self.sources().moment()), Some(Closed::Unusable(_)));
         backend.gate.recovered();
         shared.identify(&backend).await;
         if unusable {

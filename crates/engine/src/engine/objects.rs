@@ -53,7 +53,7 @@ impl Engine {
         if cursor.is_some_and(|cursor| cursor.len() > CURSOR_MAX) {
             return Err(Error::BadPageToken);
         }
-        let now = self.sources().now();
+        let now = self.sources().moment();
         if backend.gate.closed(now).is_some() || backend.gate.rests(kind, now).is_some() {
             return Err(Error::Unavailable(format!("nothing is asked of {name} now")));
         }

@@ -31,7 +31,7 @@ impl Round<'_> {
         object: Object,
     ) -> Result<Flow, Error> {
         if entity.observed.presence == Presence::Present {
-            self.backend.absences.note(self.now(), false);
+            self.backend.absences.note(self.moment().steady, false);
         }
         if entity.deletion.is_some() && !entity.trouble.given_up {
             return self.remove(entity, takes_over, &object).await;
@@ -249,7 +249,7 @@ impl Round<'_> {
             let failure = Failure::harmless(class, "object_lost", "the object is gone");
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        if let Some(cause) = self.backend.absences.note(self.now(), true) {
+        if let Some(cause) = self.backend.absences.note(self.moment().steady, true) {
             self.shared.park(self.backend, cause).await?;
             return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
         }

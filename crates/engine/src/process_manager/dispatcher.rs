@@ -36,7 +36,8 @@ struct Dispatcher {
 
 /// Runs until the shared token is cancelled and all rounds ended.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
-    let seeds_at = shared.sources.steady.elapsed();
+    let seeds_at = shared.sources.elapsed();
+    forget_late_drift_timers(&shared, &backend).await;
     let mut dispatcher =
         Dispatcher { shared, backend, rounds: JoinSet::new(), checks: Arc::default(), seeds_at };
     while !dispatcher.shared.ends(&dispatcher.backend) {
@@ -56,11 +57,23 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     }
 }
 
+/// Nothing sets a timer later than this but a clock that was ahead; so all are at the start of a dispatcher.
+async fn forget_late_drift_timers(shared: &Shared, backend: &Backend) {
+    let (interval, name) = (backend.settings.drift_interval, backend.name());
+    match shared.queue.forget_late_drift_timers(name, interval).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(backend = %name, count, "late drift timers are spread anew"),
+        Err(error) => {
+            tracing::warn!(backend = %name, %error, "late drift timers stay as they are");
+        }
+    }
+}
+
 impl Dispatcher {
     /// Timers that were lost, or never set because the entity had no round yet, start now, spread out; how long
     /// until the next such look.
     async fn seed(&mut self) -> Duration {
-        let now = self.shared.sources.steady.elapsed();
+        let now = self.shared.sources.elapsed();
         if now >= self.seeds_at {
             let (interval, name) = (self.backend.settings.drift_interval, self.backend.name());
             if let Err(error) = self.shared.queue.seed_drift_timers(name, interval).await {
@@ -77,7 +90,7 @@ impl Dispatcher {
         if free == 0 {
             return Ok(POLL);
         }
-        if let Some(closed) = self.backend.gate.closed(self.shared.sources.now()) {
+        if let Some(closed) = self.backend.gate.closed(self.shared.sources.moment()) {
             return stranded::behind_closed_gate(&self.shared, &self.backend, &closed).await;
         }
         // Checks never take more than half, so that a user's change finds a free place.
@@ -99,7 +112,7 @@ impl Dispatcher {
         limit: usize,
         checks: usize,
     ) -> Result<Vec<LeaseReason>, QueueError> {
-        let asked = self.shared.sources.steady.elapsed();
+        let asked = self.shared.sources.elapsed();
         let worker = self.shared.sources.id().to_string();
         let request = LeaseRequest {
             worker: worker.clone(),
@@ -172,9 +185,9 @@ async fn one(
     );
     let times = shared.lease_times;
     let held = Held::new(&lease, &worker, times, &shared.sources, asked, &shared.shutdown);
-    let began = shared.sources.steady.elapsed();
+    let began = shared.sources.elapsed();
     let rest = round(&shared, &backend, Arc::new(held)).instrument(span).await;
-    let took = shared.sources.steady.elapsed().saturating_sub(began);
+    let took = shared.sources.elapsed().saturating_sub(began);
     metrics::histogram!("stateward_round_seconds", "backend" => backend.name().to_string())
         .record(took.as_secs_f64());
     Release {

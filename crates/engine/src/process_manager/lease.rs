@@ -79,7 +79,7 @@ impl Held {
     /// Time until it ends on this side.
     pub(crate) fn remaining(&self) -> Duration {
         let ends = Duration::from_micros(self.ends.load(Ordering::Acquire));
-        ends.saturating_sub(self.sources.steady.elapsed())
+        ends.saturating_sub(self.sources.elapsed())
     }
 
     pub(crate) async fn stopped(&self) {
@@ -98,7 +98,7 @@ impl Held {
             if stands_still() {
                 continue;
             }
-            let asked = self.sources.steady.elapsed();
+            let asked = self.sources.elapsed();
             let renewal = queue.renew(self.entity, &self.worker, self.times.duration).await;
             match renewal {
                 Ok(true) => {
@@ -145,7 +145,7 @@ impl CallControl for Control {
     }
 
     fn remaining(&self) -> Duration {
-        let left = self.deadline.saturating_sub(self.held.sources.steady.elapsed());
+        let left = self.deadline.saturating_sub(self.held.sources.elapsed());
         left.min(self.held.remaining())
     }
 
@@ -190,7 +190,7 @@ impl CallControl for ProbeControl {
     }
 
     fn remaining(&self) -> Duration {
-        self.deadline.saturating_sub(self.sources.steady.elapsed())
+        self.deadline.saturating_sub(self.sources.elapsed())
     }
 
     async fn cancelled(&self) {

@@ -9,7 +9,6 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::ExternalId;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Driver, Object, Observation, Plan, Search, Target, covers};
-use stateward_domain::time::Timestamp;
 
 use crate::process_manager::round::Round;
 
@@ -26,7 +25,7 @@ pub(crate) enum Seen {
     /// Nothing is certain.
     Unknown { reason: String },
     /// None was found, but one that was made a moment ago might not show yet.
-    Settling { until: Timestamp },
+    Settling { left: Duration },
     /// Something that is not known to be ours has the identity.
     Taken { external_id: ExternalId },
 }
@@ -83,17 +82,17 @@ impl Round<'_> {
         let mut found = match self.call(self.driver().find(&context, &search)).await {
             // Waiting for a proof is no failed try.
             Err(failure) if failure.is_settling() => {
-                return Ok(Seen::Settling { until: self.now().after(SETTLES_AGAIN) });
+                return Ok(Seen::Settling { left: SETTLES_AGAIN });
             }
             found => found?,
         };
         let lost_track = entity.observed.presence == Presence::Unknown;
         if found.is_empty() {
-            let settled = intended.map(|at| at.after(self.kind.settle));
-            return Ok(match settled {
-                Some(until) if lost_track && until > self.now() => Seen::Settling { until },
-                _ => Seen::Absent,
-            });
+            // A wall clock that is set forward proves nothing sooner.
+            let passed = intended.map(|at| self.shared.sources.clock.since(at));
+            let left = self.kind.settle.saturating_sub(passed.unwrap_or(Duration::MAX));
+            let settles = lost_track && !left.is_zero();
+            return Ok(if settles { Seen::Settling { left } } else { Seen::Absent });
         }
         let object = found.remove(0);
         // Between the halves of a replacement ours is gone: whoever has its name now is somebody else's.

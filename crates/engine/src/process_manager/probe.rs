@@ -31,15 +31,17 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let mut wait = FIRST_RETRY.min(interval);
     load_record(&shared, &backend).await;
     while !shared.ends(&backend) {
-        let closed = backend.gate.closed(shared.sources.now());
+        let closed = backend.gate.closed(shared.sources.moment());
         match &closed {
             Some(Closed::Unidentified { .. }) => shared.identify(&backend).await,
             Some(closed) if closed.is_probed() => probe(&shared, &backend).await,
             _ => {}
         }
-        let unidentified =
-            matches!(backend.gate.closed(shared.sources.now()), Some(Closed::Unidentified { .. }));
-        if backend.gate.closed(shared.sources.now()).is_none() {
+        let unidentified = matches!(
+            backend.gate.closed(shared.sources.moment()),
+            Some(Closed::Unidentified { .. })
+        );
+        if backend.gate.closed(shared.sources.moment()).is_none() {
             match closed {
                 Some(Closed::Unusable(_)) => shared.wake(&backend).await,
                 Some(_) => shared.reopened(&backend).await,
@@ -162,7 +164,7 @@ impl Shared {
                 events
             })
             .await?;
-        backend.gate.record(&changed.state);
+        backend.gate.record(&changed.state, self.sources.moment());
         if changed.repeats.is_some() {
             return Ok(());
         }
@@ -193,8 +195,9 @@ impl Shared {
     /// Lets the gate know of a failed call; a long pause that the backend asked for goes into the log.
     pub(crate) async fn note_failure(&self, backend: &Backend, failure: &Failure) {
         let kinds = kind_names(&*backend.settings.driver);
-        let now = self.sources.now();
+        let now = self.sources.moment();
         backend.gate.failed(failure, &kinds, now);
+        let now = now.log;
         if failure.class == ErrorClass::Unauthorized {
             // Perhaps there are new credentials already.
             self.reload_wanted.notify_one();
@@ -224,7 +227,7 @@ impl Shared {
     ) -> Result<(), Error> {
         let envelope = Envelope::system("process-manager", Namespace::default());
         let changed = self.change_backend(backend.name(), &envelope, decide).await?;
-        backend.gate.record(&changed.state);
+        backend.gate.record(&changed.state, self.sources.moment());
         Ok(())
     }
 
@@ -242,7 +245,7 @@ impl Shared {
     pub(crate) fn probe_context(&self, backend: &Backend) -> CallContext {
         let control = ProbeControl {
             sources: self.sources.clone(),
-            deadline: self.sources.steady.elapsed() + backend.settings.call_timeout,
+            deadline: self.sources.elapsed() + backend.settings.call_timeout,
             shutdown: self.shutdown.clone(),
         };
         CallContext { attempt: Attempt(0), control: Arc::new(control) }

@@ -22,7 +22,7 @@ use stateward_domain::id::{Attempt, Generation, KindName, OperationId, Position}
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{CallContext, Driver, Object};
 use stateward_domain::ports::sync_queue::LeaseReason;
-use stateward_domain::time::Timestamp;
+use stateward_domain::time::{Moment, Timestamp};
 
 use crate::backends::Backend;
 use crate::backends::gate::Closed;
@@ -98,8 +98,8 @@ impl Round<'_> {
         if !entity.is_tracked() {
             return Ok(Flow::Rest(Self::BEHIND));
         }
-        if let Some(until) = self.backend.gate.rests(&entity.manifest.kind, self.now()) {
-            return Ok(Flow::Rest(until.since(self.now())));
+        if let Some(left) = self.backend.gate.rests(&entity.manifest.kind, self.moment()) {
+            return Ok(Flow::Rest(left));
         }
         if let Some(running) = &entity.running {
             return match &running.pending {
@@ -151,7 +151,7 @@ impl Round<'_> {
                 let failure = Failure::harmless(ErrorClass::Transient, "look_unclear", reason);
                 self.look_failed(entity, takes_over, failure).await
             }
-            Ok(Seen::Settling { until }) => self.settling(entity, takes_over, until).await,
+            Ok(Seen::Settling { left }) => self.settling(entity, takes_over, left).await,
             Ok(Seen::Taken { external_id }) => {
                 let message = format!("{external_id} is there already: adopt it or give up");
                 let class = ErrorClass::AlreadyExists { external_id };
@@ -184,14 +184,15 @@ impl Round<'_> {
         &self,
         entity: &Entity,
         takes_over: Option<Attempt>,
-        until: Timestamp,
+        left: Duration,
     ) -> Result<Flow, Error> {
         if takes_over.is_none() {
-            return Ok(Flow::Rest(until.since(self.now())));
+            return Ok(Flow::Rest(left));
         }
         let message = "an earlier creation may still show: waiting before another look";
         let failure = Failure::doubtful(ErrorClass::Ambiguous, "creation_settling", message);
-        self.fail_with(entity, takes_over, &failure, Next::Retry { at: until }).await
+        let next = Next::Retry { at: self.now().after(left) };
+        self.fail_with(entity, takes_over, &failure, next).await
     }
 
     /// Ends what was asked for without a change: everything is as desired, or policy says to leave it.
@@ -264,7 +265,7 @@ impl Round<'_> {
     pub(crate) fn may_change(&self, entity: &Entity) -> bool {
         entity.manifest.settings.management_policy == ManagementPolicy::Full
             && entity.paused.is_none()
-            && !self.backend.gate.paused(self.now())
+            && !self.backend.gate.paused(self.moment())
             && !self.shared.frozen.load(Ordering::Acquire)
     }
 
@@ -334,7 +335,7 @@ impl Round<'_> {
     }
 
     pub(crate) fn context(&self, attempt: Attempt, entity: &Entity) -> CallContext {
-        let steady = self.shared.sources.steady.elapsed();
+        let steady = self.shared.sources.elapsed();
         let control = Control {
             held: Arc::clone(&self.held),
             commands: self.shared.commands.clone(),
@@ -355,9 +356,13 @@ impl Round<'_> {
         self.shared.sources.now()
     }
 
+    pub(crate) fn moment(&self) -> Moment {
+        self.shared.sources.moment()
+    }
+
     /// Whether the backend is closed in the middle of the round.
     pub(crate) fn closed(&self) -> Option<Closed> {
-        self.backend.gate.closed(self.now())
+        self.backend.gate.closed(self.moment())
     }
 }
 

@@ -55,7 +55,9 @@ pub(super) async fn behind_closed_gate(
 ) -> Result<Duration, QueueError> {
     let interval = backend.settings.breaker.probe_interval;
     let failure = match closed {
-        Closed::Resting { until } => return Ok(until.since(shared.sources.now())),
+        Closed::Resting { .. } => {
+            return Ok(backend.gate.rest(shared.sources.moment()).unwrap_or_default());
+        }
         Closed::Unidentified { .. } | Closed::BreakerOpen => return Ok(interval),
         Closed::Unusable(failure) => failure.clone(),
         Closed::Parked(_) => {

@@ -29,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
             () = tokio::time::sleep(shared.sources.jittered(shared.sweep_interval)) => {}
             () = shared.ended(&backend) => return,
         }
-        if backend.gate.closed(shared.sources.now()).is_some() {
+        if backend.gate.closed(shared.sources.moment()).is_some() {
             continue;
         }
         let kinds: Vec<KindName> = {

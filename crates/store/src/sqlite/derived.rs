@@ -1,11 +1,9 @@
 //! `views.db`: one writing connection that queue and read models share, and the checkpoints in it.
 
-use std::sync::Arc;
-
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection, SqliteConnection};
 use stateward_domain::id::Position;
-use stateward_domain::time::{Clock, Timestamp};
+use stateward_domain::time::{LogClock, Moment};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::script::{Script, Writer};
@@ -31,10 +29,9 @@ CREATE TABLE IF NOT EXISTS sync_queue (
     since     INTEGER,
     due       INTEGER,
     waits_for TEXT,
-    position  TEXT    NOT NULL
+    position  TEXT    NOT NULL,
+    lease_after INTEGER
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sync_queue_due ON sync_queue (backend, priority, due)
-    WHERE due IS NOT NULL;
 CREATE INDEX IF NOT EXISTS sync_queue_waits ON sync_queue (waits_for) WHERE waits_for IS NOT NULL;
 CREATE TABLE IF NOT EXISTS sync_uses (
     user TEXT NOT NULL,
@@ -55,20 +52,33 @@ CREATE INDEX IF NOT EXISTS sync_leases_drift ON sync_leases (backend, drift_due)
     WHERE drift_due IS NOT NULL;
 ";
 
+/// The column that older tables lack: the end of a row's wait on the line of steady time, where `due` is what the log
+/// says.
+const LEASE_AFTER: &str = "
+ALTER TABLE sync_queue ADD COLUMN lease_after INTEGER;
+UPDATE sync_queue SET lease_after = due;
+DROP INDEX IF EXISTS sync_queue_due;
+";
+const LEASE_AFTER_INDEX: &str = "
+CREATE INDEX IF NOT EXISTS sync_queue_lease_after ON sync_queue (backend, priority, lease_after)
+    WHERE lease_after IS NOT NULL;
+";
+
 /// The file.
 pub(super) struct Derived {
     writer: Mutex<Writer>,
     pub(super) readers: SqlitePool,
-    clock: Arc<dyn Clock>,
+    clock: LogClock,
 }
 
 impl Derived {
     pub(super) async fn open(
         mut connection: SqliteConnection,
         readers: SqlitePool,
-        clock: Arc<dyn Clock>,
+        clock: LogClock,
     ) -> Result<Self, sqlx::Error> {
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
+        add_lease_after(&mut connection).await?;
         sqlx::query(
             "INSERT INTO checkpoints (name, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
         )
@@ -87,9 +97,9 @@ impl Derived {
         writer
     }
 
-    /// The store's clock, by which leases run.
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
+    /// The store's clock. Leases and waits are measured by its steady time.
+    pub(super) fn now(&self) -> Moment {
+        self.clock.moment()
     }
 
     pub(super) async fn close(&self) {
@@ -109,6 +119,17 @@ pub(super) async fn stood(connection: &mut SqliteConnection) -> Result<Vec<Posit
     let rows = sqlx::query_scalar("SELECT position FROM checkpoints").fetch_all(connection).await?;
     let position = |text: &String| text.parse().map_err(|error| undecodable(Box::new(error)));
     rows.iter().map(position).collect()
+}
+
+async fn add_lease_after(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let column = "SELECT count(*) FROM pragma_table_info('sync_queue') WHERE name = 'lease_after'";
+    let known: i64 = sqlx::query_scalar(column).fetch_one(&mut *connection).await?;
+    let mut transaction = begin(connection).await?;
+    if known == 0 {
+        sqlx::raw_sql(LEASE_AFTER).execute(&mut *transaction).await?;
+    }
+    sqlx::raw_sql(LEASE_AFTER_INDEX).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 /// Where the projection called `name` stands.

@@ -76,6 +76,8 @@ pub async fn import(
         page = reader.page()?;
     }
     claim(&mut connection, &path).await?;
+    let floor = "UPDATE log SET time_floor = (SELECT max(recorded_at) FROM events)";
+    sqlx::query(floor).execute(&mut *connection).await.map_err(failed)?;
     let moved = "PRAGMA wal_checkpoint(TRUNCATE)";
     sqlx::query(moved).execute(&mut *connection).await.map_err(failed)?;
     close(connection.into_inner(), &path).await?;

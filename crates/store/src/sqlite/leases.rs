@@ -1,4 +1,5 @@
-//! Leases and drift timers: rows that workers alone write, and that may be lost.
+//! Leases and drift timers: rows that workers alone write, and that may be lost. All their times, and `now` here, are on the
+//! line of steady time.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,11 +16,11 @@ const LOOKAHEADS: [u32; 2] = [4, 256];
 
 /// Due work of one priority that nobody holds and nobody put aside, oldest first. A row that moved on since it was
 /// put aside counts again.
-const DUE: &str = "SELECT * FROM (SELECT q.entity, q.priority, q.due FROM sync_queue q \
+const DUE: &str = "SELECT * FROM (SELECT q.entity, q.priority, q.lease_after AS due FROM sync_queue q \
     LEFT JOIN sync_leases l ON l.entity = q.entity \
-    WHERE q.backend = ?1 AND q.priority = {priority} AND q.due IS NOT NULL AND q.due <= ?3 \
+    WHERE q.backend = ?1 AND q.priority = {priority} AND q.lease_after <= ?3 \
     AND (l.entity IS NULL OR (l.until <= ?3 AND (l.snooze <= ?3 OR q.position > l.seen))) \
-    ORDER BY q.due LIMIT ?5)";
+    ORDER BY q.lease_after LIMIT ?5)";
 
 /// Entities without work whose next look is due.
 const CHECKS: &str = "SELECT * FROM (SELECT q.entity, 3 AS priority, l.drift_due AS due \
@@ -111,6 +112,17 @@ pub(super) async fn release(
     Ok(())
 }
 
+/// Timers that end after `latest` are no timers.
+pub(super) async fn forget_late(
+    connection: &mut SqliteConnection,
+    backend: &BackendName,
+    latest: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    let forgotten =
+        sqlx::query("UPDATE sync_leases SET drift_due = NULL WHERE backend = ? AND drift_due > ?");
+    Ok(forgotten.bind(&backend.0).bind(latest.0).execute(connection).await?.rows_affected())
+}
+
 /// Spread by the entities' own ids, so that no chance is needed: the last digits of an id are random.
 pub(super) async fn seed(
     connection: &mut SqliteConnection,
@@ -188,9 +200,9 @@ static NEXT: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {priority}, max(due, coalesce(held, 0)), due >= coalesce(held, 0) FROM \
              (SELECT q.due, max(l.until, CASE WHEN q.position > l.seen THEN 0 ELSE l.snooze END) AS held FROM \
-              (SELECT entity, due, position FROM sync_queue \
-               WHERE backend = ?1 AND priority = {priority} AND due IS NOT NULL \
-               ORDER BY due LIMIT ?2) q \
+              (SELECT entity, lease_after AS due, position FROM sync_queue \
+               WHERE backend = ?1 AND priority = {priority} AND lease_after IS NOT NULL \
+               ORDER BY lease_after LIMIT ?2) q \
               LEFT JOIN sync_leases l ON l.entity = q.entity)"
         )
     });

@@ -1,6 +1,5 @@
 //! The log in `events.db`: appends go to the one writer, reads are pages in short transactions.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +10,7 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{
     Append, AppendError, Appended, EventStore, Holder, ReadError,
 };
-use stateward_domain::time::Clock;
+use stateward_domain::time::LogClock;
 
 use super::error::message;
 use super::rows::EventRow;
@@ -22,16 +21,11 @@ pub struct Log {
     writer: Writer,
     readers: SqlitePool,
     epoch: u32,
-    clock: Arc<dyn Clock>,
+    clock: LogClock,
 }
 
 impl Log {
-    pub(super) fn new(
-        writer: Writer,
-        readers: SqlitePool,
-        epoch: u32,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(writer: Writer, readers: SqlitePool, epoch: u32, clock: LogClock) -> Self {
         Self { writer, readers, epoch, clock }
     }
 
@@ -189,7 +183,8 @@ impl EventStore for Log {
 
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError> {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-        let before = self.clock.now().0.saturating_sub(age);
+        // What is forgotten does not come back when a clock does that was set forward.
+        let before = self.clock.moment().steady.0.saturating_sub(age);
         self.writer.forget_claims_before(before).await
     }
 }

@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 use stateward_domain::id::LogId;
 use stateward_domain::ports::event_store::EventStore as _;
-use stateward_domain::time::Clock;
+use stateward_domain::time::LogClock;
 use tokio::runtime::Handle;
 
 use inodes::Inodes;
@@ -84,11 +84,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `directory`; makes what is missing.
+    /// Opens the store in `directory`; makes what is missing. `clock` goes on from the newest time in the log.
     ///
     /// # Errors
     /// [`OpenError`]; then nothing was changed that was there before.
-    pub async fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+    pub async fn open(directory: &Path, clock: impl Into<LogClock>) -> Result<Self, OpenError> {
         Self::open_beside(directory, clock, &Handle::current()).await
     }
 
@@ -98,10 +98,10 @@ impl Store {
     /// As for `open`.
     pub async fn open_beside(
         directory: &Path,
-        clock: Arc<dyn Clock>,
+        clock: impl Into<LogClock>,
         background: &Handle,
     ) -> Result<Self, OpenError> {
-        open::open(directory, clock, background).await
+        open::open(directory, clock.into(), background).await
     }
 
     /// Resolves when the log cannot be written any more; the process has to end then.

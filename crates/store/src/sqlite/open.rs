@@ -12,7 +12,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
 use stateward_domain::id::{LogId, Position};
-use stateward_domain::time::Clock;
+use stateward_domain::time::{Clock as _, LogClock, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -49,7 +49,7 @@ const DELETE: &str = "delete it: it is rebuilt from the log";
 
 pub(super) async fn open(
     directory: &Path,
-    clock: Arc<dyn Clock>,
+    clock: LogClock,
     background: &Handle,
 ) -> Result<Store, OpenError> {
     make(directory)?;
@@ -59,6 +59,7 @@ pub(super) async fn open(
     let log = log_file(&path, SqliteSynchronous::Full, LogId(fresh_id())).await?;
     let mut log = objects::derive_once(log, &path).await?;
     let mut head = head_of(directory, &mut log).await?;
+    clock.begin_at(newest_time(directory, &mut log).await?);
     let mut views = views_file(directory, background).await?;
     let stood = derived::stood(&mut views).await;
     let stood = stood.map_err(|error| damaged_views(directory, &error))?;
@@ -87,7 +88,7 @@ async fn running(
     lock: Lock,
     (log, head): (SqliteConnection, Head),
     views: SqliteConnection,
-    clock: Arc<dyn Clock>,
+    clock: LogClock,
     background: &Handle,
 ) -> Result<Store, OpenError> {
     let (log_path, views_path) = (directory.join("events.db"), directory.join("views.db"));
@@ -98,9 +99,9 @@ async fn running(
     let failed = |error: sqlx::Error| OpenError::from_sqlx(log_path.clone(), &error, RESTORE);
     warm(&log_readers).await.map_err(failed)?;
     let task = (log, head.position, log_path.clone(), Arc::clone(&inodes));
-    let writer = writer::spawn(task, Arc::clone(&clock), broken.clone());
-    let log = Arc::new(Log::new(writer, log_readers, identity.epoch, Arc::clone(&clock)));
-    let derived = Derived::open(views, readers(&views_path), Arc::clone(&clock)).await;
+    let writer = writer::spawn(task, clock.clone(), broken.clone());
+    let log = Arc::new(Log::new(writer, log_readers, identity.epoch, clock.clone()));
+    let derived = Derived::open(views, readers(&views_path), clock.clone()).await;
     let derived = derived.map_err(|error| damaged_views(directory, &error))?;
     warm(&derived.readers).await.map_err(|error| damaged_views(directory, &error))?;
     let derived = Arc::new(derived);
@@ -110,7 +111,7 @@ async fn running(
     let guard = Guard::begin(lock, named, beside, broken, background);
     let put_back = Marker::new(directory);
     Ok(Store {
-        audit: Arc::new(Auditor::new(files, clock)),
+        audit: Arc::new(Auditor::new(files, Arc::new(clock))),
         mismatched: put_back.is_set(),
         put_back: Arc::new(put_back),
         queue: Arc::new(Queue::new(Arc::clone(&derived))),
@@ -146,6 +147,17 @@ async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<Head, O
     let epoch = u32::try_from(epoch).unwrap_or_default();
     let position = Position { epoch, major: 0, minor: u64::try_from(minor).unwrap_or_default() };
     Ok(Head { log_id: log_id.parse().unwrap_or_default(), position })
+}
+
+/// No event of the log was recorded later.
+async fn newest_time(directory: &Path, log: &mut SqliteConnection) -> Result<Timestamp, OpenError> {
+    let newest = sqlx::query_scalar(
+        "SELECT max(time_floor, coalesce((SELECT recorded_at FROM events \
+         ORDER BY position DESC LIMIT 1), 0)) FROM log",
+    );
+    let newest: Result<i64, _> = newest.fetch_one(log).await;
+    let path = directory.join("events.db");
+    newest.map(Timestamp).map_err(|error| OpenError::from_sqlx(path, &error, RESTORE))
 }
 
 /// Lets a new life of the log begin, durably: the new epoch.
@@ -213,6 +225,7 @@ fn migrator() -> Migrator {
             "objects_claimed",
             include_str!("../../../../migrations/sqlite/0004_objects_claimed.sql"),
         ),
+        step(5, "time_floor", include_str!("../../../../migrations/sqlite/0005_time_floor.sql")),
     ])
 }
 

@@ -15,7 +15,7 @@ use stateward_domain::ports::sync_queue::{
     Lease, LeaseRequest, NextDue, Priority, QueueChange, QueueError, QueueRow, Release, SyncQueue,
     Users, WaitsFor,
 };
-use stateward_domain::time::Timestamp;
+use stateward_domain::time::{Moment, Timestamp};
 
 use super::derived::{self, Derived, undecodable};
 use super::error::message;
@@ -43,7 +43,11 @@ fn unavailable(error: sqlx::Error) -> QueueError {
 }
 
 /// Adds the changes. What they wake is returned, a row each.
-async fn apply(script: &mut Script<'_>, changes: &[QueueChange]) -> Result<(), sqlx::Error> {
+async fn apply(
+    script: &mut Script<'_>,
+    changes: &[QueueChange],
+    now: Moment,
+) -> Result<(), sqlx::Error> {
     let (mut puts, mut removed, mut woken, mut backends) = (vec![], vec![], vec![], vec![]);
     for change in changes {
         match change {
@@ -62,7 +66,7 @@ async fn apply(script: &mut Script<'_>, changes: &[QueueChange]) -> Result<(), s
             }
         }
     }
-    put(script, &puts).await?;
+    put(script, &puts, now).await?;
     if !removed.is_empty() {
         uses::remove(script, &removed);
         script
@@ -70,16 +74,20 @@ async fn apply(script: &mut Script<'_>, changes: &[QueueChange]) -> Result<(), s
             .push(encode(&removed));
     }
     if !woken.is_empty() {
-        wake(script, &woken);
+        wake(script, &woken, now);
     }
     for (backend, at, position) in backends {
-        wake_backend(script, backend, at, position);
+        wake_backend(script, backend, at, position, now);
     }
     Ok(())
 }
 
 /// Adds that these are the rows of their entities.
-pub(super) async fn put(script: &mut Script<'_>, rows: &[&QueueRow]) -> Result<(), sqlx::Error> {
+pub(super) async fn put(
+    script: &mut Script<'_>,
+    rows: &[&QueueRow],
+    now: Moment,
+) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -91,7 +99,8 @@ pub(super) async fn put(script: &mut Script<'_>, rows: &[&QueueRow]) -> Result<(
             .push(row.since.map(|at| at.0))
             .push(row.due.map(|at| at.0))
             .push(row.waits_for.as_ref().map(waits_for))
-            .push(row.position.to_string());
+            .push(row.position.to_string())
+            .push(lease_after(row, now).map(|at| at.0));
     };
     script.insert(&PUT, rows, bind).await?;
     uses::put(script, rows);
@@ -100,31 +109,60 @@ pub(super) async fn put(script: &mut Script<'_>, rows: &[&QueueRow]) -> Result<(
 
 const PUT: Insert = Insert {
     table: Cow::Borrowed("sync_queue"),
-    columns: &["entity", "backend", "priority", "since", "due", "waits_for", "position"],
+    columns: &[
+        "entity",
+        "backend",
+        "priority",
+        "since",
+        "due",
+        "waits_for",
+        "position",
+        "lease_after",
+    ],
     conflict: "ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
                priority = excluded.priority, since = excluded.since, due = excluded.due, \
-               waits_for = excluded.waits_for, position = excluded.position",
+               waits_for = excluded.waits_for, position = excluded.position, \
+               lease_after = excluded.lease_after",
 };
 
+/// When the row may be leased, on the line of steady time. What waits for nothing, not even for a time after it was asked
+/// for, may be at once, whatever times were recorded.
+fn lease_after(row: &QueueRow, now: Moment) -> Option<Timestamp> {
+    let due = row.due?;
+    let at = now.steady_of(due);
+    let waits = row.since.is_none_or(|since| due > since);
+    Some(if waits { at } else { at.min(now.steady) })
+}
+
 /// Wakes whoever waited for one of these: how its column has it, when, and the position that wakes.
-fn wake(script: &mut Script<'_>, woken: &[(String, Timestamp, String)]) {
+fn wake(script: &mut Script<'_>, woken: &[(String, Timestamp, String)], now: Moment) {
     script
         .push(
             "UPDATE sync_queue SET due = min(due, woken.value ->> 1), \
+             lease_after = min(lease_after, ?), \
              position = max(position, woken.value ->> 2) FROM json_each(?) woken \
              WHERE waits_for = woken.value ->> 0 AND due IS NOT NULL RETURNING 1",
         )
+        .push(now.steady.0)
         .push(encode(&woken));
 }
 
 /// Wakes whoever waited for the backend.
-fn wake_backend(script: &mut Script<'_>, backend: &BackendName, at: Timestamp, position: Position) {
+fn wake_backend(
+    script: &mut Script<'_>,
+    backend: &BackendName,
+    at: Timestamp,
+    position: Position,
+    now: Moment,
+) {
     script
         .push(
-            "UPDATE sync_queue SET due = min(due, ?), position = max(position, ?) \
+            "UPDATE sync_queue SET due = min(due, ?), lease_after = min(lease_after, ?), \
+             position = max(position, ?) \
              WHERE waits_for = ? AND backend = ? AND due IS NOT NULL RETURNING 1",
         )
         .push(at.0)
+        .push(now.steady.0)
         .push(position.to_string())
         .push(BACKEND)
         .push(backend.0.clone());
@@ -186,14 +224,14 @@ pub(super) fn decoded(row: Row, uses: BTreeSet<ClaimKey>) -> Result<QueueRow, sq
 /// The oldest due work of each backend: one look into the index for each backend and priority, however much is due.
 const OLDEST_DUE: &str = "\
     WITH RECURSIVE backends (name) AS (
-        SELECT min(backend) FROM sync_queue WHERE due IS NOT NULL
+        SELECT min(backend) FROM sync_queue WHERE lease_after IS NOT NULL
         UNION ALL
-        SELECT (SELECT min(q.backend) FROM sync_queue q WHERE q.due IS NOT NULL AND q.backend > name)
+        SELECT (SELECT min(q.backend) FROM sync_queue q WHERE q.lease_after IS NOT NULL AND q.backend > name)
         FROM backends WHERE name IS NOT NULL
     ), oldest (name, due) AS (
-        SELECT name, (SELECT q.due FROM sync_queue q INDEXED BY sync_queue_due
-            WHERE q.backend = name AND q.priority = p.value AND q.due IS NOT NULL
-            AND q.waits_for IS NULL ORDER BY q.due LIMIT 1)
+        SELECT name, (SELECT q.lease_after FROM sync_queue q INDEXED BY sync_queue_lease_after
+            WHERE q.backend = name AND q.priority = p.value AND q.lease_after IS NOT NULL
+            AND q.waits_for IS NULL ORDER BY q.lease_after LIMIT 1)
         FROM backends, json_each('[0, 1, 2]') p WHERE name IS NOT NULL
     )
     SELECT name, min(due) FROM oldest WHERE due IS NOT NULL GROUP BY name ORDER BY name";
@@ -216,7 +254,7 @@ impl SyncQueue for Queue {
         let written = async {
             let mut script = writer.script();
             derived::compare_and_swap(&mut script, NAME, from, to);
-            apply(&mut script, changes).await?;
+            apply(&mut script, changes, self.file.now()).await?;
             script.commit().await.map_err(sqlx::Error::from)
         };
         let woken = match written.await {
@@ -247,7 +285,7 @@ impl SyncQueue for Queue {
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError> {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::lease::before");
-        let leases = leases::lease(&mut writer, request, self.file.now()).await;
+        let leases = leases::lease(&mut writer, request, self.file.now().steady).await;
         crate::crash::point("store::queue::lease::after");
         leases.map_err(unavailable)
     }
@@ -260,7 +298,7 @@ impl SyncQueue for Queue {
     ) -> Result<bool, QueueError> {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::renew::before");
-        let now = self.file.now();
+        let now = self.file.now().steady;
         let renewed = leases::renew(&mut writer, entity, worker, duration, now).await;
         crate::crash::point("store::queue::renew::after");
         renewed.map_err(unavailable)
@@ -269,7 +307,7 @@ impl SyncQueue for Queue {
     async fn release(&self, releases: &[Release]) -> Result<(), QueueError> {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::release::before");
-        let now = self.file.now();
+        let now = self.file.now().steady;
         leases::release(&mut writer, releases, now).await.map_err(unavailable)?;
         crate::crash::point("store::queue::release::after");
         Ok(())
@@ -293,6 +331,16 @@ impl SyncQueue for Queue {
         Ok(())
     }
 
+    async fn forget_late_drift_timers(
+        &self,
+        backend: &BackendName,
+        longest: Duration,
+    ) -> Result<u64, QueueError> {
+        let mut writer = self.file.writer().await;
+        let now = self.file.now().steady;
+        leases::forget_late(&mut writer, backend, now.after(longest)).await.map_err(unavailable)
+    }
+
     async fn seed_drift_timers(
         &self,
         backend: &BackendName,
@@ -300,14 +348,14 @@ impl SyncQueue for Queue {
     ) -> Result<u64, QueueError> {
         let mut writer = self.file.writer().await;
         crate::crash::point("store::queue::seed::before");
-        let seeded = leases::seed(&mut writer, backend, interval, self.file.now()).await;
+        let seeded = leases::seed(&mut writer, backend, interval, self.file.now().steady).await;
         crate::crash::point("store::queue::seed::after");
         seeded.map_err(unavailable)
     }
 
     async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        let now = self.file.now();
+        let now = self.file.now().steady;
         leases::next_due(&mut connection, backend, drift, now).await.map_err(unavailable)
     }
 
@@ -331,9 +379,11 @@ impl SyncQueue for Queue {
         uses::users(&mut connection, of, limit).await.map_err(unavailable)
     }
 
-    async fn oldest_due(&self) -> Result<Vec<(BackendName, Timestamp)>, QueueError> {
+    async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError> {
+        let now = self.file.now().steady;
         let rows: Vec<(String, i64)> =
             sqlx::query_as(OLDEST_DUE).fetch_all(&self.file.readers).await.map_err(unavailable)?;
-        Ok(rows.into_iter().map(|(name, due)| (BackendName(name), Timestamp(due))).collect())
+        let since = |(name, due)| (BackendName(name), now.since(Timestamp(due)));
+        Ok(rows.into_iter().map(since).collect())
     }
 }

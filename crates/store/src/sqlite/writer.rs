@@ -10,7 +10,7 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, ReadError};
-use stateward_domain::time::Clock;
+use stateward_domain::time::LogClock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{self, Heads, Outcome, Place};
@@ -108,7 +108,7 @@ impl Writer {
 
 struct Task {
     connection: script::Writer,
-    clock: Arc<dyn Clock>,
+    clock: LogClock,
     heads: Heads,
     epoch: u32,
     head: watch::Sender<u64>,
@@ -122,7 +122,7 @@ struct Task {
 /// Begins to write the log of this connection, which ends at this position, in the file of this path.
 pub(super) fn spawn(
     (connection, head, path, inodes): (SqliteConnection, Position, PathBuf, Arc<Inodes>),
-    clock: Arc<dyn Clock>,
+    clock: LogClock,
     broken: watch::Sender<Option<Broken>>,
 ) -> Writer {
     let (jobs, receiver) = mpsc::channel(QUEUE);
@@ -247,7 +247,8 @@ impl Task {
     }
 
     async fn commit(&mut self, appends: &[Append]) -> Result<Vec<Outcome>, Broke> {
-        let place = Place { now: self.clock.now(), epoch: self.epoch, head: *self.head.borrow() };
+        let place =
+            Place { now: self.clock.moment().log, epoch: self.epoch, head: *self.head.borrow() };
         let written = batch::write(&mut self.connection, &mut self.heads, appends, place).await;
         let (outcomes, recorded) = written.inspect_err(|_| self.heads.clear())?;
         if let Some(last) = recorded.last() {

@@ -211,6 +211,43 @@ async fn only_old_idempotency_claims_are_forgotten() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_forgets_no_idempotency_claim() {
+    for Subject { name, log, clock, .. } in subjects().await {
+        let idempotent = format!("{}ns/actor/1", ClaimKey::IDEMPOTENCY);
+        log.append(append("a", 0, 1, 1, vec![take(&idempotent)])).await.unwrap();
+        let (week, year) = (Duration::from_hours(7 * 24), Duration::from_hours(365 * 24));
+        clock.set_forward(year);
+        assert_eq!(log.forget_claims_older_than(week).await, Ok(0), "{name}");
+        clock.set_back(year);
+        assert_eq!(log.forget_claims_older_than(week).await, Ok(0), "{name}");
+        clock.advance(week + Duration::from_secs(1));
+        assert_eq!(log.forget_claims_older_than(week).await, Ok(1), "{name}: a week is a week");
+    }
+}
+
+#[tokio::test]
+async fn times_of_the_log_never_run_back() {
+    for Subject { name, log, clock, .. } in subjects().await {
+        for number in 0..6_u32 {
+            log.append(append(&number.to_string(), 0, number.into(), 1, vec![])).await.unwrap();
+            clock.advance(Duration::from_secs(1));
+            match number {
+                1 => clock.set_back(Duration::from_hours(3)),
+                3 => clock.set_forward(Duration::from_hours(24)),
+                4 => clock.set_back(Duration::from_hours(24)),
+                _ => {}
+            }
+        }
+        let read = log.read_log(Position::START, 10).await.unwrap();
+        let times: Vec<i64> = read.iter().map(|event| event.recorded_at.0).collect();
+        let passed: Vec<i64> =
+            times.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000).collect();
+        // The day came while the wall clock was three hours behind.
+        assert_eq!(passed, [1, 1, 1, 21 * 3_600 + 1, 1], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn times_of_a_stream_rise_even_when_the_clock_does_not() {
     for Subject { name, log, clock, .. } in subjects().await {
         log.append(append("a", 0, 1, 2, vec![])).await.unwrap();

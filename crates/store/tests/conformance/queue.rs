@@ -1,5 +1,6 @@
-//! The sync queue: rows, and in `leases` leases and timers.
+//! The sync queue: rows, and in `leases` leases and timers; in `clock` what a wall clock that is set does to both.
 
+mod clock;
 mod leases;
 
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use stateward_domain::ports::sync_queue::{
     Lease, LeaseReason, LeaseRequest, Priority, QueueChange, QueueError, QueueRow, Release,
     SyncQueue, WaitsFor,
 };
-use stateward_domain::time::{Clock, Timestamp};
+use stateward_domain::time::{Clock, LogClock, Timestamp};
 use stateward_store::sqlite::Store;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -24,17 +25,23 @@ const LEASE: Duration = Duration::from_secs(30);
 struct Subject {
     queue: Arc<dyn SyncQueue>,
     clock: Arc<ManualClock>,
+    log_clock: LogClock,
     at: std::sync::Mutex<Position>,
-    _store: (TempDir, Store),
+    directory: TempDir,
+    store: Store,
 }
 
 impl Subject {
     async fn new() -> Self {
-        let clock = ManualClock::new();
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), clock.clone()).await.unwrap();
-        let queue = store.queue.clone();
-        Self { queue, clock, at: std::sync::Mutex::default(), _store: (directory, store) }
+        Self::in_directory(tempfile::tempdir().unwrap(), ManualClock::new()).await
+    }
+
+    async fn in_directory(directory: TempDir, clock: Arc<ManualClock>) -> Self {
+        let log_clock = LogClock::from(clock.clone());
+        let store = Store::open(directory.path(), log_clock.clone()).await.unwrap();
+        let queue: Arc<dyn SyncQueue> = store.queue.clone();
+        let at = std::sync::Mutex::new(queue.checkpoint().await.unwrap());
+        Self { queue, clock, log_clock, at, directory, store }
     }
 
     /// Commits `changes` under the next position; whether that woke somebody.
@@ -46,8 +53,9 @@ impl Subject {
         woke
     }
 
+    /// The time at which events are recorded.
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.log_clock.now()
     }
 
     /// A row that is due now.
@@ -251,7 +259,6 @@ async fn a_reset_forgets_rows_and_checkpoint_but_no_lease() {
 #[tokio::test]
 async fn the_oldest_due_work_is_known_for_each_backend() {
     let subject = Subject::new().await;
-    let first = subject.now();
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
     subject.clock.advance(Duration::from_secs(5));
     let other = QueueRow { backend: BackendName::from("c"), ..subject.due(2, Priority::User, 1) };
@@ -262,7 +269,8 @@ async fn the_oldest_due_work_is_known_for_each_backend() {
     ];
     subject.advance(&rows.map(QueueChange::Put)).await;
     let oldest = subject.queue.oldest_due().await.unwrap();
-    let expected = [(BackendName::from("b"), first), (BackendName::from("c"), subject.now())];
+    let age = |name, seconds| (BackendName::from(name), Duration::from_secs(seconds));
+    let expected = [age("b", 5), age("c", 0)];
     assert_eq!(oldest, expected);
     // Whatever its priority; what waits for something is not late.
     let blocked = QueueRow {
@@ -273,6 +281,6 @@ async fn the_oldest_due_work_is_known_for_each_backend() {
     let retry = QueueRow { backend: BackendName::from("a"), ..subject.due(6, Priority::Retry, 1) };
     subject.advance(&[blocked, retry].map(QueueChange::Put)).await;
     let oldest = subject.queue.oldest_due().await.unwrap();
-    assert_eq!(oldest[0], (BackendName::from("a"), subject.now()));
+    assert_eq!(oldest[0], age("a", 0));
     assert_eq!(oldest[1..], expected);
 }

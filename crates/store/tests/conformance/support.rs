@@ -1,41 +1,17 @@
 //! Subjects, a clock that stands still, and short ways to make appends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use stateward_domain::entity::claims::{Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, StreamId};
 use stateward_domain::id::{EventId, Version};
 use stateward_domain::ports::event_store::{Append, EventStore};
-use stateward_domain::time::{Clock, Timestamp};
 use stateward_store::memory::MemoryLog;
 use stateward_store::sqlite::Store;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// Moves only when it is told to.
-pub(crate) struct ManualClock(AtomicI64);
-
-impl ManualClock {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(1_000_000_000)))
-    }
-
-    pub(crate) fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
-    }
-
-    pub(crate) fn set_back(&self, by: Duration) {
-        self.0.fetch_sub(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
+pub(crate) use stateward_domain::time::ManualClock;
 
 /// A log with its clock; the directory lives as long as it does.
 pub(crate) struct Subject {

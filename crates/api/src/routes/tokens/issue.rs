@@ -80,10 +80,12 @@ fn checked(app: &App, asked: TokenBody, value: &str) -> Result<Token, Problem> {
     }
     let expires_at = match asked.expires_at.as_deref() {
         None => None,
-        Some(text) => match time::parse(text).filter(|end| *end > app.engine.sources().now()) {
-            Some(end) => Some(end),
-            None => return bad("/expires_at", "is no RFC 3339 time to come"),
-        },
+        Some(text) => {
+            match time::parse(text).filter(|end| *end > app.engine.sources().moment().wall) {
+                Some(end) => Some(end),
+                None => return bad("/expires_at", "is no RFC 3339 time to come"),
+            }
+        }
     };
     let (actor, grants) = (asked.actor, asked.grants);
     Ok(Token { digest: digest(value), actor, grants, expires_at })

@@ -14,7 +14,7 @@ use stateward_domain::id::{
 };
 use stateward_domain::ports::event_store::{Append, EventStore};
 use stateward_domain::ports::read_model::Views;
-use stateward_domain::time::Clock;
+use stateward_domain::time::ManualClock;
 use stateward_store::memory::MemoryLog;
 use stateward_store::sqlite::Store;
 use uuid::Uuid;
@@ -24,14 +24,6 @@ use super::super::*;
 /// Entities: the first ones are only referred to, all others refer to two of those before them.
 pub(super) const TARGETS: usize = 2;
 pub(super) const ENTITIES: usize = 6;
-
-struct Now;
-
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        Timestamp(1)
-    }
-}
 
 /// A log, and two executors that follow it.
 pub(super) struct Land {
@@ -47,11 +39,11 @@ impl Land {
     pub(super) async fn new(seed: u64) -> Self {
         let open = async || {
             let folder = tempfile::tempdir().expect("a folder");
-            let store = Store::open(folder.path(), Arc::new(Now)).await.expect("a store");
+            let store = Store::open(folder.path(), ManualClock::new()).await.expect("a store");
             (store, folder)
         };
         let stores = [open().await, open().await];
-        let log: Arc<dyn EventStore> = Arc::new(MemoryLog::new(Arc::new(Now)));
+        let log: Arc<dyn EventStore> = Arc::new(MemoryLog::new(ManualClock::new()));
         let views: Arc<dyn Views> = stores[0].0.entities.clone();
         let entities = Entities::new(Arc::clone(&log), views);
         let executor = |queue: &Arc<dyn SyncQueue>| {

@@ -80,9 +80,9 @@ impl Port for Auditor {
         against: Option<&Checkpoint>,
         progress: Progressing<'_>,
     ) -> Result<Report, ReadError> {
-        let began = self.clock.now();
-        let report = verify(&self.files, against.cloned(), began, progress).await?;
-        let took = self.clock.now().since(began).as_millis();
+        let (now, began) = (self.clock.now(), tokio::time::Instant::now());
+        let report = verify(&self.files, against.cloned(), now, progress).await?;
+        let took = began.elapsed().as_millis();
         let mut report = Report { elapsed_ms: u64::try_from(took).unwrap_or(u64::MAX), ..report };
         let kept = kept::names(&self.files.directory).into_iter().map(|name| {
             format!("{name} was put aside by a start whose log was older: it may know what is gone")

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Row as _, SqliteConnection};
 use stateward_domain::ports::read_model::{EntityRow, ModelError, OperationRow};
+use stateward_domain::time::Moment;
 
 use super::raw::cell;
 use crate::audit::{Cell, ENTITIES, Fold, QUEUE, Table, TableRow};
@@ -19,6 +20,8 @@ use crate::sqlite::views::{self, tables::Tables};
 const TABLES: Tables = Tables(1);
 /// Tables that do not follow from the log, or are looked at by themselves.
 const OTHERS: [&str; 3] = ["checkpoints", "quarantine", "sync_leases"];
+/// Columns of others that do not: when a wait ends by the steady clock of the process that wrote the row.
+const OTHER_COLUMNS: [&str; 1] = ["lease_after"];
 /// Columns that say of which entity a row is, in the order in which they are looked for.
 const OF_ENTITY: [&str; 3] = ["entity", "user", "id"];
 
@@ -74,7 +77,10 @@ impl Derived {
     }
 
     fn row(&self, table: &Arc<Table>, row: &SqliteRow) -> (String, TableRow) {
-        let cells: Vec<Cell> = (0..table.columns.len()).map(|place| cell(row, place)).collect();
+        let value = |(place, name): (usize, &String)| {
+            if OTHER_COLUMNS.contains(&name.as_str()) { Cell::Null } else { cell(row, place) }
+        };
+        let cells: Vec<Cell> = table.columns.iter().enumerate().map(value).collect();
         let plain = |column: &String| {
             let place = table.columns.iter().position(|name| name == column);
             match place.map(|place| &cells[place]) {
@@ -141,7 +147,7 @@ impl Scratch {
         let unavailable = |error| views::unavailable(error);
         let mut script = self.writer.script();
         views::rows::save(&mut script, TABLES, &entities, &operations).await?;
-        queue::put(&mut script, &queued).await.map_err(unavailable)?;
+        queue::put(&mut script, &queued, Moment::default()).await.map_err(unavailable)?;
         script.run().await.map_err(unavailable)?;
         let mut made: HashMap<String, Vec<TableRow>> = HashMap::new();
         for table in self.derived.iter() {

@@ -43,6 +43,10 @@ async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
         let report = store.audit.verify(Some(&before), &|_| ()).await.unwrap();
         assert!(report.ok, "{:#?}", report.faults);
         assert_eq!(held(&land).await, held(&other).await, "claims follow from the events");
+        let late = "SELECT count(*) FROM events, log WHERE recorded_at > time_floor";
+        let late: i64 =
+            sqlx::query_scalar(late).fetch_one(&mut other.tamper().await).await.unwrap();
+        assert_eq!(late, 0, "time goes on from the newest event");
         store.put_back.clear().await.unwrap();
         store.close().await;
         drop(store);

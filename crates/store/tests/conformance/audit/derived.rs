@@ -17,6 +17,8 @@ use crate::support::{append, stream};
 
 /// Tables that do not follow from the log: workers alone write leases and drift timers, and they may be lost.
 const NOT_DERIVED: [&str; 1] = ["sync_leases"];
+/// Columns of others that do not: the end of a wait by the steady clock of whoever wrote the row.
+const NOT_DERIVED_COLUMNS: [&str; 1] = ["lease_after"];
 /// In `events.db`, what follows from its events.
 const OF_THE_LOG: [&str; 1] = ["claims"];
 /// Rows of a table whose columns are changed.
@@ -61,7 +63,8 @@ impl File {
         let mut tables = Vec::new();
         for name in self.texts(names).await {
             let all = format!("SELECT name FROM pragma_table_info('{name}')");
-            let columns = self.texts(&all).await;
+            let mut columns = self.texts(&all).await;
+            columns.retain(|column| !NOT_DERIVED_COLUMNS.contains(&column.as_str()));
             let key = self.texts(&format!("{all} WHERE pk > 0")).await;
             tables.push(Table { name, columns, key });
         }
@@ -154,7 +157,8 @@ impl File {
         }
         if rows.is_empty() {
             let values = vec!["'1'"; columns.len()].join(", ");
-            changes.push(format!("INSERT INTO {name} VALUES ({values})"));
+            let columns = columns.join(", ");
+            changes.push(format!("INSERT INTO {name} ({columns}) VALUES ({values})"));
         }
         changes
     }

@@ -8,7 +8,7 @@ use stateward_domain::entity::state::{Drift, DriftPolicy};
 use stateward_domain::id::{Namespace, Version};
 use stateward_domain::ports::read_model::OperationState;
 use stateward_domain::selector::Selector;
-use stateward_domain::time::{Clock, Timestamp};
+use stateward_domain::time::{ManualClock, Timestamp};
 
 use super::*;
 use crate::sqlite::Store;
@@ -164,14 +164,6 @@ fn each_filter_costs_a_page() {
     }
 }
 
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        Timestamp(1)
-    }
-}
-
 /// Entity `number` of a small world in which everything occurs together.
 fn row(number: usize) -> EntityRow {
     let mut entity =
@@ -214,7 +206,7 @@ fn fits(filter: &EntityFilter, row: &EntityRow) -> bool {
 async fn pages_hold_what_fits_once_and_in_order_however_short_they_are() {
     const ROWS: usize = 120;
     let directory = tempfile::tempdir().expect("a folder");
-    let mut store = Store::open(directory.path(), Arc::new(Still)).await.expect("a store");
+    let mut store = Store::open(directory.path(), ManualClock::new()).await.expect("a store");
     let model = Arc::get_mut(&mut store.entities).expect("not shared yet");
     model.scanned_max = 7;
     let all: Vec<EntityRow> = (0..ROWS).map(row).collect();
