@@ -8,6 +8,7 @@
     reason = "tests say what they find, and stop at it"
 )]
 
+mod absence;
 mod access;
 mod adoption;
 mod audit;

@@ -128,6 +128,8 @@ pub struct Backend {
     pub parked: Option<ParkCause>,
     /// Paused by a person; `None` = it is not.
     pub paused: Option<Pause>,
+    /// Version of the last confirmation by a person that what is there, and what is gone, is right; 0 = none.
+    pub confirmed: crate::id::Version,
     /// Scopes that rest because the backend said so, each until when; empty scope = all of it.
     pub throttled: BTreeMap<String, Timestamp>,
 }
@@ -141,7 +143,10 @@ impl Backend {
                 self.identity = Some(identity.clone());
             }
             BackendEvent::Parked { cause, .. } => self.parked = Some(cause.clone()),
-            BackendEvent::Unparked { .. } => self.parked = None,
+            BackendEvent::Unparked { .. } => {
+                self.parked = None;
+                self.confirmed = self.version;
+            }
             BackendEvent::Paused { until, .. } => self.paused = Some(Pause { until: *until }),
             BackendEvent::Resumed { .. } => self.paused = None,
             BackendEvent::Configured { digest, .. } => self.configured = Some(digest.clone()),

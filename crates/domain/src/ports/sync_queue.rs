@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::entity::claims::ClaimKey;
-use crate::id::{BackendName, EntityId, Position};
+use crate::id::{BackendName, EntityId, Position, Version};
 use crate::time::Timestamp;
 
 /// Which work goes first. A user's change never waits behind polling.
@@ -126,6 +126,9 @@ pub struct Lease {
     pub reason: LeaseReason,
     /// Position of the queue row that was seen.
     pub seen: Position,
+    /// The backend's newest confirmation (version of its stream) before the entity was last observed; 0 = none, or the
+    /// row was lost.
+    pub observed_under: Version,
 }
 
 /// What to lease.
@@ -156,6 +159,8 @@ pub struct Release {
     pub seen: Position,
     /// Next drift check; `None` leaves the timer as it is.
     pub drift_in: Option<Duration>,
+    /// What is to be kept as [`Lease::observed_under`]; `None` leaves it as it is.
+    pub observed_under: Option<Version>,
 }
 
 /// When there will be something to lease.
@@ -211,6 +216,14 @@ pub trait SyncQueue: Send + Sync {
 
     /// Ends leases. One that meanwhile belongs to another worker is left alone.
     async fn release(&self, releases: &[Release]) -> Result<(), QueueError>;
+
+    /// The version of the backend's stream from which on [`Lease::observed_under`] is kept without a gap: `current` when
+    /// nothing is known of the backend, or was lost.
+    async fn observed_since(
+        &self,
+        backend: &BackendName,
+        current: Version,
+    ) -> Result<Version, QueueError>;
 
     /// Takes up again at once whatever workers put aside on the backend: what they waited for is over.
     async fn void_snoozes(&self, backend: &BackendName) -> Result<(), QueueError>;

@@ -62,6 +62,10 @@ struct Inner {
     open: bool,
     /// Ends of pauses that the backend asked for, by steady time.
     resting: BTreeMap<String, Timestamp>,
+    /// The newest confirmation by a person: version of the backend's stream.
+    confirmed: Version,
+    /// From which version on it is known which entities were observed after a confirmation; `None` = not yet.
+    observed_since: Option<Version>,
 }
 
 impl Inner {
@@ -128,6 +132,18 @@ impl Gate {
         self.inner().paused.is_some_and(|pause| pause.holds(now.wall))
     }
 
+    /// The newest confirmation that is known to cover every entity's first observation after it; `None` = there is none.
+    #[must_use]
+    pub fn confirmation(&self) -> Option<Version> {
+        let inner = self.inner();
+        inner.observed_since.filter(|since| inner.confirmed > *since).map(|_| inner.confirmed)
+    }
+
+    /// Which entities were observed is known from this version of the backend's stream on.
+    pub fn observed_since(&self, since: Version) {
+        self.inner().observed_since = Some(since);
+    }
+
     /// Takes over what the log says, unless it said something newer already.
     pub fn record(&self, record: &Record, now: Moment) {
         let mut inner = self.inner();
@@ -137,6 +153,7 @@ impl Gate {
         inner.version = record.version;
         inner.parked.clone_from(&record.parked);
         inner.paused = record.paused;
+        inner.confirmed = record.confirmed;
         for (scope, until) in &record.throttled {
             inner.rest_for(scope, now.until(*until), now);
         }
@@ -347,6 +364,22 @@ mod tests {
         gate.failed(&Failure::harmless(ErrorClass::Exhausted, "t", "t"), &[], NOW);
         assert!(matches!(gate.closed(NOW), Some(Closed::Resting { .. })));
         assert_eq!(gate.closed(at(1 + EXHAUSTED_REST.as_secs().cast_signed())), None);
+    }
+
+    #[test]
+    fn a_confirmation_covers_only_what_is_known_to_be_observed_after_it() {
+        let gate = Gate::new(2);
+        let record = |version| Record {
+            version: Version(version),
+            confirmed: Version(version),
+            ..Record::default()
+        };
+        gate.record(&record(3), NOW);
+        assert_eq!(gate.confirmation(), None, "it is not yet known who was observed");
+        gate.observed_since(Version(3));
+        assert_eq!(gate.confirmation(), None, "that was known only later");
+        gate.record(&record(5), NOW);
+        assert_eq!(gate.confirmation(), Some(Version(5)));
     }
 
     #[test]

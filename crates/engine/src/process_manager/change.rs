@@ -175,10 +175,14 @@ impl Round<'_> {
             Step::CleanUp { external_id } => Some(external_id),
             _ => made.as_ref().or(entity.observed.external_id.as_ref()),
         };
+        let confirmation = self.backend.gate.confirmation();
         let seen = match id {
             Some(id) => self.look_at(entity, id).await,
             None => self.look(entity).await,
         };
+        if matches!(seen, Ok(Seen::Present { .. })) {
+            self.observed.note(confirmation);
+        }
         let goes =
             matches!(running.step, Step::Delete | Step::Replace { .. } | Step::CleanUp { .. });
         let failure = match seen {

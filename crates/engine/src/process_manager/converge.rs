@@ -30,7 +30,7 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
         object: Object,
     ) -> Result<Flow, Error> {
-        if entity.observed.presence == Presence::Present {
+        if entity.observed.presence == Presence::Present && self.observed.counts() {
             self.backend.absences.note(self.moment().steady, false);
         }
         if entity.deletion.is_some() && !entity.trouble.given_up {
@@ -249,7 +249,9 @@ impl Round<'_> {
             let failure = Failure::harmless(class, "object_lost", "the object is gone");
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        if let Some(cause) = self.backend.absences.note(self.moment().steady, true) {
+        if self.observed.counts()
+            && let Some(cause) = self.backend.absences.note(self.moment().steady, true)
+        {
             self.shared.park(self.backend, cause).await?;
             return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
         }

@@ -12,6 +12,7 @@ use tracing::Instrument;
 use crate::backends::Backend;
 use crate::process_manager::Shared;
 use crate::process_manager::lease::Held;
+use crate::process_manager::observed::Observed;
 use crate::process_manager::rest::Rest;
 use crate::process_manager::round::Round;
 use crate::process_manager::stranded;
@@ -196,11 +197,12 @@ async fn one(
         snooze: rest.snooze,
         seen: rest.seen,
         drift_in: rest.drift_in,
+        observed_under: rest.observed_under,
     }
 }
 
 async fn round(shared: &Shared, backend: &Arc<Backend>, held: Arc<Held>) -> Rest {
-    let later = |pause| Rest { snooze: Some(pause), drift_in: None, seen: held.seen };
+    let later = |pause| Rest { snooze: Some(pause), ..Rest::of(held.seen) };
     let kind = match kind_of(shared, &held).await {
         Ok(kind) => kind,
         Err(error) => {
@@ -213,7 +215,8 @@ async fn round(shared: &Shared, backend: &Arc<Backend>, held: Arc<Held>) -> Rest
         return later(Duration::from_secs(30));
     };
     let seen = Mutex::new(held.seen);
-    let round = Round { shared, backend, held: Arc::clone(&held), kind, seen };
+    let observed = Observed::new(held.observed_under);
+    let round = Round { shared, backend, held: Arc::clone(&held), kind, seen, observed };
     let mut work = std::pin::pin!(round.run());
     tokio::select! {
         rest = &mut work => rest,

@@ -9,7 +9,7 @@ use stateward_domain::entity::EntityEvent;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::failure::{ErrorClass, Failure};
-use stateward_domain::id::{Attempt, EntityId, ExternalId, Incarnation, Position};
+use stateward_domain::id::{Attempt, EntityId, ExternalId, Incarnation, Position, Version};
 use stateward_domain::ports::driver::CallControl;
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason, SyncQueue};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,7 @@ pub(crate) struct Held {
     pub(crate) entity: EntityId,
     pub(crate) reason: LeaseReason,
     pub(crate) seen: Position,
+    pub(crate) observed_under: Version,
     worker: String,
     times: LeaseTimes,
     sources: Sources,
@@ -61,6 +62,7 @@ impl Held {
             entity: lease.entity,
             reason: lease.reason,
             seen: lease.seen,
+            observed_under: lease.observed_under,
             worker: worker.to_owned(),
             times,
             sources: sources.clone(),

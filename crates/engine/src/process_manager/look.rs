@@ -33,10 +33,15 @@ pub(crate) enum Seen {
 impl Round<'_> {
     /// Looks for the entity's object.
     pub(crate) async fn look(&self, entity: &Entity) -> Result<Seen, Failure> {
-        match &entity.observed.external_id {
+        let confirmation = self.backend.gate.confirmation();
+        let seen = match &entity.observed.external_id {
             Some(id) => self.look_at(entity, id).await,
             None => self.look_for(entity).await,
+        };
+        if matches!(seen, Ok(Seen::Present { .. } | Seen::Absent)) {
+            self.observed.note(confirmation);
         }
+        seen
     }
 
     /// Observes the object called `id`.

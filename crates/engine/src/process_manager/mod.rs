@@ -3,6 +3,7 @@
 //! - `lease`: the hold on an entity, and the engine's side of driver calls
 //! - `round`: one round's steps; `look` sees, `converge` chooses the next step, `change` takes it, `resume`
 //!   carries on what began earlier, `retry` says what follows a failure
+//! - `observed`: which looks count when much is gone at once
 //! - `secret`: values on their way to the driver; `clean_up`: what late workers left behind
 //! - `ownership`: whose an object is
 //! - `probe`: which world a backend is, and whether it is well
@@ -18,6 +19,7 @@ mod clean_up;
 mod converge;
 mod dispatcher;
 mod look;
+mod observed;
 mod outgrown;
 mod ownership;
 mod probe;

@@ -69,6 +69,10 @@ async fn load_record(shared: &Shared, backend: &Backend) {
             let (driver, digest) = (settings.driver_name.clone(), settings.digest.clone());
             vec![BackendEvent::Configured { at, driver, digest }]
         });
+        let recorded = async {
+            recorded.await?;
+            shared.know_observed(backend).await
+        };
         match recorded.await {
             Ok(()) => return,
             Err(error) => {
@@ -144,6 +148,7 @@ impl Shared {
             // It was confirmed what answered then, which says nothing of what answers now.
             return Ok(());
         }
+        self.know_observed(backend).await?;
         let context = self.probe_context(backend);
         let identity = backend.settings.driver.identity(&context).await;
         let found = identity.map_err(|failure| Error::Unavailable(failure.to_string()))?;
@@ -171,6 +176,16 @@ impl Shared {
         backend.absences.clear();
         backend.gate.identified();
         self.reopened(backend).await;
+        Ok(())
+    }
+
+    /// From here on it is known which entities are observed after a confirmation: before, rows may have been lost that
+    /// say so.
+    async fn know_observed(&self, backend: &Backend) -> Result<(), Error> {
+        let record: Record = self.control.load(&StreamId::backend(backend.name())).await?;
+        let since = self.queue.observed_since(backend.name(), record.version).await;
+        let since = since.map_err(|error| Error::Unavailable(error.to_string()))?;
+        backend.gate.observed_since(since);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use stateward_domain::id::Position;
+use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::sync_queue::LeaseReason;
 
 use crate::process_manager::round::Round;
@@ -17,6 +17,15 @@ pub(crate) struct Rest {
     pub(crate) drift_in: Option<Duration>,
     /// Newest event of the entity that was taken into account.
     pub(crate) seen: Position,
+    /// The confirmation after which it was observed; `None` = as was known.
+    pub(crate) observed_under: Option<Version>,
+}
+
+impl Rest {
+    /// Comes back at once, having seen everything up to `seen`.
+    pub(crate) const fn of(seen: Position) -> Self {
+        Self { snooze: None, drift_in: None, seen, observed_under: None }
+    }
 }
 
 impl Round<'_> {
@@ -28,6 +37,7 @@ impl Round<'_> {
 
     pub(super) fn rest(&self, snooze: Option<Duration>, drift_in: Option<Duration>) -> Rest {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Rest { snooze, drift_in, seen: seen.max(self.held.seen) }
+        let observed_under = self.observed.news();
+        Rest { snooze, drift_in, observed_under, ..Rest::of(seen.max(self.held.seen)) }
     }
 }

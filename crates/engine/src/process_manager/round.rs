@@ -31,6 +31,7 @@ use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::lease::{Control, Held};
 use crate::process_manager::look::Seen;
+use crate::process_manager::observed;
 use crate::process_manager::rest::Rest;
 
 /// What follows a step.
@@ -51,6 +52,7 @@ pub(crate) struct Round<'a> {
     pub(crate) kind: &'a KindSpec,
     /// Position of the newest event that this round appended.
     pub(crate) seen: std::sync::Mutex<Position>,
+    pub(crate) observed: observed::Observed,
 }
 
 impl Round<'_> {

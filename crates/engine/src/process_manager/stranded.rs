@@ -96,6 +96,7 @@ async fn tell(
             snooze: Some(pause),
             seen: lease.seen,
             drift_in: None,
+            observed_under: None,
         });
     }
     shared.queue.release(&releases).await?;

@@ -50,6 +50,14 @@ CREATE TABLE IF NOT EXISTS sync_leases (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sync_leases_drift ON sync_leases (backend, drift_due)
     WHERE drift_due IS NOT NULL;
+CREATE TABLE IF NOT EXISTS sync_observed (
+    entity       TEXT    PRIMARY KEY,
+    confirmation INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sync_observed_since (
+    backend      TEXT    PRIMARY KEY,
+    confirmation INTEGER NOT NULL
+) WITHOUT ROWID;
 ";
 
 /// The column that older tables lack: the end of a row's wait on the line of steady time, where `due` is what the log

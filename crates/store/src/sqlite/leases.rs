@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
-use stateward_domain::id::{BackendName, EntityId};
+use stateward_domain::id::{BackendName, EntityId, Version};
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, NextDue, Release};
 use stateward_domain::time::Timestamp;
 
 use super::derived::{begin, undecodable};
+use super::queue::encode;
 
 /// Rows that are looked at to find the next free one: nearly always one of the first is.
 const LOOKAHEADS: [u32; 2] = [4, 256];
@@ -39,7 +40,8 @@ static TAKE: LazyLock<String> = LazyLock::new(|| {
          ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
          worker = excluded.worker, until = excluded.until, snooze = 0 RETURNING entity, \
          (SELECT position FROM sync_queue q WHERE q.entity = sync_leases.entity), \
-         (SELECT due IS NULL FROM sync_queue q WHERE q.entity = sync_leases.entity)"
+         (SELECT due IS NULL FROM sync_queue q WHERE q.entity = sync_leases.entity), \
+         (SELECT confirmation FROM sync_observed o WHERE o.entity = sync_leases.entity)"
     )
 });
 
@@ -48,20 +50,22 @@ pub(super) async fn lease(
     request: &LeaseRequest,
     now: Timestamp,
 ) -> Result<Vec<Lease>, sqlx::Error> {
-    let taken: Vec<(String, String, bool)> = sqlx::query_as(AssertSqlSafe(TAKE.as_str()))
-        .bind(&request.backend.0)
-        .bind(&request.worker)
-        .bind(now.0)
-        .bind(now.after(request.duration).0)
-        .bind(i64::try_from(request.limit).unwrap_or(i64::MAX))
-        .bind(i64::try_from(request.checks).unwrap_or(i64::MAX))
-        .fetch_all(connection)
-        .await?;
-    let lease = |(entity, position, idle): (String, String, bool)| {
+    let taken: Vec<(String, String, bool, Option<i64>)> =
+        sqlx::query_as(AssertSqlSafe(TAKE.as_str()))
+            .bind(&request.backend.0)
+            .bind(&request.worker)
+            .bind(now.0)
+            .bind(now.after(request.duration).0)
+            .bind(i64::try_from(request.limit).unwrap_or(i64::MAX))
+            .bind(i64::try_from(request.checks).unwrap_or(i64::MAX))
+            .fetch_all(connection)
+            .await?;
+    let lease = |(entity, position, idle, observed): (String, String, bool, Option<i64>)| {
         let entity = entity.parse().map_err(|error| undecodable(Box::new(error)))?;
         let seen = position.parse().map_err(|error| undecodable(Box::new(error)))?;
         let reason = if idle { LeaseReason::Drift } else { LeaseReason::Work };
-        Ok(Lease { entity, reason, seen })
+        let observed_under = version(observed.unwrap_or_default());
+        Ok(Lease { entity, reason, seen, observed_under })
     };
     taken.into_iter().map(lease).collect()
 }
@@ -91,6 +95,7 @@ pub(super) async fn release(
     releases: &[Release],
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    observe(connection, releases).await?;
     let at = |pause: Duration| now.after(pause).0;
     let ended: Vec<_> = releases
         .iter()
@@ -106,10 +111,54 @@ pub(super) async fn release(
          FROM json_each(?) ended \
          WHERE entity = ended.value ->> 0 AND worker = ended.value ->> 1",
     )
-    .bind(serde_json::to_string(&ended).expect("numbers and texts are JSON"))
+    .bind(encode(&ended))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Before the leases end: whoever holds one next knows of the observation.
+async fn observe(
+    connection: &mut SqliteConnection,
+    releases: &[Release],
+) -> Result<(), sqlx::Error> {
+    let observed = releases.iter().filter_map(|release| {
+        let under = release.observed_under?;
+        Some((release.entity, i64::try_from(under.0).unwrap_or(i64::MAX)))
+    });
+    let observed: Vec<_> = observed.collect();
+    if observed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO sync_observed (entity, confirmation) \
+         SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true \
+         ON CONFLICT (entity) DO UPDATE SET confirmation = max(confirmation, excluded.confirmation)",
+    )
+    .bind(encode(&observed))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn observed_since(
+    connection: &mut SqliteConnection,
+    backend: &BackendName,
+    current: Version,
+) -> Result<Version, sqlx::Error> {
+    let known: i64 = sqlx::query_scalar(
+        "INSERT INTO sync_observed_since (backend, confirmation) VALUES (?, ?) \
+         ON CONFLICT (backend) DO UPDATE SET backend = excluded.backend RETURNING confirmation",
+    )
+    .bind(&backend.0)
+    .bind(i64::try_from(current.0).unwrap_or(i64::MAX))
+    .fetch_one(connection)
+    .await?;
+    Ok(version(known))
+}
+
+fn version(stored: i64) -> Version {
+    Version(u64::try_from(stored).unwrap_or_default())
 }
 
 /// Timers that end after `latest` are no timers.
@@ -152,7 +201,7 @@ pub(super) async fn seed(
         .await?;
     }
     // What is left of entities that are no more goes at the same opportunity.
-    sqlx::query(
+    let left = sqlx::query(
         "DELETE FROM sync_leases WHERE backend = ? AND until <= ? \
          AND entity NOT IN (SELECT entity FROM sync_queue)",
     )
@@ -160,6 +209,10 @@ pub(super) async fn seed(
     .bind(now.0)
     .execute(&mut *transaction)
     .await?;
+    if left.rows_affected() > 0 {
+        let gone = "DELETE FROM sync_observed WHERE entity NOT IN (SELECT entity FROM sync_queue)";
+        sqlx::query(gone).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     Ok(idle.len() as u64)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteRow;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::id::{BackendName, EntityId, Position};
+use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::sync_queue::{
     Lease, LeaseRequest, NextDue, Priority, QueueChange, QueueError, QueueRow, Release, SyncQueue,
     Users, WaitsFor,
@@ -311,6 +311,15 @@ impl SyncQueue for Queue {
         leases::release(&mut writer, releases, now).await.map_err(unavailable)?;
         crate::crash::point("store::queue::release::after");
         Ok(())
+    }
+
+    async fn observed_since(
+        &self,
+        backend: &BackendName,
+        current: Version,
+    ) -> Result<Version, QueueError> {
+        let mut writer = self.file.writer().await;
+        leases::observed_since(&mut writer, backend, current).await.map_err(unavailable)
     }
 
     async fn void_snoozes(&self, backend: &BackendName) -> Result<(), QueueError> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::id::{BackendName, EntityId, Position};
+use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::sync_queue::{
     Lease, LeaseReason, LeaseRequest, Priority, QueueChange, QueueError, QueueRow, Release,
     SyncQueue, WaitsFor,
@@ -95,6 +95,7 @@ impl Subject {
             snooze,
             seen: lease.seen,
             drift_in: Some(Duration::from_secs(10)),
+            observed_under: None,
         };
         self.queue.release(&[release]).await.unwrap();
     }

@@ -19,7 +19,8 @@ use crate::sqlite::views::{self, tables::Tables};
 /// Number of the model's tables in memory.
 const TABLES: Tables = Tables(1);
 /// Tables that do not follow from the log, or are looked at by themselves.
-const OTHERS: [&str; 3] = ["checkpoints", "quarantine", "sync_leases"];
+const OTHERS: [&str; 5] =
+    ["checkpoints", "quarantine", "sync_leases", "sync_observed", "sync_observed_since"];
 /// Columns of others that do not: when a wait ends by the steady clock of the process that wrote the row.
 const OTHER_COLUMNS: [&str; 1] = ["lease_after"];
 /// Columns that say of which entity a row is, in the order in which they are looked for.

@@ -15,8 +15,9 @@ use stateward_store::sqlite::{Auditor, Store};
 use super::land::{Land, enqueue, lives, project};
 use crate::support::{append, stream};
 
-/// Tables that do not follow from the log: workers alone write leases and drift timers, and they may be lost.
-const NOT_DERIVED: [&str; 1] = ["sync_leases"];
+/// Tables that do not follow from the log: workers alone write leases, drift timers and what they observed, and these may be
+/// lost.
+const NOT_DERIVED: [&str; 3] = ["sync_leases", "sync_observed", "sync_observed_since"];
 /// Columns of others that do not: the end of a wait by the steady clock of whoever wrote the row.
 const NOT_DERIVED_COLUMNS: [&str; 1] = ["lease_after"];
 /// In `events.db`, what follows from its events.

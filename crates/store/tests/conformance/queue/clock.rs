@@ -240,7 +240,8 @@ async fn the_files_of_an_older_version_go_on_from_their_newest_time() {
         "views.db",
         "DROP INDEX sync_queue_lease_after; \
         ALTER TABLE sync_queue DROP COLUMN lease_after; \
-        CREATE INDEX sync_queue_due ON sync_queue (backend, priority, due) WHERE due IS NOT NULL;",
+        CREATE INDEX sync_queue_due ON sync_queue (backend, priority, due) WHERE due IS NOT NULL; \
+        DROP TABLE sync_observed; DROP TABLE sync_observed_since",
     )
     .await;
     clock.set_back(YEAR);

@@ -94,6 +94,7 @@ async fn leases_that_end_together_end_each_in_its_own_way() {
         snooze,
         seen: leases[number].seen,
         drift_in: None,
+        observed_under: None,
     };
     let ended = [release(0, "one", None), release(1, "one", pause), release(2, "other", None)];
     subject.queue.release(&ended).await.unwrap();
@@ -158,6 +159,7 @@ async fn work_comes_before_checks_and_no_more_checks_come_than_were_asked_for() 
         snooze: None,
         seen: lease.seen,
         drift_in: None,
+        observed_under: None,
     };
     subject.queue.release(&[release(&leases[0])]).await.unwrap();
     let mut found = reasons(&subject.lease_with("two", 9, 2).await);
@@ -189,4 +191,38 @@ async fn what_is_due_next_is_found_behind_many_that_are_held() {
         Some(Duration::from_secs(3)),
         "the sooner one, of its priority the last"
     );
+}
+
+#[tokio::test]
+async fn after_which_confirmation_an_entity_was_observed_is_kept() {
+    let subject = Subject::new().await;
+    let backend = BackendName::from("b");
+    let since = async |current| subject.queue.observed_since(&backend, Version(current)).await;
+    assert_eq!(since(4).await, Ok(Version(4)), "before, nothing was kept");
+    assert_eq!(since(9).await, Ok(Version(4)));
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    for (observed, known) in [(None, 0), (Some(5), 0), (None, 5), (Some(7), 5), (Some(6), 7)] {
+        let lease = subject.lease("one", 1, false).await.remove(0);
+        assert_eq!(lease.observed_under, Version(known));
+        let release = Release {
+            entity: lease.entity,
+            worker: "one".to_owned(),
+            snooze: None,
+            seen: lease.seen,
+            drift_in: None,
+            observed_under: observed.map(Version),
+        };
+        subject.queue.release(&[release]).await.unwrap();
+    }
+    subject.queue.release_all().await.unwrap();
+    subject.queue.reset().await.unwrap();
+    *subject.at.lock().unwrap() = Position::START;
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    assert_eq!(subject.lease("one", 1, false).await[0].observed_under, Version(7), "also then");
+    // It goes with the entity.
+    subject.queue.release_all().await.unwrap();
+    subject.advance(&[QueueChange::Remove(entity(1))]).await;
+    subject.queue.seed_drift_timers(&backend, Duration::from_secs(1)).await.unwrap();
+    subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+    assert_eq!(subject.lease("one", 1, false).await[0].observed_under, Version(0));
 }
