@@ -114,7 +114,7 @@ async fn bad_declarations_are_refused_and_nothing_is_written() {
     }
     let media = raw(client, Method::POST, "/v1/entities", "text/plain", b"{}").await;
     assert_eq!(media.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    let big = vec![b' '; 1024 * 1024 + 1];
+    let big = vec![b' '; 8 * 1024 * 1024];
     let large = raw(client, Method::POST, "/v1/entities", "application/json", &big).await;
     assert_eq!(large.0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(events(client).await, before, "something was written");

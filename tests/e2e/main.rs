@@ -16,6 +16,7 @@ mod bench;
 mod cli;
 mod environment;
 mod clock;
+mod conditions;
 mod errors;
 mod guards;
 mod harness;

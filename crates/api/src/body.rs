@@ -9,12 +9,43 @@ use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use stateward_engine::kinds::Kinds;
 
 use crate::json::{parse, typed};
 use crate::problem::Problem;
 
+/// Bytes of a body at most, beside the largest text that a kind allows in it.
+const REST_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one character at most: a control character is written as `\u0001`, and whatever takes more than three bytes
+/// of UTF-8 need not be escaped.
+const CHAR_BYTES_MAX: usize = 6;
+/// Whatever a schema says, a body is no larger than this.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Bytes of a body at most.
-pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
+#[derive(Clone, Copy)]
+pub(crate) struct BodyLimit(pub(crate) usize);
+
+impl BodyLimit {
+    /// Every desired state that the schema of one of `kinds` allows fits into a body, however it has to be escaped.
+    pub(crate) fn of(kinds: &Kinds) -> Self {
+        let longest = kinds.iter().map(|kind| longest_text(&kind.schema)).max().unwrap_or_default();
+        Self(longest.saturating_mul(CHAR_BYTES_MAX).saturating_add(REST_BYTES_MAX).min(BYTES_MAX))
+    }
+}
+
+/// Characters of the longest text that a schema sets a bound to.
+fn longest_text(schema: &Value) -> usize {
+    match schema {
+        Value::Object(members) => {
+            let own = members.get("maxLength").and_then(Value::as_u64);
+            let own = own.and_then(|own| usize::try_from(own).ok()).unwrap_or_default();
+            members.values().map(longest_text).max().unwrap_or_default().max(own)
+        }
+        Value::Array(items) => items.iter().map(longest_text).max().unwrap_or_default(),
+        _ => 0,
+    }
+}
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +64,7 @@ impl FromRequest for Body {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let media_type = request.content_type().to_ascii_lowercase();
+        let limit = request.app_data::<BodyLimit>().map_or(BYTES_MAX, |limit| limit.0);
         let bytes = web::Bytes::from_request(request, payload);
         Box::pin(async move {
             let bytes = tokio::time::timeout(BODY_TIMEOUT, bytes).await.map_err(|_| {
@@ -41,7 +73,7 @@ impl FromRequest for Body {
             })?;
             let bytes = bytes.map_err(|error| {
                 if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
-                    let detail = format!("a body has {BODY_BYTES_MAX} bytes at most");
+                    let detail = format!("a body has {limit} bytes at most");
                     return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
                 }
                 Problem::malformed("bad-body", "the body could not be read")
@@ -74,5 +106,25 @@ impl Body {
         }
         let detail = format!("send {}", accepted.join(" or "));
         Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_text_counts_wherever_a_schema_has_it() {
+        let schema = json!({
+            "properties": {
+                "a": { "type": "string", "maxLength": 7 },
+                "b": { "items": { "anyOf": [{ "maxLength": 9 }, { "maxLength": 3 }] } },
+                "maxLength": { "type": "integer" },
+            },
+        });
+        assert_eq!(longest_text(&schema), 9);
+        assert_eq!(longest_text(&json!(true)), 0);
     }
 }

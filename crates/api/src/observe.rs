@@ -1,13 +1,17 @@
 //! What surrounds every request: its id, its span, its time, and the bound on how many there are.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, ResponseError, web};
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 use tracing::Instrument;
 
 use crate::app::App;
@@ -20,9 +24,35 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
+/// Mark of a HEAD, which is answered as a GET is, without the body.
+struct Head;
+
+/// Whether only the headers of the answer are wanted.
+pub(crate) fn is_head(request: &HttpRequest) -> bool {
+    request.extensions().get::<Head>().is_some()
+}
+
+/// A body that is not sent, of the size that it would have.
+struct Bodiless(BodySize);
+
+impl MessageBody for Bodiless {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        self.0
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Ready(None)
+    }
+}
+
 /// Watches over one request.
 pub(crate) async fn around(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(app) = request.app_data::<web::Data<App>>().cloned() else {
@@ -32,6 +62,11 @@ pub(crate) async fn around(
     let id = app.engine.sources().id().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.match_pattern());
+    let head = method == Method::HEAD;
+    if head {
+        request.extensions_mut().insert(Head);
+        request.head_mut().method = Method::GET;
+    }
     let pattern = path.unwrap_or_else(|| "unknown".to_owned());
     let trace = trace_id(request.headers());
     let span =
@@ -47,6 +82,10 @@ pub(crate) async fn around(
         let problem = Problem::unavailable("too many requests are under way");
         request.into_response(problem.error_response()).map_into_boxed_body()
     };
+    if head {
+        // Dropped here: the server would read a body that it does not send to its end, and a stream has none.
+        response = response.map_body(|_, body| BoxBody::new(Bodiless(body.size())));
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -64,7 +103,7 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
 
 fn record(
     span: &tracing::Span,
-    method: &actix_web::http::Method,
+    method: &Method,
     pattern: &str,
     status: StatusCode,
     began: Instant,

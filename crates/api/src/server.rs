@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::{App as Actix, HttpServer, web};
 
 use crate::app::App;
-use crate::body::BODY_BYTES_MAX;
+use crate::body::BodyLimit;
 use crate::tls::Tls;
 use crate::{observe, routes};
 
@@ -40,6 +40,7 @@ pub async fn serve(
     server: Server,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let limit = BodyLimit::of(app.engine.kinds());
     let app = web::Data::new(app);
     let watched = app.clone();
     let hub = tokio::spawn(async move {
@@ -49,7 +50,8 @@ pub async fn serve(
         Actix::new()
             .wrap(actix_web::middleware::from_fn(observe::around))
             .app_data(app.clone())
-            .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
+            .app_data(limit)
+            .app_data(web::PayloadConfig::new(limit.0))
             .configure(routes::configure)
     })
     .workers(server.workers)

@@ -26,7 +26,7 @@ pub(crate) struct PatchStep {
 #[openapi(
     info(
         title = "Stateward",
-        description = "Control plane for managed entities.",
+        description = "Control plane for managed entities. Every GET answers HEAD as well, without a body.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     modifiers(&Bearer, &OptionalBodies),

@@ -60,7 +60,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 /// A resource that answers other methods than `methods` with a problem that names them.
 fn resource(path: &str, methods: &'static [Method]) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
-        let allowed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        // Whatever can be read can be asked for its headers alone.
+        let head = methods.contains(&Method::GET).then_some("HEAD");
+        let allowed: Vec<_> = methods.iter().map(Method::as_str).chain(head).collect();
+        let allowed = allowed.join(", ");
         let detail = format!("this address answers to {allowed}");
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
         let mut response = problem.error_response();

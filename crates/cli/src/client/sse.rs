@@ -17,8 +17,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 const BARREN_MAX: u32 = 10;
 /// Between two such connections.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bytes of one event at most: twice what the server takes in as a body.
-const EVENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one event at most: more than the server ever takes in as a body.
+const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What comes in.
 #[derive(Debug)]

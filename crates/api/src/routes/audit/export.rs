@@ -12,6 +12,7 @@ use super::LINES;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::headers;
+use crate::observe::is_head;
 use crate::openapi::params::ExportParams;
 use crate::openapi::problems::{Gone, Refused};
 use crate::params::Params;
@@ -40,6 +41,13 @@ pub(crate) async fn handler(
         types: params.all("type"),
     };
     params.finish()?;
+    if is_head(&request) {
+        // No copy is taken.
+        return Ok(HttpResponse::Ok()
+            .content_type(LINES)
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .finish());
+    }
     let envelope = headers::envelope(&app, &caller, &request, None, &[])?;
     let export = app.engine.export(&envelope, selection).await?;
     let lines = futures_util::stream::unfold(export, |mut export| async {
