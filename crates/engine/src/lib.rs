@@ -18,6 +18,7 @@ pub mod entities;
 pub mod error;
 pub mod executor;
 pub mod export;
+mod fields;
 pub mod kinds;
 pub mod names;
 pub mod process_manager;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use stateward_domain::entity::state::SettingsPatch;
+use stateward_domain::entity::state::{Settings, SettingsPatch};
+use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::FieldError;
 
+use crate::fields;
 use crate::requests::Declaration;
 
 /// Characters of a name; what a DNS name or a file name may have.
@@ -27,8 +29,8 @@ pub fn is_name(text: &str) -> bool {
         && text.chars().all(plain)
 }
 
-/// What is wrong with the names of a declaration.
-pub(crate) fn faults(declaration: &Declaration) -> Vec<FieldError> {
+/// What is wrong with the names of a declaration; `kind` `None` = it is not known.
+pub(crate) fn faults(declaration: &Declaration, kind: Option<&KindSpec>) -> Vec<FieldError> {
     let mut faults = Vec::new();
     if !is_name(declaration.name.as_str()) {
         faults.push(fault("/name", "is no name: letters, digits, . _ - and at most 253"));
@@ -40,14 +42,21 @@ pub(crate) fn faults(declaration: &Declaration) -> Vec<FieldError> {
     }
     let settings = &declaration.settings;
     faults.extend(label_faults(&settings.labels));
-    faults.extend(ignored_faults(&settings.ignore_fields));
+    faults.extend(ignored_faults(&settings.ignore_fields, &[], kind));
     faults
 }
 
-/// What is wrong with the names in a change.
-pub(crate) fn patch_faults(patch: &SettingsPatch) -> Vec<FieldError> {
+/// What is wrong with the names in a change of an entity of `kind` that has the settings `before`. Fields that it
+/// ignores already are not looked at: another change must not fail for what was accepted once.
+pub(crate) fn patch_faults(
+    patch: &SettingsPatch,
+    before: &Settings,
+    kind: &KindSpec,
+) -> Vec<FieldError> {
     let mut faults = patch.labels.as_ref().map(label_faults).unwrap_or_default();
-    faults.extend(patch.ignore_fields.as_deref().map(ignored_faults).unwrap_or_default());
+    if let Some(pointers) = &patch.ignore_fields {
+        faults.extend(ignored_faults(pointers, &before.ignore_fields, Some(kind)));
+    }
     faults
 }
 
@@ -77,18 +86,31 @@ fn label_faults(labels: &BTreeMap<String, String>) -> Vec<FieldError> {
     faults
 }
 
-fn ignored_faults(pointers: &[String]) -> Vec<FieldError> {
+fn ignored_faults(
+    pointers: &[String],
+    before: &[String],
+    kind: Option<&KindSpec>,
+) -> Vec<FieldError> {
     if pointers.len() > IGNORED_FIELDS_MAX {
         return vec![fault("/ignore_fields", "has more than 64 pointers")];
     }
-    let wrong = |pointer: &str| {
-        !pointer.starts_with('/')
-            || pointer.len() > POINTER_CHARS_MAX
-            || pointer.chars().any(char::is_control)
+    let wrong = |pointer: &String| {
+        let plain = pointer.len() <= POINTER_CHARS_MAX && !pointer.chars().any(char::is_control);
+        if !plain || !fields::is_pointer(pointer) {
+            return Some("is no JSON pointer");
+        }
+        kind.filter(|kind| !fields::allows(&kind.schema, pointer))?;
+        Some(if pointer.split('/').any(|token| token == "*") {
+            "names no field, and there are no wildcards: a field covers all that is below it"
+        } else {
+            "is no field of this kind"
+        })
     };
-    let numbered = pointers.iter().enumerate().filter(|(_, pointer)| wrong(pointer));
+    let numbered = pointers.iter().enumerate().filter(|(_, pointer)| !before.contains(pointer));
     numbered
-        .map(|(number, _)| fault(&format!("/ignore_fields/{number}"), "is no JSON pointer"))
+        .filter_map(|(number, pointer)| {
+            Some(fault(&format!("/ignore_fields/{number}"), wrong(pointer)?))
+        })
         .collect()
 }
 
@@ -121,5 +143,22 @@ mod tests {
         );
         assert_eq!(label_faults(&labels("a", "b\nc")).len(), 1);
         assert_eq!(label_faults(&labels("", "b")).len(), 1);
+    }
+
+    #[test]
+    fn a_field_that_is_ignored_is_one_that_there_can_be() {
+        let kinds = stateward_drivers::kinds();
+        let file = kinds.iter().find(|kind| kind.name.as_str() == "local.file");
+        let faults = |pointers: &[&str], before: &[&str]| {
+            let [pointers, before] = [pointers, before]
+                .map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let faults = ignored_faults(&pointers, &before, file);
+            faults.into_iter().map(|fault| fault.pointer).collect::<Vec<_>>()
+        };
+        assert!(faults(&["/mode", "/content"], &[]).is_empty());
+        let wrong = ["/mode", "/~2", "/modes", "/mode/*", "mode"];
+        let numbers = [1, 2, 3, 4].map(|number| format!("/ignore_fields/{number}"));
+        assert_eq!(faults(&wrong, &[]), numbers);
+        assert_eq!(faults(&wrong, &["/~2", "/modes", "/mode/*"]), numbers[3..], "what was there");
     }
 }

@@ -117,8 +117,9 @@ impl Engine {
         envelope: Envelope,
         declaration: Declaration,
     ) -> Result<Accepted, Error> {
-        acceptable(names::faults(&declaration))?;
-        let kind = self.kinds().get(&declaration.kind)?;
+        let kind = self.kinds().get(&declaration.kind);
+        acceptable(names::faults(&declaration, kind.as_ref().ok().copied()))?;
+        let kind = kind?;
         let backend = self.backend_for(&declaration)?;
         let wish = Wish::declared(&declaration, &backend);
         let desired = self.checked(&wish).await?;
@@ -148,8 +149,9 @@ impl Engine {
     /// # Errors
     /// As for `create`, but for what is taken.
     pub async fn preview(&self, declaration: &Declaration) -> Result<(Arc<Backend>, Value), Error> {
-        acceptable(names::faults(declaration))?;
-        self.kinds().get(&declaration.kind)?;
+        let kind = self.kinds().get(&declaration.kind);
+        acceptable(names::faults(declaration, kind.as_ref().ok().copied()))?;
+        kind?;
         let backend = self.backend_for(declaration)?;
         let desired = self.checked(&Wish::declared(declaration, &backend)).await?;
         Ok((backend, desired))
@@ -160,13 +162,13 @@ impl Engine {
     /// # Errors
     /// As for `update`, but for what the aggregate refuses.
     pub async fn preview_update(&self, id: EntityId, change: &Change) -> Result<Preview, Error> {
-        acceptable(names::patch_faults(&change.settings))?;
         let entity = self.entity(id).await?;
+        let kind = self.kinds().get(&entity.manifest.kind)?;
+        acceptable(names::patch_faults(&change.settings, &entity.manifest.settings, kind))?;
         let before = &entity.manifest.desired;
         let Some(desired) = &change.desired else {
             return Ok(Preview { entity, differences: Vec::new(), replaces: Vec::new() });
         };
-        let kind = self.kinds().get(&entity.manifest.kind)?;
         let backend = self.backend(&entity.manifest.backend)?;
         let desired = self.checked(&Wish::changed(&entity.manifest, &backend, desired)).await?;
         let replaces = replacing::fields(kind, &entity, change, &desired)?;
@@ -184,9 +186,9 @@ impl Engine {
         id: EntityId,
         change: Change,
     ) -> Result<Accepted, Error> {
-        acceptable(names::patch_faults(&change.settings))?;
         let entity = self.known(id).await?;
         let kind = self.kinds().get(&entity.manifest.kind)?;
+        acceptable(names::patch_faults(&change.settings, &entity.manifest.settings, kind))?;
         let desired = match &change.desired {
             None => None,
             Some(desired) => {
