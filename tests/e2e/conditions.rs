@@ -1,4 +1,4 @@
-//! What is asked for without its body, and what a body may hold.
+//! What is asked under conditions, and what is asked for without its body: `HEAD`, `If-Match`, `If-None-Match`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -88,6 +88,76 @@ async fn nothing_follows_the_headers_not_even_of_a_stream() {
     assert!(answers[0].contains("content-length: 3"), "as long as the body would be: {said}");
     assert!(answers[2].contains("text/event-stream"), "{said}");
     assert_eq!(answers[4], "", "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_may_name_the_revisions_that_it_is_meant_for() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let client = &server.client;
+    let id = client.thing("one", json!({ "size": 1 })).await;
+    let path = format!("/v1/entities/{id}");
+    let merge = ("Content-Type", "application/merge-patch+json");
+    let mut size = 1;
+    for (tags, status) in [
+        ("\"9\"", 412),
+        ("W/\"9\", \"8\"", 412),
+        ("\"abc\"", 412),
+        ("*, \"1\"", 400),
+        ("1", 400),
+        ("\"1\"", 202),
+        ("W/\"2\"", 202),
+        ("\"9\", \"3\"", 202),
+        ("\"9\", W/\"4\" ,\"7\"", 202),
+        ("*", 202),
+    ] {
+        size += 1;
+        let body = json!({ "desired": { "size": size } });
+        // One way and the other: what is refused is refused both ways.
+        let (method, media) = if size % 2 == 0 {
+            (Method::PUT, ("Content-Type", "application/json"))
+        } else {
+            (Method::PATCH, merge)
+        };
+        let headers = [("If-Match", tags), media];
+        let reply = client.send(method, &path, Some(&body), &headers).await.unwrap();
+        assert_eq!(reply.status.as_u16(), status, "{tags}: {:#}", reply.body);
+    }
+    let stale = client.send(Method::DELETE, &path, None, &[("If-Match", "\"1\", \"2\"")]).await;
+    assert_eq!(stale.unwrap().status, StatusCode::PRECONDITION_FAILED);
+    let entity = client.entity(&id).await;
+    let list = format!("\"1\", W/\"{}\"", entity["revision"]);
+    let gone = client.send(Method::DELETE, &path, None, &[("If-Match", &list)]).await.unwrap();
+    assert_eq!(gone.status, StatusCode::ACCEPTED, "{:#}", gone.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_seen_the_revision_is_told_so() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let client = &server.client;
+    let id = client.thing("one", json!({ "size": 1 })).await;
+    let path = format!("/v1/entities/{id}");
+    let get = async |tags: &str| {
+        let request = client.request(Method::GET, &path).header("If-None-Match", tags);
+        let response = request.send().await.unwrap();
+        let tag = response.headers().get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        (response.status().as_u16(), tag, response.bytes().await.unwrap().len())
+    };
+    let tag = Some("\"1\"".to_owned());
+    for same in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
+        assert_eq!(get(same).await, (304, tag.clone(), 0), "{same}");
+    }
+    for other in ["\"2\"", "\"11\"", "\"a\", W/\"0\""] {
+        let (status, found, length) = get(other).await;
+        assert_eq!((status, found.as_ref(), length > 0), (200, tag.as_ref(), true), "{other}");
+    }
+    assert_eq!(get("1").await.0, 400);
+    // What no cache keeps is asked for anew: the state goes on under the same tag.
+    let response = client.request(Method::GET, &path).send().await.unwrap();
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    client.send(Method::PUT, &path, Some(&json!({ "desired": { "size": 2 } })), &[]).await.unwrap();
+    assert_eq!(get("\"1\"").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

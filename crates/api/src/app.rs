@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use stateward_domain::access::Role;
-use stateward_domain::id::{Namespace, Position};
+use stateward_domain::id::Position;
 use stateward_engine::Engine;
-use stateward_engine::access::DEFAULT_NAMESPACE;
 
-use crate::auth::{AdminToken, Caller};
+use crate::auth::AdminToken;
 use crate::limits::{LimitSettings, Limits};
 use crate::problem::Problem;
 use crate::sse::Hub;
@@ -53,21 +51,9 @@ impl App {
         Self { engine, admin, hub, limits, histograms, head_at_start }
     }
 
-    /// The namespace called `name`, for a caller that may look into it; `default` when none is named.
-    pub(crate) fn namespace(
-        &self,
-        caller: &Caller,
-        name: Option<&str>,
-    ) -> Result<Namespace, Problem> {
-        let name = Namespace::from(name.unwrap_or(DEFAULT_NAMESPACE));
-        let exists = self.engine.access().namespace(&name).is_some();
-        if exists && caller.may(Role::Viewer, &name) {
-            return Ok(name);
-        }
-        Err(Problem::unprocessable(
-            "unknown-namespace",
-            "there is no such namespace, or not for you",
-        )
-        .at("/namespace", "is not known"))
+    /// The namespace that is named is not there, or not for the caller.
+    pub(crate) fn unknown_namespace() -> Problem {
+        Problem::unprocessable("unknown-namespace", "there is no such namespace, or not for you")
+            .at("/namespace", "is not known")
     }
 }

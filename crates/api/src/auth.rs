@@ -116,9 +116,21 @@ impl Caller {
         Ok(entity)
     }
 
+    /// The engine's answer to a change, as this caller may see it.
+    pub(crate) async fn answer<T>(
+        &self,
+        app: &App,
+        outcome: Result<T, Error>,
+    ) -> Result<T, Problem> {
+        match outcome {
+            Ok(accepted) => Ok(accepted),
+            Err(error) => Err(self.refusal(app, error).await),
+        }
+    }
+
     /// The problem that the engine's answer to a change is for this caller: whose something is that is taken is told
     /// only where the caller may look.
-    pub(crate) async fn refusal(&self, app: &App, error: Error) -> Problem {
+    async fn refusal(&self, app: &App, error: Error) -> Problem {
         let Error::IdentityTaken { holder: Some(holder) } = &error else { return error.into() };
         let visible = match app.engine.entity(*holder).await {
             Ok(entity) => self.may(Role::Viewer, &entity.manifest.namespace),

@@ -26,10 +26,9 @@ fn text<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Pro
         .ok_or_else(|| Problem::malformed("bad-header", format!("{name} is not valid text")))
 }
 
-/// Who, why, from where, and under which idempotency key, for a change in `namespace`; `None` = beside all
+/// Who, why, from where, and under which idempotency key, for a request in `namespace`; `None` = beside all
 /// namespaces. `body` tells another request under the same key.
 pub(crate) fn envelope(
-    app: &App,
     caller: &Caller,
     request: &HttpRequest,
     namespace: Option<&Namespace>,
@@ -38,12 +37,6 @@ pub(crate) fn envelope(
     // A header that is not valid is refused before anything is written, also one that only the answer needs.
     wait(request)?;
     let reason = text(request, "Stateward-Reason")?;
-    let settings = namespace.and_then(|name| app.engine.access().namespace(name));
-    let missing = reason.is_none_or(|reason| reason.trim().is_empty());
-    if missing && settings.is_some_and(|settings| settings.require_reason) {
-        let detail = "changes in this namespace need a reason: send Stateward-Reason";
-        return Err(Problem::unprocessable("reason-required", detail));
-    }
     if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
         let detail = format!("a reason has {REASON_CHARS_MAX} characters at most");
         return Err(Problem::malformed("bad-header", detail));
@@ -59,6 +52,17 @@ pub(crate) fn envelope(
         idempotency: idempotency(request, body)?,
         ..Envelope::default()
     })
+}
+
+/// Refuses a change without a reason where its namespace requires one.
+pub(crate) fn check_reason(app: &App, envelope: &Envelope) -> Result<(), Problem> {
+    let settings = app.engine.access().namespace(&envelope.namespace);
+    let missing = envelope.reason.as_ref().is_none_or(|reason| reason.trim().is_empty());
+    if missing && settings.is_some_and(|settings| settings.require_reason) {
+        let detail = "changes in this namespace need a reason: send Stateward-Reason";
+        return Err(Problem::unprocessable("reason-required", detail));
+    }
+    Ok(())
 }
 
 fn shortened(text: &str, chars_max: usize) -> String {
@@ -98,14 +102,97 @@ pub(crate) fn wait(request: &HttpRequest) -> Result<Option<Duration>, Problem> {
     Ok(Some(Duration::from_secs(seconds).min(WAIT_MAX)))
 }
 
-/// `If-Match: "REVISION"`; `None` when it is absent or `*`.
-pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Revision>, Problem> {
-    let Some(tag) = text(request, "If-Match")?.map(str::trim).filter(|tag| *tag != "*") else {
-        return Ok(None);
-    };
-    let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-    let revision = number.and_then(|number| number.parse().ok()).map(Revision);
-    revision.map(Some).ok_or_else(|| {
-        Problem::malformed("bad-header", "If-Match takes one revision in quotes, such as \"3\"")
+/// `If-Match`: the revisions of which one has to be the present one; `None` = any is right.
+pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Vec<Revision>>, Problem> {
+    match tags(request, "If-Match")? {
+        None | Some(Tags::Any) => Ok(None),
+        Some(Tags::Of(revisions)) => Ok(Some(revisions)),
+    }
+}
+
+/// `If-None-Match`: whether the client has seen `revision` already.
+pub(crate) fn has_seen(request: &HttpRequest, revision: Revision) -> Result<bool, Problem> {
+    Ok(match tags(request, "If-None-Match")? {
+        None => false,
+        Some(Tags::Any) => true,
+        Some(Tags::Of(revisions)) => revisions.contains(&revision),
     })
+}
+
+/// The entity tags of a condition (RFC 9110, 8.8.3).
+#[derive(Debug, PartialEq, Eq)]
+enum Tags {
+    /// `*`
+    Any,
+    /// Those of a list that are revisions; no other tag is one of ours.
+    Of(Vec<Revision>),
+}
+
+fn tags(request: &HttpRequest, name: &str) -> Result<Option<Tags>, Problem> {
+    let lines: Vec<_> = request.headers().get_all(name).collect();
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    // Several lines are one list.
+    let lines: Option<Vec<_>> = lines.into_iter().map(|line| line.to_str().ok()).collect();
+    let tags = lines.and_then(|lines| listed(&lines.join(",")));
+    tags.map(Some).ok_or_else(|| {
+        let detail =
+            format!("{name} takes revisions in quotes, such as \"3\" or \"3\", \"4\", or *");
+        Problem::malformed("bad-header", detail)
+    })
+}
+
+/// A list of tags; `None` when it is none. A weak tag means the same as a strong one: it counts revisions of what is
+/// stored, and a proxy that compresses an answer weakens its tag without changing that.
+fn listed(text: &str) -> Option<Tags> {
+    if text.trim() == "*" {
+        return Some(Tags::Any);
+    }
+    let (mut revisions, mut count) = (Vec::new(), 0);
+    let mut rest = text.trim_matches([' ', '\t', ',']);
+    while !rest.is_empty() {
+        let (tag, after) =
+            rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+        count += 1;
+        let revision = tag.parse().map(Revision).ok();
+        revisions.extend(revision.filter(|revision| revision.to_string() == tag));
+        rest = after.trim_start_matches([' ', '\t']);
+        if !rest.is_empty() {
+            rest = rest.strip_prefix(',')?.trim_start_matches([' ', '\t', ',']);
+        }
+    }
+    (count > 0).then_some(Tags::Of(revisions))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_as_the_standard_has_them() {
+        let of =
+            |revisions: &[u64]| Some(Tags::Of(revisions.iter().copied().map(Revision).collect()));
+        for (text, tags) in [
+            ("*", Some(Tags::Any)),
+            (" * ", Some(Tags::Any)),
+            ("\"3\"", of(&[3])),
+            ("W/\"3\"", of(&[3])),
+            ("\"1\", W/\"3\"", of(&[1, 3])),
+            ("\"1\",\"3\" , ,\"4\",", of(&[1, 3, 4])),
+            // Some other server's: valid, and never ours.
+            ("\"a,b\", \"3\"", of(&[3])),
+            ("\"+3\", \"03\", \"3-gzip\", \"\", \"99999999999999999999\"", of(&[])),
+            ("", None),
+            (",", None),
+            ("3", None),
+            ("\"3", None),
+            ("w/\"3\"", None),
+            ("\"3\" \"4\"", None),
+            ("*, \"3\"", None),
+            ("\"3\", *", None),
+        ] {
+            assert_eq!(listed(text), tags, "{text:?}");
+        }
+    }
 }

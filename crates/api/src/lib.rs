@@ -2,7 +2,8 @@
 //!
 //! `routes` has a folder for each noun and a file for each verb; `dto` is what goes over the wire; `problem` says
 //! how errors look, `error` which status each has; `auth` knows the callers; `params`, `position`, `body` and `headers` read
-//! requests, `reply` writes the answers to changes, `sse` what watchers are sent.
+//! requests, `asking` knows which of them were carried out before, `reply` writes the answers to changes, `sse` what
+//! watchers are sent.
 //!
 //! **Architecture invariant:** only this crate names actix, and only it knows HTTP statuses. It decides nothing:
 //! whatever changes something goes through `stateward-engine`.
@@ -15,6 +16,7 @@
 )]
 
 mod app;
+mod asking;
 mod auth;
 mod body;
 mod dto;

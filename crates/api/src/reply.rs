@@ -8,22 +8,18 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
-use stateward_domain::envelope::Envelope;
-use stateward_domain::id::{OperationId, Position};
-use stateward_domain::ports::read_model::OperationRow;
+use stateward_domain::id::Position;
 use stateward_engine::engine::Followed;
 use stateward_engine::requests::Accepted;
 
 use crate::app::App;
 use crate::dto::entity::EntityView;
-use crate::dto::operation::{OperationView, just_opened};
+use crate::dto::operation::OperationView;
 use crate::headers;
 use crate::problem::Problem;
 
 /// How long the answer to one who waits is held until the lists show what it says.
 const LISTS_MAX: Duration = Duration::from_secs(1);
-/// How long an answer waits for the read model to show an operation that has ended.
-const BEHIND_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct ChangeReply<'a> {
@@ -71,20 +67,12 @@ pub(crate) struct PlannedChange {
 pub(crate) async fn changed(
     app: &App,
     request: &HttpRequest,
-    envelope: &Envelope,
     accepted: Accepted,
 ) -> Result<HttpResponse, Problem> {
     // A preference, not a right: when too many wait already, the answer comes at once.
     let place = app.limits.waiting.clone().try_acquire_owned().ok();
     let wait = headers::wait(request)?.filter(|_| place.is_some());
-    let Accepted { mut entity, operation, mut position } = accepted;
-    let mut row = match operation {
-        None => None,
-        Some(id) => match just_opened(&entity, id, envelope) {
-            Some(row) => Some(row),
-            None => Some(ended(app, id).await?),
-        },
-    };
+    let Accepted { mut entity, operation: mut row, mut position } = accepted;
     let open = row.as_ref().filter(|row| !row.state.is_done()).cloned();
     if let (Some(operation), Some(within)) = (open, wait) {
         let from = Followed { entity, operation, position };
@@ -113,14 +101,6 @@ pub(crate) async fn changed(
         operation: row.as_ref().map(OperationView::from),
         position,
     }))
-}
-
-/// An operation that ended with the events that opened it is only in the read model.
-async fn ended(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
-    let head = app.engine.log().head().await.map_err(stateward_engine::Error::from)?;
-    app.engine.caught_up(head, BEHIND_MAX).await;
-    let row = app.engine.views().operation(id).await.map_err(stateward_engine::Error::from)?;
-    row.ok_or_else(|| Problem::unavailable("the operation does not show yet"))
 }
 
 /// The entity tag: its revision.

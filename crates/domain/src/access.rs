@@ -66,6 +66,8 @@ pub enum AccessEvent {
     TokenIssued { at: Timestamp, token_id: TokenId, token: Token },
     /// Nobody comes in with it any more.
     TokenRevoked { at: Timestamp, token_id: TokenId },
+    /// A request under an idempotency key was accepted and changed nothing: its claim is in the envelope.
+    RequestRecorded { at: Timestamp },
 }
 
 impl AccessEvent {
@@ -75,6 +77,7 @@ impl AccessEvent {
             Self::NamespaceDeleted { .. } => "access.namespace_deleted",
             Self::TokenIssued { .. } => "access.token_issued",
             Self::TokenRevoked { .. } => "access.token_revoked",
+            Self::RequestRecorded { .. } => "access.request_recorded",
         }
     }
 
@@ -86,6 +89,7 @@ impl AccessEvent {
             "access.namespace_deleted",
             "access.token_issued",
             "access.token_revoked",
+            "access.request_recorded",
         ];
         schema_version == 1 && names.contains(&event_type)
     }
@@ -132,6 +136,7 @@ impl Access {
             AccessEvent::TokenRevoked { token_id, .. } => {
                 self.tokens.remove(token_id);
             }
+            AccessEvent::RequestRecorded { .. } => {}
         }
     }
 }

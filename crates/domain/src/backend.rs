@@ -50,9 +50,28 @@ pub enum BackendEvent {
     Reopened { at: Timestamp },
     /// The backend asked for a pause that is long enough to outlive us.
     Throttled { at: Timestamp, scope: String, until: Timestamp },
+    /// A request under an idempotency key was accepted and changed nothing here: its claim is in the envelope.
+    RequestRecorded { at: Timestamp },
 }
 
 impl BackendEvent {
+    /// When it happened.
+    #[must_use]
+    pub const fn at(&self) -> Timestamp {
+        match self {
+            Self::IdentityRecorded { at, .. }
+            | Self::Parked { at, .. }
+            | Self::Unparked { at }
+            | Self::Paused { at, .. }
+            | Self::Resumed { at }
+            | Self::Configured { at, .. }
+            | Self::Removed { at }
+            | Self::Reopened { at }
+            | Self::Throttled { at, .. }
+            | Self::RequestRecorded { at } => *at,
+        }
+    }
+
     /// Whether what waits for the backend, or for the configuration, may go on after the event of this stored type.
     #[must_use]
     pub fn wakes(event_type: &str) -> bool {
@@ -73,6 +92,7 @@ impl BackendEvent {
             "removed",
             "reopened",
             "throttled",
+            "request_recorded",
         ];
         schema_version == 1
             && event_type.strip_prefix("backend.").is_some_and(|name| names.contains(&name))
@@ -91,6 +111,7 @@ impl DomainEvent for BackendEvent {
             Self::Removed { .. } => "removed",
             Self::Reopened { .. } => "reopened",
             Self::Throttled { .. } => "throttled",
+            Self::RequestRecorded { .. } => "request_recorded",
         };
         format!("backend.{name}")
     }
@@ -120,6 +141,10 @@ impl Pause {
 pub struct Backend {
     /// Number of folded events.
     pub version: crate::id::Version,
+    /// Time of the newest event.
+    pub updated_at: Timestamp,
+    /// Driver of its newest configuration; empty = it never had one.
+    pub driver: String,
     /// Digest of its configuration; `None` = it is not configured.
     pub configured: Option<String>,
     /// Recorded identity; `None` = it never answered.
@@ -138,6 +163,7 @@ impl Backend {
     /// Folds `event` into the state.
     pub fn evolve(&mut self, event: &BackendEvent) {
         self.version = self.version.next();
+        self.updated_at = event.at();
         match event {
             BackendEvent::IdentityRecorded { identity, .. } => {
                 self.identity = Some(identity.clone());
@@ -149,9 +175,12 @@ impl Backend {
             }
             BackendEvent::Paused { until, .. } => self.paused = Some(Pause { until: *until }),
             BackendEvent::Resumed { .. } => self.paused = None,
-            BackendEvent::Configured { digest, .. } => self.configured = Some(digest.clone()),
+            BackendEvent::Configured { driver, digest, .. } => {
+                self.driver.clone_from(driver);
+                self.configured = Some(digest.clone());
+            }
             BackendEvent::Removed { .. } => self.configured = None,
-            BackendEvent::Reopened { .. } => {}
+            BackendEvent::Reopened { .. } | BackendEvent::RequestRecorded { .. } => {}
             BackendEvent::Throttled { at, scope, until } => {
                 // Only scopes that still rest are kept, so the map stays as small as they are few.
                 self.throttled.retain(|_, end| *end > *at);

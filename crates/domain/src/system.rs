@@ -1,10 +1,26 @@
 //! What persons do to the control plane as a whole, as one stream of control events.
 
+use std::collections::BTreeMap;
+
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Namespace, Position, Version};
+use crate::id::{BackendName, Namespace, Position, Version};
 use crate::time::Timestamp;
+
+/// What a new configuration means for one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendChange {
+    /// It is new.
+    Added,
+    /// It is connected anew.
+    Changed,
+    /// It is gone.
+    Removed,
+    /// It goes on as it was.
+    Unchanged,
+}
 
 /// One fact about the control plane itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,13 +48,32 @@ pub enum SystemEvent {
         /// How many events that is.
         count: u64,
     },
+    /// A person had the configuration read anew.
+    ConfigurationReloaded {
+        /// When.
+        at: Timestamp,
+        /// What that meant for each backend.
+        backends: BTreeMap<BackendName, BackendChange>,
+    },
+    /// A request under an idempotency key was carried out that left nothing else in the log: its claim is in the
+    /// envelope.
+    RequestRecorded {
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl SystemEvent {
     /// Whether this version can read the stored type at that schema version.
     #[must_use]
     pub fn known(event_type: &str, schema_version: u32) -> bool {
-        schema_version == 1 && ["system.unfrozen", "system.audit_exported"].contains(&event_type)
+        let names = [
+            "system.unfrozen",
+            "system.audit_exported",
+            "system.configuration_reloaded",
+            "system.request_recorded",
+        ];
+        schema_version == 1 && names.contains(&event_type)
     }
 }
 
@@ -47,6 +82,8 @@ impl DomainEvent for SystemEvent {
         match self {
             Self::Unfrozen { .. } => "system.unfrozen",
             Self::AuditExported { .. } => "system.audit_exported",
+            Self::ConfigurationReloaded { .. } => "system.configuration_reloaded",
+            Self::RequestRecorded { .. } => "system.request_recorded",
         }
         .to_owned()
     }

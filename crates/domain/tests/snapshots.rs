@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use cqrs_es::DomainEvent;
 use serde_json::{Value, json};
+use stateward_domain::access::{AccessEvent, Grant, NamespaceSettings, Role, Token};
 use stateward_domain::backend::{BackendEvent, ParkCause};
 use stateward_domain::entity::EntityEvent as E;
 use stateward_domain::entity::event::Next;
@@ -16,10 +17,10 @@ use stateward_domain::entity::state::{
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{
     ActionName, Attempt, BackendName, EntityId, EntityName, ExternalId, Generation, Incarnation,
-    KindName, Namespace, OperationId, Position,
+    KindName, Namespace, OperationId, Position, TokenId,
 };
 use stateward_domain::kind::OnLost;
-use stateward_domain::system::SystemEvent;
+use stateward_domain::system::{BackendChange, SystemEvent};
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
@@ -115,6 +116,7 @@ fn requests() -> Vec<E> {
         },
         E::Paused { at: AT },
         E::Resumed { at: AT },
+        E::RequestRecorded { at: AT },
     ]
 }
 
@@ -221,6 +223,7 @@ fn every_event_of_a_backend() {
         BackendEvent::Removed { at: AT },
         BackendEvent::Reopened { at: AT },
         BackendEvent::Throttled { at: AT, scope: "fake.thing".to_owned(), until: AT },
+        BackendEvent::RequestRecorded { at: AT },
     ];
     insta::assert_json_snapshot!("backend", stored(&events));
 }
@@ -238,6 +241,31 @@ fn every_event_of_the_system() {
             types: vec!["entity.deleted".to_owned()],
             count: 2,
         },
+        SystemEvent::ConfigurationReloaded {
+            at: AT,
+            backends: [(BackendName::from("sandbox"), BackendChange::Changed)].into(),
+        },
+        SystemEvent::RequestRecorded { at: AT },
     ];
     insta::assert_json_snapshot!("system", stored(&events));
+}
+
+#[test]
+fn every_event_of_access() {
+    let token = Token {
+        digest: "0f".to_owned(),
+        actor: "ci".to_owned(),
+        grants: vec![Grant { role: Role::Viewer, namespace: Some(Namespace::from("physics")) }],
+        expires_at: Some(AT),
+    };
+    let (namespace, token_id) = (Namespace::from("physics"), TokenId(Uuid::from_u128(5)));
+    let settings = NamespaceSettings { require_reason: true };
+    let events = [
+        AccessEvent::NamespaceDeclared { at: AT, namespace: namespace.clone(), settings },
+        AccessEvent::NamespaceDeleted { at: AT, namespace },
+        AccessEvent::TokenIssued { at: AT, token_id, token },
+        AccessEvent::TokenRevoked { at: AT, token_id },
+        AccessEvent::RequestRecorded { at: AT },
+    ];
+    insta::assert_json_snapshot!("access", stored(&events));
 }

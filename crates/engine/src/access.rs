@@ -195,16 +195,9 @@ impl AccessControl {
         }
     }
 
-    /// # Errors
-    /// [`Error::ShownOnce`] when a token was issued for this request, [`Error::KeyReused`], [`Error::Unavailable`].
-    pub async fn refuse_repeated(&self, envelope: &Envelope) -> Result<(), Error> {
-        match self.streams.repeats(envelope).await? {
-            None => Ok(()),
-            Some(first) => Err(self.shown_once(first).await),
-        }
-    }
-
-    async fn shown_once(&self, version: Version) -> Error {
+    /// Why the request whose last event has this version cannot be answered again: the value of the token is kept
+    /// nowhere.
+    pub async fn shown_once(&self, version: Version) -> Error {
         match self.streams.event::<Access>(&StreamId::access(), version).await {
             Ok(AccessEvent::TokenIssued { token_id, .. }) => Error::ShownOnce(token_id),
             Ok(_) => Error::NotFound,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use stateward_domain::entity::claims::{self, ClaimKey};
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::operations::{self, OperationChange};
-use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::entity::{Entity, EntityEvent, progress};
 use stateward_domain::envelope::{Actor, Envelope, NewEvent, StreamId};
-use stateward_domain::id::{EntityId, ExternalId, OperationId, Position};
+use stateward_domain::id::{EntityId, ExternalId, Position};
 use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
+use stateward_domain::ports::read_model::OperationRow;
 use stateward_domain::time::Timestamp;
 
 use crate::control::{append_surely, first, recorded};
@@ -27,8 +28,9 @@ pub struct Done {
     pub events: Vec<EntityEvent>,
     /// Where the log stands with them.
     pub position: Position,
-    /// The operation of the first reply, when this one repeats it.
-    pub repeats: Option<Option<OperationId>>,
+    /// The operation that a user's request opened, or the one that does already what it asks for, as it stood right
+    /// after the request; `None` when there is none, and for what the control plane does by itself.
+    pub operation: Option<OperationRow>,
 }
 
 /// Decides and appends. Cheap to clone.
@@ -77,12 +79,16 @@ impl Commands {
         for _ in 0..Self::TRIES {
             // After the fold is known: whoever comes in between with the same key makes the append a conflict, and the
             // head another.
-            if let Some(done) = self.repeated(envelope).await? {
-                return Ok(done);
+            if let Some(first) = first(&*self.log, envelope).await? {
+                return self.first_reply(&first).await;
             }
             let at = self.now_for(&entity);
             let events = match entity.decide(at, intent) {
                 Ok(events) if !events.is_empty() => contested(events, at, &taken),
+                // Its repetition has to find that it was accepted, whatever happens in between.
+                Ok(_) if envelope.idempotency.is_some() => {
+                    vec![EntityEvent::RequestRecorded { at }]
+                }
                 outcome => {
                     // A stale cache must not decide that nothing has to be done.
                     let head = self.log.head_of(&StreamId::entity(id)).await?;
@@ -90,19 +96,23 @@ impl Commands {
                         entity = self.entities.fresh(id).await?;
                         continue;
                     }
+                    let events = outcome?;
                     let position = self.log.head().await?;
-                    return Ok(Done { events: outcome?, entity, position, repeats: None });
+                    let envelope = &serving(envelope, &entity, intent, &events);
+                    let operation = self.operation(&entity, &events, envelope).await?;
+                    return Ok(Done { entity, events, position, operation });
                 }
             };
+            let envelope = &serving(envelope, &entity, intent, &events);
             match self.append(id, &entity, &events, envelope).await {
                 Ok((entity, position)) => {
-                    return Ok(Done { entity, events, position, repeats: None });
+                    let operation = self.operation(&entity, &events, envelope).await?;
+                    return Ok(Done { entity, events, position, operation });
                 }
                 // Perhaps it was the same request, sent twice at once, that was faster.
                 Err(AppendError::Conflict { .. }) => entity = self.entities.fresh(id).await?,
-                Err(AppendError::ClaimTaken { key, .. }) if is_idempotency(&key) => {
-                    return self.repeated(envelope).await?.ok_or(Error::Contended);
-                }
+                // Found at the next turn.
+                Err(AppendError::ClaimTaken { key, .. }) if is_idempotency(&key) => {}
                 // What an attempt made or learnt is recorded, whoever else has the object.
                 Err(AppendError::ClaimTaken { key, holder }) if is_result(intent) => {
                     match key.object_of(&entity).filter(|id| !taken.contains(id)) {
@@ -114,6 +124,19 @@ impl Commands {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// What the request that took an idempotency key was answered with: the fold at the version that it led to.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it was about no entity, [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn first_reply(&self, first: &Holder) -> Result<Done, Error> {
+        let id = first.stream.entity_id().ok_or(Error::NotFound)?;
+        let last = recorded(&*self.log, &first.stream, first.version).await?;
+        let operation = last.envelope().operation;
+        let (entity, operation) = self.entities.reply_at(id, first.version, operation).await?;
+        let events = vec![decode(&last)?];
+        Ok(Done { entity: Arc::new(entity), events, position: last.position, operation })
     }
 
     /// Carries out a process manager's report: tried until it is in the log or the aggregate refuses it. A
@@ -146,7 +169,6 @@ impl Commands {
         events: &[EntityEvent],
         envelope: &Envelope,
     ) -> Result<(Arc<Entity>, Position), AppendError> {
-        let envelope = &without_unopened(envelope, events);
         let (after, claims) = claims::fold(Entity::clone(entity), events, envelope);
         let append = Append {
             stream: StreamId::entity(id),
@@ -173,37 +195,55 @@ impl Commands {
         self.sources.clock.not_before(entity.updated_at)
     }
 
-    async fn repeated(&self, envelope: &Envelope) -> Result<Option<Done>, Error> {
-        let Some(holder) = first(&*self.log, envelope).await? else { return Ok(None) };
-        self.first_reply(&holder).await.map(Some)
-    }
-
-    async fn first_reply(&self, holder: &Holder) -> Result<Done, Error> {
-        let id = holder.stream.entity_id().ok_or(Error::NotFound)?;
-        let entity = Arc::new(self.entities.at_version(id, holder.version).await?);
-        let last = recorded(&*self.log, &holder.stream, holder.version).await?;
-        Ok(Done {
-            entity,
-            events: vec![decode(&last)?],
-            position: last.position,
-            repeats: Some(last.envelope().operation),
-        })
+    /// The operation of a user's reply, which `envelope` names.
+    async fn operation(
+        &self,
+        entity: &Arc<Entity>,
+        events: &[EntityEvent],
+        envelope: &Envelope,
+    ) -> Result<Option<OperationRow>, Error> {
+        let Some(id) = envelope.operation.filter(|_| !is_system(envelope)) else { return Ok(None) };
+        if !is_without_effect(events)
+            && let Some(row) = progress::just_opened(entity, id, envelope)
+        {
+            return Ok(Some(row));
+        }
+        // Another request opened it, or it ended with the events that opened it.
+        let (_, row) = self.entities.reply_at(entity.id, entity.version, Some(id)).await?;
+        Ok(row)
     }
 }
 
-/// A user's request that turned out to open no operation names none in its events.
-fn without_unopened(envelope: &Envelope, events: &[EntityEvent]) -> Envelope {
-    let mut envelope = envelope.clone();
-    let opened = events.iter().flat_map(|event| operations::changes(event, false));
-    let ids: Vec<_> = opened
-        .filter_map(|change| match change {
-            OperationChange::Opened { id, .. } => Some(id),
-            _ => None,
+fn is_system(envelope: &Envelope) -> bool {
+    envelope.actor.kind == Actor::SYSTEM
+}
+
+fn is_without_effect(events: &[EntityEvent]) -> bool {
+    matches!(events, [] | [EntityEvent::RequestRecorded { .. }])
+}
+
+/// The envelope of a user's `events` names the operation that they open; where they have no effect, the one that does
+/// already what `intent` asks for.
+fn serving(
+    envelope: &Envelope,
+    before: &Entity,
+    intent: &Intent,
+    events: &[EntityEvent],
+) -> Envelope {
+    if is_system(envelope) {
+        return envelope.clone();
+    }
+    let operation = if is_without_effect(events) {
+        before.serving(intent)
+    } else {
+        let had_change = before.change().is_some();
+        let mut changes = events.iter().flat_map(|event| operations::changes(event, had_change));
+        envelope.operation.filter(|asked| {
+            changes
+                .any(|change| matches!(change, OperationChange::Opened { id, .. } if id == *asked))
         })
-        .collect();
-    let system = envelope.actor.kind == Actor::SYSTEM;
-    envelope.operation = envelope.operation.filter(|id| system || ids.contains(id));
-    envelope
+    };
+    Envelope { operation, ..envelope.clone() }
 }
 
 /// Whether `intent` reports what an attempt did, which is never dropped. What a mere look saw can be seen again.

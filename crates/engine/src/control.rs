@@ -10,6 +10,7 @@ use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, Recorded, Stre
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, EventStore, Holder};
 use stateward_domain::system::{System, SystemEvent};
+use stateward_domain::time::Timestamp;
 
 use crate::error::Error;
 use crate::sources::Sources;
@@ -29,6 +30,8 @@ pub trait Fold: Default + Send {
     fn version(&self) -> Version;
     /// Folds one more.
     fn evolve(&mut self, event: &Self::Event);
+    /// The event that keeps the claim of an accepted request without effect.
+    fn request_recorded(at: Timestamp) -> Self::Event;
 }
 
 impl Fold for Backend {
@@ -41,6 +44,9 @@ impl Fold for Backend {
     }
     fn evolve(&mut self, event: &BackendEvent) {
         self.evolve(event);
+    }
+    fn request_recorded(at: Timestamp) -> BackendEvent {
+        BackendEvent::RequestRecorded { at }
     }
 }
 
@@ -55,6 +61,9 @@ impl Fold for Access {
     fn evolve(&mut self, event: &AccessEvent) {
         self.evolve(event);
     }
+    fn request_recorded(at: Timestamp) -> AccessEvent {
+        AccessEvent::RequestRecorded { at }
+    }
 }
 
 impl Fold for System {
@@ -67,6 +76,9 @@ impl Fold for System {
     }
     fn evolve(&mut self, event: &SystemEvent) {
         self.evolve(event);
+    }
+    fn request_recorded(at: Timestamp) -> SystemEvent {
+        SystemEvent::RequestRecorded { at }
     }
 }
 
@@ -97,15 +109,38 @@ impl ControlStreams {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
     pub async fn load<S: Fold>(&self, stream: &StreamId) -> Result<S, Error> {
+        self.load_up_to(stream, Version(u64::MAX)).await
+    }
+
+    /// What `stream` folded to at `version`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn load_up_to<S: Fold>(
+        &self,
+        stream: &StreamId,
+        version: Version,
+    ) -> Result<S, Error> {
         let mut state = S::default();
         loop {
             let page = self.log.read_stream(stream, state.version(), PAGE).await?;
-            for recorded in &page {
+            for recorded in page.iter().take_while(|event| event.version <= version) {
                 state.evolve(&recorded.decode(S::known)?);
             }
-            if page.len() < PAGE {
+            if page.len() < PAGE || state.version() >= version {
                 return Ok(state);
             }
+        }
+    }
+
+    /// What `stream` folded to right after the request that `changed` it, or that `changed` repeats.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn after<S: Fold>(&self, stream: &StreamId, changed: Changed<S>) -> Result<S, Error> {
+        match changed.repeats {
+            None => Ok(changed.state),
+            Some(version) => self.load_up_to(stream, version).await,
         }
     }
 
@@ -121,17 +156,17 @@ impl ControlStreams {
         Ok(recorded(&*self.log, stream, version).await?.decode(S::known)?)
     }
 
-    /// Version of the last event of the first request with the idempotency key of `envelope`; `None` = this is the
-    /// first, or it has none.
+    /// Who was first with the idempotency key of `envelope`; `None` = this is the first, or it has none.
     ///
     /// # Errors
     /// [`Error::KeyReused`], [`Error::Unavailable`].
-    pub async fn repeats(&self, envelope: &Envelope) -> Result<Option<Version>, Error> {
-        Ok(first(&*self.log, envelope).await?.map(|holder| holder.version))
+    pub async fn first(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
+        first(&*self.log, envelope).await
     }
 
-    /// Appends what `decide` makes of the present state. Nothing is appended when `decide` answers with nothing, or
-    /// when the request (idempotency key and fingerprint of `envelope`) was carried out before.
+    /// Appends what `decide` makes of the present state; where that is nothing, only that the request was accepted, if
+    /// it has an idempotency key. Nothing is appended when the request (key and fingerprint of `envelope`) was carried
+    /// out before.
     ///
     /// # Errors
     /// Whatever `decide` refuses with, [`Error::KeyReused`], [`Error::Unavailable`], [`Error::Unreadable`],
@@ -145,11 +180,14 @@ impl ControlStreams {
         for _ in 0..TRIES {
             let mut state: S = self.load(stream).await?;
             // After the state is read: whoever comes in between with the same key makes the append a conflict.
-            let repeats = self.repeats(envelope).await?;
+            let repeats = self.first(envelope).await?.map(|holder| holder.version);
             if repeats.is_some() {
                 return Ok(Changed { state: self.load(stream).await?, repeats });
             }
-            let events = decide(&state)?;
+            let mut events = decide(&state)?;
+            if events.is_empty() && envelope.idempotency.is_some() {
+                events.push(S::request_recorded(self.sources.now()));
+            }
             if events.is_empty() {
                 return Ok(Changed { state, repeats });
             }

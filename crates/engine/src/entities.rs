@@ -7,11 +7,11 @@ use moka::sync::Cache;
 use serde_json::Value;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Reference, Target, Waiting};
-use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::entity::{Entity, EntityEvent, progress};
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::{EntityId, Namespace, Version};
+use stateward_domain::id::{EntityId, Namespace, OperationId, Version};
 use stateward_domain::ports::event_store::EventStore;
-use stateward_domain::ports::read_model::Views;
+use stateward_domain::ports::read_model::{OperationRow, Views};
 use stateward_domain::time::Timestamp;
 
 use crate::error::Error;
@@ -157,6 +157,34 @@ impl Entities {
     /// [`Error::Unavailable`], [`Error::Unreadable`].
     pub async fn at_version(&self, id: EntityId, version: Version) -> Result<Entity, Error> {
         self.fold_while(id, |event| event.version <= version).await
+    }
+
+    /// The fold up to and including `version`, and the row of `operation` as it stood then; `None` when there was no such
+    /// operation.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn reply_at(
+        &self,
+        id: EntityId,
+        version: Version,
+        operation: Option<OperationId>,
+    ) -> Result<(Entity, Option<OperationRow>), Error> {
+        let stream = StreamId::entity(id);
+        let (mut entity, mut rows) = (Entity::default(), BTreeMap::new());
+        while entity.version < version {
+            let page = self.log.read_stream(&stream, entity.version, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for recorded in page.iter().take_while(|event| event.version <= version) {
+                for step in progress::evolve(&mut entity, recorded, &decode(recorded)?) {
+                    step.apply(&mut rows);
+                }
+                rows.retain(|id, _| Some(*id) == operation);
+            }
+        }
+        Ok((entity, operation.and_then(|id| rows.remove(&id))))
     }
 
     /// The fold of all events recorded up to `time`: the longest such prefix.

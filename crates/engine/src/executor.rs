@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Target};
 use stateward_domain::entity::state::{BlockedOn, Manifest};
 use stateward_domain::entity::work::Work;
+use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::Recorded;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::read_model::{ModelError, Quarantined};
@@ -48,7 +48,8 @@ pub struct Executor {
 /// What a batch says about one entity.
 struct Touched<'a> {
     events: Vec<&'a Recorded>,
-    last: Position,
+    /// Of the last event that may change its work; `None` = there is none.
+    last: Option<Position>,
 }
 
 impl Executor {
@@ -72,15 +73,17 @@ impl Executor {
         let (mut wakes, mut folded, mut news) = (Vec::new(), Vec::new(), Vec::new());
         for (&id, touched) in &touched {
             let entity = self.fold(id, touched).await?;
+            // A row that is written voids its snooze and rings: what changes no work leaves it alone.
+            let Some(last) = touched.last else { continue };
             let others = News::of(&touched.events);
-            wakes.extend(others.wakes(&entity, touched.last));
+            wakes.extend(others.wakes(&entity, last));
             if others.concerns_users() {
                 let name = ClaimKey::name(&entity);
                 if told.is_news(&name, &entity) {
                     news.push(name);
                 }
             }
-            folded.push((entity, touched.last));
+            folded.push((entity, last));
         }
         wakes.extend(events.iter().filter_map(wake_of_backend));
 
@@ -92,8 +95,8 @@ impl Executor {
         }
         let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
         // Those of this batch were looked at already.
-        for user in self.users(&news).await?.into_iter().filter(|user| !touched.contains_key(user))
-        {
+        let looked_at = |user: &EntityId| touched.get(user).is_some_and(|it| it.last.is_some());
+        for user in self.users(&news).await?.into_iter().filter(|user| !looked_at(user)) {
             if changes.len() >= CHANGES_MAX {
                 // Should this be all, it is done again: a row is a function of the log.
                 woken |= self.queue.advance(from, from, &changes).await.map_err(queue_error)?;
@@ -129,11 +132,12 @@ impl Executor {
             if set_aside.contains(&event.stream.to_string()) {
                 continue;
             }
-            let entry = touched
-                .entry(id)
-                .or_insert_with(|| Touched { events: Vec::new(), last: event.position });
+            let entry =
+                touched.entry(id).or_insert_with(|| Touched { events: Vec::new(), last: None });
             entry.events.push(event);
-            entry.last = event.position;
+            if !EntityEvent::is_mere_record(&event.event_type, event.schema_version) {
+                entry.last = Some(event.position);
+            }
         }
         touched
     }

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
-use stateward_domain::entity::operations::{self, OperationChange};
 use stateward_domain::entity::state::{
-    Decision, DeletionPolicy, Difference, Manifest, OperationKind, Settings, SettingsPatch,
+    Decision, DeletionPolicy, Difference, Manifest, Settings, SettingsPatch,
 };
+use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::{
     ActionName, BackendName, EntityId, EntityName, ExternalId, KindName, Namespace, OperationId,
     Position, Revision,
 };
 use stateward_domain::ports::driver::FieldError;
+use stateward_domain::ports::read_model::OperationRow;
 
 use crate::backends::Backend;
 use crate::commands::Done;
@@ -50,8 +50,8 @@ pub struct Declaration {
 /// A change of an entity, as asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
-    /// Refuse unless the entity stands at this revision.
-    pub if_revision: Option<Revision>,
+    /// Refuse unless the entity stands at one of these revisions; `None` = at any.
+    pub if_revision: Option<Vec<Revision>>,
     /// New desired state, whole; `None` leaves it.
     pub desired: Option<Value>,
     /// New settings.
@@ -69,6 +69,8 @@ pub struct Preview {
     pub differences: Vec<Difference>,
     /// Fields for which the object would be replaced.
     pub replaces: Vec<String>,
+    /// Whether the desired state would be wanted anew: also the same one, once it may be replaced for.
+    pub wants: bool,
 }
 
 /// A verb that every kind has, or one of its own.
@@ -99,11 +101,17 @@ pub enum Verb {
 pub struct Accepted {
     /// The entity right after it.
     pub entity: Arc<Entity>,
-    /// The operation that it opened, or the one that already does what was asked; `None` when nothing has to
-    /// be done on the backend.
-    pub operation: Option<OperationId>,
+    /// The operation that it opened, or the one that already does what was asked, as it stood then; `None` when
+    /// nothing has to be done on the backend.
+    pub operation: Option<OperationRow>,
     /// Where the log stands with it.
     pub position: Position,
+}
+
+impl From<Done> for Accepted {
+    fn from(done: Done) -> Self {
+        Self { entity: done.entity, operation: done.operation, position: done.position }
+    }
 }
 
 impl Engine {
@@ -160,20 +168,17 @@ impl Engine {
     /// What [`update`](Self::update) would do.
     ///
     /// # Errors
-    /// As for `update`, but for what the aggregate refuses.
+    /// As for `update`.
     pub async fn preview_update(&self, id: EntityId, change: &Change) -> Result<Preview, Error> {
         let entity = self.entity(id).await?;
-        let kind = self.kinds().get(&entity.manifest.kind)?;
-        acceptable(names::patch_faults(&change.settings, &entity.manifest.settings, kind))?;
-        let before = &entity.manifest.desired;
-        let Some(desired) = &change.desired else {
-            return Ok(Preview { entity, differences: Vec::new(), replaces: Vec::new() });
+        let (intent, replaces) = self.updating(&entity, change.clone()).await?;
+        let events = entity.decide(self.sources().now(), &intent)?;
+        let anew = |event: &EntityEvent| matches!(event, EntityEvent::UpdateRequested { .. });
+        let Intent::Update { desired: Some(desired), .. } = &intent else {
+            return Ok(Preview { entity, differences: Vec::new(), replaces, wants: false });
         };
-        let backend = self.backend(&entity.manifest.backend)?;
-        let desired = self.checked(&Wish::changed(&entity.manifest, &backend, desired)).await?;
-        let replaces = replacing::fields(kind, &entity, change, &desired)?;
-        let differences = differences(before, &desired);
-        Ok(Preview { entity, differences, replaces })
+        let differences = differences(&entity.manifest.desired, desired);
+        Ok(Preview { entity, differences, replaces, wants: events.iter().any(anew) })
     }
 
     /// Changes desired state, settings or both.
@@ -187,29 +192,41 @@ impl Engine {
         change: Change,
     ) -> Result<Accepted, Error> {
         let entity = self.known(id).await?;
+        let (intent, _) = self.updating(&entity, change).await?;
+        let opens = match &intent {
+            Intent::Update { operation_id, desired: Some(_), .. } => Some(*operation_id),
+            _ => None,
+        };
+        self.ask(id, scoped(envelope, &entity), opens, &intent).await
+    }
+
+    /// The checked intent of a change, and the fields for which the object would be replaced.
+    async fn updating(
+        &self,
+        entity: &Entity,
+        change: Change,
+    ) -> Result<(Intent, Vec<String>), Error> {
         let kind = self.kinds().get(&entity.manifest.kind)?;
         acceptable(names::patch_faults(&change.settings, &entity.manifest.settings, kind))?;
-        let desired = match &change.desired {
-            None => None,
+        let (desired, replaces) = match &change.desired {
+            None => (None, Vec::new()),
             Some(desired) => {
                 let backend = self.backend(&entity.manifest.backend)?;
                 let wish = Wish::changed(&entity.manifest, &backend, desired);
                 let desired = self.checked(&wish).await?;
-                replacing::fields(kind, &entity, &change, &desired)?;
-                Some(desired)
+                let replaces = replacing::fields(kind, entity, &change, &desired)?;
+                (Some(desired), replaces)
             }
         };
-        let operation_id = self.sources().operation_id();
-        let opens = desired.as_ref().map(|_| operation_id);
         let intent = Intent::Update {
-            operation_id,
+            operation_id: self.sources().operation_id(),
             if_revision: change.if_revision,
             schema_version: kind.schema_version,
             desired,
             settings: change.settings,
             replace: change.replace,
         };
-        self.ask(id, scoped(envelope, &entity), opens, &intent).await
+        Ok((intent, replaces))
     }
 
     /// Ends an entity's life; `policy` `None` = as its settings say.
@@ -220,21 +237,13 @@ impl Engine {
         &self,
         envelope: Envelope,
         id: EntityId,
-        if_revision: Option<Revision>,
+        if_revision: Option<Vec<Revision>>,
         policy: Option<DeletionPolicy>,
     ) -> Result<Accepted, Error> {
         let entity = self.known(id).await?;
         let operation_id = self.sources().operation_id();
         let intent = Intent::Delete { operation_id, if_revision, policy };
-        let mut accepted =
-            self.ask(id, scoped(envelope, &entity), Some(operation_id), &intent).await?;
-        if accepted.operation.is_none() {
-            // Asked for twice: the operation that is under way does it.
-            let mut open = accepted.entity.operations.iter();
-            let delete = open.find(|open| open.kind == OperationKind::Delete);
-            accepted.operation = delete.map(|open| open.id);
-        }
-        Ok(accepted)
+        self.ask(id, scoped(envelope, &entity), Some(operation_id), &intent).await
     }
 
     /// Does a verb.
@@ -292,12 +301,7 @@ impl Engine {
         intent: &Intent,
     ) -> Result<Accepted, Error> {
         let envelope = Envelope { operation, ..envelope };
-        let done = self.inner.shared.commands.execute(id, &envelope, intent).await?;
-        let operation = match done.repeats {
-            Some(first) => first,
-            None => operation.filter(|id| opens(&done, *id)),
-        };
-        Ok(Accepted { entity: done.entity, operation, position: done.position })
+        Ok(self.inner.shared.commands.execute(id, &envelope, intent).await?.into())
     }
 
     async fn known(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
@@ -331,21 +335,6 @@ fn acceptable(faults: Vec<FieldError>) -> Result<(), Error> {
 
 fn scoped(envelope: Envelope, entity: &Entity) -> Envelope {
     Envelope { namespace: entity.manifest.namespace.clone(), ..envelope }
-}
-
-fn opens(done: &Done, operation: OperationId) -> bool {
-    done.events.iter().any(|event| {
-        let changes = operations::changes(event, false);
-        let kept = |id| done.entity.operation(id).is_some();
-        changes.iter().any(|change| match change {
-            // A decision that serves an open operation opens none of its own.
-            OperationChange::Opened { id, kind: OperationKind::Decide } => {
-                *id == operation && kept(*id)
-            }
-            OperationChange::Opened { id, .. } => *id == operation,
-            _ => false,
-        })
-    })
 }
 
 /// The members that differ, at the first level: deeper ones are for the driver's plan to tell.

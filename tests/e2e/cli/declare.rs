@@ -84,6 +84,36 @@ async fn what_cannot_change_in_place_is_replaced_when_that_is_said() {
     assert_eq!(again.out, "fake.thing/t unchanged\n", "{again:#?}");
 }
 
+/// As a nightly job does: the server keeps the key of every request that it accepts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_unchanged_is_not_sent() {
+    let (_setup, server, cli) = land("").await;
+    let plain = thing("plain", "{size: 1}");
+    cli.file("m.yaml", &format!("{plain}---\n{}protected: true\n", thing("t", "{size: 1}")));
+    cli.ok("apply -f m.yaml --wait").await;
+    let written = async || {
+        let page = server.client.get("/v1/events?page_size=1000").await.body;
+        let events = page["items"].as_array().unwrap().iter();
+        events.filter(|event| event["actor"]["type"] == "user").count()
+    };
+    let before = written().await;
+    for options in ["", " --wait", " --replace"] {
+        let said = cli.run(&format!("apply -f m.yaml{options}")).await;
+        assert_eq!((said.code, said.err.trim()), (0, "2 unchanged"), "{options}: {said:#?}");
+    }
+    let said = cli.run("apply -f m.yaml -o json").await.json();
+    assert_eq!(said["items"][0]["entity"]["name"], "plain", "{said:#}");
+    assert_eq!(written().await, before);
+
+    // What would be refused is not called unchanged.
+    cli.ok("pause thing/plain").await;
+    cli.ok("delete thing/plain").await;
+    cli.file("plain.yaml", &plain);
+    for options in ["", " --dry-run"] {
+        cli.fails(&format!("apply -f plain.yaml{options}"), 4).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_fails_does_not_keep_the_others_back() {
     let (_setup, _server, cli) = land("").await;

@@ -8,11 +8,11 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::{
     DeletionPolicy, DriftPolicy, ManagementPolicy, ReplacePolicy, Settings, SettingsPatch,
 };
-use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Revision};
+use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namespace, Revision};
+use stateward_engine::access::DEFAULT_NAMESPACE;
 use stateward_engine::requests::{Change, Declaration};
 
 use crate::app::App;
-use crate::auth::Caller;
 use crate::problem::Problem;
 
 /// A member that may be left out. `null` is refused: whoever sent it meant something else than the default, which is
@@ -60,9 +60,17 @@ pub(crate) struct ManifestBody {
 }
 
 impl ManifestBody {
+    /// The namespace that it names, whether there is one or not.
+    pub(crate) fn namespace(&self) -> Namespace {
+        Namespace::from(self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE))
+    }
+
     /// What adopts is only looked at, and left alone at the end, unless the user says otherwise.
-    pub(crate) fn declaration(self, app: &App, caller: &Caller) -> Result<Declaration, Problem> {
-        let namespace = app.namespace(caller, self.namespace.as_deref())?;
+    pub(crate) fn declaration(self, app: &App) -> Result<Declaration, Problem> {
+        let namespace = self.namespace();
+        if app.engine.access().namespace(&namespace).is_none() {
+            return Err(App::unknown_namespace());
+        }
         let imports = self.external_id.is_some();
         let (deletion, management) = if imports {
             (DeletionPolicy::Orphan, ManagementPolicy::ObserveOnly)
@@ -136,7 +144,7 @@ impl ChangeBody {
     }
 
     /// The change that it asks for; `replace` = the object may be replaced for it.
-    pub(crate) fn change(self, if_revision: Option<Revision>, replace: bool) -> Change {
+    pub(crate) fn change(self, if_revision: Option<Vec<Revision>>, replace: bool) -> Change {
         Change {
             if_revision,
             replace,

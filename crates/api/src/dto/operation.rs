@@ -1,9 +1,7 @@
 //! An operation as users see it.
 
 use serde::Serialize;
-use stateward_domain::entity::Entity;
-use stateward_domain::envelope::{Actor, Envelope};
-use stateward_domain::id::OperationId;
+use stateward_domain::envelope::Actor;
 use stateward_domain::ports::read_model::{OperationRow, OperationState};
 
 use super::entity::ErrorView;
@@ -47,30 +45,4 @@ impl<'a> From<&'a OperationRow> for OperationView<'a> {
             finished_at: row.finished_at.map(time::text),
         }
     }
-}
-
-/// The row of an operation that is open in `entity`, as it is right after the request that opened it; `None`
-/// when it has ended already. So the answer to a change does not have to wait for the read model.
-pub(crate) fn just_opened(
-    entity: &Entity,
-    id: OperationId,
-    envelope: &Envelope,
-) -> Option<OperationRow> {
-    let open = entity.operation(id)?;
-    let served = entity.running.as_ref().is_some_and(|running| running.operations.contains(&id));
-    Some(OperationRow {
-        id,
-        entity_id: entity.id,
-        namespace: entity.manifest.namespace.clone(),
-        kind: open.kind.label(),
-        state: if served { OperationState::Running } else { OperationState::Pending },
-        error: None,
-        attempts: u64::from(served),
-        generation: entity.generation,
-        actor: envelope.actor.clone(),
-        reason: envelope.reason.clone(),
-        superseded_by: None,
-        created_at: open.since,
-        finished_at: None,
-    })
 }

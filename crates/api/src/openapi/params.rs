@@ -132,8 +132,9 @@ pub(crate) struct ExportParams {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the document needs it")]
 pub(crate) struct ChangeHeaders {
-    /// The same key with the same request is carried out once and gets the same reply, but for a token's value; kept for
-    /// at least seven days. A backend is shown as it is by then.
+    /// The same key with the same request is carried out once and gets the first reply again, whatever changed since,
+    /// but for a token's value; also when it had no effect. Refusals and plans leave no key. Kept for at least seven
+    /// days.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,
@@ -162,9 +163,28 @@ pub(crate) struct WaitHeader {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the document needs it")]
 pub(crate) struct MatchHeader {
-    /// The revision, as `ETag` gave it, in quotes.
-    #[param(rename = "If-Match", nullable = false, pattern = "^\"[0-9]{1,15}\"$")]
+    /// The revision, as `ETag` gave it, in quotes; or a list of which one has to be the present one. `W/"3"` means
+    /// the same as `"3"`, and `*` any.
+    #[param(
+        rename = "If-Match",
+        nullable = false,
+        pattern = "^(\\*|(W/)?\"[0-9]{1,15}\"(, ?(W/)?\"[0-9]{1,15}\")*)$"
+    )]
     if_match: Option<String>,
+}
+
+/// Of a reading that is only wanted when a user changed something.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct SeenHeader {
+    /// Answer with 304 when the entity is at this revision, or at one of a list; its state may be another all the same.
+    #[param(
+        rename = "If-None-Match",
+        nullable = false,
+        pattern = "^(\\*|(W/)?\"[0-9]{1,15}\"(, ?(W/)?\"[0-9]{1,15}\")*)$"
+    )]
+    if_none_match: Option<String>,
 }
 
 /// Of a change that can be planned.

@@ -112,8 +112,15 @@ pub(crate) async fn find(client: &Client, manifest: &Value) -> anyhow::Result<Op
 
 async fn create(client: &Client, manifest: &Value, dry_run: bool) -> anyhow::Result<Declared> {
     let body = without(manifest, STATUS);
-    let request = client.keyed(Request::post("/v1/entities").json(&body));
-    send(client, request, dry_run, |_| Outcome::Created).await
+    let request = Request::post("/v1/entities").json(&body);
+    let outcome = Outcome::Created;
+    if dry_run {
+        let reply = planned(client, &request).await?;
+        return Ok(Declared { outcome, reply, request: None });
+    }
+    let request = client.keyed(request);
+    let reply = client.send(&request).await?;
+    Ok(Declared { outcome, reply, request: Some(request) })
 }
 
 async fn update(
@@ -132,35 +139,32 @@ async fn update(
     let body = named(manifest);
     let id = entity["id"].as_str().context("an entity without an id")?;
     let request = Request::put(format!("/v1/entities/{id}")).json(&body);
-    let request = client.keyed(request.maybe("replace", terms.replace.then_some("true")));
-    send(client, request, terms.dry_run, |reply| {
-        let same = match reply.get("plan") {
-            Some(plan) => plan["action"] == "none" && differing(entity, &body).is_empty(),
-            None => {
-                reply["operation"].is_null() && reply["entity"]["revision"] == entity["revision"]
-            }
-        };
-        match (same, reply["plan"]["action"] == "replace") {
-            (true, _) => Outcome::Unchanged,
-            (false, true) => Outcome::Replaced,
-            (false, false) => Outcome::Changed,
-        }
-    })
-    .await
+    let request = request.maybe("replace", terms.replace.then_some("true"));
+    // What is unchanged is not sent: the server keeps the key of everything that it accepts, in its log.
+    let plan = planned(client, &request).await?;
+    let outcome = match plan["plan"]["action"].as_str() {
+        Some("none") if differing(entity, &body).is_empty() => Outcome::Unchanged,
+        Some("replace") => Outcome::Replaced,
+        _ => Outcome::Changed,
+    };
+    if terms.dry_run {
+        return Ok(Declared { outcome, reply: plan, request: None });
+    }
+    if outcome == Outcome::Unchanged {
+        let reply = json!({ "entity": entity, "operation": null });
+        return Ok(Declared { outcome, reply, request: None });
+    }
+    let request = client.keyed(request);
+    let reply = client.send(&request).await?;
+    // Somebody else may have been faster with the same.
+    let same = reply["operation"].is_null() && reply["entity"]["revision"] == entity["revision"];
+    let outcome = if same { Outcome::Unchanged } else { Outcome::Changed };
+    Ok(Declared { outcome, reply, request: Some(request) })
 }
 
-async fn send(
-    client: &Client,
-    request: Request,
-    dry_run: bool,
-    outcome: impl Fn(&Value) -> Outcome,
-) -> anyhow::Result<Declared> {
-    if dry_run {
-        let reply = client.send(&request.query("dry_run", "true")).await?;
-        return Ok(Declared { outcome: outcome(&reply), reply, request: None });
-    }
-    let reply = client.send(&request).await?;
-    Ok(Declared { outcome: outcome(&reply), reply, request: Some(request) })
+/// The server's plan for a change; nothing is written.
+async fn planned(client: &Client, request: &Request) -> anyhow::Result<Value> {
+    client.send(&request.clone().query("dry_run", "true")).await
 }
 
 /// The members of a manifest that PUT replaces: what it does not name is left as it is.

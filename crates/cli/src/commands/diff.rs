@@ -143,7 +143,9 @@ async fn changed(
     // Nothing is written, so it may be asked what replacing would do.
     let request = Request::put(path).query("dry_run", "true").query("replace", "true").json(wanted);
     after["desired"] = match planned(client, &request).await? {
-        Some(plan) if plan["action"] == "none" => entity["desired"].clone(),
+        Some(plan) if plan["changes"].as_array().is_none_or(Vec::is_empty) => {
+            entity["desired"].clone()
+        }
         plan => {
             let fields = plan.as_ref().and_then(|plan| plan["replaces"].as_array());
             let fields = fields.into_iter().flatten().filter_map(Value::as_str);

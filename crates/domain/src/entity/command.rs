@@ -43,8 +43,8 @@ pub enum Intent {
     Update {
         /// The operation to open.
         operation_id: OperationId,
-        /// Refuse unless the entity stands at this revision.
-        if_revision: Option<Revision>,
+        /// Refuse unless the entity stands at one of these revisions; `None` = at any.
+        if_revision: Option<Vec<Revision>>,
         /// Version of the kind's schema that `desired` was checked against.
         schema_version: u32,
         /// New desired state, normalised; `None` leaves it.
@@ -58,8 +58,8 @@ pub enum Intent {
     Delete {
         /// The operation to open.
         operation_id: OperationId,
-        /// Refuse unless the entity stands at this revision.
-        if_revision: Option<Revision>,
+        /// Refuse unless the entity stands at one of these revisions; `None` = at any.
+        if_revision: Option<Vec<Revision>>,
         /// `None` = as its settings say.
         policy: Option<DeletionPolicy>,
     },

@@ -88,6 +88,9 @@ pub enum EntityEvent {
     Paused { at: Timestamp },
     /// Changes may go on.
     Resumed { at: Timestamp },
+    /// A request under an idempotency key was accepted and had no effect: only its claim, which is in the envelope,
+    /// is kept. Changes nothing of the entity but its version.
+    RequestRecorded { at: Timestamp },
 
     /// The intent of an attempt, recorded before anything is changed.
     SyncStarted {
@@ -231,6 +234,7 @@ stored_names! {
     SettingsChanged => Request, "settings_changed", 1;
     Paused => Request, "paused", 1;
     Resumed => Request, "resumed", 1;
+    RequestRecorded => Request, "request_recorded", 1;
     SyncStarted => Sync, "sync_started", 1;
     ExternalIdRecorded => Sync, "external_id_recorded", 1;
     SyncProgressed => Sync, "sync_progressed", 1;
@@ -246,6 +250,15 @@ stored_names! {
     OperationCancelled => End, "operation_cancelled", 1;
     Deleted => End, "deleted", 1;
     Released => End, "released", 1;
+}
+
+impl EntityEvent {
+    /// Whether an event of this stored type changes nothing of the entity but its version. A later schema version of
+    /// it is not taken for one: it is unknown here.
+    #[must_use]
+    pub fn is_mere_record(event_type: &str, schema_version: u32) -> bool {
+        event_type == "entity.request_recorded" && Self::known(event_type, schema_version)
+    }
 }
 
 impl DomainEvent for EntityEvent {

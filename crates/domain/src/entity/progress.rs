@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::entity::operations::{self, OperationChange};
 use crate::entity::{Entity, EntityEvent};
-use crate::envelope::Recorded;
+use crate::envelope::{Envelope, Recorded};
 use crate::failure::Failure;
 use crate::id::OperationId;
 use crate::ports::read_model::{OperationRow, OperationState};
@@ -61,6 +61,29 @@ fn step(recorded: &Recorded, change: OperationChange, entity: &Entity) -> Step {
         error: entity.error.clone(),
         row,
     }
+}
+
+/// The row of an operation that is open in `entity`, as it is right after the request that opened it; `None`
+/// when it has ended already. The same as what [`evolve`] makes of the request's events, without reading them.
+#[must_use]
+pub fn just_opened(entity: &Entity, id: OperationId, envelope: &Envelope) -> Option<OperationRow> {
+    let open = entity.operation(id)?;
+    let served = entity.running.as_ref().is_some_and(|running| running.operations.contains(&id));
+    Some(OperationRow {
+        id,
+        entity_id: entity.id,
+        namespace: entity.manifest.namespace.clone(),
+        kind: open.kind.label(),
+        state: if served { OperationState::Running } else { OperationState::Pending },
+        error: None,
+        attempts: u64::from(served),
+        generation: entity.generation,
+        actor: envelope.actor.clone(),
+        reason: envelope.reason.clone(),
+        superseded_by: None,
+        created_at: open.since,
+        finished_at: None,
+    })
 }
 
 impl Step {

@@ -12,6 +12,7 @@ use moves::{Left, Move, Whose};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::time::Timestamp;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
@@ -37,6 +38,30 @@ proptest! {
         prop_assert_eq!(&Entity::fold(&events), &life.entity);
         let snapshot = serde_json::to_string(&life.entity).unwrap();
         let entity: Entity = serde_json::from_str(&snapshot).unwrap();
+        prop_assert_eq!(entity, life.entity);
+    }
+
+    /// A request that is only recorded changes nothing: neither then, nor of anything that follows.
+    #[test]
+    fn a_mere_record_changes_nothing_but_the_version(
+        moves in vec(moves::one(), 1..60),
+        places in vec(any::<prop::sample::Index>(), 1..5),
+    ) {
+        let mut life = Life::default();
+        for (turn, one) in moves.iter().enumerate() {
+            life.play(one, turn);
+        }
+        // No request is accepted before the declaration.
+        prop_assume!(!life.events.is_empty());
+        let mut events = life.events.clone();
+        for place in &places {
+            let at = Timestamp(i64::MAX);
+            events.insert(1 + place.index(events.len()), EntityEvent::RequestRecorded { at });
+        }
+        let mut entity = Entity::fold(&events);
+        prop_assert_eq!(entity.version.0, (life.events.len() + places.len()) as u64);
+        entity.version = life.entity.version;
+        prop_assert_eq!(entity.work(), life.entity.work());
         prop_assert_eq!(entity, life.entity);
     }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use stateward_domain::id::{BackendName, KindName, Namespace};
 use stateward_domain::kind::{KindSpec, OnLost};
 use stateward_domain::ports::driver::Driver;
+pub use stateward_domain::system::BackendChange as Change;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -173,20 +174,6 @@ impl Backend {
         let names = self.settings.namespaces.as_ref();
         names.is_none_or(|names| names.contains(namespace)) && self.kind(kind).is_some()
     }
-}
-
-/// What a new configuration means for one backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// It is new.
-    Added,
-    /// It is connected anew.
-    Changed,
-    /// It is gone.
-    Removed,
-    /// It goes on as it was.
-    Unchanged,
 }
 
 /// Backends by name, as they are configured at one moment.

@@ -77,11 +77,16 @@ impl Engine {
     /// A person looked: changes of backends begin at once. Nothing happens when they do already.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; then nothing has begun.
+    /// [`Error::Unavailable`]; then nothing has begun, or it may be asked for again.
     pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
-        if !self.is_frozen() {
-            return Ok(());
+        if self.is_frozen() {
+            self.begin_changes(envelope).await?;
         }
+        // Last: the key of a request that broke off in the middle is free, and its repetition does the rest.
+        self.record_request(envelope).await
+    }
+
+    async fn begin_changes(&self, envelope: &Envelope) -> Result<(), Error> {
         let at = self.sources().now();
         // The record comes first: what is done without it could not be told from what nobody allowed.
         self.record(envelope, SystemEvent::Unfrozen { at }).await?;
@@ -95,7 +100,7 @@ impl Engine {
     }
 
     async fn record(&self, envelope: &Envelope, event: SystemEvent) -> Result<(), Error> {
-        // Each is recorded: none of these requests does anything that could be done twice.
+        // A key, if there is one, is taken by what is recorded when the request was carried out.
         let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let change = |_: &System| Ok(vec![event.clone()]);
         self.inner.shared.control.change(&StreamId::system(), envelope, change).await?;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stateward_domain::backend::{BackendEvent, Pause};
-use stateward_domain::envelope::Envelope;
-use stateward_domain::id::BackendName;
+use stateward_domain::backend::{Backend as Record, BackendEvent, Pause};
+use stateward_domain::envelope::{Envelope, StreamId};
+use stateward_domain::id::{BackendName, Version};
 use stateward_domain::time::Timestamp;
 
 use super::Engine;
@@ -49,11 +49,20 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::Unavailable`] also when the backend does not answer.
-    pub async fn unpark(&self, name: &BackendName, envelope: &Envelope) -> Result<(), Error> {
+    pub async fn unpark(&self, name: &BackendName, envelope: &Envelope) -> Result<Record, Error> {
         self.inner.shared.unpark(&*self.backend(name)?, envelope).await
     }
 
-    /// A person stops changes on a backend; `until` `None` = until somebody lets them go on.
+    /// A backend's record as it was at `version`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn backend_at(&self, name: &BackendName, version: Version) -> Result<Record, Error> {
+        self.inner.shared.control.load_up_to(&StreamId::backend(name), version).await
+    }
+
+    /// A person stops changes on a backend; `until` `None` = until somebody lets them go on. The backend's record right
+    /// after it.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::Unreadable`].
@@ -62,22 +71,27 @@ impl Engine {
         name: &BackendName,
         until: Option<Timestamp>,
         envelope: &Envelope,
-    ) -> Result<(), Error> {
+    ) -> Result<Record, Error> {
         let backend = self.backend(name)?;
         let at = self.sources().now();
         let changed = self.inner.shared.change_backend(name, envelope, |record| {
             let paused = record.paused == Some(Pause { until });
             if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
         });
-        backend.gate.record(&changed.await?.state, self.sources().moment());
-        Ok(())
+        let changed = changed.await?;
+        backend.gate.record(&changed.state, self.sources().moment());
+        self.inner.shared.control.after(&StreamId::backend(name), changed).await
     }
 
-    /// Asks a backend whether it is well, at once.
+    /// Asks a backend whether it is well, and who it is, at once. The backend's record right after it.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`]; [`Error::Unavailable`] with what it answered.
-    pub async fn test_backend(&self, name: &BackendName) -> Result<(), Error> {
+    pub async fn test_backend(
+        &self,
+        name: &BackendName,
+        envelope: &Envelope,
+    ) -> Result<Record, Error> {
         let backend = self.backend(name)?;
         let shared = &self.inner.shared;
         let context = shared.probe_context(&backend);
@@ -86,13 +100,14 @@ impl Engine {
         let unusable =
             matches!(backend.gate.closed(self.sources().moment()), Some(Closed::Unusable(_)));
         backend.gate.recovered();
-        shared.identify(&backend).await;
+        shared.identify(&backend).await?;
         if unusable {
             shared.wake(&backend).await;
         } else {
             shared.reopened(&backend).await;
         }
-        Ok(())
+        let changed = shared.change_backend(name, envelope, |_| Vec::new()).await?;
+        shared.control.after(&StreamId::backend(name), changed).await
     }
 
     pub(crate) fn backend(&self, name: &BackendName) -> Result<Arc<Backend>, Error> {

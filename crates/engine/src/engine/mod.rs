@@ -3,6 +3,7 @@
 mod audit;
 mod backends;
 mod follow;
+mod idempotency;
 mod namespaces;
 mod objects;
 mod projections;
@@ -43,6 +44,7 @@ use crate::waiters::Waiters;
 pub use audit::Turn;
 pub use backends::BackendStatus;
 pub use follow::Followed;
+pub use idempotency::Turn as KeyTurn;
 pub use objects::{Held, Holdings};
 pub use projections::ProjectionStatus;
 pub use reload::Reloaded;
@@ -111,6 +113,7 @@ pub(crate) struct Inner {
     pub(crate) waiters: Waiters,
     access: AccessControl,
     views: Arc<dyn Views>,
+    turns: idempotency::Turns,
     source: Arc<dyn ConfigurationSource>,
     /// One reading at a time.
     reloading: Mutex<()>,
@@ -170,6 +173,7 @@ impl Engine {
             waiters,
             access,
             views: parts.views,
+            turns: idempotency::Turns::default(),
             source: parts.source,
             reloading: Mutex::default(),
             models: parts.models.into_iter().map(model).collect(),

@@ -22,9 +22,6 @@ impl Engine {
         envelope: &Envelope,
         name: &Namespace,
     ) -> Result<(), Error> {
-        if self.inner.shared.control.repeats(envelope).await?.is_some() {
-            return Ok(());
-        }
         let head = self.log().head().await?;
         if !self.caught_up(head, PATIENCE).await {
             return Err(Error::Unavailable("the lists are behind".to_owned()));

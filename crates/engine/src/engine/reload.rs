@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stateward_domain::backend::BackendEvent;
-use stateward_domain::envelope::Envelope;
-use stateward_domain::id::{BackendName, Namespace};
+use stateward_domain::envelope::{Actor, Envelope, StreamId};
+use stateward_domain::id::{BackendName, Namespace, Version};
 use stateward_domain::ports::read_model::EntityFilter;
+use stateward_domain::system::{System, SystemEvent};
 
 use super::Engine;
 use crate::backends::{BackendSettings, Change};
@@ -28,9 +29,10 @@ impl Engine {
     /// [`Error::BadConfiguration`], [`Error::BackendInUse`] and [`Error::InUse`] when something lives in what the new
     /// one leaves out, [`Error::Unavailable`]; then everything goes on as it was.
     pub async fn reload(&self, envelope: &Envelope) -> Result<Reloaded, Error> {
-        // What is there is read as often as somebody asks; a key would be taken by the first of several removals.
-        let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let _one_at_a_time = self.inner.reloading.lock().await;
+        let whole = envelope;
+        // The key stands for all of it, and would be taken by the first of several removals.
+        let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let read = self.inner.source.read().await.map_err(Error::BadConfiguration)?;
         self.nothing_is_left_behind(&read).await?;
         let Configuration { backends, namespaces, secrets } = read;
@@ -54,7 +56,36 @@ impl Engine {
                 _ => {}
             }
         }
-        Ok(changes)
+        if whole.actor.kind == Actor::SYSTEM {
+            Ok(changes)
+        } else {
+            self.reloaded(whole, changes).await
+        }
+    }
+
+    /// Records what a person's reading changed; what it was answered with, where it repeats an earlier one.
+    async fn reloaded(&self, envelope: &Envelope, changes: Reloaded) -> Result<Reloaded, Error> {
+        let at = self.sources().now();
+        let event = SystemEvent::ConfigurationReloaded { at, backends: changes.clone() };
+        let stream = StreamId::system();
+        let record = |_: &System| Ok(vec![event.clone()]);
+        let outcome = self.inner.shared.control.change(&stream, envelope, record).await?;
+        match outcome.repeats {
+            None => Ok(changes),
+            Some(version) => self.reloaded_at(version).await,
+        }
+    }
+
+    /// What the reading changed that is recorded at `version` of the system's stream.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when that is no reading, [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn reloaded_at(&self, version: Version) -> Result<Reloaded, Error> {
+        let event = self.inner.shared.control.event::<System>(&StreamId::system(), version).await?;
+        match event {
+            SystemEvent::ConfigurationReloaded { backends, .. } => Ok(backends),
+            _ => Err(Error::NotFound),
+        }
     }
 
     async fn nothing_is_left_behind(&self, read: &Configuration) -> Result<(), Error> {

@@ -110,3 +110,29 @@ async fn more_users_than_are_written_at_a_time_are_all_told() {
     }
     assert!(land.deliver_some(1).await.is_none(), "everything was delivered");
 }
+
+/// A row that is written voids a snooze and rings: a request without effect must do neither.
+#[tokio::test]
+async fn a_mere_record_is_no_work_and_takes_none_away() {
+    let mut land = Land::with_users([true, false]).await;
+    while land.deliver().await.is_some() {}
+    let rows = async |land: &Land| {
+        let mut rows = Vec::new();
+        for number in 0..3 {
+            rows.push(land.remembers.1.row(id(number)).await.expect("a queue"));
+        }
+        rows
+    };
+    let before = rows(&land).await;
+    assert!(before.iter().all(Option::is_some));
+    for number in 0..3 {
+        land.occurs(number, EntityEvent::RequestRecorded { at: Timestamp(99) }).await;
+    }
+    while land.deliver().await.is_some() {}
+    assert_eq!(rows(&land).await, before);
+    // In one batch with what its target shows: the user is looked at all the same.
+    land.occurs(1, EntityEvent::RequestRecorded { at: Timestamp(100) }).await;
+    land.occurs(0, seen("id-2", 1, &json!({}))).await;
+    land.deliver_some(2).await;
+    assert!(land.is_due(1).await);
+}

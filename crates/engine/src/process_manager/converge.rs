@@ -255,7 +255,7 @@ impl Round<'_> {
             self.shared.park(self.backend, cause).await?;
             return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
         }
-        self.shared.identify(self.backend).await;
+        let _ = self.shared.identify(self.backend).await;
         if self.closed().is_some() {
             return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
         }

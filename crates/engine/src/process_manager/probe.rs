@@ -33,7 +33,10 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     while !shared.ends(&backend) {
         let closed = backend.gate.closed(shared.sources.moment());
         match &closed {
-            Some(Closed::Unidentified { .. }) => shared.identify(&backend).await,
+            Some(Closed::Unidentified { .. }) => {
+                // Told in the log and in the gate.
+                let _ = shared.identify(&backend).await;
+            }
             Some(closed) if closed.is_probed() => probe(&shared, &backend).await,
             _ => {}
         }
@@ -92,7 +95,7 @@ async fn probe(shared: &Shared, backend: &Backend) {
         Ok(()) => {
             backend.gate.recovered();
             // It may have come back as another one.
-            shared.identify(backend).await;
+            let _ = shared.identify(backend).await;
         }
         Err(failure) => shared.note_failure(backend, &failure).await,
     }
@@ -100,7 +103,10 @@ async fn probe(shared: &Shared, backend: &Backend) {
 
 impl Shared {
     /// Asks the backend who it is. A first answer is recorded; another one than the recorded parks it.
-    pub(crate) async fn identify(&self, backend: &Backend) {
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it does not say, or what it said cannot be recorded; the gate stays closed then.
+    pub(crate) async fn identify(&self, backend: &Backend) -> Result<(), Error> {
         let context = self.probe_context(backend);
         let found = match backend.settings.driver.identity(&context).await {
             Ok(found) => found,
@@ -108,7 +114,7 @@ impl Shared {
                 tracing::warn!(backend = %backend.name(), %failure, "it does not say who it is");
                 backend.gate.unidentified(failure.clone());
                 self.note_failure(backend, &failure).await;
-                return;
+                return Err(Error::Unavailable(failure.to_string()));
             }
         };
         let now = self.sources.now();
@@ -120,12 +126,14 @@ impl Shared {
                 cause: ParkCause::IdentityChanged { expected: known.clone(), found: found.clone() },
             }],
         });
-        match changed.await {
+        let changed = changed.await;
+        match &changed {
             Ok(()) => backend.gate.identified(),
             Err(error) => {
                 tracing::error!(backend = %backend.name(), %error, "its identity is not recorded");
             }
         }
+        changed
     }
 
     /// Nothing acts on the backend before a person confirms.
@@ -139,15 +147,15 @@ impl Shared {
         .await
     }
 
-    /// A person confirmed: what answers now is right.
+    /// A person confirmed: what answers now is right. The backend's record right after it.
     ///
     /// # Errors
     /// [`Error::Unavailable`], also when the backend does not answer.
-    pub(crate) async fn unpark(&self, backend: &Backend, envelope: &Envelope) -> Result<(), Error> {
-        if self.control.repeats(envelope).await?.is_some() {
-            // It was confirmed what answered then, which says nothing of what answers now.
-            return Ok(());
-        }
+    pub(crate) async fn unpark(
+        &self,
+        backend: &Backend,
+        envelope: &Envelope,
+    ) -> Result<Record, Error> {
         self.know_observed(backend).await?;
         let context = self.probe_context(backend);
         let identity = backend.settings.driver.identity(&context).await;
@@ -170,13 +178,14 @@ impl Shared {
             })
             .await?;
         backend.gate.record(&changed.state, self.sources.moment());
-        if changed.repeats.is_some() {
-            return Ok(());
+        // Of a repetition it was confirmed what answered then, which says nothing of what answers now.
+        if changed.repeats.is_none() {
+            backend.absences.clear();
+            backend.gate.succeeded();
+            backend.gate.identified();
+            self.reopened(backend).await;
         }
-        backend.absences.clear();
-        backend.gate.identified();
-        self.reopened(backend).await;
-        Ok(())
+        self.control.after(&StreamId::backend(backend.name()), changed).await
     }
 
     /// From here on it is known which entities are observed after a confirmation: before, rows may have been lost that

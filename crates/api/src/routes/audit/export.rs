@@ -4,6 +4,7 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
+use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_engine::Error;
 use stateward_engine::export::Selection;
@@ -48,7 +49,9 @@ pub(crate) async fn handler(
             .insert_header((CACHE_CONTROL, "no-store"))
             .finish());
     }
-    let envelope = headers::envelope(&app, &caller, &request, None, &[])?;
+    // Each copy that is taken is recorded: none is a repetition.
+    let envelope = headers::envelope(&caller, &request, None, &[])?;
+    let envelope = Envelope { idempotency: None, ..envelope };
     let export = app.engine.export(&envelope, selection).await?;
     let lines = futures_util::stream::unfold(export, |mut export| async {
         // An error breaks the connection off: half an export must not be taken for a whole one.

@@ -3,16 +3,17 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use stateward_domain::access::Role;
+use stateward_domain::backend::Backend as Record;
+use stateward_domain::envelope::Envelope;
 use stateward_domain::id::BackendName;
 use stateward_domain::time::Timestamp;
 
 use super::BackendView;
-use super::view;
 use crate::app::App;
+use crate::asking::{Asked, Asking};
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::time;
-use crate::headers;
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Missing, Refused, RefusedBody, Taken};
 use crate::params::Params;
@@ -47,24 +48,38 @@ pub(crate) async fn handler(
     caller.everywhere(Role::Admin)?;
     let (name, action) = path.into_inner();
     let name = BackendName(name);
-    if app.engine.backends().get(&name).is_none() {
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let record = match asking.asked(None).await? {
+        Asked::New { envelope, turn: _turn } => {
+            act(&app, &name, &action, *envelope, body.json_or_default()?).await?
+        }
+        Asked::Again(first) => app.engine.backend_at(&name, first.version).await?,
+    };
+    let backend = app.engine.backends().get(&name);
+    Ok(HttpResponse::Ok().json(BackendView::recorded(&name, &record, backend.as_deref())))
+}
+
+/// The backend's record right after the action.
+async fn act(
+    app: &App,
+    name: &BackendName,
+    action: &str,
+    mut envelope: Envelope,
+    asked: ActionBody,
+) -> Result<Record, Problem> {
+    if app.engine.backends().get(name).is_none() {
         return Err(Problem::not_found());
     }
-    let asked: ActionBody = body.json_or_default()?;
-    let mut envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
     envelope.reason = envelope.reason.or(asked.reason);
-    match action.as_str() {
+    Ok(match action {
         "pause" => {
             let until = asked.until.as_deref().map(moment).transpose()?;
-            app.engine.pause_backend(&name, until, &envelope).await?;
+            app.engine.pause_backend(name, until, &envelope).await?
         }
-        "resume" => app.engine.unpark(&name, &envelope).await?,
-        "test" => app.engine.test_backend(&name).await?,
+        "resume" => app.engine.unpark(name, &envelope).await?,
+        "test" => app.engine.test_backend(name, &envelope).await?,
         _ => return Err(Problem::not_found()),
-    }
-    let statuses = app.engine.backend_statuses();
-    let found = statuses.iter().find(|status| *status.backend.name() == name);
-    Ok(HttpResponse::Ok().json(view(found.ok_or_else(Problem::not_found)?)))
+    })
 }
 
 fn moment(text: &str) -> Result<Timestamp, Problem> {

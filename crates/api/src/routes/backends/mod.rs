@@ -7,6 +7,9 @@ pub(crate) mod reload;
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use stateward_domain::backend::Backend as Record;
+use stateward_domain::id::BackendName;
+use stateward_engine::backends::Backend;
 use stateward_engine::backends::gate::Closed;
 use stateward_engine::engine::BackendStatus;
 
@@ -31,6 +34,42 @@ pub(super) struct BackendView {
     kinds: Vec<String>,
 }
 
+impl BackendView {
+    /// The backend as its record says, which is the same whenever it is asked; of `backend`, which is configured now,
+    /// only what no record says.
+    pub(super) fn recorded(name: &BackendName, record: &Record, backend: Option<&Backend>) -> Self {
+        let settings = backend.map(|backend| &backend.settings);
+        let now = record.updated_at;
+        let resting = record.throttled.get("").copied().filter(|until| *until > now);
+        let closed = match &record.parked {
+            Some(cause) => Some(Closed::Parked(cause.clone())),
+            None => resting.map(|until| Closed::Resting { until }),
+        };
+        let paused = record.paused.is_some_and(|pause| pause.holds(now));
+        let configured = record.configured.is_some();
+        let driver = settings.filter(|_| !configured).map(|settings| settings.driver_name.clone());
+        let digest = settings.map(|settings| settings.digest.clone());
+        Self {
+            name: name.to_string(),
+            driver: driver.unwrap_or_else(|| record.driver.clone()),
+            digest: record.configured.clone().or(digest).unwrap_or_default(),
+            open: closed.is_none() && !paused,
+            paused,
+            closed,
+            kinds: backend.map(kinds).unwrap_or_default(),
+        }
+    }
+}
+
+/// Names of the kinds that a backend serves.
+fn kinds(backend: &Backend) -> Vec<String> {
+    let kinds = backend.settings.driver.kinds().iter();
+    kinds
+        .filter(|kind| backend.kind(&kind.name).is_some())
+        .map(|kind| kind.name.to_string())
+        .collect()
+}
+
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(resource("/v1/backends", &[Method::GET]).route(web::get().to(list)))
@@ -50,7 +89,6 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 
 pub(super) fn view(status: &BackendStatus) -> BackendView {
     let backend = &status.backend;
-    let kinds = backend.settings.driver.kinds().iter();
     BackendView {
         name: backend.name().to_string(),
         driver: backend.settings.driver_name.clone(),
@@ -58,10 +96,7 @@ pub(super) fn view(status: &BackendStatus) -> BackendView {
         open: status.closed.is_none() && !status.paused,
         paused: status.paused,
         closed: status.closed.clone(),
-        kinds: kinds
-            .filter(|kind| backend.kind(&kind.name).is_some())
-            .map(|kind| kind.name.to_string())
-            .collect(),
+        kinds: kinds(backend),
     }
 }
 

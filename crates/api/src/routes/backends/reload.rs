@@ -6,9 +6,10 @@ use stateward_domain::access::Role;
 use stateward_engine::backends::Change;
 
 use crate::app::App;
+use crate::asking::{Asked, Asking};
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::headers;
+use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -31,6 +32,7 @@ struct ReloadedBackend {
     operation_id = "reload_backends",
     tag = "backends",
     summary = "Read backends, namespaces and secrets of the configuration anew, as a whole or not at all",
+    params(ChangeHeaders),
     responses((status = 200, description = "What changed", body = ReloadReply), Refused, RefusedBody, Taken),
 )]
 pub(crate) async fn handler(
@@ -42,8 +44,11 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     caller.everywhere(Role::Admin)?;
-    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
-    let changes = app.engine.reload(&envelope).await?;
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let changes = match asking.asked(None).await? {
+        Asked::New { envelope, turn: _turn } => app.engine.reload(&envelope).await?,
+        Asked::Again(first) => app.engine.reloaded_at(first.version).await?,
+    };
     let backends = changes
         .into_iter()
         .map(|(name, change)| ReloadedBackend { name: name.to_string(), change })

@@ -9,14 +9,13 @@ use stateward_domain::id::{ActionName, EntityId, ExternalId, OperationId};
 use stateward_engine::requests::Verb;
 
 use crate::app::App;
+use crate::asking::Asking;
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::headers;
 use crate::openapi::params::{ChangeHeaders, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply;
 use crate::reply::ChangeReply;
 use crate::routes::id;
 
@@ -72,14 +71,13 @@ pub(crate) async fn handler(
     params.finish()?;
     let (entity_id, name) = path.into_inner();
     let id: EntityId = id(&entity_id)?;
-    let verb = verb(&name, &body)?;
     let entity = caller.entity(&app, id, Role::Operator).await?;
-    let namespace = Some(&entity.manifest.namespace);
-    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
-    match app.engine.act(envelope.clone(), id, verb).await {
-        Ok(accepted) => reply::changed(&app, &request, &envelope, accepted).await,
-        Err(error) => Err(caller.refusal(&app, error).await),
-    }
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let act = async |envelope| {
+        let verb = verb(&name, &body)?;
+        caller.answer(&app, app.engine.act(envelope, id, verb).await).await
+    };
+    asking.change(&entity.manifest.namespace, act).await
 }
 
 fn verb(name: &str, body: &Body) -> Result<Verb, Problem> {

@@ -5,16 +5,15 @@ use serde_json::Value;
 use stateward_domain::access::Role;
 
 use crate::app::App;
+use crate::asking::Asking;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ManifestBody;
-use crate::headers;
 use crate::openapi::params::{ChangeHeaders, PlanParams, WaitHeader};
 use crate::openapi::problems::{Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::{self, Plan, PlanReply, PlannedChange};
-use crate::reply::{ChangeOrPlan, ChangeReply};
+use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 
 #[utoipa::path(
     post,
@@ -35,19 +34,27 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     let dry_run = params.value("dry_run")?.unwrap_or(false);
     params.finish()?;
-    let declaration = body.json::<ManifestBody>()?.declaration(&app, &caller)?;
-    let namespace = &declaration.namespace;
-    caller.needs(Role::Operator, namespace)?;
-    let envelope = headers::envelope(&app, &caller, &request, Some(namespace), &body.bytes)?;
+    let manifest: ManifestBody = body.json()?;
+    let namespace = manifest.namespace();
+    if caller.may(Role::Viewer, &namespace) {
+        caller.needs(Role::Operator, &namespace)?;
+    } else {
+        // Answered like one that is not there.
+        return Err(App::unknown_namespace());
+    }
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
     if dry_run {
+        let declaration = manifest.declaration(&app)?;
+        asking.planned(&namespace)?;
         let (backend, desired) = app.engine.preview(&declaration).await?;
         let whole = PlannedChange { field: String::new(), from: Value::Null, to: desired };
         let backend = backend.name().to_string();
         let plan = Plan { action: "create", backend, changes: vec![whole], replaces: Vec::new() };
         return Ok(HttpResponse::Ok().json(PlanReply { plan }));
     }
-    match app.engine.create(envelope.clone(), declaration).await {
-        Ok(accepted) => reply::changed(&app, &request, &envelope, accepted).await,
-        Err(error) => Err(caller.refusal(&app, error).await),
-    }
+    let create = async |envelope| {
+        let declaration = manifest.declaration(&app)?;
+        caller.answer(&app, app.engine.create(envelope, declaration).await).await
+    };
+    asking.change(&namespace, create).await
 }

@@ -8,6 +8,7 @@ use stateward_domain::entity::state::DeletionPolicy;
 use stateward_domain::id::EntityId;
 
 use crate::app::App;
+use crate::asking::Asking;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
@@ -15,8 +16,7 @@ use crate::openapi::params::{ChangeHeaders, DeletionParams, MatchHeader, PlanPar
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::{self, Plan, PlanReply, PlannedChange};
-use crate::reply::{ChangeOrPlan, ChangeReply};
+use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::routes::id;
 
 #[utoipa::path(
@@ -51,11 +51,12 @@ pub(crate) async fn handler(
     if dry_run {
         return Ok(plan(&entity, policy));
     }
-    let if_revision = headers::if_match(&request)?;
-    let namespace = Some(&entity.manifest.namespace);
-    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
-    let accepted = app.engine.delete(envelope.clone(), id, if_revision, policy).await?;
-    reply::changed(&app, &request, &envelope, accepted).await
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let delete = async |envelope| {
+        let revisions = headers::if_match(&request)?;
+        Ok(app.engine.delete(envelope, id, revisions, policy).await?)
+    };
+    asking.change(&entity.manifest.namespace, delete).await
 }
 
 fn plan(entity: &Entity, policy: Option<DeletionPolicy>) -> HttpResponse {

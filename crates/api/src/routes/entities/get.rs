@@ -1,7 +1,7 @@
 //! `GET /v1/entities/{id}`: the fold of the log, never stale; with `at`, as it was.
 
-use actix_web::http::header::ETAG;
-use actix_web::{HttpResponse, web};
+use actix_web::http::header::{CACHE_CONTROL, ETAG};
+use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
 use stateward_domain::id::{EntityId, Version};
 
@@ -9,7 +9,8 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::dto::entity::EntityView;
 use crate::dto::time;
-use crate::openapi::params::AtParams;
+use crate::headers;
+use crate::openapi::params::{AtParams, SeenHeader};
 use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -25,14 +26,15 @@ const USERS_SHOWN_MAX: usize = 1_000;
     operation_id = "get_entity",
     tag = "entities",
     summary = "An entity as it is, never stale, or as it was",
-    params(("id" = String, Path, description = "Id"), AtParams),
-    responses((status = 200, description = "The entity", body = EntityView<'static>), Refused, Missing),
+    params(("id" = String, Path, description = "Id"), AtParams, SeenHeader),
+    responses((status = 200, description = "The entity", body = EntityView<'static>), (status = 304, description = "At a revision that `If-None-Match` names"), Refused, Missing),
 )]
 pub(crate) async fn handler(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,
     mut params: Params,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id: EntityId = id(&path)?;
     let at = params.text("at")?;
@@ -40,9 +42,16 @@ pub(crate) async fn handler(
     let entity = caller.entity(&app, id, Role::Viewer).await?;
     let Some(at) = at else {
         let tag = (ETAG, etag(&entity));
+        // The tag counts what users changed. State and observations go on under the same tag, so that no cache may
+        // answer with what it kept: only who asks for it by name is told that no user changed anything.
+        let kept_nowhere = (CACHE_CONTROL, "no-store");
+        if headers::has_seen(&request, entity.revision)? {
+            let mut same = HttpResponse::NotModified();
+            return Ok(same.insert_header(tag).insert_header(kept_nowhere).finish());
+        }
         let users = app.engine.users(&entity, USERS_SHOWN_MAX).await?;
         let view = EntityView::from(&*entity).used_by(&users);
-        return Ok(HttpResponse::Ok().insert_header(tag).json(view));
+        return Ok(HttpResponse::Ok().insert_header(tag).insert_header(kept_nowhere).json(view));
     };
     let then = match at.parse().map(Version) {
         Ok(version) if version > entity.version || version == Version(0) => {

@@ -4,11 +4,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 use stateward_domain::access::Role;
 use stateward_domain::entity::{Entity, Refusal};
+use stateward_domain::envelope::Envelope;
 use stateward_domain::id::EntityId;
 use stateward_engine::Error;
-use stateward_engine::requests::{Change, Preview};
+use stateward_engine::requests::{Accepted, Change, Preview};
 
 use crate::app::App;
+use crate::asking::Asking;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ChangeBody;
@@ -19,8 +21,7 @@ use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplacePara
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::{self, Plan, PlanReply, PlannedChange};
-use crate::reply::{ChangeOrPlan, ChangeReply};
+use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::routes::id;
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -50,25 +51,52 @@ pub(crate) async fn handler(
     let dry_run = params.value("dry_run")?.unwrap_or(false);
     let replace = params.value("replace")?.unwrap_or(false);
     params.finish()?;
-    body.is(&[MERGE_PATCH, JSON_PATCH])?;
-    let wanted = headers::if_match(&request)?;
     let entity = caller.entity(&app, id, Role::Operator).await?;
-    let namespace = Some(&entity.manifest.namespace);
-    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
-    for _ in 0..TRIES {
-        let entity = app.engine.entity(id).await?;
-        let revision = wanted.unwrap_or(entity.revision);
-        let change = patched(&entity, &body)?.change(Some(revision), replace);
-        if dry_run {
-            return plan(&app, id, &change).await;
-        }
-        match app.engine.update(envelope.clone(), id, change).await {
-            Err(Error::Refused(Refusal::RevisionMismatch { .. })) if wanted.is_none() => {}
-            Ok(accepted) => return reply::changed(&app, &request, &envelope, accepted).await,
-            Err(error) => return Err(caller.refusal(&app, error).await),
-        }
+    let namespace = &entity.manifest.namespace;
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let asked = Patch { app: &app, caller: &caller, id, request: &request, body: &body, replace };
+    if dry_run {
+        asking.planned(namespace)?;
+        return plan(&app, id, &asked.change(&entity)?).await;
     }
-    Err(Problem::unavailable("the entity changes too fast"))
+    asking.change(namespace, async |envelope| asked.carry_out(envelope).await).await
+}
+
+/// A patch that is asked for.
+struct Patch<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+    id: EntityId,
+    request: &'a HttpRequest,
+    body: &'a Body,
+    replace: bool,
+}
+
+impl Patch<'_> {
+    async fn carry_out(&self, envelope: Envelope) -> Result<Accepted, Problem> {
+        for _ in 0..TRIES {
+            let entity = self.app.engine.entity(self.id).await?;
+            let change = self.change(&entity)?;
+            // What was read is what is patched, whatever other revision would do as well.
+            let pinned = change.if_revision.as_deref() == Some(&[entity.revision]);
+            match self.app.engine.update(envelope.clone(), self.id, change).await {
+                Err(Error::Refused(Refusal::RevisionMismatch { .. })) if pinned => {}
+                outcome => return self.caller.answer(self.app, outcome).await,
+            }
+        }
+        Err(Problem::unavailable("the entity changes too fast"))
+    }
+
+    /// The change that it makes of `entity`, to be made at that revision alone; at none, if that is not one of those
+    /// that are asked for.
+    fn change(&self, entity: &Entity) -> Result<Change, Problem> {
+        self.body.is(&[MERGE_PATCH, JSON_PATCH])?;
+        let mut revisions = vec![entity.revision];
+        if let Some(wanted) = headers::if_match(self.request)? {
+            revisions.retain(|revision| wanted.contains(revision));
+        }
+        Ok(patched(entity, self.body)?.change(Some(revisions), self.replace))
+    }
 }
 
 fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
@@ -98,15 +126,16 @@ pub(super) async fn plan(
     id: EntityId,
     change: &Change,
 ) -> Result<HttpResponse, Problem> {
-    let Preview { entity, differences, replaces } = app.engine.preview_update(id, change).await?;
+    let preview = app.engine.preview_update(id, change).await?;
+    let Preview { entity, differences, replaces, wants } = preview;
     let changes: Vec<_> = differences
         .into_iter()
         .map(|d| PlannedChange { field: d.field, from: d.observed, to: d.desired })
         .collect();
-    let action = match (changes.is_empty(), replaces.is_empty()) {
-        (true, _) => "none",
-        (false, true) => "update",
-        (false, false) => "replace",
+    let action = match (wants, replaces.is_empty()) {
+        (false, _) => "none",
+        (true, true) => "update",
+        (true, false) => "replace",
     };
     let backend = entity.manifest.backend.to_string();
     let plan = Plan { action, backend, changes, replaces };

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
 
 use crate::app::App;
+use crate::asking::Asking;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ChangeBody;
@@ -12,7 +13,6 @@ use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplacePara
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply;
 use crate::reply::{ChangeOrPlan, ChangeReply};
 use crate::routes::{entities::patch, id};
 
@@ -38,15 +38,20 @@ pub(crate) async fn handler(
     let dry_run = params.value("dry_run")?.unwrap_or(false);
     let replace = params.value("replace")?.unwrap_or(false);
     params.finish()?;
-    let change = body.json::<ChangeBody>()?.change(headers::if_match(&request)?, replace);
     let entity = caller.entity(&app, id, Role::Operator).await?;
-    let namespace = Some(&entity.manifest.namespace);
-    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
+    let namespace = &entity.manifest.namespace;
+    let change = || {
+        let revisions = headers::if_match(&request)?;
+        Ok::<_, Problem>(body.json::<ChangeBody>()?.change(revisions, replace))
+    };
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
     if dry_run {
-        return patch::plan(&app, id, &change).await;
+        asking.planned(namespace)?;
+        return patch::plan(&app, id, &change()?).await;
     }
-    match app.engine.update(envelope.clone(), id, change).await {
-        Ok(accepted) => reply::changed(&app, &request, &envelope, accepted).await,
-        Err(error) => Err(caller.refusal(&app, error).await),
-    }
+    let update = async |envelope| {
+        let change = change()?;
+        caller.answer(&app, app.engine.update(envelope, id, change).await).await
+    };
+    asking.change(namespace, update).await
 }

@@ -9,9 +9,9 @@ use stateward_engine::names;
 
 use super::NamespaceView;
 use crate::app::App;
+use crate::asking::{Asked, Asking};
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::headers;
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
@@ -45,15 +45,18 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     caller.everywhere(Role::Admin)?;
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let asked = asking.asked(None).await?;
     let NamespaceBody { name, require_reason } = body.json()?;
     if !names::is_name(&name) {
         let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
         return Err(problem.at("/name", "is no name: letters, digits, . _ - and at most 253"));
     }
-    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
-    let settings = NamespaceSettings { require_reason };
-    let namespace = Namespace(name.clone());
-    app.engine.access().declare_namespace(&envelope, &namespace, settings).await?;
+    if let Asked::New { envelope, turn: _turn } = asked {
+        let settings = NamespaceSettings { require_reason };
+        let namespace = Namespace(name.clone());
+        app.engine.access().declare_namespace(&envelope, &namespace, settings).await?;
+    }
     let location = (LOCATION, format!("/v1/namespaces/{name}"));
     let view = NamespaceView { name, require_reason };
     Ok(HttpResponse::Created().insert_header(location).json(view))

@@ -6,14 +6,13 @@ use stateward_engine::requests::Verb;
 
 use super::{find, id};
 use crate::app::App;
+use crate::asking::Asking;
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::headers;
 use crate::openapi::params::{ChangeHeaders, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply;
 use crate::reply::ChangeReply;
 
 #[utoipa::path(
@@ -36,9 +35,8 @@ pub(crate) async fn handler(
     params.finish()?;
     let row = find(&app, &caller, id(&path)?).await?;
     caller.needs(Role::Operator, &row.namespace)?;
-    let namespace = Some(&row.namespace);
-    let envelope = headers::envelope(&app, &caller, &request, namespace, &body.bytes)?;
-    let verb = Verb::Cancel(row.id);
-    let accepted = app.engine.act(envelope.clone(), row.entity_id, verb).await?;
-    reply::changed(&app, &request, &envelope, accepted).await
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let cancel =
+        async |envelope| Ok(app.engine.act(envelope, row.entity_id, Verb::Cancel(row.id)).await?);
+    asking.change(&row.namespace, cancel).await
 }

@@ -1,16 +1,19 @@
 //! `/v1/projections`: how the read models stand; replaying them.
 
 use actix_web::http::Method;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
 use stateward_domain::ports::read_model::Quarantined;
 
 use super::{ListReply, resource};
 use crate::app::App;
+use crate::asking::{Asked, Asking};
 use crate::auth::Caller;
+use crate::body::Body;
 use crate::dto::time;
-use crate::openapi::problems::{Missing, Refused};
+use crate::openapi::params::ChangeHeaders;
+use crate::openapi::problems::{KeyReused, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 
@@ -69,18 +72,25 @@ pub(crate) async fn list(
     operation_id = "rebuild_projection",
     tag = "projections",
     summary = "Replay a read model beside the live one, then swap them",
-    params(("name" = String, Path, description = "Name")),
-    responses((status = 204, description = "The rebuilt one is live"), Refused, Missing),
+    params(("name" = String, Path, description = "Name"), ChangeHeaders),
+    responses((status = 204, description = "The rebuilt one is live"), Refused, Missing, KeyReused),
 )]
 pub(crate) async fn rebuild(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,
     params: Params,
+    request: HttpRequest,
+    body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     caller.everywhere(Role::Admin)?;
-    app.engine.rebuild(&path).await?;
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    if let Asked::New { envelope, turn: _turn } = asking.asked(None).await? {
+        app.engine.rebuild(&path).await?;
+        // Once it is done: one that broke off is begun anew by its repetition.
+        app.engine.record_request(&envelope).await?;
+    }
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -90,17 +100,23 @@ pub(crate) async fn rebuild(
     operation_id = "retry_projection",
     tag = "projections",
     summary = "Replay the streams that were set aside",
-    params(("name" = String, Path, description = "Name")),
-    responses((status = 204, description = "Tried"), Refused, Missing),
+    params(("name" = String, Path, description = "Name"), ChangeHeaders),
+    responses((status = 204, description = "Tried"), Refused, Missing, KeyReused),
 )]
 pub(crate) async fn retry(
     app: web::Data<App>,
     caller: Caller,
     path: web::Path<String>,
     params: Params,
+    request: HttpRequest,
+    body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     caller.everywhere(Role::Admin)?;
-    app.engine.retry_quarantined(&path).await?;
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    if let Asked::New { envelope, turn: _turn } = asking.asked(None).await? {
+        app.engine.retry_quarantined(&path).await?;
+        app.engine.record_request(&envelope).await?;
+    }
     Ok(HttpResponse::NoContent().finish())
 }

@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use stateward_domain::access::Role;
 
 use crate::app::App;
+use crate::asking::{Asked, Asking};
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::headers;
+use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -32,6 +34,7 @@ struct UnfreezeReply {
     operation_id = "unfreeze",
     tag = "system",
     summary = "Let changes of backends begin after a store was put back, or a start with --observe-only",
+    params(ChangeHeaders),
     request_body = UnfreezeBody,
     responses((status = 200, description = "They have begun", body = UnfreezeReply), Refused, RefusedBody),
 )]
@@ -44,13 +47,20 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     caller.everywhere(Role::Admin)?;
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let Asked::New { mut envelope, turn: _turn } = asking.asked(None).await? else {
+        return Ok(begun());
+    };
     let UnfreezeBody { reason } = body.json_or_default()?;
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > headers::REASON_CHARS_MAX) {
         let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
         return Err(problem.at("/reason", "has more than 500 characters"));
     }
-    let mut envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
     envelope.reason = envelope.reason.or(reason);
     app.engine.unfreeze(&envelope).await?;
-    Ok(HttpResponse::Ok().json(UnfreezeReply { observe_only: app.engine.is_frozen() }))
+    Ok(begun())
+}
+
+fn begun() -> HttpResponse {
+    HttpResponse::Ok().json(UnfreezeReply { observe_only: false })
 }

@@ -8,10 +8,10 @@ use stateward_engine::names;
 
 use super::TokenView;
 use crate::app::App;
+use crate::asking::{Asked, Asking};
 use crate::auth::{Caller, digest};
 use crate::body::Body;
 use crate::dto::time;
-use crate::headers;
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
@@ -49,11 +49,15 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     caller.everywhere(Role::Admin)?;
-    let asked: TokenBody = body.json()?;
-    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
-    app.engine.access().refuse_repeated(&envelope).await?;
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let (envelope, _turn) = match asking.asked(None).await? {
+        Asked::New { envelope, turn } => (envelope, turn),
+        Asked::Again(first) => {
+            return Err(app.engine.access().shown_once(first.version).await.into());
+        }
+    };
     let value = app.engine.sources().secret();
-    let token = checked(&app, asked, &value)?;
+    let token = checked(&app, body.json()?, &value)?;
     let id = app.engine.access().issue(&envelope, token.clone()).await?;
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("/v1/tokens/{id}")))

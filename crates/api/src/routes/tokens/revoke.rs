@@ -4,9 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
 
 use crate::app::App;
+use crate::asking::{Asked, Asking};
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::headers;
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{KeyReused, Missing, Refused};
 use crate::params::Params;
@@ -32,7 +32,9 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     caller.everywhere(Role::Admin)?;
-    let envelope = headers::envelope(&app, &caller, &request, None, &body.bytes)?;
-    app.engine.access().revoke(&envelope, id(&path)?).await?;
+    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    if let Asked::New { envelope, turn: _turn } = asking.asked(None).await? {
+        app.engine.access().revoke(&envelope, id(&path)?).await?;
+    }
     Ok(HttpResponse::NoContent().finish())
 }

@@ -7,6 +7,8 @@ mod user;
 use crate::entity::aggregate::Entity;
 use crate::entity::command::{Intent, Refusal};
 use crate::entity::event::EntityEvent;
+use crate::entity::state::OperationKind;
+use crate::id::OperationId;
 use crate::time::Timestamp;
 
 /// The events that `intent` brings about at `at`.
@@ -42,7 +44,7 @@ pub(super) fn decide(
             at,
             &user::Update {
                 operation_id: *operation_id,
-                if_revision: *if_revision,
+                if_revision: if_revision.as_deref(),
                 schema_version: *schema_version,
                 desired: desired.as_ref(),
                 settings,
@@ -50,7 +52,7 @@ pub(super) fn decide(
             },
         ),
         Intent::Delete { operation_id, if_revision, policy } => {
-            user::delete(entity, at, *operation_id, *if_revision, *policy)
+            user::delete(entity, at, *operation_id, if_revision.as_deref(), *policy)
         }
         Intent::Act { operation_id, action, input } => {
             user::act(entity, at, *operation_id, action, input)
@@ -97,6 +99,15 @@ impl Entity {
     /// The reason why it is refused.
     pub fn decide(&self, at: Timestamp, intent: &Intent) -> Result<Vec<EntityEvent>, Refusal> {
         decide(self, at, intent)
+    }
+
+    /// The open operation that does already what `intent` asks for; `None` = there is none, and where nothing has to
+    /// happen nothing waits either.
+    #[must_use]
+    pub fn serving(&self, intent: &Intent) -> Option<OperationId> {
+        let Intent::Delete { .. } = intent else { return None };
+        let delete = self.operations.iter().find(|open| open.kind == OperationKind::Delete);
+        delete.map(|open| open.id)
     }
 }
 

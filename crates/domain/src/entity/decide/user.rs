@@ -42,7 +42,7 @@ pub(super) fn create(
 /// A change, as it is asked for.
 pub(super) struct Update<'a> {
     pub(super) operation_id: OperationId,
-    pub(super) if_revision: Option<Revision>,
+    pub(super) if_revision: Option<&'a [Revision]>,
     pub(super) schema_version: u32,
     pub(super) desired: Option<&'a Value>,
     pub(super) settings: &'a SettingsPatch,
@@ -85,7 +85,7 @@ pub(super) fn delete(
     entity: &Entity,
     at: Timestamp,
     operation_id: OperationId,
-    if_revision: Option<Revision>,
+    if_revision: Option<&[Revision]>,
     policy: Option<DeletionPolicy>,
 ) -> Decided {
     living(entity)?;
@@ -248,9 +248,9 @@ fn undoomed(entity: &Entity) -> Result<(), Refusal> {
     if doomed { Err(Refusal::DeletionPending) } else { Ok(()) }
 }
 
-fn at_revision(entity: &Entity, wanted: Option<Revision>) -> Result<(), Refusal> {
+fn at_revision(entity: &Entity, wanted: Option<&[Revision]>) -> Result<(), Refusal> {
     match wanted {
-        Some(revision) if revision != entity.revision => {
+        Some(revisions) if !revisions.contains(&entity.revision) => {
             Err(Refusal::RevisionMismatch { actual: entity.revision })
         }
         _ => Ok(()),

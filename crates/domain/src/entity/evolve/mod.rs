@@ -21,6 +21,11 @@ use crate::time::Timestamp;
 
 /// Folds one event, then derives the state from what is known now.
 pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
+    entity.version = entity.version.next();
+    if matches!(event, EntityEvent::RequestRecorded { .. }) {
+        // Nothing is derived anew: what follows from the fold, work among it, has to stay as it was.
+        return;
+    }
     let (synced, ready) = (entity.synced(), entity.ready());
     let policy = entity.manifest.settings.management_policy;
     match event.cause() {
@@ -31,7 +36,6 @@ pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
     }
     end_contest(entity, event, policy);
     let at = event.at();
-    entity.version = entity.version.next();
     entity.updated_at = at;
     entity.state = state(entity);
     if entity.synced() != synced || entity.version.0 == 1 {

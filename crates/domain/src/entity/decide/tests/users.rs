@@ -64,21 +64,33 @@ fn actions_never_take_each_others_place_and_are_bounded() {
 #[test]
 fn a_revision_that_moved_is_refused() {
     let life = Life::ok();
-    let Intent::Update { operation_id, schema_version, desired, settings, .. } =
-        changed(operation(9), Some(json!({"size": 2})), SettingsPatch::default())
-    else {
-        unreachable!()
+    let at = |revisions: &[u64]| {
+        let mut intent = changed(operation(9), Some(json!({"size": 2})), SettingsPatch::default());
+        if let Intent::Update { if_revision, .. } = &mut intent {
+            *if_revision = Some(revisions.iter().copied().map(Revision).collect());
+        }
+        intent
     };
-    let if_revision = Some(Revision(4));
-    let stale = Intent::Update {
-        operation_id,
-        if_revision,
-        schema_version,
-        desired,
-        settings,
-        replace: false,
-    };
-    assert_eq!(life.refused(stale), Refusal::RevisionMismatch { actual: Revision(1) });
+    for stale in [&[4][..], &[4, 2], &[]] {
+        let refusal = life.refused(at(stale));
+        assert_eq!(refusal, Refusal::RevisionMismatch { actual: Revision(1) }, "{stale:?}");
+    }
+    for (one_of, number) in [&[1][..], &[4, 1]].into_iter().zip(1..) {
+        let events = life.entity.decide(Timestamp(number), &at(one_of));
+        assert!(events.is_ok_and(|events| !events.is_empty()), "{one_of:?}");
+    }
+}
+
+#[test]
+fn a_deletion_that_is_pending_serves_the_next_one() {
+    let mut life = Life::ok();
+    let again = deletion(operation(99), DeletionPolicy::Delete);
+    assert_eq!(life.entity.serving(&again), None);
+    life.delete(DeletionPolicy::Delete);
+    let pending = life.entity.operations[0].id;
+    assert!(life.entity.decide(Timestamp(9), &again).is_ok_and(|events| events.is_empty()));
+    assert_eq!(life.entity.serving(&again), Some(pending));
+    assert_eq!(life.entity.serving(&Intent::Pause), None);
 }
 
 #[test]
