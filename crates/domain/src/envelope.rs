@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::document::{self, EVENT_BYTES_MAX, EVENT_DEPTH_MAX, Excess};
 use crate::id::{BackendName, EntityId, EventId, Namespace, OperationId, Position, Version};
 use crate::time::Timestamp;
 
@@ -263,22 +264,36 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// Encodes `event` with its surroundings.
+    /// Encodes `event` with its surroundings. Nothing is appended that could not be read back: this is the one place
+    /// where events become bytes.
+    ///
+    /// # Errors
+    /// In what the event is too large. Whatever enters one is held to narrower bounds ([`document::Limits`]).
     ///
     /// # Panics
     /// Never for the events of this crate: they hold nothing that JSON cannot.
-    #[must_use]
-    pub fn encode<E: DomainEvent>(id: EventId, event: &E, envelope: &Envelope) -> Self {
-        Self {
+    pub fn encode<E: DomainEvent>(
+        id: EventId,
+        event: &E,
+        envelope: &Envelope,
+    ) -> Result<Self, Excess> {
+        let payload = serde_json::to_string(event).expect("events are plain data");
+        if payload.len() > EVENT_BYTES_MAX {
+            return Err(Excess::Bytes(EVENT_BYTES_MAX));
+        }
+        if document::depth(&payload) > EVENT_DEPTH_MAX {
+            return Err(Excess::Depth(EVENT_DEPTH_MAX));
+        }
+        Ok(Self {
             id,
             event_type: event.event_type(),
             schema_version: event
                 .event_version()
                 .parse()
                 .expect("versions are written as integers"),
-            payload: serde_json::to_string(event).expect("events are plain data").into(),
+            payload: payload.into(),
             metadata: envelope.to_json().into(),
-        }
+        })
     }
 }
 
@@ -336,7 +351,8 @@ pub enum DecodeError {
 }
 
 impl Recorded {
-    /// Decodes the payload, after a look at type and schema version.
+    /// Decodes the payload, after a look at type and schema version. A payload that is nested deeper than a parser goes,
+    /// as no event is written any more, is read without what is too deep: see [`document::shallow`].
     ///
     /// # Errors
     /// [`DecodeError::Unknown`] when `known(type, version)` is false, [`DecodeError::Malformed`] when the
@@ -353,11 +369,22 @@ impl Recorded {
                 schema_version: self.schema_version,
             });
         }
-        serde_json::from_str(&self.payload).map_err(|source| DecodeError::Malformed {
-            id: self.id,
-            position: self.position,
-            source,
-        })
+        serde_json::from_str(&self.payload)
+            .or_else(|error| match document::shallow(&self.payload) {
+                Cow::Owned(shallow) => serde_json::from_str(&shallow),
+                Cow::Borrowed(_) => Err(error),
+            })
+            .map_err(|source| DecodeError::Malformed {
+                id: self.id,
+                position: self.position,
+                source,
+            })
+    }
+
+    /// Bytes of what it says and of what surrounds it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.payload.len() + self.metadata.len()
     }
 
     /// Who, why and on whose behalf; an unreadable map reads as empty.
@@ -366,12 +393,14 @@ impl Recorded {
         Envelope::from_json(&self.metadata)
     }
 
-    /// The payload without its tag, as users see it in `data`.
+    /// The payload without its tag, as users see it in `data`; [shallow](document::shallow), so that every client can read
+    /// it.
     ///
     /// # Errors
     /// When the stored text is no JSON object.
     pub fn data(&self) -> Result<Box<RawValue>, serde_json::Error> {
-        let tagged: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&self.payload)?;
+        let payload = document::shallow(&self.payload);
+        let tagged: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&payload)?;
         let inner = tagged.into_values().next();
         inner.map_or_else(|| RawValue::from_string("{}".to_owned()), Ok)
     }

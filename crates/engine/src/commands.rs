@@ -104,7 +104,7 @@ impl Commands {
                 }
             };
             let envelope = &serving(envelope, &entity, intent, &events);
-            match self.append(id, &entity, &events, envelope).await {
+            match self.append(id, &entity, &events, envelope).await? {
                 Ok((entity, position)) => {
                     let operation = self.operation(&entity, &events, envelope).await?;
                     return Ok(Done { entity, events, position, operation });
@@ -168,7 +168,7 @@ impl Commands {
         entity: &Arc<Entity>,
         events: &[EntityEvent],
         envelope: &Envelope,
-    ) -> Result<(Arc<Entity>, Position), AppendError> {
+    ) -> Result<Result<(Arc<Entity>, Position), AppendError>, Error> {
         let (after, claims) = claims::fold(Entity::clone(entity), events, envelope);
         let append = Append {
             stream: StreamId::entity(id),
@@ -176,17 +176,20 @@ impl Commands {
             events: events
                 .iter()
                 .map(|event| NewEvent::encode(self.sources.event_id(), event, envelope))
-                .collect(),
+                .collect::<Result<_, _>>()?,
             claims,
         };
-        let appended = append_surely(&*self.log, append).await?;
+        let appended = match append_surely(&*self.log, append).await {
+            Ok(appended) => appended,
+            Err(error) => return Ok(Err(error)),
+        };
         let entity = Arc::new(after);
         // An append that was recognised as a repetition may lie behind the present head.
         if entity.version == appended.version {
             self.entities.keep(&entity);
         }
         self.waiters.changed(id);
-        Ok((entity, appended.position))
+        Ok(Ok((entity, appended.position)))
     }
 
     /// Commands of one entity carry rising times. What is recorded at a time that is still to come would wait for it, so

@@ -8,7 +8,9 @@ use stateward_domain::backend::{Backend, BackendEvent};
 use stateward_domain::entity::claims::{self, Claim};
 use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::Version;
-use stateward_domain::ports::event_store::{Append, AppendError, Appended, EventStore, Holder};
+use stateward_domain::ports::event_store::{
+    Append, AppendError, Appended, EventStore, Holder, may_have_more,
+};
 use stateward_domain::system::{System, SystemEvent};
 use stateward_domain::time::Timestamp;
 
@@ -127,7 +129,7 @@ impl ControlStreams {
             for recorded in page.iter().take_while(|event| event.version <= version) {
                 state.evolve(&recorded.decode(S::known)?);
             }
-            if page.len() < PAGE || state.version() >= version {
+            if !may_have_more(&page, PAGE) || state.version() >= version {
                 return Ok(state);
             }
         }
@@ -195,7 +197,7 @@ impl ControlStreams {
             let append = Append {
                 stream: stream.clone(),
                 expected: state.version(),
-                events: events.iter().map(encode).collect(),
+                events: events.iter().map(encode).collect::<Result<_, _>>()?,
                 claims: Vec::from_iter(claims::of_request(envelope, events.len() - 1)),
             };
             match append_surely(&*self.log, append).await {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 use serde_json::Value;
+use stateward_domain::document;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Reference, Target, Waiting};
 use stateward_domain::entity::{Entity, EntityEvent, progress};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Namespace, OperationId, Version};
-use stateward_domain::ports::event_store::EventStore;
+use stateward_domain::ports::event_store::{EventStore, may_have_more};
 use stateward_domain::ports::read_model::{OperationRow, Views};
 use stateward_domain::time::Timestamp;
 
@@ -28,13 +29,14 @@ pub struct Entities {
 }
 
 impl Entities {
-    /// Entities kept in memory at most.
-    pub const CACHED: u64 = 20_000;
+    /// Entities kept in memory at most, in bytes: some 50,000 small ones.
+    pub const CACHED_BYTES: u64 = 256 * 1024 * 1024;
 
     /// Reads from `log`, with snapshots from `views`.
     #[must_use]
     pub fn new(log: Arc<dyn EventStore>, views: Arc<dyn Views>) -> Self {
-        Self { log, views, cache: Cache::new(Self::CACHED) }
+        let cache = Cache::builder().max_capacity(Self::CACHED_BYTES).weigher(weight).build();
+        Self { log, views, cache }
     }
 
     /// Some recent fold: perhaps behind the log, never ahead of it. Default = not declared.
@@ -211,7 +213,7 @@ impl Entities {
             if page.is_empty() {
                 return Ok(entity);
             }
-            let full = page.len() == PAGE;
+            let full = may_have_more(&page, PAGE);
             let fold = Arc::make_mut(&mut entity);
             for recorded in &page {
                 fold.evolve(&decode(recorded)?);
@@ -237,11 +239,23 @@ impl Entities {
                 }
                 entity.evolve(&decode(recorded)?);
             }
-            if page.len() < PAGE {
+            if !may_have_more(&page, PAGE) {
                 return Ok(entity);
             }
         }
     }
+}
+
+/// About how many bytes a fold takes: its documents, and what every fold has.
+fn weight(_: &EntityId, entity: &Arc<Entity>) -> u32 {
+    const FOLD_BYTES: usize = 4 * 1024;
+    let applied = entity.applied.as_ref().map(|applied| &applied.desired);
+    let documents = [Some(&entity.manifest.desired), applied, entity.observed.attributes.as_ref()];
+    let inputs = entity.operations.iter().map(|open| &open.input);
+    let drift = entity.drift.iter().flat_map(|drift| &drift.diff);
+    let drift = drift.flat_map(|difference| [&difference.desired, &difference.observed]);
+    let all = documents.into_iter().flatten().chain(inputs).chain(drift);
+    u32::try_from(FOLD_BYTES + all.map(document::weight).sum::<usize>()).unwrap_or(u32::MAX)
 }
 
 /// The event of an entity's stream.

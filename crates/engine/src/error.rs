@@ -1,5 +1,6 @@
 //! Why the engine did not do what it was asked.
 
+use stateward_domain::document::Excess;
 use stateward_domain::entity::Refusal;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::DecodeError;
@@ -105,6 +106,9 @@ pub enum Error {
     /// The log holds something that this version cannot read.
     #[error("the log holds an event that cannot be read here")]
     Unreadable(#[from] DecodeError),
+    /// The request would make an event that is larger than any may be.
+    #[error("the event {0}")]
+    TooLarge(#[from] Excess),
     /// Too many others change the same entity.
     #[error("the entity changes too fast")]
     Contended,

@@ -8,6 +8,7 @@ use stateward_domain::id::{ActionName, KindName};
 use stateward_domain::kind::{ActionSpec, KindSpec};
 use stateward_domain::ports::driver::{FieldError, covers};
 
+use crate::backends::bounded::shortened;
 use crate::error::Error;
 
 /// A kind whose schemas are compiled.
@@ -34,6 +35,8 @@ pub struct BadSchema {
 impl Kinds {
     /// Faults reported for one document at most.
     const MAX_FAULTS: usize = 100;
+    /// Characters of a fault's pointer and of its message at most: both repeat names of the document.
+    const FAULT_CHARS_MAX: usize = 1_000;
 
     /// Compiles the schemas of `specs`.
     ///
@@ -111,7 +114,10 @@ fn faults(validator: &Validator, value: &Value, open: &[String]) -> Result<(), E
         // Before they are counted: what does not matter must not crowd out what does.
         .filter(|(pointer, _)| !covers(open, pointer))
         .take(Kinds::MAX_FAULTS)
-        .map(|(pointer, error)| FieldError { pointer, message: error.masked().to_string() })
+        .map(|(pointer, error)| FieldError {
+            pointer: shortened(pointer, Kinds::FAULT_CHARS_MAX),
+            message: shortened(error.masked().to_string(), Kinds::FAULT_CHARS_MAX),
+        })
         .collect();
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use stateward_domain::document::Limits;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::state::{
     Decision, DeletionPolicy, Difference, Manifest, Settings, SettingsPatch,
@@ -286,6 +287,7 @@ impl Engine {
                 }
             }
             Verb::Own(action, input) => {
+                wish::admitted(&input, &Limits::INPUT)?;
                 self.kinds().check_action(&entity.manifest.kind, &action, &input)?;
                 Intent::Act { operation_id, action, input }
             }

@@ -10,7 +10,7 @@ use stateward_domain::entity::claims::{Claim, ClaimKey};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::ports::event_store::{
-    Append, AppendError, Appended, EventStore, Holder, ReadError,
+    Append, AppendError, Appended, EventStore, Holder, ReadError, page_length,
 };
 use stateward_domain::time::{LogClock, Timestamp};
 use tokio::sync::watch;
@@ -140,6 +140,11 @@ impl Inner {
     }
 }
 
+fn page<'a>(events: impl Iterator<Item = &'a Recorded> + Clone) -> Vec<Recorded> {
+    let length = page_length(events.clone().map(Recorded::size));
+    events.take(length).cloned().collect()
+}
+
 #[async_trait]
 impl EventStore for MemoryLog {
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
@@ -169,7 +174,8 @@ impl EventStore for MemoryLog {
         let inner = self.inner();
         let indices = inner.streams.get(stream).map_or(&[][..], Vec::as_slice);
         let from = usize::try_from(after.0).unwrap_or(usize::MAX).min(indices.len());
-        Ok(indices[from..].iter().take(limit).map(|index| inner.events[*index].clone()).collect())
+        let events = indices[from..].iter().map(|index| &inner.events[*index]).take(limit);
+        Ok(page(events))
     }
 
     async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError> {
@@ -184,7 +190,7 @@ impl EventStore for MemoryLog {
         let inner = self.inner();
         let end = usize::try_from(head.minor).unwrap_or(usize::MAX);
         let from = usize::try_from(after.minor).unwrap_or(usize::MAX).min(end);
-        Ok(inner.events[from..end].iter().take(limit).cloned().collect())
+        Ok(page(inner.events[from..end].iter().take(limit)))
     }
 
     async fn head(&self) -> Result<Position, ReadError> {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::document;
 use crate::entity::aggregate::Entity;
 use crate::time::Timestamp;
 
@@ -71,7 +72,11 @@ impl Entity {
             (_, _, true) => "Deleted",
             _ => "NotPresent",
         };
-        Condition { kind: "ready", status, reason, message: String::new(), since: self.ready_since }
+        let omitted = self.observed.attributes.as_ref().and_then(document::omitted);
+        let message = omitted.map_or_else(String::new, |pointer| {
+            format!("the backend's answer is too large, a part was left out (at {pointer})")
+        });
+        Condition { kind: "ready", status, reason, message, since: self.ready_since }
     }
 
     fn drifted_condition(&self) -> Condition {

@@ -35,7 +35,8 @@ pub trait Auditor: Send + Sync {
     /// What the log is now.
     async fn checkpoint(&self) -> Result<Checkpoint, ReadError>;
 
-    /// Events behind `after`, up to and including `until`, in commit order, at most `limit`.
+    /// Events behind `after`, up to and including `until`, in commit order, at most `limit` and
+    /// [`PAGE_BYTES_MAX`](super::event_store::PAGE_BYTES_MAX). Empty when there are none.
     async fn links(
         &self,
         after: Position,

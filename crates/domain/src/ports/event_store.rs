@@ -9,6 +9,30 @@ use crate::entity::claims::{Claim, ClaimKey};
 use crate::envelope::{NewEvent, Recorded, StreamId};
 use crate::id::{Position, Version};
 
+/// Bytes of payload and metadata at which a page of events ends, with the event that reaches them. So a page may be short
+/// and not the last one: see [`may_have_more`].
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Number of events that a page has, given the bytes of those that are there: until they reach [`PAGE_BYTES_MAX`].
+#[must_use]
+pub fn page_length(bytes: impl IntoIterator<Item = usize>) -> usize {
+    let (mut length, mut sum) = (0, 0_usize);
+    for bytes in bytes {
+        length += 1;
+        sum = sum.saturating_add(bytes);
+        if sum >= PAGE_BYTES_MAX {
+            break;
+        }
+    }
+    length
+}
+
+/// Whether there may be more behind `page`, for which `limit` events were asked.
+#[must_use]
+pub fn may_have_more(page: &[Recorded], limit: usize) -> bool {
+    page.len() >= limit || page.iter().map(Recorded::size).sum::<usize>() >= PAGE_BYTES_MAX
+}
+
 /// One atomic addition to one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
@@ -93,7 +117,8 @@ pub trait EventStore: Send + Sync {
     /// first time, before any version check. May be cancelled by dropping; the outcome is then unknown.
     async fn append(&self, append: Append) -> Result<Appended, AppendError>;
 
-    /// Events of one stream with a version above `after`, in order, at most `limit`. Empty when there are none.
+    /// Events of one stream with a version above `after`, in order, at most `limit` and [`PAGE_BYTES_MAX`]. Empty when
+    /// there are none.
     async fn read_stream(
         &self,
         stream: &StreamId,
@@ -104,7 +129,8 @@ pub trait EventStore: Send + Sync {
     /// The stream's present version; 0 when it does not exist.
     async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError>;
 
-    /// Events of all streams behind `after` (start: [`Position::START`]), in commit order, at most `limit`.
+    /// Events of all streams behind `after` (start: [`Position::START`]), in commit order, at most `limit` and
+    /// [`PAGE_BYTES_MAX`].
     async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError>;
 
     /// Position of the last event; [`Position::START`] when the log is empty.

@@ -1,6 +1,7 @@
 //! Configured backends at run time: settings, driver, and the gate that says whether work may begin.
 
 pub mod absence;
+pub(crate) mod bounded;
 mod discreet;
 pub mod gate;
 
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::absence::AbsenceWatch;
+use crate::backends::bounded::Bounded;
 use crate::backends::discreet::Discreet;
 use crate::backends::gate::Gate;
 use crate::secrets::Secrets;
@@ -132,8 +134,9 @@ pub struct Backend {
 impl Backend {
     fn new(settings: BackendSettings, secrets: &Arc<Secrets>) -> Self {
         let (inner, secrets) = (settings.driver, Arc::clone(secrets));
-        let settings =
-            BackendSettings { driver: Arc::new(Discreet { inner, secrets }), ..settings };
+        // Bounded outside: a text that is shortened first might end in the middle of a secret.
+        let driver = Arc::new(Bounded { inner: Discreet { inner, secrets } });
+        let settings = BackendSettings { driver, ..settings };
         let rate =
             settings.rate_per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate)));
         let gate = Gate::new(settings.breaker.failures);

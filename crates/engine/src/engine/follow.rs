@@ -7,6 +7,7 @@ use std::time::Duration;
 use stateward_domain::entity::{Entity, progress};
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::Position;
+use stateward_domain::ports::event_store::may_have_more;
 use stateward_domain::ports::read_model::OperationRow;
 
 use super::Engine;
@@ -65,6 +66,6 @@ impl Engine {
         if let Some(row) = rows.remove(&id) {
             followed.operation = row;
         }
-        Ok(page.len() == PAGE && !followed.operation.state.is_done())
+        Ok(may_have_more(&page, PAGE) && !followed.operation.state.is_done())
     }
 }

@@ -89,7 +89,13 @@ impl Engine {
         for entry in model.quarantined().await? {
             let Some((category, id)) = entry.stream.split_once('/') else { continue };
             let stream = StreamId { category: category.to_owned(), id: id.to_owned() };
-            let events = self.log().read_stream(&stream, Version::default(), usize::MAX).await?;
+            let (mut events, mut after) = (Vec::new(), Version::default());
+            loop {
+                let page = self.log().read_stream(&stream, after, runner::BATCH).await?;
+                let Some(last) = page.last() else { break };
+                after = last.version;
+                events.extend(page);
+            }
             if let Err(error) = model.retry(&entry.stream, &events).await {
                 tracing::warn!(stream = entry.stream, %error, "the stream stays set aside");
             }

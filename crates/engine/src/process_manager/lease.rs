@@ -14,6 +14,7 @@ use stateward_domain::ports::driver::CallControl;
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason, SyncQueue};
 use tokio_util::sync::CancellationToken;
 
+use crate::backends::bounded;
 use crate::commands::Commands;
 use crate::secrets::Secrets;
 use crate::sources::Sources;
@@ -156,6 +157,7 @@ impl CallControl for Control {
     }
 
     async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {
+        bounded::external_id(id)?;
         if self.secrets.holds(id.as_str()) {
             let message = "the driver put a secret into an object's name";
             return Err(Failure::doubtful(ErrorClass::Bug, "secret_in_id", message));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
+use stateward_domain::document::{self, Limits};
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Waiting};
@@ -109,6 +110,10 @@ impl Round<'_> {
             return Ok(Err(invalid(message)));
         }
         let resolved = references::resolve(desired, &references);
+        if let Err(excess) = document::measure(&resolved, &Limits::DOCUMENT) {
+            let message = format!("with the values of its references the desired state {excess}");
+            return Ok(Err(invalid(message)));
+        }
         let checked = StandIns::of(&resolved, &[]).checked(
             &self.shared.kinds,
             self.driver(),

@@ -139,6 +139,9 @@ impl Round<'_> {
         {
             return Ok(flow);
         }
+        if let Some(flow) = self.incomplete(entity, takes_over).await? {
+            return Ok(flow);
+        }
         match self.look(entity).await {
             Ok(Seen::Present { object, .. }) if self.is_anothers(entity, &object).await? => {
                 self.wait_for_object(entity, takes_over, object.external_id).await

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use stateward_domain::document::{self, Limits};
 use stateward_domain::entity::references::{self, Reference, Target};
 use stateward_domain::entity::state::Manifest;
 use stateward_domain::id::Namespace;
@@ -26,6 +27,8 @@ pub(super) struct Wish<'a> {
     namespace: &'a Namespace,
     entity: Target,
     desired: &'a Value,
+    /// What is desired now; `None` = the entity is new.
+    before: Option<&'a Value>,
 }
 
 impl<'a> Wish<'a> {
@@ -36,6 +39,7 @@ impl<'a> Wish<'a> {
             namespace,
             entity: Target { kind: kind.clone(), name: name.clone() },
             desired,
+            before: None,
         }
     }
 
@@ -44,21 +48,27 @@ impl<'a> Wish<'a> {
         backend: &'a Backend,
         desired: &'a Value,
     ) -> Self {
-        let Manifest { namespace, kind, name, .. } = manifest;
+        let Manifest { namespace, kind, name, desired: before, .. } = manifest;
         Self {
             backend,
             namespace,
             entity: Target { kind: kind.clone(), name: name.clone() },
             desired,
+            before: Some(before),
         }
     }
 }
 
 impl Engine {
-    /// Secrets, references and schema first, then what only the driver knows, then what the other entities say; the
+    /// Bounds, secrets, references and schema first, then what only the driver knows, then what the other entities say; the
     /// normalised desired state.
     pub(super) async fn checked(&self, wish: &Wish<'_>) -> Result<Value, Error> {
-        let Wish { backend, namespace, entity, desired } = wish;
+        let Wish { backend, namespace, entity, desired, before } = wish;
+        // What is left as it is was admitted once, by other bounds perhaps; no event repeats it.
+        let changes = before.is_none_or(|before| before != *desired);
+        if changes {
+            admitted(desired, &Limits::DOCUMENT)?;
+        }
         let spec = self.kinds().get(&entity.kind)?;
         let mut faults = self.inner.shared.secrets.faults(spec, namespace, desired);
         let references = self.references(desired).unwrap_or_else(|more| {
@@ -79,6 +89,10 @@ impl Engine {
         let driver = &backend.settings.driver;
         let desired =
             stand_ins.normal(|value| driver.check(&entity.kind, value)).map_err(Error::Invalid)?;
+        if changes {
+            // A driver's defaults count too.
+            admitted(&desired, &Limits::DOCUMENT)?;
+        }
         self.refuse_cycle(namespace, entity, &references).await?;
         Ok(desired)
     }
@@ -142,6 +156,25 @@ impl Engine {
         }
         Ok(uses)
     }
+}
+
+/// Refuses a document that is larger than events may hold, and one in which a caller sends back a mark that something
+/// was left out.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(super) fn admitted(document: &Value, limits: &Limits) -> Result<(), Error> {
+    let fault = match document::measure(document, limits) {
+        Err(excess) => FieldError { pointer: String::new(), message: excess.to_string() },
+        Ok(_) => match document::omitted(document) {
+            None => return Ok(()),
+            Some(pointer) => {
+                let message = "says that something was left out: send the whole value".to_owned();
+                FieldError { pointer, message }
+            }
+        },
+    };
+    Err(Error::Invalid(vec![fault]))
 }
 
 /// The message for a cycle; one that is too long is told by its beginning and its end.

@@ -293,7 +293,7 @@ async fn fold(source: &dyn Source, stream: &StreamId) -> Result<Option<Life>, Re
                 return Ok(None);
             }
         }
-        if page.len() < PAGE {
+        if page.is_empty() {
             return Ok(Some(life));
         }
     }

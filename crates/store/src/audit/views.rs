@@ -98,7 +98,7 @@ impl Views {
             let events = source.lives((&after.0, after.1), until.as_deref(), PAGE).await?;
             reading.views.read += events.len() as u64;
             let next = events.iter().rev().find_map(place);
-            let next = next.filter(|next| events.len() == PAGE && *next > after);
+            let next = next.filter(|next| *next > after);
             let ends = next.is_none();
             reading = aside(move || {
                 for row in &events {

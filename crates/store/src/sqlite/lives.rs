@@ -68,7 +68,8 @@ impl<'f> Lives<'f> {
         if self.page.is_empty() && !self.ends {
             let page = self.files.lives((&self.after.0, self.after.1), None, PAGE).await?;
             let last = page.iter().rev().find_map(place).filter(|last| *last > self.after);
-            self.ends = page.len() < PAGE || last.is_none();
+            // A page that is bounded in bytes may be short and not the last.
+            self.ends = last.is_none();
             self.after = last.unwrap_or_default();
             self.page = page.into();
         }

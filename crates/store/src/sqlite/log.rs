@@ -8,7 +8,7 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{
-    Append, AppendError, Appended, EventStore, Holder, ReadError,
+    Append, AppendError, Appended, EventStore, Holder, ReadError, page_length,
 };
 use stateward_domain::time::LogClock;
 
@@ -59,8 +59,15 @@ fn unavailable(error: sqlx::Error) -> ReadError {
     ReadError::Unavailable(message(&error))
 }
 
-fn limit_of(limit: usize) -> i64 {
+pub(super) fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Rows of a page, given the bytes of each of those that it may have. Their number is asked for first: `SQLite` knows the
+/// lengths of texts without reading them, and whoever reads page by page must not hold more than a page.
+pub(super) fn length_of(sizes: &[i64]) -> i64 {
+    let bytes = sizes.iter().map(|bytes| usize::try_from(*bytes).unwrap_or_default());
+    limit_of(page_length(bytes))
 }
 
 fn signed(value: u64) -> i64 {
@@ -82,6 +89,19 @@ impl EventStore for Log {
         if self.writer.tail().version(stream) == Some(after) {
             return Ok(Vec::new());
         }
+        let sizes: Vec<i64> = sqlx::query_scalar(
+            "SELECT octet_length(payload) + octet_length(metadata) FROM events \
+             WHERE aggregate_type = ? AND aggregate_id = ? AND sequence > ? AND position <= ? \
+             ORDER BY sequence LIMIT ?",
+        )
+        .bind(&stream.category)
+        .bind(&stream.id)
+        .bind(signed(after.0))
+        .bind(self.visible())
+        .bind(limit_of(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
              payload, metadata, event_id, recorded_at, hash FROM events \
@@ -92,7 +112,7 @@ impl EventStore for Log {
         .bind(&stream.id)
         .bind(signed(after.0))
         .bind(self.visible())
-        .bind(limit_of(limit))
+        .bind(length_of(&sizes))
         .fetch_all(&self.readers)
         .await
         .map_err(unavailable)?;
@@ -120,6 +140,16 @@ impl EventStore for Log {
         if let Some(newest) = self.writer.tail().after(after.minor, self.writer.head(), limit) {
             return Ok(newest);
         }
+        let sizes: Vec<i64> = sqlx::query_scalar(
+            "SELECT octet_length(payload) + octet_length(metadata) FROM events \
+             WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+        )
+        .bind(signed(after.minor))
+        .bind(self.visible())
+        .bind(limit_of(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
         let rows: Vec<EventRow> = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
              payload, metadata, event_id, recorded_at, hash FROM events \
@@ -127,7 +157,7 @@ impl EventStore for Log {
         )
         .bind(signed(after.minor))
         .bind(self.visible())
-        .bind(limit_of(limit))
+        .bind(length_of(&sizes))
         .fetch_all(&self.readers)
         .await
         .map_err(unavailable)?;

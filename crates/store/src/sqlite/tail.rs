@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::Version;
+use stateward_domain::ports::event_store::page_length;
 
 /// Events kept at most; several deliveries.
 const EVENTS_MAX: usize = 4_096;
@@ -35,13 +36,13 @@ impl Tail {
             if last.is_some_and(|last| last + 1 != event.position.minor) {
                 *inner = Inner::default();
             }
-            inner.bytes += size(&event);
+            inner.bytes += event.size();
             inner.versions.insert(event.stream.clone(), event.version);
             inner.events.push_back(event);
         }
         while inner.events.len() > EVENTS_MAX || inner.bytes > BYTES_MAX {
             let Some(oldest) = inner.events.pop_front() else { return };
-            inner.bytes -= size(&oldest);
+            inner.bytes -= oldest.size();
             if inner.versions.get(&oldest.stream) == Some(&oldest.version) {
                 inner.versions.remove(&oldest.stream);
             }
@@ -58,7 +59,9 @@ impl Tail {
         let first = inner.events.front()?.position.minor;
         let skipped = usize::try_from((after + 1).checked_sub(first)?).ok()?;
         let count = usize::try_from(visible - after).unwrap_or(usize::MAX).min(limit);
-        Some(inner.events.iter().skip(skipped).take(count).cloned().collect())
+        let events = inner.events.iter().skip(skipped).take(count);
+        let length = page_length(events.clone().map(Recorded::size));
+        Some(events.take(length).cloned().collect())
     }
 
     /// Version of the stream's newest event, when that is kept.
@@ -73,10 +76,6 @@ impl Tail {
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn size(event: &Recorded) -> usize {
-    event.payload.len() + event.metadata.len()
 }
 
 #[cfg(test)]
@@ -127,9 +126,11 @@ mod tests {
         tail.extend(vec![event(3, "b", 2, &large)]);
         assert_eq!(minors(tail.after(0, 3, 10)), None);
         assert_eq!(minors(tail.after(1, 3, 10)), Some(vec![2, 3]));
+        tail.extend(vec![event(4, "c", 4, "{}")]);
+        assert_eq!(minors(tail.after(1, 4, 10)), Some(vec![2, 3]), "a page is bounded in bytes");
         assert_eq!(tail.version(&stream("a")), None);
         assert_eq!(tail.version(&stream("b")), Some(Version(2)));
-        tail.extend((4..=5_000).map(|minor| event(minor, "c", minor, "{}")).collect());
+        tail.extend((5..=5_000).map(|minor| event(minor, "c", minor, "{}")).collect());
         assert_eq!(tail.version(&stream("b")), None);
         let kept = tail.after(5_000 - EVENTS_MAX as u64, 5_000, usize::MAX);
         assert_eq!(kept.map(|events| events.len()), Some(EVENTS_MAX));

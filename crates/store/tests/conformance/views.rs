@@ -60,7 +60,8 @@ impl Subject {
             events: (first..)
                 .zip(events)
                 .map(|(id, event)| NewEvent::encode(EventId(Uuid::from_u128(id)), event, &envelope))
-                .collect(),
+                .collect::<Result<_, _>>()
+                .expect("small"),
             claims: Vec::new(),
         };
         self.store.log.append(append).await.unwrap();

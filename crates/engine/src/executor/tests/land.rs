@@ -164,7 +164,7 @@ impl Land {
         // What they show is made up, and some show the same.
         claims.retain(|claim| !claim.key().is_on_object());
         let event_id = EventId(Uuid::from_u128(self.random.random()));
-        let new = NewEvent::encode(event_id, &events[0], &envelope);
+        let new = NewEvent::encode(event_id, &events[0], &envelope).expect("small");
         let stream = StreamId::entity(id);
         let append = Append { stream, expected: entity.version, events: vec![new], claims };
         self.log.append(append).await.expect("fits");

@@ -25,6 +25,7 @@ use tokio::sync::Mutex;
 use crate::audit::{Chains, Running, Source, chains, verify};
 use crate::hash;
 use crate::sqlite::kept;
+use crate::sqlite::log::{length_of, limit_of};
 use source::{Files, unavailable};
 
 /// Hashes read at a time for a checkpoint.
@@ -131,10 +132,21 @@ impl Port for Auditor {
              FROM events e WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
             raw::COLUMNS
         );
+        let sizes = format!(
+            "SELECT {} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
+            raw::SIZE
+        );
+        let sizes: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sizes))
+            .bind(i64::try_from(after.minor).unwrap_or(i64::MAX))
+            .bind(i64::try_from(until.minor).unwrap_or(i64::MAX))
+            .bind(limit_of(limit))
+            .fetch_all(&self.files.log)
+            .await
+            .map_err(unavailable)?;
         let rows = sqlx::query(AssertSqlSafe(statement))
             .bind(i64::try_from(after.minor).unwrap_or(i64::MAX))
             .bind(i64::try_from(until.minor).unwrap_or(i64::MAX))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(length_of(&sizes))
             .fetch_all(&self.files.log)
             .await
             .map_err(unavailable)?;

@@ -14,6 +14,10 @@ use crate::hash::Hash;
 pub(super) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, \
      event_version, payload, metadata, event_id, recorded_at, hash";
 
+/// Bytes of what is large of a row.
+pub(super) const SIZE: &str =
+    "coalesce(octet_length(payload), 0) + coalesce(octet_length(metadata), 0)";
+
 /// The row, if every column is exactly what the log writes: hashes are over values, so that another spelling of the
 /// same value would not show in them.
 pub(super) fn read(row: &SqliteRow, epoch: u32) -> Row {

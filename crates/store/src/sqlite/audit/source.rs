@@ -14,13 +14,14 @@ use stateward_domain::ports::event_store::{Holder, ReadError};
 use stateward_domain::time::Timestamp;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::raw::{self, COLUMNS};
+use super::raw::{self, COLUMNS, SIZE};
 use super::scratch::Scratch;
 use super::{gathered, shown};
 use crate::audit::{
     Fold, Held, HeldBy, Identity, Row, SetAside, Shown, Source, Stand, TableRow, Unreadable,
 };
 use crate::sqlite::error::{self, fault, message};
+use crate::sqlite::log::{length_of, limit_of};
 
 /// Lines of `SQLite`'s own check that are told, at most.
 const DAMAGE_LINES: u32 = 20;
@@ -44,10 +45,6 @@ pub(super) fn unavailable(error: sqlx::Error) -> ReadError {
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn limit_of(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn is_damage(error: &sqlx::Error) -> bool {
@@ -74,14 +71,17 @@ impl Files {
         until: u64,
         limit: usize,
     ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let statement = format!(
-            "SELECT {COLUMNS} FROM events WHERE position > ? AND position <= ? \
-             ORDER BY position LIMIT ?"
-        );
-        sqlx::query(AssertSqlSafe(statement))
+        let behind = "FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?";
+        let sizes: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {SIZE} {behind}")))
             .bind(signed(after))
             .bind(signed(until))
             .bind(limit_of(limit))
+            .fetch_all(&self.log)
+            .await?;
+        sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} {behind}")))
+            .bind(signed(after))
+            .bind(signed(until))
+            .bind(length_of(&sizes))
             .fetch_all(&self.log)
             .await
     }
@@ -231,20 +231,29 @@ impl Source for Files {
         until: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Row>, ReadError> {
-        let statement = format!(
-            "SELECT {COLUMNS} FROM events WHERE aggregate_type = ? \
-             AND (aggregate_id, sequence) > (?, ?) AND aggregate_id <= ? \
-             ORDER BY aggregate_id, sequence LIMIT ?"
-        );
-        let rows = sqlx::query(AssertSqlSafe(statement))
-            .bind(StreamId::ENTITY)
-            .bind(after.0)
-            .bind(signed(after.1.0))
-            .bind(until.unwrap_or(LAST))
-            .bind(limit_of(limit))
-            .fetch_all(&self.log)
-            .await;
-        match rows {
+        let behind = "FROM events WHERE aggregate_type = ? \
+                      AND (aggregate_id, sequence) > (?, ?) AND aggregate_id <= ? \
+                      ORDER BY aggregate_id, sequence LIMIT ?";
+        let rows = async {
+            let select = format!("SELECT {SIZE} {behind}");
+            let sizes: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(select))
+                .bind(StreamId::ENTITY)
+                .bind(after.0)
+                .bind(signed(after.1.0))
+                .bind(until.unwrap_or(LAST))
+                .bind(limit_of(limit))
+                .fetch_all(&self.log)
+                .await?;
+            sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} {behind}")))
+                .bind(StreamId::ENTITY)
+                .bind(after.0)
+                .bind(signed(after.1.0))
+                .bind(until.unwrap_or(LAST))
+                .bind(length_of(&sizes))
+                .fetch_all(&self.log)
+                .await
+        };
+        match rows.await {
             Ok(rows) => Ok(self.read(&rows)),
             // The damage is told already; what is behind it is compared with nothing.
             Err(error) if is_damage(&error) => Ok(Vec::new()),

@@ -118,9 +118,28 @@ pub(in crate::sqlite) async fn prepare(
     drop_all_but(&mut transaction, found).await?;
     if found.is_none() {
         tables.create(&mut transaction).await?;
+        again(&mut transaction).await?;
         point(&mut transaction, super::NAME, Position::START, tables).await?;
     }
     transaction.commit().await
+}
+
+/// Another version may read streams that the one before it set aside, and the queue passed over: nothing is set aside any
+/// more, and the queue is built anew like the tables.
+async fn again(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM quarantine WHERE model = ?")
+        .bind(super::NAME)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::raw_sql("DELETE FROM sync_queue; DELETE FROM sync_uses;")
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE checkpoints SET position = ? WHERE name = ?")
+        .bind(Position::START.to_string())
+        .bind(crate::sqlite::queue::NAME)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Drops every table of the model but those.

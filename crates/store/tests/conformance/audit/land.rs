@@ -147,7 +147,7 @@ impl Land {
         self.next += 1;
         // Spread over all digits, letters among them.
         let id = self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-        NewEvent::encode(EventId(Uuid::from_u128(id)), event, envelope)
+        NewEvent::encode(EventId(Uuid::from_u128(id)), event, envelope).expect("small")
     }
 
     /// Appends the lives in turn, a few events at a time.

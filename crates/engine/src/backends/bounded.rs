@@ -1,0 +1,250 @@
+//! A driver whose answers are no larger than events may hold. Backends answer what they like: attributes that are nested
+//! without end, messages of megabytes, ids that are documents. Every answer passes through here before it is compared,
+//! recorded or shown.
+//!
+//! What can be left out is left out, and says so ([`document::OMITTED`], a condition of the entity). What the engine has
+//! to give back to the driver (ids, handles, marks of pages) cannot be: there the answer is a failure.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use stateward_domain::document::{self, Limits};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{ExternalId, KindName};
+use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::driver::{
+    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
+    Search, Target, Update,
+};
+
+use crate::backends::discreet::Discreet;
+
+/// Characters of a message, a proof or a reason at most.
+pub(crate) const MESSAGE_CHARS_MAX: usize = 1_000;
+/// Characters of a code, a scope, a request id at most.
+const WORD_CHARS_MAX: usize = 200;
+/// Characters of an object's id, an identity or a page's mark at most: a path, which is the longest of them.
+const MARK_CHARS_MAX: usize = 4_096;
+/// Bytes of the attributes of all objects in one answer at most: of those beyond it, only the names are kept.
+const OBJECTS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+pub(super) struct Bounded {
+    pub(super) inner: Discreet,
+}
+
+/// `text`, or its beginning with an ellipsis.
+pub(crate) fn shortened(text: String, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        None => text,
+        Some(_) => text.chars().take(chars_max - 1).chain(['…']).collect(),
+    }
+}
+
+/// # Errors
+/// For what is no name of an object: the log could not hold it, or nobody could ask for it.
+pub(crate) fn external_id(id: &ExternalId) -> Result<(), Failure> {
+    if (1..=MARK_CHARS_MAX).contains(&id.as_str().chars().count()) {
+        return Ok(());
+    }
+    let message = "the backend's id of the object is empty or too long";
+    Err(Failure::doubtful(ErrorClass::Bug, "unusable_id", message))
+}
+
+fn failure(failure: Failure) -> Failure {
+    let class = match failure.class {
+        ErrorClass::AlreadyExists { external_id: id } if external_id(&id).is_err() => {
+            ErrorClass::Bug
+        }
+        ErrorClass::RateLimited { after_ms, scope } => {
+            ErrorClass::RateLimited { after_ms, scope: shortened(scope, WORD_CHARS_MAX) }
+        }
+        other => other,
+    };
+    Failure {
+        class,
+        code: shortened(failure.code, WORD_CHARS_MAX),
+        message: shortened(failure.message, MESSAGE_CHARS_MAX),
+        request_id: failure.request_id.map(|id| shortened(id, WORD_CHARS_MAX)),
+        effect: failure.effect,
+    }
+}
+
+fn object(object: Object) -> Result<Object, Failure> {
+    external_id(&object.external_id)?;
+    Ok(Object { attributes: document::cut(object.attributes, &Limits::DOCUMENT), ..object })
+}
+
+fn objects(found: Vec<Object>) -> Result<Vec<Object>, Failure> {
+    let mut left = OBJECTS_BYTES_MAX;
+    let bounded = |one: Object| {
+        let mut one = object(one)?;
+        let weight = document::weight(&one.attributes);
+        if weight > left {
+            one.attributes =
+                Value::String(format!("{}: the answer is too large", document::OMITTED));
+        }
+        left = left.saturating_sub(weight);
+        Ok(one)
+    };
+    found.into_iter().map(bounded).collect()
+}
+
+fn outcome(outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
+    match outcome.map_err(failure)? {
+        Outcome::Done { external_id: id, attributes } => {
+            id.iter().try_for_each(external_id)?;
+            let attributes = document::cut(attributes, &Limits::DOCUMENT);
+            Ok(Outcome::Done { external_id: id, attributes })
+        }
+        Outcome::Pending { handle, poll_after_ms } => {
+            document::measure(&handle, &Limits::HANDLE).map_err(|excess| {
+                let message = format!("what is needed to ask for the pending work {excess}");
+                Failure::doubtful(ErrorClass::Bug, "handle_too_large", message)
+            })?;
+            Ok(Outcome::Pending { handle, poll_after_ms })
+        }
+    }
+}
+
+/// # Errors
+/// For a text that cannot be shortened without becoming another.
+fn mark(text: &str, what: &str) -> Result<(), Failure> {
+    if text.chars().count() <= MARK_CHARS_MAX {
+        return Ok(());
+    }
+    let message = format!("{what} has more than {MARK_CHARS_MAX} characters");
+    Err(Failure::harmless(ErrorClass::Bug, "answer_too_large", message))
+}
+
+#[async_trait]
+impl Driver for Bounded {
+    fn kinds(&self) -> &[KindSpec] {
+        self.inner.kinds()
+    }
+
+    fn check(&self, kind: &KindName, spec: &Value) -> Result<Value, Vec<FieldError>> {
+        self.inner.check(kind, spec)
+    }
+
+    fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
+        self.inner.plan(kind, observed, spec)
+    }
+
+    async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
+        let identity = self.inner.identity(context).await.map_err(failure)?;
+        mark(&identity, "the identity")?;
+        Ok(identity)
+    }
+
+    async fn health(&self, context: &CallContext) -> Result<(), Failure> {
+        self.inner.health(context).await.map_err(failure)
+    }
+
+    async fn observe(
+        &self,
+        context: &CallContext,
+        target: &Target,
+    ) -> Result<Observation, Failure> {
+        Ok(match self.inner.observe(context, target).await.map_err(failure)? {
+            Observation::Present(seen) => Observation::Present(object(seen)?),
+            Observation::Absent { proof } => {
+                Observation::Absent { proof: shortened(proof, MESSAGE_CHARS_MAX) }
+            }
+            Observation::Unknown { reason } => {
+                Observation::Unknown { reason: shortened(reason, MESSAGE_CHARS_MAX) }
+            }
+        })
+    }
+
+    async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
+        objects(self.inner.find(context, search).await.map_err(failure)?)
+    }
+
+    async fn list(
+        &self,
+        context: &CallContext,
+        kind: &KindName,
+        cursor: Option<&str>,
+    ) -> Result<Listing, Failure> {
+        let page = self.inner.list(context, kind, cursor).await.map_err(failure)?;
+        page.cursor.iter().try_for_each(|cursor| mark(cursor, "the mark of the next page"))?;
+        // One object without a usable name does not hide the others.
+        let named = |object: &Object| external_id(&object.external_id).is_ok();
+        let found = page.objects.into_iter().filter(named).collect();
+        Ok(Listing { objects: objects(found)?, cursor: page.cursor })
+    }
+
+    async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
+        outcome(self.inner.create(context, create).await)
+    }
+
+    async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
+        outcome(self.inner.update(context, update).await)
+    }
+
+    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+        outcome(self.inner.delete(context, target).await)
+    }
+
+    async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
+        outcome(self.inner.action(context, act).await)
+    }
+
+    async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
+        outcome(self.inner.resume(context, handle).await)
+    }
+
+    async fn cancel(&self, context: &CallContext, handle: &Value) -> Result<(), Failure> {
+        self.inner.cancel(context, handle).await.map_err(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn texts_are_shortened_between_characters() {
+        assert_eq!(shortened("ééé".to_owned(), 3), "ééé");
+        assert_eq!(shortened("éééé".to_owned(), 3), "éé…");
+    }
+
+    #[test]
+    fn a_failure_is_small_whatever_the_backend_said() {
+        let long = "x".repeat(100_000);
+        let class = ErrorClass::AlreadyExists { external_id: ExternalId(long.clone()) };
+        let mut said = Failure::harmless(class, &long, long.clone());
+        said.request_id = Some(long.clone());
+        let bounded = failure(said);
+        assert_eq!(bounded.class, ErrorClass::Bug);
+        assert!(serde_json::to_string(&bounded).expect("JSON").len() < 2_000);
+        let class = ErrorClass::RateLimited { after_ms: 1, scope: long };
+        let bounded = failure(Failure::harmless(class, "c", "m"));
+        assert!(serde_json::to_string(&bounded).expect("JSON").len() < 500);
+    }
+
+    #[test]
+    fn what_the_driver_needs_again_is_refused_rather_than_cut() {
+        let deep = (0..125).fold(json!(1), |inner, _| json!([inner]));
+        for handle in [deep, json!("x".repeat(100_000))] {
+            let pending = Outcome::Pending { handle, poll_after_ms: 1 };
+            assert_eq!(outcome(Ok(pending)).expect_err("refused").class, ErrorClass::Bug);
+        }
+        let id = Some(ExternalId("x".repeat(5_000)));
+        let done = Outcome::Done { external_id: id, attributes: Value::Null };
+        assert_eq!(outcome(Ok(done)).expect_err("refused").code, "unusable_id");
+    }
+
+    #[test]
+    fn objects_beyond_the_bytes_of_an_answer_keep_their_names() {
+        let one = |number: usize| Object {
+            external_id: ExternalId(number.to_string()),
+            attributes: json!({ "text": "x".repeat(7 * 1024 * 1024) }),
+            owner_key: None,
+        };
+        let found = objects((0..8).map(one).collect()).expect("usable names");
+        let bytes: usize = found.iter().map(|object| document::weight(&object.attributes)).sum();
+        assert!(found.len() == 8 && bytes <= OBJECTS_BYTES_MAX + 8 * 100, "{bytes}");
+    }
+}
