@@ -12,7 +12,7 @@ use crate::auth::{Caller, hexadecimal};
 use crate::observe::RequestId;
 use crate::problem::Problem;
 
-pub(crate) const REASON_CHARS_MAX: usize = 500;
+const REASON_CHARS_MAX: usize = 500;
 const KEY_CHARS_MAX: usize = 255;
 const WAIT_MAX: Duration = Duration::from_mins(1);
 
@@ -24,6 +24,22 @@ fn text<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Pro
     let text = text.filter(|text| !text.chars().any(char::is_control));
     text.map(Some)
         .ok_or_else(|| Problem::malformed("bad-header", format!("{name} is not valid text")))
+}
+
+/// The reason in a body that has one beside the header, held to the header's bounds.
+///
+/// # Errors
+/// 422.
+pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, Problem> {
+    let fits = |text: &String| {
+        text.chars().count() <= REASON_CHARS_MAX && !text.chars().any(char::is_control)
+    };
+    if text.as_ref().is_none_or(fits) {
+        return Ok(text);
+    }
+    let detail = format!("has more than {REASON_CHARS_MAX} characters, or control characters");
+    let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
+    Err(problem.at("/reason", detail))
 }
 
 /// Who, why, from where, and under which idempotency key, for a request in `namespace`; `None` = beside all

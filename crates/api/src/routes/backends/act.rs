@@ -14,6 +14,7 @@ use crate::asking::{Asked, Asking};
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::time;
+use crate::headers;
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Missing, Refused, RefusedBody, Taken};
 use crate::params::Params;
@@ -70,7 +71,7 @@ async fn act(
     if app.engine.backends().get(name).is_none() {
         return Err(Problem::not_found());
     }
-    envelope.reason = envelope.reason.or(asked.reason);
+    envelope.reason = envelope.reason.or(headers::reason(asked.reason)?);
     Ok(match action {
         "pause" => {
             let until = asked.until.as_deref().map(moment).transpose()?;

@@ -52,11 +52,7 @@ pub(crate) async fn handler(
         return Ok(begun());
     };
     let UnfreezeBody { reason } = body.json_or_default()?;
-    if reason.as_ref().is_some_and(|reason| reason.chars().count() > headers::REASON_CHARS_MAX) {
-        let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
-        return Err(problem.at("/reason", "has more than 500 characters"));
-    }
-    envelope.reason = envelope.reason.or(reason);
+    envelope.reason = envelope.reason.or(headers::reason(reason)?);
     app.engine.unfreeze(&envelope).await?;
     Ok(begun())
 }
