@@ -115,7 +115,8 @@ async fn judge(client: &Client, world: &World, mut told: Vec<Told>) {
     for told in &told {
         for (name, (id, size)) in &told.entities {
             let Some(size) = size else {
-                assert!(!by_id.contains_key(id), "{name} was deleted, and lives");
+                let lives = by_id.get(id);
+                assert!(lives.is_none(), "{name} was deleted, and lives: {lives:#?}");
                 continue;
             };
             living += 1;
