@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use stateward_domain::audit::{Fault, FaultKind};
+use stateward_domain::entity::EntityEvent;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
@@ -121,6 +122,10 @@ impl Current {
         }
         if self.stored.version == Some(event.version) {
             self.known_at = event.position;
+        }
+        // A request without effect leaves the row as it is.
+        if EntityEvent::is_mere_record(&event.event_type, event.schema_version) {
+            return None;
         }
         if in_queue {
             self.bounds.own = event.position;
