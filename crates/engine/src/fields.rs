@@ -173,7 +173,7 @@ mod tests {
             assert!(allows(&schema, pointer), "{pointer}");
         }
         for pointer in [
-            "/nam",
+            "/names",
             "/name/x",
             "/tags/*",
             "/tags/-",

@@ -23,7 +23,7 @@ const PAGE: usize = 500;
 impl Round<'_> {
     /// Whether another entity of this log has `object`: it carries the owner key of one that lives, or one has the
     /// claim on it. The key of an entity that was released or deleted, or of another installation, counts for nothing.
-    pub(crate) async fn is_anothers(
+    pub(crate) async fn belongs_to_another(
         &self,
         entity: &Entity,
         object: &Object,

@@ -143,7 +143,9 @@ impl Round<'_> {
             return Ok(flow);
         }
         match self.look(entity).await {
-            Ok(Seen::Present { object, .. }) if self.is_anothers(entity, &object).await? => {
+            Ok(Seen::Present { object, .. })
+                if self.belongs_to_another(entity, &object).await? =>
+            {
                 self.wait_for_object(entity, takes_over, object.external_id).await
             }
             Ok(Seen::Present { object, extra }) => {

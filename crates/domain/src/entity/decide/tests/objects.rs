@@ -150,7 +150,7 @@ fn a_new_identity_must_not_be_an_object_of_another_entity() {
 }
 
 #[test]
-fn a_stray_is_held_until_it_is_cleaned_up_also_after_the_entitys_end() {
+fn a_stray_is_held_until_it_is_cleaned_up_also_after_the_entity_ended() {
     let mut life = Life::managing();
     let late = Intent::RecordExternalId {
         attempt: Attempt(0),
@@ -201,7 +201,7 @@ fn who_holds_a_contested_object_goes_on_and_shows_it() {
 }
 
 #[test]
-fn a_look_that_meets_anothers_object_blocks_and_gives_up_the_claim() {
+fn a_look_that_meets_an_object_of_another_blocks_and_gives_up_the_claim() {
     let (mut life, _) = Life::adopting(ManagementPolicy::Full);
     let class = ErrorClass::AlreadyExists { external_id: external("x") };
     let events = life.fail(class.clone(), blocked(BlockedOn::ObjectTaken));
