@@ -257,13 +257,15 @@ pub(super) async fn enqueue(store: &Store) {
         let from = store.queue.checkpoint().await.unwrap();
         let events = store.log.read_log(from, 200).await.unwrap();
         let Some(last) = events.last() else { return };
-        let mut changes = Vec::new();
+        // One change of each entity: the order of several would not count.
+        let mut changes = BTreeMap::new();
         for recorded in &events {
             let Some(id) = recorded.stream.entity_id() else { continue };
             let entity = entities.entry(id).or_default();
             entity.evolve(&recorded.decode(EntityEvent::known).unwrap());
-            changes.push(queued(entity, recorded.position));
+            changes.insert(id, queued(entity, recorded.position));
         }
+        let changes: Vec<_> = changes.into_values().collect();
         store.queue.advance(from, last.position, &changes).await.unwrap();
     }
 }
