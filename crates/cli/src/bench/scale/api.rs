@@ -1,5 +1,7 @@
 //! One connection to one server, with its token.
 
+use std::net::SocketAddr;
+
 use anyhow::Context;
 use serde_json::Value;
 
@@ -7,6 +9,7 @@ use super::super::http::Connection;
 use super::super::process::{self, Process};
 
 pub(super) struct Api {
+    address: SocketAddr,
     connection: Connection,
     token: String,
 }
@@ -14,7 +17,13 @@ pub(super) struct Api {
 impl Api {
     pub(super) async fn open(server: &Process, folder: &std::path::Path) -> anyhow::Result<Self> {
         let connection = Connection::open(server.address).await?;
-        Ok(Self { connection, token: process::token(folder)? })
+        Ok(Self { address: server.address, connection, token: process::token(folder)? })
+    }
+
+    /// Opens another connection: a server closes one that was idle, as the small server's is while the large one is filled.
+    pub(super) async fn reconnect(&mut self) -> anyhow::Result<()> {
+        self.connection = Connection::open(self.address).await?;
+        Ok(())
     }
 
     /// The reply to a request that has to go well.

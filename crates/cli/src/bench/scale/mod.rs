@@ -71,6 +71,8 @@ async fn measure(folder: &Path, entities: u64) -> anyhow::Result<Report> {
     let mut large = Estate::make(&large_folder, &world, entities, sizes.few).await?;
 
     tell("request to ok");
+    small.api.reconnect().await?;
+    large.api.reconnect().await?;
     let mut latency = (Times::default(), Times::default());
     for _ in 0..sizes.requests {
         latency.0.push(small.lone().await?);
@@ -104,6 +106,9 @@ async fn both(
 ) -> anyhow::Result<report::Asked> {
     tell(ask.name);
     let paths = (ask.path(small, sizes.page).await?, ask.path(large, sizes.page).await?);
+    // Finding the deep page took a while.
+    small.api.reconnect().await?;
+    large.api.reconnect().await?;
     let mut times = (Times::default(), Times::default());
     let mut items = (0, 0);
     for number in 0..sizes.warm_up + sizes.requests {
