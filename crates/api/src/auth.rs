@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::error::taken;
 use crate::identity;
 use crate::problem::Problem;
+use crate::turn::Turn;
 
 /// The first administrator's token; only its digest is kept.
 pub struct AdminToken {
@@ -155,7 +156,11 @@ impl FromRequest for Caller {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authenticate(request))
+        let caller = authenticate(request);
+        if let Ok(caller) = &caller {
+            Turn::of(request).identify(caller.token);
+        }
+        ready(caller)
     }
 }
 

@@ -1,18 +1,27 @@
 //! Request bodies: bounded, JSON, and without members that nobody knows.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use stateward_engine::kinds::Kinds;
 
+use crate::app::App;
+use crate::decompress::Coding;
 use crate::json::{parse, typed};
+use crate::limits::Limits;
 use crate::problem::Problem;
+use crate::shares::{Share, Who, units};
+use crate::turn::Turn;
 
 /// Bytes of a body at most, beside the largest text that a kind allows in it.
 const REST_BYTES_MAX: usize = 1024 * 1024;
@@ -54,8 +63,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Body {
     /// Media type without parameters, lower case; empty when none is named.
     pub(crate) media_type: String,
-    /// What was sent.
+    /// What was sent, decompressed.
     pub(crate) bytes: web::Bytes,
+    memory: RefCell<Memory>,
 }
 
 impl FromRequest for Body {
@@ -65,25 +75,109 @@ impl FromRequest for Body {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let media_type = request.content_type().to_ascii_lowercase();
         let limit = request.app_data::<BodyLimit>().map_or(BYTES_MAX, |limit| limit.0);
-        let bytes = web::Bytes::from_request(request, payload);
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let announced = header(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0);
+        let coding = Coding::of(header(CONTENT_ENCODING));
+        let (app, turn) = (request.app_data::<web::Data<App>>().cloned(), Turn::of(request));
+        let payload = payload.take();
         Box::pin(async move {
-            let bytes = tokio::time::timeout(BODY_TIMEOUT, bytes).await.map_err(|_| {
+            let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "who asks?");
+            // Nothing is read for somebody whom nobody knows.
+            let (app, who) = app.zip(turn.who()).ok_or_else(unknown)?;
+            let mut memory = Memory::of(app.limits.clone(), who)?;
+            if announced > limit {
+                return Err(too_large(limit));
+            }
+            let coding = coding?;
+            let received =
+                tokio::time::timeout(BODY_TIMEOUT, received(payload, limit, &mut memory)).await;
+            let received = received.map_err(|_| {
                 let detail = "the body did not come in time";
                 Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail)
-            })?;
-            let bytes = bytes.map_err(|error| {
-                if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
-                    let detail = format!("a body has {limit} bytes at most");
-                    return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail);
-                }
-                Problem::malformed("bad-body", "the body could not be read")
-            })?;
-            Ok(Self { media_type, bytes })
+            })??;
+            let bytes = if coding == Coding::Identity {
+                received.freeze()
+            } else {
+                let mut left = limit;
+                let charge = |bytes| {
+                    left = left.checked_sub(bytes).ok_or_else(|| too_large(limit))?;
+                    memory.grow(bytes)
+                };
+                coding.decode(&received, charge)?.into()
+            };
+            Ok(Self { media_type, bytes, memory: RefCell::new(memory) })
         })
     }
 }
 
+async fn received(
+    mut payload: Payload,
+    limit: usize,
+    memory: &mut Memory,
+) -> Result<web::BytesMut, Problem> {
+    let mut bytes = web::BytesMut::new();
+    while let Some(piece) = payload.next().await {
+        let unread = |_| Problem::malformed("bad-body", "the body could not be read");
+        let piece = piece.map_err(unread)?;
+        if bytes.len() + piece.len() > limit {
+            return Err(too_large(limit));
+        }
+        memory.grow(piece.len())?;
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("a body has {limit} bytes at most");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+/// The memory that a request takes for its body and for what is made of it; bounded for all callers together and for
+/// each.
+struct Memory {
+    limits: Arc<Limits>,
+    share: Share,
+    /// Bytes; the share has whole units.
+    taken: usize,
+    granted: u32,
+}
+
+impl Memory {
+    fn of(limits: Arc<Limits>, who: Who) -> Result<Self, Problem> {
+        let share = limits.bodies.take(who, 0).ok_or_else(no_memory)?;
+        Ok(Self { limits, share, taken: 0, granted: 0 })
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.taken += bytes;
+        let more = units(self.taken).saturating_sub(self.granted);
+        if !self.limits.bodies.grow(&mut self.share, more) {
+            return Err(no_memory());
+        }
+        self.granted += more;
+        Ok(())
+    }
+}
+
+fn no_memory() -> Problem {
+    Problem::unavailable("too many large requests are under way")
+}
+
 impl Body {
+    /// What was made of the body is gone: what is made next takes its place.
+    pub(crate) fn begin_again(&self) {
+        self.memory.borrow_mut().taken = self.bytes.len();
+    }
+
+    /// Counts `bytes` more for what is made of the body, until the request is answered.
+    ///
+    /// # Errors
+    /// 503 when too much is taken already.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), Problem> {
+        self.memory.borrow_mut().grow(bytes)
+    }
+
     /// The body as a `T`.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         self.is(&["application/json"])?;

@@ -55,6 +55,7 @@ impl From<Error> for Problem {
                 tracing::error!(%source, "an event cannot be read");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable-event", detail)
             }
+            Error::TooLarge(_) => Self::unprocessable("document-too-large", detail),
             Error::Contended | Error::Unavailable(_) => Self::unavailable(detail),
             other => {
                 tracing::error!(error = %other, "no problem type for this error");

@@ -7,11 +7,12 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, 
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
+use stateward_domain::document::Limits;
 
 use crate::problem::Problem;
 
-/// Levels of nesting at most; `serde_json` itself stops at 128, in the middle of its stack.
-pub const DEPTH_MAX: usize = 64;
+/// Levels of nesting at most: a desired state, and the document around it.
+pub const DEPTH_MAX: usize = Limits::DOCUMENT.depth + 1;
 
 /// JSON bytes as a `T`: what is no JSON is malformed, what has another shape is unprocessable.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_is_doubtful_is_refused() {
-        let deep = "[".repeat(65) + &"]".repeat(65);
+        let deep = "[".repeat(DEPTH_MAX + 1) + &"]".repeat(DEPTH_MAX + 1);
         for text in [
             "",
             "{",

@@ -9,6 +9,8 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use stateward_domain::id::TokenId;
 use tokio::sync::Semaphore;
 
+use crate::shares::Shares;
+
 /// Tokens whose rate is kept before those at rest are forgotten.
 const TOKENS_KEPT: usize = 20_000;
 
@@ -19,14 +21,23 @@ pub struct LimitSettings {
     pub rate_per_token: NonZeroU32,
     /// Requests that are worked on at the same time; probes and watchers do not count.
     pub in_flight_max: usize,
-    /// Requests that wait for the end of their operation at the same time.
+    /// Requests that wait for the end of their operation, or for a position, at the same time; half of them of one caller.
     pub waiting_max: usize,
 }
+
+/// Bytes of bodies, and of documents made of them, in all requests; and in those of one caller.
+const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
+const BODIES_BYTES_EACH: usize = 48 * 1024 * 1024;
+/// Bytes of events that watchers catch up with, for all and for one caller.
+const CATCH_UP_BYTES_MAX: usize = 64 * 1024 * 1024;
+const CATCH_UP_BYTES_EACH: usize = 32 * 1024 * 1024;
 
 /// Counters of what is under way.
 pub(crate) struct Limits {
     pub(crate) in_flight: Arc<Semaphore>,
-    pub(crate) waiting: Arc<Semaphore>,
+    pub(crate) waiting: Shares,
+    pub(crate) bodies: Shares,
+    pub(crate) catching_up: Shares,
     tokens: DefaultKeyedRateLimiter<TokenId>,
 }
 
@@ -34,7 +45,9 @@ impl Limits {
     pub(crate) fn new(settings: LimitSettings) -> Self {
         Self {
             in_flight: Arc::new(Semaphore::new(settings.in_flight_max)),
-            waiting: Arc::new(Semaphore::new(settings.waiting_max)),
+            waiting: Shares::new(settings.waiting_max, settings.waiting_max.div_ceil(2)),
+            bodies: Shares::of_bytes(BODIES_BYTES_MAX, BODIES_BYTES_EACH),
+            catching_up: Shares::of_bytes(CATCH_UP_BYTES_MAX, CATCH_UP_BYTES_EACH),
             tokens: RateLimiter::keyed(Quota::per_second(settings.rate_per_token)),
         }
     }

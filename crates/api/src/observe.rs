@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -15,8 +16,12 @@ use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 use tracing::Instrument;
 
 use crate::app::App;
+use crate::connections::{Busy, Connection};
 use crate::problem::Problem;
+use crate::turn::Turn;
 
+/// Bytes of an answer that fits into the buffers on its way.
+const SHORT: u64 = 32 * 1024;
 /// Told to the client, and the events' request id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -71,10 +76,15 @@ pub(crate) async fn around(
     let trace = trace_id(request.headers());
     let span =
         tracing::info_span!("request", request.id = id, trace.id = trace, %method, path = pattern);
+    let busy = request.conn_data::<Arc<Connection>>().map(Connection::busy);
     let probe = ["/livez", "/readyz", "/metrics"].contains(&pattern.as_str());
     let place = if probe { None } else { app.limits.in_flight.clone().try_acquire_owned().ok() };
     let mut response = if probe || place.is_some() {
-        match next.call(request).instrument(span.clone()).await {
+        let turn = place.map(Turn::new).unwrap_or_default();
+        request.extensions_mut().insert(turn.clone());
+        let answered = next.call(request).instrument(span.clone()).await;
+        turn.end();
+        match answered {
             Ok(response) => response.map_into_boxed_body(),
             Err(error) => return Err(error),
         }
@@ -85,6 +95,8 @@ pub(crate) async fn around(
     if head {
         // Dropped here: the server would read a body that it does not send to its end, and a stream has none.
         response = response.map_body(|_, body| BoxBody::new(Bodiless(body.size())));
+    } else if let Some(busy) = busy {
+        response = response.map_body(|_, body| held(body, busy));
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -93,12 +105,56 @@ pub(crate) async fn around(
     Ok(response)
 }
 
+/// An answer on its way, whose connection is not idle before it is sent.
+struct Held {
+    body: BoxBody,
+    _busy: Busy,
+}
+
+impl MessageBody for Held {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+}
+
+/// A short answer is sent in one piece.
+fn held(body: BoxBody, busy: Busy) -> BoxBody {
+    match body.size() {
+        BodySize::None => body,
+        BodySize::Sized(length) if length <= SHORT => body,
+        _ => BoxBody::new(Held { body, _busy: busy }),
+    }
+}
+
 /// The trace id in a W3C `traceparent` (version, trace id, parent id, flags in hexadecimal); `None` when there is none.
 fn trace_id(headers: &HeaderMap) -> Option<String> {
     let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
     let (_version, trace) = (parts.next()?, parts.next()?);
     let sound = trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit());
     sound.then(|| trace.to_owned())
+}
+
+/// The method as a label: names that clients make up must not become metrics of their own.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 fn record(
@@ -111,7 +167,7 @@ fn record(
     let took = began.elapsed();
     metrics::histogram!(
         "stateward_request_seconds",
-        "method" => method.to_string(),
+        "method" => method_label(method),
         "path" => pattern.to_owned(),
         "status" => status.as_u16().to_string()
     )

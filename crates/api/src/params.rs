@@ -10,6 +10,7 @@ use stateward_domain::id::Position;
 use crate::app::App;
 use crate::position;
 use crate::problem::Problem;
+use crate::turn::Turn;
 
 /// Items of a page unless asked for otherwise, and at most.
 const PAGE_SIZE: usize = 50;
@@ -18,6 +19,8 @@ const PAGE_SIZE_MAX: usize = 1_000;
 /// The query of one request.
 pub(crate) struct Params {
     left: Vec<(String, String)>,
+    /// Of the request.
+    pub(crate) turn: Turn,
 }
 
 impl FromRequest for Params {
@@ -26,7 +29,7 @@ impl FromRequest for Params {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let parsed = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-        let parsed = parsed.map(|query| Self { left: query.into_inner() });
+        let parsed = parsed.map(|query| Self { left: query.into_inner(), turn: Turn::of(request) });
         ready(parsed.map_err(|error| Problem::malformed("bad-query", error.to_string())))
     }
 }

@@ -17,6 +17,7 @@ use crate::dto::entity::EntityView;
 use crate::dto::operation::OperationView;
 use crate::headers;
 use crate::problem::Problem;
+use crate::turn::Turn;
 
 /// How long the answer to one who waits is held until the lists show what it says.
 const LISTS_MAX: Duration = Duration::from_secs(1);
@@ -70,8 +71,9 @@ pub(crate) async fn changed(
     accepted: Accepted,
 ) -> Result<HttpResponse, Problem> {
     // A preference, not a right: when too many wait already, the answer comes at once.
-    let place = app.limits.waiting.clone().try_acquire_owned().ok();
-    let wait = headers::wait(request)?.filter(|_| place.is_some());
+    let asked = headers::wait(request)?;
+    let place = asked.and_then(|_| Turn::of(request).wait(app));
+    let wait = asked.filter(|_| place.is_some());
     let Accepted { mut entity, operation: mut row, mut position } = accepted;
     let open = row.as_ref().filter(|row| !row.state.is_done()).cloned();
     if let (Some(operation), Some(within)) = (open, wait) {

@@ -1,22 +1,36 @@
 //! The HTTP server.
 
 use std::future::Future;
+use std::io;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::{App as Actix, HttpServer, web};
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::error::DispatchError;
+use actix_web::{App as Actix, Error, web};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
 use crate::body::BodyLimit;
+use crate::connections::Connections;
+use crate::stream::Stream;
 use crate::tls::Tls;
 use crate::{observe, routes};
+
+/// How long a client may take for the head of a request, and how long a connection may be without one.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How the server runs.
 #[derive(Clone)]
 pub struct Server {
     /// Threads that answer.
     pub workers: usize,
-    /// Connections of one worker at most; more wait in the system's queue.
+    /// Open connections at most. One more makes the longest idle one close.
     pub connections_max: usize,
     /// How long running requests may take after the end was asked for.
     pub drain: Duration,
@@ -24,9 +38,15 @@ pub struct Server {
     pub tls: Option<Tls>,
 }
 
+impl Server {
+    /// See [`connections_max`](Self::connections_max).
+    pub const CONNECTIONS_MAX: usize = 8_192;
+}
+
 impl Default for Server {
     fn default() -> Self {
-        Self { workers: 2, connections_max: 4_096, drain: Duration::from_secs(5), tls: None }
+        let (connections_max, drain) = (Self::CONNECTIONS_MAX, Duration::from_secs(5));
+        Self { workers: 2, connections_max, drain, tls: None }
     }
 }
 
@@ -39,32 +59,48 @@ pub async fn serve(
     listener: TcpListener,
     server: Server,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let limit = BodyLimit::of(app.engine.kinds());
     let app = web::Data::new(app);
     let watched = app.clone();
     let hub = tokio::spawn(async move {
         watched.hub.run(&watched.engine, watched.head_at_start).await;
     });
-    let http = HttpServer::new(move || {
-        Actix::new()
+    let tls = server.tls.map(|Tls { mut config, .. }| {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    });
+    let connections = Arc::new(Connections::new(server.connections_max));
+    let builder = actix_server::Server::build()
+        .workers(server.workers)
+        // Bounded by `Connections`: here, the next one would have to wait for one of them to end.
+        .max_concurrent_connections(usize::MAX >> 1)
+        .shutdown_timeout(server.drain.as_secs())
+        .disable_signals();
+    let ends = builder.graceful_shutdown_signal();
+    let http = builder.listen("stateward", listener, move || {
+        let actix = Actix::new()
             .wrap(actix_web::middleware::from_fn(observe::around))
             .app_data(app.clone())
             .app_data(limit)
-            .app_data(web::PayloadConfig::new(limit.0))
-            .configure(routes::configure)
-    })
-    .workers(server.workers)
-    .max_connections(server.connections_max)
-    .client_request_timeout(Duration::from_secs(10))
-    .keep_alive(Duration::from_secs(75))
-    .shutdown_timeout(server.drain.as_secs())
-    .disable_signals()
-    .tcp_nodelay(true);
-    let http = match server.tls {
-        Some(tls) => http.listen_rustls_0_23(listener, tls.config)?,
-        None => http.listen(listener)?,
-    };
+            .configure(routes::configure);
+        let actix = actix.into_factory().map_err(|error: Error| error.error_response());
+        let ends = ends.clone();
+        let http = HttpService::build()
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_MAX)
+            .graceful_shutdown_signal(move || {
+                let ends = ends.clone();
+                async move { ends.notified().await }
+            })
+            .on_connect_ext(|stream: &Stream, data| {
+                data.insert(Arc::clone(stream.connection()));
+            })
+            .finish(map_config(actix, |()| AppConfig::default()));
+        let (connections, tls) = (Arc::clone(&connections), tls.clone());
+        fn_service(move |io: TcpStream| accept(io, Arc::clone(&connections), tls.clone()))
+            .and_then(http)
+    })?;
     let http = http.run();
     let handle = http.handle();
     let stopper = tokio::spawn(async move {
@@ -75,4 +111,22 @@ pub async fn serve(
     stopper.abort();
     hub.abort();
     ended
+}
+
+type Accepted = (Stream, Protocol, Option<std::net::SocketAddr>);
+
+/// Makes a connection of `io`; closes it where all others are busy.
+async fn accept(
+    io: TcpStream,
+    connections: Arc<Connections>,
+    tls: Option<TlsAcceptor>,
+) -> Result<Accepted, DispatchError> {
+    let full = || DispatchError::Io(io::Error::other("all connections are busy"));
+    let connection = connections.open().ok_or_else(full)?;
+    // Answers are small, and each is waited for.
+    io.set_nodelay(true).map_err(DispatchError::Io)?;
+    let peer = io.peer_addr().ok();
+    let stream = Stream::open(io, connection, tls).await.map_err(DispatchError::Io)?;
+    let protocol = if stream.is_http2() { Protocol::Http2 } else { Protocol::Http1 };
+    Ok((stream, protocol, peer))
 }

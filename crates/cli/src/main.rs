@@ -21,6 +21,7 @@ mod clock;
 mod commands;
 mod config;
 mod connect;
+mod descriptors;
 mod exit;
 mod follow;
 mod input;

@@ -22,7 +22,7 @@ use crate::background::Background;
 use crate::clock::SystemClock;
 use crate::config::{Config, Source};
 use crate::connect::Files;
-use crate::{telemetry, token};
+use crate::{descriptors, telemetry, token};
 
 /// How long rounds that run may take to end.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -63,7 +63,8 @@ pub(crate) async fn start(
         _ => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let server = Server { tls: tls.clone(), ..Server::default() };
+    let connections_max = config.server.connections_max.min(descriptors::for_connections());
+    let server = Server { tls: tls.clone(), connections_max, ..Server::default() };
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;

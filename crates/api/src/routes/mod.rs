@@ -93,6 +93,13 @@ pub(crate) fn namespaces(caller: &Caller, asked: Option<String>) -> Option<Vec<N
 /// refused at once.
 async fn wait_for(app: &App, params: &mut Params) -> Result<(), Problem> {
     let Some(position) = params.position(app, "wait_for").await? else { return Ok(()) };
+    if app.engine.caught_up(position, Duration::ZERO).await {
+        return Ok(());
+    }
+    let place = params.turn.wait(app);
+    if place.is_none() {
+        return Err(Problem::unavailable("too many requests wait for a position"));
+    }
     if app.engine.caught_up(position, WAIT_FOR_MAX).await {
         return Ok(());
     }

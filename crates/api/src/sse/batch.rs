@@ -13,6 +13,9 @@ use crate::dto::event::EventView;
 /// the frames.
 const SELECTIONS_MAX: usize = 4;
 
+/// Bytes that a watcher is sent at a time: what one that does not read holds.
+pub(super) const PIECE_BYTES: usize = 64 * 1024;
+
 /// An event, ready to be sent, with what filters ask of it.
 pub(super) struct Frame {
     pub(super) position: Position,
@@ -66,30 +69,96 @@ impl Batch {
         self.frames.iter().map(|frame| frame.bytes.len()).sum()
     }
 
-    /// Everything behind `seen` that `filter` lets through: in one piece that is shared by all who want the same, or,
-    /// when too many want different things, as pieces that are shared with the batch. No watcher has bytes of its own.
-    pub(super) fn selection(&self, filter: &Filter, seen: Position) -> Vec<Bytes> {
-        if seen > self.after {
-            return self.pieces(filter, seen);
+    /// The next piece of what `filter` lets through behind `seen`, of which `sent` bytes were sent; `None` = that was all.
+    /// Watchers who want the same share one text, unless too many want different things. No watcher holds more than the
+    /// piece.
+    pub(super) fn piece(&self, filter: &Filter, seen: Position, sent: usize) -> Option<Bytes> {
+        if let Some(text) = self.shared(filter, seen) {
+            return (sent < text.len())
+                .then(|| text.slice(sent..text.len().min(sent + PIECE_BYTES)));
         }
-        let mut kept = self.selections.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.iter().find(|(known, _)| known == filter).map(|(_, bytes)| bytes.clone());
-        let bytes = match known {
-            Some(bytes) => bytes,
-            None if kept.len() < SELECTIONS_MAX => {
-                let mut bytes = BytesMut::new();
-                self.pieces(filter, seen).iter().for_each(|piece| bytes.extend_from_slice(piece));
-                let bytes = bytes.freeze();
-                kept.push((filter.clone(), bytes.clone()));
-                bytes
+        let (mut skipped, mut piece) = (sent, BytesMut::new());
+        for frame in self.wanted(filter, seen) {
+            let rest = frame.bytes.get(skipped..).unwrap_or_default();
+            skipped = skipped.saturating_sub(frame.bytes.len());
+            let room = PIECE_BYTES - piece.len();
+            piece.extend_from_slice(&rest[..rest.len().min(room)]);
+            if piece.len() == PIECE_BYTES {
+                break;
             }
-            None => return self.pieces(filter, seen),
-        };
-        if bytes.is_empty() { Vec::new() } else { vec![bytes] }
+        }
+        (!piece.is_empty()).then(|| piece.freeze())
     }
 
-    fn pieces(&self, filter: &Filter, seen: Position) -> Vec<Bytes> {
-        let newer = self.frames.iter().filter(|frame| frame.position > seen);
-        newer.filter(|frame| filter.fits_frame(frame)).map(|frame| frame.bytes.clone()).collect()
+    /// All that `filter` lets through, as one text for all who want the same; `None` for a watcher who saw a part of the
+    /// batch, and when too many want different things.
+    fn shared(&self, filter: &Filter, seen: Position) -> Option<Bytes> {
+        if seen > self.after {
+            return None;
+        }
+        let mut kept = self.selections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, text)) = kept.iter().find(|(known, _)| known == filter) {
+            return Some(text.clone());
+        }
+        if kept.len() >= SELECTIONS_MAX {
+            return None;
+        }
+        let mut text = BytesMut::new();
+        self.wanted(filter, seen).for_each(|frame| text.extend_from_slice(&frame.bytes));
+        let text = text.freeze();
+        kept.push((filter.clone(), text.clone()));
+        Some(text)
+    }
+
+    fn wanted(&self, filter: &Filter, seen: Position) -> impl Iterator<Item = &Frame> {
+        let newer = self.frames.iter().filter(move |frame| frame.position > seen);
+        newer.filter(|frame| filter.fits_frame(frame))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_domain::envelope::StreamId;
+    use stateward_domain::id::{EventId, Version};
+    use stateward_domain::time::Timestamp;
+
+    use super::*;
+
+    fn event(minor: u64, bytes: usize) -> Recorded {
+        Recorded {
+            position: Position { epoch: 1, major: 0, minor },
+            stream: StreamId::access(),
+            version: Version(minor),
+            id: EventId::default(),
+            event_type: format!("type.{}", minor % 2),
+            schema_version: 1,
+            recorded_at: Timestamp(5),
+            payload: format!("{{\"a\":{{\"b\":\"{}\"}}}}", "x".repeat(bytes)).into(),
+            metadata: "{}".into(),
+            hash: [0; 32],
+        }
+    }
+
+    #[test]
+    fn pieces_are_small_and_make_up_what_is_wanted_whoever_else_watches() {
+        let events: Vec<_> = (1..=20).map(|minor| event(minor, 1 << minor)).collect();
+        let batch = Batch::new(Position::START, &events);
+        for number in 0..SELECTIONS_MAX + 2 {
+            // All want something else, so that some of them find no room for a shared text.
+            let filter = Filter::of_types(&["type.1", &format!("none.{number}")]);
+            for seen in [Position::START, events[6].position] {
+                let (mut text, mut sent) = (Vec::new(), 0);
+                while let Some(piece) = batch.piece(&filter, seen, sent) {
+                    assert!(piece.len() <= PIECE_BYTES);
+                    sent += piece.len();
+                    text.extend_from_slice(&piece);
+                }
+                let wanted = events.iter().filter(|event| event.position > seen);
+                let wanted = wanted.filter(|event| event.event_type == "type.1");
+                let whole: Vec<u8> =
+                    wanted.flat_map(|event| render(event).expect("JSON")).collect();
+                assert!(text == whole, "{number}: {} of {} bytes", text.len(), whole.len());
+            }
+        }
     }
 }

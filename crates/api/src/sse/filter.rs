@@ -37,6 +37,13 @@ impl Filter {
         Ok(Self { namespaces, types: params.all("type"), streams })
     }
 
+    /// Lets through what has one of these types.
+    #[cfg(test)]
+    pub(super) fn of_types(types: &[&str]) -> Self {
+        let types = types.iter().map(|name| (*name).to_owned()).collect();
+        Self { namespaces: None, types, streams: Vec::new() }
+    }
+
     /// Whether `event` is wanted and may be seen.
     pub(crate) fn fits(&self, event: &Recorded) -> bool {
         self.wants(&event.event_type, || event.stream.to_string())

@@ -8,14 +8,16 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 use stateward_domain::id::Position;
+use stateward_domain::ports::event_store::{PAGE_BYTES_MAX, may_have_more};
 use stateward_engine::access::AccessChanges;
 use tokio::sync::watch;
 
-use super::batch::render;
+use super::batch::{PIECE_BYTES, render};
 use super::hub::{NotKept, Place};
 use super::{Filter, Hub};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::shares::{Share, units};
 
 /// A comment so often, that proxies do not take a quiet stream for a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -34,7 +36,11 @@ struct Watcher {
     seen: Position,
     /// Still reading what was missed.
     behind: bool,
+    /// Bytes of what was handed out behind `seen` that were sent already.
+    sent: usize,
+    /// What was read from the log for this watcher alone, and the memory that it takes.
     waiting: VecDeque<Bytes>,
+    memory: Option<Share>,
     ends: bool,
     _place: Place,
 }
@@ -57,7 +63,9 @@ pub(crate) fn watch(
         moved: hub.subscribe(),
         seen: after,
         behind: true,
+        sent: 0,
         waiting: VecDeque::from([Bytes::from_static(b": welcome\n\n")]),
+        memory: None,
         ends: false,
         _place: place,
     };
@@ -74,7 +82,7 @@ impl Watcher {
             if !self.caller.is_let_in(&self.app) {
                 return None;
             }
-            if let Some(piece) = self.waiting.pop_front() {
+            if let Some(piece) = self.next_waiting() {
                 return Some(piece);
             }
             if self.ends {
@@ -82,22 +90,40 @@ impl Watcher {
             }
             if self.behind {
                 self.catch_up().await;
-            } else {
-                self.follow().await;
+            } else if let Some(piece) = self.follow().await {
+                return Some(piece);
             }
         }
     }
 
-    /// Takes what was missed from memory if it is still all there, else a page of it from the log.
+    fn next_waiting(&mut self) -> Option<Bytes> {
+        let Some(mut piece) = self.waiting.pop_front() else {
+            self.memory = None;
+            return None;
+        };
+        if piece.len() > PIECE_BYTES {
+            self.waiting.push_front(piece.split_off(PIECE_BYTES));
+        }
+        Some(piece)
+    }
+
+    /// Goes on with what is in memory if nothing is missing there, else takes a page from the log, in turn with all who
+    /// have to.
     async fn catch_up(&mut self) {
-        if self.take().is_ok() {
+        if self.app.hub.next(self.seen).is_ok() {
             self.behind = false;
             return;
         }
+        let limits = Arc::clone(&self.app.limits);
+        let memory = tokio::select! {
+            memory = limits.catching_up.wait(self.caller.token(), units(PAGE_BYTES_MAX)) => memory,
+            () = self.app.engine.stopped() => None,
+        };
+        let Some(mut memory) = memory else { return self.send_away() };
         let Ok(events) = self.app.engine.log().read_log(self.seen, PAGE).await else {
             return self.send_away();
         };
-        self.behind = events.len() == PAGE;
+        self.behind = may_have_more(&events, PAGE);
         for event in events {
             self.seen = event.position;
             // Most of what was missed is often not wanted: only what is, is rendered.
@@ -105,17 +131,28 @@ impl Watcher {
                 self.waiting.extend(render(&event));
             }
         }
+        memory.keep(units(self.waiting.iter().map(Bytes::len).sum()));
+        self.memory = Some(memory);
     }
 
-    async fn follow(&mut self) {
+    /// The next piece of what was handed out; `None` after anything else that happened.
+    async fn follow(&mut self) -> Option<Bytes> {
         // Before the look: what is handed out after it rings.
         self.moved.mark_unchanged();
-        match self.take() {
-            Ok(()) if !self.waiting.is_empty() => return,
+        match self.handed_out() {
+            Ok(Some(piece)) => return Some(piece),
+            // The rest of a text that was begun is gone. The client comes back with the last event that it saw whole.
+            Err(_) if self.sent > 0 => {
+                self.ends = true;
+                return None;
+            }
             // Nothing was handed out since this watcher came, or nobody was seen to watch when it was: then it was in
             // the log already, and read.
-            Ok(()) | Err(NotKept::Nothing) => {}
-            Err(NotKept::TooOld) => return self.send_away(),
+            Ok(None) | Err(NotKept::Nothing) => {}
+            Err(NotKept::TooOld) => {
+                self.send_away();
+                return None;
+            }
         }
         tokio::select! {
             moved = self.moved.changed() => {
@@ -131,19 +168,21 @@ impl Watcher {
             }
             () = self.app.engine.stopped() => self.send_away(),
         }
+        None
     }
 
-    /// Takes the next batch of which something is wanted; nothing is waiting afterwards when there is none. One at a
-    /// time, so that a watcher that does not read holds little.
-    fn take(&mut self) -> Result<(), NotKept> {
+    /// The next piece of what was handed out last and is wanted; `None` when there is none. A watcher keeps its place
+    /// and nothing else, so that one that does not read holds no more than the piece.
+    fn handed_out(&mut self) -> Result<Option<Bytes>, NotKept> {
         while let Some(batch) = self.app.hub.next(self.seen)? {
-            self.waiting.extend(batch.selection(&self.filter, self.seen));
-            self.seen = self.seen.max(batch.last);
-            if !self.waiting.is_empty() {
-                break;
+            if let Some(piece) = batch.piece(&self.filter, self.seen, self.sent) {
+                self.sent += piece.len();
+                return Ok(Some(piece));
             }
+            self.seen = self.seen.max(batch.last);
+            self.sent = 0;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Too slow, or the server ends: the watcher comes back with the last position that it saw.

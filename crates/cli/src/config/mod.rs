@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde::Deserialize;
+use stateward_api::Server;
 use stateward_domain::access::NamespaceSettings;
 use stateward_engine::names;
 
@@ -49,8 +50,10 @@ pub(crate) struct ServerConfig {
     pub(crate) rate_per_token: NonZeroU32,
     /// Requests that are worked on at the same time; probes do not count.
     pub(crate) in_flight_max: usize,
-    /// Requests with `Prefer: wait` that wait at the same time.
+    /// Requests with `Prefer: wait` or `wait_for` that wait at the same time; half of them of one token.
     pub(crate) waiting_max: usize,
+    /// Open connections; one more makes the longest idle one close. Fewer where the system allows fewer files.
+    pub(crate) connections_max: usize,
 }
 
 impl Default for ServerConfig {
@@ -63,6 +66,7 @@ impl Default for ServerConfig {
             rate_per_token: NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN),
             in_flight_max: 2_048,
             waiting_max: 1_024,
+            connections_max: Server::CONNECTIONS_MAX,
         }
     }
 }
@@ -149,6 +153,10 @@ impl Config {
         anyhow::ensure!(
             self.server.in_flight_max > 0,
             "server.in_flight_max is 0: nothing would be served"
+        );
+        anyhow::ensure!(
+            self.server.connections_max > 0,
+            "server.connections_max is 0: nothing would be served"
         );
         let loopback = self.server.listen.ip().is_loopback();
         let encrypts = self.server.tls_cert.is_some();

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use stateward_domain::access::Role;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{EntityId, Version};
+use stateward_domain::ports::event_store::may_have_more;
 use stateward_engine::Error;
 
 use crate::app::App;
@@ -37,8 +38,8 @@ pub(crate) async fn handler(
     caller.entity(&app, id, Role::Viewer).await?;
     let stream = StreamId::entity(id);
     let events = app.engine.log().read_stream(&stream, after, size).await.map_err(Error::from)?;
-    let next_page_token =
-        events.last().filter(|_| events.len() == size).map(|event| event.version.to_string());
+    let more = may_have_more(&events, size);
+    let next_page_token = events.last().filter(|_| more).map(|event| event.version.to_string());
     let items = events.iter().map(EventView::try_from).collect::<Result<Vec<_>, _>>()?;
     Ok(HttpResponse::Ok().json(ListReply { items, next_page_token }))
 }

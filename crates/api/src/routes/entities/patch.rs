@@ -1,8 +1,9 @@
 //! `PATCH /v1/entities/{id}`: patches the document that PUT replaces members of.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stateward_domain::access::Role;
+use stateward_domain::document;
 use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::EntityId;
@@ -20,6 +21,7 @@ use crate::openapi::PatchStep;
 use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
+use crate::patch;
 use crate::problem::Problem;
 use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::routes::id;
@@ -100,19 +102,21 @@ impl Patch<'_> {
 }
 
 fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
-    let before = serde_json::to_value(ChangeBody::of(entity))
+    let mut document = serde_json::to_value(ChangeBody::of(entity))
         .map_err(|error| Problem::unavailable(error.to_string()))?;
-    let mut document = before.clone();
+    let members: Vec<String> =
+        document.as_object().into_iter().flat_map(Map::keys).cloned().collect();
+    body.begin_again();
     if body.media_type == MERGE_PATCH {
-        json_patch::merge(&mut document, &parse::<Value>(&body.bytes)?);
+        let patch = parse::<Value>(&body.bytes)?;
+        body.charge(document::Extent::of(&document).bytes)?;
+        json_patch::merge(&mut document, &patch);
     } else {
         let patch: json_patch::Patch = parse(&body.bytes)?;
-        json_patch::patch(&mut document, &patch)
-            .map_err(|error| Problem::unprocessable("patch-failed", error.to_string()))?;
+        patch::apply(&mut document, &patch, |bytes| body.charge(bytes))?;
     }
     // A member that is taken away would be left as it is, which is not what was asked for.
-    let members = before.as_object().into_iter().flatten();
-    if let Some((gone, _)) = members.into_iter().find(|(name, _)| document.get(name).is_none()) {
+    if let Some(gone) = members.iter().find(|name| document.get(name.as_str()).is_none()) {
         let problem = Problem::unprocessable("bad-document", "a member cannot be taken away");
         return Err(problem.at(format!("/{gone}"), "give it its empty or default value"));
     }

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use stateward_domain::id::Position;
+use stateward_domain::ports::event_store::{PAGE_BYTES_MAX, may_have_more};
 use stateward_engine::Error;
 
 use crate::app::App;
@@ -16,6 +17,8 @@ use crate::sse::Filter;
 
 /// Events that are looked at for one page, at most: a filter that fits little must not read the whole log.
 const SCANNED_MAX: usize = 10_000;
+/// Their bytes at most.
+const SCANNED_BYTES_MAX: usize = 16 * PAGE_BYTES_MAX;
 
 #[utoipa::path(
     get,
@@ -37,22 +40,25 @@ pub(crate) async fn handler(
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
     let mut after = token.or(after).unwrap_or(Position::START);
-    let (mut items, mut scanned) = (Vec::new(), 0);
+    let (mut items, mut scanned, mut bytes, mut scanned_bytes) = (Vec::new(), 0, 0, 0);
     loop {
         let events = app.engine.log().read_log(after, size).await.map_err(Error::from)?;
         scanned += events.len();
         for event in &events {
             after = event.position;
+            scanned_bytes += event.size();
             if filter.fits(event) {
                 items.push(EventView::try_from(event)?);
+                bytes += event.size();
             }
-            if items.len() == size {
+            if items.len() == size || bytes >= PAGE_BYTES_MAX {
                 break;
             }
         }
-        let ends = events.len() < size;
-        if ends || items.len() == size || scanned >= SCANNED_MAX {
-            let more = !ends || items.len() == size;
+        let full = items.len() == size || bytes >= PAGE_BYTES_MAX;
+        let ends = !may_have_more(&events, size);
+        if ends || full || scanned >= SCANNED_MAX || scanned_bytes >= SCANNED_BYTES_MAX {
+            let more = !ends || full;
             let next_page_token = more.then(|| after.to_string());
             return Ok(HttpResponse::Ok().json(ListReply { items, next_page_token }));
         }
