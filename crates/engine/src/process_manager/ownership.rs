@@ -21,18 +21,19 @@ use crate::process_manager::round::{Flow, Round, open_of};
 const PAGE: usize = 500;
 
 impl Round<'_> {
-    /// Whether another entity of this log has `object`: it carries the owner key of one that lives, or one has the
-    /// claim on it. The key of an entity that was released or deleted, or of another installation, counts for nothing.
+    /// Whether another entity of this log has `object`: it carries the owner key of one that lives, or, without this
+    /// one's own key, one has the claim on it. The key of an entity that was released or deleted, or of another
+    /// installation, counts for nothing.
     pub(crate) async fn belongs_to_another(
         &self,
         entity: &Entity,
         object: &Object,
     ) -> Result<bool, Error> {
-        if let Some((owner, _)) = object.owner_key.as_ref().and_then(OwnerKey::parse)
-            && owner != entity.id
-            && lives(&self.shared.entities, owner).await?
-        {
-            return Ok(true);
+        match object.owner_key.as_ref().and_then(OwnerKey::parse) {
+            // Whoever else claims it will meet this key.
+            Some((owner, _)) if owner == entity.id => return Ok(false),
+            Some((owner, _)) if lives(&self.shared.entities, owner).await? => return Ok(true),
+            _ => {}
         }
         let id = &object.external_id;
         if entity.managed_object() == Some(id) {
