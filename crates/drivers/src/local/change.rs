@@ -82,7 +82,7 @@ fn taken(kind: Kind, parent: &OwnedFd, name: &str, path: &RelativePath) -> Failu
 /// Makes what is there as desired.
 ///
 /// A file is replaced as a whole: readers see the old or the new content, never a part. Owner, group and mode of the old
-/// one are carried over as far as this process may, see [`ownership`](super::ownership); extended attributes, access
+/// one are carried over as far as this process may, see [`ownership`]; extended attributes, access
 /// control lists and hard links are not.
 pub(super) fn update(
     root: &Root,
