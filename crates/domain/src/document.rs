@@ -8,6 +8,8 @@ use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
+use crate::json_pointer;
+
 /// Begins the text that stands where a part of a document was left out. Not accepted in a document that a caller sends.
 pub const OMITTED: &str = "$stateward.omitted";
 /// Levels of nesting of a stored text that is read as it stands. A deeper text is read [`shallow`].
@@ -202,7 +204,7 @@ pub fn omitted(value: &Value) -> Option<String> {
         }
         Value::Object(members) => members.iter().find_map(|(name, member)| {
             let rest = omitted(member)?;
-            Some(format!("/{}{rest}", name.replace('~', "~0").replace('/', "~1")))
+            Some(format!("/{}{rest}", json_pointer::escape(name)))
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }

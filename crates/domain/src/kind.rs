@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::id::{ActionName, KindName};
+use crate::json_pointer;
 
 /// What to do when an object that was there is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +76,7 @@ impl KindSpec {
         let mut value = value.clone();
         for pointer in &self.write_only {
             let Some((parent, member)) = pointer.rsplit_once('/') else { continue };
-            let member = member.replace("~1", "/").replace("~0", "~");
+            let member = json_pointer::unescape(member);
             if let Some(parent) = value.pointer_mut(parent).and_then(Value::as_object_mut) {
                 parent.remove(&member);
             }

@@ -13,6 +13,7 @@ pub mod entity;
 pub mod envelope;
 pub mod failure;
 pub mod id;
+pub mod json_pointer;
 pub mod kind;
 pub mod ports;
 pub mod selector;

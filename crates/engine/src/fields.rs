@@ -1,6 +1,7 @@
 //! Whether a field that is named can be there at all, by the schema of its kind.
 
 use serde_json::Value;
+use stateward_domain::json_pointer;
 
 /// References that are followed one after the other: a schema may refer to itself.
 const REFERENCES_MAX: usize = 32;
@@ -18,12 +19,8 @@ pub(crate) fn is_pointer(text: &str) -> bool {
 /// Whether a value that fits `schema` may have something at `pointer`. A field that the schema says nothing about is
 /// there if it allows any; an item of a list is named by its number.
 pub(crate) fn allows(schema: &Value, pointer: &str) -> bool {
-    let tokens: Vec<String> = pointer.split('/').skip(1).map(unescaped).collect();
+    let tokens: Vec<String> = pointer.split('/').skip(1).map(json_pointer::unescape).collect();
     Schemas { root: schema, followed: 0 }.allow(schema, &tokens)
-}
-
-fn unescaped(token: &str) -> String {
-    token.replace("~1", "/").replace("~0", "~")
 }
 
 #[derive(Clone, Copy)]

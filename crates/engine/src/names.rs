@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use stateward_domain::entity::state::{Settings, SettingsPatch};
+use stateward_domain::json_pointer;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::FieldError;
 
@@ -73,7 +74,7 @@ fn label_faults(labels: &BTreeMap<String, String>) -> Vec<FieldError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
     let mut faults = Vec::new();
     for (key, value) in labels {
-        let pointer = format!("/labels/{}", key.replace('~', "~0").replace('/', "~1"));
+        let pointer = format!("/labels/{}", json_pointer::escape(key));
         if key.is_empty() || key.len() > LABEL_KEY_CHARS_MAX || !key.chars().all(plain) {
             faults.push(fault("/labels", "has a key that is no name"));
         } else if key.starts_with(RESERVED) {

@@ -15,6 +15,7 @@ use stateward_domain::id::{
     ActionName, BackendName, EntityId, EntityName, ExternalId, KindName, Namespace, OperationId,
     Position, Revision,
 };
+use stateward_domain::json_pointer;
 use stateward_domain::ports::driver::FieldError;
 use stateward_domain::ports::read_model::OperationRow;
 
@@ -349,7 +350,7 @@ fn differences(before: &Value, after: &Value) -> Vec<Difference> {
     names
         .into_iter()
         .map(|name| Difference {
-            field: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+            field: format!("/{}", json_pointer::escape(name)),
             desired: value(new, name),
             observed: value(old, name),
         })

@@ -10,6 +10,7 @@ use serde_json::Value;
 use stateward_domain::entity::{Entity, references};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::Namespace;
+use stateward_domain::json_pointer;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{FieldError, covers};
 
@@ -206,7 +207,7 @@ fn misplaced(at: &str, value: &Value, allowed: &[String], tell: &mut dyn FnMut(&
         Value::Object(members) if members.contains_key(REFERENCE) => tell(at),
         Value::Object(members) => {
             for (name, value) in members {
-                let name = name.replace('~', "~0").replace('/', "~1");
+                let name = json_pointer::escape(name);
                 misplaced(&format!("{at}/{name}"), value, allowed, tell);
             }
         }

@@ -5,6 +5,7 @@ mod types;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use stateward_api::json;
+use stateward_domain::json_pointer;
 
 use crate::exit::Stop;
 use crate::manifests::scalar;
@@ -65,9 +66,7 @@ fn value(text: &str, is_text: bool) -> Result<Value, String> {
 
 fn names(field: &str) -> Vec<String> {
     match field.strip_prefix('/') {
-        Some(pointer) => {
-            pointer.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect()
-        }
+        Some(pointer) => pointer.split('/').map(json_pointer::unescape).collect(),
         None => field.split('.').map(str::to_owned).collect(),
     }
 }

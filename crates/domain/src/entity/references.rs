@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{EntityName, KindName};
+use crate::json_pointer;
 use crate::ports::driver::FieldError;
 
 mod cycle;
@@ -152,7 +153,7 @@ fn walk(value: &Value, pointer: &mut String, see: &mut impl FnMut(&str, &Map<Str
     let mut below = |token: &str, value: &Value| {
         let length = pointer.len();
         pointer.push('/');
-        pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
+        pointer.push_str(&json_pointer::escape(token));
         walk(value, pointer, see);
         pointer.truncate(length);
     };

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::id::{ActionName, Attempt, ExternalId, KindName, OwnerKey};
+use crate::json_pointer;
 use crate::kind::KindSpec;
 use crate::time::Timestamp;
 
@@ -285,7 +286,7 @@ fn differences(pointer: &str, observed: &Value, spec: &Value, fields: &mut Vec<S
     match (observed, spec) {
         (Value::Object(there), Value::Object(wanted)) => {
             for (key, value) in wanted {
-                let below = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                let below = format!("{pointer}/{}", json_pointer::escape(key));
                 differences(&below, there.get(key).unwrap_or(&Value::Null), value, fields);
             }
         }

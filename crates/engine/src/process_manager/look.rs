@@ -7,6 +7,7 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::{Difference, Presence};
 use stateward_domain::failure::Failure;
 use stateward_domain::id::ExternalId;
+use stateward_domain::json_pointer;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Driver, Object, Observation, Plan, Search, Target, covers};
 
@@ -190,7 +191,7 @@ fn take_as_is(spec: &mut Value, observed: &Value, pointer: &str) {
 
 fn remove(spec: &mut Value, pointer: &str) {
     let Some((parent, key)) = pointer.rsplit_once('/') else { return };
-    let key = key.replace("~1", "/").replace("~0", "~");
+    let key = json_pointer::unescape(key);
     if let Some(parent) = spec.pointer_mut(parent).and_then(Value::as_object_mut) {
         parent.remove(&key);
     }

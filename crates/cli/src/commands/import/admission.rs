@@ -3,6 +3,7 @@
 use futures_util::stream::{self, StreamExt};
 use reqwest::StatusCode;
 use serde_json::Value;
+use stateward_domain::json_pointer;
 
 use super::omitted::Omitted;
 use crate::bulk::AT_ONCE;
@@ -91,7 +92,7 @@ fn optional(
 ) -> Option<Vec<(String, String)>> {
     let field = |(pointer, why): (&str, &str)| {
         let name = pointer.strip_prefix("/desired/")?.split('/').next()?;
-        let name = name.replace("~1", "/").replace("~0", "~");
+        let name = json_pointer::unescape(name);
         let may_go = !required.contains(&name) && desired.get(&name).is_some();
         may_go.then(|| (name, why.to_owned()))
     };

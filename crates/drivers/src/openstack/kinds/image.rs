@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256, Sha512};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::OwnerKey;
+use stateward_domain::json_pointer;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
 
@@ -297,7 +298,7 @@ async fn fill(link: Link<'_>, id: &str, spec: &Value) -> Result<(), Trouble> {
 
 /// Works for members that are there and for those that are not.
 fn add(name: &str, value: &Value) -> Value {
-    let path = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+    let path = format!("/{}", json_pointer::escape(name));
     json!({"op": "add", "path": path, "value": value})
 }
 
