@@ -1,22 +1,15 @@
-//! A driver whose answers are no larger than events may hold. Backends answer what they like: attributes that are nested
-//! without end, messages of megabytes, ids that are documents. Every answer passes through here before it is compared,
-//! recorded or shown.
+//! Answers of a driver that are no larger than events may hold. Backends answer what they like: attributes that are nested
+//! without end, messages of megabytes, ids that are documents. Every answer passes through here, behind the scrubbing of
+//! secrets ([`discreet`](super::discreet)), before it is compared, recorded or shown.
 //!
 //! What can be left out is left out, and says so ([`document::OMITTED`], a condition of the entity). What the engine has
 //! to give back to the driver (ids, handles, marks of pages) cannot be: there the answer is a failure.
 
-use async_trait::async_trait;
 use serde_json::Value;
 use stateward_domain::document::{self, Limits};
 use stateward_domain::failure::{ErrorClass, Failure};
-use stateward_domain::id::{ExternalId, KindName};
-use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::driver::{
-    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
-    Search, Target, Update,
-};
-
-use crate::backends::discreet::Discreet;
+use stateward_domain::id::ExternalId;
+use stateward_domain::ports::driver::{Object, Outcome};
 
 /// Characters of a message, a proof or a reason at most.
 pub(crate) const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -26,10 +19,6 @@ const WORD_CHARS_MAX: usize = 200;
 const MARK_CHARS_MAX: usize = 4_096;
 /// Bytes of the attributes of all objects in one answer at most: of those beyond it, only the names are kept.
 const OBJECTS_BYTES_MAX: usize = 32 * 1024 * 1024;
-
-pub(super) struct Bounded {
-    pub(super) inner: Discreet,
-}
 
 /// `text`, or its beginning with an ellipsis.
 pub(crate) fn shortened(text: String, chars_max: usize) -> String {
@@ -49,7 +38,7 @@ pub(crate) fn external_id(id: &ExternalId) -> Result<(), Failure> {
     Err(Failure::doubtful(ErrorClass::Bug, "unusable_id", message))
 }
 
-fn failure(failure: Failure) -> Failure {
+pub(super) fn failure(failure: Failure) -> Failure {
     let class = match failure.class {
         ErrorClass::AlreadyExists { external_id: id } if external_id(&id).is_err() => {
             ErrorClass::Bug
@@ -68,12 +57,12 @@ fn failure(failure: Failure) -> Failure {
     }
 }
 
-fn object(object: Object) -> Result<Object, Failure> {
+pub(super) fn object(object: Object) -> Result<Object, Failure> {
     external_id(&object.external_id)?;
     Ok(Object { attributes: document::cut(object.attributes, &Limits::DOCUMENT), ..object })
 }
 
-fn objects(found: Vec<Object>) -> Result<Vec<Object>, Failure> {
+pub(super) fn objects(found: Vec<Object>) -> Result<Vec<Object>, Failure> {
     let mut left = OBJECTS_BYTES_MAX;
     let bounded = |one: Object| {
         let mut one = object(one)?;
@@ -88,8 +77,8 @@ fn objects(found: Vec<Object>) -> Result<Vec<Object>, Failure> {
     found.into_iter().map(bounded).collect()
 }
 
-fn outcome(outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
-    match outcome.map_err(failure)? {
+pub(super) fn outcome(outcome: Outcome) -> Result<Outcome, Failure> {
+    match outcome {
         Outcome::Done { external_id: id, attributes } => {
             id.iter().try_for_each(external_id)?;
             let attributes = document::cut(attributes, &Limits::DOCUMENT);
@@ -107,95 +96,12 @@ fn outcome(outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
 
 /// # Errors
 /// For a text that cannot be shortened without becoming another.
-fn mark(text: &str, what: &str) -> Result<(), Failure> {
+pub(super) fn mark(text: &str, what: &str) -> Result<(), Failure> {
     if text.chars().count() <= MARK_CHARS_MAX {
         return Ok(());
     }
     let message = format!("{what} has more than {MARK_CHARS_MAX} characters");
     Err(Failure::harmless(ErrorClass::Bug, "answer_too_large", message))
-}
-
-#[async_trait]
-impl Driver for Bounded {
-    fn kinds(&self) -> &[KindSpec] {
-        self.inner.kinds()
-    }
-
-    fn check(&self, kind: &KindName, spec: &Value) -> Result<Value, Vec<FieldError>> {
-        self.inner.check(kind, spec)
-    }
-
-    fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
-        self.inner.plan(kind, observed, spec)
-    }
-
-    async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
-        let identity = self.inner.identity(context).await.map_err(failure)?;
-        mark(&identity, "the identity")?;
-        Ok(identity)
-    }
-
-    async fn health(&self, context: &CallContext) -> Result<(), Failure> {
-        self.inner.health(context).await.map_err(failure)
-    }
-
-    async fn observe(
-        &self,
-        context: &CallContext,
-        target: &Target,
-    ) -> Result<Observation, Failure> {
-        Ok(match self.inner.observe(context, target).await.map_err(failure)? {
-            Observation::Present(seen) => Observation::Present(object(seen)?),
-            Observation::Absent { proof } => {
-                Observation::Absent { proof: shortened(proof, MESSAGE_CHARS_MAX) }
-            }
-            Observation::Unknown { reason } => {
-                Observation::Unknown { reason: shortened(reason, MESSAGE_CHARS_MAX) }
-            }
-        })
-    }
-
-    async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
-        objects(self.inner.find(context, search).await.map_err(failure)?)
-    }
-
-    async fn list(
-        &self,
-        context: &CallContext,
-        kind: &KindName,
-        cursor: Option<&str>,
-    ) -> Result<Listing, Failure> {
-        let page = self.inner.list(context, kind, cursor).await.map_err(failure)?;
-        page.cursor.iter().try_for_each(|cursor| mark(cursor, "the mark of the next page"))?;
-        // One object without a usable name does not hide the others.
-        let named = |object: &Object| external_id(&object.external_id).is_ok();
-        let found = page.objects.into_iter().filter(named).collect();
-        Ok(Listing { objects: objects(found)?, cursor: page.cursor })
-    }
-
-    async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
-        outcome(self.inner.create(context, create).await)
-    }
-
-    async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
-        outcome(self.inner.update(context, update).await)
-    }
-
-    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
-        outcome(self.inner.delete(context, target).await)
-    }
-
-    async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
-        outcome(self.inner.action(context, act).await)
-    }
-
-    async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
-        outcome(self.inner.resume(context, handle).await)
-    }
-
-    async fn cancel(&self, context: &CallContext, handle: &Value) -> Result<(), Failure> {
-        self.inner.cancel(context, handle).await.map_err(failure)
-    }
 }
 
 #[cfg(test)]
@@ -229,11 +135,11 @@ mod tests {
         let deep = (0..125).fold(json!(1), |inner, _| json!([inner]));
         for handle in [deep, json!("x".repeat(100_000))] {
             let pending = Outcome::Pending { handle, poll_after_ms: 1 };
-            assert_eq!(outcome(Ok(pending)).expect_err("refused").class, ErrorClass::Bug);
+            assert_eq!(outcome(pending).expect_err("refused").class, ErrorClass::Bug);
         }
         let id = Some(ExternalId("x".repeat(5_000)));
         let done = Outcome::Done { external_id: id, attributes: Value::Null };
-        assert_eq!(outcome(Ok(done)).expect_err("refused").code, "unusable_id");
+        assert_eq!(outcome(done).expect_err("refused").code, "unusable_id");
     }
 
     #[test]

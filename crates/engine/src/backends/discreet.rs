@@ -1,5 +1,7 @@
-//! A driver whose answers hold no secret. Backends repeat what they were given: in errors, in attributes, in ids. Every
-//! answer passes through here before it can be logged, recorded or shown.
+//! A driver whose answers hold no secret, and no more than [`bounded`] allows. Backends repeat what they were given: in
+//! errors, in attributes, in ids. Every answer passes through here before it can be logged, recorded or shown.
+//!
+//! Scrubbing comes first: a text that is shortened before it might end in the middle of a secret.
 
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ use stateward_domain::ports::driver::{
     Search, Target, Update,
 };
 
+use crate::backends::bounded::{self, MESSAGE_CHARS_MAX, shortened};
 use crate::secrets::Secrets;
 
 pub(super) struct Discreet {
@@ -32,13 +35,17 @@ impl Discreet {
             }
             other => other,
         };
-        Failure {
+        bounded::failure(Failure {
             class,
             code: scrub(&failure.code),
             message: scrub(&failure.message),
             request_id: failure.request_id.as_deref().map(scrub),
             effect: failure.effect,
-        }
+        })
+    }
+
+    fn text(&self, text: &str) -> String {
+        shortened(self.secrets.scrub(text), MESSAGE_CHARS_MAX)
     }
 
     /// An id cannot be scrubbed: it would name another object.
@@ -50,27 +57,27 @@ impl Discreet {
         Ok(())
     }
 
-    fn object(&self, object: Object) -> Result<Object, Failure> {
+    fn scrubbed(&self, object: Object) -> Result<Object, Failure> {
         self.named(&object.external_id)?;
         Ok(Object { attributes: self.secrets.scrubbed(object.attributes), ..object })
     }
 
-    fn objects(&self, objects: Vec<Object>) -> Result<Vec<Object>, Failure> {
-        objects.into_iter().map(|object| self.object(object)).collect()
+    fn all_scrubbed(&self, objects: Vec<Object>) -> Result<Vec<Object>, Failure> {
+        objects.into_iter().map(|object| self.scrubbed(object)).collect()
     }
 
     fn outcome(&self, outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
-        match outcome.map_err(|failure| self.failure(failure))? {
+        bounded::outcome(match outcome.map_err(|failure| self.failure(failure))? {
             Outcome::Done { external_id, attributes } => {
                 external_id.iter().try_for_each(|id| self.named(id))?;
-                Ok(Outcome::Done { external_id, attributes: self.secrets.scrubbed(attributes) })
+                Outcome::Done { external_id, attributes: self.secrets.scrubbed(attributes) }
             }
             Outcome::Pending { handle, .. } if self.secrets.holds(&handle.to_string()) => {
                 let message = "the driver put a secret into a handle";
-                Err(Failure::doubtful(ErrorClass::Bug, "secret_in_handle", message))
+                return Err(Failure::doubtful(ErrorClass::Bug, "secret_in_handle", message));
             }
-            pending @ Outcome::Pending { .. } => Ok(pending),
-        }
+            pending @ Outcome::Pending { .. } => pending,
+        })
     }
 }
 
@@ -90,7 +97,9 @@ impl Driver for Discreet {
 
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let identity = self.inner.identity(context).await;
-        identity.map(|text| self.secrets.scrub(&text)).map_err(|failure| self.failure(failure))
+        let identity = self.secrets.scrub(&identity.map_err(|failure| self.failure(failure))?);
+        bounded::mark(&identity, "the identity")?;
+        Ok(identity)
     }
 
     async fn health(&self, context: &CallContext) -> Result<(), Failure> {
@@ -104,19 +113,19 @@ impl Driver for Discreet {
     ) -> Result<Observation, Failure> {
         let seen = self.inner.observe(context, target).await;
         match seen.map_err(|failure| self.failure(failure))? {
-            Observation::Present(object) => self.object(object).map(Observation::Present),
-            Observation::Absent { proof } => {
-                Ok(Observation::Absent { proof: self.secrets.scrub(&proof) })
+            Observation::Present(object) => {
+                bounded::object(self.scrubbed(object)?).map(Observation::Present)
             }
+            Observation::Absent { proof } => Ok(Observation::Absent { proof: self.text(&proof) }),
             Observation::Unknown { reason } => {
-                Ok(Observation::Unknown { reason: self.secrets.scrub(&reason) })
+                Ok(Observation::Unknown { reason: self.text(&reason) })
             }
         }
     }
 
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let found = self.inner.find(context, search).await;
-        self.objects(found.map_err(|failure| self.failure(failure))?)
+        bounded::objects(self.all_scrubbed(found.map_err(|failure| self.failure(failure))?)?)
     }
 
     async fn list(
@@ -127,7 +136,13 @@ impl Driver for Discreet {
     ) -> Result<Listing, Failure> {
         let page = self.inner.list(context, kind, cursor).await;
         let page = page.map_err(|failure| self.failure(failure))?;
-        Ok(Listing { objects: self.objects(page.objects)?, cursor: page.cursor })
+        let objects = self.all_scrubbed(page.objects)?;
+        let cursor = page.cursor;
+        cursor.iter().try_for_each(|mark| bounded::mark(mark, "the mark of the next page"))?;
+        // One object without a usable name does not hide the others.
+        let named = |object: &Object| bounded::external_id(&object.external_id).is_ok();
+        let objects = bounded::objects(objects.into_iter().filter(named).collect())?;
+        Ok(Listing { objects, cursor })
     }
 
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {

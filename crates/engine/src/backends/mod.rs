@@ -21,7 +21,6 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::absence::AbsenceWatch;
-use crate::backends::bounded::Bounded;
 use crate::backends::discreet::Discreet;
 use crate::backends::gate::Gate;
 use crate::secrets::Secrets;
@@ -134,8 +133,7 @@ pub struct Backend {
 impl Backend {
     fn new(settings: BackendSettings, secrets: &Arc<Secrets>) -> Self {
         let (inner, secrets) = (settings.driver, Arc::clone(secrets));
-        // Bounded outside: a text that is shortened first might end in the middle of a secret.
-        let driver = Arc::new(Bounded { inner: Discreet { inner, secrets } });
+        let driver = Arc::new(Discreet { inner, secrets });
         let settings = BackendSettings { driver, ..settings };
         let rate =
             settings.rate_per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate)));
