@@ -48,6 +48,14 @@ pub use verify::{chains, verify};
 /// A row of the log as it was found.
 pub type Row = Result<Recorded, Box<Unreadable>>;
 
+/// Where the row stands among those of its category: stream and version; `None` = that cannot be read of it.
+pub(crate) fn place(row: &Row) -> Option<(String, Version)> {
+    match row {
+        Ok(event) => Some((event.stream.id.clone(), event.version)),
+        Err(row) => Some((row.stream.as_ref()?.id.clone(), row.version?)),
+    }
+}
+
 /// A row that nobody ever wrote so, with what can still be said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {

@@ -14,7 +14,7 @@ use super::faults::Faults;
 use super::life::Taken;
 use super::rows::{TableRow, differences};
 use super::verify::aside;
-use super::{Fold, Row, Shown, Source, stands};
+use super::{Fold, Row, Shown, Source, place, stands};
 
 /// Rows read at a time.
 const PAGE: usize = 1_000;
@@ -119,13 +119,6 @@ impl Views {
                 None => return Ok(reading.views),
             }
         }
-    }
-}
-
-fn place(row: &Row) -> Option<(String, Version)> {
-    match row {
-        Ok(event) => Some((event.stream.id.clone(), event.version)),
-        Err(row) => Some((row.stream.as_ref()?.id.clone(), row.version?)),
     }
 }
 

@@ -11,6 +11,7 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, Holder};
 use stateward_domain::time::Timestamp;
 
+use super::rows::signed;
 use super::script::{Broke, Insert, Script, Values, Writer};
 use crate::hash::{self, Hash};
 
@@ -384,8 +385,4 @@ async fn claim(
     };
     let insert = if hope == Hope::AllIsNew { &CLAIMS } else { &CLAIMS_AGAIN };
     script.insert(insert, &taken, bind).await
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::ReadError;
 
 use super::audit::source::Files;
-use crate::audit::{Life, Row, Source};
+use crate::audit::{Life, Row, Source, place};
 
 /// Events read at a time.
 const PAGE: usize = 1_000;
@@ -74,12 +74,5 @@ impl<'f> Lives<'f> {
             self.page = page.into();
         }
         Ok(self.page.pop_front())
-    }
-}
-
-fn place(row: &Row) -> Option<(String, Version)> {
-    match row {
-        Ok(event) => Some((event.stream.id.clone(), event.version)),
-        Err(row) => Some((row.stream.as_ref()?.id.clone(), row.version?)),
     }
 }

@@ -1,19 +1,21 @@
 //! The log in `events.db`: appends go to the one writer, reads are pages in short transactions.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{
-    Append, AppendError, Appended, EventStore, Holder, ReadError, page_length,
+    Append, AppendError, Appended, EventStore, Holder, ReadError,
 };
 use stateward_domain::time::LogClock;
 
 use super::error::message;
-use super::rows::EventRow;
+use super::rows::{COLUMNS, EventRow, page, signed};
 use super::writer::Writer;
 
 /// The log.
@@ -63,16 +65,14 @@ pub(super) fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Rows of a page, given the bytes of each of those that it may have. Their number is asked for first: `SQLite` knows the
-/// lengths of texts without reading them, and whoever reads page by page must not hold more than a page.
-pub(super) fn length_of(sizes: &[i64]) -> i64 {
-    let bytes = sizes.iter().map(|bytes| usize::try_from(*bytes).unwrap_or_default());
-    limit_of(page_length(bytes))
-}
+static PAGE_OF_STREAM: LazyLock<String> = LazyLock::new(|| {
+    let condition =
+        "aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 AND position <= ?4";
+    page(COLUMNS, condition, "sequence", "?5")
+});
 
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
+static PAGE_OF_LOG: LazyLock<String> =
+    LazyLock::new(|| page(COLUMNS, "position > ?1 AND position <= ?2", "position", "?3"));
 
 #[async_trait]
 impl EventStore for Log {
@@ -89,33 +89,15 @@ impl EventStore for Log {
         if self.writer.tail().version(stream) == Some(after) {
             return Ok(Vec::new());
         }
-        let sizes: Vec<i64> = sqlx::query_scalar(
-            "SELECT octet_length(payload) + octet_length(metadata) FROM events \
-             WHERE aggregate_type = ? AND aggregate_id = ? AND sequence > ? AND position <= ? \
-             ORDER BY sequence LIMIT ?",
-        )
-        .bind(&stream.category)
-        .bind(&stream.id)
-        .bind(signed(after.0))
-        .bind(self.visible())
-        .bind(limit_of(limit))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(unavailable)?;
-        let rows: Vec<EventRow> = sqlx::query_as(
-            "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
-             payload, metadata, event_id, recorded_at, hash FROM events \
-             WHERE aggregate_type = ? AND aggregate_id = ? AND sequence > ? AND position <= ? \
-             ORDER BY sequence LIMIT ?",
-        )
-        .bind(&stream.category)
-        .bind(&stream.id)
-        .bind(signed(after.0))
-        .bind(self.visible())
-        .bind(length_of(&sizes))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(unavailable)?;
+        let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(PAGE_OF_STREAM.as_str()))
+            .bind(&stream.category)
+            .bind(&stream.id)
+            .bind(signed(after.0))
+            .bind(self.visible())
+            .bind(limit_of(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
         Ok(rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect())
     }
 
@@ -140,27 +122,13 @@ impl EventStore for Log {
         if let Some(newest) = self.writer.tail().after(after.minor, self.writer.head(), limit) {
             return Ok(newest);
         }
-        let sizes: Vec<i64> = sqlx::query_scalar(
-            "SELECT octet_length(payload) + octet_length(metadata) FROM events \
-             WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-        )
-        .bind(signed(after.minor))
-        .bind(self.visible())
-        .bind(limit_of(limit))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(unavailable)?;
-        let rows: Vec<EventRow> = sqlx::query_as(
-            "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
-             payload, metadata, event_id, recorded_at, hash FROM events \
-             WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-        )
-        .bind(signed(after.minor))
-        .bind(self.visible())
-        .bind(length_of(&sizes))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(unavailable)?;
+        let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(PAGE_OF_LOG.as_str()))
+            .bind(signed(after.minor))
+            .bind(self.visible())
+            .bind(limit_of(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
         Ok(rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect())
     }
 

@@ -14,6 +14,7 @@ use super::audit::offline;
 use super::error::OpenError;
 use super::lives::{Folded, Lives};
 use super::open::RESTORE;
+use super::rows::signed;
 use super::script::{Insert, Values, Writer};
 use crate::audit::{Life, Taken};
 
@@ -123,8 +124,4 @@ pub(super) async fn derive_once(
         tracing::info!(entities, "derived who manages which object");
     }
     Ok(writer.into_inner())
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

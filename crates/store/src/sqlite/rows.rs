@@ -1,13 +1,36 @@
-//! Rows of `events` as values.
+//! Rows of `events`: how a page of them is selected, and what they are as values.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EventId, Position, Version};
+use stateward_domain::ports::event_store::PAGE_BYTES_MAX;
 use stateward_domain::time::Timestamp;
 
-/// One row, with the columns in this order: position, `aggregate_type`, `aggregate_id`, sequence, `event_type`,
-/// `event_version`, payload, metadata, `event_id`, `recorded_at`, hash. Its position lacks the epoch.
+/// What is selected of a row, in this order.
+pub(super) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, \
+     event_version, payload, metadata, event_id, recorded_at, hash";
+
+/// The statement for a page of `events e`: `columns` of the rows of `condition` in `order`, as many as the parameter
+/// `limit` says at most, up to the one that reaches [`PAGE_BYTES_MAX`]. `SQLite` knows the lengths of texts without
+/// reading them, so no row beyond the page is held. Parameters are numbered: `condition` stands in it twice.
+pub(super) fn page(columns: &str, condition: &str, order: &str, limit: &str) -> String {
+    format!(
+        "SELECT {columns} FROM events e WHERE {condition} ORDER BY {order} LIMIT (\
+         SELECT count(*) FROM (SELECT sum(bytes) OVER (ORDER BY {order} \
+         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM (\
+         SELECT {order}, coalesce(octet_length(payload), 0) + coalesce(octet_length(metadata), 0) AS bytes \
+         FROM events WHERE {condition} ORDER BY {order} LIMIT {limit})) \
+         WHERE coalesce(before, 0) < {PAGE_BYTES_MAX})"
+    )
+}
+
+/// An unsigned number as `SQLite` has it.
+pub(super) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// One row of [`COLUMNS`]. Its position lacks the epoch.
 pub(super) struct EventRow(pub(super) Recorded);
 
 impl EventRow {

@@ -25,7 +25,8 @@ use tokio::sync::Mutex;
 use crate::audit::{Chains, Running, Source, chains, verify};
 use crate::hash;
 use crate::sqlite::kept;
-use crate::sqlite::log::{length_of, limit_of};
+use crate::sqlite::log::limit_of;
+use crate::sqlite::rows::{COLUMNS, page, signed};
 use source::{Files, unavailable};
 
 /// Hashes read at a time for a checkpoint.
@@ -126,27 +127,15 @@ impl Port for Auditor {
     ) -> Result<Vec<Link>, ReadError> {
         self.knows(after).await?;
         self.knows(until).await?;
-        let statement = format!(
-            "SELECT {}, (SELECT b.hash FROM events b WHERE b.aggregate_type = e.aggregate_type \
-             AND b.aggregate_id = e.aggregate_id AND b.sequence = e.sequence - 1) \
-             FROM events e WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-            raw::COLUMNS
+        let columns = format!(
+            "{COLUMNS}, (SELECT b.hash FROM events b WHERE b.aggregate_type = e.aggregate_type \
+             AND b.aggregate_id = e.aggregate_id AND b.sequence = e.sequence - 1)"
         );
-        let sizes = format!(
-            "SELECT {} FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?",
-            raw::SIZE
-        );
-        let sizes: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sizes))
-            .bind(i64::try_from(after.minor).unwrap_or(i64::MAX))
-            .bind(i64::try_from(until.minor).unwrap_or(i64::MAX))
+        let page = page(&columns, "position > ?1 AND position <= ?2", "position", "?3");
+        let rows = sqlx::query(AssertSqlSafe(page))
+            .bind(signed(after.minor))
+            .bind(signed(until.minor))
             .bind(limit_of(limit))
-            .fetch_all(&self.files.log)
-            .await
-            .map_err(unavailable)?;
-        let rows = sqlx::query(AssertSqlSafe(statement))
-            .bind(i64::try_from(after.minor).unwrap_or(i64::MAX))
-            .bind(i64::try_from(until.minor).unwrap_or(i64::MAX))
-            .bind(length_of(&sizes))
             .fetch_all(&self.files.log)
             .await
             .map_err(unavailable)?;

@@ -9,16 +9,9 @@ use stateward_domain::time::Timestamp;
 
 use crate::audit::{Cell, Row, Unreadable};
 use crate::hash::Hash;
+use crate::sqlite::rows::COLUMNS;
 
-/// What is selected for [`read`], in this order.
-pub(super) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, \
-     event_version, payload, metadata, event_id, recorded_at, hash";
-
-/// Bytes of what is large of a row.
-pub(super) const SIZE: &str =
-    "coalesce(octet_length(payload), 0) + coalesce(octet_length(metadata), 0)";
-
-/// The row, if every column is exactly what the log writes: hashes are over values, so that another spelling of the
+/// The row of [`COLUMNS`], if every column is exactly what the log writes: hashes are over values, so that another spelling of the
 /// same value would not show in them.
 pub(super) fn read(row: &SqliteRow, epoch: u32) -> Row {
     let minor = integer(row, 0).ok().and_then(|minor| u64::try_from(minor).ok());

@@ -14,14 +14,15 @@ use stateward_domain::ports::event_store::{Holder, ReadError};
 use stateward_domain::time::Timestamp;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::raw::{self, COLUMNS, SIZE};
+use super::raw;
 use super::scratch::Scratch;
 use super::{gathered, shown};
 use crate::audit::{
     Fold, Held, HeldBy, Identity, Row, SetAside, Shown, Source, Stand, TableRow, Unreadable,
 };
 use crate::sqlite::error::{self, fault, message};
-use crate::sqlite::log::{length_of, limit_of};
+use crate::sqlite::log::limit_of;
+use crate::sqlite::rows::{COLUMNS, page, signed};
 
 /// Lines of `SQLite`'s own check that are told, at most.
 const DAMAGE_LINES: u32 = 20;
@@ -41,10 +42,6 @@ pub(in crate::sqlite) struct Files {
 
 pub(super) fn unavailable(error: sqlx::Error) -> ReadError {
     ReadError::Unavailable(message(&error))
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn is_damage(error: &sqlx::Error) -> bool {
@@ -71,17 +68,11 @@ impl Files {
         until: u64,
         limit: usize,
     ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let behind = "FROM events WHERE position > ? AND position <= ? ORDER BY position LIMIT ?";
-        let sizes: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {SIZE} {behind}")))
+        let page = page(COLUMNS, "position > ?1 AND position <= ?2", "position", "?3");
+        sqlx::query(AssertSqlSafe(page))
             .bind(signed(after))
             .bind(signed(until))
             .bind(limit_of(limit))
-            .fetch_all(&self.log)
-            .await?;
-        sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} {behind}")))
-            .bind(signed(after))
-            .bind(signed(until))
-            .bind(length_of(&sizes))
             .fetch_all(&self.log)
             .await
     }
@@ -231,28 +222,16 @@ impl Source for Files {
         until: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Row>, ReadError> {
-        let behind = "FROM events WHERE aggregate_type = ? \
-                      AND (aggregate_id, sequence) > (?, ?) AND aggregate_id <= ? \
-                      ORDER BY aggregate_id, sequence LIMIT ?";
-        let rows = async {
-            let select = format!("SELECT {SIZE} {behind}");
-            let sizes: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(select))
+        let condition = "aggregate_type = ?1 AND (aggregate_id, sequence) > (?2, ?3) \
+                         AND aggregate_id <= ?4";
+        let rows =
+            sqlx::query(AssertSqlSafe(page(COLUMNS, condition, "aggregate_id, sequence", "?5")))
                 .bind(StreamId::ENTITY)
                 .bind(after.0)
                 .bind(signed(after.1.0))
                 .bind(until.unwrap_or(LAST))
                 .bind(limit_of(limit))
-                .fetch_all(&self.log)
-                .await?;
-            sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} {behind}")))
-                .bind(StreamId::ENTITY)
-                .bind(after.0)
-                .bind(signed(after.1.0))
-                .bind(until.unwrap_or(LAST))
-                .bind(length_of(&sizes))
-                .fetch_all(&self.log)
-                .await
-        };
+                .fetch_all(&self.log);
         match rows.await {
             Ok(rows) => Ok(self.read(&rows)),
             // The damage is told already; what is behind it is compared with nothing.

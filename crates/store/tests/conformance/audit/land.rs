@@ -23,7 +23,7 @@ use stateward_domain::id::{
 use stateward_domain::ports::audit::Auditor as _;
 use stateward_domain::ports::event_store::{Append, EventStore};
 use stateward_domain::ports::read_model::ReadModel;
-use stateward_domain::ports::sync_queue::{Priority, QueueChange, QueueRow, SyncQueue};
+use stateward_domain::ports::sync_queue::{QueueChange, SyncQueue};
 use stateward_domain::system::SystemEvent;
 use stateward_domain::time::Timestamp;
 use stateward_store::sqlite::{Auditor, Store};
@@ -271,20 +271,8 @@ pub(super) async fn enqueue(store: &Store) {
 }
 
 fn queued(entity: &Entity, position: Position) -> QueueChange {
-    if !entity.is_tracked() {
-        return QueueChange::Remove(entity.id);
-    }
-    let work = entity.work();
-    QueueChange::Put(QueueRow {
-        entity: entity.id,
-        backend: entity.manifest.backend.clone(),
-        priority: work.as_ref().map_or(Priority::Drift, |work| work.priority),
-        since: work.as_ref().map(|work| work.since),
-        due: work.as_ref().map(|work| work.due),
-        waits_for: work.and_then(|work| work.waits_for),
-        uses: entity.used_names(),
-        position,
-    })
+    let row = entity.queue_row(entity.work(), position);
+    row.map_or(QueueChange::Remove(entity.id), QueueChange::Put)
 }
 
 /// The number of entities and of events in lives.
