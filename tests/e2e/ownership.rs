@@ -3,11 +3,11 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, Setup, condition, reason, text, until};
+use crate::harness::{Connection, Server, Setup, condition, reason, text, until};
 
 const NOBODY: u32 = 65_534;
 
@@ -117,13 +117,17 @@ async fn running_out_of_descriptors_uses_up_no_budget() {
     let server = setup.start().await;
     let client = &server.client;
     let id = client.file("file", "file", "one").await;
+    let path = format!("/v1/entities/{id}");
+    // The server can accept no other connection while the limit holds.
+    let connection = Connection::open(client);
     let maximum = getrlimit(Resource::Nofile).maximum;
     let few = Rlimit { current: Some(first_free(server.pid())), maximum };
     let before = prlimit(Some(server.pid()), Resource::Nofile, few).unwrap();
-    let body = json!({ "desired": { "path": "file", "content": "two" } });
-    client.send(Method::PUT, &format!("/v1/entities/{id}"), Some(&body), &[]).await.unwrap();
+    let desired = json!({ "desired": { "path": "file", "content": "two" } }).to_string();
+    let accepted = connection.send(&Method::PUT, &path, &desired);
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{:#}", accepted.body);
     let failed = until("it fails", async || {
-        let entity = client.entity(&id).await;
+        let entity = connection.send(&Method::GET, &path, "").body;
         (!entity["error"].is_null()).then_some(entity)
     })
     .await;

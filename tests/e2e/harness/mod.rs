@@ -1,6 +1,7 @@
 //! What every test needs: servers, a world that outlives them, a client, and waiting without guessing.
 
 mod client;
+mod connection;
 mod server;
 mod world;
 
@@ -8,6 +9,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Lost, Reply, condition, reason, text, thing};
+pub(crate) use connection::Connection;
 pub(crate) use server::{Server, Setup, refused};
 pub(crate) use world::World;
 
