@@ -14,9 +14,8 @@ use stateward_engine::requests::Accepted;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::headers;
 use crate::problem::Problem;
-use crate::reply;
+use crate::{headers, reply};
 
 /// A request that changes something, of a caller who may.
 pub(crate) struct Asking<'a> {

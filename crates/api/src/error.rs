@@ -2,8 +2,8 @@
 
 use actix_web::http::StatusCode;
 use stateward_domain::entity::Refusal;
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::EntityId;
-use stateward_domain::ports::driver::FieldError;
 use stateward_engine::Error;
 
 use crate::problem::Problem;

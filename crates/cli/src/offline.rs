@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use stateward_domain::audit::{Checkpoint, Report};
-use stateward_domain::ports::audit::{Auditor as _, Progressing};
+use stateward_domain::ports::audit::{Auditor as _, ProgressFn};
 use stateward_engine::export::{Export, Selection};
 use stateward_store::sqlite::Auditor;
 
@@ -23,7 +23,7 @@ async fn open(data: &Path) -> anyhow::Result<Auditor> {
 pub(crate) async fn verify(
     data: &Path,
     against: Option<&Checkpoint>,
-    progress: Progressing<'_>,
+    progress: ProgressFn<'_>,
 ) -> anyhow::Result<Report> {
     let auditor = open(data).await?;
     let report = auditor.verify(against, progress).await;

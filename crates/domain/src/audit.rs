@@ -217,7 +217,7 @@ pub struct Report {
 
 /// How far a verification is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct VerificationProgress {
     /// Steps done.
     pub done: u64,
     /// Steps in all, as far as is known now.

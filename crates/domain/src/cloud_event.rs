@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::audit::Digest;
 use crate::envelope::{Recorded, StreamId};
 use crate::id::{EventId, LogId, Position, Version};
-use crate::ports::audit::Link;
+use crate::ports::audit::ChainedEvent;
 use crate::time::{Timestamp, rfc3339};
 
 const SOURCE: &str = "urn:stateward:log:";
@@ -53,7 +53,7 @@ pub struct Parsed {
     /// Whether the export has a part of the log only.
     pub partial: bool,
     /// The event; its position has the ordinal alone, without an epoch.
-    pub link: Link,
+    pub link: ChainedEvent,
 }
 
 /// The line is none of an export.
@@ -66,7 +66,7 @@ pub struct BadLine(String);
 /// # Panics
 /// Never: a line is plain data.
 #[must_use]
-pub fn render(link: &Link, log_id: LogId, partial: bool) -> String {
+pub fn render(link: &ChainedEvent, log_id: LogId, partial: bool) -> String {
     let event = &link.event;
     let data = verbatim(&event.payload);
     let written = Line {
@@ -135,7 +135,7 @@ pub fn parse(line: &str) -> Result<Parsed, BadLine> {
     Ok(Parsed {
         log_id: log_id.ok_or_else(|| bad("source"))?,
         partial: line.partial,
-        link: Link { previous: line.previoushash.0, event },
+        link: ChainedEvent { previous: line.previoushash.0, event },
     })
 }
 
@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    fn link(payload: &str, metadata: &str) -> Link {
+    fn link(payload: &str, metadata: &str) -> ChainedEvent {
         let event = Recorded {
             position: Position { epoch: 0, major: 0, minor: 7 },
             stream: StreamId::access(),
@@ -158,7 +158,7 @@ mod tests {
             metadata: metadata.into(),
             hash: [2; 32],
         };
-        Link { previous: [1; 32], event }
+        ChainedEvent { previous: [1; 32], event }
     }
 
     const LOG: LogId = LogId(uuid::Uuid::from_u128(5));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entity::references::Target;
+use crate::entity::target::Target;
 use crate::id::{EntityId, ExternalId};
 
 /// Class of an error; it alone decides what the engine does next.

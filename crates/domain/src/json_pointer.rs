@@ -13,6 +13,16 @@ pub fn unescape(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")
 }
 
+/// Whether one of `pointers` is `field` or a parent of it.
+#[must_use]
+pub fn covers(pointers: &[String], field: &str) -> bool {
+    pointers.iter().any(|pointer| {
+        field
+            .strip_prefix(pointer.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

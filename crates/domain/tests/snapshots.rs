@@ -9,11 +9,11 @@ use stateward_domain::access::{AccessEvent, Grant, NamespaceSettings, Role, Toke
 use stateward_domain::backend::{BackendEvent, ParkCause};
 use stateward_domain::entity::EntityEvent as E;
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::references::Target;
 use stateward_domain::entity::state::{
-    BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Manifest,
-    Observed, Presence, ReplacePolicy, Settings, SettingsPatch, Step,
+    AttemptStep, BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy,
+    Manifest, Observed, Presence, ReplacePolicy, Settings, SettingsPatch,
 };
+use stateward_domain::entity::target::Target;
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{
     ActionName, Attempt, BackendName, EntityId, EntityName, ExternalId, Generation, Incarnation,
@@ -129,7 +129,7 @@ fn attempts() -> Vec<E> {
             takes_over: Some(Attempt(1)),
             generation: Generation(2),
             incarnation,
-            step: Step::Update { fields: vec!["/size".to_owned()] },
+            step: AttemptStep::Update { fields: vec!["/size".to_owned()] },
             was_present: true,
             operations: vec![operation(1)],
         },
@@ -139,7 +139,7 @@ fn attempts() -> Vec<E> {
             at: AT,
             attempt,
             generation: Generation(2),
-            step: Step::None,
+            step: AttemptStep::None,
             observed: observed(),
             operations: vec![operation(1)],
         },

@@ -16,6 +16,7 @@ pub mod http;
 mod instrumented;
 pub mod local;
 pub mod openstack;
+mod plan;
 mod settings;
 
 use std::sync::Arc;

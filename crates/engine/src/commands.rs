@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use stateward_domain::entity::claims::{self, ClaimKey};
 use stateward_domain::entity::command::Intent;
-use stateward_domain::entity::operations::{self, OperationChange};
-use stateward_domain::entity::{Entity, EntityEvent, progress};
+use stateward_domain::entity::operation::{OperationChange, OperationRow};
+use stateward_domain::entity::{Entity, EntityEvent, operation};
 use stateward_domain::envelope::{Actor, Envelope, NewEvent, StreamId};
 use stateward_domain::id::{EntityId, ExternalId, Position};
 use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
-use stateward_domain::ports::read_model::OperationRow;
 use stateward_domain::time::Timestamp;
 
 use crate::control::{append_surely, first, recorded};
@@ -207,7 +206,7 @@ impl Commands {
     ) -> Result<Option<OperationRow>, Error> {
         let Some(id) = envelope.operation.filter(|_| !is_system(envelope)) else { return Ok(None) };
         if !is_without_effect(events)
-            && let Some(row) = progress::just_opened(entity, id, envelope)
+            && let Some(row) = operation::just_opened(entity, id, envelope)
         {
             return Ok(Some(row));
         }
@@ -240,7 +239,7 @@ fn serving(
         before.serving(intent)
     } else {
         let had_change = before.change().is_some();
-        let mut changes = events.iter().flat_map(|event| operations::changes(event, had_change));
+        let mut changes = events.iter().flat_map(|event| operation::changes(event, had_change));
         envelope.operation.filter(|asked| {
             changes
                 .any(|change| matches!(change, OperationChange::Opened { id, .. } if id == *asked))

@@ -7,12 +7,14 @@ use moka::sync::Cache;
 use serde_json::Value;
 use stateward_domain::document;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Purpose, Reference, Target, Waiting};
-use stateward_domain::entity::{Entity, EntityEvent, progress};
+use stateward_domain::entity::operation::OperationRow;
+use stateward_domain::entity::references::{self, Purpose, Reference, Waiting};
+use stateward_domain::entity::target::Target;
+use stateward_domain::entity::{Entity, EntityEvent, operation};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Namespace, OperationId, Version};
 use stateward_domain::ports::event_store::{EventStore, may_have_more};
-use stateward_domain::ports::read_model::{OperationRow, Views};
+use stateward_domain::ports::read_model::Views;
 use stateward_domain::time::Timestamp;
 
 use crate::error::Error;
@@ -180,7 +182,7 @@ impl Entities {
                 break;
             }
             for recorded in page.iter().take_while(|event| event.version <= version) {
-                for step in progress::evolve(&mut entity, recorded, &decode(recorded)?) {
+                for step in operation::evolve(&mut entity, recorded, &decode(recorded)?) {
                     step.apply(&mut rows);
                 }
                 rows.retain(|id, _| Some(*id) == operation);

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Purpose, Target};
+use stateward_domain::entity::references::{self, Purpose};
 use stateward_domain::entity::state::{BlockedOn, Manifest};
+use stateward_domain::entity::target::Target;
 use stateward_domain::entity::work::Work;
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::Recorded;

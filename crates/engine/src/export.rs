@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stateward_domain::cloud_event;
 use stateward_domain::envelope::Recorded;
 use stateward_domain::id::{Namespace, Position};
-use stateward_domain::ports::audit::{Auditor, Link};
+use stateward_domain::ports::audit::{Auditor, ChainedEvent};
 
 use crate::error::Error;
 
@@ -93,7 +93,7 @@ impl Export {
             let Some(last) = links.last() else { return Ok(None) };
             self.at = last.event.position;
             let (log_id, partial) = (self.auditor.log_id(), self.selection.is_partial());
-            let fits = |link: &&Link| self.selection.fits(&link.event);
+            let fits = |link: &&ChainedEvent| self.selection.fits(&link.event);
             let line = |link| cloud_event::render(link, log_id, partial) + "\n";
             let text: String = links.iter().filter(fits).map(line).collect();
             if !text.is_empty() {

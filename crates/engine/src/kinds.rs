@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use jsonschema::Validator;
 use serde_json::Value;
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ActionName, KindName};
+use stateward_domain::json_pointer::covers;
 use stateward_domain::kind::{ActionSpec, KindSpec};
-use stateward_domain::ports::driver::{FieldError, covers};
 
 use crate::backends::bounded::shortened;
 use crate::error::Error;

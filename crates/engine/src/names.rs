@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use stateward_domain::entity::state::{Settings, SettingsPatch};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::json_pointer;
 use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::driver::FieldError;
 
 use crate::fields;
 use crate::requests::Declaration;

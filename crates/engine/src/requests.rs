@@ -6,18 +6,18 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use stateward_domain::document::Limits;
 use stateward_domain::entity::command::Intent;
+use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::entity::state::{
     Decision, DeletionPolicy, Difference, Manifest, Settings, SettingsPatch,
 };
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::Envelope;
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{
     ActionName, BackendName, EntityId, EntityName, ExternalId, KindName, Namespace, OperationId,
     Position, Revision,
 };
 use stateward_domain::json_pointer;
-use stateward_domain::ports::driver::FieldError;
-use stateward_domain::ports::read_model::OperationRow;
 
 use crate::backends::Backend;
 use crate::commands::Done;

@@ -9,10 +9,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use stateward_domain::entity::{Entity, references};
 use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::Namespace;
 use stateward_domain::json_pointer;
+use stateward_domain::json_pointer::covers;
 use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::driver::{FieldError, covers};
 
 /// The one member of a reference.
 pub const REFERENCE: &str = "$secret";
@@ -134,7 +135,7 @@ impl Secrets {
         let pointers = kind.write_only.iter().filter(|pointer| {
             let now = desired.pointer(pointer);
             now.is_some()
-                && (entity.unseen_in_doubt || now != before(pointer))
+                && (entity.write_only_dirty || now != before(pointer))
                 && !covers(ignored, pointer)
         });
         pointers.cloned().collect()

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stateward_domain::entity::references::{Reference, resolve};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::KindName;
-use stateward_domain::ports::driver::{Driver, FieldError, covers};
+use stateward_domain::json_pointer::covers;
+use stateward_domain::ports::driver::Driver;
 use uuid::Uuid;
 
 use crate::error::Error;

@@ -1,8 +1,8 @@
 //! An operation as users see it.
 
 use serde::Serialize;
+use stateward_domain::entity::operation::{OperationRow, OperationState};
 use stateward_domain::envelope::Actor;
-use stateward_domain::ports::read_model::{OperationRow, OperationState};
 
 use super::entity::ErrorView;
 use super::time;

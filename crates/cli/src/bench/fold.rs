@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use serde_json::json;
-use stateward_domain::entity::state::{Observed, Presence, Step};
+use stateward_domain::entity::state::{AttemptStep, Observed, Presence};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::id::{Attempt, ExternalId, Generation, Incarnation, OperationId};
 use stateward_domain::time::Timestamp;
@@ -39,7 +39,7 @@ fn event(number: u64) -> anyhow::Result<EntityEvent> {
     let operation_id: OperationId = format!("{round:032x}").parse()?;
     let (attempt, generation) = (Attempt(round), Generation(round));
     let desired = json!({ "size_gib": round, "zone": "zone-1", "encrypted": true });
-    let step = Step::Update { fields: vec!["/size_gib".to_owned()] };
+    let step = AttemptStep::Update { fields: vec!["/size_gib".to_owned()] };
     Ok(match number % 3 {
         0 => EntityEvent::UpdateRequested {
             at,

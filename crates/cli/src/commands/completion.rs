@@ -6,9 +6,8 @@ use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::Arguments;
 use crate::exit::Exit;
-use crate::terminal;
+use crate::{Arguments, terminal};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  source <(stateward completion bash)\n  \

@@ -8,12 +8,11 @@ use clap::{Args, ValueEnum};
 use crate::bulk::{self, BulkOptions};
 use crate::client::{Client, Request, find};
 use crate::exit::{Exit, Stop};
-use crate::manifests;
 use crate::output::text;
 use crate::render::entity;
 use crate::select::{Selected, Selection};
 use crate::session::{Run, Session};
-use crate::terminal;
+use crate::{manifests, terminal};
 
 /// Users that the server names at most; with so many there may be more.
 const USERS_MAX: usize = 1_000;

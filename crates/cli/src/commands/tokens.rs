@@ -11,8 +11,7 @@ use crate::exit::Exit;
 use crate::output::{Output, text, time};
 use crate::render::access::TOKEN;
 use crate::session::{Run, Session};
-use crate::terminal;
-use crate::token;
+use crate::{terminal, token};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward tokens\n  \

@@ -7,12 +7,11 @@ use serde_json::Value;
 
 use crate::client::{Arrival, Events, Problem, Request};
 use crate::exit::{Exit, Stop};
-use crate::follow;
 use crate::output::{Format, Output, text};
 use crate::render::entity::{LINE_HEADER, label, line};
 use crate::select::{Selected, Selection};
 use crate::session::{Run, Session};
-use crate::terminal;
+use crate::{follow, terminal};
 
 #[derive(Args)]
 #[command(

@@ -8,17 +8,18 @@ use serde_json::Value;
 
 use crate::entity::command::{Command, Refusal};
 use crate::entity::event::EntityEvent;
-use crate::entity::references::Target;
 use crate::entity::state::{
     Blocked, Contested, DeletionPolicy, Drift, Lost, ManagementPolicy, Manifest, Observed,
     OpenOperation, OperationKind, Presence, RunningAttempt, State,
 };
+use crate::entity::target::Target;
 use crate::entity::{decide, evolve};
 use crate::failure::{ErrorClass, Failure};
 use crate::id::{
     Attempt, EntityId, ExternalId, Generation, Incarnation, OperationId, OwnerKey, Revision,
     Version,
 };
+use crate::serde_util::is_false;
 use crate::time::Timestamp;
 
 /// The desired state that the object last was brought to.
@@ -33,7 +34,7 @@ pub struct Applied {
 /// How tries have gone since the last success, change or retry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Trouble {
+pub struct RetryState {
     /// Failures that use up the budget.
     pub failures: u32,
     /// Attempts whose worker vanished, in a row.
@@ -44,8 +45,8 @@ pub struct Trouble {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remaining: Vec<String>,
     /// Left alone until a user does something.
-    #[serde(skip_serializing_if = "is_false")]
-    pub given_up: bool,
+    #[serde(rename = "given_up", skip_serializing_if = "is_false")]
+    pub erred: bool,
     /// Not before this time; `None` = at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
@@ -108,7 +109,7 @@ pub struct Entity {
     #[serde(skip_serializing_if = "is_false")]
     pub replace_once: bool,
     /// How tries have gone.
-    pub trouble: Trouble,
+    pub trouble: RetryState,
     /// The last failure, until the next success or change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -117,8 +118,8 @@ pub struct Entity {
     pub blocked: Option<Blocked>,
     /// Whether the object may hold other write-only values than the applied desired state refers to: an attempt that
     /// wrote them did not succeed, or it is another object. Nobody can look, so they have to be written again.
-    #[serde(skip_serializing_if = "is_false")]
-    pub unseen_in_doubt: bool,
+    #[serde(rename = "unseen_in_doubt", skip_serializing_if = "is_false")]
+    pub write_only_dirty: bool,
     /// Known drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -148,14 +149,6 @@ pub struct Entity {
     pub created_at: Timestamp,
     /// Time of the newest event.
     pub updated_at: Timestamp,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if hands out a reference"
-)]
-pub(super) const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 impl Entity {
@@ -196,7 +189,7 @@ impl Entity {
     /// Whether a fault of a driver or of ours stopped it: nothing happens until a person looks.
     #[must_use]
     pub fn is_dead_letter(&self) -> bool {
-        self.trouble.given_up
+        self.trouble.erred
             && self.error.as_ref().is_some_and(|error| error.class == ErrorClass::Bug)
     }
 

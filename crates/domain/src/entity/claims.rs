@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entity::aggregate::Entity;
 use crate::entity::event::EntityEvent;
-use crate::entity::state::{Decision, ManagementPolicy, Manifest, Observed, Step};
+use crate::entity::state::{AttemptStep, Decision, ManagementPolicy, Manifest, Observed};
 use crate::envelope::Envelope;
 use crate::id::{EntityName, ExternalId, KindName, Namespace};
 
@@ -254,10 +254,10 @@ fn may_change(before: &Entity, event: &EntityEvent) -> bool {
         | EntityEvent::ObjectContested { .. }
         | EntityEvent::Deleted { .. }
         | EntityEvent::Released { .. } => true,
-        EntityEvent::SyncStarted { step, .. } => matches!(step, Step::Create),
+        EntityEvent::SyncStarted { step, .. } => matches!(step, AttemptStep::Create),
         EntityEvent::SyncCompleted { step, observed, .. } => {
             before.is_deleted()
-                || matches!(step, Step::CleanUp { .. })
+                || matches!(step, AttemptStep::CleanUp { .. })
                 || names_another(before, observed)
         }
         EntityEvent::DriftDetected { observed, .. }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::entity::event::Next;
 use crate::entity::replacement::Irreplaceable;
 use crate::entity::state::{
-    Decision, DeletionPolicy, Difference, Manifest, Observed, SettingsPatch, Step,
+    AttemptStep, Decision, DeletionPolicy, Difference, Manifest, Observed, SettingsPatch,
 };
 use crate::failure::Failure;
 use crate::id::{
@@ -113,7 +113,7 @@ pub enum Intent {
         /// The generation that the step was planned for.
         generation: Generation,
         /// What will be done.
-        step: Step,
+        step: AttemptStep,
         /// Whether the object was there when it was planned.
         was_present: bool,
         /// The object that was found, if its id is not known yet.
@@ -142,9 +142,9 @@ pub enum Intent {
     /// An attempt did what it meant to, or a look found nothing to do.
     Complete(Completion),
     /// An attempt did not.
-    Fail(Failing),
+    Fail(FailureReport),
     /// A look at an entity that nobody asked for.
-    Observe(Sighting),
+    Observe(ObservationReport),
     /// Another entity of this log names the object that this one names.
     Contest {
         /// Whether this one manages it; `None` = it does, and no other entity names it any more.
@@ -162,7 +162,7 @@ pub struct Completion {
     /// The generation that it was planned for.
     pub generation: Generation,
     /// What was done.
-    pub step: Step,
+    pub step: AttemptStep,
     /// What was seen afterwards.
     pub observed: Observed,
     /// What still differs (only where policy says to leave it).
@@ -173,7 +173,7 @@ pub struct Completion {
 
 /// The end of a failed attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failing {
+pub struct FailureReport {
     /// The running attempt; `None` = it failed before one was begun.
     pub attempt: Option<Attempt>,
     /// The abandoned attempt, if one is running and none was begun since.
@@ -190,7 +190,7 @@ pub struct Failing {
 
 /// What a background look saw.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sighting {
+pub struct ObservationReport {
     /// The generation when the look began.
     pub generation: Generation,
     /// The newest attempt when the look began.

@@ -48,7 +48,7 @@ impl Entity {
             "Deleted"
         } else if self.drift.is_some() || self.lost.is_some() {
             "Drifted"
-        } else if self.trouble.given_up {
+        } else if self.trouble.erred {
             "Erred"
         } else if self.replacing {
             "Replacing"

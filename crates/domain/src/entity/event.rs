@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::entity::state::{
-    BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, Manifest, Observed,
-    SettingsPatch, Step,
+    AttemptStep, BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, Manifest, Observed,
+    SettingsPatch,
 };
 use crate::failure::Failure;
 use crate::id::{ActionName, Attempt, EntityId, ExternalId, Generation, Incarnation, OperationId};
@@ -59,7 +59,7 @@ pub enum EntityEvent {
         schema_version: u32,
         desired: Value,
         /// The object may be replaced for it.
-        #[serde(default, skip_serializing_if = "crate::entity::aggregate::is_false")]
+        #[serde(default, skip_serializing_if = "crate::serde_util::is_false")]
         replace: bool,
     },
     /// A user wants it gone.
@@ -101,7 +101,7 @@ pub enum EntityEvent {
         takes_over: Option<Attempt>,
         generation: Generation,
         incarnation: Incarnation,
-        step: Step,
+        step: AttemptStep,
         /// Whether the object was there right before: what is true again if the call did nothing.
         was_present: bool,
         operations: Vec<OperationId>,
@@ -120,7 +120,7 @@ pub enum EntityEvent {
         at: Timestamp,
         attempt: Attempt,
         generation: Generation,
-        step: Step,
+        step: AttemptStep,
         observed: Observed,
         operations: Vec<OperationId>,
     },

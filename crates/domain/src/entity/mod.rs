@@ -1,9 +1,8 @@
 //! The entity: events, state, decisions.
 //!
-//! `command` says what may be asked, `decide` answers with events, `evolve` folds them, `work` says what is to
-//! be done next, `operations` what an event means for operations, `progress` what it makes of their
-//! rows, `claims` what it takes and frees, `references` what a desired state takes from other entities,
-//! `replacement` whether its object may go for another.
+//! `command`: what may be asked; `decide` answers with events, `evolve` folds them; `work`: what is to be done next;
+//! `operation`: what an event means for operations; `claims`: what it takes and frees; `references`: what a desired
+//! state takes from its `target`s; `replacement`: whether its object may be replaced.
 
 pub mod aggregate;
 pub mod claims;
@@ -12,11 +11,11 @@ pub mod conditions;
 mod decide;
 pub mod event;
 mod evolve;
-pub mod operations;
-pub mod progress;
+pub mod operation;
 pub mod references;
 pub mod replacement;
 pub mod state;
+pub mod target;
 pub mod work;
 
 pub use aggregate::Entity;

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::entity::target::Target;
+use crate::field_error::FieldError;
 use crate::id::{EntityName, KindName};
 use crate::json_pointer;
-use crate::ports::driver::FieldError;
 
 mod cycle;
 #[cfg(test)]
@@ -31,21 +31,6 @@ pub const REFERENCES_MAX: usize = 64;
 const FIELD: &str = "field";
 const EXTERNAL_ID: &str = "observed.external_id";
 const ATTRIBUTES: &str = "observed.attributes.";
-
-/// The entity that a reference names, in the namespace of the one that refers to it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Target {
-    /// Its kind.
-    pub kind: KindName,
-    /// Its name.
-    pub name: EntityName,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind, self.name)
-    }
-}
 
 /// What of the target is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

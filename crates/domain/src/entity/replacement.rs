@@ -58,7 +58,7 @@ impl Entity {
     #[must_use]
     pub fn wants_replacement(&self) -> bool {
         let refused = |error: &Failure| error.class == ErrorClass::Immutable;
-        self.trouble.given_up && self.error.as_ref().is_some_and(refused)
+        self.trouble.erred && self.error.as_ref().is_some_and(refused)
     }
 
     /// Whether the old object is proved gone and no new one is known: what stands between the halves.

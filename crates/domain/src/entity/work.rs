@@ -1,12 +1,60 @@
-//! What is to be done next for an entity, and when. The executor turns it into a queue row.
+//! The next work of an entity, when it is due, and the queue row that the executor makes of it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 
 use crate::entity::aggregate::Entity;
 use crate::entity::claims::ClaimKey;
-use crate::entity::references::Target;
-use crate::entity::state::{BlockedOn, DriftPolicy, ManagementPolicy, OperationKind, Step};
-use crate::id::Position;
-use crate::ports::sync_queue::{Priority, QueueRow, WaitsFor};
+use crate::entity::state::{AttemptStep, BlockedOn, DriftPolicy, ManagementPolicy, OperationKind};
+use crate::entity::target::Target;
+use crate::id::{BackendName, EntityId, Position};
 use crate::time::Timestamp;
+
+/// Which work goes first. A user's change never waits behind polling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// A user asked for it.
+    User = 0,
+    /// Another try, or a correction of drift.
+    Retry = 1,
+    /// A look at whether all is well.
+    Drift = 2,
+}
+
+/// What ends an entity's waiting, besides time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// A change of another entity.
+    Entity(EntityId),
+    /// A change of whoever has this name ([`ClaimKey::name`]), also of one that takes it later.
+    Name(ClaimKey),
+    /// Its backend, or the configuration: their own events tell.
+    Backend,
+}
+
+/// One row: an entity that lives, whether or not it has work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRow {
+    /// Whose work.
+    pub entity: EntityId,
+    /// Where it has to be done.
+    pub backend: BackendName,
+    /// Urgency of the work; meaningless when `due` is `None`.
+    pub priority: Priority,
+    /// When the oldest unfinished wish came; `None` when there is no work.
+    pub since: Option<Timestamp>,
+    /// When it may be worked on; `None` = no work, only drift checks.
+    pub due: Option<Timestamp>,
+    /// Woken by this, besides at `due`.
+    pub waits_for: Option<WaitsFor>,
+    /// Names ([`ClaimKey::name`]) of those that it uses.
+    pub uses: BTreeSet<ClaimKey>,
+    /// Last event that was taken into account.
+    pub position: Position,
+}
 
 /// Work that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,8 +163,10 @@ impl Entity {
     #[must_use]
     pub fn is_to_be_stopped(&self) -> bool {
         self.running.as_ref().is_some_and(|running| {
-            let leaves =
-                matches!(running.step, Step::Delete | Step::Replace { .. } | Step::CleanUp { .. });
+            let leaves = matches!(
+                running.step,
+                AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. }
+            );
             running.cancel.is_some() || (self.deletion.is_some() && !leaves)
         })
     }
@@ -135,7 +185,7 @@ impl Entity {
         if !self.strays.is_empty() || self.next_action().is_some() {
             return true;
         }
-        if self.is_deleted() || self.trouble.given_up {
+        if self.is_deleted() || self.trouble.erred {
             return false;
         }
         self.deletion.is_some()

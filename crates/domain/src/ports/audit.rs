@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 
-use crate::audit::{Checkpoint, Progress, Report};
+use crate::audit::{Checkpoint, Report, VerificationProgress};
 use crate::envelope::Recorded;
 use crate::id::{LogId, Position};
 use crate::ports::event_store::ReadError;
 
 /// An event with the hash that its own follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct ChainedEvent {
     /// Hash of the event before it in the stream.
     pub previous: [u8; 32],
     /// The event.
@@ -17,7 +17,7 @@ pub struct Link {
 }
 
 /// What is told of a verification's progress.
-pub type Progressing<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+pub type ProgressFn<'a> = &'a (dyn Fn(VerificationProgress) + Send + Sync);
 
 /// Verifies and copies a log while others write it; never holds them up.
 #[async_trait]
@@ -29,7 +29,7 @@ pub trait Auditor: Send + Sync {
     async fn verify(
         &self,
         against: Option<&Checkpoint>,
-        progress: Progressing<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Report, ReadError>;
 
     /// What the log is now.
@@ -42,12 +42,12 @@ pub trait Auditor: Send + Sync {
         after: Position,
         until: Position,
         limit: usize,
-    ) -> Result<Vec<Link>, ReadError>;
+    ) -> Result<Vec<ChainedEvent>, ReadError>;
 }
 
 /// The durable mark of a store that was put back: nothing is changed on any backend before a person looked.
 #[async_trait]
-pub trait PutBack: Send + Sync {
+pub trait RestoreHold: Send + Sync {
     /// Takes the mark away, durably; nothing happens when there is none.
     async fn clear(&self) -> Result<(), ReadError>;
 }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::field_error::FieldError;
 use crate::id::{ActionName, Attempt, ExternalId, KindName, OwnerKey};
-use crate::json_pointer;
 use crate::kind::KindSpec;
 use crate::time::Timestamp;
 
@@ -50,7 +50,7 @@ pub struct CallContext {
 
 /// The object that a call is about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Target {
+pub struct ObjectRef {
     /// Kind of the entity.
     pub kind: KindName,
     /// The object.
@@ -144,7 +144,7 @@ pub struct Create {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Update {
     /// Which.
-    pub target: Target,
+    pub target: ObjectRef,
     /// Normalised desired state.
     pub spec: Value,
     /// What differs (JSON pointers), as planned.
@@ -157,7 +157,7 @@ pub struct Update {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Act {
     /// On which object.
-    pub target: Target,
+    pub target: ObjectRef,
     /// The verb.
     pub action: ActionName,
     /// Its input, checked against the kind's schema.
@@ -184,15 +184,6 @@ pub enum Outcome {
         /// When to ask again, in milliseconds.
         poll_after_ms: u64,
     },
-}
-
-/// One fault of a desired state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldError {
-    /// JSON pointer into the desired state.
-    pub pointer: String,
-    /// What is wrong, for people.
-    pub message: String,
 }
 
 /// A connection to one backend.
@@ -222,8 +213,11 @@ pub trait Driver: Send + Sync {
     ///
     /// # Errors
     /// The look proved nothing. `NotFound` too says only that something on the way answered "not found".
-    async fn observe(&self, context: &CallContext, target: &Target)
-    -> Result<Observation, Failure>;
+    async fn observe(
+        &self,
+        context: &CallContext,
+        target: &ObjectRef,
+    ) -> Result<Observation, Failure>;
 
     /// Looks for objects that carry the owner key, or have the identity of a kind that names one.
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure>;
@@ -243,7 +237,7 @@ pub trait Driver: Send + Sync {
     async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure>;
 
     /// Deletes the object; one that is not there is a success. The engine observes afterwards, whatever the answer is.
-    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure>;
+    async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure>;
 
     /// Does one of the kind's verbs.
     async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure>;
@@ -253,44 +247,4 @@ pub trait Driver: Send + Sync {
 
     /// Asks the backend to give up pending work; the engine observes afterwards.
     async fn cancel(&self, context: &CallContext, handle: &Value) -> Result<(), Failure>;
-}
-
-/// The plan of a kind whose fields can all be compared one by one: every field that `spec` names must be equal
-/// in `observed`; a difference in an immutable field asks for a replacement. Objects are compared by their
-/// named members, everything else as a whole.
-#[must_use]
-pub fn plan_by_fields(kind: &KindSpec, observed: &Value, spec: &Value) -> Plan {
-    let mut fields = Vec::new();
-    differences("", observed, spec, &mut fields);
-    fields.retain(|field| !covers(&kind.write_only, field));
-    if fields.is_empty() {
-        Plan::Noop
-    } else if fields.iter().any(|field| covers(&kind.immutable, field)) {
-        Plan::Replace { fields }
-    } else {
-        Plan::Update { fields }
-    }
-}
-
-/// Whether one of `pointers` is `field` or a parent of it.
-#[must_use]
-pub fn covers(pointers: &[String], field: &str) -> bool {
-    pointers.iter().any(|pointer| {
-        field
-            .strip_prefix(pointer.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
-}
-
-fn differences(pointer: &str, observed: &Value, spec: &Value, fields: &mut Vec<String>) {
-    match (observed, spec) {
-        (Value::Object(there), Value::Object(wanted)) => {
-            for (key, value) in wanted {
-                let below = format!("{pointer}/{}", json_pointer::escape(key));
-                differences(&below, there.get(key).unwrap_or(&Value::Null), value, fields);
-            }
-        }
-        _ if observed == spec => {}
-        _ => fields.push(pointer.to_owned()),
-    }
 }

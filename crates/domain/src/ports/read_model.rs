@@ -7,13 +7,11 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::entity::progress::{self, Step};
+use crate::entity::operation::{self, OperationRow, OperationState, OperationStep};
 use crate::entity::{Entity, EntityEvent, State};
-use crate::envelope::{Actor, Recorded};
-use crate::failure::Failure;
+use crate::envelope::Recorded;
 use crate::id::{
-    BackendName, EntityId, EntityName, Generation, KindName, Namespace, OperationId, Position,
-    Version,
+    BackendName, EntityId, EntityName, KindName, Namespace, OperationId, Position, Version,
 };
 use crate::selector::Selector;
 use crate::time::Timestamp;
@@ -131,8 +129,8 @@ impl EntityRow {
 
     /// Folds `event`, which `recorded` holds and which follows the row's version: what it means for the rows of
     /// operations, in order.
-    pub fn take(&mut self, recorded: &Recorded, event: &EntityEvent) -> Vec<Step> {
-        let steps = progress::evolve(&mut self.entity, recorded, event);
+    pub fn take(&mut self, recorded: &Recorded, event: &EntityEvent) -> Vec<OperationStep> {
+        let steps = operation::evolve(&mut self.entity, recorded, event);
         (self.version, self.updated_at) = (recorded.version, recorded.recorded_at);
         steps
     }
@@ -155,64 +153,6 @@ pub struct EntityFilter {
     pub drifted: Option<bool>,
     /// By labels.
     pub selector: Selector,
-}
-
-/// State of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OperationState {
-    /// Accepted, not begun.
-    Pending,
-    /// An attempt serves it.
-    Running,
-    /// Done.
-    Succeeded,
-    /// Given up.
-    Failed,
-    /// Another one took its place.
-    Superseded,
-    /// Taken back.
-    Cancelled,
-}
-
-impl OperationState {
-    /// Whether it will not change any more.
-    #[must_use]
-    pub const fn is_done(self) -> bool {
-        !matches!(self, Self::Pending | Self::Running)
-    }
-}
-
-/// An operation as the read model holds it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OperationRow {
-    /// Its id.
-    pub id: OperationId,
-    /// Whose.
-    pub entity_id: EntityId,
-    /// Scope of the entity.
-    pub namespace: Namespace,
-    /// `create`, `update`, `delete`, `action:reboot`, …
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Where it stands.
-    pub state: OperationState,
-    /// Why it failed, or what the last try met.
-    pub error: Option<Failure>,
-    /// Tries so far.
-    pub attempts: u64,
-    /// The generation that it asks for.
-    pub generation: Generation,
-    /// Who asked.
-    pub actor: Actor,
-    /// Why.
-    pub reason: Option<String>,
-    /// Set when superseded.
-    pub superseded_by: Option<OperationId>,
-    /// When it was accepted.
-    pub created_at: Timestamp,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
 }
 
 /// Which operations.

@@ -7,60 +7,15 @@
 //! work is due. Leases are written by workers alone and may be lost: lost drift timers restart spread out.
 //! Neither ever writes the other's table, so no race can forget work.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::entity::claims::ClaimKey;
+use crate::entity::work::QueueRow;
 use crate::id::{BackendName, EntityId, Position, Version};
 use crate::time::Timestamp;
-
-/// Which work goes first. A user's change never waits behind polling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Priority {
-    /// A user asked for it.
-    User = 0,
-    /// Another try, or a correction of drift.
-    Retry = 1,
-    /// A look at whether all is well.
-    Drift = 2,
-}
-
-/// What ends an entity's waiting, besides time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WaitsFor {
-    /// A change of another entity.
-    Entity(EntityId),
-    /// A change of whoever has this name ([`ClaimKey::name`]), also of one that takes it later.
-    Name(ClaimKey),
-    /// Its backend, or the configuration: their own events tell.
-    Backend,
-}
-
-/// One row: an entity that lives, whether or not it has work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueRow {
-    /// Whose work.
-    pub entity: EntityId,
-    /// Where it has to be done.
-    pub backend: BackendName,
-    /// Urgency of the work; meaningless when `due` is `None`.
-    pub priority: Priority,
-    /// When the oldest unfinished wish came; `None` when there is no work.
-    pub since: Option<Timestamp>,
-    /// When it may be worked on; `None` = no work, only drift checks.
-    pub due: Option<Timestamp>,
-    /// Woken by this, besides at `due`.
-    pub waits_for: Option<WaitsFor>,
-    /// Names ([`ClaimKey::name`]) of those that it uses.
-    pub uses: BTreeSet<ClaimKey>,
-    /// Last event that was taken into account.
-    pub position: Position,
-}
 
 /// Who uses an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,14 +21,16 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ActionName, ExternalId, KindName, OwnerKey};
 use stateward_domain::kind::{ActionSpec, KindSpec, OnLost};
 use stateward_domain::ports::driver::{
-    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
-    Search, Target, Update, plan_by_fields,
+    Act, CallContext, Create, Driver, Listing, Object, ObjectRef, Observation, Outcome, Plan,
+    Search, Update,
 };
 
 use crate::instrumented::not_sent;
+use crate::plan::plan_by_fields;
 use crate::settings::{self, ConnectError, Settings};
 use faults::Faults;
 use remote::Place;
@@ -231,7 +233,7 @@ impl Driver for Fake {
         self.place.ask(Ask::Identity).await.map(drop)
     }
 
-    async fn observe(&self, _: &CallContext, target: &Target) -> Result<Observation, Failure> {
+    async fn observe(&self, _: &CallContext, target: &ObjectRef) -> Result<Observation, Failure> {
         match self.look(Ask::Observe { id: target.external_id.0.clone() }).await? {
             Reply::Thing(Some(thing)) => {
                 self.steering.obey(Call::Observe, &target.owner_key, &thing.attributes)?;
@@ -289,7 +291,7 @@ impl Driver for Fake {
         outcome(self.change(context, Call::Update, key, &update.spec, ask).await?)
     }
 
-    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+    async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         let spec = self.spec_of(&target.external_id).await?;
         let ask = Ask::Delete { id: target.external_id.0.clone() };
         outcome(self.change(context, Call::Delete, &target.owner_key, &spec, ask).await?)

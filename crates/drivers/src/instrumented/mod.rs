@@ -10,11 +10,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 use stateward_domain::failure::Failure;
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::KindName;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{
-    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
-    Search, Target, Update,
+    Act, CallContext, Create, Driver, Listing, Object, ObjectRef, Observation, Outcome, Plan,
+    Search, Update,
 };
 
 pub use crash::FAILPOINTS;
@@ -85,7 +86,7 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
     async fn observe(
         &self,
         context: &CallContext,
-        target: &Target,
+        target: &ObjectRef,
     ) -> Result<Observation, Failure> {
         let call = self.reading("observe", Some(&target.kind));
         crash::point("driver::observe::before").await;
@@ -131,7 +132,7 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         sanity::changed(&call, &update.target, result?)
     }
 
-    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+    async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         let call = self.changing("delete", Some(&target.kind));
         crash::point("driver::delete::before").await;
         let result = guarded(&call, context, self.inner.delete(context, target)).await;

@@ -2,7 +2,7 @@
 
 use stateward_domain::failure::Failure;
 use stateward_domain::id::ExternalId;
-use stateward_domain::ports::driver::{Listing, Object, Observation, Outcome, Search, Target};
+use stateward_domain::ports::driver::{Listing, Object, ObjectRef, Observation, Outcome, Search};
 
 use super::guard::Call;
 
@@ -18,7 +18,7 @@ pub(super) fn identity(call: &Call, identity: String) -> Result<String, Failure>
 
 pub(super) fn observation(
     call: &Call,
-    target: &Target,
+    target: &ObjectRef,
     seen: Observation,
 ) -> Result<Observation, Failure> {
     if let Observation::Present(object) = &seen {
@@ -54,7 +54,11 @@ pub(super) fn created(call: &Call, outcome: Outcome) -> Result<Outcome, Failure>
     ended(call, outcome)
 }
 
-pub(super) fn changed(call: &Call, target: &Target, outcome: Outcome) -> Result<Outcome, Failure> {
+pub(super) fn changed(
+    call: &Call,
+    target: &ObjectRef,
+    outcome: Outcome,
+) -> Result<Outcome, Failure> {
     if let Outcome::Done { external_id: Some(id), .. } = &outcome {
         let other: &ExternalId = &target.external_id;
         refuse(call, id != other, "it changed another object")?;

@@ -23,13 +23,15 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ExternalId, KindName};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{
-    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
-    Search, Target, Update, plan_by_fields,
+    Act, CallContext, Create, Driver, Listing, Object, ObjectRef, Observation, Outcome, Plan,
+    Search, Update,
 };
 
+use crate::plan::plan_by_fields;
 use crate::settings::{self, ConnectError, Settings};
 use kinds::Kind;
 pub use kinds::kinds;
@@ -95,7 +97,7 @@ impl Driver for Local {
     async fn observe(
         &self,
         context: &CallContext,
-        target: &Target,
+        target: &ObjectRef,
     ) -> Result<Observation, Failure> {
         let (root, kind) = (self.root.clone(), kind_of(&target.kind)?);
         let path = path_of(&target.external_id)?;
@@ -142,7 +144,7 @@ impl Driver for Local {
         blocking::run(context, move |permit| change::update(&root, kind, &spec, permit)).await
     }
 
-    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+    async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         let (root, kind) = (self.root.clone(), kind_of(&target.kind)?);
         let path = path_of(&target.external_id)?;
         blocking::run(context, move |permit| change::delete(&root, kind, &path, permit)).await

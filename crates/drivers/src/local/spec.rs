@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::{ErrorClass, Failure};
-use stateward_domain::ports::driver::FieldError;
+use stateward_domain::field_error::FieldError;
 
 use super::accounts::Account;
 use super::kinds::Kind;

@@ -18,11 +18,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 use stateward_domain::failure::Failure;
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::KindName;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{
-    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
-    Search, Target, Update,
+    Act, CallContext, Create, Driver, Listing, Object, ObjectRef, Observation, Outcome, Plan,
+    Search, Update,
 };
 
 use crate::settings::{ConnectError, Settings};
@@ -80,7 +81,7 @@ impl Driver for OpenStack {
     async fn observe(
         &self,
         context: &CallContext,
-        target: &Target,
+        target: &ObjectRef,
     ) -> Result<Observation, Failure> {
         kinds::observe(kind_of(&target.kind)?, self.link(context), target).await
     }
@@ -106,7 +107,7 @@ impl Driver for OpenStack {
         kinds::update(kind_of(&update.target.kind)?, self.link(context), update).await
     }
 
-    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+    async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         kinds::delete(kind_of(&target.kind)?, self.link(context), target).await
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::ErrorClass;
 use stateward_domain::id::{ExternalId, KindName};
-use stateward_domain::ports::driver::{Create, Driver, Observation, Target};
+use stateward_domain::ports::driver::{Create, Driver, ObjectRef, Observation};
 
 use crate::control::{Control, context};
 use crate::subject::key;
@@ -61,7 +61,7 @@ async fn a_link_is_never_taken_for_the_file() {
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "secret").unwrap();
     symlink(&secret, root.join("file")).unwrap();
-    let target = Target {
+    let target = ObjectRef {
         kind: KindName::from("local.file"),
         external_id: ExternalId("file".to_owned()),
         owner_key: key(1),
@@ -80,7 +80,7 @@ async fn parents_are_made_and_kept() {
     let root = folder.path().join("root");
     let driver = connect(&root);
     create(&*driver, "a/b/c").await.unwrap();
-    let target = Target {
+    let target = ObjectRef {
         kind: KindName::from("local.file"),
         external_id: ExternalId("a/b/c".to_owned()),
         owner_key: key(1),
@@ -95,7 +95,7 @@ async fn a_directory_with_something_in_it_is_never_deleted() {
     let root = folder.path().join("root");
     let driver = connect(&root);
     create(&*driver, "kept/by-somebody").await.unwrap();
-    let target = Target {
+    let target = ObjectRef {
         kind: KindName::from("local.directory"),
         external_id: ExternalId("kept".to_owned()),
         owner_key: key(1),
@@ -129,7 +129,7 @@ async fn a_closed_directory_proves_nothing() {
     create(&*driver, "closed/file").await.unwrap();
     let closed = root.join("closed");
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
-    let target = Target {
+    let target = ObjectRef {
         kind: KindName::from("local.file"),
         external_id: ExternalId("closed/file".to_owned()),
         owner_key: key(1),

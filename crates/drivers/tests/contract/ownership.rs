@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::Failure;
 use stateward_domain::id::{ExternalId, KindName};
-use stateward_domain::ports::driver::{Create, Driver, Observation, Plan, Target, Update};
+use stateward_domain::ports::driver::{Create, Driver, ObjectRef, Observation, Plan, Update};
 
 use crate::control::{Control, context};
 use crate::subject::key;
@@ -56,9 +56,9 @@ impl Local {
         self.driver.create(&context(&Control::new()), &create).await.map(drop)
     }
 
-    async fn observed(&self, kind: &str, path: &str) -> (Target, Value) {
+    async fn observed(&self, kind: &str, path: &str) -> (ObjectRef, Value) {
         let external_id = ExternalId(path.to_owned());
-        let target = Target { kind: KindName::from(kind), external_id, owner_key: key(1) };
+        let target = ObjectRef { kind: KindName::from(kind), external_id, owner_key: key(1) };
         match self.driver.observe(&context(&Control::new()), &target).await.unwrap() {
             Observation::Present(object) => (target, object.attributes),
             other => panic!("{other:?}"),

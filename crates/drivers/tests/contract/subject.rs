@@ -9,7 +9,7 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::{EntityId, ExternalId, Incarnation, KindName, OwnerKey};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{
-    Create, Driver, Object, Observation, Outcome, Plan, Search, Target, Update,
+    Create, Driver, Object, ObjectRef, Observation, Outcome, Plan, Search, Update,
 };
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;
@@ -176,8 +176,8 @@ impl Subject {
         }
     }
 
-    pub(crate) fn target(&self, id: &ExternalId) -> Target {
-        Target { kind: self.kind.clone(), external_id: id.clone(), owner_key: self.key() }
+    pub(crate) fn target(&self, id: &ExternalId) -> ObjectRef {
+        ObjectRef { kind: self.kind.clone(), external_id: id.clone(), owner_key: self.key() }
     }
 
     pub(crate) async fn observe(&self, id: &ExternalId) -> Observation {

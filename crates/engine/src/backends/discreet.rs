@@ -8,11 +8,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ExternalId, KindName};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{
-    Act, CallContext, Create, Driver, FieldError, Listing, Object, Observation, Outcome, Plan,
-    Search, Target, Update,
+    Act, CallContext, Create, Driver, Listing, Object, ObjectRef, Observation, Outcome, Plan,
+    Search, Update,
 };
 
 use crate::backends::bounded::{self, MESSAGE_CHARS_MAX, shortened};
@@ -109,7 +110,7 @@ impl Driver for Discreet {
     async fn observe(
         &self,
         context: &CallContext,
-        target: &Target,
+        target: &ObjectRef,
     ) -> Result<Observation, Failure> {
         let seen = self.inner.observe(context, target).await;
         match seen.map_err(|failure| self.failure(failure))? {
@@ -153,7 +154,7 @@ impl Driver for Discreet {
         self.outcome(self.inner.update(context, update).await)
     }
 
-    async fn delete(&self, context: &CallContext, target: &Target) -> Result<Outcome, Failure> {
+    async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         self.outcome(self.inner.delete(context, target).await)
     }
 

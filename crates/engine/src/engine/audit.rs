@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use stateward_domain::audit::{Checkpoint, Report};
 use stateward_domain::envelope::{Envelope, StreamId};
-use stateward_domain::ports::audit::Progressing;
+use stateward_domain::ports::audit::ProgressFn;
 use stateward_domain::system::{System, SystemEvent};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -38,7 +38,7 @@ impl Engine {
         &self,
         _turn: &Turn,
         against: Option<&Checkpoint>,
-        progress: Progressing<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Report, Error> {
         Ok(self.inner.auditor.verify(against, progress).await?)
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stateward_domain::entity::{Entity, progress};
+use stateward_domain::entity::operation::OperationRow;
+use stateward_domain::entity::{Entity, operation};
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::may_have_more;
-use stateward_domain::ports::read_model::OperationRow;
 
 use super::Engine;
 use crate::entities::decode;
@@ -59,7 +59,7 @@ impl Engine {
         let mut rows = BTreeMap::from([(id, followed.operation.clone())]);
         let entity = Arc::make_mut(&mut followed.entity);
         for recorded in &page {
-            for step in progress::evolve(entity, recorded, &decode(recorded)?) {
+            for step in operation::evolve(entity, recorded, &decode(recorded)?) {
                 step.apply(&mut rows);
             }
         }

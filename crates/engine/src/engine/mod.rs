@@ -17,7 +17,7 @@ use std::time::Duration;
 use stateward_domain::entity::Entity;
 use stateward_domain::id::EntityId;
 use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::audit::{Auditor, PutBack};
+use stateward_domain::ports::audit::{Auditor, RestoreHold};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{ReadModel, Views};
 use stateward_domain::ports::sync_queue::SyncQueue;
@@ -61,7 +61,7 @@ pub struct Parts {
     /// Looks at the log as it is stored.
     pub auditor: Arc<dyn Auditor>,
     /// The mark of a store that was put back.
-    pub put_back: Arc<dyn PutBack>,
+    pub put_back: Arc<dyn RestoreHold>,
     /// Queue and leases.
     pub queue: Arc<dyn SyncQueue>,
     /// The read models, their writing sides.
@@ -119,7 +119,7 @@ pub(crate) struct Inner {
     reloading: Mutex<()>,
     models: Vec<Model>,
     auditor: Arc<dyn Auditor>,
-    put_back: Arc<dyn PutBack>,
+    put_back: Arc<dyn RestoreHold>,
     /// Verifications that may run.
     audits: Arc<Semaphore>,
 }

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Field, Purpose, Reference, Target, Unready};
+use stateward_domain::entity::references::{self, Field, Purpose, Reference, Unready};
+use stateward_domain::entity::target::Target;
 use stateward_domain::id::Namespace;
 
 /// Names remembered at most; beyond, all are forgotten.

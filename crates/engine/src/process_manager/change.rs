@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stateward_domain::entity::Entity;
-use stateward_domain::entity::command::{Completion, Failing, Intent};
+use stateward_domain::entity::command::{Completion, FailureReport, Intent};
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::{BlockedOn, OperationKind, RunningAttempt, Step};
+use stateward_domain::entity::state::{AttemptStep, BlockedOn, OperationKind, RunningAttempt};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId, OperationId};
 use stateward_domain::ports::driver::{Act, Create, Object, Outcome, Plan, Update};
@@ -32,7 +32,7 @@ impl Round<'_> {
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
-        step: Step,
+        step: AttemptStep,
         id: Option<&ExternalId>,
         seen: Option<(&Value, &Object)>,
     ) -> Result<Flow, Error> {
@@ -44,10 +44,12 @@ impl Round<'_> {
         }
         let (spec, observed) = match (seen, &step) {
             (Some((spec, object)), _) => (Cow::Borrowed(spec), object.attributes.clone()),
-            (None, Step::Create | Step::Action { .. }) => match self.resolved(entity).await? {
-                Ok(resolved) => (resolved.desired, Value::Null),
-                Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
-            },
+            (None, AttemptStep::Create | AttemptStep::Action { .. }) => {
+                match self.resolved(entity).await? {
+                    Ok(resolved) => (resolved.desired, Value::Null),
+                    Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
+                }
+            }
             // What goes needs no more than its name.
             (None, _) => (Cow::Borrowed(&entity.manifest.desired), Value::Null),
         };
@@ -57,11 +59,11 @@ impl Round<'_> {
             Err(failure) => return self.lacks_secret(entity, takes_over, &failure).await,
         };
         let operations = match &step {
-            Step::Action { operation_id } => vec![*operation_id],
-            Step::CleanUp { .. } => Vec::new(),
+            AttemptStep::Action { operation_id } => vec![*operation_id],
+            AttemptStep::CleanUp { .. } => Vec::new(),
             _ => waiting(entity),
         };
-        let named = !matches!(step, Step::Create | Step::CleanUp { .. });
+        let named = !matches!(step, AttemptStep::Create | AttemptStep::CleanUp { .. });
         let start = Intent::Start {
             takes_over,
             generation: entity.generation,
@@ -82,7 +84,7 @@ impl Round<'_> {
     async fn act(
         &self,
         entity: &Entity,
-        step: &Step,
+        step: &AttemptStep,
         id: Option<&ExternalId>,
         given: &Given,
     ) -> Result<Outcome, Failure> {
@@ -91,19 +93,19 @@ impl Round<'_> {
         let kind = &entity.manifest.kind;
         let target = target(entity, &id.cloned().unwrap_or_default());
         match step {
-            Step::Create => {
+            AttemptStep::Create => {
                 let create = Create { kind: kind.clone(), owner_key: entity.owner_key(), spec };
                 self.call(self.driver().create(&context, &create)).await
             }
-            Step::Update { fields } => {
+            AttemptStep::Update { fields } => {
                 let (fields, observed) = (fields.clone(), given.observed.clone());
                 let update = Update { target, spec, fields, observed };
                 self.call(self.driver().update(&context, &update)).await
             }
-            Step::Delete | Step::Replace { .. } | Step::CleanUp { .. } => {
+            AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. } => {
                 self.call(self.driver().delete(&context, &target)).await
             }
-            Step::Action { operation_id } => {
+            AttemptStep::Action { operation_id } => {
                 let Some(open) = entity.operation(*operation_id) else {
                     let message = "the action was taken back";
                     return Err(Failure::harmless(ErrorClass::Cancelled, "cancelled", message));
@@ -116,7 +118,7 @@ impl Round<'_> {
                 let act = Act { target, action, input, spec };
                 self.call(self.driver().action(&context, &act)).await
             }
-            Step::None => Ok(Outcome::Done { external_id: None, attributes: Value::Null }),
+            AttemptStep::None => Ok(Outcome::Done { external_id: None, attributes: Value::Null }),
         }
     }
 
@@ -139,17 +141,17 @@ impl Round<'_> {
                 Ok(Flow::Rest(pause))
             }
             Ok(Outcome::Done { external_id, .. }) => {
-                let made = external_id.filter(|_| matches!(running.step, Step::Create));
+                let made = external_id.filter(|_| matches!(running.step, AttemptStep::Create));
                 self.verify(entity, running, made).await
             }
             Err(failure) => match (&failure.class, &running.step) {
-                (ErrorClass::AlreadyExists { external_id }, Step::Create) => {
+                (ErrorClass::AlreadyExists { external_id }, AttemptStep::Create) => {
                     let id = external_id.clone();
                     self.made_by_us(entity, running, &id, &failure).await
                 }
                 (
                     ErrorClass::NotFound,
-                    Step::Delete | Step::Replace { .. } | Step::CleanUp { .. },
+                    AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. },
                 ) => self.verify(entity, running, None).await,
                 _ => self.fail(entity, Some(entity.attempt), None, &failure, None).await,
             },
@@ -172,7 +174,7 @@ impl Round<'_> {
             self.report(entity, &intent).await?;
         }
         let id = match &running.step {
-            Step::CleanUp { external_id } => Some(external_id),
+            AttemptStep::CleanUp { external_id } => Some(external_id),
             _ => made.as_ref().or(entity.observed.external_id.as_ref()),
         };
         let confirmation = self.backend.gate.confirmation();
@@ -183,8 +185,10 @@ impl Round<'_> {
         if matches!(seen, Ok(Seen::Present { .. })) {
             self.observed.note(confirmation);
         }
-        let goes =
-            matches!(running.step, Step::Delete | Step::Replace { .. } | Step::CleanUp { .. });
+        let goes = matches!(
+            running.step,
+            AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. }
+        );
         let failure = match seen {
             Ok(Seen::Absent) if goes => {
                 let observed = self.observed_absent();
@@ -216,7 +220,7 @@ impl Round<'_> {
         let resolved = match self.recognised(&fresh, desired).await? {
             Ok(resolved) => resolved,
             // An action leaves alone what only the values could tell.
-            Err(_) if matches!(running.step, Step::Action { .. }) => {
+            Err(_) if matches!(running.step, AttemptStep::Action { .. }) => {
                 let observed = self.as_before(&fresh, object);
                 return self.succeed(entity, running, observed, known_difference(&fresh)).await;
             }
@@ -228,7 +232,7 @@ impl Round<'_> {
         };
         let seen = &object.attributes;
         let comparison = compare(self.driver(), self.kind, &fresh, &resolved.desired, seen);
-        if matches!(running.step, Step::Action { .. }) {
+        if matches!(running.step, AttemptStep::Action { .. }) {
             let observed = self.as_before(&fresh, object);
             return self.succeed(entity, running, observed, comparison.diff).await;
         }
@@ -245,7 +249,7 @@ impl Round<'_> {
             ..Failure::harmless(ErrorClass::Transient, "not_converged", message)
         };
         let next = self.circumstances(&fresh).after_unconverged(&failure, &remaining);
-        let failing = Failing {
+        let failing = FailureReport {
             attempt: Some(entity.attempt),
             takes_over: None,
             error: failure,
@@ -315,15 +319,17 @@ impl Round<'_> {
         let circumstances = self.circumstances(entity);
         let (next, action) = match (running.map(|running| &running.step), action) {
             (_, Some(action)) => (Next::Retry { at: self.now() }, Some(action)),
-            (Some(Step::Action { operation_id }), None) => {
+            (Some(AttemptStep::Action { operation_id }), None) => {
                 let repeatable = self.repeatable(entity, *operation_id);
                 let (next, ends) = circumstances.after_action(failure, repeatable);
                 (next, Some(*operation_id).filter(|_| ends))
             }
-            (Some(Step::CleanUp { .. }), None) => (circumstances.after_clean_up(failure), None),
+            (Some(AttemptStep::CleanUp { .. }), None) => {
+                (circumstances.after_clean_up(failure), None)
+            }
             _ => (circumstances.next(failure), None),
         };
-        let failing = Failing {
+        let failing = FailureReport {
             attempt,
             takes_over,
             error: failure.clone(),
@@ -343,7 +349,7 @@ impl Round<'_> {
         failure: &Failure,
         next: Next,
     ) -> Result<Flow, Error> {
-        let failing = Failing {
+        let failing = FailureReport {
             attempt: None,
             takes_over,
             error: failure.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::{Completion, Intent};
-use stateward_domain::entity::state::Step;
+use stateward_domain::entity::state::AttemptStep;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId};
 
@@ -20,7 +20,7 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
         external_id: &ExternalId,
     ) -> Result<Flow, Error> {
-        let step = Step::CleanUp { external_id: external_id.clone() };
+        let step = AttemptStep::CleanUp { external_id: external_id.clone() };
         let foreign = match self.look_at(entity, external_id).await {
             Ok(Seen::Present { object, .. }) => {
                 let owner =

@@ -8,7 +8,7 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{
-    Blocked, BlockedOn, Difference, ManagementPolicy, Observed, Presence, Step,
+    AttemptStep, Blocked, BlockedOn, Difference, ManagementPolicy, Observed, Presence,
 };
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId, Generation};
@@ -33,13 +33,13 @@ impl Round<'_> {
         if entity.observed.presence == Presence::Present && self.observed.counts() {
             self.backend.absences.note(self.moment().steady, false);
         }
-        if entity.deletion.is_some() && !entity.trouble.given_up {
+        if entity.deletion.is_some() && !entity.trouble.erred {
             return self.remove(entity, takes_over, &object).await;
         }
         let resolved = match self.resolved(entity).await? {
             Ok(resolved) => resolved,
             // What it was given up for stays what is told of it.
-            Err(_) if entity.trouble.given_up => {
+            Err(_) if entity.trouble.erred => {
                 let observed = self.as_before(entity, &object);
                 let diff = known_difference(entity);
                 return self.just_look(entity, takes_over, observed, diff).await;
@@ -61,7 +61,7 @@ impl Round<'_> {
         let before = &entity.observed;
         let matched = if takes_over.is_none() { before.generation } else { Generation::default() };
         let observed = self.observed(&object, matched, before.references.clone());
-        if entity.trouble.given_up {
+        if entity.trouble.erred {
             return self.just_look(entity, takes_over, observed, comparison.diff).await;
         }
         let unseen_alone = as_seen && full;
@@ -88,7 +88,7 @@ impl Round<'_> {
             }
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        self.change(entity, takes_over, Step::Delete, Some(&object.external_id), None).await
+        self.change(entity, takes_over, AttemptStep::Delete, Some(&object.external_id), None).await
     }
 
     /// It is as desired: end what was asked for, then do what was asked besides.
@@ -104,12 +104,12 @@ impl Round<'_> {
         let observed = self.observed(object, entity.generation, references);
         let asked = takes_over.is_some()
             || !waiting(entity).is_empty()
-            || (!entity.trouble.given_up && wanted);
+            || (!entity.trouble.erred && wanted);
         if asked {
             return self.complete(entity, takes_over, observed, Vec::new()).await;
         }
         if let Some(action) = entity.next_action() {
-            let step = Step::Action { operation_id: action.id };
+            let step = AttemptStep::Action { operation_id: action.id };
             return self.change(entity, None, step, Some(&object.external_id), None).await;
         }
         self.sight(entity, observed, Vec::new()).await?;
@@ -147,7 +147,7 @@ impl Round<'_> {
         match entity.next_action() {
             Some(action) => {
                 let id = observed.external_id;
-                let step = Step::Action { operation_id: action.id };
+                let step = AttemptStep::Action { operation_id: action.id };
                 self.change(entity, None, step, id.as_ref(), None).await
             }
             None => Ok(Flow::Idle),
@@ -164,7 +164,7 @@ impl Round<'_> {
         let id = Some(&object.external_id);
         match comparison.plan {
             Plan::Update { ref fields } => {
-                let step = Step::Update { fields: fields.clone() };
+                let step = AttemptStep::Update { fields: fields.clone() };
                 self.change(entity, takes_over, step, id, Some((&comparison.spec, object))).await
             }
             Plan::Replace { fields } => {
@@ -189,10 +189,10 @@ impl Round<'_> {
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
         // What could not be made anew is not taken away.
-        if let Err(failure) = self.given(entity, &Step::Create, spec) {
+        if let Err(failure) = self.given(entity, &AttemptStep::Create, spec) {
             return self.lacks_secret(entity, takes_over, &failure).await;
         }
-        self.change(entity, takes_over, Step::Replace { fields }, id, None).await
+        self.change(entity, takes_over, AttemptStep::Replace { fields }, id, None).await
     }
 
     /// The object is not there.
@@ -208,7 +208,7 @@ impl Round<'_> {
             return self.lost(entity, takes_over).await;
         }
         let asked = takes_over.is_some() || !waiting(entity).is_empty();
-        if entity.trouble.given_up || !entity.wants_sync() {
+        if entity.trouble.erred || !entity.wants_sync() {
             if let Some(action) = entity.next_action().filter(|_| !asked) {
                 let message = "there is no object to act on";
                 let failure = Failure::harmless(ErrorClass::Invalid, "no_object", message);
@@ -238,7 +238,7 @@ impl Round<'_> {
             let failure = Failure::harmless(ErrorClass::NotFound, "object_not_found", message);
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        self.change(entity, takes_over, Step::Create, None, None).await
+        self.change(entity, takes_over, AttemptStep::Create, None, None).await
     }
 
     /// An object that was there is gone. Before that is believed, the backend has to be the one we know, and

@@ -10,12 +10,11 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
 use crate::backends::Backend;
-use crate::process_manager::Shared;
 use crate::process_manager::lease::Held;
 use crate::process_manager::observed::Observed;
 use crate::process_manager::rest::Rest;
 use crate::process_manager::round::Round;
-use crate::process_manager::stranded;
+use crate::process_manager::{Shared, stranded};
 
 /// A due time may be missed when a bell is lost with a restart; this is how long that can go unnoticed.
 const POLL: Duration = Duration::from_secs(5);

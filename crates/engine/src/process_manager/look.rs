@@ -8,8 +8,9 @@ use stateward_domain::entity::state::{Difference, Presence};
 use stateward_domain::failure::Failure;
 use stateward_domain::id::ExternalId;
 use stateward_domain::json_pointer;
+use stateward_domain::json_pointer::covers;
 use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::driver::{Driver, Object, Observation, Plan, Search, Target, covers};
+use stateward_domain::ports::driver::{Driver, Object, ObjectRef, Observation, Plan, Search};
 
 use crate::process_manager::round::Round;
 
@@ -114,8 +115,8 @@ impl Round<'_> {
 }
 
 /// The object called `id` as a target of calls.
-pub(crate) fn target(entity: &Entity, id: &ExternalId) -> Target {
-    Target {
+pub(crate) fn target(entity: &Entity, id: &ExternalId) -> ObjectRef {
+    ObjectRef {
         kind: entity.manifest.kind.clone(),
         external_id: id.clone(),
         owner_key: entity.owner_key(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stateward_domain::entity::Entity;
-use stateward_domain::entity::command::{Failing, Intent};
+use stateward_domain::entity::command::{FailureReport, Intent};
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::{RunningAttempt, Step};
+use stateward_domain::entity::state::{AttemptStep, RunningAttempt};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::OperationId;
 use stateward_domain::time::Timestamp;
@@ -54,10 +54,10 @@ impl Round<'_> {
                 let message = "stopped on request";
                 let error = Failure::doubtful(ErrorClass::Cancelled, "cancelled", message);
                 let action = match &running.step {
-                    Step::Action { operation_id } => Some(*operation_id),
+                    AttemptStep::Action { operation_id } => Some(*operation_id),
                     _ => None,
                 };
-                let failing = Failing {
+                let failing = FailureReport {
                     attempt: Some(entity.attempt),
                     takes_over: None,
                     error,
@@ -78,7 +78,7 @@ impl Round<'_> {
         running: &RunningAttempt,
     ) -> Result<Flow, Error> {
         let action = match &running.step {
-            Step::Action { operation_id } => Some(*operation_id),
+            AttemptStep::Action { operation_id } => Some(*operation_id),
             _ => None,
         };
         if entity.trouble.abandoned + 1 >= Entity::MAX_ABANDONED {
@@ -104,7 +104,7 @@ impl Round<'_> {
         next: Next,
         action: Option<OperationId>,
     ) -> Result<Flow, Error> {
-        let failing = Failing {
+        let failing = FailureReport {
             attempt: None,
             takes_over: Some(entity.attempt),
             error,

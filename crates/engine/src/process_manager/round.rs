@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
-use stateward_domain::entity::command::{Completion, Intent, Sighting};
+use stateward_domain::entity::command::{Completion, Intent, ObservationReport};
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{
-    Difference, ManagementPolicy, Observed, OperationKind, Presence, Step,
+    AttemptStep, Difference, ManagementPolicy, Observed, OperationKind, Presence,
 };
 use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
@@ -28,11 +28,10 @@ use crate::backends::Backend;
 use crate::backends::gate::Closed;
 use crate::commands::Done;
 use crate::error::Error;
-use crate::process_manager::Shared;
 use crate::process_manager::lease::{Control, Held};
 use crate::process_manager::look::Seen;
-use crate::process_manager::observed;
 use crate::process_manager::rest::Rest;
+use crate::process_manager::{Shared, observed};
 
 /// What follows a step.
 pub(crate) enum Flow {
@@ -214,7 +213,7 @@ impl Round<'_> {
             attempt: None,
             takes_over,
             generation: entity.generation,
-            step: Step::None,
+            step: AttemptStep::None,
             observed,
             diff,
             operations: waiting(entity),
@@ -231,7 +230,7 @@ impl Round<'_> {
         diff: Vec<Difference>,
     ) -> Result<bool, Error> {
         let on_lost = self.backend.settings.on_lost.unwrap_or(self.kind.on_lost);
-        let sighting = Sighting {
+        let sighting = ObservationReport {
             generation: entity.generation,
             attempt: entity.attempt,
             observed,
@@ -297,7 +296,7 @@ impl Round<'_> {
             attempt: None,
             takes_over: None,
             generation: entity.generation,
-            step: Step::None,
+            step: AttemptStep::None,
             observed: Observed { observed_at: Some(self.now()), ..entity.observed.clone() },
             diff: Vec::new(),
             operations: looks,

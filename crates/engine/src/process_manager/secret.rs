@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::{BlockedOn, Step};
+use stateward_domain::entity::state::{AttemptStep, BlockedOn};
 use stateward_domain::failure::Failure;
 use stateward_domain::id::Attempt;
 
@@ -17,16 +17,17 @@ impl Round<'_> {
     pub(crate) fn given(
         &self,
         entity: &Entity,
-        step: &Step,
+        step: &AttemptStep,
         spec: &Value,
     ) -> Result<Value, Failure> {
         match step {
-            Step::Create | Step::Update { .. } | Step::Action { .. } => {
+            AttemptStep::Create | AttemptStep::Update { .. } | AttemptStep::Action { .. } => {
                 self.shared.secrets.resolve(self.kind, &entity.manifest.namespace, spec)
             }
-            Step::None | Step::Delete | Step::Replace { .. } | Step::CleanUp { .. } => {
-                Ok(spec.clone())
-            }
+            AttemptStep::None
+            | AttemptStep::Delete
+            | AttemptStep::Replace { .. }
+            | AttemptStep::CleanUp { .. } => Ok(spec.clone()),
         }
     }
 

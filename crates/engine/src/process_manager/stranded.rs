@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stateward_domain::entity::command::{Failing, Intent};
+use stateward_domain::entity::command::{FailureReport, Intent};
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{BlockedOn, OperationKind};
 use stateward_domain::envelope::Envelope;
@@ -118,7 +118,7 @@ async fn block(
     if told || entity.running.is_some() || !entity.is_tracked() {
         return Ok(());
     }
-    let failing = Failing {
+    let failing = FailureReport {
         attempt: None,
         takes_over: None,
         error: failure.clone(),

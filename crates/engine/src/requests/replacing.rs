@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use stateward_domain::entity::Entity;
+use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::driver::FieldError;
 
 use crate::error::Error;
 use crate::requests::Change;

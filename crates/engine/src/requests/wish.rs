@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use stateward_domain::document::{self, Limits};
-use stateward_domain::entity::references::{self, Reference, Target};
+use stateward_domain::entity::references::{self, Reference};
 use stateward_domain::entity::state::Manifest;
+use stateward_domain::entity::target::Target;
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::Namespace;
-use stateward_domain::ports::driver::FieldError;
 
 use crate::backends::Backend;
 use crate::engine::Engine;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stateward_domain::entity::claims::{Claim, ClaimKey, of_event, of_request};
+use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{OperationId, Position, Version};
-use stateward_domain::ports::read_model::{EntityRow, OperationRow};
+use stateward_domain::ports::read_model::EntityRow;
 use stateward_domain::time::Timestamp;
 
 /// A claim as the events make it.

@@ -28,11 +28,12 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use stateward_domain::audit::Fault;
 use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::operation::OperationRow;
+use stateward_domain::entity::work::QueueRow;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{LogId, Position, Version};
 use stateward_domain::ports::event_store::{Holder, ReadError};
-use stateward_domain::ports::read_model::{EntityRow, OperationRow};
-use stateward_domain::ports::sync_queue::QueueRow;
+use stateward_domain::ports::read_model::EntityRow;
 use stateward_domain::time::Timestamp;
 
 use crate::hash::Hash;

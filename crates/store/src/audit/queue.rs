@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use stateward_domain::entity::Entity;
-use stateward_domain::entity::work::Work;
+use stateward_domain::entity::work::{QueueRow, Work};
 use stateward_domain::id::Position;
-use stateward_domain::ports::sync_queue::QueueRow;
 use stateward_domain::time::Timestamp;
 
 /// How far behind the newest event that was read a row may have been judged: the log goes on while it is read.
@@ -63,7 +62,7 @@ fn woken(work: Work, stored: &QueueRow) -> Work {
 
 #[cfg(test)]
 mod tests {
-    use stateward_domain::ports::sync_queue::{Priority, WaitsFor};
+    use stateward_domain::entity::work::{Priority, WaitsFor};
 
     use super::*;
 

@@ -1,8 +1,8 @@
 //! Reads a source: first by position, for the chains, then by entity, for what follows from the events.
 
-use stateward_domain::audit::{Checkpoint, Progress, Report};
+use stateward_domain::audit::{Checkpoint, Report, VerificationProgress};
 use stateward_domain::id::Position;
-use stateward_domain::ports::audit::Progressing;
+use stateward_domain::ports::audit::ProgressFn;
 use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Timestamp;
 
@@ -21,11 +21,11 @@ pub async fn verify(
     source: &dyn Source,
     against: Option<Checkpoint>,
     now: Timestamp,
-    progress: Progressing<'_>,
+    progress: ProgressFn<'_>,
 ) -> Result<Report, ReadError> {
     // Each event is read twice: by position, and by entity.
     let total = source.head().await?.minor.saturating_mul(2);
-    let told = |done: u64| progress(Progress { done: done.min(total), total });
+    let told = |done: u64| progress(VerificationProgress { done: done.min(total), total });
     told(0);
     let chains = chains(source, against, now, &told).await?;
     let Chains { mut faults, streams, checkpoint, newest, requests } = chains;
@@ -53,7 +53,7 @@ pub async fn verify(
     }
     claims.look(source, &claims::of_requests(&claims, requests, &faults)).await?;
     claims.end(source, &mut faults).await?;
-    progress(Progress { done: total, total });
+    progress(VerificationProgress { done: total, total });
     Ok(Report {
         ok: faults.count() == 0,
         events: checkpoint.count,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use stateward_domain::id::Position;
-use stateward_domain::ports::audit::PutBack;
+use stateward_domain::ports::audit::RestoreHold;
 use stateward_domain::ports::event_store::ReadError;
 
 use super::error::OpenError;
@@ -80,7 +80,7 @@ pub(super) fn synced(directory: &Path) -> std::io::Result<()> {
 }
 
 #[async_trait]
-impl PutBack for Marker {
+impl RestoreHold for Marker {
     async fn clear(&self) -> Result<(), ReadError> {
         let failed = |error| ReadError::Unavailable(format!("{}: {error}", self.path().display()));
         self.unset().map_err(failed)

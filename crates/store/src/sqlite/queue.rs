@@ -10,10 +10,10 @@ use serde::Serialize;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteRow;
 use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::sync_queue::{
-    Lease, LeaseRequest, NextDue, Priority, QueueChange, QueueError, QueueRow, Release, SyncQueue,
-    Users, WaitsFor,
+    Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue, Users,
 };
 use stateward_domain::time::{Moment, Timestamp};
 

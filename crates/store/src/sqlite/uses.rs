@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::SqliteConnection;
 use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::work::QueueRow;
 use stateward_domain::id::EntityId;
-use stateward_domain::ports::sync_queue::{QueueRow, Users};
+use stateward_domain::ports::sync_queue::Users;
 
 use super::derived::{self, undecodable};
 use super::queue::{NAME, encode};

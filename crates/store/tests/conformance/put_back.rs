@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use stateward_domain::id::{Position, Version};
-use stateward_domain::ports::audit::{Auditor as _, PutBack as _};
+use stateward_domain::ports::audit::{Auditor as _, RestoreHold as _};
 use stateward_domain::ports::event_store::{EventStore, ReadError};
 use stateward_domain::ports::read_model::ReadModel;
 use stateward_store::sqlite::{Auditor, Store};

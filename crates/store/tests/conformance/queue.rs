@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::sync_queue::{
-    Lease, LeaseReason, LeaseRequest, Priority, QueueChange, QueueError, QueueRow, Release,
-    SyncQueue, WaitsFor,
+    Lease, LeaseReason, LeaseRequest, QueueChange, QueueError, Release, SyncQueue,
 };
 use stateward_domain::time::{Clock, LogClock, Timestamp};
 use stateward_store::sqlite::Store;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use stateward_domain::entity::operation::OperationState;
 use stateward_domain::entity::state::{Manifest, Settings, State};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Actor, Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::{EntityId, EventId, Namespace, OperationId, Position, Version};
 use stateward_domain::ports::event_store::{Append, EventStore};
 use stateward_domain::ports::read_model::{
-    EntityFilter, ModelError, OperationFilter, OperationState, Quarantined, ReadModel, Views,
+    EntityFilter, ModelError, OperationFilter, Quarantined, ReadModel, Views,
 };
 use stateward_domain::time::Timestamp;
 use stateward_store::sqlite::{Entities, Store};

@@ -10,7 +10,7 @@ use futures_util::Stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stateward_domain::access::Role;
-use stateward_domain::audit::{Checkpoint, Progress, Report};
+use stateward_domain::audit::{Checkpoint, Report, VerificationProgress};
 use stateward_engine::{Engine, Error, engine::Turn};
 use tokio::sync::{oneshot, watch};
 
@@ -66,7 +66,7 @@ pub(crate) async fn handler(
 
 /// A verification whose progress is sent. It ends with whoever listens.
 struct Watched {
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<VerificationProgress>,
     outcome: oneshot::Receiver<Result<Report, Error>>,
     task: JoinHandle<()>,
     ended: bool,
@@ -74,7 +74,7 @@ struct Watched {
 
 impl Watched {
     fn begin(engine: Engine, turn: Turn, against: Option<Checkpoint>) -> Self {
-        let (sender, progress) = watch::channel(Progress::default());
+        let (sender, progress) = watch::channel(VerificationProgress::default());
         let (reply, outcome) = oneshot::channel();
         let task = actix_web::rt::spawn(async move {
             let tell = |progress| {

@@ -10,8 +10,7 @@ use crate::openapi::params::{OperationParams, PageParams, WaitParams};
 use crate::openapi::problems::{Gone, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::routes::ListReply;
-use crate::routes::{id, operations};
+use crate::routes::{ListReply, id, operations};
 
 #[utoipa::path(
     get,

@@ -15,16 +15,15 @@ use crate::asking::Asking;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::dto::manifest::ChangeBody;
-use crate::headers;
 use crate::json::parse;
 use crate::openapi::PatchStep;
 use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
-use crate::patch;
 use crate::problem::Problem;
 use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::routes::id;
+use crate::{headers, patch};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";

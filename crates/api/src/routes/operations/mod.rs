@@ -8,8 +8,9 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use stateward_domain::access::Role;
+use stateward_domain::entity::operation::{OperationRow, OperationState};
 use stateward_domain::id::{EntityId, OperationId};
-use stateward_domain::ports::read_model::{OperationFilter, OperationRow, OperationState};
+use stateward_domain::ports::read_model::OperationFilter;
 use stateward_engine::Error;
 
 use super::{ListReply, id, namespaces, resource, wait_for};

@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
-use stateward_domain::audit::Progress;
+use stateward_domain::audit::VerificationProgress;
 
 use super::export::Lines;
 use crate::client::Request;
 use crate::exit::Exit;
-use crate::output::Noun;
 use crate::output::color::Tone;
 use crate::output::table::{Cell, Table};
-use crate::output::{Format, Output, text};
+use crate::output::{Format, Noun, Output, text};
 use crate::session::{Run, Session};
 use crate::{offline, terminal};
 
@@ -99,7 +98,7 @@ async fn unserved(session: &Session, against: Option<Value>) -> anyhow::Result<V
     let against = against.map(serde_json::from_value).transpose();
     let against = against.context("this is no checkpoint")?;
     let bar = terminal::progress("verifying", 0);
-    let tell = |progress: Progress| {
+    let tell = |progress: VerificationProgress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     };

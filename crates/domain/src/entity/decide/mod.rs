@@ -112,7 +112,7 @@ impl Entity {
 }
 
 /// Whether the entity exists and lives.
-fn living(entity: &Entity) -> Result<(), Refusal> {
+fn require_alive(entity: &Entity) -> Result<(), Refusal> {
     if !entity.exists() {
         return Err(Refusal::Nonexistent);
     }

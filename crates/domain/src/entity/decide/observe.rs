@@ -1,8 +1,8 @@
 //! What a look found that nobody asked for. It never changes what is desired and never heals an erred entity.
 
-use super::living;
+use super::require_alive;
 use crate::entity::aggregate::Entity;
-use crate::entity::command::{Refusal, Sighting};
+use crate::entity::command::{ObservationReport, Refusal};
 use crate::entity::event::EntityEvent;
 use crate::entity::state::{DriftPolicy, Observed, Presence};
 use crate::time::Timestamp;
@@ -10,9 +10,9 @@ use crate::time::Timestamp;
 pub(super) fn observe(
     entity: &Entity,
     at: Timestamp,
-    seen: &Sighting,
+    seen: &ObservationReport,
 ) -> Result<Vec<EntityEvent>, Refusal> {
-    living(entity)?;
+    require_alive(entity)?;
     if entity.running.is_some()
         || seen.attempt != entity.attempt
         || seen.generation != entity.generation
@@ -35,7 +35,7 @@ pub(super) fn contest(
     at: Timestamp,
     holds: Option<bool>,
 ) -> Result<Vec<EntityEvent>, Refusal> {
-    living(entity)?;
+    require_alive(entity)?;
     let said = entity.contested.as_ref().map(|contested| contested.holds);
     let Some(holds) = holds else {
         let over = said == Some(true);
@@ -59,7 +59,7 @@ fn was_there(entity: &Entity) -> bool {
 fn present(
     entity: &Entity,
     at: Timestamp,
-    seen: &Sighting,
+    seen: &ObservationReport,
     observed: Observed,
 ) -> Vec<EntityEvent> {
     let policy = entity.manifest.settings.drift_policy;

@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::user::is_action;
 use crate::entity::aggregate::Entity;
-use crate::entity::command::{Completion, Failing, Refusal};
+use crate::entity::command::{Completion, FailureReport, Refusal};
 use crate::entity::event::{EntityEvent, Next};
 use crate::entity::state::{
-    BlockedOn, DeletionPolicy, DriftPolicy, ManagementPolicy, OpenOperation, OperationKind,
-    Presence, Step,
+    AttemptStep, BlockedOn, DeletionPolicy, DriftPolicy, ManagementPolicy, OpenOperation,
+    OperationKind, Presence,
 };
 use crate::id::{Attempt, ExternalId, Generation, Incarnation, OperationId};
 use crate::time::Timestamp;
@@ -19,7 +19,7 @@ type Decided = Result<Vec<EntityEvent>, Refusal>;
 pub(super) struct Start<'a> {
     pub(super) takes_over: Option<Attempt>,
     pub(super) generation: Generation,
-    pub(super) step: &'a Step,
+    pub(super) step: &'a AttemptStep,
     pub(super) was_present: bool,
     pub(super) found: Option<&'a ExternalId>,
     pub(super) operations: &'a [OperationId],
@@ -39,7 +39,7 @@ pub(super) fn start(entity: &Entity, at: Timestamp, start: &Start<'_>) -> Decide
     allowed(entity, start)?;
     fits(entity, start)?;
     let attempt = entity.attempt.next();
-    let incarnation = if matches!(start.step, Step::Create) {
+    let incarnation = if matches!(start.step, AttemptStep::Create) {
         entity.next_incarnation()
     } else {
         entity.incarnation
@@ -69,7 +69,11 @@ pub(super) fn start(entity: &Entity, at: Timestamp, start: &Start<'_>) -> Decide
 fn allowed(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
     let step = start.step;
     if entity.is_deleted() {
-        return if matches!(step, Step::CleanUp { .. }) { Ok(()) } else { Err(Refusal::Deleted) };
+        return if matches!(step, AttemptStep::CleanUp { .. }) {
+            Ok(())
+        } else {
+            Err(Refusal::Deleted)
+        };
     }
     if !step.mutates() {
         return Ok(());
@@ -81,28 +85,28 @@ fn allowed(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
         return Err(Refusal::Paused);
     }
     match step {
-        Step::Create | Step::Update { .. } | Step::Replace { .. } => {
-            if entity.trouble.given_up {
+        AttemptStep::Create | AttemptStep::Update { .. } | AttemptStep::Replace { .. } => {
+            if entity.trouble.erred {
                 return Err(Refusal::Erred);
             }
             if entity.deletion.is_some() {
                 return Err(Refusal::DeletionPending);
             }
             match step {
-                Step::Create if entity.only_adopts() => Err(Refusal::AdoptOnly),
-                Step::Replace { .. } => entity.replaceable().map_err(Refusal::Irreplaceable),
+                AttemptStep::Create if entity.only_adopts() => Err(Refusal::AdoptOnly),
+                AttemptStep::Replace { .. } => entity.replaceable().map_err(Refusal::Irreplaceable),
                 _ => Ok(()),
             }
         }
-        Step::Delete if entity.deletion != Some(DeletionPolicy::Delete) => {
+        AttemptStep::Delete if entity.deletion != Some(DeletionPolicy::Delete) => {
             Err(Refusal::Unfit("no deletion is wanted"))
         }
-        Step::Delete if entity.trouble.given_up => Err(Refusal::Erred),
+        AttemptStep::Delete if entity.trouble.erred => Err(Refusal::Erred),
         // Another deletion than the one that was looked into.
-        Step::Delete if !serves_deletion(entity, start.operations) => {
+        AttemptStep::Delete if !serves_deletion(entity, start.operations) => {
             Err(Refusal::StaleObservation)
         }
-        Step::Action { operation_id } if entity.operation(*operation_id).is_none() => {
+        AttemptStep::Action { operation_id } if entity.operation(*operation_id).is_none() => {
             Err(Refusal::NoSuchOperation)
         }
         _ => Ok(()),
@@ -117,18 +121,23 @@ fn serves_deletion(entity: &Entity, operations: &[OperationId]) -> bool {
 /// Whether the step follows from what was seen right before.
 fn fits(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
     match start.step {
-        Step::Create if start.was_present => Err(Refusal::Unfit("create, but the object is there")),
-        Step::Update { .. } | Step::Replace { .. } | Step::Delete | Step::Action { .. }
+        AttemptStep::Create if start.was_present => {
+            Err(Refusal::Unfit("create, but the object is there"))
+        }
+        AttemptStep::Update { .. }
+        | AttemptStep::Replace { .. }
+        | AttemptStep::Delete
+        | AttemptStep::Action { .. }
             if !start.was_present =>
         {
             Err(Refusal::Unfit("change, but the object is not there"))
         }
-        Step::Update { .. } | Step::Replace { .. } | Step::Delete
+        AttemptStep::Update { .. } | AttemptStep::Replace { .. } | AttemptStep::Delete
             if start.found.is_none() && entity.observed.external_id.is_none() =>
         {
             Err(Refusal::Unfit("change, but the object has no name"))
         }
-        Step::CleanUp { external_id } if !entity.strays.contains_key(external_id) => {
+        AttemptStep::CleanUp { external_id } if !entity.strays.contains_key(external_id) => {
             Err(Refusal::Unfit("clean-up of what is no stray"))
         }
         _ => Ok(()),
@@ -191,7 +200,7 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
         match fence(entity, at, done.attempt, done.takes_over, done.generation) {
             Ok(fenced) => fenced,
             Err(Refusal::StaleAttempt) => {
-                let made = matches!(done.step, Step::Create);
+                let made = matches!(done.step, AttemptStep::Create);
                 let late = done.observed.external_id.as_ref().filter(|_| made);
                 return match (late, done.attempt) {
                     (Some(id), Some(attempt)) => Ok(stray(entity, at, attempt, id)),
@@ -200,12 +209,12 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
             }
             Err(refusal) => return Err(refusal),
         };
-    if entity.is_deleted() && !matches!(done.step, Step::CleanUp { .. }) {
+    if entity.is_deleted() && !matches!(done.step, AttemptStep::CleanUp { .. }) {
         return Err(Refusal::Deleted);
     }
     begun_as_ended(entity, done)?;
     let gone = done.observed.presence == Presence::Absent;
-    if matches!(done.step, Step::Delete | Step::Replace { .. }) && !gone {
+    if matches!(done.step, AttemptStep::Delete | AttemptStep::Replace { .. }) && !gone {
         return Err(Refusal::Unfit("deletion ends with proof of absence only"));
     }
     let drift_is_over = done.step.only_looks()
@@ -216,13 +225,13 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
         events.push(EntityEvent::DriftCleared { at, observed: done.observed.clone() });
     }
     let mut operations = still_open(entity, &done.operations);
-    if matches!(done.step, Step::Replace { .. }) {
+    if matches!(done.step, AttemptStep::Replace { .. }) {
         // Half of what was asked for: it ends with the other half.
         operations.clear();
     }
     let ends_life = gone
         && entity.deletion == Some(DeletionPolicy::Delete)
-        && !matches!(done.step, Step::CleanUp { .. } | Step::Action { .. });
+        && !matches!(done.step, AttemptStep::CleanUp { .. } | AttemptStep::Action { .. });
     if ends_life {
         operations.retain(|id| {
             entity.operation(*id).is_some_and(|open| open.kind != OperationKind::Delete)
@@ -249,7 +258,7 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
 fn begun_as_ended(entity: &Entity, done: &Completion) -> Result<(), Refusal> {
     let fits = match (done.attempt, &entity.running) {
         (Some(_), Some(running)) => running.step == done.step,
-        _ => matches!(done.step, Step::None | Step::CleanUp { .. }),
+        _ => matches!(done.step, AttemptStep::None | AttemptStep::CleanUp { .. }),
     };
     if fits { Ok(()) } else { Err(Refusal::Unfit("the end of a step that was not begun")) }
 }
@@ -278,7 +287,7 @@ fn new_drift(entity: &Entity, at: Timestamp, done: &Completion) -> Option<Entity
     Some(EntityEvent::DriftDetected { at, policy, diff, observed })
 }
 
-pub(super) fn fail(entity: &Entity, at: Timestamp, failing: &Failing) -> Decided {
+pub(super) fn fail(entity: &Entity, at: Timestamp, failing: &FailureReport) -> Decided {
     if !entity.exists() {
         return Err(Refusal::Nonexistent);
     }
@@ -352,7 +361,7 @@ fn fence(
         takes_over,
         generation,
         incarnation: entity.incarnation,
-        step: Step::None,
+        step: AttemptStep::None,
         was_present: entity.observed.presence == Presence::Present,
         operations: Vec::new(),
     });

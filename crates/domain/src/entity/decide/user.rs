@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::living;
+use super::require_alive;
 use crate::entity::aggregate::Entity;
 use crate::entity::command::Refusal;
 use crate::entity::event::EntityEvent;
@@ -50,13 +50,13 @@ pub(super) struct Update<'a> {
 }
 
 pub(super) fn update(entity: &Entity, at: Timestamp, update: &Update<'_>) -> Decided {
-    living(entity)?;
+    require_alive(entity)?;
     at_revision(entity, update.if_revision)?;
     let Update { operation_id, schema_version, desired, settings, replace, .. } = *update;
     // Whoever wants it released instead has to be able to lift its protection.
     let lift = SettingsPatch { protected: Some(false), ..SettingsPatch::default() };
     let lifts = desired.is_none() && *settings == lift;
-    if entity.deletion.is_some() && !entity.trouble.given_up && !lifts {
+    if entity.deletion.is_some() && !entity.trouble.erred && !lifts {
         return Err(Refusal::DeletionPending);
     }
     let mut events = Vec::new();
@@ -88,7 +88,7 @@ pub(super) fn delete(
     if_revision: Option<&[Revision]>,
     policy: Option<DeletionPolicy>,
 ) -> Decided {
-    living(entity)?;
+    require_alive(entity)?;
     at_revision(entity, if_revision)?;
     let settings = &entity.manifest.settings;
     if settings.protected {
@@ -101,7 +101,7 @@ pub(super) fn delete(
             return Err(Refusal::ObserveOnly);
         }
         let pending = entity.operations.iter().any(|open| open.kind == OperationKind::Delete);
-        if pending && !entity.trouble.given_up {
+        if pending && !entity.trouble.erred {
             return Ok(Vec::new());
         }
     }
@@ -132,7 +132,7 @@ pub(super) fn act(
     action: &ActionName,
     input: &Value,
 ) -> Decided {
-    undoomed(entity)?;
+    require_not_deleting(entity)?;
     if entity.manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
         return Err(Refusal::ObserveOnly);
     }
@@ -148,16 +148,16 @@ pub(super) fn act(
 }
 
 pub(super) fn refresh(entity: &Entity, at: Timestamp, operation_id: OperationId) -> Decided {
-    undoomed(entity)?;
+    require_not_deleting(entity)?;
     let mut events = vec![EntityEvent::RefreshRequested { at, operation_id }];
     events.extend(superseded(entity, at, operation_id, |open| open.kind == OperationKind::Refresh));
     Ok(events)
 }
 
 pub(super) fn retry(entity: &Entity, at: Timestamp, operation_id: OperationId) -> Decided {
-    living(entity)?;
+    require_alive(entity)?;
     let trouble =
-        entity.trouble.given_up || entity.trouble.retry_at.is_some() || entity.blocked.is_some();
+        entity.trouble.erred || entity.trouble.retry_at.is_some() || entity.blocked.is_some();
     if !trouble || entity.running.is_some() {
         return Err(Refusal::NothingToRetry);
     }
@@ -167,7 +167,7 @@ pub(super) fn retry(entity: &Entity, at: Timestamp, operation_id: OperationId) -
 }
 
 pub(super) fn cancel(entity: &Entity, at: Timestamp, operation_id: OperationId) -> Decided {
-    living(entity)?;
+    require_alive(entity)?;
     let Some(open) = entity.operation(operation_id) else {
         return Err(Refusal::NoSuchOperation);
     };
@@ -200,7 +200,7 @@ pub(super) fn adopt(
     operation_id: OperationId,
     external_id: &ExternalId,
 ) -> Decided {
-    undoomed(entity)?;
+    require_not_deleting(entity)?;
     if entity.running.is_some() {
         return Err(Refusal::HasObject);
     }
@@ -220,7 +220,7 @@ pub(super) fn decision(
     operation_id: OperationId,
     decision: &Decision,
 ) -> Decided {
-    living(entity)?;
+    require_alive(entity)?;
     let asked = entity.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Decision)
         || entity.lost.is_some();
     if !asked || entity.running.is_some() {
@@ -234,7 +234,7 @@ pub(super) fn decision(
 }
 
 pub(super) fn pause(entity: &Entity, at: Timestamp, pause: bool) -> Decided {
-    living(entity)?;
+    require_alive(entity)?;
     Ok(match (entity.paused, pause) {
         (None, true) => vec![EntityEvent::Paused { at }],
         (Some(_), false) => vec![EntityEvent::Resumed { at }],
@@ -242,8 +242,8 @@ pub(super) fn pause(entity: &Entity, at: Timestamp, pause: bool) -> Decided {
     })
 }
 
-fn undoomed(entity: &Entity) -> Result<(), Refusal> {
-    living(entity)?;
+fn require_not_deleting(entity: &Entity) -> Result<(), Refusal> {
+    require_alive(entity)?;
     let doomed = entity.deletion.is_some() || matches!(entity.state, State::Deleting);
     if doomed { Err(Refusal::DeletionPending) } else { Ok(()) }
 }

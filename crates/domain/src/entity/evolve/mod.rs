@@ -10,10 +10,11 @@ mod sync;
 
 use serde_json::Value;
 
-use crate::entity::aggregate::{Entity, Trouble};
+use crate::entity::aggregate::{Entity, RetryState};
 use crate::entity::event::{Cause, EntityEvent};
 use crate::entity::state::{
-    BlockedOn, Contested, Decision, ManagementPolicy, OpenOperation, OperationKind, State, Step,
+    AttemptStep, BlockedOn, Contested, Decision, ManagementPolicy, OpenOperation, OperationKind,
+    State,
 };
 use crate::id::OperationId;
 use crate::kind::OnLost;
@@ -70,7 +71,7 @@ const fn names_anew(event: &EntityEvent) -> bool {
         | EntityEvent::Deleted { .. }
         | EntityEvent::Released { .. } => true,
         EntityEvent::DecisionTaken { decision, .. } => matches!(decision, Decision::Adopt(_)),
-        EntityEvent::SyncCompleted { step, .. } => !matches!(step, Step::CleanUp { .. }),
+        EntityEvent::SyncCompleted { step, .. } => !matches!(step, AttemptStep::CleanUp { .. }),
         _ => false,
     }
 }
@@ -82,18 +83,18 @@ fn state(entity: &Entity) -> State {
     }
     if let Some(running) = &entity.running {
         match running.step {
-            Step::Create => return State::Creating,
-            Step::Delete => return State::Deleting,
-            Step::Update { .. }
-            | Step::Replace { .. }
-            | Step::Action { .. }
-            | Step::CleanUp { .. } => {
+            AttemptStep::Create => return State::Creating,
+            AttemptStep::Delete => return State::Deleting,
+            AttemptStep::Update { .. }
+            | AttemptStep::Replace { .. }
+            | AttemptStep::Action { .. }
+            | AttemptStep::CleanUp { .. } => {
                 return State::Updating;
             }
-            Step::None => {}
+            AttemptStep::None => {}
         }
     }
-    if entity.trouble.given_up {
+    if entity.trouble.erred {
         State::Erred
     } else if entity.deletion.is_some() {
         State::DeletionScheduled
@@ -132,7 +133,7 @@ fn close(entity: &mut Entity, ids: &[OperationId]) {
 }
 
 fn fresh_start(entity: &mut Entity) {
-    entity.trouble = Trouble::default();
+    entity.trouble = RetryState::default();
     entity.error = None;
     entity.blocked = None;
 }

@@ -32,7 +32,7 @@ pub(super) fn request(entity: &mut Entity, event: &EntityEvent) {
             entity.schema_version = *schema_version;
             new_desired(entity, desired.clone());
             entity.replace_once = *replace;
-            if entity.trouble.given_up {
+            if entity.trouble.erred {
                 entity.deletion = None;
             }
             open(entity, *operation_id, OperationKind::Update, *at);
@@ -95,7 +95,7 @@ fn declared(entity: &mut Entity, manifest: &Manifest) {
 
 fn settings_changed(entity: &mut Entity, settings: &SettingsPatch) {
     // What was ignored may have changed unseen.
-    entity.unseen_in_doubt |= settings.ignore_fields.is_some();
+    entity.write_only_dirty |= settings.ignore_fields.is_some();
     entity.manifest.settings = entity.manifest.settings.patched(settings);
     entity.revision = entity.revision.next();
     // What failed for want of the permission goes on with it.
@@ -103,7 +103,7 @@ fn settings_changed(entity: &mut Entity, settings: &SettingsPatch) {
         fresh_start(entity);
     }
     // A deletion that failed for good is not taken up again once the entity is protected.
-    if entity.manifest.settings.protected && entity.trouble.given_up {
+    if entity.manifest.settings.protected && entity.trouble.erred {
         entity.deletion = None;
     }
 }
@@ -112,7 +112,7 @@ fn points_at(entity: &mut Entity, id: &ExternalId) {
     entity.observed.external_id = Some(id.clone());
     entity.observed.presence = Presence::Unknown;
     entity.materialised = true;
-    entity.unseen_in_doubt = true;
+    entity.write_only_dirty = true;
     entity.replacing = false;
     entity.lost = None;
 }
@@ -135,7 +135,7 @@ fn decided(
             }
         }
         Decision::GiveUp => {
-            entity.trouble.given_up = true;
+            entity.trouble.erred = true;
             entity.error = Some(Failure::harmless(
                 ErrorClass::Cancelled,
                 "given_up",

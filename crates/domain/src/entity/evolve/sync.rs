@@ -4,7 +4,7 @@ use super::{close, fresh_start};
 use crate::entity::aggregate::{Applied, Entity};
 use crate::entity::event::{EntityEvent, Next};
 use crate::entity::references::named_in;
-use crate::entity::state::{Blocked, Observed, Presence, RunningAttempt, Step};
+use crate::entity::state::{AttemptStep, Blocked, Observed, Presence, RunningAttempt};
 use crate::failure::{Effect, Failure};
 use crate::id::{Attempt, Generation};
 use crate::time::Timestamp;
@@ -25,7 +25,7 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
             if takes_over.is_some() {
                 entity.trouble.abandoned += 1;
             }
-            if matches!(step, Step::Create) {
+            if matches!(step, AttemptStep::Create) {
                 if *incarnation != entity.incarnation {
                     entity.incarnation = *incarnation;
                     entity.materialised = false;
@@ -35,7 +35,7 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
                 entity.create_allowed = false;
             }
             entity.replacing = replacing(entity, step, *was_present);
-            if step.mutates() && !matches!(step, Step::CleanUp { .. }) {
+            if step.mutates() && !matches!(step, AttemptStep::CleanUp { .. }) {
                 entity.observed.presence = Presence::Unknown;
             }
             entity.blocked = None;
@@ -48,10 +48,10 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
                 operations: operations.clone(),
                 pending: None,
                 cancel: None,
-                unseen_in_doubt: entity.unseen_in_doubt,
+                write_only_dirty: entity.write_only_dirty,
                 desired: None,
             });
-            if matches!(step, Step::Create | Step::Update { .. }) {
+            if matches!(step, AttemptStep::Create | AttemptStep::Update { .. }) {
                 may_be_given(entity);
             }
         }
@@ -84,13 +84,13 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
 
 /// Should nobody learn how a first half ends, the object's absence is our doing, and no loss. Whatever was begun before,
 /// an object that another step finds there was not taken away.
-const fn replacing(entity: &Entity, step: &Step, was_present: bool) -> bool {
-    matches!(step, Step::Replace { .. }) || (entity.replacing && !was_present)
+const fn replacing(entity: &Entity, step: &AttemptStep, was_present: bool) -> bool {
+    matches!(step, AttemptStep::Replace { .. }) || (entity.replacing && !was_present)
 }
 
 /// From here on nobody knows what the object holds until an attempt succeeds.
 fn may_be_given(entity: &mut Entity) {
-    entity.unseen_in_doubt = true;
+    entity.write_only_dirty = true;
     entity.made_from.extend(named_in(&entity.manifest.desired));
 }
 
@@ -98,13 +98,13 @@ fn completed(
     entity: &mut Entity,
     attempt: Attempt,
     generation: Generation,
-    step: &Step,
+    step: &AttemptStep,
     observed: &Observed,
 ) {
     entity.attempt = attempt;
     let running = entity.running.take();
     let older = running.and_then(|running| running.desired);
-    if let Step::CleanUp { external_id } = step {
+    if let AttemptStep::CleanUp { external_id } = step {
         entity.strays.remove(external_id);
         entity.trouble.retry_at = None;
         entity.trouble.abandoned = 0;
@@ -115,13 +115,13 @@ fn completed(
         entity.made_from.clear();
     }
     entity.materialised |= observed.external_id.is_some();
-    if matches!(step, Step::Replace { .. }) {
+    if matches!(step, AttemptStep::Replace { .. }) {
         entity.drift = None;
     } else if observed.presence == Presence::Present {
         entity.replacing = false;
     }
     // A look, or an action, never turns an erred entity into a healthy one.
-    if entity.trouble.given_up {
+    if entity.trouble.erred {
         return;
     }
     if observed.presence == Presence::Present && observed.generation == generation {
@@ -131,7 +131,7 @@ fn completed(
         entity.replace_once &= generation != entity.generation;
         if !step.only_looks() {
             entity.drift = None;
-            entity.unseen_in_doubt = false;
+            entity.write_only_dirty = false;
         }
     }
     if observed.presence == Presence::Present {
@@ -152,12 +152,12 @@ fn failed(
     let running = entity.running.take();
     if let Some(running) = running.filter(|_| error.effect == Effect::None)
         && running.step.mutates()
-        && !matches!(running.step, Step::CleanUp { .. })
+        && !matches!(running.step, AttemptStep::CleanUp { .. })
     {
         entity.observed.presence =
             if running.was_present { Presence::Present } else { Presence::Absent };
-        entity.unseen_in_doubt = running.unseen_in_doubt;
-        entity.replacing &= !matches!(running.step, Step::Replace { .. });
+        entity.write_only_dirty = running.write_only_dirty;
+        entity.replacing &= !matches!(running.step, AttemptStep::Replace { .. });
     }
     let trouble = &mut entity.trouble;
     if error.class.uses_budget() {
@@ -174,7 +174,7 @@ fn failed(
     entity.blocked = None;
     match next {
         Next::Retry { at } => trouble.retry_at = Some(*at),
-        Next::Erred => trouble.given_up = true,
+        Next::Erred => trouble.erred = true,
         Next::Blocked { on, check_at } => {
             entity.blocked = Some(Blocked {
                 on: on.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Target;
+use crate::entity::target::Target;
 
 /// The cycle that `start` closes, from `start` back to `start`; `None` = there is none. `uses` answers whom an
 /// entity refers to; of one that is not declared yet it answers nobody. Each entity is asked about once, so the

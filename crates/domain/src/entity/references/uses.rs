@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Target, declared, targets};
+use super::{declared, targets};
 use crate::entity::Entity;
 use crate::entity::claims::ClaimKey;
 use crate::entity::state::ManagementPolicy;
+use crate::entity::target::Target;
 
 impl Entity {
     /// Everyone whom its object may be made from, or is to be. Nobody once its life is over.
@@ -45,7 +46,7 @@ impl Entity {
             && self.deletion.is_none()
             && self.paused.is_none()
             && self.lost.is_none()
-            && !self.trouble.given_up
+            && !self.trouble.erred
             && self.observed.generation == self.generation
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Field, Reference, Target};
+use super::{Field, Reference};
 use crate::entity::Entity;
 use crate::entity::state::Presence;
+use crate::entity::target::Target;
 
 /// Why a reference has no value. All of these pass once the target moves on, so none is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,24 @@
-//! The values that an entity is made of: where it stands and what is known of its object; `manifest`: what users
-//! declare; `progress`: what is being done about it, and what that waits for.
+//! The values of an entity: its state and what was observed. `manifest`: what users declare; `attempt`, `operation`: the
+//! work on it; `blocked`: what that waits for; `drift`: how the object differs.
 
+mod attempt;
+mod blocked;
+mod drift;
 mod manifest;
-mod progress;
+mod operation;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use attempt::{AttemptStep, RunningAttempt};
+pub use blocked::{Blocked, BlockedOn, Decision};
+pub use drift::{Contested, Difference, Drift, Lost};
 pub use manifest::{
     DeletionPolicy, DriftPolicy, ManagementPolicy, Manifest, ReplacePolicy, Settings, SettingsPatch,
 };
-pub use progress::{
-    Blocked, BlockedOn, Contested, Decision, Difference, Drift, Lost, OpenOperation, OperationKind,
-    RunningAttempt, Step,
-};
+pub use operation::{OpenOperation, OperationKind};
 
 use crate::id::{ExternalId, Generation};
 use crate::time::Timestamp;

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 use stateward_domain::entity::Entity;
-use stateward_domain::entity::command::{Completion, Failing, Intent, Sighting};
+use stateward_domain::entity::command::{Completion, FailureReport, Intent, ObservationReport};
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{
-    BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy, Manifest,
-    Observed, OperationKind, Presence, SettingsPatch, Step,
+    AttemptStep, BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy,
+    Manifest, Observed, OperationKind, Presence, SettingsPatch,
 };
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{
@@ -111,7 +111,7 @@ impl Life {
                 self.complete_look(*takes_over, *left, *differs)
             }
             Move::Fail { whose, then, harmless } => self.fail(*whose, *then, *harmless),
-            Move::Observe { left, differs, on_lost, late } => Intent::Observe(Sighting {
+            Move::Observe { left, differs, on_lost, late } => Intent::Observe(ObservationReport {
                 generation: if *late { Generation(0) } else { entity.generation },
                 attempt: entity.attempt,
                 observed: self.observed(*left, entity.observed.generation),
@@ -133,23 +133,23 @@ impl Life {
         let entity = &self.entity;
         let fields = vec!["/size".to_owned()];
         let step = match step {
-            0 | 1 => Step::Create,
-            2 => Step::Update { fields },
-            3 => Step::Replace { fields },
-            4 => Step::Delete,
+            0 | 1 => AttemptStep::Create,
+            2 => AttemptStep::Update { fields },
+            3 => AttemptStep::Replace { fields },
+            4 => AttemptStep::Delete,
             5 => match entity.next_action() {
-                Some(open) => Step::Action { operation_id: open.id },
-                None => Step::Update { fields },
+                Some(open) => AttemptStep::Action { operation_id: open.id },
+                None => AttemptStep::Update { fields },
             },
             _ => match entity.strays.first_key_value() {
-                Some((external_id, _)) => Step::CleanUp { external_id: external_id.clone() },
-                None => Step::Delete,
+                Some((external_id, _)) => AttemptStep::CleanUp { external_id: external_id.clone() },
+                None => AttemptStep::Delete,
             },
         };
-        let was_present = !matches!(step, Step::Create | Step::CleanUp { .. });
+        let was_present = !matches!(step, AttemptStep::Create | AttemptStep::CleanUp { .. });
         let operations = match &step {
-            Step::Action { operation_id } => vec![*operation_id],
-            Step::CleanUp { .. } => Vec::new(),
+            AttemptStep::Action { operation_id } => vec![*operation_id],
+            AttemptStep::CleanUp { .. } => Vec::new(),
             _ => asked_for(entity),
         };
         Intent::Start {
@@ -165,8 +165,10 @@ impl Life {
     /// As the engine would: presence fits the step, the generation is the attempt's.
     fn complete(&self, whose: Whose, left: Left, differs: bool) -> Option<Intent> {
         let running = self.entity.running.as_ref()?;
-        let goes =
-            matches!(running.step, Step::Delete | Step::Replace { .. } | Step::CleanUp { .. });
+        let goes = matches!(
+            running.step,
+            AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. }
+        );
         let left = if goes { left } else { Left::Present };
         let only_looks = running.step.only_looks();
         let matched = if only_looks { self.entity.observed.generation } else { running.generation };
@@ -190,7 +192,7 @@ impl Life {
             attempt: None,
             takes_over: takes_over.then_some(entity.attempt),
             generation: entity.generation,
-            step: Step::None,
+            step: AttemptStep::None,
             observed: self.observed(left, matched),
             diff: diff(differs),
             operations: asked_for(entity),
@@ -213,15 +215,17 @@ impl Life {
         let effect = if harmless { Effect::None } else { Effect::Maybe };
         let step = self.entity.running.as_ref().map(|running| &running.step);
         let action = match step {
-            Some(Step::Action { operation_id }) => Some(*operation_id),
+            Some(AttemptStep::Action { operation_id }) => Some(*operation_id),
             _ => None,
         };
         // What belongs to nobody's wish is never given up, nor asked about.
         let next = match step {
-            Some(Step::Action { .. } | Step::CleanUp { .. }) => Next::Retry { at: Timestamp(9) },
+            Some(AttemptStep::Action { .. } | AttemptStep::CleanUp { .. }) => {
+                Next::Retry { at: Timestamp(9) }
+            }
             _ => next,
         };
-        Intent::Fail(Failing {
+        Intent::Fail(FailureReport {
             attempt: self.attempt(whose),
             takes_over: None,
             error: Failure { effect, ..Failure::harmless(class, "on_purpose", "on purpose") },

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use stateward_domain::entity::claims::{self, Claim, ClaimKey};
 use stateward_domain::entity::command::Intent;
-use stateward_domain::entity::operations::{OperationChange, changes};
-use stateward_domain::entity::state::{Presence, State, Step};
+use stateward_domain::entity::operation::{OperationChange, changes};
+use stateward_domain::entity::state::{AttemptStep, Presence, State};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::OperationId;
@@ -85,14 +85,14 @@ impl Life {
         }
         match event {
             EntityEvent::SyncStarted { attempt, step, .. } => {
-                if matches!(step, Step::Replace { .. }) {
+                if matches!(step, AttemptStep::Replace { .. }) {
                     assert!(before.replaceable().is_ok(), "5: replaced what has to stay");
                 }
                 assert!(*attempt > before.attempt, "attempts are numbered upwards");
                 self.intents.insert((attempt.0, format!("{step:?}")));
             }
             EntityEvent::SyncCompleted { attempt, step, .. }
-                if !matches!(step, Step::None | Step::CleanUp { .. }) =>
+                if !matches!(step, AttemptStep::None | AttemptStep::CleanUp { .. }) =>
             {
                 let intended = self.intents.contains(&(attempt.0, format!("{step:?}")));
                 assert!(intended, "3: {step:?} ended without an intent");

@@ -6,12 +6,11 @@ use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::Link;
-use super::bodies;
 use super::catalogue::{Catalogue, Service};
 use super::send::{in_time, request_id};
 use super::session::{Token, renew_at};
 use super::trouble::{Trouble, Verdict};
+use super::{Link, bodies};
 use crate::openstack::cloud::{Cloud, Login, Named, Secret};
 
 /// Shorter lives than this are taken for this: a token has to serve at least the request that it is for.

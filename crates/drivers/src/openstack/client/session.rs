@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 use tokio::sync::Mutex;
 
-use super::Link;
 use super::catalogue::{Catalogue, Service};
-use super::login;
 use super::trouble::Trouble;
+use super::{Link, login};
 use crate::openstack::cloud::{Cloud, Secret};
 
 /// What Keystone gave.

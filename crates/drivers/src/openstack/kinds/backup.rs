@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use stateward_domain::failure::Failure;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Act, Create, Search, Target};
+use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::job::Phase;
 use super::shape::{Compare, Shape, fixed, mutable};
@@ -127,7 +127,7 @@ impl Kind for Backup {
     async fn change(
         &self,
         link: Link<'_>,
-        target: &Target,
+        target: &ObjectRef,
         spec: &Value,
         _: &[String],
     ) -> Result<Left, Trouble> {
@@ -139,7 +139,7 @@ impl Kind for Backup {
         Ok(Left::Nothing)
     }
 
-    async fn remove(&self, link: Link<'_>, target: &Target) -> Result<(), Trouble> {
+    async fn remove(&self, link: Link<'_>, target: &ObjectRef) -> Result<(), Trouble> {
         let Some(key) = owner::unmark(target.external_id.as_str()) else { return Ok(()) };
         for part in parts(link, &key).await? {
             if part["status"] == "deleting" {

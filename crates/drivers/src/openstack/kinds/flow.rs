@@ -3,9 +3,10 @@
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::{
-    Act, Create, FieldError, Listing, Object, Observation, Outcome, Plan, Search, Target, Update,
+    Act, Create, Listing, Object, ObjectRef, Observation, Outcome, Plan, Search, Update,
 };
 
 use super::clock::rests_for;
@@ -52,7 +53,7 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
 pub(in crate::openstack) async fn observe(
     kind: &dyn Kind,
     link: Link<'_>,
-    target: &Target,
+    target: &ObjectRef,
 ) -> Result<Observation, Failure> {
     let id = target.external_id.as_str();
     let row = match kind.get(link, id).await {
@@ -179,7 +180,7 @@ pub(in crate::openstack) async fn update(
     Ok(after(kind, target, &update.spec, left))
 }
 
-fn after(kind: &dyn Kind, target: &Target, spec: &Value, left: Left) -> Outcome {
+fn after(kind: &dyn Kind, target: &ObjectRef, spec: &Value, left: Left) -> Outcome {
     match (left, kind.poll_ms()) {
         (Left::Working(fields), Some(poll)) => {
             let mut job = of(target, Phase::Update);
@@ -193,7 +194,7 @@ fn after(kind: &dyn Kind, target: &Target, spec: &Value, left: Left) -> Outcome 
     }
 }
 
-fn of(target: &Target, phase: Phase) -> Job {
+fn of(target: &ObjectRef, phase: Phase) -> Job {
     Job::new(target.kind.as_str(), target.external_id.as_str(), &target.owner_key, phase)
 }
 
@@ -211,7 +212,7 @@ fn needed(spec: &Value, fields: &[String]) -> Value {
 pub(in crate::openstack) async fn delete(
     kind: &dyn Kind,
     link: Link<'_>,
-    target: &Target,
+    target: &ObjectRef,
 ) -> Result<Outcome, Failure> {
     match kind.remove(link, target).await {
         Ok(()) => Ok(match kind.poll_ms() {
@@ -241,7 +242,7 @@ fn gone() -> Outcome {
 }
 
 /// Who has to go first: an entity if it carries our mark.
-async fn waits(kind: &dyn Kind, link: Link<'_>, target: &Target, trouble: Trouble) -> Failure {
+async fn waits(kind: &dyn Kind, link: Link<'_>, target: &ObjectRef, trouble: Trouble) -> Failure {
     let blocker = kind.blocker(link, target.external_id.as_str()).await.ok().flatten();
     let Some(blocker) = blocker else {
         return trouble.judged(Verdict::Waits).into();

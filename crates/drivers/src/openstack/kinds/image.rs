@@ -9,10 +9,11 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256, Sha512};
 use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::json_pointer;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
+use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::neutron::members;
 use super::normal::fault;
@@ -253,7 +254,7 @@ impl Kind for Image {
     async fn change(
         &self,
         link: Link<'_>,
-        target: &Target,
+        target: &ObjectRef,
         spec: &Value,
         fields: &[String],
     ) -> Result<Left, Trouble> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{ExternalId, KindName, OwnerKey};
-use stateward_domain::ports::driver::{Outcome, Target};
+use stateward_domain::ports::driver::{ObjectRef, Outcome};
 
 /// What the work is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub(super) enum Phase {
 /// Where the work stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::openstack) struct Job {
-    pub(in crate::openstack) target: Target,
+    pub(in crate::openstack) target: ObjectRef,
     pub(super) phase: Phase,
     /// Fields that are still to be changed once the cloud is done with what it does now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -31,7 +31,7 @@ pub(in crate::openstack) struct Job {
 
 impl Job {
     pub(super) fn new(kind: &str, id: &str, owner_key: &OwnerKey, phase: Phase) -> Self {
-        let target = Target {
+        let target = ObjectRef {
             kind: KindName::from(kind),
             external_id: ExternalId(id.to_owned()),
             owner_key: owner_key.clone(),

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
+use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed};
@@ -105,7 +106,7 @@ impl Kind for Keypair {
     async fn change(
         &self,
         _: Link<'_>,
-        _: &Target,
+        _: &ObjectRef,
         _: &Value,
         _: &[String],
     ) -> Result<Left, Trouble> {

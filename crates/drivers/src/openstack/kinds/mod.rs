@@ -33,9 +33,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ExternalId, KindName, OwnerKey};
 use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::driver::{Act, Create, FieldError, Search, Target};
+use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::client::{Link, Request, Trouble, Verdict};
 pub(super) use flow::{
@@ -205,13 +206,13 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     async fn change(
         &self,
         link: Link<'_>,
-        target: &Target,
+        target: &ObjectRef,
         spec: &Value,
         fields: &[String],
     ) -> Result<Left, Trouble>;
 
     /// Asks for the object's end.
-    async fn remove(&self, link: Link<'_>, target: &Target) -> Result<(), Trouble> {
+    async fn remove(&self, link: Link<'_>, target: &ObjectRef) -> Result<(), Trouble> {
         let (shape, id) = (self.shape(), target.external_id.as_str());
         link.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
     }

@@ -6,8 +6,9 @@
 use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
-use stateward_domain::ports::driver::{Create, FieldError, Search, Target};
+use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::shape::Shape;
 use super::{Blocker, Kind, Left, copied};
@@ -163,7 +164,7 @@ impl<T: NeutronKind> Kind for Neutron<T> {
     async fn change(
         &self,
         link: Link<'_>,
-        target: &Target,
+        target: &ObjectRef,
         spec: &Value,
         fields: &[String],
     ) -> Result<Left, Trouble> {
@@ -186,7 +187,7 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         Ok(Left::Nothing)
     }
 
-    async fn remove(&self, link: Link<'_>, target: &Target) -> Result<(), Trouble> {
+    async fn remove(&self, link: Link<'_>, target: &ObjectRef) -> Result<(), Trouble> {
         let (shape, id) = (self.shape(), target.external_id.as_str());
         self.0.dismantle(link, id).await?;
         link.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)

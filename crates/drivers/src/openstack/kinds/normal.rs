@@ -1,9 +1,9 @@
 //! One spelling for what may be written in several: addresses, prefixes, protocols.
 
+use stateward_domain::field_error::FieldError;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
-use stateward_domain::ports::driver::FieldError;
 
 /// A prefix with its host bits cleared, as Neutron shows it; a bare address is a prefix of full length.
 pub(super) fn prefix(text: &str) -> Option<String> {

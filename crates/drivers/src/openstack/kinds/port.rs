@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::FieldError;
 
 use super::neutron::NeutronKind;
 use super::normal::{address, respell, respell_all};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, Search, Target};
+use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::neutron::{self, members};
 use super::shape::{Compare, Shape, fixed, mutable};
@@ -131,7 +131,7 @@ impl Kind for Project {
     async fn change(
         &self,
         link: Link<'_>,
-        target: &Target,
+        target: &ObjectRef,
         spec: &Value,
         fields: &[String],
     ) -> Result<Left, Trouble> {
@@ -150,7 +150,7 @@ impl Kind for Project {
         Ok(Left::Nothing)
     }
 
-    async fn remove(&self, link: Link<'_>, target: &Target) -> Result<(), Trouble> {
+    async fn remove(&self, link: Link<'_>, target: &ObjectRef) -> Result<(), Trouble> {
         let id = target.external_id.as_str();
         self.get(link, id).await?;
         if let Some(blocker) = self.blocker(link, id).await? {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, Search, Target};
+use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::shape::{Compare, Shape, fixed};
 use super::{Kind, Left, copied};
@@ -76,7 +76,7 @@ impl Kind for ServerGroup {
     async fn change(
         &self,
         _: Link<'_>,
-        _: &Target,
+        _: &ObjectRef,
         _: &Value,
         _: &[String],
     ) -> Result<Left, Trouble> {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Act, Create, FieldError, Search, Target};
+use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::backup::BACKUP_OF;
 use super::neutron::members;
@@ -103,7 +104,7 @@ impl Kind for Snapshot {
     async fn change(
         &self,
         link: Link<'_>,
-        target: &Target,
+        target: &ObjectRef,
         spec: &Value,
         fields: &[String],
     ) -> Result<Left, Trouble> {

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::FieldError;
 use std::time::Duration;
 
 use super::Blocker;

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use stateward_domain::failure::{Effect, ErrorClass};
 use stateward_domain::id::{EntityId, ExternalId, Incarnation, KindName, OwnerKey};
-use stateward_domain::ports::driver::{Create, Observation, Outcome, Plan, Search, Target, Update};
+use stateward_domain::ports::driver::{
+    Create, ObjectRef, Observation, Outcome, Plan, Search, Update,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -27,8 +29,12 @@ fn creation(name: &str, spec: Value) -> Create {
     Create { kind: KindName::from(name), owner_key: key(), spec }
 }
 
-fn target(name: &str, id: &str) -> Target {
-    Target { kind: KindName::from(name), external_id: ExternalId(id.to_owned()), owner_key: key() }
+fn target(name: &str, id: &str) -> ObjectRef {
+    ObjectRef {
+        kind: KindName::from(name),
+        external_id: ExternalId(id.to_owned()),
+        owner_key: key(),
+    }
 }
 
 /// Goes on with pending work until it is done, or fails.

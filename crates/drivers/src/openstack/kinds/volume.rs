@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Act, Create, FieldError, Search, Target};
+use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::neutron::members;
 use super::normal::fault;
@@ -168,7 +169,7 @@ impl Kind for Volume {
     async fn change(
         &self,
         link: Link<'_>,
-        target: &Target,
+        target: &ObjectRef,
         spec: &Value,
         fields: &[String],
     ) -> Result<Left, Trouble> {
@@ -233,7 +234,7 @@ impl Volume {
     async fn describe(
         &self,
         link: Link<'_>,
-        target: &Target,
+        target: &ObjectRef,
         spec: &Value,
         fields: &[String],
     ) -> Result<(), Trouble> {

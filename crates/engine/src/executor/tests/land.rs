@@ -3,11 +3,10 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use stateward_domain::entity::EntityEvent;
-use stateward_domain::entity::claims;
 use stateward_domain::entity::state::{
-    DeletionPolicy, DriftPolicy, Observed, Presence, Settings, Step,
+    AttemptStep, DeletionPolicy, DriftPolicy, Observed, Presence, Settings,
 };
+use stateward_domain::entity::{EntityEvent, claims};
 use stateward_domain::envelope::{Envelope, NewEvent, StreamId};
 use stateward_domain::id::{
     Attempt, EntityName, EventId, ExternalId, Generation, KindName, Namespace, OperationId,
@@ -113,7 +112,7 @@ impl Land {
             takes_over: None,
             generation,
             incarnation: entity.incarnation,
-            step: Step::Create,
+            step: AttemptStep::Create,
             was_present: true,
             operations: Vec::new(),
         };
@@ -121,7 +120,7 @@ impl Land {
             at,
             attempt,
             generation,
-            step: Step::Create,
+            step: AttemptStep::Create,
             observed: seen.clone(),
             operations: entity.operations.iter().map(|open| open.id).collect(),
         };
@@ -221,7 +220,7 @@ pub(super) fn seen(id: &str, size: u64, references: &Value) -> EntityEvent {
         at: Timestamp(3),
         attempt: Attempt(0),
         generation: Generation(1),
-        step: Step::None,
+        step: AttemptStep::None,
         observed: Observed {
             presence: Presence::Present,
             external_id: Some(ExternalId::from(id)),

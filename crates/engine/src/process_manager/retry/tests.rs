@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stateward_domain::entity::references::Target;
+use stateward_domain::entity::target::Target;
 use stateward_domain::failure::ErrorClass as Class;
 use stateward_domain::id::{EntityId, EntityName, ExternalId, KindName};
 

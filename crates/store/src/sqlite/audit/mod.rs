@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _};
 use stateward_domain::audit::{Checkpoint, Report};
 use stateward_domain::id::{LogId, Position};
-use stateward_domain::ports::audit::{Auditor as Port, Link, Progressing};
+use stateward_domain::ports::audit::{Auditor as Port, ChainedEvent, ProgressFn};
 use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Clock;
 use tokio::sync::Mutex;
@@ -80,7 +80,7 @@ impl Port for Auditor {
     async fn verify(
         &self,
         against: Option<&Checkpoint>,
-        progress: Progressing<'_>,
+        progress: ProgressFn<'_>,
     ) -> Result<Report, ReadError> {
         let (now, began) = (self.clock.now(), tokio::time::Instant::now());
         let report = verify(&self.files, against.cloned(), now, progress).await?;
@@ -124,7 +124,7 @@ impl Port for Auditor {
         after: Position,
         until: Position,
         limit: usize,
-    ) -> Result<Vec<Link>, ReadError> {
+    ) -> Result<Vec<ChainedEvent>, ReadError> {
         self.knows(after).await?;
         self.knows(until).await?;
         let columns = format!(
@@ -144,7 +144,7 @@ impl Port for Auditor {
                 let detail = format!("the event at {} cannot be read: {}", row.position, row.why);
                 ReadError::Unavailable(detail)
             })?;
-            Ok(Link { previous: raw::blob(row, 11).unwrap_or(hash::GENESIS), event })
+            Ok(ChainedEvent { previous: raw::blob(row, 11).unwrap_or(hash::GENESIS), event })
         };
         rows.iter().map(link).collect()
     }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Row as _, SqliteConnection};
-use stateward_domain::ports::read_model::{EntityRow, ModelError, OperationRow};
+use stateward_domain::entity::operation::OperationRow;
+use stateward_domain::ports::read_model::{EntityRow, ModelError};
 use stateward_domain::time::Moment;
 
 use super::raw::cell;
 use crate::audit::{Cell, ENTITIES, Fold, QUEUE, Table, TableRow};
-use crate::sqlite::derived;
-use crate::sqlite::queue;
 use crate::sqlite::script::Writer;
 use crate::sqlite::views::{self, tables::Tables};
+use crate::sqlite::{derived, queue};
 
 /// Number of the model's tables in memory.
 const TABLES: Tables = Tables(1);

@@ -14,9 +14,8 @@ use stateward_domain::ports::event_store::{Holder, ReadError};
 use stateward_domain::time::Timestamp;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::raw;
 use super::scratch::Scratch;
-use super::{gathered, shown};
+use super::{gathered, raw, shown};
 use crate::audit::{
     Fold, Held, HeldBy, Identity, Row, SetAside, Shown, Source, Stand, TableRow, Unreadable,
 };

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use stateward_domain::entity::EntityEvent;
-use stateward_domain::entity::progress::Step;
+use stateward_domain::entity::operation::OperationStep;
 use stateward_domain::envelope::{DecodeError, Recorded, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
@@ -53,8 +53,8 @@ pub(super) async fn apply(
         }
     }
     let changed: Vec<&EntityRow> = touched.iter().filter_map(|id| entities.get(id)).collect();
-    let opened: HashSet<OperationId> = steps.iter().filter_map(Step::opened).collect();
-    let mentioned = steps.iter().flat_map(Step::mentioned);
+    let opened: HashSet<OperationId> = steps.iter().filter_map(OperationStep::opened).collect();
+    let mentioned = steps.iter().flat_map(OperationStep::mentioned);
     let mut mentioned = mentioned.filter(|id| !opened.contains(id)).collect();
     let mut operations = recent().take_operations(&mut mentioned);
     operations.extend(rows::load_operations(script.connection(), tables, &mentioned).await?);
@@ -90,7 +90,7 @@ fn fold(
     entities: &mut HashMap<EntityId, EntityRow>,
     id: EntityId,
     recorded: &Recorded,
-    steps: &mut Vec<Step>,
+    steps: &mut Vec<OperationStep>,
 ) -> Result<bool, ModelError> {
     let row = entities.entry(id).or_insert_with(|| EntityRow::before(recorded));
     if recorded.version <= row.version {

@@ -2,8 +2,9 @@
 //! indexes are named in the statement: what a list costs does not depend on what the database guesses.
 
 use stateward_domain::entity::State;
+use stateward_domain::entity::operation::OperationState;
 use stateward_domain::id::Namespace;
-use stateward_domain::ports::read_model::{EntityFilter, OperationFilter, OperationState};
+use stateward_domain::ports::read_model::{EntityFilter, OperationFilter};
 use stateward_domain::selector::{Requirement, Test};
 
 use super::facts::{ANY_VALUE, EVERYWHERE, valued};

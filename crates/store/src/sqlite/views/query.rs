@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow, QueryBuilder};
 use stateward_domain::entity::State;
+use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::id::{BackendName, EntityId, KindName, OperationId};
 use stateward_domain::ports::read_model::{
-    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, OperationRow, Page, Views,
+    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, Page, Views,
 };
 use uuid::Uuid;
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 
+use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::id::{EntityId, OperationId, Position};
-use stateward_domain::ports::read_model::{EntityRow, OperationRow};
+use stateward_domain::ports::read_model::EntityRow;
 
 /// Entities kept at most; about 3 KiB each.
 const ENTITIES_MAX: usize = 4_096;

@@ -6,10 +6,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stateward_domain::entity::Entity;
+use stateward_domain::entity::operation::{OperationRow, OperationState};
 use stateward_domain::id::{EntityId, OperationId, Version};
-use stateward_domain::ports::read_model::{
-    EntityRow, ModelError, OperationRow, OperationState, Quarantined,
-};
+use stateward_domain::ports::read_model::{EntityRow, ModelError, Quarantined};
 use stateward_domain::time::Timestamp;
 
 use super::super::script::{Insert, Script, Values};

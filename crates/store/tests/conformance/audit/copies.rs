@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use stateward_domain::id::Position;
-use stateward_domain::ports::audit::{Auditor as _, PutBack as _};
+use stateward_domain::ports::audit::{Auditor as _, RestoreHold as _};
 use stateward_domain::ports::event_store::{EventStore, ReadError};
 use stateward_domain::ports::read_model::ReadModel;
 use stateward_domain::time::Timestamp;

@@ -14,8 +14,7 @@ use stateward_domain::access::{AccessEvent, NamespaceSettings};
 use stateward_domain::audit::{Checkpoint, Report};
 use stateward_domain::backend::BackendEvent;
 use stateward_domain::cloud_event;
-use stateward_domain::entity::claims;
-use stateward_domain::entity::{Entity, EntityEvent};
+use stateward_domain::entity::{Entity, EntityEvent, claims};
 use stateward_domain::envelope::{DomainEvent, Envelope, Idempotency, NewEvent, StreamId};
 use stateward_domain::id::{
     BackendName, EntityId, EntityName, EventId, Namespace, Position, Version,

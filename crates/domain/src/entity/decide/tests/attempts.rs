@@ -10,7 +10,7 @@ use crate::id::Incarnation;
 #[test]
 fn an_intent_comes_before_the_change_and_makes_the_object_unknown() {
     let mut life = Life::declared();
-    assert_eq!(life.start(Step::Create), ["sync_started"]);
+    assert_eq!(life.start(AttemptStep::Create), ["sync_started"]);
     assert_eq!(life.entity.state, State::Creating);
     assert_eq!(life.entity.observed.presence, Presence::Unknown);
     assert_eq!(life.entity.incarnation, Incarnation(1));
@@ -20,8 +20,8 @@ fn an_intent_comes_before_the_change_and_makes_the_object_unknown() {
 #[test]
 fn success_is_recorded_by_the_running_attempt_alone() {
     let mut life = Life::declared();
-    life.start(Step::Create);
-    let completion = life.completion(Step::Create, life.present("object"));
+    life.start(AttemptStep::Create);
+    let completion = life.completion(AttemptStep::Create, life.present("object"));
     for attempt in [None, Some(Attempt(0)), Some(Attempt(2))] {
         let other = Completion { attempt, ..completion.clone() };
         let outcome = life.ask(Intent::Complete(other));
@@ -40,7 +40,7 @@ fn an_attempt_ends_as_what_it_began() {
     let mut life = Life::ok();
     life.update(json!({"size": 2}));
     life.start(update());
-    let completion = life.completion(Step::Delete, absent());
+    let completion = life.completion(AttemptStep::Delete, absent());
     assert!(matches!(life.refused(Intent::Complete(completion)), Refusal::Unfit(_)));
     let unbegun = Life::ok();
     let completion = unbegun.completion(update(), unbegun.present("object"));
@@ -50,17 +50,17 @@ fn an_attempt_ends_as_what_it_began() {
 #[test]
 fn a_late_creation_is_a_stray_and_nothing_else() {
     let mut life = Life::declared();
-    life.start(Step::Create);
-    let late = life.completion(Step::Create, life.present("late"));
-    let takes_over = life.starting(Step::Create, Some(Attempt(1)));
+    life.start(AttemptStep::Create);
+    let late = life.completion(AttemptStep::Create, life.present("late"));
+    let takes_over = life.starting(AttemptStep::Create, Some(Attempt(1)));
     assert_eq!(life.then(takes_over), ["sync_started"]);
-    life.complete(Step::Create, life.present("object"));
+    life.complete(AttemptStep::Create, life.present("object"));
     assert_eq!(life.then(Intent::Complete(late)), ["stray_found"]);
     assert_eq!(life.entity.observed.external_id, Some(external("object")));
     assert_eq!(life.entity.state, State::Ok, "a stray does not change how the entity stands");
     assert!(life.entity.work().is_some(), "it is cleaned up");
-    life.start(Step::CleanUp { external_id: external("late") });
-    life.complete(Step::CleanUp { external_id: external("late") }, absent());
+    life.start(AttemptStep::CleanUp { external_id: external("late") });
+    life.complete(AttemptStep::CleanUp { external_id: external("late") }, absent());
     assert!(life.entity.strays.is_empty() && life.entity.work().is_none());
 }
 
@@ -68,8 +68,8 @@ fn a_late_creation_is_a_stray_and_nothing_else() {
 fn a_stray_is_cleaned_up_even_after_the_end() {
     let mut life = Life::ok();
     life.delete(DeletionPolicy::Delete);
-    life.start(Step::Delete);
-    life.complete(Step::Delete, absent());
+    life.start(AttemptStep::Delete);
+    life.complete(AttemptStep::Delete, absent());
     let late = Intent::RecordExternalId {
         attempt: Attempt(1),
         incarnation: Incarnation(1),
@@ -95,17 +95,17 @@ fn the_object_s_own_name_is_no_stray() {
 #[test]
 fn a_takeover_abandons_the_running_attempt_and_the_third_one_in_a_row_is_refused() {
     let mut life = Life::declared();
-    life.start(Step::Create);
-    assert_eq!(life.refused(life.starting(Step::Create, None)), Refusal::StaleAttempt);
+    life.start(AttemptStep::Create);
+    assert_eq!(life.refused(life.starting(AttemptStep::Create, None)), Refusal::StaleAttempt);
     for abandoned in 1..Entity::MAX_ABANDONED {
         let attempt = life.entity.attempt;
-        let again = life.starting(Step::Create, Some(attempt));
+        let again = life.starting(AttemptStep::Create, Some(attempt));
         life.then(again);
         assert_eq!(life.entity.trouble.abandoned, abandoned);
         assert_eq!(life.entity.incarnation, Incarnation(1), "no object was seen: same owner key");
     }
     let attempt = life.entity.attempt;
-    let fourth = life.starting(Step::Create, Some(attempt));
+    let fourth = life.starting(AttemptStep::Create, Some(attempt));
     assert_eq!(life.refused(fourth), Refusal::TooManyAbandoned);
 }
 
@@ -120,10 +120,13 @@ fn a_plan_for_an_older_wish_is_not_carried_out() {
 #[test]
 fn a_step_fits_what_was_seen() {
     let life = Life::ok();
-    let Intent::Start { generation, operations, .. } = life.starting(Step::Create, None) else {
+    let Intent::Start { generation, operations, .. } = life.starting(AttemptStep::Create, None)
+    else {
         unreachable!()
     };
-    for (step, was_present) in [(Step::Create, true), (update(), false), (Step::Delete, false)] {
+    for (step, was_present) in
+        [(AttemptStep::Create, true), (update(), false), (AttemptStep::Delete, false)]
+    {
         let start = Intent::Start {
             takes_over: None,
             generation,
@@ -139,9 +142,9 @@ fn a_step_fits_what_was_seen() {
 #[test]
 fn a_wish_during_an_attempt_is_reached_by_the_next_one() {
     let mut life = Life::declared();
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     life.update(json!({"size": 2}));
-    life.complete(Step::Create, life.present("object"));
+    life.complete(AttemptStep::Create, life.present("object"));
     assert_eq!(life.entity.state, State::UpdateScheduled);
     assert!(!life.entity.synced() && life.entity.ready());
     let applied = life.entity.applied.clone().expect("the first wish was reached");
@@ -156,7 +159,7 @@ fn a_failure_that_did_nothing_leaves_the_object_known() {
     for (effect, presence) in [(Effect::None, Presence::Absent), (Effect::Maybe, Presence::Unknown)]
     {
         let mut life = Life::declared();
-        life.start(Step::Create);
+        life.start(AttemptStep::Create);
         let next = Next::Retry { at: life.now };
         let mut failing = life.failing(ErrorClass::Transient, next);
         failing.error.effect = effect;
@@ -172,12 +175,12 @@ fn rate_limits_and_parked_backends_do_not_use_up_the_budget() {
     let mut life = Life::declared();
     let limited = ErrorClass::RateLimited { after_ms: 1, scope: String::new() };
     for class in [limited, ErrorClass::Unauthorized, ErrorClass::Misconfigured] {
-        life.start(Step::Create);
+        life.start(AttemptStep::Create);
         let next = Next::Retry { at: life.now };
         life.fail(class, next);
     }
     assert_eq!(life.entity.trouble.failures, 0);
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     let next = Next::Retry { at: life.now };
     life.fail(ErrorClass::Transient, next);
     assert_eq!(life.entity.trouble.failures, 1);
@@ -206,7 +209,7 @@ fn giving_up_ends_every_operation_but_actions() {
 #[test]
 fn pending_work_survives_and_is_asked_for_again() {
     let mut life = Life::declared();
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     let (handle, poll_at) = (json!({"job": 1}), Timestamp(life.now.0 + 5_000_000));
     let progress = |attempt| Intent::Progress { attempt, handle: handle.clone(), poll_at };
     assert_eq!(life.refused(progress(Attempt(9))), Refusal::StaleAttempt);
@@ -221,14 +224,14 @@ fn pending_work_survives_and_is_asked_for_again() {
 fn a_replacement_proves_absence_before_it_makes_anew() {
     let mut life = Life::ok();
     life.replace_for(json!({"size": 2}));
-    let replace = Step::Replace { fields: vec!["/size".to_owned()] };
+    let replace = AttemptStep::Replace { fields: vec!["/size".to_owned()] };
     life.start(replace.clone());
     let unproved = life.completion(replace.clone(), life.present("object"));
     assert!(matches!(life.refused(Intent::Complete(unproved)), Refusal::Unfit(_)));
     life.complete(replace, absent());
     assert!(life.entity.work().is_some(), "the second half waits");
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     assert_eq!(life.entity.incarnation, Incarnation(2));
-    life.complete(Step::Create, life.present("object-2"));
+    life.complete(AttemptStep::Create, life.present("object-2"));
     assert_eq!(life.entity.state, State::Ok);
 }

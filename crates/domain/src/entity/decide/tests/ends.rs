@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::*;
 use crate::entity::claims::ClaimKey;
-use crate::entity::references::Target;
 use crate::entity::state::{OperationKind, State};
+use crate::entity::target::Target;
+use crate::entity::work::WaitsFor;
 use crate::id::{EntityName, KindName};
-use crate::ports::sync_queue::WaitsFor;
 
 #[test]
 fn what_was_never_begun_is_deleted_at_once() {
@@ -23,11 +23,11 @@ fn only_proof_of_absence_ends_a_deletion() {
     let mut life = Life::ok();
     life.delete(DeletionPolicy::Delete);
     assert_eq!(life.entity.state, State::DeletionScheduled);
-    life.start(Step::Delete);
+    life.start(AttemptStep::Delete);
     assert_eq!(life.entity.state, State::Deleting);
-    let still_there = life.completion(Step::Delete, life.present("object"));
+    let still_there = life.completion(AttemptStep::Delete, life.present("object"));
     assert!(matches!(life.refused(Intent::Complete(still_there)), Refusal::Unfit(_)));
-    assert_eq!(life.complete(Step::Delete, absent()), ["sync_completed", "deleted"]);
+    assert_eq!(life.complete(AttemptStep::Delete, absent()), ["sync_completed", "deleted"]);
     assert!(life.entity.operations.is_empty());
     assert_eq!(life.refused(deletion(operation(9), DeletionPolicy::Delete)), Refusal::Deleted);
 }
@@ -35,11 +35,11 @@ fn only_proof_of_absence_ends_a_deletion() {
 #[test]
 fn a_deletion_during_a_creation_waits_for_the_attempt() {
     let mut life = Life::declared();
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     let events = life.delete(DeletionPolicy::Delete);
     assert_eq!(events, ["delete_requested", "operation_cancelled"]);
     assert!(life.entity.running.is_some() && life.entity.is_to_be_stopped());
-    life.complete(Step::Create, life.present("object"));
+    life.complete(AttemptStep::Create, life.present("object"));
     assert_eq!(life.entity.state, State::DeletionScheduled, "now it is deleted");
     assert!(life.entity.work().is_some());
 }
@@ -110,7 +110,7 @@ fn only_open_operations_are_cancelled() {
 fn an_erred_deletion_gives_way_to_a_new_wish() {
     let mut life = Life::ok();
     life.delete(DeletionPolicy::Delete);
-    life.start(Step::Delete);
+    life.start(AttemptStep::Delete);
     life.fail(ErrorClass::Invalid, Next::Erred);
     assert_eq!(life.entity.state, State::Erred);
     life.update(json!({"size": 2}));
@@ -145,11 +145,11 @@ fn whoever_waits_for_a_reference_waits_for_a_name_of_its_own_namespace() {
 #[test]
 fn blocked_work_keeps_its_wish_and_ends_what_asked_for_one_try() {
     let mut life = Life::declared();
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     life.fail(ErrorClass::QuotaExceeded, blocked(BlockedOn::Quota));
     let operation_id = life.operation();
     life.then(Intent::Retry { operation_id });
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     life.fail(ErrorClass::QuotaExceeded, blocked(BlockedOn::Quota));
     let kinds: Vec<_> = life.entity.operations.iter().map(|open| open.kind.clone()).collect();
     assert_eq!(kinds, [OperationKind::Create]);

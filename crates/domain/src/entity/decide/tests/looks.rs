@@ -44,14 +44,14 @@ fn a_refresh_that_sees_known_drift_does_not_end_it() {
     life.see(life.present("object"), difference());
     let operation_id = life.operation();
     life.then(Intent::Refresh { operation_id });
-    let mut completion = life.completion(Step::None, life.present("object"));
+    let mut completion = life.completion(AttemptStep::None, life.present("object"));
     completion.diff = difference();
     assert_eq!(life.then(Intent::Complete(completion)), ["sync_completed"]);
     assert!(life.entity.drift.is_some() && life.entity.operations.is_empty());
 
     let operation_id = life.operation();
     life.then(Intent::Refresh { operation_id });
-    let events = life.complete(Step::None, life.present("object"));
+    let events = life.complete(AttemptStep::None, life.present("object"));
     assert_eq!(events, ["drift_cleared", "sync_completed"]);
     assert!(life.entity.drift.is_none());
 }
@@ -74,7 +74,7 @@ fn no_look_heals_what_was_given_up() {
     assert_eq!(life.entity.state, State::Erred);
     let operation_id = life.operation();
     life.then(Intent::Refresh { operation_id });
-    life.complete(Step::None, life.present("object"));
+    life.complete(AttemptStep::None, life.present("object"));
     assert_eq!(life.entity.state, State::Erred);
     assert!(life.entity.error.is_some());
 }
@@ -85,7 +85,7 @@ fn a_lost_object_follows_its_policy() {
         [(OnLost::Ask, false), (OnLost::Recreate, true), (OnLost::Report, false)]
     {
         let mut life = Life::ok();
-        let sighting = Sighting { on_lost, ..life.sighting(absent(), Vec::new()) };
+        let sighting = ObservationReport { on_lost, ..life.sighting(absent(), Vec::new()) };
         assert_eq!(life.then(Intent::Observe(sighting)), ["observed_changed"]);
         assert!(life.entity.lost.is_some() && !life.entity.synced());
         assert_eq!(life.entity.work().is_some(), works, "{on_lost:?}");

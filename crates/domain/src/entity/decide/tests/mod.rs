@@ -13,10 +13,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::entity::Entity;
-use crate::entity::command::{Command, Completion, Failing, Intent, Refusal, Sighting};
+use crate::entity::command::{
+    Command, Completion, FailureReport, Intent, ObservationReport, Refusal,
+};
 use crate::entity::event::{EntityEvent, Next};
 use crate::entity::state::{
-    BlockedOn, DeletionPolicy, Difference, Manifest, Observed, Presence, SettingsPatch, Step,
+    AttemptStep, BlockedOn, DeletionPolicy, Difference, Manifest, Observed, Presence, SettingsPatch,
 };
 use crate::failure::{ErrorClass, Failure};
 use crate::id::{Attempt, EntityId, ExternalId, Generation, OperationId};
@@ -57,8 +59,8 @@ impl Life {
     /// Created and in sync; no operation is open.
     fn ok() -> Self {
         let mut life = Self::declared();
-        life.start(Step::Create);
-        life.complete(Step::Create, life.present("object"));
+        life.start(AttemptStep::Create);
+        life.complete(AttemptStep::Create, life.present("object"));
         life
     }
 
@@ -128,13 +130,13 @@ impl Life {
         self.then(deletion(operation_id, policy))
     }
 
-    fn start(&mut self, step: Step) -> Vec<&'static str> {
+    fn start(&mut self, step: AttemptStep) -> Vec<&'static str> {
         let intent = self.starting(step, None);
         self.then(intent)
     }
 
-    fn starting(&self, step: Step, takes_over: Option<Attempt>) -> Intent {
-        let was_present = !matches!(step, Step::Create | Step::CleanUp { .. });
+    fn starting(&self, step: AttemptStep, takes_over: Option<Attempt>) -> Intent {
+        let was_present = !matches!(step, AttemptStep::Create | AttemptStep::CleanUp { .. });
         Intent::Start {
             takes_over,
             generation: self.entity.generation,
@@ -145,7 +147,7 @@ impl Life {
         }
     }
 
-    fn completion(&self, step: Step, observed: Observed) -> Completion {
+    fn completion(&self, step: AttemptStep, observed: Observed) -> Completion {
         let running = self.entity.running.as_ref();
         Completion {
             attempt: running.map(|_| self.entity.attempt),
@@ -161,13 +163,13 @@ impl Life {
         }
     }
 
-    fn complete(&mut self, step: Step, observed: Observed) -> Vec<&'static str> {
+    fn complete(&mut self, step: AttemptStep, observed: Observed) -> Vec<&'static str> {
         let completion = self.completion(step, observed);
         self.then(Intent::Complete(completion))
     }
 
-    fn failing(&self, class: ErrorClass, next: Next) -> Failing {
-        Failing {
+    fn failing(&self, class: ErrorClass, next: Next) -> FailureReport {
+        FailureReport {
             attempt: self.entity.running.as_ref().map(|_| self.entity.attempt),
             takes_over: None,
             error: Failure::harmless(class, "on_purpose", "on purpose"),
@@ -182,8 +184,8 @@ impl Life {
         self.then(Intent::Fail(failing))
     }
 
-    fn sighting(&self, observed: Observed, diff: Vec<Difference>) -> Sighting {
-        Sighting {
+    fn sighting(&self, observed: Observed, diff: Vec<Difference>) -> ObservationReport {
+        ObservationReport {
             generation: self.entity.generation,
             attempt: self.entity.attempt,
             observed,
@@ -238,8 +240,8 @@ fn absent() -> Observed {
     Observed::default()
 }
 
-fn update() -> Step {
-    Step::Update { fields: vec!["/size".to_owned()] }
+fn update() -> AttemptStep {
+    AttemptStep::Update { fields: vec!["/size".to_owned()] }
 }
 
 fn difference() -> Vec<Difference> {

@@ -62,7 +62,7 @@ impl Life {
     /// Manages `x`, and was seen as desired.
     fn managing() -> Self {
         let (mut life, _) = Self::adopting(ManagementPolicy::Full);
-        life.complete(Step::None, life.present("x"));
+        life.complete(AttemptStep::None, life.present("x"));
         life
     }
 }
@@ -73,7 +73,7 @@ fn an_object_is_taken_when_it_is_named_and_freed_when_it_is_proved_gone() {
     let name = "take name/n/fake.thing/e".to_owned();
     let (take, share) = (format!("take {OBJECT}"), format!("share {IDENTITY}"));
     assert_eq!(claims, [take, name, share]);
-    let completion = life.completion(Step::None, life.present("x"));
+    let completion = life.completion(AttemptStep::None, life.present("x"));
     assert!(life.claims(Intent::Complete(completion)).is_empty(), "it has it already");
     let sighting = life.sighting(absent(), Vec::new());
     assert_eq!(life.claims(Intent::Observe(sighting)), [format!("free {OBJECT}")]);
@@ -82,20 +82,20 @@ fn an_object_is_taken_when_it_is_named_and_freed_when_it_is_proved_gone() {
 #[test]
 fn what_an_attempt_made_is_taken_once_it_has_a_name_and_freed_with_its_life() {
     let mut life = Life::declared_as(manifest(ManagementPolicy::Full, None));
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     let record = Intent::RecordExternalId {
         attempt: life.entity.attempt,
         incarnation: life.entity.incarnation,
         external_id: external("x"),
     };
     assert_eq!(life.claims(record), [format!("take {OBJECT}")]);
-    life.complete(Step::Create, life.present("x"));
+    life.complete(AttemptStep::Create, life.present("x"));
     life.delete(DeletionPolicy::Delete);
-    life.start(Step::Delete);
+    life.start(AttemptStep::Delete);
     let failing = life.failing(ErrorClass::Transient, Next::Retry { at: life.now });
     assert!(life.claims(Intent::Fail(failing)).is_empty(), "nobody knows whether it is gone");
-    life.start(Step::Delete);
-    let completion = life.completion(Step::Delete, absent());
+    life.start(AttemptStep::Delete);
+    let completion = life.completion(AttemptStep::Delete, absent());
     let freed = life.claims(Intent::Complete(completion));
     assert!(freed.contains(&format!("free {OBJECT}")), "{freed:?}");
 }
@@ -112,7 +112,7 @@ fn who_only_observes_shares_what_nobody_manages_and_takes_it_with_the_right_to_c
     let (mut life, claims) = Life::adopting(ManagementPolicy::ObserveOnly);
     let (object, identity) = (format!("share {OBJECT}"), format!("share {IDENTITY}"));
     assert_eq!(claims, ["take name/n/fake.thing/e".to_owned(), object, identity.clone()]);
-    let completion = life.completion(Step::None, life.present("x"));
+    let completion = life.completion(AttemptStep::None, life.present("x"));
     assert!(life.claims(Intent::Complete(completion)).is_empty());
     let taken = life.claims(policy(ManagementPolicy::Full));
     assert_eq!(taken, [format!("take {OBJECT}"), identity]);
@@ -161,7 +161,7 @@ fn a_stray_is_held_until_it_is_cleaned_up_also_after_the_entity_ended() {
     assert_eq!(life.claims(late), [format!("take {key}")]);
     let released = life.claims(deletion(operation(9), DeletionPolicy::Orphan));
     assert!(!released.contains(&format!("free {key}")), "{released:?}");
-    let step = Step::CleanUp { external_id: external("late") };
+    let step = AttemptStep::CleanUp { external_id: external("late") };
     let completion = life.completion(step, absent());
     assert_eq!(life.claims(Intent::Complete(completion)), [format!("free {key}")]);
 }
@@ -182,7 +182,7 @@ fn who_contends_for_an_object_does_not_hold_it_and_keeps_nothing_of_it() {
     life.update(json!({"size": 2}));
     assert!(life.entity.contends(), "a wish gives it nothing");
     // It is seen again, because it is free: the log refuses the claim if it is not.
-    let completion = life.completion(Step::None, life.present("x"));
+    let completion = life.completion(AttemptStep::None, life.present("x"));
     let taken = life.claims(Intent::Complete(completion));
     assert_eq!(taken, [format!("free {CONTENDER}"), format!("take {OBJECT}")]);
     assert_eq!((&life.entity.contested, &life.entity.blocked), (&None, &None));

@@ -8,8 +8,8 @@ use crate::entity::state::{ManagementPolicy, ReplacePolicy, State};
 use crate::failure::Effect;
 use crate::id::Incarnation;
 
-fn replace() -> Step {
-    Step::Replace { fields: vec!["/size".to_owned()] }
+fn replace() -> AttemptStep {
+    AttemptStep::Replace { fields: vec!["/size".to_owned()] }
 }
 
 /// The old object is proved gone; operation 2 wants the new one.
@@ -52,8 +52,8 @@ fn a_permission_of_one_change_is_void_with_the_next_one_and_once_it_is_reached()
     assert_eq!(life.entity.replaceable(), Err(Irreplaceable::NotAllowed));
 
     let mut life = between_halves();
-    life.start(Step::Create);
-    life.complete(Step::Create, life.present("object-2"));
+    life.start(AttemptStep::Create);
+    life.complete(AttemptStep::Create, life.present("object-2"));
     assert_eq!(life.entity.replaceable(), Err(Irreplaceable::NotAllowed));
 }
 
@@ -78,8 +78,8 @@ fn the_first_half_ends_no_operation() {
     assert_eq!(life.entity.change().map(|open| open.id), Some(operation(2)));
     assert!(life.entity.is_between_halves());
     let mut life = life;
-    life.start(Step::Create);
-    life.complete(Step::Create, life.present("object-2"));
+    life.start(AttemptStep::Create);
+    life.complete(AttemptStep::Create, life.present("object-2"));
     assert_eq!(life.entity.operations, []);
     assert!(life.entity.synced() && !life.entity.replacing);
 }
@@ -91,7 +91,7 @@ fn a_first_half_of_which_nobody_knows_the_end_is_taken_over_by_the_second() {
     life.start(replace());
     let attempt = Some(life.entity.attempt);
     assert!(!life.entity.is_between_halves(), "nothing is proved");
-    let intent = life.starting(Step::Create, attempt);
+    let intent = life.starting(AttemptStep::Create, attempt);
     assert_eq!(life.then(intent), ["sync_started"]);
     assert_eq!(life.entity.incarnation, Incarnation(2));
 }
@@ -116,7 +116,7 @@ fn a_first_half_that_did_nothing_leaves_the_object_what_it_was() {
 #[test]
 fn a_second_half_that_fails_says_that_the_old_one_is_gone_and_goes_on() {
     let mut life = between_halves();
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     life.fail(ErrorClass::Invalid, Next::Erred);
     let synced = &life.entity.conditions()[0];
     assert_eq!(synced.reason, "Erred");
@@ -128,8 +128,8 @@ fn a_second_half_that_fails_says_that_the_old_one_is_gone_and_goes_on() {
         (synced.reason, synced.message.as_str()),
         ("Replacing", gone.trim_end_matches(": "))
     );
-    life.start(Step::Create);
-    life.complete(Step::Create, life.present("object-2"));
+    life.start(AttemptStep::Create);
+    life.complete(AttemptStep::Create, life.present("object-2"));
     assert_eq!((life.entity.state, life.entity.incarnation), (State::Ok, Incarnation(2)));
 }
 
@@ -137,29 +137,29 @@ fn a_second_half_that_fails_says_that_the_old_one_is_gone_and_goes_on() {
 fn between_the_halves_it_may_be_deleted_paused_taken_back_or_wanted_otherwise() {
     let mut life = between_halves();
     life.delete(DeletionPolicy::Delete);
-    assert_eq!(life.refused(life.starting(Step::Create, None)), Refusal::DeletionPending);
-    assert_eq!(life.complete(Step::None, absent()), ["sync_completed", "deleted"]);
+    assert_eq!(life.refused(life.starting(AttemptStep::Create, None)), Refusal::DeletionPending);
+    assert_eq!(life.complete(AttemptStep::None, absent()), ["sync_completed", "deleted"]);
 
     let mut life = between_halves();
     life.then(Intent::Pause);
     assert_eq!(life.entity.work(), None);
-    assert_eq!(life.refused(life.starting(Step::Create, None)), Refusal::Paused);
+    assert_eq!(life.refused(life.starting(AttemptStep::Create, None)), Refusal::Paused);
     life.then(Intent::Resume);
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
 
     let mut life = between_halves();
     life.then(Intent::Cancel { operation_id: operation(2) });
     assert_eq!(life.entity.manifest.desired, json!({"size": 1}), "as it was applied last");
     assert_eq!(life.entity.operations, []);
-    life.start(Step::Create);
-    life.complete(Step::Create, life.present("object-2"));
+    life.start(AttemptStep::Create);
+    life.complete(AttemptStep::Create, life.present("object-2"));
     assert_eq!((life.entity.state, life.entity.incarnation), (State::Ok, Incarnation(2)));
 
     let mut life = between_halves();
     let again = ["update_requested", "operation_superseded"];
     assert_eq!(life.update(json!({"size": 1})), again);
-    life.start(Step::Create);
-    life.complete(Step::Create, life.present("object-2"));
+    life.start(AttemptStep::Create);
+    life.complete(AttemptStep::Create, life.present("object-2"));
     assert!(life.entity.synced());
 }
 
@@ -184,9 +184,9 @@ fn an_adopted_object_may_be_replaced_before_it_ever_was_as_wanted() {
     let mut life = Life::declared_as(manifest);
     let replace_it = Some(ReplacePolicy::Allowed);
     life.settings(SettingsPatch { replace: replace_it, ..SettingsPatch::default() });
-    assert_eq!(life.refused(life.starting(Step::Create, None)), Refusal::AdoptOnly);
+    assert_eq!(life.refused(life.starting(AttemptStep::Create, None)), Refusal::AdoptOnly);
     life.start(replace());
     life.complete(replace(), absent());
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     assert_eq!(life.entity.state, State::Creating);
 }

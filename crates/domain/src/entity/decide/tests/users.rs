@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::entity::state::{Decision, ManagementPolicy, State};
+use crate::entity::work::Priority;
 use crate::id::{ActionName, Revision};
-use crate::ports::sync_queue::Priority;
 
 #[test]
 fn what_is_declared_waits_to_be_made() {
@@ -24,7 +24,7 @@ fn nothing_can_be_asked_of_what_was_never_declared() {
         deletion(operation(1), DeletionPolicy::Delete),
         Intent::Refresh { operation_id: operation(1) },
         Intent::Pause,
-        life.starting(Step::Create, None),
+        life.starting(AttemptStep::Create, None),
     ] {
         assert_eq!(life.refused(intent), Refusal::Nonexistent);
     }
@@ -124,7 +124,7 @@ fn what_is_only_observed_is_not_changed() {
     };
     assert_eq!(life.refused(act), Refusal::ObserveOnly);
     life.update(json!({"size": 2}));
-    for step in [Step::Create, update(), Step::Delete] {
+    for step in [AttemptStep::Create, update(), AttemptStep::Delete] {
         assert_eq!(life.refused(life.starting(step, None)), Refusal::ObserveOnly);
     }
 }
@@ -132,7 +132,7 @@ fn what_is_only_observed_is_not_changed() {
 #[test]
 fn a_change_during_backoff_is_due_at_once_with_a_fresh_budget() {
     let mut life = Life::declared();
-    life.start(Step::Create);
+    life.start(AttemptStep::Create);
     life.fail(ErrorClass::Transient, Next::Retry { at: Timestamp(life.now.0 + 1_000_000_000) });
     assert!(life.entity.work().expect("a retry waits").due > life.now);
     life.update(json!({"size": 2}));
@@ -171,7 +171,7 @@ fn a_decision_is_taken_only_when_one_is_needed() {
 
     let asked = || {
         let mut life = Life::declared();
-        life.start(Step::Create);
+        life.start(AttemptStep::Create);
         let class = ErrorClass::AlreadyExists { external_id: external("another") };
         life.fail(class, blocked(BlockedOn::Decision));
         assert!(life.entity.work().is_none(), "it waits for a person");
@@ -196,7 +196,7 @@ fn a_decision_is_taken_only_when_one_is_needed() {
 fn what_adopts_is_never_made() {
     let manifest = Manifest { external_id: Some(external("theirs")), ..Manifest::default() };
     let life = Life::declared_as(manifest);
-    assert_eq!(life.refused(life.starting(Step::Create, None)), Refusal::AdoptOnly);
+    assert_eq!(life.refused(life.starting(AttemptStep::Create, None)), Refusal::AdoptOnly);
     assert!(life.entity.may_exist(), "nobody knows yet");
 }
 

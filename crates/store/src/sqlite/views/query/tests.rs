@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sqlx::{Connection, Sqlite, SqliteConnection};
 use stateward_domain::entity::Entity;
+use stateward_domain::entity::operation::OperationState;
 use stateward_domain::entity::state::{Drift, DriftPolicy};
 use stateward_domain::id::{Namespace, Version};
-use stateward_domain::ports::read_model::OperationState;
 use stateward_domain::selector::Selector;
 use stateward_domain::time::{ManualClock, Timestamp};
 

@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::entity::operations::{self, OperationChange};
+use super::change::changes;
+use super::{OperationChange, OperationRow, OperationState};
 use crate::entity::{Entity, EntityEvent};
 use crate::envelope::{Envelope, Recorded};
 use crate::failure::Failure;
 use crate::id::OperationId;
-use crate::ports::read_model::{OperationRow, OperationState};
 use crate::time::Timestamp;
 
 /// What one event means for operations, with what their rows need to know.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct OperationStep {
     change: OperationChange,
     at: Timestamp,
     /// Operations that are open after the event.
@@ -25,14 +25,13 @@ pub struct Step {
 }
 
 /// Folds `event`, which `recorded` holds, into `entity`; what it means for operations, in order.
-pub fn evolve(entity: &mut Entity, recorded: &Recorded, event: &EntityEvent) -> Vec<Step> {
+pub fn evolve(entity: &mut Entity, recorded: &Recorded, event: &EntityEvent) -> Vec<OperationStep> {
     let had_change = entity.change().is_some();
     entity.evolve(event);
-    let changes = operations::changes(event, had_change);
-    changes.into_iter().map(|change| step(recorded, change, entity)).collect()
+    changes(event, had_change).into_iter().map(|change| step(recorded, change, entity)).collect()
 }
 
-fn step(recorded: &Recorded, change: OperationChange, entity: &Entity) -> Step {
+fn step(recorded: &Recorded, change: OperationChange, entity: &Entity) -> OperationStep {
     let row = match &change {
         OperationChange::Opened { id, kind } => {
             let envelope = recorded.envelope();
@@ -54,7 +53,7 @@ fn step(recorded: &Recorded, change: OperationChange, entity: &Entity) -> Step {
         }
         _ => None,
     };
-    Step {
+    OperationStep {
         change,
         at: recorded.recorded_at,
         open: entity.operations.iter().map(|open| open.id).collect(),
@@ -86,7 +85,7 @@ pub fn just_opened(entity: &Entity, id: OperationId, envelope: &Envelope) -> Opt
     })
 }
 
-impl Step {
+impl OperationStep {
     /// The operations whose rows may change.
     #[must_use]
     pub fn mentioned(&self) -> Vec<OperationId> {

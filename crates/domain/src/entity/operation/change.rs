@@ -1,10 +1,10 @@
 //! What an event means for operations, read off the event alone. Every operation ends exactly once.
 
 use crate::entity::event::{EntityEvent, Next};
+use crate::entity::operation::OperationState;
 use crate::entity::state::{Decision, OperationKind};
 use crate::failure::Failure;
 use crate::id::OperationId;
-use crate::ports::read_model::OperationState;
 
 /// A change of one or more operations.
 #[derive(Clone, Debug, PartialEq)]

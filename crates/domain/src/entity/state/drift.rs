@@ -1,0 +1,50 @@
+//! How the object differs from the desired state: drift, loss, and a second entity that names it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::DriftPolicy;
+use crate::id::ExternalId;
+use crate::kind::OnLost;
+use crate::time::Timestamp;
+
+/// One differing field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// JSON pointer.
+    pub field: String,
+    /// What it should be.
+    pub desired: Value,
+    /// What it is.
+    pub observed: Value,
+}
+
+/// Known drift.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// What differs; empty when the object is gone.
+    pub diff: Vec<Difference>,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is done about it.
+    pub policy: DriftPolicy,
+}
+
+/// An object that was there is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// What is done about it.
+    pub policy: OnLost,
+    /// Since when.
+    pub since: Timestamp,
+}
+/// Two entities of this log name one object; only one of them manages it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contested {
+    /// The object.
+    pub external_id: ExternalId,
+    /// Whether this entity is the one that manages it.
+    pub holds: bool,
+    /// Since when.
+    pub since: Timestamp,
+}
