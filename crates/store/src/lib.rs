@@ -13,10 +13,10 @@
 #![warn(missing_docs)]
 
 pub mod audit;
-mod crash;
+mod failpoints;
 pub mod hash;
 pub mod memory;
-mod page;
+mod page_token;
 pub mod sqlite;
 
-pub use crash::FAILPOINTS;
+pub use failpoints::FAILPOINTS;

@@ -11,17 +11,17 @@
 //! Nothing here trusts what it reads: a row that cannot even be parsed is a fault, and what follows is looked at all
 //! the same. It knows no database, so that every adapter can use it.
 
-mod checker;
-mod claims;
-mod current;
-mod digest;
+mod chain_checker;
+mod checkpoints;
+mod claim_check;
+mod entity_check;
+mod entity_replay;
 mod faults;
-mod life;
-mod queue;
-mod rows;
-mod stands;
+mod queue_row;
+mod running_digest;
+mod table_row;
 mod verify;
-mod views;
+mod view_check;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,12 +38,12 @@ use stateward_domain::time::Timestamp;
 
 use crate::hash::Hash;
 
-pub use checker::{Chains, Checker};
-pub use digest::Running;
-pub(crate) use life::{Life, Taken};
-pub(crate) use rows::differences;
-pub use rows::{Cell, Table, TableRow};
-pub(crate) use stands::{ENTITIES, QUEUE};
+pub use chain_checker::{Chains, Checker};
+pub(crate) use checkpoints::{ENTITIES, QUEUE};
+pub(crate) use entity_replay::{Life, Taken};
+pub use running_digest::Running;
+pub(crate) use table_row::differences;
+pub use table_row::{Cell, Table, TableRow};
 pub use verify::{chains, verify};
 
 /// A row of the log as it was found.

@@ -6,9 +6,9 @@ use stateward_domain::ports::audit::ProgressFn;
 use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Timestamp;
 
-use super::claims::{self, Claims};
-use super::views::{Page, Views};
-use super::{Chains, Checker, Row, Source, stands};
+use super::claim_check::{self, Claims};
+use super::view_check::{Page, Views};
+use super::{Chains, Checker, Row, Source, checkpoints};
 
 /// Rows read at a time.
 const PAGE: usize = 1_000;
@@ -34,7 +34,7 @@ pub async fn verify(
     }
     let mut claims = Claims::new(newest, source.claims_objects().await?);
     let mut views = Views::new(faults, newest);
-    stands::look(source, &mut views).await?;
+    checkpoints::look(source, &mut views).await?;
     let mut after = String::new();
     loop {
         let page = Page::read(source, &after).await?;
@@ -46,12 +46,12 @@ pub async fn verify(
             None => break,
         }
     }
-    stands::settle(source, &mut views).await?;
+    checkpoints::settle(source, &mut views).await?;
     let Views { mut faults, entities, notes, .. } = views;
     for fault in source.gathered().await? {
         faults.add(fault);
     }
-    claims.look(source, &claims::of_requests(&claims, requests, &faults)).await?;
+    claims.look(source, &claim_check::of_requests(&claims, requests, &faults)).await?;
     claims.end(source, &mut faults).await?;
     progress(VerificationProgress { done: total, total });
     Ok(Report {

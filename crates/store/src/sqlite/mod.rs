@@ -14,30 +14,13 @@
 //! [`Store::broken`].
 
 mod audit;
-mod backup;
-mod batch;
-mod derived;
 mod error;
-mod import;
-mod inodes;
-mod kept;
-mod landing;
-mod leases;
-mod lives;
-mod lock;
+mod files;
 mod log;
-mod objects;
-mod open;
-mod put_back;
 mod queue;
-mod restore;
-mod rows;
-mod script;
-mod tail;
-mod uses;
+mod transaction;
 mod views;
-mod watch;
-mod writer;
+mod views_db;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,20 +30,20 @@ use stateward_domain::ports::event_store::EventStore as _;
 use stateward_domain::time::LogClock;
 use tokio::runtime::Handle;
 
-use inodes::Inodes;
-use lock::Head;
-use watch::Guard;
+use files::directory_guard::Guard;
+use files::inodes::Inodes;
+use files::lock::Head;
 
 pub use audit::Auditor;
-pub use backup::backup;
 pub use error::OpenError;
-pub use import::{ImportError, import};
+pub use files::backup::backup;
+pub use files::import::{ImportError, import};
+pub use files::restore::restore;
+pub use files::restore_hold::Marker;
 pub use log::Log;
-pub use put_back::Marker;
+pub use log::group_commit::Broken;
 pub use queue::Queue;
-pub use restore::restore;
 pub use views::Entities;
-pub use writer::Broken;
 
 /// Everything that one directory holds.
 pub struct Store {
@@ -101,7 +84,7 @@ impl Store {
         clock: impl Into<LogClock>,
         background: &Handle,
     ) -> Result<Self, OpenError> {
-        open::open(directory, clock.into(), background).await
+        files::open::open(directory, clock.into(), background).await
     }
 
     /// Resolves when the log cannot be written any more; the process has to end then.

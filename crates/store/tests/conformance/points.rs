@@ -20,7 +20,7 @@ fn collect(folder: &Path, passed: &mut BTreeSet<String>) {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        for rest in text.split("crash::point(\"").skip(1) {
+        for rest in text.split("failpoints::reach(\"").skip(1) {
             passed.insert(rest.split('"').next().unwrap().to_owned());
         }
     }

@@ -4,12 +4,12 @@
 //! - `shown`: what the views hold; `scratch`: what they would write; `gathered`: tables in which an entity's rows are apart
 //! - `offline`: opening files without a server
 
-mod gathered;
+pub(super) mod file_source;
 pub(super) mod offline;
-mod raw;
-mod scratch;
-mod shown;
-pub(super) mod source;
+mod shadow_tables;
+mod untrusted_row;
+mod view_page;
+mod whole_tables;
 
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ use tokio::sync::Mutex;
 
 use crate::audit::{Chains, Running, Source, chains, verify};
 use crate::hash;
-use crate::sqlite::kept;
+use crate::sqlite::files::stale_views;
+use crate::sqlite::log::event_row::{COLUMNS, page, signed};
 use crate::sqlite::log::limit_of;
-use crate::sqlite::rows::{COLUMNS, page, signed};
-use source::{Files, unavailable};
+use file_source::{Files, unavailable};
 
 /// Hashes read at a time for a checkpoint.
 const PAGE: i64 = 5_000;
@@ -86,7 +86,7 @@ impl Port for Auditor {
         let report = verify(&self.files, against.cloned(), now, progress).await?;
         let took = began.elapsed().as_millis();
         let mut report = Report { elapsed_ms: u64::try_from(took).unwrap_or(u64::MAX), ..report };
-        let kept = kept::names(&self.files.directory).into_iter().map(|name| {
+        let kept = stale_views::names(&self.files.directory).into_iter().map(|name| {
             format!("{name} was put aside by a start whose log was older: it may know what is gone")
         });
         report.notes.extend(kept);
@@ -101,7 +101,9 @@ impl Port for Auditor {
             let rows = sqlx::query(next).bind(running.1).bind(PAGE).fetch_all(&self.files.log);
             let rows = rows.await.map_err(unavailable)?;
             for row in &rows {
-                running.0.take(raw::blob(row, 1).as_ref().map_or(&[], |hash| hash.as_slice()));
+                running
+                    .0
+                    .take(untrusted_row::blob(row, 1).as_ref().map_or(&[], |hash| hash.as_slice()));
                 running.1 = row.try_get(0).map_err(unavailable)?;
             }
             if rows.len() < usize::try_from(PAGE).unwrap_or_default() {
@@ -140,11 +142,14 @@ impl Port for Auditor {
             .await
             .map_err(unavailable)?;
         let link = |row| {
-            let event = raw::read(row, self.files.identity.epoch).map_err(|row| {
+            let event = untrusted_row::read(row, self.files.identity.epoch).map_err(|row| {
                 let detail = format!("the event at {} cannot be read: {}", row.position, row.why);
                 ReadError::Unavailable(detail)
             })?;
-            Ok(ChainedEvent { previous: raw::blob(row, 11).unwrap_or(hash::GENESIS), event })
+            Ok(ChainedEvent {
+                previous: untrusted_row::blob(row, 11).unwrap_or(hash::GENESIS),
+                event,
+            })
         };
         rows.iter().map(link).collect()
     }

@@ -10,10 +10,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use stateward_domain::time::Clock;
 
 use super::Auditor;
-use super::source::Files;
+use super::file_source::Files;
 use crate::audit::Identity;
 use crate::sqlite::error::{Fault, OpenError, fault, message};
-use crate::sqlite::open::{APPLICATION_ID, RESTORE};
+use crate::sqlite::files::open::{APPLICATION_ID, RESTORE};
 
 const BUSY: Duration = Duration::from_secs(5);
 /// One reads the log while another asks something in between.

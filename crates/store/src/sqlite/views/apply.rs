@@ -9,11 +9,11 @@ use stateward_domain::envelope::{DecodeError, Recorded, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
 
-use super::super::script::Script;
-use super::facts::{Before, Facts};
-use super::recent::{Recent, Rows};
+use super::labels_and_counts::{Before, Facts};
+use super::row_cache::{Recent, Rows};
 use super::tables::Tables;
 use super::{IGNORED, rows};
+use crate::sqlite::transaction::Script;
 
 /// What is held of entities whose first event is delivered.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,11 @@
 //! - `query`: lists; `plan`: which index serves a filter; `select`: the statement for that
 
 mod apply;
-mod facts;
 mod index;
+mod labels_and_counts;
 mod plan;
 mod query;
-mod recent;
+mod row_cache;
 pub(super) mod rows;
 mod select;
 pub(super) mod tables;
@@ -25,11 +25,11 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::Position;
 use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
 
-use super::derived::{self, Derived, begin};
-use super::error::message;
-use super::script::Writer;
+use crate::sqlite::error::message;
+use crate::sqlite::transaction::Writer;
+use crate::sqlite::views_db::{self, Derived, begin};
 use apply::Begun;
-use recent::{Recent, Rows};
+use row_cache::{Recent, Rows};
 use tables::Tables;
 
 /// Name of the model and of its checkpoint.
@@ -129,7 +129,7 @@ impl Entities {
         writer.tidy().await;
         self.recent().stand_at(*from);
         let mut script = writer.script();
-        derived::compare_and_swap(&mut script, self.checkpoint, *from, *to);
+        views_db::compare_and_swap(&mut script, self.checkpoint, *from, *to);
         let rows = apply::apply(&mut script, *tables, &self.recent, events, begun).await?;
         script.commit().await.map_err(|broke| unavailable(broke.into()))?;
         Ok(rows)
@@ -154,7 +154,7 @@ impl ReadModel for Entities {
 
     async fn checkpoint(&self) -> Result<Position, ModelError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        derived::checkpoint(&mut connection, self.checkpoint).await.map_err(unavailable)
+        views_db::checkpoint(&mut connection, self.checkpoint).await.map_err(unavailable)
     }
 
     async fn apply(
@@ -164,7 +164,7 @@ impl ReadModel for Entities {
         events: &[Recorded],
     ) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
-        crate::crash::point("store::views::apply::before");
+        crate::failpoints::reach("store::views::apply::before");
         let tables = self.tables(&mut writer).await?;
         let set_aside = self.set_aside(&mut writer).await?;
         let aside = |event: &&Recorded| set_aside.contains(&event.stream.to_string());
@@ -184,13 +184,13 @@ impl ReadModel for Entities {
             Err(error) => {
                 self.recent().clear();
                 // The caller may have been wrong about where it stands; that is what it has to hear then.
-                let moved = derived::moved(&mut writer, self.checkpoint, from).await;
+                let moved = views_db::moved(&mut writer, self.checkpoint, from).await;
                 let moved = moved.map_err(unavailable)?;
                 let moved = moved.map(|actual| ModelError::CheckpointMoved { actual });
                 return Err(moved.unwrap_or(error));
             }
         }
-        crate::crash::point("store::views::apply::after");
+        crate::failpoints::reach("store::views::apply::after");
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl ReadModel for Entities {
 
     async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError> {
         let mut writer = self.file.writer().await;
-        crate::crash::point("store::views::rebuild::before");
+        crate::failpoints::reach("store::views::rebuild::before");
         let live = self.tables(&mut writer).await?;
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
         tables::drop_all_but(&mut transaction, Some(live)).await.map_err(unavailable)?;
@@ -232,18 +232,18 @@ impl ReadModel for Entities {
         let start = Position::START;
         tables::point(&mut transaction, BESIDE, start, beside).await.map_err(unavailable)?;
         transaction.commit().await.map_err(unavailable)?;
-        crate::crash::point("store::views::rebuild::after");
+        crate::failpoints::reach("store::views::rebuild::after");
         let file = Arc::clone(&self.file);
         Ok(Box::new(Self::of(file, BESIDE, beside)))
     }
 
     async fn swap(&self) -> Result<bool, ModelError> {
         let mut writer = self.file.writer().await;
-        crate::crash::point("store::views::swap::before");
+        crate::failpoints::reach("store::views::swap::before");
         let live = self.tables(&mut writer).await?;
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
-        let stands = derived::checkpoint(&mut transaction, NAME).await.map_err(unavailable)?;
-        let rebuilt = derived::checkpoint(&mut transaction, BESIDE).await.map_err(unavailable)?;
+        let stands = views_db::checkpoint(&mut transaction, NAME).await.map_err(unavailable)?;
+        let rebuilt = views_db::checkpoint(&mut transaction, BESIDE).await.map_err(unavailable)?;
         if rebuilt < stands {
             return Ok(false);
         }
@@ -259,7 +259,7 @@ impl ReadModel for Entities {
         // To be read anew, should nobody be there any more to hear of the commit.
         self.tables.store(0, Ordering::Release);
         transaction.commit().await.map_err(unavailable)?;
-        crate::crash::point("store::views::swap::after");
+        crate::failpoints::reach("store::views::swap::after");
         // The old tables stay until the next rebuild or start: a list may just be read from them.
         self.tables.store(beside.0, Ordering::Release);
         Ok(true)

@@ -7,8 +7,8 @@ use stateward_domain::id::Namespace;
 use stateward_domain::ports::read_model::{EntityFilter, OperationFilter};
 use stateward_domain::selector::{Requirement, Test};
 
-use super::facts::{ANY_VALUE, EVERYWHERE, valued};
 use super::index::Index;
+use super::labels_and_counts::{ANY_VALUE, EVERYWHERE, valued};
 use super::rows::state_name;
 
 /// Ranges of an index that are merged, at most: what has more is tested row by row.

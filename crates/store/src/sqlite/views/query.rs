@@ -16,7 +16,7 @@ use super::rows::{ENTITY_COLUMNS, EntityColumns, decode, entity};
 use super::select::{self, Range, Source};
 use super::tables::Tables;
 use super::{Entities, unavailable};
-use crate::page;
+use crate::page_token;
 
 impl Entities {
     async fn live(&self) -> Result<Tables, ModelError> {
@@ -45,7 +45,7 @@ impl Entities {
         R: for<'r> FromRow<'r, SqliteRow> + Identified + Send + Unpin,
     {
         let Wanted { plan, fingerprint, size, token } = wanted;
-        let after = token.map(|token| page::after(&fingerprint, token)).transpose()?;
+        let after = token.map(|token| page_token::after(&fingerprint, token)).transpose()?;
         if plan.branches.is_empty() {
             return Ok(Page { items: Vec::new(), next: None });
         }
@@ -68,7 +68,7 @@ impl Entities {
         let token = |id: String| {
             let id = Uuid::try_parse(&id);
             let id = id.map_err(|_| ModelError::Unavailable("an id is none".to_owned()))?;
-            Ok(page::token(&fingerprint, id))
+            Ok(page_token::token(&fingerprint, id))
         };
         Ok(Page { items, next: last.map(token).transpose()? })
     }

@@ -11,10 +11,10 @@ use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError, Quarantined};
 use stateward_domain::time::Timestamp;
 
-use super::super::script::{Insert, Script, Values};
-use super::facts::{self, ANY_VALUE, Before, Changes, EVERYWHERE, Group, LabelRow};
+use super::labels_and_counts::{self, ANY_VALUE, Before, Changes, EVERYWHERE, Group, LabelRow};
 use super::tables::Tables;
 use super::{BESIDE, NAME, unavailable};
+use crate::sqlite::transaction::{Insert, Script, Values};
 
 /// What is selected for an [`EntityRow`].
 pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "e.data, e.version, e.created_at, e.updated_at";
@@ -158,9 +158,9 @@ fn bind_entity(values: &mut Values, row: &EntityRow) {
         .push(manifest.name.0.clone())
         .push(manifest.backend.0.clone())
         .push(row.entity.state.name())
-        .push(facts::is_deleted(row))
-        .push(facts::is_drifted(row))
-        .push(facts::blocked(row))
+        .push(labels_and_counts::is_deleted(row))
+        .push(labels_and_counts::is_drifted(row))
+        .push(labels_and_counts::blocked(row))
         .push(row.entity.is_dead_letter())
         .push(i64::try_from(row.version.0).unwrap_or(i64::MAX))
         .push(row.created_at.0)
@@ -178,7 +178,8 @@ async fn save_entities(
 ) -> Result<(), ModelError> {
     let (new, old): (Vec<_>, Vec<_>) =
         rows.iter().copied().partition(|row| begun.contains(&row.entity.id));
-    let (ended, living): (Vec<_>, Vec<_>) = old.into_iter().partition(|row| facts::is_deleted(row));
+    let (ended, living): (Vec<_>, Vec<_>) =
+        old.into_iter().partition(|row| labels_and_counts::is_deleted(row));
     for (rows, conflict) in [(new, ""), (living, ENTITY_CHANGES), (ended, ENTITY_END)] {
         let table = format!("entities_v{}", tables.0).into();
         let insert = Insert { table, columns: COLUMNS_OF_ENTITIES, conflict };

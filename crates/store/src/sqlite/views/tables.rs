@@ -112,7 +112,7 @@ pub(super) async fn live(connection: &mut SqliteConnection) -> Result<Option<Tab
 pub(in crate::sqlite) async fn prepare(
     connection: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
-    let mut transaction = crate::sqlite::derived::begin(connection).await?;
+    let mut transaction = crate::sqlite::views_db::begin(connection).await?;
     let found = live(&mut transaction).await?.filter(|tables| tables.0 / PER_SHAPE == SHAPE);
     let tables = found.unwrap_or(Tables(SHAPE * PER_SHAPE));
     drop_all_but(&mut transaction, found).await?;

@@ -1,0 +1,310 @@
+//! The chains of all streams, in one pass over the log in commit order.
+
+use std::collections::HashMap;
+
+use stateward_domain::access::AccessEvent;
+use stateward_domain::audit::{Checkpoint, Fault, FaultKind};
+use stateward_domain::backend::BackendEvent;
+use stateward_domain::entity::claims::{Claim, ClaimKey, of_request};
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{Position, Version};
+use stateward_domain::system::SystemEvent;
+use stateward_domain::time::Timestamp;
+
+use super::entity_replay::Taken;
+use super::faults::Faults;
+use super::running_digest::Running;
+use super::{Identity, Row, Unreadable};
+use crate::hash::{self, Hash};
+
+/// Events whose true stream is looked for; each look costs as much as hashing the event for some thousand streams.
+const HOMES_SOUGHT: u32 = 100;
+/// Streams that are looked at for one of them.
+const HOMES_TRIED: usize = 50_000;
+
+/// The last event of a stream so far. It is what later ones are held against, also when something was wrong with it:
+/// one fault must not look like many.
+#[derive(Clone, Copy)]
+struct Head {
+    version: Version,
+    /// `None` = it could not be read: the next hash cannot be judged.
+    hash: Option<Hash>,
+    recorded_at: Timestamp,
+}
+
+const EMPTY: Head =
+    Head { version: Version(0), hash: Some(hash::GENESIS), recorded_at: Timestamp(i64::MIN) };
+
+/// Takes every row in the order of positions. Its memory grows with the number of streams, not of events.
+pub struct Checker {
+    identity: Identity,
+    against: Option<Checkpoint>,
+    heads: HashMap<StreamId, Head>,
+    last: u64,
+    running: Running,
+    faults: Faults,
+    homes_sought: u32,
+    newest: Timestamp,
+    requests: HashMap<ClaimKey, (StreamId, Taken)>,
+}
+
+/// What the pass found.
+pub struct Chains {
+    /// What is wrong.
+    pub faults: Faults,
+    /// Number of streams.
+    pub streams: u64,
+    /// What the log is.
+    pub checkpoint: Checkpoint,
+    /// When the newest event was recorded.
+    pub(super) newest: Timestamp,
+    /// Idempotency claims of events that are of no entity: the last of each.
+    pub(super) requests: HashMap<ClaimKey, (StreamId, Taken)>,
+}
+
+impl Checker {
+    /// Nothing taken yet. `against` = what the log has to continue.
+    #[must_use]
+    pub fn new(identity: Identity, against: Option<Checkpoint>) -> Self {
+        let mut faults = Faults::default();
+        let ours = |checkpoint: &Checkpoint| checkpoint.log_id == identity.log_id;
+        if let Some(other) = against.as_ref().filter(|checkpoint| !ours(checkpoint)) {
+            let detail =
+                format!("the checkpoint is of log {}, this is {}", other.log_id, identity.log_id);
+            faults.general(FaultKind::Checkpoint, detail);
+        }
+        Self {
+            against: against.filter(ours),
+            heads: HashMap::new(),
+            last: 0,
+            running: Running::new(identity.log_id),
+            faults,
+            homes_sought: 0,
+            newest: Timestamp::default(),
+            requests: HashMap::new(),
+            identity,
+        }
+    }
+
+    /// The next row by position.
+    pub fn take(&mut self, row: &Row) {
+        match row {
+            Ok(event) => self.readable(event),
+            Err(row) => self.unreadable(row),
+        }
+        let reached = self.against.as_ref().filter(|kept| kept.count == self.running.count());
+        if reached.is_some_and(|kept| kept.digest != self.running.digest()) {
+            let detail = format!(
+                "the first {} events are not those of the checkpoint: some were rewritten, removed or moved",
+                self.running.count()
+            );
+            self.faults.general(FaultKind::Checkpoint, detail);
+        }
+    }
+
+    /// The hash that the next event of `stream` has to follow; `None` when it cannot be known.
+    #[must_use]
+    pub fn follows(&self, stream: &StreamId) -> Option<Hash> {
+        self.head(stream).hash
+    }
+
+    /// What is wrong so far.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Adds what somebody else found.
+    pub fn add(&mut self, fault: Fault) {
+        self.faults.add(fault);
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn finish(mut self, now: Timestamp) -> Chains {
+        let count = self.running.count();
+        if let Some(kept) = self.against.as_ref().filter(|kept| kept.count > count) {
+            let detail =
+                format!("the log has {count} events, the checkpoint {}: it was cut", kept.count);
+            self.faults.general(FaultKind::Checkpoint, detail);
+        }
+        let checkpoint = Checkpoint {
+            log_id: self.identity.log_id,
+            position: if self.last == 0 { Position::START } else { self.position(self.last) },
+            count,
+            digest: self.running.digest(),
+            taken_at: now,
+        };
+        Chains {
+            faults: self.faults,
+            streams: self.heads.len() as u64,
+            checkpoint,
+            newest: self.newest,
+            requests: self.requests,
+        }
+    }
+
+    fn position(&self, minor: u64) -> Position {
+        Position { epoch: self.identity.epoch, major: 0, minor }
+    }
+
+    fn head(&self, stream: &StreamId) -> Head {
+        self.heads.get(stream).copied().unwrap_or(EMPTY)
+    }
+
+    fn readable(&mut self, event: &Recorded) {
+        self.place(event.position);
+        self.running.take(&event.hash);
+        let head = self.head(&event.stream);
+        let next = event.version == head.version.next();
+        let fits =
+            head.hash.is_none_or(|previous| hash::of_recorded(&previous, event) == event.hash);
+        if !(next && fits)
+            && let Some(home) = self.home_of(event)
+        {
+            self.moved(event, home);
+            return;
+        }
+        let fault = |kind, detail: String| {
+            Fault::new(kind, detail).of(&event.stream).at_version(event.version).at(event.position)
+        };
+        if !next {
+            let detail = format!("it follows version {}", head.version);
+            self.faults.add(fault(FaultKind::Version, detail));
+        } else if !fits {
+            let detail = "the hash is not that of this event after its predecessor";
+            self.faults.add(fault(FaultKind::Hash, detail.to_owned()));
+        }
+        if event.recorded_at <= head.recorded_at {
+            let detail = "it was recorded no later than its predecessor".to_owned();
+            self.faults.add(fault(FaultKind::Time, detail));
+        }
+        if let Err(detail) = decodable(event) {
+            self.faults.add(fault(FaultKind::Payload, detail));
+        }
+        self.newest = self.newest.max(event.recorded_at);
+        if event.stream.category != StreamId::ENTITY {
+            self.request(event);
+        }
+        self.advance(&event.stream, event);
+    }
+
+    /// Entities' claims are those of their folds; control streams take none but those of requests.
+    fn request(&mut self, event: &Recorded) {
+        let Some(Claim::Take { key, value, .. }) = of_request(&event.envelope(), 0) else { return };
+        self.requests.insert(key, (event.stream.clone(), Taken::by(event, value)));
+    }
+
+    /// The stream that an event was chained to, when that is not the one that it is stored in.
+    fn home_of(&mut self, event: &Recorded) -> Option<StreamId> {
+        if self.homes_sought == HOMES_SOUGHT {
+            return None;
+        }
+        self.homes_sought += 1;
+        let mut moved = event.clone();
+        let mut fits = |stream: &StreamId, head: Head| {
+            let Some(previous) = head.hash.filter(|_| head.version.next() == event.version) else {
+                return false;
+            };
+            moved.stream.clone_from(stream);
+            hash::of_recorded(&previous, &moved) == event.hash
+        };
+        let renamed = one_bit_off(&event.stream).find(|stream| fits(stream, self.head(stream)));
+        renamed.or_else(|| {
+            let known = self.heads.iter().filter(|(_, head)| head.version.next() == event.version);
+            let mut known = known.take(HOMES_TRIED);
+            known.find(|(stream, head)| fits(stream, **head)).map(|(stream, _)| stream.clone())
+        })
+    }
+
+    fn moved(&mut self, event: &Recorded, home: StreamId) {
+        let detail = format!("the event is stored as one of {}", event.stream);
+        let fault = Fault::new(FaultKind::Stream, detail).of(&home);
+        self.faults.add(fault.at_version(event.version).at(event.position));
+        self.faults.distrust(&event.stream);
+        self.advance(&home, event);
+    }
+
+    fn unreadable(&mut self, row: &Unreadable) {
+        self.place(row.position);
+        self.running.take(row.hash.as_ref().map_or(&[], |hash| hash.as_slice()));
+        if let Some(event) = &row.nearly
+            && let Some(home) = self.home_of(event)
+        {
+            return self.moved(event, home);
+        }
+        let mut fault = Fault::new(FaultKind::Unreadable, &row.why).at(row.position);
+        fault.version = row.version;
+        let Some(stream) = &row.stream else { return self.faults.add(fault) };
+        self.faults.add(fault.of(stream));
+        let head = self.head(stream);
+        let version = row.version.unwrap_or_else(|| head.version.next());
+        let after = Head { version, hash: row.hash, recorded_at: head.recorded_at };
+        self.heads.insert(stream.clone(), after);
+    }
+
+    fn place(&mut self, position: Position) {
+        let expected = self.last + 1;
+        if position.minor != expected {
+            let before = position.minor.saturating_sub(1);
+            let detail = match before.cmp(&expected) {
+                std::cmp::Ordering::Equal => "the event at this position is missing".to_owned(),
+                std::cmp::Ordering::Greater => {
+                    format!("the events from here to {} are missing", self.position(before))
+                }
+                std::cmp::Ordering::Less => "positions do not rise here".to_owned(),
+            };
+            let fault = Fault::new(FaultKind::Position, detail).at(self.position(expected));
+            self.faults.add(fault);
+        }
+        self.last = position.minor;
+    }
+
+    fn advance(&mut self, stream: &StreamId, event: &Recorded) {
+        let head =
+            Head { version: event.version, hash: Some(event.hash), recorded_at: event.recorded_at };
+        match self.heads.get_mut(stream) {
+            Some(known) => *known = head,
+            None => {
+                self.heads.insert(stream.clone(), head);
+            }
+        }
+    }
+}
+
+/// Every name that differs from this one in a single bit and is a text; where a character could not be read, in that
+/// character.
+fn one_bit_off(stream: &StreamId) -> impl Iterator<Item = StreamId> {
+    let flips = |text: &str| {
+        let (bytes, text) = (text.as_bytes().to_vec(), text.to_owned());
+        let flipped = (0..bytes.len() * 8).filter_map(move |bit| {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            String::from_utf8(bytes).ok()
+        });
+        let lost = text.contains(char::REPLACEMENT_CHARACTER);
+        let filled = (0..=127).filter(move |_| lost).map(move |byte: u8| {
+            text.replacen(char::REPLACEMENT_CHARACTER, &char::from(byte).to_string(), 1)
+        });
+        flipped.chain(filled)
+    };
+    let (category, id) = (stream.category.clone(), stream.id.clone());
+    let ids = flips(&stream.id).map(move |id| StreamId { category: category.clone(), id });
+    ids.chain(flips(&stream.category).map(move |category| StreamId { category, id: id.clone() }))
+}
+
+/// Whether this version can read the event. Payloads of entities are decoded where they are folded.
+fn decodable(event: &Recorded) -> Result<(), String> {
+    let outcome = match event.stream.category.as_str() {
+        StreamId::ENTITY => {
+            let id = event.stream.entity_id().map(|id| id.to_string());
+            let canonical = id.is_some_and(|id| id == event.stream.id);
+            return if canonical { Ok(()) } else { Err("no entity has such an id".to_owned()) };
+        }
+        StreamId::BACKEND => event.decode::<BackendEvent>(BackendEvent::known).map(drop),
+        StreamId::ACCESS => event.decode::<AccessEvent>(AccessEvent::known).map(drop),
+        StreamId::SYSTEM => event.decode::<SystemEvent>(SystemEvent::known).map(drop),
+        other => return Err(format!("streams of {other} are unknown here")),
+    };
+    outcome.map_err(|error| error.to_string())
+}

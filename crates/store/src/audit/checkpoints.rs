@@ -1,0 +1,143 @@
+//! Where the views stand, and what they set aside: rows that decide what of the others is compared, and so must not be
+//! taken on trust.
+
+use std::time::Duration;
+
+use stateward_domain::audit::{Fault, FaultKind};
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::Position;
+use stateward_domain::ports::event_store::ReadError;
+
+use super::view_check::Views;
+use super::{Identity, Source, Stand};
+
+/// The read model and its checkpoint.
+pub(crate) const ENTITIES: &str = "entities";
+/// The checkpoint of one that is rebuilt.
+const BESIDE: &str = "entities@beside";
+/// The queue's checkpoint.
+pub(crate) const QUEUE: &str = "sync_queue";
+
+/// Rows that are set aside, read at a time.
+const PAGE: usize = 1_000;
+/// How long a row may know more than its model: a stream that is applied anew is read to its end.
+const SETTLES: Duration = Duration::from_millis(100);
+/// How often that is looked at.
+const LOOKS: u32 = 5;
+
+/// Looks at checkpoints and at what is set aside.
+///
+/// # Errors
+/// When the source does not answer.
+pub(super) async fn look(source: &dyn Source, views: &mut Views) -> Result<(), ReadError> {
+    let Some(stands) = source.stands().await? else {
+        views.notes.push("there are no views to compare".to_owned());
+        return Ok(());
+    };
+    let head = source.head().await?;
+    for name in [ENTITIES, QUEUE] {
+        if !stands.iter().any(|stand| stand.name == name) {
+            views.faults.add(checkpoint(name, None, "it is missing"));
+        }
+    }
+    for stand in &stands {
+        if let Some((column, what)) = wrong(stand, source.identity(), head) {
+            views.faults.add(checkpoint(&stand.name, Some(column), &what));
+        }
+    }
+    let rebuilds = stands.iter().any(|stand| stand.name == BESIDE);
+    let mut after = (String::new(), String::new());
+    loop {
+        let page = source.quarantine((&after.0, &after.1), PAGE).await?;
+        let ends = page.len() < PAGE;
+        for row in page {
+            let ours = row.model == ENTITIES || (row.model == BESIDE && rebuilds);
+            let entity = row.stream.parse::<StreamId>().is_ok_and(|stream| {
+                stream.entity_id().is_some_and(|id| id.to_string() == stream.id)
+            });
+            let what = if !ours {
+                Some("there is no such model")
+            } else if !entity {
+                Some("there is no such stream that the model reads")
+            } else if !is_of(row.position, source.identity(), head) {
+                Some("the log has no such position")
+            } else {
+                None
+            };
+            if let Some(what) = what {
+                views.faults.add(quarantine(&row.stream, what));
+            }
+            let place = (row.model, row.stream);
+            if place <= after {
+                return Ok(());
+            }
+            after = place;
+        }
+        if ends {
+            return Ok(());
+        }
+    }
+}
+
+/// What is wrong with a checkpoint, and in which column.
+fn wrong(stand: &Stand, identity: Identity, head: Position) -> Option<(&'static str, String)> {
+    if ![ENTITIES, BESIDE, QUEUE].contains(&stand.name.as_str()) {
+        return Some(("name", "there is no such model".to_owned()));
+    }
+    if !is_of(stand.position, identity, head) {
+        return Some(("position", format!("it is no position of this log, which ends at {head}")));
+    }
+    let tables = (stand.name == QUEUE) != (stand.tables != 0);
+    if !(tables && stand.has_tables) {
+        return Some(("tables", format!("{} is the number of no tables", stand.tables)));
+    }
+    None
+}
+
+/// Whether the log has, or begins with, such a position.
+fn is_of(position: Option<Position>, identity: Identity, head: Position) -> bool {
+    position.is_some_and(|at| {
+        let ours = at.epoch == identity.epoch && at.major == 0 && at.minor <= head.minor;
+        at == Position::START || (ours && at.minor > 0)
+    })
+}
+
+fn checkpoint(name: &str, column: Option<&str>, what: &str) -> Fault {
+    let fault = Fault::new(FaultKind::View, format!("the checkpoint of {name}: {what}"));
+    fault.in_table("checkpoints", name, column)
+}
+
+fn quarantine(stream: &str, what: &str) -> Fault {
+    let fault = Fault::new(FaultKind::View, format!("what is set aside, {stream}: {what}"));
+    fault.in_table("quarantine", stream, None)
+}
+
+/// That a stream of an entity is set aside as it must not be, or is not as it has to be.
+pub(super) fn set_aside_wrongly(stream: &StreamId, what: &str) -> Fault {
+    quarantine(&stream.to_string(), what).of(stream)
+}
+
+/// Looks whether the models have taken by now what their rows knew already.
+///
+/// # Errors
+/// When the source does not answer.
+pub(super) async fn settle(source: &dyn Source, views: &mut Views) -> Result<(), ReadError> {
+    for look in 0..=LOOKS {
+        if views.ahead.is_empty() {
+            return Ok(());
+        }
+        if look > 0 {
+            tokio::time::sleep(SETTLES).await;
+        }
+        let stands = source.stands().await?.unwrap_or_default();
+        views.ahead.retain(|model, knows| {
+            let stand = stands.iter().find(|stand| stand.name == *model);
+            stand.and_then(|stand| stand.position).is_none_or(|at| at < *knows)
+        });
+    }
+    for (model, knows) in std::mem::take(&mut views.ahead) {
+        let what = format!("its rows know the event at {knows}, which is behind it");
+        views.faults.add(checkpoint(model, Some("position"), &what));
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! One entity while its events are read: what its rows have to show, where their models stood.
+
+use std::collections::BTreeMap;
+
+use stateward_domain::audit::{Fault, FaultKind};
+use stateward_domain::entity::EntityEvent;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::work::QueueRow;
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{Position, Version};
+use stateward_domain::time::Timestamp;
+
+use super::checkpoints::{self, ENTITIES, QUEUE};
+use super::entity_replay::{Life, Taken};
+use super::queue_row::{self, Bounds};
+use super::table_row::TableRow;
+use super::{Fold, Stored};
+
+/// See the module.
+pub(super) struct Current {
+    life: Life,
+    stored: Stored,
+    /// The first event that the model set the stream aside with.
+    set_aside: Option<Position>,
+    /// Where the model stood; `None` = nothing is known of it.
+    model: Option<Position>,
+    /// As `model`, of the queue.
+    queue: Option<Position>,
+    /// What its row in the model has to show; `None` = it grows still.
+    shown: Option<Fold>,
+    /// What its row in the queue has to be, and whether it is; `None` = the queue has taken all events so far.
+    queued: Option<(Option<QueueRow>, bool)>,
+    /// The newest version that the model has to know.
+    due: Version,
+    bounds: Bounds,
+    /// The event that the row in the model is of.
+    known_at: Position,
+    /// The first event that the model has not taken, if it has seen it.
+    refused: Option<Position>,
+    /// The event that cannot be folded.
+    failed: Option<Position>,
+    /// Something is wrong that makes a comparison idle.
+    broken: bool,
+}
+
+/// All of an entity that its events say, and what is stored of it.
+pub(super) struct Ended {
+    pub(super) stream: StreamId,
+    pub(super) version: Version,
+    /// What the rows have to show.
+    pub(super) fold: Fold,
+    /// The rows to compare it with.
+    pub(super) rows: Vec<TableRow>,
+    pub(super) held: BTreeMap<ClaimKey, Taken>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) note: Option<String>,
+    /// Models whose rows know more than they have read, and what.
+    pub(super) ahead: Vec<(&'static str, Position)>,
+    /// Whether the model has a row that was compared.
+    pub(super) compared: bool,
+}
+
+impl Current {
+    /// Before its first event. `stands` = where model and queue stood when `stored` was read, `head` = where the log
+    /// ended a moment later, at `newest`.
+    pub(super) fn new(
+        stream: &StreamId,
+        stored: Stored,
+        set_aside: Option<Position>,
+        (model, queue): (Option<Position>, Option<Position>),
+        (head, newest): (Position, Timestamp),
+        broken: bool,
+    ) -> Self {
+        Self {
+            life: Life::new(stream.clone()),
+            stored,
+            set_aside,
+            model,
+            queue,
+            shown: None,
+            queued: None,
+            due: Version(0),
+            bounds: Bounds { own: Position::START, head, newest },
+            known_at: Position::START,
+            refused: None,
+            failed: None,
+            broken,
+        }
+    }
+
+    pub(super) const fn stream(&self) -> &StreamId {
+        &self.life.stream
+    }
+
+    /// Nothing can be said of it: one of its events cannot be read, which was said.
+    pub(super) const fn give_up(&mut self) {
+        self.broken = true;
+    }
+
+    /// Folds the next event; what is wrong with it.
+    pub(super) fn take(&mut self, event: &Recorded) -> Option<Fault> {
+        if self.broken || self.failed.is_some() {
+            return None;
+        }
+        let in_model = self.is_in_model(event);
+        if !in_model && self.shown.is_none() {
+            self.shown = Some(self.fold());
+            let passed = self.model.is_some_and(|model| event.position <= model);
+            self.refused = Some(event.position).filter(|_| passed);
+        }
+        let in_queue = self.queue.is_some_and(|queue| event.position <= queue);
+        if !in_queue && self.queued.is_none() {
+            self.judge();
+        }
+        if let Err(detail) = self.life.take(event) {
+            self.failed = Some(event.position);
+            let fault = Fault::new(FaultKind::Payload, detail).of(&event.stream);
+            return Some(fault.at_version(event.version).at(event.position));
+        }
+        if self.model.is_some_and(|model| event.position <= model) && self.set_aside.is_none() {
+            self.due = event.version;
+        }
+        if self.stored.version == Some(event.version) {
+            self.known_at = event.position;
+        }
+        // A request without effect leaves the row as it is.
+        if EntityEvent::is_mere_record(&event.event_type, event.schema_version) {
+            return None;
+        }
+        if in_queue {
+            self.bounds.own = event.position;
+        } else {
+            // Whoever writes a row may have read on already.
+            self.judge();
+        }
+        None
+    }
+
+    /// Whether the model's row shows the event. One that was built anew a moment ago may know more than was delivered.
+    fn is_in_model(&self, event: &Recorded) -> bool {
+        let delivered = self.model.is_some_and(|model| event.position <= model);
+        match self.set_aside {
+            Some(first) => delivered && event.position < first,
+            None => delivered || self.stored.version.is_some_and(|known| event.version <= known),
+        }
+    }
+
+    /// What the model has to show of the events so far.
+    fn fold(&self) -> Fold {
+        let operations = || self.life.operations.values().cloned().collect();
+        Fold { shown: self.life.row.clone().map(|row| (row, operations())), queued: None }
+    }
+
+    /// The queue's row, unless one was found already that it may be.
+    fn judge(&mut self) {
+        if self.queued.as_ref().is_some_and(|(_, found)| *found) {
+            return;
+        }
+        let stored = self.stored.queued.as_ref();
+        let entity = self.life.row.as_ref().map(|row| &row.entity);
+        let row = entity.and_then(|entity| queue_row::allowed(entity, stored, self.bounds));
+        let found = row.as_ref() == stored;
+        if found || self.queued.is_none() {
+            self.queued = Some((row, found));
+        }
+    }
+
+    /// After its last event; `None` = nothing is compared.
+    pub(super) fn end(mut self) -> Option<Ended> {
+        if self.broken {
+            return None;
+        }
+        if self.queued.is_none() {
+            self.judge();
+        }
+        let mut fold = self.shown.take().unwrap_or_else(|| self.fold());
+        fold.queued = self.queued.take().and_then(|(row, _)| row);
+        let known = self.stored.version.unwrap_or_default();
+        let mut faults = self.misplaced();
+        let mut rows = std::mem::take(&mut self.stored.rows);
+        let incomparable = self.beyond(known);
+        let compared = known > Version(0) && incomparable.is_none();
+        if let Some(fault) = incomparable {
+            faults.push(fault);
+            rows.retain(|row| row.table.model != ENTITIES);
+            fold.shown = None;
+        }
+        // The queue of a stream that cannot be folded ends with some delivery before that.
+        if self.failed.is_some() || self.queue.is_none() {
+            rows.retain(|row| row.table.model != QUEUE);
+            fold.queued = None;
+        }
+        if self.model.is_none() {
+            rows.retain(|row| row.table.model != ENTITIES);
+            fold.shown = None;
+        }
+        if let Some(fault) = self.stranger(&fold) {
+            faults.push(fault);
+            fold = Fold::default();
+        }
+        let held = if self.failed.is_some() { BTreeMap::new() } else { self.life.held.clone() };
+        let ahead = self.ahead();
+        let (stream, version) = (self.life.stream.clone(), self.life.version());
+        let note = self.set_aside.map(|first| {
+            format!(
+                "{stream} is set aside since {first}: its rows are compared with what came before"
+            )
+        });
+        Some(Ended { stream, version, fold, rows, held, faults, note, ahead, compared })
+    }
+
+    /// That its events say that they are another entity's: their rows would take that one's place.
+    fn stranger(&self, fold: &Fold) -> Option<Fault> {
+        let shown = fold.shown.as_ref().map(|(row, _)| row.entity.id);
+        let id = shown.or_else(|| fold.queued.as_ref().map(|row| row.entity))?;
+        let detail = || format!("its events say that they are of the entity {id}");
+        let stream = &self.life.stream;
+        let ours = id.to_string() == stream.id;
+        (!ours).then(|| Fault::new(FaultKind::Payload, detail()).of(stream))
+    }
+
+    /// That the model's row is of a version that it cannot be of.
+    fn beyond(&self, known: Version) -> Option<Fault> {
+        let fault = |detail: String| {
+            let fault = Fault::new(FaultKind::View, detail).of(&self.life.stream);
+            fault.in_table(ENTITIES, &self.life.stream.id, Some("version"))
+        };
+        let ends = self.life.version();
+        if known > ends && self.failed.is_none() {
+            let detail = format!(
+                "the read model knows version {known}, the log ends at {ends}: events are missing"
+            );
+            return Some(fault(detail).at_version(ends.next()));
+        }
+        let detail = || format!("the read model is at version {known}, and passed {}", self.due);
+        (known < self.due).then(|| fault(detail()).at_version(known.next()))
+    }
+
+    /// That a stream is set aside that need not be, or with another event, or that it is not where it has to be.
+    fn misplaced(&self) -> Vec<Fault> {
+        let stream = &self.life.stream;
+        let failed = self.failed.filter(|at| self.model.is_some_and(|model| *at <= model));
+        let wrong = match (self.set_aside, failed) {
+            (Some(_), None) => Some("its events can be applied: retry it"),
+            (Some(first), Some(_)) if self.refused != Some(first) => {
+                Some("it was set aside with another event")
+            }
+            (None, Some(_)) => Some("the read model passed an event of it that cannot be applied"),
+            _ => None,
+        };
+        wrong.map(|what| checkpoints::set_aside_wrongly(stream, what)).into_iter().collect()
+    }
+
+    fn ahead(&self) -> Vec<(&'static str, Position)> {
+        let model = self.model.filter(|model| self.known_at > *model && self.set_aside.is_none());
+        let model = model.map(|_| (ENTITIES, self.known_at));
+        let queued = self.stored.queued.as_ref().map(|row| row.position);
+        let queue =
+            queued.zip(self.queue).filter(|(at, queue)| at > queue && *at <= self.bounds.head);
+        model.into_iter().chain(queue.map(|(at, _)| (QUEUE, at))).collect()
+    }
+}

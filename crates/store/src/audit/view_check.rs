@@ -1,0 +1,208 @@
+//! The rows of a page of entities against a fresh fold of their events.
+
+use std::collections::BTreeMap;
+
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::{Position, Version};
+use stateward_domain::ports::event_store::ReadError;
+use stateward_domain::time::Timestamp;
+
+use super::claim_check::Claims;
+use super::entity_check::{Current, Ended};
+use super::entity_replay::Taken;
+use super::faults::Faults;
+use super::table_row::{TableRow, differences};
+use super::verify::aside;
+use super::{Fold, Row, Shown, Source, checkpoints, place};
+
+/// Rows read at a time.
+const PAGE: usize = 1_000;
+/// Behind every version.
+const LAST: Version = Version(i64::MAX.cast_unsigned());
+
+/// What is known of the views so far.
+pub(super) struct Views {
+    pub(super) faults: Faults,
+    pub(super) notes: Vec<String>,
+    /// Rows of entities that were compared.
+    pub(super) entities: u64,
+    /// Events read.
+    read: u64,
+    /// The newest event that a row knows and its model does not, by model.
+    pub(super) ahead: BTreeMap<&'static str, Position>,
+    /// When the log's newest event was recorded.
+    newest: Timestamp,
+}
+
+/// Entities whose ids follow each other, as the views had them at one moment.
+pub(super) struct Page {
+    shown: Shown,
+    /// The end of the log, read after the views: no row can know more.
+    head: Position,
+}
+
+impl Page {
+    /// # Errors
+    /// When the source does not answer.
+    pub(super) async fn read(source: &dyn Source, after: &str) -> Result<Self, ReadError> {
+        let shown = source.shown(after, PAGE).await?;
+        Ok(Self { shown, head: source.head().await? })
+    }
+
+    /// The last entity of the page; `None` = there are no more behind it.
+    pub(super) fn until(&self) -> Option<String> {
+        self.shown.until.clone()
+    }
+}
+
+/// The page's entities while their events are read.
+struct Reading {
+    views: Views,
+    page: Page,
+    now: Option<Current>,
+    done: Vec<Compared>,
+    claims: Vec<(StreamId, ClaimKey, Taken)>,
+}
+
+/// An entity whose events were all read.
+struct Compared {
+    stream: StreamId,
+    version: Version,
+    fold: Fold,
+    rows: Vec<TableRow>,
+}
+
+impl Views {
+    pub(super) fn new(faults: Faults, newest: Timestamp) -> Self {
+        let (notes, ahead) = (Vec::new(), BTreeMap::new());
+        Self { faults, notes, entities: 0, read: 0, ahead, newest }
+    }
+
+    /// Folds the entities of a page, whose ids follow `after`, and compares.
+    ///
+    /// # Errors
+    /// When the source does not answer.
+    pub(super) async fn compare(
+        self,
+        source: &dyn Source,
+        claims: &mut Claims,
+        page: Page,
+        after: &str,
+        done: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Self, ReadError> {
+        let (mut after, until) = ((after.to_owned(), LAST), page.until());
+        let (compared, taken) = (Vec::new(), Vec::new());
+        let mut reading = Reading { views: self, page, now: None, done: compared, claims: taken };
+        loop {
+            let events = source.lives((&after.0, after.1), until.as_deref(), PAGE).await?;
+            reading.views.read += events.len() as u64;
+            let next = events.iter().rev().find_map(place);
+            let next = next.filter(|next| *next > after);
+            let ends = next.is_none();
+            reading = aside(move || {
+                for row in &events {
+                    reading.take(row);
+                }
+                if ends {
+                    reading.end();
+                    reading.orphans();
+                }
+                reading
+            })
+            .await?;
+            // Streams without a row in any view may be many more than those of the page.
+            reading.flush(source, claims).await?;
+            done(reading.views.read);
+            match next {
+                Some(next) => after = next,
+                None => return Ok(reading.views),
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn take(&mut self, row: &Row) {
+        let stream = match row {
+            Ok(event) => Some(&event.stream),
+            Err(row) => row.stream.as_ref(),
+        };
+        let Some(stream) = stream else { return };
+        if self.now.as_ref().is_none_or(|now| now.stream() != stream) {
+            self.end();
+            // What is wrong with it was said already.
+            let broken = self.views.faults.concern(&stream.to_string());
+            let stored = self.page.shown.stored.remove(&stream.id).unwrap_or_default();
+            let aside = self.page.shown.set_aside.remove(&stream.id);
+            let stands = (self.page.shown.entities, self.page.shown.queue);
+            let bounds = (self.page.head, self.views.newest);
+            self.now = Some(Current::new(stream, stored, aside, stands, bounds, broken));
+        }
+        let Some(now) = &mut self.now else { return };
+        match row {
+            Ok(event) => {
+                if let Some(fault) = now.take(event) {
+                    self.views.faults.add(fault);
+                }
+            }
+            Err(_) => now.give_up(),
+        }
+    }
+
+    fn end(&mut self) {
+        let Some(ended) = self.now.take().and_then(Current::end) else { return };
+        for fault in ended.faults {
+            self.views.faults.add(fault);
+        }
+        self.views.notes.extend(ended.note);
+        self.views.entities += u64::from(ended.compared);
+        for (model, position) in ended.ahead {
+            let newest = self.views.ahead.entry(model).or_default();
+            *newest = position.max(*newest);
+        }
+        let stream = &ended.stream;
+        let held = ended.held.into_iter().map(|(key, taken)| (stream.clone(), key, taken));
+        self.claims.extend(held);
+        let Ended { stream, version, fold, rows, .. } = ended;
+        self.done.push(Compared { stream, version, fold, rows });
+    }
+
+    /// Rows whose entities have no events.
+    fn orphans(&mut self) {
+        let shown = &mut self.page.shown;
+        for (id, stored) in std::mem::take(&mut shown.stored) {
+            let stream = StreamId { category: StreamId::ENTITY.to_owned(), id };
+            if self.views.faults.concern(&stream.to_string()) {
+                continue;
+            }
+            for row in &stored.rows {
+                let what = "the views know it, the log does not: its events are missing";
+                self.views.faults.add(row.fault(None, what).of(&stream));
+            }
+        }
+        for id in std::mem::take(&mut shown.set_aside).into_keys() {
+            let stream = StreamId { category: StreamId::ENTITY.to_owned(), id };
+            self.views
+                .faults
+                .add(checkpoints::set_aside_wrongly(&stream, "the log has no events of it"));
+        }
+    }
+
+    /// Compares what was read to its end, and looks for the claims of it.
+    async fn flush(&mut self, source: &dyn Source, claims: &mut Claims) -> Result<(), ReadError> {
+        let (streams, folds): (Vec<_>, Vec<_>) = std::mem::take(&mut self.done)
+            .into_iter()
+            .map(|done| ((done.stream, done.version, done.rows), done.fold))
+            .unzip();
+        let expected = source.expected(&folds).await?;
+        for ((stream, version, rows), expected) in streams.into_iter().zip(expected) {
+            for fault in differences(rows, &expected) {
+                self.views.faults.add(fault.of(&stream).at_version(version));
+            }
+        }
+        let mut held = std::mem::take(&mut self.claims);
+        held.retain(|(_, key, taken)| claims.is_due(key, taken));
+        claims.look(source, &held).await
+    }
+}

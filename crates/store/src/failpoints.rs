@@ -1,0 +1,35 @@
+//! Crash points: a test build dies there when one is set to `return`; a plain build has none.
+
+/// Names of all crash points of this crate.
+pub const FAILPOINTS: &[&str] = &[
+    "store::append::before",
+    "store::append::after",
+    "store::queue::advance::before",
+    "store::queue::advance::after",
+    "store::queue::lease::before",
+    "store::queue::lease::after",
+    "store::queue::renew::before",
+    "store::queue::renew::after",
+    "store::queue::release::before",
+    "store::queue::release::after",
+    "store::queue::release_all::before",
+    "store::queue::release_all::after",
+    "store::queue::void_snoozes::before",
+    "store::queue::void_snoozes::after",
+    "store::queue::seed::before",
+    "store::queue::seed::after",
+    "store::queue::reset::before",
+    "store::queue::reset::after",
+    "store::views::apply::before",
+    "store::views::apply::after",
+    "store::views::rebuild::before",
+    "store::views::rebuild::after",
+    "store::views::swap::before",
+    "store::views::swap::after",
+];
+
+/// The process dies here when a test asked for it.
+pub(crate) fn reach(name: &str) {
+    debug_assert!(FAILPOINTS.contains(&name), "{name} is not listed");
+    fail::fail_point!(name, |_| std::process::abort());
+}

@@ -1,0 +1,319 @@
+//! The two files, as a verification reads them: in pages, over connections of its own, so that nobody waits for it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, Row as _};
+use stateward_domain::audit::Fault;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::{Position, Version};
+use stateward_domain::ports::event_store::{Holder, ReadError};
+use stateward_domain::time::Timestamp;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use super::shadow_tables::Scratch;
+use super::{untrusted_row, view_page, whole_tables};
+use crate::audit::{
+    Fold, Held, HeldBy, Identity, Row, SetAside, Shown, Source, Stand, TableRow, Unreadable,
+};
+use crate::sqlite::error::{self, fault, message};
+use crate::sqlite::log::event_row::{COLUMNS, page, signed};
+use crate::sqlite::log::limit_of;
+
+/// Lines of `SQLite`'s own check that are told, at most.
+const DAMAGE_LINES: u32 = 20;
+
+/// Behind every text.
+const LAST: &str = "\u{10ffff}";
+
+/// `events.db`, and `views.db` where there is one.
+#[derive(Clone)]
+pub(in crate::sqlite) struct Files {
+    pub(in crate::sqlite) identity: Identity,
+    pub(in crate::sqlite) directory: PathBuf,
+    pub(in crate::sqlite) log: SqlitePool,
+    pub(in crate::sqlite) views: Option<SqlitePool>,
+    scratch: Arc<OnceCell<Mutex<Scratch>>>,
+}
+
+pub(super) fn unavailable(error: sqlx::Error) -> ReadError {
+    ReadError::Unavailable(message(&error))
+}
+
+fn is_damage(error: &sqlx::Error) -> bool {
+    fault(error) == error::Fault::Damaged
+}
+
+impl Files {
+    pub(in crate::sqlite) fn new(
+        identity: Identity,
+        directory: &Path,
+        log: SqlitePool,
+        views: Option<SqlitePool>,
+    ) -> Self {
+        Self { identity, directory: directory.to_owned(), log, views, scratch: Arc::default() }
+    }
+
+    fn read(&self, rows: &[SqliteRow]) -> Vec<Row> {
+        rows.iter().map(|row| untrusted_row::read(row, self.identity.epoch)).collect()
+    }
+
+    async fn page(
+        &self,
+        after: u64,
+        until: u64,
+        limit: usize,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        let page = page(COLUMNS, "position > ?1 AND position <= ?2", "position", "?3");
+        sqlx::query(AssertSqlSafe(page))
+            .bind(signed(after))
+            .bind(signed(until))
+            .bind(limit_of(limit))
+            .fetch_all(&self.log)
+            .await
+    }
+
+    /// A page in which the file is damaged: what can be read of it, row by row.
+    async fn what_is_left(
+        &self,
+        mut after: u64,
+        until: u64,
+        limit: usize,
+    ) -> Result<Vec<Row>, ReadError> {
+        let mut rows = Vec::new();
+        while rows.is_empty() && after < until {
+            let end = until.min(after + limit as u64);
+            for minor in after + 1..=end {
+                match self.page(minor - 1, minor, 1).await {
+                    Ok(found) => rows.extend(self.read(&found)),
+                    Err(error) if is_damage(&error) => rows.push(Err(Box::new(Unreadable {
+                        position: Position { epoch: self.identity.epoch, major: 0, minor },
+                        stream: None,
+                        version: None,
+                        hash: None,
+                        why: message(&error),
+                        nearly: None,
+                    }))),
+                    Err(error) => return Err(unavailable(error)),
+                }
+            }
+            // Positions far away must not be asked for one by one.
+            let next = sqlx::query_scalar("SELECT min(position) FROM events WHERE position > ?");
+            let next: Option<i64> =
+                next.bind(signed(end)).fetch_one(&self.log).await.unwrap_or_default();
+            let Some(next) = next.and_then(|next| u64::try_from(next).ok()) else { break };
+            after = next - 1;
+        }
+        Ok(rows)
+    }
+
+    async fn check(pool: &SqlitePool, file: &str) -> Result<Vec<String>, ReadError> {
+        let statement = format!("PRAGMA integrity_check({DAMAGE_LINES})");
+        let lines = sqlx::query_scalar::<_, String>(AssertSqlSafe(statement)).fetch_all(pool).await;
+        let lines = match lines {
+            Ok(lines) => lines,
+            Err(error) if is_damage(&error) => vec![message(&error)],
+            Err(error) => return Err(unavailable(error)),
+        };
+        let damaged = lines.into_iter().filter(|line| line != "ok");
+        Ok(damaged.map(|line| format!("{file}: {}", line.replace('\n', " "))).collect())
+    }
+
+    /// Claims, with the events that they say they are of; `restrict` has one question mark.
+    async fn held_where(
+        &self,
+        restrict: &str,
+        value: String,
+        limit: i64,
+    ) -> Result<Vec<Held>, ReadError> {
+        let statement = format!(
+            "SELECT c.key, c.aggregate_type, c.aggregate_id, c.sequence, c.value, c.taken_at, \
+             e.metadata, e.recorded_at, n.metadata, e.position FROM claims c \
+             LEFT JOIN events e ON e.aggregate_type = c.aggregate_type \
+             AND e.aggregate_id = c.aggregate_id AND e.sequence = c.sequence \
+             LEFT JOIN events n ON n.aggregate_type = c.aggregate_type \
+             AND n.aggregate_id = c.aggregate_id AND n.sequence = c.sequence + 1 \
+             WHERE {restrict} ORDER BY c.key LIMIT ?"
+        );
+        let rows = sqlx::query(AssertSqlSafe(statement)).bind(value).bind(limit);
+        match rows.fetch_all(&self.log).await {
+            Err(error) if is_damage(&error) => Ok(Vec::new()),
+            rows => {
+                let rows = rows.map_err(unavailable)?;
+                Ok(rows.iter().map(|row| held(row, self.identity.epoch)).collect())
+            }
+        }
+    }
+
+    /// The tables in memory; made when they are needed first.
+    async fn scratch(&self) -> Result<MutexGuard<'_, Scratch>, ReadError> {
+        let made = async || Ok(Mutex::new(Scratch::open().await.map_err(unavailable)?));
+        Ok(self.scratch.get_or_try_init(made).await?.lock().await)
+    }
+}
+
+fn held(row: &SqliteRow, epoch: u32) -> Held {
+    let text = |place| row.try_get::<Option<String>, _>(place).ok().flatten();
+    let time = |place| Timestamp(row.try_get(place).unwrap_or(i64::MAX));
+    let minor = row.try_get::<i64, _>(9).ok().and_then(|minor| u64::try_from(minor).ok());
+    let position = Position { epoch, major: 0, minor: minor.unwrap_or(u64::MAX) };
+    Held {
+        key: ClaimKey(untrusted_row::lossy(row, 0)),
+        holder: Holder {
+            stream: StreamId {
+                category: untrusted_row::lossy(row, 1),
+                id: untrusted_row::lossy(row, 2),
+            },
+            version: unsigned(row, 3),
+            value: untrusted_row::lossy(row, 4),
+        },
+        taken_at: time(5),
+        event: text(6).map(|metadata| HeldBy {
+            metadata,
+            recorded_at: time(7),
+            position,
+            next: text(8),
+        }),
+    }
+}
+
+#[async_trait]
+impl Source for Files {
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        let head = "SELECT coalesce(max(position), 0) FROM events";
+        let head: Result<i64, _> = sqlx::query_scalar(head).fetch_one(&self.log).await;
+        let head = match head {
+            // The table's end cannot be read: an index knows it too.
+            Err(error) if is_damage(&error) => {
+                let head = "SELECT coalesce(max(position), 0) FROM events INDEXED BY events_by_id";
+                sqlx::query_scalar(head).fetch_one(&self.log).await
+            }
+            head => head,
+        };
+        let minor = u64::try_from(head.map_err(unavailable)?).unwrap_or_default();
+        let position = Position { epoch: self.identity.epoch, major: 0, minor };
+        Ok(if minor == 0 { Position::START } else { position })
+    }
+
+    async fn damage(&self) -> Result<Vec<String>, ReadError> {
+        let mut lines = Self::check(&self.log, "events.db").await?;
+        if let Some(views) = &self.views {
+            lines.extend(Self::check(views, "views.db").await?);
+        }
+        Ok(lines)
+    }
+
+    async fn rows(&self, after: u64, until: u64, limit: usize) -> Result<Vec<Row>, ReadError> {
+        match self.page(after, until, limit).await {
+            Ok(rows) => Ok(self.read(&rows)),
+            Err(error) if is_damage(&error) => self.what_is_left(after, until, limit).await,
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn lives(
+        &self,
+        after: (&str, Version),
+        until: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, ReadError> {
+        let condition = "aggregate_type = ?1 AND (aggregate_id, sequence) > (?2, ?3) \
+                         AND aggregate_id <= ?4";
+        let rows =
+            sqlx::query(AssertSqlSafe(page(COLUMNS, condition, "aggregate_id, sequence", "?5")))
+                .bind(StreamId::ENTITY)
+                .bind(after.0)
+                .bind(signed(after.1.0))
+                .bind(until.unwrap_or(LAST))
+                .bind(limit_of(limit))
+                .fetch_all(&self.log);
+        match rows.await {
+            Ok(rows) => Ok(self.read(&rows)),
+            // The damage is told already; what is behind it is compared with nothing.
+            Err(error) if is_damage(&error) => Ok(Vec::new()),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn claims_objects(&self) -> Result<bool, ReadError> {
+        let marked = "SELECT count(*) FROM pragma_table_info('log') WHERE name = 'objects_claimed'";
+        let marked: Result<i64, _> = sqlx::query_scalar(marked).fetch_one(&self.log).await;
+        if marked.map_err(unavailable)? == 0 {
+            return Ok(false);
+        }
+        let claimed = "SELECT objects_claimed FROM log";
+        sqlx::query_scalar(claimed).fetch_one(&self.log).await.map_err(unavailable)
+    }
+
+    async fn claims(&self, after: &str, limit: usize) -> Result<Vec<Held>, ReadError> {
+        self.held_where("c.key > ?", after.to_owned(), limit_of(limit)).await
+    }
+
+    async fn held(&self, keys: &[&ClaimKey]) -> Result<Vec<Held>, ReadError> {
+        let keys = serde_json::to_string(keys).expect("strings are JSON");
+        self.held_where("c.key IN (SELECT value FROM json_each(?))", keys, i64::MAX).await
+    }
+
+    async fn stands(&self) -> Result<Option<Vec<Stand>>, ReadError> {
+        let Some(views) = &self.views else { return Ok(None) };
+        let mut connection = views.acquire().await.map_err(unavailable)?;
+        match view_page::stands(&mut connection).await {
+            Err(error) if is_damage(&error) => Ok(Some(Vec::new())),
+            stands => stands.map(Some).map_err(unavailable),
+        }
+    }
+
+    async fn quarantine(
+        &self,
+        after: (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<SetAside>, ReadError> {
+        let Some(views) = &self.views else { return Ok(Vec::new()) };
+        let mut connection = views.acquire().await.map_err(unavailable)?;
+        match view_page::quarantine(&mut connection, after, limit_of(limit)).await {
+            Err(error) if is_damage(&error) => Ok(Vec::new()),
+            rows => rows.map_err(unavailable),
+        }
+    }
+
+    async fn shown(&self, after: &str, limit: usize) -> Result<Shown, ReadError> {
+        let Some(views) = &self.views else { return Ok(Shown::default()) };
+        let derived = Arc::clone(&self.scratch().await?.derived);
+        let (epoch, limit) = (self.identity.epoch, limit_of(limit));
+        let mut moment = views.begin().await.map_err(unavailable)?;
+        let page = view_page::page(&mut moment, epoch, &derived, after, limit).await;
+        match page {
+            // The damage is told already; nothing is compared with it.
+            Err(error) if is_damage(&error) => Ok(Shown::default()),
+            page => page.map_err(unavailable),
+        }
+    }
+
+    async fn gathered(&self) -> Result<Vec<Fault>, ReadError> {
+        let Some(views) = &self.views else { return Ok(Vec::new()) };
+        let mut scratch = self.scratch().await?;
+        let mut moment = views.begin().await.map_err(unavailable)?;
+        let faults = whole_tables::faults(&mut moment, &mut scratch).await;
+        faults.map_err(|error| ReadError::Unavailable(error.to_string()))
+    }
+
+    async fn expected(&self, folds: &[Fold]) -> Result<Vec<Vec<TableRow>>, ReadError> {
+        if folds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.scratch().await?.rows(folds).await;
+        rows.map_err(|error| ReadError::Unavailable(error.to_string()))
+    }
+}
+
+fn unsigned(row: &SqliteRow, index: usize) -> Version {
+    let number: i64 = row.try_get(index).unwrap_or_default();
+    Version(u64::try_from(number).unwrap_or_default())
+}

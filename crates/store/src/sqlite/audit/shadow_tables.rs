@@ -1,0 +1,225 @@
+//! Tables of the views in memory, into which rows are written as those who keep the views write them, and read back: so
+//! whatever they write is what is compared.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Row as _, SqliteConnection};
+use stateward_domain::entity::operation::OperationRow;
+use stateward_domain::ports::read_model::{EntityRow, ModelError};
+use stateward_domain::time::Moment;
+
+use super::untrusted_row::cell;
+use crate::audit::{Cell, ENTITIES, Fold, QUEUE, Table, TableRow};
+use crate::sqlite::transaction::Writer;
+use crate::sqlite::views::{self, tables::Tables};
+use crate::sqlite::{queue, views_db};
+
+/// Number of the model's tables in memory.
+const TABLES: Tables = Tables(1);
+/// Tables that do not follow from the log, or are looked at by themselves.
+const OTHERS: [&str; 5] =
+    ["checkpoints", "quarantine", "sync_leases", "sync_observed", "sync_observed_since"];
+/// Columns of others that do not: when a wait ends by the steady clock of the process that wrote the row.
+const OTHER_COLUMNS: [&str; 1] = ["lease_after"];
+/// Columns that say of which entity a row is, in the order in which they are looked for.
+const OF_ENTITY: [&str; 3] = ["entity", "user", "id"];
+
+/// A table that follows from the log.
+pub(super) struct Derived {
+    /// What its name begins with; the number of the live tables follows if it is one of the model's.
+    prefix: String,
+    numbered: bool,
+    /// What is told of it.
+    name: String,
+    model: &'static str,
+    /// Column with the entity's id; `None` = its rows are of many.
+    pub(super) entity: Option<String>,
+    /// Whether the rows of an entity are side by side in an index.
+    paged: bool,
+    key: Vec<String>,
+}
+
+impl Derived {
+    /// Its name where the live tables of the model have this number.
+    pub(super) fn named(&self, tables: i64) -> String {
+        if self.numbered { format!("{}{tables}", self.prefix) } else { self.prefix.clone() }
+    }
+
+    /// Whose checkpoint moves with it.
+    pub(super) const fn model(&self) -> &'static str {
+        self.model
+    }
+
+    /// The table called `name`, with the place of each column in the key, and the columns that indexes begin with.
+    fn of(name: &str, columns: &[(String, i64)], first: &[String]) -> Self {
+        let entity = OF_ENTITY.iter().find(|of| columns.iter().any(|(column, _)| column == *of));
+        let mut key: Vec<_> = columns.iter().filter(|(_, place)| *place > 0).collect();
+        key.sort_by_key(|(_, place)| *place);
+        let numbered = name.strip_suffix(&format!("_v{}", TABLES.0));
+        Self {
+            prefix: numbered.map_or_else(|| name.to_owned(), |bare| format!("{bare}_v")),
+            numbered: numbered.is_some(),
+            name: numbered.unwrap_or(name).to_owned(),
+            model: if numbered.is_some() { ENTITIES } else { QUEUE },
+            paged: entity.is_some_and(|entity| first.iter().any(|column| column == entity)),
+            entity: entity.map(|entity| (*entity).to_owned()),
+            key: key.into_iter().map(|(column, _)| column.clone()).collect(),
+        }
+    }
+
+    /// Rows as they are stored, each with its entity.
+    pub(super) fn rows(&self, rows: &[SqliteRow]) -> Vec<(String, TableRow)> {
+        let Some(first) = rows.first() else { return Vec::new() };
+        let columns = first.columns().iter().map(|column| column.name().to_owned()).collect();
+        let table = Arc::new(Table { name: self.name.clone(), columns, model: self.model });
+        rows.iter().map(|row| self.row(&table, row)).collect()
+    }
+
+    fn row(&self, table: &Arc<Table>, row: &SqliteRow) -> (String, TableRow) {
+        let value = |(place, name): (usize, &String)| {
+            if OTHER_COLUMNS.contains(&name.as_str()) { Cell::Null } else { cell(row, place) }
+        };
+        let cells: Vec<Cell> = table.columns.iter().enumerate().map(value).collect();
+        let plain = |column: &String| {
+            let place = table.columns.iter().position(|name| name == column);
+            match place.map(|place| &cells[place]) {
+                Some(Cell::Text(text)) => text.clone(),
+                other => other.map(ToString::to_string).unwrap_or_default(),
+            }
+        };
+        let key: Vec<_> = self.key.iter().map(plain).collect();
+        let entity = self.entity.as_ref().map(plain).unwrap_or_default();
+        let key = key.join(" ");
+        (entity, TableRow { table: Arc::clone(table), key, cells })
+    }
+}
+
+/// See the module.
+pub(super) struct Scratch {
+    writer: Writer,
+    /// Tables in which the rows of an entity can be read by themselves.
+    pub(super) derived: Arc<Vec<Derived>>,
+    /// The others.
+    pub(super) gathered: Arc<Vec<Derived>>,
+}
+
+impl Scratch {
+    pub(super) async fn open() -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
+        let mut connection = options.connect().await?;
+        sqlx::raw_sql(views_db::SCHEMA).execute(&mut connection).await?;
+        TABLES.create(&mut connection).await?;
+        let names = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
+        let mut tables = Vec::new();
+        for name in texts(&mut connection, names).await? {
+            let columns = format!("SELECT name, pk FROM pragma_table_info('{name}')");
+            let columns: Vec<(String, i64)> =
+                sqlx::query_as(AssertSqlSafe(columns)).fetch_all(&mut connection).await?;
+            let first = format!(
+                "SELECT i.name FROM pragma_index_list('{name}') l, pragma_index_info(l.name) i \
+                 WHERE i.seqno = 0 AND i.name NOT NULL"
+            );
+            let first: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(first)).fetch_all(&mut connection).await?;
+            if !OTHERS.contains(&name.as_str()) {
+                tables.push(Derived::of(&name, &columns, &first));
+            }
+        }
+        // Nothing is looked for in here.
+        let indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
+        for name in texts(&mut connection, indexes).await? {
+            let drop = format!("DROP INDEX {name}");
+            sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await?;
+        }
+        let (derived, gathered) = tables.into_iter().partition(|table: &Derived| table.paged);
+        let (derived, gathered) = (Arc::new(derived), Arc::new(gathered));
+        Ok(Self { writer: Writer::new(connection), derived, gathered })
+    }
+
+    /// The rows of each of these folds.
+    pub(super) async fn rows(&mut self, folds: &[Fold]) -> Result<Vec<Vec<TableRow>>, ModelError> {
+        let entities: Vec<_> =
+            folds.iter().filter_map(|fold| fold.shown.as_ref().map(|(row, _)| row)).collect();
+        let operations: Vec<&OperationRow> =
+            folds.iter().filter_map(|fold| fold.shown.as_ref()).flat_map(|(_, all)| all).collect();
+        let queued: Vec<_> = folds.iter().filter_map(|fold| fold.queued.as_ref()).collect();
+        let unavailable = |error| views::unavailable(error);
+        let mut script = self.writer.script();
+        views::rows::save(&mut script, TABLES, &entities, &operations).await?;
+        queue::put(&mut script, &queued, Moment::default()).await.map_err(unavailable)?;
+        script.run().await.map_err(unavailable)?;
+        let mut made: HashMap<String, Vec<TableRow>> = HashMap::new();
+        for table in self.derived.iter() {
+            let all = format!("SELECT * FROM {}", table.named(TABLES.0));
+            let rows = sqlx::query(AssertSqlSafe(all)).fetch_all(script.connection()).await;
+            for (entity, row) in table.rows(&rows.map_err(unavailable)?) {
+                made.entry(entity).or_default().push(row);
+            }
+        }
+        drop(script);
+        // All of it was made to be read once.
+        self.writer.tidy().await;
+        let id = |fold: &Fold| {
+            let shown = fold.shown.as_ref().map(|(row, _)| row.entity.id);
+            shown.or_else(|| fold.queued.as_ref().map(|row| row.entity))
+        };
+        let rows = |fold| id(fold).and_then(|id| made.remove(&id.to_string())).unwrap_or_default();
+        Ok(folds.iter().map(rows).collect())
+    }
+}
+
+impl Scratch {
+    /// The rows of gathered tables that these make, each with the place of its table and its entity. What they add up to
+    /// stays.
+    pub(super) async fn gather(
+        &mut self,
+        entities: &[EntityRow],
+    ) -> Result<Vec<(usize, (String, TableRow))>, ModelError> {
+        let mut script = self.writer.script();
+        let entities: Vec<_> = entities.iter().collect();
+        views::rows::save(&mut script, TABLES, &entities, &[]).await?;
+        script.run().await.map_err(views::unavailable)?;
+        let mut made = Vec::new();
+        for (place, table) in self.gathered.iter().enumerate() {
+            if table.entity.is_some() {
+                let all = format!("SELECT * FROM {}", table.named(TABLES.0));
+                let rows = sqlx::query(AssertSqlSafe(all)).fetch_all(script.connection()).await;
+                let rows = table.rows(&rows.map_err(views::unavailable)?);
+                made.extend(rows.into_iter().map(|row| (place, row)));
+            }
+        }
+        for table in self.derived.iter().chain(self.gathered.iter()) {
+            if table.entity.is_some() {
+                script.push(&format!("DELETE FROM {}", table.named(TABLES.0)));
+            }
+        }
+        script.commit().await.map_err(|broke| views::unavailable(broke.into()))?;
+        Ok(made)
+    }
+
+    /// What the rows that were gathered add up to.
+    pub(super) async fn totals(&mut self, table: &Derived) -> Result<Vec<TableRow>, ModelError> {
+        let all = AssertSqlSafe(format!("SELECT * FROM {}", table.named(TABLES.0)));
+        let rows = sqlx::query(all).fetch_all(&mut *self.writer).await;
+        let rows = table.rows(&rows.map_err(views::unavailable)?);
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// Forgets what was gathered.
+    pub(super) async fn forget_totals(&mut self) -> Result<(), ModelError> {
+        for table in self.gathered.iter() {
+            let all = AssertSqlSafe(format!("DELETE FROM {}", table.named(TABLES.0)));
+            sqlx::query(all).execute(&mut *self.writer).await.map_err(views::unavailable)?;
+        }
+        Ok(())
+    }
+}
+
+async fn texts(
+    connection: &mut SqliteConnection,
+    query: &'static str,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(query).fetch_all(connection).await
+}

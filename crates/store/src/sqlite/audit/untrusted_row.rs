@@ -1,0 +1,118 @@
+//! Rows as they are stored, without trust in their columns.
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{TypeInfo, ValueRef};
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{EventId, Position, Version};
+use stateward_domain::time::Timestamp;
+
+use crate::audit::{Cell, Row, Unreadable};
+use crate::hash::Hash;
+use crate::sqlite::log::event_row::COLUMNS;
+
+/// The row of [`COLUMNS`], if every column is exactly what the log writes: hashes are over values, so that another spelling of the
+/// same value would not show in them.
+pub(super) fn read(row: &SqliteRow, epoch: u32) -> Row {
+    let minor = integer(row, 0).ok().and_then(|minor| u64::try_from(minor).ok());
+    let position = Position { epoch, major: 0, minor: minor.unwrap_or_default() };
+    let stream = stream(row);
+    let readable = stream.clone().and_then(|stream| parse(row, position, stream));
+    readable.map_err(|why| {
+        let nearly = StreamId { category: lossy(row, 1), id: lossy(row, 2) };
+        let nearly = if stream.is_err() { parse(row, position, nearly).ok() } else { None };
+        Box::new(Unreadable {
+            position,
+            stream: stream.ok(),
+            version: version(row).ok(),
+            hash: hash(row).ok(),
+            why,
+            nearly,
+        })
+    })
+}
+
+fn parse(row: &SqliteRow, position: Position, stream: StreamId) -> Result<Recorded, String> {
+    let number = text(row, 5)?;
+    let schema_version: u32 = number.parse().map_err(|_| wrong("event_version", "no number"))?;
+    if schema_version.to_string() != number {
+        return Err(wrong("event_version", "spelt in another way"));
+    }
+    let id = text(row, 8)?;
+    let event: EventId = id.parse().map_err(|_| wrong("event_id", "no id"))?;
+    if event.0.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()) != id {
+        return Err(wrong("event_id", "spelt in another way"));
+    }
+    Ok(Recorded {
+        position,
+        stream,
+        version: version(row)?,
+        id: event,
+        event_type: text(row, 4)?.to_owned(),
+        schema_version,
+        recorded_at: Timestamp(integer(row, 9)?),
+        payload: text(row, 6)?.into(),
+        metadata: text(row, 7)?.into(),
+        hash: hash(row)?,
+    })
+}
+
+/// Name of a column that [`read`] selects.
+fn name(index: usize) -> &'static str {
+    COLUMNS.split(", ").nth(index).unwrap_or_default().trim_start()
+}
+
+fn wrong(column: &str, what: &str) -> String {
+    format!("{column} is {what}")
+}
+
+fn stream(row: &SqliteRow) -> Result<StreamId, String> {
+    Ok(StreamId { category: text(row, 1)?.to_owned(), id: text(row, 2)?.to_owned() })
+}
+
+fn version(row: &SqliteRow) -> Result<Version, String> {
+    let version = u64::try_from(integer(row, 3)?).ok().filter(|version| *version > 0);
+    version.map(Version).ok_or_else(|| wrong("sequence", "less than 1"))
+}
+
+fn text(row: &SqliteRow, index: usize) -> Result<&str, String> {
+    row.try_get(index).map_err(|_| wrong(name(index), "no text"))
+}
+
+fn integer(row: &SqliteRow, index: usize) -> Result<i64, String> {
+    row.try_get(index).map_err(|_| wrong(name(index), "no integer"))
+}
+
+/// The hash in column 10.
+fn hash(row: &SqliteRow) -> Result<Hash, String> {
+    blob(row, 10).ok_or_else(|| wrong("hash", "no hash"))
+}
+
+/// A hash that is stored as one: a text of the same bytes is none.
+pub(super) fn blob(row: &SqliteRow, index: usize) -> Option<Hash> {
+    let value = row.try_get_raw(index).ok()?;
+    let is_blob = value.type_info().name() == "BLOB";
+    let bytes: &[u8] = row.try_get(index).ok()?;
+    bytes.try_into().ok().filter(|_| is_blob)
+}
+
+/// Whatever is in a column.
+pub(super) fn cell(row: &SqliteRow, index: usize) -> Cell {
+    let Ok(value) = row.try_get_raw(index) else { return Cell::Null };
+    if value.is_null() {
+        return Cell::Null;
+    }
+    let bytes = || row.try_get_unchecked::<&[u8], _>(index).unwrap_or_default().to_vec();
+    match value.type_info().name() {
+        "TEXT" => String::from_utf8(bytes()).map_or_else(|_| Cell::Bytes(bytes()), Cell::Text),
+        "BLOB" => Cell::Bytes(bytes()),
+        "REAL" => Cell::Real(row.try_get_unchecked(index).unwrap_or_default()),
+        _ => Cell::Integer(row.try_get_unchecked(index).unwrap_or_default()),
+    }
+}
+
+/// Whatever is in a column, as a text.
+pub(super) fn lossy(row: &SqliteRow, index: usize) -> String {
+    let bytes: &[u8] = row.try_get_unchecked(index).unwrap_or_default();
+    String::from_utf8_lossy(bytes).into_owned()
+}

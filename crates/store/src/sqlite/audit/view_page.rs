@@ -1,0 +1,173 @@
+//! What the views hold, as it is stored, a page of entities at a time.
+
+use std::collections::HashMap;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::{Position, Version};
+
+use super::shadow_tables::Derived;
+use super::untrusted_row::{cell, lossy};
+use crate::audit::{Cell, ENTITIES, QUEUE, SetAside, Shown, Stand, Stored, TableRow};
+use crate::sqlite::queue;
+
+/// Behind every text.
+const LAST: &str = "\u{10ffff}";
+/// Checkpoints that are read at most; there are three.
+const CHECKPOINTS_MAX: i64 = 100;
+
+/// All checkpoints.
+pub(super) async fn stands(connection: &mut SqliteConnection) -> Result<Vec<Stand>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT name, position, tables, tables = 0 OR EXISTS (SELECT 1 FROM sqlite_schema \
+         WHERE type = 'table' AND sqlite_schema.name = 'entities_v' || tables) \
+         FROM checkpoints ORDER BY name LIMIT ?",
+    );
+    let rows = rows.bind(CHECKPOINTS_MAX).fetch_all(connection).await?;
+    let stand = |row: &SqliteRow| {
+        let tables = row.try_get(2);
+        Stand {
+            name: lossy(row, 0),
+            position: position(row, 1),
+            has_tables: tables.is_ok() && row.try_get(3).unwrap_or_default(),
+            tables: tables.unwrap_or_default(),
+        }
+    };
+    Ok(rows.iter().map(stand).collect())
+}
+
+/// A position that is stored as one.
+fn position(row: &SqliteRow, place: usize) -> Option<Position> {
+    let Cell::Text(text) = cell(row, place) else { return None };
+    text.parse().ok()
+}
+
+/// What is set aside behind this model and stream.
+pub(super) async fn quarantine(
+    connection: &mut SqliteConnection,
+    after: (&str, &str),
+    limit: i64,
+) -> Result<Vec<SetAside>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT model, stream, position FROM quarantine WHERE (model, stream) > (?, ?) \
+         ORDER BY model, stream LIMIT ?",
+    );
+    let rows = rows.bind(after.0).bind(after.1).bind(limit).fetch_all(connection).await?;
+    let row = |row: &SqliteRow| SetAside {
+        model: lossy(row, 0),
+        stream: lossy(row, 1),
+        position: position(row, 2),
+    };
+    Ok(rows.iter().map(row).collect())
+}
+
+/// Rows of `derived` tables of entities behind `after`, about `limit` of each table. Within one transaction, so that all
+/// are of one moment.
+pub(super) async fn page(
+    connection: &mut SqliteConnection,
+    epoch: u32,
+    derived: &[Derived],
+    after: &str,
+    limit: i64,
+) -> Result<Shown, sqlx::Error> {
+    let stands = stands(connection).await?;
+    let of = |name: &str| stands.iter().find(|stand| stand.name == name);
+    // Another epoch is a fault that was said, and no reason to compare nothing.
+    let ours = |at: Position| if at == Position::START { at } else { Position { epoch, ..at } };
+    let at = |name: &str| of(name).and_then(|stand| stand.position).map(ours);
+    let mut shown = Shown { queue: at(QUEUE), ..Shown::default() };
+    let live = of(ENTITIES).filter(|stand| stand.tables != 0 && stand.has_tables);
+    if live.is_some() {
+        shown.entities = at(ENTITIES);
+    }
+    let live = live.map(|stand| stand.tables);
+    let there = derived.iter().filter(|table| table.model() == QUEUE || live.is_some());
+    let there: Vec<(&Derived, &str, String)> = there
+        .filter_map(|table| {
+            Some((table, table.entity.as_deref()?, table.named(live.unwrap_or_default())))
+        })
+        .collect();
+    for (_, entity, name) in &there {
+        let last = format!(
+            "SELECT {entity} FROM {name} WHERE {entity} > ? ORDER BY {entity} LIMIT 1 OFFSET ?"
+        );
+        let last = sqlx::query(AssertSqlSafe(last)).bind(after).bind(limit - 1);
+        let last = last.fetch_optional(&mut *connection).await?.map(|row| lossy(&row, 0));
+        let until = shown.until.take();
+        shown.until = match (last, until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+    // The last page has no end: what is no text is behind every text.
+    let ends = shown.until.is_some();
+    let upper = |entity: &str| {
+        if ends { format!("AND {entity} <= ?") } else { "AND ? IS NULL".to_owned() }
+    };
+    let mut uses: HashMap<String, Vec<ClaimKey>> = HashMap::new();
+    let mut queued = HashMap::new();
+    for (table, entity, name) in &there {
+        let rows =
+            format!("SELECT * FROM {name} WHERE {entity} > ? {} ORDER BY {entity}", upper(entity));
+        let rows = sqlx::query(AssertSqlSafe(rows)).bind(after).bind(shown.until.clone());
+        let rows = rows.fetch_all(&mut *connection).await?;
+        for (raw, (id, row)) in rows.iter().zip(table.rows(&rows)) {
+            match row.table.name.as_str() {
+                "sync_uses" => uses.entry(id.clone()).or_default().extend(used(&row)),
+                "sync_queue" => drop(queued.insert(id.clone(), queue::columns(raw))),
+                _ => {}
+            }
+            let stored = shown.stored.entry(id).or_default();
+            stored.version = stored.version.or_else(|| version(&row));
+            stored.rows.push(row);
+        }
+    }
+    for (id, columns) in queued {
+        let uses = uses.remove(&id).unwrap_or_default().into_iter().collect();
+        let stored: &mut Stored = shown.stored.entry(id).or_default();
+        stored.queued = columns.ok().and_then(|columns| queue::decoded(columns, uses).ok());
+    }
+    let until = shown.until.as_deref().unwrap_or(LAST);
+    shown.set_aside = set_aside(connection, after, until).await?;
+    Ok(shown)
+}
+
+fn used(row: &TableRow) -> Option<ClaimKey> {
+    let place = row.table.columns.iter().position(|column| column == "used")?;
+    match &row.cells[place] {
+        Cell::Text(text) => Some(ClaimKey(text.clone())),
+        _ => None,
+    }
+}
+
+/// The version that the model's row of an entity is of.
+fn version(row: &TableRow) -> Option<Version> {
+    let place = row.table.columns.iter().position(|column| column == "version")?;
+    match &row.cells[place] {
+        Cell::Integer(version) if row.table.name == ENTITIES => {
+            u64::try_from(*version).ok().map(Version)
+        }
+        _ => None,
+    }
+}
+
+async fn set_aside(
+    connection: &mut SqliteConnection,
+    after: &str,
+    until: &str,
+) -> Result<HashMap<String, Position>, sqlx::Error> {
+    let stream = |id: &str| format!("{}/{id}", StreamId::ENTITY);
+    let rows = sqlx::query(
+        "SELECT stream, position FROM quarantine WHERE model = ? AND stream > ? AND stream <= ?",
+    );
+    let rows = rows.bind(ENTITIES).bind(stream(after)).bind(stream(until));
+    let rows = rows.fetch_all(connection).await?;
+    let entry = |row: &SqliteRow| {
+        let stream: StreamId = lossy(row, 0).parse().ok()?;
+        // One that cannot be read was set aside before everything.
+        Some((stream.id, position(row, 1).unwrap_or_default()))
+    };
+    Ok(rows.iter().filter_map(entry).collect())
+}

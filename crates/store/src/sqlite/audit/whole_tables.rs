@@ -1,0 +1,195 @@
+//! Tables in which rows of one entity are not side by side, because they are kept in the order of a list or count many: they
+//! are held against the read model's own rows, within one moment.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+use stateward_domain::audit::Fault;
+use stateward_domain::envelope::StreamId;
+use stateward_domain::ports::read_model::{EntityRow, ModelError};
+
+use super::shadow_tables::{Derived, Scratch};
+use super::view_page;
+use crate::audit::{ENTITIES, TableRow, differences};
+use crate::sqlite::views::rows::{self, ENTITY_COLUMNS};
+use crate::sqlite::views::unavailable;
+
+/// Entities read at a time.
+const PAGE: i64 = 500;
+/// Rows of a table that are told apart at a time, where something is wrong with it.
+const APART: u64 = 2_000_000;
+/// Faults of a table that are told.
+const TOLD: usize = 100;
+
+/// What a set of rows is, whatever their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    count: u64,
+    digests: u64,
+}
+
+impl Sum {
+    const fn add(&mut self, digest: u64) {
+        self.count += 1;
+        self.digests = self.digests.wrapping_add(digest);
+    }
+}
+
+/// What is wrong with these tables of the live read model, in a transaction that reads.
+pub(super) async fn faults(
+    connection: &mut SqliteConnection,
+    scratch: &mut Scratch,
+) -> Result<Vec<Fault>, ModelError> {
+    let stands = view_page::stands(connection).await.map_err(unavailable)?;
+    let live = stands.iter().find(|stand| stand.name == ENTITIES && stand.has_tables);
+    let Some(live) = live.map(|stand| stand.tables).filter(|tables| *tables != 0) else {
+        return Ok(Vec::new());
+    };
+    let gathered = Arc::clone(&scratch.gathered);
+    if gathered.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut counting = Counting { scratch, live, gathered: &gathered, digests: RandomState::new() };
+    let mut made = vec![Sum::default(); gathered.len()];
+    counting.each(connection, |place, digest, _| made[place].add(digest)).await?;
+    let mut faults = Vec::new();
+    let places = |of_many: bool| {
+        let tables = gathered.iter().enumerate();
+        tables.filter(move |(_, table)| table.entity.is_none() == of_many)
+    };
+    for (place, table) in places(true) {
+        let stored = counting.stored(connection, place).await?;
+        faults.extend(differences(stored, &counting.scratch.totals(table).await?));
+    }
+    for (place, _) in places(false) {
+        let mut there = Sum::default();
+        counting.stream(connection, place, |digest, _| there.add(digest)).await?;
+        if there != made[place] {
+            faults.extend(counting.apart(connection, place, there.count).await?);
+        }
+    }
+    counting.scratch.forget_totals().await?;
+    Ok(faults)
+}
+
+/// Rows of gathered tables, those that are stored and those that the read model's rows make.
+struct Counting<'a> {
+    scratch: &'a mut Scratch,
+    /// Number of the live tables.
+    live: i64,
+    gathered: &'a [Derived],
+    digests: RandomState,
+}
+
+impl Counting<'_> {
+    fn digest(&self, row: &TableRow) -> u64 {
+        self.digests.hash_one(format!("{:?}", row.cells))
+    }
+
+    /// Every row that the entities' rows make: the place of its table, its digest, its entity and itself. What they add up
+    /// to is left in memory.
+    async fn each(
+        &mut self,
+        connection: &mut SqliteConnection,
+        mut take: impl FnMut(usize, u64, (String, TableRow)) + Send,
+    ) -> Result<(), ModelError> {
+        let mut after = String::new();
+        loop {
+            let statement = format!(
+                "SELECT e.id, {ENTITY_COLUMNS} FROM entities_v{} e WHERE e.id > ? \
+                 ORDER BY e.id LIMIT ?",
+                self.live
+            );
+            let page: Vec<(String, String, i64, i64, i64)> =
+                sqlx::query_as(AssertSqlSafe(statement))
+                    .bind(&after)
+                    .bind(PAGE)
+                    .fetch_all(&mut *connection)
+                    .await
+                    .map_err(unavailable)?;
+            let Some((last, ..)) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            // One that cannot be read, or is of another entity, is a fault that was said.
+            let entity = |(id, data, version, created, updated): (String, _, _, _, _)| {
+                let row = rows::entity((data, version, created, updated)).ok()?;
+                (row.entity.id.to_string() == id).then_some(row)
+            };
+            let page: Vec<EntityRow> = page.into_iter().filter_map(entity).collect();
+            let made = self.scratch.gather(&page).await?;
+            for (place, row) in made {
+                let digest = self.digest(&row.1);
+                take(place, digest, row);
+            }
+        }
+    }
+
+    /// Every row that is stored of one table.
+    async fn stream(
+        &self,
+        connection: &mut SqliteConnection,
+        place: usize,
+        mut take: impl FnMut(u64, (String, TableRow)) + Send,
+    ) -> Result<(), ModelError> {
+        let table = &self.gathered[place];
+        let all = AssertSqlSafe(format!("SELECT * FROM {}", table.named(self.live)));
+        let mut rows = sqlx::query(all).fetch(connection);
+        while let Some(row) = rows.try_next().await.map_err(unavailable)? {
+            for row in table.rows(std::slice::from_ref(&row)) {
+                take(self.digest(&row.1), row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every row that is stored of one table that is small.
+    async fn stored(
+        &self,
+        connection: &mut SqliteConnection,
+        place: usize,
+    ) -> Result<Vec<TableRow>, ModelError> {
+        let mut stored = Vec::new();
+        self.stream(connection, place, |_, (_, row)| stored.push(row)).await?;
+        Ok(stored)
+    }
+
+    /// The rows in which a table of `count` rows is not what it has to be; in parts, so that the memory is bounded.
+    async fn apart(
+        &mut self,
+        connection: &mut SqliteConnection,
+        place: usize,
+        count: u64,
+    ) -> Result<Vec<Fault>, ModelError> {
+        let (parts, mut faults) = (count / APART + 1, Vec::new());
+        let mut tell = |entity: String, row: &TableRow, what: &str| {
+            if faults.len() < TOLD {
+                let stream = StreamId { category: StreamId::ENTITY.to_owned(), id: entity };
+                faults.push(row.fault(None, what).of(&stream));
+            }
+        };
+        for part in 0..parts {
+            let (mut missing, is_ours) = (HashSet::new(), |digest: u64| digest % parts == part);
+            self.each(connection, |of, digest, _| {
+                if of == place && is_ours(digest) {
+                    missing.insert(digest);
+                }
+            })
+            .await?;
+            self.stream(connection, place, |digest, (entity, row)| {
+                if is_ours(digest) && !missing.remove(&digest) {
+                    tell(entity, &row, "the events make no such row");
+                }
+            })
+            .await?;
+            self.each(connection, |of, digest, (entity, row)| {
+                if of == place && missing.contains(&digest) {
+                    tell(entity, &row, "the row is missing that the events make");
+                }
+            })
+            .await?;
+        }
+        Ok(faults)
+    }
+}

@@ -1,0 +1,73 @@
+//! A consistent copy of a store, also of one that a server has open.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::sqlite::SqlitePool;
+use stateward_domain::time::Clock;
+
+use crate::audit::Chains;
+use crate::sqlite::audit::offline;
+use crate::sqlite::error::OpenError;
+use crate::sqlite::files::install::copy;
+use crate::sqlite::files::open::{RESTORE, unwritable};
+use crate::sqlite::files::restore_hold::synced;
+use crate::sqlite::{Auditor, audit};
+
+/// What a file is called until it is whole: a backup that was killed has no log, and cannot be taken for one.
+const PARTIAL: &str = "partial";
+
+/// Copies the store in `data` to the new directory `to`: the read models unless `log_only`, then the log, so that they
+/// are never ahead of it. Nothing else is copied, no token in particular. Answers with what the copy's chains are.
+///
+/// # Errors
+/// [`OpenError::Occupied`] when `to` is there, [`OpenError::Missing`] when there is no log, and whatever else is in
+/// the way; then there is no `to`.
+pub async fn backup(
+    data: &Path,
+    to: &Path,
+    log_only: bool,
+    clock: Arc<dyn Clock>,
+) -> Result<Chains, OpenError> {
+    let files = offline::files(&data.join("events.db"), &data.join("views.db")).await?;
+    if to.symlink_metadata().is_ok() {
+        return Err(OpenError::Occupied(to.to_owned()));
+    }
+    DirBuilder::new().mode(0o700).create(to).map_err(|error| unwritable(to, &error))?;
+    let copied = copies(&files, to, log_only, clock).await;
+    if copied.is_err() {
+        // It was made a moment ago, and holds nothing else.
+        let _ = std::fs::remove_dir_all(to);
+    }
+    copied
+}
+
+async fn copies(
+    files: &audit::file_source::Files,
+    to: &Path,
+    log_only: bool,
+    clock: Arc<dyn Clock>,
+) -> Result<Chains, OpenError> {
+    if let Some(views) = files.views.as_ref().filter(|_| !log_only) {
+        one(views, to, "views.db").await?;
+    }
+    one(&files.log, to, "events.db").await?;
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let names = synced(to).and_then(|()| synced(parent.unwrap_or_else(|| Path::new("."))));
+    names.map_err(|error| unwritable(to, &error))?;
+    let auditor = Auditor::offline(to, clock).await?;
+    let chains = auditor.chains().await;
+    auditor.close().await;
+    chains.map_err(|error| OpenError::Io { path: to.to_owned(), message: error.to_string() })
+}
+
+async fn one(from: &SqlitePool, to: &Path, name: &str) -> Result<(), OpenError> {
+    let path = to.join(name);
+    let partial = to.join(format!("{name}.{PARTIAL}"));
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
+    let mut connection = from.acquire().await.map_err(failed)?;
+    copy(&mut connection, &partial).await?;
+    std::fs::rename(&partial, &path).map_err(|error| unwritable(&path, &error))
+}

@@ -1,0 +1,78 @@
+//! The lives of all entities, one after the other, in pages.
+
+use std::collections::VecDeque;
+
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::Version;
+use stateward_domain::ports::event_store::ReadError;
+
+use crate::audit::{Life, Row, Source, place};
+use crate::sqlite::audit::file_source::Files;
+
+/// Events read at a time.
+const PAGE: usize = 1_000;
+
+/// The fold of one stream, as far as it goes.
+pub(in crate::sqlite) struct Folded {
+    pub(in crate::sqlite) life: Life,
+    /// Why the fold ends before the stream does; `None` = it is whole.
+    pub(in crate::sqlite) broken: Option<String>,
+}
+
+/// Folds the streams of entities in the order of their ids. Its memory is that of one page and of one entity.
+pub(in crate::sqlite) struct Lives<'f> {
+    files: &'f Files,
+    after: (String, Version),
+    page: VecDeque<Row>,
+    ends: bool,
+    current: Option<Folded>,
+}
+
+impl<'f> Lives<'f> {
+    pub(in crate::sqlite) fn of(files: &'f Files) -> Self {
+        let after = (String::new(), Version(0));
+        Self { files, after, page: VecDeque::new(), ends: false, current: None }
+    }
+
+    /// The next entity; `None` at the end.
+    pub(in crate::sqlite) async fn next(&mut self) -> Result<Option<Folded>, ReadError> {
+        while let Some(row) = self.row().await? {
+            if let Some(whole) = self.take(&row) {
+                return Ok(Some(whole));
+            }
+        }
+        Ok(self.current.take())
+    }
+
+    /// Folds one row; the entity before it, when it begins another.
+    fn take(&mut self, row: &Row) -> Option<Folded> {
+        let stream: &StreamId = match row {
+            Ok(event) => &event.stream,
+            Err(row) => row.stream.as_ref()?,
+        };
+        let another = self.current.as_ref().is_none_or(|folded| folded.life.stream != *stream);
+        let fresh = || Folded { life: Life::new(stream.clone()), broken: None };
+        let whole = if another { self.current.replace(fresh()) } else { None };
+        if let Some(Folded { life, broken }) =
+            self.current.as_mut().filter(|it| it.broken.is_none())
+        {
+            *broken = match row {
+                Ok(event) => life.take(event).err(),
+                Err(row) => Some(row.why.clone()),
+            };
+        }
+        whole
+    }
+
+    async fn row(&mut self) -> Result<Option<Row>, ReadError> {
+        if self.page.is_empty() && !self.ends {
+            let page = self.files.lives((&self.after.0, self.after.1), None, PAGE).await?;
+            let last = page.iter().rev().find_map(place).filter(|last| *last > self.after);
+            // A page that is bounded in bytes may be short and not the last.
+            self.ends = last.is_none();
+            self.after = last.unwrap_or_default();
+            self.page = page.into();
+        }
+        Ok(self.page.pop_front())
+    }
+}

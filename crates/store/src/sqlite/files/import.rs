@@ -1,0 +1,276 @@
+//! An export put back into an empty store: the same log in a new life.
+
+use std::io::{BufRead, Read};
+use std::path::Path;
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteSynchronous;
+use stateward_domain::audit::Checkpoint;
+use stateward_domain::cloud_event::{self, Parsed};
+use stateward_domain::entity::EntityEvent;
+use stateward_domain::entity::claims::{self, Claim, ClaimKey};
+use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
+use stateward_domain::id::LogId;
+use stateward_domain::time::Timestamp;
+
+use crate::audit::{Checker, Identity, Life, Source, Taken};
+use crate::sqlite::audit::offline;
+use crate::sqlite::error::{OpenError, message};
+use crate::sqlite::files::entity_replays::{Folded, Lives};
+use crate::sqlite::files::install::{Landing, close};
+use crate::sqlite::files::object_claims::Objects;
+use crate::sqlite::files::open::{RESTORE, log_file};
+use crate::sqlite::log::batch::{self, Row};
+use crate::sqlite::transaction::Writer;
+
+/// Events written at a time.
+const BATCH: usize = 1_000;
+/// Bytes of a line at most: many times what a request may have.
+const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Why an export was not put back; then nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The export is not sound, or has a part of the log only.
+    #[error("line {line}: {message}")]
+    Line {
+        /// Which line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The export has no line.
+    #[error("the export is empty")]
+    Empty,
+    /// Two entities hold the same.
+    #[error("the events let two entities hold {0}")]
+    HeldTwice(ClaimKey),
+    /// The directory holds a log with events, or cannot be written.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+}
+
+/// Puts the export `lines` into the store in `directory`, which must be empty: same ids, versions, times, bytes,
+/// hashes and ordinals, the same log id, another epoch; claims are derived. Everything is verified while it is read.
+/// Answers with what the log is.
+///
+/// # Errors
+/// [`ImportError`], with the line of the first fault; then nothing was changed.
+pub async fn import(
+    lines: impl BufRead,
+    directory: &Path,
+    now: Timestamp,
+) -> Result<Checkpoint, ImportError> {
+    empty(directory).await?;
+    let mut landing = Landing::begin(directory)?;
+    let path = landing.file("events.db");
+    let mut reader = Reader { lines, number: 0, checker: None };
+    let mut page = reader.page()?;
+    let log_id = reader.checker.as_ref().ok_or(ImportError::Empty)?.0;
+    let mut connection = Writer::new(log_file(&path, SqliteSynchronous::Off, log_id).await?);
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
+    while !page.is_empty() {
+        write(&mut connection, &page).await.map_err(failed)?;
+        recognise(&mut connection, &path, &page).await?;
+        page = reader.page()?;
+    }
+    claim(&mut connection, &path).await?;
+    let floor = "UPDATE log SET time_floor = (SELECT max(recorded_at) FROM events)";
+    sqlx::query(floor).execute(&mut *connection).await.map_err(failed)?;
+    let moved = "PRAGMA wal_checkpoint(TRUNCATE)";
+    sqlx::query(moved).execute(&mut *connection).await.map_err(failed)?;
+    close(connection.into_inner(), &path).await?;
+    landing.land(now)?;
+    let (_, checker) = reader.checker.ok_or(ImportError::Empty)?;
+    Ok(checker.finish(now).checkpoint)
+}
+
+/// Refuses a directory whose log has events.
+async fn empty(directory: &Path) -> Result<(), ImportError> {
+    let log = directory.join("events.db");
+    match offline::files(&log, Path::new("")).await {
+        Err(OpenError::Missing(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(files) => {
+            let head = files.head().await;
+            files.log.close().await;
+            let unknown = |error: stateward_domain::ports::event_store::ReadError| OpenError::Io {
+                path: log.clone(),
+                message: error.to_string(),
+            };
+            if head.map_err(unknown)?.minor > 0 {
+                return Err(OpenError::Occupied(log).into());
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Reads and verifies.
+struct Reader<L> {
+    lines: L,
+    number: u64,
+    /// Set by the first line.
+    checker: Option<(LogId, Checker)>,
+}
+
+impl<L: BufRead> Reader<L> {
+    /// The next events; empty at the end.
+    fn page(&mut self) -> Result<Vec<Recorded>, ImportError> {
+        let mut page = Vec::with_capacity(BATCH);
+        while page.len() < BATCH {
+            let mut line = String::new();
+            let read = self.lines.by_ref().take(LINE_BYTES_MAX).read_line(&mut line);
+            self.number += 1;
+            match read {
+                Ok(0) => break,
+                Ok(_) if line.ends_with('\n') => {}
+                Ok(_) => return Err(self.wrong("it was cut off")),
+                Err(error) => return Err(self.wrong(error)),
+            }
+            page.push(self.event(line.trim_end_matches('\n'))?);
+        }
+        Ok(page)
+    }
+
+    fn event(&mut self, line: &str) -> Result<Recorded, ImportError> {
+        let Parsed { log_id, partial, link } =
+            cloud_event::parse(line).map_err(|error| self.wrong(error))?;
+        if partial {
+            return Err(self.wrong("the export has a part of the log only: it cannot be put back"));
+        }
+        let identity = Identity { log_id, epoch: 0 };
+        let fresh = || (log_id, Checker::new(identity, None));
+        let (first, checker) = self.checker.get_or_insert_with(fresh);
+        let (other, follows) = (*first != log_id, checker.follows(&link.event.stream));
+        if follows != Some(link.previous) {
+            return Err(self.wrong("the event before it in its stream is missing or another one"));
+        }
+        let row = Ok(link.event);
+        checker.take(&row);
+        let fault = checker.faults().told().first().map(ToString::to_string);
+        if let Some(fault) = fault {
+            return Err(self.wrong(fault));
+        }
+        if other {
+            return Err(self.wrong("it is of another log"));
+        }
+        let Ok(event) = row else { return Err(self.wrong("no event")) };
+        if event.stream.category == StreamId::ENTITY
+            && let Err(error) = event.decode::<EntityEvent>(EntityEvent::known)
+        {
+            return Err(self.wrong(error));
+        }
+        Ok(event)
+    }
+
+    fn wrong(&self, message: impl ToString) -> ImportError {
+        ImportError::Line { line: self.number, message: message.to_string() }
+    }
+}
+
+async fn write(writer: &mut Writer, events: &[Recorded]) -> Result<(), sqlx::Error> {
+    let stored: Vec<NewEvent> = events
+        .iter()
+        .map(|event| NewEvent {
+            id: event.id,
+            event_type: event.event_type.clone(),
+            schema_version: event.schema_version,
+            payload: event.payload.clone(),
+            metadata: event.metadata.clone(),
+        })
+        .collect();
+    let rows: Vec<Row<'_>> = events
+        .iter()
+        .zip(&stored)
+        .map(|(event, stored)| Row {
+            position: event.position.minor,
+            stream: &event.stream,
+            version: event.version,
+            recorded_at: event.recorded_at,
+            hash: event.hash,
+            event: stored,
+        })
+        .collect();
+    let mut script = writer.script();
+    batch::insert(&mut script, &rows).await?;
+    script.commit().await?;
+    Ok(())
+}
+
+/// Takes the claims that follow from the events, which were written to `path`.
+async fn claim(writer: &mut Writer, path: &Path) -> Result<(), ImportError> {
+    let files = offline::files(path, Path::new("")).await?;
+    let broken =
+        |message: String| OpenError::Damaged { path: path.to_owned(), message, advice: RESTORE };
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
+    let mut objects = Objects::gather(writer).await.map_err(failed)?;
+    let mut lives = Lives::of(&files);
+    while let Some(folded) = lives.next().await.map_err(|error| broken(error.to_string()))? {
+        let Folded { life, broken: None } = folded else {
+            return Err(broken(folded.broken.unwrap_or_default()).into());
+        };
+        objects.add(writer, &life).await.map_err(failed)?;
+        take(writer, path, life).await?;
+    }
+    files.log.close().await;
+    Ok(objects.claim(writer).await.map_err(failed)?)
+}
+
+/// Takes what only one entity can ever have held.
+async fn take(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    life: Life,
+) -> Result<(), ImportError> {
+    for (key, taken) in life.held.into_iter().filter(|(key, _)| !key.is_on_object()) {
+        if !hold(connection, path, &life.stream, &key, &taken).await? {
+            return Err(ImportError::HeldTwice(key));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the claims of requests beside entities: those of entities come with their lives.
+async fn recognise(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    events: &[Recorded],
+) -> Result<(), ImportError> {
+    for event in events.iter().filter(|event| event.stream.category != StreamId::ENTITY) {
+        if let Some(Claim::Take { key, value, .. }) = claims::of_request(&event.envelope(), 0) {
+            hold(connection, path, &event.stream, &key, &Taken::by(event, value)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `stream` could take the claim. An idempotency key that was forgotten may have been used again: the last
+/// one counts.
+async fn hold(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    stream: &StreamId,
+    key: &ClaimKey,
+    taken: &Taken,
+) -> Result<bool, ImportError> {
+    let held = sqlx::query(
+        "INSERT INTO claims (key, aggregate_type, aggregate_id, sequence, value, taken_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO UPDATE SET \
+         aggregate_type = ?2, aggregate_id = ?3, sequence = ?4, value = ?5, taken_at = ?6 \
+         WHERE key GLOB ?7 || '*' AND taken_at <= ?6",
+    )
+    .bind(&key.0)
+    .bind(&stream.category)
+    .bind(&stream.id)
+    .bind(i64::try_from(taken.version.0).unwrap_or(i64::MAX))
+    .bind(&taken.value)
+    .bind(taken.at.0)
+    .bind(ClaimKey::IDEMPOTENCY)
+    .execute(connection)
+    .await;
+    let held =
+        held.map_err(|error| OpenError::Io { path: path.to_owned(), message: message(&error) })?;
+    Ok(held.rows_affected() > 0 || key.0.starts_with(ClaimKey::IDEMPOTENCY))
+}

@@ -1,0 +1,20 @@
+//! The files of a store: how they are opened, held, copied and put in place.
+//!
+//! - `open`: the directory and both files; `lock`: the lock on them, and how far the log was; `inodes`, `directory_guard`:
+//!   whether they are still where they were opened
+//! - `backup`, `restore`, `import`: copies, which `install` puts in place as a whole; `restore_hold`: the mark of a store
+//!   that was restored; `stale_views`: views that are ahead of their log
+//! - `object_claims`: claims that older versions did not take, derived from `entity_replays`
+
+pub(super) mod backup;
+pub(super) mod directory_guard;
+pub(super) mod entity_replays;
+pub(super) mod import;
+pub(super) mod inodes;
+pub(super) mod install;
+pub(super) mod lock;
+pub(super) mod object_claims;
+pub(super) mod open;
+pub(super) mod restore;
+pub(super) mod restore_hold;
+pub(super) mod stale_views;

@@ -1,0 +1,127 @@
+//! Claims on objects, derived from the events: for an import, and once for a log that an older version wrote.
+//!
+//! Older versions let two entities hold one object. Then the one that took it first has the claim, and the other one
+//! contends for it. Who was first is known at the end only, so what entities hold is gathered in a temporary table.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use sqlx::SqliteConnection;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::StreamId;
+
+use crate::audit::{Life, Taken};
+use crate::sqlite::audit::offline;
+use crate::sqlite::error::OpenError;
+use crate::sqlite::files::entity_replays::{Folded, Lives};
+use crate::sqlite::files::open::RESTORE;
+use crate::sqlite::log::event_row::signed;
+use crate::sqlite::transaction::{Insert, Values, Writer};
+
+/// Rows written at a time.
+const BATCH: usize = 4_096;
+
+const TABLE: &str = "CREATE TEMP TABLE objects (key TEXT NOT NULL, entity TEXT NOT NULL, \
+                     sequence INTEGER NOT NULL, at INTEGER NOT NULL, position INTEGER NOT NULL)";
+
+const OBJECTS: Insert = Insert {
+    table: Cow::Borrowed("temp.objects"),
+    columns: &["key", "entity", "sequence", "at", "position"],
+    conflict: "",
+};
+
+const CLAIM: &str = "INSERT INTO claims (key, aggregate_type, aggregate_id, sequence, value, taken_at) \
+    SELECT CASE place WHEN 1 THEN key ELSE ? || substr(key, 1 + length(?)) || '/' || entity END, \
+    ?, entity, sequence, '', at FROM \
+    (SELECT *, row_number() OVER (PARTITION BY key ORDER BY position) AS place FROM temp.objects)";
+
+/// What entities hold of objects, until it is known who was first.
+pub(in crate::sqlite) struct Objects {
+    rows: Vec<(ClaimKey, String, Taken)>,
+}
+
+impl Objects {
+    pub(in crate::sqlite) async fn gather(writer: &mut Writer) -> Result<Self, sqlx::Error> {
+        sqlx::query(TABLE).execute(&mut **writer).await?;
+        Ok(Self { rows: Vec::new() })
+    }
+
+    pub(in crate::sqlite) async fn add(
+        &mut self,
+        writer: &mut Writer,
+        life: &Life,
+    ) -> Result<(), sqlx::Error> {
+        let held = life.held.iter().filter(|(key, _)| key.is_on_object());
+        let id = &life.stream.id;
+        self.rows.extend(held.map(|(key, taken)| (key.clone(), id.clone(), taken.clone())));
+        if self.rows.len() < BATCH { Ok(()) } else { self.flush(writer).await }
+    }
+
+    /// Takes them all, and marks that it was done: both or nothing.
+    pub(in crate::sqlite) async fn claim(mut self, writer: &mut Writer) -> Result<(), sqlx::Error> {
+        self.flush(writer).await?;
+        let mut script = writer.script();
+        let values = script.push(CLAIM);
+        values.push(ClaimKey::CONTENDER).push(ClaimKey::OBJECT).push(StreamId::ENTITY);
+        script.push("UPDATE log SET objects_claimed = 1");
+        script.commit().await?;
+        sqlx::query("DROP TABLE temp.objects").execute(&mut **writer).await?;
+        Ok(())
+    }
+
+    async fn flush(&mut self, writer: &mut Writer) -> Result<(), sqlx::Error> {
+        let bind = |values: &mut Values, (key, id, taken): &(ClaimKey, String, Taken)| {
+            values
+                .push(key.0.clone())
+                .push(id.clone())
+                .push(signed(taken.version.0))
+                .push(taken.at.0)
+                .push(signed(taken.position.minor));
+        };
+        let mut script = writer.script();
+        script.insert(&OBJECTS, &self.rows, bind).await?;
+        script.commit().await?;
+        self.rows.clear();
+        Ok(())
+    }
+}
+
+/// Takes the claims on objects of the log in `path` if an older version wrote it: reads all events, once. A stream
+/// that cannot be folded to its end holds what it held until there.
+pub(in crate::sqlite) async fn derive_once(
+    log: SqliteConnection,
+    path: &Path,
+) -> Result<SqliteConnection, OpenError> {
+    let mut writer = Writer::new(log);
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
+    let claimed = sqlx::query_scalar("SELECT objects_claimed FROM log");
+    if claimed.fetch_one(&mut *writer).await.map_err(failed)? {
+        return Ok(writer.into_inner());
+    }
+    let files = offline::files(path, Path::new("")).await?;
+    let mut objects = Objects::gather(&mut writer).await.map_err(failed)?;
+    let mut lives = Lives::of(&files);
+    let mut entities = 0_u64;
+    let unread = |error: stateward_domain::ports::event_store::ReadError| OpenError::Io {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
+    while let Some(Folded { life, broken }) = lives.next().await.map_err(unread)? {
+        if entities == 0 {
+            tracing::info!(
+                "an older version wrote the log: deriving who manages which object, once"
+            );
+        }
+        entities += 1;
+        if let Some(why) = broken {
+            tracing::warn!(stream = %life.stream, why, "cannot be folded to its end");
+        }
+        objects.add(&mut writer, &life).await.map_err(failed)?;
+    }
+    files.log.close().await;
+    objects.claim(&mut writer).await.map_err(failed)?;
+    if entities > 0 {
+        tracing::info!(entities, "derived who manages which object");
+    }
+    Ok(writer.into_inner())
+}

@@ -1,0 +1,333 @@
+//! Opening: the directory, its lock, and the two files with their marks.
+
+use std::borrow::Cow;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
+use stateward_domain::id::{LogId, Position};
+use stateward_domain::time::{Clock as _, LogClock, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::audit::Identity;
+use crate::sqlite::audit::file_source::Files;
+use crate::sqlite::error::OpenError;
+use crate::sqlite::files::directory_guard::Guard;
+use crate::sqlite::files::inodes::Inodes;
+use crate::sqlite::files::lock::{Head, Lock};
+use crate::sqlite::files::{object_claims, restore_hold, stale_views};
+use crate::sqlite::log::Log;
+use crate::sqlite::log::group_commit;
+use crate::sqlite::views_db::{self, Derived};
+use crate::sqlite::{Auditor, Entities, Marker, Queue, Store};
+
+/// `application_id` of both files ("STWD"), by which a foreign database is told from ours.
+pub(in crate::sqlite) const APPLICATION_ID: i64 = 0x5354_5744;
+/// The write-ahead log is cut to this size after a checkpoint.
+const WAL_BYTES_MAX: &str = "67108864";
+/// Pages of 4 KiB in the write-ahead log before they are taken into the file: under load the same pages are written
+/// again and again, and each checkpoint costs two syncs.
+const CHECKPOINT_PAGES: &str = "4000";
+/// Memory for the pages of a writing connection, in KiB and negative (`cache_size` in <https://sqlite.org/pragma.html>):
+/// what a large delivery touches, so that nothing has to be written before its commit.
+const WRITER_CACHE_KIB: &str = "-8192";
+/// Compiled scripts of a writing connection.
+const WRITER_STATEMENTS: usize = 256;
+/// Connections that read each file.
+const READERS: u32 = 4;
+/// Files up to this size are checked whole at the start, which takes less than half a second; larger ones as
+/// they are read.
+const CHECKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const BUSY: Duration = Duration::from_secs(5);
+pub(in crate::sqlite) const RESTORE: &str = "restore it from a backup";
+const DELETE: &str = "delete it: it is rebuilt from the log";
+
+pub(in crate::sqlite) async fn open(
+    directory: &Path,
+    clock: LogClock,
+    background: &Handle,
+) -> Result<Store, OpenError> {
+    make(directory)?;
+    let mut lock = Lock::take(directory)?;
+    let marker = Marker::new(directory);
+    let path = directory.join("events.db");
+    let log = log_file(&path, SqliteSynchronous::Full, LogId(fresh_id())).await?;
+    let mut log = object_claims::derive_once(log, &path).await?;
+    let mut head = head_of(directory, &mut log).await?;
+    clock.begin_at(newest_time(directory, &mut log).await?);
+    let mut views = views_file(directory, background).await?;
+    let stood = views_db::stood(&mut views).await;
+    let stood = stood.map_err(|error| damaged_views(directory, &error))?;
+    if let Some(why) = restore_hold::contradiction(head, lock.known(), &stood) {
+        // The mark comes first: whoever dies after it starts by observing, until a person has looked. Until the lock
+        // file is written, each start finds the same contradiction and does all of this again.
+        marker.set()?;
+        tracing::error!(
+            "{why}: positions that were seen are not given out again, the views are rebuilt, and backends are only observed until somebody unfreezes"
+        );
+        head.position.epoch = begin_epoch(directory, &mut log).await?;
+        views.close().await.map_err(|error| damaged_views(directory, &error))?;
+        stale_views::keep(directory, &stood, clock.now(), head.position.epoch)
+            .map_err(|error| unwritable(directory, &error))?;
+        views = views_file(directory, background).await?;
+    } else if marker.is_set() {
+        tracing::error!("observing only: the store was put back; look, then unfreeze");
+    }
+    lock.write(head.or_start())?;
+    running(directory, lock, (log, head), views, clock, background).await
+}
+
+/// The store around its two files, which fit each other.
+async fn running(
+    directory: &Path,
+    lock: Lock,
+    (log, head): (SqliteConnection, Head),
+    views: SqliteConnection,
+    clock: LogClock,
+    background: &Handle,
+) -> Result<Store, OpenError> {
+    let (log_path, views_path) = (directory.join("events.db"), directory.join("views.db"));
+    let inodes = Arc::new(Inodes::of(directory, &["events.db", "views.db"])?);
+    let (broken, receiver) = watch::channel(None);
+    let identity = Identity { log_id: head.log_id, epoch: head.position.epoch };
+    let log_readers = readers(&log_path);
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(log_path.clone(), &error, RESTORE);
+    warm(&log_readers).await.map_err(failed)?;
+    let task = (log, head.position, log_path.clone(), Arc::clone(&inodes));
+    let writer = group_commit::spawn(task, clock.clone(), broken.clone());
+    let log = Arc::new(Log::new(writer, log_readers, identity.epoch, clock.clone()));
+    let derived = Derived::open(views, readers(&views_path), clock.clone()).await;
+    let derived = derived.map_err(|error| damaged_views(directory, &error))?;
+    warm(&derived.readers).await.map_err(|error| damaged_views(directory, &error))?;
+    let derived = Arc::new(derived);
+    let views = Some(readers(&views_path));
+    let files = Files::new(identity, directory, readers(&log_path), views);
+    let (named, beside) = ((head.log_id, Arc::clone(&log)), Arc::clone(&inodes));
+    let guard = Guard::begin(lock, named, beside, broken, background);
+    let put_back = Marker::new(directory);
+    Ok(Store {
+        audit: Arc::new(Auditor::new(files, Arc::new(clock))),
+        mismatched: put_back.is_set(),
+        put_back: Arc::new(put_back),
+        queue: Arc::new(Queue::new(Arc::clone(&derived))),
+        entities: Arc::new(Entities::new(derived)),
+        log,
+        log_id: head.log_id,
+        broken: receiver,
+        inodes,
+        guard,
+    })
+}
+
+pub(in crate::sqlite) fn make(directory: &Path) -> Result<(), OpenError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| unwritable(directory, &error))
+}
+
+pub(in crate::sqlite) fn unwritable(path: &Path, error: &std::io::Error) -> OpenError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => OpenError::Full(path.to_owned()),
+        _ => OpenError::Unwritable { path: path.to_owned(), message: error.to_string() },
+    }
+}
+
+/// Which log it is, and where it ends; the epoch also where it has no event yet.
+async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<Head, OpenError> {
+    let row = sqlx::query_as(
+        "SELECT epoch, log_id, (SELECT coalesce(max(position), 0) FROM events) FROM log",
+    );
+    let row: Result<(i64, String, i64), _> = row.fetch_one(log).await;
+    let (epoch, log_id, minor) =
+        row.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
+    let epoch = u32::try_from(epoch).unwrap_or_default();
+    let position = Position { epoch, major: 0, minor: u64::try_from(minor).unwrap_or_default() };
+    Ok(Head { log_id: log_id.parse().unwrap_or_default(), position })
+}
+
+/// No event of the log was recorded later.
+async fn newest_time(directory: &Path, log: &mut SqliteConnection) -> Result<Timestamp, OpenError> {
+    let newest = sqlx::query_scalar(
+        "SELECT max(time_floor, coalesce((SELECT recorded_at FROM events \
+         ORDER BY position DESC LIMIT 1), 0)) FROM log",
+    );
+    let newest: Result<i64, _> = newest.fetch_one(log).await;
+    let path = directory.join("events.db");
+    newest.map(Timestamp).map_err(|error| OpenError::from_sqlx(path, &error, RESTORE))
+}
+
+/// Lets a new life of the log begin, durably: the new epoch.
+async fn begin_epoch(directory: &Path, log: &mut SqliteConnection) -> Result<u32, OpenError> {
+    let epoch = fresh_epoch();
+    let begun = sqlx::query("UPDATE log SET epoch = ?").bind(i64::from(epoch)).execute(log).await;
+    begun.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
+    Ok(epoch)
+}
+
+/// A log's file with the newest tables; `log_id` is its name if it has none yet.
+pub(in crate::sqlite) async fn log_file(
+    path: &Path,
+    synchronous: SqliteSynchronous,
+    log_id: LogId,
+) -> Result<SqliteConnection, OpenError> {
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
+    let mut connection = connect(path, synchronous, RESTORE).await?;
+    migrator().run_direct(None, &mut connection, false).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error)
+        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => failed(error),
+        other => OpenError::Damaged {
+            path: path.to_owned(),
+            message: other.to_string(),
+            advice: "use the version of stateward that wrote it, or a newer one",
+        },
+    })?;
+    let begin = "INSERT INTO log (only, epoch, log_id, objects_claimed) VALUES (1, ?, ?, 1) \
+                 ON CONFLICT DO NOTHING";
+    sqlx::query(begin)
+        .bind(i64::from(fresh_epoch()))
+        .bind(log_id.to_string())
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+#[expect(clippy::disallowed_methods, reason = "names a database; nothing is decided by it")]
+fn fresh_id() -> uuid::Uuid {
+    uuid::Uuid::new_v4()
+}
+
+/// Names one life of the database.
+pub(in crate::sqlite) fn fresh_epoch() -> u32 {
+    let [a, b, c, d, ..] = *fresh_id().as_bytes();
+    u32::from_be_bytes([a, b, c, d]).max(1)
+}
+
+fn migrator() -> Migrator {
+    let step = |number, name, text: &'static str| {
+        let kind = MigrationType::Simple;
+        Migration::new(number, Cow::Borrowed(name), kind, text.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        step(1, "events", include_str!("../../../../../migrations/sqlite/0001_events.sql")),
+        step(2, "log_id", include_str!("../../../../../migrations/sqlite/0002_log_id.sql")),
+        step(
+            3,
+            "claims_by_age",
+            include_str!("../../../../../migrations/sqlite/0003_claims_by_age.sql"),
+        ),
+        step(
+            4,
+            "objects_claimed",
+            include_str!("../../../../../migrations/sqlite/0004_objects_claimed.sql"),
+        ),
+        step(5, "time_floor", include_str!("../../../../../migrations/sqlite/0005_time_floor.sql")),
+    ])
+}
+
+/// The views' file. A connection's thread has the priority of the thread that opens it.
+async fn views_file(directory: &Path, background: &Handle) -> Result<SqliteConnection, OpenError> {
+    let path = directory.join("views.db");
+    let own = path.clone();
+    let opened = background
+        .spawn(async move { connect(&own, SqliteSynchronous::Normal, DELETE).await })
+        .await;
+    opened.map_err(|error| OpenError::Io { path, message: error.to_string() })?
+}
+
+fn damaged_views(directory: &Path, error: &sqlx::Error) -> OpenError {
+    OpenError::from_sqlx(directory.join("views.db"), error, DELETE)
+}
+
+/// Opens one file for writing, after a look whether it is ours.
+async fn connect(
+    path: &Path,
+    synchronous: SqliteSynchronous,
+    advice: &'static str,
+) -> Result<SqliteConnection, OpenError> {
+    // Made here and not by SQLite, because its files would be readable by everybody.
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    made.map_err(|error| unwritable(path, &error))?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        .disable_statement_logging()
+        .statement_cache_capacity(WRITER_STATEMENTS)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("cache_size", WRITER_CACHE_KIB)
+        .pragma("journal_size_limit", WAL_BYTES_MAX);
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, advice);
+    // No journal mode yet: setting it writes, and a foreign file must not be touched.
+    let mut connection = options.clone().connect().await.map_err(failed)?;
+    let marks =
+        "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id";
+    let (id, tables): (i64, i64) =
+        sqlx::query_as(marks).fetch_one(&mut connection).await.map_err(failed)?;
+    let ours = id == APPLICATION_ID || (id == 0 && tables == 0);
+    connection.close().await.map_err(failed)?;
+    if !ours {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
+    let mut connection = options.connect().await.map_err(failed)?;
+    whole(path, &mut connection, advice).await?;
+    let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
+    sqlx::query(sqlx::AssertSqlSafe(mark)).execute(&mut connection).await.map_err(failed)?;
+    Ok(connection)
+}
+
+/// Whether the file's pages fit together.
+async fn whole(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    advice: &'static str,
+) -> Result<(), OpenError> {
+    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if bytes > CHECKED_BYTES_MAX {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    let found =
+        sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)").fetch_one(connection).await;
+    match found {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(message) => Err(OpenError::Damaged { path, message: one_line(&message), advice }),
+        Err(error) => Err(OpenError::from_sqlx(path, &error, advice)),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn readers(path: &Path) -> SqlitePool {
+    let path: PathBuf = path.to_owned();
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY)
+        .disable_statement_logging();
+    // A file does not go away as a server does: asking before each use would double every read's way to its thread.
+    // Nor does it tire: connections stay, with the priority of those who open the store.
+    let pool = PoolOptions::new()
+        .max_connections(READERS)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    pool.connect_lazy_with(options)
+}
+
+/// Opens all connections of a pool now and here: else whoever is the first to read would, with the priority it has.
+async fn warm(pool: &SqlitePool) -> Result<(), sqlx::Error> {
+    let mut opened = Vec::new();
+    for _ in 0..READERS {
+        opened.push(pool.acquire().await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! A backup put back: the same log in a new life, which changes nothing on any backend before a person has looked.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, SqliteConnection};
+use stateward_domain::time::Clock;
+
+use crate::audit::Chains;
+use crate::sqlite::Auditor;
+use crate::sqlite::audit::offline;
+use crate::sqlite::error::OpenError;
+use crate::sqlite::files::install::{Landing, close, copy};
+use crate::sqlite::files::open::{RESTORE, fresh_epoch};
+
+/// Where positions are kept in `views.db`.
+const POSITIONS: [&str; 4] = [
+    "UPDATE checkpoints SET position = ?1 || substr(position, 9) WHERE substr(position, 1, 8) = ?2",
+    "UPDATE quarantine SET position = ?1 || substr(position, 9) WHERE substr(position, 1, 8) = ?2",
+    "UPDATE sync_queue SET position = ?1 || substr(position, 9) WHERE substr(position, 1, 8) = ?2",
+    "UPDATE sync_leases SET seen = ?1 || substr(seen, 9) WHERE substr(seen, 1, 8) = ?2",
+];
+
+/// Puts the backup in `from` into `data`, which must hold no log. It begins a new epoch, because the log may have
+/// gone on after the backup: positions that were seen then are not taken for those that come now. Answers with what
+/// its chains are.
+///
+/// # Errors
+/// [`OpenError::Occupied`] when `data` holds a log, [`OpenError::Missing`] when `from` holds none, and whatever else
+/// is in the way; then nothing was changed.
+pub async fn restore(from: &Path, data: &Path, clock: Arc<dyn Clock>) -> Result<Chains, OpenError> {
+    let files = offline::files(&from.join("events.db"), &from.join("views.db")).await?;
+    let log = data.join("events.db");
+    if log.symlink_metadata().is_ok() {
+        return Err(OpenError::Occupied(log));
+    }
+    let mut landing = Landing::begin(data)?;
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(from.to_owned(), &error, RESTORE);
+    let epoch = fresh_epoch();
+    if let Some(views) = &files.views {
+        let path = landing.file("views.db");
+        copy(&mut *views.acquire().await.map_err(failed)?, &path).await?;
+        let mut copied = writable(&path).await?;
+        for statement in POSITIONS {
+            sqlx::query(statement)
+                .bind(format!("{epoch:08x}"))
+                .bind(format!("{:08x}", files.identity.epoch))
+                .execute(&mut copied)
+                .await
+                .map_err(failed)?;
+        }
+        close(copied, &path).await?;
+    }
+    let path = landing.file("events.db");
+    copy(&mut *files.log.acquire().await.map_err(failed)?, &path).await?;
+    let mut copied = writable(&path).await?;
+    sqlx::query("UPDATE log SET epoch = ?")
+        .bind(i64::from(epoch))
+        .execute(&mut copied)
+        .await
+        .map_err(failed)?;
+    close(copied, &path).await?;
+    landing.land(clock.now())?;
+    let auditor = Auditor::offline(data, clock).await?;
+    let chains = auditor.chains().await;
+    auditor.close().await;
+    chains.map_err(|error| OpenError::Io { path: data.to_owned(), message: error.to_string() })
+}
+
+async fn writable(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let options = SqliteConnectOptions::new().filename(path).disable_statement_logging();
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
+    options.connect().await.map_err(failed)
+}

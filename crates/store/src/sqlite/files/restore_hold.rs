@@ -1,0 +1,137 @@
+//! A store that was put back: a restored, imported or copied log, or one that is older than what is known of it, must not
+//! act on any backend before a person has looked. The mark of it, and how the last of these is found.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use stateward_domain::id::Position;
+use stateward_domain::ports::audit::RestoreHold;
+use stateward_domain::ports::event_store::ReadError;
+
+use crate::sqlite::error::OpenError;
+use crate::sqlite::files::lock::Head;
+use crate::sqlite::files::open::unwritable;
+
+/// Why the log that ends at `log` is not the one that was written here last; `None` = nothing speaks against it. `known` is
+/// the newest head that was written down, `views` is where the views stand: both lag behind the log that they are of, so
+/// neither can ever be ahead of it. A whole directory that is put back looks like one that was stopped.
+pub(in crate::sqlite) fn contradiction(
+    log: Head,
+    known: Option<Head>,
+    views: &[Position],
+) -> Option<String> {
+    if let Some(known) = known.filter(|known| known.log_id != log.log_id) {
+        let (here, there) = (log.log_id, known.log_id);
+        return Some(format!("events.db is log {here}, and not {there} that was served here"));
+    }
+    let known = known.map(|known| ("the lock file", known.position));
+    let views = views.iter().map(|position| ("views.db", *position));
+    let begun = known.into_iter().chain(views).filter(|(_, position)| *position != Position::START);
+    let newer =
+        |(_, at): &(_, Position)| at.epoch != log.position.epoch || at.minor > log.position.minor;
+    let (who, at) = begun.filter(newer).max_by_key(|(_, at)| at.minor)?;
+    Some(if at.epoch == log.position.epoch {
+        let ends = log.position.minor;
+        format!("events.db ends at {ends}, and {who} knows {}: it was put back, or cut", at.minor)
+    } else {
+        format!(
+            "events.db is not of the life of the log that {who} knows: one of them was put back"
+        )
+    })
+}
+
+/// A file in the store's directory; while it is there, nothing is changed on any backend.
+pub struct Marker {
+    directory: PathBuf,
+}
+
+impl Marker {
+    const NAME: &'static str = "put-back";
+
+    pub(in crate::sqlite) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join(Self::NAME)
+    }
+
+    pub(in crate::sqlite) fn is_set(&self) -> bool {
+        self.path().exists()
+    }
+
+    /// Sets the mark; it is durable afterwards.
+    pub(in crate::sqlite) fn set(&self) -> Result<(), OpenError> {
+        let path = self.path();
+        let made = File::create(&path).and_then(|file| file.sync_all());
+        made.and_then(|()| synced(&self.directory)).map_err(|error| unwritable(&path, &error))
+    }
+
+    /// Takes the mark away; it is gone for good afterwards.
+    pub(in crate::sqlite) fn unset(&self) -> std::io::Result<()> {
+        match std::fs::remove_file(self.path()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => synced(&self.directory),
+        }
+    }
+}
+
+/// Makes names in `directory` durable.
+pub(in crate::sqlite) fn synced(directory: &Path) -> std::io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[async_trait]
+impl RestoreHold for Marker {
+    async fn clear(&self) -> Result<(), ReadError> {
+        let failed = |error| ReadError::Unavailable(format!("{}: {error}", self.path().display()));
+        self.unset().map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_domain::id::LogId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const fn at(epoch: u32, minor: u64) -> Position {
+        Position { epoch, major: 0, minor }
+    }
+
+    const fn head(log: u128, epoch: u32, minor: u64) -> Head {
+        Head { log_id: LogId(Uuid::from_u128(log)), position: at(epoch, minor) }
+    }
+
+    #[test]
+    fn whatever_knows_more_than_the_log_speaks_against_it() {
+        let log = head(1, 5, 10);
+        for (known, views, says) in [
+            (None, vec![], None),
+            (None, vec![Position::START], None),
+            (Some(head(1, 5, 10)), vec![at(5, 10), at(5, 3)], None),
+            (Some(head(1, 5, 2)), vec![Position::START, at(5, 9)], None),
+            (Some(Head { position: Position::START, ..log }), vec![], None),
+            (Some(head(1, 5, 11)), vec![at(5, 9)], Some("the lock file knows 11")),
+            (None, vec![at(5, 9), at(5, 12)], Some("views.db knows 12")),
+            (Some(head(1, 5, 13)), vec![at(5, 12)], Some("the lock file knows 13")),
+            (Some(head(1, 6, 2)), vec![at(5, 9)], Some("not of the life")),
+            (None, vec![at(4, 1)], Some("not of the life")),
+            (
+                Some(head(2, 5, 1)),
+                vec![at(5, 1)],
+                Some("and not 00000000-0000-0000-0000-0000000000"),
+            ),
+        ] {
+            let found = contradiction(log, known, &views);
+            let same = match says {
+                None => found.is_none(),
+                Some(says) => found.as_ref().is_some_and(|found| found.contains(says)),
+            };
+            assert!(same, "{known:?} {views:?}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The one writer of `events.db`. Whatever queued while the last commit ran goes into the next: no timer, and
+//! under load many appends share one sync of the disk.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::{Connection, SqliteConnection};
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::Position;
+use stateward_domain::ports::event_store::{Append, AppendError, Appended, ReadError};
+use stateward_domain::time::LogClock;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::sqlite::error::{Fault, fault, message};
+use crate::sqlite::files::inodes::Inodes;
+use crate::sqlite::log::batch::{self, Heads, Outcome, Place};
+use crate::sqlite::log::log_cache::Tail;
+use crate::sqlite::transaction::{self, Broke};
+
+/// Appends that wait at most; beyond, callers wait for a place.
+const QUEUE: usize = 4_096;
+/// Events of one commit at most.
+const BATCH_EVENTS: usize = 512;
+/// Events between two truncations of the write-ahead log.
+const CHECKPOINT_EVENTS: usize = 20_000;
+
+/// Why the process has to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The log cannot be written any more. What is open may be closed in order.
+    Unwritable(String),
+    /// The files are not where they were opened. Nothing may be written or closed any more: closing a database removes
+    /// what its name leads to, which is somebody else's now.
+    Moved(String),
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Unwritable(line) | Self::Moved(line)) = self;
+        f.write_str(line)
+    }
+}
+
+enum Job {
+    Append(Waiting),
+    Forget { before: i64, reply: oneshot::Sender<Result<u64, ReadError>> },
+    Close { reply: oneshot::Sender<()> },
+}
+
+struct Waiting {
+    append: Append,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// The way to the writer. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::sqlite) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    head: watch::Receiver<u64>,
+    tail: Arc<Tail>,
+}
+
+impl Writer {
+    pub(in crate::sqlite) fn head(&self) -> u64 {
+        *self.head.borrow()
+    }
+
+    /// The newest events.
+    pub(in crate::sqlite) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    pub(in crate::sqlite) async fn moved_past(&self, position: u64) {
+        let mut head = self.head.clone();
+        if head.wait_for(|head| *head > position).await.is_err() {
+            // The writer is gone: nothing will ever change.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(in crate::sqlite) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let gone = || AppendError::Unavailable("the writer is gone".to_owned());
+        if append.events.is_empty() {
+            return Err(AppendError::Unavailable("an append needs an event".to_owned()));
+        }
+        let (reply, outcome) = oneshot::channel();
+        self.jobs.send(Job::Append(Waiting { append, reply })).await.map_err(|_| gone())?;
+        outcome.await.unwrap_or(Err(AppendError::OutcomeUnknown))
+    }
+
+    pub(in crate::sqlite) async fn forget_claims_before(
+        &self,
+        before: i64,
+    ) -> Result<u64, ReadError> {
+        let gone = || ReadError::Unavailable("the writer is gone".to_owned());
+        let (reply, outcome) = oneshot::channel();
+        self.jobs.send(Job::Forget { before, reply }).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+
+    pub(in crate::sqlite) async fn close(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.jobs.send(Job::Close { reply }).await.is_ok() {
+            // An error means that it is closed already.
+            let _ = done.await;
+        }
+    }
+}
+
+struct Task {
+    connection: transaction::Writer,
+    clock: LogClock,
+    heads: Heads,
+    epoch: u32,
+    head: watch::Sender<u64>,
+    tail: Arc<Tail>,
+    broken: watch::Sender<Option<Broken>>,
+    path: PathBuf,
+    inodes: Arc<Inodes>,
+    since_checkpoint: usize,
+}
+
+/// Begins to write the log of this connection, which ends at this position, in the file of this path.
+pub(in crate::sqlite) fn spawn(
+    (connection, head, path, inodes): (SqliteConnection, Position, PathBuf, Arc<Inodes>),
+    clock: LogClock,
+    broken: watch::Sender<Option<Broken>>,
+) -> Writer {
+    let (jobs, receiver) = mpsc::channel(QUEUE);
+    let (epoch, head) = (head.epoch, watch::Sender::new(head.minor));
+    let tail = Arc::new(Tail::default());
+    let writer = Writer { jobs, head: head.subscribe(), tail: Arc::clone(&tail) };
+    let (heads, since_checkpoint) = (Heads::default(), 0);
+    let connection = transaction::Writer::new(connection);
+    let task = Task {
+        connection,
+        clock,
+        heads,
+        epoch,
+        head,
+        tail,
+        broken,
+        path,
+        inodes,
+        since_checkpoint,
+    };
+    tokio::spawn(task.run(receiver));
+    writer
+}
+
+impl Task {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut waiting = VecDeque::new();
+        loop {
+            let job = if waiting.is_empty() { jobs.recv().await } else { jobs.try_recv().ok() };
+            match job {
+                Some(Job::Append(append)) => {
+                    waiting.push_back(append);
+                    // Everything that is there already may come along.
+                    if waiting.len() < BATCH_EVENTS && !jobs.is_empty() {
+                        continue;
+                    }
+                }
+                Some(Job::Forget { before, reply }) => {
+                    // Nobody waits for the answer any more: fine.
+                    let _ = reply.send(self.forget(before).await);
+                }
+                Some(Job::Close { reply }) => {
+                    jobs.close();
+                    self.drain(&mut waiting).await;
+                    let _ = self.connection.into_inner().close().await;
+                    let _ = reply.send(());
+                    return;
+                }
+                None if waiting.is_empty() => return,
+                None => {}
+            }
+            self.write_some(&mut waiting).await;
+        }
+    }
+
+    async fn drain(&mut self, waiting: &mut VecDeque<Waiting>) {
+        while !waiting.is_empty() {
+            self.write_some(waiting).await;
+        }
+    }
+
+    /// Writes a batch of what waits: at most one append per stream and per claim key, in order of arrival.
+    async fn write_some(&mut self, waiting: &mut VecDeque<Waiting>) {
+        let mut streams: HashSet<StreamId> = HashSet::new();
+        let mut keys: HashSet<ClaimKey> = HashSet::new();
+        let mut events = 0;
+        let mut batch = Vec::new();
+        let mut later = VecDeque::new();
+        for one in waiting.drain(..) {
+            let append = &one.append;
+            let clash = streams.contains(&append.stream)
+                || append.claims.iter().any(|claim| keys.contains(claim.key()));
+            // What waits for a clash to pass blocks its own stream too, so that order is kept.
+            streams.insert(append.stream.clone());
+            keys.extend(append.claims.iter().map(|claim| claim.key().clone()));
+            let fits = batch.is_empty() || events + append.events.len() <= BATCH_EVENTS;
+            if clash || !fits {
+                later.push_back(one);
+            } else {
+                events += append.events.len();
+                batch.push(one);
+            }
+        }
+        *waiting = later;
+        if !batch.is_empty() {
+            self.write(batch).await;
+        }
+    }
+
+    async fn write(&mut self, batch: Vec<Waiting>) {
+        let (appends, replies): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.append, waiting.reply)).unzip();
+        crate::failpoints::reach("store::append::before");
+        // Last of all, so that as little as can be lies between the look and the commit.
+        if let Err(line) = self.inodes.check() {
+            for reply in replies {
+                let _ = reply.send(Err(AppendError::Unavailable(line.clone())));
+            }
+            return self.end(Broken::Moved(line));
+        }
+        let outcomes = match self.commit(&appends).await {
+            Ok(outcomes) => outcomes,
+            // One by one, so that a fault of one append takes no innocent down.
+            Err(Broke::Before(_)) if appends.len() > 1 => {
+                let mut outcomes = Vec::with_capacity(appends.len());
+                for append in &appends {
+                    let alone = self.commit(std::slice::from_ref(append)).await;
+                    outcomes.push(match alone {
+                        Ok(mut outcome) => outcome.remove(0),
+                        Err(broke) => Err(self.refusal(&broke)),
+                    });
+                }
+                outcomes
+            }
+            Err(broke) => appends.iter().map(|_| Err(self.refusal(&broke))).collect(),
+        };
+        crate::failpoints::reach("store::append::after");
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            // The caller may have given up; its events are in the log all the same.
+            let _ = reply.send(outcome);
+        }
+    }
+
+    async fn commit(&mut self, appends: &[Append]) -> Result<Vec<Outcome>, Broke> {
+        let place =
+            Place { now: self.clock.moment().log, epoch: self.epoch, head: *self.head.borrow() };
+        let written = batch::write(&mut self.connection, &mut self.heads, appends, place).await;
+        let (outcomes, recorded) = written.inspect_err(|_| self.heads.clear())?;
+        if let Some(last) = recorded.last() {
+            let head = last.position.minor;
+            self.since_checkpoint += recorded.len();
+            // First what can be read, then that there is something to read.
+            self.tail.extend(recorded);
+            self.head.send_replace(head);
+            self.bound_wal().await;
+        }
+        Ok(outcomes)
+    }
+
+    /// What the caller hears. After a disk error in a commit nobody knows what is on the disk: the process has
+    /// to end, and the next one reads what is really there.
+    fn refusal(&self, broke: &Broke) -> AppendError {
+        let (error, in_commit) = match broke {
+            Broke::Before(error) => (error, false),
+            Broke::InCommit(error) => (error, true),
+        };
+        let text = message(error);
+        let fatal = match fault(error) {
+            Fault::Full => Some(format!("the disk that holds {} is full", self.path.display())),
+            Fault::Io | Fault::Damaged | Fault::ReadOnly => {
+                Some(format!("{} cannot be written: {text}", self.path.display()))
+            }
+            Fault::Busy | Fault::Other if in_commit => {
+                Some(format!("a commit to {} failed: {text}", self.path.display()))
+            }
+            Fault::Busy | Fault::Other => None,
+        };
+        if let Some(line) = fatal {
+            self.end(Broken::Unwritable(line));
+        }
+        if in_commit { AppendError::OutcomeUnknown } else { AppendError::Unavailable(text) }
+    }
+
+    /// Says that the process has to end; the first reason counts.
+    fn end(&self, reason: Broken) {
+        self.broken.send_if_modified(|broken| {
+            let first = broken.is_none();
+            broken.get_or_insert(reason);
+            first
+        });
+    }
+
+    /// Automatic checkpoints never shorten the file while somebody reads; this one does, every now and then.
+    async fn bound_wal(&mut self) {
+        if self.since_checkpoint < CHECKPOINT_EVENTS {
+            return;
+        }
+        self.since_checkpoint = 0;
+        let cut = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *self.connection);
+        if let Err(error) = cut.await {
+            tracing::debug!(%error, "the write-ahead log was not cut");
+        }
+    }
+
+    async fn forget(&mut self, before: i64) -> Result<u64, ReadError> {
+        if let Err(line) = self.inodes.check() {
+            self.end(Broken::Moved(line.clone()));
+            return Err(ReadError::Unavailable(line));
+        }
+        // The pattern stands in the text, so that the index of just these is used.
+        let forget = format!(
+            "DELETE FROM claims WHERE taken_at < ? AND key GLOB '{}*'",
+            ClaimKey::IDEMPOTENCY
+        );
+        let forget = sqlx::query(sqlx::AssertSqlSafe(forget)).bind(before);
+        let deleted = forget.execute(&mut *self.connection).await;
+        deleted
+            .map(|done| done.rows_affected())
+            .map_err(|error| ReadError::Unavailable(message(&error)))
+    }
+}

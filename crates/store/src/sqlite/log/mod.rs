@@ -1,0 +1,198 @@
+//! The log in `events.db`: appends go to the one writer, reads are pages in short transactions.
+
+pub(super) mod batch;
+pub(super) mod event_row;
+pub(super) mod group_commit;
+mod log_cache;
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqlitePool;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{Position, Version};
+use stateward_domain::ports::event_store::{
+    Append, AppendError, Appended, EventStore, Holder, ReadError,
+};
+use stateward_domain::time::LogClock;
+
+use crate::sqlite::error::message;
+use crate::sqlite::log::event_row::{COLUMNS, EventRow, page, signed};
+use crate::sqlite::log::group_commit::Writer;
+
+/// The log.
+pub struct Log {
+    writer: Writer,
+    readers: SqlitePool,
+    epoch: u32,
+    clock: LogClock,
+}
+
+impl Log {
+    pub(in crate::sqlite) fn new(
+        writer: Writer,
+        readers: SqlitePool,
+        epoch: u32,
+        clock: LogClock,
+    ) -> Self {
+        Self { writer, readers, epoch, clock }
+    }
+
+    /// Whether `position` can have been read from this log.
+    pub(in crate::sqlite) fn contains(&self, position: Position) -> bool {
+        position == Position::START
+            || (position.epoch == self.epoch && position.minor <= self.writer.head())
+    }
+
+    pub(in crate::sqlite) async fn close(&self) {
+        // The writer last: only who writes can take the write-ahead log in when it closes.
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// The last position that readers may see. `SQLite` shows a commit a moment before the writer has told of it;
+    /// whoever saw such an event and asked for the head would be told an older one.
+    fn visible(&self) -> i64 {
+        signed(self.writer.head())
+    }
+
+    fn position(&self, minor: u64) -> Position {
+        if minor == 0 {
+            return Position::START;
+        }
+        Position { epoch: self.epoch, major: 0, minor }
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> ReadError {
+    ReadError::Unavailable(message(&error))
+}
+
+pub(in crate::sqlite) fn limit_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+static PAGE_OF_STREAM: LazyLock<String> = LazyLock::new(|| {
+    let condition =
+        "aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 AND position <= ?4";
+    page(COLUMNS, condition, "sequence", "?5")
+});
+
+static PAGE_OF_LOG: LazyLock<String> =
+    LazyLock::new(|| page(COLUMNS, "position > ?1 AND position <= ?2", "position", "?3"));
+
+#[async_trait]
+impl EventStore for Log {
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.writer.append(append).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        if self.writer.tail().version(stream) == Some(after) {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(PAGE_OF_STREAM.as_str()))
+            .bind(&stream.category)
+            .bind(&stream.id)
+            .bind(signed(after.0))
+            .bind(self.visible())
+            .bind(limit_of(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        Ok(rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect())
+    }
+
+    async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError> {
+        let head: i64 = sqlx::query_scalar(
+            "SELECT coalesce(max(sequence), 0) FROM events \
+             WHERE aggregate_type = ? AND aggregate_id = ? AND position <= ?",
+        )
+        .bind(&stream.category)
+        .bind(&stream.id)
+        .bind(self.visible())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(Version(u64::try_from(head).unwrap_or_default()))
+    }
+
+    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        if !self.contains(after) {
+            return Err(ReadError::PositionGone { head: self.head().await? });
+        }
+        if let Some(newest) = self.writer.tail().after(after.minor, self.writer.head(), limit) {
+            return Ok(newest);
+        }
+        let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(PAGE_OF_LOG.as_str()))
+            .bind(signed(after.minor))
+            .bind(self.visible())
+            .bind(limit_of(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        Ok(rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect())
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        Ok(self.position(self.writer.head()))
+    }
+
+    async fn changed_after(&self, position: Position) {
+        self.writer.moved_past(position.minor).await;
+    }
+
+    async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError> {
+        let row: Option<(String, String, i64, String)> = sqlx::query_as(
+            "SELECT aggregate_type, aggregate_id, sequence, value \
+             FROM claims JOIN events USING (aggregate_type, aggregate_id, sequence) \
+             WHERE key = ? AND position <= ?",
+        )
+        .bind(&key.0)
+        .bind(self.visible())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(row.map(|(category, id, version, value)| Holder {
+            stream: StreamId { category, id },
+            version: Version(u64::try_from(version).unwrap_or_default()),
+            value,
+        }))
+    }
+
+    async fn held_under(
+        &self,
+        prefix: &str,
+        after: &ClaimKey,
+        limit: usize,
+    ) -> Result<Vec<(ClaimKey, StreamId)>, ReadError> {
+        // No text sorts behind a prefix with the highest character and begins with the prefix.
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT key, aggregate_type, aggregate_id FROM claims \
+             WHERE key >= ?1 AND key < ?1 || char(1114111) AND key > ?2 ORDER BY key LIMIT ?3",
+        )
+        .bind(prefix)
+        .bind(&after.0)
+        .bind(limit_of(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        let held = |(key, category, id)| (ClaimKey(key), StreamId { category, id });
+        Ok(rows.into_iter().map(held).collect())
+    }
+
+    async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError> {
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        // What is forgotten does not come back when a clock does that was set forward.
+        let before = self.clock.moment().steady.0.saturating_sub(age);
+        self.writer.forget_claims_before(before).await
+    }
+}

@@ -1,0 +1,404 @@
+//! The sync queue: rows that the executor alone writes.
+
+mod leases;
+mod reference_index;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
+use stateward_domain::id::{BackendName, EntityId, Position, Version};
+use stateward_domain::ports::sync_queue::{
+    Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue, Users,
+};
+use stateward_domain::time::{Moment, Timestamp};
+
+use crate::sqlite::error::message;
+use crate::sqlite::transaction::{Insert, Script, Values};
+use crate::sqlite::views_db::{self, Derived, undecodable};
+
+/// Name of the projection's checkpoint.
+pub(in crate::sqlite) const NAME: &str = "sync_queue";
+/// In the column of what is waited for, where it is no entity.
+const BACKEND: &str = "backend";
+
+/// Queue and leases.
+pub struct Queue {
+    file: Arc<Derived>,
+}
+
+impl Queue {
+    pub(in crate::sqlite) fn new(file: Arc<Derived>) -> Self {
+        Self { file }
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> QueueError {
+    QueueError::Unavailable(message(&error))
+}
+
+/// Adds the changes. What they wake is returned, a row each.
+async fn apply(
+    script: &mut Script<'_>,
+    changes: &[QueueChange],
+    now: Moment,
+) -> Result<(), sqlx::Error> {
+    let (mut puts, mut removed, mut woken, mut backends) = (vec![], vec![], vec![], vec![]);
+    for change in changes {
+        match change {
+            QueueChange::Put(row) => puts.push(row),
+            QueueChange::Remove(entity) => removed.push(*entity),
+            QueueChange::Wake { waited_for, at, position } => {
+                let waited_for = waits_for(&WaitsFor::Entity(*waited_for));
+                woken.push((waited_for, *at, position.to_string()));
+            }
+            QueueChange::WakeNamed { name, at, position } => {
+                let waited_for = waits_for(&WaitsFor::Name(name.clone()));
+                woken.push((waited_for, *at, position.to_string()));
+            }
+            QueueChange::WakeBackend { backend, at, position } => {
+                backends.push((backend, *at, *position));
+            }
+        }
+    }
+    put(script, &puts, now).await?;
+    if !removed.is_empty() {
+        reference_index::remove(script, &removed);
+        script
+            .push("DELETE FROM sync_queue WHERE entity IN (SELECT value FROM json_each(?))")
+            .push(encode(&removed));
+    }
+    if !woken.is_empty() {
+        wake(script, &woken, now);
+    }
+    for (backend, at, position) in backends {
+        wake_backend(script, backend, at, position, now);
+    }
+    Ok(())
+}
+
+/// Adds that these are the rows of their entities.
+pub(in crate::sqlite) async fn put(
+    script: &mut Script<'_>,
+    rows: &[&QueueRow],
+    now: Moment,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let bind = |values: &mut Values, row: &&QueueRow| {
+        values
+            .push(row.entity.to_string())
+            .push(row.backend.0.clone())
+            .push(row.priority as i64)
+            .push(row.since.map(|at| at.0))
+            .push(row.due.map(|at| at.0))
+            .push(row.waits_for.as_ref().map(waits_for))
+            .push(row.position.to_string())
+            .push(lease_after(row, now).map(|at| at.0));
+    };
+    script.insert(&PUT, rows, bind).await?;
+    reference_index::put(script, rows);
+    Ok(())
+}
+
+const PUT: Insert = Insert {
+    table: Cow::Borrowed("sync_queue"),
+    columns: &[
+        "entity",
+        "backend",
+        "priority",
+        "since",
+        "due",
+        "waits_for",
+        "position",
+        "lease_after",
+    ],
+    conflict: "ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
+               priority = excluded.priority, since = excluded.since, due = excluded.due, \
+               waits_for = excluded.waits_for, position = excluded.position, \
+               lease_after = excluded.lease_after",
+};
+
+/// When the row may be leased, on the line of steady time. What waits for nothing, not even for a time after it was asked
+/// for, may be at once, whatever times were recorded.
+fn lease_after(row: &QueueRow, now: Moment) -> Option<Timestamp> {
+    let due = row.due?;
+    let at = now.steady_of(due);
+    let waits = row.since.is_none_or(|since| due > since);
+    Some(if waits { at } else { at.min(now.steady) })
+}
+
+/// Wakes whoever waited for one of these: how its column has it, when, and the position that wakes.
+fn wake(script: &mut Script<'_>, woken: &[(String, Timestamp, String)], now: Moment) {
+    script
+        .push(
+            "UPDATE sync_queue SET due = min(due, woken.value ->> 1), \
+             lease_after = min(lease_after, ?), \
+             position = max(position, woken.value ->> 2) FROM json_each(?) woken \
+             WHERE waits_for = woken.value ->> 0 AND due IS NOT NULL RETURNING 1",
+        )
+        .push(now.steady.0)
+        .push(encode(&woken));
+}
+
+/// Wakes whoever waited for the backend.
+fn wake_backend(
+    script: &mut Script<'_>,
+    backend: &BackendName,
+    at: Timestamp,
+    position: Position,
+    now: Moment,
+) {
+    script
+        .push(
+            "UPDATE sync_queue SET due = min(due, ?), lease_after = min(lease_after, ?), \
+             position = max(position, ?) \
+             WHERE waits_for = ? AND backend = ? AND due IS NOT NULL RETURNING 1",
+        )
+        .push(at.0)
+        .push(now.steady.0)
+        .push(position.to_string())
+        .push(BACKEND)
+        .push(backend.0.clone());
+}
+
+pub(in crate::sqlite) fn encode(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("ids, numbers and texts are JSON")
+}
+
+/// What is waited for, in its column.
+fn waits_for(waits_for: &WaitsFor) -> String {
+    match waits_for {
+        WaitsFor::Entity(id) => id.to_string(),
+        // It begins with what no id and no other word begins with.
+        WaitsFor::Name(key) => key.0.clone(),
+        WaitsFor::Backend => BACKEND.to_owned(),
+    }
+}
+
+fn decoded_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
+    if text == BACKEND {
+        Ok(WaitsFor::Backend)
+    } else if text.starts_with(ClaimKey::NAME) {
+        Ok(WaitsFor::Name(ClaimKey(text.to_owned())))
+    } else {
+        text.parse().map(WaitsFor::Entity)
+    }
+}
+
+pub(in crate::sqlite) type Row =
+    (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
+
+/// The columns of a whole row of the table, in their order.
+pub(in crate::sqlite) fn columns(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+    Row::from_row(row)
+}
+
+pub(in crate::sqlite) fn decoded(
+    row: Row,
+    uses: BTreeSet<ClaimKey>,
+) -> Result<QueueRow, sqlx::Error> {
+    let (entity, backend, priority, since, due, waits_for, position) = row;
+    let bad = |error: Box<dyn std::error::Error + Send + Sync>| undecodable(error);
+    Ok(QueueRow {
+        entity: entity.parse().map_err(|error| bad(Box::new(error)))?,
+        backend: BackendName(backend),
+        priority: match priority {
+            0 => Priority::User,
+            1 => Priority::Retry,
+            _ => Priority::Drift,
+        },
+        since: since.map(Timestamp),
+        due: due.map(Timestamp),
+        waits_for: waits_for
+            .map(|text| decoded_wait(&text))
+            .transpose()
+            .map_err(|error: uuid::Error| bad(Box::new(error)))?,
+        uses,
+        position: position.parse().map_err(|error| bad(Box::new(error)))?,
+    })
+}
+
+/// The oldest due work of each backend: one look into the index for each backend and priority, however much is due.
+const OLDEST_DUE: &str = "\
+    WITH RECURSIVE backends (name) AS (
+        SELECT min(backend) FROM sync_queue WHERE lease_after IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(q.backend) FROM sync_queue q WHERE q.lease_after IS NOT NULL AND q.backend > name)
+        FROM backends WHERE name IS NOT NULL
+    ), oldest (name, due) AS (
+        SELECT name, (SELECT q.lease_after FROM sync_queue q INDEXED BY sync_queue_lease_after
+            WHERE q.backend = name AND q.priority = p.value AND q.lease_after IS NOT NULL
+            AND q.waits_for IS NULL ORDER BY q.lease_after LIMIT 1)
+        FROM backends, json_each('[0, 1, 2]') p WHERE name IS NOT NULL
+    )
+    SELECT name, min(due) FROM oldest WHERE due IS NOT NULL GROUP BY name ORDER BY name";
+
+#[async_trait]
+impl SyncQueue for Queue {
+    async fn checkpoint(&self) -> Result<Position, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        views_db::checkpoint(&mut connection, NAME).await.map_err(unavailable)
+    }
+
+    async fn advance(
+        &self,
+        from: Position,
+        to: Position,
+        changes: &[QueueChange],
+    ) -> Result<bool, QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::advance::before");
+        let written = async {
+            let mut script = writer.script();
+            views_db::compare_and_swap(&mut script, NAME, from, to);
+            apply(&mut script, changes, self.file.now()).await?;
+            script.commit().await.map_err(sqlx::Error::from)
+        };
+        let woken = match written.await {
+            Ok(woken) => woken,
+            Err(error) => {
+                let moved = views_db::moved(&mut writer, NAME, from).await.map_err(unavailable)?;
+                let moved = moved.map(|actual| QueueError::CheckpointMoved { actual });
+                return Err(moved.unwrap_or_else(|| unavailable(error)));
+            }
+        };
+        crate::failpoints::reach("store::queue::advance::after");
+        Ok(woken > 0)
+    }
+
+    async fn reset(&self) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::reset::before");
+        let mut script = writer.script();
+        script.push("DELETE FROM sync_queue");
+        script.push("DELETE FROM sync_uses");
+        let start = script.push("UPDATE checkpoints SET position = ? WHERE name = ?");
+        start.push(Position::START.to_string()).push(NAME);
+        script.commit().await.map_err(|broke| unavailable(broke.into()))?;
+        crate::failpoints::reach("store::queue::reset::after");
+        Ok(())
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::lease::before");
+        let leases = leases::lease(&mut writer, request, self.file.now().steady).await;
+        crate::failpoints::reach("store::queue::lease::after");
+        leases.map_err(unavailable)
+    }
+
+    async fn renew(
+        &self,
+        entity: EntityId,
+        worker: &str,
+        duration: Duration,
+    ) -> Result<bool, QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::renew::before");
+        let now = self.file.now().steady;
+        let renewed = leases::renew(&mut writer, entity, worker, duration, now).await;
+        crate::failpoints::reach("store::queue::renew::after");
+        renewed.map_err(unavailable)
+    }
+
+    async fn release(&self, releases: &[Release]) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::release::before");
+        let now = self.file.now().steady;
+        leases::release(&mut writer, releases, now).await.map_err(unavailable)?;
+        crate::failpoints::reach("store::queue::release::after");
+        Ok(())
+    }
+
+    async fn observed_since(
+        &self,
+        backend: &BackendName,
+        current: Version,
+    ) -> Result<Version, QueueError> {
+        let mut writer = self.file.writer().await;
+        leases::observed_since(&mut writer, backend, current).await.map_err(unavailable)
+    }
+
+    async fn void_snoozes(&self, backend: &BackendName) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::void_snoozes::before");
+        let voided = sqlx::query("UPDATE sync_leases SET snooze = 0 WHERE backend = ?");
+        voided.bind(&backend.0).execute(&mut **writer).await.map_err(unavailable)?;
+        crate::failpoints::reach("store::queue::void_snoozes::after");
+        Ok(())
+    }
+
+    async fn release_all(&self) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::release_all::before");
+        let released = sqlx::query("UPDATE sync_leases SET worker = NULL, until = 0, snooze = 0");
+        released.execute(&mut **writer).await.map_err(unavailable)?;
+        crate::failpoints::reach("store::queue::release_all::after");
+        Ok(())
+    }
+
+    async fn forget_late_drift_timers(
+        &self,
+        backend: &BackendName,
+        longest: Duration,
+    ) -> Result<u64, QueueError> {
+        let mut writer = self.file.writer().await;
+        let now = self.file.now().steady;
+        leases::forget_late(&mut writer, backend, now.after(longest)).await.map_err(unavailable)
+    }
+
+    async fn seed_drift_timers(
+        &self,
+        backend: &BackendName,
+        interval: Duration,
+    ) -> Result<u64, QueueError> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::seed::before");
+        let seeded = leases::seed(&mut writer, backend, interval, self.file.now().steady).await;
+        crate::failpoints::reach("store::queue::seed::after");
+        seeded.map_err(unavailable)
+    }
+
+    async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        let now = self.file.now().steady;
+        leases::next_due(&mut connection, backend, drift, now).await.map_err(unavailable)
+    }
+
+    async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT entity, backend, priority, since, due, waits_for, position \
+             FROM sync_queue WHERE entity = ?",
+        )
+        .bind(entity.to_string())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+        let Some(row) = row else { return Ok(None) };
+        let uses = reference_index::of(&mut connection, entity).await.map_err(unavailable)?;
+        decoded(row, uses).map(Some).map_err(unavailable)
+    }
+
+    async fn users(&self, of: &[ClaimKey], limit: usize) -> Result<Users, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        reference_index::users(&mut connection, of, limit).await.map_err(unavailable)
+    }
+
+    async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError> {
+        let now = self.file.now().steady;
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as(OLDEST_DUE).fetch_all(&self.file.readers).await.map_err(unavailable)?;
+        let since = |(name, due)| (BackendName(name), now.since(Timestamp(due)));
+        Ok(rows.into_iter().map(since).collect())
+    }
+}

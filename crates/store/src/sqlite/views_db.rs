@@ -1,0 +1,190 @@
+//! `views.db`: one writing connection that queue and read models share, and the checkpoints in it.
+
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Connection, SqliteConnection};
+use stateward_domain::id::Position;
+use stateward_domain::time::{LogClock, Moment};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::sqlite::transaction::{Script, Writer};
+
+/// Tables whose shape does not change with a read model's version.
+pub(super) const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS checkpoints (
+    name     TEXT    PRIMARY KEY,
+    position TEXT    NOT NULL,
+    tables   INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quarantine (
+    model    TEXT NOT NULL,
+    stream   TEXT NOT NULL,
+    position TEXT NOT NULL,
+    message  TEXT NOT NULL,
+    PRIMARY KEY (model, stream)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sync_queue (
+    entity    TEXT    PRIMARY KEY,
+    backend   TEXT    NOT NULL,
+    priority  INTEGER NOT NULL,
+    since     INTEGER,
+    due       INTEGER,
+    waits_for TEXT,
+    position  TEXT    NOT NULL,
+    lease_after INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sync_queue_waits ON sync_queue (waits_for) WHERE waits_for IS NOT NULL;
+CREATE TABLE IF NOT EXISTS sync_uses (
+    user TEXT NOT NULL,
+    used TEXT NOT NULL,
+    PRIMARY KEY (user, used)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sync_uses_used ON sync_uses (used, user);
+CREATE TABLE IF NOT EXISTS sync_leases (
+    entity    TEXT    PRIMARY KEY,
+    backend   TEXT    NOT NULL,
+    worker    TEXT,
+    until     INTEGER NOT NULL DEFAULT 0,
+    snooze    INTEGER NOT NULL DEFAULT 0,
+    seen      TEXT    NOT NULL DEFAULT '',
+    drift_due INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sync_leases_drift ON sync_leases (backend, drift_due)
+    WHERE drift_due IS NOT NULL;
+CREATE TABLE IF NOT EXISTS sync_observed (
+    entity       TEXT    PRIMARY KEY,
+    confirmation INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sync_observed_since (
+    backend      TEXT    PRIMARY KEY,
+    confirmation INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// The column that older tables lack: the end of a row's wait on the line of steady time, where `due` is what the log
+/// says.
+const LEASE_AFTER: &str = "
+ALTER TABLE sync_queue ADD COLUMN lease_after INTEGER;
+UPDATE sync_queue SET lease_after = due;
+DROP INDEX IF EXISTS sync_queue_due;
+";
+const LEASE_AFTER_INDEX: &str = "
+CREATE INDEX IF NOT EXISTS sync_queue_lease_after ON sync_queue (backend, priority, lease_after)
+    WHERE lease_after IS NOT NULL;
+";
+
+/// The file.
+pub(super) struct Derived {
+    writer: Mutex<Writer>,
+    pub(super) readers: SqlitePool,
+    clock: LogClock,
+}
+
+impl Derived {
+    pub(super) async fn open(
+        mut connection: SqliteConnection,
+        readers: SqlitePool,
+        clock: LogClock,
+    ) -> Result<Self, sqlx::Error> {
+        sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
+        add_lease_after(&mut connection).await?;
+        sqlx::query(
+            "INSERT INTO checkpoints (name, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(crate::sqlite::queue::NAME)
+        .bind(Position::START.to_string())
+        .execute(&mut connection)
+        .await?;
+        crate::sqlite::views::tables::prepare(&mut connection).await?;
+        Ok(Self { writer: Mutex::new(Writer::new(connection)), readers, clock })
+    }
+
+    /// The one writing connection.
+    pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
+        let mut writer = self.writer.lock().await;
+        writer.tidy().await;
+        writer
+    }
+
+    /// The store's clock. Leases and waits are measured by its steady time.
+    pub(super) fn now(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        let mut writer = self.writer().await;
+        // Only makes the next start faster: everything that counts is in the write-ahead log.
+        let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut **writer).await;
+    }
+}
+
+/// Where every projection stood that ever wrote the file; nothing in a new one.
+pub(super) async fn stood(connection: &mut SqliteConnection) -> Result<Vec<Position>, sqlx::Error> {
+    let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoints'";
+    if sqlx::query_scalar::<_, i64>(there).fetch_one(&mut *connection).await? == 0 {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query_scalar("SELECT position FROM checkpoints").fetch_all(connection).await?;
+    let position = |text: &String| text.parse().map_err(|error| undecodable(Box::new(error)));
+    rows.iter().map(position).collect()
+}
+
+async fn add_lease_after(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let column = "SELECT count(*) FROM pragma_table_info('sync_queue') WHERE name = 'lease_after'";
+    let known: i64 = sqlx::query_scalar(column).fetch_one(&mut *connection).await?;
+    let mut transaction = begin(connection).await?;
+    if known == 0 {
+        sqlx::raw_sql(LEASE_AFTER).execute(&mut *transaction).await?;
+    }
+    sqlx::raw_sql(LEASE_AFTER_INDEX).execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+/// Where the projection called `name` stands.
+pub(super) async fn checkpoint(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Position, sqlx::Error> {
+    let text: Option<String> =
+        sqlx::query_scalar("SELECT position FROM checkpoints WHERE name = ?")
+            .bind(name)
+            .fetch_optional(connection)
+            .await?;
+    text.map_or(Ok(Position::START), |text| {
+        text.parse().map_err(|error| undecodable(Box::new(error)))
+    })
+}
+
+/// Moves a checkpoint if it stands where the caller thinks; the first statement of every projection's script, which
+/// fails where it does not.
+pub(super) fn compare_and_swap(script: &mut Script<'_>, name: &str, from: Position, to: Position) {
+    script
+        .push("UPDATE checkpoints SET position = ? WHERE name = ? AND position = ?")
+        .push(to.to_string())
+        .push(name)
+        .push(from.to_string());
+    // No position may be NULL, so nothing behind this happens where nothing was moved.
+    script.push("INSERT INTO checkpoints (name, position) SELECT '', NULL WHERE changes() = 0");
+}
+
+/// Where the checkpoint stands instead of at `from`, for whoever had a script fail; `None` = there, so that was not why.
+pub(super) async fn moved(
+    writer: &mut Writer,
+    name: &str,
+    from: Position,
+) -> Result<Option<Position>, sqlx::Error> {
+    writer.tidy().await;
+    Ok(Some(checkpoint(writer, name).await?).filter(|actual| *actual != from))
+}
+
+/// A value in `views.db` that this version did not write.
+pub(super) fn undecodable(source: Box<dyn std::error::Error + Send + Sync>) -> sqlx::Error {
+    sqlx::Error::Decode(source)
+}
+
+/// Begins a writing transaction at once, so that it never has to wait in its middle.
+pub(super) async fn begin(
+    connection: &mut SqliteConnection,
+) -> Result<sqlx::Transaction<'_, sqlx::Sqlite>, sqlx::Error> {
+    connection.begin_with("BEGIN IMMEDIATE").await
+}
