@@ -19,7 +19,7 @@ use crate::hash;
 
 /// What the next append shall do instead of succeeding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// Write nothing and say so.
     Unavailable,
     /// Write everything, then break the connection.
@@ -31,18 +31,18 @@ pub enum Fault {
 /// The log.
 pub struct MemoryLog {
     clock: LogClock,
-    inner: Mutex<Inner>,
+    state: Mutex<MemoryState>,
     /// Number of events that readers of the whole log see.
     visible: watch::Sender<usize>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct MemoryState {
     events: Vec<Recorded>,
     streams: HashMap<StreamId, Vec<usize>>,
     ids: HashMap<EventId, usize>,
     claims: BTreeMap<ClaimKey, (Holder, Timestamp)>,
-    faults: VecDeque<Fault>,
+    faults: VecDeque<InjectedFault>,
     held: bool,
 }
 
@@ -50,30 +50,30 @@ impl MemoryLog {
     /// An empty log that takes its times from `clock`.
     #[must_use]
     pub fn new(clock: impl Into<LogClock>) -> Self {
-        Self { clock: clock.into(), inner: Mutex::default(), visible: watch::Sender::new(0) }
+        Self { clock: clock.into(), state: Mutex::default(), visible: watch::Sender::new(0) }
     }
 
     /// The next appends fail like this, one after the other.
-    pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.inner().faults.extend(faults);
+    pub fn fail_next(&self, faults: impl IntoIterator<Item = InjectedFault>) {
+        self.state().faults.extend(faults);
     }
 
     /// While held, `read_log` and `head` do not show what was appended since.
     pub fn hold_visibility(&self, held: bool) {
-        let mut inner = self.inner();
-        inner.held = held;
+        let mut state = self.state();
+        state.held = held;
         if !held {
-            let count = inner.events.len();
+            let count = state.events.len();
             self.visible.send_replace(count);
         }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, MemoryState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
+impl MemoryState {
     fn append(&mut self, append: &Append, now: Timestamp) -> Result<Appended, AppendError> {
         if let Some(index) = append.events.last().and_then(|event| self.ids.get(&event.id)) {
             let recorded = &self.events[*index];
@@ -149,18 +149,18 @@ fn page<'a>(events: impl Iterator<Item = &'a Recorded> + Clone) -> Vec<Recorded>
 impl EventStore for MemoryLog {
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         let now = self.clock.moment().log;
-        let mut inner = self.inner();
-        let fault = inner.faults.pop_front();
+        let mut state = self.state();
+        let fault = state.faults.pop_front();
         match fault {
-            Some(Fault::Unavailable) => {
+            Some(InjectedFault::Unavailable) => {
                 return Err(AppendError::Unavailable("on purpose".to_owned()));
             }
-            Some(Fault::UnknownLost) => return Err(AppendError::OutcomeUnknown),
-            Some(Fault::UnknownWritten) | None => {}
+            Some(InjectedFault::UnknownLost) => return Err(AppendError::OutcomeUnknown),
+            Some(InjectedFault::UnknownWritten) | None => {}
         }
-        let outcome = inner.append(&append, now);
-        if !inner.held {
-            self.visible.send_replace(inner.events.len());
+        let outcome = state.append(&append, now);
+        if !state.held {
+            self.visible.send_replace(state.events.len());
         }
         if fault.is_some() { Err(AppendError::OutcomeUnknown) } else { outcome }
     }
@@ -171,15 +171,15 @@ impl EventStore for MemoryLog {
         after: Version,
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
-        let inner = self.inner();
-        let indices = inner.streams.get(stream).map_or(&[][..], Vec::as_slice);
+        let state = self.state();
+        let indices = state.streams.get(stream).map_or(&[][..], Vec::as_slice);
         let from = usize::try_from(after.0).unwrap_or(usize::MAX).min(indices.len());
-        let events = indices[from..].iter().map(|index| &inner.events[*index]).take(limit);
+        let events = indices[from..].iter().map(|index| &state.events[*index]).take(limit);
         Ok(page(events))
     }
 
     async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError> {
-        Ok(Version(self.inner().streams.get(stream).map_or(0, Vec::len) as u64))
+        Ok(Version(self.state().streams.get(stream).map_or(0, Vec::len) as u64))
     }
 
     async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
@@ -187,10 +187,10 @@ impl EventStore for MemoryLog {
         if after != Position::START && (after.epoch != 1 || after > head) {
             return Err(ReadError::PositionGone { head });
         }
-        let inner = self.inner();
+        let state = self.state();
         let end = usize::try_from(head.minor).unwrap_or(usize::MAX);
         let from = usize::try_from(after.minor).unwrap_or(usize::MAX).min(end);
-        Ok(page(inner.events[from..end].iter().take(limit)))
+        Ok(page(state.events[from..end].iter().take(limit)))
     }
 
     async fn head(&self) -> Result<Position, ReadError> {
@@ -206,7 +206,7 @@ impl EventStore for MemoryLog {
     }
 
     async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError> {
-        Ok(self.inner().claims.get(key).map(|(holder, _)| holder.clone()))
+        Ok(self.state().claims.get(key).map(|(holder, _)| holder.clone()))
     }
 
     async fn held_under(
@@ -215,8 +215,8 @@ impl EventStore for MemoryLog {
         after: &ClaimKey,
         limit: usize,
     ) -> Result<Vec<(ClaimKey, StreamId)>, ReadError> {
-        let inner = self.inner();
-        let held = inner.claims.range(ClaimKey(prefix.to_owned())..);
+        let state = self.state();
+        let held = state.claims.range(ClaimKey(prefix.to_owned())..);
         let held = held.take_while(|(key, _)| key.0.starts_with(prefix));
         let behind = held.filter(|(key, _)| *key > after).take(limit);
         Ok(behind.map(|(key, (holder, _))| (key.clone(), holder.stream.clone())).collect())
@@ -224,11 +224,11 @@ impl EventStore for MemoryLog {
 
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError> {
         let now = self.clock.moment().steady;
-        let mut inner = self.inner();
-        let before = inner.claims.len();
-        inner.claims.retain(|key, (_, taken_at)| {
+        let mut state = self.state();
+        let before = state.claims.len();
+        state.claims.retain(|key, (_, taken_at)| {
             !key.0.starts_with(ClaimKey::IDEMPOTENCY) || now.since(*taken_at) <= age
         });
-        Ok((before - inner.claims.len()) as u64)
+        Ok((before - state.claims.len()) as u64)
     }
 }

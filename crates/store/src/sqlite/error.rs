@@ -51,7 +51,7 @@ pub enum OpenError {
 
 /// Class of a database error, from `SQLite`'s primary result code (sqlite.org/rescode.html).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum SqliteErrorClass {
     /// Somebody else writes; passes.
     Busy,
     /// The file cannot be written.
@@ -66,31 +66,31 @@ pub(super) enum Fault {
     Other,
 }
 
-pub(super) fn fault(error: &sqlx::Error) -> Fault {
+pub(super) fn classify(error: &sqlx::Error) -> SqliteErrorClass {
     if matches!(error, sqlx::Error::WorkerCrashed | sqlx::Error::Io(_)) {
-        return Fault::Io;
+        return SqliteErrorClass::Io;
     }
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let code: i32 = code.and_then(|code| code.parse().ok()).unwrap_or(1);
     match code & 0xff {
-        5 | 6 => Fault::Busy,
-        8 | 14 => Fault::ReadOnly,
-        13 => Fault::Full,
-        10 => Fault::Io,
-        11 | 26 => Fault::Damaged,
-        _ => Fault::Other,
+        5 | 6 => SqliteErrorClass::Busy,
+        8 | 14 => SqliteErrorClass::ReadOnly,
+        13 => SqliteErrorClass::Full,
+        10 => SqliteErrorClass::Io,
+        11 | 26 => SqliteErrorClass::Damaged,
+        _ => SqliteErrorClass::Other,
     }
 }
 
 impl OpenError {
     pub(super) fn from_sqlx(path: PathBuf, error: &sqlx::Error, advice: &'static str) -> Self {
         let message = message(error);
-        match fault(error) {
-            Fault::Busy => Self::Locked(path),
-            Fault::ReadOnly => Self::Unwritable { path, message },
-            Fault::Full => Self::Full(path),
-            Fault::Damaged => Self::Damaged { path, message, advice },
-            Fault::Io | Fault::Other => Self::Io { path, message },
+        match classify(error) {
+            SqliteErrorClass::Busy => Self::Locked(path),
+            SqliteErrorClass::ReadOnly => Self::Unwritable { path, message },
+            SqliteErrorClass::Full => Self::Full(path),
+            SqliteErrorClass::Damaged => Self::Damaged { path, message, advice },
+            SqliteErrorClass::Io | SqliteErrorClass::Other => Self::Io { path, message },
         }
     }
 }

@@ -5,10 +5,10 @@
 //! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit; `tail`: its
 //!   newest events in memory
 //! - `audit`: verification, checkpoints and exports; `backup`, `restore`, `import`: copies, which `landing` puts in
-//!   place; `put_back`: how a store is known that was put back; `kept`: views that know more than their log
+//!   place; `restore_hold`: how a store is known that was put back; `kept`: views that know more than their log
 //! - `objects`: claims that older versions did not take, derived from the `lives` of entities
 //! - `derived`, `queue`, `uses`, `leases`, `views`: `views.db`, which can be deleted at any time
-//! - `script`: how both files are written
+//! - `transaction`: how both files are written
 //!
 //! An I/O error in a commit ends the process, because nobody knows what the disk holds then: see
 //! [`Store::broken`].
@@ -30,16 +30,16 @@ use stateward_domain::ports::event_store::EventStore as _;
 use stateward_domain::time::LogClock;
 use tokio::runtime::Handle;
 
-use files::directory_guard::Guard;
+use files::directory_guard::DirectoryGuard;
 use files::inodes::Inodes;
-use files::lock::Head;
+use files::lock::LogHead;
 
 pub use audit::Auditor;
 pub use error::OpenError;
 pub use files::backup::backup;
 pub use files::import::{ImportError, import};
 pub use files::restore::restore;
-pub use files::restore_hold::Marker;
+pub use files::restore_hold::RestoreHoldFile;
 pub use log::Log;
 pub use log::group_commit::Broken;
 pub use queue::Queue;
@@ -56,14 +56,14 @@ pub struct Store {
     /// Looks at both files as they are stored.
     pub audit: Arc<Auditor>,
     /// The mark of a store that was put back.
-    pub put_back: Arc<Marker>,
+    pub restore_hold: Arc<RestoreHoldFile>,
     /// Set when the log is older than what was known of it, or another one: it was put back, and a new epoch has begun.
     /// Nothing should act on backends before a person looked.
-    pub mismatched: bool,
+    pub observe_only: bool,
     log_id: LogId,
     broken: tokio::sync::watch::Receiver<Option<Broken>>,
     inodes: Arc<Inodes>,
-    guard: Guard,
+    guard: DirectoryGuard,
 }
 
 impl Store {
@@ -110,7 +110,7 @@ impl Store {
         self.entities.close().await;
         // What was queued when the log was closed is in it now.
         if let Ok(position) = self.log.head().await {
-            self.guard.end_at(Head { log_id: self.log_id, position });
+            self.guard.record_end(LogHead { log_id: self.log_id, position });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Transactions that go to their connection's thread in one piece.
 //!
 //! sqlx runs each connection in a thread of its own: a trip there and back costs more than most statements do. So a
-//! script gathers statements with their values, and sends them together.
+//! transaction gathers statements with their values, and sends them together.
 
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
@@ -16,59 +16,59 @@ const SIZES: [usize; 3] = [1, 8, 64];
 const ROWS_MAX: usize = SIZES[SIZES.len() - 1];
 
 /// A connection that writes.
-pub(super) struct Writer {
-    connection: SqliteConnection,
-    /// Whether a script began whose end was not seen: its caller went away, and its transaction may be open.
+pub(super) struct WriteConnection {
+    inner: SqliteConnection,
+    /// Whether a transaction began whose end was not seen: its caller went away, and its transaction may be open.
     open: bool,
 }
 
-impl Writer {
+impl WriteConnection {
     pub(super) const fn new(connection: SqliteConnection) -> Self {
-        Self { connection, open: false }
+        Self { inner: connection, open: false }
     }
 
     /// Ends what a caller left open that went away; called before anything else is done.
-    pub(super) async fn tidy(&mut self) {
+    pub(super) async fn roll_back_abandoned(&mut self) {
         if self.open {
             self.roll_back().await;
         }
     }
 
     /// Begins a writing transaction at once, so that it never has to wait in its middle.
-    pub(super) fn script(&mut self) -> Script<'_> {
+    pub(super) fn pipeline(&mut self) -> PipelinedTransaction<'_> {
         let values = Values(SqliteArguments::default());
         let statements = "BEGIN IMMEDIATE; ".to_owned();
-        Script { writer: self, statements, count: 1, values }
+        PipelinedTransaction { connection: self, statements, count: 1, values }
     }
 
     pub(super) fn into_inner(self) -> SqliteConnection {
-        self.connection
+        self.inner
     }
 
     async fn roll_back(&mut self) {
         // It fails when no transaction is open, and that is as it should be.
-        let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+        let _ = sqlx::query("ROLLBACK").execute(&mut self.inner).await;
         self.open = false;
     }
 }
 
-impl Deref for Writer {
+impl Deref for WriteConnection {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        &self.connection
+        &self.inner
     }
 }
 
-impl DerefMut for Writer {
+impl DerefMut for WriteConnection {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+        &mut self.inner
     }
 }
 
 /// A transaction. What was not committed when it is dropped, or when it fails, did not happen.
-pub(super) struct Script<'w> {
-    writer: &'w mut Writer,
+pub(super) struct PipelinedTransaction<'w> {
+    connection: &'w mut WriteConnection,
     /// What was not run yet.
     statements: String,
     /// How many those are.
@@ -76,25 +76,25 @@ pub(super) struct Script<'w> {
     values: Values,
 }
 
-/// Where a transaction broke.
+/// Where a transaction error.
 #[derive(Debug)]
-pub(super) enum Broke {
+pub(super) enum CommitError {
     /// Nothing was written.
-    Before(sqlx::Error),
+    NotStarted(sqlx::Error),
     /// Perhaps all of it was written, perhaps nothing.
-    InCommit(sqlx::Error),
+    Unknown(sqlx::Error),
 }
 
-impl From<sqlx::Error> for Broke {
+impl From<sqlx::Error> for CommitError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Before(error)
+        Self::NotStarted(error)
     }
 }
 
-impl From<Broke> for sqlx::Error {
-    fn from(broke: Broke) -> Self {
-        match broke {
-            Broke::Before(error) | Broke::InCommit(error) => error,
+impl From<CommitError> for sqlx::Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::NotStarted(error) | CommitError::Unknown(error) => error,
         }
     }
 }
@@ -110,7 +110,7 @@ impl Values {
     }
 }
 
-impl Script<'_> {
+impl PipelinedTransaction<'_> {
     /// Adds a statement, and hands out where its values go.
     pub(super) fn push(&mut self, statement: &str) -> &mut Values {
         self.statements.push_str(statement);
@@ -121,7 +121,7 @@ impl Script<'_> {
 
     /// For reading: what was run is seen, what only waits is not.
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.writer.connection
+        &mut self.connection.inner
     }
 
     /// Adds inserts of `rows`; `bind` gives a row's values in the order of the columns. What is much is run at once.
@@ -156,18 +156,18 @@ impl Script<'_> {
     ///
     /// # Errors
     /// Whatever a statement met, and whether it was the last of them.
-    pub(super) async fn commit(mut self) -> Result<usize, Broke> {
+    pub(super) async fn commit(mut self) -> Result<usize, CommitError> {
         self.push("COMMIT");
         match self.send().await {
             Ok(returned) => {
-                self.writer.open = false;
+                self.connection.open = false;
                 Ok(returned)
             }
             // Where nobody said that something failed, it may have gone on to the end.
             Err((error, left)) if left == 1 || matches!(error, sqlx::Error::WorkerCrashed) => {
-                Err(Broke::InCommit(error))
+                Err(CommitError::Unknown(error))
             }
-            Err((error, _)) => Err(Broke::Before(error)),
+            Err((error, _)) => Err(CommitError::NotStarted(error)),
         }
     }
 
@@ -176,8 +176,8 @@ impl Script<'_> {
         let statements = AssertSqlSafe(std::mem::take(&mut self.statements));
         let statements = sqlx::query_with(statements, std::mem::take(&mut self.values.0));
         let (mut left, mut rows) = (std::mem::take(&mut self.count), 0);
-        self.writer.open = true;
-        let mut steps = self.writer.connection.fetch_many(statements);
+        self.connection.open = true;
+        let mut steps = self.connection.inner.fetch_many(statements);
         let failed = loop {
             match steps.try_next().await {
                 Ok(Some(Either::Left(_done))) => left -= 1,
@@ -188,7 +188,7 @@ impl Script<'_> {
             }
         };
         drop(steps);
-        self.writer.roll_back().await;
+        self.connection.roll_back().await;
         Err((failed, left))
     }
 }
@@ -223,24 +223,24 @@ mod tests {
     const INSERT: Insert =
         Insert { table: Cow::Borrowed("things"), columns: &["id", "name"], conflict: "" };
 
-    async fn writer() -> Writer {
+    async fn writer() -> WriteConnection {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("memory");
         let table = "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)";
         sqlx::query(table).execute(&mut connection).await.expect("a table");
-        Writer::new(connection)
+        WriteConnection::new(connection)
     }
 
-    async fn things(writer: &mut Writer) -> Vec<(i64, Option<String>)> {
+    async fn things(writer: &mut WriteConnection) -> Vec<(i64, Option<String>)> {
         let all = sqlx::query_as("SELECT id, name FROM things ORDER BY id");
         all.fetch_all(&mut **writer).await.expect("rows")
     }
 
-    async fn add(script: &mut Script<'_>, count: i64) {
+    async fn add(transaction: &mut PipelinedTransaction<'_>, count: i64) {
         let rows: Vec<i64> = (1..=count).collect();
         let bind = |values: &mut Values, id: &i64| {
             values.push(*id).push(format!("thing {id}"));
         };
-        script.insert(&INSERT, &rows, bind).await.expect("rows");
+        transaction.insert(&INSERT, &rows, bind).await.expect("rows");
     }
 
     #[tokio::test]
@@ -263,10 +263,10 @@ mod tests {
     async fn as_many_rows_are_written_as_there_are() {
         for count in [0, 1, 2, 8, 9, 63, 64, 65, 72, 73, 128, 200] {
             let mut writer = writer().await;
-            let mut script = writer.script();
-            add(&mut script, count).await;
-            script.push("UPDATE things SET name = ? WHERE id = ?").push("other").push(1);
-            assert_eq!(script.commit().await.expect("written"), 0);
+            let mut transaction = writer.pipeline();
+            add(&mut transaction, count).await;
+            transaction.push("UPDATE things SET name = ? WHERE id = ?").push("other").push(1);
+            assert_eq!(transaction.commit().await.expect("written"), 0);
             let things = things(&mut writer).await;
             assert_eq!(things.len() as u64, count.unsigned_abs());
             for (number, (id, name)) in (1..).zip(things) {
@@ -279,14 +279,14 @@ mod tests {
     #[tokio::test]
     async fn what_fails_did_not_happen_and_the_next_goes_on() {
         let mut writer = writer().await;
-        let mut script = writer.script();
-        add(&mut script, 70).await;
-        script.push("INSERT INTO things (id) VALUES (?)").push(3);
-        assert!(script.commit().await.is_err(), "there is a third one already");
+        let mut transaction = writer.pipeline();
+        add(&mut transaction, 70).await;
+        transaction.push("INSERT INTO things (id) VALUES (?)").push(3);
+        assert!(transaction.commit().await.is_err(), "there is a third one already");
         assert_eq!(things(&mut writer).await, []);
-        let mut script = writer.script();
-        add(&mut script, 1).await;
-        script.commit().await.expect("nothing is in the way");
+        let mut transaction = writer.pipeline();
+        add(&mut transaction, 1).await;
+        transaction.commit().await.expect("nothing is in the way");
         assert_eq!(things(&mut writer).await.len(), 1);
     }
 
@@ -297,13 +297,13 @@ mod tests {
             "CREATE TABLE parts (of INTEGER REFERENCES things DEFERRABLE INITIALLY DEFERRED)";
         sqlx::query(deferred).execute(&mut *writer).await.expect("a table");
         for (of, in_commit) in [(Some(1), true), (None, false)] {
-            let mut script = writer.script();
-            script.push("INSERT INTO parts (of) VALUES (?)").push(1);
+            let mut transaction = writer.pipeline();
+            transaction.push("INSERT INTO parts (of) VALUES (?)").push(1);
             if of.is_none() {
-                script.push("INSERT INTO nowhere VALUES (?)").push(1);
+                transaction.push("INSERT INTO nowhere VALUES (?)").push(1);
             }
-            let broke = script.commit().await.expect_err("there is no such thing");
-            assert_eq!(matches!(broke, Broke::InCommit(_)), in_commit, "{broke:?}");
+            let error = transaction.commit().await.expect_err("there is no such thing");
+            assert_eq!(matches!(error, CommitError::Unknown(_)), in_commit, "{error:?}");
         }
         let parts: i64 = sqlx::query_scalar("SELECT count(*) FROM parts")
             .fetch_one(&mut *writer)
@@ -315,17 +315,17 @@ mod tests {
     #[tokio::test]
     async fn what_its_caller_left_did_not_happen() {
         let mut writer = writer().await;
-        let mut script = writer.script();
-        add(&mut script, 70).await;
-        script.run().await.expect("run");
-        drop(script);
-        writer.tidy().await;
+        let mut transaction = writer.pipeline();
+        add(&mut transaction, 70).await;
+        transaction.run().await.expect("run");
+        drop(transaction);
+        writer.roll_back_abandoned().await;
         assert_eq!(things(&mut writer).await, []);
         // One that goes away before it hears of the end may be in time or not: whole or not at all.
-        let mut script = writer.script();
-        add(&mut script, 8).await;
-        let gone = tokio::time::timeout(std::time::Duration::ZERO, script.commit()).await;
-        writer.tidy().await;
+        let mut transaction = writer.pipeline();
+        add(&mut transaction, 8).await;
+        let gone = tokio::time::timeout(std::time::Duration::ZERO, transaction.commit()).await;
+        writer.roll_back_abandoned().await;
         let left = things(&mut writer).await.len();
         assert!(left == 8 || (left == 0 && gone.is_err()), "{left}");
     }
@@ -333,10 +333,10 @@ mod tests {
     #[tokio::test]
     async fn rows_that_statements_return_are_counted() {
         let mut writer = writer().await;
-        let mut script = writer.script();
-        add(&mut script, 100).await;
-        script.push("UPDATE things SET name = ? WHERE id <= ? RETURNING 1").push("a").push(70);
-        script.push("UPDATE things SET name = ? WHERE id > ? RETURNING 1").push("b").push(98);
-        assert_eq!(script.commit().await.expect("written"), 72);
+        let mut transaction = writer.pipeline();
+        add(&mut transaction, 100).await;
+        transaction.push("UPDATE things SET name = ? WHERE id <= ? RETURNING 1").push("a").push(70);
+        transaction.push("UPDATE things SET name = ? WHERE id > ? RETURNING 1").push("b").push(98);
+        assert_eq!(transaction.commit().await.expect("written"), 72);
     }
 }

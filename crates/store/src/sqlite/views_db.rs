@@ -6,7 +6,7 @@ use stateward_domain::id::Position;
 use stateward_domain::time::{LogClock, Moment};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::sqlite::transaction::{Script, Writer};
+use crate::sqlite::transaction::{PipelinedTransaction, WriteConnection};
 
 /// Tables whose shape does not change with a read model's version.
 pub(super) const SCHEMA: &str = "
@@ -73,13 +73,13 @@ CREATE INDEX IF NOT EXISTS sync_queue_lease_after ON sync_queue (backend, priori
 ";
 
 /// The file.
-pub(super) struct Derived {
-    writer: Mutex<Writer>,
+pub(super) struct ViewsDb {
+    writer: Mutex<WriteConnection>,
     pub(super) readers: SqlitePool,
     clock: LogClock,
 }
 
-impl Derived {
+impl ViewsDb {
     pub(super) async fn open(
         mut connection: SqliteConnection,
         readers: SqlitePool,
@@ -95,13 +95,13 @@ impl Derived {
         .execute(&mut connection)
         .await?;
         crate::sqlite::views::tables::prepare(&mut connection).await?;
-        Ok(Self { writer: Mutex::new(Writer::new(connection)), readers, clock })
+        Ok(Self { writer: Mutex::new(WriteConnection::new(connection)), readers, clock })
     }
 
     /// The one writing connection.
-    pub(super) async fn writer(&self) -> MutexGuard<'_, Writer> {
+    pub(super) async fn writer(&self) -> MutexGuard<'_, WriteConnection> {
         let mut writer = self.writer.lock().await;
-        writer.tidy().await;
+        writer.roll_back_abandoned().await;
         writer
     }
 
@@ -119,7 +119,9 @@ impl Derived {
 }
 
 /// Where every projection stood that ever wrote the file; nothing in a new one.
-pub(super) async fn stood(connection: &mut SqliteConnection) -> Result<Vec<Position>, sqlx::Error> {
+pub(super) async fn all_checkpoints(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<Position>, sqlx::Error> {
     let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoints'";
     if sqlx::query_scalar::<_, i64>(there).fetch_one(&mut *connection).await? == 0 {
         return Ok(Vec::new());
@@ -155,25 +157,31 @@ pub(super) async fn checkpoint(
     })
 }
 
-/// Moves a checkpoint if it stands where the caller thinks; the first statement of every projection's script, which
+/// Moves a checkpoint if it stands where the caller thinks; the first statement of every projection's transaction, which
 /// fails where it does not.
-pub(super) fn compare_and_swap(script: &mut Script<'_>, name: &str, from: Position, to: Position) {
-    script
+pub(super) fn compare_and_swap(
+    transaction: &mut PipelinedTransaction<'_>,
+    name: &str,
+    from: Position,
+    to: Position,
+) {
+    transaction
         .push("UPDATE checkpoints SET position = ? WHERE name = ? AND position = ?")
         .push(to.to_string())
         .push(name)
         .push(from.to_string());
     // No position may be NULL, so nothing behind this happens where nothing was moved.
-    script.push("INSERT INTO checkpoints (name, position) SELECT '', NULL WHERE changes() = 0");
+    transaction
+        .push("INSERT INTO checkpoints (name, position) SELECT '', NULL WHERE changes() = 0");
 }
 
-/// Where the checkpoint stands instead of at `from`, for whoever had a script fail; `None` = there, so that was not why.
-pub(super) async fn moved(
-    writer: &mut Writer,
+/// Where the checkpoint stands instead of at `from`, for whoever had a transaction fail; `None` = there, so that was not why.
+pub(super) async fn moved_checkpoint(
+    writer: &mut WriteConnection,
     name: &str,
     from: Position,
 ) -> Result<Option<Position>, sqlx::Error> {
-    writer.tidy().await;
+    writer.roll_back_abandoned().await;
     Ok(Some(checkpoint(writer, name).await?).filter(|actual| *actual != from))
 }
 

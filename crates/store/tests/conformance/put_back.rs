@@ -32,7 +32,7 @@ impl Scene {
         end(store).await;
         std::fs::copy(directory.path().join("events.db"), &copy).unwrap();
         let store = open(directory.path()).await;
-        assert!(!store.mismatched, "a stop is none");
+        assert!(!store.observe_only, "a stop is none");
         let newest = store.log.append(append("a", 2, 11, 3, vec![])).await.unwrap().position;
         let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
         store.entities.apply(from, newest, &[]).await.unwrap();
@@ -68,7 +68,7 @@ async fn end(store: Store) {
 
 /// Old positions are gone, also when the log has grown over them again, and nothing but looking is done.
 async fn assert_new_life(scene: &Scene, store: &Store) {
-    assert!(store.mismatched, "it acts on backends with a log that was put back");
+    assert!(store.observe_only, "it acts on backends with a log that was put back");
     let head = store.log.head_of(&crate::support::stream("a")).await.unwrap();
     store.log.append(append("a", head.0, 900 + u128::from(head.0), 9, vec![])).await.unwrap();
     for old in [scene.common, scene.newest] {
@@ -86,11 +86,11 @@ async fn a_put_back_log_beside_views_that_know_more_begins_a_new_epoch() {
     end(store).await;
     let epoch = open(scene.directory.path()).await.log.head().await.unwrap().epoch;
     let again = open(scene.directory.path()).await;
-    assert!(again.mismatched, "a restart is no person's word");
+    assert!(again.observe_only, "a restart is no person's word");
     assert_eq!(again.log.head().await.unwrap().epoch, epoch, "and no new life either");
-    again.put_back.clear().await.unwrap();
+    again.restore_hold.clear().await.unwrap();
     end(again).await;
-    assert!(!open(scene.directory.path()).await.mismatched);
+    assert!(!open(scene.directory.path()).await.observe_only);
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_log_that_was_put_back_beside_views_as_old_as_it_begins_a_new_epoch() 
     std::fs::remove_file(&views).unwrap();
     end(open(scene.directory.path()).await).await;
     // Views that have read nothing of what is gone.
-    assert!(!open(scene.directory.path()).await.mismatched, "deleted views are no alarm");
+    assert!(!open(scene.directory.path()).await.observe_only, "deleted views are no alarm");
     scene.put_back();
     assert_new_life(&scene, &open(scene.directory.path()).await).await;
 }
@@ -155,13 +155,13 @@ async fn a_folder_of_an_older_version_and_one_that_was_killed_raise_no_alarm() {
     // As older versions leave it: the lock file knows nothing.
     std::fs::write(scene.path("lock"), "").unwrap();
     let store = open(scene.directory.path()).await;
-    assert!(!store.mismatched);
+    assert!(!store.observe_only);
     let last = store.log.append(append("a", 5, 21, 2, vec![])).await.unwrap();
     assert_eq!(last.version, Version(7));
     // Killed: nothing is closed in order.
     drop(store);
     let store = open(scene.directory.path()).await;
-    assert!(!store.mismatched);
+    assert!(!store.observe_only);
     assert_eq!(store.log.head().await, Ok(last.position), "the same life goes on");
 }
 
@@ -173,7 +173,7 @@ async fn a_lock_file_that_was_torn_is_as_if_it_knew_nothing() {
     for torn in [&whole[..whole.len() / 2], &[whole.as_slice(), b"x"].concat(), b"\xff\xfe"] {
         std::fs::write(scene.path("lock"), torn).unwrap();
         let store = open(scene.directory.path()).await;
-        assert!(!store.mismatched, "{torn:?}");
+        assert!(!store.observe_only, "{torn:?}");
         end(store).await;
         assert_eq!(std::fs::read(scene.path("lock")).unwrap(), whole, "it is written anew");
     }

@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::{AppendError, EventStore};
-use stateward_store::memory::{Fault, MemoryLog};
+use stateward_store::memory::{InjectedFault, MemoryLog};
 
 use crate::support::{ManualClock, Subject, append, key, stream, subjects, take};
 
@@ -86,7 +86,9 @@ async fn an_event_id_that_another_stream_has_is_refused_alone() {
 
 #[tokio::test]
 async fn an_unknown_outcome_is_known_after_the_same_append_again() {
-    for (fault, already) in [(Fault::UnknownWritten, true), (Fault::UnknownLost, false)] {
+    for (fault, already) in
+        [(InjectedFault::UnknownWritten, true), (InjectedFault::UnknownLost, false)]
+    {
         let log = MemoryLog::new(ManualClock::new());
         log.fail_next([fault]);
         let sent = append("a", 0, 1, 2, vec![take("k")]);

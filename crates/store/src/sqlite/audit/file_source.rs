@@ -19,7 +19,7 @@ use super::{untrusted_row, view_page, whole_tables};
 use crate::audit::{
     Fold, Held, HeldBy, Identity, Row, SetAside, Shown, Source, Stand, TableRow, Unreadable,
 };
-use crate::sqlite::error::{self, fault, message};
+use crate::sqlite::error::{SqliteErrorClass, classify, message};
 use crate::sqlite::log::event_row::{COLUMNS, page, signed};
 use crate::sqlite::log::limit_of;
 
@@ -44,7 +44,7 @@ pub(super) fn unavailable(error: sqlx::Error) -> ReadError {
 }
 
 fn is_damage(error: &sqlx::Error) -> bool {
-    fault(error) == error::Fault::Damaged
+    classify(error) == SqliteErrorClass::Damaged
 }
 
 impl Files {

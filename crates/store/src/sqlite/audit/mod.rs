@@ -86,7 +86,7 @@ impl Port for Auditor {
         let report = verify(&self.files, against.cloned(), now, progress).await?;
         let took = began.elapsed().as_millis();
         let mut report = Report { elapsed_ms: u64::try_from(took).unwrap_or(u64::MAX), ..report };
-        let kept = stale_views::names(&self.files.directory).into_iter().map(|name| {
+        let kept = stale_views::retired(&self.files.directory).into_iter().map(|name| {
             format!("{name} was put aside by a start whose log was older: it may know what is gone")
         });
         report.notes.extend(kept);

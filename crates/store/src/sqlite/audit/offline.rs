@@ -12,7 +12,7 @@ use stateward_domain::time::Clock;
 use super::Auditor;
 use super::file_source::Files;
 use crate::audit::Identity;
-use crate::sqlite::error::{Fault, OpenError, fault, message};
+use crate::sqlite::error::{OpenError, SqliteErrorClass, classify, message};
 use crate::sqlite::files::open::{APPLICATION_ID, RESTORE};
 
 const BUSY: Duration = Duration::from_secs(5);
@@ -49,8 +49,8 @@ pub(in crate::sqlite) async fn files(log: &Path, views: &Path) -> Result<Files, 
     let failed = |error: sqlx::Error| OpenError::from_sqlx(log.to_owned(), &error, RESTORE);
     let row: Result<(i64, String), _> =
         sqlx::query_as("SELECT epoch, log_id FROM log").fetch_one(&pool).await;
-    let (epoch, log_id) = row.map_err(|error| match fault(&error) {
-        Fault::Other => OpenError::Damaged {
+    let (epoch, log_id) = row.map_err(|error| match classify(&error) {
+        SqliteErrorClass::Other => OpenError::Damaged {
             path: log.to_owned(),
             message: message(&error),
             advice: "start `stateward serve` with it once: an older version wrote it",
@@ -77,7 +77,9 @@ async fn reader(path: &Path) -> Result<SqlitePool, OpenError> {
     let mut pool =
         PoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options.clone());
     let mut id = application_id(&pool).await;
-    if id.as_ref().is_err_and(|error| fault(error) == Fault::ReadOnly) && !wal(path).exists() {
+    if id.as_ref().is_err_and(|error| classify(error) == SqliteErrorClass::ReadOnly)
+        && !wal(path).exists()
+    {
         let options = options.immutable(true);
         pool = PoolOptions::new().max_connections(CONNECTIONS).connect_lazy_with(options);
         id = application_id(&pool).await;

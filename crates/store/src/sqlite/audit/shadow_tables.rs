@@ -12,7 +12,7 @@ use stateward_domain::time::Moment;
 
 use super::untrusted_row::cell;
 use crate::audit::{Cell, ENTITIES, Fold, QUEUE, Table, TableRow};
-use crate::sqlite::transaction::Writer;
+use crate::sqlite::transaction::WriteConnection;
 use crate::sqlite::views::{self, tables::Tables};
 use crate::sqlite::{queue, views_db};
 
@@ -98,7 +98,7 @@ impl Derived {
 
 /// See the module.
 pub(super) struct Scratch {
-    writer: Writer,
+    writer: WriteConnection,
     /// Tables in which the rows of an entity can be read by themselves.
     pub(super) derived: Arc<Vec<Derived>>,
     /// The others.
@@ -135,7 +135,7 @@ impl Scratch {
         }
         let (derived, gathered) = tables.into_iter().partition(|table: &Derived| table.paged);
         let (derived, gathered) = (Arc::new(derived), Arc::new(gathered));
-        Ok(Self { writer: Writer::new(connection), derived, gathered })
+        Ok(Self { writer: WriteConnection::new(connection), derived, gathered })
     }
 
     /// The rows of each of these folds.
@@ -146,21 +146,21 @@ impl Scratch {
             folds.iter().filter_map(|fold| fold.shown.as_ref()).flat_map(|(_, all)| all).collect();
         let queued: Vec<_> = folds.iter().filter_map(|fold| fold.queued.as_ref()).collect();
         let unavailable = |error| views::unavailable(error);
-        let mut script = self.writer.script();
-        views::rows::save(&mut script, TABLES, &entities, &operations).await?;
-        queue::put(&mut script, &queued, Moment::default()).await.map_err(unavailable)?;
-        script.run().await.map_err(unavailable)?;
+        let mut transaction = self.writer.pipeline();
+        views::rows::save(&mut transaction, TABLES, &entities, &operations).await?;
+        queue::put(&mut transaction, &queued, Moment::default()).await.map_err(unavailable)?;
+        transaction.run().await.map_err(unavailable)?;
         let mut made: HashMap<String, Vec<TableRow>> = HashMap::new();
         for table in self.derived.iter() {
             let all = format!("SELECT * FROM {}", table.named(TABLES.0));
-            let rows = sqlx::query(AssertSqlSafe(all)).fetch_all(script.connection()).await;
+            let rows = sqlx::query(AssertSqlSafe(all)).fetch_all(transaction.connection()).await;
             for (entity, row) in table.rows(&rows.map_err(unavailable)?) {
                 made.entry(entity).or_default().push(row);
             }
         }
-        drop(script);
+        drop(transaction);
         // All of it was made to be read once.
-        self.writer.tidy().await;
+        self.writer.roll_back_abandoned().await;
         let id = |fold: &Fold| {
             let shown = fold.shown.as_ref().map(|(row, _)| row.entity.id);
             shown.or_else(|| fold.queued.as_ref().map(|row| row.entity))
@@ -177,25 +177,26 @@ impl Scratch {
         &mut self,
         entities: &[EntityRow],
     ) -> Result<Vec<(usize, (String, TableRow))>, ModelError> {
-        let mut script = self.writer.script();
+        let mut transaction = self.writer.pipeline();
         let entities: Vec<_> = entities.iter().collect();
-        views::rows::save(&mut script, TABLES, &entities, &[]).await?;
-        script.run().await.map_err(views::unavailable)?;
+        views::rows::save(&mut transaction, TABLES, &entities, &[]).await?;
+        transaction.run().await.map_err(views::unavailable)?;
         let mut made = Vec::new();
         for (place, table) in self.gathered.iter().enumerate() {
             if table.entity.is_some() {
                 let all = format!("SELECT * FROM {}", table.named(TABLES.0));
-                let rows = sqlx::query(AssertSqlSafe(all)).fetch_all(script.connection()).await;
+                let rows =
+                    sqlx::query(AssertSqlSafe(all)).fetch_all(transaction.connection()).await;
                 let rows = table.rows(&rows.map_err(views::unavailable)?);
                 made.extend(rows.into_iter().map(|row| (place, row)));
             }
         }
         for table in self.derived.iter().chain(self.gathered.iter()) {
             if table.entity.is_some() {
-                script.push(&format!("DELETE FROM {}", table.named(TABLES.0)));
+                transaction.push(&format!("DELETE FROM {}", table.named(TABLES.0)));
             }
         }
-        script.commit().await.map_err(|broke| views::unavailable(broke.into()))?;
+        transaction.commit().await.map_err(|error| views::unavailable(error.into()))?;
         Ok(made)
     }
 

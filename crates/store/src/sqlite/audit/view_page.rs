@@ -116,7 +116,7 @@ pub(super) async fn page(
         for (raw, (id, row)) in rows.iter().zip(table.rows(&rows)) {
             match row.table.name.as_str() {
                 "sync_uses" => uses.entry(id.clone()).or_default().extend(used(&row)),
-                "sync_queue" => drop(queued.insert(id.clone(), queue::columns(raw))),
+                "sync_queue" => drop(queued.insert(id.clone(), queue::row_columns(raw))),
                 _ => {}
             }
             let stored = shown.stored.entry(id).or_default();
@@ -127,7 +127,7 @@ pub(super) async fn page(
     for (id, columns) in queued {
         let uses = uses.remove(&id).unwrap_or_default().into_iter().collect();
         let stored: &mut Stored = shown.stored.entry(id).or_default();
-        stored.queued = columns.ok().and_then(|columns| queue::decoded(columns, uses).ok());
+        stored.queued = columns.ok().and_then(|columns| queue::decode_row(columns, uses).ok());
     }
     let until = shown.until.as_deref().unwrap_or(LAST);
     shown.set_aside = set_aside(connection, after, until).await?;

@@ -11,9 +11,9 @@ use stateward_domain::time::Clock;
 use crate::audit::Chains;
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::OpenError;
-use crate::sqlite::files::install::copy;
+use crate::sqlite::files::install::copy_database;
 use crate::sqlite::files::open::{RESTORE, unwritable};
-use crate::sqlite::files::restore_hold::synced;
+use crate::sqlite::files::restore_hold::sync_directory;
 use crate::sqlite::{Auditor, audit};
 
 /// What a file is called until it is whole: a backup that was killed has no log, and cannot be taken for one.
@@ -36,7 +36,7 @@ pub async fn backup(
         return Err(OpenError::Occupied(to.to_owned()));
     }
     DirBuilder::new().mode(0o700).create(to).map_err(|error| unwritable(to, &error))?;
-    let copied = copies(&files, to, log_only, clock).await;
+    let copied = copy_files(&files, to, log_only, clock).await;
     if copied.is_err() {
         // It was made a moment ago, and holds nothing else.
         let _ = std::fs::remove_dir_all(to);
@@ -44,18 +44,19 @@ pub async fn backup(
     copied
 }
 
-async fn copies(
+async fn copy_files(
     files: &audit::file_source::Files,
     to: &Path,
     log_only: bool,
     clock: Arc<dyn Clock>,
 ) -> Result<Chains, OpenError> {
     if let Some(views) = files.views.as_ref().filter(|_| !log_only) {
-        one(views, to, "views.db").await?;
+        copy_file(views, to, "views.db").await?;
     }
-    one(&files.log, to, "events.db").await?;
+    copy_file(&files.log, to, "events.db").await?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let names = synced(to).and_then(|()| synced(parent.unwrap_or_else(|| Path::new("."))));
+    let names =
+        sync_directory(to).and_then(|()| sync_directory(parent.unwrap_or_else(|| Path::new("."))));
     names.map_err(|error| unwritable(to, &error))?;
     let auditor = Auditor::offline(to, clock).await?;
     let chains = auditor.chains().await;
@@ -63,11 +64,11 @@ async fn copies(
     chains.map_err(|error| OpenError::Io { path: to.to_owned(), message: error.to_string() })
 }
 
-async fn one(from: &SqlitePool, to: &Path, name: &str) -> Result<(), OpenError> {
+async fn copy_file(from: &SqlitePool, to: &Path, name: &str) -> Result<(), OpenError> {
     let path = to.join(name);
     let partial = to.join(format!("{name}.{PARTIAL}"));
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
     let mut connection = from.acquire().await.map_err(failed)?;
-    copy(&mut connection, &partial).await?;
+    copy_database(&mut connection, &partial).await?;
     std::fs::rename(&partial, &path).map_err(|error| unwritable(&path, &error))
 }

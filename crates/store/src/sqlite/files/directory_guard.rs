@@ -11,21 +11,21 @@ use tokio::task::AbortHandle;
 
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::inodes::Inodes;
-use crate::sqlite::files::lock::{Head, Lock};
+use crate::sqlite::files::lock::{Lock, LogHead};
 use crate::sqlite::log::Log;
 use crate::sqlite::log::group_commit::Broken;
 
 /// What a crash can take from the head that is known beside the log; what is read of the log within that time is in
 /// the views' checkpoints.
-const EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The lock of a store that is open, and the task that looks after its files. Dropped, the directory is free.
-pub(in crate::sqlite) struct Guard {
+pub(in crate::sqlite) struct DirectoryGuard {
     lock: Arc<Mutex<Option<Lock>>>,
     task: AbortHandle,
 }
 
-impl Guard {
+impl DirectoryGuard {
     /// Begins to look after the files of `log`, by a task of `background`.
     pub(in crate::sqlite) fn begin(
         lock: Lock,
@@ -38,10 +38,11 @@ impl Guard {
         let shared = Arc::clone(&lock);
         let task = background.spawn(async move {
             loop {
-                tokio::time::sleep(EVERY).await;
+                tokio::time::sleep(CHECK_INTERVAL).await;
                 let Ok(position) = log.head().await else { continue };
-                let head = Head { log_id, position };
-                let Some(outcome) = locked(&shared).as_mut().map(|lock| look(&inodes, lock, head))
+                let head = LogHead { log_id, position };
+                let Some(outcome) =
+                    locked(&shared).as_mut().map(|lock| check_files(&inodes, lock, head))
                 else {
                     return;
                 };
@@ -58,7 +59,7 @@ impl Guard {
     }
 
     /// Writes down, durably, where a log ends that is closed now.
-    pub(in crate::sqlite) fn end_at(&self, head: Head) {
+    pub(in crate::sqlite) fn record_end(&self, head: LogHead) {
         self.task.abort();
         let mut lock = locked(&self.lock);
         let Some(lock) = lock.as_mut() else { return };
@@ -68,7 +69,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for DirectoryGuard {
     fn drop(&mut self) {
         self.task.abort();
         // The task may live on for a moment; the lock must not.
@@ -82,7 +83,7 @@ fn locked(lock: &Mutex<Option<Lock>>) -> MutexGuard<'_, Option<Lock>> {
 
 /// # Errors
 /// One line, when the files are not ours any more.
-fn look(inodes: &Inodes, lock: &mut Lock, head: Head) -> Result<(), String> {
+fn check_files(inodes: &Inodes, lock: &mut Lock, head: LogHead) -> Result<(), String> {
     inodes.check()?;
     match lock.write(head) {
         Err(error @ OpenError::Locked(_)) => Err(error.to_string()),

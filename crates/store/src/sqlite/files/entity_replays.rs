@@ -13,29 +13,29 @@ use crate::sqlite::audit::file_source::Files;
 const PAGE: usize = 1_000;
 
 /// The fold of one stream, as far as it goes.
-pub(in crate::sqlite) struct Folded {
-    pub(in crate::sqlite) life: Life,
+pub(in crate::sqlite) struct ReplayedStream {
+    pub(in crate::sqlite) replay: Life,
     /// Why the fold ends before the stream does; `None` = it is whole.
     pub(in crate::sqlite) broken: Option<String>,
 }
 
 /// Folds the streams of entities in the order of their ids. Its memory is that of one page and of one entity.
-pub(in crate::sqlite) struct Lives<'f> {
+pub(in crate::sqlite) struct EntityReplays<'f> {
     files: &'f Files,
     after: (String, Version),
     page: VecDeque<Row>,
     ends: bool,
-    current: Option<Folded>,
+    current: Option<ReplayedStream>,
 }
 
-impl<'f> Lives<'f> {
+impl<'f> EntityReplays<'f> {
     pub(in crate::sqlite) fn of(files: &'f Files) -> Self {
         let after = (String::new(), Version(0));
         Self { files, after, page: VecDeque::new(), ends: false, current: None }
     }
 
     /// The next entity; `None` at the end.
-    pub(in crate::sqlite) async fn next(&mut self) -> Result<Option<Folded>, ReadError> {
+    pub(in crate::sqlite) async fn next(&mut self) -> Result<Option<ReplayedStream>, ReadError> {
         while let Some(row) = self.row().await? {
             if let Some(whole) = self.take(&row) {
                 return Ok(Some(whole));
@@ -45,19 +45,19 @@ impl<'f> Lives<'f> {
     }
 
     /// Folds one row; the entity before it, when it begins another.
-    fn take(&mut self, row: &Row) -> Option<Folded> {
+    fn take(&mut self, row: &Row) -> Option<ReplayedStream> {
         let stream: &StreamId = match row {
             Ok(event) => &event.stream,
             Err(row) => row.stream.as_ref()?,
         };
-        let another = self.current.as_ref().is_none_or(|folded| folded.life.stream != *stream);
-        let fresh = || Folded { life: Life::new(stream.clone()), broken: None };
+        let another = self.current.as_ref().is_none_or(|folded| folded.replay.stream != *stream);
+        let fresh = || ReplayedStream { replay: Life::new(stream.clone()), broken: None };
         let whole = if another { self.current.replace(fresh()) } else { None };
-        if let Some(Folded { life, broken }) =
+        if let Some(ReplayedStream { replay, broken }) =
             self.current.as_mut().filter(|it| it.broken.is_none())
         {
             *broken = match row {
-                Ok(event) => life.take(event).err(),
+                Ok(event) => replay.take(event).err(),
                 Err(row) => Some(row.why.clone()),
             };
         }

@@ -1,4 +1,4 @@
-//! An export put back into an empty store: the same log in a new life.
+//! An export put back into an empty store: the same log in a new replay.
 
 use std::io::{BufRead, Read};
 use std::path::Path;
@@ -16,12 +16,12 @@ use stateward_domain::time::Timestamp;
 use crate::audit::{Checker, Identity, Life, Source, Taken};
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::{OpenError, message};
-use crate::sqlite::files::entity_replays::{Folded, Lives};
-use crate::sqlite::files::install::{Landing, close};
-use crate::sqlite::files::object_claims::Objects;
+use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
+use crate::sqlite::files::install::{StagedInstall, close_connection};
+use crate::sqlite::files::object_claims::ObjectClaims;
 use crate::sqlite::files::open::{RESTORE, log_file};
-use crate::sqlite::log::batch::{self, Row};
-use crate::sqlite::transaction::Writer;
+use crate::sqlite::log::batch::{self, NewEventRow};
+use crate::sqlite::transaction::WriteConnection;
 
 /// Events written at a time.
 const BATCH: usize = 1_000;
@@ -62,32 +62,33 @@ pub async fn import(
     directory: &Path,
     now: Timestamp,
 ) -> Result<Checkpoint, ImportError> {
-    empty(directory).await?;
-    let mut landing = Landing::begin(directory)?;
-    let path = landing.file("events.db");
-    let mut reader = Reader { lines, number: 0, checker: None };
+    require_empty(directory).await?;
+    let mut install = StagedInstall::begin(directory)?;
+    let path = install.stage("events.db");
+    let mut reader = ExportReader { lines, number: 0, checker: None };
     let mut page = reader.page()?;
     let log_id = reader.checker.as_ref().ok_or(ImportError::Empty)?.0;
-    let mut connection = Writer::new(log_file(&path, SqliteSynchronous::Off, log_id).await?);
+    let mut connection =
+        WriteConnection::new(log_file(&path, SqliteSynchronous::Off, log_id).await?);
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
     while !page.is_empty() {
         write(&mut connection, &page).await.map_err(failed)?;
-        recognise(&mut connection, &path, &page).await?;
+        take_request_claims(&mut connection, &path, &page).await?;
         page = reader.page()?;
     }
-    claim(&mut connection, &path).await?;
+    derive_claims(&mut connection, &path).await?;
     let floor = "UPDATE log SET time_floor = (SELECT max(recorded_at) FROM events)";
     sqlx::query(floor).execute(&mut *connection).await.map_err(failed)?;
     let moved = "PRAGMA wal_checkpoint(TRUNCATE)";
     sqlx::query(moved).execute(&mut *connection).await.map_err(failed)?;
-    close(connection.into_inner(), &path).await?;
-    landing.land(now)?;
+    close_connection(connection.into_inner(), &path).await?;
+    install.commit(now)?;
     let (_, checker) = reader.checker.ok_or(ImportError::Empty)?;
     Ok(checker.finish(now).checkpoint)
 }
 
 /// Refuses a directory whose log has events.
-async fn empty(directory: &Path) -> Result<(), ImportError> {
+async fn require_empty(directory: &Path) -> Result<(), ImportError> {
     let log = directory.join("events.db");
     match offline::files(&log, Path::new("")).await {
         Err(OpenError::Missing(_)) => Ok(()),
@@ -108,14 +109,14 @@ async fn empty(directory: &Path) -> Result<(), ImportError> {
 }
 
 /// Reads and verifies.
-struct Reader<L> {
+struct ExportReader<L> {
     lines: L,
     number: u64,
     /// Set by the first line.
     checker: Option<(LogId, Checker)>,
 }
 
-impl<L: BufRead> Reader<L> {
+impl<L: BufRead> ExportReader<L> {
     /// The next events; empty at the end.
     fn page(&mut self) -> Result<Vec<Recorded>, ImportError> {
         let mut page = Vec::with_capacity(BATCH);
@@ -170,7 +171,7 @@ impl<L: BufRead> Reader<L> {
     }
 }
 
-async fn write(writer: &mut Writer, events: &[Recorded]) -> Result<(), sqlx::Error> {
+async fn write(writer: &mut WriteConnection, events: &[Recorded]) -> Result<(), sqlx::Error> {
     let stored: Vec<NewEvent> = events
         .iter()
         .map(|event| NewEvent {
@@ -181,10 +182,10 @@ async fn write(writer: &mut Writer, events: &[Recorded]) -> Result<(), sqlx::Err
             metadata: event.metadata.clone(),
         })
         .collect();
-    let rows: Vec<Row<'_>> = events
+    let rows: Vec<NewEventRow<'_>> = events
         .iter()
         .zip(&stored)
-        .map(|(event, stored)| Row {
+        .map(|(event, stored)| NewEventRow {
             position: event.position.minor,
             stream: &event.stream,
             version: event.version,
@@ -193,54 +194,54 @@ async fn write(writer: &mut Writer, events: &[Recorded]) -> Result<(), sqlx::Err
             event: stored,
         })
         .collect();
-    let mut script = writer.script();
-    batch::insert(&mut script, &rows).await?;
-    script.commit().await?;
+    let mut transaction = writer.pipeline();
+    batch::insert(&mut transaction, &rows).await?;
+    transaction.commit().await?;
     Ok(())
 }
 
 /// Takes the claims that follow from the events, which were written to `path`.
-async fn claim(writer: &mut Writer, path: &Path) -> Result<(), ImportError> {
+async fn derive_claims(writer: &mut WriteConnection, path: &Path) -> Result<(), ImportError> {
     let files = offline::files(path, Path::new("")).await?;
     let broken =
         |message: String| OpenError::Damaged { path: path.to_owned(), message, advice: RESTORE };
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
-    let mut objects = Objects::gather(writer).await.map_err(failed)?;
-    let mut lives = Lives::of(&files);
-    while let Some(folded) = lives.next().await.map_err(|error| broken(error.to_string()))? {
-        let Folded { life, broken: None } = folded else {
+    let mut objects = ObjectClaims::begin(writer).await.map_err(failed)?;
+    let mut replays = EntityReplays::of(&files);
+    while let Some(folded) = replays.next().await.map_err(|error| broken(error.to_string()))? {
+        let ReplayedStream { replay, broken: None } = folded else {
             return Err(broken(folded.broken.unwrap_or_default()).into());
         };
-        objects.add(writer, &life).await.map_err(failed)?;
-        take(writer, path, life).await?;
+        objects.add(writer, &replay).await.map_err(failed)?;
+        take_entity_claims(writer, path, replay).await?;
     }
     files.log.close().await;
     Ok(objects.claim(writer).await.map_err(failed)?)
 }
 
 /// Takes what only one entity can ever have held.
-async fn take(
+async fn take_entity_claims(
     connection: &mut SqliteConnection,
     path: &Path,
-    life: Life,
+    replay: Life,
 ) -> Result<(), ImportError> {
-    for (key, taken) in life.held.into_iter().filter(|(key, _)| !key.is_on_object()) {
-        if !hold(connection, path, &life.stream, &key, &taken).await? {
+    for (key, taken) in replay.held.into_iter().filter(|(key, _)| !key.is_on_object()) {
+        if !insert_claim(connection, path, &replay.stream, &key, &taken).await? {
             return Err(ImportError::HeldTwice(key));
         }
     }
     Ok(())
 }
 
-/// Takes the claims of requests beside entities: those of entities come with their lives.
-async fn recognise(
+/// Takes the claims of requests beside entities: those of entities come with their replays.
+async fn take_request_claims(
     connection: &mut SqliteConnection,
     path: &Path,
     events: &[Recorded],
 ) -> Result<(), ImportError> {
     for event in events.iter().filter(|event| event.stream.category != StreamId::ENTITY) {
         if let Some(Claim::Take { key, value, .. }) = claims::of_request(&event.envelope(), 0) {
-            hold(connection, path, &event.stream, &key, &Taken::by(event, value)).await?;
+            insert_claim(connection, path, &event.stream, &key, &Taken::by(event, value)).await?;
         }
     }
     Ok(())
@@ -248,7 +249,7 @@ async fn recognise(
 
 /// Whether `stream` could take the claim. An idempotency key that was forgotten may have been used again: the last
 /// one counts.
-async fn hold(
+async fn insert_claim(
     connection: &mut SqliteConnection,
     path: &Path,
     stream: &StreamId,

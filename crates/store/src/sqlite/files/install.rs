@@ -9,78 +9,78 @@ use stateward_domain::time::Timestamp;
 
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::lock::Lock;
-use crate::sqlite::files::open::{RESTORE, fresh_epoch, make, unwritable};
-use crate::sqlite::files::restore_hold::{Marker, synced};
-use crate::sqlite::files::stale_views::{self, gone};
+use crate::sqlite::files::open::{RESTORE, create_directory, fresh_epoch, unwritable};
+use crate::sqlite::files::restore_hold::{RestoreHoldFile, sync_directory};
+use crate::sqlite::files::stale_views::{self, remove_if_present};
 
 /// What a file is called until it is whole.
-const INCOMING: &str = "incoming";
+const STAGING_SUFFIX: &str = "incoming";
 
-/// A directory in which nothing counts before [`land`](Self::land). Dropped before that, it is as it was.
-pub(in crate::sqlite) struct Landing {
+/// A directory in which nothing counts before [`commit`](Self::commit). Dropped before that, it is as it was.
+pub(in crate::sqlite) struct StagedInstall {
     directory: PathBuf,
     /// Whether the directory was made for this.
     made: bool,
     files: Vec<&'static str>,
-    landed: bool,
+    committed: bool,
     lock: Lock,
 }
 
-impl Landing {
+impl StagedInstall {
     /// Takes the directory for itself.
     pub(in crate::sqlite) fn begin(directory: &Path) -> Result<Self, OpenError> {
         let made = !directory.exists();
-        make(directory)?;
+        create_directory(directory)?;
         let lock = Lock::take(directory)?;
         let (directory, files) = (directory.to_owned(), Vec::new());
-        Ok(Self { directory, made, files, landed: false, lock })
+        Ok(Self { directory, made, files, committed: false, lock })
     }
 
-    /// Where the file called `name` has to be written; what an earlier try left there is gone.
-    pub(in crate::sqlite) fn file(&mut self, name: &'static str) -> PathBuf {
+    /// Where the file called `name` has to be written; what an earlier try left there is remove_if_present.
+    pub(in crate::sqlite) fn stage(&mut self, name: &'static str) -> PathBuf {
         self.files.push(name);
         self.discard(name);
-        self.incoming(name)
+        self.staging_path(name)
     }
 
-    /// Makes the files count: durable, and marked as put back. Views that are there are kept aside: their log is gone.
-    pub(in crate::sqlite) fn land(mut self, now: Timestamp) -> Result<(), OpenError> {
-        Marker::new(&self.directory).set()?;
+    /// Makes the files count: durable, and marked as put back. Views that are there are kept aside: their log is remove_if_present.
+    pub(in crate::sqlite) fn commit(mut self, now: Timestamp) -> Result<(), OpenError> {
+        RestoreHoldFile::new(&self.directory).set()?;
         // What is known here is known of the log that was here before.
-        self.lock.forget()?;
+        self.lock.clear()?;
         let failed = |error: std::io::Error| unwritable(&self.directory, &error);
-        stale_views::aside(&self.directory, now, fresh_epoch()).map_err(failed)?;
+        stale_views::move_aside(&self.directory, now, fresh_epoch()).map_err(failed)?;
         for name in ["events.db-wal", "events.db-shm"] {
-            gone(&self.directory.join(name)).map_err(failed)?;
+            remove_if_present(&self.directory.join(name)).map_err(failed)?;
         }
         for name in &self.files {
-            let from = self.incoming(name);
+            let from = self.staging_path(name);
             File::open(&from).and_then(|file| file.sync_all()).map_err(failed)?;
             std::fs::rename(&from, self.directory.join(name)).map_err(failed)?;
         }
-        synced(&self.directory).map_err(failed)?;
-        self.landed = true;
+        sync_directory(&self.directory).map_err(failed)?;
+        self.committed = true;
         Ok(())
     }
 
-    fn incoming(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{name}.{INCOMING}"))
+    fn staging_path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.{STAGING_SUFFIX}"))
     }
 
     fn discard(&self, name: &str) {
-        let path = self.incoming(name);
+        let path = self.staging_path(name);
         for end in ["", "-wal", "-shm", "-journal"] {
             let mut path = path.as_os_str().to_owned();
             path.push(end);
             // What cannot be removed is in the way of the next try, which says so.
-            let _ = gone(Path::new(&path));
+            let _ = remove_if_present(Path::new(&path));
         }
     }
 }
 
-impl Drop for Landing {
+impl Drop for StagedInstall {
     fn drop(&mut self) {
-        if self.landed {
+        if self.committed {
             return;
         }
         for name in &self.files {
@@ -88,14 +88,14 @@ impl Drop for Landing {
         }
         if self.made {
             // A directory that somebody put something into stays.
-            let _ = gone(&self.directory.join("lock"));
+            let _ = remove_if_present(&self.directory.join("lock"));
             let _ = std::fs::remove_dir(&self.directory);
         }
     }
 }
 
 /// Writes a consistent copy of a database, readable by its owner alone, to `to`, which must not be there.
-pub(in crate::sqlite) async fn copy(
+pub(in crate::sqlite) async fn copy_database(
     from: &mut SqliteConnection,
     to: &Path,
 ) -> Result<(), OpenError> {
@@ -109,7 +109,7 @@ pub(in crate::sqlite) async fn copy(
 }
 
 /// Closes a connection whose file others take over.
-pub(in crate::sqlite) async fn close(
+pub(in crate::sqlite) async fn close_connection(
     connection: SqliteConnection,
     path: &Path,
 ) -> Result<(), OpenError> {

@@ -30,14 +30,14 @@ const TRIES: usize = 8;
 
 /// How far a log was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sqlite) struct Head {
+pub(in crate::sqlite) struct LogHead {
     /// Which log.
     pub(in crate::sqlite) log_id: LogId,
     /// Its last event; never one that was not durable.
     pub(in crate::sqlite) position: Position,
 }
 
-impl Head {
+impl LogHead {
     /// As positions are told: a log without events is at the start, whatever its epoch.
     pub(in crate::sqlite) fn or_start(self) -> Self {
         let begun = self.position.minor > 0;
@@ -51,7 +51,7 @@ pub(in crate::sqlite) struct Lock {
     _directory: File,
     file: File,
     /// What the file says.
-    written: Option<Head>,
+    written: Option<LogHead>,
 }
 
 impl Lock {
@@ -76,7 +76,7 @@ impl Lock {
     }
 
     /// The newest head that was written down; `None` = nothing, or nothing that is whole.
-    pub(in crate::sqlite) fn known(&self) -> Option<Head> {
+    pub(in crate::sqlite) fn recorded_head(&self) -> Option<LogHead> {
         let mut text = String::new();
         let file = File::open(&self.path).ok()?;
         file.take(BYTES_MAX).read_to_string(&mut text).ok()?;
@@ -88,7 +88,7 @@ impl Lock {
     ///
     /// # Errors
     /// When the file cannot be written, or another process has taken one in its place.
-    pub(in crate::sqlite) fn write(&mut self, head: Head) -> Result<(), OpenError> {
+    pub(in crate::sqlite) fn write(&mut self, head: LogHead) -> Result<(), OpenError> {
         let failed = |error: std::io::Error| unwritable(&self.path, &error);
         if Inode::of_file(&self.file).map_err(failed)? != Inode::at(&self.path).unwrap_or_default()
         {
@@ -117,7 +117,7 @@ impl Lock {
     ///
     /// # Errors
     /// As for [`write`](Self::write).
-    pub(in crate::sqlite) fn forget(&mut self) -> Result<(), OpenError> {
+    pub(in crate::sqlite) fn clear(&mut self) -> Result<(), OpenError> {
         self.written = None;
         let forgotten = self.file.set_len(0).and_then(|()| self.file.sync_all());
         forgotten.map_err(|error| unwritable(&self.path, &error))
@@ -147,18 +147,18 @@ fn exclusive_where_possible(folder: &File, directory: &Path) -> Result<(), OpenE
     }
 }
 
-fn render(Head { log_id, position }: Head) -> String {
+fn render(LogHead { log_id, position }: LogHead) -> String {
     let record = format!("{FORMAT} {log_id} {position}");
     format!("{record} {}\n", check(&record))
 }
 
-fn parse(text: &str) -> Option<Head> {
+fn parse(text: &str) -> Option<LogHead> {
     let (record, found) = text.strip_suffix('\n')?.rsplit_once(' ')?;
     if found != check(record) {
         return None;
     }
     let (log_id, position) = record.strip_prefix(FORMAT)?.strip_prefix(' ')?.split_once(' ')?;
-    Some(Head { log_id: log_id.parse().ok()?, position: position.parse().ok()? })
+    Some(LogHead { log_id: log_id.parse().ok()?, position: position.parse().ok()? })
 }
 
 fn check(record: &str) -> String {
@@ -170,9 +170,9 @@ fn check(record: &str) -> String {
 mod tests {
     use super::*;
 
-    fn head(minor: u64) -> Head {
+    fn head(minor: u64) -> LogHead {
         let position = Position { epoch: 7, major: 0, minor };
-        Head { log_id: LogId(uuid::Uuid::from_u128(9)), position }
+        LogHead { log_id: LogId(uuid::Uuid::from_u128(9)), position }
     }
 
     #[test]
@@ -207,13 +207,13 @@ mod tests {
     fn a_removed_file_is_made_anew_with_what_it_knew() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut lock = Lock::take(folder.path()).expect("free");
-        assert_eq!(lock.known(), None);
+        assert_eq!(lock.recorded_head(), None);
         lock.write(head(3)).expect("written");
         std::fs::remove_file(folder.path().join(NAME)).expect("removed");
         lock.write(head(4)).expect("written");
-        assert_eq!(lock.known(), Some(head(4)));
-        lock.forget().expect("forgotten");
-        assert_eq!(lock.known(), None);
+        assert_eq!(lock.recorded_head(), Some(head(4)));
+        lock.clear().expect("forgotten");
+        assert_eq!(lock.recorded_head(), None);
         // A version that knows nothing of the directory's lock took its place.
         std::fs::remove_file(folder.path().join(NAME)).expect("removed");
         let other = open(&folder.path().join(NAME)).expect("made");

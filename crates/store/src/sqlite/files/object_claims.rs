@@ -13,10 +13,10 @@ use stateward_domain::envelope::StreamId;
 use crate::audit::{Life, Taken};
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::OpenError;
-use crate::sqlite::files::entity_replays::{Folded, Lives};
+use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
 use crate::sqlite::files::open::RESTORE;
 use crate::sqlite::log::event_row::signed;
-use crate::sqlite::transaction::{Insert, Values, Writer};
+use crate::sqlite::transaction::{Insert, Values, WriteConnection};
 
 /// Rows written at a time.
 const BATCH: usize = 4_096;
@@ -36,40 +36,45 @@ const CLAIM: &str = "INSERT INTO claims (key, aggregate_type, aggregate_id, sequ
     (SELECT *, row_number() OVER (PARTITION BY key ORDER BY position) AS place FROM temp.objects)";
 
 /// What entities hold of objects, until it is known who was first.
-pub(in crate::sqlite) struct Objects {
+pub(in crate::sqlite) struct ObjectClaims {
     rows: Vec<(ClaimKey, String, Taken)>,
 }
 
-impl Objects {
-    pub(in crate::sqlite) async fn gather(writer: &mut Writer) -> Result<Self, sqlx::Error> {
+impl ObjectClaims {
+    pub(in crate::sqlite) async fn begin(
+        writer: &mut WriteConnection,
+    ) -> Result<Self, sqlx::Error> {
         sqlx::query(TABLE).execute(&mut **writer).await?;
         Ok(Self { rows: Vec::new() })
     }
 
     pub(in crate::sqlite) async fn add(
         &mut self,
-        writer: &mut Writer,
-        life: &Life,
+        writer: &mut WriteConnection,
+        replay: &Life,
     ) -> Result<(), sqlx::Error> {
-        let held = life.held.iter().filter(|(key, _)| key.is_on_object());
-        let id = &life.stream.id;
+        let held = replay.held.iter().filter(|(key, _)| key.is_on_object());
+        let id = &replay.stream.id;
         self.rows.extend(held.map(|(key, taken)| (key.clone(), id.clone(), taken.clone())));
         if self.rows.len() < BATCH { Ok(()) } else { self.flush(writer).await }
     }
 
     /// Takes them all, and marks that it was done: both or nothing.
-    pub(in crate::sqlite) async fn claim(mut self, writer: &mut Writer) -> Result<(), sqlx::Error> {
+    pub(in crate::sqlite) async fn claim(
+        mut self,
+        writer: &mut WriteConnection,
+    ) -> Result<(), sqlx::Error> {
         self.flush(writer).await?;
-        let mut script = writer.script();
-        let values = script.push(CLAIM);
+        let mut transaction = writer.pipeline();
+        let values = transaction.push(CLAIM);
         values.push(ClaimKey::CONTENDER).push(ClaimKey::OBJECT).push(StreamId::ENTITY);
-        script.push("UPDATE log SET objects_claimed = 1");
-        script.commit().await?;
+        transaction.push("UPDATE log SET objects_claimed = 1");
+        transaction.commit().await?;
         sqlx::query("DROP TABLE temp.objects").execute(&mut **writer).await?;
         Ok(())
     }
 
-    async fn flush(&mut self, writer: &mut Writer) -> Result<(), sqlx::Error> {
+    async fn flush(&mut self, writer: &mut WriteConnection) -> Result<(), sqlx::Error> {
         let bind = |values: &mut Values, (key, id, taken): &(ClaimKey, String, Taken)| {
             values
                 .push(key.0.clone())
@@ -78,9 +83,9 @@ impl Objects {
                 .push(taken.at.0)
                 .push(signed(taken.position.minor));
         };
-        let mut script = writer.script();
-        script.insert(&OBJECTS, &self.rows, bind).await?;
-        script.commit().await?;
+        let mut transaction = writer.pipeline();
+        transaction.insert(&OBJECTS, &self.rows, bind).await?;
+        transaction.commit().await?;
         self.rows.clear();
         Ok(())
     }
@@ -92,21 +97,21 @@ pub(in crate::sqlite) async fn derive_once(
     log: SqliteConnection,
     path: &Path,
 ) -> Result<SqliteConnection, OpenError> {
-    let mut writer = Writer::new(log);
+    let mut writer = WriteConnection::new(log);
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
     let claimed = sqlx::query_scalar("SELECT objects_claimed FROM log");
     if claimed.fetch_one(&mut *writer).await.map_err(failed)? {
         return Ok(writer.into_inner());
     }
     let files = offline::files(path, Path::new("")).await?;
-    let mut objects = Objects::gather(&mut writer).await.map_err(failed)?;
-    let mut lives = Lives::of(&files);
+    let mut objects = ObjectClaims::begin(&mut writer).await.map_err(failed)?;
+    let mut replays = EntityReplays::of(&files);
     let mut entities = 0_u64;
     let unread = |error: stateward_domain::ports::event_store::ReadError| OpenError::Io {
         path: path.to_owned(),
         message: error.to_string(),
     };
-    while let Some(Folded { life, broken }) = lives.next().await.map_err(unread)? {
+    while let Some(ReplayedStream { replay, broken }) = replays.next().await.map_err(unread)? {
         if entities == 0 {
             tracing::info!(
                 "an older version wrote the log: deriving who manages which object, once"
@@ -114,9 +119,9 @@ pub(in crate::sqlite) async fn derive_once(
         }
         entities += 1;
         if let Some(why) = broken {
-            tracing::warn!(stream = %life.stream, why, "cannot be folded to its end");
+            tracing::warn!(stream = %replay.stream, why, "cannot be folded to its end");
         }
-        objects.add(&mut writer, &life).await.map_err(failed)?;
+        objects.add(&mut writer, &replay).await.map_err(failed)?;
     }
     files.log.close().await;
     objects.claim(&mut writer).await.map_err(failed)?;

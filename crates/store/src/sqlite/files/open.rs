@@ -19,14 +19,14 @@ use tokio::sync::watch;
 use crate::audit::Identity;
 use crate::sqlite::audit::file_source::Files;
 use crate::sqlite::error::OpenError;
-use crate::sqlite::files::directory_guard::Guard;
+use crate::sqlite::files::directory_guard::DirectoryGuard;
 use crate::sqlite::files::inodes::Inodes;
-use crate::sqlite::files::lock::{Head, Lock};
+use crate::sqlite::files::lock::{Lock, LogHead};
 use crate::sqlite::files::{object_claims, restore_hold, stale_views};
 use crate::sqlite::log::Log;
 use crate::sqlite::log::group_commit;
-use crate::sqlite::views_db::{self, Derived};
-use crate::sqlite::{Auditor, Entities, Marker, Queue, Store};
+use crate::sqlite::views_db::{self, ViewsDb};
+use crate::sqlite::{Auditor, Entities, Queue, RestoreHoldFile, Store};
 
 /// `application_id` of both files ("STWD"), by which a foreign database is told from ours.
 pub(in crate::sqlite) const APPLICATION_ID: i64 = 0x5354_5744;
@@ -54,41 +54,41 @@ pub(in crate::sqlite) async fn open(
     clock: LogClock,
     background: &Handle,
 ) -> Result<Store, OpenError> {
-    make(directory)?;
+    create_directory(directory)?;
     let mut lock = Lock::take(directory)?;
-    let marker = Marker::new(directory);
+    let hold = RestoreHoldFile::new(directory);
     let path = directory.join("events.db");
     let log = log_file(&path, SqliteSynchronous::Full, LogId(fresh_id())).await?;
     let mut log = object_claims::derive_once(log, &path).await?;
     let mut head = head_of(directory, &mut log).await?;
     clock.begin_at(newest_time(directory, &mut log).await?);
     let mut views = views_file(directory, background).await?;
-    let stood = views_db::stood(&mut views).await;
-    let stood = stood.map_err(|error| damaged_views(directory, &error))?;
-    if let Some(why) = restore_hold::contradiction(head, lock.known(), &stood) {
+    let checkpoints = views_db::all_checkpoints(&mut views).await;
+    let checkpoints = checkpoints.map_err(|error| damaged_views(directory, &error))?;
+    if let Some(why) = restore_hold::detect_rollback(head, lock.recorded_head(), &checkpoints) {
         // The mark comes first: whoever dies after it starts by observing, until a person has looked. Until the lock
-        // file is written, each start finds the same contradiction and does all of this again.
-        marker.set()?;
+        // file is written, each start finds the same detect_rollback and does all of this again.
+        hold.set()?;
         tracing::error!(
             "{why}: positions that were seen are not given out again, the views are rebuilt, and backends are only observed until somebody unfreezes"
         );
         head.position.epoch = begin_epoch(directory, &mut log).await?;
         views.close().await.map_err(|error| damaged_views(directory, &error))?;
-        stale_views::keep(directory, &stood, clock.now(), head.position.epoch)
+        stale_views::retire(directory, &checkpoints, clock.now(), head.position.epoch)
             .map_err(|error| unwritable(directory, &error))?;
         views = views_file(directory, background).await?;
-    } else if marker.is_set() {
+    } else if hold.is_set() {
         tracing::error!("observing only: the store was put back; look, then unfreeze");
     }
     lock.write(head.or_start())?;
-    running(directory, lock, (log, head), views, clock, background).await
+    assemble(directory, lock, (log, head), views, clock, background).await
 }
 
 /// The store around its two files, which fit each other.
-async fn running(
+async fn assemble(
     directory: &Path,
     lock: Lock,
-    (log, head): (SqliteConnection, Head),
+    (log, head): (SqliteConnection, LogHead),
     views: SqliteConnection,
     clock: LogClock,
     background: &Handle,
@@ -99,25 +99,25 @@ async fn running(
     let identity = Identity { log_id: head.log_id, epoch: head.position.epoch };
     let log_readers = readers(&log_path);
     let failed = |error: sqlx::Error| OpenError::from_sqlx(log_path.clone(), &error, RESTORE);
-    warm(&log_readers).await.map_err(failed)?;
+    open_all(&log_readers).await.map_err(failed)?;
     let task = (log, head.position, log_path.clone(), Arc::clone(&inodes));
     let writer = group_commit::spawn(task, clock.clone(), broken.clone());
     let log = Arc::new(Log::new(writer, log_readers, identity.epoch, clock.clone()));
-    let derived = Derived::open(views, readers(&views_path), clock.clone()).await;
-    let derived = derived.map_err(|error| damaged_views(directory, &error))?;
-    warm(&derived.readers).await.map_err(|error| damaged_views(directory, &error))?;
-    let derived = Arc::new(derived);
+    let views_db = ViewsDb::open(views, readers(&views_path), clock.clone()).await;
+    let views_db = views_db.map_err(|error| damaged_views(directory, &error))?;
+    open_all(&views_db.readers).await.map_err(|error| damaged_views(directory, &error))?;
+    let views_db = Arc::new(views_db);
     let views = Some(readers(&views_path));
     let files = Files::new(identity, directory, readers(&log_path), views);
     let (named, beside) = ((head.log_id, Arc::clone(&log)), Arc::clone(&inodes));
-    let guard = Guard::begin(lock, named, beside, broken, background);
-    let put_back = Marker::new(directory);
+    let guard = DirectoryGuard::begin(lock, named, beside, broken, background);
+    let restore_hold = RestoreHoldFile::new(directory);
     Ok(Store {
         audit: Arc::new(Auditor::new(files, Arc::new(clock))),
-        mismatched: put_back.is_set(),
-        put_back: Arc::new(put_back),
-        queue: Arc::new(Queue::new(Arc::clone(&derived))),
-        entities: Arc::new(Entities::new(derived)),
+        observe_only: restore_hold.is_set(),
+        restore_hold: Arc::new(restore_hold),
+        queue: Arc::new(Queue::new(Arc::clone(&views_db))),
+        entities: Arc::new(Entities::new(views_db)),
         log,
         log_id: head.log_id,
         broken: receiver,
@@ -126,7 +126,7 @@ async fn running(
     })
 }
 
-pub(in crate::sqlite) fn make(directory: &Path) -> Result<(), OpenError> {
+pub(in crate::sqlite) fn create_directory(directory: &Path) -> Result<(), OpenError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(|error| unwritable(directory, &error))
 }
@@ -139,7 +139,7 @@ pub(in crate::sqlite) fn unwritable(path: &Path, error: &std::io::Error) -> Open
 }
 
 /// Which log it is, and where it ends; the epoch also where it has no event yet.
-async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<Head, OpenError> {
+async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<LogHead, OpenError> {
     let row = sqlx::query_as(
         "SELECT epoch, log_id, (SELECT coalesce(max(position), 0) FROM events) FROM log",
     );
@@ -148,7 +148,7 @@ async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<Head, O
         row.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
     let epoch = u32::try_from(epoch).unwrap_or_default();
     let position = Position { epoch, major: 0, minor: u64::try_from(minor).unwrap_or_default() };
-    Ok(Head { log_id: log_id.parse().unwrap_or_default(), position })
+    Ok(LogHead { log_id: log_id.parse().unwrap_or_default(), position })
 }
 
 /// No event of the log was recorded later.
@@ -276,14 +276,14 @@ async fn connect(
     }
     let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
     let mut connection = options.connect().await.map_err(failed)?;
-    whole(path, &mut connection, advice).await?;
+    check_pages(path, &mut connection, advice).await?;
     let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
     sqlx::query(sqlx::AssertSqlSafe(mark)).execute(&mut connection).await.map_err(failed)?;
     Ok(connection)
 }
 
 /// Whether the file's pages fit together.
-async fn whole(
+async fn check_pages(
     path: &Path,
     connection: &mut SqliteConnection,
     advice: &'static str,
@@ -324,7 +324,7 @@ fn readers(path: &Path) -> SqlitePool {
 }
 
 /// Opens all connections of a pool now and here: else whoever is the first to read would, with the priority it has.
-async fn warm(pool: &SqlitePool) -> Result<(), sqlx::Error> {
+async fn open_all(pool: &SqlitePool) -> Result<(), sqlx::Error> {
     let mut opened = Vec::new();
     for _ in 0..READERS {
         opened.push(pool.acquire().await?);

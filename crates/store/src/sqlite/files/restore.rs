@@ -11,7 +11,7 @@ use crate::audit::Chains;
 use crate::sqlite::Auditor;
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::OpenError;
-use crate::sqlite::files::install::{Landing, close, copy};
+use crate::sqlite::files::install::{StagedInstall, close_connection, copy_database};
 use crate::sqlite::files::open::{RESTORE, fresh_epoch};
 
 /// Where positions are kept in `views.db`.
@@ -35,12 +35,12 @@ pub async fn restore(from: &Path, data: &Path, clock: Arc<dyn Clock>) -> Result<
     if log.symlink_metadata().is_ok() {
         return Err(OpenError::Occupied(log));
     }
-    let mut landing = Landing::begin(data)?;
+    let mut install = StagedInstall::begin(data)?;
     let failed = |error: sqlx::Error| OpenError::from_sqlx(from.to_owned(), &error, RESTORE);
     let epoch = fresh_epoch();
     if let Some(views) = &files.views {
-        let path = landing.file("views.db");
-        copy(&mut *views.acquire().await.map_err(failed)?, &path).await?;
+        let path = install.stage("views.db");
+        copy_database(&mut *views.acquire().await.map_err(failed)?, &path).await?;
         let mut copied = writable(&path).await?;
         for statement in POSITIONS {
             sqlx::query(statement)
@@ -50,18 +50,18 @@ pub async fn restore(from: &Path, data: &Path, clock: Arc<dyn Clock>) -> Result<
                 .await
                 .map_err(failed)?;
         }
-        close(copied, &path).await?;
+        close_connection(copied, &path).await?;
     }
-    let path = landing.file("events.db");
-    copy(&mut *files.log.acquire().await.map_err(failed)?, &path).await?;
+    let path = install.stage("events.db");
+    copy_database(&mut *files.log.acquire().await.map_err(failed)?, &path).await?;
     let mut copied = writable(&path).await?;
     sqlx::query("UPDATE log SET epoch = ?")
         .bind(i64::from(epoch))
         .execute(&mut copied)
         .await
         .map_err(failed)?;
-    close(copied, &path).await?;
-    landing.land(clock.now())?;
+    close_connection(copied, &path).await?;
+    install.commit(clock.now())?;
     let auditor = Auditor::offline(data, clock).await?;
     let chains = auditor.chains().await;
     auditor.close().await;

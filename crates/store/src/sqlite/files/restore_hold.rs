@@ -11,15 +11,15 @@ use stateward_domain::ports::audit::RestoreHold;
 use stateward_domain::ports::event_store::ReadError;
 
 use crate::sqlite::error::OpenError;
-use crate::sqlite::files::lock::Head;
+use crate::sqlite::files::lock::LogHead;
 use crate::sqlite::files::open::unwritable;
 
 /// Why the log that ends at `log` is not the one that was written here last; `None` = nothing speaks against it. `known` is
 /// the newest head that was written down, `views` is where the views stand: both lag behind the log that they are of, so
 /// neither can ever be ahead of it. A whole directory that is put back looks like one that was stopped.
-pub(in crate::sqlite) fn contradiction(
-    log: Head,
-    known: Option<Head>,
+pub(in crate::sqlite) fn detect_rollback(
+    log: LogHead,
+    known: Option<LogHead>,
     views: &[Position],
 ) -> Option<String> {
     if let Some(known) = known.filter(|known| known.log_id != log.log_id) {
@@ -43,11 +43,11 @@ pub(in crate::sqlite) fn contradiction(
 }
 
 /// A file in the store's directory; while it is there, nothing is changed on any backend.
-pub struct Marker {
+pub struct RestoreHoldFile {
     directory: PathBuf,
 }
 
-impl Marker {
+impl RestoreHoldFile {
     const NAME: &'static str = "put-back";
 
     pub(in crate::sqlite) fn new(directory: &Path) -> Self {
@@ -66,28 +66,29 @@ impl Marker {
     pub(in crate::sqlite) fn set(&self) -> Result<(), OpenError> {
         let path = self.path();
         let made = File::create(&path).and_then(|file| file.sync_all());
-        made.and_then(|()| synced(&self.directory)).map_err(|error| unwritable(&path, &error))
+        made.and_then(|()| sync_directory(&self.directory))
+            .map_err(|error| unwritable(&path, &error))
     }
 
     /// Takes the mark away; it is gone for good afterwards.
-    pub(in crate::sqlite) fn unset(&self) -> std::io::Result<()> {
+    pub(in crate::sqlite) fn remove(&self) -> std::io::Result<()> {
         match std::fs::remove_file(self.path()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => synced(&self.directory),
+            _ => sync_directory(&self.directory),
         }
     }
 }
 
 /// Makes names in `directory` durable.
-pub(in crate::sqlite) fn synced(directory: &Path) -> std::io::Result<()> {
+pub(in crate::sqlite) fn sync_directory(directory: &Path) -> std::io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
 #[async_trait]
-impl RestoreHold for Marker {
+impl RestoreHold for RestoreHoldFile {
     async fn clear(&self) -> Result<(), ReadError> {
         let failed = |error| ReadError::Unavailable(format!("{}: {error}", self.path().display()));
-        self.unset().map_err(failed)
+        self.remove().map_err(failed)
     }
 }
 
@@ -102,8 +103,8 @@ mod tests {
         Position { epoch, major: 0, minor }
     }
 
-    const fn head(log: u128, epoch: u32, minor: u64) -> Head {
-        Head { log_id: LogId(Uuid::from_u128(log)), position: at(epoch, minor) }
+    const fn head(log: u128, epoch: u32, minor: u64) -> LogHead {
+        LogHead { log_id: LogId(Uuid::from_u128(log)), position: at(epoch, minor) }
     }
 
     #[test]
@@ -114,7 +115,7 @@ mod tests {
             (None, vec![Position::START], None),
             (Some(head(1, 5, 10)), vec![at(5, 10), at(5, 3)], None),
             (Some(head(1, 5, 2)), vec![Position::START, at(5, 9)], None),
-            (Some(Head { position: Position::START, ..log }), vec![], None),
+            (Some(LogHead { position: Position::START, ..log }), vec![], None),
             (Some(head(1, 5, 11)), vec![at(5, 9)], Some("the lock file knows 11")),
             (None, vec![at(5, 9), at(5, 12)], Some("views.db knows 12")),
             (Some(head(1, 5, 13)), vec![at(5, 12)], Some("the lock file knows 13")),
@@ -126,7 +127,7 @@ mod tests {
                 Some("and not 00000000-0000-0000-0000-0000000000"),
             ),
         ] {
-            let found = contradiction(log, known, &views);
+            let found = detect_rollback(log, known, &views);
             let same = match says {
                 None => found.is_none(),
                 Some(says) => found.as_ref().is_some_and(|found| found.contains(says)),

@@ -1,4 +1,4 @@
-//! One commit: what fits is written in one transaction. Heads and claims are looked up where they are not known, and cannot
+//! One commit: what fits is written in one transaction. StreamHeads and claims are looked up where they are not known, and cannot
 //! be taken for new.
 
 use std::borrow::Cow;
@@ -13,29 +13,34 @@ use stateward_domain::time::Timestamp;
 
 use crate::hash::{self, Hash};
 use crate::sqlite::log::event_row::signed;
-use crate::sqlite::transaction::{Broke, Insert, Script, Values, Writer};
+use crate::sqlite::transaction::{
+    CommitError, Insert, PipelinedTransaction, Values, WriteConnection,
+};
 
 /// What becomes of one append.
 pub(in crate::sqlite) type Outcome = Result<Appended, AppendError>;
 
 /// The last event of a stream.
 #[derive(Clone, Copy)]
-struct Head {
+struct StreamHead {
     version: Version,
     hash: Hash,
     recorded_at: Timestamp,
 }
 
-const EMPTY: Head =
-    Head { version: Version(0), hash: hash::GENESIS, recorded_at: Timestamp(i64::MIN) };
-
-/// Heads of streams that were written lately. The writer is the only one, so they cannot be stale.
-#[derive(Default)]
-pub(in crate::sqlite) struct Heads {
-    known: HashMap<StreamId, Head>,
+impl StreamHead {
+    /// Of a stream without events.
+    const NONE: Self =
+        Self { version: Version(0), hash: hash::GENESIS, recorded_at: Timestamp(i64::MIN) };
 }
 
-impl Heads {
+/// StreamHeads of streams that were written lately. The writer is the only one, so they cannot be stale.
+#[derive(Default)]
+pub(in crate::sqlite) struct StreamHeads {
+    known: HashMap<StreamId, StreamHead>,
+}
+
+impl StreamHeads {
     const MAX: usize = 50_000;
 
     pub(in crate::sqlite) fn clear(&mut self) {
@@ -50,7 +55,7 @@ impl Heads {
     }
 
     /// Whether nothing has to be read for `appends`: each goes on from a head that is known, or begins a stream.
-    fn suffice(&self, appends: &[Append]) -> bool {
+    fn cover(&self, appends: &[Append]) -> bool {
         appends.iter().all(|append| match self.known.get(&append.stream) {
             Some(head) => head.version == append.expected,
             None => append.expected == Version(0),
@@ -63,13 +68,13 @@ impl Heads {
         unknown.map(|append| [append.stream.category.as_str(), append.stream.id.as_str()]).collect()
     }
 
-    fn of(&self, stream: &StreamId) -> Head {
-        self.known.get(stream).copied().unwrap_or(EMPTY)
+    fn of(&self, stream: &StreamId) -> StreamHead {
+        self.known.get(stream).copied().unwrap_or(StreamHead::NONE)
     }
 }
 
 /// An event with everything that the log adds.
-pub(in crate::sqlite) struct Row<'a> {
+pub(in crate::sqlite) struct NewEventRow<'a> {
     pub(in crate::sqlite) position: u64,
     pub(in crate::sqlite) stream: &'a StreamId,
     pub(in crate::sqlite) version: Version,
@@ -78,7 +83,7 @@ pub(in crate::sqlite) struct Row<'a> {
     pub(in crate::sqlite) event: &'a NewEvent,
 }
 
-impl Row<'_> {
+impl NewEventRow<'_> {
     fn recorded(&self, epoch: u32) -> Recorded {
         Recorded {
             position: Position { epoch, major: 0, minor: self.position },
@@ -97,7 +102,7 @@ impl Row<'_> {
 
 /// Where and when a batch goes into the log: the log's life, its last position, and the time.
 #[derive(Clone, Copy)]
-pub(in crate::sqlite) struct Place {
+pub(in crate::sqlite) struct BatchContext {
     pub(in crate::sqlite) now: Timestamp,
     pub(in crate::sqlite) epoch: u32,
     pub(in crate::sqlite) head: u64,
@@ -106,109 +111,109 @@ pub(in crate::sqlite) struct Place {
 /// Writes what fits of `appends`, of which no two share a stream or a claim key. Answers with an outcome for
 /// each, and with what was written.
 pub(in crate::sqlite) async fn write(
-    writer: &mut Writer,
-    heads: &mut Heads,
+    writer: &mut WriteConnection,
+    heads: &mut StreamHeads,
     appends: &[Append],
-    place: Place,
-) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
+    context: BatchContext,
+) -> Result<(Vec<Outcome>, Vec<Recorded>), CommitError> {
     heads.bound();
     // Nearly always what is new is new. Where it is not, the tables themselves refuse it.
-    if heads.suffice(appends) {
-        match attempt(writer, heads, appends, place, Hope::AllIsNew).await {
-            Err(Broke::Before(error)) if is_there(&error) => {}
+    if heads.cover(appends) {
+        match try_write(writer, heads, appends, context, Mode::Optimistic).await {
+            Err(CommitError::NotStarted(error)) if is_unique_violation(&error) => {}
             outcome => return outcome,
         }
     }
-    attempt(writer, heads, appends, place, Hope::Nothing).await
+    try_write(writer, heads, appends, context, Mode::Checked).await
 }
 
 /// What is taken for granted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Hope {
+enum Mode {
     /// Streams that begin are not there, and claims that are taken are free.
-    AllIsNew,
+    Optimistic,
     /// Nothing: it is looked up.
-    Nothing,
+    Checked,
 }
 
-fn is_there(error: &sqlx::Error) -> bool {
+fn is_unique_violation(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
-async fn attempt(
-    writer: &mut Writer,
-    heads: &mut Heads,
+async fn try_write(
+    writer: &mut WriteConnection,
+    heads: &mut StreamHeads,
     appends: &[Append],
-    place: Place,
-    hope: Hope,
-) -> Result<(Vec<Outcome>, Vec<Recorded>), Broke> {
-    let Place { now, epoch, head } = place;
+    context: BatchContext,
+    mode: Mode,
+) -> Result<(Vec<Outcome>, Vec<Recorded>), CommitError> {
+    let BatchContext { now, epoch, head } = context;
     // Nobody else writes, so what is read before the transaction still holds in it.
-    let holders = match hope {
-        Hope::AllIsNew => HashMap::new(),
-        Hope::Nothing => look(writer, heads, appends).await?,
+    let holders = match mode {
+        Mode::Optimistic => HashMap::new(),
+        Mode::Checked => load_heads_and_claims(writer, heads, appends).await?,
     };
     let mut outcomes = Vec::with_capacity(appends.len());
     let mut rows = Vec::new();
-    let mut fitting = Vec::new();
+    let mut accepted = Vec::new();
     let mut last = head;
     for append in appends {
         let before = heads.of(&append.stream);
         if before.version != append.expected {
-            let repeated = repeated(writer, append, epoch).await?;
+            let repeated = find_repeated(writer, append, epoch).await?;
             let conflict = AppendError::Conflict { actual: before.version };
             outcomes.push(repeated.ok_or(conflict));
             continue;
         }
-        if let Some(taken) = taken(append, &holders) {
-            outcomes.push(Err(taken));
+        if let Some(conflict) = claim_conflict(append, &holders) {
+            outcomes.push(Err(conflict));
             continue;
         }
-        let after = extend(&mut rows, append, before, now, &mut last);
+        let after = chain_events(&mut rows, append, before, now, &mut last);
         let position = Position { epoch, major: 0, minor: last };
         outcomes.push(Ok(Appended { version: after.version, position }));
-        fitting.push((append, after));
+        accepted.push((append, after));
     }
     if rows.is_empty() {
         return Ok((outcomes, Vec::new()));
     }
-    let mut script = writer.script();
-    insert(&mut script, &rows).await?;
-    claim(&mut script, &fitting, now, hope).await?;
-    script.commit().await?;
-    for (append, after) in fitting {
+    let mut transaction = writer.pipeline();
+    insert(&mut transaction, &rows).await?;
+    write_claims(&mut transaction, &accepted, now, mode).await?;
+    transaction.commit().await?;
+    for (append, after) in accepted {
         heads.known.insert(append.stream.clone(), after);
     }
     Ok((outcomes, rows.iter().map(|row| row.recorded(epoch)).collect()))
 }
 
 /// Chains the append's events to the stream's head; its new head.
-fn extend<'a>(
-    rows: &mut Vec<Row<'a>>,
+fn chain_events<'a>(
+    rows: &mut Vec<NewEventRow<'a>>,
     append: &'a Append,
-    mut head: Head,
+    mut head: StreamHead,
     now: Timestamp,
     last: &mut u64,
-) -> Head {
+) -> StreamHead {
     for event in &append.events {
         let version = head.version.next();
         let recorded_at = now.max(Timestamp(head.recorded_at.0.saturating_add(1)));
         let hash = hash::of_new(&head.hash, &append.stream, version, recorded_at, event);
         *last += 1;
         let stream = &append.stream;
-        rows.push(Row { position: *last, stream, version, recorded_at, hash, event });
-        head = Head { version, hash, recorded_at };
+        rows.push(NewEventRow { position: *last, stream, version, recorded_at, hash, event });
+        head = StreamHead { version, hash, recorded_at };
     }
     head
 }
 
 /// The key of a claim, or `None` for a head; then its stream, version, value or hash, and the time of a head.
-type Found = (Option<String>, String, String, i64, Vec<u8>, i64);
+type HeadOrClaimRow = (Option<String>, String, String, i64, Vec<u8>, i64);
 
-/// Heads that are not known yet, and who holds the claims that the appends are about: one query for both.
-async fn look(
+/// StreamHeads that are not known yet, and who holds the claims that the appends are about: one query for both.
+async fn load_heads_and_claims(
     connection: &mut SqliteConnection,
-    heads: &mut Heads,
+    heads: &mut StreamHeads,
     appends: &[Append],
 ) -> Result<HashMap<ClaimKey, Holder>, sqlx::Error> {
     let unknown = heads.unknown(appends);
@@ -218,7 +223,7 @@ async fn look(
     if unknown.is_empty() && keys.is_empty() {
         return Ok(holders);
     }
-    let found: Vec<Found> = sqlx::query_as(
+    let found: Vec<HeadOrClaimRow> = sqlx::query_as(
         "SELECT NULL, e.aggregate_type, e.aggregate_id, e.sequence, e.hash, e.recorded_at \
          FROM json_each(?) wanted JOIN events e ON e.position = \
          (SELECT position FROM events \
@@ -239,14 +244,14 @@ async fn look(
             holders.insert(ClaimKey(key), Holder { stream, version, value });
         } else {
             let hash = value.try_into().unwrap_or(hash::GENESIS);
-            let head = Head { version, hash, recorded_at: Timestamp(recorded_at) };
+            let head = StreamHead { version, hash, recorded_at: Timestamp(recorded_at) };
             heads.known.insert(stream, head);
         }
     }
     Ok(holders)
 }
 
-fn taken(append: &Append, holders: &HashMap<ClaimKey, Holder>) -> Option<AppendError> {
+fn claim_conflict(append: &Append, holders: &HashMap<ClaimKey, Holder>) -> Option<AppendError> {
     append.claims.iter().find_map(|claim| {
         let (Claim::Take { key, .. } | Claim::Share { key }) = claim else { return None };
         let holder = holders.get(key).filter(|holder| holder.stream != append.stream)?;
@@ -256,7 +261,7 @@ fn taken(append: &Append, holders: &HashMap<ClaimKey, Holder>) -> Option<AppendE
 
 /// An append that is in the log already is recognised by its last event's id. Only one whose version does not
 /// fit can be there, because every append moves its stream on.
-async fn repeated(
+async fn find_repeated(
     connection: &mut SqliteConnection,
     append: &Append,
     epoch: u32,
@@ -297,10 +302,10 @@ const EVENTS: Insert = Insert {
 
 /// Adds the rows.
 pub(in crate::sqlite) async fn insert(
-    script: &mut Script<'_>,
-    rows: &[Row<'_>],
+    transaction: &mut PipelinedTransaction<'_>,
+    rows: &[NewEventRow<'_>],
 ) -> Result<(), sqlx::Error> {
-    let bind = |values: &mut Values, row: &Row<'_>| {
+    let bind = |values: &mut Values, row: &NewEventRow<'_>| {
         values
             .push(signed(row.position))
             .push(row.stream.category.clone())
@@ -314,11 +319,11 @@ pub(in crate::sqlite) async fn insert(
             .push(row.recorded_at.0)
             .push(row.hash.to_vec());
     };
-    script.insert(&EVENTS, rows, bind).await
+    transaction.insert(&EVENTS, rows, bind).await
 }
 
 /// A claim that is taken: by which stream, at which version, which, and what is stored with it.
-type Taken<'a> = (&'a StreamId, u64, &'a ClaimKey, &'a String);
+type ClaimRow<'a> = (&'a StreamId, u64, &'a ClaimKey, &'a String);
 
 const CLAIMS: Insert = Insert {
     table: Cow::Borrowed("claims"),
@@ -327,22 +332,22 @@ const CLAIMS: Insert = Insert {
 };
 
 /// Who holds a claim may take it again.
-const CLAIMS_AGAIN: Insert = Insert {
+const CLAIMS_UPSERT: Insert = Insert {
     conflict: "ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, \
                value = excluded.value, taken_at = excluded.taken_at",
     ..CLAIMS
 };
 
-/// Adds what the fitting appends give back and take. No two of them share a key, so the order does not matter.
-async fn claim(
-    script: &mut Script<'_>,
-    fitting: &[(&Append, Head)],
+/// Adds what the accepted appends give back and take. No two of them share a key, so the order does not matter.
+async fn write_claims(
+    transaction: &mut PipelinedTransaction<'_>,
+    accepted: &[(&Append, StreamHead)],
     now: Timestamp,
-    hope: Hope,
+    mode: Mode,
 ) -> Result<(), sqlx::Error> {
     let (mut freed, mut shared) = (Vec::new(), Vec::new());
-    let mut taken: Vec<Taken<'_>> = Vec::new();
-    for (append, _) in fitting {
+    let mut taken: Vec<ClaimRow<'_>> = Vec::new();
+    for (append, _) in accepted {
         for claim in &append.claims {
             match claim {
                 Claim::Take { key, value, event } => {
@@ -360,16 +365,16 @@ async fn claim(
     }
     if !freed.is_empty() {
         // Only whoever holds a claim gives it back.
-        script
+        transaction
             .push(
                 "DELETE FROM claims WHERE (key, aggregate_type, aggregate_id) IN \
                  (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
             )
             .push(serde_json::to_string(&freed).expect("strings are JSON"));
     }
-    if !shared.is_empty() && hope == Hope::AllIsNew {
+    if !shared.is_empty() && mode == Mode::Optimistic {
         // Whoever holds one stands in the way of its own row, as it does of one that is taken.
-        script
+        transaction
             .push(
                 "INSERT INTO claims SELECT c.* FROM json_each(?) wanted JOIN claims c \
                  ON c.key = wanted.value ->> 0 WHERE (c.aggregate_type, c.aggregate_id) \
@@ -377,7 +382,7 @@ async fn claim(
             )
             .push(serde_json::to_string(&shared).expect("strings are JSON"));
     }
-    let bind = |values: &mut Values, (stream, version, key, value): &Taken<'_>| {
+    let bind = |values: &mut Values, (stream, version, key, value): &ClaimRow<'_>| {
         values
             .push(key.0.clone())
             .push(stream.category.clone())
@@ -386,6 +391,6 @@ async fn claim(
             .push((*value).clone())
             .push(now.0);
     };
-    let insert = if hope == Hope::AllIsNew { &CLAIMS } else { &CLAIMS_AGAIN };
-    script.insert(insert, &taken, bind).await
+    let insert = if mode == Mode::Optimistic { &CLAIMS } else { &CLAIMS_UPSERT };
+    transaction.insert(insert, &taken, bind).await
 }

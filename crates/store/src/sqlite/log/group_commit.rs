@@ -13,13 +13,13 @@ use stateward_domain::ports::event_store::{Append, AppendError, Appended, ReadEr
 use stateward_domain::time::LogClock;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::sqlite::error::{Fault, fault, message};
+use crate::sqlite::error::{SqliteErrorClass, classify, message};
 use crate::sqlite::files::inodes::Inodes;
-use crate::sqlite::log::batch::{self, Heads, Outcome, Place};
-use crate::sqlite::log::log_cache::Tail;
-use crate::sqlite::transaction::{self, Broke};
+use crate::sqlite::log::batch::{self, BatchContext, Outcome, StreamHeads};
+use crate::sqlite::log::log_cache::LogCache;
+use crate::sqlite::transaction::{CommitError, WriteConnection};
 
-/// Appends that wait at most; beyond, callers wait for a place.
+/// Appends that wait at most; beyond, callers wait for a context.
 const QUEUE: usize = 4_096;
 /// Events of one commit at most.
 const BATCH_EVENTS: usize = 512;
@@ -44,32 +44,32 @@ impl std::fmt::Display for Broken {
 }
 
 enum Job {
-    Append(Waiting),
+    Append(PendingAppend),
     Forget { before: i64, reply: oneshot::Sender<Result<u64, ReadError>> },
     Close { reply: oneshot::Sender<()> },
 }
 
-struct Waiting {
+struct PendingAppend {
     append: Append,
     reply: oneshot::Sender<Outcome>,
 }
 
 /// The way to the writer. Cheap to clone.
 #[derive(Clone)]
-pub(in crate::sqlite) struct Writer {
+pub(in crate::sqlite) struct GroupCommitHandle {
     jobs: mpsc::Sender<Job>,
     head: watch::Receiver<u64>,
-    tail: Arc<Tail>,
+    cache: Arc<LogCache>,
 }
 
-impl Writer {
+impl GroupCommitHandle {
     pub(in crate::sqlite) fn head(&self) -> u64 {
         *self.head.borrow()
     }
 
     /// The newest events.
-    pub(in crate::sqlite) fn tail(&self) -> &Tail {
-        &self.tail
+    pub(in crate::sqlite) fn cache(&self) -> &LogCache {
+        &self.cache
     }
 
     pub(in crate::sqlite) async fn moved_past(&self, position: u64) {
@@ -86,7 +86,7 @@ impl Writer {
             return Err(AppendError::Unavailable("an append needs an event".to_owned()));
         }
         let (reply, outcome) = oneshot::channel();
-        self.jobs.send(Job::Append(Waiting { append, reply })).await.map_err(|_| gone())?;
+        self.jobs.send(Job::Append(PendingAppend { append, reply })).await.map_err(|_| gone())?;
         outcome.await.unwrap_or(Err(AppendError::OutcomeUnknown))
     }
 
@@ -109,13 +109,13 @@ impl Writer {
     }
 }
 
-struct Task {
-    connection: transaction::Writer,
+struct GroupCommit {
+    connection: WriteConnection,
     clock: LogClock,
-    heads: Heads,
+    heads: StreamHeads,
     epoch: u32,
     head: watch::Sender<u64>,
-    tail: Arc<Tail>,
+    cache: Arc<LogCache>,
     broken: watch::Sender<Option<Broken>>,
     path: PathBuf,
     inodes: Arc<Inodes>,
@@ -127,20 +127,20 @@ pub(in crate::sqlite) fn spawn(
     (connection, head, path, inodes): (SqliteConnection, Position, PathBuf, Arc<Inodes>),
     clock: LogClock,
     broken: watch::Sender<Option<Broken>>,
-) -> Writer {
+) -> GroupCommitHandle {
     let (jobs, receiver) = mpsc::channel(QUEUE);
     let (epoch, head) = (head.epoch, watch::Sender::new(head.minor));
-    let tail = Arc::new(Tail::default());
-    let writer = Writer { jobs, head: head.subscribe(), tail: Arc::clone(&tail) };
-    let (heads, since_checkpoint) = (Heads::default(), 0);
-    let connection = transaction::Writer::new(connection);
-    let task = Task {
+    let cache = Arc::new(LogCache::default());
+    let writer = GroupCommitHandle { jobs, head: head.subscribe(), cache: Arc::clone(&cache) };
+    let (heads, since_checkpoint) = (StreamHeads::default(), 0);
+    let connection = WriteConnection::new(connection);
+    let task = GroupCommit {
         connection,
         clock,
         heads,
         epoch,
         head,
-        tail,
+        cache,
         broken,
         path,
         inodes,
@@ -150,7 +150,7 @@ pub(in crate::sqlite) fn spawn(
     writer
 }
 
-impl Task {
+impl GroupCommit {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut waiting = VecDeque::new();
         loop {
@@ -177,18 +177,18 @@ impl Task {
                 None if waiting.is_empty() => return,
                 None => {}
             }
-            self.write_some(&mut waiting).await;
+            self.write_batch(&mut waiting).await;
         }
     }
 
-    async fn drain(&mut self, waiting: &mut VecDeque<Waiting>) {
+    async fn drain(&mut self, waiting: &mut VecDeque<PendingAppend>) {
         while !waiting.is_empty() {
-            self.write_some(waiting).await;
+            self.write_batch(waiting).await;
         }
     }
 
     /// Writes a batch of what waits: at most one append per stream and per claim key, in order of arrival.
-    async fn write_some(&mut self, waiting: &mut VecDeque<Waiting>) {
+    async fn write_batch(&mut self, waiting: &mut VecDeque<PendingAppend>) {
         let mut streams: HashSet<StreamId> = HashSet::new();
         let mut keys: HashSet<ClaimKey> = HashSet::new();
         let mut events = 0;
@@ -215,7 +215,7 @@ impl Task {
         }
     }
 
-    async fn write(&mut self, batch: Vec<Waiting>) {
+    async fn write(&mut self, batch: Vec<PendingAppend>) {
         let (appends, replies): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.append, waiting.reply)).unzip();
         crate::failpoints::reach("store::append::before");
@@ -224,23 +224,23 @@ impl Task {
             for reply in replies {
                 let _ = reply.send(Err(AppendError::Unavailable(line.clone())));
             }
-            return self.end(Broken::Moved(line));
+            return self.report_broken(Broken::Moved(line));
         }
         let outcomes = match self.commit(&appends).await {
             Ok(outcomes) => outcomes,
             // One by one, so that a fault of one append takes no innocent down.
-            Err(Broke::Before(_)) if appends.len() > 1 => {
+            Err(CommitError::NotStarted(_)) if appends.len() > 1 => {
                 let mut outcomes = Vec::with_capacity(appends.len());
                 for append in &appends {
                     let alone = self.commit(std::slice::from_ref(append)).await;
                     outcomes.push(match alone {
                         Ok(mut outcome) => outcome.remove(0),
-                        Err(broke) => Err(self.refusal(&broke)),
+                        Err(error) => Err(self.append_error(&error)),
                     });
                 }
                 outcomes
             }
-            Err(broke) => appends.iter().map(|_| Err(self.refusal(&broke))).collect(),
+            Err(error) => appends.iter().map(|_| Err(self.append_error(&error))).collect(),
         };
         crate::failpoints::reach("store::append::after");
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
@@ -249,16 +249,19 @@ impl Task {
         }
     }
 
-    async fn commit(&mut self, appends: &[Append]) -> Result<Vec<Outcome>, Broke> {
-        let place =
-            Place { now: self.clock.moment().log, epoch: self.epoch, head: *self.head.borrow() };
-        let written = batch::write(&mut self.connection, &mut self.heads, appends, place).await;
+    async fn commit(&mut self, appends: &[Append]) -> Result<Vec<Outcome>, CommitError> {
+        let context = BatchContext {
+            now: self.clock.moment().log,
+            epoch: self.epoch,
+            head: *self.head.borrow(),
+        };
+        let written = batch::write(&mut self.connection, &mut self.heads, appends, context).await;
         let (outcomes, recorded) = written.inspect_err(|_| self.heads.clear())?;
         if let Some(last) = recorded.last() {
             let head = last.position.minor;
             self.since_checkpoint += recorded.len();
             // First what can be read, then that there is something to read.
-            self.tail.extend(recorded);
+            self.cache.extend(recorded);
             self.head.send_replace(head);
             self.bound_wal().await;
         }
@@ -267,30 +270,32 @@ impl Task {
 
     /// What the caller hears. After a disk error in a commit nobody knows what is on the disk: the process has
     /// to end, and the next one reads what is really there.
-    fn refusal(&self, broke: &Broke) -> AppendError {
-        let (error, in_commit) = match broke {
-            Broke::Before(error) => (error, false),
-            Broke::InCommit(error) => (error, true),
+    fn append_error(&self, failure: &CommitError) -> AppendError {
+        let (error, in_commit) = match failure {
+            CommitError::NotStarted(error) => (error, false),
+            CommitError::Unknown(error) => (error, true),
         };
         let text = message(error);
-        let fatal = match fault(error) {
-            Fault::Full => Some(format!("the disk that holds {} is full", self.path.display())),
-            Fault::Io | Fault::Damaged | Fault::ReadOnly => {
+        let fatal = match classify(error) {
+            SqliteErrorClass::Full => {
+                Some(format!("the disk that holds {} is full", self.path.display()))
+            }
+            SqliteErrorClass::Io | SqliteErrorClass::Damaged | SqliteErrorClass::ReadOnly => {
                 Some(format!("{} cannot be written: {text}", self.path.display()))
             }
-            Fault::Busy | Fault::Other if in_commit => {
+            SqliteErrorClass::Busy | SqliteErrorClass::Other if in_commit => {
                 Some(format!("a commit to {} failed: {text}", self.path.display()))
             }
-            Fault::Busy | Fault::Other => None,
+            SqliteErrorClass::Busy | SqliteErrorClass::Other => None,
         };
         if let Some(line) = fatal {
-            self.end(Broken::Unwritable(line));
+            self.report_broken(Broken::Unwritable(line));
         }
         if in_commit { AppendError::OutcomeUnknown } else { AppendError::Unavailable(text) }
     }
 
     /// Says that the process has to end; the first reason counts.
-    fn end(&self, reason: Broken) {
+    fn report_broken(&self, reason: Broken) {
         self.broken.send_if_modified(|broken| {
             let first = broken.is_none();
             broken.get_or_insert(reason);
@@ -312,7 +317,7 @@ impl Task {
 
     async fn forget(&mut self, before: i64) -> Result<u64, ReadError> {
         if let Err(line) = self.inodes.check() {
-            self.end(Broken::Moved(line.clone()));
+            self.report_broken(Broken::Moved(line.clone()));
             return Err(ReadError::Unavailable(line));
         }
         // The pattern stands in the text, so that the index of just these is used.

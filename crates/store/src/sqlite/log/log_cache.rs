@@ -14,12 +14,12 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The newest events, written by the one writer after each commit and before it tells anybody of it.
 #[derive(Default)]
-pub(in crate::sqlite) struct Tail {
-    inner: RwLock<Inner>,
+pub(in crate::sqlite) struct LogCache {
+    inner: RwLock<CachedEvents>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct CachedEvents {
     /// Without a gap in their positions.
     events: VecDeque<Recorded>,
     bytes: usize,
@@ -27,14 +27,14 @@ struct Inner {
     versions: HashMap<StreamId, Version>,
 }
 
-impl Tail {
+impl LogCache {
     /// Adds what was committed.
     pub(in crate::sqlite) fn extend(&self, committed: Vec<Recorded>) {
         let mut inner = self.write();
         for event in committed {
             let last = inner.events.back().map(|last| last.position.minor);
             if last.is_some_and(|last| last + 1 != event.position.minor) {
-                *inner = Inner::default();
+                *inner = CachedEvents::default();
             }
             inner.bytes += event.size();
             inner.versions.insert(event.stream.clone(), event.version);
@@ -74,11 +74,11 @@ impl Tail {
         self.read().versions.get(stream).copied()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+    fn read(&self) -> RwLockReadGuard<'_, CachedEvents> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+    fn write(&self) -> RwLockWriteGuard<'_, CachedEvents> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,33 +111,33 @@ mod tests {
 
     #[test]
     fn answers_from_where_it_begins_and_shows_nothing_beyond_what_may_be_seen() {
-        let tail = Tail::default();
-        assert_eq!(minors(tail.after(0, 5, 10)), None, "it knows nothing yet");
-        tail.extend((6..=9).map(|minor| event(minor, "a", minor, "{}")).collect());
-        assert_eq!(minors(tail.after(4, 9, 10)), None, "the fifth is not kept");
-        assert_eq!(minors(tail.after(5, 9, 10)), Some(vec![6, 7, 8, 9]));
-        assert_eq!(minors(tail.after(5, 8, 10)), Some(vec![6, 7, 8]));
-        assert_eq!(minors(tail.after(6, 9, 2)), Some(vec![7, 8]));
-        assert_eq!(minors(tail.after(9, 9, 10)), Some(vec![]));
+        let cache = LogCache::default();
+        assert_eq!(minors(cache.after(0, 5, 10)), None, "it knows nothing yet");
+        cache.extend((6..=9).map(|minor| event(minor, "a", minor, "{}")).collect());
+        assert_eq!(minors(cache.after(4, 9, 10)), None, "the fifth is not kept");
+        assert_eq!(minors(cache.after(5, 9, 10)), Some(vec![6, 7, 8, 9]));
+        assert_eq!(minors(cache.after(5, 8, 10)), Some(vec![6, 7, 8]));
+        assert_eq!(minors(cache.after(6, 9, 2)), Some(vec![7, 8]));
+        assert_eq!(minors(cache.after(9, 9, 10)), Some(vec![]));
     }
 
     #[test]
     fn forgets_the_oldest_beyond_its_bounds_and_never_names_an_older_version() {
-        let tail = Tail::default();
+        let cache = LogCache::default();
         let large = "x".repeat(BYTES_MAX / 2);
-        tail.extend(vec![event(1, "a", 1, &large), event(2, "b", 1, "{}")]);
+        cache.extend(vec![event(1, "a", 1, &large), event(2, "b", 1, "{}")]);
         let stream = |id: &str| StreamId { category: "entity".to_owned(), id: id.to_owned() };
-        assert_eq!(tail.version(&stream("a")), Some(Version(1)));
-        tail.extend(vec![event(3, "b", 2, &large)]);
-        assert_eq!(minors(tail.after(0, 3, 10)), None);
-        assert_eq!(minors(tail.after(1, 3, 10)), Some(vec![2, 3]));
-        tail.extend(vec![event(4, "c", 4, "{}")]);
-        assert_eq!(minors(tail.after(1, 4, 10)), Some(vec![2, 3]), "a page is bounded in bytes");
-        assert_eq!(tail.version(&stream("a")), None);
-        assert_eq!(tail.version(&stream("b")), Some(Version(2)));
-        tail.extend((5..=5_000).map(|minor| event(minor, "c", minor, "{}")).collect());
-        assert_eq!(tail.version(&stream("b")), None);
-        let kept = tail.after(5_000 - EVENTS_MAX as u64, 5_000, usize::MAX);
+        assert_eq!(cache.version(&stream("a")), Some(Version(1)));
+        cache.extend(vec![event(3, "b", 2, &large)]);
+        assert_eq!(minors(cache.after(0, 3, 10)), None);
+        assert_eq!(minors(cache.after(1, 3, 10)), Some(vec![2, 3]));
+        cache.extend(vec![event(4, "c", 4, "{}")]);
+        assert_eq!(minors(cache.after(1, 4, 10)), Some(vec![2, 3]), "a page is bounded in bytes");
+        assert_eq!(cache.version(&stream("a")), None);
+        assert_eq!(cache.version(&stream("b")), Some(Version(2)));
+        cache.extend((5..=5_000).map(|minor| event(minor, "c", minor, "{}")).collect());
+        assert_eq!(cache.version(&stream("b")), None);
+        let kept = cache.after(5_000 - EVENTS_MAX as u64, 5_000, usize::MAX);
         assert_eq!(kept.map(|events| events.len()), Some(EVENTS_MAX));
     }
 }

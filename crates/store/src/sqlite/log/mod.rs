@@ -21,11 +21,11 @@ use stateward_domain::time::LogClock;
 
 use crate::sqlite::error::message;
 use crate::sqlite::log::event_row::{COLUMNS, EventRow, page, signed};
-use crate::sqlite::log::group_commit::Writer;
+use crate::sqlite::log::group_commit::GroupCommitHandle;
 
 /// The log.
 pub struct Log {
-    writer: Writer,
+    writer: GroupCommitHandle,
     readers: SqlitePool,
     epoch: u32,
     clock: LogClock,
@@ -33,7 +33,7 @@ pub struct Log {
 
 impl Log {
     pub(in crate::sqlite) fn new(
-        writer: Writer,
+        writer: GroupCommitHandle,
         readers: SqlitePool,
         epoch: u32,
         clock: LogClock,
@@ -96,7 +96,7 @@ impl EventStore for Log {
         after: Version,
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
-        if self.writer.tail().version(stream) == Some(after) {
+        if self.writer.cache().version(stream) == Some(after) {
             return Ok(Vec::new());
         }
         let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(PAGE_OF_STREAM.as_str()))
@@ -129,7 +129,7 @@ impl EventStore for Log {
         if !self.contains(after) {
             return Err(ReadError::PositionGone { head: self.head().await? });
         }
-        if let Some(newest) = self.writer.tail().after(after.minor, self.writer.head(), limit) {
+        if let Some(newest) = self.writer.cache().after(after.minor, self.writer.head(), limit) {
             return Ok(newest);
         }
         let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(PAGE_OF_LOG.as_str()))

@@ -21,8 +21,8 @@ use stateward_domain::ports::sync_queue::{
 use stateward_domain::time::{Moment, Timestamp};
 
 use crate::sqlite::error::message;
-use crate::sqlite::transaction::{Insert, Script, Values};
-use crate::sqlite::views_db::{self, Derived, undecodable};
+use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
+use crate::sqlite::views_db::{self, ViewsDb, undecodable};
 
 /// Name of the projection's checkpoint.
 pub(in crate::sqlite) const NAME: &str = "sync_queue";
@@ -31,11 +31,11 @@ const BACKEND: &str = "backend";
 
 /// Queue and leases.
 pub struct Queue {
-    file: Arc<Derived>,
+    file: Arc<ViewsDb>,
 }
 
 impl Queue {
-    pub(in crate::sqlite) fn new(file: Arc<Derived>) -> Self {
+    pub(in crate::sqlite) fn new(file: Arc<ViewsDb>) -> Self {
         Self { file }
     }
 }
@@ -46,7 +46,7 @@ fn unavailable(error: sqlx::Error) -> QueueError {
 
 /// Adds the changes. What they wake is returned, a row each.
 async fn apply(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     changes: &[QueueChange],
     now: Moment,
 ) -> Result<(), sqlx::Error> {
@@ -68,25 +68,25 @@ async fn apply(
             }
         }
     }
-    put(script, &puts, now).await?;
+    put(transaction, &puts, now).await?;
     if !removed.is_empty() {
-        reference_index::remove(script, &removed);
-        script
+        reference_index::remove(transaction, &removed);
+        transaction
             .push("DELETE FROM sync_queue WHERE entity IN (SELECT value FROM json_each(?))")
             .push(encode(&removed));
     }
     if !woken.is_empty() {
-        wake(script, &woken, now);
+        wake(transaction, &woken, now);
     }
     for (backend, at, position) in backends {
-        wake_backend(script, backend, at, position, now);
+        wake_backend(transaction, backend, at, position, now);
     }
     Ok(())
 }
 
 /// Adds that these are the rows of their entities.
 pub(in crate::sqlite) async fn put(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     rows: &[&QueueRow],
     now: Moment,
 ) -> Result<(), sqlx::Error> {
@@ -104,8 +104,8 @@ pub(in crate::sqlite) async fn put(
             .push(row.position.to_string())
             .push(lease_after(row, now).map(|at| at.0));
     };
-    script.insert(&PUT, rows, bind).await?;
-    reference_index::put(script, rows);
+    transaction.insert(&PUT, rows, bind).await?;
+    reference_index::put(transaction, rows);
     Ok(())
 }
 
@@ -137,8 +137,12 @@ fn lease_after(row: &QueueRow, now: Moment) -> Option<Timestamp> {
 }
 
 /// Wakes whoever waited for one of these: how its column has it, when, and the position that wakes.
-fn wake(script: &mut Script<'_>, woken: &[(String, Timestamp, String)], now: Moment) {
-    script
+fn wake(
+    transaction: &mut PipelinedTransaction<'_>,
+    woken: &[(String, Timestamp, String)],
+    now: Moment,
+) {
+    transaction
         .push(
             "UPDATE sync_queue SET due = min(due, woken.value ->> 1), \
              lease_after = min(lease_after, ?), \
@@ -151,13 +155,13 @@ fn wake(script: &mut Script<'_>, woken: &[(String, Timestamp, String)], now: Mom
 
 /// Wakes whoever waited for the backend.
 fn wake_backend(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     backend: &BackendName,
     at: Timestamp,
     position: Position,
     now: Moment,
 ) {
-    script
+    transaction
         .push(
             "UPDATE sync_queue SET due = min(due, ?), lease_after = min(lease_after, ?), \
              position = max(position, ?) \
@@ -184,7 +188,7 @@ fn waits_for(waits_for: &WaitsFor) -> String {
     }
 }
 
-fn decoded_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
+fn decode_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
     if text == BACKEND {
         Ok(WaitsFor::Backend)
     } else if text.starts_with(ClaimKey::NAME) {
@@ -194,16 +198,16 @@ fn decoded_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
     }
 }
 
-pub(in crate::sqlite) type Row =
+pub(in crate::sqlite) type QueueColumns =
     (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
 
 /// The columns of a whole row of the table, in their order.
-pub(in crate::sqlite) fn columns(row: &SqliteRow) -> Result<Row, sqlx::Error> {
-    Row::from_row(row)
+pub(in crate::sqlite) fn row_columns(row: &SqliteRow) -> Result<QueueColumns, sqlx::Error> {
+    QueueColumns::from_row(row)
 }
 
-pub(in crate::sqlite) fn decoded(
-    row: Row,
+pub(in crate::sqlite) fn decode_row(
+    row: QueueColumns,
     uses: BTreeSet<ClaimKey>,
 ) -> Result<QueueRow, sqlx::Error> {
     let (entity, backend, priority, since, due, waits_for, position) = row;
@@ -219,7 +223,7 @@ pub(in crate::sqlite) fn decoded(
         since: since.map(Timestamp),
         due: due.map(Timestamp),
         waits_for: waits_for
-            .map(|text| decoded_wait(&text))
+            .map(|text| decode_wait(&text))
             .transpose()
             .map_err(|error: uuid::Error| bad(Box::new(error)))?,
         uses,
@@ -258,15 +262,17 @@ impl SyncQueue for Queue {
         let mut writer = self.file.writer().await;
         crate::failpoints::reach("store::queue::advance::before");
         let written = async {
-            let mut script = writer.script();
-            views_db::compare_and_swap(&mut script, NAME, from, to);
-            apply(&mut script, changes, self.file.now()).await?;
-            script.commit().await.map_err(sqlx::Error::from)
+            let mut transaction = writer.pipeline();
+            views_db::compare_and_swap(&mut transaction, NAME, from, to);
+            apply(&mut transaction, changes, self.file.now()).await?;
+            transaction.commit().await.map_err(sqlx::Error::from)
         };
         let woken = match written.await {
             Ok(woken) => woken,
             Err(error) => {
-                let moved = views_db::moved(&mut writer, NAME, from).await.map_err(unavailable)?;
+                let moved = views_db::moved_checkpoint(&mut writer, NAME, from)
+                    .await
+                    .map_err(unavailable)?;
                 let moved = moved.map(|actual| QueueError::CheckpointMoved { actual });
                 return Err(moved.unwrap_or_else(|| unavailable(error)));
             }
@@ -278,12 +284,12 @@ impl SyncQueue for Queue {
     async fn reset(&self) -> Result<(), QueueError> {
         let mut writer = self.file.writer().await;
         crate::failpoints::reach("store::queue::reset::before");
-        let mut script = writer.script();
-        script.push("DELETE FROM sync_queue");
-        script.push("DELETE FROM sync_uses");
-        let start = script.push("UPDATE checkpoints SET position = ? WHERE name = ?");
+        let mut transaction = writer.pipeline();
+        transaction.push("DELETE FROM sync_queue");
+        transaction.push("DELETE FROM sync_uses");
+        let start = transaction.push("UPDATE checkpoints SET position = ? WHERE name = ?");
         start.push(Position::START.to_string()).push(NAME);
-        script.commit().await.map_err(|broke| unavailable(broke.into()))?;
+        transaction.commit().await.map_err(|error| unavailable(error.into()))?;
         crate::failpoints::reach("store::queue::reset::after");
         Ok(())
     }
@@ -376,7 +382,7 @@ impl SyncQueue for Queue {
 
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        let row: Option<Row> = sqlx::query_as(
+        let row: Option<QueueColumns> = sqlx::query_as(
             "SELECT entity, backend, priority, since, due, waits_for, position \
              FROM sync_queue WHERE entity = ?",
         )
@@ -385,13 +391,14 @@ impl SyncQueue for Queue {
         .await
         .map_err(unavailable)?;
         let Some(row) = row else { return Ok(None) };
-        let uses = reference_index::of(&mut connection, entity).await.map_err(unavailable)?;
-        decoded(row, uses).map(Some).map_err(unavailable)
+        let uses =
+            reference_index::targets_of(&mut connection, entity).await.map_err(unavailable)?;
+        decode_row(row, uses).map(Some).map_err(unavailable)
     }
 
     async fn users(&self, of: &[ClaimKey], limit: usize) -> Result<Users, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        reference_index::users(&mut connection, of, limit).await.map_err(unavailable)
+        reference_index::dependents_of(&mut connection, of, limit).await.map_err(unavailable)
     }
 
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError> {

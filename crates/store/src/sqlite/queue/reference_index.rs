@@ -9,27 +9,27 @@ use stateward_domain::id::EntityId;
 use stateward_domain::ports::sync_queue::Users;
 
 use crate::sqlite::queue::{NAME, encode};
-use crate::sqlite::transaction::Script;
+use crate::sqlite::transaction::PipelinedTransaction;
 use crate::sqlite::views_db::{self, undecodable};
 
 /// Users and names of those that they use.
-type Uses = Vec<(EntityId, ClaimKey)>;
+type References = Vec<(EntityId, ClaimKey)>;
 
 /// Adds that these are the uses of these rows, in the place of what was known of the same entities.
-pub(super) fn put(script: &mut Script<'_>, rows: &[&QueueRow]) {
+pub(super) fn put(transaction: &mut PipelinedTransaction<'_>, rows: &[&QueueRow]) {
     let entities: Vec<EntityId> = rows.iter().map(|row| row.entity).collect();
-    remove(script, &entities);
+    remove(transaction, &entities);
     // The last row of an entity counts, as it does in the queue.
     let last: BTreeMap<EntityId, &BTreeSet<ClaimKey>> =
         rows.iter().map(|row| (row.entity, &row.uses)).collect();
     let pairs = |(entity, used): (EntityId, &BTreeSet<ClaimKey>)| {
-        used.iter().map(move |used| (entity, used.clone())).collect::<Uses>()
+        used.iter().map(move |used| (entity, used.clone())).collect::<References>()
     };
-    let uses: Uses = last.into_iter().flat_map(pairs).collect();
+    let uses: References = last.into_iter().flat_map(pairs).collect();
     if uses.is_empty() {
         return;
     }
-    script
+    transaction
         .push(
             "INSERT INTO sync_uses (user, used) SELECT value ->> 0, value ->> 1 FROM json_each(?)",
         )
@@ -37,14 +37,14 @@ pub(super) fn put(script: &mut Script<'_>, rows: &[&QueueRow]) {
 }
 
 /// Adds that nothing is known of whom these use.
-pub(super) fn remove(script: &mut Script<'_>, entities: &[EntityId]) {
-    script
+pub(super) fn remove(transaction: &mut PipelinedTransaction<'_>, entities: &[EntityId]) {
+    transaction
         .push("DELETE FROM sync_uses WHERE user IN (SELECT value FROM json_each(?))")
         .push(encode(&entities));
 }
 
 /// Whom an entity uses.
-pub(super) async fn of(
+pub(super) async fn targets_of(
     connection: &mut SqliteConnection,
     entity: EntityId,
 ) -> Result<BTreeSet<ClaimKey>, sqlx::Error> {
@@ -56,7 +56,7 @@ pub(super) async fn of(
 }
 
 /// Who uses one with any of these names.
-pub(super) async fn users(
+pub(super) async fn dependents_of(
     connection: &mut SqliteConnection,
     used: &[ClaimKey],
     limit: usize,

@@ -9,42 +9,42 @@ use stateward_domain::envelope::{DecodeError, Recorded, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
 
-use super::labels_and_counts::{Before, Facts};
-use super::row_cache::{Recent, Rows};
+use super::labels_and_counts::{BeforeDelivery, LabelsAndGroup};
+use super::row_cache::{CachedRows, RowCache};
 use super::tables::Tables;
 use super::{IGNORED, rows};
-use crate::sqlite::transaction::Script;
+use crate::sqlite::transaction::PipelinedTransaction;
 
 /// What is held of entities whose first event is delivered.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Begun {
+pub(super) enum ApplyMode {
     /// Nothing: rows and checkpoint are written together, so what begins behind it has no row yet. Where that is wrong (a
     /// stream was replayed before its first delivery), the table refuses the row, and nothing is written.
-    Assumed,
+    Optimistic,
     /// That is looked up.
-    LookedUp,
+    Checked,
 }
 
 /// Brings the rows up to date with `events`; what is in them already changes nothing. Answers with the rows as they are
-/// once the script is committed.
+/// once the transaction is committed.
 pub(super) async fn apply(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
-    recent: &Mutex<Recent>,
+    row_cache: &Mutex<RowCache>,
     events: &[&Recorded],
-    begun: Begun,
-) -> Result<Rows, ModelError> {
-    let recent = || recent.lock().unwrap_or_else(PoisonError::into_inner);
+    mode: ApplyMode,
+) -> Result<CachedRows, ModelError> {
+    let row_cache = || row_cache.lock().unwrap_or_else(PoisonError::into_inner);
     let events = of_entities(events)?;
     let first = |(id, event): &(EntityId, &Recorded)| {
-        (begun == Begun::Assumed && event.version == Version(1)).then_some(*id)
+        (mode == ApplyMode::Optimistic && event.version == Version(1)).then_some(*id)
     };
     let begun: HashSet<EntityId> = events.iter().filter_map(first).collect();
     let mut ids = events.iter().map(|(id, _)| *id).filter(|id| !begun.contains(id)).collect();
-    let mut entities = recent().take_entities(&mut ids);
-    entities.extend(rows::load_entities(script.connection(), tables, &ids).await?);
-    let facts = entities.iter().map(|(id, row)| (*id, Facts::of(row))).collect();
-    let before = Before { facts, begun };
+    let mut entities = row_cache().take_entities(&mut ids);
+    entities.extend(rows::load_entities(transaction.connection(), tables, &ids).await?);
+    let facts = entities.iter().map(|(id, row)| (*id, LabelsAndGroup::of(row))).collect();
+    let before = BeforeDelivery { facts, begun };
     let mut touched = HashSet::new();
     let mut steps = Vec::new();
     for (id, recorded) in events {
@@ -56,14 +56,14 @@ pub(super) async fn apply(
     let opened: HashSet<OperationId> = steps.iter().filter_map(OperationStep::opened).collect();
     let mentioned = steps.iter().flat_map(OperationStep::mentioned);
     let mut mentioned = mentioned.filter(|id| !opened.contains(id)).collect();
-    let mut operations = recent().take_operations(&mut mentioned);
-    operations.extend(rows::load_operations(script.connection(), tables, &mentioned).await?);
+    let mut operations = row_cache().take_operations(&mut mentioned);
+    operations.extend(rows::load_operations(transaction.connection(), tables, &mentioned).await?);
     for step in steps {
         step.apply(&mut operations);
     }
     let operations_changed: Vec<_> = operations.values().collect();
-    rows::save_over(script, tables, &before, &changed, &operations_changed).await?;
-    Ok(Rows { entities, operations })
+    rows::save_over(transaction, tables, &before, &changed, &operations_changed).await?;
+    Ok(CachedRows { entities, operations })
 }
 
 /// Events of entities' streams; of the others only known ones may be passed over.

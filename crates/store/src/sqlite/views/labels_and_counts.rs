@@ -34,12 +34,12 @@ pub(super) struct LabelRow {
 
 /// What is held of one entity; nothing of one that is deleted or was not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct LabelsAndGroup {
     group: Option<Group>,
     labels: BTreeMap<String, String>,
 }
 
-impl Facts {
+impl LabelsAndGroup {
     pub(super) fn of(row: &EntityRow) -> Self {
         if is_deleted(row) {
             return Self::default();
@@ -66,7 +66,7 @@ impl Facts {
         let places = [EVERYWHERE, namespace];
         let rows = places.into_iter().flat_map(|place| {
             self.labels.iter().flat_map(move |(key, value)| {
-                [row(place, key, valued(value)), row(place, key, ANY_VALUE.to_owned())]
+                [row(place, key, exact_value(value)), row(place, key, ANY_VALUE.to_owned())]
             })
         });
         rows.collect()
@@ -74,7 +74,7 @@ impl Facts {
 }
 
 /// How a value is written in a row of `labels`.
-pub(super) fn valued(value: &str) -> String {
+pub(super) fn exact_value(value: &str) -> String {
     format!("={value}")
 }
 
@@ -95,33 +95,33 @@ pub(super) fn blocked(row: &EntityRow) -> &'static str {
 
 /// What is held of entities before a delivery.
 #[derive(Default)]
-pub(super) struct Before {
+pub(super) struct BeforeDelivery {
     /// Of those that have rows.
-    pub(super) facts: HashMap<EntityId, Facts>,
+    pub(super) facts: HashMap<EntityId, LabelsAndGroup>,
     /// Those that begin in the delivery, and are taken to have none.
     pub(super) begun: HashSet<EntityId>,
 }
 
 /// What a delivery changes in labels and counts.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
+pub(super) struct LabelAndCountChanges {
     pub(super) counts: BTreeMap<Group, i64>,
     pub(super) gone: Vec<LabelRow>,
     pub(super) new: Vec<LabelRow>,
 }
 
-impl Changes {
+impl LabelAndCountChanges {
     /// What changes between what was `before` and these rows.
-    pub(super) fn between(before: &Before, rows: &[&EntityRow]) -> Self {
-        let (mut changes, nothing) = (Self::default(), Facts::default());
+    pub(super) fn between(before: &BeforeDelivery, rows: &[&EntityRow]) -> Self {
+        let (mut changes, nothing) = (Self::default(), LabelsAndGroup::default());
         for row in rows {
             changes.add(before.facts.get(&row.entity.id).unwrap_or(&nothing), row);
         }
         changes
     }
 
-    fn add(&mut self, before: &Facts, row: &EntityRow) {
-        let now = Facts::of(row);
+    fn add(&mut self, before: &LabelsAndGroup, row: &EntityRow) {
+        let now = LabelsAndGroup::of(row);
         if before.group != now.group {
             self.count(before.group.as_ref(), -1);
             self.count(now.group.as_ref(), 1);

@@ -2,7 +2,7 @@
 //! aggregate as JSON, so that it is a snapshot too.
 //!
 //! - `tables`: versioned tables and the pointer to the live ones; `index`: their indexes
-//! - `apply`: a batch of events; `facts`: what follows from a row; `rows`: reading and writing rows; `recent`: rows in memory
+//! - `apply`: a batch of events; `facts`: what follows from a row; `rows`: reading and writing rows; `row_cache`: rows in memory
 //! - `query`: lists; `plan`: which index serves a filter; `select`: the statement for that
 
 mod apply;
@@ -26,34 +26,34 @@ use stateward_domain::id::Position;
 use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
 
 use crate::sqlite::error::message;
-use crate::sqlite::transaction::Writer;
-use crate::sqlite::views_db::{self, Derived, begin};
-use apply::Begun;
-use row_cache::{Recent, Rows};
+use crate::sqlite::transaction::WriteConnection;
+use crate::sqlite::views_db::{self, ViewsDb, begin};
+use apply::ApplyMode;
+use row_cache::{CachedRows, RowCache};
 use tables::Tables;
 
 /// Name of the model and of its checkpoint.
 const NAME: &str = "entities";
 /// Checkpoint of an instance that is being rebuilt.
-const BESIDE: &str = "entities@beside";
-/// Rows that are looked at for one page at most: about three times what a full page takes.
+const REBUILD: &str = "entities@beside";
+/// CachedRows that are looked at for one page at most: about three times what a full page takes.
 const SCANNED_MAX: usize = 2_000;
 /// Streams that the model passes over on purpose: they concern no entity.
 const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS, StreamId::SYSTEM];
 
 /// The live model, or one that is being rebuilt beside it.
 pub struct Entities {
-    file: Arc<Derived>,
+    file: Arc<ViewsDb>,
     /// Its checkpoint's name.
     checkpoint: &'static str,
-    /// Rows that are looked at for one page, at most, where no index serves the whole filter.
+    /// CachedRows that are looked at for one page, at most, where no index serves the whole filter.
     scanned_max: usize,
     /// Number of its tables; 0 = not read yet.
     tables: AtomicI64,
     /// Streams that it passes over; `None` = to be read. Only touched by who holds the writer.
     set_aside: Mutex<Option<Arc<HashSet<String>>>>,
     /// As `set_aside`.
-    recent: Mutex<Recent>,
+    row_cache: Mutex<RowCache>,
 }
 
 /// Events behind a checkpoint.
@@ -69,11 +69,11 @@ pub(super) fn unavailable(error: sqlx::Error) -> ModelError {
 }
 
 impl Entities {
-    pub(super) fn new(file: Arc<Derived>) -> Self {
+    pub(super) fn new(file: Arc<ViewsDb>) -> Self {
         Self::of(file, NAME, Tables(0))
     }
 
-    fn of(file: Arc<Derived>, checkpoint: &'static str, tables: Tables) -> Self {
+    fn of(file: Arc<ViewsDb>, checkpoint: &'static str, tables: Tables) -> Self {
         let tables = AtomicI64::new(tables.0);
         Self {
             file,
@@ -81,7 +81,7 @@ impl Entities {
             scanned_max: SCANNED_MAX,
             tables,
             set_aside: Mutex::default(),
-            recent: Mutex::default(),
+            row_cache: Mutex::default(),
         }
     }
 
@@ -121,28 +121,28 @@ impl Entities {
     /// Writes a delivery whole or not at all; the rows as they are then.
     async fn write(
         &self,
-        writer: &mut Writer,
+        writer: &mut WriteConnection,
         delivery: &Delivery<'_>,
-        begun: Begun,
-    ) -> Result<Rows, ModelError> {
+        mode: ApplyMode,
+    ) -> Result<CachedRows, ModelError> {
         let Delivery { tables, from, to, events } = delivery;
-        writer.tidy().await;
-        self.recent().stand_at(*from);
-        let mut script = writer.script();
-        views_db::compare_and_swap(&mut script, self.checkpoint, *from, *to);
-        let rows = apply::apply(&mut script, *tables, &self.recent, events, begun).await?;
-        script.commit().await.map_err(|broke| unavailable(broke.into()))?;
+        writer.roll_back_abandoned().await;
+        self.row_cache().clear_unless_at(*from);
+        let mut transaction = writer.pipeline();
+        views_db::compare_and_swap(&mut transaction, self.checkpoint, *from, *to);
+        let rows = apply::apply(&mut transaction, *tables, &self.row_cache, events, mode).await?;
+        transaction.commit().await.map_err(|error| unavailable(error.into()))?;
         Ok(rows)
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn row_cache(&self) -> MutexGuard<'_, RowCache> {
+        self.row_cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what is known of the tables: they are about to be changed by more than a delivery.
-    fn forget(&self) {
+    fn forget_caches(&self) {
         *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.recent().clear();
+        self.row_cache().clear();
     }
 }
 
@@ -174,17 +174,17 @@ impl ReadModel for Entities {
             events.iter().filter(|event| !aside(event)).collect()
         };
         let delivery = Delivery { tables, from, to, events: &events };
-        let mut written = self.write(&mut writer, &delivery, Begun::Assumed).await;
+        let mut written = self.write(&mut writer, &delivery, ApplyMode::Optimistic).await;
         if matches!(written, Err(ModelError::Unavailable(_))) {
-            self.recent().clear();
-            written = self.write(&mut writer, &delivery, Begun::LookedUp).await;
+            self.row_cache().clear();
+            written = self.write(&mut writer, &delivery, ApplyMode::Checked).await;
         }
         match written {
-            Ok(rows) => self.recent().put(to, rows),
+            Ok(rows) => self.row_cache().put(to, rows),
             Err(error) => {
-                self.recent().clear();
+                self.row_cache().clear();
                 // The caller may have been wrong about where it stands; that is what it has to hear then.
-                let moved = views_db::moved(&mut writer, self.checkpoint, from).await;
+                let moved = views_db::moved_checkpoint(&mut writer, self.checkpoint, from).await;
                 let moved = moved.map_err(unavailable)?;
                 let moved = moved.map(|actual| ModelError::CheckpointMoved { actual });
                 return Err(moved.unwrap_or(error));
@@ -201,24 +201,26 @@ impl ReadModel for Entities {
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
-        self.forget();
+        self.forget_caches();
         rows::quarantine(&mut writer, self.checkpoint, &entry).await
     }
 
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
         let tables = self.tables(&mut writer).await?;
-        self.forget();
-        let mut script = writer.script();
-        rows::forget(&mut script, tables, self.checkpoint, stream);
+        self.forget_caches();
+        let mut transaction = writer.pipeline();
+        rows::delete_stream(&mut transaction, tables, self.checkpoint, stream);
         // What is read next must not be there any more.
-        script.run().await.map_err(unavailable)?;
-        let (events, begun): (Vec<_>, _) = (events.iter().collect(), Begun::LookedUp);
-        if let Err(error) = apply::apply(&mut script, tables, &self.recent, &events, begun).await {
-            writer.tidy().await;
+        transaction.run().await.map_err(unavailable)?;
+        let (events, mode): (Vec<_>, _) = (events.iter().collect(), ApplyMode::Checked);
+        if let Err(error) =
+            apply::apply(&mut transaction, tables, &self.row_cache, &events, mode).await
+        {
+            writer.roll_back_abandoned().await;
             return Err(error);
         }
-        script.commit().await.map(drop).map_err(|broke| unavailable(broke.into()))
+        transaction.commit().await.map(drop).map_err(|error| unavailable(error.into()))
     }
 
     async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError> {
@@ -230,11 +232,11 @@ impl ReadModel for Entities {
         let beside = live.next();
         beside.create(&mut transaction).await.map_err(unavailable)?;
         let start = Position::START;
-        tables::point(&mut transaction, BESIDE, start, beside).await.map_err(unavailable)?;
+        tables::point(&mut transaction, REBUILD, start, beside).await.map_err(unavailable)?;
         transaction.commit().await.map_err(unavailable)?;
         crate::failpoints::reach("store::views::rebuild::after");
         let file = Arc::clone(&self.file);
-        Ok(Box::new(Self::of(file, BESIDE, beside)))
+        Ok(Box::new(Self::of(file, REBUILD, beside)))
     }
 
     async fn swap(&self) -> Result<bool, ModelError> {
@@ -243,16 +245,16 @@ impl ReadModel for Entities {
         let live = self.tables(&mut writer).await?;
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
         let stands = views_db::checkpoint(&mut transaction, NAME).await.map_err(unavailable)?;
-        let rebuilt = views_db::checkpoint(&mut transaction, BESIDE).await.map_err(unavailable)?;
+        let rebuilt = views_db::checkpoint(&mut transaction, REBUILD).await.map_err(unavailable)?;
         if rebuilt < stands {
             return Ok(false);
         }
         let beside = live.next();
         tables::point(&mut transaction, NAME, rebuilt, beside).await.map_err(unavailable)?;
-        self.forget();
+        self.forget_caches();
         rows::adopt_quarantine(&mut transaction).await?;
         sqlx::query("DELETE FROM checkpoints WHERE name = ?")
-            .bind(BESIDE)
+            .bind(REBUILD)
             .execute(&mut *transaction)
             .await
             .map_err(unavailable)?;

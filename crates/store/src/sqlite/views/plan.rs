@@ -8,7 +8,7 @@ use stateward_domain::ports::read_model::{EntityFilter, OperationFilter};
 use stateward_domain::selector::{Requirement, Test};
 
 use super::index::Index;
-use super::labels_and_counts::{ANY_VALUE, EVERYWHERE, valued};
+use super::labels_and_counts::{ANY_VALUE, EVERYWHERE, exact_value};
 use super::rows::state_name;
 
 /// Ranges of an index that are merged, at most: what has more is tested row by row.
@@ -32,14 +32,14 @@ pub(super) struct Branch<S> {
 
 /// What entities are read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entities {
+pub(super) enum EntityAccessPath {
     Index { index: Index, deleted: bool },
     Labels,
 }
 
 /// What operations are read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operations {
+pub(super) enum OperationAccessPath {
     All,
     Entity,
     Namespace,
@@ -80,7 +80,9 @@ impl Lookup {
             Self::Label(Requirement { key, test }) => {
                 let range = |value: String| vec![("key", key.clone()), ("value", value)];
                 match test {
-                    Test::In(values) => values.iter().map(|value| range(valued(value))).collect(),
+                    Test::In(values) => {
+                        values.iter().map(|value| range(exact_value(value))).collect()
+                    }
                     Test::Exists => vec![range(ANY_VALUE.to_owned())],
                     Test::NotIn(_) | Test::Missing => Vec::new(),
                 }
@@ -88,9 +90,9 @@ impl Lookup {
         }
     }
 
-    fn source(&self, within: bool, deleted: bool) -> Entities {
+    fn source(&self, within: bool, deleted: bool) -> EntityAccessPath {
         let index = match (self, within) {
-            (Self::Label(_), _) => return Entities::Labels,
+            (Self::Label(_), _) => return EntityAccessPath::Labels,
             (Self::Drifted, false) => Index::Drifted,
             (Self::Drifted, true) => Index::DriftedWithin,
             (Self::Column("name", _), false) => Index::Name,
@@ -102,7 +104,7 @@ impl Lookup {
             (Self::Column(..), false) => Index::Kind,
             (Self::Column(..), true) => Index::KindWithin,
         };
-        Entities::Index { index, deleted }
+        EntityAccessPath::Index { index, deleted }
     }
 }
 
@@ -139,7 +141,7 @@ fn parts(filter: &EntityFilter) -> (Vec<Lookup>, Vec<Condition>) {
 }
 
 /// How entities are listed.
-pub(super) fn entities(filter: &EntityFilter) -> Plan<Entities> {
+pub(super) fn entities(filter: &EntityFilter) -> Plan<EntityAccessPath> {
     let deleted = filter.state == Some(State::Deleted);
     let namespaces = filter.namespaces.as_deref();
     let (mut lookups, mut rest) = parts(filter);
@@ -154,13 +156,13 @@ pub(super) fn entities(filter: &EntityFilter) -> Plan<Entities> {
     }
     let source = match &lookup {
         Some(lookup) => lookup.source(within.is_some(), deleted),
-        None if within.is_some() => Entities::Index { index: Index::Namespace, deleted },
-        None => Entities::Index { index: Index::All, deleted },
+        None if within.is_some() => EntityAccessPath::Index { index: Index::Namespace, deleted },
+        None => EntityAccessPath::Index { index: Index::All, deleted },
     };
     let place = |name: &str| ("namespace", name.to_owned());
     let places: Vec<_> = match within {
         Some(all) => all.iter().map(|name| vec![place(&name.0)]).collect(),
-        None if source == Entities::Labels => vec![vec![place(EVERYWHERE)]],
+        None if source == EntityAccessPath::Labels => vec![vec![place(EVERYWHERE)]],
         None => vec![Vec::new()],
     };
     let branch = |place: &Vec<_>, range: &Vec<_>| Branch {
@@ -173,7 +175,7 @@ pub(super) fn entities(filter: &EntityFilter) -> Plan<Entities> {
 }
 
 /// How operations are listed.
-pub(super) fn operations(filter: &OperationFilter) -> Plan<Operations> {
+pub(super) fn operations(filter: &OperationFilter) -> Plan<OperationAccessPath> {
     let entity = filter.entity.map(|id| ("entity", id.to_string()));
     let state = filter.state.map(|state| ("state", state_name(state).to_owned()));
     let namespaces = filter.namespaces.as_deref();
@@ -182,24 +184,25 @@ pub(super) fn operations(filter: &OperationFilter) -> Plan<Operations> {
     let rare = filter.state.is_some_and(|state| state != OperationState::Succeeded);
     let one = |source, equal| vec![Branch { source, equal: vec![equal] }];
     let place = |name: &Namespace| Branch {
-        source: Operations::Namespace,
+        source: OperationAccessPath::Namespace,
         equal: vec![("namespace", name.0.clone())],
     };
     let is = |(column, value)| Condition::Is(column, value);
     let inside = || namespaces.map(|all| Condition::Namespaces(all.to_vec()));
     let (branches, rest): (_, Vec<_>) = match (entity, state, namespaces.filter(few)) {
         (.., Some([])) => (Vec::new(), Vec::new()),
-        (Some(entity), state, _) => {
-            (one(Operations::Entity, entity), state.map(is).into_iter().chain(inside()).collect())
-        }
+        (Some(entity), state, _) => (
+            one(OperationAccessPath::Entity, entity),
+            state.map(is).into_iter().chain(inside()).collect(),
+        ),
         (None, Some(state), within) if rare || within.is_none() => {
-            (one(Operations::State, state), inside().into_iter().collect())
+            (one(OperationAccessPath::State, state), inside().into_iter().collect())
         }
         (None, state, Some(within)) => {
             (within.iter().map(place).collect(), state.map(is).into_iter().collect())
         }
         (None, _, None) => {
-            let all = Branch { source: Operations::All, equal: Vec::new() };
+            let all = Branch { source: OperationAccessPath::All, equal: Vec::new() };
             (vec![all], inside().into_iter().collect())
         }
     };

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::plan::{self, Plan};
 use super::rows::{ENTITY_COLUMNS, EntityColumns, decode, entity};
-use super::select::{self, Range, Source};
+use super::select::{self, IdRange, ListSource};
 use super::tables::Tables;
 use super::{Entities, unavailable};
 use crate::page_token;
@@ -29,7 +29,7 @@ impl Entities {
 }
 
 /// One page of a list.
-struct Wanted<'a, S> {
+struct PageRequest<'a, S> {
     plan: Plan<S>,
     /// Stands for the filter.
     fingerprint: String,
@@ -39,18 +39,21 @@ struct Wanted<'a, S> {
 
 impl Entities {
     /// Reads a page: at most `scanned_max` rows are looked at where not all of them fit, and the token goes on behind
-    /// them. Rows come with their ids.
-    async fn page<S: Source, R>(&self, wanted: Wanted<'_, S>) -> Result<Page<R>, ModelError>
+    /// them. CachedRows come with their ids.
+    async fn page<S: ListSource, R>(
+        &self,
+        request: PageRequest<'_, S>,
+    ) -> Result<Page<R>, ModelError>
     where
         R: for<'r> FromRow<'r, SqliteRow> + Identified + Send + Unpin,
     {
-        let Wanted { plan, fingerprint, size, token } = wanted;
+        let PageRequest { plan, fingerprint, size, token } = request;
         let after = token.map(|token| page_token::after(&fingerprint, token)).transpose()?;
         if plan.branches.is_empty() {
             return Ok(Page { items: Vec::new(), next: None });
         }
         let n = self.live().await?.0;
-        let mut range = Range { after: after.map(|id| EntityId(id).to_string()), until: None };
+        let mut range = IdRange { after: after.map(|id| EntityId(id).to_string()), until: None };
         if !plan.rest.is_empty() {
             let mut statement = QueryBuilder::new("");
             select::bound(&mut statement, n, &plan, &range, self.scanned_max);
@@ -116,8 +119,8 @@ impl Views for Entities {
         token: Option<&str>,
     ) -> Result<Page<EntityRow>, ModelError> {
         let fingerprint = format!("entities {filter:?}");
-        let wanted = Wanted { plan: plan::entities(filter), fingerprint, size, token };
-        let Page { items, next } = self.page::<_, ListedEntity>(wanted).await?;
+        let request = PageRequest { plan: plan::entities(filter), fingerprint, size, token };
+        let Page { items, next } = self.page::<_, ListedEntity>(request).await?;
         let row = |(data, version, created, updated, _)| entity((data, version, created, updated));
         let items = items.into_iter().map(row).collect::<Result<_, _>>()?;
         Ok(Page { items, next })
@@ -141,8 +144,8 @@ impl Views for Entities {
         token: Option<&str>,
     ) -> Result<Page<OperationRow>, ModelError> {
         let fingerprint = format!("operations {filter:?}");
-        let wanted = Wanted { plan: plan::operations(filter), fingerprint, size, token };
-        let Page { items, next } = self.page::<_, ListedOperation>(wanted).await?;
+        let request = PageRequest { plan: plan::operations(filter), fingerprint, size, token };
+        let Page { items, next } = self.page::<_, ListedOperation>(request).await?;
         let items = items.iter().map(|(data, _)| decode(data)).collect::<Result<_, _>>()?;
         Ok(Page { items, next })
     }

@@ -1,4 +1,4 @@
-//! Rows that were written lately, kept in memory: most events concern an entity that had one a moment ago.
+//! CachedRows that were written lately, kept in memory: most events concern an entity that had one a moment ago.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
@@ -12,19 +12,19 @@ const ENTITIES_MAX: usize = 4_096;
 /// Operations kept at most that have not ended.
 const OPERATIONS_MAX: usize = 8_192;
 
-/// Rows exactly as the tables have them. Rows are taken out to be changed, and put back once that is committed: what
+/// CachedRows exactly as the tables have them. CachedRows are taken out to be changed, and put back once that is committed: what
 /// became of them when it fails is for the tables to say.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(super) struct RowCache {
     /// Where the tables stood when the last rows were put in.
     at: Position,
     entities: HashMap<EntityId, EntityRow>,
     operations: HashMap<OperationId, OperationRow>,
 }
 
-impl Recent {
+impl RowCache {
     /// Forgets everything unless the tables stand at `at`: else somebody else wrote them, another rebuild for one.
-    pub(super) fn stand_at(&mut self, at: Position) {
+    pub(super) fn clear_unless_at(&mut self, at: Position) {
         if self.at != at {
             self.clear();
         }
@@ -47,7 +47,7 @@ impl Recent {
     }
 
     /// Puts rows in that are in the tables now, which stand at `at`. Operations that have ended do not change any more.
-    pub(super) fn put(&mut self, at: Position, rows: Rows) {
+    pub(super) fn put(&mut self, at: Position, rows: CachedRows) {
         self.at = at;
         if self.entities.len() + rows.entities.len() > ENTITIES_MAX {
             self.entities.clear();
@@ -76,8 +76,8 @@ fn take<I: Copy + Eq + Hash, R>(
     there.into_iter().filter_map(|id| rows.remove_entry(&id))
 }
 
-/// Rows that a delivery read or made.
-pub(super) struct Rows {
+/// CachedRows that a delivery read or made.
+pub(super) struct CachedRows {
     pub(super) entities: HashMap<EntityId, EntityRow>,
     pub(super) operations: BTreeMap<OperationId, OperationRow>,
 }

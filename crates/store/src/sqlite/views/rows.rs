@@ -1,4 +1,4 @@
-//! Rows of the model's tables, read and written.
+//! CachedRows of the model's tables, read and written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,10 +11,12 @@ use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError, Quarantined};
 use stateward_domain::time::Timestamp;
 
-use super::labels_and_counts::{self, ANY_VALUE, Before, Changes, EVERYWHERE, Group, LabelRow};
+use super::labels_and_counts::{
+    self, ANY_VALUE, BeforeDelivery, EVERYWHERE, Group, LabelAndCountChanges, LabelRow,
+};
 use super::tables::Tables;
-use super::{BESIDE, NAME, unavailable};
-use crate::sqlite::transaction::{Insert, Script, Values};
+use super::{NAME, REBUILD, unavailable};
+use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
 
 /// What is selected for an [`EntityRow`].
 pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "e.data, e.version, e.created_at, e.updated_at";
@@ -109,25 +111,25 @@ pub(super) async fn load_operations(
 
 /// Adds everything that the model holds of these entities and operations, none of which are there.
 pub(in crate::sqlite) async fn save(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
     entities: &[&EntityRow],
     operations: &[&OperationRow],
 ) -> Result<(), ModelError> {
-    save_over(script, tables, &Before::default(), entities, operations).await
+    save_over(transaction, tables, &BeforeDelivery::default(), entities, operations).await
 }
 
 /// Brings everything that the model holds of these entities and operations from what it was `before` to what they are.
 pub(super) async fn save_over(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
-    before: &Before,
+    before: &BeforeDelivery,
     entities: &[&EntityRow],
     operations: &[&OperationRow],
 ) -> Result<(), ModelError> {
-    save_entities(script, tables, entities, &before.begun).await?;
-    save_changes(script, tables, &Changes::between(before, entities)).await?;
-    save_operations(script, tables, operations).await
+    save_entities(transaction, tables, entities, &before.begun).await?;
+    save_changes(transaction, tables, &LabelAndCountChanges::between(before, entities)).await?;
+    save_operations(transaction, tables, operations).await
 }
 
 /// Columns of an entity's row, in the order of [`bind_entity`].
@@ -171,7 +173,7 @@ fn bind_entity(values: &mut Values, row: &EntityRow) {
 
 /// Writes rows; those of `begun` are new, and refused where they are not.
 async fn save_entities(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
     rows: &[&EntityRow],
     begun: &HashSet<EntityId>,
@@ -184,16 +186,16 @@ async fn save_entities(
         let table = format!("entities_v{}", tables.0).into();
         let insert = Insert { table, columns: COLUMNS_OF_ENTITIES, conflict };
         let bind = |values: &mut Values, row: &&EntityRow| bind_entity(values, row);
-        script.insert(&insert, &rows, bind).await.map_err(unavailable)?;
+        transaction.insert(&insert, &rows, bind).await.map_err(unavailable)?;
     }
     Ok(())
 }
 
-/// Writes what changes in labels and counts, in the script that writes the rows from which it follows.
+/// Writes what changes in labels and counts, in the transaction that writes the rows from which it follows.
 async fn save_changes(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
-    changes: &Changes,
+    changes: &LabelAndCountChanges,
 ) -> Result<(), ModelError> {
     let n = tables.0;
     if !changes.gone.is_empty() {
@@ -206,7 +208,7 @@ async fn save_changes(
             "DELETE FROM labels_v{n} WHERE (namespace, key, value, id) IN \
              (SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?))"
         );
-        script.push(&delete).push(encode(&gone));
+        transaction.push(&delete).push(encode(&gone));
     }
     let table = format!("labels_v{n}").into();
     let insert = Insert { table, columns: &["namespace", "key", "value", "id"], conflict: "" };
@@ -214,7 +216,7 @@ async fn save_changes(
         let LabelRow { namespace, key, value, id } = label;
         values.push(namespace.clone()).push(key.clone()).push(value.clone()).push(id.to_string());
     };
-    script.insert(&insert, &changes.new, bind).await.map_err(unavailable)?;
+    transaction.insert(&insert, &changes.new, bind).await.map_err(unavailable)?;
     let counts: Vec<_> = changes.counts.iter().filter(|(_, by)| **by != 0).collect();
     let columns = &["backend", "kind", "state", "blocked", "dead", "number"];
     let table = format!("counts_v{n}").into();
@@ -228,15 +230,15 @@ async fn save_changes(
             .push(group.dead)
             .push(**by);
     };
-    script.insert(&insert, &counts, bind).await.map_err(unavailable)?;
+    transaction.insert(&insert, &counts, bind).await.map_err(unavailable)?;
     if !counts.is_empty() {
-        script.push(&format!("DELETE FROM counts_v{n} WHERE number = 0"));
+        transaction.push(&format!("DELETE FROM counts_v{n} WHERE number = 0"));
     }
     Ok(())
 }
 
 async fn save_operations(
-    script: &mut Script<'_>,
+    transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
     rows: &[&OperationRow],
 ) -> Result<(), ModelError> {
@@ -253,7 +255,7 @@ async fn save_operations(
             .push(state_name(row.state))
             .push(encode(row));
     };
-    script.insert(&insert, rows, bind).await.map_err(unavailable)
+    transaction.insert(&insert, rows, bind).await.map_err(unavailable)
 }
 
 /// Streams that an instance passes over.
@@ -315,7 +317,7 @@ pub(super) async fn adopt_quarantine(connection: &mut SqliteConnection) -> Resul
         .map_err(unavailable)?;
     sqlx::query("UPDATE quarantine SET model = ? WHERE model = ?")
         .bind(NAME)
-        .bind(BESIDE)
+        .bind(REBUILD)
         .execute(connection)
         .await
         .map_err(unavailable)?;
@@ -323,7 +325,12 @@ pub(super) async fn adopt_quarantine(connection: &mut SqliteConnection) -> Resul
 }
 
 /// Drops everything that is held of a stream, its place in quarantine too.
-pub(super) fn forget(script: &mut Script<'_>, tables: Tables, model: &str, stream: &str) {
+pub(super) fn delete_stream(
+    transaction: &mut PipelinedTransaction<'_>,
+    tables: Tables,
+    model: &str,
+    stream: &str,
+) {
     let id = stream.split_once('/').map_or(stream, |(_, id)| id);
     let n = tables.0;
     for statement in [
@@ -341,9 +348,9 @@ pub(super) fn forget(script: &mut Script<'_>, tables: Tables, model: &str, strea
         format!("DELETE FROM entities_v{n} WHERE id = ?"),
         format!("DELETE FROM operations_v{n} WHERE entity = ?"),
     ] {
-        script.push(&statement).push(id);
+        transaction.push(&statement).push(id);
     }
-    script.push(&format!("DELETE FROM counts_v{n} WHERE number = 0"));
-    let quarantined = script.push("DELETE FROM quarantine WHERE model = ? AND stream = ?");
+    transaction.push(&format!("DELETE FROM counts_v{n} WHERE number = 0"));
+    let quarantined = transaction.push("DELETE FROM quarantine WHERE model = ? AND stream = ?");
     quarantined.push(model).push(stream);
 }

@@ -4,18 +4,18 @@ use sqlx::{QueryBuilder, Sqlite};
 use stateward_domain::id::Namespace;
 use stateward_domain::selector::{Requirement, Test};
 
-use super::plan::{Branch, Condition, Entities, Operations, Plan};
+use super::plan::{Branch, Condition, EntityAccessPath, OperationAccessPath, Plan};
 use super::rows::ENTITY_COLUMNS;
 
 /// A part of a list, in its order: behind `after`, up to and including `until`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Range {
+pub(super) struct IdRange {
     pub(super) after: Option<String>,
     pub(super) until: Option<String>,
 }
 
 /// Where a plan's ranges are read from.
-pub(super) trait Source: Copy {
+pub(super) trait ListSource: Copy {
     /// What is selected of the row `e`; its id comes behind it.
     const ROW: &'static str;
     /// The newest first.
@@ -35,7 +35,7 @@ pub(super) trait Source: Copy {
     }
 }
 
-impl Source for Entities {
+impl ListSource for EntityAccessPath {
     const ROW: &'static str = ENTITY_COLUMNS;
     const BACKWARDS: bool = false;
 
@@ -62,7 +62,7 @@ impl Source for Entities {
     }
 }
 
-impl Source for Operations {
+impl ListSource for OperationAccessPath {
     const ROW: &'static str = "e.data";
     const BACKWARDS: bool = true;
 
@@ -77,12 +77,12 @@ impl Source for Operations {
     }
 }
 
-/// The rows of `plan` in `range` that fit, `limit` at most: [`Source::ROW`] and the id.
-pub(super) fn rows<S: Source>(
+/// The rows of `plan` in `range` that fit, `limit` at most: [`ListSource::ROW`] and the id.
+pub(super) fn rows<S: ListSource>(
     to: &mut QueryBuilder<Sqlite>,
     n: i64,
     plan: &Plan<S>,
-    range: &Range,
+    range: &IdRange,
     limit: usize,
 ) {
     union(to, &plan.branches, |to, branch| {
@@ -95,11 +95,11 @@ pub(super) fn rows<S: Source>(
 }
 
 /// The id of the last row that may be looked at when `count` may be, whether they fit or not; none when fewer are left.
-pub(super) fn bound<S: Source>(
+pub(super) fn bound<S: ListSource>(
     to: &mut QueryBuilder<Sqlite>,
     n: i64,
     plan: &Plan<S>,
-    range: &Range,
+    range: &IdRange,
     count: usize,
 ) {
     union(to, &plan.branches, |to, branch| {
@@ -110,7 +110,7 @@ pub(super) fn bound<S: Source>(
     to.push(order::<S>()).push(" LIMIT 1 OFFSET ").push_bind(signed(count.saturating_sub(1)));
 }
 
-fn union<S: Source>(
+fn union<S: ListSource>(
     to: &mut QueryBuilder<Sqlite>,
     branches: &[Branch<S>],
     mut select: impl FnMut(&mut QueryBuilder<Sqlite>, &Branch<S>),
@@ -123,14 +123,14 @@ fn union<S: Source>(
     }
 }
 
-const fn order<S: Source>() -> &'static str {
+const fn order<S: ListSource>() -> &'static str {
     if S::BACKWARDS { " ORDER BY id DESC" } else { " ORDER BY id" }
 }
 
-fn within<S: Source>(to: &mut QueryBuilder<Sqlite>, branch: &Branch<S>, range: &Range) {
+fn within<S: ListSource>(to: &mut QueryBuilder<Sqlite>, branch: &Branch<S>, range: &IdRange) {
     let key = branch.source.key();
     let (behind, up_to) = if S::BACKWARDS { ("<", ">=") } else { (">", "<=") };
-    // Before and behind every hexadecimal digit.
+    // BeforeDelivery and behind every hexadecimal digit.
     let start = if S::BACKWARDS { "~" } else { "" };
     to.push(format!("{key}.id {behind} "));
     to.push_bind(range.after.clone().unwrap_or_else(|| start.to_owned()));

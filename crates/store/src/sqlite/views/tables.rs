@@ -118,7 +118,7 @@ pub(in crate::sqlite) async fn prepare(
     drop_all_but(&mut transaction, found).await?;
     if found.is_none() {
         tables.create(&mut transaction).await?;
-        again(&mut transaction).await?;
+        reset_projections(&mut transaction).await?;
         point(&mut transaction, super::NAME, Position::START, tables).await?;
     }
     transaction.commit().await
@@ -126,7 +126,7 @@ pub(in crate::sqlite) async fn prepare(
 
 /// Another version may read streams that the one before it set aside, and the queue passed over: nothing is set aside any
 /// more, and the queue is built anew like the tables.
-async fn again(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+async fn reset_projections(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM quarantine WHERE model = ?")
         .bind(super::NAME)
         .execute(&mut *connection)
@@ -159,11 +159,11 @@ pub(super) async fn drop_all_but(
         }
     }
     sqlx::query("DELETE FROM checkpoints WHERE name = ?")
-        .bind(super::BESIDE)
+        .bind(super::REBUILD)
         .execute(&mut *connection)
         .await?;
     sqlx::query("DELETE FROM quarantine WHERE model = ?")
-        .bind(super::BESIDE)
+        .bind(super::REBUILD)
         .execute(connection)
         .await?;
     Ok(())

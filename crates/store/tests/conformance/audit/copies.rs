@@ -35,7 +35,7 @@ async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
         assert_eq!(other.exported().await, text);
 
         let store = other.open().await;
-        assert!(store.mismatched, "what was put back changes nothing before a person looked");
+        assert!(store.observe_only, "what was put back changes nothing before a person looked");
         assert_ne!(store.log.head().await.unwrap().epoch, before.position.epoch);
         let gone = store.log.read_log(before.position, 1).await;
         assert!(matches!(gone, Err(ReadError::PositionGone { .. })), "{gone:?}");
@@ -47,10 +47,10 @@ async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
         let late: i64 =
             sqlx::query_scalar(late).fetch_one(&mut other.tamper().await).await.unwrap();
         assert_eq!(late, 0, "time goes on from the newest event");
-        store.put_back.clear().await.unwrap();
+        store.restore_hold.clear().await.unwrap();
         store.close().await;
         drop(store);
-        assert!(!other.open().await.mismatched);
+        assert!(!other.open().await.observe_only);
     }
 }
 
@@ -165,7 +165,7 @@ async fn put_back(land: &Land, from: &Path, text: &str, views: bool) {
     assert!(matches!(twice, Err(OpenError::Occupied(_))), "it would overwrite a log");
 
     let store = other.open().await;
-    assert!(store.mismatched);
+    assert!(store.observe_only);
     let head = store.log.head().await.unwrap();
     assert_ne!(head.epoch, before.position.epoch, "a new life");
     let stands = ReadModel::checkpoint(&*store.entities).await.unwrap();

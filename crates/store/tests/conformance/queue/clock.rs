@@ -49,7 +49,7 @@ impl Subject {
         let Self { store, directory, clock, queue, .. } = self;
         drop((store, queue));
         let subject = Self::in_directory(directory, clock).await;
-        assert!(!subject.store.mismatched);
+        assert!(!subject.store.observe_only);
         // As every start does.
         subject.queue.release_all().await.unwrap();
         subject.queue.forget_late_drift_timers(&BackendName::from("b"), WAIT).await.unwrap();

@@ -36,7 +36,7 @@ async fn steps(
 
 /// Each range is looked up in an index, behind the last page's id, and nothing is sorted: neither all that there is nor
 /// all that fits is gone through.
-async fn is_looked_up<S: Source + Sync>(
+async fn is_looked_up<S: ListSource + Sync>(
     connection: &mut SqliteConnection,
     plan: &Plan<S>,
     what: &(impl std::fmt::Debug + Sync),
@@ -44,8 +44,8 @@ async fn is_looked_up<S: Source + Sync>(
     if plan.branches.is_empty() {
         return;
     }
-    let range = Range { after: Some("a".to_owned()), until: None };
-    let up_to = Range { until: Some("b".to_owned()), ..range.clone() };
+    let range = IdRange { after: Some("a".to_owned()), until: None };
+    let up_to = IdRange { until: Some("b".to_owned()), ..range.clone() };
     let statements = [
         steps(connection, |to| select::rows(to, N, plan, &range, 100)).await,
         steps(connection, |to| select::rows(to, N, plan, &up_to, 100)).await,
@@ -213,10 +213,10 @@ async fn pages_hold_what_fits_once_and_in_order_however_short_they_are() {
     {
         let mut writer = model.file.writer().await;
         let tables = model.tables(&mut writer).await.expect("tables");
-        let mut script = writer.script();
+        let mut transaction = writer.pipeline();
         let rows: Vec<_> = all.iter().collect();
-        rows::save(&mut script, tables, &rows, &[]).await.expect("rows");
-        script.commit().await.expect("written");
+        rows::save(&mut transaction, tables, &rows, &[]).await.expect("rows");
+        transaction.commit().await.expect("written");
     }
     // Of all that could be asked for, every seventh: together they have every pair of filters.
     let (mut found, mut short) = (0, 0);
