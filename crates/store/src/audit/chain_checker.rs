@@ -11,41 +11,44 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::system::SystemEvent;
 use stateward_domain::time::Timestamp;
 
-use super::entity_replay::Taken;
+use super::entity_replay::ClaimRecord;
 use super::faults::Faults;
-use super::running_digest::Running;
-use super::{Identity, Row, Unreadable};
+use super::running_digest::RunningDigest;
+use super::{Identity, RawRow, Unreadable};
 use crate::hash::{self, Hash};
 
 /// Events whose true stream is looked for; each look costs as much as hashing the event for some thousand streams.
-const HOMES_SOUGHT: u32 = 100;
+const ORIGIN_SEARCHES_MAX: u32 = 100;
 /// Streams that are looked at for one of them.
-const HOMES_TRIED: usize = 50_000;
+const ORIGIN_CANDIDATES_MAX: usize = 50_000;
 
 /// The last event of a stream so far. It is what later ones are held against, also when something was wrong with it:
 /// one fault must not look like many.
 #[derive(Clone, Copy)]
-struct Head {
+struct ChainHead {
     version: Version,
     /// `None` = it could not be read: the next hash cannot be judged.
     hash: Option<Hash>,
     recorded_at: Timestamp,
 }
 
-const EMPTY: Head =
-    Head { version: Version(0), hash: Some(hash::GENESIS), recorded_at: Timestamp(i64::MIN) };
+impl ChainHead {
+    /// Of a stream without events.
+    const NONE: Self =
+        Self { version: Version(0), hash: Some(hash::GENESIS), recorded_at: Timestamp(i64::MIN) };
+}
 
 /// Takes every row in the order of positions. Its memory grows with the number of streams, not of events.
-pub struct Checker {
+pub struct ChainChecker {
     identity: Identity,
     against: Option<Checkpoint>,
-    heads: HashMap<StreamId, Head>,
+    heads: HashMap<StreamId, ChainHead>,
     last: u64,
-    running: Running,
+    digest: RunningDigest,
     faults: Faults,
-    homes_sought: u32,
+    origin_searches: u32,
     newest: Timestamp,
-    requests: HashMap<ClaimKey, (StreamId, Taken)>,
+    requests: HashMap<ClaimKey, (StreamId, ClaimRecord)>,
 }
 
 /// What the pass found.
@@ -59,10 +62,10 @@ pub struct Chains {
     /// When the newest event was recorded.
     pub(super) newest: Timestamp,
     /// Idempotency claims of events that are of no entity: the last of each.
-    pub(super) requests: HashMap<ClaimKey, (StreamId, Taken)>,
+    pub(super) requests: HashMap<ClaimKey, (StreamId, ClaimRecord)>,
 }
 
-impl Checker {
+impl ChainChecker {
     /// Nothing taken yet. `against` = what the log has to continue.
     #[must_use]
     pub fn new(identity: Identity, against: Option<Checkpoint>) -> Self {
@@ -77,9 +80,9 @@ impl Checker {
             against: against.filter(ours),
             heads: HashMap::new(),
             last: 0,
-            running: Running::new(identity.log_id),
+            digest: RunningDigest::new(identity.log_id),
             faults,
-            homes_sought: 0,
+            origin_searches: 0,
             newest: Timestamp::default(),
             requests: HashMap::new(),
             identity,
@@ -87,16 +90,17 @@ impl Checker {
     }
 
     /// The next row by position.
-    pub fn take(&mut self, row: &Row) {
+    pub fn take(&mut self, row: &RawRow) {
         match row {
             Ok(event) => self.readable(event),
             Err(row) => self.unreadable(row),
         }
-        let reached = self.against.as_ref().filter(|kept| kept.count == self.running.count());
-        if reached.is_some_and(|kept| kept.digest != self.running.digest()) {
+        let reached =
+            self.against.as_ref().filter(|checkpoint| checkpoint.count == self.digest.count());
+        if reached.is_some_and(|checkpoint| checkpoint.digest != self.digest.digest()) {
             let detail = format!(
                 "the first {} events are not those of the checkpoint: some were rewritten, removed or moved",
-                self.running.count()
+                self.digest.count()
             );
             self.faults.general(FaultKind::Checkpoint, detail);
         }
@@ -122,17 +126,21 @@ impl Checker {
     /// The end of the log.
     #[must_use]
     pub fn finish(mut self, now: Timestamp) -> Chains {
-        let count = self.running.count();
-        if let Some(kept) = self.against.as_ref().filter(|kept| kept.count > count) {
-            let detail =
-                format!("the log has {count} events, the checkpoint {}: it was cut", kept.count);
+        let count = self.digest.count();
+        if let Some(checkpoint) =
+            self.against.as_ref().filter(|checkpoint| checkpoint.count > count)
+        {
+            let detail = format!(
+                "the log has {count} events, the checkpoint {}: it was cut",
+                checkpoint.count
+            );
             self.faults.general(FaultKind::Checkpoint, detail);
         }
         let checkpoint = Checkpoint {
             log_id: self.identity.log_id,
             position: if self.last == 0 { Position::START } else { self.position(self.last) },
             count,
-            digest: self.running.digest(),
+            digest: self.digest.digest(),
             taken_at: now,
         };
         Chains {
@@ -148,21 +156,21 @@ impl Checker {
         Position { epoch: self.identity.epoch, major: 0, minor }
     }
 
-    fn head(&self, stream: &StreamId) -> Head {
-        self.heads.get(stream).copied().unwrap_or(EMPTY)
+    fn head(&self, stream: &StreamId) -> ChainHead {
+        self.heads.get(stream).copied().unwrap_or(ChainHead::NONE)
     }
 
     fn readable(&mut self, event: &Recorded) {
-        self.place(event.position);
-        self.running.take(&event.hash);
+        self.check_position(event.position);
+        self.digest.take(&event.hash);
         let head = self.head(&event.stream);
         let next = event.version == head.version.next();
         let fits =
             head.hash.is_none_or(|previous| hash::of_recorded(&previous, event) == event.hash);
         if !(next && fits)
-            && let Some(home) = self.home_of(event)
+            && let Some(origin) = self.find_origin(event)
         {
-            self.moved(event, home);
+            self.record_moved(event, origin);
             return;
         }
         let fault = |kind, detail: String| {
@@ -192,17 +200,17 @@ impl Checker {
     /// Entities' claims are those of their folds; control streams take none but those of requests.
     fn request(&mut self, event: &Recorded) {
         let Some(Claim::Take { key, value, .. }) = of_request(&event.envelope(), 0) else { return };
-        self.requests.insert(key, (event.stream.clone(), Taken::by(event, value)));
+        self.requests.insert(key, (event.stream.clone(), ClaimRecord::by(event, value)));
     }
 
     /// The stream that an event was chained to, when that is not the one that it is stored in.
-    fn home_of(&mut self, event: &Recorded) -> Option<StreamId> {
-        if self.homes_sought == HOMES_SOUGHT {
+    fn find_origin(&mut self, event: &Recorded) -> Option<StreamId> {
+        if self.origin_searches == ORIGIN_SEARCHES_MAX {
             return None;
         }
-        self.homes_sought += 1;
+        self.origin_searches += 1;
         let mut moved = event.clone();
-        let mut fits = |stream: &StreamId, head: Head| {
+        let mut fits = |stream: &StreamId, head: ChainHead| {
             let Some(previous) = head.hash.filter(|_| head.version.next() == event.version) else {
                 return false;
             };
@@ -212,26 +220,26 @@ impl Checker {
         let renamed = one_bit_off(&event.stream).find(|stream| fits(stream, self.head(stream)));
         renamed.or_else(|| {
             let known = self.heads.iter().filter(|(_, head)| head.version.next() == event.version);
-            let mut known = known.take(HOMES_TRIED);
+            let mut known = known.take(ORIGIN_CANDIDATES_MAX);
             known.find(|(stream, head)| fits(stream, **head)).map(|(stream, _)| stream.clone())
         })
     }
 
-    fn moved(&mut self, event: &Recorded, home: StreamId) {
+    fn record_moved(&mut self, event: &Recorded, origin: StreamId) {
         let detail = format!("the event is stored as one of {}", event.stream);
-        let fault = Fault::new(FaultKind::Stream, detail).of(&home);
+        let fault = Fault::new(FaultKind::Stream, detail).of(&origin);
         self.faults.add(fault.at_version(event.version).at(event.position));
-        self.faults.distrust(&event.stream);
-        self.advance(&home, event);
+        self.faults.mark_untrusted(&event.stream);
+        self.advance(&origin, event);
     }
 
     fn unreadable(&mut self, row: &Unreadable) {
-        self.place(row.position);
-        self.running.take(row.hash.as_ref().map_or(&[], |hash| hash.as_slice()));
+        self.check_position(row.position);
+        self.digest.take(row.hash.as_ref().map_or(&[], |hash| hash.as_slice()));
         if let Some(event) = &row.nearly
-            && let Some(home) = self.home_of(event)
+            && let Some(origin) = self.find_origin(event)
         {
-            return self.moved(event, home);
+            return self.record_moved(event, origin);
         }
         let mut fault = Fault::new(FaultKind::Unreadable, &row.why).at(row.position);
         fault.version = row.version;
@@ -239,11 +247,11 @@ impl Checker {
         self.faults.add(fault.of(stream));
         let head = self.head(stream);
         let version = row.version.unwrap_or_else(|| head.version.next());
-        let after = Head { version, hash: row.hash, recorded_at: head.recorded_at };
+        let after = ChainHead { version, hash: row.hash, recorded_at: head.recorded_at };
         self.heads.insert(stream.clone(), after);
     }
 
-    fn place(&mut self, position: Position) {
+    fn check_position(&mut self, position: Position) {
         let expected = self.last + 1;
         if position.minor != expected {
             let before = position.minor.saturating_sub(1);
@@ -261,8 +269,11 @@ impl Checker {
     }
 
     fn advance(&mut self, stream: &StreamId, event: &Recorded) {
-        let head =
-            Head { version: event.version, hash: Some(event.hash), recorded_at: event.recorded_at };
+        let head = ChainHead {
+            version: event.version,
+            hash: Some(event.hash),
+            recorded_at: event.recorded_at,
+        };
         match self.heads.get_mut(stream) {
             Some(known) => *known = head,
             None => {

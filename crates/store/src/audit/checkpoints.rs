@@ -1,4 +1,4 @@
-//! Where the views stand, and what they set aside: rows that decide what of the others is compared, and so must not be
+//! Where the views stored, and what they set aside: rows that decide what of the others is compared, and so must not be
 //! taken on trust.
 
 use std::time::Duration;
@@ -8,50 +8,53 @@ use stateward_domain::envelope::StreamId;
 use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::ReadError;
 
-use super::view_check::Views;
-use super::{Identity, Source, Stand};
+use super::view_check::ViewCheck;
+use super::{AuditSource, Identity, StoredCheckpoint};
 
 /// The read model and its checkpoint.
 pub(crate) const ENTITIES: &str = "entities";
 /// The checkpoint of one that is rebuilt.
-const BESIDE: &str = "entities@beside";
+const REBUILD: &str = "entities@beside";
 /// The queue's checkpoint.
 pub(crate) const QUEUE: &str = "sync_queue";
 
 /// Rows that are set aside, read at a time.
 const PAGE: usize = 1_000;
 /// How long a row may know more than its model: a stream that is applied anew is read to its end.
-const SETTLES: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often that is looked at.
-const LOOKS: u32 = 5;
+const POLLS_MAX: u32 = 5;
 
 /// Looks at checkpoints and at what is set aside.
 ///
 /// # Errors
 /// When the source does not answer.
-pub(super) async fn look(source: &dyn Source, views: &mut Views) -> Result<(), ReadError> {
-    let Some(stands) = source.stands().await? else {
+pub(super) async fn check(
+    source: &dyn AuditSource,
+    views: &mut ViewCheck,
+) -> Result<(), ReadError> {
+    let Some(stored_checkpoints) = source.checkpoints().await? else {
         views.notes.push("there are no views to compare".to_owned());
         return Ok(());
     };
     let head = source.head().await?;
     for name in [ENTITIES, QUEUE] {
-        if !stands.iter().any(|stand| stand.name == name) {
+        if !stored_checkpoints.iter().any(|stored| stored.name == name) {
             views.faults.add(checkpoint(name, None, "it is missing"));
         }
     }
-    for stand in &stands {
-        if let Some((column, what)) = wrong(stand, source.identity(), head) {
-            views.faults.add(checkpoint(&stand.name, Some(column), &what));
+    for stored in &stored_checkpoints {
+        if let Some((column, what)) = wrong(stored, source.identity(), head) {
+            views.faults.add(checkpoint(&stored.name, Some(column), &what));
         }
     }
-    let rebuilds = stands.iter().any(|stand| stand.name == BESIDE);
+    let rebuilds = stored_checkpoints.iter().any(|stored| stored.name == REBUILD);
     let mut after = (String::new(), String::new());
     loop {
         let page = source.quarantine((&after.0, &after.1), PAGE).await?;
         let ends = page.len() < PAGE;
         for row in page {
-            let ours = row.model == ENTITIES || (row.model == BESIDE && rebuilds);
+            let ours = row.model == ENTITIES || (row.model == REBUILD && rebuilds);
             let entity = row.stream.parse::<StreamId>().is_ok_and(|stream| {
                 stream.entity_id().is_some_and(|id| id.to_string() == stream.id)
             });
@@ -80,16 +83,20 @@ pub(super) async fn look(source: &dyn Source, views: &mut Views) -> Result<(), R
 }
 
 /// What is wrong with a checkpoint, and in which column.
-fn wrong(stand: &Stand, identity: Identity, head: Position) -> Option<(&'static str, String)> {
-    if ![ENTITIES, BESIDE, QUEUE].contains(&stand.name.as_str()) {
+fn wrong(
+    stored: &StoredCheckpoint,
+    identity: Identity,
+    head: Position,
+) -> Option<(&'static str, String)> {
+    if ![ENTITIES, REBUILD, QUEUE].contains(&stored.name.as_str()) {
         return Some(("name", "there is no such model".to_owned()));
     }
-    if !is_of(stand.position, identity, head) {
+    if !is_of(stored.position, identity, head) {
         return Some(("position", format!("it is no position of this log, which ends at {head}")));
     }
-    let tables = (stand.name == QUEUE) != (stand.tables != 0);
-    if !(tables && stand.has_tables) {
-        return Some(("tables", format!("{} is the number of no tables", stand.tables)));
+    let tables = (stored.name == QUEUE) != (stored.tables != 0);
+    if !(tables && stored.has_tables) {
+        return Some(("tables", format!("{} is the number of no tables", stored.tables)));
     }
     None
 }
@@ -113,7 +120,7 @@ fn quarantine(stream: &str, what: &str) -> Fault {
 }
 
 /// That a stream of an entity is set aside as it must not be, or is not as it has to be.
-pub(super) fn set_aside_wrongly(stream: &StreamId, what: &str) -> Fault {
+pub(super) fn quarantine_fault(stream: &StreamId, what: &str) -> Fault {
     quarantine(&stream.to_string(), what).of(stream)
 }
 
@@ -121,18 +128,21 @@ pub(super) fn set_aside_wrongly(stream: &StreamId, what: &str) -> Fault {
 ///
 /// # Errors
 /// When the source does not answer.
-pub(super) async fn settle(source: &dyn Source, views: &mut Views) -> Result<(), ReadError> {
-    for look in 0..=LOOKS {
+pub(super) async fn await_models(
+    source: &dyn AuditSource,
+    views: &mut ViewCheck,
+) -> Result<(), ReadError> {
+    for poll in 0..=POLLS_MAX {
         if views.ahead.is_empty() {
             return Ok(());
         }
-        if look > 0 {
-            tokio::time::sleep(SETTLES).await;
+        if poll > 0 {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
-        let stands = source.stands().await?.unwrap_or_default();
+        let stored_checkpoints = source.checkpoints().await?.unwrap_or_default();
         views.ahead.retain(|model, knows| {
-            let stand = stands.iter().find(|stand| stand.name == *model);
-            stand.and_then(|stand| stand.position).is_none_or(|at| at < *knows)
+            let stored = stored_checkpoints.iter().find(|stored| stored.name == *model);
+            stored.and_then(|stored| stored.position).is_none_or(|at| at < *knows)
         });
     }
     for (model, knows) in std::mem::take(&mut views.ahead) {

@@ -11,15 +11,15 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::time::Timestamp;
 
 use super::checkpoints::{self, ENTITIES, QUEUE};
-use super::entity_replay::{Life, Taken};
+use super::entity_replay::{ClaimRecord, EntityReplay};
 use super::queue_row::{self, Bounds};
 use super::table_row::TableRow;
-use super::{Fold, Stored};
+use super::{ExpectedViews, StoredRows};
 
 /// See the module.
-pub(super) struct Current {
-    life: Life,
-    stored: Stored,
+pub(super) struct EntityCheck {
+    replay: EntityReplay,
+    stored: StoredRows,
     /// The first event that the model set the stream aside with.
     set_aside: Option<Position>,
     /// Where the model stood; `None` = nothing is known of it.
@@ -27,7 +27,7 @@ pub(super) struct Current {
     /// As `model`, of the queue.
     queue: Option<Position>,
     /// What its row in the model has to show; `None` = it grows still.
-    shown: Option<Fold>,
+    expected: Option<ExpectedViews>,
     /// What its row in the queue has to be, and whether it is; `None` = the queue has taken all events so far.
     queued: Option<(Option<QueueRow>, bool)>,
     /// The newest version that the model has to know.
@@ -44,14 +44,14 @@ pub(super) struct Current {
 }
 
 /// All of an entity that its events say, and what is stored of it.
-pub(super) struct Ended {
+pub(super) struct CheckedEntity {
     pub(super) stream: StreamId,
     pub(super) version: Version,
     /// What the rows have to show.
-    pub(super) fold: Fold,
+    pub(super) fold: ExpectedViews,
     /// The rows to compare it with.
     pub(super) rows: Vec<TableRow>,
-    pub(super) held: BTreeMap<ClaimKey, Taken>,
+    pub(super) held: BTreeMap<ClaimKey, ClaimRecord>,
     pub(super) faults: Vec<Fault>,
     pub(super) note: Option<String>,
     /// Models whose rows know more than they have read, and what.
@@ -60,24 +60,24 @@ pub(super) struct Ended {
     pub(super) compared: bool,
 }
 
-impl Current {
+impl EntityCheck {
     /// Before its first event. `stands` = where model and queue stood when `stored` was read, `head` = where the log
     /// ended a moment later, at `newest`.
     pub(super) fn new(
         stream: &StreamId,
-        stored: Stored,
+        stored: StoredRows,
         set_aside: Option<Position>,
         (model, queue): (Option<Position>, Option<Position>),
         (head, newest): (Position, Timestamp),
         broken: bool,
     ) -> Self {
         Self {
-            life: Life::new(stream.clone()),
+            replay: EntityReplay::new(stream.clone()),
             stored,
             set_aside,
             model,
             queue,
-            shown: None,
+            expected: None,
             queued: None,
             due: Version(0),
             bounds: Bounds { own: Position::START, head, newest },
@@ -89,11 +89,11 @@ impl Current {
     }
 
     pub(super) const fn stream(&self) -> &StreamId {
-        &self.life.stream
+        &self.replay.stream
     }
 
     /// Nothing can be said of it: one of its events cannot be read, which was said.
-    pub(super) const fn give_up(&mut self) {
+    pub(super) const fn mark_unreadable(&mut self) {
         self.broken = true;
     }
 
@@ -103,16 +103,16 @@ impl Current {
             return None;
         }
         let in_model = self.is_in_model(event);
-        if !in_model && self.shown.is_none() {
-            self.shown = Some(self.fold());
+        if !in_model && self.expected.is_none() {
+            self.expected = Some(self.fold());
             let passed = self.model.is_some_and(|model| event.position <= model);
             self.refused = Some(event.position).filter(|_| passed);
         }
         let in_queue = self.queue.is_some_and(|queue| event.position <= queue);
         if !in_queue && self.queued.is_none() {
-            self.judge();
+            self.compare_queue_row();
         }
-        if let Err(detail) = self.life.take(event) {
+        if let Err(detail) = self.replay.take(event) {
             self.failed = Some(event.position);
             let fault = Fault::new(FaultKind::Payload, detail).of(&event.stream);
             return Some(fault.at_version(event.version).at(event.position));
@@ -131,7 +131,7 @@ impl Current {
             self.bounds.own = event.position;
         } else {
             // Whoever writes a row may have read on already.
-            self.judge();
+            self.compare_queue_row();
         }
         None
     }
@@ -146,19 +146,22 @@ impl Current {
     }
 
     /// What the model has to show of the events so far.
-    fn fold(&self) -> Fold {
-        let operations = || self.life.operations.values().cloned().collect();
-        Fold { shown: self.life.row.clone().map(|row| (row, operations())), queued: None }
+    fn fold(&self) -> ExpectedViews {
+        let operations = || self.replay.operations.values().cloned().collect();
+        ExpectedViews {
+            entity: self.replay.row.clone().map(|row| (row, operations())),
+            queue_row: None,
+        }
     }
 
     /// The queue's row, unless one was found already that it may be.
-    fn judge(&mut self) {
+    fn compare_queue_row(&mut self) {
         if self.queued.as_ref().is_some_and(|(_, found)| *found) {
             return;
         }
-        let stored = self.stored.queued.as_ref();
-        let entity = self.life.row.as_ref().map(|row| &row.entity);
-        let row = entity.and_then(|entity| queue_row::allowed(entity, stored, self.bounds));
+        let stored = self.stored.queue_row.as_ref();
+        let entity = self.replay.row.as_ref().map(|row| &row.entity);
+        let row = entity.and_then(|entity| queue_row::nearest_allowed(entity, stored, self.bounds));
         let found = row.as_ref() == stored;
         if found || self.queued.is_none() {
             self.queued = Some((row, found));
@@ -166,66 +169,66 @@ impl Current {
     }
 
     /// After its last event; `None` = nothing is compared.
-    pub(super) fn end(mut self) -> Option<Ended> {
+    pub(super) fn end(mut self) -> Option<CheckedEntity> {
         if self.broken {
             return None;
         }
         if self.queued.is_none() {
-            self.judge();
+            self.compare_queue_row();
         }
-        let mut fold = self.shown.take().unwrap_or_else(|| self.fold());
-        fold.queued = self.queued.take().and_then(|(row, _)| row);
+        let mut fold = self.expected.take().unwrap_or_else(|| self.fold());
+        fold.queue_row = self.queued.take().and_then(|(row, _)| row);
         let known = self.stored.version.unwrap_or_default();
-        let mut faults = self.misplaced();
+        let mut faults = self.quarantine_faults();
         let mut rows = std::mem::take(&mut self.stored.rows);
-        let incomparable = self.beyond(known);
+        let incomparable = self.version_fault(known);
         let compared = known > Version(0) && incomparable.is_none();
         if let Some(fault) = incomparable {
             faults.push(fault);
             rows.retain(|row| row.table.model != ENTITIES);
-            fold.shown = None;
+            fold.entity = None;
         }
         // The queue of a stream that cannot be folded ends with some delivery before that.
         if self.failed.is_some() || self.queue.is_none() {
             rows.retain(|row| row.table.model != QUEUE);
-            fold.queued = None;
+            fold.queue_row = None;
         }
         if self.model.is_none() {
             rows.retain(|row| row.table.model != ENTITIES);
-            fold.shown = None;
+            fold.entity = None;
         }
-        if let Some(fault) = self.stranger(&fold) {
+        if let Some(fault) = self.foreign_entity(&fold) {
             faults.push(fault);
-            fold = Fold::default();
+            fold = ExpectedViews::default();
         }
-        let held = if self.failed.is_some() { BTreeMap::new() } else { self.life.held.clone() };
+        let held = if self.failed.is_some() { BTreeMap::new() } else { self.replay.held.clone() };
         let ahead = self.ahead();
-        let (stream, version) = (self.life.stream.clone(), self.life.version());
+        let (stream, version) = (self.replay.stream.clone(), self.replay.version());
         let note = self.set_aside.map(|first| {
             format!(
                 "{stream} is set aside since {first}: its rows are compared with what came before"
             )
         });
-        Some(Ended { stream, version, fold, rows, held, faults, note, ahead, compared })
+        Some(CheckedEntity { stream, version, fold, rows, held, faults, note, ahead, compared })
     }
 
     /// That its events say that they are another entity's: their rows would take that one's place.
-    fn stranger(&self, fold: &Fold) -> Option<Fault> {
-        let shown = fold.shown.as_ref().map(|(row, _)| row.entity.id);
-        let id = shown.or_else(|| fold.queued.as_ref().map(|row| row.entity))?;
+    fn foreign_entity(&self, fold: &ExpectedViews) -> Option<Fault> {
+        let entity = fold.entity.as_ref().map(|(row, _)| row.entity.id);
+        let id = entity.or_else(|| fold.queue_row.as_ref().map(|row| row.entity))?;
         let detail = || format!("its events say that they are of the entity {id}");
-        let stream = &self.life.stream;
+        let stream = &self.replay.stream;
         let ours = id.to_string() == stream.id;
         (!ours).then(|| Fault::new(FaultKind::Payload, detail()).of(stream))
     }
 
     /// That the model's row is of a version that it cannot be of.
-    fn beyond(&self, known: Version) -> Option<Fault> {
+    fn version_fault(&self, known: Version) -> Option<Fault> {
         let fault = |detail: String| {
-            let fault = Fault::new(FaultKind::View, detail).of(&self.life.stream);
-            fault.in_table(ENTITIES, &self.life.stream.id, Some("version"))
+            let fault = Fault::new(FaultKind::View, detail).of(&self.replay.stream);
+            fault.in_table(ENTITIES, &self.replay.stream.id, Some("version"))
         };
-        let ends = self.life.version();
+        let ends = self.replay.version();
         if known > ends && self.failed.is_none() {
             let detail = format!(
                 "the read model knows version {known}, the log ends at {ends}: events are missing"
@@ -237,8 +240,8 @@ impl Current {
     }
 
     /// That a stream is set aside that need not be, or with another event, or that it is not where it has to be.
-    fn misplaced(&self) -> Vec<Fault> {
-        let stream = &self.life.stream;
+    fn quarantine_faults(&self) -> Vec<Fault> {
+        let stream = &self.replay.stream;
         let failed = self.failed.filter(|at| self.model.is_some_and(|model| *at <= model));
         let wrong = match (self.set_aside, failed) {
             (Some(_), None) => Some("its events can be applied: retry it"),
@@ -248,13 +251,13 @@ impl Current {
             (None, Some(_)) => Some("the read model passed an event of it that cannot be applied"),
             _ => None,
         };
-        wrong.map(|what| checkpoints::set_aside_wrongly(stream, what)).into_iter().collect()
+        wrong.map(|what| checkpoints::quarantine_fault(stream, what)).into_iter().collect()
     }
 
     fn ahead(&self) -> Vec<(&'static str, Position)> {
         let model = self.model.filter(|model| self.known_at > *model && self.set_aside.is_none());
         let model = model.map(|_| (ENTITIES, self.known_at));
-        let queued = self.stored.queued.as_ref().map(|row| row.position);
+        let queued = self.stored.queue_row.as_ref().map(|row| row.position);
         let queue =
             queued.zip(self.queue).filter(|(at, queue)| at > queue && *at <= self.bounds.head);
         model.into_iter().chain(queue.map(|(at, _)| (QUEUE, at))).collect()

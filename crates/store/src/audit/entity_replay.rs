@@ -13,7 +13,7 @@ use stateward_domain::time::Timestamp;
 
 /// A claim as the events make it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct ClaimRecord {
     pub(crate) value: String,
     /// The event that took it.
     pub(crate) version: Version,
@@ -27,8 +27,8 @@ pub(crate) struct Taken {
     pub(crate) position: Position,
 }
 
-impl Taken {
-    /// Taken with `value` by this event, of whose append nothing is known.
+impl ClaimRecord {
+    /// ClaimRecord with `value` by this event, of whose append nothing is known.
     pub(crate) fn by(event: &Recorded, value: String) -> Self {
         let Recorded { version, recorded_at: at, position, .. } = *event;
         Self { value, version, at, until: version, since: Timestamp(i64::MIN), position }
@@ -36,7 +36,7 @@ impl Taken {
 }
 
 /// Consecutive events that may be of one append.
-struct Run {
+struct AppendRun {
     metadata: Arc<str>,
     /// When the next one would be recorded.
     next: Timestamp,
@@ -44,17 +44,17 @@ struct Run {
 }
 
 /// The fold of a stream up to some version.
-pub(crate) struct Life {
+pub(crate) struct EntityReplay {
     pub(crate) stream: StreamId,
     /// `None` before the first event.
     pub(crate) row: Option<EntityRow>,
     pub(crate) operations: BTreeMap<OperationId, OperationRow>,
     /// What it holds.
-    pub(crate) held: BTreeMap<ClaimKey, Taken>,
-    run: Option<Run>,
+    pub(crate) held: BTreeMap<ClaimKey, ClaimRecord>,
+    run: Option<AppendRun>,
 }
 
-impl Life {
+impl EntityReplay {
     /// Before the first event of `stream`.
     pub(crate) fn new(stream: StreamId) -> Self {
         Self { stream, row: None, operations: BTreeMap::new(), held: BTreeMap::new(), run: None }
@@ -75,7 +75,7 @@ impl Life {
         }
         let event: EntityEvent =
             recorded.decode(EntityEvent::known).map_err(|error| error.to_string())?;
-        self.go_on(recorded);
+        self.extend_append(recorded);
         self.claim(recorded, &event);
         let row = self.row.get_or_insert_with(|| EntityRow::before(recorded));
         for step in row.take(recorded, &event) {
@@ -85,7 +85,7 @@ impl Life {
     }
 
     /// Whether the event may be of the same append as the one before it.
-    fn go_on(&mut self, recorded: &Recorded) {
+    fn extend_append(&mut self, recorded: &Recorded) {
         let after = |at: Timestamp| Timestamp(at.0.saturating_add(1));
         let at = recorded.recorded_at;
         let next = after(at);
@@ -93,15 +93,15 @@ impl Life {
             Some(run) if run.next == at && run.metadata == recorded.metadata => {
                 run.next = next;
                 let before = Version(recorded.version.0 - 1);
-                for taken in self.held.values_mut().filter(|taken| taken.until == before) {
-                    taken.until = recorded.version;
+                for record in self.held.values_mut().filter(|record| record.until == before) {
+                    record.until = recorded.version;
                 }
             }
             run => {
                 // One that is recorded right behind its predecessor may have been made by a clock that was behind.
                 let exact = run.as_ref().is_none_or(|run| run.next < at);
                 let since = if exact { at } else { Timestamp(i64::MIN) };
-                *run = Some(Run { metadata: Arc::clone(&recorded.metadata), next, since });
+                *run = Some(AppendRun { metadata: Arc::clone(&recorded.metadata), next, since });
             }
         }
     }
@@ -118,7 +118,8 @@ impl Life {
             match change {
                 // One append's events share an idempotency key; the claim is of the last of them.
                 Claim::Take { key, value, .. } => {
-                    self.held.insert(key, Taken { since, ..Taken::by(recorded, value) });
+                    self.held
+                        .insert(key, ClaimRecord { since, ..ClaimRecord::by(recorded, value) });
                 }
                 Claim::Share { .. } => {}
                 Claim::Free { key } => {

@@ -5,16 +5,16 @@ use std::collections::HashSet;
 use stateward_domain::audit::{Fault, FaultKind};
 use stateward_domain::envelope::StreamId;
 
-/// Faults that are told in full.
-const TOLD: usize = 100;
+/// Faults that are first in full.
+const FIRST_MAX: usize = 100;
 
 /// A bounded collection of faults.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    told: Vec<Fault>,
+    first: Vec<Fault>,
     count: u64,
     /// Streams of which something is wrong, as `category/id`: their folds say nothing.
-    broken: HashSet<String>,
+    untrusted: HashSet<String>,
 }
 
 impl Faults {
@@ -22,11 +22,11 @@ impl Faults {
     pub fn add(&mut self, fault: Fault) {
         self.count += 1;
         if let Some(stream) = &fault.stream {
-            self.broken.insert(stream.clone());
+            self.untrusted.insert(stream.clone());
         }
         // Different sorts say more than many of one, and a stream's first fault more than its later ones.
-        if self.told.len() < TOLD {
-            self.told.push(fault);
+        if self.first.len() < FIRST_MAX {
+            self.first.push(fault);
         }
     }
 
@@ -35,15 +35,15 @@ impl Faults {
         self.add(Fault::new(kind, detail));
     }
 
-    /// Nothing of `stream` can be told from its events.
-    pub fn distrust(&mut self, stream: &StreamId) {
-        self.broken.insert(stream.to_string());
+    /// Nothing of `stream` can be first from its events.
+    pub fn mark_untrusted(&mut self, stream: &StreamId) {
+        self.untrusted.insert(stream.to_string());
     }
 
     /// Whether something of this stream is wrong.
     #[must_use]
-    pub fn concern(&self, stream: &str) -> bool {
-        self.broken.contains(stream)
+    pub fn affects(&self, stream: &str) -> bool {
+        self.untrusted.contains(stream)
     }
 
     /// How many there are.
@@ -54,13 +54,13 @@ impl Faults {
 
     /// The first of them.
     #[must_use]
-    pub fn told(&self) -> &[Fault] {
-        &self.told
+    pub fn first(&self) -> &[Fault] {
+        &self.first
     }
 
     /// The first of them.
     #[must_use]
-    pub fn into_told(self) -> Vec<Fault> {
-        self.told
+    pub fn into_first(self) -> Vec<Fault> {
+        self.first
     }
 }

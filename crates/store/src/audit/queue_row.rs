@@ -9,7 +9,7 @@ use stateward_domain::id::Position;
 use stateward_domain::time::Timestamp;
 
 /// How far behind the newest event that was read a row may have been judged: the log goes on while it is read.
-const GOES_ON: Duration = Duration::from_hours(1);
+const LOG_GROWTH: Duration = Duration::from_hours(1);
 
 /// What may be in a row that other entities have to do with.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Bounds {
 
 /// The row that `entity` has to have; where more than one may be, the one that is nearest to `stored`. `None` = it must
 /// have none.
-pub(super) fn allowed(
+pub(super) fn nearest_allowed(
     entity: &Entity,
     stored: Option<&QueueRow>,
     bounds: Bounds,
@@ -34,7 +34,7 @@ pub(super) fn allowed(
         (Some(work), None) => Some(work),
         // It may follow a reference, if what that stands for has changed by then.
         (None, Some(stored)) => {
-            let last = bounds.newest.after(GOES_ON);
+            let last = bounds.newest.after(LOG_GROWTH);
             let since = stored.since.filter(|since| *since <= last);
             since.and_then(|since| entity.work_of_references(since)).map(|work| woken(work, stored))
         }

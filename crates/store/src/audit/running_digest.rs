@@ -10,12 +10,12 @@ const DOMAIN: &[u8] = b"stateward checkpoint 1";
 /// A digest that grows with the log. Every part is preceded by its length, so that no two logs feed it the same
 /// bytes.
 #[derive(Clone)]
-pub struct Running {
+pub struct RunningDigest {
     hasher: Sha256,
     count: u64,
 }
 
-impl Running {
+impl RunningDigest {
     /// Of the empty log `log_id`.
     #[must_use]
     pub fn new(log_id: LogId) -> Self {
@@ -53,8 +53,8 @@ impl Running {
 mod tests {
     use super::*;
 
-    fn running(log: u128, hashes: &[&[u8]]) -> Running {
-        let mut running = Running::new(LogId(uuid::Uuid::from_u128(log)));
+    fn running(log: u128, hashes: &[&[u8]]) -> RunningDigest {
+        let mut running = RunningDigest::new(LogId(uuid::Uuid::from_u128(log)));
         for hash in hashes {
             running.take(hash);
         }

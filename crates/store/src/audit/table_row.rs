@@ -9,7 +9,7 @@ use serde_json::Value;
 use stateward_domain::audit::{Fault, FaultKind};
 
 /// Characters of a value that are told.
-const TOLD: usize = 80;
+const VALUE_CHARS_MAX: usize = 80;
 
 /// A value as it is stored; one of another type is another value.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +32,8 @@ impl fmt::Display for Cell {
             Self::Null => f.write_str("NULL"),
             Self::Integer(value) => write!(f, "{value}"),
             Self::Real(value) => write!(f, "{value}"),
-            Self::Text(text) if text.chars().count() > TOLD => {
-                write!(f, "{:?}…", text.chars().take(TOLD).collect::<String>())
+            Self::Text(text) if text.chars().count() > VALUE_CHARS_MAX => {
+                write!(f, "{:?}…", text.chars().take(VALUE_CHARS_MAX).collect::<String>())
             }
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),

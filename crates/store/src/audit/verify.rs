@@ -6,9 +6,9 @@ use stateward_domain::ports::audit::ProgressFn;
 use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Timestamp;
 
-use super::claim_check::{self, Claims};
-use super::view_check::{Page, Views};
-use super::{Chains, Checker, Row, Source, checkpoints};
+use super::claim_check::{self, ClaimCheck};
+use super::view_check::{EntityPage, ViewCheck};
+use super::{AuditSource, ChainChecker, Chains, RawRow, checkpoints};
 
 /// Rows read at a time.
 const PAGE: usize = 1_000;
@@ -18,41 +18,41 @@ const PAGE: usize = 1_000;
 /// # Errors
 /// When the source does not answer.
 pub async fn verify(
-    source: &dyn Source,
+    source: &dyn AuditSource,
     against: Option<Checkpoint>,
     now: Timestamp,
     progress: ProgressFn<'_>,
 ) -> Result<Report, ReadError> {
     // Each event is read twice: by position, and by entity.
     let total = source.head().await?.minor.saturating_mul(2);
-    let told = |done: u64| progress(VerificationProgress { done: done.min(total), total });
-    told(0);
-    let chains = chains(source, against, now, &told).await?;
+    let report = |done: u64| progress(VerificationProgress { done: done.min(total), total });
+    report(0);
+    let chains = chains(source, against, now, &report).await?;
     let Chains { mut faults, streams, checkpoint, newest, requests } = chains;
     for line in source.damage().await? {
         faults.general(stateward_domain::audit::FaultKind::File, line);
     }
-    let mut claims = Claims::new(newest, source.claims_objects().await?);
-    let mut views = Views::new(faults, newest);
-    checkpoints::look(source, &mut views).await?;
+    let mut claims = ClaimCheck::new(newest, source.claims_objects().await?);
+    let mut views = ViewCheck::new(faults, newest);
+    checkpoints::check(source, &mut views).await?;
     let mut after = String::new();
     loop {
-        let page = Page::read(source, &after).await?;
+        let page = EntityPage::read(source, &after).await?;
         let until = page.until();
-        let done = |done| told(checkpoint.count + done);
+        let done = |done| report(checkpoint.count + done);
         views = views.compare(source, &mut claims, page, &after, &done).await?;
         match until {
             Some(id) => after = id,
             None => break,
         }
     }
-    checkpoints::settle(source, &mut views).await?;
-    let Views { mut faults, entities, notes, .. } = views;
-    for fault in source.gathered().await? {
+    checkpoints::await_models(source, &mut views).await?;
+    let ViewCheck { mut faults, entities, notes, .. } = views;
+    for fault in source.whole_table_faults().await? {
         faults.add(fault);
     }
-    claims.look(source, &claim_check::of_requests(&claims, requests, &faults)).await?;
-    claims.end(source, &mut faults).await?;
+    claims.check(source, &claim_check::of_requests(&claims, requests, &faults)).await?;
+    claims.finish(source, &mut faults).await?;
     progress(VerificationProgress { done: total, total });
     Ok(Report {
         ok: faults.count() == 0,
@@ -60,7 +60,7 @@ pub async fn verify(
         streams,
         entities,
         fault_count: faults.count(),
-        faults: faults.into_told(),
+        faults: faults.into_first(),
         notes,
         checkpoint,
         elapsed_ms: 0,
@@ -72,13 +72,13 @@ pub async fn verify(
 /// # Errors
 /// When the source does not answer.
 pub async fn chains(
-    source: &dyn Source,
+    source: &dyn AuditSource,
     against: Option<Checkpoint>,
     now: Timestamp,
     done: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Chains, ReadError> {
     let until = source.head().await?.minor;
-    let mut checker = Checker::new(source.identity(), against);
+    let mut checker = ChainChecker::new(source.identity(), against);
     let mut page = source.rows(0, until, PAGE).await?;
     let mut count = 0;
     while let Some(last) = page.last().map(|row| position(row).minor) {
@@ -90,22 +90,22 @@ pub async fn chains(
             checker
         };
         // One page is hashed while the next one is read.
-        let (taken, next) = tokio::join!(aside(check), source.rows(last, until, PAGE));
-        (checker, page) = (taken?, next?);
+        let (returned, next) = tokio::join!(run_blocking(check), source.rows(last, until, PAGE));
+        (checker, page) = (returned?, next?);
         done(count);
     }
     Ok(checker.finish(now))
 }
 
 /// Runs what keeps a processor busy where it holds nobody up.
-pub(super) async fn aside<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReadError> {
     let gone = |_| ReadError::Unavailable("the verification broke off".to_owned());
     tokio::task::spawn_blocking(work).await.map_err(gone)
 }
 
-const fn position(row: &Row) -> Position {
+const fn position(row: &RawRow) -> Position {
     match row {
         Ok(event) => event.position,
         Err(row) => row.position,

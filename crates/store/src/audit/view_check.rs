@@ -8,13 +8,13 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Timestamp;
 
-use super::claim_check::Claims;
-use super::entity_check::{Current, Ended};
-use super::entity_replay::Taken;
+use super::claim_check::ClaimCheck;
+use super::entity_check::{CheckedEntity, EntityCheck};
+use super::entity_replay::ClaimRecord;
 use super::faults::Faults;
 use super::table_row::{TableRow, differences};
-use super::verify::aside;
-use super::{Fold, Row, Shown, Source, checkpoints, place};
+use super::verify::run_blocking;
+use super::{AuditSource, ExpectedViews, RawRow, ViewPage, checkpoints, place};
 
 /// Rows read at a time.
 const PAGE: usize = 1_000;
@@ -22,7 +22,7 @@ const PAGE: usize = 1_000;
 const LAST: Version = Version(i64::MAX.cast_unsigned());
 
 /// What is known of the views so far.
-pub(super) struct Views {
+pub(super) struct ViewCheck {
     pub(super) faults: Faults,
     pub(super) notes: Vec<String>,
     /// Rows of entities that were compared.
@@ -36,44 +36,44 @@ pub(super) struct Views {
 }
 
 /// Entities whose ids follow each other, as the views had them at one moment.
-pub(super) struct Page {
-    shown: Shown,
+pub(super) struct EntityPage {
+    views: ViewPage,
     /// The end of the log, read after the views: no row can know more.
     head: Position,
 }
 
-impl Page {
+impl EntityPage {
     /// # Errors
     /// When the source does not answer.
-    pub(super) async fn read(source: &dyn Source, after: &str) -> Result<Self, ReadError> {
-        let shown = source.shown(after, PAGE).await?;
-        Ok(Self { shown, head: source.head().await? })
+    pub(super) async fn read(source: &dyn AuditSource, after: &str) -> Result<Self, ReadError> {
+        let views = source.view_page(after, PAGE).await?;
+        Ok(Self { views, head: source.head().await? })
     }
 
     /// The last entity of the page; `None` = there are no more behind it.
     pub(super) fn until(&self) -> Option<String> {
-        self.shown.until.clone()
+        self.views.until.clone()
     }
 }
 
 /// The page's entities while their events are read.
-struct Reading {
-    views: Views,
-    page: Page,
-    now: Option<Current>,
-    done: Vec<Compared>,
-    claims: Vec<(StreamId, ClaimKey, Taken)>,
+struct PageReplay {
+    views: ViewCheck,
+    page: EntityPage,
+    now: Option<EntityCheck>,
+    done: Vec<ReplayedEntity>,
+    claims: Vec<(StreamId, ClaimKey, ClaimRecord)>,
 }
 
 /// An entity whose events were all read.
-struct Compared {
+struct ReplayedEntity {
     stream: StreamId,
     version: Version,
-    fold: Fold,
+    fold: ExpectedViews,
     rows: Vec<TableRow>,
 }
 
-impl Views {
+impl ViewCheck {
     pub(super) fn new(faults: Faults, newest: Timestamp) -> Self {
         let (notes, ahead) = (Vec::new(), BTreeMap::new());
         Self { faults, notes, entities: 0, read: 0, ahead, newest }
@@ -85,22 +85,23 @@ impl Views {
     /// When the source does not answer.
     pub(super) async fn compare(
         self,
-        source: &dyn Source,
-        claims: &mut Claims,
-        page: Page,
+        source: &dyn AuditSource,
+        claims: &mut ClaimCheck,
+        page: EntityPage,
         after: &str,
         done: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Self, ReadError> {
         let (mut after, until) = ((after.to_owned(), LAST), page.until());
-        let (compared, taken) = (Vec::new(), Vec::new());
-        let mut reading = Reading { views: self, page, now: None, done: compared, claims: taken };
+        let (compared, claim_records) = (Vec::new(), Vec::new());
+        let mut reading =
+            PageReplay { views: self, page, now: None, done: compared, claims: claim_records };
         loop {
-            let events = source.lives((&after.0, after.1), until.as_deref(), PAGE).await?;
+            let events = source.entity_events((&after.0, after.1), until.as_deref(), PAGE).await?;
             reading.views.read += events.len() as u64;
             let next = events.iter().rev().find_map(place);
             let next = next.filter(|next| *next > after);
             let ends = next.is_none();
-            reading = aside(move || {
+            reading = run_blocking(move || {
                 for row in &events {
                     reading.take(row);
                 }
@@ -122,8 +123,8 @@ impl Views {
     }
 }
 
-impl Reading {
-    fn take(&mut self, row: &Row) {
+impl PageReplay {
+    fn take(&mut self, row: &RawRow) {
         let stream = match row {
             Ok(event) => Some(&event.stream),
             Err(row) => row.stream.as_ref(),
@@ -132,12 +133,13 @@ impl Reading {
         if self.now.as_ref().is_none_or(|now| now.stream() != stream) {
             self.end();
             // What is wrong with it was said already.
-            let broken = self.views.faults.concern(&stream.to_string());
-            let stored = self.page.shown.stored.remove(&stream.id).unwrap_or_default();
-            let aside = self.page.shown.set_aside.remove(&stream.id);
-            let stands = (self.page.shown.entities, self.page.shown.queue);
+            let broken = self.views.faults.affects(&stream.to_string());
+            let stored = self.page.views.stored.remove(&stream.id).unwrap_or_default();
+            let aside = self.page.views.set_aside.remove(&stream.id);
+            let model_checkpoints = (self.page.views.entities, self.page.views.queue);
             let bounds = (self.page.head, self.views.newest);
-            self.now = Some(Current::new(stream, stored, aside, stands, bounds, broken));
+            self.now =
+                Some(EntityCheck::new(stream, stored, aside, model_checkpoints, bounds, broken));
         }
         let Some(now) = &mut self.now else { return };
         match row {
@@ -146,12 +148,12 @@ impl Reading {
                     self.views.faults.add(fault);
                 }
             }
-            Err(_) => now.give_up(),
+            Err(_) => now.mark_unreadable(),
         }
     }
 
     fn end(&mut self) {
-        let Some(ended) = self.now.take().and_then(Current::end) else { return };
+        let Some(ended) = self.now.take().and_then(EntityCheck::end) else { return };
         for fault in ended.faults {
             self.views.faults.add(fault);
         }
@@ -162,18 +164,18 @@ impl Reading {
             *newest = position.max(*newest);
         }
         let stream = &ended.stream;
-        let held = ended.held.into_iter().map(|(key, taken)| (stream.clone(), key, taken));
+        let held = ended.held.into_iter().map(|(key, record)| (stream.clone(), key, record));
         self.claims.extend(held);
-        let Ended { stream, version, fold, rows, .. } = ended;
-        self.done.push(Compared { stream, version, fold, rows });
+        let CheckedEntity { stream, version, fold, rows, .. } = ended;
+        self.done.push(ReplayedEntity { stream, version, fold, rows });
     }
 
     /// Rows whose entities have no events.
     fn orphans(&mut self) {
-        let shown = &mut self.page.shown;
-        for (id, stored) in std::mem::take(&mut shown.stored) {
+        let views = &mut self.page.views;
+        for (id, stored) in std::mem::take(&mut views.stored) {
             let stream = StreamId { category: StreamId::ENTITY.to_owned(), id };
-            if self.views.faults.concern(&stream.to_string()) {
+            if self.views.faults.affects(&stream.to_string()) {
                 continue;
             }
             for row in &stored.rows {
@@ -181,28 +183,32 @@ impl Reading {
                 self.views.faults.add(row.fault(None, what).of(&stream));
             }
         }
-        for id in std::mem::take(&mut shown.set_aside).into_keys() {
+        for id in std::mem::take(&mut views.set_aside).into_keys() {
             let stream = StreamId { category: StreamId::ENTITY.to_owned(), id };
             self.views
                 .faults
-                .add(checkpoints::set_aside_wrongly(&stream, "the log has no events of it"));
+                .add(checkpoints::quarantine_fault(&stream, "the log has no events of it"));
         }
     }
 
     /// Compares what was read to its end, and looks for the claims of it.
-    async fn flush(&mut self, source: &dyn Source, claims: &mut Claims) -> Result<(), ReadError> {
+    async fn flush(
+        &mut self,
+        source: &dyn AuditSource,
+        claims: &mut ClaimCheck,
+    ) -> Result<(), ReadError> {
         let (streams, folds): (Vec<_>, Vec<_>) = std::mem::take(&mut self.done)
             .into_iter()
             .map(|done| ((done.stream, done.version, done.rows), done.fold))
             .unzip();
-        let expected = source.expected(&folds).await?;
+        let expected = source.expected_rows(&folds).await?;
         for ((stream, version, rows), expected) in streams.into_iter().zip(expected) {
             for fault in differences(rows, &expected) {
                 self.views.faults.add(fault.of(&stream).at_version(version));
             }
         }
         let mut held = std::mem::take(&mut self.claims);
-        held.retain(|(_, key, taken)| claims.is_due(key, taken));
-        claims.look(source, &held).await
+        held.retain(|(_, key, record)| claims.is_due(key, record));
+        claims.check(source, &held).await
     }
 }

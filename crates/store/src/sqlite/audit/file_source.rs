@@ -14,10 +14,11 @@ use stateward_domain::ports::event_store::{Holder, ReadError};
 use stateward_domain::time::Timestamp;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::shadow_tables::Scratch;
+use super::shadow_tables::ShadowTables;
 use super::{untrusted_row, view_page, whole_tables};
 use crate::audit::{
-    Fold, Held, HeldBy, Identity, Row, SetAside, Shown, Source, Stand, TableRow, Unreadable,
+    AuditSource, ClaimEvent, ExpectedViews, HeldClaim, Identity, QuarantinedStream, RawRow,
+    StoredCheckpoint, TableRow, Unreadable, ViewPage,
 };
 use crate::sqlite::error::{SqliteErrorClass, classify, message};
 use crate::sqlite::log::event_row::{COLUMNS, page, signed};
@@ -31,12 +32,12 @@ const LAST: &str = "\u{10ffff}";
 
 /// `events.db`, and `views.db` where there is one.
 #[derive(Clone)]
-pub(in crate::sqlite) struct Files {
+pub(in crate::sqlite) struct FileSource {
     pub(in crate::sqlite) identity: Identity,
     pub(in crate::sqlite) directory: PathBuf,
     pub(in crate::sqlite) log: SqlitePool,
     pub(in crate::sqlite) views: Option<SqlitePool>,
-    scratch: Arc<OnceCell<Mutex<Scratch>>>,
+    shadow_tables: Arc<OnceCell<Mutex<ShadowTables>>>,
 }
 
 pub(super) fn unavailable(error: sqlx::Error) -> ReadError {
@@ -47,17 +48,23 @@ fn is_damage(error: &sqlx::Error) -> bool {
     classify(error) == SqliteErrorClass::Damaged
 }
 
-impl Files {
+impl FileSource {
     pub(in crate::sqlite) fn new(
         identity: Identity,
         directory: &Path,
         log: SqlitePool,
         views: Option<SqlitePool>,
     ) -> Self {
-        Self { identity, directory: directory.to_owned(), log, views, scratch: Arc::default() }
+        Self {
+            identity,
+            directory: directory.to_owned(),
+            log,
+            views,
+            shadow_tables: Arc::default(),
+        }
     }
 
-    fn read(&self, rows: &[SqliteRow]) -> Vec<Row> {
+    fn read(&self, rows: &[SqliteRow]) -> Vec<RawRow> {
         rows.iter().map(|row| untrusted_row::read(row, self.identity.epoch)).collect()
     }
 
@@ -77,12 +84,12 @@ impl Files {
     }
 
     /// A page in which the file is damaged: what can be read of it, row by row.
-    async fn what_is_left(
+    async fn readable_rows(
         &self,
         mut after: u64,
         until: u64,
         limit: usize,
-    ) -> Result<Vec<Row>, ReadError> {
+    ) -> Result<Vec<RawRow>, ReadError> {
         let mut rows = Vec::new();
         while rows.is_empty() && after < until {
             let end = until.min(after + limit as u64);
@@ -123,12 +130,12 @@ impl Files {
     }
 
     /// Claims, with the events that they say they are of; `restrict` has one question mark.
-    async fn held_where(
+    async fn claims_where(
         &self,
         restrict: &str,
         value: String,
         limit: i64,
-    ) -> Result<Vec<Held>, ReadError> {
+    ) -> Result<Vec<HeldClaim>, ReadError> {
         let statement = format!(
             "SELECT c.key, c.aggregate_type, c.aggregate_id, c.sequence, c.value, c.taken_at, \
              e.metadata, e.recorded_at, n.metadata, e.position FROM claims c \
@@ -143,24 +150,24 @@ impl Files {
             Err(error) if is_damage(&error) => Ok(Vec::new()),
             rows => {
                 let rows = rows.map_err(unavailable)?;
-                Ok(rows.iter().map(|row| held(row, self.identity.epoch)).collect())
+                Ok(rows.iter().map(|row| held_claim(row, self.identity.epoch)).collect())
             }
         }
     }
 
     /// The tables in memory; made when they are needed first.
-    async fn scratch(&self) -> Result<MutexGuard<'_, Scratch>, ReadError> {
-        let made = async || Ok(Mutex::new(Scratch::open().await.map_err(unavailable)?));
-        Ok(self.scratch.get_or_try_init(made).await?.lock().await)
+    async fn shadow_tables(&self) -> Result<MutexGuard<'_, ShadowTables>, ReadError> {
+        let made = async || Ok(Mutex::new(ShadowTables::open().await.map_err(unavailable)?));
+        Ok(self.shadow_tables.get_or_try_init(made).await?.lock().await)
     }
 }
 
-fn held(row: &SqliteRow, epoch: u32) -> Held {
+fn held_claim(row: &SqliteRow, epoch: u32) -> HeldClaim {
     let text = |place| row.try_get::<Option<String>, _>(place).ok().flatten();
     let time = |place| Timestamp(row.try_get(place).unwrap_or(i64::MAX));
     let minor = row.try_get::<i64, _>(9).ok().and_then(|minor| u64::try_from(minor).ok());
     let position = Position { epoch, major: 0, minor: minor.unwrap_or(u64::MAX) };
-    Held {
+    HeldClaim {
         key: ClaimKey(untrusted_row::lossy(row, 0)),
         holder: Holder {
             stream: StreamId {
@@ -171,7 +178,7 @@ fn held(row: &SqliteRow, epoch: u32) -> Held {
             value: untrusted_row::lossy(row, 4),
         },
         taken_at: time(5),
-        event: text(6).map(|metadata| HeldBy {
+        event: text(6).map(|metadata| ClaimEvent {
             metadata,
             recorded_at: time(7),
             position,
@@ -181,7 +188,7 @@ fn held(row: &SqliteRow, epoch: u32) -> Held {
 }
 
 #[async_trait]
-impl Source for Files {
+impl AuditSource for FileSource {
     fn identity(&self) -> Identity {
         self.identity
     }
@@ -210,20 +217,20 @@ impl Source for Files {
         Ok(lines)
     }
 
-    async fn rows(&self, after: u64, until: u64, limit: usize) -> Result<Vec<Row>, ReadError> {
+    async fn rows(&self, after: u64, until: u64, limit: usize) -> Result<Vec<RawRow>, ReadError> {
         match self.page(after, until, limit).await {
             Ok(rows) => Ok(self.read(&rows)),
-            Err(error) if is_damage(&error) => self.what_is_left(after, until, limit).await,
+            Err(error) if is_damage(&error) => self.readable_rows(after, until, limit).await,
             Err(error) => Err(unavailable(error)),
         }
     }
 
-    async fn lives(
+    async fn entity_events(
         &self,
         after: (&str, Version),
         until: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Row>, ReadError> {
+    ) -> Result<Vec<RawRow>, ReadError> {
         let condition = "aggregate_type = ?1 AND (aggregate_id, sequence) > (?2, ?3) \
                          AND aggregate_id <= ?4";
         let rows =
@@ -252,21 +259,21 @@ impl Source for Files {
         sqlx::query_scalar(claimed).fetch_one(&self.log).await.map_err(unavailable)
     }
 
-    async fn claims(&self, after: &str, limit: usize) -> Result<Vec<Held>, ReadError> {
-        self.held_where("c.key > ?", after.to_owned(), limit_of(limit)).await
+    async fn claims(&self, after: &str, limit: usize) -> Result<Vec<HeldClaim>, ReadError> {
+        self.claims_where("c.key > ?", after.to_owned(), limit_of(limit)).await
     }
 
-    async fn held(&self, keys: &[&ClaimKey]) -> Result<Vec<Held>, ReadError> {
+    async fn claims_of(&self, keys: &[&ClaimKey]) -> Result<Vec<HeldClaim>, ReadError> {
         let keys = serde_json::to_string(keys).expect("strings are JSON");
-        self.held_where("c.key IN (SELECT value FROM json_each(?))", keys, i64::MAX).await
+        self.claims_where("c.key IN (SELECT value FROM json_each(?))", keys, i64::MAX).await
     }
 
-    async fn stands(&self) -> Result<Option<Vec<Stand>>, ReadError> {
+    async fn checkpoints(&self) -> Result<Option<Vec<StoredCheckpoint>>, ReadError> {
         let Some(views) = &self.views else { return Ok(None) };
         let mut connection = views.acquire().await.map_err(unavailable)?;
-        match view_page::stands(&mut connection).await {
+        match view_page::checkpoints(&mut connection).await {
             Err(error) if is_damage(&error) => Ok(Some(Vec::new())),
-            stands => stands.map(Some).map_err(unavailable),
+            rows => rows.map(Some).map_err(unavailable),
         }
     }
 
@@ -274,7 +281,7 @@ impl Source for Files {
         &self,
         after: (&str, &str),
         limit: usize,
-    ) -> Result<Vec<SetAside>, ReadError> {
+    ) -> Result<Vec<QuarantinedStream>, ReadError> {
         let Some(views) = &self.views else { return Ok(Vec::new()) };
         let mut connection = views.acquire().await.map_err(unavailable)?;
         match view_page::quarantine(&mut connection, after, limit_of(limit)).await {
@@ -283,32 +290,35 @@ impl Source for Files {
         }
     }
 
-    async fn shown(&self, after: &str, limit: usize) -> Result<Shown, ReadError> {
-        let Some(views) = &self.views else { return Ok(Shown::default()) };
-        let derived = Arc::clone(&self.scratch().await?.derived);
+    async fn view_page(&self, after: &str, limit: usize) -> Result<ViewPage, ReadError> {
+        let Some(views) = &self.views else { return Ok(ViewPage::default()) };
+        let tables = Arc::clone(&self.shadow_tables().await?.entity_tables);
         let (epoch, limit) = (self.identity.epoch, limit_of(limit));
         let mut moment = views.begin().await.map_err(unavailable)?;
-        let page = view_page::page(&mut moment, epoch, &derived, after, limit).await;
+        let page = view_page::page(&mut moment, epoch, &tables, after, limit).await;
         match page {
             // The damage is told already; nothing is compared with it.
-            Err(error) if is_damage(&error) => Ok(Shown::default()),
+            Err(error) if is_damage(&error) => Ok(ViewPage::default()),
             page => page.map_err(unavailable),
         }
     }
 
-    async fn gathered(&self) -> Result<Vec<Fault>, ReadError> {
+    async fn whole_table_faults(&self) -> Result<Vec<Fault>, ReadError> {
         let Some(views) = &self.views else { return Ok(Vec::new()) };
-        let mut scratch = self.scratch().await?;
+        let mut shadow_tables = self.shadow_tables().await?;
         let mut moment = views.begin().await.map_err(unavailable)?;
-        let faults = whole_tables::faults(&mut moment, &mut scratch).await;
+        let faults = whole_tables::faults(&mut moment, &mut shadow_tables).await;
         faults.map_err(|error| ReadError::Unavailable(error.to_string()))
     }
 
-    async fn expected(&self, folds: &[Fold]) -> Result<Vec<Vec<TableRow>>, ReadError> {
+    async fn expected_rows(
+        &self,
+        folds: &[ExpectedViews],
+    ) -> Result<Vec<Vec<TableRow>>, ReadError> {
         if folds.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = self.scratch().await?.rows(folds).await;
+        let rows = self.shadow_tables().await?.rows(folds).await;
         rows.map_err(|error| ReadError::Unavailable(error.to_string()))
     }
 }

@@ -22,27 +22,27 @@ use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Clock;
 use tokio::sync::Mutex;
 
-use crate::audit::{Chains, Running, Source, chains, verify};
+use crate::audit::{AuditSource, Chains, RunningDigest, chains, verify};
 use crate::hash;
 use crate::sqlite::files::stale_views;
 use crate::sqlite::log::event_row::{COLUMNS, page, signed};
 use crate::sqlite::log::limit_of;
-use file_source::{Files, unavailable};
+use file_source::{FileSource, unavailable};
 
 /// Hashes read at a time for a checkpoint.
 const PAGE: i64 = 5_000;
 
 /// Looks at a log as it is stored.
 pub struct Auditor {
-    files: Files,
+    files: FileSource,
     clock: Arc<dyn Clock>,
     /// The digest up to some position, so that the next checkpoint reads only what is new.
-    running: Mutex<(Running, i64)>,
+    running: Mutex<(RunningDigest, i64)>,
 }
 
 impl Auditor {
-    pub(super) fn new(files: Files, clock: Arc<dyn Clock>) -> Self {
-        let running = Mutex::new((Running::new(files.identity.log_id), 0));
+    pub(super) fn new(files: FileSource, clock: Arc<dyn Clock>) -> Self {
+        let running = Mutex::new((RunningDigest::new(files.identity.log_id), 0));
         Self { files, clock, running }
     }
 

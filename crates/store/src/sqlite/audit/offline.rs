@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use stateward_domain::time::Clock;
 
 use super::Auditor;
-use super::file_source::Files;
+use super::file_source::FileSource;
 use crate::audit::Identity;
 use crate::sqlite::error::{OpenError, SqliteErrorClass, classify, message};
 use crate::sqlite::files::open::{APPLICATION_ID, RESTORE};
@@ -26,7 +26,7 @@ impl Auditor {
     /// [`OpenError::Missing`] when there is no log, and whatever else is in the way.
     pub async fn offline(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         Ok(Self::new(
-            files(&directory.join("events.db"), &directory.join("views.db")).await?,
+            open_files(&directory.join("events.db"), &directory.join("views.db")).await?,
             clock,
         ))
     }
@@ -41,7 +41,10 @@ impl Auditor {
 }
 
 /// The files of a log and its views; the latter may be missing.
-pub(in crate::sqlite) async fn files(log: &Path, views: &Path) -> Result<Files, OpenError> {
+pub(in crate::sqlite) async fn open_files(
+    log: &Path,
+    views: &Path,
+) -> Result<FileSource, OpenError> {
     if !log.exists() {
         return Err(OpenError::Missing(log.to_owned()));
     }
@@ -62,7 +65,7 @@ pub(in crate::sqlite) async fn files(log: &Path, views: &Path) -> Result<Files, 
         epoch: u32::try_from(epoch).unwrap_or_default(),
     };
     let views = if views.exists() { Some(reader(views).await?) } else { None };
-    Ok(Files::new(identity, log.parent().unwrap_or(log), pool, views))
+    Ok(FileSource::new(identity, log.parent().unwrap_or(log), pool, views))
 }
 
 /// Connections that only read. On a medium that cannot be written, where no write-ahead log can be either, the file is

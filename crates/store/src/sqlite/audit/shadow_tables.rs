@@ -11,7 +11,7 @@ use stateward_domain::ports::read_model::{EntityRow, ModelError};
 use stateward_domain::time::Moment;
 
 use super::untrusted_row::cell;
-use crate::audit::{Cell, ENTITIES, Fold, QUEUE, Table, TableRow};
+use crate::audit::{Cell, ENTITIES, ExpectedViews, QUEUE, Table, TableRow};
 use crate::sqlite::transaction::WriteConnection;
 use crate::sqlite::views::{self, tables::Tables};
 use crate::sqlite::{queue, views_db};
@@ -19,15 +19,15 @@ use crate::sqlite::{queue, views_db};
 /// Number of the model's tables in memory.
 const TABLES: Tables = Tables(1);
 /// Tables that do not follow from the log, or are looked at by themselves.
-const OTHERS: [&str; 5] =
+const EXCLUDED_TABLES: [&str; 5] =
     ["checkpoints", "quarantine", "sync_leases", "sync_observed", "sync_observed_since"];
 /// Columns of others that do not: when a wait ends by the steady clock of the process that wrote the row.
-const OTHER_COLUMNS: [&str; 1] = ["lease_after"];
+const EXCLUDED_COLUMNS: [&str; 1] = ["lease_after"];
 /// Columns that say of which entity a row is, in the order in which they are looked for.
-const OF_ENTITY: [&str; 3] = ["entity", "user", "id"];
+const ENTITY_ID_COLUMNS: [&str; 3] = ["entity", "user", "id"];
 
 /// A table that follows from the log.
-pub(super) struct Derived {
+pub(super) struct DerivedTable {
     /// What its name begins with; the number of the live tables follows if it is one of the model's.
     prefix: String,
     numbered: bool,
@@ -41,7 +41,7 @@ pub(super) struct Derived {
     key: Vec<String>,
 }
 
-impl Derived {
+impl DerivedTable {
     /// Its name where the live tables of the model have this number.
     pub(super) fn named(&self, tables: i64) -> String {
         if self.numbered { format!("{}{tables}", self.prefix) } else { self.prefix.clone() }
@@ -54,7 +54,8 @@ impl Derived {
 
     /// The table called `name`, with the place of each column in the key, and the columns that indexes begin with.
     fn of(name: &str, columns: &[(String, i64)], first: &[String]) -> Self {
-        let entity = OF_ENTITY.iter().find(|of| columns.iter().any(|(column, _)| column == *of));
+        let entity =
+            ENTITY_ID_COLUMNS.iter().find(|of| columns.iter().any(|(column, _)| column == *of));
         let mut key: Vec<_> = columns.iter().filter(|(_, place)| *place > 0).collect();
         key.sort_by_key(|(_, place)| *place);
         let numbered = name.strip_suffix(&format!("_v{}", TABLES.0));
@@ -79,7 +80,7 @@ impl Derived {
 
     fn row(&self, table: &Arc<Table>, row: &SqliteRow) -> (String, TableRow) {
         let value = |(place, name): (usize, &String)| {
-            if OTHER_COLUMNS.contains(&name.as_str()) { Cell::Null } else { cell(row, place) }
+            if EXCLUDED_COLUMNS.contains(&name.as_str()) { Cell::Null } else { cell(row, place) }
         };
         let cells: Vec<Cell> = table.columns.iter().enumerate().map(value).collect();
         let plain = |column: &String| {
@@ -97,15 +98,15 @@ impl Derived {
 }
 
 /// See the module.
-pub(super) struct Scratch {
+pub(super) struct ShadowTables {
     writer: WriteConnection,
     /// Tables in which the rows of an entity can be read by themselves.
-    pub(super) derived: Arc<Vec<Derived>>,
+    pub(super) entity_tables: Arc<Vec<DerivedTable>>,
     /// The others.
-    pub(super) gathered: Arc<Vec<Derived>>,
+    pub(super) whole_tables: Arc<Vec<DerivedTable>>,
 }
 
-impl Scratch {
+impl ShadowTables {
     pub(super) async fn open() -> Result<Self, sqlx::Error> {
         let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
         let mut connection = options.connect().await?;
@@ -123,8 +124,8 @@ impl Scratch {
             );
             let first: Vec<String> =
                 sqlx::query_scalar(AssertSqlSafe(first)).fetch_all(&mut connection).await?;
-            if !OTHERS.contains(&name.as_str()) {
-                tables.push(Derived::of(&name, &columns, &first));
+            if !EXCLUDED_TABLES.contains(&name.as_str()) {
+                tables.push(DerivedTable::of(&name, &columns, &first));
             }
         }
         // Nothing is looked for in here.
@@ -133,25 +134,29 @@ impl Scratch {
             let drop = format!("DROP INDEX {name}");
             sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await?;
         }
-        let (derived, gathered) = tables.into_iter().partition(|table: &Derived| table.paged);
-        let (derived, gathered) = (Arc::new(derived), Arc::new(gathered));
-        Ok(Self { writer: WriteConnection::new(connection), derived, gathered })
+        let (entity_tables, whole_tables) =
+            tables.into_iter().partition(|table: &DerivedTable| table.paged);
+        let (entity_tables, whole_tables) = (Arc::new(entity_tables), Arc::new(whole_tables));
+        Ok(Self { writer: WriteConnection::new(connection), entity_tables, whole_tables })
     }
 
     /// The rows of each of these folds.
-    pub(super) async fn rows(&mut self, folds: &[Fold]) -> Result<Vec<Vec<TableRow>>, ModelError> {
+    pub(super) async fn rows(
+        &mut self,
+        folds: &[ExpectedViews],
+    ) -> Result<Vec<Vec<TableRow>>, ModelError> {
         let entities: Vec<_> =
-            folds.iter().filter_map(|fold| fold.shown.as_ref().map(|(row, _)| row)).collect();
+            folds.iter().filter_map(|fold| fold.entity.as_ref().map(|(row, _)| row)).collect();
         let operations: Vec<&OperationRow> =
-            folds.iter().filter_map(|fold| fold.shown.as_ref()).flat_map(|(_, all)| all).collect();
-        let queued: Vec<_> = folds.iter().filter_map(|fold| fold.queued.as_ref()).collect();
+            folds.iter().filter_map(|fold| fold.entity.as_ref()).flat_map(|(_, all)| all).collect();
+        let queued: Vec<_> = folds.iter().filter_map(|fold| fold.queue_row.as_ref()).collect();
         let unavailable = |error| views::unavailable(error);
         let mut transaction = self.writer.pipeline();
         views::rows::save(&mut transaction, TABLES, &entities, &operations).await?;
         queue::put(&mut transaction, &queued, Moment::default()).await.map_err(unavailable)?;
         transaction.run().await.map_err(unavailable)?;
         let mut made: HashMap<String, Vec<TableRow>> = HashMap::new();
-        for table in self.derived.iter() {
+        for table in self.entity_tables.iter() {
             let all = format!("SELECT * FROM {}", table.named(TABLES.0));
             let rows = sqlx::query(AssertSqlSafe(all)).fetch_all(transaction.connection()).await;
             for (entity, row) in table.rows(&rows.map_err(unavailable)?) {
@@ -161,19 +166,19 @@ impl Scratch {
         drop(transaction);
         // All of it was made to be read once.
         self.writer.roll_back_abandoned().await;
-        let id = |fold: &Fold| {
-            let shown = fold.shown.as_ref().map(|(row, _)| row.entity.id);
-            shown.or_else(|| fold.queued.as_ref().map(|row| row.entity))
+        let id = |fold: &ExpectedViews| {
+            let entity = fold.entity.as_ref().map(|(row, _)| row.entity.id);
+            entity.or_else(|| fold.queue_row.as_ref().map(|row| row.entity))
         };
         let rows = |fold| id(fold).and_then(|id| made.remove(&id.to_string())).unwrap_or_default();
         Ok(folds.iter().map(rows).collect())
     }
 }
 
-impl Scratch {
+impl ShadowTables {
     /// The rows of gathered tables that these make, each with the place of its table and its entity. What they add up to
     /// stays.
-    pub(super) async fn gather(
+    pub(super) async fn expected_in_whole_tables(
         &mut self,
         entities: &[EntityRow],
     ) -> Result<Vec<(usize, (String, TableRow))>, ModelError> {
@@ -182,7 +187,7 @@ impl Scratch {
         views::rows::save(&mut transaction, TABLES, &entities, &[]).await?;
         transaction.run().await.map_err(views::unavailable)?;
         let mut made = Vec::new();
-        for (place, table) in self.gathered.iter().enumerate() {
+        for (place, table) in self.whole_tables.iter().enumerate() {
             if table.entity.is_some() {
                 let all = format!("SELECT * FROM {}", table.named(TABLES.0));
                 let rows =
@@ -191,7 +196,7 @@ impl Scratch {
                 made.extend(rows.into_iter().map(|row| (place, row)));
             }
         }
-        for table in self.derived.iter().chain(self.gathered.iter()) {
+        for table in self.entity_tables.iter().chain(self.whole_tables.iter()) {
             if table.entity.is_some() {
                 transaction.push(&format!("DELETE FROM {}", table.named(TABLES.0)));
             }
@@ -201,7 +206,10 @@ impl Scratch {
     }
 
     /// What the rows that were gathered add up to.
-    pub(super) async fn totals(&mut self, table: &Derived) -> Result<Vec<TableRow>, ModelError> {
+    pub(super) async fn totals(
+        &mut self,
+        table: &DerivedTable,
+    ) -> Result<Vec<TableRow>, ModelError> {
         let all = AssertSqlSafe(format!("SELECT * FROM {}", table.named(TABLES.0)));
         let rows = sqlx::query(all).fetch_all(&mut *self.writer).await;
         let rows = table.rows(&rows.map_err(views::unavailable)?);
@@ -209,8 +217,8 @@ impl Scratch {
     }
 
     /// Forgets what was gathered.
-    pub(super) async fn forget_totals(&mut self) -> Result<(), ModelError> {
-        for table in self.gathered.iter() {
+    pub(super) async fn clear_totals(&mut self) -> Result<(), ModelError> {
+        for table in self.whole_tables.iter() {
             let all = AssertSqlSafe(format!("DELETE FROM {}", table.named(TABLES.0)));
             sqlx::query(all).execute(&mut *self.writer).await.map_err(views::unavailable)?;
         }

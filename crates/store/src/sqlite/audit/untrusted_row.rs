@@ -7,13 +7,13 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::time::Timestamp;
 
-use crate::audit::{Cell, Row, Unreadable};
+use crate::audit::{Cell, RawRow, Unreadable};
 use crate::hash::Hash;
 use crate::sqlite::log::event_row::COLUMNS;
 
 /// The row of [`COLUMNS`], if every column is exactly what the log writes: hashes are over values, so that another spelling of the
 /// same value would not show in them.
-pub(super) fn read(row: &SqliteRow, epoch: u32) -> Row {
+pub(super) fn read(row: &SqliteRow, epoch: u32) -> RawRow {
     let minor = integer(row, 0).ok().and_then(|minor| u64::try_from(minor).ok());
     let position = Position { epoch, major: 0, minor: minor.unwrap_or_default() };
     let stream = stream(row);

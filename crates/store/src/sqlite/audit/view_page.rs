@@ -8,9 +8,11 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{Position, Version};
 
-use super::shadow_tables::Derived;
+use super::shadow_tables::DerivedTable;
 use super::untrusted_row::{cell, lossy};
-use crate::audit::{Cell, ENTITIES, QUEUE, SetAside, Shown, Stand, Stored, TableRow};
+use crate::audit::{
+    Cell, ENTITIES, QUEUE, QuarantinedStream, StoredCheckpoint, StoredRows, TableRow, ViewPage,
+};
 use crate::sqlite::queue;
 
 /// Behind every text.
@@ -19,23 +21,25 @@ const LAST: &str = "\u{10ffff}";
 const CHECKPOINTS_MAX: i64 = 100;
 
 /// All checkpoints.
-pub(super) async fn stands(connection: &mut SqliteConnection) -> Result<Vec<Stand>, sqlx::Error> {
+pub(super) async fn checkpoints(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<StoredCheckpoint>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT name, position, tables, tables = 0 OR EXISTS (SELECT 1 FROM sqlite_schema \
          WHERE type = 'table' AND sqlite_schema.name = 'entities_v' || tables) \
          FROM checkpoints ORDER BY name LIMIT ?",
     );
     let rows = rows.bind(CHECKPOINTS_MAX).fetch_all(connection).await?;
-    let stand = |row: &SqliteRow| {
+    let checkpoint = |row: &SqliteRow| {
         let tables = row.try_get(2);
-        Stand {
+        StoredCheckpoint {
             name: lossy(row, 0),
             position: position(row, 1),
             has_tables: tables.is_ok() && row.try_get(3).unwrap_or_default(),
             tables: tables.unwrap_or_default(),
         }
     };
-    Ok(rows.iter().map(stand).collect())
+    Ok(rows.iter().map(checkpoint).collect())
 }
 
 /// A position that is stored as one.
@@ -49,13 +53,13 @@ pub(super) async fn quarantine(
     connection: &mut SqliteConnection,
     after: (&str, &str),
     limit: i64,
-) -> Result<Vec<SetAside>, sqlx::Error> {
+) -> Result<Vec<QuarantinedStream>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT model, stream, position FROM quarantine WHERE (model, stream) > (?, ?) \
          ORDER BY model, stream LIMIT ?",
     );
     let rows = rows.bind(after.0).bind(after.1).bind(limit).fetch_all(connection).await?;
-    let row = |row: &SqliteRow| SetAside {
+    let row = |row: &SqliteRow| QuarantinedStream {
         model: lossy(row, 0),
         stream: lossy(row, 1),
         position: position(row, 2),
@@ -68,23 +72,23 @@ pub(super) async fn quarantine(
 pub(super) async fn page(
     connection: &mut SqliteConnection,
     epoch: u32,
-    derived: &[Derived],
+    tables: &[DerivedTable],
     after: &str,
     limit: i64,
-) -> Result<Shown, sqlx::Error> {
-    let stands = stands(connection).await?;
-    let of = |name: &str| stands.iter().find(|stand| stand.name == name);
+) -> Result<ViewPage, sqlx::Error> {
+    let stored = checkpoints(connection).await?;
+    let of = |name: &str| stored.iter().find(|checkpoint| checkpoint.name == name);
     // Another epoch is a fault that was said, and no reason to compare nothing.
     let ours = |at: Position| if at == Position::START { at } else { Position { epoch, ..at } };
-    let at = |name: &str| of(name).and_then(|stand| stand.position).map(ours);
-    let mut shown = Shown { queue: at(QUEUE), ..Shown::default() };
-    let live = of(ENTITIES).filter(|stand| stand.tables != 0 && stand.has_tables);
+    let at = |name: &str| of(name).and_then(|checkpoint| checkpoint.position).map(ours);
+    let mut page = ViewPage { queue: at(QUEUE), ..ViewPage::default() };
+    let live = of(ENTITIES).filter(|checkpoint| checkpoint.tables != 0 && checkpoint.has_tables);
     if live.is_some() {
-        shown.entities = at(ENTITIES);
+        page.entities = at(ENTITIES);
     }
-    let live = live.map(|stand| stand.tables);
-    let there = derived.iter().filter(|table| table.model() == QUEUE || live.is_some());
-    let there: Vec<(&Derived, &str, String)> = there
+    let live = live.map(|checkpoint| checkpoint.tables);
+    let there = tables.iter().filter(|table| table.model() == QUEUE || live.is_some());
+    let there: Vec<(&DerivedTable, &str, String)> = there
         .filter_map(|table| {
             Some((table, table.entity.as_deref()?, table.named(live.unwrap_or_default())))
         })
@@ -95,14 +99,14 @@ pub(super) async fn page(
         );
         let last = sqlx::query(AssertSqlSafe(last)).bind(after).bind(limit - 1);
         let last = last.fetch_optional(&mut *connection).await?.map(|row| lossy(&row, 0));
-        let until = shown.until.take();
-        shown.until = match (last, until) {
+        let until = page.until.take();
+        page.until = match (last, until) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
     }
     // The last page has no end: what is no text is behind every text.
-    let ends = shown.until.is_some();
+    let ends = page.until.is_some();
     let upper = |entity: &str| {
         if ends { format!("AND {entity} <= ?") } else { "AND ? IS NULL".to_owned() }
     };
@@ -111,7 +115,7 @@ pub(super) async fn page(
     for (table, entity, name) in &there {
         let rows =
             format!("SELECT * FROM {name} WHERE {entity} > ? {} ORDER BY {entity}", upper(entity));
-        let rows = sqlx::query(AssertSqlSafe(rows)).bind(after).bind(shown.until.clone());
+        let rows = sqlx::query(AssertSqlSafe(rows)).bind(after).bind(page.until.clone());
         let rows = rows.fetch_all(&mut *connection).await?;
         for (raw, (id, row)) in rows.iter().zip(table.rows(&rows)) {
             match row.table.name.as_str() {
@@ -119,19 +123,19 @@ pub(super) async fn page(
                 "sync_queue" => drop(queued.insert(id.clone(), queue::row_columns(raw))),
                 _ => {}
             }
-            let stored = shown.stored.entry(id).or_default();
+            let stored = page.stored.entry(id).or_default();
             stored.version = stored.version.or_else(|| version(&row));
             stored.rows.push(row);
         }
     }
     for (id, columns) in queued {
         let uses = uses.remove(&id).unwrap_or_default().into_iter().collect();
-        let stored: &mut Stored = shown.stored.entry(id).or_default();
-        stored.queued = columns.ok().and_then(|columns| queue::decode_row(columns, uses).ok());
+        let stored: &mut StoredRows = page.stored.entry(id).or_default();
+        stored.queue_row = columns.ok().and_then(|columns| queue::decode_row(columns, uses).ok());
     }
-    let until = shown.until.as_deref().unwrap_or(LAST);
-    shown.set_aside = set_aside(connection, after, until).await?;
-    Ok(shown)
+    let until = page.until.as_deref().unwrap_or(LAST);
+    page.set_aside = set_aside(connection, after, until).await?;
+    Ok(page)
 }
 
 fn used(row: &TableRow) -> Option<ClaimKey> {

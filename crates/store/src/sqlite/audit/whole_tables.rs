@@ -11,7 +11,7 @@ use stateward_domain::audit::Fault;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
 
-use super::shadow_tables::{Derived, Scratch};
+use super::shadow_tables::{DerivedTable, ShadowTables};
 use super::view_page;
 use crate::audit::{ENTITIES, TableRow, differences};
 use crate::sqlite::views::rows::{self, ENTITY_COLUMNS};
@@ -20,18 +20,18 @@ use crate::sqlite::views::unavailable;
 /// Entities read at a time.
 const PAGE: i64 = 500;
 /// Rows of a table that are told apart at a time, where something is wrong with it.
-const APART: u64 = 2_000_000;
+const DIFF_ROWS_MAX: u64 = 2_000_000;
 /// Faults of a table that are told.
-const TOLD: usize = 100;
+const FAULTS_MAX: usize = 100;
 
 /// What a set of rows is, whatever their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sum {
+struct RowSetDigest {
     count: u64,
     digests: u64,
 }
 
-impl Sum {
+impl RowSetDigest {
     const fn add(&mut self, digest: u64) {
         self.count += 1;
         self.digests = self.digests.wrapping_add(digest);
@@ -41,50 +41,52 @@ impl Sum {
 /// What is wrong with these tables of the live read model, in a transaction that reads.
 pub(super) async fn faults(
     connection: &mut SqliteConnection,
-    scratch: &mut Scratch,
+    shadow: &mut ShadowTables,
 ) -> Result<Vec<Fault>, ModelError> {
-    let stands = view_page::stands(connection).await.map_err(unavailable)?;
-    let live = stands.iter().find(|stand| stand.name == ENTITIES && stand.has_tables);
-    let Some(live) = live.map(|stand| stand.tables).filter(|tables| *tables != 0) else {
+    let checkpoints = view_page::checkpoints(connection).await.map_err(unavailable)?;
+    let live =
+        checkpoints.iter().find(|checkpoint| checkpoint.name == ENTITIES && checkpoint.has_tables);
+    let Some(live) = live.map(|checkpoint| checkpoint.tables).filter(|tables| *tables != 0) else {
         return Ok(Vec::new());
     };
-    let gathered = Arc::clone(&scratch.gathered);
-    if gathered.is_empty() {
+    let tables = Arc::clone(&shadow.whole_tables);
+    if tables.is_empty() {
         return Ok(Vec::new());
     }
-    let mut counting = Counting { scratch, live, gathered: &gathered, digests: RandomState::new() };
-    let mut made = vec![Sum::default(); gathered.len()];
-    counting.each(connection, |place, digest, _| made[place].add(digest)).await?;
+    let mut comparison =
+        WholeTableComparison { shadow, live, tables: &tables, digests: RandomState::new() };
+    let mut made = vec![RowSetDigest::default(); tables.len()];
+    comparison.each(connection, |place, digest, _| made[place].add(digest)).await?;
     let mut faults = Vec::new();
     let places = |of_many: bool| {
-        let tables = gathered.iter().enumerate();
+        let tables = tables.iter().enumerate();
         tables.filter(move |(_, table)| table.entity.is_none() == of_many)
     };
     for (place, table) in places(true) {
-        let stored = counting.stored(connection, place).await?;
-        faults.extend(differences(stored, &counting.scratch.totals(table).await?));
+        let stored = comparison.stored(connection, place).await?;
+        faults.extend(differences(stored, &comparison.shadow.totals(table).await?));
     }
     for (place, _) in places(false) {
-        let mut there = Sum::default();
-        counting.stream(connection, place, |digest, _| there.add(digest)).await?;
+        let mut there = RowSetDigest::default();
+        comparison.stream(connection, place, |digest, _| there.add(digest)).await?;
         if there != made[place] {
-            faults.extend(counting.apart(connection, place, there.count).await?);
+            faults.extend(comparison.differing_rows(connection, place, there.count).await?);
         }
     }
-    counting.scratch.forget_totals().await?;
+    comparison.shadow.clear_totals().await?;
     Ok(faults)
 }
 
-/// Rows of gathered tables, those that are stored and those that the read model's rows make.
-struct Counting<'a> {
-    scratch: &'a mut Scratch,
+/// Rows of tables tables, those that are stored and those that the read model's rows make.
+struct WholeTableComparison<'a> {
+    shadow: &'a mut ShadowTables,
     /// Number of the live tables.
     live: i64,
-    gathered: &'a [Derived],
+    tables: &'a [DerivedTable],
     digests: RandomState,
 }
 
-impl Counting<'_> {
+impl WholeTableComparison<'_> {
     fn digest(&self, row: &TableRow) -> u64 {
         self.digests.hash_one(format!("{:?}", row.cells))
     }
@@ -118,7 +120,7 @@ impl Counting<'_> {
                 (row.entity.id.to_string() == id).then_some(row)
             };
             let page: Vec<EntityRow> = page.into_iter().filter_map(entity).collect();
-            let made = self.scratch.gather(&page).await?;
+            let made = self.shadow.expected_in_whole_tables(&page).await?;
             for (place, row) in made {
                 let digest = self.digest(&row.1);
                 take(place, digest, row);
@@ -133,7 +135,7 @@ impl Counting<'_> {
         place: usize,
         mut take: impl FnMut(u64, (String, TableRow)) + Send,
     ) -> Result<(), ModelError> {
-        let table = &self.gathered[place];
+        let table = &self.tables[place];
         let all = AssertSqlSafe(format!("SELECT * FROM {}", table.named(self.live)));
         let mut rows = sqlx::query(all).fetch(connection);
         while let Some(row) = rows.try_next().await.map_err(unavailable)? {
@@ -156,15 +158,15 @@ impl Counting<'_> {
     }
 
     /// The rows in which a table of `count` rows is not what it has to be; in parts, so that the memory is bounded.
-    async fn apart(
+    async fn differing_rows(
         &mut self,
         connection: &mut SqliteConnection,
         place: usize,
         count: u64,
     ) -> Result<Vec<Fault>, ModelError> {
-        let (parts, mut faults) = (count / APART + 1, Vec::new());
-        let mut tell = |entity: String, row: &TableRow, what: &str| {
-            if faults.len() < TOLD {
+        let (parts, mut faults) = (count / DIFF_ROWS_MAX + 1, Vec::new());
+        let mut report = |entity: String, row: &TableRow, what: &str| {
+            if faults.len() < FAULTS_MAX {
                 let stream = StreamId { category: StreamId::ENTITY.to_owned(), id: entity };
                 faults.push(row.fault(None, what).of(&stream));
             }
@@ -179,13 +181,13 @@ impl Counting<'_> {
             .await?;
             self.stream(connection, place, |digest, (entity, row)| {
                 if is_ours(digest) && !missing.remove(&digest) {
-                    tell(entity, &row, "the events make no such row");
+                    report(entity, &row, "the events make no such row");
                 }
             })
             .await?;
             self.each(connection, |of, digest, (entity, row)| {
                 if of == place && missing.contains(&digest) {
-                    tell(entity, &row, "the row is missing that the events make");
+                    report(entity, &row, "the row is missing that the events make");
                 }
             })
             .await?;

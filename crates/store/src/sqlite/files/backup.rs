@@ -31,7 +31,7 @@ pub async fn backup(
     log_only: bool,
     clock: Arc<dyn Clock>,
 ) -> Result<Chains, OpenError> {
-    let files = offline::files(&data.join("events.db"), &data.join("views.db")).await?;
+    let files = offline::open_files(&data.join("events.db"), &data.join("views.db")).await?;
     if to.symlink_metadata().is_ok() {
         return Err(OpenError::Occupied(to.to_owned()));
     }
@@ -45,7 +45,7 @@ pub async fn backup(
 }
 
 async fn copy_files(
-    files: &audit::file_source::Files,
+    files: &audit::file_source::FileSource,
     to: &Path,
     log_only: bool,
     clock: Arc<dyn Clock>,

@@ -6,30 +6,30 @@ use stateward_domain::envelope::StreamId;
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::ReadError;
 
-use crate::audit::{Life, Row, Source, place};
-use crate::sqlite::audit::file_source::Files;
+use crate::audit::{AuditSource, EntityReplay, RawRow, place};
+use crate::sqlite::audit::file_source::FileSource;
 
 /// Events read at a time.
 const PAGE: usize = 1_000;
 
 /// The fold of one stream, as far as it goes.
 pub(in crate::sqlite) struct ReplayedStream {
-    pub(in crate::sqlite) replay: Life,
+    pub(in crate::sqlite) replay: EntityReplay,
     /// Why the fold ends before the stream does; `None` = it is whole.
     pub(in crate::sqlite) broken: Option<String>,
 }
 
 /// Folds the streams of entities in the order of their ids. Its memory is that of one page and of one entity.
 pub(in crate::sqlite) struct EntityReplays<'f> {
-    files: &'f Files,
+    files: &'f FileSource,
     after: (String, Version),
-    page: VecDeque<Row>,
+    page: VecDeque<RawRow>,
     ends: bool,
     current: Option<ReplayedStream>,
 }
 
 impl<'f> EntityReplays<'f> {
-    pub(in crate::sqlite) fn of(files: &'f Files) -> Self {
+    pub(in crate::sqlite) fn of(files: &'f FileSource) -> Self {
         let after = (String::new(), Version(0));
         Self { files, after, page: VecDeque::new(), ends: false, current: None }
     }
@@ -45,13 +45,13 @@ impl<'f> EntityReplays<'f> {
     }
 
     /// Folds one row; the entity before it, when it begins another.
-    fn take(&mut self, row: &Row) -> Option<ReplayedStream> {
+    fn take(&mut self, row: &RawRow) -> Option<ReplayedStream> {
         let stream: &StreamId = match row {
             Ok(event) => &event.stream,
             Err(row) => row.stream.as_ref()?,
         };
         let another = self.current.as_ref().is_none_or(|folded| folded.replay.stream != *stream);
-        let fresh = || ReplayedStream { replay: Life::new(stream.clone()), broken: None };
+        let fresh = || ReplayedStream { replay: EntityReplay::new(stream.clone()), broken: None };
         let whole = if another { self.current.replace(fresh()) } else { None };
         if let Some(ReplayedStream { replay, broken }) =
             self.current.as_mut().filter(|it| it.broken.is_none())
@@ -64,9 +64,9 @@ impl<'f> EntityReplays<'f> {
         whole
     }
 
-    async fn row(&mut self) -> Result<Option<Row>, ReadError> {
+    async fn row(&mut self) -> Result<Option<RawRow>, ReadError> {
         if self.page.is_empty() && !self.ends {
-            let page = self.files.lives((&self.after.0, self.after.1), None, PAGE).await?;
+            let page = self.files.entity_events((&self.after.0, self.after.1), None, PAGE).await?;
             let last = page.iter().rev().find_map(place).filter(|last| *last > self.after);
             // A page that is bounded in bytes may be short and not the last.
             self.ends = last.is_none();

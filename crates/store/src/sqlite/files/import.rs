@@ -13,7 +13,7 @@ use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
 use stateward_domain::id::LogId;
 use stateward_domain::time::Timestamp;
 
-use crate::audit::{Checker, Identity, Life, Source, Taken};
+use crate::audit::{AuditSource, ChainChecker, ClaimRecord, EntityReplay, Identity};
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::{OpenError, message};
 use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
@@ -90,7 +90,7 @@ pub async fn import(
 /// Refuses a directory whose log has events.
 async fn require_empty(directory: &Path) -> Result<(), ImportError> {
     let log = directory.join("events.db");
-    match offline::files(&log, Path::new("")).await {
+    match offline::open_files(&log, Path::new("")).await {
         Err(OpenError::Missing(_)) => Ok(()),
         Err(error) => Err(error.into()),
         Ok(files) => {
@@ -113,7 +113,7 @@ struct ExportReader<L> {
     lines: L,
     number: u64,
     /// Set by the first line.
-    checker: Option<(LogId, Checker)>,
+    checker: Option<(LogId, ChainChecker)>,
 }
 
 impl<L: BufRead> ExportReader<L> {
@@ -142,7 +142,7 @@ impl<L: BufRead> ExportReader<L> {
             return Err(self.wrong("the export has a part of the log only: it cannot be put back"));
         }
         let identity = Identity { log_id, epoch: 0 };
-        let fresh = || (log_id, Checker::new(identity, None));
+        let fresh = || (log_id, ChainChecker::new(identity, None));
         let (first, checker) = self.checker.get_or_insert_with(fresh);
         let (other, follows) = (*first != log_id, checker.follows(&link.event.stream));
         if follows != Some(link.previous) {
@@ -150,7 +150,7 @@ impl<L: BufRead> ExportReader<L> {
         }
         let row = Ok(link.event);
         checker.take(&row);
-        let fault = checker.faults().told().first().map(ToString::to_string);
+        let fault = checker.faults().first().first().map(ToString::to_string);
         if let Some(fault) = fault {
             return Err(self.wrong(fault));
         }
@@ -202,7 +202,7 @@ async fn write(writer: &mut WriteConnection, events: &[Recorded]) -> Result<(), 
 
 /// Takes the claims that follow from the events, which were written to `path`.
 async fn derive_claims(writer: &mut WriteConnection, path: &Path) -> Result<(), ImportError> {
-    let files = offline::files(path, Path::new("")).await?;
+    let files = offline::open_files(path, Path::new("")).await?;
     let broken =
         |message: String| OpenError::Damaged { path: path.to_owned(), message, advice: RESTORE };
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
@@ -223,10 +223,10 @@ async fn derive_claims(writer: &mut WriteConnection, path: &Path) -> Result<(), 
 async fn take_entity_claims(
     connection: &mut SqliteConnection,
     path: &Path,
-    replay: Life,
+    replay: EntityReplay,
 ) -> Result<(), ImportError> {
-    for (key, taken) in replay.held.into_iter().filter(|(key, _)| !key.is_on_object()) {
-        if !insert_claim(connection, path, &replay.stream, &key, &taken).await? {
+    for (key, record) in replay.held.into_iter().filter(|(key, _)| !key.is_on_object()) {
+        if !insert_claim(connection, path, &replay.stream, &key, &record).await? {
             return Err(ImportError::HeldTwice(key));
         }
     }
@@ -241,7 +241,8 @@ async fn take_request_claims(
 ) -> Result<(), ImportError> {
     for event in events.iter().filter(|event| event.stream.category != StreamId::ENTITY) {
         if let Some(Claim::Take { key, value, .. }) = claims::of_request(&event.envelope(), 0) {
-            insert_claim(connection, path, &event.stream, &key, &Taken::by(event, value)).await?;
+            insert_claim(connection, path, &event.stream, &key, &ClaimRecord::by(event, value))
+                .await?;
         }
     }
     Ok(())
@@ -254,7 +255,7 @@ async fn insert_claim(
     path: &Path,
     stream: &StreamId,
     key: &ClaimKey,
-    taken: &Taken,
+    record: &ClaimRecord,
 ) -> Result<bool, ImportError> {
     let held = sqlx::query(
         "INSERT INTO claims (key, aggregate_type, aggregate_id, sequence, value, taken_at) \
@@ -265,9 +266,9 @@ async fn insert_claim(
     .bind(&key.0)
     .bind(&stream.category)
     .bind(&stream.id)
-    .bind(i64::try_from(taken.version.0).unwrap_or(i64::MAX))
-    .bind(&taken.value)
-    .bind(taken.at.0)
+    .bind(i64::try_from(record.version.0).unwrap_or(i64::MAX))
+    .bind(&record.value)
+    .bind(record.at.0)
     .bind(ClaimKey::IDEMPOTENCY)
     .execute(connection)
     .await;

@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
 
-use crate::audit::{Life, Taken};
+use crate::audit::{ClaimRecord, EntityReplay};
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
@@ -37,7 +37,7 @@ const CLAIM: &str = "INSERT INTO claims (key, aggregate_type, aggregate_id, sequ
 
 /// What entities hold of objects, until it is known who was first.
 pub(in crate::sqlite) struct ObjectClaims {
-    rows: Vec<(ClaimKey, String, Taken)>,
+    rows: Vec<(ClaimKey, String, ClaimRecord)>,
 }
 
 impl ObjectClaims {
@@ -51,11 +51,11 @@ impl ObjectClaims {
     pub(in crate::sqlite) async fn add(
         &mut self,
         writer: &mut WriteConnection,
-        replay: &Life,
+        replay: &EntityReplay,
     ) -> Result<(), sqlx::Error> {
         let held = replay.held.iter().filter(|(key, _)| key.is_on_object());
         let id = &replay.stream.id;
-        self.rows.extend(held.map(|(key, taken)| (key.clone(), id.clone(), taken.clone())));
+        self.rows.extend(held.map(|(key, record)| (key.clone(), id.clone(), record.clone())));
         if self.rows.len() < BATCH { Ok(()) } else { self.flush(writer).await }
     }
 
@@ -75,13 +75,13 @@ impl ObjectClaims {
     }
 
     async fn flush(&mut self, writer: &mut WriteConnection) -> Result<(), sqlx::Error> {
-        let bind = |values: &mut Values, (key, id, taken): &(ClaimKey, String, Taken)| {
+        let bind = |values: &mut Values, (key, id, record): &(ClaimKey, String, ClaimRecord)| {
             values
                 .push(key.0.clone())
                 .push(id.clone())
-                .push(signed(taken.version.0))
-                .push(taken.at.0)
-                .push(signed(taken.position.minor));
+                .push(signed(record.version.0))
+                .push(record.at.0)
+                .push(signed(record.position.minor));
         };
         let mut transaction = writer.pipeline();
         transaction.insert(&OBJECTS, &self.rows, bind).await?;
@@ -103,7 +103,7 @@ pub(in crate::sqlite) async fn derive_once(
     if claimed.fetch_one(&mut *writer).await.map_err(failed)? {
         return Ok(writer.into_inner());
     }
-    let files = offline::files(path, Path::new("")).await?;
+    let files = offline::open_files(path, Path::new("")).await?;
     let mut objects = ObjectClaims::begin(&mut writer).await.map_err(failed)?;
     let mut replays = EntityReplays::of(&files);
     let mut entities = 0_u64;

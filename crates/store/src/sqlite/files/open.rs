@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::audit::Identity;
-use crate::sqlite::audit::file_source::Files;
+use crate::sqlite::audit::file_source::FileSource;
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::directory_guard::DirectoryGuard;
 use crate::sqlite::files::inodes::Inodes;
@@ -108,7 +108,7 @@ async fn assemble(
     open_all(&views_db.readers).await.map_err(|error| damaged_views(directory, &error))?;
     let views_db = Arc::new(views_db);
     let views = Some(readers(&views_path));
-    let files = Files::new(identity, directory, readers(&log_path), views);
+    let files = FileSource::new(identity, directory, readers(&log_path), views);
     let (named, beside) = ((head.log_id, Arc::clone(&log)), Arc::clone(&inodes));
     let guard = DirectoryGuard::begin(lock, named, beside, broken, background);
     let restore_hold = RestoreHoldFile::new(directory);

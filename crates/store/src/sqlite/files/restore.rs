@@ -30,7 +30,7 @@ const POSITIONS: [&str; 4] = [
 /// [`OpenError::Occupied`] when `data` holds a log, [`OpenError::Missing`] when `from` holds none, and whatever else
 /// is in the way; then nothing was changed.
 pub async fn restore(from: &Path, data: &Path, clock: Arc<dyn Clock>) -> Result<Chains, OpenError> {
-    let files = offline::files(&from.join("events.db"), &from.join("views.db")).await?;
+    let files = offline::open_files(&from.join("events.db"), &from.join("views.db")).await?;
     let log = data.join("events.db");
     if log.symlink_metadata().is_ok() {
         return Err(OpenError::Occupied(log));

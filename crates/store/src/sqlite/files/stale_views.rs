@@ -37,7 +37,7 @@ pub(in crate::sqlite) fn retire(
 pub(in crate::sqlite) fn move_aside(
     directory: &Path,
     now: Timestamp,
-    life: u32,
+    epoch: u32,
 ) -> Result<(), Error> {
     let mut older = retired(directory);
     while older.len() >= KEPT_MAX {
@@ -49,7 +49,7 @@ pub(in crate::sqlite) fn move_aside(
     }
     let views = directory.join("views.db");
     let time = rfc3339::text(now).replace(['-', ':'], "");
-    let kept = directory.join(format!("{PREFIX}{time}-{life:08x}"));
+    let kept = directory.join(format!("{PREFIX}{time}-{epoch:08x}"));
     if rename_if_present(&views, &kept)? {
         // What was not taken into the file yet; without its database it would be nobody's.
         rename_if_present(&with_suffix(&views, "-wal"), &with_suffix(&kept, "-wal"))?;

@@ -63,7 +63,7 @@ pub(super) async fn dependents_of(
 ) -> Result<Users, sqlx::Error> {
     // First: what is written in between makes the users newer than they are said to be, never older.
     let as_of = views_db::checkpoint(connection, NAME).await?;
-    let users: Vec<String> = sqlx::query_scalar(
+    let dependents: Vec<String> = sqlx::query_scalar(
         "SELECT DISTINCT user FROM sync_uses \
              WHERE used IN (SELECT value FROM json_each(?)) ORDER BY user LIMIT ?",
     )
@@ -72,6 +72,6 @@ pub(super) async fn dependents_of(
     .fetch_all(connection)
     .await?;
     let id = |text: String| text.parse().map_err(|error| undecodable(Box::new(error)));
-    let entities = users.into_iter().map(id).collect::<Result<_, _>>()?;
+    let entities = dependents.into_iter().map(id).collect::<Result<_, _>>()?;
     Ok(Users { entities, as_of })
 }

@@ -244,9 +244,10 @@ impl ReadModel for Entities {
         crate::failpoints::reach("store::views::swap::before");
         let live = self.tables(&mut writer).await?;
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
-        let stands = views_db::checkpoint(&mut transaction, NAME).await.map_err(unavailable)?;
+        let live_checkpoint =
+            views_db::checkpoint(&mut transaction, NAME).await.map_err(unavailable)?;
         let rebuilt = views_db::checkpoint(&mut transaction, REBUILD).await.map_err(unavailable)?;
-        if rebuilt < stands {
+        if rebuilt < live_checkpoint {
             return Ok(false);
         }
         let beside = live.next();
