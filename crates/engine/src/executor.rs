@@ -118,7 +118,7 @@ impl Executor {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.queue.users(names, usize::MAX).await.map_err(queue_error)?.entities)
+        Ok(self.queue.dependents(names, usize::MAX).await.map_err(queue_error)?.entities)
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -194,7 +194,7 @@ impl Executor {
             BlockedOn::InUse(by) => {
                 let name = ClaimKey::name(entity);
                 let by = readable(self.entities.fresh(*by).await)?;
-                let let_go = by.filter(|by| !by.used_names().contains(&name));
+                let let_go = by.filter(|by| !by.dependency_names().contains(&name));
                 let_go.map(|_| blocked.since)
             }
             _ => None,

@@ -15,13 +15,13 @@ use crate::id::{EntityName, KindName};
 use crate::json_pointer;
 
 mod cycle;
+mod dependencies;
 #[cfg(test)]
 mod tests;
-mod uses;
 mod value;
 
 pub use cycle::cycle;
-pub(crate) use uses::named_in;
+pub(crate) use dependencies::targets_in;
 pub use value::{Purpose, Unready, Waiting, value, values};
 
 /// The member that makes an object a reference.

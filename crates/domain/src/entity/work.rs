@@ -51,7 +51,7 @@ pub struct QueueRow {
     /// Woken by this, besides at `due`.
     pub waits_for: Option<WaitsFor>,
     /// Names ([`ClaimKey::name`]) of those that it uses.
-    pub uses: BTreeSet<ClaimKey>,
+    pub dependencies: BTreeSet<ClaimKey>,
     /// Last event that was taken into account.
     pub position: Position,
 }
@@ -109,7 +109,7 @@ impl Entity {
             since: work.as_ref().map(|work| work.since),
             due: work.as_ref().map(|work| work.due),
             waits_for: work.and_then(|work| work.waits_for),
-            uses: self.used_names(),
+            dependencies: self.dependency_names(),
             position,
         })
     }

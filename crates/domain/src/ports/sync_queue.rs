@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 
 /// Who uses an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Users {
+pub struct Dependents {
     /// Ids, in their order.
     pub entities: Vec<EntityId>,
     /// They are all who are, up to this event.
@@ -208,7 +208,7 @@ pub trait SyncQueue: Send + Sync {
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError>;
 
     /// At most `limit` of the entities that use one with any of these names ([`ClaimKey::name`]), each once.
-    async fn users(&self, of: &[ClaimKey], limit: usize) -> Result<Users, QueueError>;
+    async fn dependents(&self, of: &[ClaimKey], limit: usize) -> Result<Dependents, QueueError>;
 
     /// How long the oldest work of each backend has been due, for metrics; zero when all of it waits.
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError>;

@@ -20,7 +20,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let shared = &self.inner.shared;
-        let users = shared.queue.users(&[ClaimKey::name(entity)], limit).await?;
+        let users = shared.queue.dependents(&[ClaimKey::name(entity)], limit).await?;
         let mut found = Vec::with_capacity(users.entities.len());
         for user in users.entities {
             match shared.entities.recent(user).await {

@@ -47,7 +47,7 @@ impl Land {
 }
 
 fn what(row: QueueRow) -> impl PartialEq + std::fmt::Debug {
-    (row.entity, row.priority, row.due.is_some(), row.waits_for, row.uses)
+    (row.entity, row.priority, row.due.is_some(), row.waits_for, row.dependencies)
 }
 
 #[tokio::test]

@@ -167,10 +167,10 @@ impl Round<'_> {
     pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
         let head = self.shared.log.head().await?;
         let name = [ClaimKey::name(entity)];
-        let mut users = self.shared.queue.users(&name, 1).await?;
+        let mut users = self.shared.queue.dependents(&name, 1).await?;
         if users.as_of < head {
             self.shared.executed(head).await?;
-            users = self.shared.queue.users(&name, 1).await?;
+            users = self.shared.queue.dependents(&name, 1).await?;
             if users.as_of < head {
                 return Err(Error::Unavailable("the queue was reset".to_owned()));
             }

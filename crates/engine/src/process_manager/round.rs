@@ -114,7 +114,7 @@ impl Round<'_> {
                 Ok(Flow::Rest(work.due.since(self.now())))
             }
             // The queue may know that what it was made from changed.
-            None if self.held.reason == LeaseReason::Work && entity.uses().is_empty() => {
+            None if self.held.reason == LeaseReason::Work && entity.dependencies().is_empty() => {
                 Ok(Flow::Idle)
             }
             _ => self.serve(&entity, None).await,
@@ -176,7 +176,7 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
         failure: Failure,
     ) -> Result<Flow, Error> {
-        let follows = self.held.reason == LeaseReason::Work && !entity.uses().is_empty();
+        let follows = self.held.reason == LeaseReason::Work && !entity.dependencies().is_empty();
         let asked = takes_over.is_some() || entity.work().is_some() || follows;
         if asked || failure.class == ErrorClass::Bug {
             return self.fail(entity, None, takes_over, &failure, None).await;

@@ -47,7 +47,7 @@ pub(super) fn nearest_allowed(
 
 /// The position of a row that another entity may have had a part in is anywhere behind the entity's own last event.
 fn position(row: &QueueRow, stored: &QueueRow, bounds: Bounds) -> Position {
-    let shared = |row: &QueueRow| row.waits_for.is_some() || !row.uses.is_empty();
+    let shared = |row: &QueueRow| row.waits_for.is_some() || !row.dependencies.is_empty();
     let at = stored.position;
     let ours = at.epoch == bounds.head.epoch && at.major == bounds.head.major;
     let later = ours && (bounds.own..=bounds.head).contains(&at);
@@ -79,7 +79,7 @@ mod tests {
             since: Some(Timestamp(100)),
             due: Some(Timestamp(due)),
             waits_for,
-            uses: std::collections::BTreeSet::new(),
+            dependencies: std::collections::BTreeSet::new(),
             position: at(minor),
         }
     }

@@ -68,7 +68,7 @@ impl Subject {
             since: Some(now),
             due: Some(now),
             waits_for: None,
-            uses: BTreeSet::new(),
+            dependencies: BTreeSet::new(),
             position: position(seen),
         }
     }
@@ -182,10 +182,10 @@ async fn whoever_waits_for_a_name_is_woken_by_it_whoever_has_it() {
 async fn who_uses_an_entity_is_known_as_of_the_checkpoint() {
     let subject = Subject::new().await;
     let key = |text: &str| ClaimKey(format!("{}{text}", ClaimKey::NAME));
-    let of = async |text: &str| subject.queue.users(&[key(text)], 9).await.unwrap();
-    let row = |number, uses: &[&str]| {
-        let uses = uses.iter().map(|text| key(text)).collect();
-        QueueRow { uses, ..subject.due(number, Priority::User, 1) }
+    let of = async |text: &str| subject.queue.dependents(&[key(text)], 9).await.unwrap();
+    let row = |number, targets: &[&str]| {
+        let dependencies = targets.iter().map(|text| key(text)).collect();
+        QueueRow { dependencies, ..subject.due(number, Priority::User, 1) }
     };
     let start = of("n/k/a").await;
     assert_eq!((start.entities, start.as_of), (vec![], Position::START));
@@ -197,10 +197,10 @@ async fn who_uses_an_entity_is_known_as_of_the_checkpoint() {
     assert_eq!(of("n/k/").await.entities, []);
     assert_eq!(of("n/k/a").await.as_of, subject.queue.checkpoint().await.unwrap());
     assert_eq!(subject.queue.row(entity(1)).await.unwrap(), Some(one));
-    let any = subject.queue.users(&[key("n/k/b"), key("n/k/a")], 9).await.unwrap();
+    let any = subject.queue.dependents(&[key("n/k/b"), key("n/k/a")], 9).await.unwrap();
     assert_eq!(any.entities, [entity(1), entity(2)], "each once");
-    assert_eq!(subject.queue.users(&[], 9).await.unwrap().entities, []);
-    let first = subject.queue.users(&[key("n/k/a")], 1).await.unwrap();
+    assert_eq!(subject.queue.dependents(&[], 9).await.unwrap().entities, []);
+    let first = subject.queue.dependents(&[key("n/k/a")], 1).await.unwrap();
     assert_eq!(first.entities, [entity(1)], "no more than asked for");
 
     // What is put replaces what was known of it, also by none.

@@ -3,7 +3,7 @@
 use super::{close, fresh_start};
 use crate::entity::aggregate::{Applied, Entity};
 use crate::entity::event::{EntityEvent, Next};
-use crate::entity::references::named_in;
+use crate::entity::references::targets_in;
 use crate::entity::state::{AttemptStep, Blocked, Observed, Presence, RunningAttempt};
 use crate::failure::{Effect, Failure};
 use crate::id::{Attempt, Generation};
@@ -91,7 +91,7 @@ const fn replacing(entity: &Entity, step: &AttemptStep, was_present: bool) -> bo
 /// From here on nobody knows what the object holds until an attempt succeeds.
 fn may_be_given(entity: &mut Entity) {
     entity.write_only_dirty = true;
-    entity.made_from.extend(named_in(&entity.manifest.desired));
+    entity.made_from.extend(targets_in(&entity.manifest.desired));
 }
 
 fn completed(
@@ -126,7 +126,7 @@ fn completed(
     }
     if observed.presence == Presence::Present && observed.generation == generation {
         let desired = older.unwrap_or_else(|| entity.manifest.desired.clone());
-        entity.made_from = named_in(&desired);
+        entity.made_from = targets_in(&desired);
         entity.applied = Some(Applied { generation, desired });
         entity.replace_once &= generation != entity.generation;
         if !step.only_looks() {

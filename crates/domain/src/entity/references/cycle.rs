@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use crate::entity::target::Target;
 
-/// The cycle that `start` closes, from `start` back to `start`; `None` = there is none. `uses` answers whom an
+/// The cycle that `start` closes, from `start` back to `start`; `None` = there is none. `dependencies_of` answers whom an
 /// entity refers to; of one that is not declared yet it answers nobody. Each entity is asked about once, so the
 /// search ends even among cycles that do not lead through `start`.
-pub fn cycle(start: &Target, mut uses: impl FnMut(&Target) -> Vec<Target>) -> Option<Vec<Target>> {
+pub fn cycle(
+    start: &Target,
+    mut dependencies_of: impl FnMut(&Target) -> Vec<Target>,
+) -> Option<Vec<Target>> {
     let mut seen = BTreeSet::from([start.clone()]);
     let mut path = vec![start.clone()];
-    let mut open = vec![uses(start)];
+    let mut open = vec![dependencies_of(start)];
     while let Some(next) = open.last_mut() {
         let Some(target) = next.pop() else {
             open.pop();
@@ -22,7 +25,7 @@ pub fn cycle(start: &Target, mut uses: impl FnMut(&Target) -> Vec<Target>) -> Op
             return Some(path);
         }
         if seen.insert(target.clone()) {
-            open.push(uses(&target));
+            open.push(dependencies_of(&target));
             path.push(target);
         }
     }

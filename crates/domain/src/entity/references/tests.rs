@@ -99,11 +99,16 @@ fn each_target_is_named_once() {
 }
 
 fn cycle_in(edges: &[(&str, &str)], start: &str) -> Option<Vec<String>> {
-    let uses = |of: &Target| {
+    let dependencies_of = |of: &Target| {
         let of = of.to_string();
-        edges.iter().filter(|(user, _)| *user == of).map(|(_, used)| target(used)).collect()
+        edges
+            .iter()
+            .filter(|(dependent, _)| *dependent == of)
+            .map(|(_, target)| super::target(target).expect("KIND/NAME"))
+            .collect()
     };
-    cycle(&target(start), uses).map(|path| path.iter().map(ToString::to_string).collect())
+    cycle(&target(start), dependencies_of)
+        .map(|path| path.iter().map(ToString::to_string).collect())
 }
 
 #[test]

@@ -110,7 +110,7 @@ pub(super) async fn page(
     let upper = |entity: &str| {
         if ends { format!("AND {entity} <= ?") } else { "AND ? IS NULL".to_owned() }
     };
-    let mut uses: HashMap<String, Vec<ClaimKey>> = HashMap::new();
+    let mut dependencies: HashMap<String, Vec<ClaimKey>> = HashMap::new();
     let mut queued = HashMap::new();
     for (table, entity, name) in &there {
         let rows =
@@ -119,7 +119,7 @@ pub(super) async fn page(
         let rows = rows.fetch_all(&mut *connection).await?;
         for (raw, (id, row)) in rows.iter().zip(table.rows(&rows)) {
             match row.table.name.as_str() {
-                "sync_uses" => uses.entry(id.clone()).or_default().extend(used(&row)),
+                "sync_uses" => dependencies.entry(id.clone()).or_default().extend(used(&row)),
                 "sync_queue" => drop(queued.insert(id.clone(), queue::row_columns(raw))),
                 _ => {}
             }
@@ -129,9 +129,10 @@ pub(super) async fn page(
         }
     }
     for (id, columns) in queued {
-        let uses = uses.remove(&id).unwrap_or_default().into_iter().collect();
+        let dependencies = dependencies.remove(&id).unwrap_or_default().into_iter().collect();
         let stored: &mut StoredRows = page.stored.entry(id).or_default();
-        stored.queue_row = columns.ok().and_then(|columns| queue::decode_row(columns, uses).ok());
+        stored.queue_row =
+            columns.ok().and_then(|columns| queue::decode_row(columns, dependencies).ok());
     }
     let until = page.until.as_deref().unwrap_or(LAST);
     page.set_aside = set_aside(connection, after, until).await?;

@@ -16,7 +16,7 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::sync_queue::{
-    Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue, Users,
+    Dependents, Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue,
 };
 use stateward_domain::time::{Moment, Timestamp};
 
@@ -208,7 +208,7 @@ pub(in crate::sqlite) fn row_columns(row: &SqliteRow) -> Result<QueueColumns, sq
 
 pub(in crate::sqlite) fn decode_row(
     row: QueueColumns,
-    uses: BTreeSet<ClaimKey>,
+    dependencies: BTreeSet<ClaimKey>,
 ) -> Result<QueueRow, sqlx::Error> {
     let (entity, backend, priority, since, due, waits_for, position) = row;
     let bad = |error: Box<dyn std::error::Error + Send + Sync>| undecodable(error);
@@ -226,7 +226,7 @@ pub(in crate::sqlite) fn decode_row(
             .map(|text| decode_wait(&text))
             .transpose()
             .map_err(|error: uuid::Error| bad(Box::new(error)))?,
-        uses,
+        dependencies,
         position: position.parse().map_err(|error| bad(Box::new(error)))?,
     })
 }
@@ -391,12 +391,12 @@ impl SyncQueue for Queue {
         .await
         .map_err(unavailable)?;
         let Some(row) = row else { return Ok(None) };
-        let uses =
+        let dependencies =
             reference_index::targets_of(&mut connection, entity).await.map_err(unavailable)?;
-        decode_row(row, uses).map(Some).map_err(unavailable)
+        decode_row(row, dependencies).map(Some).map_err(unavailable)
     }
 
-    async fn users(&self, of: &[ClaimKey], limit: usize) -> Result<Users, QueueError> {
+    async fn dependents(&self, of: &[ClaimKey], limit: usize) -> Result<Dependents, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
         reference_index::dependents_of(&mut connection, of, limit).await.map_err(unavailable)
     }

@@ -6,13 +6,13 @@ use sqlx::SqliteConnection;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::QueueRow;
 use stateward_domain::id::EntityId;
-use stateward_domain::ports::sync_queue::Users;
+use stateward_domain::ports::sync_queue::Dependents;
 
 use crate::sqlite::queue::{NAME, encode};
 use crate::sqlite::transaction::PipelinedTransaction;
 use crate::sqlite::views_db::{self, undecodable};
 
-/// Users and names of those that they use.
+/// Dependents and names of those that they use.
 type References = Vec<(EntityId, ClaimKey)>;
 
 /// Adds that these are the uses of these rows, in the place of what was known of the same entities.
@@ -21,19 +21,19 @@ pub(super) fn put(transaction: &mut PipelinedTransaction<'_>, rows: &[&QueueRow]
     remove(transaction, &entities);
     // The last row of an entity counts, as it does in the queue.
     let last: BTreeMap<EntityId, &BTreeSet<ClaimKey>> =
-        rows.iter().map(|row| (row.entity, &row.uses)).collect();
+        rows.iter().map(|row| (row.entity, &row.dependencies)).collect();
     let pairs = |(entity, used): (EntityId, &BTreeSet<ClaimKey>)| {
         used.iter().map(move |used| (entity, used.clone())).collect::<References>()
     };
-    let uses: References = last.into_iter().flat_map(pairs).collect();
-    if uses.is_empty() {
+    let references: References = last.into_iter().flat_map(pairs).collect();
+    if references.is_empty() {
         return;
     }
     transaction
         .push(
             "INSERT INTO sync_uses (user, used) SELECT value ->> 0, value ->> 1 FROM json_each(?)",
         )
-        .push(encode(&uses));
+        .push(encode(&references));
 }
 
 /// Adds that nothing is known of whom these use.
@@ -60,7 +60,7 @@ pub(super) async fn dependents_of(
     connection: &mut SqliteConnection,
     used: &[ClaimKey],
     limit: usize,
-) -> Result<Users, sqlx::Error> {
+) -> Result<Dependents, sqlx::Error> {
     // First: what is written in between makes the users newer than they are said to be, never older.
     let as_of = views_db::checkpoint(connection, NAME).await?;
     let dependents: Vec<String> = sqlx::query_scalar(
@@ -73,5 +73,5 @@ pub(super) async fn dependents_of(
     .await?;
     let id = |text: String| text.parse().map_err(|error| undecodable(Box::new(error)));
     let entities = dependents.into_iter().map(id).collect::<Result<_, _>>()?;
-    Ok(Users { entities, as_of })
+    Ok(Dependents { entities, as_of })
 }

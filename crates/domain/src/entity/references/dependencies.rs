@@ -13,21 +13,21 @@ use crate::entity::target::Target;
 impl Entity {
     /// Everyone whom its object may be made from, or is to be. Nobody once its life is over.
     #[must_use]
-    pub fn uses(&self) -> BTreeSet<Target> {
+    pub fn dependencies(&self) -> BTreeSet<Target> {
         if self.is_deleted() {
             return BTreeSet::new();
         }
-        let mut uses = named_in(&self.manifest.desired);
-        uses.extend(self.made_from.iter().cloned());
-        uses
+        let mut dependencies = targets_in(&self.manifest.desired);
+        dependencies.extend(self.made_from.iter().cloned());
+        dependencies
     }
 
-    /// As [`uses`](Self::uses), as the names that these have.
+    /// As [`dependencies`](Self::dependencies), as the names that these have.
     #[must_use]
-    pub fn used_names(&self) -> BTreeSet<ClaimKey> {
+    pub fn dependency_names(&self) -> BTreeSet<ClaimKey> {
         let namespace = &self.manifest.namespace;
         let name = |target: Target| ClaimKey::name_of(namespace, &target.kind, &target.name);
-        self.uses().into_iter().map(name).collect()
+        self.dependencies().into_iter().map(name).collect()
     }
 
     /// Whether it is the newest desired state with other values of its references that it was found to match, and
@@ -52,7 +52,7 @@ impl Entity {
 }
 
 /// Whom a desired state of the log refers to.
-pub(crate) fn named_in(desired: &Value) -> BTreeSet<Target> {
+pub(crate) fn targets_in(desired: &Value) -> BTreeSet<Target> {
     targets(&declared(desired))
 }
 
@@ -69,47 +69,51 @@ mod tests {
         json!({ "to": { "$ref": format!("fake.thing/{name}") } })
     }
 
-    fn user() -> Entity {
-        let mut user = Entity { state: State::Ok, ..Entity::default() };
-        user.manifest.namespace = Namespace("n".to_owned());
-        user.manifest.desired = to("new");
-        user
+    fn dependent() -> Entity {
+        let mut dependent = Entity { state: State::Ok, ..Entity::default() };
+        dependent.manifest.namespace = Namespace("n".to_owned());
+        dependent.manifest.desired = to("new");
+        dependent
     }
 
     fn names(entity: &Entity) -> Vec<String> {
-        entity.used_names().into_iter().map(|name| name.0).collect()
+        entity.dependency_names().into_iter().map(|name| name.0).collect()
     }
 
     #[test]
     fn whom_it_was_made_from_is_used_until_it_was_made_otherwise() {
-        let mut user = user();
-        assert_eq!(names(&user), ["name/n/fake.thing/new"]);
-        user.made_from = named_in(&to("old"));
-        assert_eq!(names(&user), ["name/n/fake.thing/new", "name/n/fake.thing/old"]);
-        user.deletion = Some(DeletionPolicy::Delete);
-        assert_eq!(names(&user).len(), 2, "it is still there");
-        user.state = State::Deleted;
-        assert_eq!(names(&user), [""; 0]);
+        let mut dependent = dependent();
+        assert_eq!(names(&dependent), ["name/n/fake.thing/new"]);
+        dependent.made_from = targets_in(&to("old"));
+        assert_eq!(names(&dependent), ["name/n/fake.thing/new", "name/n/fake.thing/old"]);
+        dependent.deletion = Some(DeletionPolicy::Delete);
+        assert_eq!(names(&dependent).len(), 2, "it is still there");
+        dependent.state = State::Deleted;
+        assert_eq!(names(&dependent), [""; 0]);
     }
 
     #[test]
     fn it_follows_other_values_only_when_it_was_as_desired_and_may_be_changed() {
         let values = BTreeMap::from([("/to".to_owned(), json!("id-1"))]);
-        let mut user = user();
-        assert!(user.is_outdated(&values) && user.work().is_none());
-        assert!(user.work_of_references(Timestamp(7)).is_some_and(|work| work.due == Timestamp(7)));
-        user.observed.references.clone_from(&values);
-        assert!(!user.is_outdated(&values));
-        user.observed.references.clear();
+        let mut dependent = dependent();
+        assert!(dependent.is_outdated(&values) && dependent.work().is_none());
+        assert!(
+            dependent.work_of_references(Timestamp(7)).is_some_and(|work| work.due == Timestamp(7))
+        );
+        dependent.observed.references.clone_from(&values);
+        assert!(!dependent.is_outdated(&values));
+        dependent.observed.references.clear();
         for held in [
-            Entity { paused: Some(Timestamp(1)), ..user.clone() },
-            Entity { deletion: Some(DeletionPolicy::Delete), ..user.clone() },
-            Entity { generation: Generation(2), ..user.clone() },
-            Entity { state: State::Deleted, ..user.clone() },
+            Entity { paused: Some(Timestamp(1)), ..dependent.clone() },
+            Entity { deletion: Some(DeletionPolicy::Delete), ..dependent.clone() },
+            Entity { generation: Generation(2), ..dependent.clone() },
+            Entity { state: State::Deleted, ..dependent.clone() },
         ] {
             assert!(!held.is_outdated(&values), "{held:?}");
         }
-        user.manifest.settings.management_policy = ManagementPolicy::ObserveOnly;
-        assert!(!user.is_outdated(&values) && user.work_of_references(Timestamp(7)).is_none());
+        dependent.manifest.settings.management_policy = ManagementPolicy::ObserveOnly;
+        assert!(
+            !dependent.is_outdated(&values) && dependent.work_of_references(Timestamp(7)).is_none()
+        );
     }
 }
