@@ -53,7 +53,7 @@ pub struct Parsed {
     /// Whether the export has a part of the log only.
     pub partial: bool,
     /// The event; its position has the ordinal alone, without an epoch.
-    pub link: ChainedEvent,
+    pub chained: ChainedEvent,
 }
 
 /// The line is none of an export.
@@ -66,8 +66,8 @@ pub struct BadLine(String);
 /// # Panics
 /// Never: a line is plain data.
 #[must_use]
-pub fn render(link: &ChainedEvent, log_id: LogId, partial: bool) -> String {
-    let event = &link.event;
+pub fn render(chained: &ChainedEvent, log_id: LogId, partial: bool) -> String {
+    let event = &chained.event;
     let data = verbatim(&event.payload);
     let written = Line {
         specversion: "1.0".to_owned(),
@@ -83,7 +83,7 @@ pub fn render(link: &ChainedEvent, log_id: LogId, partial: bool) -> String {
         schemaversion: event.schema_version,
         recordedat: event.recorded_at.0.to_string(),
         metadata: event.metadata.to_string(),
-        previoushash: Digest(link.previous),
+        previoushash: Digest(chained.previous),
         hash: Digest(event.hash),
         partial,
         payload: data.is_none().then(|| event.payload.to_string()),
@@ -135,7 +135,7 @@ pub fn parse(line: &str) -> Result<Parsed, BadLine> {
     Ok(Parsed {
         log_id: log_id.ok_or_else(|| bad("source"))?,
         partial: line.partial,
-        link: ChainedEvent { previous: line.previoushash.0, event },
+        chained: ChainedEvent { previous: line.previoushash.0, event },
     })
 }
 
@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    fn link(payload: &str, metadata: &str) -> ChainedEvent {
+    fn chained(payload: &str, metadata: &str) -> ChainedEvent {
         let event = Recorded {
             position: Position { epoch: 0, major: 0, minor: 7 },
             stream: StreamId::access(),
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_line_is_a_cloud_event_whose_form_is_pinned() {
-        let text = render(&link("{\"b\": 1.0,\"a\":2}", "{\"actor_id\":\"é\"}"), LOG, false);
+        let text = render(&chained("{\"b\": 1.0,\"a\":2}", "{\"actor_id\":\"é\"}"), LOG, false);
         let expected = concat!(
             r#"{"specversion":"1.0","id":"00000000-0000-0000-0000-000000000009","#,
             r#""source":"urn:stateward:log:00000000-0000-0000-0000-000000000005","#,
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_nobody_exported_is_refused() {
-        let good = render(&link("{}", "{}"), LOG, true);
+        let good = render(&chained("{}", "{}"), LOG, true);
         assert!(parse(&good).expect("a line").partial);
         for (from, to) in [
             ("\"1.0\"", "\"0.3\""),
@@ -202,10 +202,10 @@ mod tests {
         fn every_text_comes_back_byte_for_byte(payload in ".*", metadata in "(?s).*") {
             let payloads = [payload.clone(), serde_json::to_string(&payload).expect("JSON")];
             for payload in payloads {
-                let link = link(&payload, &metadata);
-                let line = render(&link, LOG, false);
+                let chained = chained(&payload, &metadata);
+                let line = render(&chained, LOG, false);
                 prop_assert!(!line.contains('\n'));
-                prop_assert_eq!(parse(&line).expect("a line").link, link);
+                prop_assert_eq!(parse(&line).expect("a line").chained, chained);
             }
         }
     }

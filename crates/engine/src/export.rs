@@ -73,7 +73,7 @@ impl Export {
     pub async fn count(&self) -> Result<u64, Error> {
         let (mut at, mut count) = (self.selection.after, 0);
         loop {
-            let links = self.auditor.links(at, self.until, PAGE).await?;
+            let links = self.auditor.chained_events(at, self.until, PAGE).await?;
             count += links.iter().filter(|link| self.selection.fits(&link.event)).count() as u64;
             match links.last() {
                 Some(last) => at = last.event.position,
@@ -89,7 +89,7 @@ impl Export {
     /// whole.
     pub async fn lines(&mut self) -> Result<Option<String>, Error> {
         loop {
-            let links = self.auditor.links(self.at, self.until, PAGE).await?;
+            let links = self.auditor.chained_events(self.at, self.until, PAGE).await?;
             let Some(last) = links.last() else { return Ok(None) };
             self.at = last.event.position;
             let (log_id, partial) = (self.auditor.log_id(), self.selection.is_partial());

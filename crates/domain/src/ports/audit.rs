@@ -37,7 +37,7 @@ pub trait Auditor: Send + Sync {
 
     /// Events behind `after`, up to and including `until`, in commit order, at most `limit` and
     /// [`PAGE_BYTES_MAX`](super::event_store::PAGE_BYTES_MAX). Empty when there are none.
-    async fn links(
+    async fn chained_events(
         &self,
         after: Position,
         until: Position,

@@ -121,7 +121,7 @@ impl Port for Auditor {
         })
     }
 
-    async fn links(
+    async fn chained_events(
         &self,
         after: Position,
         until: Position,
@@ -141,7 +141,7 @@ impl Port for Auditor {
             .fetch_all(&self.files.log)
             .await
             .map_err(unavailable)?;
-        let link = |row| {
+        let chained = |row| {
             let event = untrusted_row::read(row, self.files.identity.epoch).map_err(|row| {
                 let detail = format!("the event at {} cannot be read: {}", row.position, row.why);
                 ReadError::Unavailable(detail)
@@ -151,6 +151,6 @@ impl Port for Auditor {
                 event,
             })
         };
-        rows.iter().map(link).collect()
+        rows.iter().map(chained).collect()
     }
 }

@@ -136,7 +136,7 @@ impl<L: BufRead> ExportReader<L> {
     }
 
     fn event(&mut self, line: &str) -> Result<Recorded, ImportError> {
-        let Parsed { log_id, partial, link } =
+        let Parsed { log_id, partial, chained } =
             cloud_event::parse(line).map_err(|error| self.wrong(error))?;
         if partial {
             return Err(self.wrong("the export has a part of the log only: it cannot be put back"));
@@ -144,11 +144,11 @@ impl<L: BufRead> ExportReader<L> {
         let identity = Identity { log_id, epoch: 0 };
         let fresh = || (log_id, ChainChecker::new(identity, None));
         let (first, checker) = self.checker.get_or_insert_with(fresh);
-        let (other, follows) = (*first != log_id, checker.follows(&link.event.stream));
-        if follows != Some(link.previous) {
+        let (other, follows) = (*first != log_id, checker.follows(&chained.event.stream));
+        if follows != Some(chained.previous) {
             return Err(self.wrong("the event before it in its stream is missing or another one"));
         }
-        let row = Ok(link.event);
+        let row = Ok(chained.event);
         checker.take(&row);
         let fault = checker.faults().first().first().map(ToString::to_string);
         if let Some(fault) = fault {

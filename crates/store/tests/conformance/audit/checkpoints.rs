@@ -81,7 +81,7 @@ async fn a_rewritten_chain_shows_against_a_checkpoint_only() {
     for row in rows {
         let position: i64 = row.get(0);
         let line = exported.lines().nth(usize::try_from(position).unwrap() - 1).unwrap();
-        let mut event = stateward_domain::cloud_event::parse(line).unwrap().link.event;
+        let mut event = stateward_domain::cloud_event::parse(line).unwrap().chained.event;
         event.metadata = event.metadata.replace("\"actor_id\":\"", "\"actor_id\":\"mallory").into();
         version = version.next();
         assert_eq!(event.version, version);

@@ -105,11 +105,11 @@ impl Land {
         let (mut at, mut text) = (Position::START, String::new());
         let until = auditor.head().await.unwrap();
         loop {
-            let links = auditor.links(at, until, 100).await.unwrap();
-            let Some(last) = links.last() else { return text };
+            let events = auditor.chained_events(at, until, 100).await.unwrap();
+            let Some(last) = events.last() else { return text };
             at = last.event.position;
-            for link in &links {
-                text += &cloud_event::render(link, auditor.log_id(), false);
+            for chained in &events {
+                text += &cloud_event::render(chained, auditor.log_id(), false);
                 text.push('\n');
             }
         }
