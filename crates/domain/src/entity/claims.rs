@@ -180,7 +180,7 @@ pub fn held(entity: &Entity) -> BTreeSet<ClaimKey> {
 }
 
 /// Folds `event`, number `number` of its append, into `entity`: what it takes, shares and frees.
-pub fn follow(entity: &mut Entity, event: &EntityEvent, number: usize) -> Vec<Claim> {
+pub fn fold_event(entity: &mut Entity, event: &EntityEvent, number: usize) -> Vec<Claim> {
     if !may_change(entity, event) {
         entity.evolve(event);
         return Vec::new();
@@ -198,11 +198,11 @@ pub fn follow(entity: &mut Entity, event: &EntityEvent, number: usize) -> Vec<Cl
     freed.chain(taken).chain(shared.map(|key| Claim::Share { key })).collect()
 }
 
-/// What `event` takes, shares and frees, when it happens to the entity `before`: as [`follow`], for whoever folds it
+/// What `event` takes, shares and frees, when it happens to the entity `before`: as [`fold_event`], for whoever folds it
 /// elsewhere.
 #[must_use]
 pub fn of_event(before: &Entity, event: &EntityEvent) -> Vec<Claim> {
-    if may_change(before, event) { follow(&mut before.clone(), event, 0) } else { Vec::new() }
+    if may_change(before, event) { fold_event(&mut before.clone(), event, 0) } else { Vec::new() }
 }
 
 /// The entity after `events`, and the claims of an append of them.
@@ -215,7 +215,7 @@ pub fn fold(
     let last = events.len().saturating_sub(1);
     let mut changes = Vec::from_iter(of_request(envelope, last));
     for (number, event) in events.iter().enumerate() {
-        changes.extend(follow(&mut entity, event, number));
+        changes.extend(fold_event(&mut entity, event, number));
     }
     (entity, last_of_each_key(changes))
 }

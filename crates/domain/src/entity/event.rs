@@ -171,13 +171,13 @@ pub enum EntityEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// A user asked.
-    Request,
+    UserRequest,
     /// An attempt began, went on or ended.
     Sync,
     /// A look found something that nobody asked for.
     Observation,
     /// An operation or a life ended.
-    End,
+    Termination,
 }
 
 /// What all events have, from one list: cause, stored name, and the newest schema version written.
@@ -222,19 +222,19 @@ macro_rules! stored_names {
 }
 
 stored_names! {
-    CreateRequested => Request, "create_requested", 1;
-    UpdateRequested => Request, "update_requested", 1;
-    DeleteRequested => Request, "delete_requested", 1;
-    ActionRequested => Request, "action_requested", 1;
-    RefreshRequested => Request, "refresh_requested", 1;
-    RetryRequested => Request, "retry_requested", 1;
-    CancelRequested => Request, "cancel_requested", 1;
-    AdoptRequested => Request, "adopt_requested", 1;
-    DecisionTaken => Request, "decision_taken", 1;
-    SettingsChanged => Request, "settings_changed", 1;
-    Paused => Request, "paused", 1;
-    Resumed => Request, "resumed", 1;
-    RequestRecorded => Request, "request_recorded", 1;
+    CreateRequested => UserRequest, "create_requested", 1;
+    UpdateRequested => UserRequest, "update_requested", 1;
+    DeleteRequested => UserRequest, "delete_requested", 1;
+    ActionRequested => UserRequest, "action_requested", 1;
+    RefreshRequested => UserRequest, "refresh_requested", 1;
+    RetryRequested => UserRequest, "retry_requested", 1;
+    CancelRequested => UserRequest, "cancel_requested", 1;
+    AdoptRequested => UserRequest, "adopt_requested", 1;
+    DecisionTaken => UserRequest, "decision_taken", 1;
+    SettingsChanged => UserRequest, "settings_changed", 1;
+    Paused => UserRequest, "paused", 1;
+    Resumed => UserRequest, "resumed", 1;
+    RequestRecorded => UserRequest, "request_recorded", 1;
     SyncStarted => Sync, "sync_started", 1;
     ExternalIdRecorded => Sync, "external_id_recorded", 1;
     SyncProgressed => Sync, "sync_progressed", 1;
@@ -246,10 +246,10 @@ stored_names! {
     DriftDetected => Observation, "drift_detected", 1;
     DriftCleared => Observation, "drift_cleared", 1;
     ObservedChanged => Observation, "observed_changed", 1;
-    OperationSuperseded => End, "operation_superseded", 1;
-    OperationCancelled => End, "operation_cancelled", 1;
-    Deleted => End, "deleted", 1;
-    Released => End, "released", 1;
+    OperationSuperseded => Termination, "operation_superseded", 1;
+    OperationCancelled => Termination, "operation_cancelled", 1;
+    Deleted => Termination, "deleted", 1;
+    Released => Termination, "released", 1;
 }
 
 impl EntityEvent {

@@ -129,7 +129,7 @@ impl EntityRow {
 
     /// Folds `event`, which `recorded` holds and which follows the row's version: what it means for the rows of
     /// operations, in order.
-    pub fn take(&mut self, recorded: &Recorded, event: &EntityEvent) -> Vec<OperationStep> {
+    pub fn evolve(&mut self, recorded: &Recorded, event: &EntityEvent) -> Vec<OperationStep> {
         let steps = operation::evolve(&mut self.entity, recorded, event);
         (self.version, self.updated_at) = (recorded.version, recorded.recorded_at);
         steps

@@ -58,48 +58,48 @@ pub struct LogClock(Arc<Inner>);
 struct Inner {
     wall: Arc<dyn Clock>,
     steady: Arc<dyn SteadyClock>,
-    lines: Mutex<Lines>,
+    timelines: Mutex<Timelines>,
 }
 
 impl LogClock {
     /// Both times begin at the wall clock's.
     #[must_use]
     pub fn new(wall: Arc<dyn Clock>, steady: Arc<dyn SteadyClock>) -> Self {
-        let lines = Mutex::new(Lines::at(wall.now(), steady.elapsed()));
-        Self(Arc::new(Inner { wall, steady, lines }))
+        let timelines = Mutex::new(Timelines::at(wall.now(), steady.elapsed()));
+        Self(Arc::new(Inner { wall, steady, timelines }))
     }
 
     /// All times at this moment.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        self.read(&mut self.lines())
+        self.read(&mut self.timelines())
     }
 
     /// Both times are not before `newest` from now on: the newest time that the opened log knows. Called before any wait
     /// is measured.
     pub fn begin_at(&self, newest: Timestamp) {
-        let mut lines = self.lines();
-        let gap = newest.since(self.read(&mut lines).log);
-        lines.log = lines.log.after(gap);
-        lines.steady = lines.steady.after(gap);
+        let mut timelines = self.timelines();
+        let gap = newest.since(self.read(&mut timelines).log);
+        timelines.log = timelines.log.after(gap);
+        timelines.steady = timelines.steady.after(gap);
     }
 
     /// Log time, which is not before `known` from now on.
     #[must_use]
     pub fn not_before(&self, known: Timestamp) -> Timestamp {
-        let mut lines = self.lines();
-        self.read(&mut lines);
-        lines.reach(known);
-        lines.log
+        let mut timelines = self.timelines();
+        self.read(&mut timelines);
+        timelines.reach(known);
+        timelines.log
     }
 
     /// Time that passed since `at`, an instant of log time, as far as the steady clock saw it pass: steps of the wall
     /// clock since the start do not count. Zero for what is to come.
     #[must_use]
     pub fn since(&self, at: Timestamp) -> Duration {
-        let mut lines = self.lines();
-        let steady = self.read(&mut lines).steady;
-        steady.since(Timestamp(at.0.saturating_sub(lines.ahead_at(at))))
+        let mut timelines = self.timelines();
+        let steady = self.read(&mut timelines).steady;
+        steady.since(Timestamp(at.0.saturating_sub(timelines.ahead_at(at))))
     }
 
     /// The steady clock itself: time since some fixed moment of this machine's life.
@@ -109,13 +109,13 @@ impl LogClock {
     }
 
     /// The wall clock comes first: where time passes between the two, log time is late by that much, never ahead.
-    fn read(&self, lines: &mut Lines) -> Moment {
+    fn read(&self, timelines: &mut Timelines) -> Moment {
         let wall = self.0.wall.now();
-        lines.advance(wall, self.0.steady.elapsed())
+        timelines.advance(wall, self.0.steady.elapsed())
     }
 
-    fn lines(&self) -> MutexGuard<'_, Lines> {
-        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn timelines(&self) -> MutexGuard<'_, Timelines> {
+        self.0.timelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,23 +133,23 @@ impl Clock for LogClock {
 }
 
 /// Both times at the last reading, and what brought them apart.
-struct Lines {
+struct Timelines {
     /// The steady clock then.
     read_at: Duration,
     log: Timestamp,
     steady: Timestamp,
-    steps: VecDeque<Step>,
+    steps: VecDeque<ClockStep>,
 }
 
 /// A step forward of log time that steady time did not make.
-struct Step {
+struct ClockStep {
     /// The first instant of log time after it.
     from: Timestamp,
     /// How far log time is ahead of steady time since then, in microseconds.
     ahead: i64,
 }
 
-impl Lines {
+impl Timelines {
     const fn at(wall: Timestamp, elapsed: Duration) -> Self {
         Self { read_at: elapsed, log: wall, steady: wall, steps: VecDeque::new() }
     }
@@ -177,7 +177,7 @@ impl Lines {
             self.steps.pop_front();
         }
         let ahead = self.log.0.saturating_sub(self.steady.0);
-        self.steps.push_back(Step { from: at, ahead });
+        self.steps.push_back(ClockStep { from: at, ahead });
     }
 
     /// How far log time was ahead of steady time when it was `at`.
@@ -294,7 +294,7 @@ mod tests {
             clock.advance(SECOND);
             assert_eq!(log.since(log.moment().log), Duration::ZERO);
         }
-        assert_eq!(log.lines().steps.len(), STEPS_MAX);
+        assert_eq!(log.timelines().steps.len(), STEPS_MAX);
         assert!(log.since(start) <= SECOND * u32::try_from(STEPS_MAX * 2).expect("few"));
     }
 }

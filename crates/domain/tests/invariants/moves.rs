@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 /// Which attempt a report claims to be of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Whose {
+pub(crate) enum AttemptOf {
     /// The running one, or none when none runs.
     Own,
     /// One that was taken over long ago.
@@ -13,7 +13,7 @@ pub(crate) enum Whose {
 
 /// What a call left behind.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Left {
+pub(crate) enum ObjectAfter {
     Present,
     Absent,
     Unknown,
@@ -21,7 +21,7 @@ pub(crate) enum Left {
 
 /// What a process manager decided to follow a failure.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Then {
+pub(crate) enum FollowUp {
     Retry,
     Erred,
     Asks,
@@ -44,29 +44,29 @@ pub(crate) enum Move {
     Decide(u8),
     Pause(bool),
     Start { step: u8, takes_over: bool },
-    RecordId { whose: Whose, name: u8 },
-    Progress(Whose),
-    Complete { whose: Whose, left: Left, differs: bool },
-    CompleteLook { takes_over: bool, left: Left, differs: bool },
-    Fail { whose: Whose, then: Then, harmless: bool },
-    Observe { left: Left, differs: bool, on_lost: u8, late: bool },
+    RecordId { of: AttemptOf, name: u8 },
+    Progress(AttemptOf),
+    Complete { of: AttemptOf, left: ObjectAfter, differs: bool },
+    CompleteLook { takes_over: bool, left: ObjectAfter, differs: bool },
+    Fail { of: AttemptOf, then: FollowUp, harmless: bool },
+    Observe { left: ObjectAfter, differs: bool, on_lost: u8, late: bool },
     Contest { holds: Option<bool> },
 }
 
-fn whose() -> impl Strategy<Value = Whose> {
-    prop_oneof![5 => Just(Whose::Own), 1 => Just(Whose::Stale)]
+fn of() -> impl Strategy<Value = AttemptOf> {
+    prop_oneof![5 => Just(AttemptOf::Own), 1 => Just(AttemptOf::Stale)]
 }
 
-fn left() -> impl Strategy<Value = Left> {
-    prop_oneof![4 => Just(Left::Present), 3 => Just(Left::Absent), 1 => Just(Left::Unknown)]
+fn left() -> impl Strategy<Value = ObjectAfter> {
+    prop_oneof![4 => Just(ObjectAfter::Present), 3 => Just(ObjectAfter::Absent), 1 => Just(ObjectAfter::Unknown)]
 }
 
-fn then() -> impl Strategy<Value = Then> {
+fn then() -> impl Strategy<Value = FollowUp> {
     prop_oneof![
-        3 => Just(Then::Retry),
-        1 => Just(Then::Erred),
-        1 => Just(Then::Asks),
-        1 => Just(Then::WaitsSlowly),
+        3 => Just(FollowUp::Retry),
+        1 => Just(FollowUp::Erred),
+        1 => Just(FollowUp::Asks),
+        1 => Just(FollowUp::WaitsSlowly),
     ]
 }
 
@@ -93,14 +93,14 @@ fn workers() -> impl Strategy<Value = Move> {
     prop_oneof![
         6 => (0_u8..7, any::<bool>())
             .prop_map(|(step, takes_over)| Move::Start { step, takes_over }),
-        2 => (whose(), 0_u8..3).prop_map(|(whose, name)| Move::RecordId { whose, name }),
-        2 => whose().prop_map(Move::Progress),
-        5 => (whose(), left(), any::<bool>())
-            .prop_map(|(whose, left, differs)| Move::Complete { whose, left, differs }),
+        2 => (of(), 0_u8..3).prop_map(|(of, name)| Move::RecordId { of, name }),
+        2 => of().prop_map(Move::Progress),
+        5 => (of(), left(), any::<bool>())
+            .prop_map(|(of, left, differs)| Move::Complete { of, left, differs }),
         3 => (any::<bool>(), left(), any::<bool>())
             .prop_map(|(takes_over, left, differs)| Move::CompleteLook { takes_over, left, differs }),
-        4 => (whose(), then(), any::<bool>())
-            .prop_map(|(whose, then, harmless)| Move::Fail { whose, then, harmless }),
+        4 => (of(), then(), any::<bool>())
+            .prop_map(|(of, then, harmless)| Move::Fail { of, then, harmless }),
         3 => (left(), any::<bool>(), 0_u8..3, prop::bool::weighted(0.1)).prop_map(
             |(left, differs, on_lost, late)| Move::Observe { left, differs, on_lost, late }
         ),
@@ -108,7 +108,7 @@ fn workers() -> impl Strategy<Value = Move> {
     ]
 }
 
-/// One move; a life begins with whatever comes first.
-pub(crate) fn one() -> impl Strategy<Value = Move> {
+/// One move; a lifecycle begins with whatever comes first.
+pub(crate) fn any_move() -> impl Strategy<Value = Move> {
     prop_oneof![1 => users(), 1 => workers()]
 }

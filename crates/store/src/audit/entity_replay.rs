@@ -78,7 +78,7 @@ impl EntityReplay {
         self.extend_append(recorded);
         self.claim(recorded, &event);
         let row = self.row.get_or_insert_with(|| EntityRow::before(recorded));
-        for step in row.take(recorded, &event) {
+        for step in row.evolve(recorded, &event) {
             step.apply(&mut self.operations);
         }
         Ok(())

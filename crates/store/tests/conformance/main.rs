@@ -12,8 +12,8 @@
 
 mod audit;
 mod derived;
-#[path = "../../../domain/tests/invariants/life/mod.rs"]
-mod life;
+#[path = "../../../domain/tests/invariants/lifecycle/mod.rs"]
+mod lifecycle;
 mod log;
 #[path = "../../../domain/tests/invariants/moves.rs"]
 mod moves;

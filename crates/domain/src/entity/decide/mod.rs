@@ -86,8 +86,8 @@ pub(super) fn decide(
             sync::progress(entity, at, *attempt, handle, *poll_at)
         }
         Intent::Complete(completion) => sync::complete(entity, at, completion),
-        Intent::Fail(failing) => sync::fail(entity, at, failing),
-        Intent::Observe(sighting) => observe::observe(entity, at, sighting),
+        Intent::Fail(report) => sync::fail(entity, at, report),
+        Intent::Observe(report) => observe::observe(entity, at, report),
         Intent::Contest { holds } => observe::contest(entity, at, *holds),
     }
 }

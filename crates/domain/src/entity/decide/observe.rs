@@ -10,22 +10,22 @@ use crate::time::Timestamp;
 pub(super) fn observe(
     entity: &Entity,
     at: Timestamp,
-    seen: &ObservationReport,
+    report: &ObservationReport,
 ) -> Result<Vec<EntityEvent>, Refusal> {
     require_alive(entity)?;
     if entity.running.is_some()
-        || seen.attempt != entity.attempt
-        || seen.generation != entity.generation
+        || report.attempt != entity.attempt
+        || report.generation != entity.generation
     {
         return Err(Refusal::StaleObservation);
     }
-    let observed = seen.observed.clone();
-    Ok(match seen.observed.presence {
+    let observed = report.observed.clone();
+    Ok(match report.observed.presence {
         Presence::Absent if entity.lost.is_none() && was_there(entity) => {
-            vec![EntityEvent::ObservedChanged { at, observed, lost: Some(seen.on_lost) }]
+            vec![EntityEvent::ObservedChanged { at, observed, lost: Some(report.on_lost) }]
         }
         Presence::Absent | Presence::Unknown => Vec::new(),
-        Presence::Present => present(entity, at, seen, observed),
+        Presence::Present => present(entity, at, report, observed),
     })
 }
 
@@ -47,7 +47,7 @@ pub(super) fn contest(
     Ok(named.map(contested).into_iter().collect())
 }
 
-/// Whether there was an object to lose: one that was seen, or one that was applied and then lost track of.
+/// Whether there was an object to lose: one that was report, or one that was applied and then lost track of.
 fn was_there(entity: &Entity) -> bool {
     match entity.observed.presence {
         Presence::Present => true,
@@ -59,12 +59,12 @@ fn was_there(entity: &Entity) -> bool {
 fn present(
     entity: &Entity,
     at: Timestamp,
-    seen: &ObservationReport,
+    report: &ObservationReport,
     observed: Observed,
 ) -> Vec<EntityEvent> {
     let policy = entity.manifest.settings.drift_policy;
-    if !seen.diff.is_empty() && policy != DriftPolicy::Ignore {
-        let known = entity.drift.as_ref().is_some_and(|drift| drift.diff == seen.diff);
+    if !report.diff.is_empty() && policy != DriftPolicy::Ignore {
+        let known = entity.drift.as_ref().is_some_and(|drift| drift.diff == report.diff);
         if known && entity.lost.is_none() {
             // The same drift, but what it shows besides may be what others refer to.
             let changed = differs(&entity.observed, &observed);
@@ -73,7 +73,12 @@ fn present(
                 .into_iter()
                 .collect();
         }
-        return vec![EntityEvent::DriftDetected { at, policy, diff: seen.diff.clone(), observed }];
+        return vec![EntityEvent::DriftDetected {
+            at,
+            policy,
+            diff: report.diff.clone(),
+            observed,
+        }];
     }
     if entity.drift.is_some() || entity.lost.is_some() {
         return vec![EntityEvent::DriftCleared { at, observed }];

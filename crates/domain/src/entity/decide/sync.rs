@@ -29,15 +29,15 @@ pub(super) fn start(entity: &Entity, at: Timestamp, start: &Start<'_>) -> Decide
     if !entity.exists() {
         return Err(Refusal::Nonexistent);
     }
-    takes_over_rightly(entity, start.takes_over)?;
+    check_takeover(entity, start.takes_over)?;
     if start.takes_over.is_some() && entity.trouble.abandoned + 1 >= Entity::MAX_ABANDONED {
         return Err(Refusal::TooManyAbandoned);
     }
     if start.generation != entity.generation {
         return Err(Refusal::StaleObservation);
     }
-    allowed(entity, start)?;
-    fits(entity, start)?;
+    check_policies(entity, start)?;
+    check_precondition(entity, start)?;
     let attempt = entity.attempt.next();
     let incarnation = if matches!(start.step, AttemptStep::Create) {
         entity.next_incarnation()
@@ -66,7 +66,7 @@ pub(super) fn start(entity: &Entity, at: Timestamp, start: &Start<'_>) -> Decide
 }
 
 /// Whether policies, pause and pending deletion let the step happen.
-fn allowed(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
+fn check_policies(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
     let step = start.step;
     if entity.is_deleted() {
         return if matches!(step, AttemptStep::CleanUp { .. }) {
@@ -119,7 +119,7 @@ fn serves_deletion(entity: &Entity, operations: &[OperationId]) -> bool {
 }
 
 /// Whether the step follows from what was seen right before.
-fn fits(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
+fn check_precondition(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
     match start.step {
         AttemptStep::Create if start.was_present => {
             Err(Refusal::Unfit("create, but the object is there"))
@@ -212,12 +212,12 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
     if entity.is_deleted() && !matches!(done.step, AttemptStep::CleanUp { .. }) {
         return Err(Refusal::Deleted);
     }
-    begun_as_ended(entity, done)?;
+    check_step(entity, done)?;
     let gone = done.observed.presence == Presence::Absent;
     if matches!(done.step, AttemptStep::Delete | AttemptStep::Replace { .. }) && !gone {
         return Err(Refusal::Unfit("deletion ends with proof of absence only"));
     }
-    let drift_is_over = done.step.only_looks()
+    let drift_is_over = done.step.only_observes()
         && done.observed.presence == Presence::Present
         && done.diff.is_empty()
         && entity.drift.is_some();
@@ -255,7 +255,7 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
 
 /// What changed something was recorded before, as what it turned out to be. A stray that is gone, or not ours,
 /// needs no attempt.
-fn begun_as_ended(entity: &Entity, done: &Completion) -> Result<(), Refusal> {
+fn check_step(entity: &Entity, done: &Completion) -> Result<(), Refusal> {
     let fits = match (done.attempt, &entity.running) {
         (Some(_), Some(running)) => running.step == done.step,
         _ => matches!(done.step, AttemptStep::None | AttemptStep::CleanUp { .. }),
@@ -287,17 +287,17 @@ fn new_drift(entity: &Entity, at: Timestamp, done: &Completion) -> Option<Entity
     Some(EntityEvent::DriftDetected { at, policy, diff, observed })
 }
 
-pub(super) fn fail(entity: &Entity, at: Timestamp, failing: &FailureReport) -> Decided {
+pub(super) fn fail(entity: &Entity, at: Timestamp, report: &FailureReport) -> Decided {
     if !entity.exists() {
         return Err(Refusal::Nonexistent);
     }
     let (mut events, attempt) =
-        fence(entity, at, failing.attempt, failing.takes_over, entity.generation)?;
+        fence(entity, at, report.attempt, report.takes_over, entity.generation)?;
     let running = entity.running.as_ref();
     let generation = running.map_or(entity.generation, |running| running.generation);
     let cancelled =
         running.and_then(|running| running.cancel).filter(|id| entity.operation(*id).is_some());
-    let mut operations: Vec<OperationId> = match &failing.next {
+    let mut operations: Vec<OperationId> = match &report.next {
         Next::Erred if !entity.is_deleted() => {
             entity.operations.iter().filter(|open| !is_action(open)).map(|open| open.id).collect()
         }
@@ -310,25 +310,25 @@ pub(super) fn fail(entity: &Entity, at: Timestamp, failing: &FailureReport) -> D
         }
         Next::Erred | Next::Retry { .. } => Vec::new(),
     };
-    operations.extend(failing.action.filter(|id| entity.operation(*id).is_some()));
+    operations.extend(report.action.filter(|id| entity.operation(*id).is_some()));
     operations.retain(|id| Some(*id) != cancelled);
     events.push(EntityEvent::SyncFailed {
         at,
         attempt,
         generation,
-        error: failing.error.clone(),
-        next: failing.next.clone(),
-        remaining: failing.remaining.clone(),
+        error: report.error.clone(),
+        next: report.next.clone(),
+        remaining: report.remaining.clone(),
         operations,
     });
     events
         .extend(cancelled.map(|operation_id| EntityEvent::OperationCancelled { at, operation_id }));
-    events.extend(lost_to_another(entity, at, &failing.next));
+    events.extend(contest_of_taken_object(entity, at, &report.next));
     Ok(events)
 }
 
 /// Whoever waits for another entity to let go of its object does not hold it.
-fn lost_to_another(entity: &Entity, at: Timestamp, next: &Next) -> Option<EntityEvent> {
+fn contest_of_taken_object(entity: &Entity, at: Timestamp, next: &Next) -> Option<EntityEvent> {
     let taken = matches!(next, Next::Blocked { on: BlockedOn::ObjectTaken, .. });
     let lost = taken && !entity.contends() && !entity.is_deleted();
     let external_id = entity.observed.external_id.clone().filter(|_| lost)?;
@@ -350,7 +350,7 @@ fn fence(
         let running = entity.running.is_some() && attempt == entity.attempt;
         return if running { Ok((Vec::new(), attempt)) } else { Err(Refusal::StaleAttempt) };
     }
-    takes_over_rightly(entity, takes_over)?;
+    check_takeover(entity, takes_over)?;
     if generation != entity.generation {
         return Err(Refusal::StaleObservation);
     }
@@ -368,7 +368,7 @@ fn fence(
     Ok((begun.into_iter().collect(), attempt))
 }
 
-fn takes_over_rightly(entity: &Entity, takes_over: Option<Attempt>) -> Result<(), Refusal> {
+fn check_takeover(entity: &Entity, takes_over: Option<Attempt>) -> Result<(), Refusal> {
     let running = entity.running.as_ref().map(|_| entity.attempt);
     if running == takes_over { Ok(()) } else { Err(Refusal::StaleAttempt) }
 }

@@ -51,7 +51,7 @@ pub(super) struct Update<'a> {
 
 pub(super) fn update(entity: &Entity, at: Timestamp, update: &Update<'_>) -> Decided {
     require_alive(entity)?;
-    at_revision(entity, update.if_revision)?;
+    check_revision(entity, update.if_revision)?;
     let Update { operation_id, schema_version, desired, settings, replace, .. } = *update;
     // Whoever wants it released instead has to be able to lift its protection.
     let lift = SettingsPatch { protected: Some(false), ..SettingsPatch::default() };
@@ -89,7 +89,7 @@ pub(super) fn delete(
     policy: Option<DeletionPolicy>,
 ) -> Decided {
     require_alive(entity)?;
-    at_revision(entity, if_revision)?;
+    check_revision(entity, if_revision)?;
     let settings = &entity.manifest.settings;
     if settings.protected {
         return Err(Refusal::Protected);
@@ -244,11 +244,11 @@ pub(super) fn pause(entity: &Entity, at: Timestamp, pause: bool) -> Decided {
 
 fn require_not_deleting(entity: &Entity) -> Result<(), Refusal> {
     require_alive(entity)?;
-    let doomed = entity.deletion.is_some() || matches!(entity.state, State::Deleting);
-    if doomed { Err(Refusal::DeletionPending) } else { Ok(()) }
+    let deleting = entity.deletion.is_some() || matches!(entity.state, State::Deleting);
+    if deleting { Err(Refusal::DeletionPending) } else { Ok(()) }
 }
 
-fn at_revision(entity: &Entity, wanted: Option<&[Revision]>) -> Result<(), Refusal> {
+fn check_revision(entity: &Entity, wanted: Option<&[Revision]>) -> Result<(), Refusal> {
     match wanted {
         Some(revisions) if !revisions.contains(&entity.revision) => {
             Err(Refusal::RevisionMismatch { actual: entity.revision })

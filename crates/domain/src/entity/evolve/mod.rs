@@ -3,10 +3,10 @@
 //! `request`: what users asked for; `sync`: what attempts did; `observation`: what looks found; `end`: how
 //! operations and lives end.
 
-mod end;
 mod observation;
-mod request;
 mod sync;
+mod termination;
+mod user_request;
 
 use serde_json::Value;
 
@@ -30,10 +30,10 @@ pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
     let (synced, ready) = (entity.synced(), entity.ready());
     let policy = entity.manifest.settings.management_policy;
     match event.cause() {
-        Cause::Request => request::request(entity, event),
-        Cause::Sync => sync::sync(entity, event),
-        Cause::Observation => observation::observation(entity, event),
-        Cause::End => end::end(entity, event),
+        Cause::UserRequest => user_request::on_user_request(entity, event),
+        Cause::Sync => sync::on_sync(entity, event),
+        Cause::Observation => observation::on_observation(entity, event),
+        Cause::Termination => termination::on_termination(entity, event),
     }
     end_contest(entity, event, policy);
     let at = event.at();
@@ -51,7 +51,7 @@ pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
 /// the claim if another entity still has it.
 fn end_contest(entity: &mut Entity, event: &EntityEvent, policy: ManagementPolicy) {
     let changed = entity.manifest.settings.management_policy != policy;
-    let (id, anew) = (entity.observed.external_id.as_ref(), changed || names_anew(event));
+    let (id, anew) = (entity.observed.external_id.as_ref(), changed || rebinds_object(event));
     let over = |contested: &mut Contested| {
         id != Some(&contested.external_id) || (anew && !contested.holds)
     };
@@ -60,7 +60,7 @@ fn end_contest(entity: &mut Entity, event: &EntityEvent, policy: ManagementPolic
     }
 }
 
-const fn names_anew(event: &EntityEvent) -> bool {
+const fn rebinds_object(event: &EntityEvent) -> bool {
     match event {
         EntityEvent::CreateRequested { .. }
         | EntityEvent::AdoptRequested { .. }

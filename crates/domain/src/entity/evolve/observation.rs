@@ -7,24 +7,24 @@ use crate::id::ExternalId;
 use crate::kind::OnLost;
 use crate::time::Timestamp;
 
-pub(super) fn observation(entity: &mut Entity, event: &EntityEvent) {
+pub(super) fn on_observation(entity: &mut Entity, event: &EntityEvent) {
     match event {
         EntityEvent::DriftDetected { at, policy, diff, observed } => {
             entity.observed = observed.clone();
             let since = entity.drift.as_ref().map_or(*at, |drift| drift.since);
             entity.drift = Some(Drift { diff: diff.clone(), since, policy: *policy });
-            returned(entity);
+            object_returned(entity);
         }
         EntityEvent::DriftCleared { observed, .. } => {
             entity.observed = observed.clone();
             entity.drift = None;
-            returned(entity);
+            object_returned(entity);
         }
         EntityEvent::ObservedChanged { at, observed, lost } => {
             entity.observed = observed.clone();
             match lost {
-                Some(policy) => is_lost(entity, *at, *policy),
-                None => returned(entity),
+                Some(policy) => object_lost(entity, *at, *policy),
+                None => object_returned(entity),
             }
         }
         EntityEvent::ObjectContested { at, external_id, holds } => {
@@ -60,7 +60,7 @@ fn contested(entity: &mut Entity, at: Timestamp, id: &ExternalId, holds: bool) {
     }
 }
 
-fn is_lost(entity: &mut Entity, at: Timestamp, policy: OnLost) {
+fn object_lost(entity: &mut Entity, at: Timestamp, policy: OnLost) {
     entity.lost = Some(Lost { policy, since: at });
     entity.drift = None;
     if policy == OnLost::Ask {
@@ -73,7 +73,7 @@ fn is_lost(entity: &mut Entity, at: Timestamp, policy: OnLost) {
     }
 }
 
-fn returned(entity: &mut Entity) {
+fn object_returned(entity: &mut Entity) {
     entity.replacing &= entity.observed.presence != Presence::Present;
     if entity.lost.take().is_some() {
         entity.blocked = None;

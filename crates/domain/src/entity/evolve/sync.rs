@@ -9,7 +9,7 @@ use crate::failure::{Effect, Failure};
 use crate::id::{Attempt, Generation};
 use crate::time::Timestamp;
 
-pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
+pub(super) fn on_sync(entity: &mut Entity, event: &EntityEvent) {
     match event {
         EntityEvent::SyncStarted {
             at,
@@ -52,7 +52,7 @@ pub(super) fn sync(entity: &mut Entity, event: &EntityEvent) {
                 desired: None,
             });
             if matches!(step, AttemptStep::Create | AttemptStep::Update { .. }) {
-                may_be_given(entity);
+                mark_content_unknown(entity);
             }
         }
         EntityEvent::ExternalIdRecorded { external_id, .. } => {
@@ -89,7 +89,7 @@ const fn replacing(entity: &Entity, step: &AttemptStep, was_present: bool) -> bo
 }
 
 /// From here on nobody knows what the object holds until an attempt succeeds.
-fn may_be_given(entity: &mut Entity) {
+fn mark_content_unknown(entity: &mut Entity) {
     entity.write_only_dirty = true;
     entity.made_from.extend(targets_in(&entity.manifest.desired));
 }
@@ -129,7 +129,7 @@ fn completed(
         entity.made_from = targets_in(&desired);
         entity.applied = Some(Applied { generation, desired });
         entity.replace_once &= generation != entity.generation;
-        if !step.only_looks() {
+        if !step.only_observes() {
             entity.drift = None;
             entity.write_only_dirty = false;
         }

@@ -47,7 +47,7 @@ impl AttemptStep {
 
     /// Whether the step leaves the managed fields alone, so that only what was seen says how they are.
     #[must_use]
-    pub const fn only_looks(&self) -> bool {
+    pub const fn only_observes(&self) -> bool {
         matches!(self, Self::None | Self::Action { .. })
     }
 }

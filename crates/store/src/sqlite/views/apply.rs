@@ -107,7 +107,7 @@ fn fold(
             unknown,
         }
     })?;
-    steps.extend(row.take(recorded, &event));
+    steps.extend(row.evolve(recorded, &event));
     Ok(true)
 }
 

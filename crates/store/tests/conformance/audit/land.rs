@@ -29,7 +29,7 @@ use stateward_store::sqlite::{Auditor, Store};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::life::Life;
+use crate::lifecycle::Lifecycle;
 use crate::moves;
 use crate::support::ManualClock;
 
@@ -46,8 +46,8 @@ pub(crate) fn lives(seed: u8, count: usize, moves_max: usize) -> Vec<Vec<EntityE
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut all = Vec::new();
     while all.len() < count {
-        let drawn = vec(moves::one(), moves_max / 2..moves_max).new_tree(&mut runner).unwrap();
-        let mut life = Life::default();
+        let drawn = vec(moves::any_move(), moves_max / 2..moves_max).new_tree(&mut runner).unwrap();
+        let mut life = Lifecycle::default();
         for (turn, one) in drawn.current().iter().enumerate() {
             life.play(one, turn);
         }

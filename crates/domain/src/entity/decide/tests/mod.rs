@@ -1,11 +1,11 @@
-//! Given a life so far, when something is asked, then these events, or this refusal.
+//! Given a scenario so far, when something is asked, then these events, or this refusal.
 
 mod attempts;
-mod ends;
-mod looks;
 mod objects;
+mod observations;
 mod replacements;
-mod users;
+mod terminations;
+mod user_requests;
 
 use std::collections::BTreeMap;
 
@@ -26,15 +26,15 @@ use crate::kind::OnLost;
 use crate::time::Timestamp;
 
 /// One entity and everything that happened to it; each step is a second later than the one before.
-struct Life {
+struct Scenario {
     entity: Entity,
     now: Timestamp,
     operations: u128,
 }
 
-impl Life {
+impl Scenario {
     /// Nothing yet.
-    fn unborn() -> Self {
+    fn undeclared() -> Self {
         Self { entity: Entity::default(), now: Timestamp(1_000_000), operations: 0 }
     }
 
@@ -44,33 +44,33 @@ impl Life {
     }
 
     fn declared_as(manifest: Manifest) -> Self {
-        let mut life = Self::unborn();
-        let operation_id = life.operation();
-        life.then(Intent::Create {
+        let mut scenario = Self::undeclared();
+        let operation_id = scenario.operation();
+        scenario.then(Intent::Create {
             operation_id,
             entity_id: EntityId(Uuid::from_u128(7)),
             schema_version: 1,
             manifest: Box::new(manifest),
             identity: None,
         });
-        life
+        scenario
     }
 
     /// Created and in sync; no operation is open.
     fn ok() -> Self {
-        let mut life = Self::declared();
-        life.start(AttemptStep::Create);
-        life.complete(AttemptStep::Create, life.present("object"));
-        life
+        let mut scenario = Self::declared();
+        scenario.start(AttemptStep::Create);
+        scenario.complete(AttemptStep::Create, scenario.present("object"));
+        scenario
     }
 
     /// Given up after an invalid change.
     fn erred() -> Self {
-        let mut life = Self::ok();
-        life.update(json!({"size": -1}));
-        life.start(update());
-        life.fail(ErrorClass::Invalid, Next::Erred);
-        life
+        let mut scenario = Self::ok();
+        scenario.update(json!({"size": -1}));
+        scenario.start(update());
+        scenario.fail(ErrorClass::Invalid, Next::Erred);
+        scenario
     }
 
     /// The id of a new operation.
@@ -168,7 +168,7 @@ impl Life {
         self.then(Intent::Complete(completion))
     }
 
-    fn failing(&self, class: ErrorClass, next: Next) -> FailureReport {
+    fn failure_report(&self, class: ErrorClass, next: Next) -> FailureReport {
         FailureReport {
             attempt: self.entity.running.as_ref().map(|_| self.entity.attempt),
             takes_over: None,
@@ -180,11 +180,11 @@ impl Life {
     }
 
     fn fail(&mut self, class: ErrorClass, next: Next) -> Vec<&'static str> {
-        let failing = self.failing(class, next);
-        self.then(Intent::Fail(failing))
+        let report = self.failure_report(class, next);
+        self.then(Intent::Fail(report))
     }
 
-    fn sighting(&self, observed: Observed, diff: Vec<Difference>) -> ObservationReport {
+    fn observation(&self, observed: Observed, diff: Vec<Difference>) -> ObservationReport {
         ObservationReport {
             generation: self.entity.generation,
             attempt: self.entity.attempt,
@@ -194,9 +194,9 @@ impl Life {
         }
     }
 
-    fn see(&mut self, observed: Observed, diff: Vec<Difference>) -> Vec<&'static str> {
-        let sighting = self.sighting(observed, diff);
-        self.then(Intent::Observe(sighting))
+    fn observe(&mut self, observed: Observed, diff: Vec<Difference>) -> Vec<&'static str> {
+        let observation = self.observation(observed, diff);
+        self.then(Intent::Observe(observation))
     }
 
     /// The object, as the newest desired state wants it.
@@ -286,10 +286,10 @@ fn the_aggregate_answers_through_the_framework_as_well() {
 
 #[test]
 fn a_generation_counts_wishes_and_a_revision_counts_all_that_users_change() {
-    let mut life = Life::ok();
-    assert_eq!((life.entity.generation, life.entity.revision.0), (Generation(1), 1));
-    life.update(json!({"size": 2}));
-    assert_eq!((life.entity.generation, life.entity.revision.0), (Generation(2), 2));
-    life.settings(SettingsPatch { protected: Some(true), ..SettingsPatch::default() });
-    assert_eq!((life.entity.generation, life.entity.revision.0), (Generation(2), 3));
+    let mut scenario = Scenario::ok();
+    assert_eq!((scenario.entity.generation, scenario.entity.revision.0), (Generation(1), 1));
+    scenario.update(json!({"size": 2}));
+    assert_eq!((scenario.entity.generation, scenario.entity.revision.0), (Generation(2), 2));
+    scenario.settings(SettingsPatch { protected: Some(true), ..SettingsPatch::default() });
+    assert_eq!((scenario.entity.generation, scenario.entity.revision.0), (Generation(2), 3));
 }

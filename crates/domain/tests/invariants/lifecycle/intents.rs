@@ -16,10 +16,10 @@ use stateward_domain::kind::OnLost;
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
-use super::Life;
-use crate::moves::{Left, Move, Then, Whose};
+use super::Lifecycle;
+use crate::moves::{AttemptOf, FollowUp, Move, ObjectAfter};
 
-impl Life {
+impl Lifecycle {
     pub(super) fn intent(&self, one: &Move, number: u128) -> Option<Intent> {
         let operation_id = OperationId(Uuid::from_u128(number));
         let entity = &self.entity;
@@ -96,36 +96,36 @@ impl Life {
         let entity = &self.entity;
         Some(match one {
             Move::Start { step, takes_over } => self.start(*step, *takes_over),
-            Move::RecordId { whose, name } => Intent::RecordExternalId {
-                attempt: self.attempt(*whose)?,
+            Move::RecordId { of, name } => Intent::RecordExternalId {
+                attempt: self.attempt(*of)?,
                 incarnation: entity.incarnation,
                 external_id: external(*name),
             },
-            Move::Progress(whose) => Intent::Progress {
-                attempt: self.attempt(*whose)?,
+            Move::Progress(of) => Intent::Progress {
+                attempt: self.attempt(*of)?,
                 handle: json!({"job": 1}),
                 poll_at: Timestamp(5),
             },
-            Move::Complete { whose, left, differs } => self.complete(*whose, *left, *differs)?,
+            Move::Complete { of, left, differs } => self.complete(*of, *left, *differs)?,
             Move::CompleteLook { takes_over, left, differs } => {
                 self.complete_look(*takes_over, *left, *differs)
             }
-            Move::Fail { whose, then, harmless } => self.fail(*whose, *then, *harmless),
+            Move::Fail { of, then, harmless } => self.fail(*of, *then, *harmless),
             Move::Observe { left, differs, on_lost, late } => Intent::Observe(ObservationReport {
                 generation: if *late { Generation(0) } else { entity.generation },
                 attempt: entity.attempt,
                 observed: self.observed(*left, entity.observed.generation),
-                diff: diff(*differs && matches!(left, Left::Present)),
+                diff: diff(*differs && matches!(left, ObjectAfter::Present)),
                 on_lost: [OnLost::Ask, OnLost::Recreate, OnLost::Report][usize::from(*on_lost)],
             }),
             _ => return None,
         })
     }
 
-    fn attempt(&self, whose: Whose) -> Option<Attempt> {
-        match whose {
-            Whose::Own => self.entity.running.as_ref().map(|_| self.entity.attempt),
-            Whose::Stale => Some(Attempt(self.entity.attempt.0.saturating_sub(1))),
+    fn attempt(&self, of: AttemptOf) -> Option<Attempt> {
+        match of {
+            AttemptOf::Own => self.entity.running.as_ref().map(|_| self.entity.attempt),
+            AttemptOf::Stale => Some(Attempt(self.entity.attempt.0.saturating_sub(1))),
         }
     }
 
@@ -163,30 +163,31 @@ impl Life {
     }
 
     /// As the engine would: presence fits the step, the generation is the attempt's.
-    fn complete(&self, whose: Whose, left: Left, differs: bool) -> Option<Intent> {
+    fn complete(&self, of: AttemptOf, left: ObjectAfter, differs: bool) -> Option<Intent> {
         let running = self.entity.running.as_ref()?;
         let goes = matches!(
             running.step,
             AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. }
         );
-        let left = if goes { left } else { Left::Present };
-        let only_looks = running.step.only_looks();
-        let matched = if only_looks { self.entity.observed.generation } else { running.generation };
+        let left = if goes { left } else { ObjectAfter::Present };
+        let only_observes = running.step.only_observes();
+        let matched =
+            if only_observes { self.entity.observed.generation } else { running.generation };
         Some(Intent::Complete(Completion {
-            attempt: self.attempt(whose),
+            attempt: self.attempt(of),
             takes_over: None,
             generation: running.generation,
             step: running.step.clone(),
             observed: self.observed(left, matched),
-            diff: diff(differs && only_looks && matches!(left, Left::Present)),
+            diff: diff(differs && only_observes && matches!(left, ObjectAfter::Present)),
             operations: running.operations.clone(),
         }))
     }
 
-    fn complete_look(&self, takes_over: bool, left: Left, differs: bool) -> Intent {
+    fn complete_look(&self, takes_over: bool, left: ObjectAfter, differs: bool) -> Intent {
         let entity = &self.entity;
-        let left = if matches!(left, Left::Unknown) { Left::Present } else { left };
-        let differs = differs && matches!(left, Left::Present);
+        let left = if matches!(left, ObjectAfter::Unknown) { ObjectAfter::Present } else { left };
+        let differs = differs && matches!(left, ObjectAfter::Present);
         let matched = if differs { entity.observed.generation } else { entity.generation };
         Intent::Complete(Completion {
             attempt: None,
@@ -199,18 +200,18 @@ impl Life {
         })
     }
 
-    fn fail(&self, whose: Whose, then: Then, harmless: bool) -> Intent {
+    fn fail(&self, of: AttemptOf, then: FollowUp, harmless: bool) -> Intent {
         let class = match then {
-            Then::Retry => ErrorClass::Transient,
-            Then::Erred => ErrorClass::Invalid,
-            Then::Asks => ErrorClass::AlreadyExists { external_id: external(1) },
-            Then::WaitsSlowly => ErrorClass::QuotaExceeded,
+            FollowUp::Retry => ErrorClass::Transient,
+            FollowUp::Erred => ErrorClass::Invalid,
+            FollowUp::Asks => ErrorClass::AlreadyExists { external_id: external(1) },
+            FollowUp::WaitsSlowly => ErrorClass::QuotaExceeded,
         };
         let next = match then {
-            Then::Retry => Next::Retry { at: Timestamp(9) },
-            Then::Erred => Next::Erred,
-            Then::Asks => Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER },
-            Then::WaitsSlowly => Next::Blocked { on: BlockedOn::Quota, check_at: Timestamp(9) },
+            FollowUp::Retry => Next::Retry { at: Timestamp(9) },
+            FollowUp::Erred => Next::Erred,
+            FollowUp::Asks => Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER },
+            FollowUp::WaitsSlowly => Next::Blocked { on: BlockedOn::Quota, check_at: Timestamp(9) },
         };
         let effect = if harmless { Effect::None } else { Effect::Maybe };
         let step = self.entity.running.as_ref().map(|running| &running.step);
@@ -226,7 +227,7 @@ impl Life {
             _ => next,
         };
         Intent::Fail(FailureReport {
-            attempt: self.attempt(whose),
+            attempt: self.attempt(of),
             takes_over: None,
             error: Failure { effect, ..Failure::harmless(class, "on_purpose", "on purpose") },
             next,
@@ -235,11 +236,11 @@ impl Life {
         })
     }
 
-    fn observed(&self, left: Left, generation: Generation) -> Observed {
+    fn observed(&self, left: ObjectAfter, generation: Generation) -> Observed {
         match left {
-            Left::Absent => Observed::default(),
-            Left::Unknown => Observed { presence: Presence::Unknown, ..Observed::default() },
-            Left::Present => Observed {
+            ObjectAfter::Absent => Observed::default(),
+            ObjectAfter::Unknown => Observed { presence: Presence::Unknown, ..Observed::default() },
+            ObjectAfter::Present => Observed {
                 presence: Presence::Present,
                 external_id: Some(
                     self.entity.observed.external_id.clone().unwrap_or_else(|| external(0)),

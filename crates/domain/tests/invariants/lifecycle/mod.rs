@@ -15,9 +15,9 @@ use stateward_domain::time::Timestamp;
 
 use super::moves::Move;
 
-/// A life, and what a reader of its events alone knows of operations and claims.
+/// A lifecycle, and what a reader of its events alone knows of operations and claims.
 #[derive(Default)]
-pub(crate) struct Life {
+pub(crate) struct Lifecycle {
     pub(crate) entity: Entity,
     pub(crate) events: Vec<EntityEvent>,
     open: BTreeSet<OperationId>,
@@ -29,7 +29,7 @@ pub(crate) struct Life {
     intents: BTreeSet<(u64, String)>,
 }
 
-impl Life {
+impl Lifecycle {
     /// Asks for `one`; nothing happens when it is refused.
     pub(crate) fn play(&mut self, one: &Move, turn: usize) {
         let turn = u32::try_from(turn).unwrap();
@@ -49,7 +49,7 @@ impl Life {
 
     fn fold(&mut self, event: EntityEvent) {
         let before = self.entity.clone();
-        apply(&mut self.followed, claims::follow(&mut self.entity, &event, 0));
+        apply(&mut self.followed, claims::fold_event(&mut self.entity, &event, 0));
         for change in changes(&event, before.change().is_some()) {
             match change {
                 OperationChange::Opened { id, .. } => {

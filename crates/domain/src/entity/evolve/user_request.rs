@@ -11,7 +11,7 @@ use crate::id::{ExternalId, Generation, OperationId};
 use crate::kind::OnLost;
 use crate::time::Timestamp;
 
-pub(super) fn request(entity: &mut Entity, event: &EntityEvent) {
+pub(super) fn on_user_request(entity: &mut Entity, event: &EntityEvent) {
     match event {
         EntityEvent::CreateRequested {
             at,
@@ -64,7 +64,7 @@ pub(super) fn request(entity: &mut Entity, event: &EntityEvent) {
         }
         EntityEvent::AdoptRequested { at, operation_id, external_id } => {
             open(entity, *operation_id, OperationKind::Adopt, *at);
-            points_at(entity, external_id);
+            bind_object(entity, external_id);
             fresh_start(entity);
         }
         EntityEvent::DecisionTaken { at, operation_id, decision, failed } => {
@@ -89,7 +89,7 @@ fn declared(entity: &mut Entity, manifest: &Manifest) {
     entity.revision = entity.revision.next();
     entity.state = State::CreationScheduled;
     if let Some(id) = &manifest.external_id {
-        points_at(entity, id);
+        bind_object(entity, id);
     }
 }
 
@@ -108,7 +108,7 @@ fn settings_changed(entity: &mut Entity, settings: &SettingsPatch) {
     }
 }
 
-fn points_at(entity: &mut Entity, id: &ExternalId) {
+fn bind_object(entity: &mut Entity, id: &ExternalId) {
     entity.observed.external_id = Some(id.clone());
     entity.observed.presence = Presence::Unknown;
     entity.materialised = true;
@@ -127,7 +127,7 @@ fn decided(
     fresh_start(entity);
     close(entity, failed);
     match decision {
-        Decision::Adopt(external_id) => points_at(entity, external_id),
+        Decision::Adopt(external_id) => bind_object(entity, external_id),
         Decision::Create => {
             entity.create_allowed = true;
             if let Some(lost) = &mut entity.lost {

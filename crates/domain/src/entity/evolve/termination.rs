@@ -6,7 +6,7 @@ use crate::entity::event::EntityEvent;
 use crate::entity::state::{Observed, OperationKind, State};
 use crate::id::OperationId;
 
-pub(super) fn end(entity: &mut Entity, event: &EntityEvent) {
+pub(super) fn on_termination(entity: &mut Entity, event: &EntityEvent) {
     match event {
         EntityEvent::OperationSuperseded { operation_id, .. } => {
             close(entity, &[*operation_id]);
@@ -20,16 +20,18 @@ pub(super) fn end(entity: &mut Entity, event: &EntityEvent) {
                     // What kept it from going is no trouble any more.
                     fresh_start(entity);
                 }
-                Some(kind) if kind.is_change() && entity.deletion.is_none() => take_back(entity),
+                Some(kind) if kind.is_change() && entity.deletion.is_none() => {
+                    revert_change(entity);
+                }
                 _ => {}
             }
         }
         EntityEvent::Deleted { at, operations } => {
-            life_over(entity, operations);
+            end_life(entity, operations);
             entity.observed = Observed { observed_at: Some(*at), ..Observed::default() };
         }
         EntityEvent::Released { operations, .. } => {
-            life_over(entity, operations);
+            end_life(entity, operations);
             entity.released = true;
         }
         _ => {}
@@ -37,7 +39,7 @@ pub(super) fn end(entity: &mut Entity, event: &EntityEvent) {
 }
 
 /// A cancelled change goes back to what was applied last. What never was applied has to go, if it may exist.
-fn take_back(entity: &mut Entity) {
+fn revert_change(entity: &mut Entity) {
     fresh_start(entity);
     match entity.applied.clone() {
         Some(applied) => {
@@ -49,7 +51,7 @@ fn take_back(entity: &mut Entity) {
     }
 }
 
-fn life_over(entity: &mut Entity, operations: &[OperationId]) {
+fn end_life(entity: &mut Entity, operations: &[OperationId]) {
     close(entity, operations);
     fresh_start(entity);
     entity.running = None;
