@@ -11,17 +11,17 @@
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
 
 mod audit;
-mod derived;
+mod batch_conflicts;
+mod failpoints;
+mod labels_and_counts;
 #[path = "../../../domain/tests/invariants/lifecycle/mod.rs"]
 mod lifecycle;
 mod log;
 #[path = "../../../domain/tests/invariants/moves.rs"]
 mod moves;
-mod objects;
+mod object_claims;
 mod open;
-mod points;
-mod put_back;
 mod queue;
+mod restore_hold;
 mod support;
-mod torn;
 mod views;

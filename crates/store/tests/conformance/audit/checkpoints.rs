@@ -6,14 +6,14 @@ use stateward_domain::id::{LogId, Version};
 use stateward_store::hash;
 use uuid::Uuid;
 
-use super::land::{FIRST, Land, lives};
+use super::fixture::{FIRST, Fixture, histories};
 
 /// A log whose read model is gone, as whoever tampers would see to it, with a checkpoint from before.
-async fn kept() -> (Land, Checkpoint) {
-    let land = Land::with(&lives(31, 8, 30)).await;
-    std::fs::remove_file(land.path("views.db")).unwrap();
-    let checkpoint = land.checkpoint().await;
-    (land, checkpoint)
+async fn log_without_views() -> (Fixture, Checkpoint) {
+    let fixture = Fixture::with(&histories(31, 8, 30)).await;
+    std::fs::remove_file(fixture.path("views.db")).unwrap();
+    let checkpoint = fixture.checkpoint().await;
+    (fixture, checkpoint)
 }
 
 fn only_checkpoint(report: &Report) -> &Fault {
@@ -28,56 +28,59 @@ const CLAIMS: &str = "DELETE FROM claims WHERE NOT EXISTS (SELECT 1 FROM events 
 
 #[tokio::test]
 async fn a_checkpoint_stays_valid_as_the_log_grows() {
-    let (mut land, checkpoint) = kept().await;
-    assert!(land.verify(Some(&checkpoint)).await.ok);
-    let store = land.open().await;
-    land.live(&store, &lives(32, 4, 30)).await;
+    let (mut fixture, checkpoint) = log_without_views().await;
+    assert!(fixture.verify(Some(&checkpoint)).await.ok);
+    let store = fixture.open().await;
+    fixture.append_histories(&store, &histories(32, 4, 30)).await;
     store.close().await;
-    let report = land.verify(Some(&checkpoint)).await;
+    let report = fixture.verify(Some(&checkpoint)).await;
     assert!(report.ok && report.events > checkpoint.count, "{:#?}", report.faults);
-    assert!(land.verify(Some(&report.checkpoint)).await.ok);
+    assert!(fixture.verify(Some(&report.checkpoint)).await.ok);
 }
 
 #[tokio::test]
 async fn a_cut_tail_shows_against_a_checkpoint_only() {
-    let (land, checkpoint) = kept().await;
+    let (fixture, checkpoint) = log_without_views().await;
     // Control events are at the end: no claim knows of them.
-    land.damage("DELETE FROM events WHERE position > (SELECT max(position) - 2 FROM events)").await;
-    assert!(land.verify(None).await.ok, "a chain does not know its end");
-    let report = land.verify(Some(&checkpoint)).await;
+    fixture
+        .damage("DELETE FROM events WHERE position > (SELECT max(position) - 2 FROM events)")
+        .await;
+    assert!(fixture.verify(None).await.ok, "a chain does not know its end");
+    let report = fixture.verify(Some(&checkpoint)).await;
     assert!(only_checkpoint(&report).detail.contains("it was cut"), "{:?}", report.faults);
 }
 
 #[tokio::test]
 async fn a_removed_stream_shows_against_a_checkpoint_only() {
-    let (land, checkpoint) = kept().await;
-    land.damage(
-        "DELETE FROM events WHERE aggregate_type = 'entity' AND aggregate_id = \
+    let (fixture, checkpoint) = log_without_views().await;
+    fixture
+        .damage(
+            "DELETE FROM events WHERE aggregate_type = 'entity' AND aggregate_id = \
          (SELECT min(aggregate_id) FROM events WHERE aggregate_type = 'entity'); \
          CREATE TEMP TABLE places AS \
          SELECT event_id, row_number() OVER (ORDER BY position) place FROM events; \
          UPDATE events SET position = -position; \
          UPDATE events SET position = \
          (SELECT place FROM places WHERE places.event_id = events.event_id)",
-    )
-    .await;
-    land.damage(CLAIMS).await;
-    let report = land.verify(None).await;
+        )
+        .await;
+    fixture.damage(CLAIMS).await;
+    let report = fixture.verify(None).await;
     assert!(report.ok && report.events < checkpoint.count, "{:#?}", report.faults);
-    let against = land.verify(Some(&checkpoint)).await;
+    let against = fixture.verify(Some(&checkpoint)).await;
     assert!(against.faults.iter().any(|fault| fault.fault == FaultKind::Checkpoint));
 }
 
 #[tokio::test]
 async fn a_rewritten_chain_shows_against_a_checkpoint_only() {
-    let (land, checkpoint) = kept().await;
-    let mut connection = land.tamper().await;
+    let (fixture, checkpoint) = log_without_views().await;
+    let mut connection = fixture.tamper().await;
     let rows = sqlx::query(
         "SELECT position FROM events WHERE aggregate_type = 'access' ORDER BY sequence",
     );
     let rows = rows.fetch_all(&mut connection).await.unwrap();
     let (mut previous, mut version) = (hash::GENESIS, Version(0));
-    let exported = land.exported().await;
+    let exported = fixture.exported().await;
     for row in rows {
         let position: i64 = row.get(0);
         let line = exported.lines().nth(usize::try_from(position).unwrap() - 1).unwrap();
@@ -95,28 +98,29 @@ async fn a_rewritten_chain_shows_against_a_checkpoint_only() {
     }
     connection.close().await.unwrap();
     assert!(version > FIRST);
-    assert!(land.verify(None).await.ok, "a chain rewritten as a whole is sound in itself");
-    let report = land.verify(Some(&checkpoint)).await;
+    assert!(fixture.verify(None).await.ok, "a chain rewritten as a whole is sound in itself");
+    let report = fixture.verify(Some(&checkpoint)).await;
     assert!(only_checkpoint(&report).detail.contains("rewritten"), "{:?}", report.faults);
 }
 
 #[tokio::test]
 async fn events_of_different_streams_in_each_other_s_place_show_against_a_checkpoint_only() {
-    let (land, checkpoint) = kept().await;
-    land.damage(
-        "UPDATE events SET position = -1 WHERE position = 1; \
+    let (fixture, checkpoint) = log_without_views().await;
+    fixture
+        .damage(
+            "UPDATE events SET position = -1 WHERE position = 1; \
          UPDATE events SET position = 1 WHERE position = 2; \
          UPDATE events SET position = 2 WHERE position = -1",
-    )
-    .await;
-    assert!(land.verify(None).await.ok);
-    only_checkpoint(&land.verify(Some(&checkpoint)).await);
+        )
+        .await;
+    assert!(fixture.verify(None).await.ok);
+    only_checkpoint(&fixture.verify(Some(&checkpoint)).await);
 }
 
 #[tokio::test]
 async fn another_log_is_not_taken_for_this_one() {
-    let (land, checkpoint) = kept().await;
+    let (fixture, checkpoint) = log_without_views().await;
     let other = Checkpoint { log_id: LogId(Uuid::from_u128(1)), ..checkpoint };
-    let report = land.verify(Some(&other)).await;
+    let report = fixture.verify(Some(&other)).await;
     assert!(only_checkpoint(&report).detail.contains("is of log"), "{:?}", report.faults);
 }

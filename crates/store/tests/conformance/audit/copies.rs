@@ -10,7 +10,7 @@ use stateward_domain::ports::read_model::ReadModel;
 use stateward_domain::time::Timestamp;
 use stateward_store::sqlite::{ImportError, OpenError, Store, backup, import, restore};
 
-use super::land::{Land, lives, project};
+use super::fixture::{Fixture, histories, project};
 
 const NOW: Timestamp = Timestamp(77);
 
@@ -27,9 +27,9 @@ fn contents(directory: &Path) -> Vec<String> {
 #[tokio::test]
 async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
     for seed in 41..45 {
-        let land = Land::with(&lives(seed, 10, 50)).await;
-        let (text, before) = (land.exported().await, land.checkpoint().await);
-        let other = Land::new();
+        let fixture = Fixture::with(&histories(seed, 10, 50)).await;
+        let (text, before) = (fixture.exported().await, fixture.checkpoint().await);
+        let other = Fixture::new();
         let log = import(text.as_bytes(), other.directory.path(), NOW).await.unwrap();
         assert_eq!((log.digest, log.log_id), (before.digest, before.log_id));
         assert_eq!(other.exported().await, text);
@@ -42,7 +42,7 @@ async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
         project(&store).await;
         let report = store.audit.verify(Some(&before), &|_| ()).await.unwrap();
         assert!(report.ok, "{:#?}", report.faults);
-        assert_eq!(held(&land).await, held(&other).await, "claims follow from the events");
+        assert_eq!(held(&fixture).await, held(&other).await, "claims follow from the events");
         let late = "SELECT count(*) FROM events, log WHERE recorded_at > time_floor";
         let late: i64 =
             sqlx::query_scalar(late).fetch_one(&mut other.tamper().await).await.unwrap();
@@ -55,8 +55,8 @@ async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
 }
 
 /// All claims but the times at which they were taken.
-async fn held(land: &Land) -> Vec<(String, String, i64, String)> {
-    let mut connection = land.tamper().await;
+async fn held(fixture: &Fixture) -> Vec<(String, String, i64, String)> {
+    let mut connection = fixture.tamper().await;
     let claims = "SELECT key, aggregate_id, sequence, value FROM claims \
                   WHERE key NOT GLOB 'n*' AND key NOT GLOB 'identity*' UNION ALL \
                   SELECT key, aggregate_id, 0, value FROM claims \
@@ -66,8 +66,8 @@ async fn held(land: &Land) -> Vec<(String, String, i64, String)> {
 
 #[tokio::test]
 async fn an_unsound_export_is_refused_with_its_line_and_leaves_nothing_behind() {
-    let land = Land::with(&lives(46, 4, 30)).await;
-    let text = land.exported().await;
+    let fixture = Fixture::with(&histories(46, 4, 30)).await;
+    let text = fixture.exported().await;
     let lines: Vec<&str> = text.lines().collect();
     let changed = |line: usize, from: &str, to: &str| {
         let mut lines: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
@@ -108,15 +108,15 @@ async fn an_unsound_export_is_refused_with_its_line_and_leaves_nothing_behind() 
 
 #[tokio::test]
 async fn an_import_goes_into_an_empty_store_only() {
-    let land = Land::with(&lives(47, 3, 20)).await;
-    let text = land.exported().await;
-    let before = contents(land.directory.path());
-    let refused = import(text.as_bytes(), land.directory.path(), NOW).await;
+    let fixture = Fixture::with(&histories(47, 3, 20)).await;
+    let text = fixture.exported().await;
+    let before = contents(fixture.directory.path());
+    let refused = import(text.as_bytes(), fixture.directory.path(), NOW).await;
     assert!(matches!(refused, Err(ImportError::Store(OpenError::Occupied(_)))), "{refused:?}");
-    assert_eq!(contents(land.directory.path()), before);
-    assert_eq!(land.exported().await, text);
+    assert_eq!(contents(fixture.directory.path()), before);
+    assert_eq!(fixture.exported().await, text);
 
-    let started = Land::new();
+    let started = Fixture::new();
     let store = started.open().await;
     let locked = import(text.as_bytes(), started.directory.path(), NOW).await;
     assert!(matches!(locked, Err(ImportError::Store(OpenError::Locked(_)))), "{locked:?}");
@@ -128,40 +128,41 @@ async fn an_import_goes_into_an_empty_store_only() {
 
 #[tokio::test]
 async fn a_backup_of_an_open_store_is_whole_and_private() {
-    let mut land = Land::new();
-    let store = land.open().await;
-    land.controls(&store).await;
-    land.live(&store, &lives(48, 6, 40)).await;
+    let mut fixture = Fixture::new();
+    let store = fixture.open().await;
+    fixture.append_control_events(&store).await;
+    fixture.append_histories(&store, &histories(48, 6, 40)).await;
     project(&store).await;
-    std::fs::write(land.path("admin.token"), "secret").unwrap();
-    let text = land.exported().await;
+    std::fs::write(fixture.path("admin.token"), "secret").unwrap();
+    let text = fixture.exported().await;
     for (log_only, files) in [(false, vec!["events.db", "views.db"]), (true, vec!["events.db"])] {
-        let to = land.path(&format!("copy-{log_only}"));
-        let copy = backup(land.directory.path(), &to, log_only, land.clock.clone()).await.unwrap();
+        let to = fixture.path(&format!("copy-{log_only}"));
+        let copy =
+            backup(fixture.directory.path(), &to, log_only, fixture.clock.clone()).await.unwrap();
         assert_eq!(copy.faults.count(), 0);
         assert_eq!(contents(&to), files);
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&to), 0o700);
         assert!(files.iter().all(|name| mode(&to.join(name)) == 0o600));
-        let again = backup(land.directory.path(), &to, log_only, land.clock.clone()).await;
+        let again = backup(fixture.directory.path(), &to, log_only, fixture.clock.clone()).await;
         assert!(matches!(again, Err(OpenError::Occupied(_))));
 
-        put_back(&land, &to, &text, !log_only).await;
+        check_restore(&fixture, &to, &text, !log_only).await;
     }
-    assert!(land.verify(None).await.ok, "the original goes on");
+    assert!(fixture.verify(None).await.ok, "the original goes on");
     drop(store);
 }
 
 /// Restores `from`, which holds the log `text`.
-async fn put_back(land: &Land, from: &Path, text: &str, views: bool) {
-    let other = Land::new();
-    let before = land.checkpoint().await;
-    restore(from, other.directory.path(), land.clock.clone()).await.unwrap();
+async fn check_restore(fixture: &Fixture, from: &Path, text: &str, views: bool) {
+    let other = Fixture::new();
+    let before = fixture.checkpoint().await;
+    restore(from, other.directory.path(), fixture.clock.clone()).await.unwrap();
     assert_eq!(other.exported().await, text);
     let report = other.verify(Some(&before)).await;
     assert!(report.ok, "{:#?}", report.faults);
     assert_eq!(report.entities > 0, views, "views come along, and are of the new epoch");
-    let twice = restore(from, other.directory.path(), land.clock.clone()).await;
+    let twice = restore(from, other.directory.path(), fixture.clock.clone()).await;
     assert!(matches!(twice, Err(OpenError::Occupied(_))), "it would overwrite a log");
 
     let store = other.open().await;

@@ -4,10 +4,10 @@
 //! - `flips`: one changed bit; `derived`: what follows from the log; `checkpoints`: what only a checkpoint shows
 //! - `copies`: export, import, backup, restore
 
+mod bit_flips;
 mod chains;
 mod checkpoints;
 mod copies;
-mod derived;
-mod flips;
+mod derived_tables;
+pub(crate) mod fixture;
 mod healthy;
-pub(crate) mod land;

@@ -11,7 +11,7 @@ use stateward_domain::ports::read_model::{EntityFilter, EntityRow, Quarantined, 
 use stateward_domain::selector::Selector;
 use stateward_store::sqlite::{Entities, Store};
 
-use crate::audit::land::{Land, lives};
+use crate::audit::fixture::{Fixture, histories};
 
 /// Random numbers that are the same in every run.
 struct Dice(u64);
@@ -36,7 +36,7 @@ impl Dice {
 
 /// Lives in two namespaces whose labels change now and then.
 fn labelled(seed: u8, dice: &mut Dice) -> Vec<Vec<EntityEvent>> {
-    let mut all = lives(seed, 8, 40);
+    let mut all = histories(seed, 8, 40);
     for (number, life) in all.iter_mut().enumerate() {
         let mut events = Vec::new();
         for mut event in life.drain(..) {
@@ -155,11 +155,11 @@ async fn counts_and_labels_are_those_of_the_rows_after_any_deliveries() {
     let mut seen = BTreeSet::new();
     for seed in 0..6 {
         let mut dice = Dice(u64::from(seed));
-        let lives = labelled(seed, &mut dice);
-        let mut land = Land::new();
-        let store = land.open().await;
-        land.controls(&store).await;
-        land.live(&store, &lives).await;
+        let histories = labelled(seed, &mut dice);
+        let mut fixture = Fixture::new();
+        let store = fixture.open().await;
+        fixture.append_control_events(&store).await;
+        fixture.append_histories(&store, &histories).await;
         delivered(&store, &mut dice).await;
         let model = &*store.entities;
         fits(model).await;

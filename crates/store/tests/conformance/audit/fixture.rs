@@ -34,46 +34,46 @@ use crate::moves;
 use crate::support::ManualClock;
 
 /// The directory of a store that is closed, or open while `store` is there.
-pub(crate) struct Land {
+pub(crate) struct Fixture {
     pub(super) directory: TempDir,
     pub(super) clock: Arc<ManualClock>,
     next: u128,
 }
 
-/// Draws the events of `count` lives.
-pub(crate) fn lives(seed: u8, count: usize, moves_max: usize) -> Vec<Vec<EntityEvent>> {
+/// Draws the events of `count` histories.
+pub(crate) fn histories(seed: u8, count: usize, moves_max: usize) -> Vec<Vec<EntityEvent>> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut all = Vec::new();
     while all.len() < count {
         let drawn = vec(moves::any_move(), moves_max / 2..moves_max).new_tree(&mut runner).unwrap();
-        let mut life = Lifecycle::default();
+        let mut history = Lifecycle::default();
         for (turn, one) in drawn.current().iter().enumerate() {
-            life.play(one, turn);
+            history.play(one, turn);
         }
-        if !life.events.is_empty() {
-            all.push(life.events);
+        if !history.events.is_empty() {
+            all.push(history.events);
         }
     }
     all
 }
 
-impl Land {
+impl Fixture {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self { directory, clock: ManualClock::new(), next: 1 }
     }
 
     /// With `lives` in it, side by side, and control events between them; closed.
-    pub(super) async fn with(lives: &[Vec<EntityEvent>]) -> Self {
-        let mut land = Self::new();
-        let store = land.open().await;
-        land.controls(&store).await;
-        land.live(&store, lives).await;
-        land.controls(&store).await;
+    pub(super) async fn with(histories: &[Vec<EntityEvent>]) -> Self {
+        let mut fixture = Self::new();
+        let store = fixture.open().await;
+        fixture.append_control_events(&store).await;
+        fixture.append_histories(&store, histories).await;
+        fixture.append_control_events(&store).await;
         project(&store).await;
         store.close().await;
-        land
+        fixture
     }
 
     pub(crate) async fn open(&self) -> Store {
@@ -150,14 +150,14 @@ impl Land {
     }
 
     /// Appends the lives in turn, a few events at a time.
-    pub(crate) async fn live(&mut self, store: &Store, lives: &[Vec<EntityEvent>]) {
+    pub(crate) async fn append_histories(&mut self, store: &Store, histories: &[Vec<EntityEvent>]) {
         let first = self.next;
-        let mut states: Vec<_> = lives
+        let mut states: Vec<_> = histories
             .iter()
             .enumerate()
-            .map(|(place, life)| {
+            .map(|(place, history)| {
                 let number = (first << 16) | (place as u128 + 1);
-                (number, own(life, number), Entity::default())
+                (number, own(history, number), Entity::default())
             })
             .collect();
         let mut turn = 0;
@@ -195,7 +195,7 @@ impl Land {
     }
 
     /// Some events of every control stream.
-    pub(crate) async fn controls(&mut self, store: &Store) {
+    pub(crate) async fn append_control_events(&mut self, store: &Store) {
         let at = Timestamp(self.next.try_into().unwrap());
         let namespace = Namespace(format!("n{}", self.next));
         let settings = NamespaceSettings::default();
@@ -218,15 +218,15 @@ impl Land {
     }
 }
 
-/// The life as that of entity `number`, with a name, an identity and operations of its own.
-fn own(life: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
-    // Operations are numbered in each life anew, and have ids of their own in a store.
+/// The history as that of entity `number`, with a name, an identity and operations of its own.
+fn own(history: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
+    // Operations are numbered in each history anew, and have ids of their own in a store.
     let named = |event: &EntityEvent| {
         let text = serde_json::to_string(event).unwrap();
         let text = text.replace("\"00000000-", &format!("\"{number:08x}-"));
         serde_json::from_str::<EntityEvent>(&text).unwrap()
     };
-    let mut events: Vec<_> = life.iter().map(named).collect();
+    let mut events: Vec<_> = history.iter().map(named).collect();
     for event in &mut events {
         if let EntityEvent::CreateRequested { entity_id, manifest, identity, .. } = event {
             *entity_id = EntityId(Uuid::from_u128(number));
@@ -274,9 +274,9 @@ fn queued(entity: &Entity, position: Position) -> QueueChange {
     row.map_or(QueueChange::Remove(entity.id), QueueChange::Put)
 }
 
-/// The number of entities and of events in lives.
-pub(super) fn size(lives: &[Vec<EntityEvent>]) -> (u64, u64) {
-    (lives.len() as u64, lives.iter().map(Vec::len).sum::<usize>() as u64)
+/// The number of entities and of events in histories.
+pub(super) fn size(histories: &[Vec<EntityEvent>]) -> (u64, u64) {
+    (histories.len() as u64, histories.iter().map(Vec::len).sum::<usize>() as u64)
 }
 
 /// Version 1 is the first.

@@ -12,7 +12,7 @@ use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
 use stateward_store::sqlite::{Auditor, Store};
 
-use super::land::{Land, enqueue, lives, project};
+use super::fixture::{Fixture, enqueue, histories, project};
 use crate::support::{append, stream};
 
 /// Tables that do not follow from the log: workers alone write leases, drift timers and what they observed, and these may be
@@ -39,9 +39,9 @@ struct File {
 }
 
 impl File {
-    async fn open(land: &Land, name: &str) -> Self {
-        let copy = land.path(&format!("{name}.pristine"));
-        let options = SqliteConnectOptions::new().filename(land.path(name));
+    async fn open(fixture: &Fixture, name: &str) -> Self {
+        let copy = fixture.path(&format!("{name}.pristine"));
+        let options = SqliteConnectOptions::new().filename(fixture.path(name));
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
         let attach = format!(
             "PRAGMA ignore_check_constraints = ON; PRAGMA synchronous = OFF; \
@@ -166,14 +166,14 @@ impl File {
 }
 
 /// A store in which everything that follows from the log is up to date, the last event being that of an entity.
-async fn land() -> Land {
-    let mut land = Land::with(&lives(61, 16, 30)).await;
-    let store = land.open().await;
-    land.live(&store, &lives(62, 2, 12)).await;
+async fn fixture() -> Fixture {
+    let mut fixture = Fixture::with(&histories(61, 16, 30)).await;
+    let store = fixture.open().await;
+    fixture.append_histories(&store, &histories(62, 2, 12)).await;
     project(&store).await;
     enqueue(&store).await;
     store.close().await;
-    land
+    fixture
 }
 
 async fn verified(auditor: &Auditor) -> Report {
@@ -182,13 +182,13 @@ async fn verified(auditor: &Auditor) -> Report {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_change_of_what_follows_from_the_log_is_found_and_named() {
-    let land = land().await;
-    let auditor = land.auditor().await;
+    let fixture = fixture().await;
+    let auditor = fixture.auditor().await;
     let healthy = verified(&auditor).await;
     assert!(healthy.ok, "{:#?}", healthy.faults);
     let (mut done, mut silent) = (0, Vec::new());
     for (file, only) in [("views.db", None), ("events.db", Some(OF_THE_LOG))] {
-        let mut file = File::open(&land, file).await;
+        let mut file = File::open(&fixture, file).await;
         for table in file.tables().await {
             let name = table.name.as_str();
             if NOT_DERIVED.contains(&name) || only.is_some_and(|only| !only.contains(&name)) {
@@ -237,8 +237,8 @@ async fn project_what_can_be(store: &Store) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_set_aside_hides_no_row() {
-    let land = land().await;
-    let store = land.open().await;
+    let fixture = fixture().await;
+    let store = fixture.open().await;
     let first = store.log.read_log(Position::START, 20).await.unwrap();
     let id = first.iter().find_map(|event| event.stream.entity_id()).unwrap().to_string();
     let version = store.log.head_of(&stream(&id)).await.unwrap();
@@ -247,13 +247,13 @@ async fn what_is_set_aside_hides_no_row() {
     project_what_can_be(&store).await;
     store.close().await;
     drop(store);
-    let auditor = land.auditor().await;
+    let auditor = fixture.auditor().await;
     let report = verified(&auditor).await;
     assert_eq!(report.fault_count, 1, "{:#?}", report.faults);
     assert_eq!(report.faults[0].fault, FaultKind::Payload);
     assert!(report.notes.iter().any(|note| note.contains(&id)), "{:?}", report.notes);
 
-    let mut file = File::open(&land, "views.db").await;
+    let mut file = File::open(&fixture, "views.db").await;
     let tables = file.tables().await;
     let entities = &tables.iter().find(|table| table.name.starts_with("entities_v")).unwrap().name;
     let aside = format!("WHERE stream = 'entity/{id}'");

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use stateward_domain::audit::Report;
 use stateward_domain::ports::audit::Auditor as _;
 
-use super::land::{Land, lives};
+use super::fixture::{Fixture, histories};
 
 const FLIPS: u32 = 1_000;
 /// Columns with texts, the hash, and numbers.
@@ -43,8 +43,8 @@ struct Tamperer {
 }
 
 impl Tamperer {
-    async fn new(land: &Land, seed: u8) -> Self {
-        let mut connection = land.tamper().await;
+    async fn new(fixture: &Fixture, seed: u8) -> Self {
+        let mut connection = fixture.tamper().await;
         let events = sqlx::query_as(
             "SELECT position, aggregate_type, aggregate_id, sequence FROM events ORDER BY position",
         );
@@ -172,11 +172,11 @@ fn assert_found(report: &Report, tampered: &Tampered) {
 
 /// Changes a log as often as `flips` says, and undoes each change: what was found.
 async fn changes(seed: u8, flips: u32) -> String {
-    let land = Land::with(&lives(seed, 36, 44)).await;
-    let auditor = land.auditor().await;
+    let fixture = Fixture::with(&histories(seed, 36, 44)).await;
+    let auditor = fixture.auditor().await;
     let healthy = auditor.verify(None, &|_| ()).await.unwrap();
     assert!(healthy.ok && healthy.events >= 250, "{healthy:#?}");
-    let mut mallory = Tamperer::new(&land, seed).await;
+    let mut mallory = Tamperer::new(&fixture, seed).await;
     let (mut kinds, began) = (BTreeMap::new(), Instant::now());
     for _ in 0..flips {
         let tampered = mallory.tamper().await;
@@ -205,25 +205,27 @@ async fn one_thousand_changes_of_one_bit_are_all_found_and_named() {
 /// said, every event is there as it was.
 #[tokio::test]
 async fn whenever_nothing_is_said_of_a_damaged_file_every_event_is_as_it_was() {
-    let land = Land::with(&lives(22, 10, 30)).await;
-    let pristine = std::fs::read(land.path("events.db")).unwrap();
-    let healthy = land.exported().await;
+    let fixture = Fixture::with(&histories(22, 10, 30)).await;
+    let pristine = std::fs::read(fixture.path("events.db")).unwrap();
+    let healthy = fixture.exported().await;
     let mut chance = TestRng::from_seed(RngAlgorithm::ChaCha, &[43; 32]);
     let mut silent = 0;
     for _ in 0..150 {
         let mut bytes = pristine.clone();
         let bit = usize::try_from(chance.next_u64() % (bytes.len() as u64 * 8)).unwrap();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        std::fs::write(land.path("events.db"), &bytes).unwrap();
+        std::fs::write(fixture.path("events.db"), &bytes).unwrap();
         // A file that cannot even be opened is refused with its name.
-        let opened =
-            stateward_store::sqlite::Auditor::offline(land.directory.path(), land.clock.clone());
+        let opened = stateward_store::sqlite::Auditor::offline(
+            fixture.directory.path(),
+            fixture.clock.clone(),
+        );
         let Ok(auditor) = opened.await else { continue };
         let Ok(report) = auditor.verify(None, &|_| ()).await else { continue };
         auditor.close().await;
         if report.ok {
             silent += 1;
-            let same = land.exported().await == healthy;
+            let same = fixture.exported().await == healthy;
             let renamed = report.checkpoint.log_id != land_id(&healthy);
             assert!(same || renamed, "bit {bit} was not found");
         }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::{ManualClock, append};
 
 /// A directory whose log once held five events, and another one with the log of when it held two.
-struct Scene {
+struct Fixture {
     directory: TempDir,
     /// The older log.
     copy: PathBuf,
@@ -23,7 +23,7 @@ struct Scene {
     _kept: TempDir,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         let (directory, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let copy = kept.path().join("events.db");
@@ -44,7 +44,7 @@ impl Scene {
         self.directory.path().join(name)
     }
 
-    fn put_back(&self) {
+    fn restore_older_log(&self) {
         std::fs::copy(&self.copy, self.path("events.db")).unwrap();
     }
 
@@ -67,11 +67,11 @@ async fn end(store: Store) {
 }
 
 /// Old positions are gone, also when the log has grown over them again, and nothing but looking is done.
-async fn assert_new_life(scene: &Scene, store: &Store) {
+async fn assert_new_epoch(fixture: &Fixture, store: &Store) {
     assert!(store.observe_only, "it acts on backends with a log that was put back");
     let head = store.log.head_of(&crate::support::stream("a")).await.unwrap();
     store.log.append(append("a", head.0, 900 + u128::from(head.0), 9, vec![])).await.unwrap();
-    for old in [scene.common, scene.newest] {
+    for old in [fixture.common, fixture.newest] {
         let read = store.log.read_log(old, 10).await;
         assert!(matches!(read, Err(ReadError::PositionGone { .. })), "{old}: {read:?}");
     }
@@ -79,51 +79,51 @@ async fn assert_new_life(scene: &Scene, store: &Store) {
 
 #[tokio::test]
 async fn a_put_back_log_beside_views_that_know_more_begins_a_new_epoch() {
-    let scene = Scene::new().await;
-    scene.put_back();
-    let store = open(scene.directory.path()).await;
-    assert_new_life(&scene, &store).await;
+    let fixture = Fixture::new().await;
+    fixture.restore_older_log();
+    let store = open(fixture.directory.path()).await;
+    assert_new_epoch(&fixture, &store).await;
     end(store).await;
-    let epoch = open(scene.directory.path()).await.log.head().await.unwrap().epoch;
-    let again = open(scene.directory.path()).await;
+    let epoch = open(fixture.directory.path()).await.log.head().await.unwrap().epoch;
+    let again = open(fixture.directory.path()).await;
     assert!(again.observe_only, "a restart is no person's word");
     assert_eq!(again.log.head().await.unwrap().epoch, epoch, "and no new life either");
     again.restore_hold.clear().await.unwrap();
     end(again).await;
-    assert!(!open(scene.directory.path()).await.observe_only);
+    assert!(!open(fixture.directory.path()).await.observe_only);
 }
 
 #[tokio::test]
 async fn a_put_back_log_without_its_views_begins_a_new_epoch() {
-    let scene = Scene::new().await;
-    scene.put_back();
-    std::fs::remove_file(scene.path("views.db")).unwrap();
-    assert_new_life(&scene, &open(scene.directory.path()).await).await;
+    let fixture = Fixture::new().await;
+    fixture.restore_older_log();
+    std::fs::remove_file(fixture.path("views.db")).unwrap();
+    assert_new_epoch(&fixture, &open(fixture.directory.path()).await).await;
 }
 
 #[tokio::test]
 async fn a_log_that_was_put_back_beside_views_as_old_as_it_begins_a_new_epoch() {
-    let scene = Scene::new().await;
-    let views = scene.path("views.db");
+    let fixture = Fixture::new().await;
+    let views = fixture.path("views.db");
     std::fs::remove_file(&views).unwrap();
-    end(open(scene.directory.path()).await).await;
+    end(open(fixture.directory.path()).await).await;
     // Views that have read nothing of what is gone.
-    assert!(!open(scene.directory.path()).await.observe_only, "deleted views are no alarm");
-    scene.put_back();
-    assert_new_life(&scene, &open(scene.directory.path()).await).await;
+    assert!(!open(fixture.directory.path()).await.observe_only, "deleted views are no alarm");
+    fixture.restore_older_log();
+    assert_new_epoch(&fixture, &open(fixture.directory.path()).await).await;
 }
 
 #[tokio::test]
 async fn another_log_in_the_place_of_ours_begins_a_new_epoch() {
     for views in [true, false] {
-        let (scene, other) = (Scene::new().await, Scene::new().await);
-        std::fs::copy(other.path("events.db"), scene.path("events.db")).unwrap();
+        let (fixture, other) = (Fixture::new().await, Fixture::new().await);
+        std::fs::copy(other.path("events.db"), fixture.path("events.db")).unwrap();
         if !views {
-            std::fs::remove_file(scene.path("views.db")).unwrap();
+            std::fs::remove_file(fixture.path("views.db")).unwrap();
         }
-        let store = open(scene.directory.path()).await;
-        assert_new_life(&scene, &store).await;
-        assert_new_life(&other, &store).await;
+        let store = open(fixture.directory.path()).await;
+        assert_new_epoch(&fixture, &store).await;
+        assert_new_epoch(&other, &store).await;
     }
 }
 
@@ -131,71 +131,71 @@ async fn another_log_in_the_place_of_ours_begins_a_new_epoch() {
 #[tokio::test]
 async fn a_start_that_died_on_the_way_is_finished_by_the_next_one() {
     for done in ["the mark", "the epoch", "the views"] {
-        let scene = Scene::new().await;
-        scene.put_back();
-        std::fs::write(scene.path("put-back"), "").unwrap();
+        let fixture = Fixture::new().await;
+        fixture.restore_older_log();
+        std::fs::write(fixture.path("put-back"), "").unwrap();
         if done != "the mark" {
             let options =
-                sqlx::sqlite::SqliteConnectOptions::new().filename(scene.path("events.db"));
+                sqlx::sqlite::SqliteConnectOptions::new().filename(fixture.path("events.db"));
             let mut log =
                 <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
             sqlx::query("UPDATE log SET epoch = epoch / 2 + 7").execute(&mut log).await.unwrap();
             sqlx::Connection::close(log).await.unwrap();
         }
         if done == "the views" {
-            std::fs::rename(scene.path("views.db"), scene.path("views.db.kept-1")).unwrap();
+            std::fs::rename(fixture.path("views.db"), fixture.path("views.db.kept-1")).unwrap();
         }
-        assert_new_life(&scene, &open(scene.directory.path()).await).await;
+        assert_new_epoch(&fixture, &open(fixture.directory.path()).await).await;
     }
 }
 
 #[tokio::test]
 async fn a_folder_of_an_older_version_and_one_that_was_killed_raise_no_alarm() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     // As older versions leave it: the lock file knows nothing.
-    std::fs::write(scene.path("lock"), "").unwrap();
-    let store = open(scene.directory.path()).await;
+    std::fs::write(fixture.path("lock"), "").unwrap();
+    let store = open(fixture.directory.path()).await;
     assert!(!store.observe_only);
     let last = store.log.append(append("a", 5, 21, 2, vec![])).await.unwrap();
     assert_eq!(last.version, Version(7));
     // Killed: nothing is closed in order.
     drop(store);
-    let store = open(scene.directory.path()).await;
+    let store = open(fixture.directory.path()).await;
     assert!(!store.observe_only);
     assert_eq!(store.log.head().await, Ok(last.position), "the same life goes on");
 }
 
 #[tokio::test]
 async fn a_lock_file_that_was_torn_is_as_if_it_knew_nothing() {
-    let scene = Scene::new().await;
-    let whole = std::fs::read(scene.path("lock")).unwrap();
+    let fixture = Fixture::new().await;
+    let whole = std::fs::read(fixture.path("lock")).unwrap();
     assert!(!whole.is_empty(), "an orderly end leaves the newest position behind");
     for torn in [&whole[..whole.len() / 2], &[whole.as_slice(), b"x"].concat(), b"\xff\xfe"] {
-        std::fs::write(scene.path("lock"), torn).unwrap();
-        let store = open(scene.directory.path()).await;
+        std::fs::write(fixture.path("lock"), torn).unwrap();
+        let store = open(fixture.directory.path()).await;
         assert!(!store.observe_only, "{torn:?}");
         end(store).await;
-        assert_eq!(std::fs::read(scene.path("lock")).unwrap(), whole, "it is written anew");
+        assert_eq!(std::fs::read(fixture.path("lock")).unwrap(), whole, "it is written anew");
     }
 }
 
 #[tokio::test]
 async fn views_that_know_more_than_the_log_are_kept_and_named() {
-    let scene = Scene::new().await;
-    scene.put_back();
-    end(open(scene.directory.path()).await).await;
-    let kept = scene.kept_views();
+    let fixture = Fixture::new().await;
+    fixture.restore_older_log();
+    end(open(fixture.directory.path()).await).await;
+    let kept = fixture.kept_views();
     assert_eq!(kept.len(), 1, "the evidence is gone");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(scene.path(&kept[0]));
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(fixture.path(&kept[0]));
     let mut views =
         <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
     let knows: String = sqlx::query_scalar("SELECT max(position) FROM checkpoints")
         .fetch_one(&mut views)
         .await
         .unwrap();
-    assert_eq!(knows, scene.newest.to_string());
+    assert_eq!(knows, fixture.newest.to_string());
     sqlx::Connection::close(views).await.unwrap();
-    let auditor = Auditor::offline(scene.directory.path(), ManualClock::new()).await.unwrap();
+    let auditor = Auditor::offline(fixture.directory.path(), ManualClock::new()).await.unwrap();
     let report = auditor.verify(None, &|_| ()).await.unwrap();
     auditor.close().await;
     let text = serde_json::to_string(&report).unwrap();
@@ -203,15 +203,15 @@ async fn views_that_know_more_than_the_log_are_kept_and_named() {
 
     // A bounded number of them.
     for _ in 0..4 {
-        let store = open(scene.directory.path()).await;
+        let store = open(fixture.directory.path()).await;
         let head = store.log.head_of(&crate::support::stream("a")).await.unwrap();
         let id = 5_000 + u128::from(head.0);
         let last = store.log.append(append("a", head.0, id, 3, vec![])).await.unwrap().position;
         let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
         store.entities.apply(from, last, &[]).await.unwrap();
         end(store).await;
-        scene.put_back();
-        end(open(scene.directory.path()).await).await;
-        assert!((1..=2).contains(&scene.kept_views().len()), "{:?}", scene.kept_views());
+        fixture.restore_older_log();
+        end(open(fixture.directory.path()).await).await;
+        assert!((1..=2).contains(&fixture.kept_views().len()), "{:?}", fixture.kept_views());
     }
 }
