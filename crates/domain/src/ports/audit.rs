@@ -1,4 +1,4 @@
-//! Looking at the log as it is stored, without trust in it.
+//! Audits of a log as it is stored, without trust in its rows.
 
 use async_trait::async_trait;
 
@@ -7,36 +7,48 @@ use crate::envelope::Recorded;
 use crate::id::{LogId, Position};
 use crate::ports::event_store::ReadError;
 
-/// An event with the hash that its own follows.
+/// An event with the hash of its predecessor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainedEvent {
-    /// Hash of the event before it in the stream.
+    /// Hash of the previous event of the stream; zeros for the first one.
     pub previous: [u8; 32],
     /// The event.
     pub event: Recorded,
 }
 
-/// What is told of a verification's progress.
+/// Receives the progress of a verification; called from the verifying task.
 pub type ProgressFn<'a> = &'a (dyn Fn(VerificationProgress) + Send + Sync);
 
-/// Verifies and copies a log while others write it; never holds them up.
+/// Verifies and exports a log while others write it, without delaying them. Read-only: every method is idempotent,
+/// and several callers and nodes may run it at once.
 #[async_trait]
 pub trait Auditor: Send + Sync {
-    /// Which log this is: its copies have the same id.
+    /// The id of the log; copies of a log have the same one.
     fn log_id(&self) -> LogId;
 
-    /// Reads everything and says what is wrong. Whatever is met in the log is a fault in the report, not an error.
+    /// Verifies every event, and everything that follows from them. Faults of the log are in the report, never an
+    /// `Err`. `against` = a checkpoint that the log has to continue; `None` = none is compared.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
     async fn verify(
         &self,
         against: Option<&Checkpoint>,
         progress: ProgressFn<'_>,
     ) -> Result<Report, ReadError>;
 
-    /// What the log is now.
+    /// The present checkpoint of the log.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
     async fn checkpoint(&self) -> Result<Checkpoint, ReadError>;
 
     /// Events behind `after`, up to and including `until`, in commit order, at most `limit` and
     /// [`PAGE_BYTES_MAX`](super::event_store::PAGE_BYTES_MAX). Empty when there are none.
+    ///
+    /// # Errors
+    /// [`ReadError::PositionGone`] when one of the positions is not of this log; [`ReadError::Unavailable`], also
+    /// when a row cannot be read.
     async fn chained_events(
         &self,
         after: Position,
@@ -45,9 +57,13 @@ pub trait Auditor: Send + Sync {
     ) -> Result<Vec<ChainedEvent>, ReadError>;
 }
 
-/// The durable mark of a store that was put back: nothing is changed on any backend before a person looked.
+/// The hold of a restored store: while it is set, nothing is changed on any backend. A person lifts it.
 #[async_trait]
 pub trait RestoreHold: Send + Sync {
-    /// Takes the mark away, durably; nothing happens when there is none.
+    /// Lifts the hold, durably. Idempotent. A process that is running with the hold does not notice: the caller
+    /// ends it there too.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`]; then the hold may still be set.
     async fn clear(&self) -> Result<(), ReadError>;
 }

@@ -1,8 +1,8 @@
-//! What a driver does: observe and change the things of its kinds in one backend.
+//! The driver port: observes and changes the objects of its kinds in one backend.
 //!
-//! A driver keeps no state that matters, never sleeps, never retries and never decides policy. Every argument
-//! and result is a serialisable value, so that a driver can live in another process. Long work returns
-//! [`Outcome::Pending`] and is asked for again with [`Driver::resume`], also after a restart.
+//! A driver keeps no state that matters, never sleeps, never retries and never decides policy. Every argument and
+//! result is a serialisable value, so that a driver can run in another process. Long work returns
+//! [`Outcome::Pending`] and is polled with [`Driver::resume`], also after a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,29 +17,29 @@ use crate::id::{ActionName, Attempt, ExternalId, KindName, OwnerKey};
 use crate::kind::KindSpec;
 use crate::time::Timestamp;
 
-/// The engine's side of a call: how long it may take, and where to put an external id.
+/// The engine's side of a call: its deadline, and where to record an external id.
 #[async_trait]
 pub trait CallControl: Send + Sync {
-    /// Whether a request that changes something may still be sent. A driver asks right before each one: the
-    /// answer is no from a margin before the lease ends.
+    /// Whether a changing request may still be sent. A driver asks right before each one; false from a margin before
+    /// the lease ends.
     fn may_send(&self) -> bool;
 
-    /// Time left for the call; ends before the lease. It may grow while the call runs, because the lease is renewed: a
-    /// driver that waits asks again instead of keeping what it was told at first.
+    /// Time left for the call; it ends before the lease. It may grow while the call runs, because the lease is
+    /// renewed: a driver that waits asks again instead of keeping the first answer.
     fn remaining(&self) -> Duration;
 
-    /// Resolves when the call is to be given up.
+    /// Resolves when the call is to be aborted.
     async fn cancelled(&self);
 
-    /// Commits the external id to the log. A driver calls it as soon as it learns the id of something that
-    /// is not finished yet, and goes on only after `Ok`.
+    /// Commits the external id to the log. A driver calls it as soon as it learns the id of an unfinished object, and
+    /// continues only after `Ok`. Idempotent for the same id.
     ///
     /// # Errors
-    /// A failure to pass on: the attempt was taken over.
+    /// A failure for the driver to return: the attempt was taken over.
     async fn record_id(&self, id: &ExternalId) -> Result<(), Failure>;
 }
 
-/// What surrounds one call.
+/// Context of one call.
 #[derive(Clone)]
 pub struct CallContext {
     /// Number of the attempt; for logs and request ids.
@@ -48,31 +48,31 @@ pub struct CallContext {
     pub control: Arc<dyn CallControl>,
 }
 
-/// The object that a call is about.
+/// The object of a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObjectRef {
     /// Kind of the entity.
     pub kind: KindName,
-    /// The object.
+    /// Its id in the backend.
     pub external_id: ExternalId,
-    /// The mark that it carries if it is ours.
+    /// The owner key that it carries if this entity created it.
     pub owner_key: OwnerKey,
 }
 
-/// What a look at the backend showed.
+/// Result of an observation of the backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Observation {
-    /// It is there, like this.
+    /// It exists, in this state.
     Present(Object),
-    /// It is certainly not there: the backend itself said so of this very id, or a complete list lacks it.
+    /// It certainly does not exist: the backend itself said so of this very id, or a complete list lacks it.
     Absent {
-        /// How that is known, for the log; never empty.
+        /// How that was proved, for the log; never empty.
         proof: String,
     },
-    /// The look proved nothing (403, time-out, a doubtful empty list).
+    /// Nothing was proved (403, time-out, a doubtful empty list).
     Unknown {
-        /// Why.
+        /// Why not.
         reason: String,
     },
 }
@@ -80,25 +80,25 @@ pub enum Observation {
 /// An object of the backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Object {
-    /// The backend's name of it.
+    /// Its id in the backend.
     pub external_id: ExternalId,
     /// Normalised like the desired state, so that the two can be compared.
     pub attributes: Value,
-    /// The mark it carries; `None` when it has none or the kind has no place for one.
+    /// The owner key that it carries; `None` when it has none, or the kind has no place for one.
     pub owner_key: Option<OwnerKey>,
 }
 
-/// What a look for an object of ours needs.
+/// Arguments of a search for an object that this entity created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Search {
     /// Kind of the entity.
     pub kind: KindName,
-    /// The mark to look for.
+    /// The owner key to search for.
     pub owner_key: OwnerKey,
-    /// The desired state: it holds the identity of kinds that name one.
+    /// The desired state; it holds the identity of kinds that name one.
     pub spec: Value,
-    /// When the creation was intended, by log time; `None` = never. No bound to filter by: the log's clock may be ahead of the
-    /// backend's.
+    /// When the creation was intended, by log time; `None` = never. Not a lower bound for a filter: the log's clock
+    /// may be ahead of the backend's.
     pub since: Option<Timestamp>,
 }
 
@@ -107,58 +107,58 @@ pub struct Search {
 pub struct Listing {
     /// Objects of the kind, managed or not.
     pub objects: Vec<Object>,
-    /// Where to go on; `None` = the end.
+    /// Where the next page begins; `None` = the last page.
     pub cursor: Option<String>,
 }
 
-/// What would make the object as desired.
+/// The change that would bring the object to the desired state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Plan {
-    /// It is as desired.
+    /// Nothing: it is as desired.
     Noop,
-    /// These fields (JSON pointers) can be changed in place.
+    /// These fields (JSON pointers) differ and can be changed in place.
     Update {
         /// What differs.
         fields: Vec<String>,
     },
-    /// These fields cannot: delete and create.
+    /// These fields differ and cannot be changed in place: delete and create.
     Replace {
         /// What differs.
         fields: Vec<String>,
     },
 }
 
-/// Make an object.
+/// Arguments of a creation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Create {
     /// Kind of the entity.
     pub kind: KindName,
-    /// To be written into the object, and used as the backend's idempotency token where it has one.
+    /// Written into the object, and used as the backend's idempotency token where it has one.
     pub owner_key: OwnerKey,
     /// Normalised desired state.
     pub spec: Value,
 }
 
-/// Change an object in place.
+/// Arguments of a change in place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Update {
-    /// Which.
+    /// The object.
     pub target: ObjectRef,
     /// Normalised desired state.
     pub spec: Value,
-    /// What differs (JSON pointers), as planned.
+    /// Fields that differ (JSON pointers), as planned.
     pub fields: Vec<String>,
-    /// The attributes that the plan was made on.
+    /// The attributes that the plan was made from.
     pub observed: Value,
 }
 
-/// Do one of the kind's own verbs.
+/// Arguments of an action of the kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Act {
-    /// On which object.
+    /// The object.
     pub target: ObjectRef,
-    /// The verb.
+    /// The action.
     pub action: ActionName,
     /// Its input, checked against the kind's schema.
     pub input: Value,
@@ -166,63 +166,78 @@ pub struct Act {
     pub spec: Value,
 }
 
-/// How a change ended, or that it goes on.
+/// Result of a changing call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is done.
+    /// The backend completed it.
     Done {
         /// The object; `None` when the call deleted it.
         external_id: Option<ExternalId>,
-        /// What the backend said of it; `Null` when nothing. The engine observes anyway.
+        /// Attributes in the backend's reply; `Null` when it has none. The engine observes anyway.
         attributes: Value,
     },
-    /// The backend works on it.
+    /// The backend is still working on it.
     Pending {
         /// What `resume` needs.
         handle: Value,
-        /// When to ask again, in milliseconds.
+        /// When to poll, in milliseconds from now.
         poll_after_ms: u64,
     },
 }
 
-/// A connection to one backend.
+/// A connection to one backend. Calls run concurrently. The engine runs at most one attempt per entity, but a call of
+/// an abandoned attempt may still be running, on this node or another: the owner key tells its objects apart.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// The kinds that it serves.
+    /// The kinds that it implements.
     fn kinds(&self) -> &[KindSpec];
 
-    /// Checks what a schema cannot, normalises, fills in defaults. Makes no call.
+    /// Checks what the schema cannot, normalises, fills in defaults. Pure: makes no call.
     ///
     /// # Errors
-    /// Every fault that was found.
+    /// Every fault of the desired state.
     fn check(&self, kind: &KindName, spec: &Value) -> Result<Value, Vec<FieldError>>;
 
-    /// Compares normalised values; fields that `spec` does not name are unmanaged. Makes no call.
+    /// Compares normalised values; fields that are not in `spec` are unmanaged. Pure: makes no call.
     fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan;
 
-    /// Which world this is (cloud and project id, marker of a directory). Another answer than the recorded one
-    /// parks the backend.
-    async fn identity(&self, context: &CallContext) -> Result<String, Failure>;
-
-    /// Whether the backend answers and accepts the credentials; changes nothing.
-    async fn health(&self, context: &CallContext) -> Result<(), Failure>;
-
-    /// Looks at one object. That it is gone is an answer, [`Observation::Absent`], and never a failure: the engine ends a
-    /// deletion, and calls an object lost, on such an answer alone.
+    /// Identifies the environment behind the backend (cloud and project id, marker of a directory). An answer other
+    /// than the recorded one parks the backend. Read-only.
     ///
     /// # Errors
-    /// The look proved nothing. `NotFound` too says only that something on the way answered "not found".
+    /// The identity could not be read.
+    async fn identity(&self, context: &CallContext) -> Result<String, Failure>;
+
+    /// Checks that the backend answers and accepts the credentials. Read-only.
+    ///
+    /// # Errors
+    /// Why it is not usable; the class decides what the engine does.
+    async fn health(&self, context: &CallContext) -> Result<(), Failure>;
+
+    /// Observes one object. Read-only. A deleted object is a result, [`Observation::Absent`], never a failure: only
+    /// that result makes the engine end a deletion, or call an object lost.
+    ///
+    /// # Errors
+    /// Nothing was proved. `NotFound` too says only that something on the way answered "not found".
     async fn observe(
         &self,
         context: &CallContext,
         target: &ObjectRef,
     ) -> Result<Observation, Failure>;
 
-    /// Looks for objects that carry the owner key, or have the identity of a kind that names one.
+    /// Finds objects that carry the owner key, or have the identity of a kind that names one. Read-only. Empty = none
+    /// was found, which proves absence only after the kind's settle time.
+    ///
+    /// # Errors
+    /// The search proved nothing.
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure>;
 
-    /// All objects of a kind, page by page.
+    /// Lists all objects of a kind, page by page; `cursor` is that of the previous page, `None` = the first page.
+    /// Read-only.
+    ///
+    /// # Errors
+    /// The page could not be read.
     async fn list(
         &self,
         context: &CallContext,
@@ -230,21 +245,42 @@ pub trait Driver: Send + Sync {
         cursor: Option<&str>,
     ) -> Result<Listing, Failure>;
 
-    /// Makes the object.
+    /// Creates the object. Not idempotent unless the backend honours the owner key: after an ambiguous failure the
+    /// engine searches before it creates again.
+    ///
+    /// # Errors
+    /// [`Failure::effect`] says whether something may have been created.
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure>;
 
-    /// Changes the object.
+    /// Changes the object in place. Idempotent: the engine repeats it, with a new plan, after an ambiguous failure.
+    ///
+    /// # Errors
+    /// [`Failure::effect`] says whether something may have been changed.
     async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure>;
 
-    /// Deletes the object; one that is not there is a success. The engine observes afterwards, whatever the answer is.
+    /// Deletes the object. Idempotent: an object that does not exist is a success. The engine observes afterwards in
+    /// any case.
+    ///
+    /// # Errors
+    /// [`Failure::effect`] says whether it may have been deleted.
     async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure>;
 
-    /// Does one of the kind's verbs.
+    /// Runs an action of the kind. Idempotent only if its [`ActionSpec`](crate::kind::ActionSpec) says so.
+    ///
+    /// # Errors
+    /// [`Failure::effect`] says whether it may have run.
     async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure>;
 
-    /// Asks how pending work stands.
+    /// Polls pending work by the handle of [`Outcome::Pending`]. Idempotent; may be called by another process than
+    /// the one that started the work.
+    ///
+    /// # Errors
+    /// The work failed, or its state could not be read.
     async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure>;
 
-    /// Asks the backend to give up pending work; the engine observes afterwards.
+    /// Asks the backend to abort pending work. Idempotent. The engine observes afterwards.
+    ///
+    /// # Errors
+    /// The backend did not accept the request; the work may go on.
     async fn cancel(&self, context: &CallContext, handle: &Value) -> Result<(), Failure>;
 }

@@ -1,4 +1,4 @@
-//! The log: the only place where something is decided for good.
+//! The event log: the source of truth.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::entity::claims::{Claim, ClaimKey};
 use crate::envelope::{NewEvent, Recorded, StreamId};
 use crate::id::{Position, Version};
 
-/// Bytes of payload and metadata at which a page of events ends, with the event that reaches them. So a page may be short
-/// and not the last one: see [`may_have_more`].
+/// Bytes of payload and metadata at which a page of events ends, with the event that reaches them. So a page may be
+/// short without being the last one: see [`may_have_more`].
 pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Number of events that a page has, given the bytes of those that are there: until they reach [`PAGE_BYTES_MAX`].
+/// Number of events in a page, given the bytes of the candidates: up to the one that reaches [`PAGE_BYTES_MAX`].
 #[must_use]
 pub fn page_length(bytes: impl IntoIterator<Item = usize>) -> usize {
     let (mut length, mut sum) = (0, 0_usize);
@@ -27,26 +27,26 @@ pub fn page_length(bytes: impl IntoIterator<Item = usize>) -> usize {
     length
 }
 
-/// Whether there may be more behind `page`, for which `limit` events were asked.
+/// Whether more events may follow `page`, which was read with `limit`.
 #[must_use]
 pub fn may_have_more(page: &[Recorded], limit: usize) -> bool {
     page.len() >= limit || page.iter().map(Recorded::size).sum::<usize>() >= PAGE_BYTES_MAX
 }
 
-/// One atomic addition to one stream.
+/// An atomic append to one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
     /// The stream to add to.
     pub stream: StreamId,
-    /// The stream's version that the decision was made on; 0 = it must not exist.
+    /// The stream's version that the decision was based on; 0 = the stream must not exist.
     pub expected: Version,
     /// At least one event.
     pub events: Vec<NewEvent>,
-    /// Taken and freed together with the events, or none of it happens.
+    /// Claims to take, share and free, atomically with the events.
     pub claims: Vec<Claim>,
 }
 
-/// The append is in the log and durable.
+/// A durable append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The stream's version after it.
@@ -55,70 +55,78 @@ pub struct Appended {
     pub position: Position,
 }
 
-/// Who holds a claim.
+/// The holder of a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The stream whose event took it.
     pub stream: StreamId,
-    /// That event's version.
+    /// Version of that event.
     pub version: Version,
-    /// What was stored with it (an idempotency claim's fingerprint), else empty.
+    /// Stored with the claim (the fingerprint of an idempotency claim), else empty.
     pub value: String,
 }
 
-/// Why an append is not in the log.
+/// Why an append failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The stream moved on: load again and decide again. Nothing was written.
+    /// The stream has another version: load and decide again. Nothing was written.
     #[error("the stream is at version {actual}")]
     Conflict {
-        /// Where the stream stands.
+        /// The stream's version.
         actual: Version,
     },
-    /// Somebody else holds a claim. Nothing was written.
+    /// Another stream holds a claim. Nothing was written.
     #[error("{key} is taken")]
     ClaimTaken {
-        /// What is taken.
+        /// The claim.
         key: ClaimKey,
-        /// By whom.
+        /// Its holder.
         holder: Holder,
     },
-    /// The connection broke in the commit: append the same events again to learn what happened.
+    /// The connection broke in the commit: repeat the append with the same event ids to learn the outcome.
     #[error("the outcome of the commit is unknown")]
     OutcomeUnknown,
-    /// Nothing was written; try later.
+    /// Nothing was written; retry later.
     #[error("the log is not available: {0}")]
     Unavailable(String),
 }
 
-/// The log could not be read; nothing is known.
+/// Why the log could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The position is of another log, or ahead of this one.
+    /// The position is of another epoch or log, or ahead of the head.
     #[error("the position is gone; the log's head is {head}")]
     PositionGone {
-        /// Where the log stands.
+        /// The log's head.
         head: Position,
     },
-    /// Try later.
+    /// Retry later.
     #[error("the log is not available: {0}")]
     Unavailable(String),
 }
 
-/// The event log.
+/// The event log. All methods may be called from several tasks and nodes at once.
 ///
-/// Durability: after `Ok` from [`append`](Self::append) the events survive the death of process and machine.
-/// Order: a reader that saw position P never later learns of an event before P.
+/// Durability: after `Ok` from [`append`](Self::append) the events survive a crash of process and machine. Order: a
+/// reader that saw position P never later sees a new event before P.
 #[async_trait]
 pub trait EventStore: Send + Sync {
-    /// Adds all events and claims or nothing. Repeating an append with the same event ids answers as the
-    /// first time, before any version check. May be cancelled by dropping; the outcome is then unknown.
+    /// Appends all events and changes all claims, or nothing. Idempotent by the ids of the events: a repeated append
+    /// returns the result of the first one, before any version check. May be cancelled by dropping; the outcome is
+    /// then unknown.
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`], [`AppendError::ClaimTaken`] and [`AppendError::Unavailable`]: nothing was written.
+    /// [`AppendError::OutcomeUnknown`]: repeat the append.
     async fn append(&self, append: Append) -> Result<Appended, AppendError>;
 
-    /// Events of one stream with a version above `after`, in order, at most `limit` and [`PAGE_BYTES_MAX`]. Empty when
-    /// there are none.
+    /// Events of one stream with a version above `after`, in order, at most `limit` and [`PAGE_BYTES_MAX`]. Empty
+    /// when there are none.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
     async fn read_stream(
         &self,
         stream: &StreamId,
@@ -127,17 +135,25 @@ pub trait EventStore: Send + Sync {
     ) -> Result<Vec<Recorded>, ReadError>;
 
     /// The stream's present version; 0 when it does not exist.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
     async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError>;
 
-    /// Events of all streams behind `after` (start: [`Position::START`]), in commit order, at most `limit` and
+    /// Events of all streams behind `after` ([`Position::START`] = all), in commit order, at most `limit` and
     /// [`PAGE_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// [`ReadError::PositionGone`] for a position that is not of this log; [`ReadError::Unavailable`].
     async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError>;
 
     /// Position of the last event; [`Position::START`] when the log is empty.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
     async fn head(&self) -> Result<Position, ReadError>;
 
-    /// Checks that `position` is of this log and not ahead of its head, which is where every other call that takes a
-    /// position would refuse it too.
+    /// Checks that `position` is of this log and not ahead of its head, as every method that takes a position does.
     ///
     /// # Errors
     /// [`ReadError::PositionGone`] for a position of another epoch or ahead of [`head`](Self::head);
@@ -146,13 +162,21 @@ pub trait EventStore: Send + Sync {
         self.read_log(position, 0).await.map(drop)
     }
 
-    /// Resolves when the log may have moved past `position`: a hint that can come early, never the truth.
+    /// Resolves when the log may have grown behind `position`. Only a hint: it may come early, and a caller that must
+    /// not miss an event also polls.
     async fn changed_after(&self, position: Position);
 
-    /// Who holds `key`; `None` when it is free. Whoever is named has its event in the log by then, for every reader.
+    /// The holder of `key`; `None` when it is free. The event that took the claim is visible to every reader by then.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
     async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError>;
 
-    /// Who holds claims whose keys begin with `prefix` and follow `after`, by key, at most `limit`.
+    /// Claims with keys that begin with `prefix` and follow `after`, with the streams that hold them, by key, at most
+    /// `limit`.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
     async fn held_under(
         &self,
         prefix: &str,
@@ -160,6 +184,9 @@ pub trait EventStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(ClaimKey, StreamId)>, ReadError>;
 
-    /// Forgets idempotency claims taken longer than `age` ago (≥ 7 days); the number forgotten.
+    /// Deletes idempotency claims taken longer than `age` ago (at least 7 days); returns their number. Idempotent.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError>;
 }

@@ -1,8 +1,8 @@
 //! Replayable projections for queries.
 //!
-//! A row and its checkpoint commit together, the checkpoint as a compare-and-swap, so that delivering an
-//! event again changes nothing. A rebuild fills new tables beside the live ones; a pointer is swapped in the
-//! transaction that reaches the head.
+//! Rows and checkpoint commit together, the checkpoint as a compare-and-swap, so that applying an event again changes
+//! nothing. A rebuild fills new tables beside the live ones; a pointer is swapped in one transaction once the rebuild
+//! has caught up.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -16,17 +16,17 @@ use crate::id::{
 use crate::selector::Selector;
 use crate::time::Timestamp;
 
-/// Why a read model did not do what was asked.
+/// Why a call to a read model failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The checkpoint is elsewhere: another runner was here. Read it again.
+    /// The checkpoint is elsewhere: another runner moved it. Read it again.
     #[error("the checkpoint is at {actual}")]
     CheckpointMoved {
-        /// Where it stands.
+        /// The checkpoint.
         actual: Position,
     },
-    /// These events cannot be applied; the others of their batch were not touched either.
+    /// The events of this stream cannot be applied; nothing of the batch was.
     #[error("stream {stream} cannot be projected: {message}")]
     Poisoned {
         /// `category/id`.
@@ -36,15 +36,15 @@ pub enum ModelError {
         /// Whether this version does not know the event's type: then the projection stops, it never skips.
         unknown: bool,
     },
-    /// The page token is not one of ours.
+    /// The page token was not issued for this filter.
     #[error("the page token is not valid")]
     BadPageToken,
-    /// Try later.
+    /// Retry later.
     #[error("the read model is not available: {0}")]
     Unavailable(String),
 }
 
-/// A stream that a projection could not take, set aside so that the others go on.
+/// A stream whose events a projection cannot apply, set aside so that the others go on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
     /// `category/id`.
@@ -55,17 +55,25 @@ pub struct Quarantined {
     pub message: String,
 }
 
-/// The writing side of a projection.
+/// The writing side of a projection. Several nodes may run it: the compare-and-swap of the checkpoint lets one of
+/// them win, the others get [`ModelError::CheckpointMoved`].
 #[async_trait]
 pub trait ReadModel: Send + Sync {
     /// Stable name: `entities`, `sync_queue`.
     fn name(&self) -> &'static str;
 
-    /// Where it stands; [`Position::START`] before the first event.
+    /// Position of the last applied event; [`Position::START`] before the first one.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`].
     async fn checkpoint(&self) -> Result<Position, ModelError>;
 
-    /// Applies `events` and moves the checkpoint from `from` to `to` in one transaction, or does nothing.
-    /// Events of quarantined streams are passed over.
+    /// Applies `events` and moves the checkpoint from `from` to `to`, in one transaction or not at all. Events of
+    /// quarantined streams, and those that were applied before, are skipped.
+    ///
+    /// # Errors
+    /// [`ModelError::CheckpointMoved`] when the checkpoint is not `from`; [`ModelError::Poisoned`] for the first
+    /// stream that cannot be applied; [`ModelError::Unavailable`].
     async fn apply(
         &self,
         from: Position,
@@ -73,41 +81,57 @@ pub trait ReadModel: Send + Sync {
         events: &[Recorded],
     ) -> Result<(), ModelError>;
 
-    /// Streams that are set aside.
+    /// The streams in quarantine.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`].
     async fn quarantined(&self) -> Result<Vec<Quarantined>, ModelError>;
 
-    /// Sets a stream aside.
+    /// Puts a stream in quarantine. Idempotent.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`].
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError>;
 
-    /// Replaces everything that the model holds of a stream by what `events`, its whole history, say, and
-    /// takes it out of quarantine. Answers with `Poisoned` when they still cannot be applied.
+    /// Deletes all rows of a stream, applies `events`, which are its whole history, and ends its quarantine, in one
+    /// transaction. Idempotent.
+    ///
+    /// # Errors
+    /// [`ModelError::Poisoned`] when they still cannot be applied: then nothing was changed.
+    /// [`ModelError::Unavailable`].
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError>;
 
-    /// A second, empty instance beside the live one, to be filled from the start; one that was begun earlier
-    /// is dropped first. Queries go on to see the live one.
+    /// Creates a second, empty instance, to be filled from the start; queries go on to read the live one. Drops an
+    /// unfinished rebuild, so rebuilds of several nodes at once cancel each other.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`].
     async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError>;
 
-    /// Makes the instance from [`begin_rebuild`](Self::begin_rebuild) the live one if it stands where the
-    /// live one stands or further, and drops the old tables. False when it has not caught up yet.
+    /// Makes the instance from [`begin_rebuild`](Self::begin_rebuild) the live one if its checkpoint has reached that
+    /// of the live one; false when it has not. The old tables are dropped later, because a query may be reading them.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`].
     async fn swap(&self) -> Result<bool, ModelError>;
 }
 
-/// One page of a list. What no index serves is looked for in a bounded number of rows, so a page may be short, or empty,
-/// and still have a token.
+/// One page of a list. A condition that no index serves is tested on a bounded number of rows, so a page may be
+/// short, or empty, and still have a token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Where the next page begins, opaque; `None` = the last page.
+    /// Token of the next page, opaque; `None` = the last page.
     pub next: Option<String>,
 }
 
-/// An entity as the read model holds it: the folded aggregate with its times.
+/// An entity as the read model has it: the folded aggregate with its times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityRow {
-    /// The fold.
+    /// The folded aggregate.
     pub entity: Entity,
-    /// The stream version that it is folded up to.
+    /// Version of the last folded event.
     pub version: Version,
     /// Time of its first event.
     pub created_at: Timestamp,
@@ -116,7 +140,7 @@ pub struct EntityRow {
 }
 
 impl EntityRow {
-    /// Of an entity whose first event is `recorded`, before that.
+    /// The row before its first event, which is `recorded`.
     #[must_use]
     pub fn before(recorded: &Recorded) -> Self {
         Self {
@@ -127,8 +151,8 @@ impl EntityRow {
         }
     }
 
-    /// Folds `event`, which `recorded` holds and which follows the row's version: what it means for the rows of
-    /// operations, in order.
+    /// Folds `event`, decoded from `recorded`, which must be the next event of the stream. Returns the changes of the
+    /// rows of operations, in order.
     pub fn evolve(&mut self, recorded: &Recorded, event: &EntityEvent) -> Vec<OperationStep> {
         let steps = operation::evolve(&mut self.entity, recorded, event);
         (self.version, self.updated_at) = (recorded.version, recorded.recorded_at);
@@ -136,7 +160,7 @@ impl EntityRow {
     }
 }
 
-/// Which entities. Empty members do not restrict.
+/// Filter of entities. Empty members do not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntityFilter {
     /// Namespaces that the caller may see; `None` = all.
@@ -147,7 +171,7 @@ pub struct EntityFilter {
     pub name: Option<EntityName>,
     /// By backend.
     pub backend: Option<BackendName>,
-    /// By state; deleted ones are only listed when asked for.
+    /// By state; `None` = all but deleted ones.
     pub state: Option<State>,
     /// By the drift condition.
     pub drifted: Option<bool>,
@@ -155,7 +179,7 @@ pub struct EntityFilter {
     pub selector: Selector,
 }
 
-/// Which operations.
+/// Filter of operations. Empty members do not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperationFilter {
     /// Namespaces that the caller may see; `None` = all.
@@ -166,7 +190,7 @@ pub struct OperationFilter {
     pub state: Option<OperationState>,
 }
 
-/// Number of entities that are alike in what matters to whoever watches over them.
+/// Number of entities with the same backend, kind, state and block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityCount {
     /// Backend.
@@ -175,21 +199,29 @@ pub struct EntityCount {
     pub kind: KindName,
     /// State.
     pub state: State,
-    /// Reason of the condition `blocked`; `None` = it is not.
+    /// Reason of the condition `blocked`; `None` = not blocked.
     pub blocked: Option<String>,
-    /// Whether a fault of a driver or of ours stopped them.
+    /// Whether a bug of a driver or of the engine stopped them.
     pub dead: bool,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
-/// The reading side: what REST lists come from.
+/// The reading side: what the lists of the API are read from. Read-only; any node may call it. Rows may lag behind
+/// the log.
 #[async_trait]
 pub trait Views: Send + Sync {
-    /// The row of an entity, perhaps a little behind the log; `None` when there is none (yet).
+    /// The row of an entity; `None` when there is none (yet).
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`].
     async fn entity(&self, id: EntityId) -> Result<Option<EntityRow>, ModelError>;
 
-    /// Entities by creation order, a page at a time, stable under inserts.
+    /// Entities by id, which is creation order, a page at a time, stable under inserts. `token` is that of the
+    /// previous page.
+    ///
+    /// # Errors
+    /// [`ModelError::BadPageToken`], [`ModelError::Unavailable`].
     async fn entities(
         &self,
         filter: &EntityFilter,
@@ -198,9 +230,15 @@ pub trait Views: Send + Sync {
     ) -> Result<Page<EntityRow>, ModelError>;
 
     /// One operation; `None` when there is none (yet).
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`].
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, ModelError>;
 
-    /// Operations by age, newest first, a page at a time.
+    /// Operations by id, newest first, a page at a time. `token` is that of the previous page.
+    ///
+    /// # Errors
+    /// [`ModelError::BadPageToken`], [`ModelError::Unavailable`].
     async fn operations(
         &self,
         filter: &OperationFilter,
@@ -208,6 +246,9 @@ pub trait Views: Send + Sync {
         token: Option<&str>,
     ) -> Result<Page<OperationRow>, ModelError>;
 
-    /// Counts of all undeleted entities.
+    /// Counts of all undeleted entities, by group.
+    ///
+    /// # Errors
+    /// [`ModelError::Unavailable`].
     async fn counts(&self) -> Result<Vec<EntityCount>, ModelError>;
 }

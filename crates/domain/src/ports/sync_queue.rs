@@ -1,11 +1,11 @@
 //! The durable queue of entities with work, and the leases on them.
 //!
-//! Instants in rows are the log's. How long work still waits, and how long leases last, is measured by the steady clock: a
-//! wall clock that is set makes nothing late and ends no lease.
+//! Times in rows are log time. Waits and leases are measured by the steady clock, so that setting the wall clock
+//! neither delays work nor ends a lease.
 //!
-//! Rows are written by the executor alone and are a function of the log: delete them, replay, and the same
-//! work is due. Leases are written by workers alone and may be lost: lost drift timers restart spread out.
-//! Neither ever writes the other's table, so no race can forget work.
+//! Invariant: rows are written by the executor alone and are a function of the log; delete them, replay, and the same
+//! work is due. Leases are written by workers alone and may be lost; lost drift timers restart, spread out. Neither
+//! writes the other's table, so no race can lose work.
 
 use std::time::Duration;
 
@@ -17,47 +17,47 @@ use crate::entity::work::QueueRow;
 use crate::id::{BackendName, EntityId, Position, Version};
 use crate::time::Timestamp;
 
-/// Who uses an entity.
+/// The dependents of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependents {
-    /// Ids, in their order.
+    /// Their ids, in order.
     pub entities: Vec<EntityId>,
-    /// They are all who are, up to this event.
+    /// The last event that the list takes into account.
     pub as_of: Position,
 }
 
-/// One change of the queue, derived from the log.
+/// A change of the queue, derived from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueChange {
     /// Insert or replace the row.
     Put(QueueRow),
-    /// The entity needs nothing any more.
+    /// Delete the row: the entity needs nothing any more.
     Remove(EntityId),
-    /// Rows that wait for this entity are due at `at`.
+    /// Rows that wait for this entity become due at `at`.
     Wake {
-        /// The one that changed.
+        /// The entity that changed.
         waited_for: EntityId,
-        /// When.
+        /// The new due time.
         at: Timestamp,
-        /// The event that woke them.
+        /// The event that wakes them.
         position: Position,
     },
-    /// Rows that wait for whoever has this name are due at `at`.
+    /// Rows that wait for an entity of this name become due at `at`.
     WakeNamed {
-        /// The name of the one that changed.
+        /// The name of the entity that changed.
         name: ClaimKey,
-        /// When.
+        /// The new due time.
         at: Timestamp,
-        /// The event that woke them.
+        /// The event that wakes them.
         position: Position,
     },
-    /// Rows that wait for this backend are due at `at`.
+    /// Rows that wait for this backend become due at `at`.
     WakeBackend {
-        /// The one that is there again, or configured otherwise.
+        /// The backend that recovered, or was reconfigured.
         backend: BackendName,
-        /// When.
+        /// The new due time.
         at: Timestamp,
-        /// The event that woke them.
+        /// The event that wakes them.
         position: Position,
     },
 }
@@ -68,7 +68,7 @@ pub enum QueueChange {
 pub enum LeaseReason {
     /// Its row is due.
     Work,
-    /// Its drift timer ran out.
+    /// Its drift timer ended.
     Drift,
 }
 
@@ -77,77 +77,83 @@ pub enum LeaseReason {
 pub struct Lease {
     /// The entity.
     pub entity: EntityId,
-    /// Why.
+    /// What it was leased for.
     pub reason: LeaseReason,
-    /// Position of the queue row that was seen.
+    /// Position of the queue row at the lease.
     pub seen: Position,
-    /// The backend's newest confirmation (version of its stream) before the entity was last observed; 0 = none, or the
-    /// row was lost.
+    /// Version of the backend's stream with the newest confirmation by a person before the entity was last observed;
+    /// 0 = none, or the row was lost.
     pub observed_under: Version,
 }
 
-/// What to lease.
+/// A request for leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
-    /// Unique per process life.
+    /// Unique per process.
     pub worker: String,
-    /// One backend at a time, so that its limits hold.
+    /// One backend per request, so that its limits hold.
     pub backend: BackendName,
-    /// At most so many.
+    /// Leases, at most.
     pub limit: usize,
-    /// How long, by the store's steady clock.
+    /// Duration of each lease, by the store's steady clock.
     pub duration: Duration,
-    /// So many of them at most may be drift checks, for which work that is due leaves a place.
+    /// Drift checks among them, at most, if due work leaves room.
     pub checks: usize,
 }
 
-/// How a lease ends.
+/// The end of one lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// The entity.
     pub entity: EntityId,
-    /// The worker that held it; another's lease is left alone.
+    /// The worker that held it; the lease of another worker is not touched.
     pub worker: String,
-    /// Ignore the row for so long, unless it moved past `seen`; `None` = not at all.
+    /// Do not lease the row again for this long, unless it moves past `seen`; `None` = no pause.
     pub snooze: Option<Duration>,
-    /// The row's position when it was leased.
+    /// The row's position at the lease.
     pub seen: Position,
-    /// Next drift check; `None` leaves the timer as it is.
+    /// Time until the next drift check; `None` leaves the timer unchanged.
     pub drift_in: Option<Duration>,
-    /// What is to be kept as [`Lease::observed_under`]; `None` leaves it as it is.
+    /// New value of [`Lease::observed_under`]; `None` leaves it unchanged.
     pub observed_under: Option<Version>,
 }
 
-/// When there will be something to lease.
+/// When the backend will next have something to lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextDue {
-    /// How long until something may be leased; `None` = nothing known.
+    /// Time until then; `None` = nothing is known to become due.
     pub within: Option<Duration>,
 }
 
-/// Why the queue did not do what was asked.
+/// Why a call to the queue failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// The checkpoint is elsewhere: another runner was here. Read it again.
+    /// The checkpoint is elsewhere: another executor moved it. Read it again.
     #[error("the checkpoint is at {actual}")]
     CheckpointMoved {
-        /// Where it stands.
+        /// The checkpoint.
         actual: Position,
     },
-    /// Try later.
+    /// Retry later.
     #[error("the queue is not available: {0}")]
     Unavailable(String),
 }
 
-/// Durable queue and leases.
+/// The durable queue with its leases. Unless a method says otherwise, several tasks and nodes may call it at once.
 #[async_trait]
 pub trait SyncQueue: Send + Sync {
-    /// Where the executor stands; [`Position::START`] before the first event.
+    /// Position of the last event that the executor has applied; [`Position::START`] before the first one.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn checkpoint(&self) -> Result<Position, QueueError>;
 
-    /// Commits `changes` and moves the checkpoint from `from` to `to` in one transaction, or does nothing. True
-    /// when that woke a row that waits.
+    /// Commits `changes` and moves the checkpoint from `from` to `to`, in one transaction or not at all. True when
+    /// that woke a waiting row. One executor at a time wins: the checkpoint is compared and swapped.
+    ///
+    /// # Errors
+    /// [`QueueError::CheckpointMoved`] when the checkpoint is not `from`; [`QueueError::Unavailable`].
     async fn advance(
         &self,
         from: Position,
@@ -155,13 +161,23 @@ pub trait SyncQueue: Send + Sync {
         changes: &[QueueChange],
     ) -> Result<bool, QueueError>;
 
-    /// Forgets rows and checkpoint (not the leases), for a replay from the start.
+    /// Deletes all rows and resets the checkpoint, for a replay from the start; leases stay. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn reset(&self) -> Result<(), QueueError>;
 
-    /// Leases what is due, most urgent first: due work by priority and age, then drift checks.
+    /// Leases what is due: work by priority and age, then drift checks. Not idempotent: a repeated call leases
+    /// further entities. No entity is leased twice at once, on any node.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError>;
 
-    /// Prolongs the lease by `duration` from now; false when it is no longer this worker's.
+    /// Extends the lease to `duration` from now; false when it has expired or belongs to another worker. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`]; then the lease ends when it would have.
     async fn renew(
         &self,
         entity: EntityId,
@@ -169,47 +185,79 @@ pub trait SyncQueue: Send + Sync {
         duration: Duration,
     ) -> Result<bool, QueueError>;
 
-    /// Ends leases. One that meanwhile belongs to another worker is left alone.
+    /// Ends leases. Idempotent: one that belongs to another worker meanwhile is not touched.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn release(&self, releases: &[Release]) -> Result<(), QueueError>;
 
-    /// The version of the backend's stream from which on [`Lease::observed_under`] is kept without a gap: `current` when
-    /// nothing is known of the backend, or was lost.
+    /// The version of the backend's stream from which on [`Lease::observed_under`] is kept without a gap. The first
+    /// call for a backend, and the first after the record was lost, records and returns `current`. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn observed_since(
         &self,
         backend: &BackendName,
         current: Version,
     ) -> Result<Version, QueueError>;
 
-    /// Takes up again at once whatever workers put aside on the backend: what they waited for is over.
+    /// Ends all snoozes of the backend's rows: what they waited for is over. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn void_snoozes(&self, backend: &BackendName) -> Result<(), QueueError>;
 
-    /// Ends every lease at once. Only for a start that proved by other means that no worker lives.
+    /// Ends every lease at once. Only for a start that has proved by other means that no worker runs: with several
+    /// nodes it would end the leases of the others. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn release_all(&self) -> Result<(), QueueError>;
 
-    /// Forgets the drift timers of the backend that end later than `longest` from now; how many. None is set that far
-    /// ahead: a clock that was ahead in an earlier process set them. They are seeded anew.
+    /// Deletes the backend's drift timers that end later than `longest` from now; returns their number. No timer is
+    /// set that far ahead, so an earlier process with a wrong clock set them. They are seeded anew. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn forget_late_drift_timers(
         &self,
         backend: &BackendName,
         longest: Duration,
     ) -> Result<u64, QueueError>;
 
-    /// Gives each idle entity of the backend without a drift timer one, spread over `interval`; how many.
+    /// Sets a drift timer for each idle entity of the backend that has none, spread over `interval`; returns their
+    /// number. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn seed_drift_timers(
         &self,
         backend: &BackendName,
         interval: Duration,
     ) -> Result<u64, QueueError>;
 
-    /// When the backend will have something to lease (drift checks count when `drift`).
+    /// When the backend will have something to lease; drift checks count only if `drift`. Read-only.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError>;
 
-    /// The row of an entity; `None` when it has none.
+    /// The row of an entity; `None` when it has none. Read-only.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError>;
 
-    /// At most `limit` of the entities that use one with any of these names ([`ClaimKey::name`]), each once.
+    /// At most `limit` of the entities that depend on any of these names ([`ClaimKey::name`]), each once. Read-only.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn dependents(&self, of: &[ClaimKey], limit: usize) -> Result<Dependents, QueueError>;
 
-    /// How long the oldest work of each backend has been due, for metrics; zero when all of it waits.
+    /// How long the oldest work of each backend has been due, for metrics; zero when all of it waits. Read-only.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError>;
 }
