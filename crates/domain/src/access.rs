@@ -1,4 +1,4 @@
-//! Who may do what: namespaces and tokens, as one stream of control events. Who let whom in is history too.
+//! Access control: namespaces and tokens, as one stream of control events, so that past grants can be audited too.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Look.
+    /// Read.
     Viewer,
     /// Change entities.
     Operator,
-    /// Let others in, stop backends, rebuild.
+    /// Manage tokens, pause backends, rebuild views.
     Admin,
 }
 
@@ -24,28 +24,28 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
-    /// What may be done.
+    /// The role.
     pub role: Role,
-    /// Where; `None` = everywhere, also beside all namespaces.
+    /// The namespace; `None` = all namespaces, and what belongs to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
 }
 
-/// What is kept of a token. Its value is shown once and kept nowhere.
+/// A token as it is stored. Its value is shown once and never stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// SHA-256 of its value, in hexadecimal.
     pub digest: String,
-    /// Whose it is: an opaque id, which events name as the actor.
+    /// Its owner: an opaque id, which events name as the actor.
     pub actor: String,
-    /// What it allows.
+    /// Its grants.
     pub grants: Vec<Grant>,
-    /// Not from then on; `None` = until it is revoked.
+    /// Invalid from then on; `None` = valid until it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
-/// A scope of names and access.
+/// Settings of a namespace, which scopes names and access.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NamespaceSettings {
@@ -58,15 +58,15 @@ pub struct NamespaceSettings {
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "fields are explained on the state that they change")]
 pub enum AccessEvent {
-    /// A namespace was made, or its settings changed.
+    /// A namespace was created, or its settings changed.
     NamespaceDeclared { at: Timestamp, namespace: Namespace, settings: NamespaceSettings },
-    /// A namespace is gone.
+    /// A namespace was deleted.
     NamespaceDeleted { at: Timestamp, namespace: Namespace },
-    /// Somebody was let in.
+    /// A token was issued.
     TokenIssued { at: Timestamp, token_id: TokenId, token: Token },
-    /// Nobody comes in with it any more.
+    /// A token was revoked.
     TokenRevoked { at: Timestamp, token_id: TokenId },
-    /// A request under an idempotency key was accepted and changed nothing: its claim is in the envelope.
+    /// A request with an idempotency key was accepted and changed nothing: its claim is in the envelope.
     RequestRecorded { at: Timestamp },
 }
 
@@ -81,7 +81,7 @@ impl AccessEvent {
         }
     }
 
-    /// Whether this version can read the stored type at that schema version.
+    /// Whether this version can decode the stored type at that schema version.
     #[must_use]
     pub fn known(event_type: &str, schema_version: u32) -> bool {
         let names = [
@@ -110,14 +110,14 @@ impl DomainEvent for AccessEvent {
 pub struct Access {
     /// Number of folded events.
     pub version: Version,
-    /// Namespaces that were made; `default` and configured ones are there besides.
+    /// Namespaces that were created; `default` and configured ones exist besides.
     pub namespaces: BTreeMap<Namespace, NamespaceSettings>,
-    /// Tokens that were issued and not revoked; expired ones are among them.
+    /// Tokens that were issued and not revoked, including expired ones.
     pub tokens: BTreeMap<TokenId, Token>,
 }
 
 impl Access {
-    /// Namespaces and tokens at most, each.
+    /// Limit of namespaces, and of tokens.
     pub const MAX: usize = 10_000;
 
     /// Folds `event` into the state.
@@ -142,14 +142,14 @@ impl Access {
 }
 
 impl Token {
-    /// Whether it still lets anybody in at `now`.
+    /// Whether it is not expired at `now`.
     #[must_use]
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| end > now)
     }
 }
 
-/// Whether `grants` allow `role` in `namespace`; `None` = beside all namespaces.
+/// Whether `grants` allow `role` in `namespace`; `None` = outside all namespaces.
 #[must_use]
 pub fn allows(grants: &[Grant], role: Role, namespace: Option<&Namespace>) -> bool {
     grants.iter().any(|grant| {

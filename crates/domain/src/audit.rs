@@ -1,4 +1,4 @@
-//! What audits say: checkpoints to be kept elsewhere, and what a verification found.
+//! Results of audits: checkpoints to be kept elsewhere, and reports of verifications.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
 
-/// The text is no digest.
+/// The text is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a digest: 64 hexadecimal digits")]
 pub struct BadDigest;
@@ -60,69 +60,69 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// What the log was at a moment. Kept elsewhere, it later proves that nothing of that was cut off, removed or
+/// The state of the log at a moment. Kept elsewhere, it later proves that nothing of that was cut off, removed or
 /// rewritten. It stays valid as the log grows, and for copies of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// Which log.
+    /// The log's id.
     pub log_id: LogId,
-    /// Its last event then, as a position of that life of the database.
+    /// Position of its last event, in the epoch of that time.
     pub position: Position,
-    /// Number of events then.
+    /// Number of events.
     pub count: u64,
-    /// Over the hashes of these events.
+    /// Digest of the hashes of these events.
     pub digest: Digest,
     /// When it was taken.
     #[serde(with = "crate::time::rfc3339")]
     pub taken_at: Timestamp,
 }
 
-/// What is wrong with an event, or with the log.
+/// Sort of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// The file itself is damaged.
+    /// The database file is damaged.
     File,
-    /// The row is none that was ever written: a value of another type, no id, no hash.
+    /// The row is not one that the log writes: a value of another type, an invalid id or hash.
     Unreadable,
-    /// Positions do not follow each other: something was removed, added or moved.
+    /// Positions are not consecutive: an event was removed, added or moved.
     Position,
-    /// Versions of the stream do not follow each other.
+    /// Versions of the stream are not consecutive.
     Version,
     /// The event was moved to another stream.
     Stream,
-    /// The hash is not that of the event after its predecessor.
+    /// The hash does not follow from the event and its predecessor.
     Hash,
-    /// The event was recorded before its predecessor.
+    /// The event was recorded no later than its predecessor.
     Time,
-    /// The payload is not what its type says, or the type is unknown here.
+    /// The payload does not fit its type, or the type is unknown to this version.
     Payload,
-    /// Names, identities or idempotency keys are not held as the events say.
+    /// Claims (names, identities, objects, idempotency keys) differ from those that follow from the events.
     Claim,
-    /// The read model does not say what the events say.
+    /// A derived row differs from what follows from the events.
     View,
-    /// The log is not the one that the checkpoint was taken of, or not a continuation of it.
+    /// The log is not the one of the checkpoint, or does not continue it.
     Checkpoint,
 }
 
-/// One thing that is wrong, as far as it is known where.
+/// One fault, with its place as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// `category/id`; `None` = it concerns no stream, or nobody knows which.
+    /// `category/id`; `None` = it concerns no stream, or the stream is unknown.
     pub stream: Option<String>,
     /// Version in the stream.
     pub version: Option<Version>,
-    /// Place in the log.
+    /// Position in the log.
     pub position: Option<Position>,
-    /// What sort.
+    /// Its sort.
     pub fault: FaultKind,
-    /// What and why, in words.
+    /// Description for people.
     pub detail: String,
-    /// The table that does not hold what follows from the log; `None` = it concerns the log itself.
+    /// The derived table; `None` = it concerns the log itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// The row's primary key in it.
+    /// Primary key of the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The column; `None` = the whole row.
@@ -131,7 +131,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of nothing in particular.
+    /// A fault without a place.
     #[must_use]
     pub fn new(fault: FaultKind, detail: impl Into<String>) -> Self {
         Self {
@@ -146,21 +146,21 @@ impl Fault {
         }
     }
 
-    /// Concerns `stream`.
+    /// Sets the stream.
     #[must_use]
     pub fn of(mut self, stream: &StreamId) -> Self {
         self.stream = Some(stream.to_string());
         self
     }
 
-    /// Concerns this version of the stream.
+    /// Sets the version.
     #[must_use]
     pub const fn at_version(mut self, version: Version) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// Concerns this row of a table that follows from the log, or one column of it.
+    /// Sets the row of a derived table, or one column of it.
     #[must_use]
     pub fn in_table(mut self, table: &str, key: &str, column: Option<&str>) -> Self {
         (self.table, self.key) = (Some(table.to_owned()), Some(key.to_owned()));
@@ -168,7 +168,7 @@ impl Fault {
         self
     }
 
-    /// Concerns this place in the log.
+    /// Sets the position.
     #[must_use]
     pub const fn at(mut self, position: Position) -> Self {
         self.position = Some(position);
@@ -191,31 +191,31 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a verification found.
+/// Report of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Whether nothing is wrong.
+    /// Whether there is no fault.
     pub ok: bool,
     /// Events that were read.
     pub events: u64,
-    /// Streams that they are of.
+    /// Streams that these events are of.
     pub streams: u64,
-    /// Rows of the read model that were compared with a fresh fold.
+    /// Entities whose rows were compared with a fresh fold.
     pub entities: u64,
-    /// What is wrong, the first of it.
+    /// The first faults.
     pub faults: Vec<Fault>,
-    /// How much is wrong.
+    /// Number of all faults.
     pub fault_count: u64,
-    /// What is worth knowing and no fault: what could not be compared, and what else is there to look at.
+    /// Notes that are no faults: what was not compared, and which other files may hold lost events.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// What the log is now.
+    /// The log's checkpoint.
     pub checkpoint: Checkpoint,
-    /// How long it took.
+    /// Duration, in milliseconds.
     pub elapsed_ms: u64,
 }
 
-/// How far a verification is.
+/// Progress of a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerificationProgress {
     /// Steps done.

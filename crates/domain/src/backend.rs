@@ -1,4 +1,4 @@
-//! A backend's own stream: which world it is, and whether a person has to look at it.
+//! A backend's control stream: its identity, and whether it is parked, paused or throttled.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ParkCause {
-    /// Another world answers under the same name.
+    /// The backend has another identity than the recorded one.
     IdentityChanged {
         /// The recorded identity.
         expected: String,
-        /// The one that answered.
+        /// The identity that it reported.
         found: String,
     },
     /// Too many objects are gone at once.
     MassAbsence {
-        /// Objects that were there and are not.
+        /// Objects that were present and are absent now.
         absent: u64,
-        /// Objects looked at in the same time.
+        /// Objects observed in the same time.
         observed: u64,
     },
 }
@@ -32,25 +32,25 @@ pub enum ParkCause {
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "fields are explained on the state that they change")]
 pub enum BackendEvent {
-    /// The identity it first answered with, or a person confirmed.
+    /// The identity that it first reported, or that a person confirmed.
     IdentityRecorded { at: Timestamp, identity: String },
-    /// Nothing acts on it before a person confirms.
+    /// It was parked: nothing acts on it until a person confirms.
     Parked { at: Timestamp, cause: ParkCause },
-    /// A person confirmed: what is there now is right.
+    /// A person confirmed that its present state is right.
     Unparked { at: Timestamp },
     /// A person stopped changes.
     Paused { at: Timestamp, until: Option<Timestamp> },
     /// A person let changes go on.
     Resumed { at: Timestamp },
-    /// It stands in the configuration; `digest` tells one configuration from another and says nothing else.
+    /// It is configured; `digest` only tells configurations apart.
     Configured { at: Timestamp, driver: String, digest: String },
-    /// It stands there no more.
+    /// It is configured no more.
     Removed { at: Timestamp },
-    /// It accepts our credentials again, or there are other secrets: what waited for that goes on.
+    /// It accepts the credentials again, or the secrets changed: waiting work goes on.
     Reopened { at: Timestamp },
-    /// The backend asked for a pause that is long enough to outlive us.
+    /// The backend asked for a pause that is long enough to survive a restart.
     Throttled { at: Timestamp, scope: String, until: Timestamp },
-    /// A request under an idempotency key was accepted and changed nothing here: its claim is in the envelope.
+    /// A request with an idempotency key was accepted and changed nothing here: its claim is in the envelope.
     RequestRecorded { at: Timestamp },
 }
 
@@ -72,14 +72,14 @@ impl BackendEvent {
         }
     }
 
-    /// Whether what waits for the backend, or for the configuration, may go on after the event of this stored type.
+    /// Whether an event of this stored type wakes the work that waits for the backend or its configuration.
     #[must_use]
     pub fn wakes(event_type: &str) -> bool {
         let names = ["unparked", "resumed", "configured", "reopened"];
         event_type.strip_prefix("backend.").is_some_and(|name| names.contains(&name))
     }
 
-    /// Whether this version can read the stored type at that schema version.
+    /// Whether this version can decode the stored type at that schema version.
     #[must_use]
     pub fn known(event_type: &str, schema_version: u32) -> bool {
         let names = [
@@ -121,22 +121,22 @@ impl DomainEvent for BackendEvent {
     }
 }
 
-/// A person's stop of changes.
+/// A pause by a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Its end; `None` = when a person lets them go on.
+    /// Its end; `None` = until a person resumes.
     pub until: Option<Timestamp>,
 }
 
 impl Pause {
-    /// Whether it holds at `now`.
+    /// Whether it is in force at `now`.
     #[must_use]
     pub fn holds(self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 }
 
-/// What the log knows of a backend.
+/// The folded state of a backend's stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backend {
     /// Number of folded events.
@@ -147,15 +147,15 @@ pub struct Backend {
     pub driver: String,
     /// Digest of its configuration; `None` = it is not configured.
     pub configured: Option<String>,
-    /// Recorded identity; `None` = it never answered.
+    /// Recorded identity; `None` = it never reported one.
     pub identity: Option<String>,
-    /// Why nothing acts on it; `None` = something does.
+    /// Why it is parked; `None` = it is not.
     pub parked: Option<ParkCause>,
     /// Paused by a person; `None` = it is not.
     pub paused: Option<Pause>,
-    /// Version of the last confirmation by a person that what is there, and what is gone, is right; 0 = none.
+    /// Version of the last event by which a person confirmed its present state, absences included; 0 = none.
     pub confirmed: crate::id::Version,
-    /// Scopes that rest because the backend said so, each until when; empty scope = all of it.
+    /// Throttled scopes, each until when; the empty scope is the whole backend.
     pub throttled: BTreeMap<String, Timestamp>,
 }
 
@@ -182,7 +182,7 @@ impl Backend {
             BackendEvent::Removed { .. } => self.configured = None,
             BackendEvent::Reopened { .. } | BackendEvent::RequestRecorded { .. } => {}
             BackendEvent::Throttled { at, scope, until } => {
-                // Only scopes that still rest are kept, so the map stays as small as they are few.
+                // Expired scopes are dropped, so the map stays small.
                 self.throttled.retain(|_, end| *end > *at);
                 self.throttled.insert(scope.clone(), *until);
             }

@@ -1,5 +1,5 @@
-//! The log as `CloudEvents` 1.0 in JSON, an event a line, with everything that it takes to put the log back byte for
-//! byte: extension attributes carry what the log adds, `data` is the stored payload itself.
+//! The log as `CloudEvents` 1.0 in JSON, one event per line, with everything that an import needs to restore it byte
+//! for byte: extension attributes hold what the log adds, `data` is the stored payload itself.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,8 +12,8 @@ use crate::time::{Timestamp, rfc3339};
 
 const SOURCE: &str = "urn:stateward:log:";
 
-/// Members in the order in which they are written. Names of extension attributes are lower case, and 64-bit numbers
-/// texts, as the specification wants it.
+/// Members in the order in which they are written. The specification demands lower-case names of extension
+/// attributes; 64-bit numbers are texts.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -31,37 +31,37 @@ struct Line {
     schemaversion: u32,
     /// Microseconds since the Unix epoch.
     recordedat: String,
-    /// Stored text.
+    /// As stored.
     metadata: String,
     previoushash: Digest,
     hash: Digest,
     /// The export has a part of the log only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     partial: bool,
-    /// Stored text of a payload that cannot stand as `data`: no JSON, or not on one line.
+    /// The stored payload when it cannot be embedded as `data`: not JSON, or not on one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
 }
 
-/// A line read back.
+/// A parsed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// The log that it was exported from.
     pub log_id: LogId,
     /// Whether the export has a part of the log only.
     pub partial: bool,
-    /// The event; its position has the ordinal alone, without an epoch.
+    /// The event; its position has the ordinal only, without an epoch.
     pub chained: ChainedEvent,
 }
 
-/// The line is none of an export.
+/// The line is not one of an export.
 #[derive(Debug, thiserror::Error)]
 #[error("not a line of an export: {0}")]
 pub struct BadLine(String);
 
-/// One event as a line, without its end. `partial` = the export has a part of the log only.
+/// Renders one event as a line, without the line end. `partial` = the export has a part of the log only.
 ///
 /// # Panics
 /// Never: a line is plain data.
@@ -92,17 +92,17 @@ pub fn render(chained: &ChainedEvent, log_id: LogId, partial: bool) -> String {
     serde_json::to_string(&written).expect("plain data")
 }
 
-/// The payload as it is, if a line can hold it so.
+/// The payload as raw JSON; `None` when a line cannot hold it unchanged.
 fn verbatim(payload: &str) -> Option<Box<RawValue>> {
     let fits = payload != "null" && !payload.contains(['\n', '\r']);
     let value = RawValue::from_string(payload.to_owned()).ok().filter(|_| fits)?;
     (value.get() == payload).then_some(value)
 }
 
-/// Reads a line back.
+/// Parses a line.
 ///
 /// # Errors
-/// [`BadLine`] for everything that [`render`] does not write.
+/// [`BadLine`] for any line that [`render`] does not write.
 pub fn parse(line: &str) -> Result<Parsed, BadLine> {
     let line: Line = serde_json::from_str(line).map_err(|error| BadLine(error.to_string()))?;
     let bad = |member: &str| BadLine(format!("{member} is not valid"));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_exported_is_refused() {
+    fn a_line_that_no_export_writes_is_refused() {
         let good = render(&chained("{}", "{}"), LOG, true);
         assert!(parse(&good).expect("a line").partial);
         for (from, to) in [

@@ -1,7 +1,7 @@
-//! Bounds on JSON documents that enter the log, and how a document beyond them is read back.
+//! Limits of JSON documents that enter the log, and how documents beyond them are read.
 //!
-//! Invariant: what is admitted to an event can be read by every JSON parser, `serde_json` with its 128 levels among them.
-//! So the bound on depth leaves room for the event, the row and the list item that a document is nested in.
+//! Invariant: every JSON parser can read an admitted event; `serde_json` accepts 128 levels. So the limit of depth
+//! leaves room for the event, the row and the list item around a document.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -10,42 +10,44 @@ use serde_json::Value;
 
 use crate::json_pointer;
 
-/// Begins the text that stands where a part of a document was left out. Not accepted in a document that a caller sends.
+/// Prefix of the text that replaces an omitted part of a document. Rejected in documents of callers.
 pub const OMITTED: &str = "$stateward.omitted";
-/// Levels of nesting of a stored text that is read as it stands. A deeper text is read [`shallow`].
+/// Levels of nesting of a stored text that is parsed unchanged; a deeper text is first made [`shallow`].
 const READ_DEPTH_MAX: usize = 100;
-/// Bytes of an event's payload at most: a drift with both its values and all attributes, and an export's line has 64 MiB.
+/// Bytes of an event's payload, at most: room for a drift with both values and all attributes. A line of an export
+/// may have 64 MiB.
 pub const EVENT_BYTES_MAX: usize = 48 * 1024 * 1024;
-/// Levels of nesting of an event's payload at most.
+/// Levels of nesting of an event's payload, at most.
 pub const EVENT_DEPTH_MAX: usize = 96;
-/// Memory that a value takes besides its text.
+/// Memory of a value besides its text.
 const VALUE_BYTES: usize = 64;
 
-/// How large a document may be.
+/// Limits of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Objects and lists that are nested in each other, the outermost counted.
+    /// Levels of nested objects and lists, the outermost included.
     pub depth: usize,
     /// Bytes of its JSON text.
     pub bytes: usize,
-    /// Values: members, items, and the document itself.
+    /// Number of values: members, items, and the document itself.
     pub values: usize,
-    /// Bytes of the JSON pointers to all its values: what a difference, field by field, has to name.
+    /// Bytes of the JSON pointers to all values: a field-by-field difference has to name them.
     pub pointers: usize,
 }
 
 impl Limits {
-    /// Of a desired state, and of what a backend reports of an object: the same, because the two are compared. The bytes
-    /// are 1 MiB of text (the longest that a kind's schema accepts) with each character escaped, and room for the rest.
+    /// Limits of a desired state, and of the attributes of an object: the same, because the two are compared. The
+    /// bytes are 1 MiB of text (the longest that a kind's schema accepts) with each character escaped, and room for
+    /// the rest.
     pub const DOCUMENT: Self =
         Self { depth: 64, bytes: 8 * 1024 * 1024, values: 100_000, pointers: 4 * 1024 * 1024 };
-    /// Of an action's input. An entity holds up to [`MAX_OPEN`](crate::entity::Entity::MAX_OPEN) of them.
+    /// Limits of an action's input. An entity holds up to [`MAX_OPEN`](crate::entity::Entity::MAX_OPEN) of them.
     pub const INPUT: Self = Self { bytes: 256 * 1024, ..Self::DOCUMENT };
-    /// Of what a driver needs to ask for pending work.
+    /// Limits of a driver's handle for pending work.
     pub const HANDLE: Self = Self { bytes: 64 * 1024, ..Self::DOCUMENT };
 }
 
-/// How large a document is.
+/// Size of a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the members of Limits")]
 pub struct Extent {
@@ -55,7 +57,7 @@ pub struct Extent {
     pub pointers: usize,
 }
 
-/// In what a document is too large.
+/// The limit that a document exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
     /// See [`Limits::depth`].
@@ -73,7 +75,7 @@ pub enum Excess {
 }
 
 impl Extent {
-    /// The extent of `value`, without limits. Recursive: for values that a parser or [`measure`] let through.
+    /// The extent of `value`, without limits. Recursive: for values that a parser or [`measure`] accepted.
     #[must_use]
     pub fn of(value: &Value) -> Self {
         let limits = Limits {
@@ -83,15 +85,15 @@ impl Extent {
             pointers: usize::MAX,
         };
         let mut extent = Self::default();
-        // Nothing is beyond these limits.
+        // Cannot fail: there are no limits.
         let _ = extent.take(value, 0, 0, &limits);
         extent
     }
 
-    /// In what this is beyond `limits`.
+    /// Compares with `limits`.
     ///
     /// # Errors
-    /// The first of depth, bytes, values, pointers.
+    /// The first exceeded one of depth, bytes, values, pointers.
     pub const fn within(&self, limits: &Limits) -> Result<(), Excess> {
         if self.depth > limits.depth {
             return Err(Excess::Depth(limits.depth));
@@ -108,7 +110,7 @@ impl Extent {
         Ok(())
     }
 
-    /// Adds `value`, which stands at `depth` behind a pointer of `pointer` bytes. Goes no deeper than the limit.
+    /// Adds `value`, at `depth`, with a pointer of `pointer` bytes. Recursion ends at the limit of depth.
     fn take(
         &mut self,
         value: &Value,
@@ -123,7 +125,7 @@ impl Extent {
             Value::Bool(value) => self.bytes += if *value { 4 } else { 5 },
             Value::Number(number) => {
                 let mut count = Count(0);
-                // Counting never fails.
+                // Cannot fail.
                 let _ = write!(count, "{number}");
                 self.bytes += count.0;
             }
@@ -159,7 +161,7 @@ impl fmt::Write for Count {
     }
 }
 
-/// Bytes of `text` as JSON.
+/// Bytes of `text` as a JSON string.
 fn quoted(text: &str) -> usize {
     let more = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,
@@ -169,17 +171,18 @@ fn quoted(text: &str) -> usize {
     2 + text.len() + text.bytes().map(more).sum::<usize>()
 }
 
-/// The extent of `value`; stops at the first limit that it exceeds, so that it costs no more than an acceptable document.
+/// The extent of `value`. Stops at the first exceeded limit, so that it costs no more than for an acceptable
+/// document.
 ///
 /// # Errors
-/// In what it is too large.
+/// The limit that is exceeded.
 pub fn measure(value: &Value, limits: &Limits) -> Result<Extent, Excess> {
     let mut extent = Extent::default();
     extent.take(value, 0, 0, limits)?;
     Ok(extent)
 }
 
-/// About how much memory `value` takes, in bytes. Does not read texts.
+/// Approximate memory of `value`, in bytes. Does not scan texts.
 #[must_use]
 pub fn weight(value: &Value) -> usize {
     VALUE_BYTES
@@ -193,7 +196,7 @@ pub fn weight(value: &Value) -> usize {
         }
 }
 
-/// The JSON pointer to the first part of `value` that was left out; `None` when it is whole.
+/// JSON pointer to the first omitted part of `value`; `None` when it is whole.
 #[must_use]
 pub fn omitted(value: &Value) -> Option<String> {
     match value {
@@ -210,8 +213,8 @@ pub fn omitted(value: &Value) -> Option<String> {
     }
 }
 
-/// `value` within `limits`: what is nested too deep is left out, then the largest members until the rest fits. A text
-/// that begins with [`OMITTED`] says where something was left out, and why.
+/// Reduces `value` to `limits`: omits what is nested too deep, then the largest members until the rest fits. A text
+/// that begins with [`OMITTED`] replaces each omitted part, with the reason.
 #[must_use]
 pub fn cut(mut value: Value, limits: &Limits) -> Value {
     if measure(&value, limits).is_ok() {
@@ -246,7 +249,7 @@ fn mark(excess: Excess) -> Value {
     Value::String(format!("{OMITTED}: the document {excess}"))
 }
 
-/// Leaves out objects and lists that stand deeper than `left` levels.
+/// Omits objects and lists deeper than `left` levels.
 fn flatten(value: &mut Value, left: usize) {
     let below: &mut dyn Iterator<Item = &mut Value> = match value {
         Value::Array(items) if left > 0 => &mut items.iter_mut(),
@@ -274,8 +277,8 @@ pub fn depth(text: &str) -> usize {
     deepest
 }
 
-/// The stored JSON `text` as a parser takes it: what is nested too deep is left out, with a text that begins with
-/// [`OMITTED`] in its place. Not recursive, and a function of the text alone.
+/// The stored JSON `text` with omitted parts where it is nested too deep for a parser ([`OMITTED`]). Not recursive,
+/// and a function of the text alone.
 #[must_use]
 pub fn shallow(text: &str) -> Cow<'_, str> {
     let (mut kept, mut copied, mut depth) = (String::new(), 0, 0_usize);
@@ -284,7 +287,7 @@ pub fn shallow(text: &str) -> Cow<'_, str> {
             depth += 1;
             if depth == READ_DEPTH_MAX + 1 {
                 kept.push_str(&text[copied..at]);
-                // Writing to a text never fails.
+                // Cannot fail.
                 let _ = write!(kept, "\"{OMITTED}: nested too deep\"");
             }
         }
@@ -302,7 +305,7 @@ pub fn shallow(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Calls `bracket` with place and byte of each bracket of a JSON text that stands in no string.
+/// Calls `bracket` with offset and byte of each bracket outside of strings.
 fn scan(text: &str, mut bracket: impl FnMut(usize, u8)) {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in text.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! What surrounds an event in the log: who, why, on whose behalf, and what it hangs on.
+//! Events with their envelope: who caused them, why, and what they follow from.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 mod metadata;
 
-/// What every stored event can say of itself.
+/// Type and version of a stored event.
 pub use cqrs_es::DomainEvent;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,9 +21,9 @@ use crate::time::Timestamp;
 /// Name of a stream: a category and an id within it (`entity`, `0199…`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId {
-    /// What lives in it; also `postgres-es`' `aggregate_type`.
+    /// Category; `postgres-es`' `aggregate_type`.
     pub category: String,
-    /// Which one.
+    /// Id within the category.
     pub id: String,
 }
 
@@ -68,7 +68,7 @@ impl StreamId {
     }
 }
 
-/// The text is no name of a stream.
+/// The text is not the name of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a stream: CATEGORY/ID")]
 pub struct BadStream;
@@ -88,7 +88,7 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// Who did it: opaque ids only, so that names can be erased outside the log.
+/// The actor behind an event: opaque ids only, so that names can be erased outside the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// `user`, `system`, `worker`.
@@ -102,84 +102,84 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Type of the control plane's own parts.
+    /// Type of the control plane's own components.
     pub const SYSTEM: &'static str = "system";
 
-    /// The control plane itself, acting as `part` (`process-manager`, `sweep`, …).
+    /// A component of the control plane (`process-manager`, `sweep`, …).
     #[must_use]
     pub fn system(part: &str) -> Self {
         Self { kind: Self::SYSTEM.to_owned(), id: part.to_owned(), token_id: None }
     }
 }
 
-/// A client's promise to recognise its own repeated request.
+/// The idempotency key of a client's request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
-    /// Digest of the client's key (hex SHA-256): the key itself may say too much.
+    /// Digest of the client's key (hex SHA-256); the key itself may be sensitive.
     pub key: String,
-    /// Digest of method, path and body, to tell another request under the same key.
+    /// Digest of method, path and body, to detect another request with the same key.
     pub fingerprint: String,
 }
 
-/// Everything about an event that is not its payload. Stored as a flat map of strings.
+/// Metadata of an event. Stored as a flat map of strings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// Scope of the entity; empty for control streams.
     pub namespace: Namespace,
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// Why, in the actor's words (≤ 500 characters).
+    /// Reason given by the actor (at most 500 characters).
     pub reason: Option<String>,
     /// Reference of a change ticket.
     pub change: Option<String>,
-    /// The operation that this event opens, serves or ends, when it is one.
+    /// The operation that this event opens, serves or ends.
     pub operation: Option<OperationId>,
     /// Id of the HTTP request or of the round.
     pub request: Option<String>,
-    /// Groups all that follows from one cause.
+    /// Groups all events that follow from one cause.
     pub correlation: Option<String>,
     /// The event that caused this one.
     pub causation: Option<EventId>,
     /// W3C `traceparent`.
     pub trace: Option<String>,
-    /// Where the request came from.
+    /// Address of the client.
     pub client: Option<String>,
-    /// Set on the first event of an append that a client may repeat.
+    /// Set on the events of an append that a client may repeat.
     pub idempotency: Option<Idempotency>,
 }
 
 impl Envelope {
-    /// An envelope for what the control plane does by itself.
+    /// The envelope of an event that the control plane causes itself.
     #[must_use]
     pub fn system(part: &str, namespace: Namespace) -> Self {
         Self { namespace, actor: Actor::system(part), ..Self::default() }
     }
 }
 
-/// An event on its way into the log. Payload and metadata are the bytes that will be stored and hashed.
+/// An event to be appended. Payload and metadata are the bytes that will be stored and hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// The log recognises a repeated append by this id.
     pub id: EventId,
     /// `entity.create_requested`.
     pub event_type: String,
-    /// Version of the payload's shape.
+    /// Version of the payload's schema.
     pub schema_version: u32,
-    /// JSON text; shared, because it goes to many places and never changes.
+    /// JSON text; shared, because many readers keep it and it never changes.
     pub payload: Arc<str>,
     /// JSON text: a flat map of strings.
     pub metadata: Arc<str>,
 }
 
 impl NewEvent {
-    /// Encodes `event` with its surroundings. Nothing is appended that could not be read back: this is the one place
-    /// where events become bytes.
+    /// Encodes `event` with its envelope. The only place where events become bytes, so nothing is appended that
+    /// cannot be decoded again.
     ///
     /// # Errors
-    /// In what the event is too large. Whatever enters one is held to narrower bounds ([`document::Limits`]).
+    /// The limit that the event exceeds. What enters an event has narrower limits ([`document::Limits`]).
     ///
     /// # Panics
-    /// Never for the events of this crate: they hold nothing that JSON cannot.
+    /// Never for the events of this crate: all of their values are valid JSON.
     pub fn encode<E: DomainEvent>(
         id: EventId,
         event: &E,
@@ -205,62 +205,62 @@ impl NewEvent {
     }
 }
 
-/// An event as the log holds it.
+/// A stored event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Place in the log.
+    /// Position in the log.
     pub position: Position,
     /// The stream it belongs to.
     pub stream: StreamId,
-    /// Place in the stream, from 1.
+    /// Version within the stream, from 1.
     pub version: Version,
     /// Its own id.
     pub id: EventId,
     /// `entity.create_requested`.
     pub event_type: String,
-    /// Version of the payload's shape as stored.
+    /// Version of the payload's schema, as stored.
     pub schema_version: u32,
-    /// When the log accepted it; never earlier than the stream's last event.
+    /// When the log accepted it; always later than the previous event of the stream.
     pub recorded_at: Timestamp,
     /// JSON text as stored.
     pub payload: Arc<str>,
     /// JSON text as stored.
     pub metadata: Arc<str>,
-    /// SHA-256 over the previous hash and everything above but the position.
+    /// SHA-256 over the previous hash and all of the above but the position.
     pub hash: [u8; 32],
 }
 
-/// A stored event that this version cannot read. A projection that meets one stops, it never skips.
+/// A stored event that this version cannot decode. A projection that meets one stops, it never skips.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The type or its schema version is not known here.
+    /// The type or its schema version is unknown to this version.
     #[error("event {id} at {position}: type {event_type} version {schema_version} is unknown here")]
     Unknown {
         /// The event.
         id: EventId,
-        /// Its place.
+        /// Its position.
         position: Position,
         /// Its type.
         event_type: String,
         /// Its schema version.
         schema_version: u32,
     },
-    /// The bytes are not what their type says.
+    /// The payload does not fit its type.
     #[error("event {id} at {position}: the payload does not fit its type")]
     Malformed {
         /// The event.
         id: EventId,
-        /// Its place.
+        /// Its position.
         position: Position,
-        /// What the decoder met.
+        /// The decoder's error.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl Recorded {
-    /// Decodes the payload, after a look at type and schema version. A payload that is nested deeper than a parser goes,
-    /// as no event is written any more, is read without what is too deep: see [`document::shallow`].
+    /// Decodes the payload after checking type and schema version. A payload nested deeper than a parser accepts,
+    /// which only older versions wrote, is decoded with omitted parts: see [`document::shallow`].
     ///
     /// # Errors
     /// [`DecodeError::Unknown`] when `known(type, version)` is false, [`DecodeError::Malformed`] when the
@@ -289,23 +289,23 @@ impl Recorded {
             })
     }
 
-    /// Bytes of what it says and of what surrounds it.
+    /// Bytes of payload and metadata.
     #[must_use]
     pub fn size(&self) -> usize {
         self.payload.len() + self.metadata.len()
     }
 
-    /// Who, why and on whose behalf; an unreadable map reads as empty.
+    /// The metadata; empty if it cannot be decoded.
     #[must_use]
     pub fn envelope(&self) -> Envelope {
         Envelope::from_json(&self.metadata)
     }
 
-    /// The payload without its tag, as users see it in `data`; [shallow](document::shallow), so that every client can read
-    /// it.
+    /// The payload without its tag, as the API shows it in `data`; made [shallow](document::shallow), so that every
+    /// client can parse it.
     ///
     /// # Errors
-    /// When the stored text is no JSON object.
+    /// When the stored text is not a JSON object.
     pub fn data(&self) -> Result<Box<RawValue>, serde_json::Error> {
         let payload = document::shallow(&self.payload);
         let tagged: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&payload)?;

@@ -1,4 +1,4 @@
-//! What can go wrong between an entity and its backend, as a value that fits in an event.
+//! Failures of calls to a backend, as values that fit in an event.
 
 use std::time::Duration;
 
@@ -7,71 +7,72 @@ use serde::{Deserialize, Serialize};
 use crate::entity::target::Target;
 use crate::id::{EntityId, ExternalId};
 
-/// Class of an error; it alone decides what the engine does next.
+/// Class of a failure; it alone decides what the engine does next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
-    /// Passes by itself: retried with backoff until the kind's budget is used up.
+    /// Transient: retried with backoff until the kind's budget is used up.
     Transient,
-    /// The backend asked for a pause: the scope rests, the entity keeps its budget.
+    /// The backend asked for a pause: the scope is throttled, the entity keeps its budget.
     RateLimited {
         /// How long to wait, in milliseconds.
         after_ms: u64,
-        /// What has to wait, in the backend's words; empty = the whole backend.
+        /// The throttled scope, in the backend's words; empty = the whole backend.
         scope: String,
     },
-    /// Sent, but the reply was lost: observe or find before any further change.
+    /// The request was sent and its reply lost: observe or find before any further change.
     Ambiguous,
-    /// Somebody else changed it at the same time: observe and plan again.
+    /// A concurrent change: observe and plan again.
     Conflict,
-    /// Something answered "not found". It proves no absence: the object is observed again, after the kind's settle time.
+    /// Something answered "not found". That proves no absence: the object is observed again after the kind's settle
+    /// time.
     NotFound,
-    /// The identity is taken in the backend.
+    /// The identity is in use in the backend.
     AlreadyExists {
-        /// The object that has it.
+        /// The object that uses it.
         external_id: ExternalId,
     },
-    /// The backend refuses the desired state; only a new one helps.
+    /// The backend rejects the desired state; only a new one helps.
     Invalid,
-    /// The change touches a field that cannot change.
+    /// The change touches an immutable field.
     Immutable,
-    /// The backend does not let this be done to this object: a permission, a read-only file system, a service that it
-    /// does not have. The backend itself is well; retried slowly.
+    /// The backend refuses this change of this object: a permission, a read-only file system, a missing service. The
+    /// backend itself works; retried slowly.
     Refused,
-    /// This process ran out of something of its own, such as file descriptors: nothing was sent, and nothing is said of
-    /// the backend or the object. All work on the backend rests for a moment, the entity keeps its budget.
+    /// This process ran out of a resource, such as file descriptors: nothing was sent, and nothing is known of the
+    /// backend or the object. All work on the backend pauses for a moment; the entity keeps its budget.
     Exhausted,
-    /// The credentials are refused: parks the backend.
+    /// The credentials are rejected: parks the backend.
     Unauthorized,
     /// The backend's configuration is wrong: parks the backend.
     Misconfigured,
-    /// No room: retried slowly.
+    /// The quota is used up: retried slowly.
     QuotaExceeded,
-    /// Another entity has to be there first.
+    /// Another entity has to be present first.
     DependencyNotReady {
-        /// The one that is waited for.
+        /// That entity.
         on: EntityId,
     },
-    /// An entity that the desired state refers to has to be there first, or to show what is referred to. It need not
-    /// be declared yet.
+    /// A target of a reference has to be present first, or to have the referenced attribute. It need not be declared
+    /// yet.
     ReferenceNotReady {
-        /// The one that is waited for.
+        /// The target.
         on: Box<Target>,
     },
-    /// Another entity refers to this one, so it cannot be deleted yet.
+    /// A dependent refers to this entity, so it cannot be deleted yet.
     InUse {
-        /// The one that does.
+        /// The dependent.
         by: EntityId,
     },
-    /// A fault of a driver or of ours: dead letter until somebody looks.
+    /// A bug of a driver or of the engine: dead letter until a person acts.
     Bug,
-    /// The driver gave up because it was told to.
+    /// The driver aborted the call because it was cancelled.
     Cancelled,
 }
 
 impl ErrorClass {
-    /// Whether a failure of this class uses up the retry budget. What is waited for elsewhere does not: once it
-    /// is there, the entity has all its tries.
+    /// Whether a failure of this class counts against the retry budget. Waiting for something else does not: once
+    /// that is there, the entity has all its attempts.
     #[must_use]
     pub const fn uses_budget(&self) -> bool {
         !matches!(
@@ -115,19 +116,19 @@ impl ErrorClass {
     }
 }
 
-/// What a failed call may have done to the backend.
+/// Effect of a failed call on the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Certainly nothing.
     None,
-    /// Perhaps all of it.
+    /// Perhaps the whole change.
     Maybe,
-    /// Certainly some of it.
+    /// Certainly a part of the change.
     Partial,
 }
 
-/// One failure, fit for users, logs and events: it holds no secret.
+/// A failure, fit for users, logs and events: it contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Failure {
@@ -145,16 +146,16 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The code of a search that found nothing, which proves nothing yet: the backend answers again since a moment.
+    /// Code of a search that found nothing while that proves nothing yet: the backend recovered a moment ago.
     pub const SEARCH_SETTLING: &'static str = "search_settling";
 
-    /// Whether it says only that it is too early to know: the backend is well, and nothing was tried.
+    /// Whether it only says that it is too early to know: the backend works, and no change was tried.
     #[must_use]
     pub fn is_settling(&self) -> bool {
         self.code == Self::SEARCH_SETTLING
     }
 
-    /// A failure that certainly changed nothing.
+    /// A failure that certainly had no effect.
     #[must_use]
     pub fn harmless(class: ErrorClass, code: &str, message: impl Into<String>) -> Self {
         Self {
@@ -166,7 +167,7 @@ impl Failure {
         }
     }
 
-    /// A failure after which the backend may have been changed.
+    /// A failure that may have had an effect.
     #[must_use]
     pub fn doubtful(class: ErrorClass, code: &str, message: impl Into<String>) -> Self {
         Self { effect: Effect::Maybe, ..Self::harmless(class, code, message) }

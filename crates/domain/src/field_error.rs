@@ -1,12 +1,12 @@
-//! A fault of one field of a document.
+//! A validation error of one field of a document.
 
 use serde::{Deserialize, Serialize};
 
-/// One fault of a desired state.
+/// One error of a desired state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
     /// JSON pointer into the desired state.
     pub pointer: String,
-    /// What is wrong, for people.
+    /// Message for people.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! Newtypes for every identifier and counter, so that none is passed for another.
+//! Newtypes for every identifier and counter, so that they cannot be confused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,15 +29,15 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// Names one entity for ever; also the id of its stream.
+    /// Id of an entity, never reused; also the id of its stream.
     EntityId,
-    /// Names one change request, from acceptance to its end.
+    /// Id of a change request, from acceptance to its end.
     OperationId,
-    /// Names one event; `UUIDv7`. The log recognises a repeated append by it.
+    /// Id of an event; `UUIDv7`. The log recognises a repeated append by it.
     EventId,
-    /// Names one token; never its value.
+    /// Id of a token; not its value.
     TokenId,
-    /// Names one log for ever; its copies have it too.
+    /// Id of a log, never reused; its copies have the same one.
     LogId,
 }
 
@@ -81,7 +81,7 @@ text_id! {
     EntityName,
     /// The backend's own name of the managed object.
     ExternalId,
-    /// Verb of an action.
+    /// Name of an action.
     ActionName,
 }
 
@@ -111,23 +111,23 @@ macro_rules! counter {
 counter! {
     /// Number of events in a stream; the sequence of its last event. 0 = no such stream.
     Version,
-    /// Counts changes of the desired state, from 1.
+    /// Number of the desired state, from 1.
     Generation,
-    /// Counts all that users changed: desired state, labels, policies.
+    /// Number of changes by users: desired state, labels, policies.
     Revision,
-    /// Numbers the tries to bring one entity in sync; the fencing token.
+    /// Number of an attempt to sync an entity; the fencing token.
     Attempt,
-    /// Counts creations of the external object within one entity. 0 = never intended.
+    /// Number of creations of the external object of one entity. 0 = none was intended.
     Incarnation,
 }
 
-/// The mark that a driver writes into the backend's object wherever it has a place for it.
+/// The owner key: a driver writes it into the backend's object where that has a place for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OwnerKey(pub String);
 
 impl OwnerKey {
-    /// Constant marker beside the key, so that `list` can tell managed objects from others.
+    /// Constant marker beside the key, by which `list` recognises managed objects.
     pub const MARKER: &'static str = "managed-entity";
 
     /// The key of one incarnation of one entity: `<entity id>-<incarnation>`.
@@ -136,7 +136,7 @@ impl OwnerKey {
         Self(format!("{entity}-{incarnation}"))
     }
 
-    /// Entity and incarnation that this key stands for; `None` when it is no key of ours.
+    /// Entity and incarnation of this key; `None` when it is not one of ours.
     #[must_use]
     pub fn parse(&self) -> Option<(EntityId, Incarnation)> {
         let (entity, incarnation) = self.0.rsplit_once('-')?;
@@ -150,13 +150,13 @@ impl fmt::Display for OwnerKey {
     }
 }
 
-/// Place in the log. Ordered by the server alone; to everybody else an opaque token.
+/// Position in the log. Only the server orders positions; to clients they are opaque tokens.
 ///
-/// `epoch` names one life of one database, so a position of another log is told from ours;
-/// `major` and `minor` order commits within it (`SQLite` uses `minor` alone: the rowid).
+/// `epoch` identifies one life of a database, so that a position of another log, or of the same log before a restore,
+/// is recognised; `major` and `minor` order commits within it (`SQLite` uses `minor` alone: the rowid).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Identity of the database's life.
+    /// Epoch of the database.
     pub epoch: u32,
     /// Commit order where the database has one apart from the row order, else 0.
     pub major: u64,
@@ -165,7 +165,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Where the log begins: before every event.
+    /// The start of the log: before every event.
     pub const START: Self = Self { epoch: 0, major: 0, minor: 0 };
 }
 
@@ -176,7 +176,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// The text is no position token.
+/// The text is not a position token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a position of this log")]
 pub struct BadPosition;

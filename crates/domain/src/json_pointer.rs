@@ -1,4 +1,4 @@
-//! Tokens of JSON pointers (RFC 6901): how the name of a member stands between two slashes.
+//! Reference tokens of JSON pointers (RFC 6901): escaping of member names.
 
 /// `name` as a token of a pointer.
 #[must_use]
@@ -6,7 +6,7 @@ pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// The name that `token` of a pointer stands for.
+/// The member name of the pointer's `token`.
 #[must_use]
 pub fn unescape(token: &str) -> String {
     // `~01` is `~1`, so `~0` comes last.

@@ -1,4 +1,4 @@
-//! What a kind of entity is: data that the driver declares and the engine obeys.
+//! The specification of a kind: declared by its driver, interpreted by the engine.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use serde_json::Value;
 use crate::id::{ActionName, KindName};
 use crate::json_pointer;
 
-/// What to do when an object that was there is gone.
+/// Policy for an object that was present and is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnLost {
-    /// Wait for a person's decision: a new one would come back empty.
+    /// Wait for a person's decision: a new object would be empty.
     Ask,
-    /// Make it again.
+    /// Create it again.
     Recreate,
-    /// Say so and leave it.
+    /// Only report it.
     Report,
 }
 
-/// A verb of a kind that changes no desired field.
+/// An action of a kind: it changes no field of the desired state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActionSpec {
     /// Its name in the URL.
@@ -31,7 +31,7 @@ pub struct ActionSpec {
     pub idempotent: bool,
 }
 
-/// Everything the engine has to know about a kind.
+/// The specification of a kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KindSpec {
     /// `driver.noun`.
@@ -46,31 +46,31 @@ pub struct KindSpec {
     pub immutable: Vec<String>,
     /// JSON pointers that take only `{"$secret": NAME}` and are never observed.
     pub write_only: Vec<String>,
-    /// JSON pointer of the field that names the object in the backend; `None` when the backend does.
+    /// JSON pointer of the field that identifies the object in the backend; `None` when the backend assigns its name.
     pub identity: Option<String>,
     /// Whether the backend's object has a place for the owner key.
     pub owner_key: bool,
-    /// The kind's own verbs.
+    /// The kind's actions.
     pub actions: Vec<ActionSpec>,
-    /// How long after an abandoned create "none found" is no proof yet, and how long a call that failed with "not found"
-    /// waits for another observation.
+    /// How long after an abandoned create "none found" proves nothing, and how long a call that failed with "not
+    /// found" waits for another observation.
     #[serde(with = "millis")]
     pub settle: Duration,
-    /// Failures in a row before `erred`.
+    /// Consecutive failures before `erred`.
     pub retry_budget: u32,
-    /// What happens when the object is gone, unless the backend's configuration says otherwise.
+    /// Policy for an absent object, unless the backend's configuration overrides it.
     pub on_lost: OnLost,
 }
 
 impl KindSpec {
-    /// The identity in `desired`; `None` when the kind names none or the field is no string.
+    /// The identity in `desired`; `None` when the kind has none, or the field is not a string.
     #[must_use]
     pub fn identity_of(&self, desired: &Value) -> Option<String> {
         let pointer = self.identity.as_deref()?;
         desired.pointer(pointer)?.as_str().map(str::to_owned)
     }
 
-    /// `value` without its write-only fields, which are kept nowhere.
+    /// `value` without its write-only fields, which are never stored.
     #[must_use]
     pub fn without_write_only(&self, value: &Value) -> Value {
         let mut value = value.clone();
@@ -84,7 +84,7 @@ impl KindSpec {
         value
     }
 
-    /// The action called `name`; `None` when the kind has none of that name.
+    /// The action `name`; `None` when the kind has none of that name.
     #[must_use]
     pub fn action(&self, name: &ActionName) -> Option<&ActionSpec> {
         self.actions.iter().find(|action| action.name == *name)

@@ -6,8 +6,8 @@
 //! REQUIREMENT = KEY | "!" KEY | KEY ( "=" | "==" | "!=" ) VALUE | KEY ( "in" | "notin" ) "(" VALUE *( "," VALUE ) ")"
 //! ```
 //!
-//! A key is what a label may be called. A value is a run of anything but white space, commas, parentheses, `=`, `!`, `<`
-//! and `>`, and may be empty. `!=` and `notin` also select objects without the label.
+//! A key is a label's key. A value is a run of any characters but white space, commas, parentheses, `=`, `!`, `<` and
+//! `>`, and may be empty. `!=` and `notin` also select objects without the label.
 
 mod parse;
 
@@ -21,47 +21,47 @@ pub const REQUIREMENTS_MAX: usize = 64;
 /// Values of one `in` or `notin` at most.
 pub const VALUES_MAX: usize = 128;
 
-/// Which labels an object must have. Without requirements it selects everything; no text means that.
+/// A label selector. One without requirements selects everything; the empty text is not a selector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
-    /// All of these hold.
+    /// All of these have to be met.
     pub requirements: Vec<Requirement>,
 }
 
-/// What is required of one label.
+/// A requirement on one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
     /// The label's key.
     pub key: String,
-    /// What is required of it.
+    /// The test of its value.
     pub test: Test,
 }
 
-/// What is required of a label's value.
+/// Test of a label's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
-    /// It is there, and its value is one of these (`=`, `==`, `in`).
+    /// The label exists with one of these values (`=`, `==`, `in`).
     In(BTreeSet<String>),
-    /// It is not there, or its value is none of these (`!=`, `notin`).
+    /// The label does not exist, or has none of these values (`!=`, `notin`).
     NotIn(BTreeSet<String>),
-    /// It is there.
+    /// The label exists.
     Exists,
-    /// It is not there.
+    /// The label does not exist.
     Missing,
 }
 
-/// The text is no selector.
+/// The text is not a selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("character {position}: {message}")]
 pub struct BadSelector {
-    /// Of the first character that does not fit, counted from 1; one more than there are characters at the end.
+    /// Position of the first wrong character, counted from 1; at the end, one more than the number of characters.
     pub position: usize,
     /// What was expected.
     pub message: String,
 }
 
 impl Requirement {
-    /// The label is there and has this value.
+    /// Requires the label with this value.
     #[must_use]
     pub fn equal(key: &str, value: &str) -> Self {
         Self { key: key.to_owned(), test: Test::In([value.to_owned()].into()) }

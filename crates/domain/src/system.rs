@@ -1,4 +1,4 @@
-//! What persons do to the control plane as a whole, as one stream of control events.
+//! Control events of the control plane as a whole: actions of persons, as one stream.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::id::{BackendName, Namespace, Position, Version};
 use crate::time::Timestamp;
 
-/// What a new configuration means for one backend.
+/// Effect of a new configuration on one backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackendChange {
-    /// It is new.
+    /// It was added.
     Added,
-    /// It is connected anew.
+    /// It was reconnected with changed settings.
     Changed,
-    /// It is gone.
+    /// It was removed.
     Removed,
-    /// It goes on as it was.
+    /// It is unchanged.
     Unchanged,
 }
 
@@ -26,36 +26,36 @@ pub enum BackendChange {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SystemEvent {
-    /// A person looked, and let changes of backends begin.
+    /// A person lifted the restore hold: changes of backends may begin.
     Unfrozen {
         /// When.
         at: Timestamp,
     },
-    /// Somebody took a copy of the log; who is in the envelope.
+    /// The log was exported; the actor is in the envelope.
     AuditExported {
         /// When.
         at: Timestamp,
-        /// Only what comes after it.
+        /// Events behind this position.
         after: Position,
-        /// The last position that is in it.
+        /// The last exported position.
         until: Position,
-        /// Namespaces asked for; empty = all.
+        /// Namespace filter; empty = all.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         namespaces: Vec<Namespace>,
-        /// Types asked for; empty = all.
+        /// Event type filter; empty = all.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         types: Vec<String>,
-        /// How many events that is.
+        /// Number of exported events.
         count: u64,
     },
-    /// A person had the configuration read anew.
+    /// A person reloaded the configuration.
     ConfigurationReloaded {
         /// When.
         at: Timestamp,
-        /// What that meant for each backend.
+        /// Its effect on each backend.
         backends: BTreeMap<BackendName, BackendChange>,
     },
-    /// A request under an idempotency key was carried out that left nothing else in the log: its claim is in the
+    /// A request with an idempotency key was carried out and left nothing else in the log: its claim is in the
     /// envelope.
     RequestRecorded {
         /// When.
@@ -64,7 +64,7 @@ pub enum SystemEvent {
 }
 
 impl SystemEvent {
-    /// Whether this version can read the stored type at that schema version.
+    /// Whether this version can decode the stored type at that schema version.
     #[must_use]
     pub fn known(event_type: &str, schema_version: u32) -> bool {
         let names = [
@@ -93,7 +93,7 @@ impl DomainEvent for SystemEvent {
     }
 }
 
-/// What the log knows of the control plane itself.
+/// The folded state of the control plane's stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct System {
     /// Number of folded events.
@@ -101,7 +101,7 @@ pub struct System {
 }
 
 impl System {
-    /// Folds `event` into the state: nothing is decided by it, it is history.
+    /// Counts `event`. No decision depends on these events.
     pub fn evolve(&mut self, _event: &SystemEvent) {
         self.version = self.version.next();
     }

@@ -1,5 +1,5 @@
-//! Time as a value: microseconds since the Unix epoch. Nothing in this crate reads the machine's clocks: they are handed
-//! in. [`LogClock`] makes of them the time that is recorded and the time that is waited.
+//! Time as a value: microseconds since the Unix epoch. Invariant: this crate never reads the machine's clocks; they
+//! are passed in. [`LogClock`] derives log time and steady time from them.
 
 mod log_clock;
 mod manual;
@@ -19,7 +19,7 @@ pub use manual::ManualClock;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// A moment that never comes: what waits until then waits for a person.
+    /// Never: work that is due then waits for a person.
     pub const NEVER: Self = Self(i64::MAX);
 
     /// This moment plus `duration`; saturates at the end of time.
@@ -41,14 +41,14 @@ pub mod rfc3339 {
 
     use super::Timestamp;
 
-    /// Text with microseconds and `Z`; the end of time for what no calendar has.
+    /// Text with microseconds and `Z`; the latest representable time for a moment beyond the calendar.
     #[must_use]
     pub fn text(at: Timestamp) -> String {
         let moment = jiff::Timestamp::from_microsecond(at.0).unwrap_or(jiff::Timestamp::MAX);
         format!("{moment:.6}")
     }
 
-    /// The moment that a text names; `None` when it is no RFC 3339 text.
+    /// The moment of an RFC 3339 text; `None` when it is not one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Timestamp> {
         text.parse::<jiff::Timestamp>().ok().map(|moment| Timestamp(moment.as_microsecond()))
@@ -65,7 +65,7 @@ pub mod rfc3339 {
     /// For `#[serde(with)]`.
     ///
     /// # Errors
-    /// When the text names no moment.
+    /// When the text is not RFC 3339.
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
         let text = String::deserialize(d)?;
         parse(&text).ok_or_else(|| serde::de::Error::custom("not an RFC 3339 time"))
@@ -84,7 +84,7 @@ pub mod rfc3339 {
     }
 }
 
-/// Where code that needs the time gets it from: the wiring hands in the system's, tests a manual one.
+/// The wall clock. The wiring passes the system's, tests a manual one.
 pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> Timestamp;

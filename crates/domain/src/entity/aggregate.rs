@@ -1,4 +1,4 @@
-//! The aggregate: one managed thing, folded from its events and from nothing else.
+//! The aggregate: one managed entity, folded from its events and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,32 +22,32 @@ use crate::id::{
 use crate::serde_util::is_false;
 use crate::time::Timestamp;
 
-/// The desired state that the object last was brought to.
+/// The desired state that was last applied to the object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
     /// Its generation.
     pub generation: Generation,
-    /// The desired state itself: what a cancelled change goes back to.
+    /// The desired state itself: a cancelled change reverts to it.
     pub desired: Value,
 }
 
-/// How tries have gone since the last success, change or retry.
+/// Retry counters since the last success, change or retry request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RetryState {
-    /// Failures that use up the budget.
+    /// Failures that count against the retry budget.
     pub failures: u32,
-    /// Attempts whose worker vanished, in a row.
+    /// Consecutive attempts whose worker vanished.
     pub abandoned: u32,
-    /// Changes that the backend accepted and did not do, with the same fields left over.
+    /// Consecutive changes that the backend accepted without effect, with the same fields left over.
     pub unconverged: u32,
     /// Those fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remaining: Vec<String>,
-    /// Left alone until a user does something.
+    /// Retries have ended until a user changes or retries the entity.
     #[serde(rename = "given_up", skip_serializing_if = "is_false")]
     pub erred: bool,
-    /// Not before this time; `None` = at once.
+    /// Earliest time of the next attempt; `None` = at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
 }
@@ -56,92 +56,92 @@ pub struct RetryState {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entity {
-    /// Its id, also of its stream.
+    /// Its id, which is also the id of its stream.
     pub id: EntityId,
     /// Number of folded events.
     pub version: Version,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// What users declared, with the newest desired state and settings.
+    /// What users declared: the newest desired state and settings.
     pub manifest: Manifest,
     /// Version of the kind's schema that the desired state was checked against.
     pub schema_version: u32,
-    /// The identity that it holds in its backend; `None` for kinds that name none.
+    /// Its identity in the backend; `None` for kinds that name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// Counts desired states.
+    /// Number of desired states.
     pub generation: Generation,
-    /// Counts what users changed.
+    /// Number of changes by users.
     pub revision: Revision,
-    /// What is known of the object.
+    /// Last observation of the object.
     pub observed: Observed,
-    /// What the object was last brought to; `None` = never.
+    /// The last applied desired state; `None` = never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
-    /// Counts creations of the object. 0 = none was ever intended.
+    /// Number of creations of the object. 0 = none was intended.
     pub incarnation: Incarnation,
-    /// Whether an object of this incarnation was seen; the next creation then begins a new one.
+    /// Whether an object of this incarnation was observed; then the next creation begins a new incarnation.
     #[serde(skip_serializing_if = "is_false")]
     pub materialised: bool,
-    /// When the last create intent was recorded; `None` = never.
+    /// Time of the last create intent; `None` = never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_intended_at: Option<Timestamp>,
     /// Number of the newest attempt.
     pub attempt: Attempt,
-    /// The attempt that has begun and not ended.
+    /// The attempt that runs; `None` = none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<RunningAttempt>,
     /// Operations that have not ended, oldest first; bounded by [`Entity::MAX_OPEN`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<OpenOperation>,
-    /// How the pending deletion shall go; `None` = none is wanted.
+    /// Policy of the pending deletion; `None` = none is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion: Option<DeletionPolicy>,
-    /// Everyone whom its object may be made from: grows with each attempt that gives it something, and is as the
-    /// applied desired state says once one succeeded. Bounded by those that exist: an attempt begins only with them.
+    /// Targets whose values the object may have been made from. Grows with each attempt that writes such values;
+    /// replaced by the targets of the applied desired state when an attempt succeeds. Bounded, because an attempt
+    /// begins only when its targets exist.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub made_from: BTreeSet<Target>,
-    /// Being replaced, from the intent to remove the old object until the new one is there.
+    /// A replacement is in progress: from the intent to delete the old object until the new one is present.
     #[serde(skip_serializing_if = "is_false")]
     pub replacing: bool,
-    /// Whoever asked for the newest desired state allowed a replacement for it; void once it is reached or another
-    /// takes its place.
+    /// The request for the newest desired state allowed a replacement. Void once that state is reached or superseded.
     #[serde(skip_serializing_if = "is_false")]
     pub replace_once: bool,
-    /// How tries have gone.
+    /// Retry counters. (Stored as `trouble`.)
     pub trouble: RetryState,
     /// The last failure, until the next success or change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
-    /// What it waits for.
+    /// What it waits for; `None` = it is not blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
-    /// Whether the object may hold other write-only values than the applied desired state refers to: an attempt that
-    /// wrote them did not succeed, or it is another object. Nobody can look, so they have to be written again.
+    /// Whether the object's write-only values may differ from the applied desired state: an attempt that wrote them
+    /// did not succeed, or it is another object. They cannot be observed, so they have to be written again.
     #[serde(rename = "unseen_in_doubt", skip_serializing_if = "is_false")]
     pub write_only_dirty: bool,
-    /// Known drift.
+    /// Known drift; `None` = none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// Set while an object that was there is gone.
+    /// Set while the object is absent though it was present.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost: Option<Lost>,
-    /// Paused since.
+    /// When it was paused; `None` = it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<Timestamp>,
-    /// Objects to be cleaned up: external id and the attempt that left it; bounded by [`Entity::MAX_STRAYS`].
+    /// Objects to clean up: external id, and the attempt that left it; bounded by [`Entity::MAX_STRAYS`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub strays: BTreeMap<ExternalId, Attempt>,
     /// Set while another entity of this log names the same object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contested: Option<Contested>,
-    /// A person allowed a creation where the engine must not decide by itself.
+    /// A person allowed a creation that the engine must not decide on.
     #[serde(skip_serializing_if = "is_false")]
     pub create_allowed: bool,
-    /// Released rather than deleted: the object lives on.
+    /// Released, not deleted: the object still exists.
     #[serde(skip_serializing_if = "is_false")]
     pub released: bool,
-    /// Since when `synced` and `ready` are what they are.
+    /// When `synced` and `ready` last changed.
     pub synced_since: Timestamp,
     /// See `synced_since`.
     pub ready_since: Timestamp,
@@ -152,13 +152,13 @@ pub struct Entity {
 }
 
 impl Entity {
-    /// Open operations at most; a request beyond is refused.
+    /// Open operations, at most; a further request is refused.
     pub const MAX_OPEN: usize = 32;
-    /// Strays kept for clean-up at most; the log has them all.
+    /// Strays that are tracked for clean-up, at most; the log has all of them.
     pub const MAX_STRAYS: usize = 64;
-    /// Attempts abandoned in a row before the entity is given up.
+    /// Consecutive abandoned attempts after which no further one starts.
     pub const MAX_ABANDONED: u32 = 3;
-    /// Changes in a row that leave the same difference before the entity is blocked.
+    /// Consecutive changes that leave the same difference before the entity is blocked.
     pub const MAX_UNCONVERGED: u32 = 3;
 
     /// Folds `event` into the state.
@@ -180,38 +180,38 @@ impl Entity {
         !matches!(self.state, State::Nonexistent)
     }
 
-    /// Whether its life is over.
+    /// Whether it is deleted or released.
     #[must_use]
     pub const fn is_deleted(&self) -> bool {
         matches!(self.state, State::Deleted)
     }
 
-    /// Whether a fault of a driver or of ours stopped it: nothing happens until a person looks.
+    /// Whether a bug of a driver or of the engine stopped it: nothing happens until a person acts.
     #[must_use]
     pub fn is_dead_letter(&self) -> bool {
         self.trouble.erred
             && self.error.as_ref().is_some_and(|error| error.class == ErrorClass::Bug)
     }
 
-    /// The open operation with this id.
+    /// The open operation with this id; `None` = it is not open.
     #[must_use]
     pub fn operation(&self, id: OperationId) -> Option<&OpenOperation> {
         self.operations.iter().find(|operation| operation.id == id)
     }
 
-    /// The open wish for the newest desired state; `None` when there is none.
+    /// The open operation for the newest desired state; `None` when there is none.
     #[must_use]
     pub fn change(&self) -> Option<&OpenOperation> {
         self.operations.iter().find(|operation| operation.kind.is_change())
     }
 
-    /// The oldest action that waits; `None` when there is none.
+    /// The oldest open action; `None` when there is none.
     #[must_use]
     pub fn next_action(&self) -> Option<&OpenOperation> {
         self.operations.iter().find(|operation| matches!(operation.kind, OperationKind::Action(_)))
     }
 
-    /// Whether the object is as the newest desired state wants it, as far as is known.
+    /// Whether the object has the newest desired state, as far as is known.
     #[must_use]
     pub fn synced(&self) -> bool {
         self.observed.presence == Presence::Present
@@ -228,14 +228,14 @@ impl Entity {
         self.observed.presence == Presence::Present && self.deletion.is_none() && !self.is_deleted()
     }
 
-    /// Whether the object may exist: anything but proved absent.
+    /// Whether the object may exist: false only if its absence is proved.
     #[must_use]
     pub const fn may_exist(&self) -> bool {
         !matches!(self.observed.presence, Presence::Absent)
     }
 
-    /// The incarnation that the next creation belongs to: the same one while none of its objects was seen, so
-    /// that a repeated create carries the same owner key.
+    /// The incarnation of the next creation: the same one while none of its objects was observed, so that a repeated
+    /// create carries the same owner key.
     #[must_use]
     pub const fn next_incarnation(&self) -> Incarnation {
         if self.incarnation.0 == 0 || self.materialised {
@@ -245,7 +245,7 @@ impl Entity {
         }
     }
 
-    /// Whether it takes an object that is named, and never makes one by itself.
+    /// Whether it may only adopt a named object, never create one.
     #[must_use]
     pub const fn only_adopts(&self) -> bool {
         self.manifest.external_id.is_some()
@@ -254,13 +254,13 @@ impl Entity {
             && !self.replacing
     }
 
-    /// The object that it manages: it names it, may change it, and no other entity has it. `None` = none.
+    /// The object that it manages: it names it, may change it, and no other entity holds it. `None` = none.
     #[must_use]
     pub fn managed_object(&self) -> Option<&ExternalId> {
         self.named_under_full().filter(|_| !self.contends())
     }
 
-    /// The object that it would manage if another entity did not. `None` = none.
+    /// The object that it would manage if another entity did not hold it. `None` = none.
     #[must_use]
     pub fn contended_object(&self) -> Option<&ExternalId> {
         self.named_under_full().filter(|_| self.contends())
@@ -272,13 +272,13 @@ impl Entity {
         self.observed.external_id.as_ref().filter(|_| living)
     }
 
-    /// Whether another entity has the object that it names.
+    /// Whether another entity holds the object that it names.
     #[must_use]
     pub fn contends(&self) -> bool {
         self.contested.as_ref().is_some_and(|contested| !contested.holds)
     }
 
-    /// The owner key of the present incarnation.
+    /// The owner key of the current incarnation.
     #[must_use]
     pub fn owner_key(&self) -> OwnerKey {
         OwnerKey::new(self.id, self.incarnation)

@@ -1,4 +1,4 @@
-//! Claims: what the log keeps unique. They follow from events and envelope alone, so a copied log rebuilds them.
+//! Claims: what the log keeps unique. They are a function of events and envelope, so a copied log can rebuild them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,19 +11,19 @@ use crate::entity::state::{AttemptStep, Decision, ManagementPolicy, Manifest, Ob
 use crate::envelope::Envelope;
 use crate::id::{EntityName, ExternalId, KindName, Namespace};
 
-/// Something that at most one stream holds at a time.
+/// Key of a claim, which at most one stream holds at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClaimKey(pub String);
 
 impl ClaimKey {
-    /// Prefix of idempotency claims, the only ones that are forgotten by age.
+    /// Prefix of idempotency claims, the only ones that expire by age.
     pub const IDEMPOTENCY: &'static str = "idempotency/";
 
     /// Prefix of the names of undeleted entities.
     pub const NAME: &'static str = "name/";
 
-    /// Prefix of the objects that entities manage, by what the backend calls them.
+    /// Prefix of the objects that entities manage, by external id.
     pub const OBJECT: &'static str = "external/";
 
     /// Prefix of [`contender`](Self::contender).
@@ -36,7 +36,7 @@ impl ClaimKey {
         Self::name_of(&manifest.namespace, &manifest.kind, &manifest.name)
     }
 
-    /// As [`name`](Self::name), for whoever knows no more than that.
+    /// As [`name`](Self::name), from its parts.
     #[must_use]
     pub fn name_of(namespace: &Namespace, kind: &KindName, name: &EntityName) -> Self {
         Self(format!("{}{namespace}/{kind}/{name}", Self::NAME))
@@ -49,47 +49,48 @@ impl ClaimKey {
         Some(Self(format!("{}{identity}", identities(entity))))
     }
 
-    /// The object that the entity's backend calls `id`: `(backend, kind, external_id)`.
+    /// The object with the external id `id` in the entity's backend: `(backend, kind, external_id)`.
     #[must_use]
     pub fn object(entity: &Entity, id: &ExternalId) -> Self {
         let Manifest { backend, kind, .. } = &entity.manifest;
         Self(format!("{}{backend}/{kind}/{id}", Self::OBJECT))
     }
 
-    /// The same object as an identity: kinds whose external id is what the desired state names hold it by that.
+    /// The same object as an identity claim, which kinds hold whose external id is the identity in the desired state.
     #[must_use]
     pub fn object_as_identity(entity: &Entity, id: &ExternalId) -> Self {
         Self(format!("{}{id}", identities(entity)))
     }
 
-    /// Held by an entity that names an object which another one manages. Never refused: it ends with the entity's id.
+    /// Held by an entity that names an object which another entity manages. Never refused, because it contains the
+    /// entity's id.
     #[must_use]
     pub fn contender(entity: &Entity, id: &ExternalId) -> Self {
         let Manifest { backend, kind, .. } = &entity.manifest;
         Self(format!("{}{backend}/{kind}/{id}/{}", Self::CONTENDER, entity.id))
     }
 
-    /// What all contenders for an object begin with, given the claim on the object; `None` for every other claim.
+    /// Prefix of the contenders for an object, given the claim on the object; `None` for every other claim.
     #[must_use]
     pub fn contenders(&self) -> Option<String> {
         let object = self.0.strip_prefix(Self::OBJECT)?;
         Some(format!("{}{object}/", Self::CONTENDER))
     }
 
-    /// Whether it is about an object: held by whoever manages it, or contends for it.
+    /// Whether it is a claim on an object, or of a contender for one.
     #[must_use]
     pub fn is_on_object(&self) -> bool {
         self.0.starts_with(Self::OBJECT) || self.0.starts_with(Self::CONTENDER)
     }
 
-    /// The object that a claim on one is about, for the entity that it was refused to; `None` for every other claim.
+    /// The object of a refused claim, given the entity that it was refused to; `None` for claims on anything else.
     #[must_use]
     pub fn object_of(&self, entity: &Entity) -> Option<ExternalId> {
         let none = Self::object(entity, &ExternalId::default());
         self.0.strip_prefix(&none.0).map(ExternalId::from)
     }
 
-    /// A client's idempotency key, scoped by namespace and actor.
+    /// A client's idempotency key, scoped by namespace and actor; `None` when the request had none.
     #[must_use]
     pub fn idempotency(envelope: &Envelope) -> Option<Self> {
         let key = &envelope.idempotency.as_ref()?.key;
@@ -108,32 +109,32 @@ impl fmt::Display for ClaimKey {
     }
 }
 
-/// A change of claims, made together with the events of its append.
+/// A change of a claim, atomic with the events of its append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Take it, or refuse the whole append. The stream that holds it already may take it again.
+    /// Take the claim; another holder fails the append. The stream that holds it may take it again.
     Take {
-        /// What.
+        /// The claim's key.
         key: ClaimKey,
-        /// Stored with it.
+        /// Stored with the claim.
         value: String,
-        /// Which of the append's events takes it, from 0.
+        /// Index of the event that takes it, within the append.
         event: usize,
     },
-    /// Refuse the whole append while another stream holds it; takes nothing.
+    /// Fail the append if another stream holds the claim; takes nothing.
     Share {
-        /// What.
+        /// The claim's key.
         key: ClaimKey,
     },
-    /// Give it back; nothing happens when the stream does not hold it.
+    /// Free the claim; no effect when the stream does not hold it.
     Free {
-        /// What.
+        /// The claim's key.
         key: ClaimKey,
     },
 }
 
 impl Claim {
-    /// What it is about.
+    /// The claim's key.
     #[must_use]
     pub const fn key(&self) -> &ClaimKey {
         match self {
@@ -142,25 +143,25 @@ impl Claim {
     }
 }
 
-/// What the identities of the entity's driver in its backend begin with.
+/// Prefix of the identities of the entity's driver in its backend.
 fn identities(entity: &Entity) -> String {
     let driver = entity.manifest.kind.as_str().split('.').next().unwrap_or_default();
     format!("identity/{}/{driver}/", entity.manifest.backend)
 }
 
-/// The claim of the request that `envelope` came with, taken by the append's event number `event`; `None` when it came
-/// without an idempotency key.
+/// The idempotency claim of the request in `envelope`, taken by the append's event number `event`; `None` when it has
+/// no idempotency key.
 #[must_use]
 pub fn of_request(envelope: &Envelope, event: usize) -> Option<Claim> {
     let value = envelope.idempotency.as_ref()?.fingerprint.clone();
     Some(Claim::Take { key: ClaimKey::idempotency(envelope)?, value, event })
 }
 
-/// Everything that an entity holds, idempotency keys aside:
+/// The claims of an entity, idempotency keys excluded:
 ///
-/// - its name while it lives;
-/// - its identity until the object is proved gone and nothing is left to be cleaned up;
-/// - under `full`, the object that it names, unless another entity has it; every object that it has to clean up.
+/// - its name until it is deleted;
+/// - its identity until the object is proved absent and no stray is left;
+/// - under `full`, the object that it names, unless another entity holds it; every stray.
 #[must_use]
 pub fn held(entity: &Entity) -> BTreeSet<ClaimKey> {
     let mut held = BTreeSet::new();
@@ -179,7 +180,7 @@ pub fn held(entity: &Entity) -> BTreeSet<ClaimKey> {
     held
 }
 
-/// Folds `event`, number `number` of its append, into `entity`: what it takes, shares and frees.
+/// Folds `event`, number `number` of its append, into `entity`; returns the changes of claims.
 pub fn fold_event(entity: &mut Entity, event: &EntityEvent, number: usize) -> Vec<Claim> {
     if !may_change(entity, event) {
         entity.evolve(event);
@@ -198,14 +199,13 @@ pub fn fold_event(entity: &mut Entity, event: &EntityEvent, number: usize) -> Ve
     freed.chain(taken).chain(shared.map(|key| Claim::Share { key })).collect()
 }
 
-/// What `event` takes, shares and frees, when it happens to the entity `before`: as [`fold_event`], for whoever folds it
-/// elsewhere.
+/// The changes of claims by `event`, given the entity `before` it: as [`fold_event`], without folding.
 #[must_use]
 pub fn of_event(before: &Entity, event: &EntityEvent) -> Vec<Claim> {
     if may_change(before, event) { fold_event(&mut before.clone(), event, 0) } else { Vec::new() }
 }
 
-/// The entity after `events`, and the claims of an append of them.
+/// The entity after `events`, and the changes of claims by their append.
 #[must_use]
 pub fn fold(
     mut entity: Entity,
@@ -220,8 +220,9 @@ pub fn fold(
     (entity, last_of_each_key(changes))
 }
 
-/// What a user's request must not meet at another entity, though it takes nothing: the named object, by either of the
-/// keys that it may be held by, and a new identity as the object of another entity. `policy` is that before the event.
+/// Claims that a user's request must not find at another entity, though it takes none of them: the named object,
+/// under either of its keys, and a new identity as an object of another entity. `policy` is the management policy
+/// before the event.
 fn shared(entity: &Entity, event: &EntityEvent, policy: ManagementPolicy) -> Vec<ClaimKey> {
     let names_object = match event {
         EntityEvent::CreateRequested { .. } | EntityEvent::AdoptRequested { .. } => true,
@@ -242,7 +243,7 @@ fn shared(entity: &Entity, event: &EntityEvent, policy: ManagementPolicy) -> Vec
     shared
 }
 
-/// Whether an event may change what is held: most do not, and need no comparison to know it.
+/// Whether an event may change claims; most cannot, which saves the comparison.
 fn may_change(before: &Entity, event: &EntityEvent) -> bool {
     match event {
         EntityEvent::CreateRequested { .. }
@@ -271,8 +272,8 @@ fn names_another(before: &Entity, observed: &Observed) -> bool {
     before.contested.is_some() || before.observed.external_id != observed.external_id
 }
 
-/// An append may create and delete at once; what counts is how it leaves each key. Whoever takes a key, or gives it back,
-/// need not share it.
+/// The last change of each key decides, because one append may create and delete. A key that is taken or freed need
+/// not be shared.
 fn last_of_each_key(changes: Vec<Claim>) -> Vec<Claim> {
     let shares = |claim: &Claim| matches!(claim, Claim::Share { .. });
     let mut kept: Vec<Claim> = Vec::with_capacity(changes.len());

@@ -1,4 +1,4 @@
-//! What may be asked of an entity, and why it may be refused.
+//! Commands of an entity, and why they may be refused.
 
 use serde_json::Value;
 
@@ -14,16 +14,16 @@ use crate::id::{
 use crate::kind::OnLost;
 use crate::time::Timestamp;
 
-/// A wish of a user or a report of a process manager, at a time.
+/// A request of a user or a report of a process manager, at a time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
     /// The present moment, as the caller's clock has it.
     pub at: Timestamp,
-    /// What is asked.
+    /// The request or report.
     pub intent: Intent,
 }
 
-/// What is asked. Users' intents name the operation that they open.
+/// Requests and reports. Those of users name the operation that they open.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Intent {
     /// Declare the entity.
@@ -34,45 +34,45 @@ pub enum Intent {
         entity_id: EntityId,
         /// Version of the kind's schema that `desired` was checked against.
         schema_version: u32,
-        /// The declaration, normalised.
+        /// The declaration, with normalised desired state.
         manifest: Box<Manifest>,
-        /// The kind's identity in it.
+        /// The kind's identity in the desired state; `None` for kinds that name none.
         identity: Option<String>,
     },
-    /// Change desired state, settings or both; what is equal already changes nothing.
+    /// Change desired state, settings or both; equal values change nothing.
     Update {
         /// The operation to open.
         operation_id: OperationId,
-        /// Refuse unless the entity stands at one of these revisions; `None` = at any.
+        /// Refuse unless the entity is at one of these revisions; `None` = at any.
         if_revision: Option<Vec<Revision>>,
         /// Version of the kind's schema that `desired` was checked against.
         schema_version: u32,
-        /// New desired state, normalised; `None` leaves it.
+        /// New desired state, normalised; `None` = unchanged.
         desired: Option<Value>,
         /// New settings.
         settings: SettingsPatch,
-        /// Whether the object may be replaced for it, whatever the settings say.
+        /// Whether this change may replace the object, whatever the settings say.
         replace: bool,
     },
-    /// End its life.
+    /// Delete or release the entity.
     Delete {
         /// The operation to open.
         operation_id: OperationId,
-        /// Refuse unless the entity stands at one of these revisions; `None` = at any.
+        /// Refuse unless the entity is at one of these revisions; `None` = at any.
         if_revision: Option<Vec<Revision>>,
-        /// `None` = as its settings say.
+        /// Overrides the policy of the settings; `None` = as they say.
         policy: Option<DeletionPolicy>,
     },
-    /// Do a verb of the kind.
+    /// Run an action of the kind.
     Act {
         /// The operation to open.
         operation_id: OperationId,
-        /// The verb.
+        /// The action.
         action: ActionName,
         /// Its input.
         input: Value,
     },
-    /// Look now.
+    /// Observe now.
     Refresh {
         /// The operation to open.
         operation_id: OperationId,
@@ -82,72 +82,72 @@ pub enum Intent {
         /// The operation to open.
         operation_id: OperationId,
     },
-    /// Take an operation back.
+    /// Cancel an operation.
     Cancel {
-        /// Which.
+        /// The operation.
         operation_id: OperationId,
     },
-    /// Take an existing object.
+    /// Adopt an existing object.
     Adopt {
         /// The operation to open.
         operation_id: OperationId,
         /// The object.
         external_id: ExternalId,
     },
-    /// Answer an open question.
+    /// Decide an open question.
     Decide {
         /// The operation to open if none is open.
         operation_id: OperationId,
-        /// The answer.
+        /// The decision.
         decision: Decision,
     },
-    /// Stop changes.
+    /// Pause changes.
     Pause,
-    /// Let changes go on.
+    /// Resume changes.
     Resume,
 
-    /// Record an intent before a change.
+    /// Record the intent of an attempt before it changes anything.
     Start {
-        /// The abandoned attempt, if one is running: its lease is over.
+        /// The abandoned attempt that still counts as running; its lease is over. `None` = none runs.
         takes_over: Option<Attempt>,
         /// The generation that the step was planned for.
         generation: Generation,
-        /// What will be done.
+        /// The step to run.
         step: AttemptStep,
-        /// Whether the object was there when it was planned.
+        /// Whether the object was present in the observation that the step was planned from.
         was_present: bool,
-        /// The object that was found, if its id is not known yet.
+        /// The object that a search found, if its id is not recorded yet.
         found: Option<ExternalId>,
         /// Open operations that it serves.
         operations: Vec<OperationId>,
     },
-    /// The backend named the object.
+    /// Record the external id that the backend gave the object.
     RecordExternalId {
-        /// By which attempt.
+        /// The attempt that reports it.
         attempt: Attempt,
-        /// For which incarnation.
+        /// The incarnation that the object belongs to.
         incarnation: Incarnation,
-        /// Its name.
+        /// The external id.
         external_id: ExternalId,
     },
-    /// The backend works on it.
+    /// Record that the backend is still working on the attempt's call.
     Progress {
-        /// By which attempt.
+        /// The attempt that reports it.
         attempt: Attempt,
         /// What `resume` needs.
         handle: Value,
-        /// When to ask.
+        /// When to poll.
         poll_at: Timestamp,
     },
-    /// An attempt did what it meant to, or a look found nothing to do.
+    /// An attempt succeeded, or an observation found nothing to do.
     Complete(Completion),
-    /// An attempt did not.
+    /// An attempt failed.
     Fail(FailureReport),
-    /// A look at an entity that nobody asked for.
+    /// A background observation.
     Observe(ObservationReport),
-    /// Another entity of this log names the object that this one names.
+    /// Another entity of this log names the same object.
     Contest {
-        /// Whether this one manages it; `None` = it does, and no other entity names it any more.
+        /// Whether this entity manages the object; `None` = it does, and no other entity names it any more.
         holds: Option<bool>,
     },
 }
@@ -161,11 +161,11 @@ pub struct Completion {
     pub takes_over: Option<Attempt>,
     /// The generation that it was planned for.
     pub generation: Generation,
-    /// What was done.
+    /// The step that was run.
     pub step: AttemptStep,
-    /// What was seen afterwards.
+    /// The observation afterwards.
     pub observed: Observed,
-    /// What still differs (only where policy says to leave it).
+    /// Remaining differences (only where policy says to leave them).
     pub diff: Vec<Difference>,
     /// Operations that it served.
     pub operations: Vec<OperationId>,
@@ -180,94 +180,94 @@ pub struct FailureReport {
     pub takes_over: Option<Attempt>,
     /// What went wrong.
     pub error: Failure,
-    /// What happens next.
+    /// What follows.
     pub next: Next,
     /// What still differed after an accepted change.
     pub remaining: Vec<String>,
-    /// The action that ends with it, when it was an action's attempt.
+    /// The action that ends with it, if the attempt ran an action.
     pub action: Option<OperationId>,
 }
 
-/// What a background look saw.
+/// Result of a background observation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservationReport {
-    /// The generation when the look began.
+    /// The generation when the observation began.
     pub generation: Generation,
-    /// The newest attempt when the look began.
+    /// The newest attempt when the observation began.
     pub attempt: Attempt,
-    /// What was seen.
+    /// The observation.
     pub observed: Observed,
     /// How it differs from the desired state.
     pub diff: Vec<Difference>,
-    /// What to do when it is gone.
+    /// Policy for an absent object.
     pub on_lost: OnLost,
 }
 
-/// Why a command is refused. Nothing is recorded.
+/// Why a command is refused. Nothing is recorded then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There is no such entity.
+    /// The entity was never declared.
     #[error("the entity does not exist")]
     Nonexistent,
-    /// It exists already.
+    /// The entity exists already.
     #[error("the entity exists already")]
     Exists,
-    /// Its life is over.
+    /// The entity is deleted or released.
     #[error("the entity is deleted")]
     Deleted,
-    /// Its end is wanted: nothing else can be asked.
+    /// A deletion is pending: no other change is accepted.
     #[error("the entity is being deleted")]
     DeletionPending,
-    /// The caller saw another revision.
+    /// The caller's revision is stale.
     #[error("the entity is at revision {actual}")]
     RevisionMismatch {
-        /// Where it stands.
+        /// The current revision.
         actual: Revision,
     },
     /// It is protected from deletion.
     #[error("the entity is protected from deletion")]
     Protected,
-    /// It may only be looked at.
+    /// Its management policy is `observe_only`.
     #[error("the entity is observe_only: nothing may change its object")]
     ObserveOnly,
-    /// Too much waits already.
+    /// [`Entity::MAX_OPEN`](crate::entity::Entity::MAX_OPEN) operations are open.
     #[error("too many operations wait for this entity")]
     TooManyOperations,
     /// No open operation has this id.
     #[error("no open operation has this id")]
     NoSuchOperation,
-    /// Nobody asked.
+    /// No decision is pending.
     #[error("no decision is needed")]
     NothingToDecide,
-    /// It has its object.
+    /// It has an object.
     #[error("the entity has an object already")]
     HasObject,
-    /// It does not stand where it could be tried again.
+    /// It is neither erred, waiting nor blocked.
     #[error("there is nothing to retry")]
     NothingToRetry,
-    /// Another attempt took over; the result came too late.
+    /// Another attempt took over; the report came too late.
     #[error("the attempt is not the running one")]
     StaleAttempt,
-    /// The entity moved on since the look began.
+    /// The entity changed since the observation began.
     #[error("the entity changed since the look began")]
     StaleObservation,
-    /// Changes are stopped.
+    /// Changes are paused.
     #[error("the entity is paused")]
     Paused,
-    /// It is given up.
+    /// The entity is erred.
     #[error("the entity is erred")]
     Erred,
-    /// Too many workers vanished over it.
+    /// Too many consecutive attempts were abandoned.
     #[error("{} attempts in a row were abandoned", crate::entity::Entity::MAX_ABANDONED)]
     TooManyAbandoned,
-    /// Its object may not go for another.
+    /// Its object must not be replaced.
     #[error("it cannot change in place, and {0}")]
     Irreplaceable(Irreplaceable),
-    /// It may only adopt.
+    /// It may only adopt an object.
     #[error("the entity adopts an object, it never creates one")]
     AdoptOnly,
-    /// The step does not follow from what was seen: a fault of ours.
+    /// The step does not fit the recorded state: a bug of the engine.
     #[error("the step does not fit the entity: {0}")]
     Unfit(&'static str),
 }

@@ -1,4 +1,4 @@
-//! Conditions: what users and alerts look at beside the state. Derived, never stored.
+//! Conditions: what users and alerts watch beside the state. Derived, never stored.
 
 use serde::Serialize;
 
@@ -6,12 +6,12 @@ use crate::document;
 use crate::entity::aggregate::Entity;
 use crate::time::Timestamp;
 
-/// What a user has to know between the halves of a replacement, whatever else goes wrong.
+/// Shown between the halves of a replacement, beside any other error.
 const GONE: &str = "the old object is gone and the new one is not there yet";
 
 const SHARED: &str = "another entity names the same object and is blocked; this one manages it";
 
-/// One condition, shaped like the field's.
+/// One condition, in the shape of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Condition {
     /// `synced`, `ready`, `drifted`, `paused`, `blocked`.
@@ -19,11 +19,11 @@ pub struct Condition {
     pub kind: &'static str,
     /// Whether it holds.
     pub status: bool,
-    /// One word for programs.
+    /// `CamelCase`, for programs.
     pub reason: &'static str,
     /// For people; may be empty.
     pub message: String,
-    /// Since when it is so.
+    /// When it last changed.
     pub since: Timestamp,
 }
 
@@ -117,7 +117,7 @@ impl Entity {
         }
     }
 
-    /// An entity that manages a contested object is not held up by that, but its users have to know.
+    /// A contested object does not block the entity that manages it, but its users have to know.
     fn not_blocked(&self) -> Condition {
         let shared = self.contested.as_ref().filter(|contested| contested.holds);
         let (reason, message, since) = match shared {

@@ -1,4 +1,4 @@
-//! Everything that can have happened to an entity. Stored names never change.
+//! The events of an entity. Stored names never change.
 
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
@@ -17,25 +17,25 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Next {
-    /// Another try.
+    /// Another attempt.
     Retry {
-        /// Not before.
+        /// Earliest time.
         at: Timestamp,
     },
-    /// Waits for something outside; looked at again at `check_at` in any case.
+    /// It waits for something outside; checked again at `check_at` in any case.
     Blocked {
-        /// For what.
+        /// What it waits for.
         on: BlockedOn,
-        /// Slow retry.
+        /// Time of the slow retry.
         check_at: Timestamp,
     },
-    /// Left alone until a user does something.
+    /// No further attempts until a user acts.
     Erred,
 }
 
 /// One fact about one entity. The serde form is the stored payload.
 ///
-/// Not `non_exhaustive`: the compiler shall visit every consumer when a variant is added.
+/// Not `non_exhaustive`: a new variant has to fail to compile at every consumer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "fields are explained once, on the aggregate that they change")]
@@ -58,23 +58,23 @@ pub enum EntityEvent {
         operation_id: OperationId,
         schema_version: u32,
         desired: Value,
-        /// The object may be replaced for it.
+        /// Whether the object may be replaced.
         #[serde(default, skip_serializing_if = "crate::serde_util::is_false")]
         replace: bool,
     },
-    /// A user wants it gone.
+    /// A user requested its deletion.
     DeleteRequested { at: Timestamp, operation_id: OperationId, policy: DeletionPolicy },
-    /// A user wants one of the kind's verbs done.
+    /// A user requested an action of the kind.
     ActionRequested { at: Timestamp, operation_id: OperationId, action: ActionName, input: Value },
-    /// A user wants it looked at now.
+    /// A user requested an observation.
     RefreshRequested { at: Timestamp, operation_id: OperationId },
-    /// A user wants another try now, with a fresh budget.
+    /// A user requested another attempt now, with a fresh budget.
     RetryRequested { at: Timestamp, operation_id: OperationId },
-    /// A user wants an operation taken back.
+    /// A user requested to cancel an operation.
     CancelRequested { at: Timestamp, operation_id: OperationId },
-    /// A user names the object that this entity shall be.
+    /// A user named the object that this entity adopts.
     AdoptRequested { at: Timestamp, operation_id: OperationId, external_id: ExternalId },
-    /// A user answered what the engine could not decide. `failed` lists the operations that end with it.
+    /// A user decided an open question. `failed` lists the operations that end as failed.
     DecisionTaken {
         at: Timestamp,
         operation_id: OperationId,
@@ -82,40 +82,40 @@ pub enum EntityEvent {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         failed: Vec<OperationId>,
     },
-    /// A user changed something beside the desired state.
+    /// A user changed settings beside the desired state.
     SettingsChanged { at: Timestamp, settings: SettingsPatch },
-    /// No new changes until `Resumed`.
+    /// Changes are paused until `Resumed`.
     Paused { at: Timestamp },
-    /// Changes may go on.
+    /// Changes are resumed.
     Resumed { at: Timestamp },
-    /// A request under an idempotency key was accepted and had no effect: only its claim, which is in the envelope,
-    /// is kept. Changes nothing of the entity but its version.
+    /// A request with an idempotency key was accepted and had no effect: only its claim, which is in the envelope, is
+    /// kept. Changes nothing of the entity but its version.
     RequestRecorded { at: Timestamp },
 
     /// The intent of an attempt, recorded before anything is changed.
     SyncStarted {
         at: Timestamp,
         attempt: Attempt,
-        /// The attempt that is hereby abandoned: its worker is gone or too late.
+        /// The attempt that this one abandons: its worker is gone or too late.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         takes_over: Option<Attempt>,
         generation: Generation,
         incarnation: Incarnation,
         step: AttemptStep,
-        /// Whether the object was there right before: what is true again if the call did nothing.
+        /// Whether the object was present right before; restored if the call had no effect.
         was_present: bool,
         operations: Vec<OperationId>,
     },
-    /// The backend's name of the object became known.
+    /// The object's external id became known.
     ExternalIdRecorded {
         at: Timestamp,
         attempt: Attempt,
         incarnation: Incarnation,
         external_id: ExternalId,
     },
-    /// The backend works on it.
+    /// The backend is still working on the call.
     SyncProgressed { at: Timestamp, attempt: Attempt, handle: Value, poll_at: Timestamp },
-    /// The attempt did what it meant to. `operations` end as succeeded.
+    /// The attempt succeeded. `operations` end as succeeded.
     SyncCompleted {
         at: Timestamp,
         attempt: Attempt,
@@ -124,32 +124,32 @@ pub enum EntityEvent {
         observed: Observed,
         operations: Vec<OperationId>,
     },
-    /// The attempt did not. `operations` end as failed.
+    /// The attempt failed. `operations` end as failed.
     SyncFailed {
         at: Timestamp,
         attempt: Attempt,
         generation: Generation,
         error: Failure,
         next: Next,
-        /// What still differed after a change that the backend accepted.
+        /// Fields that still differed after a change that the backend accepted.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         remaining: Vec<String>,
         operations: Vec<OperationId>,
     },
-    /// A late worker made or found an object that is not this entity's: clean-up work.
+    /// A stale worker created or found an object that is not this entity's: it has to be cleaned up.
     StrayFound { at: Timestamp, attempt: Attempt, external_id: ExternalId },
 
-    /// Another entity of this log names the same object, and `holds` says which of the two manages it. The one that does
-    /// not forgets what it saw of the object.
+    /// Another entity of this log names the same object; `holds` = this entity manages it. The one that does not
+    /// discards its observation of the object.
     ObjectContested { at: Timestamp, external_id: ExternalId, holds: bool },
     /// No other entity names the object any more.
     ContestEnded { at: Timestamp },
 
-    /// Observed differs from desired though the last sync succeeded.
+    /// The object differs from the desired state though the last sync succeeded.
     DriftDetected { at: Timestamp, policy: DriftPolicy, diff: Vec<Difference>, observed: Observed },
-    /// It is as desired again without our doing.
+    /// The object is as desired again without a change of ours.
     DriftCleared { at: Timestamp, observed: Observed },
-    /// The object changed where nobody asked for anything, or is gone (`lost`).
+    /// The object changed without a request, or is absent (`lost`).
     ObservedChanged {
         at: Timestamp,
         observed: Observed,
@@ -157,30 +157,30 @@ pub enum EntityEvent {
         lost: Option<OnLost>,
     },
 
-    /// Another operation took its place.
+    /// Another operation took the place of this one.
     OperationSuperseded { at: Timestamp, operation_id: OperationId, by: OperationId },
-    /// It was taken back.
+    /// The operation was cancelled.
     OperationCancelled { at: Timestamp, operation_id: OperationId },
-    /// The object is proved gone; the entity's life ends. `operations` end as succeeded.
+    /// The object is proved absent and the entity is deleted. `operations` end as succeeded.
     Deleted { at: Timestamp, operations: Vec<OperationId> },
-    /// The entity's life ends, the object lives on unmanaged. `operations` end as succeeded.
+    /// The entity is released; its object still exists, unmanaged. `operations` end as succeeded.
     Released { at: Timestamp, operations: Vec<OperationId> },
 }
 
-/// What brings an event about.
+/// What causes an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A user asked.
+    /// A request of a user.
     UserRequest,
-    /// An attempt began, went on or ended.
+    /// An attempt began, progressed or ended.
     Sync,
-    /// A look found something that nobody asked for.
+    /// A background observation.
     Observation,
-    /// An operation or a life ended.
+    /// An operation or the entity ended.
     Termination,
 }
 
-/// What all events have, from one list: cause, stored name, and the newest schema version written.
+/// Per event, from one list: cause, stored name, and the newest schema version that is written.
 macro_rules! stored_names {
     ($($variant:ident => $cause:ident, $name:literal, $version:literal;)*) => {
         impl EntityEvent {
@@ -190,7 +190,7 @@ macro_rules! stored_names {
                 match self { $(Self::$variant { .. } => concat!("entity.", $name),)* }
             }
 
-            /// What brings it about.
+            /// What causes it.
             #[must_use]
             pub const fn cause(&self) -> Cause {
                 match self { $(Self::$variant { .. } => Cause::$cause,)* }
@@ -206,7 +206,7 @@ macro_rules! stored_names {
                 match self { $(Self::$variant { .. } => $version,)* }
             }
 
-            /// Whether this version can read the stored type at that schema version.
+            /// Whether this version can decode the stored type at that schema version.
             #[must_use]
             pub fn known(event_type: &str, schema_version: u32) -> bool {
                 match event_type {
@@ -215,7 +215,7 @@ macro_rules! stored_names {
                 }
             }
 
-            /// Every stored name, for listings and completeness tests.
+            /// All stored names, for listings and completeness tests.
             pub const NAMES: &'static [&'static str] = &[$(concat!("entity.", $name)),*];
         }
     };
@@ -253,8 +253,8 @@ stored_names! {
 }
 
 impl EntityEvent {
-    /// Whether an event of this stored type changes nothing of the entity but its version. A later schema version of
-    /// it is not taken for one: it is unknown here.
+    /// Whether an event of this stored type changes nothing of the entity but its version. False for a later schema
+    /// version, which is unknown here.
     #[must_use]
     pub fn is_mere_record(event_type: &str, schema_version: u32) -> bool {
         event_type == "entity.request_recorded" && Self::known(event_type, schema_version)

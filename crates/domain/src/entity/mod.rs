@@ -1,8 +1,8 @@
 //! The entity: events, state, decisions.
 //!
-//! `command`: what may be asked; `decide` answers with events, `evolve` folds them; `work`: what is to be done next;
-//! `operation`: what an event means for operations; `claims`: what it takes and frees; `references`: what a desired
-//! state takes from its `target`s; `replacement`: whether its object may be replaced.
+//! `command`: requests and reports; `decide` turns them into events, `evolve` folds events; `work`: the next work;
+//! `operation`: what an event changes of operations; `claims`: what it takes and frees; `references`: values that a
+//! desired state takes from its `target`s; `replacement`: whether its object may be replaced.
 
 pub mod aggregate;
 pub mod claims;

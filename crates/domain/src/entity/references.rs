@@ -1,8 +1,8 @@
 //! References: `{"$ref": "KIND/NAME", "field": "observed.attributes.x"}` anywhere in a desired state stands for a
 //! value of another entity of the same namespace.
 //!
-//! The desired state keeps the reference as it was written; [`resolve`] puts the values in where one is needed. So
-//! what users asked for never goes stale, and a value that changed shows as a difference.
+//! The desired state keeps the reference as it was written; [`resolve`] substitutes the values where they are needed.
+//! So a request never becomes stale, and a changed value shows as a difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,22 +26,22 @@ pub use value::{Purpose, Unready, Waiting, value, values};
 
 /// The member that makes an object a reference.
 pub const REFERENCE: &str = "$ref";
-/// References in one desired state: bounds what a round has to look up.
+/// References in one desired state, at most: bounds the lookups of a round.
 pub const REFERENCES_MAX: usize = 64;
 const FIELD: &str = "field";
 const EXTERNAL_ID: &str = "observed.external_id";
 const ATTRIBUTES: &str = "observed.attributes.";
 
-/// What of the target is meant.
+/// The part of the target that a reference takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// The id of its object in the backend.
+    /// The external id of its object.
     ExternalId,
-    /// An attribute of its last observation, by the names that lead to it; never empty.
+    /// An attribute of its last observation: the path of member names, never empty.
     Attribute(Vec<String>),
 }
 
-/// As it is written.
+/// In the syntax of `field`.
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -54,23 +54,23 @@ impl fmt::Display for Field {
 /// One reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// Where it stands in the desired state.
+    /// JSON pointer to it in the desired state.
     pub pointer: String,
-    /// Whom it names.
+    /// The target.
     pub target: Target,
-    /// What of it.
+    /// The part of the target.
     pub field: Field,
 }
 
 /// All references of a desired state, in the order of their pointers.
 ///
 /// # Errors
-/// Every reference that is malformed, and too many of them.
+/// Every malformed reference, and too many references.
 pub fn references(desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
     let mut found = Vec::new();
     let mut faults = Vec::new();
     if !mentions(desired, REFERENCE) {
-        // Nearly all have none, and this is asked at every event.
+        // Fast path: most desired states have no reference, and this runs for every event.
         return Ok(found);
     }
     walk(desired, &mut String::new(), &mut |pointer, members| match parse(pointer, members) {
@@ -84,21 +84,20 @@ pub fn references(desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
     if faults.is_empty() { Ok(found) } else { Err(faults) }
 }
 
-/// All references of a desired state that is in the log: it was checked when it was declared. Were it malformed
-/// nevertheless, it would refer to nobody.
+/// All references of a desired state in the log, which was checked when it was declared; empty if it is malformed
+/// nevertheless.
 #[must_use]
 pub fn declared(desired: &Value) -> Vec<Reference> {
     references(desired).unwrap_or_default()
 }
 
-/// `desired` with the values of `values` (by pointer) in the place of its references. A reference that has no value
-/// there stays as it is.
+/// `desired` with its references replaced by `values` (by pointer). A reference without a value stays as it is.
 #[must_use]
 pub fn resolve(desired: &Value, values: &BTreeMap<String, Value>) -> Value {
     let mut resolved = desired.clone();
     for (pointer, value) in values {
-        // What stands there as written decides: a plain value is never overwritten, and a value that was put in
-        // is never looked into, whatever it looks like.
+        // The original decides what a reference is: a plain value is never overwritten, and a substituted value is
+        // never searched for references.
         if !desired.pointer(pointer).is_some_and(is_reference) {
             continue;
         }
@@ -109,19 +108,19 @@ pub fn resolve(desired: &Value, values: &BTreeMap<String, Value>) -> Value {
     resolved
 }
 
-/// The entities that `references` name, each once.
+/// The targets of `references`, each once.
 #[must_use]
 pub fn targets(references: &[Reference]) -> BTreeSet<Target> {
     references.iter().map(|reference| reference.target.clone()).collect()
 }
 
-/// Whether `value` is meant as a reference, well-formed or not.
+/// Whether `value` is a reference, well-formed or not.
 #[must_use]
 pub fn is_reference(value: &Value) -> bool {
     value.as_object().is_some_and(|members| members.contains_key(REFERENCE))
 }
 
-/// Whether an object somewhere in `value` has this member: looking is less than spelling out every place.
+/// Whether any object in `value` has this member. Cheaper than a walk that builds pointers.
 #[must_use]
 pub fn mentions(value: &Value, member: &str) -> bool {
     match value {
@@ -133,7 +132,7 @@ pub fn mentions(value: &Value, member: &str) -> bool {
     }
 }
 
-/// Calls `see` for each object that is meant as a reference; what is in one is not looked into.
+/// Calls `see` for each reference; does not descend into it.
 fn walk(value: &Value, pointer: &mut String, see: &mut impl FnMut(&str, &Map<String, Value>)) {
     let mut below = |token: &str, value: &Value| {
         let length = pointer.len();

@@ -1,4 +1,4 @@
-//! The name under which one entity refers to another.
+//! The name by which one entity refers to another.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{EntityName, KindName};
 
-/// The entity that a reference names, in the namespace of the one that refers to it.
+/// The target of a reference, in the namespace of the dependent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
     /// Its kind.

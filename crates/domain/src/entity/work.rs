@@ -1,4 +1,4 @@
-//! The next work of an entity, when it is due, and the queue row that the executor makes of it.
+//! The next work of an entity, when it is due, and its row in the queue.
 
 use std::collections::BTreeSet;
 
@@ -11,66 +11,66 @@ use crate::entity::target::Target;
 use crate::id::{BackendName, EntityId, Position};
 use crate::time::Timestamp;
 
-/// Which work goes first. A user's change never waits behind polling.
+/// Priority of work. A user's change never waits behind drift checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// A user asked for it.
+    /// Requested by a user.
     User = 0,
-    /// Another try, or a correction of drift.
+    /// A retry, or a correction of drift.
     Retry = 1,
-    /// A look at whether all is well.
+    /// A drift check.
     Drift = 2,
 }
 
-/// What ends an entity's waiting, besides time.
+/// What wakes a waiting entity before its due time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitsFor {
     /// A change of another entity.
     Entity(EntityId),
-    /// A change of whoever has this name ([`ClaimKey::name`]), also of one that takes it later.
+    /// A change of the entity with this name ([`ClaimKey::name`]), even one that takes the name later.
     Name(ClaimKey),
-    /// Its backend, or the configuration: their own events tell.
+    /// An event of its backend, or of the configuration.
     Backend,
 }
 
-/// One row: an entity that lives, whether or not it has work.
+/// A row of the queue: an entity that is tracked, with or without work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueRow {
-    /// Whose work.
+    /// The entity.
     pub entity: EntityId,
-    /// Where it has to be done.
+    /// Its backend.
     pub backend: BackendName,
-    /// Urgency of the work; meaningless when `due` is `None`.
+    /// Priority of the work; meaningless when `due` is `None`.
     pub priority: Priority,
-    /// When the oldest unfinished wish came; `None` when there is no work.
+    /// When the oldest open request came; `None` when there is no work.
     pub since: Option<Timestamp>,
-    /// When it may be worked on; `None` = no work, only drift checks.
+    /// When the work is due; `None` = no work, only drift checks.
     pub due: Option<Timestamp>,
-    /// Woken by this, besides at `due`.
+    /// What wakes it before `due`; `None` = nothing.
     pub waits_for: Option<WaitsFor>,
-    /// Names ([`ClaimKey::name`]) of those that it uses.
+    /// Names ([`ClaimKey::name`]) of the targets that it depends on.
     pub dependencies: BTreeSet<ClaimKey>,
-    /// Last event that was taken into account.
+    /// Position of the last event that changed the row.
     pub position: Position,
 }
 
-/// Work that waits.
+/// Work of an entity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// Not before.
+    /// Earliest time.
     pub due: Timestamp,
-    /// When the oldest wish came.
+    /// When the oldest open request came.
     pub since: Timestamp,
-    /// How urgent.
+    /// Its priority.
     pub priority: Priority,
-    /// Woken by this, besides at `due`.
+    /// What wakes it before `due`; `None` = nothing.
     pub waits_for: Option<WaitsFor>,
 }
 
 impl Entity {
-    /// Whether the executor keeps a row for it at all: it lives, or left something behind.
+    /// Whether it has a row in the queue: it is not deleted, or has strays left.
     #[must_use]
     pub fn is_tracked(&self) -> bool {
         self.exists() && (!self.is_deleted() || !self.strays.is_empty())
@@ -85,21 +85,20 @@ impl Entity {
             && settings.management_policy == ManagementPolicy::Full
     }
 
-    /// The work that waits; `None` = only drift checks. A function of the fold alone.
+    /// The pending work; `None` = only drift checks. A function of the fold alone.
     #[must_use]
     pub fn work(&self) -> Option<Work> {
         self.work_besides(None)
     }
 
-    /// As [`work`](Self::work), when the entity's references stand for something else than they did, which showed at
-    /// `since`: it has to follow them, or to say that it cannot.
+    /// As [`work`](Self::work), when the values of the entity's references changed at `since`: it has to follow them,
+    /// or to report that it cannot.
     #[must_use]
     pub fn work_of_references(&self, since: Timestamp) -> Option<Work> {
         self.work_besides(Some(since).filter(|_| self.follows_references()))
     }
 
-    /// The row that the queue keeps for it, which has `work` to do, as of the event at `position`; `None` = it needs
-    /// none.
+    /// Its row in the queue, with `work`, as of the event at `position`; `None` = it needs no row.
     #[must_use]
     pub fn queue_row(&self, work: Option<Work>, position: Position) -> Option<QueueRow> {
         self.is_tracked().then(|| QueueRow {
@@ -124,8 +123,7 @@ impl Entity {
         let priority = if fresh { Priority::User } else { Priority::Retry };
         let at = |due: Timestamp| Some(Work { due, since, priority, waits_for: None });
         if let Some(running) = &self.running {
-            // Whoever holds the lease carries it on; without a lease, or when it is to be stopped, it is due at
-            // once.
+            // The holder of the lease continues it. Without a lease, or when it is to be stopped, it is due at once.
             return at(match &running.pending {
                 Some((_, poll_at)) if !self.is_to_be_stopped() => *poll_at,
                 _ => running.since,
@@ -134,7 +132,7 @@ impl Entity {
         if follows.is_none() && !self.has_something_to_do() {
             return None;
         }
-        // A look is for free, whatever else is waited for.
+        // A requested observation is never blocked.
         if let Some(blocked) = self.blocked.as_ref().filter(|_| !self.is_to_be_refreshed()) {
             if blocked.check_at == Timestamp::NEVER {
                 return None;
@@ -158,8 +156,7 @@ impl Entity {
         at(self.trouble.retry_at.unwrap_or(since).max(since))
     }
 
-    /// Whether nobody wants the end of what the backend works on any more: a user took it back, or wants the
-    /// object gone.
+    /// Whether the running call is to be aborted: a user cancelled its operation, or requested a deletion.
     #[must_use]
     pub fn is_to_be_stopped(&self) -> bool {
         self.running.as_ref().is_some_and(|running| {
@@ -192,7 +189,7 @@ impl Entity {
             || self.wants_sync()
             || self.corrects_drift()
             || !self.operations.is_empty()
-            // Nobody asked, but what it was made from is gone.
+            // No request is open, but a target that the object was made from is gone.
             || self.blocked.as_ref().is_some_and(|it| matches!(it.on, BlockedOn::Reference(_)))
     }
 }

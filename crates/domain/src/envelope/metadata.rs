@@ -1,4 +1,4 @@
-//! The envelope as it is stored beside a payload: a flat map of texts.
+//! The stored form of an envelope: a flat map of texts.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::{Actor, Envelope, Idempotency};
 use crate::id::Namespace;
 
 impl Envelope {
-    /// The flat map of texts that is stored, as JSON; absent members are left out.
+    /// The envelope as JSON; absent members are left out.
     ///
     /// # Panics
     /// Never: it is plain data.
@@ -33,8 +33,7 @@ impl Envelope {
         serde_json::to_string(&flat).expect("texts are JSON")
     }
 
-    /// Reads the stored map back; members that this version does not know are left out, and one that cannot be read
-    /// is as if it were empty.
+    /// Decodes a stored envelope. Unknown members are ignored, and an unreadable text is an empty envelope.
     #[must_use]
     pub fn from_json(stored: &str) -> Self {
         let flat: Flat<'_> = serde_json::from_str(stored).unwrap_or_default();
@@ -69,7 +68,7 @@ fn lent(text: Option<&String>) -> Option<Cow<'_, str>> {
     text.map(Cow::from)
 }
 
-/// An envelope as it is stored. The order of the members is that of the stored text.
+/// The stored members. Their order is that of the stored text.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Flat<'a> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{BYTES_MAX, BadSelector, REQUIREMENTS_MAX, Requirement, Selector, Test, VALUES_MAX};
 
-/// Bytes of a key at most, as of a label's.
+/// Bytes of a key, at most, as of a label's.
 const KEY_BYTES_MAX: usize = 128;
 
 pub(super) fn selector(text: &str) -> Result<Selector, BadSelector> {
@@ -107,7 +107,7 @@ impl<'t> Parser<'t> {
         Ok(word.to_owned())
     }
 
-    /// What follows up to white space or a character that means something; may be empty.
+    /// The characters up to white space or a special character; may be empty.
     fn word(&mut self) -> &'t str {
         let special =
             |c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')' | '=' | '!' | '<' | '>');
@@ -156,7 +156,7 @@ impl<'t> Parser<'t> {
         let mut position = self.text[..self.at].chars().count() + 1;
         let rest = &self.text[self.at..];
         let white = rest.chars().take_while(|c| c.is_whitespace()).count();
-        // What does not fit is behind the white space, if anything is.
+        // The error is at the next character behind white space.
         position += white;
         BadSelector { position, message }
     }

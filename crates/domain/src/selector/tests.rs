@@ -124,7 +124,7 @@ fn the_meaning_is_kubectls() {
     for (text, expected) in [
         ("app=web", [true, false, false]),
         ("app==web", [true, false, false]),
-        // Whoever has no such label is not `web` either.
+        // An object without the label is not `web` either.
         ("app!=web", [false, true, true]),
         ("app in (web, db)", [true, true, false]),
         ("app notin (web)", [false, true, true]),
@@ -145,7 +145,7 @@ fn the_meaning_is_kubectls() {
 }
 
 proptest! {
-    /// Parsing never panics, and the place that it names is in the text or right behind it.
+    /// Parsing never panics, and the reported position is within the text or right behind it.
     #[test]
     fn any_text_is_a_selector_or_has_a_place_that_is_wrong(text in "[a!=,() \tinäot<\u{0}]{0,24}") {
         if let Err(error) = text.parse::<Selector>() {

@@ -1,4 +1,5 @@
-//! Log time and steady time: what is recorded and what is waited, whatever happens to the wall clock.
+//! Log time and steady time: what events are recorded at, and what waits are measured by, independent of wall clock
+//! steps.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,42 +7,42 @@ use std::time::Duration;
 
 use super::{Clock, SteadyClock, Timestamp};
 
-/// A smaller step of the wall clock is the time between two readings, or slewing.
+/// Smaller steps of the wall clock are slewing, or the time between two readings.
 const STEP_MIN: Duration = Duration::from_millis(1);
-/// Forward steps remembered at most; the oldest are forgotten first.
+/// Forward steps that are remembered, at most; the oldest are dropped.
 const STEPS_MAX: usize = 64;
 
 /// One reading of all times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// The wall clock: what people mean by the instants that they give. It may run back.
+    /// The wall clock: what people mean by the times that they give. It may run back.
     pub wall: Timestamp,
-    /// Log time, which events are recorded at: the latest of the wall clock and the newest time known, carried on by the
-    /// steady clock. It never runs back.
+    /// Log time, which events are recorded at: the latest of the wall clock and the newest known time, advanced by
+    /// the steady clock. It never runs back.
     pub log: Timestamp,
-    /// Steady time, by which waits and leases are measured: log time as it was at the start, carried on by the steady
-    /// clock alone. It neither runs back nor jumps, and is never ahead of log time.
+    /// Steady time, which waits and leases are measured by: log time at the start, advanced by the steady clock
+    /// alone. It neither runs back nor jumps, and is never ahead of log time.
     pub steady: Timestamp,
 }
 
 impl Moment {
-    /// How far the wall clock is behind log time: it was set back, or was ahead once.
+    /// How far the wall clock is behind log time: it was set back, or had been ahead.
     #[must_use]
     pub fn skew(&self) -> Duration {
         self.log.since(self.wall)
     }
 
-    /// What is left now of a wait that ends at `due`, an instant of log time. Zero when it is over.
+    /// The rest of a wait that ends at `due`, an instant of log time. Zero when it is over.
     ///
-    /// No instant of the log is later than log time when it is recorded, so this is never more than the length of the
-    /// wait, on whichever clock it was recorded.
+    /// No instant in the log is later than log time when it is recorded, so this never exceeds the length of the
+    /// wait, whichever clock recorded it.
     #[must_use]
     pub fn until(&self, due: Timestamp) -> Duration {
         due.since(self.log)
     }
 
-    /// Where a wait that ends at `due`, an instant of log time, ends on the line of steady time when it is taken up
-    /// now; never later than `due`.
+    /// The end, in steady time, of a wait that ends at `due`, an instant of log time, when it starts now; never later
+    /// than `due`.
     #[must_use]
     pub fn steady_of(&self, due: Timestamp) -> Timestamp {
         if due == Timestamp::NEVER {
@@ -62,21 +63,20 @@ struct Inner {
 }
 
 impl LogClock {
-    /// Both times begin at the wall clock's.
+    /// Both times start at the wall clock's.
     #[must_use]
     pub fn new(wall: Arc<dyn Clock>, steady: Arc<dyn SteadyClock>) -> Self {
         let timelines = Mutex::new(Timelines::at(wall.now(), steady.elapsed()));
         Self(Arc::new(Inner { wall, steady, timelines }))
     }
 
-    /// All times at this moment.
+    /// Reads all times.
     #[must_use]
     pub fn moment(&self) -> Moment {
         self.read(&mut self.timelines())
     }
 
-    /// Both times are not before `newest` from now on: the newest time that the opened log knows. Called before any wait
-    /// is measured.
+    /// Moves both times forward to `newest`, the newest time in the opened log. Called before any wait is measured.
     pub fn begin_at(&self, newest: Timestamp) {
         let mut timelines = self.timelines();
         let gap = newest.since(self.read(&mut timelines).log);
@@ -84,7 +84,7 @@ impl LogClock {
         timelines.steady = timelines.steady.after(gap);
     }
 
-    /// Log time, which is not before `known` from now on.
+    /// Log time, moved forward to `known` if that is later.
     #[must_use]
     pub fn not_before(&self, known: Timestamp) -> Timestamp {
         let mut timelines = self.timelines();
@@ -93,8 +93,8 @@ impl LogClock {
         timelines.log
     }
 
-    /// Time that passed since `at`, an instant of log time, as far as the steady clock saw it pass: steps of the wall
-    /// clock since the start do not count. Zero for what is to come.
+    /// Time that passed since `at`, an instant of log time, by the steady clock: steps of the wall clock since the
+    /// start do not count. Zero for a future instant.
     #[must_use]
     pub fn since(&self, at: Timestamp) -> Duration {
         let mut timelines = self.timelines();
@@ -108,7 +108,7 @@ impl LogClock {
         self.0.steady.elapsed()
     }
 
-    /// The wall clock comes first: where time passes between the two, log time is late by that much, never ahead.
+    /// Reads the wall clock first: a delay between the two readings makes log time late by that much, never ahead.
     fn read(&self, timelines: &mut Timelines) -> Moment {
         let wall = self.0.wall.now();
         timelines.advance(wall, self.0.steady.elapsed())
@@ -132,16 +132,16 @@ impl Clock for LogClock {
     }
 }
 
-/// Both times at the last reading, and what brought them apart.
+/// Both times at the last reading, and the steps between them.
 struct Timelines {
-    /// The steady clock then.
+    /// The steady clock at that reading.
     read_at: Duration,
     log: Timestamp,
     steady: Timestamp,
     steps: VecDeque<ClockStep>,
 }
 
-/// A step forward of log time that steady time did not make.
+/// A forward step of log time that steady time did not make.
 struct ClockStep {
     /// The first instant of log time after it.
     from: Timestamp,
@@ -180,7 +180,7 @@ impl Timelines {
         self.steps.push_back(ClockStep { from: at, ahead });
     }
 
-    /// How far log time was ahead of steady time when it was `at`.
+    /// How far log time was ahead of steady time at the instant `at`.
     fn ahead_at(&self, at: Timestamp) -> i64 {
         let step = self.steps.iter().rev().find(|step| step.from <= at);
         step.map_or(0, |step| step.ahead)
@@ -240,7 +240,7 @@ mod tests {
         let now = log.moment();
         assert_eq!(now.log, start.after(DAY + SECOND * 10), "it never runs back");
         assert_eq!((now.skew(), now.steady), (DAY, due));
-        // A wait that is taken up now is as long as it says.
+        // A wait that starts now has its nominal length.
         let later = now.log.after(SECOND);
         assert_eq!((now.until(later), now.steady_of(later)), (SECOND, due.after(SECOND)));
     }

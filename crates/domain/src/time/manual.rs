@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Clock, SteadyClock, Timestamp};
 
-/// A wall clock and a steady clock that move only when they are told to.
+/// A wall clock and a steady clock that move only on request.
 pub struct ManualClock {
     /// In microseconds since the epoch.
     wall: AtomicI64,
@@ -21,18 +21,18 @@ impl ManualClock {
         Arc::new(Self { wall: AtomicI64::new(1_000_000_000), steady: AtomicU64::new(0) })
     }
 
-    /// Time passes.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         self.set_forward(by);
         self.steady.fetch_add(by.as_micros().try_into().unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
-    /// The wall clock is set back; no time passes.
+    /// Sets the wall clock back; the steady clock does not move.
     pub fn set_back(&self, by: Duration) {
         self.wall.fetch_sub(by.as_micros().try_into().unwrap_or(i64::MAX), Ordering::SeqCst);
     }
 
-    /// The wall clock is set forward; no time passes.
+    /// Sets the wall clock forward; the steady clock does not move.
     pub fn set_forward(&self, by: Duration) {
         self.wall.fetch_add(by.as_micros().try_into().unwrap_or(i64::MAX), Ordering::SeqCst);
     }

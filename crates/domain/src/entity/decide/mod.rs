@@ -1,4 +1,4 @@
-//! Decisions: from what is and what is asked to what happens. Pure; an empty answer means nothing has to happen.
+//! Decisions: from an entity and an intent to events. Pure; no event = nothing has to happen.
 
 mod observe;
 mod sync;
@@ -11,10 +11,10 @@ use crate::entity::state::OperationKind;
 use crate::id::OperationId;
 use crate::time::Timestamp;
 
-/// The events that `intent` brings about at `at`.
+/// The events of `intent` at `at`.
 ///
 /// # Errors
-/// The reason why it is refused; then nothing happens.
+/// The reason for a refusal; then nothing happens.
 pub(super) fn decide(
     entity: &Entity,
     at: Timestamp,
@@ -93,16 +93,16 @@ pub(super) fn decide(
 }
 
 impl Entity {
-    /// The events that `command` brings about; empty = nothing has to happen.
+    /// The events of `intent` at `at`; empty = nothing has to happen.
     ///
     /// # Errors
-    /// The reason why it is refused.
+    /// The reason for a refusal.
     pub fn decide(&self, at: Timestamp, intent: &Intent) -> Result<Vec<EntityEvent>, Refusal> {
         decide(self, at, intent)
     }
 
-    /// The open operation that does already what `intent` asks for; `None` = there is none, and where nothing has to
-    /// happen nothing waits either.
+    /// The open operation that already does what `intent` asks for; `None` = there is none. Used when a decision has
+    /// no events, to answer with an operation to wait for.
     #[must_use]
     pub fn serving(&self, intent: &Intent) -> Option<OperationId> {
         let Intent::Delete { .. } = intent else { return None };
@@ -111,7 +111,7 @@ impl Entity {
     }
 }
 
-/// Whether the entity exists and lives.
+/// Refuses unless the entity exists and is not deleted.
 fn require_alive(entity: &Entity) -> Result<(), Refusal> {
     if !entity.exists() {
         return Err(Refusal::Nonexistent);

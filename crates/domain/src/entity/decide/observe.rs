@@ -1,4 +1,4 @@
-//! What a look found that nobody asked for. It never changes what is desired and never heals an erred entity.
+//! Decisions on background observations. They never change the desired state and never end the state `erred`.
 
 use super::require_alive;
 use crate::entity::aggregate::Entity;
@@ -29,7 +29,8 @@ pub(super) fn observe(
     })
 }
 
-/// Says once that another entity names the same object, or that none does any more. Only who manages it can hold it.
+/// Records once that another entity names the same object, or that none does any more. Only the entity that manages
+/// the object can hold it.
 pub(super) fn contest(
     entity: &Entity,
     at: Timestamp,
@@ -47,7 +48,7 @@ pub(super) fn contest(
     Ok(named.map(contested).into_iter().collect())
 }
 
-/// Whether there was an object to lose: one that was report, or one that was applied and then lost track of.
+/// Whether there was an object to lose: one that was observed, or one that was applied and then lost track of.
 fn was_there(entity: &Entity) -> bool {
     match entity.observed.presence {
         Presence::Present => true,
@@ -66,7 +67,7 @@ fn present(
     if !report.diff.is_empty() && policy != DriftPolicy::Ignore {
         let known = entity.drift.as_ref().is_some_and(|drift| drift.diff == report.diff);
         if known && entity.lost.is_none() {
-            // The same drift, but what it shows besides may be what others refer to.
+            // Record it even with unchanged drift: other attributes may be referenced by dependents.
             let changed = differs(&entity.observed, &observed);
             return changed
                 .then_some(EntityEvent::ObservedChanged { at, observed, lost: None })

@@ -1,4 +1,4 @@
-//! What process managers report: intents, progress, ends. The attempt number fences late ones off.
+//! Decisions on reports of process managers: intents, progress, results. The attempt number fences stale reports.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 
 type Decided = Result<Vec<EntityEvent>, Refusal>;
 
-/// An intent, as it is asked for.
+/// Arguments of [`Intent::Start`](crate::entity::command::Intent::Start).
 pub(super) struct Start<'a> {
     pub(super) takes_over: Option<Attempt>,
     pub(super) generation: Generation,
@@ -65,7 +65,7 @@ pub(super) fn start(entity: &Entity, at: Timestamp, start: &Start<'_>) -> Decide
     Ok(events)
 }
 
-/// Whether policies, pause and pending deletion let the step happen.
+/// Whether policies, pause and pending deletion allow the step.
 fn check_policies(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
     let step = start.step;
     if entity.is_deleted() {
@@ -102,7 +102,7 @@ fn check_policies(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
             Err(Refusal::Unfit("no deletion is wanted"))
         }
         AttemptStep::Delete if entity.trouble.erred => Err(Refusal::Erred),
-        // Another deletion than the one that was looked into.
+        // Another deletion was requested since this one was planned.
         AttemptStep::Delete if !serves_deletion(entity, start.operations) => {
             Err(Refusal::StaleObservation)
         }
@@ -118,7 +118,7 @@ fn serves_deletion(entity: &Entity, operations: &[OperationId]) -> bool {
     open.all(|open| operations.contains(&open.id))
 }
 
-/// Whether the step follows from what was seen right before.
+/// Whether the step fits the observation right before it.
 fn check_precondition(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
     match start.step {
         AttemptStep::Create if start.was_present => {
@@ -165,7 +165,7 @@ pub(super) fn record_id(
     Ok(stray(entity, at, attempt, external_id))
 }
 
-/// A stale attempt's external id is never thrown away, unless it names the entity's own object.
+/// The external id of a stale attempt is recorded as a stray, unless it is the entity's own object.
 fn stray(
     entity: &Entity,
     at: Timestamp,
@@ -226,7 +226,7 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
     }
     let mut operations = still_open(entity, &done.operations);
     if matches!(done.step, AttemptStep::Replace { .. }) {
-        // Half of what was asked for: it ends with the other half.
+        // Only the first half of the change: its operations end with the second half.
         operations.clear();
     }
     let ends_life = gone
@@ -253,8 +253,7 @@ pub(super) fn complete(entity: &Entity, at: Timestamp, done: &Completion) -> Dec
     Ok(events)
 }
 
-/// What changed something was recorded before, as what it turned out to be. A stray that is gone, or not ours,
-/// needs no attempt.
+/// A changing step must have been begun as the same step. A stray that is absent, or not ours, needs no attempt.
 fn check_step(entity: &Entity, done: &Completion) -> Result<(), Refusal> {
     let fits = match (done.attempt, &entity.running) {
         (Some(_), Some(running)) => running.step == done.step,
@@ -263,7 +262,7 @@ fn check_step(entity: &Entity, done: &Completion) -> Result<(), Refusal> {
     if fits { Ok(()) } else { Err(Refusal::Unfit("the end of a step that was not begun")) }
 }
 
-/// Everything else that waits ends with the life it waited for; `ended` ended already.
+/// Ends all open operations with the entity, but for `ended`, which the event before ends.
 fn end_of_life(entity: &Entity, at: Timestamp, ended: &[OperationId]) -> Vec<EntityEvent> {
     let rest = entity.operations.iter().filter(|open| !ended.contains(&open.id));
     let (deletes, others): (Vec<_>, Vec<_>) =
@@ -301,7 +300,7 @@ pub(super) fn fail(entity: &Entity, at: Timestamp, report: &FailureReport) -> De
         Next::Erred if !entity.is_deleted() => {
             entity.operations.iter().filter(|open| !is_action(open)).map(|open| open.id).collect()
         }
-        // Who asked for one look or one try had it; only the wish itself goes on to wait.
+        // A refresh or retry asked for one attempt, which was made; only the change itself continues to wait.
         Next::Blocked { .. } => {
             let once = |open: &&OpenOperation| {
                 matches!(open.kind, OperationKind::Refresh | OperationKind::Retry)
@@ -327,7 +326,7 @@ pub(super) fn fail(entity: &Entity, at: Timestamp, report: &FailureReport) -> De
     Ok(events)
 }
 
-/// Whoever waits for another entity to let go of its object does not hold it.
+/// An entity that waits for another one to free its object does not hold it.
 fn contest_of_taken_object(entity: &Entity, at: Timestamp, next: &Next) -> Option<EntityEvent> {
     let taken = matches!(next, Next::Blocked { on: BlockedOn::ObjectTaken, .. });
     let lost = taken && !entity.contends() && !entity.is_deleted();
@@ -335,10 +334,10 @@ fn contest_of_taken_object(entity: &Entity, at: Timestamp, next: &Next) -> Optio
     Some(EntityEvent::ObjectContested { at, external_id, holds: false })
 }
 
-/// The number of the attempt that ends, after an abandonment if one is due.
+/// The number of the attempt that ends, after the event that abandons another one if necessary.
 ///
-/// An attempt that ends without having begun (nothing had to be changed, or a look failed) takes the next
-/// number. If another one is running by name only, its worker being gone, it is abandoned in the same append.
+/// An attempt that ends without having begun (nothing had to be changed, or an observation failed) gets the next
+/// number. If an attempt still counts as running though its worker is gone, it is abandoned in the same append.
 fn fence(
     entity: &Entity,
     at: Timestamp,

@@ -1,4 +1,4 @@
-//! What users ask for.
+//! Decisions on requests of users.
 
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ pub(super) fn create(
     }])
 }
 
-/// A change, as it is asked for.
+/// Arguments of [`Intent::Update`](crate::entity::command::Intent::Update).
 pub(super) struct Update<'a> {
     pub(super) operation_id: OperationId,
     pub(super) if_revision: Option<&'a [Revision]>,
@@ -53,7 +53,7 @@ pub(super) fn update(entity: &Entity, at: Timestamp, update: &Update<'_>) -> Dec
     require_alive(entity)?;
     check_revision(entity, update.if_revision)?;
     let Update { operation_id, schema_version, desired, settings, replace, .. } = *update;
-    // Whoever wants it released instead has to be able to lift its protection.
+    // Lifting the protection stays possible during a deletion, so that a user can then release the entity.
     let lift = SettingsPatch { protected: Some(false), ..SettingsPatch::default() };
     let lifts = desired.is_none() && *settings == lift;
     if entity.deletion.is_some() && !entity.trouble.erred && !lifts {
@@ -64,7 +64,7 @@ pub(super) fn update(entity: &Entity, at: Timestamp, update: &Update<'_>) -> Dec
     if current.patched(settings) != *current {
         events.push(EntityEvent::SettingsChanged { at, settings: settings.clone() });
     }
-    // What failed for want of the permission is wanted anew, as it is, once somebody gives it.
+    // The same desired state counts as a new request when it adds the permission that the failed one lacked.
     let permits = replace && !entity.replace_once && entity.wants_replacement();
     if let Some(desired) = desired.filter(|desired| permits || **desired != entity.manifest.desired)
     {

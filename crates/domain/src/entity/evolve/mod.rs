@@ -1,7 +1,7 @@
-//! Folding: what each event changes. Total: it never refuses and never panics.
+//! Folds events into an entity. Total: it never refuses and never panics.
 //!
-//! `request`: what users asked for; `sync`: what attempts did; `observation`: what looks found; `end`: how
-//! operations and lives end.
+//! One module per cause: `user_request`, `sync` (attempts), `observation`, `termination` (the end of operations and
+//! of the entity).
 
 mod observation;
 mod sync;
@@ -20,11 +20,11 @@ use crate::id::OperationId;
 use crate::kind::OnLost;
 use crate::time::Timestamp;
 
-/// Folds one event, then derives the state from what is known now.
+/// Folds one event, then derives the state.
 pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
     entity.version = entity.version.next();
     if matches!(event, EntityEvent::RequestRecorded { .. }) {
-        // Nothing is derived anew: what follows from the fold, work among it, has to stay as it was.
+        // No derivation here: everything that follows from the fold, work included, has to stay unchanged.
         return;
     }
     let (synced, ready) = (entity.synced(), entity.ready());
@@ -47,8 +47,8 @@ pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
     }
 }
 
-/// A contest is about one object. Whoever was refused it may have it once it is named, or seen, anew: the log refuses
-/// the claim if another entity still has it.
+/// Ends a contest when the entity names another object, or names or observes the same one again: the log refuses the
+/// claim if another entity still holds it.
 fn end_contest(entity: &mut Entity, event: &EntityEvent, policy: ManagementPolicy) {
     let changed = entity.manifest.settings.management_policy != policy;
     let (id, anew) = (entity.observed.external_id.as_ref(), changed || rebinds_object(event));
@@ -76,7 +76,7 @@ const fn rebinds_object(event: &EntityEvent) -> bool {
     }
 }
 
-/// The state follows from everything else; only `Deleted` is for ever.
+/// The state is derived from the other fields; only `Deleted` is final.
 fn state(entity: &Entity) -> State {
     if entity.is_deleted() || !entity.exists() {
         return entity.state;
@@ -108,7 +108,7 @@ fn state(entity: &Entity) -> State {
 }
 
 impl Entity {
-    /// Whether the newest desired state still has to be reached. Drift alone is no such wish.
+    /// Whether the newest desired state still has to be reached. Drift alone does not count.
     #[must_use]
     pub fn wants_sync(&self) -> bool {
         if self.change().is_some() || self.replacing {

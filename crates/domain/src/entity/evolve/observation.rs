@@ -1,4 +1,4 @@
-//! What looks found that nobody asked for.
+//! Folds background observations.
 
 use crate::entity::aggregate::Entity;
 use crate::entity::event::EntityEvent;
@@ -37,7 +37,7 @@ pub(super) fn on_observation(entity: &mut Entity, event: &EntityEvent) {
     }
 }
 
-/// What another entity has is no clean-up work, and none of its content is kept here.
+/// An object that another entity manages is no stray, and none of its attributes are kept.
 fn contested(entity: &mut Entity, at: Timestamp, id: &ExternalId, holds: bool) {
     if !holds && entity.strays.remove(id).is_some() {
         return;

@@ -1,4 +1,4 @@
-//! What attempts did.
+//! Folds what attempts did.
 
 use super::{close, fresh_start};
 use crate::entity::aggregate::{Applied, Entity};
@@ -82,13 +82,13 @@ pub(super) fn on_sync(entity: &mut Entity, event: &EntityEvent) {
     }
 }
 
-/// Should nobody learn how a first half ends, the object's absence is our doing, and no loss. Whatever was begun before,
-/// an object that another step finds there was not taken away.
+/// If the result of a first half is never known, the object's absence is our doing and no loss. If a later step finds
+/// the object present, it was not deleted.
 const fn replacing(entity: &Entity, step: &AttemptStep, was_present: bool) -> bool {
     matches!(step, AttemptStep::Replace { .. }) || (entity.replacing && !was_present)
 }
 
-/// From here on nobody knows what the object holds until an attempt succeeds.
+/// From here on the object's content is unknown until an attempt succeeds.
 fn mark_content_unknown(entity: &mut Entity) {
     entity.write_only_dirty = true;
     entity.made_from.extend(targets_in(&entity.manifest.desired));
@@ -120,7 +120,7 @@ fn completed(
     } else if observed.presence == Presence::Present {
         entity.replacing = false;
     }
-    // A look, or an action, never turns an erred entity into a healthy one.
+    // Neither an observation nor an action ends the state `erred`.
     if entity.trouble.erred {
         return;
     }

@@ -1,4 +1,4 @@
-//! How operations and lives end.
+//! Folds the end of operations and of the entity.
 
 use super::{close, fresh_start, new_desired};
 use crate::entity::aggregate::Entity;
@@ -17,7 +17,7 @@ pub(super) fn on_termination(entity: &mut Entity, event: &EntityEvent) {
             match kind {
                 Some(OperationKind::Delete) => {
                     entity.deletion = None;
-                    // What kept it from going is no trouble any more.
+                    // Failures of the deletion do not count any more.
                     fresh_start(entity);
                 }
                 Some(kind) if kind.is_change() && entity.deletion.is_none() => {
@@ -38,7 +38,7 @@ pub(super) fn on_termination(entity: &mut Entity, event: &EntityEvent) {
     }
 }
 
-/// A cancelled change goes back to what was applied last. What never was applied has to go, if it may exist.
+/// Reverts to the last applied desired state. An object that was never applied is deleted, if it may exist.
 fn revert_change(entity: &mut Entity) {
     fresh_start(entity);
     match entity.applied.clone() {

@@ -1,4 +1,4 @@
-//! What users asked for.
+//! Folds requests of users.
 
 use super::{close, fresh_start, new_desired, open};
 use crate::entity::aggregate::Entity;
@@ -94,15 +94,15 @@ fn declared(entity: &mut Entity, manifest: &Manifest) {
 }
 
 fn settings_changed(entity: &mut Entity, settings: &SettingsPatch) {
-    // What was ignored may have changed unseen.
+    // An ignored write-only field may have changed without being observed.
     entity.write_only_dirty |= settings.ignore_fields.is_some();
     entity.manifest.settings = entity.manifest.settings.patched(settings);
     entity.revision = entity.revision.next();
-    // What failed for want of the permission goes on with it.
+    // A change that failed for lack of this permission continues.
     if settings.replace == Some(ReplacePolicy::Allowed) && entity.wants_replacement() {
         fresh_start(entity);
     }
-    // A deletion that failed for good is not taken up again once the entity is protected.
+    // An erred deletion is not retried once the entity is protected.
     if entity.manifest.settings.protected && entity.trouble.erred {
         entity.deletion = None;
     }

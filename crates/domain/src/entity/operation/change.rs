@@ -1,4 +1,4 @@
-//! What an event means for operations, read off the event alone. Every operation ends exactly once.
+//! Changes of operations by an event, a function of the event alone. Every operation ends exactly once.
 
 use crate::entity::event::{EntityEvent, Next};
 use crate::entity::operation::OperationState;
@@ -9,7 +9,7 @@ use crate::id::OperationId;
 /// A change of one or more operations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OperationChange {
-    /// It was accepted.
+    /// It was opened.
     Opened {
         /// Its id.
         id: OperationId,
@@ -18,23 +18,23 @@ pub enum OperationChange {
     },
     /// An attempt serves them.
     Running {
-        /// Which.
+        /// Their ids.
         ids: Vec<OperationId>,
     },
-    /// Every open operation of the entity saw a try fail and waits for the next.
+    /// An attempt failed; every open operation of the entity waits for the next one.
     Tried {
         /// Why it failed.
         error: Failure,
     },
     /// They ended.
     Ended {
-        /// Which.
+        /// Their ids.
         ids: Vec<OperationId>,
-        /// How.
+        /// Their final state.
         state: OperationState,
-        /// Why, when they failed.
+        /// The failure, when they failed.
         error: Option<Failure>,
-        /// What took their place, when superseded.
+        /// The superseding operation.
         by: Option<OperationId>,
     },
 }
@@ -47,8 +47,8 @@ fn ended(ids: &[OperationId], state: OperationState) -> OperationChange {
     OperationChange::Ended { ids: ids.to_vec(), state, error: None, by: None }
 }
 
-/// The changes that `event` brings, in order. `Opened` of a decision that served an open operation names an
-/// operation that was not opened: `had_change` tells.
+/// The changes by `event`, in order. `had_change` = a change was open before it: then a decision opens no operation
+/// of its own.
 #[must_use]
 pub fn changes(event: &EntityEvent, had_change: bool) -> Vec<OperationChange> {
     match event {
@@ -109,7 +109,7 @@ pub fn changes(event: &EntityEvent, had_change: bool) -> Vec<OperationChange> {
         EntityEvent::OperationCancelled { operation_id, .. } => {
             vec![ended(&[*operation_id], OperationState::Cancelled)]
         }
-        // The others open and end none.
+        // All other events open and end no operation.
         _ => Vec::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! Operations: `change`, what an event means for them; `rows`, how their rows follow.
+//! Operations. `change`: what an event changes of them; `rows`: their rows.
 
 mod change;
 mod rows;
@@ -17,56 +17,56 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
-    /// Accepted, not begun.
+    /// Accepted, not started.
     Pending,
     /// An attempt serves it.
     Running,
     /// Done.
     Succeeded,
-    /// Given up.
+    /// Failed for good.
     Failed,
-    /// Another one took its place.
+    /// Superseded by another one.
     Superseded,
-    /// Taken back.
+    /// Cancelled.
     Cancelled,
 }
 
 impl OperationState {
-    /// Whether it will not change any more.
+    /// Whether the state is final.
     #[must_use]
     pub const fn is_done(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
     }
 }
 
-/// An operation as the read model holds it.
+/// An operation as the read model has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OperationRow {
     /// Its id.
     pub id: OperationId,
-    /// Whose.
+    /// Its entity.
     pub entity_id: EntityId,
     /// Scope of the entity.
     pub namespace: Namespace,
     /// `create`, `update`, `delete`, `action:reboot`, …
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where it stands.
+    /// Its state.
     pub state: OperationState,
-    /// Why it failed, or what the last try met.
+    /// The final failure, or that of the last attempt.
     pub error: Option<Failure>,
-    /// Tries so far.
+    /// Number of attempts so far.
     pub attempts: u64,
-    /// The generation that it asks for.
+    /// The generation that it requests.
     pub generation: Generation,
-    /// Who asked.
+    /// The requester.
     pub actor: Actor,
-    /// Why.
+    /// Reason given by the requester.
     pub reason: Option<String>,
-    /// Set when superseded.
+    /// The superseding operation; `None` = not superseded.
     pub superseded_by: Option<OperationId>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// When it ended.
+    /// When it ended; `None` = it is open.
     pub finished_at: Option<Timestamp>,
 }

@@ -1,5 +1,5 @@
-//! The rows of an entity's operations, brought up to date event by event: the same in the read model and in an answer
-//! that does not wait for it.
+//! Rows of an entity's operations, updated event by event: the same code for the read model and for an answer that
+//! does not wait for it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::id::OperationId;
 use crate::time::Timestamp;
 
-/// What one event means for operations, with what their rows need to know.
+/// A change of operations by one event, with the data that their rows need.
 #[derive(Clone, Debug)]
 pub struct OperationStep {
     change: OperationChange,
@@ -20,11 +20,11 @@ pub struct OperationStep {
     open: Vec<OperationId>,
     /// The entity's last failure after the event.
     error: Option<Failure>,
-    /// A row for an operation that it opens.
+    /// The row of the operation that it opens.
     row: Option<OperationRow>,
 }
 
-/// Folds `event`, which `recorded` holds, into `entity`; what it means for operations, in order.
+/// Folds `event`, decoded from `recorded`, into `entity`; returns the changes of operations, in order.
 pub fn evolve(entity: &mut Entity, recorded: &Recorded, event: &EntityEvent) -> Vec<OperationStep> {
     let had_change = entity.change().is_some();
     entity.evolve(event);
@@ -62,8 +62,8 @@ fn step(recorded: &Recorded, change: OperationChange, entity: &Entity) -> Operat
     }
 }
 
-/// The row of an operation that is open in `entity`, as it is right after the request that opened it; `None`
-/// when it has ended already. The same as what [`evolve`] makes of the request's events, without reading them.
+/// The row of an operation that is open in `entity`, right after the request that opened it; `None` when it has ended
+/// already. Equal to what [`evolve`] derives from the request's events.
 #[must_use]
 pub fn just_opened(entity: &Entity, id: OperationId, envelope: &Envelope) -> Option<OperationRow> {
     let open = entity.operation(id)?;
@@ -86,7 +86,7 @@ pub fn just_opened(entity: &Entity, id: OperationId, envelope: &Envelope) -> Opt
 }
 
 impl OperationStep {
-    /// The operations whose rows may change.
+    /// Operations whose rows may change.
     #[must_use]
     pub fn mentioned(&self) -> Vec<OperationId> {
         match &self.change {
@@ -96,13 +96,13 @@ impl OperationStep {
         }
     }
 
-    /// The operation that begins with it, of which there can be no row yet; `None` for every other step.
+    /// The operation that it opens, which has no row yet; `None` for every other change.
     #[must_use]
     pub fn opened(&self) -> Option<OperationId> {
         self.row.as_ref().map(|row| row.id)
     }
 
-    /// Brings those of `rows` up to date that it mentions. One that has ended does not change any more.
+    /// Updates the rows of the operations that it mentions. A row in a final state does not change.
     pub fn apply(self, rows: &mut BTreeMap<OperationId, OperationRow>) {
         let mut each = |ids: &[OperationId], change: &dyn Fn(&mut OperationRow)| {
             for id in ids {

@@ -1,12 +1,12 @@
-//! Whether what is declared would wait for itself.
+//! Detects references that would wait for each other in a cycle.
 
 use std::collections::BTreeSet;
 
 use crate::entity::target::Target;
 
-/// The cycle that `start` closes, from `start` back to `start`; `None` = there is none. `dependencies_of` answers whom an
-/// entity refers to; of one that is not declared yet it answers nobody. Each entity is asked about once, so the
-/// search ends even among cycles that do not lead through `start`.
+/// The cycle through `start`, from `start` back to `start`; `None` = there is none. `dependencies_of` returns the
+/// targets of an entity; empty for one that is not declared yet. Each entity is visited once, so the search
+/// terminates even among cycles that do not contain `start`.
 pub fn cycle(
     start: &Target,
     mut dependencies_of: impl FnMut(&Target) -> Vec<Target>,

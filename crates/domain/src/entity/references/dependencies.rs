@@ -1,4 +1,4 @@
-//! Whom an entity uses, and whether it has to follow them.
+//! The targets that an entity depends on, and whether it has to follow changes of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::entity::state::ManagementPolicy;
 use crate::entity::target::Target;
 
 impl Entity {
-    /// Everyone whom its object may be made from, or is to be. Nobody once its life is over.
+    /// Targets that its object may have been made from, or is to be made from. Empty once the entity is deleted.
     #[must_use]
     pub fn dependencies(&self) -> BTreeSet<Target> {
         if self.is_deleted() {
@@ -22,7 +22,7 @@ impl Entity {
         dependencies
     }
 
-    /// As [`dependencies`](Self::dependencies), as the names that these have.
+    /// As [`dependencies`](Self::dependencies), as claim keys of their names.
     #[must_use]
     pub fn dependency_names(&self) -> BTreeSet<ClaimKey> {
         let namespace = &self.manifest.namespace;
@@ -30,14 +30,14 @@ impl Entity {
         self.dependencies().into_iter().map(name).collect()
     }
 
-    /// Whether it is the newest desired state with other values of its references that it was found to match, and
-    /// policy lets something be done about that. `values` are what they stand for now.
+    /// Whether the object matches the newest desired state with other reference values than `values`, and policy
+    /// allows to change it.
     #[must_use]
     pub fn is_outdated(&self, values: &BTreeMap<String, Value>) -> bool {
         self.follows_references() && self.observed.references != *values
     }
 
-    /// Whether anything is done when only the values of its references change.
+    /// Whether a change of reference values alone leads to work.
     #[must_use]
     pub fn follows_references(&self) -> bool {
         self.manifest.settings.management_policy == ManagementPolicy::Full
@@ -51,7 +51,7 @@ impl Entity {
     }
 }
 
-/// Whom a desired state of the log refers to.
+/// The targets of a desired state in the log.
 pub(crate) fn targets_in(desired: &Value) -> BTreeSet<Target> {
     targets(&declared(desired))
 }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_it_was_made_from_is_used_until_it_was_made_otherwise() {
+    fn a_target_it_was_made_from_is_a_dependency_until_it_was_made_otherwise() {
         let mut dependent = dependent();
         assert_eq!(names(&dependent), ["name/n/fake.thing/new"]);
         dependent.made_from = targets_in(&to("old"));

@@ -1,4 +1,4 @@
-//! What a reference stands for, and when it stands for nothing yet.
+//! The value of a reference, and why it has none yet.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use crate::entity::Entity;
 use crate::entity::state::Presence;
 use crate::entity::target::Target;
 
-/// Why a reference has no value. All of these pass once the target moves on, so none is an error.
+/// Why a reference has no value. Each of these can pass when the target changes, so none is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unready {
-    /// Nobody declared the target, or its life is over.
+    /// The target is not declared, or is deleted.
     Undeclared,
-    /// The target is being deleted: whoever began to use it now would lose it.
+    /// The target is being deleted: a new dependent would lose it.
     Leaving,
-    /// Its object is not there, or about to be replaced by another.
+    /// Its object is absent, or about to be replaced.
     NotThere,
-    /// It is being worked on, so that nobody knows at this moment.
+    /// An attempt is running on it, so its values are unknown at this moment.
     InDoubt,
-    /// Its object has not shown the attribute yet.
+    /// Its observation does not have the attribute yet.
     NoAttribute,
 }
 
 impl Unready {
-    /// Whether something happened to the target that whoever uses it has to be told of. The others are a passing
-    /// state, or what somebody asked for and is told of elsewhere.
+    /// Whether the target lost something that its dependents have to report. The others are transient, or were
+    /// requested and are reported elsewhere.
     #[must_use]
     pub const fn is_loss(self) -> bool {
         match self {
@@ -36,33 +36,33 @@ impl Unready {
     }
 }
 
-/// What the values are for.
+/// Purpose of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To make something from them: only what is there to stay will do.
+    /// To create or change an object with them: the target must be present and not about to leave.
     Use,
-    /// To recognise what was made from them: a target keeps its values while it is worked on, and while its deletion
-    /// waits for those that use it.
+    /// To compare with an object that was made from them: a target keeps its values while it is changed, and while
+    /// its deletion waits for its dependents.
     Recognise,
 }
 
-/// Who has to move on before an entity can have its references resolved. Reads as the message of a condition.
+/// The target that an entity waits for before its references can be resolved. Reads as the message of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("waits for {target}")]
 pub struct Waiting {
-    /// Where the reference stands in the desired state.
+    /// JSON pointer to the reference in the desired state.
     pub pointer: String,
-    /// The one that is waited for.
+    /// The target.
     pub target: Target,
-    /// What it lacks.
+    /// Why it has no value.
     pub why: Unready,
 }
 
-/// The values of all `references` by pointer, for [`resolve`](super::resolve). `find` answers the newest fold of a
-/// target that is declared.
+/// The values of all `references` by pointer, for [`resolve`](super::resolve). `find` returns the newest fold of a
+/// declared target.
 ///
 /// # Errors
-/// The first reference that has no value yet: a desired state is resolved whole or not at all.
+/// The first reference without a value: a desired state is resolved as a whole or not at all.
 pub fn values<'a>(
     references: &[Reference],
     purpose: Purpose,
@@ -78,10 +78,10 @@ pub fn values<'a>(
     references.iter().map(one).collect()
 }
 
-/// What `field` of `target` stands for; `None` = nobody has that name.
+/// The value of `field` of `target`; `None` = the target is not declared.
 ///
 /// # Errors
-/// What the target lacks.
+/// Why there is no value.
 pub fn value(target: Option<&Entity>, field: &Field, purpose: Purpose) -> Result<Value, Unready> {
     let target = target
         .filter(|target| target.exists() && !target.is_deleted())
@@ -97,7 +97,7 @@ pub fn value(target: Option<&Entity>, field: &Field, purpose: Purpose) -> Result
         Field::Attribute(names) => {
             let attributes = target.observed.attributes.as_ref().ok_or(Unready::NoAttribute)?;
             let found = names.iter().try_fold(attributes, |at, name| at.get(name.as_str()));
-            // Backends show what they have not decided yet as null.
+            // Backends report undecided attributes as null.
             found.filter(|value| !value.is_null()).cloned().ok_or(Unready::NoAttribute)
         }
     }
@@ -107,7 +107,7 @@ fn stays(target: &Entity) -> Result<(), Unready> {
     if target.deletion.is_some() {
         return Err(Unready::Leaving);
     }
-    // Half-way through a replacement, the object that is known is the one that goes.
+    // Half-way through a replacement, the known object is the one that is deleted.
     if target.replacing || target.observed.presence == Presence::Absent {
         return Err(Unready::NotThere);
     }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn values_come_whole_or_name_whom_they_wait_for() {
+    fn values_come_whole_or_name_the_target_that_they_wait_for() {
         let reference = |pointer: &str, name: &str| Reference {
             pointer: pointer.to_owned(),
             target: Target { kind: KindName::from("fake.thing"), name: EntityName::from(name) },

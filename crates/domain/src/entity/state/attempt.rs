@@ -1,4 +1,4 @@
-//! Attempts: what one is to do, and the one that runs.
+//! Attempts: the step of one, and the running one.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::id::{ExternalId, Generation, OperationId};
 use crate::time::Timestamp;
 
-/// What an attempt means to do.
+/// The step of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptStep {
-    /// Only look: nothing has to be changed.
+    /// Only observe: nothing has to be changed.
     None,
-    /// Make the object.
+    /// Create the object.
     Create,
     /// Change these fields (JSON pointers).
     Update {
@@ -26,14 +26,14 @@ pub enum AttemptStep {
     },
     /// Delete the object for good.
     Delete,
-    /// Do a verb of the kind.
+    /// Run an action of the kind.
     Action {
-        /// For which operation.
+        /// Its operation.
         operation_id: OperationId,
     },
-    /// Delete an object that a late worker left behind.
+    /// Delete an object that a stale worker left behind.
     CleanUp {
-        /// Which.
+        /// The object.
         external_id: ExternalId,
     },
 }
@@ -45,36 +45,37 @@ impl AttemptStep {
         !matches!(self, Self::None)
     }
 
-    /// Whether the step leaves the managed fields alone, so that only what was seen says how they are.
+    /// Whether the step leaves the managed fields alone, so that only an observation tells their values.
     #[must_use]
     pub const fn only_observes(&self) -> bool {
         matches!(self, Self::None | Self::Action { .. })
     }
 }
 
-/// An attempt that has begun and not ended. Whoever holds the lease carries it on, or abandons it.
+/// The running attempt. The holder of the lease continues or abandons it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunningAttempt {
-    /// What it means to do.
+    /// Its step.
     pub step: AttemptStep,
-    /// For which desired state.
+    /// The generation that it works towards.
     pub generation: Generation,
     /// When it began.
     pub since: Timestamp,
-    /// Whether the object was there right before.
+    /// Whether the object was present right before.
     pub was_present: bool,
-    /// What it serves.
+    /// Operations that it serves.
     pub operations: Vec<OperationId>,
-    /// Set while the backend works on it: what `resume` needs and when to ask.
+    /// Set while the backend works on the call: the handle for `resume`, and when to poll.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<(Value, Timestamp)>,
-    /// A user asked to take this operation back.
+    /// The operation that a user cancelled; `None` = none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<OperationId>,
-    /// Whether write-only values were in doubt before it, which is true again if the call did nothing.
+    /// [`Entity::write_only_dirty`](crate::entity::Entity::write_only_dirty) before the attempt; restored if the call
+    /// had no effect.
     #[serde(rename = "unseen_in_doubt", default)]
     pub write_only_dirty: bool,
-    /// The desired state that it works towards, once a newer one came; `None` = still the newest.
+    /// Its desired state once a newer one was requested; `None` = it is still the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Value>,
 }

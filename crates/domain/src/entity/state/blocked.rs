@@ -1,4 +1,4 @@
-//! What an entity waits for besides time.
+//! What a blocked entity waits for.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +12,13 @@ use crate::time::Timestamp;
 pub enum BlockedOn {
     /// A person's decision; the question is the failure's message.
     Decision,
-    /// Room in the backend.
+    /// Quota in the backend.
     Quota,
     /// Another entity.
     Entity(EntityId),
     /// The backend: parked, misconfigured, removed.
     Backend,
-    /// The backend accepts the change and does not do it.
+    /// The backend accepts the change without effect.
     NotConverging,
     /// The kind's schema does not accept the desired state any more.
     Schema,
@@ -28,14 +28,14 @@ pub enum BlockedOn {
     Reference(Target),
     /// Another entity that refers to this one, which is to be deleted.
     InUse(EntityId),
-    /// The backend, to let this be done to this object.
+    /// The backend's permission to do this to this object.
     Refused,
     /// Another entity of this log that has the object which this one names.
     ObjectTaken,
 }
 
 impl BlockedOn {
-    /// Reason of the condition, in `CamelCase` as in the field.
+    /// Reason of the condition, in the `CamelCase` of Kubernetes.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -53,26 +53,26 @@ impl BlockedOn {
     }
 }
 
-/// What the entity waits for besides time.
+/// A block, with its message and times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {
-    /// For what.
+    /// What it waits for.
     pub on: BlockedOn,
-    /// In words.
+    /// Message for people.
     pub message: String,
     /// Since when.
     pub since: Timestamp,
-    /// Looked at again at this time in any case.
+    /// Time of the next check in any case.
     pub check_at: Timestamp,
 }
 
-/// A person's answer where the engine must not guess.
+/// A person's decision where the engine must not guess.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
-    /// This object is the entity's.
+    /// Adopt this object.
     Adopt(ExternalId),
-    /// Make a new one.
+    /// Create a new object.
     Create,
     /// Stop trying; the entity is erred.
     GiveUp,

@@ -11,29 +11,29 @@ use crate::time::Timestamp;
 /// One differing field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// JSON pointer.
+    /// JSON pointer to it.
     pub field: String,
-    /// What it should be.
+    /// Its desired value.
     pub desired: Value,
-    /// What it is.
+    /// Its observed value.
     pub observed: Value,
 }
 
 /// Known drift.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    /// What differs; empty when the object is gone.
+    /// Differing fields; empty when the object is absent.
     pub diff: Vec<Difference>,
     /// Since when.
     pub since: Timestamp,
-    /// What is done about it.
+    /// What the engine does about it.
     pub policy: DriftPolicy,
 }
 
-/// An object that was there is gone.
+/// An object that was present is absent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
-    /// What is done about it.
+    /// What the engine does about it.
     pub policy: OnLost,
     /// Since when.
     pub since: Timestamp,

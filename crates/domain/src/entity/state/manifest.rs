@@ -1,4 +1,4 @@
-//! What users declare.
+//! What users declare: names, desired state and settings.
 
 use std::collections::BTreeMap;
 
@@ -12,45 +12,45 @@ use crate::id::{BackendName, EntityName, ExternalId, KindName, Namespace};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeletionPolicy {
-    /// It goes too.
+    /// It is deleted too.
     #[default]
     Delete,
     /// It stays, unmanaged.
     Orphan,
 }
 
-/// What happens when the object differs from the desired state by itself.
+/// What happens when the object drifts from the desired state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftPolicy {
-    /// Put it back.
+    /// Correct it.
     #[default]
     Correct,
-    /// Say so.
+    /// Only report it.
     Report,
     /// Nothing.
     Ignore,
 }
 
-/// Whether we may change the object at all.
+/// Whether the object may be changed at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ManagementPolicy {
     /// Yes.
     #[default]
     Full,
-    /// No: only look.
+    /// No: only observe.
     ObserveOnly,
 }
 
-/// What happens when a field that cannot change in place has to become another.
+/// What happens when a field that cannot change in place is to change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplacePolicy {
-    /// Nothing, unless a change says that it may replace.
+    /// The change fails, unless it allows a replacement itself.
     #[default]
     Never,
-    /// The object goes, and another takes its place.
+    /// The object is replaced.
     Allowed,
 }
 
@@ -64,13 +64,13 @@ impl ReplacePolicy {
     }
 }
 
-/// Labels, policies, protection: what users set beside the desired state.
+/// What users set beside the desired state: labels, policies, protection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// For selection.
+    /// For selectors.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// At the end of life.
+    /// When the entity is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// On drift.
@@ -79,10 +79,10 @@ pub struct Settings {
     /// On changes.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
-    /// On changes that cannot be made in place.
+    /// When a change cannot be made in place.
     #[serde(default, skip_serializing_if = "ReplacePolicy::is_default")]
     pub replace: ReplacePolicy,
-    /// JSON pointers that drift detection and plans pass over.
+    /// JSON pointers that drift detection and plans ignore.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore_fields: Vec<String>,
     /// Refuses deletion, and so replacement.
@@ -112,7 +112,7 @@ pub struct SettingsPatch {
 }
 
 impl Settings {
-    /// These settings with the patch's members put in their places.
+    /// These settings with the members of `patch`.
     #[must_use]
     pub fn patched(&self, patch: &SettingsPatch) -> Self {
         Self {
@@ -130,7 +130,7 @@ impl Settings {
     }
 }
 
-/// What a user declares: names, place, wish and settings.
+/// A user's declaration of an entity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Scope; cannot change.
@@ -143,16 +143,16 @@ pub struct Manifest {
     pub backend: BackendName,
     /// Normalised desired state.
     pub desired: Value,
-    /// Everything else.
+    /// All settings.
     #[serde(flatten)]
     pub settings: Settings,
-    /// The existing object to adopt; then nothing is ever created.
+    /// The existing object to adopt; then no object is ever created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<ExternalId>,
 }
 
 impl Manifest {
-    /// What others of its namespace refer to it by.
+    /// The name by which dependents in its namespace refer to it.
     #[must_use]
     pub fn target(&self) -> Target {
         Target { kind: self.kind.clone(), name: self.name.clone() }

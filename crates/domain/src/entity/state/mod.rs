@@ -1,5 +1,5 @@
-//! The values of an entity: its state and what was observed. `manifest`: what users declare; `attempt`, `operation`: the
-//! work on it; `blocked`: what that waits for; `drift`: how the object differs.
+//! The parts of an entity: its state and its observation. `manifest`: what users declare; `attempt`, `operation`: its
+//! work; `blocked`: what the work waits for; `drift`: how the object differs.
 
 mod attempt;
 mod blocked;
@@ -23,7 +23,7 @@ pub use operation::{OpenOperation, OperationKind};
 use crate::id::{ExternalId, Generation};
 use crate::time::Timestamp;
 
-/// Where an entity stands on its way.
+/// State of an entity.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -32,28 +32,28 @@ pub enum State {
     /// No event yet; users never see it.
     #[default]
     Nonexistent,
-    /// Declared, not begun.
+    /// Declared, not started.
     CreationScheduled,
-    /// An attempt makes it.
+    /// An attempt is creating the object.
     Creating,
-    /// As desired when last looked at.
+    /// As desired at the last observation.
     Ok,
-    /// A change or correction is wanted.
+    /// A change or correction is pending.
     UpdateScheduled,
-    /// An attempt changes it.
+    /// An attempt is changing the object.
     Updating,
-    /// Its end is wanted.
+    /// A deletion is pending.
     DeletionScheduled,
-    /// An attempt deletes it.
+    /// An attempt is deleting the object.
     Deleting,
-    /// Its life is over (deleted or released).
+    /// Deleted or released; final.
     Deleted,
-    /// Given up until a user does something.
+    /// No further attempts until a user acts.
     Erred,
 }
 
 impl State {
-    /// Every state that users see.
+    /// All states that users see.
     pub const ALL: [Self; 9] = [
         Self::CreationScheduled,
         Self::Creating,
@@ -84,37 +84,37 @@ impl State {
     }
 }
 
-/// Whether the object is there.
+/// Whether the object exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
-    /// Proved not to be.
+    /// Its absence is proved.
     #[default]
     Absent,
-    /// We may have changed something and lost track.
+    /// An attempt may have changed it, with unknown result.
     Unknown,
-    /// It was, when last looked at.
+    /// It was present at the last observation.
     Present,
 }
 
-/// What is known of the object. Only observations change it.
+/// The last observation of the object. Only observations change it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     /// Whether it is there.
     pub presence: Presence,
-    /// Its name in the backend; kept while `Unknown`.
+    /// Its external id; kept while `Unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<ExternalId>,
-    /// How it was when last seen; `None` when it never was or is gone.
+    /// Its attributes when last observed; `None` when it never was, or is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Value>,
-    /// The newest generation that it was found to match; 0 = none.
+    /// The newest generation that it matched; 0 = none.
     #[serde(default)]
     pub generation: Generation,
-    /// What the references of that generation stood for then, by pointer.
+    /// Reference values of that generation, by pointer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub references: BTreeMap<String, Value>,
-    /// When; `None` = never.
+    /// When it was observed; `None` = never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! Operations that have not ended.
+//! Open operations.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -6,25 +6,25 @@ use serde_json::Value;
 use crate::id::{ActionName, OperationId};
 use crate::time::Timestamp;
 
-/// What an operation asks for.
+/// Kind of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationKind {
-    /// That it exist.
+    /// Create the object.
     Create,
-    /// That it be otherwise.
+    /// Change the object.
     Update,
-    /// That it be gone.
+    /// Delete the object.
     Delete,
-    /// That a verb be done.
+    /// Run an action.
     Action(ActionName),
-    /// That it be looked at.
+    /// Observe the object.
     Refresh,
-    /// That it be tried again.
+    /// Try again.
     Retry,
-    /// That an existing object be taken.
+    /// Adopt an existing object.
     Adopt,
-    /// That a decision be carried out.
+    /// Carry out a decision.
     Decide,
 }
 
@@ -44,7 +44,7 @@ impl OperationKind {
         }
     }
 
-    /// Whether it asks for the desired state to be reached, so that a newer such wish takes its place.
+    /// Whether it requests the desired state, so that a newer request supersedes it.
     #[must_use]
     pub const fn is_change(&self) -> bool {
         matches!(self, Self::Create | Self::Update | Self::Adopt | Self::Decide)
@@ -56,7 +56,7 @@ impl OperationKind {
 pub struct OpenOperation {
     /// Its id.
     pub id: OperationId,
-    /// What it asks for.
+    /// Its kind.
     pub kind: OperationKind,
     /// When it was accepted.
     pub since: Timestamp,

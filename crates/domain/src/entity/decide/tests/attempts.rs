@@ -158,7 +158,7 @@ fn a_wish_during_an_attempt_is_reached_by_the_next_one() {
     scenario.complete(AttemptStep::Create, scenario.present("object"));
     assert_eq!(scenario.entity.state, State::UpdateScheduled);
     assert!(!scenario.entity.synced() && scenario.entity.ready());
-    let applied = scenario.entity.applied.clone().expect("the first wish was reached");
+    let applied = scenario.entity.applied.clone().expect("the first desired state was reached");
     assert_eq!(applied.desired, json!({"size": 1}));
     scenario.start(update());
     scenario.complete(update(), scenario.present("object"));

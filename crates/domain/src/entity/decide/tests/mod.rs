@@ -1,4 +1,4 @@
-//! Given a scenario so far, when something is asked, then these events, or this refusal.
+//! Given a scenario, when an intent is decided, then these events, or this refusal.
 
 mod attempts;
 mod objects;
@@ -25,7 +25,7 @@ use crate::id::{Attempt, EntityId, ExternalId, Generation, OperationId};
 use crate::kind::OnLost;
 use crate::time::Timestamp;
 
-/// One entity and everything that happened to it; each step is a second later than the one before.
+/// One entity and its history; each step is a second later than the one before.
 struct Scenario {
     entity: Entity,
     now: Timestamp,
@@ -33,7 +33,7 @@ struct Scenario {
 }
 
 impl Scenario {
-    /// Nothing yet.
+    /// Before any event.
     fn undeclared() -> Self {
         Self { entity: Entity::default(), now: Timestamp(1_000_000), operations: 0 }
     }
@@ -64,7 +64,7 @@ impl Scenario {
         scenario
     }
 
-    /// Given up after an invalid change.
+    /// Erred after an invalid change.
     fn erred() -> Self {
         let mut scenario = Self::ok();
         scenario.update(json!({"size": -1}));
@@ -73,13 +73,13 @@ impl Scenario {
         scenario
     }
 
-    /// The id of a new operation.
+    /// A new operation id.
     fn operation(&mut self) -> OperationId {
         self.operations += 1;
         operation(self.operations)
     }
 
-    /// Asks; what happens is folded, its names are returned.
+    /// Decides and folds; returns the names of the events.
     fn then(&mut self, intent: Intent) -> Vec<&'static str> {
         self.now = Timestamp(self.now.0 + 1_000_000);
         let events = self.ask(intent).expect("accepted");
@@ -199,7 +199,7 @@ impl Scenario {
         self.then(Intent::Observe(observation))
     }
 
-    /// The object, as the newest desired state wants it.
+    /// The object, in the newest desired state.
     fn present(&self, id: &str) -> Observed {
         let generation = self
             .entity

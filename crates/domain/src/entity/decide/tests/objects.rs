@@ -1,4 +1,4 @@
-//! Which object an entity manages: what of it the log keeps unique, and what happens when another entity has it.
+//! Which object an entity manages: its claims, and conflicts with another entity.
 
 use super::*;
 use crate::entity::claims::{self, Claim};
@@ -33,18 +33,18 @@ fn policy(management_policy: ManagementPolicy) -> Intent {
 }
 
 impl Scenario {
-    /// Asks; what happens is folded, what it does to claims is returned.
+    /// Decides and folds; returns the changes of claims.
     fn claims(&mut self, intent: Intent) -> Vec<String> {
         self.now = Timestamp(self.now.0 + 1_000_000);
         let events = self.ask(intent).expect("accepted");
         let (after, claims) = claims::fold(self.entity.clone(), &events, &Envelope::default());
         self.entity = after;
-        let told = |claim: &Claim| match claim {
+        let rendered = |claim: &Claim| match claim {
             Claim::Take { key, .. } => format!("take {key}"),
             Claim::Share { key } => format!("share {key}"),
             Claim::Free { key } => format!("free {key}"),
         };
-        claims.iter().map(told).collect()
+        claims.iter().map(rendered).collect()
     }
 
     fn adopting(policy: ManagementPolicy) -> (Self, Vec<String>) {
@@ -59,7 +59,7 @@ impl Scenario {
         (scenario, claims)
     }
 
-    /// Manages `x`, and was seen as desired.
+    /// Manages `x`, and is in sync.
     fn managing() -> Self {
         let (mut scenario, _) = Self::adopting(ManagementPolicy::Full);
         scenario.complete(AttemptStep::None, scenario.present("x"));
@@ -93,7 +93,7 @@ fn what_an_attempt_made_is_taken_once_it_has_a_name_and_freed_with_its_life() {
     scenario.delete(DeletionPolicy::Delete);
     scenario.start(AttemptStep::Delete);
     let report = scenario.failure_report(ErrorClass::Transient, Next::Retry { at: scenario.now });
-    assert!(scenario.claims(Intent::Fail(report)).is_empty(), "nobody knows whether it is gone");
+    assert!(scenario.claims(Intent::Fail(report)).is_empty(), "its absence is not proved");
     scenario.start(AttemptStep::Delete);
     let completion = scenario.completion(AttemptStep::Delete, absent());
     let freed = scenario.claims(Intent::Complete(completion));
@@ -108,7 +108,7 @@ fn a_released_object_is_free() {
 }
 
 #[test]
-fn who_only_observes_shares_what_nobody_manages_and_takes_it_with_the_right_to_change_it() {
+fn an_observer_shares_a_free_object_and_takes_it_with_the_right_to_change_it() {
     let (mut scenario, claims) = Scenario::adopting(ManagementPolicy::ObserveOnly);
     let (object, identity) = (format!("share {OBJECT}"), format!("share {IDENTITY}"));
     assert_eq!(claims, ["take name/n/fake.thing/e".to_owned(), object, identity.clone()]);
@@ -180,8 +180,8 @@ fn who_contends_for_an_object_does_not_hold_it_and_keeps_nothing_of_it() {
     assert!(scenario.then(contest(None)).is_empty(), "that is for the holder to say");
     assert!(scenario.then(contest(Some(true))).is_empty(), "it holds nothing");
     scenario.update(json!({"size": 2}));
-    assert!(scenario.entity.contends(), "a wish gives it nothing");
-    // It is seen again, because it is free: the log refuses the claim if it is not.
+    assert!(scenario.entity.contends(), "a change does not give it the object");
+    // Observed again because the object is free; the log would refuse the claim otherwise.
     let completion = scenario.completion(AttemptStep::None, scenario.present("x"));
     let taken = scenario.claims(Intent::Complete(completion));
     assert_eq!(taken, [format!("free {CONTENDER}"), format!("take {OBJECT}")]);

@@ -1,4 +1,4 @@
-//! What looks find that nobody asked for.
+//! Background observations.
 
 use super::*;
 use crate::entity::state::{DriftPolicy, State};
@@ -14,7 +14,7 @@ fn with_policy(drift_policy: DriftPolicy) -> Scenario {
 fn drift_that_is_corrected_is_work() {
     let mut scenario = with_policy(DriftPolicy::Correct);
     assert_eq!(scenario.observe(scenario.present("object"), difference()), ["drift_detected"]);
-    assert_eq!(scenario.entity.state, State::Ok, "nobody asked for a change");
+    assert_eq!(scenario.entity.state, State::Ok, "no change was requested");
     assert!(scenario.entity.drift.is_some() && scenario.entity.work().is_some());
     scenario.start(update());
     scenario.complete(update(), scenario.present("object"));
@@ -26,7 +26,7 @@ fn drift_that_is_reported_stays_until_it_is_over() {
     let mut scenario = with_policy(DriftPolicy::Report);
     scenario.observe(scenario.present("object"), difference());
     assert!(scenario.entity.work().is_none() && !scenario.entity.synced());
-    assert!(scenario.observe(scenario.present("object"), difference()).is_empty(), "told once");
+    assert!(scenario.observe(scenario.present("object"), difference()).is_empty(), "recorded once");
     assert_eq!(scenario.observe(scenario.present("object"), Vec::new()), ["drift_cleared"]);
     assert!(scenario.entity.synced());
 }
@@ -92,7 +92,7 @@ fn a_lost_object_follows_its_policy() {
         assert!(scenario.entity.lost.is_some() && !scenario.entity.synced());
         assert_eq!(scenario.entity.work().is_some(), works, "{on_lost:?}");
         assert_eq!(scenario.entity.blocked.is_some(), on_lost == OnLost::Ask);
-        assert!(scenario.observe(absent(), Vec::new()).is_empty(), "told once");
+        assert!(scenario.observe(absent(), Vec::new()).is_empty(), "recorded once");
     }
 }
 

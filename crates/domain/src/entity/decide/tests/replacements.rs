@@ -1,4 +1,4 @@
-//! Given an object that cannot change in place: it goes, and another takes its place, or it stays.
+//! Objects that cannot change in place: replaced, or left alone.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ fn replace() -> AttemptStep {
     AttemptStep::Replace { fields: vec!["/size".to_owned()] }
 }
 
-/// The old object is proved gone; operation 2 wants the new one.
+/// The old object is proved absent; operation 2 asks for the new one.
 fn between_halves() -> Scenario {
     let mut scenario = Scenario::ok();
     scenario.replace_for(json!({"size": 2}));
@@ -22,7 +22,7 @@ fn between_halves() -> Scenario {
 }
 
 #[test]
-fn nothing_goes_that_nobody_allowed_to_go() {
+fn no_object_is_replaced_without_permission() {
     let mut scenario = Scenario::ok();
     scenario.update(json!({"size": 2}));
     let refused = |scenario: &Scenario| scenario.refused(scenario.starting(replace(), None));
@@ -85,7 +85,7 @@ fn the_first_half_ends_no_operation() {
 }
 
 #[test]
-fn a_first_half_of_which_nobody_knows_the_end_is_taken_over_by_the_second() {
+fn a_first_half_with_an_unknown_result_is_taken_over_by_the_second() {
     let mut scenario = Scenario::ok();
     scenario.replace_for(json!({"size": 2}));
     scenario.start(replace());

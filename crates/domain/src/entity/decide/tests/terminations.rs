@@ -1,4 +1,4 @@
-//! How operations and lives end.
+//! The end of operations and entities.
 
 use serde_json::json;
 
@@ -73,7 +73,7 @@ fn cancelling_a_waiting_change_goes_back_to_what_was_applied() {
     let events = scenario.then(Intent::Cancel { operation_id });
     assert_eq!(events, ["cancel_requested", "operation_cancelled"]);
     assert_eq!(scenario.entity.manifest.desired, json!({"size": 1}));
-    assert_eq!(scenario.entity.generation, Generation(3), "as a new wish");
+    assert_eq!(scenario.entity.generation, Generation(3), "as a new desired state");
     assert!(scenario.entity.operations.is_empty());
 }
 
@@ -127,7 +127,7 @@ fn an_erred_entity_can_be_deleted() {
 }
 
 #[test]
-fn whoever_waits_for_a_reference_waits_for_a_name_of_its_own_namespace() {
+fn a_wait_for_a_reference_is_for_a_name_of_its_own_namespace() {
     let mut scenario = Scenario::declared();
     let blue = Target { kind: KindName::from("k.net"), name: EntityName::from("blue") };
     let next = Next::Blocked { on: BlockedOn::Reference(blue.clone()), check_at: Timestamp(99) };
@@ -135,7 +135,7 @@ fn whoever_waits_for_a_reference_waits_for_a_name_of_its_own_namespace() {
     for _ in 0..50 {
         scenario.fail(class.clone(), next.clone());
     }
-    let work = scenario.entity.work().expect("its wish is kept");
+    let work = scenario.entity.work().expect("its change is kept");
     let namespace = &scenario.entity.manifest.namespace;
     let name = ClaimKey(format!("name/{namespace}/k.net/blue"));
     assert_eq!((work.due, work.waits_for), (Timestamp(99), Some(WaitsFor::Name(name))));

@@ -1,4 +1,4 @@
-//! What users ask for.
+//! Requests of users.
 
 use serde_json::json;
 
@@ -201,7 +201,7 @@ fn what_adopts_is_never_made() {
     let manifest = Manifest { external_id: Some(external("theirs")), ..Manifest::default() };
     let scenario = Scenario::declared_as(manifest);
     assert_eq!(scenario.refused(scenario.starting(AttemptStep::Create, None)), Refusal::AdoptOnly);
-    assert!(scenario.entity.may_exist(), "nobody knows yet");
+    assert!(scenario.entity.may_exist(), "it is not known yet");
 }
 
 #[test]
