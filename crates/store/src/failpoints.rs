@@ -1,6 +1,6 @@
-//! Crash points: a test build dies there when one is set to `return`; a plain build has none.
+//! Failpoints: a test build aborts at one that is set to `return`; a release build has none.
 
-/// Names of all crash points of this crate.
+/// Names of all failpoints of this crate.
 pub const FAILPOINTS: &[&str] = &[
     "store::append::before",
     "store::append::after",
@@ -28,7 +28,7 @@ pub const FAILPOINTS: &[&str] = &[
     "store::views::swap::after",
 ];
 
-/// The process dies here when a test asked for it.
+/// Aborts the process if a test armed this failpoint.
 pub(crate) fn reach(name: &str) {
     debug_assert!(FAILPOINTS.contains(&name), "{name} is not listed");
     fail::fail_point!(name, |_| std::process::abort());

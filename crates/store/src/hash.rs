@@ -1,5 +1,5 @@
-//! The chain of hashes over a stream: it shows edits, gaps and reordering. A cut tail, a removed stream or a
-//! chain written anew shows only against a checkpoint that is kept elsewhere.
+//! The hash chain over a stream. It reveals edits, gaps and reordering. A cut tail, a removed stream or a rewritten
+//! chain is revealed only by a checkpoint that is kept elsewhere.
 
 use sha2::{Digest, Sha256};
 use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
@@ -9,11 +9,11 @@ use stateward_domain::time::Timestamp;
 /// SHA-256.
 pub type Hash = [u8; 32];
 
-/// What the first event of a stream follows.
+/// Predecessor hash of the first event of a stream.
 pub const GENESIS: Hash = [0; 32];
 
-/// What is hashed besides the previous hash: everything as it is stored, but not the position, so that a
-/// copied log keeps its hashes.
+/// What is hashed besides the previous hash: every stored column but the position, so that a copied log keeps its
+/// hashes.
 struct Content<'a> {
     stream: &'a StreamId,
     version: Version,
@@ -49,7 +49,7 @@ pub fn of_new(
     )
 }
 
-/// What the hash of a stored event has to be, given that of the one before it.
+/// The hash that a stored event must have, given that of its predecessor.
 #[must_use]
 pub fn of_recorded(previous: &Hash, event: &Recorded) -> Hash {
     digest(

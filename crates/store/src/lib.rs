@@ -1,15 +1,16 @@
 //! Adapters of the storage ports: the log, the sync queue with its leases, and the read models.
 //!
-//! - `memory`: a log for tests and simulation, which fails on purpose
-//! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (all that follows
-//!   from it)
-//! - `hash`: the chain over a stream's events; `audit`: verification of a whole log; `page`: tokens of lists
+//! - `memory`: a log for tests and simulation, with injected failures
+//! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
+//!   it)
+//! - `hash`: the chain over a stream's events; `audit`: verification of a whole log; `page_token`: tokens of lists;
+//!   `failpoints`: where a test can kill the process
 //!
 //! **Architecture invariant:** only this crate names sqlx. Nothing that cannot be derived from the log is in
 //! `views.db`. Every adapter passes the suite in `tests/conformance`.
 //!
-//! To add an adapter: implement the ports of `stateward_domain::ports` in a module of its own and add it to the
-//! list of subjects in `tests/conformance/main.rs`.
+//! To add an adapter: implement the ports of `stateward_domain::ports` in a module of its own and add a subject in
+//! `tests/conformance/support.rs`. The suites of queue, leases, views, audit and open run on `sqlite` only so far.
 #![warn(missing_docs)]
 
 pub mod audit;

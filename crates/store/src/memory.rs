@@ -1,5 +1,5 @@
-//! A log in memory, for tests and simulation. It keeps every promise but durability, and it can delay
-//! visibility, fail, and answer "unknown" on purpose.
+//! A log in memory, for tests and simulation. It keeps every promise of the port but durability; it can delay
+//! visibility, fail, and report an unknown outcome on request.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,18 +17,18 @@ use tokio::sync::watch;
 
 use crate::hash;
 
-/// What the next append shall do instead of succeeding.
+/// A failure of the next append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InjectedFault {
-    /// Write nothing and say so.
+    /// Write nothing; report that.
     Unavailable,
-    /// Write everything, then break the connection.
+    /// Write everything; report an unknown outcome.
     UnknownWritten,
-    /// Write nothing, then break the connection.
+    /// Write nothing; report an unknown outcome.
     UnknownLost,
 }
 
-/// The log.
+/// An event log in memory. See the module.
 pub struct MemoryLog {
     clock: LogClock,
     state: Mutex<MemoryState>,
@@ -53,12 +53,12 @@ impl MemoryLog {
         Self { clock: clock.into(), state: Mutex::default(), visible: watch::Sender::new(0) }
     }
 
-    /// The next appends fail like this, one after the other.
+    /// Injects `faults` into the next appends, one each, in order.
     pub fn fail_next(&self, faults: impl IntoIterator<Item = InjectedFault>) {
         self.state().faults.extend(faults);
     }
 
-    /// While held, `read_log` and `head` do not show what was appended since.
+    /// While `held`, `read_log` and `head` do not show events appended since.
     pub fn hold_visibility(&self, held: bool) {
         let mut state = self.state();
         state.held = held;

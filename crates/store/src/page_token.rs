@@ -8,12 +8,12 @@ use uuid::Uuid;
 const DIGEST_DIGITS: usize = 16;
 const ID_DIGITS: usize = 32;
 
-/// The token that goes on after `last`. `filter` is any text that stands for the filter.
+/// The token of the page behind `last`. `filter` is a text that identifies the filter.
 pub(crate) fn token(filter: &str, last: Uuid) -> String {
     format!("{}{}", last.simple(), digest(filter, last))
 }
 
-/// The id to go on after.
+/// The id that the page begins behind.
 ///
 /// # Errors
 /// [`ModelError::BadPageToken`] for everything that [`token`] did not make for this filter.
@@ -28,7 +28,7 @@ pub(crate) fn after(filter: &str, token: &str) -> Result<Uuid, ModelError> {
     if digest(filter, id) == seal { Ok(id) } else { Err(ModelError::BadPageToken) }
 }
 
-/// Guards against mistakes, not against forgery: a forged token shows nothing that its bearer may not see.
+/// Guards against mistakes, not against forgery: a forged token shows nothing that the caller may not see.
 fn digest(filter: &str, last: Uuid) -> String {
     let hash = Sha256::new().chain_update(last.as_bytes()).chain_update(filter).finalize();
     hash.iter().take(DIGEST_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()

@@ -1,4 +1,4 @@
-//! The chains of all streams, in one pass over the log in commit order.
+//! Verifies the hash chains of all streams in one pass over the log, in commit order.
 
 use std::collections::HashMap;
 
@@ -17,17 +17,18 @@ use super::running_digest::RunningDigest;
 use super::{Identity, RawRow, Unreadable};
 use crate::hash::{self, Hash};
 
-/// Events whose true stream is looked for; each look costs as much as hashing the event for some thousand streams.
+/// Searches for the original stream of an event, at most; each costs as much as hashing the event for thousands of
+/// streams.
 const ORIGIN_SEARCHES_MAX: u32 = 100;
-/// Streams that are looked at for one of them.
+/// Candidate streams that are tried in one search.
 const ORIGIN_CANDIDATES_MAX: usize = 50_000;
 
-/// The last event of a stream so far. It is what later ones are held against, also when something was wrong with it:
-/// one fault must not look like many.
+/// The newest event of a stream so far, the predecessor of the next one. An event with a fault becomes the head too,
+/// so that one fault is not reported once per later event.
 #[derive(Clone, Copy)]
 struct ChainHead {
     version: Version,
-    /// `None` = it could not be read: the next hash cannot be judged.
+    /// `None` = it could not be read, so the next hash cannot be verified.
     hash: Option<Hash>,
     recorded_at: Timestamp,
 }
@@ -38,7 +39,7 @@ impl ChainHead {
         Self { version: Version(0), hash: Some(hash::GENESIS), recorded_at: Timestamp(i64::MIN) };
 }
 
-/// Takes every row in the order of positions. Its memory grows with the number of streams, not of events.
+/// Consumes every row in the order of positions. Memory grows with the number of streams, not of events.
 pub struct ChainChecker {
     identity: Identity,
     against: Option<Checkpoint>,
@@ -51,22 +52,22 @@ pub struct ChainChecker {
     requests: HashMap<ClaimKey, (StreamId, ClaimRecord)>,
 }
 
-/// What the pass found.
+/// Result of the pass.
 pub struct Chains {
-    /// What is wrong.
+    /// Faults that were found.
     pub faults: Faults,
     /// Number of streams.
     pub streams: u64,
-    /// What the log is.
+    /// The log's checkpoint.
     pub checkpoint: Checkpoint,
     /// When the newest event was recorded.
     pub(super) newest: Timestamp,
-    /// Idempotency claims of events that are of no entity: the last of each.
+    /// Idempotency claims of control streams: the last of each key.
     pub(super) requests: HashMap<ClaimKey, (StreamId, ClaimRecord)>,
 }
 
 impl ChainChecker {
-    /// Nothing taken yet. `against` = what the log has to continue.
+    /// A checker before the first row. `against` = the checkpoint that the log has to continue.
     #[must_use]
     pub fn new(identity: Identity, against: Option<Checkpoint>) -> Self {
         let mut faults = Faults::default();
@@ -89,7 +90,7 @@ impl ChainChecker {
         }
     }
 
-    /// The next row by position.
+    /// Verifies the next row by position.
     pub fn take(&mut self, row: &RawRow) {
         match row {
             Ok(event) => self.readable(event),
@@ -106,24 +107,24 @@ impl ChainChecker {
         }
     }
 
-    /// The hash that the next event of `stream` has to follow; `None` when it cannot be known.
+    /// The hash that the next event of `stream` has to chain to; `None` when the predecessor cannot be read.
     #[must_use]
     pub fn follows(&self, stream: &StreamId) -> Option<Hash> {
         self.head(stream).hash
     }
 
-    /// What is wrong so far.
+    /// Faults so far.
     #[must_use]
     pub const fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// Adds what somebody else found.
+    /// Adds a fault that was found elsewhere.
     pub fn add(&mut self, fault: Fault) {
         self.faults.add(fault);
     }
 
-    /// The end of the log.
+    /// Ends the pass: compares the number of events with the checkpoint.
     #[must_use]
     pub fn finish(mut self, now: Timestamp) -> Chains {
         let count = self.digest.count();
@@ -197,13 +198,14 @@ impl ChainChecker {
         self.advance(&event.stream, event);
     }
 
-    /// Entities' claims are those of their folds; control streams take none but those of requests.
+    /// Collects the claim of a control stream's request. Claims of entities follow from their folds; control streams
+    /// take no other claims.
     fn request(&mut self, event: &Recorded) {
         let Some(Claim::Take { key, value, .. }) = of_request(&event.envelope(), 0) else { return };
         self.requests.insert(key, (event.stream.clone(), ClaimRecord::by(event, value)));
     }
 
-    /// The stream that an event was chained to, when that is not the one that it is stored in.
+    /// The stream that an event was chained to; `None` when that is the one that it is stored in, or cannot be found.
     fn find_origin(&mut self, event: &Recorded) -> Option<StreamId> {
         if self.origin_searches == ORIGIN_SEARCHES_MAX {
             return None;
@@ -283,8 +285,8 @@ impl ChainChecker {
     }
 }
 
-/// Every name that differs from this one in a single bit and is a text; where a character could not be read, in that
-/// character.
+/// Every stream name that differs from `stream` in a single bit and is valid UTF-8; where a character could not be
+/// read, every ASCII character in its place.
 fn one_bit_off(stream: &StreamId) -> impl Iterator<Item = StreamId> {
     let flips = |text: &str| {
         let (bytes, text) = (text.as_bytes().to_vec(), text.to_owned());
@@ -304,7 +306,7 @@ fn one_bit_off(stream: &StreamId) -> impl Iterator<Item = StreamId> {
     ids.chain(flips(&stream.category).map(move |category| StreamId { category, id: id.clone() }))
 }
 
-/// Whether this version can read the event. Payloads of entities are decoded where they are folded.
+/// Whether this version can decode the event. Payloads of entities are decoded where they are folded.
 fn decodable(event: &Recorded) -> Result<(), String> {
     let outcome = match event.stream.category.as_str() {
         StreamId::ENTITY => {

@@ -1,5 +1,5 @@
-//! Where the views stored, and what they set aside: rows that decide what of the others is compared, and so must not be
-//! taken on trust.
+//! Verifies the rows of `checkpoints` and `quarantine`. They decide which other rows are compared, so they are not
+//! trusted.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use stateward_domain::ports::event_store::ReadError;
 use super::view_check::ViewCheck;
 use super::{AuditSource, Identity, StoredCheckpoint};
 
-/// The read model and its checkpoint.
+/// Name of the read model and of its checkpoint.
 pub(crate) const ENTITIES: &str = "entities";
-/// The checkpoint of one that is rebuilt.
+/// Checkpoint of a read model that is being rebuilt.
 const REBUILD: &str = "entities@beside";
-/// The queue's checkpoint.
+/// Name of the queue's checkpoint.
 pub(crate) const QUEUE: &str = "sync_queue";
 
-/// Rows that are set aside, read at a time.
+/// Quarantine rows read at a time.
 const PAGE: usize = 1_000;
-/// How long a row may know more than its model: a stream that is applied anew is read to its end.
+/// Pause between two polls: a row may be ahead of its checkpoint while a stream is re-applied to its end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// How often that is looked at.
+/// Polls at most.
 const POLLS_MAX: u32 = 5;
 
-/// Looks at checkpoints and at what is set aside.
+/// Verifies checkpoints and quarantine.
 ///
 /// # Errors
 /// When the source does not answer.
@@ -82,7 +82,7 @@ pub(super) async fn check(
     }
 }
 
-/// What is wrong with a checkpoint, and in which column.
+/// The fault of a checkpoint and its column; `None` = it is sound.
 fn wrong(
     stored: &StoredCheckpoint,
     identity: Identity,
@@ -101,7 +101,7 @@ fn wrong(
     None
 }
 
-/// Whether the log has, or begins with, such a position.
+/// Whether `position` is the start or an existing position of the log.
 fn is_of(position: Option<Position>, identity: Identity, head: Position) -> bool {
     position.is_some_and(|at| {
         let ours = at.epoch == identity.epoch && at.major == 0 && at.minor <= head.minor;
@@ -119,12 +119,13 @@ fn quarantine(stream: &str, what: &str) -> Fault {
     fault.in_table("quarantine", stream, None)
 }
 
-/// That a stream of an entity is set aside as it must not be, or is not as it has to be.
+/// The fault that an entity's stream is in quarantine though it should not be, or the reverse.
 pub(super) fn quarantine_fault(stream: &StreamId, what: &str) -> Fault {
     quarantine(&stream.to_string(), what).of(stream)
 }
 
-/// Looks whether the models have taken by now what their rows knew already.
+/// Waits until the models have caught up with the events that their rows already contained; reports those that do
+/// not.
 ///
 /// # Errors
 /// When the source does not answer.

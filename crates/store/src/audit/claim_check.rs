@@ -1,4 +1,4 @@
-//! What is held against what the events make of it.
+//! Compares the stored claims with those that follow from the events.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -13,41 +13,41 @@ use super::entity_replay::{ClaimRecord, EntityReplay};
 use super::faults::Faults;
 use super::{AuditSource, HeldClaim};
 
-/// The table, as faults name it.
+/// Name of the table in faults.
 const TABLE: &str = "claims";
-/// ClaimCheck read at a time.
+/// Claims read at a time.
 const PAGE: usize = 1_000;
-/// ClaimCheck that are looked at once more, because the log may have moved on between two reads.
+/// Suspect claims that are read again, at most: the log may have moved on between two reads.
 const RECHECKED: usize = 1_000;
-/// How often each of them is.
+/// Reads of each suspect claim.
 const RECHECKS: u32 = 3;
-/// Idempotency claims are kept that long at least; older ones may have been forgotten.
+/// Idempotency claims are kept at least this long; older ones may have been deleted.
 const KEPT_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
 
-/// A claim that is not as it should be, as far as one look tells.
+/// A claim that differed from the expected one when it was read first.
 struct SuspectClaim {
     key: ClaimKey,
     stream: StreamId,
     column: Option<&'static str>,
 }
 
-/// What is known of claims so far.
+/// State of the comparison.
 pub(super) struct ClaimCheck {
-    /// Those that were found to be held as the events say. A digest each: there may be millions.
+    /// Claims that are held as expected, a digest each: there may be millions.
     confirmed: HashSet<u64>,
     digests: RandomState,
     suspects: Vec<SuspectClaim>,
-    /// Those beyond the ones that are looked at again.
+    /// Faults of suspects beyond [`RECHECKED`].
     overflow: Vec<Fault>,
-    /// Idempotency claims taken before this may have been forgotten.
+    /// Idempotency claims taken before this time may have been deleted.
     forgotten_before: Timestamp,
-    /// Whether there are claims on objects.
+    /// Whether the log has claims on objects.
     objects: bool,
 }
 
 impl ClaimCheck {
-    /// Nothing is known; `newest` is when the log's newest event was recorded, `objects` whether there are claims on
-    /// objects.
+    /// A comparison before the first claim. `newest` = when the log's newest event was recorded; `objects` = whether
+    /// the log has claims on objects.
     pub(super) fn new(newest: Timestamp, objects: bool) -> Self {
         Self {
             confirmed: HashSet::new(),
@@ -59,7 +59,7 @@ impl ClaimCheck {
         }
     }
 
-    /// Whether it has to be held.
+    /// Whether the claim has to be in the table.
     pub(super) fn is_due(&self, key: &ClaimKey, record: &ClaimRecord) -> bool {
         if key.is_on_object() {
             return self.objects;
@@ -67,7 +67,7 @@ impl ClaimCheck {
         !is_idempotency(key) || record.at >= self.forgotten_before
     }
 
-    /// Looks whether these are held, each by its stream.
+    /// Compares the `expected` claims, each with its stream, with those that are held.
     ///
     /// # Errors
     /// When the source does not answer.
@@ -99,8 +99,8 @@ impl ClaimCheck {
         self.confirmed.insert(self.digests.hash_one((key, stream)));
     }
 
-    /// Objects that two entities held before there were claims on them are the older one's; the other one contends for
-    /// its object, although no event says so yet.
+    /// Two entities could hold one object before there were claims on objects. The older entity keeps the claim; the
+    /// other one is a contender, although no event says so yet.
     async fn check_contenders(
         &mut self,
         source: &dyn AuditSource,
@@ -134,7 +134,7 @@ impl ClaimCheck {
         }
     }
 
-    /// Looks at everything that is held, and once more at what is in suspect.
+    /// Reads all stored claims for ones that were not expected, then re-reads the suspects.
     ///
     /// # Errors
     /// When the source does not answer.
@@ -144,11 +144,11 @@ impl ClaimCheck {
         faults: &mut Faults,
     ) -> Result<(), ReadError> {
         let mut after = String::new();
-        // Told at the end: one claim's fault must not hide another's of the same stream.
+        // Added at the end: the fault of one claim must not suppress another one of the same stream.
         let mut wrong = Vec::new();
         loop {
             let page = source.claims(&after, PAGE).await?;
-            // A key that is no text any more is read as another one, and must not be read for ever.
+            // A key that is invalid UTF-8 is read as another key; the order check keeps it from being read for ever.
             let last = page.last().map(|claim| claim.key.0.clone()).unwrap_or_default();
             let ends = page.len() < PAGE || last <= after;
             after = last;
@@ -179,7 +179,7 @@ impl ClaimCheck {
     }
 }
 
-/// Of the claims that control streams took, those that have to be held.
+/// Claims of control streams that have to be held.
 pub(super) fn of_requests(
     claims: &ClaimCheck,
     requests: HashMap<ClaimKey, (StreamId, ClaimRecord)>,
@@ -194,10 +194,10 @@ fn is_idempotency(key: &ClaimKey) -> bool {
     key.0.starts_with(ClaimKey::IDEMPOTENCY)
 }
 
-/// Whether a claim that `stream` took is held so.
+/// Compares a held claim with the expected one of `stream`.
 ///
 /// # Errors
-/// The column that says otherwise; `None` = it is not held by that stream.
+/// The column that differs; `None` = the stream does not hold the claim.
 fn compare(
     stream: &StreamId,
     record: &ClaimRecord,
@@ -216,7 +216,7 @@ fn compare(
     }
 }
 
-/// Whether somebody took the claim before it was `taken`.
+/// Whether the claim is held by an event older than `record`.
 fn is_older(held: Option<&HeldClaim>, record: &ClaimRecord) -> bool {
     let event = held.and_then(|held| held.event.as_ref());
     event.is_some_and(|event| event.position < record.position)
@@ -229,7 +229,8 @@ fn fault(suspect: &SuspectClaim, what: &str) -> Fault {
     Fault::new(FaultKind::Claim, detail).of(stream).in_table(TABLE, &key.0, *column)
 }
 
-/// Idempotency claims may be forgotten; those that are held have to be those of an event.
+/// Verifies a held idempotency claim against its event. An expected one that is missing is no fault: it may have been
+/// deleted.
 fn idempotency(claim: &HeldClaim) -> Option<Fault> {
     let (key, holder) = (claim.key.clone(), &claim.holder);
     let wrong = |column, what: &str| {
@@ -252,7 +253,7 @@ fn idempotency(claim: &HeldClaim) -> Option<Fault> {
     None
 }
 
-/// What is wrong with a claim once the log and the claim are read at the same time; `None` = nothing.
+/// The fault of a suspect, read once more together with its stream; `None` = it is sound.
 async fn recheck(
     source: &dyn AuditSource,
     suspect: SuspectClaim,
@@ -262,7 +263,7 @@ async fn recheck(
         let held = source.claims_of(&[&suspect.key]).await?.pop();
         let holder = |held: &HeldClaim| held.holder.stream.to_string();
         found.1 = held.as_ref().map_or_else(|| "nobody".to_owned(), holder);
-        // A control stream is not folded: what it took was read a moment ago.
+        // A control stream is not folded: its claims were read a moment ago.
         let Some(replay) = fold(source, &suspect.stream).await? else { break };
         let held = held.filter(|held| held.holder.stream == suspect.stream);
         match (replay.held.get(&suspect.key), held) {
@@ -283,7 +284,7 @@ async fn recheck(
     }))
 }
 
-/// The fold of one stream; `None` = it cannot be folded.
+/// Folds one stream; `None` = it is not an entity's, or cannot be folded.
 async fn fold(
     source: &dyn AuditSource,
     stream: &StreamId,

@@ -1,4 +1,5 @@
-//! One entity while its events are read: what its rows have to show, where their models stood.
+//! Folds one entity's events and derives which rows the models must have had at the checkpoints that were read with
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -20,49 +21,50 @@ use super::{ExpectedViews, StoredRows};
 pub(super) struct EntityCheck {
     replay: EntityReplay,
     stored: StoredRows,
-    /// The first event that the model set the stream aside with.
+    /// The event that the stream is in quarantine since; `None` = it is not.
     set_aside: Option<Position>,
-    /// Where the model stood; `None` = nothing is known of it.
+    /// The model's checkpoint; `None` = unknown.
     model: Option<Position>,
-    /// As `model`, of the queue.
+    /// The queue's checkpoint; `None` = unknown.
     queue: Option<Position>,
-    /// What its row in the model has to show; `None` = it grows still.
+    /// What the model's rows have to be; `None` = the model has applied all events so far.
     expected: Option<ExpectedViews>,
-    /// What its row in the queue has to be, and whether it is; `None` = the queue has taken all events so far.
+    /// The expected queue row, and whether the stored one equals it; `None` = the queue has applied all events so
+    /// far.
     queued: Option<(Option<QueueRow>, bool)>,
-    /// The newest version that the model has to know.
+    /// The version that the model's row must have reached.
     due: Version,
     bounds: Bounds,
-    /// The event that the row in the model is of.
+    /// Position of the event that the model's row is of.
     known_at: Position,
-    /// The first event that the model has not taken, if it has seen it.
+    /// The first event up to the model's checkpoint that the model did not apply.
     refused: Option<Position>,
     /// The event that cannot be folded.
     failed: Option<Position>,
-    /// Something is wrong that makes a comparison idle.
+    /// A fault was reported that makes a comparison meaningless.
     broken: bool,
 }
 
-/// All of an entity that its events say, and what is stored of it.
+/// The result of an entity's fold, with the rows that are stored of it.
 pub(super) struct CheckedEntity {
     pub(super) stream: StreamId,
     pub(super) version: Version,
-    /// What the rows have to show.
+    /// What the rows have to be.
     pub(super) fold: ExpectedViews,
     /// The rows to compare it with.
     pub(super) rows: Vec<TableRow>,
     pub(super) held: BTreeMap<ClaimKey, ClaimRecord>,
     pub(super) faults: Vec<Fault>,
     pub(super) note: Option<String>,
-    /// Models whose rows know more than they have read, and what.
+    /// Models whose rows are ahead of their checkpoint, with the position that the rows reached.
     pub(super) ahead: Vec<(&'static str, Position)>,
     /// Whether the model has a row that was compared.
     pub(super) compared: bool,
 }
 
 impl EntityCheck {
-    /// Before its first event. `stands` = where model and queue stood when `stored` was read, `head` = where the log
-    /// ended a moment later, at `newest`.
+    /// Before the first event. `model` and `queue` are the checkpoints that were read with `stored`; `head` is the
+    /// log's end, read afterwards, and `newest` the time of its last event.
     pub(super) fn new(
         stream: &StreamId,
         stored: StoredRows,
@@ -92,12 +94,12 @@ impl EntityCheck {
         &self.replay.stream
     }
 
-    /// Nothing can be said of it: one of its events cannot be read, which was said.
+    /// Skips all comparisons: an event cannot be read, and that was reported.
     pub(super) const fn mark_unreadable(&mut self) {
         self.broken = true;
     }
 
-    /// Folds the next event; what is wrong with it.
+    /// Folds the next event; the fault that it has.
     pub(super) fn take(&mut self, event: &Recorded) -> Option<Fault> {
         if self.broken || self.failed.is_some() {
             return None;
@@ -123,20 +125,21 @@ impl EntityCheck {
         if self.stored.version == Some(event.version) {
             self.known_at = event.position;
         }
-        // A request without effect leaves the row as it is.
+        // A request without effect does not change the queue row.
         if EntityEvent::is_mere_record(&event.event_type, event.schema_version) {
             return None;
         }
         if in_queue {
             self.bounds.own = event.position;
         } else {
-            // Whoever writes a row may have read on already.
+            // The executor may have written the row after reading further than its checkpoint.
             self.compare_queue_row();
         }
         None
     }
 
-    /// Whether the model's row shows the event. One that was built anew a moment ago may know more than was delivered.
+    /// Whether the model's row includes the event. A stream that was re-applied a moment ago may be ahead of the
+    /// checkpoint.
     fn is_in_model(&self, event: &Recorded) -> bool {
         let delivered = self.model.is_some_and(|model| event.position <= model);
         match self.set_aside {
@@ -145,7 +148,7 @@ impl EntityCheck {
         }
     }
 
-    /// What the model has to show of the events so far.
+    /// What the model's rows have to be after the events so far.
     fn fold(&self) -> ExpectedViews {
         let operations = || self.replay.operations.values().cloned().collect();
         ExpectedViews {
@@ -154,7 +157,7 @@ impl EntityCheck {
         }
     }
 
-    /// The queue's row, unless one was found already that it may be.
+    /// Derives the queue row, unless an allowed one was found already.
     fn compare_queue_row(&mut self) {
         if self.queued.as_ref().is_some_and(|(_, found)| *found) {
             return;
@@ -168,7 +171,7 @@ impl EntityCheck {
         }
     }
 
-    /// After its last event; `None` = nothing is compared.
+    /// Ends the fold; `None` = nothing can be compared.
     pub(super) fn end(mut self) -> Option<CheckedEntity> {
         if self.broken {
             return None;
@@ -188,7 +191,7 @@ impl EntityCheck {
             rows.retain(|row| row.table.model != ENTITIES);
             fold.entity = None;
         }
-        // The queue of a stream that cannot be folded ends with some delivery before that.
+        // The executor stopped at some delivery before the event that cannot be folded.
         if self.failed.is_some() || self.queue.is_none() {
             rows.retain(|row| row.table.model != QUEUE);
             fold.queue_row = None;
@@ -212,7 +215,7 @@ impl EntityCheck {
         Some(CheckedEntity { stream, version, fold, rows, held, faults, note, ahead, compared })
     }
 
-    /// That its events say that they are another entity's: their rows would take that one's place.
+    /// The fault that the events name another entity: their rows would overwrite those of that entity.
     fn foreign_entity(&self, fold: &ExpectedViews) -> Option<Fault> {
         let entity = fold.entity.as_ref().map(|(row, _)| row.entity.id);
         let id = entity.or_else(|| fold.queue_row.as_ref().map(|row| row.entity))?;
@@ -222,7 +225,7 @@ impl EntityCheck {
         (!ours).then(|| Fault::new(FaultKind::Payload, detail()).of(stream))
     }
 
-    /// That the model's row is of a version that it cannot be of.
+    /// The fault that the model's row has an impossible version.
     fn version_fault(&self, known: Version) -> Option<Fault> {
         let fault = |detail: String| {
             let fault = Fault::new(FaultKind::View, detail).of(&self.replay.stream);
@@ -239,7 +242,8 @@ impl EntityCheck {
         (known < self.due).then(|| fault(detail()).at_version(known.next()))
     }
 
-    /// That a stream is set aside that need not be, or with another event, or that it is not where it has to be.
+    /// The faults that the stream is in quarantine without need, since another event, or not at all though it has to
+    /// be.
     fn quarantine_faults(&self) -> Vec<Fault> {
         let stream = &self.replay.stream;
         let failed = self.failed.filter(|at| self.model.is_some_and(|model| *at <= model));

@@ -1,4 +1,4 @@
-//! The life of one entity, folded anew: what it claims, and what the views have to say of it.
+//! Replays the events of one entity: its claims, and the rows of the read model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,45 +11,46 @@ use stateward_domain::id::{OperationId, Position, Version};
 use stateward_domain::ports::read_model::EntityRow;
 use stateward_domain::time::Timestamp;
 
-/// A claim as the events make it.
+/// A claim, with the bounds that the events give for its columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimRecord {
     pub(crate) value: String,
     /// The event that took it.
     pub(crate) version: Version,
-    /// When that was recorded.
+    /// When that event was recorded.
     pub(crate) at: Timestamp,
-    /// The last event that may be of the same append: appends are not stored, and the claim is of the last of one.
+    /// The last event that may belong to the same append. Appends are not stored, and a claim names the last event of
+    /// its append.
     pub(crate) until: Version,
-    /// The earliest that the append can have been made; its events are recorded a microsecond apart.
+    /// The earliest time of the append; its events are recorded a microsecond apart.
     pub(crate) since: Timestamp,
-    /// Of the event that took it.
+    /// Position of the event that took it.
     pub(crate) position: Position,
 }
 
 impl ClaimRecord {
-    /// ClaimRecord with `value` by this event, of whose append nothing is known.
+    /// A claim that `event` took, whose append is unknown.
     pub(crate) fn by(event: &Recorded, value: String) -> Self {
         let Recorded { version, recorded_at: at, position, .. } = *event;
         Self { value, version, at, until: version, since: Timestamp(i64::MIN), position }
     }
 }
 
-/// Consecutive events that may be of one append.
+/// Consecutive events that may belong to one append.
 struct AppendRun {
     metadata: Arc<str>,
-    /// When the next one would be recorded.
+    /// When the next event of the append would be recorded.
     next: Timestamp,
     since: Timestamp,
 }
 
-/// The fold of a stream up to some version.
+/// The fold of a stream up to a version.
 pub(crate) struct EntityReplay {
     pub(crate) stream: StreamId,
     /// `None` before the first event.
     pub(crate) row: Option<EntityRow>,
     pub(crate) operations: BTreeMap<OperationId, OperationRow>,
-    /// What it holds.
+    /// Claims that the entity holds.
     pub(crate) held: BTreeMap<ClaimKey, ClaimRecord>,
     run: Option<AppendRun>,
 }
@@ -60,7 +61,7 @@ impl EntityReplay {
         Self { stream, row: None, operations: BTreeMap::new(), held: BTreeMap::new(), run: None }
     }
 
-    /// Number of events taken.
+    /// Version of the last event that was folded.
     pub(crate) fn version(&self) -> Version {
         self.row.as_ref().map_or(Version(0), |row| row.version)
     }
@@ -68,7 +69,7 @@ impl EntityReplay {
     /// Folds the next event.
     ///
     /// # Errors
-    /// Why it cannot be folded.
+    /// Why the event cannot be folded.
     pub(crate) fn take(&mut self, recorded: &Recorded) -> Result<(), String> {
         if recorded.version != self.version().next() {
             return Err(format!("it follows version {}", self.version()));
@@ -84,7 +85,7 @@ impl EntityReplay {
         Ok(())
     }
 
-    /// Whether the event may be of the same append as the one before it.
+    /// Tracks whether the event may belong to the same append as its predecessor.
     fn extend_append(&mut self, recorded: &Recorded) {
         let after = |at: Timestamp| Timestamp(at.0.saturating_add(1));
         let at = recorded.recorded_at;
@@ -98,7 +99,8 @@ impl EntityReplay {
                 }
             }
             run => {
-                // One that is recorded right behind its predecessor may have been made by a clock that was behind.
+                // An event recorded one microsecond after its predecessor may be of a new append, made by a clock
+                // that was behind.
                 let exact = run.as_ref().is_none_or(|run| run.next < at);
                 let since = if exact { at } else { Timestamp(i64::MIN) };
                 *run = Some(AppendRun { metadata: Arc::clone(&recorded.metadata), next, since });
@@ -116,7 +118,7 @@ impl EntityReplay {
         }
         for change in changes {
             match change {
-                // One append's events share an idempotency key; the claim is of the last of them.
+                // The events of one append share an idempotency key; the claim names the last of them.
                 Claim::Take { key, value, .. } => {
                     self.held
                         .insert(key, ClaimRecord { since, ..ClaimRecord::by(recorded, value) });

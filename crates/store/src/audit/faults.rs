@@ -1,11 +1,11 @@
-//! What is wrong: the first of it in full, all of it by number.
+//! A collection of faults: the first ones in full, all of them counted.
 
 use std::collections::HashSet;
 
 use stateward_domain::audit::{Fault, FaultKind};
 use stateward_domain::envelope::StreamId;
 
-/// Faults that are first in full.
+/// Faults that are kept in full.
 const FIRST_MAX: usize = 100;
 
 /// A bounded collection of faults.
@@ -13,7 +13,7 @@ const FIRST_MAX: usize = 100;
 pub struct Faults {
     first: Vec<Fault>,
     count: u64,
-    /// Streams of which something is wrong, as `category/id`: their folds say nothing.
+    /// Streams with a fault, as `category/id`: their folds prove nothing.
     untrusted: HashSet<String>,
 }
 
@@ -24,41 +24,41 @@ impl Faults {
         if let Some(stream) = &fault.stream {
             self.untrusted.insert(stream.clone());
         }
-        // Different sorts say more than many of one, and a stream's first fault more than its later ones.
+        // The first faults are kept in full; later ones are only counted.
         if self.first.len() < FIRST_MAX {
             self.first.push(fault);
         }
     }
 
-    /// Adds a fault of `kind` that concerns nothing in particular.
+    /// Adds a fault of `kind` that concerns no stream.
     pub fn general(&mut self, kind: FaultKind, detail: impl Into<String>) {
         self.add(Fault::new(kind, detail));
     }
 
-    /// Nothing of `stream` can be first from its events.
+    /// Marks a stream whose events cannot be trusted, without a fault of its own.
     pub fn mark_untrusted(&mut self, stream: &StreamId) {
         self.untrusted.insert(stream.to_string());
     }
 
-    /// Whether something of this stream is wrong.
+    /// Whether the stream has a fault or is untrusted.
     #[must_use]
     pub fn affects(&self, stream: &str) -> bool {
         self.untrusted.contains(stream)
     }
 
-    /// How many there are.
+    /// Number of all faults.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// The first of them.
+    /// The faults that are kept in full.
     #[must_use]
     pub fn first(&self) -> &[Fault] {
         &self.first
     }
 
-    /// The first of them.
+    /// The faults that are kept in full.
     #[must_use]
     pub fn into_first(self) -> Vec<Fault> {
         self.first

@@ -1,15 +1,18 @@
 //! Verification of a log as it is stored.
 //!
-//! - `checker`: hashes, versions, positions and times, in one pass in commit order
-//! - `digest`: the running digest that checkpoints carry
-//! - `life`: one entity's fold with its operations and the claims that it holds; `current`: that, and what is stored of it
-//! - `verify`: reads a [`AuditSource`] by both; `views`: a page of entities; `rows`: every cell of their rows; `queue`: what of a
-//!   queue's row is open; `claims`: what is held; `stands`: checkpoints and what is set aside; `faults`: what is wrong
+//! - `chain_checker`: hashes, versions, positions and times, in one pass in commit order
+//! - `running_digest`: the digest that checkpoints carry
+//! - `entity_replay`: one entity's fold with its operations and claims; `entity_check`: the same, with the rows
+//!   stored of it
+//! - `verify`: reads an [`AuditSource`] by both; `view_check`: a page of entities; `table_row`: every cell of their
+//!   rows; `queue_row`: the rows that a queue may have; `claim_check`: the claims; `checkpoints`: checkpoints and
+//!   quarantine; `faults`: what was found
 //!
-//! What rows have to hold is made by whoever writes them ([`AuditSource::expected`]): there is no second list of columns here.
+//! The expected rows come from the code that writes the views ([`AuditSource::expected_rows`]): there is no second
+//! list of columns here.
 //!
-//! Nothing here trusts what it reads: a row that cannot even be parsed is a fault, and what follows is looked at all
-//! the same. It knows no database, so that every adapter can use it.
+//! Invariant: nothing that is read is trusted. A row that cannot be parsed is a fault, and the pass goes on. No
+//! database is named here, so that every adapter can use the module.
 
 mod chain_checker;
 mod checkpoints;
@@ -46,10 +49,10 @@ pub(crate) use table_row::differences;
 pub use table_row::{Cell, Table, TableRow};
 pub use verify::{chains, verify};
 
-/// A row of the log as it was found.
+/// A row of the log as it was read.
 pub type RawRow = Result<Recorded, Box<Unreadable>>;
 
-/// Where the row stands among those of its category: stream and version; `None` = that cannot be read of it.
+/// Id of the row's stream, and its version; `None` = one of them cannot be read.
 pub(crate) fn place(row: &RawRow) -> Option<(String, Version)> {
     match row {
         Ok(event) => Some((event.stream.id.clone(), event.version)),
@@ -57,7 +60,7 @@ pub(crate) fn place(row: &RawRow) -> Option<(String, Version)> {
     }
 }
 
-/// A row that nobody ever wrote so, with what can still be said of it.
+/// A row that the log never writes, with the columns that can still be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     /// Its place.
@@ -68,26 +71,26 @@ pub struct Unreadable {
     pub version: Option<Version>,
     /// Its hash, as stored.
     pub hash: Option<Hash>,
-    /// What cannot be read.
+    /// What cannot be read, for people.
     pub why: String,
-    /// What it would be if only the stream's name is damaged, with the name as far as it can be read.
+    /// The event if only the stream's name is damaged, with the readable part of that name.
     pub nearly: Option<Recorded>,
 }
 
-/// A claim as it is held.
+/// A claim as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldClaim {
-    /// What.
+    /// The claim's key.
     pub key: ClaimKey,
-    /// By whom, since which version.
+    /// The stream that holds it, with the version of the event that took it.
     pub holder: Holder,
     /// When it was taken.
     pub taken_at: Timestamp,
-    /// The event that the claim says it is of; `None` = the log has no such version.
+    /// The event that took it; `None` = the log has no such version.
     pub event: Option<ClaimEvent>,
 }
 
-/// The event that a claim is of.
+/// The event that took a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimEvent {
     /// Its metadata.
@@ -96,70 +99,70 @@ pub struct ClaimEvent {
     pub recorded_at: Timestamp,
     /// Its place.
     pub position: Position,
-    /// Metadata of the event behind it in its stream.
+    /// Metadata of the next event in the stream; `None` = it is the last one.
     pub next: Option<String>,
 }
 
 /// A checkpoint of a projection, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCheckpoint {
-    /// Of which.
+    /// Name of the projection.
     pub name: String,
-    /// Where it stands; `None` = that cannot be read.
+    /// The position; `None` = it cannot be read.
     pub position: Option<Position>,
-    /// The number of its tables; 0 = they have none.
+    /// Number of the model's tables; 0 = the projection has no numbered tables.
     pub tables: i64,
-    /// Whether there are such tables.
+    /// Whether tables with that number exist.
     pub has_tables: bool,
 }
 
-/// A stream that is set aside, as it is stored.
+/// A row of `quarantine`, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantinedStream {
-    /// By which model.
+    /// The model that set it aside.
     pub model: String,
-    /// Which.
+    /// The stream, as `category/id`.
     pub stream: String,
-    /// Since which event; `None` = that cannot be read.
+    /// The first event that failed; `None` = it cannot be read.
     pub position: Option<Position>,
 }
 
-/// What the views hold of some entities, as they had it at one moment.
+/// The stored rows of a page of entities, from one read transaction.
 #[derive(Debug, Default)]
 pub struct ViewPage {
-    /// Where the read model stood then, whatever life of the log it says that is of; `None` = that is not known.
+    /// The read model's checkpoint, in the epoch of this log; `None` = unknown.
     pub entities: Option<Position>,
-    /// As `entities`, of the queue.
+    /// The queue's checkpoint, as `entities`.
     pub queue: Option<Position>,
-    /// By id.
+    /// By entity id.
     pub stored: BTreeMap<String, StoredRows>,
-    /// Streams that the read model set aside, by the ids of their entities, each with the first event that it has not.
+    /// Quarantined streams, by entity id, each with its first event that failed.
     pub set_aside: HashMap<String, Position>,
-    /// The last entity of the page; `None` = there are no more.
+    /// The last entity of the page; `None` = it is the last page.
     pub until: Option<String>,
 }
 
-/// What the views hold of one entity.
+/// The stored rows of one entity.
 #[derive(Debug, Default)]
 pub struct StoredRows {
-    /// The version that its row in the read model is of.
+    /// Version of its row in the read model; `None` = it has no row.
     pub version: Option<Version>,
-    /// Its row in the queue, as far as it can be read.
+    /// Its row in the queue; `None` = it has none, or it cannot be read.
     pub queue_row: Option<QueueRow>,
-    /// All of its rows.
+    /// All of its rows, in all tables.
     pub rows: Vec<TableRow>,
 }
 
 /// What the views have to hold of one entity.
 #[derive(Debug, Default)]
 pub struct ExpectedViews {
-    /// The entity with its operations.
+    /// The entity with its operations; `None` = no rows.
     pub entity: Option<(EntityRow, Vec<OperationRow>)>,
-    /// Its row in the queue.
+    /// Its row in the queue; `None` = no row.
     pub queue_row: Option<QueueRow>,
 }
 
-/// Which database, and which life of it.
+/// Which log, in which epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The log.
@@ -168,24 +171,24 @@ pub struct Identity {
     pub epoch: u32,
 }
 
-/// Where a verification reads from, in pages, while others write. Errors mean that nothing could be read; what is
-/// wrong with what was read is in the rows.
+/// What a verification reads from, in pages, while others write. `Err` = nothing could be read,
+/// [`ReadError::Unavailable`]; damage of what was read is in the rows.
 #[async_trait]
 pub trait AuditSource: Send + Sync {
-    /// Which log.
+    /// Identity of the log.
     fn identity(&self) -> Identity;
 
     /// Position of the last event; [`Position::START`] when there is none.
     async fn head(&self) -> Result<Position, ReadError>;
 
-    /// What is wrong with the storage itself.
+    /// What the storage's own integrity check reports; empty = it is sound.
     async fn damage(&self) -> Result<Vec<String>, ReadError>;
 
-    /// Rows behind `after`, up to `until`, by position.
+    /// Rows behind `after`, up to and including `until`, by position.
     async fn rows(&self, after: u64, until: u64, limit: usize) -> Result<Vec<RawRow>, ReadError>;
 
-    /// Rows of entities' streams behind `after` (id and version), up to and including the stream `until` (`None` =
-    /// all), by id and version.
+    /// Events of entities behind `after` (id and version), up to and including the stream `until` (`None` = all), by
+    /// id and version.
     async fn entity_events(
         &self,
         after: (&str, Version),
@@ -193,34 +196,34 @@ pub trait AuditSource: Send + Sync {
         limit: usize,
     ) -> Result<Vec<RawRow>, ReadError>;
 
-    /// Whether entities hold claims on their objects; `false` = an older version wrote the log, and this one has not
-    /// opened it yet.
+    /// Whether entities hold claims on their objects; `false` = an older version wrote the log, and it was not opened
+    /// for writing since.
     async fn claims_objects(&self) -> Result<bool, ReadError>;
 
     /// Claims whose keys follow `after`, by key.
     async fn claims(&self, after: &str, limit: usize) -> Result<Vec<HeldClaim>, ReadError>;
 
-    /// Those of these claims that are held now.
+    /// Those of `keys` that are held now.
     async fn claims_of(&self, keys: &[&ClaimKey]) -> Result<Vec<HeldClaim>, ReadError>;
 
-    /// Where the projections stand; `None` = there are no views.
+    /// The checkpoints of all projections; `None` = there are no views.
     async fn checkpoints(&self) -> Result<Option<Vec<StoredCheckpoint>>, ReadError>;
 
-    /// What is set aside, behind this model and stream.
+    /// Quarantine rows behind this model and stream, in that order.
     async fn quarantine(
         &self,
         after: (&str, &str),
         limit: usize,
     ) -> Result<Vec<QuarantinedStream>, ReadError>;
 
-    /// All rows of entities whose ids follow `after`, by id, at most about `limit` of each table, of one moment.
+    /// All rows of entities with ids behind `after`, by id, about `limit` of each table, from one read transaction.
     async fn view_page(&self, after: &str, limit: usize) -> Result<ViewPage, ReadError>;
 
-    /// What is wrong with tables in which the rows of an entity cannot be read by themselves, held against the read
-    /// model's own rows at one moment.
+    /// Faults of tables that are compared as a whole, because they have no index by entity; from one read
+    /// transaction.
     async fn whole_table_faults(&self) -> Result<Vec<Fault>, ReadError>;
 
-    /// The rows that the views would write for these, each.
+    /// The rows that the views would write for each of `folds`.
     async fn expected_rows(&self, folds: &[ExpectedViews])
     -> Result<Vec<Vec<TableRow>>, ReadError>;
 }

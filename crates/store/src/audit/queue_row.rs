@@ -1,5 +1,5 @@
-//! Rows of the sync queue that an entity's events allow. Most of a row is a function of them. What is not is when another
-//! entity woke or judged it, which leaves its mark on when it is due, since when, and on its position alone.
+//! The rows of the sync queue that an entity's events allow. A row is a function of those events but for `due`,
+//! `since` and `position`, which also change when another entity wakes it or changes a value that it refers to.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use stateward_domain::entity::work::{QueueRow, Work};
 use stateward_domain::id::Position;
 use stateward_domain::time::Timestamp;
 
-/// How far behind the newest event that was read a row may have been judged: the log goes on while it is read.
+/// How far behind the newest event that was read a row may have been re-evaluated: the log grows during a
+/// verification.
 const LOG_GROWTH: Duration = Duration::from_hours(1);
 
-/// What may be in a row that other entities have to do with.
+/// Bounds on the columns that other entities may change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// The entity's last event that the queue has taken.
+    /// The entity's last event that the queue has applied.
     pub(super) own: Position,
     /// The end of the log.
     pub(super) head: Position,
@@ -22,8 +23,8 @@ pub(super) struct Bounds {
     pub(super) newest: Timestamp,
 }
 
-/// The row that `entity` has to have; where more than one may be, the one that is nearest to `stored`. `None` = it must
-/// have none.
+/// The row that `entity` must have; where several are allowed, the one nearest to `stored`. `None` = it must have
+/// none.
 pub(super) fn nearest_allowed(
     entity: &Entity,
     stored: Option<&QueueRow>,
@@ -32,7 +33,7 @@ pub(super) fn nearest_allowed(
     let work = match (entity.work(), stored) {
         (Some(work), Some(stored)) => Some(woken(work, stored)),
         (Some(work), None) => Some(work),
-        // It may follow a reference, if what that stands for has changed by then.
+        // It may have to follow a reference whose value changed by then.
         (None, Some(stored)) => {
             let last = bounds.newest.after(LOG_GROWTH);
             let since = stored.since.filter(|since| *since <= last);
@@ -45,7 +46,7 @@ pub(super) fn nearest_allowed(
     Some(QueueRow { position, ..row })
 }
 
-/// The position of a row that another entity may have had a part in is anywhere behind the entity's own last event.
+/// Another entity may have moved the position of a shared row to any event behind the entity's own last one.
 fn position(row: &QueueRow, stored: &QueueRow, bounds: Bounds) -> Position {
     let shared = |row: &QueueRow| row.waits_for.is_some() || !row.dependencies.is_empty();
     let at = stored.position;
@@ -54,7 +55,7 @@ fn position(row: &QueueRow, stored: &QueueRow, bounds: Bounds) -> Position {
     if later && (shared(row) || shared(stored)) { at } else { row.position }
 }
 
-/// Work that waits for something else may have been woken, never put off.
+/// Waiting work may have been woken before its time, never delayed.
 fn woken(work: Work, stored: &QueueRow) -> Work {
     let earlier = stored.due.filter(|due| work.waits_for.is_some() && *due < work.due);
     Work { due: earlier.unwrap_or(work.due), ..work }

@@ -4,11 +4,10 @@ use sha2::{Digest as _, Sha256};
 use stateward_domain::audit::Digest;
 use stateward_domain::id::LogId;
 
-/// Tells this digest from every other one.
+/// Domain separation: no other digest begins with this.
 const DOMAIN: &[u8] = b"stateward checkpoint 1";
 
-/// A digest that grows with the log. Every part is preceded by its length, so that no two logs feed it the same
-/// bytes.
+/// A digest that grows with the log. Every part is preceded by its length, so that no two logs hash the same bytes.
 #[derive(Clone)]
 pub struct RunningDigest {
     hasher: Sha256,
@@ -16,7 +15,7 @@ pub struct RunningDigest {
 }
 
 impl RunningDigest {
-    /// Of the empty log `log_id`.
+    /// The digest of the empty log `log_id`.
     #[must_use]
     pub fn new(log_id: LogId) -> Self {
         let mut running = Self { hasher: Sha256::new(), count: 0 };
@@ -25,13 +24,13 @@ impl RunningDigest {
         running
     }
 
-    /// Takes the next event's stored hash; one that cannot be read is empty.
+    /// Adds the stored hash of the next event; an unreadable hash is empty.
     pub fn take(&mut self, hash: &[u8]) {
         self.part(hash);
         self.count += 1;
     }
 
-    /// Number of events taken.
+    /// Number of events added.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count

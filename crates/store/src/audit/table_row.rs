@@ -1,5 +1,4 @@
-//! Rows of the tables that follow from the log, as they are stored: what is compared is every cell of them, whatever
-//! columns there are.
+//! Rows of derived tables, as they are stored. Every cell is compared, whatever columns a table has.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,21 +7,21 @@ use std::sync::Arc;
 use serde_json::Value;
 use stateward_domain::audit::{Fault, FaultKind};
 
-/// Characters of a value that are told.
+/// Characters of a value that a fault shows, at most.
 const VALUE_CHARS_MAX: usize = 80;
 
-/// A value as it is stored; one of another type is another value.
+/// A value as it is stored. Values of different types are different.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// Nothing.
+    /// NULL.
     Null,
-    /// A number.
+    /// An integer.
     Integer(i64),
-    /// A number that no table of ours has.
+    /// A floating-point number; no table of ours has one.
     Real(f64),
-    /// A text.
+    /// Valid UTF-8 text.
     Text(String),
-    /// Bytes, or a text that is none.
+    /// A blob, or a text that is not UTF-8.
     Bytes(Vec<u8>),
 }
 
@@ -41,30 +40,30 @@ impl fmt::Display for Cell {
     }
 }
 
-/// A table, without the number that its name may end in.
+/// A table. Its name lacks the number of the model's tables.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its name.
     pub name: String,
     /// Its columns.
     pub columns: Vec<String>,
-    /// Whose checkpoint moves with it.
+    /// The projection whose checkpoint moves with it.
     pub model: &'static str,
 }
 
 /// A row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableRow {
-    /// Of what.
+    /// Its table.
     pub table: Arc<Table>,
     /// The values of its primary key.
     pub key: String,
-    /// One for each column.
+    /// A cell for each column of the table.
     pub cells: Vec<Cell>,
 }
 
 impl TableRow {
-    /// That something is wrong with it, or with a column of it.
+    /// A fault of the row, or of one column of it.
     pub(crate) fn fault(&self, column: Option<&str>, what: &str) -> Fault {
         let (table, key) = (&self.table.name, &self.key);
         let place = column.map_or_else(|| table.clone(), |column| format!("{table}.{column}"));
@@ -73,7 +72,7 @@ impl TableRow {
     }
 }
 
-/// What is wrong with the rows that are stored of one entity, where `expected` are those that its events make.
+/// The differences between the `stored` rows of one entity and the `expected` ones.
 pub(crate) fn differences(stored: Vec<TableRow>, expected: &[TableRow]) -> Vec<Fault> {
     let place = |row: &TableRow| (row.table.name.clone(), row.key.clone());
     let mut stored: BTreeMap<_, _> = stored.into_iter().map(|row| (place(&row), row)).collect();
@@ -105,7 +104,8 @@ fn cells(found: &TableRow, expected: &TableRow) -> Vec<Fault> {
     differing.collect()
 }
 
-/// The members that differ of two JSON objects; `None` when they are none, or have the same members.
+/// Names of the members that differ between two JSON objects; `None` when one is not an object, or all members are
+/// equal.
 fn members(one: &Cell, other: &Cell) -> Option<Vec<String>> {
     let (Cell::Text(one), Cell::Text(other)) = (one, other) else { return None };
     let object = |text: &str| serde_json::from_str::<BTreeMap<String, Value>>(text).ok();

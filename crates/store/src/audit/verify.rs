@@ -1,4 +1,4 @@
-//! Reads a source: first by position, for the chains, then by entity, for what follows from the events.
+//! Runs a verification: by position for the chains, then by entity for everything that follows from the events.
 
 use stateward_domain::audit::{Checkpoint, Report, VerificationProgress};
 use stateward_domain::id::Position;
@@ -13,7 +13,8 @@ use super::{AuditSource, ChainChecker, Chains, RawRow, checkpoints};
 /// Rows read at a time.
 const PAGE: usize = 1_000;
 
-/// Verifies everything. What is met is in the report; its time is left to the caller.
+/// Verifies the whole log and its views. Everything that is wrong is in the report; its duration is set by the
+/// caller.
 ///
 /// # Errors
 /// When the source does not answer.
@@ -23,7 +24,7 @@ pub async fn verify(
     now: Timestamp,
     progress: ProgressFn<'_>,
 ) -> Result<Report, ReadError> {
-    // Each event is read twice: by position, and by entity.
+    // Each event is read twice: by position and by entity.
     let total = source.head().await?.minor.saturating_mul(2);
     let report = |done: u64| progress(VerificationProgress { done: done.min(total), total });
     report(0);
@@ -67,7 +68,7 @@ pub async fn verify(
     })
 }
 
-/// The chains alone: hashes, versions, positions, times, and the checkpoint.
+/// Verifies the chains alone: hashes, versions, positions, times, and the checkpoint.
 ///
 /// # Errors
 /// When the source does not answer.
@@ -89,7 +90,7 @@ pub async fn chains(
             }
             checker
         };
-        // One page is hashed while the next one is read.
+        // Hash one page while the next one is read.
         let (returned, next) = tokio::join!(run_blocking(check), source.rows(last, until, PAGE));
         (checker, page) = (returned?, next?);
         done(count);
@@ -97,7 +98,7 @@ pub async fn chains(
     Ok(checker.finish(now))
 }
 
-/// Runs what keeps a processor busy where it holds nobody up.
+/// Runs CPU-bound work in the blocking pool, so that it does not delay other tasks.
 pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReadError> {

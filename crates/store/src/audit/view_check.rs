@@ -1,4 +1,4 @@
-//! The rows of a page of entities against a fresh fold of their events.
+//! Compares the rows of a page of entities with a fresh fold of their events.
 
 use std::collections::BTreeMap;
 
@@ -21,24 +21,24 @@ const PAGE: usize = 1_000;
 /// Behind every version.
 const LAST: Version = Version(i64::MAX.cast_unsigned());
 
-/// What is known of the views so far.
+/// State of the comparison.
 pub(super) struct ViewCheck {
     pub(super) faults: Faults,
     pub(super) notes: Vec<String>,
-    /// Rows of entities that were compared.
+    /// Entities whose rows were compared.
     pub(super) entities: u64,
     /// Events read.
     read: u64,
-    /// The newest event that a row knows and its model does not, by model.
+    /// By model: the newest event that a row contains and the model's checkpoint does not.
     pub(super) ahead: BTreeMap<&'static str, Position>,
     /// When the log's newest event was recorded.
     newest: Timestamp,
 }
 
-/// Entities whose ids follow each other, as the views had them at one moment.
+/// A page of entities by id, from one read transaction.
 pub(super) struct EntityPage {
     views: ViewPage,
-    /// The end of the log, read after the views: no row can know more.
+    /// The log's end, read after the views: no row can be ahead of it.
     head: Position,
 }
 
@@ -56,7 +56,7 @@ impl EntityPage {
     }
 }
 
-/// The page's entities while their events are read.
+/// A page while its events are read.
 struct PageReplay {
     views: ViewCheck,
     page: EntityPage,
@@ -65,7 +65,7 @@ struct PageReplay {
     claims: Vec<(StreamId, ClaimKey, ClaimRecord)>,
 }
 
-/// An entity whose events were all read.
+/// An entity whose events were all folded.
 struct ReplayedEntity {
     stream: StreamId,
     version: Version,
@@ -79,7 +79,7 @@ impl ViewCheck {
         Self { faults, notes, entities: 0, read: 0, ahead, newest }
     }
 
-    /// Folds the entities of a page, whose ids follow `after`, and compares.
+    /// Folds the entities of a page, whose ids follow `after`, and compares their rows.
     ///
     /// # Errors
     /// When the source does not answer.
@@ -112,7 +112,7 @@ impl ViewCheck {
                 reading
             })
             .await?;
-            // Streams without a row in any view may be many more than those of the page.
+            // Flush early: streams without any row may outnumber those of the page by far.
             reading.flush(source, claims).await?;
             done(reading.views.read);
             match next {
@@ -132,7 +132,7 @@ impl PageReplay {
         let Some(stream) = stream else { return };
         if self.now.as_ref().is_none_or(|now| now.stream() != stream) {
             self.end();
-            // What is wrong with it was said already.
+            // Its fault was reported already.
             let broken = self.views.faults.affects(&stream.to_string());
             let stored = self.page.views.stored.remove(&stream.id).unwrap_or_default();
             let aside = self.page.views.set_aside.remove(&stream.id);
@@ -170,7 +170,7 @@ impl PageReplay {
         self.done.push(ReplayedEntity { stream, version, fold, rows });
     }
 
-    /// Rows whose entities have no events.
+    /// Reports rows of entities without events.
     fn orphans(&mut self) {
         let views = &mut self.page.views;
         for (id, stored) in std::mem::take(&mut views.stored) {
@@ -191,7 +191,7 @@ impl PageReplay {
         }
     }
 
-    /// Compares what was read to its end, and looks for the claims of it.
+    /// Compares the entities that are complete, then their claims.
     async fn flush(
         &mut self,
         source: &dyn AuditSource,

@@ -1,42 +1,42 @@
-//! Faults of the embedded store, told apart by what a person or the process has to do about them.
+//! Errors of the embedded store, classified by what a person or the process has to do about them.
 
 use std::path::PathBuf;
 
-/// Why the embedded store could not be opened: one line, fit for the person at the terminal.
+/// Why the embedded store could not be opened: one line for the terminal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process has it open.
     #[error("another stateward serves {} already", .0.display())]
     Locked(PathBuf),
-    /// The directory or a file in it cannot be made or written.
+    /// The directory or a file in it cannot be created or written.
     #[error("{} is not writable: {message}", path.display())]
     Unwritable {
         /// What cannot be written.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         message: String,
     },
-    /// The file is a database of something else.
+    /// The file is a database of another program.
     #[error("{} is not a database of stateward; nothing was changed", .0.display())]
     Foreign(PathBuf),
-    /// The file is no database, or a broken one.
+    /// The file is not a database, or is damaged.
     #[error("{} is damaged: {message}; {advice}", path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,
-        /// What was met.
+        /// What was found.
         message: String,
-        /// What helps.
+        /// What to do about it.
         advice: &'static str,
     },
-    /// There is no log where one is to be looked at.
+    /// There is no log to read.
     #[error("there is no log {}", .0.display())]
     Missing(PathBuf),
-    /// There is something where a copy is to be put.
+    /// The destination of a copy exists.
     #[error("{} is there already; nothing was changed", .0.display())]
     Occupied(PathBuf),
-    /// No room left.
+    /// The disk is full.
     #[error("the disk that holds {} is full", .0.display())]
     Full(PathBuf),
     /// Everything else.
@@ -44,7 +44,7 @@ pub enum OpenError {
     Io {
         /// Which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         message: String,
     },
 }
@@ -52,17 +52,17 @@ pub enum OpenError {
 /// Class of a database error, from `SQLite`'s primary result code (sqlite.org/rescode.html).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SqliteErrorClass {
-    /// Somebody else writes; passes.
+    /// Another process writes; transient.
     Busy,
     /// The file cannot be written.
     ReadOnly,
-    /// No room.
+    /// The disk is full.
     Full,
-    /// The disk failed: what was written is not known.
+    /// The disk failed: it is unknown what was written.
     Io,
-    /// The file is broken.
+    /// The file is damaged.
     Damaged,
-    /// The statement was refused or is wrong.
+    /// The statement was rejected, or is wrong.
     Other,
 }
 
@@ -95,7 +95,7 @@ impl OpenError {
     }
 }
 
-/// The innermost text: sqlx repeats itself on the way out.
+/// The innermost message: sqlx repeats it in every wrapper.
 pub(super) fn message(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(error) => error.message().to_owned(),

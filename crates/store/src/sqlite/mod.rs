@@ -1,17 +1,12 @@
 //! The embedded store: one directory, one process.
 //!
-//! - `open`: the directory and the two files; `lock`: who has them, and how far the log was; `inodes`, `watch`: whether they
-//!   are still where they were
-//! - `log`, `writer`, `batch`, `rows`: `events.db`, the authority, written by one task with group commit; `tail`: its
-//!   newest events in memory
-//! - `audit`: verification, checkpoints and exports; `backup`, `restore`, `import`: copies, which `landing` puts in
-//!   place; `restore_hold`: how a store is known that was put back; `kept`: views that know more than their log
-//! - `objects`: claims that older versions did not take, derived from the `lives` of entities
-//! - `derived`, `queue`, `uses`, `leases`, `views`: `views.db`, which can be deleted at any time
-//! - `transaction`: how both files are written
+//! - `files`: the directory, its lock, both files, and copies of them
+//! - `log`: `events.db`, the source of truth, written by one task with group commit
+//! - `audit`: verification, checkpoints and exports
+//! - `views_db`, `queue`, `views`: `views.db`, which can be deleted at any time
+//! - `transaction`: how both files are written; `error`: classes of errors
 //!
-//! An I/O error in a commit ends the process, because nobody knows what the disk holds then: see
-//! [`Store::broken`].
+//! An I/O error in a commit ends the process, because it is unknown what the disk holds then: see [`Store::broken`].
 
 mod audit;
 mod error;
@@ -45,20 +40,20 @@ pub use log::group_commit::Broken;
 pub use queue::Queue;
 pub use views::Entities;
 
-/// Everything that one directory holds.
+/// The open store in one directory.
 pub struct Store {
-    /// The log.
+    /// The event log.
     pub log: Arc<Log>,
-    /// Queue and leases.
+    /// The sync queue with its leases.
     pub queue: Arc<Queue>,
     /// The read models `entities` and `operations`, for writing and for queries.
     pub entities: Arc<Entities>,
-    /// Looks at both files as they are stored.
+    /// Audits both files as they are stored.
     pub audit: Arc<Auditor>,
-    /// The mark of a store that was put back.
+    /// The hold of a restored store.
     pub restore_hold: Arc<RestoreHoldFile>,
-    /// Set when the log is older than what was known of it, or another one: it was put back, and a new epoch has begun.
-    /// Nothing should act on backends before a person looked.
+    /// Whether the restore hold is set: the log was restored, imported, or is older than its recorded head. Then
+    /// nothing should act on backends before a person lifts the hold.
     pub observe_only: bool,
     log_id: LogId,
     broken: tokio::sync::watch::Receiver<Option<Broken>>,
@@ -67,15 +62,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `directory`; makes what is missing. `clock` goes on from the newest time in the log.
+    /// Opens the store in `directory`; creates what is missing. `clock` continues from the newest time in the log.
     ///
     /// # Errors
-    /// [`OpenError`]; then nothing was changed that was there before.
+    /// [`OpenError`]; then nothing that existed was changed.
     pub async fn open(directory: &Path, clock: impl Into<LogClock>) -> Result<Self, OpenError> {
         Self::open_beside(directory, clock, &Handle::current()).await
     }
 
-    /// As [`open`](Self::open); what only follows the log is written with the priority that `background` has.
+    /// As [`open`](Self::open); the views are written with the thread priority of `background`.
     ///
     /// # Errors
     /// As for `open`.
@@ -87,7 +82,7 @@ impl Store {
         files::open::open(directory, clock.into(), background).await
     }
 
-    /// Resolves when the log cannot be written any more; the process has to end then.
+    /// Resolves when the log cannot be written any more; then the process has to end.
     pub async fn broken(&self) -> Broken {
         let gone = || Broken::Unwritable("the log's writer is gone".to_owned());
         let mut broken = self.broken.clone();
@@ -95,7 +90,7 @@ impl Store {
         broken.and_then(|broken| broken.clone()).unwrap_or_else(gone)
     }
 
-    /// Whether the files are where they were opened, and may be closed.
+    /// Checks that the files are where they were opened, so that they may be closed.
     ///
     /// # Errors
     /// [`Broken::Moved`]: then the process has to end without closing them.
@@ -103,12 +98,12 @@ impl Store {
         self.inodes.check().map_err(Broken::Moved)
     }
 
-    /// Writes out what is buffered, closes both files, and writes down how far the log is.
+    /// Writes out what is buffered, closes both files, and records the log's head.
     pub async fn close(&self) {
         self.audit.close().await;
         self.log.close().await;
         self.entities.close().await;
-        // What was queued when the log was closed is in it now.
+        // Appends that were queued at the close are in the log now.
         if let Ok(position) = self.log.head().await {
             self.guard.record_end(LogHead { log_id: self.log_id, position });
         }

@@ -1,7 +1,7 @@
-//! Transactions that go to their connection's thread in one piece.
+//! Pipelined transactions: sent to their connection's thread in one piece.
 //!
-//! sqlx runs each connection in a thread of its own: a trip there and back costs more than most statements do. So a
-//! transaction gathers statements with their values, and sends them together.
+//! sqlx runs each connection in a thread of its own, and a round trip to it costs more than most statements. So a
+//! transaction collects statements with their values and sends them together.
 
 use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
@@ -10,15 +10,16 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Either, Encode, Executor, Sqlite, SqliteConnection, Type};
 
-/// Rows of one statement, at most. What is left over of a size is filled with NULLs, so that there are few texts to be
-/// compiled.
+/// Rows of one insert. Unused rows of a size are filled with NULLs, so that few distinct statements have to be
+/// prepared.
 const SIZES: [usize; 3] = [1, 8, 64];
 const ROWS_MAX: usize = SIZES[SIZES.len() - 1];
 
-/// A connection that writes.
+/// A writing connection.
 pub(super) struct WriteConnection {
     inner: SqliteConnection,
-    /// Whether a transaction began whose end was not seen: its caller went away, and its transaction may be open.
+    /// Whether a transaction began whose end was not seen: its future was dropped, and the transaction may still be
+    /// open.
     open: bool,
 }
 
@@ -27,14 +28,14 @@ impl WriteConnection {
         Self { inner: connection, open: false }
     }
 
-    /// Ends what a caller left open that went away; called before anything else is done.
+    /// Rolls back a transaction whose future was dropped. Called before the connection is used again.
     pub(super) async fn roll_back_abandoned(&mut self) {
         if self.open {
             self.roll_back().await;
         }
     }
 
-    /// Begins a writing transaction at once, so that it never has to wait in its middle.
+    /// Begins a transaction with `BEGIN IMMEDIATE`, so that it never waits for the write lock in its middle.
     pub(super) fn pipeline(&mut self) -> PipelinedTransaction<'_> {
         let values = Values(SqliteArguments::default());
         let statements = "BEGIN IMMEDIATE; ".to_owned();
@@ -46,7 +47,7 @@ impl WriteConnection {
     }
 
     async fn roll_back(&mut self) {
-        // It fails when no transaction is open, and that is as it should be.
+        // Fails when no transaction is open, which is fine.
         let _ = sqlx::query("ROLLBACK").execute(&mut self.inner).await;
         self.open = false;
     }
@@ -66,17 +67,17 @@ impl DerefMut for WriteConnection {
     }
 }
 
-/// A transaction. What was not committed when it is dropped, or when it fails, did not happen.
+/// A transaction. It is rolled back when it fails, and when it is dropped without a commit.
 pub(super) struct PipelinedTransaction<'w> {
     connection: &'w mut WriteConnection,
-    /// What was not run yet.
+    /// Statements that were not sent yet.
     statements: String,
-    /// How many those are.
+    /// Number of those statements.
     count: usize,
     values: Values,
 }
 
-/// Where a transaction error.
+/// How a commit failed.
 #[derive(Debug)]
 pub(super) enum CommitError {
     /// Nothing was written.
@@ -99,11 +100,11 @@ impl From<CommitError> for sqlx::Error {
     }
 }
 
-/// Values for the question marks of statements, in their order.
+/// Values of the statements' question marks, in order.
 pub(super) struct Values(SqliteArguments);
 
 impl Values {
-    /// Adds one.
+    /// Adds a value.
     pub(super) fn push<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) -> &mut Self {
         self.0.add(value).expect("texts, bytes and numbers can be stored");
         self
@@ -111,7 +112,7 @@ impl Values {
 }
 
 impl PipelinedTransaction<'_> {
-    /// Adds a statement, and hands out where its values go.
+    /// Adds a statement; returns the list that its values go to.
     pub(super) fn push(&mut self, statement: &str) -> &mut Values {
         self.statements.push_str(statement);
         self.statements.push_str("; ");
@@ -119,12 +120,13 @@ impl PipelinedTransaction<'_> {
         &mut self.values
     }
 
-    /// For reading: what was run is seen, what only waits is not.
+    /// The connection, for reads: they see what was sent, not what is pending.
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.connection.inner
     }
 
-    /// Adds inserts of `rows`; `bind` gives a row's values in the order of the columns. What is much is run at once.
+    /// Adds inserts of `rows`; `bind` pushes a row's values in the order of the columns. Full chunks are sent at
+    /// once.
     pub(super) async fn insert<T: Sync>(
         &mut self,
         insert: &Insert,
@@ -147,15 +149,15 @@ impl PipelinedTransaction<'_> {
         Ok(())
     }
 
-    /// Runs what was gathered; the number of rows that it returned.
+    /// Sends what is pending; returns the number of rows that the statements returned.
     pub(super) async fn run(&mut self) -> Result<usize, sqlx::Error> {
         self.send().await.map_err(|(error, _)| error)
     }
 
-    /// Runs what was gathered and makes it last; the number of rows that it returned.
+    /// Sends what is pending and commits; returns the number of rows that the statements returned.
     ///
     /// # Errors
-    /// Whatever a statement met, and whether it was the last of them.
+    /// [`CommitError::Unknown`] when the commit itself failed or the thread died, else [`CommitError::NotStarted`].
     pub(super) async fn commit(mut self) -> Result<usize, CommitError> {
         self.push("COMMIT");
         match self.send().await {
@@ -163,7 +165,7 @@ impl PipelinedTransaction<'_> {
                 self.connection.open = false;
                 Ok(returned)
             }
-            // Where nobody said that something failed, it may have gone on to the end.
+            // A dead thread reports no statement's failure, so the commit may have happened.
             Err((error, left)) if left == 1 || matches!(error, sqlx::Error::WorkerCrashed) => {
                 Err(CommitError::Unknown(error))
             }
@@ -171,7 +173,7 @@ impl PipelinedTransaction<'_> {
         }
     }
 
-    /// The number of rows that were returned, or the error with the number of statements that were not done.
+    /// The number of rows returned, or the error with the number of statements that did not finish.
     async fn send(&mut self) -> Result<usize, (sqlx::Error, usize)> {
         let statements = AssertSqlSafe(std::mem::take(&mut self.statements));
         let statements = sqlx::query_with(statements, std::mem::take(&mut self.values.0));
@@ -193,12 +195,12 @@ impl PipelinedTransaction<'_> {
     }
 }
 
-/// A kind of insert.
+/// An insert statement.
 pub(super) struct Insert {
     pub(super) table: Cow<'static, str>,
-    /// The first is never NULL.
+    /// The first column is never NULL.
     pub(super) columns: &'static [&'static str],
-    /// What is said behind the rows; may be empty.
+    /// Clause behind the rows, such as `ON CONFLICT`; may be empty.
     pub(super) conflict: &'static str,
 }
 
@@ -321,7 +323,7 @@ mod tests {
         drop(transaction);
         writer.roll_back_abandoned().await;
         assert_eq!(things(&mut writer).await, []);
-        // One that goes away before it hears of the end may be in time or not: whole or not at all.
+        // A commit whose future is dropped happened as a whole or not at all.
         let mut transaction = writer.pipeline();
         add(&mut transaction, 8).await;
         let gone = tokio::time::timeout(std::time::Duration::ZERO, transaction.commit()).await;

@@ -1,4 +1,4 @@
-//! `views.db`: one writing connection that queue and read models share, and the checkpoints in it.
+//! `views.db`: the writing connection that queue and read models share, and their checkpoints.
 
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Connection, SqliteConnection};
@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::sqlite::transaction::{PipelinedTransaction, WriteConnection};
 
-/// Tables whose shape does not change with a read model's version.
+/// Tables whose shape does not depend on the read model's version.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS checkpoints (
     name     TEXT    PRIMARY KEY,
@@ -60,8 +60,7 @@ CREATE TABLE IF NOT EXISTS sync_observed_since (
 ) WITHOUT ROWID;
 ";
 
-/// The column that older tables lack: the end of a row's wait on the line of steady time, where `due` is what the log
-/// says.
+/// Adds the column that older tables lack: the end of a row's wait in steady time, where `due` is the log's time.
 const LEASE_AFTER: &str = "
 ALTER TABLE sync_queue ADD COLUMN lease_after INTEGER;
 UPDATE sync_queue SET lease_after = due;
@@ -72,7 +71,7 @@ CREATE INDEX IF NOT EXISTS sync_queue_lease_after ON sync_queue (backend, priori
     WHERE lease_after IS NOT NULL;
 ";
 
-/// The file.
+/// The open file.
 pub(super) struct ViewsDb {
     writer: Mutex<WriteConnection>,
     pub(super) readers: SqlitePool,
@@ -113,12 +112,12 @@ impl ViewsDb {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         let mut writer = self.writer().await;
-        // Only makes the next start faster: everything that counts is in the write-ahead log.
+        // Only makes the next start faster: everything is durable in the write-ahead log.
         let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut **writer).await;
     }
 }
 
-/// Where every projection stood that ever wrote the file; nothing in a new one.
+/// Positions of all checkpoints in the file; empty for a new one.
 pub(super) async fn all_checkpoints(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<Position>, sqlx::Error> {
@@ -142,7 +141,7 @@ async fn add_lease_after(connection: &mut SqliteConnection) -> Result<(), sqlx::
     transaction.commit().await
 }
 
-/// Where the projection called `name` stands.
+/// The checkpoint of the projection `name`; [`Position::START`] when it has none.
 pub(super) async fn checkpoint(
     connection: &mut SqliteConnection,
     name: &str,
@@ -157,8 +156,8 @@ pub(super) async fn checkpoint(
     })
 }
 
-/// Moves a checkpoint if it stands where the caller thinks; the first statement of every projection's transaction, which
-/// fails where it does not.
+/// Moves a checkpoint from `from` to `to`. Must be the first statement of a projection's transaction, which fails
+/// when the checkpoint is elsewhere.
 pub(super) fn compare_and_swap(
     transaction: &mut PipelinedTransaction<'_>,
     name: &str,
@@ -170,12 +169,13 @@ pub(super) fn compare_and_swap(
         .push(to.to_string())
         .push(name)
         .push(from.to_string());
-    // No position may be NULL, so nothing behind this happens where nothing was moved.
+    // A position cannot be NULL, so this violates the constraint, and fails the transaction, when nothing was moved.
     transaction
         .push("INSERT INTO checkpoints (name, position) SELECT '', NULL WHERE changes() = 0");
 }
 
-/// Where the checkpoint stands instead of at `from`, for whoever had a transaction fail; `None` = there, so that was not why.
+/// After a failed transaction: the checkpoint if it is not at `from`, which explains the failure; `None` = it is at
+/// `from`.
 pub(super) async fn moved_checkpoint(
     writer: &mut WriteConnection,
     name: &str,
@@ -185,12 +185,12 @@ pub(super) async fn moved_checkpoint(
     Ok(Some(checkpoint(writer, name).await?).filter(|actual| *actual != from))
 }
 
-/// A value in `views.db` that this version did not write.
+/// The error for a value in `views.db` that this version did not write.
 pub(super) fn undecodable(source: Box<dyn std::error::Error + Send + Sync>) -> sqlx::Error {
     sqlx::Error::Decode(source)
 }
 
-/// Begins a writing transaction at once, so that it never has to wait in its middle.
+/// Begins a transaction with `BEGIN IMMEDIATE`, so that it never waits for the write lock in its middle.
 pub(super) async fn begin(
     connection: &mut SqliteConnection,
 ) -> Result<sqlx::Transaction<'_, sqlx::Sqlite>, sqlx::Error> {

@@ -1,4 +1,4 @@
-//! The two files, as a verification reads them: in pages, over connections of its own, so that nobody waits for it.
+//! Reads both files for a verification, in pages and over connections of its own, so that it delays no other reader.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use crate::sqlite::error::{SqliteErrorClass, classify, message};
 use crate::sqlite::log::event_row::{COLUMNS, page, signed};
 use crate::sqlite::log::limit_of;
 
-/// Lines of `SQLite`'s own check that are told, at most.
+/// Lines of `SQLite`'s integrity check that are reported, at most.
 const DAMAGE_LINES: u32 = 20;
 
-/// Behind every text.
+/// Sorts behind every text.
 const LAST: &str = "\u{10ffff}";
 
-/// `events.db`, and `views.db` where there is one.
+/// `events.db`, and `views.db`; `views` is `None` where the file is missing.
 #[derive(Clone)]
 pub(in crate::sqlite) struct FileSource {
     pub(in crate::sqlite) identity: Identity,
@@ -83,7 +83,7 @@ impl FileSource {
             .await
     }
 
-    /// A page in which the file is damaged: what can be read of it, row by row.
+    /// Reads a page with a damaged part row by row, and skips what is damaged.
     async fn readable_rows(
         &self,
         mut after: u64,
@@ -107,7 +107,7 @@ impl FileSource {
                     Err(error) => return Err(unavailable(error)),
                 }
             }
-            // Positions far away must not be asked for one by one.
+            // Jump over a gap: positions far away must not be read one by one.
             let next = sqlx::query_scalar("SELECT min(position) FROM events WHERE position > ?");
             let next: Option<i64> =
                 next.bind(signed(end)).fetch_one(&self.log).await.unwrap_or_default();
@@ -129,7 +129,7 @@ impl FileSource {
         Ok(damaged.map(|line| format!("{file}: {}", line.replace('\n', " "))).collect())
     }
 
-    /// Claims, with the events that they say they are of; `restrict` has one question mark.
+    /// Claims with the events that took them. `restrict` is an SQL condition with one question mark, for `value`.
     async fn claims_where(
         &self,
         restrict: &str,
@@ -155,7 +155,7 @@ impl FileSource {
         }
     }
 
-    /// The tables in memory; made when they are needed first.
+    /// The shadow tables; created on first use.
     async fn shadow_tables(&self) -> Result<MutexGuard<'_, ShadowTables>, ReadError> {
         let made = async || Ok(Mutex::new(ShadowTables::open().await.map_err(unavailable)?));
         Ok(self.shadow_tables.get_or_try_init(made).await?.lock().await)
@@ -197,7 +197,7 @@ impl AuditSource for FileSource {
         let head = "SELECT coalesce(max(position), 0) FROM events";
         let head: Result<i64, _> = sqlx::query_scalar(head).fetch_one(&self.log).await;
         let head = match head {
-            // The table's end cannot be read: an index knows it too.
+            // The table's end cannot be read: an index has the positions too.
             Err(error) if is_damage(&error) => {
                 let head = "SELECT coalesce(max(position), 0) FROM events INDEXED BY events_by_id";
                 sqlx::query_scalar(head).fetch_one(&self.log).await
@@ -243,7 +243,7 @@ impl AuditSource for FileSource {
                 .fetch_all(&self.log);
         match rows.await {
             Ok(rows) => Ok(self.read(&rows)),
-            // The damage is told already; what is behind it is compared with nothing.
+            // The damage was reported already; what is behind it is not compared.
             Err(error) if is_damage(&error) => Ok(Vec::new()),
             Err(error) => Err(unavailable(error)),
         }
@@ -297,7 +297,7 @@ impl AuditSource for FileSource {
         let mut moment = views.begin().await.map_err(unavailable)?;
         let page = view_page::page(&mut moment, epoch, &tables, after, limit).await;
         match page {
-            // The damage is told already; nothing is compared with it.
+            // The damage was reported already; nothing is compared with it.
             Err(error) if is_damage(&error) => Ok(ViewPage::default()),
             page => page.map_err(unavailable),
         }

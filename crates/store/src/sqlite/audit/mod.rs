@@ -1,7 +1,8 @@
-//! Audits of the embedded store, of a running one as well as of files that nobody serves.
+//! Audits of the embedded store: of a running one as well as of files without a server.
 //!
-//! - `source`: both files as a verification reads them; `raw`: rows without trust in them
-//! - `shown`: what the views hold; `scratch`: what they would write; `gathered`: tables in which an entity's rows are apart
+//! - `file_source`: both files as a verification reads them; `untrusted_row`: rows without trust in their columns
+//! - `view_page`: the stored rows; `shadow_tables`: the rows that would be written; `whole_tables`: tables that are
+//!   compared as a whole
 //! - `offline`: opening files without a server
 
 pub(super) mod file_source;
@@ -32,11 +33,11 @@ use file_source::{FileSource, unavailable};
 /// Hashes read at a time for a checkpoint.
 const PAGE: i64 = 5_000;
 
-/// Looks at a log as it is stored.
+/// Verifies and exports a log as it is stored.
 pub struct Auditor {
     files: FileSource,
     clock: Arc<dyn Clock>,
-    /// The digest up to some position, so that the next checkpoint reads only what is new.
+    /// The digest up to a position, so that the next checkpoint reads only newer events.
     running: Mutex<(RunningDigest, i64)>,
 }
 
@@ -54,7 +55,7 @@ impl Auditor {
         self.files.head().await
     }
 
-    /// The chains alone, which is what a copy of a log has to be sound in.
+    /// Verifies the chains alone, as a copy of a log needs.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`].
@@ -62,7 +63,7 @@ impl Auditor {
         chains(&self.files, None, self.clock.now(), &|_| ()).await
     }
 
-    /// Whether `position` can have been read from this log.
+    /// Fails with [`ReadError::PositionGone`] unless `position` is of this log.
     async fn knows(&self, position: Position) -> Result<(), ReadError> {
         let head = self.files.head().await?;
         let known = position == Position::START

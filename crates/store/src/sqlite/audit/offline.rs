@@ -1,4 +1,4 @@
-//! Opening a store's files to look at them, whether or not a server has them.
+//! Opens a store's files read-only, whether or not a server has them open.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::sqlite::error::{OpenError, SqliteErrorClass, classify, message};
 use crate::sqlite::files::open::{APPLICATION_ID, RESTORE};
 
 const BUSY: Duration = Duration::from_secs(5);
-/// One reads the log while another asks something in between.
+/// One streams the log while another runs a query in between.
 const CONNECTIONS: u32 = 2;
 
 impl Auditor {
-    /// Looks at the store in `directory` without changing it; a server may have it open.
+    /// Opens the store in `directory` for an audit, without changing it; a server may have it open.
     ///
     /// # Errors
-    /// [`OpenError::Missing`] when there is no log, and whatever else is in the way.
+    /// [`OpenError::Missing`] when there is no log; else any [`OpenError`].
     pub async fn offline(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         Ok(Self::new(
             open_files(&directory.join("events.db"), &directory.join("views.db")).await?,
@@ -31,7 +31,7 @@ impl Auditor {
         ))
     }
 
-    /// Ends the connections.
+    /// Closes the connections.
     pub async fn close(&self) {
         self.files.log.close().await;
         if let Some(views) = &self.files.views {
@@ -40,7 +40,7 @@ impl Auditor {
     }
 }
 
-/// The files of a log and its views; the latter may be missing.
+/// Opens a log and its views read-only; the views may be missing.
 pub(in crate::sqlite) async fn open_files(
     log: &Path,
     views: &Path,
@@ -68,8 +68,8 @@ pub(in crate::sqlite) async fn open_files(
     Ok(FileSource::new(identity, log.parent().unwrap_or(log), pool, views))
 }
 
-/// Connections that only read. On a medium that cannot be written, where no write-ahead log can be either, the file is
-/// taken to be at rest.
+/// A pool of read-only connections. On a read-only medium, which cannot hold a write-ahead log either, the file is
+/// opened as immutable.
 async fn reader(path: &Path) -> Result<SqlitePool, OpenError> {
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
     let options = SqliteConnectOptions::new()

@@ -1,5 +1,5 @@
-//! Tables of the views in memory, into which rows are written as those who keep the views write them, and read back: so
-//! whatever they write is what is compared.
+//! In-memory copies of the derived tables. Expected rows are written into them by the code that writes the views,
+//! then read back: so exactly what that code writes is compared.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,41 +18,43 @@ use crate::sqlite::{queue, views_db};
 
 /// Number of the model's tables in memory.
 const TABLES: Tables = Tables(1);
-/// Tables that do not follow from the log, or are looked at by themselves.
+/// Tables that do not follow from the log, or are verified elsewhere.
 const EXCLUDED_TABLES: [&str; 5] =
     ["checkpoints", "quarantine", "sync_leases", "sync_observed", "sync_observed_since"];
-/// Columns of others that do not: when a wait ends by the steady clock of the process that wrote the row.
+/// Columns that do not follow from the log: `lease_after` depends on the steady clock of the process that wrote the
+/// row.
 const EXCLUDED_COLUMNS: [&str; 1] = ["lease_after"];
-/// Columns that say of which entity a row is, in the order in which they are looked for.
+/// Columns that hold the entity's id, in the order in which they are searched for.
 const ENTITY_ID_COLUMNS: [&str; 3] = ["entity", "user", "id"];
 
 /// A table that follows from the log.
 pub(super) struct DerivedTable {
-    /// What its name begins with; the number of the live tables follows if it is one of the model's.
+    /// Its name; without the number of the live tables if it is one of the model's.
     prefix: String,
     numbered: bool,
-    /// What is told of it.
+    /// Its name in faults.
     name: String,
     model: &'static str,
-    /// Column with the entity's id; `None` = its rows are of many.
+    /// Column with the entity's id; `None` = a row covers many entities.
     pub(super) entity: Option<String>,
-    /// Whether the rows of an entity are side by side in an index.
+    /// Whether an index begins with the entity's id, so that the rows of one entity can be read by themselves.
     paged: bool,
     key: Vec<String>,
 }
 
 impl DerivedTable {
-    /// Its name where the live tables of the model have this number.
+    /// Its name when the model's live tables have this number.
     pub(super) fn named(&self, tables: i64) -> String {
         if self.numbered { format!("{}{tables}", self.prefix) } else { self.prefix.clone() }
     }
 
-    /// Whose checkpoint moves with it.
+    /// The projection whose checkpoint moves with it.
     pub(super) const fn model(&self) -> &'static str {
         self.model
     }
 
-    /// The table called `name`, with the place of each column in the key, and the columns that indexes begin with.
+    /// Describes the table `name`: its columns with their places in the primary key (0 = none), and the first columns
+    /// of its indexes.
     fn of(name: &str, columns: &[(String, i64)], first: &[String]) -> Self {
         let entity =
             ENTITY_ID_COLUMNS.iter().find(|of| columns.iter().any(|(column, _)| column == *of));
@@ -70,7 +72,7 @@ impl DerivedTable {
         }
     }
 
-    /// Rows as they are stored, each with its entity.
+    /// Stored rows, each with its entity's id.
     pub(super) fn rows(&self, rows: &[SqliteRow]) -> Vec<(String, TableRow)> {
         let Some(first) = rows.first() else { return Vec::new() };
         let columns = first.columns().iter().map(|column| column.name().to_owned()).collect();
@@ -100,9 +102,9 @@ impl DerivedTable {
 /// See the module.
 pub(super) struct ShadowTables {
     writer: WriteConnection,
-    /// Tables in which the rows of an entity can be read by themselves.
+    /// Tables in which the rows of one entity can be read by themselves.
     pub(super) entity_tables: Arc<Vec<DerivedTable>>,
-    /// The others.
+    /// Tables that are compared as a whole.
     pub(super) whole_tables: Arc<Vec<DerivedTable>>,
 }
 
@@ -128,7 +130,7 @@ impl ShadowTables {
                 tables.push(DerivedTable::of(&name, &columns, &first));
             }
         }
-        // Nothing is looked for in here.
+        // No query here uses an index.
         let indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
         for name in texts(&mut connection, indexes).await? {
             let drop = format!("DROP INDEX {name}");
@@ -140,7 +142,7 @@ impl ShadowTables {
         Ok(Self { writer: WriteConnection::new(connection), entity_tables, whole_tables })
     }
 
-    /// The rows of each of these folds.
+    /// The expected rows for each of `folds`.
     pub(super) async fn rows(
         &mut self,
         folds: &[ExpectedViews],
@@ -164,7 +166,7 @@ impl ShadowTables {
             }
         }
         drop(transaction);
-        // All of it was made to be read once.
+        // Roll back: the rows were only written to be read.
         self.writer.roll_back_abandoned().await;
         let id = |fold: &ExpectedViews| {
             let entity = fold.entity.as_ref().map(|(row, _)| row.entity.id);
@@ -176,8 +178,8 @@ impl ShadowTables {
 }
 
 impl ShadowTables {
-    /// The rows of gathered tables that these make, each with the place of its table and its entity. What they add up to
-    /// stays.
+    /// The expected rows of whole tables, each with the index of its table and its entity. Totals (tables without an
+    /// entity) keep accumulating.
     pub(super) async fn expected_in_whole_tables(
         &mut self,
         entities: &[EntityRow],
@@ -205,7 +207,7 @@ impl ShadowTables {
         Ok(made)
     }
 
-    /// What the rows that were gathered add up to.
+    /// The accumulated totals.
     pub(super) async fn totals(
         &mut self,
         table: &DerivedTable,
@@ -216,7 +218,7 @@ impl ShadowTables {
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
-    /// Forgets what was gathered.
+    /// Deletes the accumulated totals.
     pub(super) async fn clear_totals(&mut self) -> Result<(), ModelError> {
         for table in self.whole_tables.iter() {
             let all = AssertSqlSafe(format!("DELETE FROM {}", table.named(TABLES.0)));

@@ -1,4 +1,4 @@
-//! Rows as they are stored, without trust in their columns.
+//! Decodes rows of the log without trust in the types of their columns.
 
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -11,8 +11,8 @@ use crate::audit::{Cell, RawRow, Unreadable};
 use crate::hash::Hash;
 use crate::sqlite::log::event_row::COLUMNS;
 
-/// The row of [`COLUMNS`], if every column is exactly what the log writes: hashes are over values, so that another spelling of the
-/// same value would not show in them.
+/// Decodes a row of [`COLUMNS`]. Every column must be exactly what the log writes: hashes cover values, so another
+/// spelling of the same value would not change them.
 pub(super) fn read(row: &SqliteRow, epoch: u32) -> RawRow {
     let minor = integer(row, 0).ok().and_then(|minor| u64::try_from(minor).ok());
     let position = Position { epoch, major: 0, minor: minor.unwrap_or_default() };
@@ -57,7 +57,7 @@ fn parse(row: &SqliteRow, position: Position, stream: StreamId) -> Result<Record
     })
 }
 
-/// Name of a column that [`read`] selects.
+/// Name of a column of [`COLUMNS`].
 fn name(index: usize) -> &'static str {
     COLUMNS.split(", ").nth(index).unwrap_or_default().trim_start()
 }
@@ -88,7 +88,7 @@ fn hash(row: &SqliteRow) -> Result<Hash, String> {
     blob(row, 10).ok_or_else(|| wrong("hash", "no hash"))
 }
 
-/// A hash that is stored as one: a text of the same bytes is none.
+/// A hash that is stored as a BLOB; a TEXT of the same bytes is rejected.
 pub(super) fn blob(row: &SqliteRow, index: usize) -> Option<Hash> {
     let value = row.try_get_raw(index).ok()?;
     let is_blob = value.type_info().name() == "BLOB";
@@ -96,7 +96,7 @@ pub(super) fn blob(row: &SqliteRow, index: usize) -> Option<Hash> {
     bytes.try_into().ok().filter(|_| is_blob)
 }
 
-/// Whatever is in a column.
+/// The value of a column, of any type.
 pub(super) fn cell(row: &SqliteRow, index: usize) -> Cell {
     let Ok(value) = row.try_get_raw(index) else { return Cell::Null };
     if value.is_null() {
@@ -111,7 +111,7 @@ pub(super) fn cell(row: &SqliteRow, index: usize) -> Cell {
     }
 }
 
-/// Whatever is in a column, as a text.
+/// The value of a column as a text, with replacement characters for invalid UTF-8.
 pub(super) fn lossy(row: &SqliteRow, index: usize) -> String {
     let bytes: &[u8] = row.try_get_unchecked(index).unwrap_or_default();
     String::from_utf8_lossy(bytes).into_owned()

@@ -1,4 +1,4 @@
-//! What the views hold, as it is stored, a page of entities at a time.
+//! Reads the stored rows of derived tables, a page of entities at a time.
 
 use std::collections::HashMap;
 
@@ -15,9 +15,9 @@ use crate::audit::{
 };
 use crate::sqlite::queue;
 
-/// Behind every text.
+/// Sorts behind every text.
 const LAST: &str = "\u{10ffff}";
-/// Checkpoints that are read at most; there are three.
+/// Checkpoints that are read, at most; three exist.
 const CHECKPOINTS_MAX: i64 = 100;
 
 /// All checkpoints.
@@ -42,13 +42,13 @@ pub(super) async fn checkpoints(
     Ok(rows.iter().map(checkpoint).collect())
 }
 
-/// A position that is stored as one.
+/// A position column; `None` = it is not a valid position.
 fn position(row: &SqliteRow, place: usize) -> Option<Position> {
     let Cell::Text(text) = cell(row, place) else { return None };
     text.parse().ok()
 }
 
-/// What is set aside behind this model and stream.
+/// Quarantine rows behind this model and stream.
 pub(super) async fn quarantine(
     connection: &mut SqliteConnection,
     after: (&str, &str),
@@ -67,8 +67,8 @@ pub(super) async fn quarantine(
     Ok(rows.iter().map(row).collect())
 }
 
-/// Rows of `derived` tables of entities behind `after`, about `limit` of each table. Within one transaction, so that all
-/// are of one moment.
+/// Rows of `tables` of entities behind `after`, about `limit` of each table. Called within one transaction, so that
+/// all rows are of one snapshot.
 pub(super) async fn page(
     connection: &mut SqliteConnection,
     epoch: u32,
@@ -78,7 +78,7 @@ pub(super) async fn page(
 ) -> Result<ViewPage, sqlx::Error> {
     let stored = checkpoints(connection).await?;
     let of = |name: &str| stored.iter().find(|checkpoint| checkpoint.name == name);
-    // Another epoch is a fault that was said, and no reason to compare nothing.
+    // Another epoch is a fault that was reported, and no reason to skip the comparison.
     let ours = |at: Position| if at == Position::START { at } else { Position { epoch, ..at } };
     let at = |name: &str| of(name).and_then(|checkpoint| checkpoint.position).map(ours);
     let mut page = ViewPage { queue: at(QUEUE), ..ViewPage::default() };
@@ -105,7 +105,8 @@ pub(super) async fn page(
             (one, other) => one.or(other),
         };
     }
-    // The last page has no end: what is no text is behind every text.
+    // The last page has no upper bound, so that it includes ids that are not valid text, which sort behind every
+    // text.
     let ends = page.until.is_some();
     let upper = |entity: &str| {
         if ends { format!("AND {entity} <= ?") } else { "AND ? IS NULL".to_owned() }
@@ -147,7 +148,7 @@ fn used(row: &TableRow) -> Option<ClaimKey> {
     }
 }
 
-/// The version that the model's row of an entity is of.
+/// Version of the model's row of an entity; `None` = the row is of another table.
 fn version(row: &TableRow) -> Option<Version> {
     let place = row.table.columns.iter().position(|column| column == "version")?;
     match &row.cells[place] {
@@ -171,7 +172,7 @@ async fn set_aside(
     let rows = rows.fetch_all(connection).await?;
     let entry = |row: &SqliteRow| {
         let stream: StreamId = lossy(row, 0).parse().ok()?;
-        // One that cannot be read was set aside before everything.
+        // An unreadable position counts as quarantined from the start.
         Some((stream.id, position(row, 1).unwrap_or_default()))
     };
     Ok(rows.iter().filter_map(entry).collect())

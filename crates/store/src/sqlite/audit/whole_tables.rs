@@ -1,5 +1,5 @@
-//! Tables in which rows of one entity are not side by side, because they are kept in the order of a list or count many: they
-//! are held against the read model's own rows, within one moment.
+//! Compares tables that have no index by entity, because they are ordered like a list or hold totals. Their expected
+//! rows follow from the read model's own rows in the same read transaction.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -19,12 +19,12 @@ use crate::sqlite::views::unavailable;
 
 /// Entities read at a time.
 const PAGE: i64 = 500;
-/// Rows of a table that are told apart at a time, where something is wrong with it.
+/// Rows of a differing table that are compared at a time.
 const DIFF_ROWS_MAX: u64 = 2_000_000;
-/// Faults of a table that are told.
+/// Faults of one table that are reported, at most.
 const FAULTS_MAX: usize = 100;
 
-/// What a set of rows is, whatever their order.
+/// Order-independent digest of a set of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct RowSetDigest {
     count: u64,
@@ -38,7 +38,7 @@ impl RowSetDigest {
     }
 }
 
-/// What is wrong with these tables of the live read model, in a transaction that reads.
+/// Faults of these tables of the live read model. Called within a read transaction.
 pub(super) async fn faults(
     connection: &mut SqliteConnection,
     shadow: &mut ShadowTables,
@@ -77,7 +77,7 @@ pub(super) async fn faults(
     Ok(faults)
 }
 
-/// Rows of tables tables, those that are stored and those that the read model's rows make.
+/// The stored and the expected rows of these tables.
 struct WholeTableComparison<'a> {
     shadow: &'a mut ShadowTables,
     /// Number of the live tables.
@@ -91,8 +91,8 @@ impl WholeTableComparison<'_> {
         self.digests.hash_one(format!("{:?}", row.cells))
     }
 
-    /// Every row that the entities' rows make: the place of its table, its digest, its entity and itself. What they add up
-    /// to is left in memory.
+    /// Calls `take` for every expected row: index of its table, digest, entity and row. Totals accumulate in the
+    /// shadow tables.
     async fn each(
         &mut self,
         connection: &mut SqliteConnection,
@@ -114,7 +114,7 @@ impl WholeTableComparison<'_> {
                     .map_err(unavailable)?;
             let Some((last, ..)) = page.last() else { return Ok(()) };
             after.clone_from(last);
-            // One that cannot be read, or is of another entity, is a fault that was said.
+            // A row that cannot be read, or is of another entity, is a fault that was reported.
             let entity = |(id, data, version, created, updated): (String, _, _, _, _)| {
                 let row = rows::entity((data, version, created, updated)).ok()?;
                 (row.entity.id.to_string() == id).then_some(row)
@@ -128,7 +128,7 @@ impl WholeTableComparison<'_> {
         }
     }
 
-    /// Every row that is stored of one table.
+    /// Calls `take` for every stored row of one table.
     async fn stream(
         &self,
         connection: &mut SqliteConnection,
@@ -146,7 +146,7 @@ impl WholeTableComparison<'_> {
         Ok(())
     }
 
-    /// Every row that is stored of one table that is small.
+    /// Every stored row of a small table.
     async fn stored(
         &self,
         connection: &mut SqliteConnection,
@@ -157,7 +157,7 @@ impl WholeTableComparison<'_> {
         Ok(stored)
     }
 
-    /// The rows in which a table of `count` rows is not what it has to be; in parts, so that the memory is bounded.
+    /// The rows in which a table of `count` rows differs; in several passes, so that memory is bounded.
     async fn differing_rows(
         &mut self,
         connection: &mut SqliteConnection,

@@ -1,4 +1,4 @@
-//! A consistent copy of a store, also of one that a server has open.
+//! A consistent copy of a store, even while a server has it open.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,15 +16,15 @@ use crate::sqlite::files::open::{RESTORE, unwritable};
 use crate::sqlite::files::restore_hold::sync_directory;
 use crate::sqlite::{Auditor, audit};
 
-/// What a file is called until it is whole: a backup that was killed has no log, and cannot be taken for one.
+/// Suffix of a file that is not complete: a killed backup has no `events.db`, so it cannot be taken for a whole one.
 const PARTIAL: &str = "partial";
 
-/// Copies the store in `data` to the new directory `to`: the read models unless `log_only`, then the log, so that they
-/// are never ahead of it. Nothing else is copied, no token in particular. Answers with what the copy's chains are.
+/// Copies the store in `data` to the new directory `to`: the views unless `log_only`, then the log, so that the views
+/// are never ahead of it. Nothing else is copied, tokens in particular. Returns the verified chains of the copy.
 ///
 /// # Errors
-/// [`OpenError::Occupied`] when `to` is there, [`OpenError::Missing`] when there is no log, and whatever else is in
-/// the way; then there is no `to`.
+/// [`OpenError::Occupied`] when `to` exists, [`OpenError::Missing`] when there is no log, else any [`OpenError`];
+/// then `to` does not exist.
 pub async fn backup(
     data: &Path,
     to: &Path,
@@ -38,7 +38,7 @@ pub async fn backup(
     DirBuilder::new().mode(0o700).create(to).map_err(|error| unwritable(to, &error))?;
     let copied = copy_files(&files, to, log_only, clock).await;
     if copied.is_err() {
-        // It was made a moment ago, and holds nothing else.
+        // It was created above, and holds nothing else.
         let _ = std::fs::remove_dir_all(to);
     }
     copied

@@ -1,4 +1,4 @@
-//! Once a second: whether the store's files are still where they were, and how far the log is.
+//! Checks once a second that the store's files are still in place, and records the log's head in the lock file.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::sqlite::files::lock::{Lock, LogHead};
 use crate::sqlite::log::Log;
 use crate::sqlite::log::group_commit::Broken;
 
-/// What a crash can take from the head that is known beside the log; what is read of the log within that time is in
-/// the views' checkpoints.
+/// A crash loses at most this much of the recorded head. What was read of the log within that time is in the views'
+/// checkpoints.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The lock of a store that is open, and the task that looks after its files. Dropped, the directory is free.
+/// The lock of an open store, with the task that checks its files. Dropping it frees the directory.
 pub(in crate::sqlite) struct DirectoryGuard {
     lock: Arc<Mutex<Option<Lock>>>,
     task: AbortHandle,
 }
 
 impl DirectoryGuard {
-    /// Begins to look after the files of `log`, by a task of `background`.
+    /// Starts to check the files of `log`, in a task on `background`.
     pub(in crate::sqlite) fn begin(
         lock: Lock,
         (log_id, log): (LogId, Arc<Log>),
@@ -58,7 +58,7 @@ impl DirectoryGuard {
         Self { lock, task: task.abort_handle() }
     }
 
-    /// Writes down, durably, where a log ends that is closed now.
+    /// Records durably where the log ends. Called when it was closed.
     pub(in crate::sqlite) fn record_end(&self, head: LogHead) {
         self.task.abort();
         let mut lock = locked(&self.lock);
@@ -72,7 +72,7 @@ impl DirectoryGuard {
 impl Drop for DirectoryGuard {
     fn drop(&mut self) {
         self.task.abort();
-        // The task may live on for a moment; the lock must not.
+        // The task may run on for a moment; the lock must be free at once.
         locked(&self.lock).take();
     }
 }
@@ -82,7 +82,7 @@ fn locked(lock: &Mutex<Option<Lock>>) -> MutexGuard<'_, Option<Lock>> {
 }
 
 /// # Errors
-/// One line, when the files are not ours any more.
+/// One line, when the files were moved, or another process locked the directory.
 fn check_files(inodes: &Inodes, lock: &mut Lock, head: LogHead) -> Result<(), String> {
     inodes.check()?;
     match lock.write(head) {

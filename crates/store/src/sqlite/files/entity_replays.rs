@@ -1,4 +1,4 @@
-//! The lives of all entities, one after the other, in pages.
+//! Replays the streams of all entities one after the other, read in pages.
 
 use std::collections::VecDeque;
 
@@ -12,14 +12,14 @@ use crate::sqlite::audit::file_source::FileSource;
 /// Events read at a time.
 const PAGE: usize = 1_000;
 
-/// The fold of one stream, as far as it goes.
+/// The fold of one stream, as far as it can be folded.
 pub(in crate::sqlite) struct ReplayedStream {
     pub(in crate::sqlite) replay: EntityReplay,
-    /// Why the fold ends before the stream does; `None` = it is whole.
+    /// Why the fold ends before the stream does; `None` = it is complete.
     pub(in crate::sqlite) broken: Option<String>,
 }
 
-/// Folds the streams of entities in the order of their ids. Its memory is that of one page and of one entity.
+/// Folds the streams of entities in the order of their ids. Memory: one page and one entity.
 pub(in crate::sqlite) struct EntityReplays<'f> {
     files: &'f FileSource,
     after: (String, Version),
@@ -44,7 +44,7 @@ impl<'f> EntityReplays<'f> {
         Ok(self.current.take())
     }
 
-    /// Folds one row; the entity before it, when it begins another.
+    /// Folds one row; returns the previous entity when the row begins another one.
     fn take(&mut self, row: &RawRow) -> Option<ReplayedStream> {
         let stream: &StreamId = match row {
             Ok(event) => &event.stream,
@@ -68,7 +68,7 @@ impl<'f> EntityReplays<'f> {
         if self.page.is_empty() && !self.ends {
             let page = self.files.entity_events((&self.after.0, self.after.1), None, PAGE).await?;
             let last = page.iter().rev().find_map(place).filter(|last| *last > self.after);
-            // A page that is bounded in bytes may be short and not the last.
+            // A page that is bounded in bytes may be short without being the last one.
             self.ends = last.is_none();
             self.after = last.unwrap_or_default();
             self.page = page.into();

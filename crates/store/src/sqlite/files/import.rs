@@ -1,4 +1,4 @@
-//! An export put back into an empty store: the same log in a new replay.
+//! Imports an export into an empty store: the same log in a new epoch.
 
 use std::io::{BufRead, Read};
 use std::path::Path;
@@ -25,14 +25,14 @@ use crate::sqlite::transaction::WriteConnection;
 
 /// Events written at a time.
 const BATCH: usize = 1_000;
-/// Bytes of a line at most: many times what a request may have.
+/// Bytes of a line, at most: many times the limit of a request.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Why an export was not put back; then nothing was changed.
+/// Why an export was not imported; then nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// The export is not sound, or has a part of the log only.
+    /// The line is invalid, or the export has a part of the log only.
     #[error("line {line}: {message}")]
     Line {
         /// Which line, from 1.
@@ -43,17 +43,17 @@ pub enum ImportError {
     /// The export has no line.
     #[error("the export is empty")]
     Empty,
-    /// Two entities hold the same.
+    /// Two entities hold one claim.
     #[error("the events let two entities hold {0}")]
     HeldTwice(ClaimKey),
-    /// The directory holds a log with events, or cannot be written.
+    /// The directory has a log with events, or cannot be written.
     #[error(transparent)]
     Store(#[from] OpenError),
 }
 
-/// Puts the export `lines` into the store in `directory`, which must be empty: same ids, versions, times, bytes,
-/// hashes and ordinals, the same log id, another epoch; claims are derived. Everything is verified while it is read.
-/// Answers with what the log is.
+/// Imports the export `lines` into the store in `directory`, which must be empty: same ids, versions, times, bytes,
+/// hashes and ordinals, the same log id, a new epoch. Claims are derived. Everything is verified while it is read.
+/// Returns the log's checkpoint.
 ///
 /// # Errors
 /// [`ImportError`], with the line of the first fault; then nothing was changed.
@@ -108,7 +108,7 @@ async fn require_empty(directory: &Path) -> Result<(), ImportError> {
     }
 }
 
-/// Reads and verifies.
+/// Parses and verifies an export.
 struct ExportReader<L> {
     lines: L,
     number: u64,
@@ -200,7 +200,7 @@ async fn write(writer: &mut WriteConnection, events: &[Recorded]) -> Result<(), 
     Ok(())
 }
 
-/// Takes the claims that follow from the events, which were written to `path`.
+/// Derives the claims from the events that were written to `path`.
 async fn derive_claims(writer: &mut WriteConnection, path: &Path) -> Result<(), ImportError> {
     let files = offline::open_files(path, Path::new("")).await?;
     let broken =
@@ -219,7 +219,7 @@ async fn derive_claims(writer: &mut WriteConnection, path: &Path) -> Result<(), 
     Ok(objects.claim(writer).await.map_err(failed)?)
 }
 
-/// Takes what only one entity can ever have held.
+/// Takes the claims that only one entity can ever have held: all but those on objects.
 async fn take_entity_claims(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -233,7 +233,7 @@ async fn take_entity_claims(
     Ok(())
 }
 
-/// Takes the claims of requests beside entities: those of entities come with their replays.
+/// Takes the idempotency claims of control streams; those of entities come with their replays.
 async fn take_request_claims(
     connection: &mut SqliteConnection,
     path: &Path,
@@ -248,8 +248,8 @@ async fn take_request_claims(
     Ok(())
 }
 
-/// Whether `stream` could take the claim. An idempotency key that was forgotten may have been used again: the last
-/// one counts.
+/// Whether `stream` could take the claim. An idempotency key that was forgotten may have been used again: the newest
+/// one wins.
 async fn insert_claim(
     connection: &mut SqliteConnection,
     path: &Path,

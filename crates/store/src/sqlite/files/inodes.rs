@@ -1,5 +1,5 @@
-//! Whether the files that are open are still those that their names lead to. Where they are not, somebody moved, removed
-//! or replaced them: what is written now would be lost, or written beside another server's.
+//! Whether the open files are still those that their paths lead to. If a file was moved, removed or replaced, writes
+//! to it would be lost, or would go beside another server's.
 
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sqlite::error::OpenError;
 
-/// What tells a file from every other one that exists at the same time. The default is none's.
+/// Identifies a file among all that exist at the same time. The default matches no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::sqlite) struct Inode {
     device: u64,
@@ -20,7 +20,7 @@ impl Inode {
         Ok(Self::of(&file.metadata()?))
     }
 
-    /// Of what the name leads to now.
+    /// Of the file that the path leads to now.
     pub(in crate::sqlite) fn at(path: &Path) -> std::io::Result<Self> {
         Ok(Self::of(&std::fs::metadata(path)?))
     }
@@ -30,23 +30,23 @@ impl Inode {
     }
 }
 
-/// A directory and files in it, as they were when they were opened. All of them are held open, so that no other file can
-/// get one of their numbers.
+/// A directory and files in it, as they were when they were opened. All of them are held open, so that their inode
+/// numbers cannot be reused.
 pub(in crate::sqlite) struct Inodes {
     known: Vec<(PathBuf, Inode)>,
 }
 
 impl Inodes {
-    /// As `directory` and the files called `names` in it are now.
+    /// Records `directory` and the files `names` in it, as they are now.
     ///
     /// # Errors
-    /// When one of them is not there.
+    /// When one of them does not exist.
     pub(in crate::sqlite) fn of(directory: &Path, names: &[&str]) -> Result<Self, OpenError> {
         let failed = |path: &Path, error: &std::io::Error| OpenError::Io {
             path: path.to_owned(),
             message: error.to_string(),
         };
-        // The names that people use, with their links: they may be made to lead elsewhere as well.
+        // Paths as people use them, with their symbolic links: a link may be changed as well.
         let directory =
             std::path::absolute(directory).map_err(|error| failed(directory, &error))?;
         let files = names.iter().map(|name| directory.join(name));
@@ -57,15 +57,15 @@ impl Inodes {
         Ok(Self { known: known.collect::<Result<_, OpenError>>()? })
     }
 
-    /// Costs some microseconds, so that it can be asked before each commit.
+    /// Compares all paths. Costs a few microseconds, so that it can run before each commit.
     ///
     /// # Errors
-    /// One line, when a name leads elsewhere.
+    /// One line, when a path leads to another file.
     pub(in crate::sqlite) fn check(&self) -> Result<(), String> {
         for (path, inode) in &self.known {
             let same = match Inode::at(path) {
                 Ok(now) => now == *inode,
-                // Nothing is known of a file whose name cannot be looked up for another reason.
+                // A lookup that fails for another reason proves nothing.
                 Err(error) => {
                     !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
                 }

@@ -1,4 +1,4 @@
-//! Putting files where a store will be: all of them or none, marked as put back before they count.
+//! Installs files into a store's directory: all of them or none, with the restore hold set before they are in place.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,13 +13,14 @@ use crate::sqlite::files::open::{RESTORE, create_directory, fresh_epoch, unwrita
 use crate::sqlite::files::restore_hold::{RestoreHoldFile, sync_directory};
 use crate::sqlite::files::stale_views::{self, remove_if_present};
 
-/// What a file is called until it is whole.
+/// Suffix of a file that is not complete.
 const STAGING_SUFFIX: &str = "incoming";
 
-/// A directory in which nothing counts before [`commit`](Self::commit). Dropped before that, it is as it was.
+/// Files staged in a directory. They take effect at [`commit`](Self::commit); dropping it before restores the
+/// directory.
 pub(in crate::sqlite) struct StagedInstall {
     directory: PathBuf,
-    /// Whether the directory was made for this.
+    /// Whether the directory was created for this.
     made: bool,
     files: Vec<&'static str>,
     committed: bool,
@@ -27,7 +28,7 @@ pub(in crate::sqlite) struct StagedInstall {
 }
 
 impl StagedInstall {
-    /// Takes the directory for itself.
+    /// Locks the directory.
     pub(in crate::sqlite) fn begin(directory: &Path) -> Result<Self, OpenError> {
         let made = !directory.exists();
         create_directory(directory)?;
@@ -36,17 +37,18 @@ impl StagedInstall {
         Ok(Self { directory, made, files, committed: false, lock })
     }
 
-    /// Where the file called `name` has to be written; what an earlier try left there is remove_if_present.
+    /// The path that the file `name` has to be written to; leftovers of an earlier try are removed.
     pub(in crate::sqlite) fn stage(&mut self, name: &'static str) -> PathBuf {
         self.files.push(name);
         self.discard(name);
         self.staging_path(name)
     }
 
-    /// Makes the files count: durable, and marked as put back. Views that are there are kept aside: their log is remove_if_present.
+    /// Puts the staged files in place, durably and with the restore hold set. Existing views are moved aside: their
+    /// log is replaced.
     pub(in crate::sqlite) fn commit(mut self, now: Timestamp) -> Result<(), OpenError> {
         RestoreHoldFile::new(&self.directory).set()?;
-        // What is known here is known of the log that was here before.
+        // The recorded head is of the log that was here before.
         self.lock.clear()?;
         let failed = |error: std::io::Error| unwritable(&self.directory, &error);
         stale_views::move_aside(&self.directory, now, fresh_epoch()).map_err(failed)?;
@@ -72,7 +74,7 @@ impl StagedInstall {
         for end in ["", "-wal", "-shm", "-journal"] {
             let mut path = path.as_os_str().to_owned();
             path.push(end);
-            // What cannot be removed is in the way of the next try, which says so.
+            // A leftover that cannot be removed makes the next try fail with an error.
             let _ = remove_if_present(Path::new(&path));
         }
     }
@@ -87,19 +89,19 @@ impl Drop for StagedInstall {
             self.discard(name);
         }
         if self.made {
-            // A directory that somebody put something into stays.
+            // A directory that contains other files stays.
             let _ = remove_if_present(&self.directory.join("lock"));
             let _ = std::fs::remove_dir(&self.directory);
         }
     }
 }
 
-/// Writes a consistent copy of a database, readable by its owner alone, to `to`, which must not be there.
+/// Writes a consistent copy of a database to `to`, which must not exist; readable by its owner alone.
 pub(in crate::sqlite) async fn copy_database(
     from: &mut SqliteConnection,
     to: &Path,
 ) -> Result<(), OpenError> {
-    // Made here and not by SQLite, because its file would be readable by everybody; an empty one it takes.
+    // Created here and not by SQLite, because its files would be readable by everybody; it accepts an empty file.
     let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(to);
     made.map_err(|error| unwritable(to, &error))?;
     let failed = |error: sqlx::Error| OpenError::from_sqlx(to.to_owned(), &error, RESTORE);
@@ -108,7 +110,7 @@ pub(in crate::sqlite) async fn copy_database(
     File::open(to).and_then(|file| file.sync_all()).map_err(|error| unwritable(to, &error))
 }
 
-/// Closes a connection whose file others take over.
+/// Closes a connection before its file is handed on.
 pub(in crate::sqlite) async fn close_connection(
     connection: SqliteConnection,
     path: &Path,

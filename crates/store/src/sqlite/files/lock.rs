@@ -1,8 +1,8 @@
-//! The lock of a data directory, and the newest position of the log that is known beside the log.
+//! The lock of a data directory, and the log's newest head as it is recorded beside the log.
 //!
-//! Two locks are held: on the directory itself, which no file in it can undo, and on the file `lock`, which every version
-//! takes and which works where directories cannot be locked. The file also says how far the log was: a copy of
-//! `events.db` alone, put back later, does not carry that along.
+//! Two locks are held: on the directory itself, which no change of a file in it can undo, and on the file `lock`,
+//! which every version locks and which works where directories cannot be locked. The file also records the log's
+//! head: a copy of `events.db` alone, restored later, does not carry that along, so a rollback is detected.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -19,43 +19,43 @@ use crate::sqlite::files::inodes::Inode;
 use crate::sqlite::files::open::unwritable;
 
 const NAME: &str = "lock";
-/// First word of the file; its number is that of the format.
+/// First word of the file; its number is the version of the format.
 const FORMAT: &str = "stateward-head-1";
-/// Bytes that are read at most; a record is shorter, and shorter than a sector, so that a crash does not tear it.
+/// Bytes that are read, at most. A record is shorter than that, and than a sector, so that a crash does not tear it.
 const BYTES_MAX: u64 = 256;
-/// Hexadecimal digits that tell a whole record from another one.
+/// Hexadecimal digits of the record's checksum.
 const CHECK_DIGITS: usize = 16;
-/// Times that a directory is looked for again whose name leads elsewhere by the time it is locked.
+/// Attempts to lock a directory whose path leads elsewhere by the time it is locked.
 const TRIES: usize = 8;
 
-/// How far a log was.
+/// The end of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sqlite) struct LogHead {
-    /// Which log.
+    /// The log's id.
     pub(in crate::sqlite) log_id: LogId,
-    /// Its last event; never one that was not durable.
+    /// Position of its last event; always a durable one.
     pub(in crate::sqlite) position: Position,
 }
 
 impl LogHead {
-    /// As positions are told: a log without events is at the start, whatever its epoch.
+    /// The head with the convention of the ports: a log without events is at [`Position::START`], in any epoch.
     pub(in crate::sqlite) fn or_start(self) -> Self {
         let begun = self.position.minor > 0;
         Self { position: if begun { self.position } else { Position::START }, ..self }
     }
 }
 
-/// Held as long as this lives; the system ends it with the process, however that ends.
+/// Held while this value lives; the system releases it with the process, even after a crash.
 pub(in crate::sqlite) struct Lock {
     path: PathBuf,
     _directory: File,
     file: File,
-    /// What the file says.
+    /// What was last written to the file.
     written: Option<LogHead>,
 }
 
 impl Lock {
-    /// Locks `directory`, which is there.
+    /// Locks `directory`, which must exist.
     ///
     /// # Errors
     /// [`OpenError::Locked`] when another process has it, [`OpenError::Unwritable`], [`OpenError::Io`].
@@ -66,7 +66,7 @@ impl Lock {
             exclusive_where_possible(&folder, directory)?;
             let file = open(&path).map_err(|error| unwritable(&path, &error))?;
             exclusive(&file, directory)?;
-            // Both may have been put in the place of others between being opened and being locked.
+            // The directory or the file may have been replaced between being opened and being locked.
             let same = |file: &File, path: &Path| Inode::of_file(file).ok() == Inode::at(path).ok();
             if same(&folder, directory) && same(&file, &path) {
                 return Ok(Self { path, _directory: folder, file, written: None });
@@ -75,7 +75,7 @@ impl Lock {
         Err(OpenError::Locked(directory.to_owned()))
     }
 
-    /// The newest head that was written down; `None` = nothing, or nothing that is whole.
+    /// The recorded head; `None` = there is none, or the record is torn.
     pub(in crate::sqlite) fn recorded_head(&self) -> Option<LogHead> {
         let mut text = String::new();
         let file = File::open(&self.path).ok()?;
@@ -83,11 +83,12 @@ impl Lock {
         parse(&text)
     }
 
-    /// Writes down how far the log is, without waiting for the disk: what a crash makes of it is this head or an
-    /// older one. A file that was removed is made anew; one that says so already is left alone.
+    /// Records the log's head without a sync: after a crash the file has this head or an older one. A removed file is
+    /// created again; an unchanged head is not rewritten.
     ///
     /// # Errors
-    /// When the file cannot be written, or another process has taken one in its place.
+    /// [`OpenError::Unwritable`] when the file cannot be written, [`OpenError::Locked`] when another process locked a
+    /// file in its place.
     pub(in crate::sqlite) fn write(&mut self, head: LogHead) -> Result<(), OpenError> {
         let failed = |error: std::io::Error| unwritable(&self.path, &error);
         if Inode::of_file(&self.file).map_err(failed)? != Inode::at(&self.path).unwrap_or_default()
@@ -105,18 +106,18 @@ impl Lock {
         Ok(())
     }
 
-    /// Makes what was written durable.
+    /// Syncs the record to the disk.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// [`OpenError::Unwritable`].
     pub(in crate::sqlite) fn sync(&self) -> Result<(), OpenError> {
         self.file.sync_all().map_err(|error| unwritable(&self.path, &error))
     }
 
-    /// Forgets how far the log was, durably: another one comes into its place.
+    /// Removes the record, durably: another log is about to be installed.
     ///
     /// # Errors
-    /// As for [`write`](Self::write).
+    /// [`OpenError::Unwritable`].
     pub(in crate::sqlite) fn clear(&mut self) -> Result<(), OpenError> {
         self.written = None;
         let forgotten = self.file.set_len(0).and_then(|()| self.file.sync_all());
@@ -136,7 +137,7 @@ fn exclusive(file: &File, directory: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Network file systems lock what can be written only (flock(2)), which a directory cannot.
+/// Network file systems lock only files that are open for writing (flock(2)), which a directory cannot be.
 fn exclusive_where_possible(folder: &File, directory: &Path) -> Result<(), OpenError> {
     match exclusive(folder, directory) {
         Err(OpenError::Io { message, .. }) => {
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(lock.recorded_head(), Some(head(4)));
         lock.clear().expect("forgotten");
         assert_eq!(lock.recorded_head(), None);
-        // A version that knows nothing of the directory's lock took its place.
+        // A version that does not lock the directory has locked a new file.
         std::fs::remove_file(folder.path().join(NAME)).expect("removed");
         let other = open(&folder.path().join(NAME)).expect("made");
         exclusive(&other, folder.path()).expect("free");

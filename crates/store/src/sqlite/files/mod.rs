@@ -1,10 +1,10 @@
-//! The files of a store: how they are opened, held, copied and put in place.
+//! The files of a store: opened, locked, copied and installed.
 //!
-//! - `open`: the directory and both files; `lock`: the lock on them, and how far the log was; `inodes`, `directory_guard`:
-//!   whether they are still where they were opened
-//! - `backup`, `restore`, `import`: copies, which `install` puts in place as a whole; `restore_hold`: the mark of a store
-//!   that was restored; `stale_views`: views that are ahead of their log
-//! - `object_claims`: claims that older versions did not take, derived from `entity_replays`
+//! - `open`: the directory and both files; `lock`: the lock on them, and the log's recorded head; `inodes`,
+//!   `directory_guard`: whether the files are still where they were opened
+//! - `backup`, `restore`, `import`: copies, which `install` puts in place as a whole; `restore_hold`: the mark of a
+//!   restored store; `stale_views`: views that are ahead of their log
+//! - `object_claims`: claims that older versions did not take, derived by `entity_replays`
 
 pub(super) mod backup;
 pub(super) mod directory_guard;

@@ -1,7 +1,7 @@
-//! Claims on objects, derived from the events: for an import, and once for a log that an older version wrote.
+//! Derives the claims on objects from the events: for an import, and once for a log that an older version wrote.
 //!
-//! Older versions let two entities hold one object. Then the one that took it first has the claim, and the other one
-//! contends for it. Who was first is known at the end only, so what entities hold is gathered in a temporary table.
+//! Older versions let two entities hold one object. The one that took it first gets the claim, the other one becomes
+//! a contender. The first one is known only at the end, so holdings are collected in a temporary table.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -35,7 +35,7 @@ const CLAIM: &str = "INSERT INTO claims (key, aggregate_type, aggregate_id, sequ
     ?, entity, sequence, '', at FROM \
     (SELECT *, row_number() OVER (PARTITION BY key ORDER BY position) AS place FROM temp.objects)";
 
-/// What entities hold of objects, until it is known who was first.
+/// Holdings of all entities, until it is known which came first.
 pub(in crate::sqlite) struct ObjectClaims {
     rows: Vec<(ClaimKey, String, ClaimRecord)>,
 }
@@ -59,7 +59,7 @@ impl ObjectClaims {
         if self.rows.len() < BATCH { Ok(()) } else { self.flush(writer).await }
     }
 
-    /// Takes them all, and marks that it was done: both or nothing.
+    /// Inserts all claims and sets `objects_claimed`, in one transaction.
     pub(in crate::sqlite) async fn claim(
         mut self,
         writer: &mut WriteConnection,
@@ -91,8 +91,8 @@ impl ObjectClaims {
     }
 }
 
-/// Takes the claims on objects of the log in `path` if an older version wrote it: reads all events, once. A stream
-/// that cannot be folded to its end holds what it held until there.
+/// Takes the claims on objects of the log in `path`, unless that was done already: reads all events, once. A stream
+/// that cannot be folded to its end holds what it held up to the broken event.
 pub(in crate::sqlite) async fn derive_once(
     log: SqliteConnection,
     path: &Path,

@@ -1,4 +1,4 @@
-//! Opening: the directory, its lock, and the two files with their marks.
+//! Opens a store: the directory, its lock, and both files.
 
 use std::borrow::Cow;
 use std::fs::{DirBuilder, OpenOptions};
@@ -28,22 +28,22 @@ use crate::sqlite::log::group_commit;
 use crate::sqlite::views_db::{self, ViewsDb};
 use crate::sqlite::{Auditor, Entities, Queue, RestoreHoldFile, Store};
 
-/// `application_id` of both files ("STWD"), by which a foreign database is told from ours.
+/// `application_id` of both files ("STWD"); tells them from databases of other programs.
 pub(in crate::sqlite) const APPLICATION_ID: i64 = 0x5354_5744;
-/// The write-ahead log is cut to this size after a checkpoint.
+/// Size that the write-ahead log is truncated to after a checkpoint.
 const WAL_BYTES_MAX: &str = "67108864";
-/// Pages of 4 KiB in the write-ahead log before they are taken into the file: under load the same pages are written
-/// again and again, and each checkpoint costs two syncs.
+/// Pages of 4 KiB in the write-ahead log before a checkpoint: under load the same pages are written again and again,
+/// and each checkpoint costs two syncs.
 const CHECKPOINT_PAGES: &str = "4000";
-/// Memory for the pages of a writing connection, in KiB and negative (`cache_size` in <https://sqlite.org/pragma.html>):
-/// what a large delivery touches, so that nothing has to be written before its commit.
+/// Page cache of a writing connection, in KiB and negative (`cache_size` in <https://sqlite.org/pragma.html>). It
+/// holds the pages that a large delivery touches, so that none is written before the commit.
 const WRITER_CACHE_KIB: &str = "-8192";
-/// Compiled scripts of a writing connection.
+/// Prepared statements of a writing connection.
 const WRITER_STATEMENTS: usize = 256;
 /// Connections that read each file.
 const READERS: u32 = 4;
-/// Files up to this size are checked whole at the start, which takes less than half a second; larger ones as
-/// they are read.
+/// Files up to this size are checked whole at the start, which takes less than half a second; larger ones as their
+/// pages are read.
 const CHECKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const BUSY: Duration = Duration::from_secs(5);
 pub(in crate::sqlite) const RESTORE: &str = "restore it from a backup";
@@ -66,11 +66,11 @@ pub(in crate::sqlite) async fn open(
     let checkpoints = views_db::all_checkpoints(&mut views).await;
     let checkpoints = checkpoints.map_err(|error| damaged_views(directory, &error))?;
     if let Some(why) = restore_hold::detect_rollback(head, lock.recorded_head(), &checkpoints) {
-        // The mark comes first: whoever dies after it starts by observing, until a person has looked. Until the lock
-        // file is written, each start finds the same detect_rollback and does all of this again.
+        // The hold is set first: a process that dies after it starts with the hold, until a person lifts it. Until
+        // the lock file is written, each start detects the same rollback and repeats all of this.
         hold.set()?;
         tracing::error!(
-            "{why}: positions that were seen are not given out again, the views are rebuilt, and backends are only observed until somebody unfreezes"
+            "{why}: positions that were seen are not given out again, the views are rebuilt, and backends are only observed until a person unfreezes"
         );
         head.position.epoch = begin_epoch(directory, &mut log).await?;
         views.close().await.map_err(|error| damaged_views(directory, &error))?;
@@ -84,7 +84,7 @@ pub(in crate::sqlite) async fn open(
     assemble(directory, lock, (log, head), views, clock, background).await
 }
 
-/// The store around its two files, which fit each other.
+/// Assembles the store from its two files, which fit each other.
 async fn assemble(
     directory: &Path,
     lock: Lock,
@@ -138,7 +138,7 @@ pub(in crate::sqlite) fn unwritable(path: &Path, error: &std::io::Error) -> Open
     }
 }
 
-/// Which log it is, and where it ends; the epoch also where it has no event yet.
+/// Id and end of the log; has the epoch even when the log has no event.
 async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<LogHead, OpenError> {
     let row = sqlx::query_as(
         "SELECT epoch, log_id, (SELECT coalesce(max(position), 0) FROM events) FROM log",
@@ -151,7 +151,7 @@ async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<LogHead
     Ok(LogHead { log_id: log_id.parse().unwrap_or_default(), position })
 }
 
-/// No event of the log was recorded later.
+/// The time floor: no event of the log was recorded later.
 async fn newest_time(directory: &Path, log: &mut SqliteConnection) -> Result<Timestamp, OpenError> {
     let newest = sqlx::query_scalar(
         "SELECT max(time_floor, coalesce((SELECT recorded_at FROM events \
@@ -162,7 +162,7 @@ async fn newest_time(directory: &Path, log: &mut SqliteConnection) -> Result<Tim
     newest.map(Timestamp).map_err(|error| OpenError::from_sqlx(path, &error, RESTORE))
 }
 
-/// Lets a new life of the log begin, durably: the new epoch.
+/// Begins a new epoch of the log, durably; returns it.
 async fn begin_epoch(directory: &Path, log: &mut SqliteConnection) -> Result<u32, OpenError> {
     let epoch = fresh_epoch();
     let begun = sqlx::query("UPDATE log SET epoch = ?").bind(i64::from(epoch)).execute(log).await;
@@ -170,7 +170,7 @@ async fn begin_epoch(directory: &Path, log: &mut SqliteConnection) -> Result<u32
     Ok(epoch)
 }
 
-/// A log's file with the newest tables; `log_id` is its name if it has none yet.
+/// Opens a log's file and migrates it; `log_id` becomes its id if it has none.
 pub(in crate::sqlite) async fn log_file(
     path: &Path,
     synchronous: SqliteSynchronous,
@@ -203,7 +203,7 @@ fn fresh_id() -> uuid::Uuid {
     uuid::Uuid::new_v4()
 }
 
-/// Names one life of the database.
+/// A random number that identifies one epoch of a database.
 pub(in crate::sqlite) fn fresh_epoch() -> u32 {
     let [a, b, c, d, ..] = *fresh_id().as_bytes();
     u32::from_be_bytes([a, b, c, d]).max(1)
@@ -231,7 +231,7 @@ fn migrator() -> Migrator {
     ])
 }
 
-/// The views' file. A connection's thread has the priority of the thread that opens it.
+/// Opens the views' file. A connection's thread inherits the priority of the thread that opens it.
 async fn views_file(directory: &Path, background: &Handle) -> Result<SqliteConnection, OpenError> {
     let path = directory.join("views.db");
     let own = path.clone();
@@ -245,13 +245,13 @@ fn damaged_views(directory: &Path, error: &sqlx::Error) -> OpenError {
     OpenError::from_sqlx(directory.join("views.db"), error, DELETE)
 }
 
-/// Opens one file for writing, after a look whether it is ours.
+/// Opens one file for writing, after a check that it is ours.
 async fn connect(
     path: &Path,
     synchronous: SqliteSynchronous,
     advice: &'static str,
 ) -> Result<SqliteConnection, OpenError> {
-    // Made here and not by SQLite, because its files would be readable by everybody.
+    // Created here and not by SQLite, because its files would be readable by everybody.
     let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     made.map_err(|error| unwritable(path, &error))?;
     let options = SqliteConnectOptions::new()
@@ -263,7 +263,7 @@ async fn connect(
         .pragma("cache_size", WRITER_CACHE_KIB)
         .pragma("journal_size_limit", WAL_BYTES_MAX);
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, advice);
-    // No journal mode yet: setting it writes, and a foreign file must not be touched.
+    // No journal mode yet: setting it writes, and a foreign file must not be changed.
     let mut connection = options.clone().connect().await.map_err(failed)?;
     let marks =
         "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id";
@@ -282,7 +282,7 @@ async fn connect(
     Ok(connection)
 }
 
-/// Whether the file's pages fit together.
+/// Runs `SQLite`'s quick check.
 async fn check_pages(
     path: &Path,
     connection: &mut SqliteConnection,
@@ -313,8 +313,8 @@ fn readers(path: &Path) -> SqlitePool {
         .read_only(true)
         .busy_timeout(BUSY)
         .disable_statement_logging();
-    // A file does not go away as a server does: asking before each use would double every read's way to its thread.
-    // Nor does it tire: connections stay, with the priority of those who open the store.
+    // A local file does not disconnect as a server does: a test before each use would double the round trips to the
+    // connection's thread. Connections stay open, with the priority of the process that opened the store.
     let pool = PoolOptions::new()
         .max_connections(READERS)
         .test_before_acquire(false)
@@ -323,7 +323,7 @@ fn readers(path: &Path) -> SqlitePool {
     pool.connect_lazy_with(options)
 }
 
-/// Opens all connections of a pool now and here: else whoever is the first to read would, with the priority it has.
+/// Opens all connections of a pool now: else the first reader would, and they would inherit its priority.
 async fn open_all(pool: &SqlitePool) -> Result<(), sqlx::Error> {
     let mut opened = Vec::new();
     for _ in 0..READERS {

@@ -1,4 +1,4 @@
-//! A backup put back: the same log in a new life, which changes nothing on any backend before a person has looked.
+//! Restores a backup: the same log in a new epoch, with the restore hold set.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::sqlite::error::OpenError;
 use crate::sqlite::files::install::{StagedInstall, close_connection, copy_database};
 use crate::sqlite::files::open::{RESTORE, fresh_epoch};
 
-/// Where positions are kept in `views.db`.
+/// Columns of `views.db` that hold positions.
 const POSITIONS: [&str; 4] = [
     "UPDATE checkpoints SET position = ?1 || substr(position, 9) WHERE substr(position, 1, 8) = ?2",
     "UPDATE quarantine SET position = ?1 || substr(position, 9) WHERE substr(position, 1, 8) = ?2",
@@ -22,13 +22,13 @@ const POSITIONS: [&str; 4] = [
     "UPDATE sync_leases SET seen = ?1 || substr(seen, 9) WHERE substr(seen, 1, 8) = ?2",
 ];
 
-/// Puts the backup in `from` into `data`, which must hold no log. It begins a new epoch, because the log may have
-/// gone on after the backup: positions that were seen then are not taken for those that come now. Answers with what
-/// its chains are.
+/// Restores the backup in `from` into `data`, which must hold no log. The restored log begins a new epoch, because
+/// the original may have gone on after the backup: positions of the two must not be confused. Returns the verified
+/// chains.
 ///
 /// # Errors
-/// [`OpenError::Occupied`] when `data` holds a log, [`OpenError::Missing`] when `from` holds none, and whatever else
-/// is in the way; then nothing was changed.
+/// [`OpenError::Occupied`] when `data` holds a log, [`OpenError::Missing`] when `from` holds none, else any
+/// [`OpenError`]; then nothing was changed.
 pub async fn restore(from: &Path, data: &Path, clock: Arc<dyn Clock>) -> Result<Chains, OpenError> {
     let files = offline::open_files(&from.join("events.db"), &from.join("views.db")).await?;
     let log = data.join("events.db");

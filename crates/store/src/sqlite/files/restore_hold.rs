@@ -1,5 +1,5 @@
-//! A store that was put back: a restored, imported or copied log, or one that is older than what is known of it, must not
-//! act on any backend before a person has looked. The mark of it, and how the last of these is found.
+//! The restore hold. A restored, imported or copied log, or one older than its recorded head, must not act on any
+//! backend before a person lifts the hold. Here: its marker file, and the detection of an older log.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -14,9 +14,9 @@ use crate::sqlite::error::OpenError;
 use crate::sqlite::files::lock::LogHead;
 use crate::sqlite::files::open::unwritable;
 
-/// Why the log that ends at `log` is not the one that was written here last; `None` = nothing speaks against it. `known` is
-/// the newest head that was written down, `views` is where the views stand: both lag behind the log that they are of, so
-/// neither can ever be ahead of it. A whole directory that is put back looks like one that was stopped.
+/// Why the log that ends at `log` is not the one that was last written here; `None` = no sign of that. `known` is the
+/// recorded head, `views` are the views' checkpoints. Both lag behind their log, so neither can be ahead of it. A
+/// whole directory that was restored looks like one that was stopped.
 pub(in crate::sqlite) fn detect_rollback(
     log: LogHead,
     known: Option<LogHead>,
@@ -42,7 +42,7 @@ pub(in crate::sqlite) fn detect_rollback(
     })
 }
 
-/// A file in the store's directory; while it is there, nothing is changed on any backend.
+/// The marker file of the hold: while it exists, nothing is changed on any backend.
 pub struct RestoreHoldFile {
     directory: PathBuf,
 }
@@ -62,7 +62,7 @@ impl RestoreHoldFile {
         self.path().exists()
     }
 
-    /// Sets the mark; it is durable afterwards.
+    /// Sets the hold, durably.
     pub(in crate::sqlite) fn set(&self) -> Result<(), OpenError> {
         let path = self.path();
         let made = File::create(&path).and_then(|file| file.sync_all());
@@ -70,7 +70,7 @@ impl RestoreHoldFile {
             .map_err(|error| unwritable(&path, &error))
     }
 
-    /// Takes the mark away; it is gone for good afterwards.
+    /// Lifts the hold, durably; idempotent.
     pub(in crate::sqlite) fn remove(&self) -> std::io::Result<()> {
         match std::fs::remove_file(self.path()) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -79,7 +79,7 @@ impl RestoreHoldFile {
     }
 }
 
-/// Makes names in `directory` durable.
+/// Makes created, renamed and removed names in `directory` durable.
 pub(in crate::sqlite) fn sync_directory(directory: &Path) -> std::io::Result<()> {
     File::open(directory)?.sync_all()
 }

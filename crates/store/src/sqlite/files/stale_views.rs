@@ -1,5 +1,5 @@
-//! Views that do not fit their log any more. They may be the only trace of events that are remove_if_present, so they are kept beside
-//! the new ones.
+//! Views that do not fit their log any more. They may be the only trace of events that are lost, so they are kept
+//! beside the new ones.
 
 use std::io::{Error, ErrorKind};
 use std::path::Path;
@@ -9,15 +9,15 @@ use stateward_domain::time::{Timestamp, rfc3339};
 
 use crate::sqlite::files::restore_hold::sync_directory;
 
-/// What their names begin with; the time and the number of the life that began then follow.
+/// Prefix of their names; the time and the number of the new epoch follow.
 const PREFIX: &str = "views.db.kept-";
-/// Kept at most; each is as large as the views were.
+/// Kept at most; each has the size of the views.
 const KEPT_MAX: usize = 2;
-/// What `SQLite` keeps beside a database, after its name.
+/// Suffixes of the files that `SQLite` keeps beside a database.
 const WAL_SUFFIXES: [&str; 2] = ["-wal", "-shm"];
 
-/// Makes room for new views in `directory`, where nobody has the old ones open: they are put aside, or removed when no
-/// projection in them `checkpoints` behind an event.
+/// Makes room for new views in `directory`, where no process has the old ones open. They are moved aside, or removed
+/// when none of their checkpoints is behind an event.
 pub(in crate::sqlite) fn retire(
     directory: &Path,
     checkpoints: &[Position],
@@ -33,7 +33,7 @@ pub(in crate::sqlite) fn retire(
     sync_directory(directory)
 }
 
-/// Puts the views in `directory` aside; nothing happens when there are none.
+/// Moves the views in `directory` aside; does nothing when there are none.
 pub(in crate::sqlite) fn move_aside(
     directory: &Path,
     now: Timestamp,
@@ -51,7 +51,7 @@ pub(in crate::sqlite) fn move_aside(
     let time = rfc3339::text(now).replace(['-', ':'], "");
     let kept = directory.join(format!("{PREFIX}{time}-{epoch:08x}"));
     if rename_if_present(&views, &kept)? {
-        // What was not taken into the file yet; without its database it would be nobody's.
+        // The part that no checkpoint took into the file yet; it is useless without its database.
         rename_if_present(&with_suffix(&views, "-wal"), &with_suffix(&kept, "-wal"))?;
     }
     for end in WAL_SUFFIXES {
@@ -60,7 +60,7 @@ pub(in crate::sqlite) fn move_aside(
     Ok(())
 }
 
-/// Names of what is kept in `directory`, the oldest first.
+/// Names of the kept views in `directory`, oldest first.
 pub(in crate::sqlite) fn retired(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -78,7 +78,7 @@ fn with_suffix(path: &Path, end: &str) -> std::path::PathBuf {
     path.into()
 }
 
-/// Whether there was something to be moved.
+/// Renames `from`; false when it does not exist.
 fn rename_if_present(from: &Path, to: &Path) -> Result<bool, Error> {
     match std::fs::rename(from, to) {
         Ok(()) => Ok(true),
@@ -87,7 +87,7 @@ fn rename_if_present(from: &Path, to: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Removes what may be there.
+/// Removes `path` if it exists.
 pub(in crate::sqlite) fn remove_if_present(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

@@ -1,5 +1,5 @@
-//! One commit: what fits is written in one transaction. StreamHeads and claims are looked up where they are not known, and cannot
-//! be taken for new.
+//! One commit of the log: every append that fits goes into one transaction. Heads and claims are read only where the
+//! optimistic path does not apply.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::sqlite::transaction::{
     CommitError, Insert, PipelinedTransaction, Values, WriteConnection,
 };
 
-/// What becomes of one append.
+/// Result of one append.
 pub(in crate::sqlite) type Outcome = Result<Appended, AppendError>;
 
 /// The last event of a stream.
@@ -34,7 +34,7 @@ impl StreamHead {
         Self { version: Version(0), hash: hash::GENESIS, recorded_at: Timestamp(i64::MIN) };
 }
 
-/// StreamHeads of streams that were written lately. The writer is the only one, so they cannot be stale.
+/// Heads of streams that were written recently. There is one writer, so they cannot be stale.
 #[derive(Default)]
 pub(in crate::sqlite) struct StreamHeads {
     known: HashMap<StreamId, StreamHead>,
@@ -47,14 +47,14 @@ impl StreamHeads {
         self.known.clear();
     }
 
-    /// Forgets all when there are too many.
+    /// Forgets all heads when there are too many.
     fn bound(&mut self) {
         if self.known.len() > Self::MAX {
             self.known.clear();
         }
     }
 
-    /// Whether nothing has to be read for `appends`: each goes on from a head that is known, or begins a stream.
+    /// Whether `appends` need no read: each continues from a cached head, or begins a stream.
     fn cover(&self, appends: &[Append]) -> bool {
         appends.iter().all(|append| match self.known.get(&append.stream) {
             Some(head) => head.version == append.expected,
@@ -62,7 +62,7 @@ impl StreamHeads {
         })
     }
 
-    /// Those of `appends` that are not known, as the query in [`look`] wants them.
+    /// Streams of `appends` without a cached head, as arguments of the query in [`load_heads_and_claims`].
     fn unknown<'a>(&self, appends: &'a [Append]) -> Vec<[&'a str; 2]> {
         let unknown = appends.iter().filter(|append| !self.known.contains_key(&append.stream));
         unknown.map(|append| [append.stream.category.as_str(), append.stream.id.as_str()]).collect()
@@ -73,7 +73,7 @@ impl StreamHeads {
     }
 }
 
-/// An event with everything that the log adds.
+/// An event with the columns that the log adds.
 pub(in crate::sqlite) struct NewEventRow<'a> {
     pub(in crate::sqlite) position: u64,
     pub(in crate::sqlite) stream: &'a StreamId,
@@ -100,7 +100,7 @@ impl NewEventRow<'_> {
     }
 }
 
-/// Where and when a batch goes into the log: the log's life, its last position, and the time.
+/// Where and when a batch goes into the log: its epoch, its last position, and the time.
 #[derive(Clone, Copy)]
 pub(in crate::sqlite) struct BatchContext {
     pub(in crate::sqlite) now: Timestamp,
@@ -108,8 +108,8 @@ pub(in crate::sqlite) struct BatchContext {
     pub(in crate::sqlite) head: u64,
 }
 
-/// Writes what fits of `appends`, of which no two share a stream or a claim key. Answers with an outcome for
-/// each, and with what was written.
+/// Writes those of `appends` that fit; no two of them share a stream or a claim key. Returns a result for each, and
+/// the events that were written.
 pub(in crate::sqlite) async fn write(
     writer: &mut WriteConnection,
     heads: &mut StreamHeads,
@@ -117,7 +117,8 @@ pub(in crate::sqlite) async fn write(
     context: BatchContext,
 ) -> Result<(Vec<Outcome>, Vec<Recorded>), CommitError> {
     heads.bound();
-    // Nearly always what is new is new. Where it is not, the tables themselves refuse it.
+    // Optimistic path first: streams that begin do not exist and claims are free, as nearly always. If a unique
+    // constraint rejects the batch, fall back to [`Mode::Checked`], which reads heads and claims first.
     if heads.cover(appends) {
         match try_write(writer, heads, appends, context, Mode::Optimistic).await {
             Err(CommitError::NotStarted(error)) if is_unique_violation(&error) => {}
@@ -127,12 +128,13 @@ pub(in crate::sqlite) async fn write(
     try_write(writer, heads, appends, context, Mode::Checked).await
 }
 
-/// What is taken for granted.
+/// How a batch is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Streams that begin are not there, and claims that are taken are free.
+    /// Assume that streams that begin do not exist and that claims are free; a unique constraint rejects the batch
+    /// otherwise.
     Optimistic,
-    /// Nothing: it is looked up.
+    /// Read heads and claims first.
     Checked,
 }
 
@@ -148,7 +150,7 @@ async fn try_write(
     mode: Mode,
 ) -> Result<(Vec<Outcome>, Vec<Recorded>), CommitError> {
     let BatchContext { now, epoch, head } = context;
-    // Nobody else writes, so what is read before the transaction still holds in it.
+    // There is one writer, so what is read before the transaction still holds in it.
     let holders = match mode {
         Mode::Optimistic => HashMap::new(),
         Mode::Checked => load_heads_and_claims(writer, heads, appends).await?,
@@ -187,7 +189,7 @@ async fn try_write(
     Ok((outcomes, rows.iter().map(|row| row.recorded(epoch)).collect()))
 }
 
-/// Chains the append's events to the stream's head; its new head.
+/// Chains the append's events to the stream's head; returns the new head.
 fn chain_events<'a>(
     rows: &mut Vec<NewEventRow<'a>>,
     append: &'a Append,
@@ -207,10 +209,10 @@ fn chain_events<'a>(
     head
 }
 
-/// The key of a claim, or `None` for a head; then its stream, version, value or hash, and the time of a head.
+/// A claim: its key, stream, version and value. Or a head: `None`, stream, version, hash and time.
 type HeadOrClaimRow = (Option<String>, String, String, i64, Vec<u8>, i64);
 
-/// StreamHeads that are not known yet, and who holds the claims that the appends are about: one query for both.
+/// Loads missing heads, and the holders of all claims that the appends touch, in one query.
 async fn load_heads_and_claims(
     connection: &mut SqliteConnection,
     heads: &mut StreamHeads,
@@ -259,8 +261,8 @@ fn claim_conflict(append: &Append, holders: &HashMap<ClaimKey, Holder>) -> Optio
     })
 }
 
-/// An append that is in the log already is recognised by its last event's id. Only one whose version does not
-/// fit can be there, because every append moves its stream on.
+/// Finds an append that is in the log already, by the id of its last event. Only one whose expected version is stale
+/// can be there, because every append moves its stream on.
 async fn find_repeated(
     connection: &mut SqliteConnection,
     append: &Append,
@@ -300,7 +302,7 @@ const EVENTS: Insert = Insert {
     conflict: "",
 };
 
-/// Adds the rows.
+/// Adds the rows to the transaction.
 pub(in crate::sqlite) async fn insert(
     transaction: &mut PipelinedTransaction<'_>,
     rows: &[NewEventRow<'_>],
@@ -322,7 +324,7 @@ pub(in crate::sqlite) async fn insert(
     transaction.insert(&EVENTS, rows, bind).await
 }
 
-/// A claim that is taken: by which stream, at which version, which, and what is stored with it.
+/// A claim to take: stream, version, key and value.
 type ClaimRow<'a> = (&'a StreamId, u64, &'a ClaimKey, &'a String);
 
 const CLAIMS: Insert = Insert {
@@ -331,14 +333,14 @@ const CLAIMS: Insert = Insert {
     conflict: "",
 };
 
-/// Who holds a claim may take it again.
+/// The holder of a claim may take it again.
 const CLAIMS_UPSERT: Insert = Insert {
     conflict: "ON CONFLICT (key) DO UPDATE SET sequence = excluded.sequence, \
                value = excluded.value, taken_at = excluded.taken_at",
     ..CLAIMS
 };
 
-/// Adds what the accepted appends give back and take. No two of them share a key, so the order does not matter.
+/// Adds the claims that the accepted appends free and take. No two appends share a key, so the order does not matter.
 async fn write_claims(
     transaction: &mut PipelinedTransaction<'_>,
     accepted: &[(&Append, StreamHead)],
@@ -364,7 +366,7 @@ async fn write_claims(
         }
     }
     if !freed.is_empty() {
-        // Only whoever holds a claim gives it back.
+        // Only the holder of a claim frees it.
         transaction
             .push(
                 "DELETE FROM claims WHERE (key, aggregate_type, aggregate_id) IN \
@@ -373,7 +375,7 @@ async fn write_claims(
             .push(serde_json::to_string(&freed).expect("strings are JSON"));
     }
     if !shared.is_empty() && mode == Mode::Optimistic {
-        // Whoever holds one stands in the way of its own row, as it does of one that is taken.
+        // A shared key that another stream holds violates the primary key here, as one that is taken does.
         transaction
             .push(
                 "INSERT INTO claims SELECT c.* FROM json_each(?) wanted JOIN claims c \

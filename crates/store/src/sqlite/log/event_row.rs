@@ -1,4 +1,4 @@
-//! Rows of `events`: how a page of them is selected, and what they are as values.
+//! Rows of `events`: the query for a page, and their decoding.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row};
@@ -7,13 +7,14 @@ use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::ports::event_store::PAGE_BYTES_MAX;
 use stateward_domain::time::Timestamp;
 
-/// What is selected of a row, in this order.
+/// Columns that are selected, in this order.
 pub(in crate::sqlite) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, \
      event_version, payload, metadata, event_id, recorded_at, hash";
 
-/// The statement for a page of `events e`: `columns` of the rows of `condition` in `order`, as many as the parameter
-/// `limit` says at most, up to the one that reaches [`PAGE_BYTES_MAX`]. `SQLite` knows the lengths of texts without
-/// reading them, so no row beyond the page is held. Parameters are numbered: `condition` stands in it twice.
+/// The query for a page of `events e`: `columns` of the rows that match `condition`, in `order`, at most as many as
+/// the parameter `limit` says, up to the row that reaches [`PAGE_BYTES_MAX`]. `SQLite` knows the length of a text
+/// without reading it, so no row beyond the page is loaded. Parameters are numbered, because `condition` occurs
+/// twice.
 pub(in crate::sqlite) fn page(columns: &str, condition: &str, order: &str, limit: &str) -> String {
     format!(
         "SELECT {columns} FROM events e WHERE {condition} ORDER BY {order} LIMIT (\
@@ -25,7 +26,7 @@ pub(in crate::sqlite) fn page(columns: &str, condition: &str, order: &str, limit
     )
 }
 
-/// An unsigned number as `SQLite` has it.
+/// `value` as `SQLite`'s signed integer; saturates.
 pub(in crate::sqlite) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

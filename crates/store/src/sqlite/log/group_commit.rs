@@ -1,4 +1,4 @@
-//! The one writer of `events.db`. Whatever queued while the last commit ran goes into the next: no timer, and
+//! Group commit: the only writer of `events.db`. Whatever queued during one commit goes into the next: no timer, and
 //! under load many appends share one sync of the disk.
 
 use std::collections::{HashSet, VecDeque};
@@ -19,7 +19,7 @@ use crate::sqlite::log::batch::{self, BatchContext, Outcome, StreamHeads};
 use crate::sqlite::log::log_cache::LogCache;
 use crate::sqlite::transaction::{CommitError, WriteConnection};
 
-/// Appends that wait at most; beyond, callers wait for a context.
+/// Appends that queue, at most; further callers wait for a place.
 const QUEUE: usize = 4_096;
 /// Events of one commit at most.
 const BATCH_EVENTS: usize = 512;
@@ -29,10 +29,10 @@ const CHECKPOINT_EVENTS: usize = 20_000;
 /// Why the process has to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// The log cannot be written any more. What is open may be closed in order.
+    /// The log cannot be written any more. Open files may be closed in order.
     Unwritable(String),
-    /// The files are not where they were opened. Nothing may be written or closed any more: closing a database removes
-    /// what its name leads to, which is somebody else's now.
+    /// The files were moved. Nothing may be written or closed any more: closing a database removes its write-ahead
+    /// log by path, and that path is another process's now.
     Moved(String),
 }
 
@@ -54,7 +54,7 @@ struct PendingAppend {
     reply: oneshot::Sender<Outcome>,
 }
 
-/// The way to the writer. Cheap to clone.
+/// Sends appends to the group commit. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::sqlite) struct GroupCommitHandle {
     jobs: mpsc::Sender<Job>,
@@ -75,7 +75,7 @@ impl GroupCommitHandle {
     pub(in crate::sqlite) async fn moved_past(&self, position: u64) {
         let mut head = self.head.clone();
         if head.wait_for(|head| *head > position).await.is_err() {
-            // The writer is gone: nothing will ever change.
+            // The writer is gone, so the log will not change any more.
             std::future::pending::<()>().await;
         }
     }
@@ -122,7 +122,7 @@ struct GroupCommit {
     since_checkpoint: usize,
 }
 
-/// Begins to write the log of this connection, which ends at this position, in the file of this path.
+/// Starts the writer of the log on `connection`, which ends at `head`, in the file `path`.
 pub(in crate::sqlite) fn spawn(
     (connection, head, path, inodes): (SqliteConnection, Position, PathBuf, Arc<Inodes>),
     clock: LogClock,
@@ -158,13 +158,13 @@ impl GroupCommit {
             match job {
                 Some(Job::Append(append)) => {
                     waiting.push_back(append);
-                    // Everything that is there already may come along.
+                    // Appends that are queued already join this commit.
                     if waiting.len() < BATCH_EVENTS && !jobs.is_empty() {
                         continue;
                     }
                 }
                 Some(Job::Forget { before, reply }) => {
-                    // Nobody waits for the answer any more: fine.
+                    // The caller may have stopped waiting.
                     let _ = reply.send(self.forget(before).await);
                 }
                 Some(Job::Close { reply }) => {
@@ -187,7 +187,7 @@ impl GroupCommit {
         }
     }
 
-    /// Writes a batch of what waits: at most one append per stream and per claim key, in order of arrival.
+    /// Writes a batch of the queued appends: at most one per stream and per claim key, in order of arrival.
     async fn write_batch(&mut self, waiting: &mut VecDeque<PendingAppend>) {
         let mut streams: HashSet<StreamId> = HashSet::new();
         let mut keys: HashSet<ClaimKey> = HashSet::new();
@@ -198,7 +198,7 @@ impl GroupCommit {
             let append = &one.append;
             let clash = streams.contains(&append.stream)
                 || append.claims.iter().any(|claim| keys.contains(claim.key()));
-            // What waits for a clash to pass blocks its own stream too, so that order is kept.
+            // An append that has to wait blocks its own stream too, so that the order is kept.
             streams.insert(append.stream.clone());
             keys.extend(append.claims.iter().map(|claim| claim.key().clone()));
             let fits = batch.is_empty() || events + append.events.len() <= BATCH_EVENTS;
@@ -219,7 +219,7 @@ impl GroupCommit {
         let (appends, replies): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.append, waiting.reply)).unzip();
         crate::failpoints::reach("store::append::before");
-        // Last of all, so that as little as can be lies between the look and the commit.
+        // As late as possible, to keep the window between this check and the commit small.
         if let Err(line) = self.inodes.check() {
             for reply in replies {
                 let _ = reply.send(Err(AppendError::Unavailable(line.clone())));
@@ -228,7 +228,7 @@ impl GroupCommit {
         }
         let outcomes = match self.commit(&appends).await {
             Ok(outcomes) => outcomes,
-            // One by one, so that a fault of one append takes no innocent down.
+            // Retry one by one, so that one invalid append does not fail the others.
             Err(CommitError::NotStarted(_)) if appends.len() > 1 => {
                 let mut outcomes = Vec::with_capacity(appends.len());
                 for append in &appends {
@@ -244,7 +244,7 @@ impl GroupCommit {
         };
         crate::failpoints::reach("store::append::after");
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
-            // The caller may have given up; its events are in the log all the same.
+            // The caller may have stopped waiting; its events are in the log all the same.
             let _ = reply.send(outcome);
         }
     }
@@ -260,7 +260,7 @@ impl GroupCommit {
         if let Some(last) = recorded.last() {
             let head = last.position.minor;
             self.since_checkpoint += recorded.len();
-            // First what can be read, then that there is something to read.
+            // Publish the events before the head: a reader that sees the head must find them.
             self.cache.extend(recorded);
             self.head.send_replace(head);
             self.bound_wal().await;
@@ -268,8 +268,8 @@ impl GroupCommit {
         Ok(outcomes)
     }
 
-    /// What the caller hears. After a disk error in a commit nobody knows what is on the disk: the process has
-    /// to end, and the next one reads what is really there.
+    /// The caller's error. After a disk error in a commit it is unknown what is on the disk: the process has to end,
+    /// and the next one reads what was really written.
     fn append_error(&self, failure: &CommitError) -> AppendError {
         let (error, in_commit) = match failure {
             CommitError::NotStarted(error) => (error, false),
@@ -294,7 +294,7 @@ impl GroupCommit {
         if in_commit { AppendError::OutcomeUnknown } else { AppendError::Unavailable(text) }
     }
 
-    /// Says that the process has to end; the first reason counts.
+    /// Reports that the process has to end; the first reason wins.
     fn report_broken(&self, reason: Broken) {
         self.broken.send_if_modified(|broken| {
             let first = broken.is_none();
@@ -303,7 +303,7 @@ impl GroupCommit {
         });
     }
 
-    /// Automatic checkpoints never shorten the file while somebody reads; this one does, every now and then.
+    /// Automatic checkpoints never shorten the file while a reader is active; this one does, every now and then.
     async fn bound_wal(&mut self) {
         if self.since_checkpoint < CHECKPOINT_EVENTS {
             return;
@@ -320,7 +320,7 @@ impl GroupCommit {
             self.report_broken(Broken::Moved(line.clone()));
             return Err(ReadError::Unavailable(line));
         }
-        // The pattern stands in the text, so that the index of just these is used.
+        // The pattern is a literal in the statement, so that the partial index applies.
         let forget = format!(
             "DELETE FROM claims WHERE taken_at < ? AND key GLOB '{}*'",
             ClaimKey::IDEMPOTENCY

@@ -1,4 +1,4 @@
-//! The log's end in memory: whoever follows the log reads it from here; only who is behind asks the file.
+//! The newest events in memory: readers that follow the log closely do not read the file.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -7,12 +7,12 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::page_length;
 
-/// Events kept at most; several deliveries.
+/// Events kept, at most; several deliveries.
 const EVENTS_MAX: usize = 4_096;
 /// Bytes of payload and metadata kept at most.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The newest events, written by the one writer after each commit and before it tells anybody of it.
+/// The newest events. The writer adds them after each commit, before it publishes the new head.
 #[derive(Default)]
 pub(in crate::sqlite) struct LogCache {
     inner: RwLock<CachedEvents>,
@@ -20,15 +20,15 @@ pub(in crate::sqlite) struct LogCache {
 
 #[derive(Default)]
 struct CachedEvents {
-    /// Without a gap in their positions.
+    /// With consecutive positions.
     events: VecDeque<Recorded>,
     bytes: usize,
-    /// Newest version among `events` of each of their streams.
+    /// Newest version among `events` for each of their streams.
     versions: HashMap<StreamId, Version>,
 }
 
 impl LogCache {
-    /// Adds what was committed.
+    /// Adds committed events.
     pub(in crate::sqlite) fn extend(&self, committed: Vec<Recorded>) {
         let mut inner = self.write();
         for event in committed {
@@ -49,8 +49,8 @@ impl LogCache {
         }
     }
 
-    /// Up to `limit` events behind `after` and not behind `visible`; `None` when the first of them is older than
-    /// what is kept.
+    /// Up to `limit` events behind `after` and not behind `visible`; `None` when the first of them is not cached any
+    /// more.
     pub(in crate::sqlite) fn after(
         &self,
         after: u64,
@@ -69,7 +69,7 @@ impl LogCache {
         Some(events.take(length).cloned().collect())
     }
 
-    /// Version of the stream's newest event, when that is kept.
+    /// Version of the stream's newest event; `None` = it is not cached.
     pub(in crate::sqlite) fn version(&self, stream: &StreamId) -> Option<Version> {
         self.read().versions.get(stream).copied()
     }

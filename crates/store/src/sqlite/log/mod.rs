@@ -1,4 +1,4 @@
-//! The log in `events.db`: appends go to the one writer, reads are pages in short transactions.
+//! The log in `events.db`: appends go through the group commit, reads are pages in short transactions.
 
 pub(super) mod batch;
 pub(super) mod event_row;
@@ -23,7 +23,7 @@ use crate::sqlite::error::message;
 use crate::sqlite::log::event_row::{COLUMNS, EventRow, page, signed};
 use crate::sqlite::log::group_commit::GroupCommitHandle;
 
-/// The log.
+/// The event log of the embedded store.
 pub struct Log {
     writer: GroupCommitHandle,
     readers: SqlitePool,
@@ -41,20 +41,20 @@ impl Log {
         Self { writer, readers, epoch, clock }
     }
 
-    /// Whether `position` can have been read from this log.
+    /// Whether `position` can be of this log.
     pub(in crate::sqlite) fn contains(&self, position: Position) -> bool {
         position == Position::START
             || (position.epoch == self.epoch && position.minor <= self.writer.head())
     }
 
     pub(in crate::sqlite) async fn close(&self) {
-        // The writer last: only who writes can take the write-ahead log in when it closes.
+        // The writer last: only a connection that writes can run the final checkpoint.
         self.readers.close().await;
         self.writer.close().await;
     }
 
-    /// The last position that readers may see. `SQLite` shows a commit a moment before the writer has told of it;
-    /// whoever saw such an event and asked for the head would be told an older one.
+    /// The last position that readers may see. `SQLite` shows a commit a moment before the writer publishes it; a
+    /// reader that saw such an event and then asked for the head would get an older one.
     fn visible(&self) -> i64 {
         signed(self.writer.head())
     }
@@ -174,7 +174,7 @@ impl EventStore for Log {
         after: &ClaimKey,
         limit: usize,
     ) -> Result<Vec<(ClaimKey, StreamId)>, ReadError> {
-        // No text sorts behind a prefix with the highest character and begins with the prefix.
+        // Upper bound: the prefix followed by the highest character sorts behind every key with the prefix.
         let rows: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT key, aggregate_type, aggregate_id FROM claims \
              WHERE key >= ?1 AND key < ?1 || char(1114111) AND key > ?2 ORDER BY key LIMIT ?3",
@@ -191,7 +191,7 @@ impl EventStore for Log {
 
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError> {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-        // What is forgotten does not come back when a clock does that was set forward.
+        // Steady time: a claim that a clock set forward would expire cannot be brought back when the clock returns.
         let before = self.clock.moment().steady.0.saturating_sub(age);
         self.writer.forget_claims_before(before).await
     }

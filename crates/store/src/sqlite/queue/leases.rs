@@ -1,5 +1,4 @@
-//! Leases and drift timers: rows that workers alone write, and that may be lost. All their times, and `now` here, are on the
-//! line of steady time.
+//! Leases and drift timers: written by workers alone, and allowed to be lost. All times here are steady time.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,26 +11,25 @@ use stateward_domain::time::Timestamp;
 use crate::sqlite::queue::encode;
 use crate::sqlite::views_db::{begin, undecodable};
 
-/// Rows that are looked at to find the next free one: nearly always one of the first is.
+/// Rows that are read to find the next free one, in two rounds: nearly always one of the first four is free.
 const LOOKAHEADS: [u32; 2] = [4, 256];
 
-/// Due work of one priority that nobody holds and nobody put aside, oldest first. A row that moved on since it was
-/// put aside counts again.
+/// Due work of one priority without lease or snooze, oldest first. A snooze is void once its row moved on.
 const DUE: &str = "SELECT * FROM (SELECT q.entity, q.priority, q.lease_after AS due FROM sync_queue q \
     LEFT JOIN sync_leases l ON l.entity = q.entity \
     WHERE q.backend = ?1 AND q.priority = {priority} AND q.lease_after <= ?3 \
     AND (l.entity IS NULL OR (l.until <= ?3 AND (l.snooze <= ?3 OR q.position > l.seen))) \
     ORDER BY q.lease_after LIMIT ?5)";
 
-/// Entities without work whose next look is due.
+/// Entities without work whose drift check is due.
 const CHECKS: &str = "SELECT * FROM (SELECT q.entity, 3 AS priority, l.drift_due AS due \
     FROM sync_leases l JOIN sync_queue q ON q.entity = l.entity AND q.backend = l.backend \
     WHERE l.backend = ?1 AND l.drift_due IS NOT NULL AND l.drift_due <= ?3 \
     AND l.until <= ?3 AND q.due IS NULL ORDER BY l.drift_due LIMIT ?6)";
 
-/// Takes what is due, in one statement: finding and holding cannot be told apart from outside.
+/// Selects and leases in one statement, so that no other worker can come in between.
 static TAKE: LazyLock<String> = LazyLock::new(|| {
-    // A range of the index for each priority: else all that is not due yet would be gone through.
+    // One index range per priority: else rows that are not due yet would be scanned.
     let work = ["0", "1", "2"].map(|priority| DUE.replace("{priority}", priority));
     let rows = [&work[0], &work[1], &work[2], CHECKS].join(" UNION ALL ");
     format!(
@@ -70,7 +68,7 @@ pub(super) async fn lease(
     taken.into_iter().map(lease).collect()
 }
 
-/// One that ended is not prolonged, also when nobody took it since: its worker stopped counting on it.
+/// An expired lease is not renewed, even if no other worker took it since: its worker stopped relying on it.
 pub(super) async fn renew(
     connection: &mut SqliteConnection,
     entity: EntityId,
@@ -117,7 +115,7 @@ pub(super) async fn release(
     Ok(())
 }
 
-/// Before the leases end: whoever holds one next knows of the observation.
+/// Before the leases end, so that the next holder sees the observation.
 async fn observe(
     connection: &mut SqliteConnection,
     releases: &[Release],
@@ -161,7 +159,7 @@ fn version(stored: i64) -> Version {
     Version(u64::try_from(stored).unwrap_or_default())
 }
 
-/// Timers that end after `latest` are no timers.
+/// Removes drift timers that end after `latest`.
 pub(super) async fn forget_late(
     connection: &mut SqliteConnection,
     backend: &BackendName,
@@ -172,7 +170,7 @@ pub(super) async fn forget_late(
     Ok(forgotten.bind(&backend.0).bind(latest.0).execute(connection).await?.rows_affected())
 }
 
-/// Spread by the entities' own ids, so that no chance is needed: the last digits of an id are random.
+/// Spread by the last digits of the entities' ids, which are random already.
 pub(super) async fn seed(
     connection: &mut SqliteConnection,
     backend: &BackendName,
@@ -200,7 +198,7 @@ pub(super) async fn seed(
         .execute(&mut *transaction)
         .await?;
     }
-    // What is left of entities that are no more goes at the same opportunity.
+    // Also removes rows of entities that do not exist any more.
     let left = sqlx::query(
         "DELETE FROM sync_leases WHERE backend = ? AND until <= ? \
          AND entity NOT IN (SELECT entity FROM sync_queue)",
@@ -232,7 +230,7 @@ pub(super) async fn next_due(
             .fetch_all(&mut *connection)
             .await?;
         first = seen.iter().filter_map(|(_, at, _)| *at).min();
-        // They come in the order of their times: behind one that is free there is nothing earlier.
+        // Rows are ordered by time: behind a free one there is nothing earlier.
         let known = (0..SORTS).all(|sort| {
             let mut rows = seen.iter().filter(|row| row.0 == sort);
             rows.clone().count() < lookahead as usize || rows.any(|(_, _, free)| *free)
@@ -244,10 +242,10 @@ pub(super) async fn next_due(
     Ok(NextDue { within: first.map(|at| Timestamp(at).since(now)) })
 }
 
-/// Sorts of what is leased: work of three priorities, and checks.
+/// Classes of leasable rows: work of three priorities, and drift checks.
 const SORTS: i64 = 4;
 
-/// The first rows of each sort: which, when each can be leased (`NULL` = not at all), and whether it is free then.
+/// The first rows of each class: the class, when the row can be leased (`NULL` = never), and whether it is free then.
 static NEXT: LazyLock<String> = LazyLock::new(|| {
     let work = [0, 1, 2].map(|priority| {
         format!(

@@ -1,4 +1,5 @@
-//! The sync queue: rows that the executor alone writes.
+//! The sync queue: rows that the executor alone writes; `leases`: rows of workers; `reference_index`: dependents by
+//! target.
 
 mod leases;
 mod reference_index;
@@ -26,10 +27,10 @@ use crate::sqlite::views_db::{self, ViewsDb, undecodable};
 
 /// Name of the projection's checkpoint.
 pub(in crate::sqlite) const NAME: &str = "sync_queue";
-/// In the column of what is waited for, where it is no entity.
+/// Value of `waits_for` for work that waits for its backend.
 const BACKEND: &str = "backend";
 
-/// Queue and leases.
+/// Sync queue and leases of the embedded store.
 pub struct Queue {
     file: Arc<ViewsDb>,
 }
@@ -44,7 +45,7 @@ fn unavailable(error: sqlx::Error) -> QueueError {
     QueueError::Unavailable(message(&error))
 }
 
-/// Adds the changes. What they wake is returned, a row each.
+/// Adds the changes. The statements return a row for each row that they wake.
 async fn apply(
     transaction: &mut PipelinedTransaction<'_>,
     changes: &[QueueChange],
@@ -84,7 +85,7 @@ async fn apply(
     Ok(())
 }
 
-/// Adds that these are the rows of their entities.
+/// Inserts or replaces these rows.
 pub(in crate::sqlite) async fn put(
     transaction: &mut PipelinedTransaction<'_>,
     rows: &[&QueueRow],
@@ -127,8 +128,8 @@ const PUT: Insert = Insert {
                lease_after = excluded.lease_after",
 };
 
-/// When the row may be leased, on the line of steady time. What waits for nothing, not even for a time after it was asked
-/// for, may be at once, whatever times were recorded.
+/// When the row may be leased, in steady time. Work that does not wait (`due` is not after `since`) may be leased at
+/// once, whatever times were recorded.
 fn lease_after(row: &QueueRow, now: Moment) -> Option<Timestamp> {
     let due = row.due?;
     let at = now.steady_of(due);
@@ -136,7 +137,7 @@ fn lease_after(row: &QueueRow, now: Moment) -> Option<Timestamp> {
     Some(if waits { at } else { at.min(now.steady) })
 }
 
-/// Wakes whoever waited for one of these: how its column has it, when, and the position that wakes.
+/// Wakes the rows that wait for one of these: value of `waits_for`, time, and position of the waking event.
 fn wake(
     transaction: &mut PipelinedTransaction<'_>,
     woken: &[(String, Timestamp, String)],
@@ -153,7 +154,7 @@ fn wake(
         .push(encode(&woken));
 }
 
-/// Wakes whoever waited for the backend.
+/// Wakes the rows that wait for the backend.
 fn wake_backend(
     transaction: &mut PipelinedTransaction<'_>,
     backend: &BackendName,
@@ -178,11 +179,11 @@ pub(in crate::sqlite) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("ids, numbers and texts are JSON")
 }
 
-/// What is waited for, in its column.
+/// Value of the column `waits_for`.
 fn waits_for(waits_for: &WaitsFor) -> String {
     match waits_for {
         WaitsFor::Entity(id) => id.to_string(),
-        // It begins with what no id and no other word begins with.
+        // It begins with `name/`, which no id and not `backend` begins with.
         WaitsFor::Name(key) => key.0.clone(),
         WaitsFor::Backend => BACKEND.to_owned(),
     }
@@ -201,7 +202,7 @@ fn decode_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
 pub(in crate::sqlite) type QueueColumns =
     (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
 
-/// The columns of a whole row of the table, in their order.
+/// Decodes a whole row of the table, in the order of its columns.
 pub(in crate::sqlite) fn row_columns(row: &SqliteRow) -> Result<QueueColumns, sqlx::Error> {
     QueueColumns::from_row(row)
 }
@@ -231,7 +232,7 @@ pub(in crate::sqlite) fn decode_row(
     })
 }
 
-/// The oldest due work of each backend: one look into the index for each backend and priority, however much is due.
+/// The oldest due work of each backend: one index lookup per backend and priority, however much is due.
 const OLDEST_DUE: &str = "\
     WITH RECURSIVE backends (name) AS (
         SELECT min(backend) FROM sync_queue WHERE lease_after IS NOT NULL

@@ -1,4 +1,5 @@
-//! Who uses whom: rows that the executor writes with those of the queue, so that both are of the same moment.
+//! Index of references: which entities depend on which names. Written with the queue's rows, so that both are of the
+//! same position.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +13,14 @@ use crate::sqlite::queue::{NAME, encode};
 use crate::sqlite::transaction::PipelinedTransaction;
 use crate::sqlite::views_db::{self, undecodable};
 
-/// Dependents and names of those that they use.
+/// Dependents, each with the name of a target.
 type References = Vec<(EntityId, ClaimKey)>;
 
-/// Adds that these are the uses of these rows, in the place of what was known of the same entities.
+/// Replaces the references of these rows' entities.
 pub(super) fn put(transaction: &mut PipelinedTransaction<'_>, rows: &[&QueueRow]) {
     let entities: Vec<EntityId> = rows.iter().map(|row| row.entity).collect();
     remove(transaction, &entities);
-    // The last row of an entity counts, as it does in the queue.
+    // The last row of an entity wins, as in the queue.
     let last: BTreeMap<EntityId, &BTreeSet<ClaimKey>> =
         rows.iter().map(|row| (row.entity, &row.dependencies)).collect();
     let pairs = |(entity, used): (EntityId, &BTreeSet<ClaimKey>)| {
@@ -36,14 +37,14 @@ pub(super) fn put(transaction: &mut PipelinedTransaction<'_>, rows: &[&QueueRow]
         .push(encode(&references));
 }
 
-/// Adds that nothing is known of whom these use.
+/// Deletes the references of these entities.
 pub(super) fn remove(transaction: &mut PipelinedTransaction<'_>, entities: &[EntityId]) {
     transaction
         .push("DELETE FROM sync_uses WHERE user IN (SELECT value FROM json_each(?))")
         .push(encode(&entities));
 }
 
-/// Whom an entity uses.
+/// Names that an entity depends on.
 pub(super) async fn targets_of(
     connection: &mut SqliteConnection,
     entity: EntityId,
@@ -55,13 +56,13 @@ pub(super) async fn targets_of(
     Ok(used.into_iter().map(ClaimKey).collect())
 }
 
-/// Who uses one with any of these names.
+/// Entities that depend on any of these names.
 pub(super) async fn dependents_of(
     connection: &mut SqliteConnection,
     used: &[ClaimKey],
     limit: usize,
 ) -> Result<Dependents, sqlx::Error> {
-    // First: what is written in between makes the users newer than they are said to be, never older.
+    // Read first: a write in between makes the dependents newer than `as_of`, never older.
     let as_of = views_db::checkpoint(connection, NAME).await?;
     let dependents: Vec<String> = sqlx::query_scalar(
         "SELECT DISTINCT user FROM sync_uses \

@@ -1,4 +1,4 @@
-//! A batch of events on the rows of the entities and operations that it touches.
+//! Applies a batch of events to the rows of the entities and operations that it touches.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -15,18 +15,19 @@ use super::tables::Tables;
 use super::{IGNORED, rows};
 use crate::sqlite::transaction::PipelinedTransaction;
 
-/// What is held of entities whose first event is delivered.
+/// How rows of entities are found whose first event is in the batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ApplyMode {
-    /// Nothing: rows and checkpoint are written together, so what begins behind it has no row yet. Where that is wrong (a
-    /// stream was replayed before its first delivery), the table refuses the row, and nothing is written.
+    /// Assume that they have no row: rows and checkpoint commit together, so an entity that begins behind the
+    /// checkpoint has none. Where that is wrong (a stream was re-applied before its first delivery), the primary key
+    /// rejects the row, and nothing is written.
     Optimistic,
-    /// That is looked up.
+    /// Read them.
     Checked,
 }
 
-/// Brings the rows up to date with `events`; what is in them already changes nothing. Answers with the rows as they are
-/// once the transaction is committed.
+/// Updates the rows with `events`; events that are applied already change nothing. Returns the rows as they are after
+/// the commit.
 pub(super) async fn apply(
     transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
@@ -66,7 +67,7 @@ pub(super) async fn apply(
     Ok(CachedRows { entities, operations })
 }
 
-/// Events of entities' streams; of the others only known ones may be passed over.
+/// The events of entities' streams. Known control streams are skipped; an unknown category is an error.
 fn of_entities<'a>(events: &[&'a Recorded]) -> Result<Vec<(EntityId, &'a Recorded)>, ModelError> {
     let mut found = Vec::with_capacity(events.len());
     for recorded in events {
@@ -85,7 +86,7 @@ fn of_entities<'a>(events: &[&'a Recorded]) -> Result<Vec<(EntityId, &'a Recorde
     Ok(found)
 }
 
-/// Folds one event into its entity's row; false when the row had it already.
+/// Folds one event into its entity's row; false when the row has applied it already.
 fn fold(
     entities: &mut HashMap<EntityId, EntityRow>,
     id: EntityId,

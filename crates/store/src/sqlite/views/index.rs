@@ -1,4 +1,5 @@
-//! What lists are read from: the indexes of the entities' table, each in the order of ids behind its columns.
+//! The indexes of the entities' table that lists are read from. Each has the columns that it looks up, then
+//! `deleted`, then the id.
 
 /// An index of `entities_v<n>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Index {
         Self::DriftedWithin,
     ];
 
-    /// The end of its name.
+    /// Suffix of its name.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -51,7 +52,7 @@ impl Index {
         }
     }
 
-    /// The column that it looks up beside namespace and `deleted`.
+    /// The column that it looks up besides `namespace` and `deleted`.
     const fn column(self) -> Option<&'static str> {
         match self {
             Self::All | Self::Namespace | Self::Drifted | Self::DriftedWithin => None,
@@ -62,7 +63,7 @@ impl Index {
         }
     }
 
-    /// The columns that are looked up, in their order; `deleted` comes behind them.
+    /// The columns that it looks up, in order; `deleted` and `id` follow.
     pub(super) fn columns(self) -> impl Iterator<Item = &'static str> {
         let within = matches!(
             self,
@@ -76,7 +77,7 @@ impl Index {
         within.then_some("namespace").into_iter().chain(self.column())
     }
 
-    /// The condition of a partial index, as it has to stand in a query too.
+    /// The condition of a partial index; a query has to repeat it.
     pub(super) const fn condition(self) -> Option<&'static str> {
         match self {
             Self::Drifted | Self::DriftedWithin => Some("drifted = 1"),

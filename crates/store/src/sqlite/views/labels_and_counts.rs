@@ -1,5 +1,5 @@
-//! What the tables hold of an entity beside its row: the labels that lists select by, and what it is counted under. Both
-//! are functions of the row alone, so that a fresh fold gives the same.
+//! Secondary rows of an entity: the labels that lists select by, and the group that it is counted in. Both are
+//! functions of its row alone, so that a fresh fold gives the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -7,23 +7,23 @@ use stateward_domain::entity::State;
 use stateward_domain::id::EntityId;
 use stateward_domain::ports::read_model::EntityRow;
 
-/// What stands for every namespace: no namespace has this name.
+/// Namespace of label rows that cover all namespaces: no namespace has this name.
 pub(super) const EVERYWHERE: &str = "";
-/// What stands for every value: the others begin with `=`.
+/// Value of label rows that match any value: other values begin with `=`.
 pub(super) const ANY_VALUE: &str = "";
 
-/// What living entities are counted by.
+/// The group that an undeleted entity is counted in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Group {
     pub(super) backend: String,
     pub(super) kind: String,
     pub(super) state: &'static str,
-    /// Reason of the condition; empty = it is not blocked.
+    /// Reason of the condition `blocked`; empty = not blocked.
     pub(super) blocked: &'static str,
     pub(super) dead: bool,
 }
 
-/// What a row of `labels` says: in this namespace (or everywhere) this label has this value (or any).
+/// A row of `labels`: in this namespace (or all) this label has this value (or any).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LabelRow {
     pub(super) namespace: String,
@@ -32,7 +32,7 @@ pub(super) struct LabelRow {
     pub(super) id: EntityId,
 }
 
-/// What is held of one entity; nothing of one that is deleted or was not there.
+/// Secondary rows of one entity; none for one that is deleted or does not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct LabelsAndGroup {
     group: Option<Group>,
@@ -73,36 +73,36 @@ impl LabelsAndGroup {
     }
 }
 
-/// How a value is written in a row of `labels`.
+/// A value as it is stored in `labels`.
 pub(super) fn exact_value(value: &str) -> String {
     format!("={value}")
 }
 
-/// Whether its life is over, which is for ever.
+/// Whether the entity is deleted, which is final.
 pub(super) fn is_deleted(row: &EntityRow) -> bool {
     row.entity.state == State::Deleted
 }
 
-/// Whether it differs from what is desired, as the condition says.
+/// Whether it has drifted, as the condition says.
 pub(super) fn is_drifted(row: &EntityRow) -> bool {
     row.entity.drift.is_some() || row.entity.lost.is_some()
 }
 
-/// Reason of the condition `blocked`; empty = it is not.
+/// Reason of the condition `blocked`; empty = not blocked.
 pub(super) fn blocked(row: &EntityRow) -> &'static str {
     row.entity.blocked.as_ref().map_or("", |blocked| blocked.on.reason())
 }
 
-/// What is held of entities before a delivery.
+/// State before a delivery.
 #[derive(Default)]
 pub(super) struct BeforeDelivery {
-    /// Of those that have rows.
+    /// Secondary rows of the entities that have rows.
     pub(super) facts: HashMap<EntityId, LabelsAndGroup>,
-    /// Those that begin in the delivery, and are taken to have none.
+    /// Entities that begin in the delivery, and are assumed to have no rows.
     pub(super) begun: HashSet<EntityId>,
 }
 
-/// What a delivery changes in labels and counts.
+/// Changes of labels and counts by a delivery.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct LabelAndCountChanges {
     pub(super) counts: BTreeMap<Group, i64>,
@@ -111,7 +111,7 @@ pub(super) struct LabelAndCountChanges {
 }
 
 impl LabelAndCountChanges {
-    /// What changes between what was `before` and these rows.
+    /// The changes from `before` to these rows.
     pub(super) fn between(before: &BeforeDelivery, rows: &[&EntityRow]) -> Self {
         let (mut changes, nothing) = (Self::default(), LabelsAndGroup::default());
         for row in rows {

@@ -2,7 +2,8 @@
 //! aggregate as JSON, so that it is a snapshot too.
 //!
 //! - `tables`: versioned tables and the pointer to the live ones; `index`: their indexes
-//! - `apply`: a batch of events; `facts`: what follows from a row; `rows`: reading and writing rows; `row_cache`: rows in memory
+//! - `apply`: a batch of events; `rows`: reading and writing rows; `labels_and_counts`: rows that follow from an
+//!   entity's row; `row_cache`: rows in memory
 //! - `query`: lists; `plan`: which index serves a filter; `select`: the statement for that
 
 mod apply;
@@ -34,29 +35,29 @@ use tables::Tables;
 
 /// Name of the model and of its checkpoint.
 const NAME: &str = "entities";
-/// Checkpoint of an instance that is being rebuilt.
+/// Checkpoint of a rebuild.
 const REBUILD: &str = "entities@beside";
-/// CachedRows that are looked at for one page at most: about three times what a full page takes.
+/// Rows that are read for one page, at most: about three times those of a full page.
 const SCANNED_MAX: usize = 2_000;
-/// Streams that the model passes over on purpose: they concern no entity.
+/// Categories of streams that the model ignores: they concern no entity.
 const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS, StreamId::SYSTEM];
 
-/// The live model, or one that is being rebuilt beside it.
+/// The live read model, or a rebuild of it.
 pub struct Entities {
     file: Arc<ViewsDb>,
-    /// Its checkpoint's name.
+    /// Name of its checkpoint.
     checkpoint: &'static str,
-    /// CachedRows that are looked at for one page, at most, where no index serves the whole filter.
+    /// Rows that are read for one page, at most, where no index serves the whole filter.
     scanned_max: usize,
     /// Number of its tables; 0 = not read yet.
     tables: AtomicI64,
-    /// Streams that it passes over; `None` = to be read. Only touched by who holds the writer.
+    /// Quarantined streams; `None` = not read yet. Accessed only while the writer is held.
     set_aside: Mutex<Option<Arc<HashSet<String>>>>,
-    /// As `set_aside`.
+    /// Rows written recently. Accessed only while the writer is held.
     row_cache: Mutex<RowCache>,
 }
 
-/// Events behind a checkpoint.
+/// Events to apply, from one checkpoint to the next.
 struct Delivery<'a> {
     tables: Tables,
     from: Position,
@@ -89,7 +90,7 @@ impl Entities {
         self.file.close().await;
     }
 
-    /// The tables, if they were read before: without a connection.
+    /// The number of the tables if it was read before: without a connection.
     fn known(&self) -> Option<Tables> {
         Some(self.tables.load(Ordering::Acquire)).filter(|number| *number != 0).map(Tables)
     }
@@ -118,7 +119,7 @@ impl Entities {
         Ok(read)
     }
 
-    /// Writes a delivery whole or not at all; the rows as they are then.
+    /// Writes a delivery, all or nothing; returns the rows after it.
     async fn write(
         &self,
         writer: &mut WriteConnection,
@@ -139,7 +140,7 @@ impl Entities {
         self.row_cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what is known of the tables: they are about to be changed by more than a delivery.
+    /// Clears the caches, before the tables are changed by more than a delivery.
     fn forget_caches(&self) {
         *self.set_aside.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.row_cache().clear();
@@ -183,7 +184,7 @@ impl ReadModel for Entities {
             Ok(rows) => self.row_cache().put(to, rows),
             Err(error) => {
                 self.row_cache().clear();
-                // The caller may have been wrong about where it stands; that is what it has to hear then.
+                // The caller's checkpoint may be stale; then that is the error to report.
                 let moved = views_db::moved_checkpoint(&mut writer, self.checkpoint, from).await;
                 let moved = moved.map_err(unavailable)?;
                 let moved = moved.map(|actual| ModelError::CheckpointMoved { actual });
@@ -211,7 +212,7 @@ impl ReadModel for Entities {
         self.forget_caches();
         let mut transaction = writer.pipeline();
         rows::delete_stream(&mut transaction, tables, self.checkpoint, stream);
-        // What is read next must not be there any more.
+        // Send now: the reads below must not see the deleted rows.
         transaction.run().await.map_err(unavailable)?;
         let (events, mode): (Vec<_>, _) = (events.iter().collect(), ApplyMode::Checked);
         if let Err(error) =
@@ -259,11 +260,11 @@ impl ReadModel for Entities {
             .execute(&mut *transaction)
             .await
             .map_err(unavailable)?;
-        // To be read anew, should nobody be there any more to hear of the commit.
+        // Read it again if the future is dropped before the commit is confirmed.
         self.tables.store(0, Ordering::Release);
         transaction.commit().await.map_err(unavailable)?;
         crate::failpoints::reach("store::views::swap::after");
-        // The old tables stay until the next rebuild or start: a list may just be read from them.
+        // The old tables stay until the next rebuild or start: a list may be reading from them.
         self.tables.store(beside.0, Ordering::Release);
         Ok(true)
     }

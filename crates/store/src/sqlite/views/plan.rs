@@ -1,5 +1,5 @@
-//! Which index serves a filter, and what is left to be tested row by row. A plan is a function of the filter alone, and its
-//! indexes are named in the statement: what a list costs does not depend on what the database guesses.
+//! Chooses the index for a filter; what the index does not serve is tested row by row. A plan is a function of the
+//! filter alone, and the statement names its indexes: the cost of a list does not depend on the query planner.
 
 use stateward_domain::entity::State;
 use stateward_domain::entity::operation::OperationState;
@@ -11,19 +11,20 @@ use super::index::Index;
 use super::labels_and_counts::{ANY_VALUE, EVERYWHERE, exact_value};
 use super::rows::state_name;
 
-/// Ranges of an index that are merged, at most: what has more is tested row by row.
+/// Index ranges that are merged, at most; a condition with more is tested row by row.
 pub(super) const BRANCHES_MAX: usize = 32;
 
-/// How a list is read: ranges in the list's order, which are merged, and what each row is tested for.
+/// How a list is read: index ranges in the list's order, which are merged, and conditions that each row is tested
+/// for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan<S> {
-    /// No row is in two of them; none = the list is empty.
+    /// Disjoint ranges; none = the list is empty.
     pub(super) branches: Vec<Branch<S>>,
-    /// All of these; none = every row of the ranges fits.
+    /// All of these have to hold; none = every row of the ranges matches.
     pub(super) rest: Vec<Condition>,
 }
 
-/// The rows of a source in which these columns have these values.
+/// The rows of an access path in which these columns have these values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Branch<S> {
     pub(super) source: S,
@@ -46,7 +47,7 @@ pub(super) enum OperationAccessPath {
     State,
 }
 
-/// What a row is tested for.
+/// A condition that rows are tested for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     Namespaces(Vec<Namespace>),
@@ -55,7 +56,7 @@ pub(super) enum Condition {
     Label(Requirement),
 }
 
-/// What of a filter an index can look up.
+/// A part of a filter that an index can look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Lookup {
     Column(&'static str, String),
@@ -72,7 +73,7 @@ impl Lookup {
         }
     }
 
-    /// Columns and their values for each range; without them where no index has it.
+    /// Columns and their values for each range; none where no index serves it.
     fn ranges(&self) -> Vec<Vec<(&'static str, String)>> {
         match self {
             Self::Column(column, value) => vec![vec![(*column, value.clone())]],
@@ -108,14 +109,15 @@ impl Lookup {
     }
 }
 
-/// What of a filter can be looked up, that which leaves least (as a rule) first; and what can only be tested.
+/// Splits a filter into parts that can be looked up, the most selective first (as a rule), and parts that can only be
+/// tested.
 fn parts(filter: &EntityFilter) -> (Vec<Lookup>, Vec<Condition>) {
     let column = |name, value: Option<&str>| {
         value.map(|value| Lookup::Column(name, value.to_owned())).into_iter()
     };
     let living = filter.state != Some(State::Deleted);
     let state = filter.state.filter(|_| living);
-    // Most are `ok`, as a rule, so that says little.
+    // Most entities are `ok` as a rule, so that is hardly selective.
     let state =
         |ok: bool| column("state", state.filter(|s| (*s == State::Ok) == ok).map(State::name));
     let (mut one_of, mut there, mut rest) = (Vec::new(), Vec::new(), Vec::new());
@@ -140,7 +142,7 @@ fn parts(filter: &EntityFilter) -> (Vec<Lookup>, Vec<Condition>) {
     (lookups.collect(), rest)
 }
 
-/// How entities are listed.
+/// The plan of a list of entities.
 pub(super) fn entities(filter: &EntityFilter) -> Plan<EntityAccessPath> {
     let deleted = filter.state == Some(State::Deleted);
     let namespaces = filter.namespaces.as_deref();
@@ -149,7 +151,7 @@ pub(super) fn entities(filter: &EntityFilter) -> Plan<EntityAccessPath> {
     let lookup = lookups.iter().position(few).map(|first| lookups.remove(first));
     rest.extend(lookups.into_iter().map(Lookup::condition));
     let ranges = lookup.as_ref().map_or_else(|| vec![Vec::new()], Lookup::ranges);
-    // Several namespaces are merged; who may look into very many sees those tested for.
+    // A few namespaces are merged; many are tested row by row.
     let within = namespaces.filter(|all| all.len() * ranges.len() <= BRANCHES_MAX);
     if within.is_none() {
         rest.extend(namespaces.map(|all| Condition::Namespaces(all.to_vec())));
@@ -174,13 +176,13 @@ pub(super) fn entities(filter: &EntityFilter) -> Plan<EntityAccessPath> {
     Plan { branches: branches.collect(), rest }
 }
 
-/// How operations are listed.
+/// The plan of a list of operations.
 pub(super) fn operations(filter: &OperationFilter) -> Plan<OperationAccessPath> {
     let entity = filter.entity.map(|id| ("entity", id.to_string()));
     let state = filter.state.map(|state| ("state", state_name(state).to_owned()));
     let namespaces = filter.namespaces.as_deref();
     let few = |all: &&[Namespace]| all.len() <= BRANCHES_MAX;
-    // Most have succeeded, as a rule, so that says little.
+    // Most operations have succeeded as a rule, so that is hardly selective.
     let rare = filter.state.is_some_and(|state| state != OperationState::Succeeded);
     let one = |source, equal| vec![Branch { source, equal: vec![equal] }];
     let place = |name: &Namespace| Branch {

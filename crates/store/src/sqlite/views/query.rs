@@ -1,4 +1,4 @@
-//! What lists come from: keyset pages over the live tables.
+//! Lists: keyset pages over the live tables.
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
@@ -28,18 +28,18 @@ impl Entities {
     }
 }
 
-/// One page of a list.
+/// A request for one page of a list.
 struct PageRequest<'a, S> {
     plan: Plan<S>,
-    /// Stands for the filter.
+    /// Identifies the filter.
     fingerprint: String,
     size: usize,
     token: Option<&'a str>,
 }
 
 impl Entities {
-    /// Reads a page: at most `scanned_max` rows are looked at where not all of them fit, and the token goes on behind
-    /// them. CachedRows come with their ids.
+    /// Reads a page. Where rows have to be tested, at most `scanned_max` are read, and the token continues behind
+    /// them. Rows come with their ids.
     async fn page<S: ListSource, R>(
         &self,
         request: PageRequest<'_, S>,
@@ -64,7 +64,7 @@ impl Entities {
         select::rows(&mut statement, n, &plan, &range, size.saturating_add(1));
         let read = statement.build_query_as().fetch_all(&self.file.readers);
         let mut items: Vec<R> = read.await.map_err(unavailable)?;
-        // One more than the page tells that there is a next page.
+        // One row more than the page shows that there is a next page.
         let more = items.len() > size;
         items.truncate(size);
         let last = items.last().filter(|_| more).map(|row| row.id().to_owned()).or(range.until);
@@ -77,7 +77,7 @@ impl Entities {
     }
 }
 
-/// A row that knows its id.
+/// A row with its id.
 trait Identified {
     fn id(&self) -> &str;
 }

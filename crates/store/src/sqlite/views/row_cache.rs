@@ -1,4 +1,4 @@
-//! CachedRows that were written lately, kept in memory: most events concern an entity that had one a moment ago.
+//! Cache of rows that were written recently: most events concern an entity that had one a moment ago.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
@@ -12,25 +12,26 @@ const ENTITIES_MAX: usize = 4_096;
 /// Operations kept at most that have not ended.
 const OPERATIONS_MAX: usize = 8_192;
 
-/// CachedRows exactly as the tables have them. CachedRows are taken out to be changed, and put back once that is committed: what
-/// became of them when it fails is for the tables to say.
+/// Rows exactly as the tables have them. A delivery takes the rows that it changes out, and puts them back after its
+/// commit; after a failure they are read from the tables again.
 #[derive(Default)]
 pub(super) struct RowCache {
-    /// Where the tables stood when the last rows were put in.
+    /// Checkpoint of the tables when the last rows were put in.
     at: Position,
     entities: HashMap<EntityId, EntityRow>,
     operations: HashMap<OperationId, OperationRow>,
 }
 
 impl RowCache {
-    /// Forgets everything unless the tables stand at `at`: else somebody else wrote them, another rebuild for one.
+    /// Clears the cache unless the tables' checkpoint is `at`: else another writer changed them, such as a concurrent
+    /// rebuild.
     pub(super) fn clear_unless_at(&mut self, at: Position) {
         if self.at != at {
             self.clear();
         }
     }
 
-    /// Takes out the rows of these, and takes their ids out of `ids`.
+    /// Takes the cached rows of `ids` out, and removes their ids from `ids`.
     pub(super) fn take_entities(
         &mut self,
         ids: &mut HashSet<EntityId>,
@@ -46,7 +47,7 @@ impl RowCache {
         take(&mut self.operations, ids).collect()
     }
 
-    /// Puts rows in that are in the tables now, which stand at `at`. Operations that have ended do not change any more.
+    /// Puts rows in that were committed with the checkpoint `at`. Operations that have ended do not change any more.
     pub(super) fn put(&mut self, at: Position, rows: CachedRows) {
         self.at = at;
         if self.entities.len() + rows.entities.len() > ENTITIES_MAX {
@@ -61,13 +62,13 @@ impl RowCache {
         self.operations.extend(open);
     }
 
-    /// Forgets everything: somebody else may have written.
+    /// Clears the cache: another writer may have changed the tables.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 }
 
-/// Takes what is there out of both.
+/// Moves the cached entries out of `rows`, and their ids out of `ids`.
 fn take<I: Copy + Eq + Hash, R>(
     rows: &mut HashMap<I, R>,
     ids: &mut HashSet<I>,
@@ -76,7 +77,7 @@ fn take<I: Copy + Eq + Hash, R>(
     there.into_iter().filter_map(|id| rows.remove_entry(&id))
 }
 
-/// CachedRows that a delivery read or made.
+/// Rows that a delivery read or created.
 pub(super) struct CachedRows {
     pub(super) entities: HashMap<EntityId, EntityRow>,
     pub(super) operations: BTreeMap<OperationId, OperationRow>,

@@ -1,4 +1,4 @@
-//! CachedRows of the model's tables, read and written.
+//! Reads and writes rows of the model's tables.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,20 +18,21 @@ use super::tables::Tables;
 use super::{NAME, REBUILD, unavailable};
 use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
 
-/// What is selected for an [`EntityRow`].
+/// Columns of an [`EntityRow`].
 pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "e.data, e.version, e.created_at, e.updated_at";
-/// Its columns as they come.
+/// Their values.
 pub(in crate::sqlite) type EntityColumns = (String, i64, i64, i64);
 
-/// What of an entity's row changes after its first event; indexes of the other columns are left alone.
+/// Update of an entity's row after its first event. Columns that never change are left out, so that their indexes are
+/// not touched.
 const ENTITY_CHANGES: &str = "ON CONFLICT (id) DO UPDATE SET state = excluded.state, drifted = excluded.drifted, \
      blocked = excluded.blocked, dead = excluded.dead, version = excluded.version, \
      updated_at = excluded.updated_at, labels = excluded.labels, data = excluded.data";
-/// As [`ENTITY_CHANGES`], of an entity that is deleted; it stays so.
+/// As [`ENTITY_CHANGES`], of an entity that is deleted, which is final.
 const ENTITY_END: &str = "ON CONFLICT (id) DO UPDATE SET state = excluded.state, deleted = excluded.deleted, \
      drifted = excluded.drifted, blocked = excluded.blocked, dead = excluded.dead, version = excluded.version, \
      updated_at = excluded.updated_at, labels = excluded.labels, data = excluded.data";
-/// See [`ENTITY_CHANGES`].
+/// As [`ENTITY_CHANGES`], of an operation.
 const OPERATION_CHANGES: &str =
     "ON CONFLICT (id) DO UPDATE SET state = excluded.state, data = excluded.data";
 const COUNT_CHANGES: &str = "ON CONFLICT (backend, kind, state, blocked, dead) \
@@ -109,7 +110,7 @@ pub(super) async fn load_operations(
     rows.iter().map(|data| decode::<OperationRow>(data).map(|row| (row.id, row))).collect()
 }
 
-/// Adds everything that the model holds of these entities and operations, none of which are there.
+/// Adds all rows of these entities and operations, none of which exist.
 pub(in crate::sqlite) async fn save(
     transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
@@ -119,7 +120,7 @@ pub(in crate::sqlite) async fn save(
     save_over(transaction, tables, &BeforeDelivery::default(), entities, operations).await
 }
 
-/// Brings everything that the model holds of these entities and operations from what it was `before` to what they are.
+/// Updates all rows of these entities and operations from the state `before`.
 pub(super) async fn save_over(
     transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
@@ -171,7 +172,7 @@ fn bind_entity(values: &mut Values, row: &EntityRow) {
         .push(encode(&row.entity));
 }
 
-/// Writes rows; those of `begun` are new, and refused where they are not.
+/// Writes rows; those of `begun` are new, and the primary key rejects them where they are not.
 async fn save_entities(
     transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
@@ -191,7 +192,7 @@ async fn save_entities(
     Ok(())
 }
 
-/// Writes what changes in labels and counts, in the transaction that writes the rows from which it follows.
+/// Writes the changes of labels and counts, in the transaction that writes the entities' rows.
 async fn save_changes(
     transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
@@ -258,7 +259,7 @@ async fn save_operations(
     transaction.insert(&insert, rows, bind).await.map_err(unavailable)
 }
 
-/// Streams that an instance passes over.
+/// Streams that the model has in quarantine.
 pub(super) async fn set_aside(
     connection: &mut SqliteConnection,
     model: &str,
@@ -308,7 +309,7 @@ pub(super) async fn quarantine(
     Ok(())
 }
 
-/// What the rebuilt instance set aside is now what the live one sets aside.
+/// Replaces the live model's quarantine by that of the rebuild.
 pub(super) async fn adopt_quarantine(connection: &mut SqliteConnection) -> Result<(), ModelError> {
     sqlx::query("DELETE FROM quarantine WHERE model = ?")
         .bind(NAME)
@@ -324,7 +325,7 @@ pub(super) async fn adopt_quarantine(connection: &mut SqliteConnection) -> Resul
     Ok(())
 }
 
-/// Drops everything that is held of a stream, its place in quarantine too.
+/// Deletes all rows of a stream, that in quarantine too.
 pub(super) fn delete_stream(
     transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,

@@ -1,4 +1,4 @@
-//! The statement of a plan: each range in its order, merged, cut off at the page's end.
+//! The statement of a plan: each range in the list's order, merged, limited to a page.
 
 use sqlx::{QueryBuilder, Sqlite};
 use stateward_domain::id::Namespace;
@@ -14,22 +14,22 @@ pub(super) struct IdRange {
     pub(super) until: Option<String>,
 }
 
-/// Where a plan's ranges are read from.
+/// What the ranges of a plan are read from.
 pub(super) trait ListSource: Copy {
-    /// What is selected of the row `e`; its id comes behind it.
+    /// Columns of the row `e`; its id follows.
     const ROW: &'static str;
-    /// The newest first.
+    /// Whether the list is newest first.
     const BACKWARDS: bool;
 
-    /// Alias of the table with the columns that are looked up and the id.
+    /// Alias of the table that has the looked-up columns and the id.
     fn key(self) -> &'static str {
         "e"
     }
 
-    /// Tables whose ids are those of the range; with `rows`, those of the rows too.
+    /// The tables to select ids from; with `rows`, also the rows.
     fn tables(self, n: i64, rows: bool) -> String;
 
-    /// What has to hold beside the columns that are looked up.
+    /// Conditions besides the looked-up columns.
     fn fixed(self) -> String {
         String::new()
     }
@@ -77,7 +77,7 @@ impl ListSource for OperationAccessPath {
     }
 }
 
-/// The rows of `plan` in `range` that fit, `limit` at most: [`ListSource::ROW`] and the id.
+/// Selects the rows of `plan` in `range` that match, at most `limit`: [`ListSource::ROW`] and the id.
 pub(super) fn rows<S: ListSource>(
     to: &mut QueryBuilder<Sqlite>,
     n: i64,
@@ -94,7 +94,7 @@ pub(super) fn rows<S: ListSource>(
     to.push(order::<S>()).push(" LIMIT ").push_bind(signed(limit));
 }
 
-/// The id of the last row that may be looked at when `count` may be, whether they fit or not; none when fewer are left.
+/// Selects the id of the last of `count` rows of the ranges, matching or not; no row when fewer are left.
 pub(super) fn bound<S: ListSource>(
     to: &mut QueryBuilder<Sqlite>,
     n: i64,
@@ -130,7 +130,7 @@ const fn order<S: ListSource>() -> &'static str {
 fn within<S: ListSource>(to: &mut QueryBuilder<Sqlite>, branch: &Branch<S>, range: &IdRange) {
     let key = branch.source.key();
     let (behind, up_to) = if S::BACKWARDS { ("<", ">=") } else { (">", "<=") };
-    // BeforeDelivery and behind every hexadecimal digit.
+    // Sort before and behind every hexadecimal digit.
     let start = if S::BACKWARDS { "~" } else { "" };
     to.push(format!("{key}.id {behind} "));
     to.push_bind(range.after.clone().unwrap_or_else(|| start.to_owned()));
@@ -146,7 +146,8 @@ fn within<S: ListSource>(to: &mut QueryBuilder<Sqlite>, branch: &Branch<S>, rang
 fn test(to: &mut QueryBuilder<Sqlite>, condition: &Condition) {
     match condition {
         Condition::Namespaces(names) => {
-            // The sign keeps the database from looking the names up, which would leave it all of theirs to sort.
+            // The unary plus keeps the planner from looking the names up in an index, after which it would have to
+            // sort.
             to.push(" AND +e.namespace IN (SELECT value FROM json_each(");
             to.push_bind(listed(names.iter().map(Namespace::as_str))).push("))");
         }

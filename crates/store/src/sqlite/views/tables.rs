@@ -6,9 +6,9 @@ use stateward_domain::id::Position;
 
 use super::index::Index;
 
-/// Shape of the tables; raise it when they change, and the next start builds them anew.
+/// Shape of the tables; raise it when they change, and the next start rebuilds them.
 const SHAPE: i64 = 5;
-/// Numbers of one shape.
+/// Table numbers of one shape.
 const PER_SHAPE: i64 = 1_000;
 
 /// Which tables one instance of the model uses: `entities_v<n>`, `labels_v<n>`, `counts_v<n>` and `operations_v<n>`.
@@ -16,23 +16,24 @@ const PER_SHAPE: i64 = 1_000;
 pub(in crate::sqlite) struct Tables(pub(in crate::sqlite) i64);
 
 impl Tables {
-    /// Those of the next rebuild.
+    /// The tables of the next rebuild.
     pub(super) const fn next(self) -> Self {
         Self(SHAPE * PER_SHAPE + (self.0 + 1) % PER_SHAPE)
     }
 
-    /// Each filter of a list, alone and within a namespace, has an index that is in the list's order behind what it looks
-    /// up ([`Index`]): so a page costs the same whatever else there is. What is deleted is a range of its own in each, so
-    /// that a long past does not stand between a list and what lives.
+    /// Each filter of a list, alone and within a namespace, has an index with the looked-up columns and then the
+    /// list's order ([`Index`]), so that the cost of a page does not depend on the number of entities. Deleted
+    /// entities are a range of their own in each, so that they do not slow lists of undeleted ones down.
     ///
-    /// `deleted` is written once in a life, so that all indexes but those of state and drift are left alone by updates.
-    /// Few entities have drifted, so those indexes hold nothing else.
+    /// `deleted` is written once per entity, so that updates touch only the indexes of state and drift. Few entities
+    /// have drifted, so the latter index nothing else.
     ///
-    /// Labels are rows: for the namespace and, with an empty one, for all; with the value behind a `=` and, empty, for
-    /// any value. Only living entities have them.
+    /// Labels are rows: one for the namespace and one for all namespaces (empty), each with the value behind a `=`
+    /// and with any value (empty). Only undeleted entities have them.
     ///
-    /// Entities have row numbers, unlike the other tables: a row is about a kilobyte, and what of it goes beyond a quarter
-    /// of a page would get a page to itself in a table without (<https://sqlite.org/fileformat.html#index_b_trees>).
+    /// Entities have row numbers, unlike the other tables: a row has about a kilobyte, and in a table WITHOUT ROWID
+    /// what exceeds a quarter of a page would get an overflow page
+    /// (<https://sqlite.org/fileformat.html#index_b_trees>).
     pub(in crate::sqlite) async fn create(
         self,
         connection: &mut SqliteConnection,
@@ -108,7 +109,7 @@ pub(super) async fn live(connection: &mut SqliteConnection) -> Result<Option<Tab
     Ok(number.map(Tables))
 }
 
-/// Makes the tables of this shape if there are none, and drops what rebuilds left behind.
+/// Creates the tables of this shape unless they exist, and drops leftovers of rebuilds.
 pub(in crate::sqlite) async fn prepare(
     connection: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
@@ -124,8 +125,8 @@ pub(in crate::sqlite) async fn prepare(
     transaction.commit().await
 }
 
-/// Another version may read streams that the one before it set aside, and the queue passed over: nothing is set aside any
-/// more, and the queue is built anew like the tables.
+/// Another version may be able to read streams that the one before it put in quarantine: clears the quarantine, and
+/// resets the queue, so that both are rebuilt like the tables.
 async fn reset_projections(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM quarantine WHERE model = ?")
         .bind(super::NAME)
@@ -142,7 +143,7 @@ async fn reset_projections(connection: &mut SqliteConnection) -> Result<(), sqlx
     Ok(())
 }
 
-/// Drops every table of the model but those.
+/// Drops all tables of the model but `kept`.
 pub(super) async fn drop_all_but(
     connection: &mut SqliteConnection,
     kept: Option<Tables>,
@@ -169,7 +170,7 @@ pub(super) async fn drop_all_but(
     Ok(())
 }
 
-/// Sets checkpoint and tables of an instance.
+/// Sets checkpoint and table number of an instance.
 pub(super) async fn point(
     connection: &mut SqliteConnection,
     name: &str,

@@ -1,4 +1,4 @@
-//! Every filter that the interface accepts: what the database does for it, and what it finds.
+//! Every filter of the API: its query plan, and its results.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn tables() -> SqliteConnection {
     connection
 }
 
-/// What the database would do for a statement.
+/// The query plan of a statement.
 async fn steps(
     connection: &mut SqliteConnection,
     select: impl Fn(&mut QueryBuilder<Sqlite>),
@@ -34,8 +34,8 @@ async fn steps(
     steps.into_iter().map(|(.., step)| step).collect()
 }
 
-/// Each range is looked up in an index, behind the last page's id, and nothing is sorted: neither all that there is nor
-/// all that fits is gone through.
+/// Each range is an index lookup behind the last page's id, and nothing is sorted: a page costs neither the whole
+/// table nor all matches.
 async fn is_looked_up<S: ListSource + Sync>(
     connection: &mut SqliteConnection,
     plan: &Plan<S>,
@@ -52,14 +52,18 @@ async fn is_looked_up<S: ListSource + Sync>(
         steps(connection, |to| select::bound(to, N, plan, &range, 100)).await,
     ];
     for steps in statements {
-        let told = steps.join("; ");
+        let explained = steps.join("; ");
         let scans = |step: &&String| step.starts_with("SCAN") && !step.contains("VIRTUAL TABLE");
-        assert_eq!(steps.iter().find(scans), None, "{what:?}: {told}");
-        assert!(!told.contains("TEMP B-TREE"), "{what:?}: {told}");
+        assert_eq!(steps.iter().find(scans), None, "{what:?}: {explained}");
+        assert!(!explained.contains("TEMP B-TREE"), "{what:?}: {explained}");
         let behind = |step: &&String| {
             step.contains("(id>") || step.contains("AND id>") || step.contains("id<")
         };
-        assert_eq!(steps.iter().filter(behind).count(), plan.branches.len(), "{what:?}: {told}");
+        assert_eq!(
+            steps.iter().filter(behind).count(),
+            plan.branches.len(),
+            "{what:?}: {explained}"
+        );
     }
 }
 
@@ -79,7 +83,7 @@ fn selector(text: &str) -> Selector {
     if text.is_empty() { Selector::default() } else { text.parse().expect(text) }
 }
 
-/// Every combination of filters, one value each.
+/// Every combination of filters, with one value each.
 fn filters() -> Vec<EntityFilter> {
     let mut all = Vec::new();
     for namespaces in scopes() {
@@ -133,7 +137,7 @@ async fn every_filter_of_operations_is_looked_up() {
     }
 }
 
-/// What one filter asks for, alone or within a namespace, is in an index as a whole.
+/// A single filter, alone or within a namespace, is served by an index as a whole.
 #[test]
 fn each_filter_costs_a_page() {
     let alone = |change: fn(&mut EntityFilter)| {
@@ -164,7 +168,7 @@ fn each_filter_costs_a_page() {
     }
 }
 
-/// Entity `number` of a small world in which everything occurs together.
+/// Entity `number` of a small data set in which all values are combined.
 fn row(number: usize) -> EntityRow {
     let mut entity =
         Entity { id: EntityId(Uuid::from_u128(number as u128 + 1)), ..Entity::default() };
@@ -218,7 +222,7 @@ async fn pages_hold_what_fits_once_and_in_order_however_short_they_are() {
         rows::save(&mut transaction, tables, &rows, &[]).await.expect("rows");
         transaction.commit().await.expect("written");
     }
-    // Of all that could be asked for, every seventh: together they have every pair of filters.
+    // Every seventh of all combinations; together they have every pair of filters.
     let (mut found, mut short) = (0, 0);
     for filter in filters().into_iter().step_by(7) {
         let filter = EntityFilter { name: filter.name.map(|_| "x3".into()), ..filter };
