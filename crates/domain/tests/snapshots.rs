@@ -1,5 +1,5 @@
-//! The stored form of every event. A changed snapshot means that old logs cannot be read any more: give the event
-//! a new schema version and an upcast instead.
+//! The stored form of every event. A changed snapshot means that old logs cannot be read any more: give the event a
+//! new schema version and an upcast instead.
 
 use std::collections::BTreeMap;
 

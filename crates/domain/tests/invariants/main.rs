@@ -1,7 +1,7 @@
-//! The invariants of an entity, against long random lives.
+//! The invariants of an entity, checked on long random histories.
 //!
-//! `moves` draws what users, process managers, late workers and looks do, sensible or not; `lifecycle` plays it and
-//! checks every invariant after every step.
+//! `moves` draws what users, process managers, stale workers and observations do, sensible or not; `lifecycle` runs
+//! it and checks every invariant after every step.
 #![expect(clippy::unwrap_used, reason = "tests stop at what they find")]
 
 mod lifecycle;
@@ -17,7 +17,7 @@ use stateward_domain::time::Timestamp;
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
-    /// Invariants 2 to 7 hold after every step of every life: see `life::check`.
+    /// Invariants 2 to 7 hold after every step of every history: see `lifecycle::check`.
     #[test]
     fn every_invariant_holds_after_every_step(moves in vec(moves::any_move(), 1..60)) {
         let mut lifecycle = Lifecycle::default();
@@ -41,7 +41,7 @@ proptest! {
         prop_assert_eq!(entity, lifecycle.entity);
     }
 
-    /// A request that is only recorded changes nothing: neither then, nor of anything that follows.
+    /// A recorded request changes nothing: neither at once, nor anything that follows.
     #[test]
     fn a_mere_record_changes_nothing_but_the_version(
         moves in vec(moves::any_move(), 1..60),
@@ -65,7 +65,7 @@ proptest! {
         prop_assert_eq!(entity, lifecycle.entity);
     }
 
-    /// Whatever happened, a person can end it: release needs no backend and no state forbids it.
+    /// Whatever happened, a person can end an entity: a release needs no backend, and no state forbids it.
     #[test]
     fn every_life_can_be_ended(moves in vec(moves::any_move(), 1..60)) {
         let mut lifecycle = Lifecycle::default();
@@ -80,7 +80,7 @@ proptest! {
         }
     }
 
-    /// Folding is total: no order of events makes it panic, not even one that no aggregate would write.
+    /// Folding is total: no order of events makes it panic, not even one that no aggregate would produce.
     #[test]
     fn folding_never_panics(
         moves in vec(moves::any_move(), 1..40),
@@ -97,7 +97,7 @@ proptest! {
         }
     }
 
-    /// The same from between the halves of a replacement, which a random lifecycle rarely reaches.
+    /// The same from between the halves of a replacement, which random histories rarely reach.
     #[test]
     fn every_invariant_holds_after_half_a_replacement(
         whole in any::<bool>(),
@@ -117,7 +117,7 @@ proptest! {
     }
 }
 
-/// From nothing to an object that is gone for another one.
+/// From nothing to an object that was deleted for its replacement.
 fn half_a_replacement() -> Vec<Move> {
     let complete = |left| Move::Complete { of: AttemptOf::Own, left, differs: false };
     vec![

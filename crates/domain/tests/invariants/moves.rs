@@ -1,8 +1,8 @@
-//! What can be done to an entity, drawn at random.
+//! Random moves: what can be done to an entity.
 
 use proptest::prelude::*;
 
-/// Which attempt a report claims to be of.
+/// The attempt that a report names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AttemptOf {
     /// The running one, or none when none runs.
@@ -11,7 +11,7 @@ pub(crate) enum AttemptOf {
     Stale,
 }
 
-/// What a call left behind.
+/// The state in which a call left the object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ObjectAfter {
     Present,
@@ -19,7 +19,7 @@ pub(crate) enum ObjectAfter {
     Unknown,
 }
 
-/// What a process manager decided to follow a failure.
+/// What a process manager decided after a failure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FollowUp {
     Retry,
@@ -108,7 +108,7 @@ fn workers() -> impl Strategy<Value = Move> {
     ]
 }
 
-/// One move; a lifecycle begins with whatever comes first.
+/// One move; a history begins with any of them.
 pub(crate) fn any_move() -> impl Strategy<Value = Move> {
     prop_oneof![1 => users(), 1 => workers()]
 }

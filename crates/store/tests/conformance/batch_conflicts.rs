@@ -1,5 +1,4 @@
-//! Batches in which something does not fit: half an append is never written, and a loser takes no innocent
-//! down.
+//! Conflicts within a batch: no append is written in part, and a conflicting append does not fail the others.
 
 use futures_util::future::join_all;
 use stateward_domain::id::Version;
@@ -34,7 +33,7 @@ async fn consecutive_appends_to_one_stream_at_once_are_all_written() {
 async fn a_lost_claim_takes_no_innocent_down() {
     for Subject { name, log, .. } in subjects().await {
         let many = (0..20_u128).map(|number| {
-            // Numbers 3, 10 and 17 want the same name.
+            // Numbers 3, 10 and 17 take the same claim.
             let claim =
                 if number % 7 == 3 { "contended".to_owned() } else { format!("own {number}") };
             append(&number.to_string(), 0, 1 + number * 3, 3, vec![take(&claim)])

@@ -1,4 +1,4 @@
-//! The list of crash points is what the source passes.
+//! The list of failpoints equals those in the source.
 
 use std::collections::BTreeSet;
 use std::path::Path;

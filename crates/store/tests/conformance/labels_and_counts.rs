@@ -1,4 +1,4 @@
-//! Counts and labels are what the rows say, after any history of deliveries.
+//! Counts and labels equal those of the rows, after any history of deliveries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use stateward_store::sqlite::{Entities, Store};
 
 use crate::audit::fixture::{Fixture, histories};
 
-/// Random numbers that are the same in every run.
+/// A pseudo-random generator with a fixed seed.
 struct Dice(u64);
 
 impl Dice {
@@ -34,7 +34,7 @@ impl Dice {
     }
 }
 
-/// Lives in two namespaces whose labels change now and then.
+/// Histories in two namespaces whose labels change now and then.
 fn labelled(seed: u8, dice: &mut Dice) -> Vec<Vec<EntityEvent>> {
     let mut all = histories(seed, 8, 40);
     for (number, life) in all.iter_mut().enumerate() {
@@ -63,7 +63,7 @@ async fn rows(model: &Entities, filter: &EntityFilter) -> Vec<EntityRow> {
     page.items
 }
 
-/// Counts and label lists against the rows, which are all there are.
+/// Compares counts and label lists with all rows.
 async fn fits(model: &Entities) {
     let all = rows(model, &EntityFilter::default()).await;
     let mut expected = BTreeMap::new();
@@ -116,8 +116,8 @@ async fn rebuild(store: &Store) {
     assert_eq!(store.entities.swap().await, Ok(true));
 }
 
-/// Delivers everything in batches of any size, some of them again, with streams that are set aside and replayed, also
-/// before their first delivery, and rebuilds in between.
+/// Applies everything in batches of any size, some of them twice, with streams that are quarantined and retried, also
+/// before their first delivery, and with rebuilds in between.
 async fn delivered(store: &Store, dice: &mut Dice) {
     let model = &*store.entities;
     let all = store.log.read_log(Position::START, usize::MAX).await.unwrap();

@@ -1,4 +1,4 @@
-//! The log's promises, one test each.
+//! The promises of the event log, one test each.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ async fn a_claim_has_one_holder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_sees_a_claim_sees_its_event() {
+async fn a_reader_that_sees_a_claim_sees_its_event() {
     for Subject { name, log, .. } in subjects().await {
         for round in 0_u32..200 {
             let (a, k) = (format!("a{round}"), format!("k{round}"));
@@ -133,12 +133,12 @@ async fn a_claim_has_the_version_of_the_event_that_takes_it() {
 #[tokio::test]
 async fn a_shared_claim_is_refused_while_another_holds_it_and_takes_nothing() {
     for Subject { name, log, .. } in subjects().await {
-        log.append(append("a", 0, 1, 1, vec![share("k")])).await.expect("nobody has it");
-        log.append(append("b", 0, 2, 1, vec![share("k")])).await.expect("nobody has it");
+        log.append(append("a", 0, 1, 1, vec![share("k")])).await.expect("it is free");
+        log.append(append("b", 0, 2, 1, vec![share("k")])).await.expect("it is free");
         assert_eq!(log.holder(&key("k")).await, Ok(None), "{name}");
         log.append(append("a", 1, 3, 1, vec![take("k")])).await.unwrap();
         log.append(append("a", 2, 4, 1, vec![share("k")])).await.expect("it is its own");
-        // A stream that is known, and one that begins; both beside one that has nothing to do with it.
+        // A known stream and a new one, both in one commit with an unrelated append.
         for (stream, expected) in [("b", 1_u64), ("c", 0)] {
             let (id, mine) = (10 + u128::from(expected), format!("mine {expected}"));
             let lost = append(stream, expected, id, 1, vec![share("k"), take("other")]);
@@ -242,7 +242,7 @@ async fn times_of_the_log_never_run_back() {
         let times: Vec<i64> = read.iter().map(|event| event.recorded_at.0).collect();
         let passed: Vec<i64> =
             times.windows(2).map(|pair| (pair[1] - pair[0]) / 1_000_000).collect();
-        // The day came while the wall clock was three hours behind.
+        // That day passed while the wall clock was three hours behind.
         assert_eq!(passed, [1, 1, 1, 21 * 3_600 + 1, 1], "{name}");
     }
 }
@@ -343,7 +343,7 @@ async fn positions_of_another_log_or_ahead_of_this_one_are_gone() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_change_wakes_up() {
+async fn a_waiter_for_a_change_wakes_up() {
     for Subject { name, log, .. } in subjects().await {
         let head = log.append(append("a", 0, 1, 1, vec![])).await.unwrap().position;
         log.changed_after(Position::START).await;

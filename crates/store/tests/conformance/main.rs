@@ -1,12 +1,11 @@
-//! What every store promises, asked of each of them.
+//! The promises of the storage ports, checked against each adapter.
 //!
-//! - `log`: the event log, of memory and `SQLite`
-//! - `torn`: batches in which something does not fit
-//! - `queue`: the sync queue and its leases; `views`: read models
-//! - `audit`: verification, checkpoints and copies of logs, over the random lives of the domain's invariants
-//! - `derived`: counts and labels beside the rows of read models
-//! - `objects`: who manages which object, in a log of an older version
-//! - `open`: what the embedded store says when it cannot be opened; `put_back`: a log that is older than what is known of it
+//! - `log`: the event log, of `memory` and `sqlite`; `batch_conflicts`: appends that conflict within a batch
+//! - `queue`: the sync queue and its leases; `views`: read models; `labels_and_counts`: their secondary rows
+//! - `audit`: verification, checkpoints and copies of logs, over the random histories of the domain's invariants
+//! - `object_claims`: which entity manages which object, in a log of an older version
+//! - `open`: errors of opening a store; `restore_hold`: a log that is older than its recorded head
+//! - `failpoints`: the list of failpoints
 
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
 

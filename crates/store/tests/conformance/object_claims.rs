@@ -1,4 +1,4 @@
-//! A folder and an export that an older version wrote, in which two entities each hold one file and one thing.
+//! A directory and an export of an older version, in which two entities each hold one file and one thing.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ async fn connect(directory: &Path) -> SqliteConnection {
     SqliteConnection::connect_with(&options).await.unwrap()
 }
 
-/// The folder as the older version left it.
+/// The directory as the older version left it.
 async fn folder() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let mut connection = connect(directory.path()).await;
@@ -35,7 +35,7 @@ async fn folder() -> TempDir {
     directory
 }
 
-/// Who holds claims on objects: key and name of the entity.
+/// Claims on objects: key and name of the entity that holds it.
 async fn on_objects(directory: &Path) -> Vec<(String, String)> {
     let mut connection = connect(directory).await;
     let claims = "SELECT c.key, e.payload -> 'create_requested' ->> 'name' FROM claims c \
@@ -51,7 +51,7 @@ async fn id_of(directory: &Path, name: &str) -> String {
     sqlx::query_scalar(id).bind(name).fetch_one(&mut connection).await.unwrap()
 }
 
-/// The older one of each pair has the object, the other one contends for it; who only observes has nothing.
+/// The older entity of each pair holds the object, the other one is a contender; an observing entity has no claim.
 async fn check(directory: &Path) {
     let (theirs, second) = (id_of(directory, FILES[1]).await, id_of(directory, THINGS[1]).await);
     let claim = |key: String, name: &str| (key, name.to_owned());
@@ -85,7 +85,7 @@ async fn a_folder_of_an_older_version_gets_its_claims_when_it_is_opened_and_only
     check(folder.path()).await;
     verify(folder.path()).await;
 
-    // Once: what is missing later is a fault, and stays one.
+    // Derived once only: a claim that is missing later is a fault, and stays one.
     let mut connection = connect(folder.path()).await;
     sqlx::raw_sql("DELETE FROM claims WHERE key GLOB 'external/*'")
         .execute(&mut connection)
@@ -94,7 +94,7 @@ async fn a_folder_of_an_older_version_gets_its_claims_when_it_is_opened_and_only
     connection.close().await.unwrap();
     let store = Store::open(folder.path(), ManualClock::new()).await.unwrap();
     let report = store.audit.verify(None, &|_| ()).await.unwrap();
-    // Each object is named for both of its entities, and each contender for want of a holder.
+    // Each object is reported for both of its entities, and each contender because no entity holds the object.
     let of = |prefix: &str| {
         let keys = report.faults.iter().filter_map(|fault| fault.key.as_deref());
         keys.filter(|key| key.starts_with(prefix)).count()
@@ -120,7 +120,7 @@ async fn an_export_of_an_older_version_gets_its_claims_when_it_is_imported() {
 async fn a_stream_that_cannot_be_folded_holds_what_it_held_and_opens() {
     let folder = folder().await;
     let mut connection = connect(folder.path()).await;
-    // The thing's first entity cannot be read any more behind its second event, by which it has no object yet.
+    // The first entity of the thing cannot be decoded behind its second event, at which it has no object yet.
     let damage = "UPDATE events SET payload = '{}' WHERE sequence = 3 AND aggregate_id = \
                   (SELECT aggregate_id FROM events WHERE sequence = 1 \
                    AND payload -> 'create_requested' ->> 'name' = 'first')";

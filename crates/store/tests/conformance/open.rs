@@ -1,4 +1,4 @@
-//! Opening the embedded store: one clear line for whatever is in the way, and nothing changed.
+//! Errors of opening a store: one clear line, and nothing changed.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -61,7 +61,7 @@ async fn a_foreign_database_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["events.db", "views.db"] {
         let path = directory.path().join(name);
-        // A valid database of something else: page size and version of the header as SQLite writes them.
+        // A valid database of another program: page size and version of the header as SQLite writes them.
         let other = tempfile::tempdir().unwrap();
         drop(open(other.path()).await.unwrap());
         let mut bytes = std::fs::read(other.path().join("events.db")).unwrap();

@@ -1,4 +1,4 @@
-//! The sync queue: rows, and in `leases` leases and timers; in `clock` what a wall clock that is set does to both.
+//! The sync queue: its rows; `leases`: leases and timers; `clock`: the effect of setting the wall clock.
 
 mod clock;
 mod leases;
@@ -44,7 +44,7 @@ impl Subject {
         Self { queue, clock, log_clock, at, directory, store }
     }
 
-    /// Commits `changes` under the next position; whether that woke somebody.
+    /// Commits `changes` under the next position; whether that woke a row.
     async fn advance(&self, changes: &[QueueChange]) -> bool {
         let from = *self.at.lock().unwrap();
         let to = position(from.minor + 1);
@@ -53,7 +53,7 @@ impl Subject {
         woke
     }
 
-    /// The time at which events are recorded.
+    /// The time of new events.
     fn now(&self) -> Timestamp {
         self.log_clock.now()
     }
@@ -128,7 +128,7 @@ async fn rows_and_checkpoint_move_together_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_an_entity_is_woken_by_it() {
+async fn a_row_that_waits_for_an_entity_is_woken_by_it() {
     let subject = Subject::new().await;
     let later = subject.now().after(Duration::from_hours(1));
     let waits = QueueRow {
@@ -139,14 +139,14 @@ async fn whoever_waits_for_an_entity_is_woken_by_it() {
     let wake =
         |waited_for| QueueChange::Wake { waited_for, at: subject.now(), position: position(7) };
     assert!(!subject.advance(&[QueueChange::Put(waits)]).await);
-    assert!(!subject.advance(&[wake(entity(8))]).await, "nobody waits for that one");
+    assert!(!subject.advance(&[wake(entity(8))]).await, "no row waits for that one");
     assert!(subject.advance(&[wake(entity(8)), wake(entity(9))]).await);
     let lease = subject.lease("one", 1, false).await.remove(0);
     assert_eq!((lease.entity, lease.seen), (entity(1), position(7)));
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_name_is_woken_by_it_whoever_has_it() {
+async fn a_row_that_waits_for_a_name_is_woken_by_any_entity_of_that_name() {
     let subject = Subject::new().await;
     let later = Some(subject.now().after(Duration::from_hours(1)));
     let key = |text: &str| ClaimKey(format!("{}{text}", ClaimKey::NAME));
@@ -155,7 +155,7 @@ async fn whoever_waits_for_a_name_is_woken_by_it_whoever_has_it() {
         waits_for: Some(waits_for),
         ..subject.due(number, Priority::Retry, 1)
     };
-    // Names that look like whatever else is waited for, and like parts of each other.
+    // Names that resemble other values of the column, and parts of each other.
     let names = ["n/k/blue", "n/k/blue2", "n/k/backend", &format!("n/k/{}", entity(9))];
     let rows = (1..).zip(&names).map(|(number, name)| waits(number, WaitsFor::Name(key(name))));
     let mut rows: Vec<_> = rows.collect();
@@ -166,7 +166,10 @@ async fn whoever_waits_for_a_name_is_woken_by_it_whoever_has_it() {
     }
     let wake =
         |text| QueueChange::WakeNamed { name: key(text), at: subject.now(), position: position(7) };
-    assert!(!subject.advance(&[wake("n/k/red"), wake("other/k/blue")]).await, "nobody does");
+    assert!(
+        !subject.advance(&[wake("n/k/red"), wake("other/k/blue")]).await,
+        "no row waits for these"
+    );
     assert!(subject.advance(&[wake("n/k/red"), wake("n/k/blue")]).await);
     let woken = subject.lease("one", 9, false).await;
     let woken: Vec<_> = woken.iter().map(|lease| (lease.entity, lease.seen)).collect();
@@ -179,7 +182,7 @@ async fn whoever_waits_for_a_name_is_woken_by_it_whoever_has_it() {
 }
 
 #[tokio::test]
-async fn who_uses_an_entity_is_known_as_of_the_checkpoint() {
+async fn dependents_of_an_entity_are_known_as_of_the_checkpoint() {
     let subject = Subject::new().await;
     let key = |text: &str| ClaimKey(format!("{}{text}", ClaimKey::NAME));
     let of = async |text: &str| subject.queue.dependents(&[key(text)], 9).await.unwrap();
@@ -203,7 +206,7 @@ async fn who_uses_an_entity_is_known_as_of_the_checkpoint() {
     let first = subject.queue.dependents(&[key("n/k/a")], 1).await.unwrap();
     assert_eq!(first.entities, [entity(1)], "no more than asked for");
 
-    // What is put replaces what was known of it, also by none.
+    // A new row replaces the old references, also by none.
     subject.advance(&[QueueChange::Put(row(1, &["n/k/b"])), QueueChange::Put(row(2, &[]))]).await;
     assert_eq!(of("n/k/a").await.entities, []);
     subject.advance(&[QueueChange::Remove(entity(1))]).await;
@@ -215,7 +218,7 @@ async fn who_uses_an_entity_is_known_as_of_the_checkpoint() {
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_backend_is_woken_by_it_and_the_others_are_not() {
+async fn a_row_that_waits_for_a_backend_is_woken_by_it_and_the_others_are_not() {
     let subject = Subject::new().await;
     let later = Some(subject.now().after(Duration::from_hours(1)));
     let waits = |number, waits_for| QueueRow {
@@ -273,7 +276,7 @@ async fn the_oldest_due_work_is_known_for_each_backend() {
     let age = |name, seconds| (BackendName::from(name), Duration::from_secs(seconds));
     let expected = [age("b", 5), age("c", 0)];
     assert_eq!(oldest, expected);
-    // Whatever its priority; what waits for something is not late.
+    // Independent of priority; waiting work is not late.
     let blocked = QueueRow {
         backend: BackendName::from("d"),
         waits_for: Some(WaitsFor::Backend),

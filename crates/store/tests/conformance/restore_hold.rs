@@ -1,4 +1,4 @@
-//! A log that is older than what its directory knows of it: a new epoch, and nothing but looking until a person has.
+//! A log older than its recorded head: a new epoch, and only observation until a person lifts the hold.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ use tempfile::TempDir;
 
 use crate::support::{ManualClock, append};
 
-/// A directory whose log once held five events, and another one with the log of when it held two.
+/// A directory whose log has five events, and another one with the same log when it had two.
 struct Fixture {
     directory: TempDir,
     /// The older log.
     copy: PathBuf,
-    /// A position that the older log does not have yet.
+    /// A position that the older log does not have.
     newest: Position,
-    /// One that both have.
+    /// A position that both have.
     common: Position,
     _kept: TempDir,
 }
@@ -66,7 +66,7 @@ async fn end(store: Store) {
     drop(store);
 }
 
-/// Old positions are gone, also when the log has grown over them again, and nothing but looking is done.
+/// Old positions are rejected, also when the log has grown past them again, and the hold is set.
 async fn assert_new_epoch(fixture: &Fixture, store: &Store) {
     assert!(store.observe_only, "it acts on backends with a log that was put back");
     let head = store.log.head_of(&crate::support::stream("a")).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_log_that_was_put_back_beside_views_as_old_as_it_begins_a_new_epoch() 
     let views = fixture.path("views.db");
     std::fs::remove_file(&views).unwrap();
     end(open(fixture.directory.path()).await).await;
-    // Views that have read nothing of what is gone.
+    // Views that have read nothing of the lost events.
     assert!(!open(fixture.directory.path()).await.observe_only, "deleted views are no alarm");
     fixture.restore_older_log();
     assert_new_epoch(&fixture, &open(fixture.directory.path()).await).await;
@@ -127,7 +127,7 @@ async fn another_log_in_the_place_of_ours_begins_a_new_epoch() {
     }
 }
 
-/// Whatever a start had done of it when it died, the next one goes on with.
+/// A start continues what an interrupted one had begun.
 #[tokio::test]
 async fn a_start_that_died_on_the_way_is_finished_by_the_next_one() {
     for done in ["the mark", "the epoch", "the views"] {
@@ -152,13 +152,13 @@ async fn a_start_that_died_on_the_way_is_finished_by_the_next_one() {
 #[tokio::test]
 async fn a_folder_of_an_older_version_and_one_that_was_killed_raise_no_alarm() {
     let fixture = Fixture::new().await;
-    // As older versions leave it: the lock file knows nothing.
+    // As older versions leave it: the lock file is empty.
     std::fs::write(fixture.path("lock"), "").unwrap();
     let store = open(fixture.directory.path()).await;
     assert!(!store.observe_only);
     let last = store.log.append(append("a", 5, 21, 2, vec![])).await.unwrap();
     assert_eq!(last.version, Version(7));
-    // Killed: nothing is closed in order.
+    // A crash: nothing is closed in order.
     drop(store);
     let store = open(fixture.directory.path()).await;
     assert!(!store.observe_only);
@@ -201,7 +201,7 @@ async fn views_that_know_more_than_the_log_are_kept_and_named() {
     let text = serde_json::to_string(&report).unwrap();
     assert!(text.contains(&kept[0]), "the verification does not mention it: {text}");
 
-    // A bounded number of them.
+    // The number of kept views is bounded.
     for _ in 0..4 {
         let store = open(fixture.directory.path()).await;
         let head = store.log.head_of(&crate::support::stream("a")).await.unwrap();

@@ -1,4 +1,4 @@
-//! Subjects, a clock that stands still, and short ways to make appends.
+//! Subjects, a manual clock, and short ways to make appends.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 pub(crate) use stateward_domain::time::ManualClock;
 
-/// A log with its clock; the directory lives as long as it does.
+/// A log with its clock; its directory is deleted with it.
 pub(crate) struct Subject {
     pub name: &'static str,
     pub log: Arc<dyn EventStore>,
@@ -21,7 +21,7 @@ pub(crate) struct Subject {
     _directory: Option<(TempDir, Store)>,
 }
 
-/// One empty log of each sort.
+/// One empty log of each adapter.
 pub(crate) async fn subjects() -> Vec<Subject> {
     let clock = ManualClock::new();
     let log = Arc::new(MemoryLog::new(clock.clone()));

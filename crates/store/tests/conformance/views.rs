@@ -33,7 +33,7 @@ impl Subject {
         Self { store, model, _directory: directory }
     }
 
-    /// Declares entity `number`, and again updates it `updates` times.
+    /// Declares entity `number`, and updates it `updates` times.
     async fn declare(&self, number: u128, updates: u64) {
         let mut events = vec![created(number)];
         events.extend((0..updates).map(|n| EntityEvent::UpdateRequested {
@@ -72,7 +72,7 @@ impl Subject {
         self.store.log.read_log(Position::START, usize::MAX).await.unwrap()
     }
 
-    /// Delivers everything that `model` has not seen.
+    /// Applies all events behind the checkpoint of `model`.
     async fn deliver(&self, model: &dyn ReadModel) -> Result<(), ModelError> {
         let from = model.checkpoint().await?;
         let events = self.store.log.read_log(from, usize::MAX).await.unwrap();
@@ -145,7 +145,7 @@ async fn delivering_again_changes_nothing() {
     let before = subject.all().await;
     let again = subject.model.apply(Position::START, last, &events).await;
     assert_eq!(again, Err(ModelError::CheckpointMoved { actual: last }));
-    // Another delivery that overlaps: what is in the rows already is passed over.
+    // An overlapping delivery: applied events are skipped.
     subject.append(1, 3, &[EntityEvent::Paused { at: Timestamp(40) }]).await;
     let all = subject.events().await;
     subject.model.apply(last, all.last().unwrap().position, &all).await.unwrap();
@@ -216,7 +216,7 @@ async fn two_rebuilds_at_once_end_with_what_the_log_says() {
     let (half, last) = (events[2].position, events[5].position);
     let first = subject.model.begin_rebuild().await.unwrap();
     first.apply(Position::START, last, &events).await.unwrap();
-    // It begins in the tables of the first one, which knows nothing of it.
+    // It begins in the tables of the first rebuild, which does not know of it.
     let second = subject.model.begin_rebuild().await.unwrap();
     second.apply(Position::START, half, &events[..3]).await.unwrap();
     first.apply(half, last, &events[3..]).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a move asks for, as users and the engine would ask for it.
+//! Turns moves into intents, as users and the engine would send them.
 
 use serde_json::json;
 use stateward_domain::entity::Entity;
@@ -91,7 +91,7 @@ impl Lifecycle {
         })
     }
 
-    /// What process managers and looks report.
+    /// Reports of process managers and background observations.
     fn work(&self, one: &Move) -> Option<Intent> {
         let entity = &self.entity;
         Some(match one {
@@ -162,7 +162,7 @@ impl Lifecycle {
         }
     }
 
-    /// As the engine would: presence fits the step, the generation is the attempt's.
+    /// As the engine does: presence fits the step, the generation is the attempt's.
     fn complete(&self, of: AttemptOf, left: ObjectAfter, differs: bool) -> Option<Intent> {
         let running = self.entity.running.as_ref()?;
         let goes = matches!(
@@ -219,7 +219,7 @@ impl Lifecycle {
             Some(AttemptStep::Action { operation_id }) => Some(*operation_id),
             _ => None,
         };
-        // What belongs to nobody's wish is never given up, nor asked about.
+        // Actions and clean-ups are retried, never erred or decided: no request of the entity depends on them.
         let next = match step {
             Some(AttemptStep::Action { .. } | AttemptStep::CleanUp { .. }) => {
                 Next::Retry { at: Timestamp(9) }
@@ -254,7 +254,7 @@ impl Lifecycle {
     }
 }
 
-/// What an attempt or a look serves: everything but actions.
+/// Operations that an attempt or an observation serves: all but actions.
 fn asked_for(entity: &Entity) -> Vec<OperationId> {
     let open = entity.operations.iter();
     open.filter(|open| !matches!(open.kind, OperationKind::Action(_))).map(|open| open.id).collect()
@@ -266,7 +266,7 @@ fn update(
     settings: Option<SettingsPatch>,
 ) -> Intent {
     let settings = settings.unwrap_or_default();
-    // Now and then with the permission to replace, so that lives pass through both halves.
+    // Sometimes with the permission to replace, so that runs pass through both halves of a replacement.
     let replace = desired.as_ref().is_some_and(|desired| desired["size"] != 1);
     Intent::Update {
         operation_id,

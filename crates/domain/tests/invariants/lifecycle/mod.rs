@@ -1,4 +1,4 @@
-//! Plays moves and checks the invariants after each.
+//! Runs moves and checks the invariants after each.
 
 mod intents;
 
@@ -15,22 +15,22 @@ use stateward_domain::time::Timestamp;
 
 use super::moves::Move;
 
-/// A lifecycle, and what a reader of its events alone knows of operations and claims.
+/// An entity's history, with the operations and claims that a reader derives from its events alone.
 #[derive(Default)]
 pub(crate) struct Lifecycle {
     pub(crate) entity: Entity,
     pub(crate) events: Vec<EntityEvent>,
     open: BTreeSet<OperationId>,
     ended: BTreeSet<OperationId>,
-    /// Append by append, as the log keeps them.
+    /// Claims derived append by append, as the log does.
     claimed: BTreeSet<ClaimKey>,
-    /// Event by event, as a copy of the log derives them.
+    /// Claims derived event by event, as a copy of the log does.
     followed: BTreeSet<ClaimKey>,
     intents: BTreeSet<(u64, String)>,
 }
 
 impl Lifecycle {
-    /// Asks for `one`; nothing happens when it is refused.
+    /// Decides `one`; a refusal changes nothing.
     pub(crate) fn play(&mut self, one: &Move, turn: usize) {
         let turn = u32::try_from(turn).unwrap();
         let at = Timestamp(i64::from(turn + 1) * 1_000_000);
@@ -71,17 +71,17 @@ impl Lifecycle {
         self.events.push(event);
     }
 
-    /// What each event may do.
+    /// Invariants of single events.
     fn check_event(&mut self, before: &Entity, event: &EntityEvent) {
         if self.entity.manifest.desired != before.manifest.desired {
-            let wish = matches!(
+            let request = matches!(
                 event,
                 EntityEvent::CreateRequested { .. }
                     | EntityEvent::UpdateRequested { .. }
                     | EntityEvent::OperationCancelled { .. }
             );
-            assert!(wish, "2: {event:?} changed what is desired");
-            assert!(self.entity.generation > before.generation, "2: an uncounted wish");
+            assert!(request, "2: {event:?} changed what is desired");
+            assert!(self.entity.generation > before.generation, "2: an uncounted desired state");
         }
         match event {
             EntityEvent::SyncStarted { attempt, step, .. } => {
@@ -107,14 +107,17 @@ impl Lifecycle {
         }
     }
 
-    /// What holds between appends.
+    /// Invariants between appends.
     fn check(&self, before: &Entity, intent: &Intent) {
         let entity = &self.entity;
         assert!(entity.observed.generation <= entity.generation, "2");
         let still_there = entity.observed.presence == Presence::Present;
         assert!(!entity.replacing || !still_there, "3: a second half beside the old object");
         if entity.synced() {
-            assert_eq!(entity.observed.generation, entity.generation, "2: synced with an old wish");
+            assert_eq!(
+                entity.observed.generation, entity.generation,
+                "2: synced with an old desired state"
+            );
         }
         let open: BTreeSet<_> = entity.operations.iter().map(|open| open.id).collect();
         assert_eq!(open, self.open, "6: fold and read model differ after {intent:?}");
@@ -126,7 +129,7 @@ impl Lifecycle {
             assert!(entity.is_deleted(), "there is no way back");
         }
         self.check_progress();
-        // What is held is a function of the fold, and the same however it was come by.
+        // Claims are a function of the fold, however they were derived.
         let held = claims::held(entity);
         assert_eq!((&self.claimed, &self.followed), (&held, &held), "7: {intent:?}");
         let name = ClaimKey::name(entity);
@@ -144,7 +147,7 @@ impl Lifecycle {
         }
     }
 
-    /// Invariant 6: no entity is in between without a due time, and no operation waits for nothing.
+    /// Invariant 6: every unsettled entity has a due time, and every open operation has work.
     fn check_progress(&self) {
         let entity = &self.entity;
         let waits = entity.paused.is_some() || entity.blocked.is_some();
@@ -157,7 +160,7 @@ impl Lifecycle {
             assert!(entity.work().is_some(), "6: an operation waits for nothing: {entity:#?}");
         }
         if entity.running.is_some() {
-            assert!(entity.work().is_some(), "6: an attempt that nobody carries on: {entity:#?}");
+            assert!(entity.work().is_some(), "6: an attempt without work: {entity:#?}");
         }
     }
 }

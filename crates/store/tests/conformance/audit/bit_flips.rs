@@ -1,4 +1,4 @@
-//! One changed bit anywhere in the log is found, and the right stream named. Done to the file itself.
+//! One changed bit anywhere in the log is found, and the right stream named. The file itself is changed.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use stateward_domain::ports::audit::Auditor as _;
 use super::fixture::{Fixture, histories};
 
 const FLIPS: u32 = 1_000;
-/// Columns with texts, the hash, and numbers.
+/// Text columns and the hash; integer columns below.
 const BYTES: [&str; 8] = [
     "payload",
     "metadata",
@@ -25,14 +25,14 @@ const BYTES: [&str; 8] = [
 ];
 const NUMBERS: [&str; 2] = ["sequence", "recorded_at"];
 
-/// What was done, how it is undone, and the stream that it was done to; `None` = that cannot be known any more.
+/// A change, its undo, and the changed stream; `None` = the stream cannot be known any more.
 struct Tampered {
     what: String,
     undo: Vec<String>,
     stream: Option<String>,
 }
 
-/// What it is called, what does it, and what undoes it.
+/// Description, statements, and statements that undo them.
 type Change = (String, Vec<String>, Vec<String>);
 
 struct Tamperer {
@@ -57,7 +57,7 @@ impl Tamperer {
         usize::try_from(self.chance.next_u32()).unwrap() % end
     }
 
-    /// Does `statements`; whether the file let it happen.
+    /// Runs `statements`; false when the file's constraints reject them.
     async fn run(&mut self, statements: &[String]) -> bool {
         let all = statements.join(";\n");
         let text = format!("BEGIN; {all}; COMMIT");
@@ -68,7 +68,7 @@ impl Tamperer {
         done.is_ok()
     }
 
-    /// One change at a place that nobody chose.
+    /// One random change.
     async fn tamper(&mut self) -> Tampered {
         loop {
             let at = self.below(self.events.len());
@@ -125,7 +125,7 @@ impl Tamperer {
         Some((format!("bit {bit} of {column}"), set(after), set(before)))
     }
 
-    /// Two events of a stream in each other's place.
+    /// Swaps two events of a stream.
     fn swap(&mut self, at: usize) -> Option<Change> {
         let (one, category, id, _) = self.events[at].clone();
         let same = |event: &&(i64, String, String, i64)| {
@@ -148,7 +148,7 @@ impl Tamperer {
         let goes_on = |event: &(i64, String, String, i64)| {
             event.1 == category && event.2 == id && event.3 > version
         };
-        // The end of a control stream is known to nothing else in the directory: only the gap shows.
+        // Nothing else in the directory refers to the end of a control stream: only the gap shows.
         let last = category != "entity" && !self.events.iter().any(goes_on);
         if last && at + 1 == self.events.len() {
             return None;
@@ -170,7 +170,7 @@ fn assert_found(report: &Report, tampered: &Tampered) {
     assert!(named, "{what}: {:#?}", report.faults);
 }
 
-/// Changes a log as often as `flips` says, and undoes each change: what was found.
+/// Makes and undoes `flips` changes; returns a summary of what was found.
 async fn changes(seed: u8, flips: u32) -> String {
     let fixture = Fixture::with(&histories(seed, 36, 44)).await;
     let auditor = fixture.auditor().await;
@@ -201,8 +201,8 @@ async fn one_thousand_changes_of_one_bit_are_all_found_and_named() {
     }
 }
 
-/// Bits of the file as it lies on the disk, where they also hit what `SQLite` keeps for itself: whenever nothing is
-/// said, every event is there as it was.
+/// Flips bits of the file itself, also in `SQLite`'s own structures: as long as no fault is reported, every event is
+/// unchanged.
 #[tokio::test]
 async fn whenever_nothing_is_said_of_a_damaged_file_every_event_is_as_it_was() {
     let fixture = Fixture::with(&histories(22, 10, 30)).await;
@@ -215,7 +215,7 @@ async fn whenever_nothing_is_said_of_a_damaged_file_every_event_is_as_it_was() {
         let bit = usize::try_from(chance.next_u64() % (bytes.len() as u64 * 8)).unwrap();
         bytes[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(fixture.path("events.db"), &bytes).unwrap();
-        // A file that cannot even be opened is refused with its name.
+        // A file that cannot be opened is reported with its path.
         let opened = stateward_store::sqlite::Auditor::offline(
             fixture.directory.path(),
             fixture.clock.clone(),
@@ -234,7 +234,7 @@ async fn whenever_nothing_is_said_of_a_damaged_file_every_event_is_as_it_was() {
     println!("{silent} of 150 bits of the file are none of the log's");
 }
 
-/// The log id is no event: another one shows against a checkpoint only.
+/// The log id is not an event: a change of it shows against a checkpoint only.
 fn land_id(export: &str) -> stateward_domain::id::LogId {
     let first = export.lines().next().unwrap();
     stateward_domain::cloud_event::parse(first).unwrap().log_id

@@ -1,4 +1,4 @@
-//! The checker alone, without any database.
+//! The chain checker alone, without a database.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 const IDENTITY: Identity = Identity { log_id: LogId(Uuid::from_u128(9)), epoch: 3 };
 
-/// A log of some streams: which stream each event goes to.
+/// A log of several streams: `turns` = the stream of each event.
 fn log(turns: &[u8]) -> Vec<Recorded> {
     let mut heads = std::collections::HashMap::new();
     let event = |(place, turn): (usize, &u8)| {
@@ -63,7 +63,7 @@ fn flipped(text: &str, bit: usize) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Changes one bit of one member; `None` when that makes no text.
+/// Changes one bit of one member; `None` when the result is not valid text.
 fn change(event: &mut Recorded, member: u8, bit: usize) -> Option<()> {
     match member {
         0 => event.payload = flipped(&event.payload, bit)?.into(),

@@ -1,4 +1,4 @@
-//! What only a checkpoint shows that was kept elsewhere.
+//! Changes that only a checkpoint kept elsewhere reveals.
 
 use sqlx::{AssertSqlSafe, Connection, Row};
 use stateward_domain::audit::{Checkpoint, Fault, FaultKind, Report};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::fixture::{FIRST, Fixture, histories};
 
-/// A log whose read model is gone, as whoever tampers would see to it, with a checkpoint from before.
+/// A log without views, which a tamperer would delete, and an earlier checkpoint.
 async fn log_without_views() -> (Fixture, Checkpoint) {
     let fixture = Fixture::with(&histories(31, 8, 30)).await;
     std::fs::remove_file(fixture.path("views.db")).unwrap();
@@ -22,7 +22,7 @@ fn only_checkpoint(report: &Report) -> &Fault {
     &report.faults[0]
 }
 
-/// Claims of what is gone would give it away.
+/// Claims of removed events would reveal the removal.
 const CLAIMS: &str = "DELETE FROM claims WHERE NOT EXISTS (SELECT 1 FROM events e WHERE \
     e.aggregate_id = claims.aggregate_id AND e.sequence >= claims.sequence)";
 
@@ -41,7 +41,7 @@ async fn a_checkpoint_stays_valid_as_the_log_grows() {
 #[tokio::test]
 async fn a_cut_tail_shows_against_a_checkpoint_only() {
     let (fixture, checkpoint) = log_without_views().await;
-    // Control events are at the end: no claim knows of them.
+    // Control events are at the end: no claim refers to them.
     fixture
         .damage("DELETE FROM events WHERE position > (SELECT max(position) - 2 FROM events)")
         .await;

@@ -14,7 +14,7 @@ use super::fixture::{Fixture, histories, project};
 
 const NOW: Timestamp = Timestamp(77);
 
-/// Everything that a directory holds, by name; but what a database keeps beside it while somebody reads.
+/// The files of a directory, by name, without those that a database keeps beside it during reads.
 fn contents(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return vec!["nothing".to_owned()] };
     let mut names: Vec<_> =
@@ -54,7 +54,7 @@ async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
     }
 }
 
-/// All claims but the times at which they were taken.
+/// All claims, without the times at which they were taken.
 async fn held(fixture: &Fixture) -> Vec<(String, String, i64, String)> {
     let mut connection = fixture.tamper().await;
     let claims = "SELECT key, aggregate_id, sequence, value FROM claims \

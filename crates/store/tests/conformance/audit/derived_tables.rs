@@ -1,5 +1,5 @@
-//! Every table that follows from the log: a change of any column, a row less and a row more are found and named. Tables
-//! and columns come from the files themselves, so that whatever is added later is covered too.
+//! Derived tables: a changed column, a missing row and an extra row are found and named. Tables and columns are read
+//! from the files, so that later ones are covered too.
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -15,24 +15,24 @@ use stateward_store::sqlite::{Auditor, Store};
 use super::fixture::{Fixture, enqueue, histories, project};
 use crate::support::{append, stream};
 
-/// Tables that do not follow from the log: workers alone write leases, drift timers and what they observed, and these may be
-/// lost.
+/// Tables that do not follow from the log: workers alone write leases, drift timers and their observations, and these
+/// may be lost.
 const NOT_DERIVED: [&str; 3] = ["sync_leases", "sync_observed", "sync_observed_since"];
-/// Columns of others that do not: the end of a wait by the steady clock of whoever wrote the row.
+/// Columns that do not follow from the log: the end of a wait by the steady clock of the writing process.
 const NOT_DERIVED_COLUMNS: [&str; 1] = ["lease_after"];
-/// In `events.db`, what follows from its events.
+/// Derived tables in `events.db`.
 const OF_THE_LOG: [&str; 1] = ["claims"];
-/// Rows of a table whose columns are changed.
+/// Rows of each table that are changed.
 const ROWS: usize = 4;
 
-/// A table, with its columns and those of them that are its key.
+/// A table with its columns and its primary key.
 struct Table {
     name: String,
     columns: Vec<String>,
     key: Vec<String>,
 }
 
-/// One of the two files, with an untouched copy attached, from which each change is undone.
+/// One of the two files, with a pristine copy attached, from which each change is undone.
 struct File {
     connection: SqliteConnection,
     chance: TestRng,
@@ -72,7 +72,7 @@ impl File {
         tables
     }
 
-    /// Conditions that each stand for one row.
+    /// SQL conditions, one for each row.
     async fn rows(&mut self, Table { name, key, .. }: &Table) -> Vec<String> {
         let each: Vec<_> =
             key.iter().map(|column| format!("'{column} = ' || quote({column})")).collect();
@@ -93,7 +93,7 @@ impl File {
         let (kind, value) = now.split_once(':').unwrap();
         match kind {
             "integer" => {
-                // Nobody can say to the microsecond when a claim was taken by an append of several events.
+                // The time of a claim is ambiguous by microseconds when its append has several events.
                 let first = if column == "taken_at" { 12 } else { 0 };
                 let bit = first + self.below(62 - first);
                 (value.parse::<i64>().unwrap() ^ (1 << bit)).to_string()
@@ -104,7 +104,7 @@ impl File {
         }
     }
 
-    /// A text with one bit changed, which is a text still.
+    /// A text with one bit changed that is still valid.
     fn flipped(&mut self, hex: &str) -> String {
         let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
         let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
@@ -118,7 +118,7 @@ impl File {
         }
     }
 
-    /// Whether the file let `statement` change a row.
+    /// Runs `statement`; false when it changed no row.
     async fn change(&mut self, statement: &str) -> bool {
         let done = sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut self.connection);
         done.await.is_ok_and(|done| done.rows_affected() == 1)
@@ -132,7 +132,7 @@ impl File {
         sqlx::raw_sql(AssertSqlSafe(undo)).execute(&mut self.connection).await.unwrap();
     }
 
-    /// Everything that can be done to a table, in a few of its rows.
+    /// All changes of a few rows of a table.
     async fn changes(&mut self, table: &Table) -> Vec<String> {
         let Table { name, columns, key } = table;
         let mut changes = Vec::new();
@@ -144,7 +144,7 @@ impl File {
                 changes.push(format!("UPDATE {name} SET {column} = {other} WHERE {row}"));
             }
             changes.push(format!("DELETE FROM {name} WHERE {row}"));
-            // The last of the key's columns is what makes it another row.
+            // Another value of the last key column makes it another row.
             let made = key.last().unwrap();
             let other = self.other(name, made, row).await;
             let values: Vec<_> = columns
@@ -165,7 +165,7 @@ impl File {
     }
 }
 
-/// A store in which everything that follows from the log is up to date, the last event being that of an entity.
+/// A store whose views are up to date, with an entity's event as the last one.
 async fn fixture() -> Fixture {
     let mut fixture = Fixture::with(&histories(61, 16, 30)).await;
     let store = fixture.open().await;
@@ -195,7 +195,7 @@ async fn every_change_of_what_follows_from_the_log_is_found_and_named() {
                 continue;
             }
             for change in file.changes(&table).await {
-                // What the file itself does not let happen nobody can do.
+                // A change that the file's constraints reject is impossible.
                 if !file.change(&change).await {
                     continue;
                 }
@@ -218,7 +218,7 @@ async fn every_change_of_what_follows_from_the_log_is_found_and_named() {
     assert!(undone.ok, "{:#?}", undone.faults);
 }
 
-/// Sets aside what cannot be applied, as the runner does.
+/// Quarantines streams that cannot be applied, as the runner does.
 async fn project_what_can_be(store: &Store) {
     loop {
         let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
@@ -242,7 +242,7 @@ async fn what_is_set_aside_hides_no_row() {
     let first = store.log.read_log(Position::START, 20).await.unwrap();
     let id = first.iter().find_map(|event| event.stream.entity_id()).unwrap().to_string();
     let version = store.log.head_of(&stream(&id)).await.unwrap();
-    // It says that it is of a sort that it is not.
+    // Its payload does not fit its type.
     store.log.append(append(&id, version.0, 1 << 100, 1, vec![])).await.unwrap();
     project_what_can_be(&store).await;
     store.close().await;

@@ -1,4 +1,4 @@
-//! A store with the lives of several entities and some control events in it.
+//! A store with the histories of several entities and some control events.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,14 +33,14 @@ use crate::lifecycle::Lifecycle;
 use crate::moves;
 use crate::support::ManualClock;
 
-/// The directory of a store that is closed, or open while `store` is there.
+/// The directory of a store, which is closed unless a `Store` is open.
 pub(crate) struct Fixture {
     pub(super) directory: TempDir,
     pub(super) clock: Arc<ManualClock>,
     next: u128,
 }
 
-/// Draws the events of `count` histories.
+/// Generates `count` random histories.
 pub(crate) fn histories(seed: u8, count: usize, moves_max: usize) -> Vec<Vec<EntityEvent>> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
@@ -64,7 +64,7 @@ impl Fixture {
         Self { directory, clock: ManualClock::new(), next: 1 }
     }
 
-    /// With `lives` in it, side by side, and control events between them; closed.
+    /// A closed store with `histories`, interleaved, and control events around them.
     pub(super) async fn with(histories: &[Vec<EntityEvent>]) -> Self {
         let mut fixture = Self::new();
         let store = fixture.open().await;
@@ -115,7 +115,7 @@ impl Fixture {
         }
     }
 
-    /// A connection that may do anything to the log.
+    /// A connection without constraints.
     pub(super) async fn tamper(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.path("events.db"));
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
@@ -124,14 +124,14 @@ impl Fixture {
         connection
     }
 
-    /// Does `statement` to the log.
+    /// Runs `statement` on the log.
     pub(super) async fn damage(&self, statement: &'static str) {
         let mut connection = self.tamper().await;
         sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }
 
-    /// What a command's envelope is: every third one may be repeated.
+    /// The envelope of an append: every third one has an idempotency key.
     fn envelope(&self) -> Envelope {
         let envelope = Envelope::system("test", Namespace::from("default"));
         let key = || Idempotency {
@@ -144,12 +144,12 @@ impl Fixture {
 
     fn encode(&mut self, event: &impl DomainEvent, envelope: &Envelope) -> NewEvent {
         self.next += 1;
-        // Spread over all digits, letters among them.
+        // Spread over all hexadecimal digits.
         let id = self.next.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         NewEvent::encode(EventId(Uuid::from_u128(id)), event, envelope).expect("small")
     }
 
-    /// Appends the lives in turn, a few events at a time.
+    /// Appends the histories in turn, a few events at a time.
     pub(crate) async fn append_histories(&mut self, store: &Store, histories: &[Vec<EntityEvent>]) {
         let first = self.next;
         let mut states: Vec<_> = histories
@@ -218,9 +218,9 @@ impl Fixture {
     }
 }
 
-/// The history as that of entity `number`, with a name, an identity and operations of its own.
+/// The history as that of entity `number`, with its own name, identity and operations.
 fn own(history: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
-    // Operations are numbered in each history anew, and have ids of their own in a store.
+    // Operations are numbered from 1 in each history; a store needs distinct ids.
     let named = |event: &EntityEvent| {
         let text = serde_json::to_string(event).unwrap();
         let text = text.replace("\"00000000-", &format!("\"{number:08x}-"));
@@ -231,7 +231,7 @@ fn own(history: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
         if let EntityEvent::CreateRequested { entity_id, manifest, identity, .. } = event {
             *entity_id = EntityId(Uuid::from_u128(number));
             manifest.name = EntityName(format!("it-{number}"));
-            // All lives call their objects the same.
+            // All histories use the same external ids, so each gets its own backend.
             manifest.backend = BackendName(format!("b-{number}"));
             *identity = identity.take().map(|path| format!("{path}-{number}"));
         }
@@ -256,7 +256,7 @@ pub(super) async fn enqueue(store: &Store) {
         let from = store.queue.checkpoint().await.unwrap();
         let events = store.log.read_log(from, 200).await.unwrap();
         let Some(last) = events.last() else { return };
-        // One change of each entity: the order of several would not count.
+        // The last change of each entity: their order does not count.
         let mut changes = BTreeMap::new();
         for recorded in &events {
             let Some(id) = recorded.stream.entity_id() else { continue };
@@ -274,10 +274,10 @@ fn queued(entity: &Entity, position: Position) -> QueueChange {
     row.map_or(QueueChange::Remove(entity.id), QueueChange::Put)
 }
 
-/// The number of entities and of events in histories.
+/// Number of entities and of events.
 pub(super) fn size(histories: &[Vec<EntityEvent>]) -> (u64, u64) {
     (histories.len() as u64, histories.iter().map(Vec::len).sum::<usize>() as u64)
 }
 
-/// Version 1 is the first.
+/// The version of a first event.
 pub(super) const FIRST: Version = Version(1);

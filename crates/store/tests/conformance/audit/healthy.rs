@@ -1,4 +1,4 @@
-//! Healthy logs raise no alarm.
+//! Sound logs have no faults.
 
 use stateward_domain::audit::FaultKind;
 use stateward_domain::ports::audit::Auditor as _;
@@ -18,7 +18,7 @@ async fn random_lives_raise_no_alarm_while_open_closed_and_reopened() {
 
         let store = fixture.open().await;
         fixture.append_histories(&store, &histories(seed + 100, 3, 60)).await;
-        // The read model is behind, and says so: that is no fault.
+        // A read model that lags behind its log is no fault.
         let behind = store.audit.verify(Some(&closed.checkpoint), &|_| ()).await.unwrap();
         assert!(behind.ok && behind.entities == entities, "seed {seed}: {:#?}", behind.faults);
         project(&store).await;

@@ -1,8 +1,9 @@
-//! Audits: healthy logs raise no alarm, and everything that is done to one is found and named.
+//! Audits: sound logs have no faults, and every kind of damage is found and named.
 //!
-//! - `chains`: the checker alone, over made-up streams; `healthy`: random lives in a real store
-//! - `flips`: one changed bit; `derived`: what follows from the log; `checkpoints`: what only a checkpoint shows
-//! - `copies`: export, import, backup, restore
+//! - `chains`: the checker alone, over generated streams; `healthy`: random histories in a real store
+//! - `bit_flips`: one changed bit; `derived_tables`: rows that follow from the log; `checkpoints`: what only a
+//!   checkpoint shows
+//! - `copies`: export, import, backup, restore; `fixture`: a store to audit
 
 mod bit_flips;
 mod chains;

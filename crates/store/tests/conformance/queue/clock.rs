@@ -1,5 +1,5 @@
-//! A wall clock that is set, while the store is open and between two openings: nothing is late for it, no lease ends early, and
-//! no wait is longer than its own length.
+//! Setting the wall clock, while the store is open and between two openings: no work is late, no lease ends early,
+//! and no wait is longer than its nominal length.
 
 use sqlx::{Connection, SqliteConnection};
 use stateward_domain::ports::event_store::EventStore;
@@ -10,10 +10,10 @@ use crate::support::append;
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
 const YEAR: Duration = Duration::from_hours(24 * 365);
-/// Of each wait in these tests.
+/// Length of each wait in these tests.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// What is done to the wall clock.
+/// A change of the wall clock.
 #[derive(Clone, Copy, Debug)]
 enum Set {
     Back(Duration),
@@ -30,7 +30,7 @@ const SETTINGS: [Set; 5] = [
 ];
 
 impl Subject {
-    /// The clocks are read in between, as they are by whatever happens.
+    /// Reads the clocks in between, as any use of the store would.
     fn set(&self, set: Set) {
         match set {
             Set::Back(by) => self.clock.set_back(by),
@@ -57,7 +57,7 @@ impl Subject {
         subject
     }
 
-    /// Puts rows that follow from the whole log, so that both files still fit when they are opened again.
+    /// Puts rows with the checkpoint at the log's head, so that both files still fit when they are opened again.
     async fn put(&self, rows: &[QueueRow]) {
         let to = self.store.log.head().await.unwrap();
         let from = *self.at.lock().unwrap();
@@ -66,8 +66,8 @@ impl Subject {
         *self.at.lock().unwrap() = to;
     }
 
-    /// An event is recorded now, and the rows of three entities follow from it: work that waits for nothing, work that
-    /// waits for [`WAIT`], and a drift timer that ends as late.
+    /// Records an event now, and puts three rows that follow from it: work that does not wait, work that waits for
+    /// [`WAIT`], and a drift timer that ends then.
     async fn three(&self, first: u128) {
         let stream = first.to_string();
         self.store.log.append(append(&stream, 0, first, 1, vec![])).await.unwrap();
@@ -144,7 +144,7 @@ async fn a_lease_is_as_long_as_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn whoever_is_woken_is_due_whatever_time_the_waker_was_recorded_at() {
+async fn a_woken_row_is_due_whatever_time_the_waker_was_recorded_at() {
     for set in SETTINGS {
         let subject = Subject::new().await;
         let later = Some(subject.now().after(Duration::from_hours(1)));
@@ -196,7 +196,7 @@ async fn what_was_written_ahead_of_the_clock_waits_no_longer_than_it_has_to() {
             if events {
                 subject.three(1).await;
             } else {
-                // Checks alone: nothing was recorded at that time.
+                // Drift checks alone: nothing was recorded at that time.
                 let row = subject.due(3, Priority::Drift, 1);
                 subject.put(&[idle(row)]).await;
                 let backend = BackendName::from("b");

@@ -1,9 +1,9 @@
-//! Leases and the timers of checks: what workers write.
+//! Leases and drift timers: the rows of workers.
 
 use super::*;
 
 #[tokio::test]
-async fn a_leased_entity_is_nobody_elses() {
+async fn a_leased_entity_is_not_leased_again() {
     let subject = Subject::new().await;
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
     assert_eq!(subject.lease("one", 10, false).await.len(), 1);
@@ -219,7 +219,7 @@ async fn after_which_confirmation_an_entity_was_observed_is_kept() {
     *subject.at.lock().unwrap() = Position::START;
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
     assert_eq!(subject.lease("one", 1, false).await[0].observed_under, Version(7), "also then");
-    // It goes with the entity.
+    // Deleted with the entity.
     subject.queue.release_all().await.unwrap();
     subject.advance(&[QueueChange::Remove(entity(1))]).await;
     subject.queue.seed_drift_timers(&backend, Duration::from_secs(1)).await.unwrap();
