@@ -111,8 +111,10 @@ mod tests {
     #[test]
     fn the_algorithm_is_pinned() {
         let hash = of_recorded(&GENESIS, &recorded(1, "entity.paused", "{}", "{}"));
-        let text: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(text, "f616f85ed6016b29b6a724cc732fbf61f21f4ee32aab1876f97135166bbec7f2");
+        assert_eq!(
+            crate::hex::encode(&hash),
+            "f616f85ed6016b29b6a724cc732fbf61f21f4ee32aab1876f97135166bbec7f2"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@
 pub mod audit;
 mod failpoints;
 pub mod hash;
+mod hex;
 pub mod memory;
 mod page_token;
 pub mod sqlite;

@@ -4,6 +4,8 @@ use sha2::{Digest, Sha256};
 use stateward_domain::ports::read_model::ModelError;
 use uuid::Uuid;
 
+use crate::hex;
+
 /// Hexadecimal digits of the filter's digest in a token.
 const DIGEST_DIGITS: usize = 16;
 const ID_DIGITS: usize = 32;
@@ -31,7 +33,7 @@ pub(crate) fn after(filter: &str, token: &str) -> Result<Uuid, ModelError> {
 /// Guards against mistakes, not against forgery: a forged token shows nothing that the caller may not see.
 fn digest(filter: &str, last: Uuid) -> String {
     let hash = Sha256::new().chain_update(last.as_bytes()).chain_update(filter).finalize();
-    hash.iter().take(DIGEST_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash[..DIGEST_DIGITS / 2])
 }
 
 #[cfg(test)]

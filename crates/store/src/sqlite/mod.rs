@@ -4,13 +4,15 @@
 //! - `log`: `events.db`, the source of truth, written by one task with group commit
 //! - `audit`: verification, checkpoints and exports
 //! - `views_db`, `queue`, `views`: `views.db`, which can be deleted at any time
-//! - `transaction`: how both files are written; `error`: classes of errors
+//! - `transaction`: how both files are written; `error`: classes of errors; `integer`: integers as
+//!   they are stored
 //!
 //! An I/O error in a commit ends the process, because it is unknown what the disk holds then: see [`Store::broken`].
 
 mod audit;
 mod error;
 mod files;
+mod integer;
 mod log;
 mod queue;
 mod transaction;

@@ -21,8 +21,8 @@ use crate::audit::{
     StoredCheckpoint, TableRow, Unreadable, ViewPage,
 };
 use crate::sqlite::error::{SqliteErrorClass, classify, message};
-use crate::sqlite::log::event_row::{COLUMNS, page, signed};
-use crate::sqlite::log::limit_of;
+use crate::sqlite::integer::{limit_of, signed, unsigned};
+use crate::sqlite::log::event_row::{COLUMNS, page};
 
 /// Lines of `SQLite`'s integrity check that are reported, at most.
 const DAMAGE_LINES: u32 = 20;
@@ -174,7 +174,7 @@ fn held_claim(row: &SqliteRow, epoch: u32) -> HeldClaim {
                 category: untrusted_row::lossy(row, 1),
                 id: untrusted_row::lossy(row, 2),
             },
-            version: unsigned(row, 3),
+            version: stored_version(row, 3),
             value: untrusted_row::lossy(row, 4),
         },
         taken_at: time(5),
@@ -204,7 +204,7 @@ impl AuditSource for FileSource {
             }
             head => head,
         };
-        let minor = u64::try_from(head.map_err(unavailable)?).unwrap_or_default();
+        let minor = unsigned(head.map_err(unavailable)?);
         let position = Position { epoch: self.identity.epoch, major: 0, minor };
         Ok(if minor == 0 { Position::START } else { position })
     }
@@ -323,7 +323,7 @@ impl AuditSource for FileSource {
     }
 }
 
-fn unsigned(row: &SqliteRow, index: usize) -> Version {
+fn stored_version(row: &SqliteRow, index: usize) -> Version {
     let number: i64 = row.try_get(index).unwrap_or_default();
-    Version(u64::try_from(number).unwrap_or_default())
+    Version(unsigned(number))
 }

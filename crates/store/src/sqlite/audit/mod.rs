@@ -26,8 +26,8 @@ use tokio::sync::Mutex;
 use crate::audit::{AuditSource, Chains, RunningDigest, chains, verify};
 use crate::hash;
 use crate::sqlite::files::stale_views;
-use crate::sqlite::log::event_row::{COLUMNS, page, signed};
-use crate::sqlite::log::limit_of;
+use crate::sqlite::integer::{limit_of, signed, unsigned};
+use crate::sqlite::log::event_row::{COLUMNS, page};
 use file_source::{FileSource, unavailable};
 
 /// Hashes read at a time for a checkpoint.
@@ -111,7 +111,7 @@ impl Port for Auditor {
                 break;
             }
         }
-        let minor = u64::try_from(running.1).unwrap_or_default();
+        let minor = unsigned(running.1);
         let position = Position { epoch: self.files.identity.epoch, major: 0, minor };
         Ok(Checkpoint {
             log_id: self.log_id(),

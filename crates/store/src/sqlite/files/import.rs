@@ -20,6 +20,7 @@ use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
 use crate::sqlite::files::install::{StagedInstall, close_connection};
 use crate::sqlite::files::object_claims::ObjectClaims;
 use crate::sqlite::files::open::{RESTORE, log_file};
+use crate::sqlite::integer::signed;
 use crate::sqlite::log::batch::{self, NewEventRow};
 use crate::sqlite::transaction::WriteConnection;
 
@@ -266,7 +267,7 @@ async fn insert_claim(
     .bind(&key.0)
     .bind(&stream.category)
     .bind(&stream.id)
-    .bind(i64::try_from(record.version.0).unwrap_or(i64::MAX))
+    .bind(signed(record.version.0))
     .bind(&record.value)
     .bind(record.at.0)
     .bind(ClaimKey::IDEMPOTENCY)

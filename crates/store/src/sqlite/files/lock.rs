@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use stateward_domain::id::{LogId, Position};
 
+use crate::hex;
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::inodes::Inode;
 use crate::sqlite::files::open::unwritable;
@@ -164,7 +165,7 @@ fn parse(text: &str) -> Option<LogHead> {
 
 fn check(record: &str) -> String {
     let digest = Sha256::digest(record);
-    digest.iter().take(CHECK_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest[..CHECK_DIGITS / 2])
 }
 
 #[cfg(test)]

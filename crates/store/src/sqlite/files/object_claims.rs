@@ -15,7 +15,7 @@ use crate::sqlite::audit::offline;
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
 use crate::sqlite::files::open::RESTORE;
-use crate::sqlite::log::event_row::signed;
+use crate::sqlite::integer::signed;
 use crate::sqlite::transaction::{Insert, Values, WriteConnection};
 
 /// Rows written at a time.

@@ -23,6 +23,7 @@ use crate::sqlite::files::directory_guard::DirectoryGuard;
 use crate::sqlite::files::inodes::Inodes;
 use crate::sqlite::files::lock::{Lock, LogHead};
 use crate::sqlite::files::{object_claims, restore_hold, stale_views};
+use crate::sqlite::integer::unsigned;
 use crate::sqlite::log::Log;
 use crate::sqlite::log::group_commit;
 use crate::sqlite::views_db::{self, ViewsDb};
@@ -147,7 +148,7 @@ async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<LogHead
     let (epoch, log_id, minor) =
         row.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
     let epoch = u32::try_from(epoch).unwrap_or_default();
-    let position = Position { epoch, major: 0, minor: u64::try_from(minor).unwrap_or_default() };
+    let position = Position { epoch, major: 0, minor: unsigned(minor) };
     Ok(LogHead { log_id: log_id.parse().unwrap_or_default(), position })
 }
 

@@ -12,7 +12,7 @@ use stateward_domain::ports::event_store::{Append, AppendError, Appended, Holder
 use stateward_domain::time::Timestamp;
 
 use crate::hash::{self, Hash};
-use crate::sqlite::log::event_row::signed;
+use crate::sqlite::integer::{signed, unsigned};
 use crate::sqlite::transaction::{
     CommitError, Insert, PipelinedTransaction, Values, WriteConnection,
 };
@@ -240,7 +240,7 @@ async fn load_heads_and_claims(
     .await?;
     for (key, category, id, version, value, recorded_at) in found {
         let stream = StreamId { category, id };
-        let version = Version(u64::try_from(version).unwrap_or_default());
+        let version = Version(unsigned(version));
         if let Some(key) = key {
             let value = String::from_utf8_lossy(&value).into_owned();
             holders.insert(ClaimKey(key), Holder { stream, version, value });
@@ -279,8 +279,8 @@ async fn find_repeated(
     .fetch_optional(connection)
     .await?;
     Ok(row.map(|(position, version)| Appended {
-        version: Version(u64::try_from(version).unwrap_or_default()),
-        position: Position { epoch, major: 0, minor: u64::try_from(position).unwrap_or_default() },
+        version: Version(unsigned(version)),
+        position: Position { epoch, major: 0, minor: unsigned(position) },
     }))
 }
 

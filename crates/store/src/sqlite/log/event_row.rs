@@ -26,11 +26,6 @@ pub(in crate::sqlite) fn page(columns: &str, condition: &str, order: &str, limit
     )
 }
 
-/// `value` as `SQLite`'s signed integer; saturates.
-pub(in crate::sqlite) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
 /// One row of [`COLUMNS`]. Its position lacks the epoch.
 pub(in crate::sqlite) struct EventRow(pub(in crate::sqlite) Recorded);
 

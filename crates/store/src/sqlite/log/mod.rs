@@ -20,7 +20,8 @@ use stateward_domain::ports::event_store::{
 use stateward_domain::time::LogClock;
 
 use crate::sqlite::error::message;
-use crate::sqlite::log::event_row::{COLUMNS, EventRow, page, signed};
+use crate::sqlite::integer::{limit_of, signed, unsigned};
+use crate::sqlite::log::event_row::{COLUMNS, EventRow, page};
 use crate::sqlite::log::group_commit::GroupCommitHandle;
 
 /// The event log of the embedded store.
@@ -71,10 +72,6 @@ fn unavailable(error: sqlx::Error) -> ReadError {
     ReadError::Unavailable(message(&error))
 }
 
-pub(in crate::sqlite) fn limit_of(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
 static PAGE_OF_STREAM: LazyLock<String> = LazyLock::new(|| {
     let condition =
         "aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 AND position <= ?4";
@@ -122,7 +119,7 @@ impl EventStore for Log {
         .fetch_one(&self.readers)
         .await
         .map_err(unavailable)?;
-        Ok(Version(u64::try_from(head).unwrap_or_default()))
+        Ok(Version(unsigned(head)))
     }
 
     async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
@@ -163,7 +160,7 @@ impl EventStore for Log {
         .map_err(unavailable)?;
         Ok(row.map(|(category, id, version, value)| Holder {
             stream: StreamId { category, id },
-            version: Version(u64::try_from(version).unwrap_or_default()),
+            version: Version(unsigned(version)),
             value,
         }))
     }

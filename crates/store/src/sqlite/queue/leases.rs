@@ -8,6 +8,7 @@ use stateward_domain::id::{BackendName, EntityId, Version};
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, NextDue, Release};
 use stateward_domain::time::Timestamp;
 
+use crate::sqlite::integer::{limit_of, signed, unsigned};
 use crate::sqlite::queue::encode;
 use crate::sqlite::views_db::{begin, undecodable};
 
@@ -54,8 +55,8 @@ pub(super) async fn lease(
             .bind(&request.worker)
             .bind(now.0)
             .bind(now.after(request.duration).0)
-            .bind(i64::try_from(request.limit).unwrap_or(i64::MAX))
-            .bind(i64::try_from(request.checks).unwrap_or(i64::MAX))
+            .bind(limit_of(request.limit))
+            .bind(limit_of(request.checks))
             .fetch_all(connection)
             .await?;
     let lease = |(entity, position, idle, observed): (String, String, bool, Option<i64>)| {
@@ -122,7 +123,7 @@ async fn observe(
 ) -> Result<(), sqlx::Error> {
     let observed = releases.iter().filter_map(|release| {
         let under = release.observed_under?;
-        Some((release.entity, i64::try_from(under.0).unwrap_or(i64::MAX)))
+        Some((release.entity, signed(under.0)))
     });
     let observed: Vec<_> = observed.collect();
     if observed.is_empty() {
@@ -149,14 +150,14 @@ pub(super) async fn observed_since(
          ON CONFLICT (backend) DO UPDATE SET backend = excluded.backend RETURNING confirmation",
     )
     .bind(&backend.0)
-    .bind(i64::try_from(current.0).unwrap_or(i64::MAX))
+    .bind(signed(current.0))
     .fetch_one(connection)
     .await?;
     Ok(version(known))
 }
 
 fn version(stored: i64) -> Version {
-    Version(u64::try_from(stored).unwrap_or_default())
+    Version(unsigned(stored))
 }
 
 /// Removes drift timers that end after `latest`.

@@ -9,6 +9,7 @@ use stateward_domain::entity::work::QueueRow;
 use stateward_domain::id::EntityId;
 use stateward_domain::ports::sync_queue::Dependents;
 
+use crate::sqlite::integer::limit_of;
 use crate::sqlite::queue::{NAME, encode};
 use crate::sqlite::transaction::PipelinedTransaction;
 use crate::sqlite::views_db::{self, undecodable};
@@ -69,7 +70,7 @@ pub(super) async fn dependents_of(
              WHERE used IN (SELECT value FROM json_each(?)) ORDER BY user LIMIT ?",
     )
     .bind(encode(&used))
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(limit_of(limit))
     .fetch_all(connection)
     .await?;
     let id = |text: String| text.parse().map_err(|error| undecodable(Box::new(error)));

@@ -17,6 +17,7 @@ use super::select::{self, IdRange, ListSource};
 use super::tables::Tables;
 use super::{Entities, unavailable};
 use crate::page_token;
+use crate::sqlite::integer::unsigned;
 
 impl Entities {
     async fn live(&self) -> Result<Tables, ModelError> {
@@ -169,7 +170,7 @@ impl Views for Entities {
                     state: state(&name)?,
                     blocked: Some(blocked).filter(|reason| !reason.is_empty()),
                     dead,
-                    count: u64::try_from(count).unwrap_or_default(),
+                    count: unsigned(count),
                 })
             };
         Ok(rows.into_iter().filter_map(count).collect())

@@ -16,6 +16,7 @@ use super::labels_and_counts::{
 };
 use super::tables::Tables;
 use super::{NAME, REBUILD, unavailable};
+use crate::sqlite::integer::{signed, unsigned};
 use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
 
 /// Columns of an [`EntityRow`].
@@ -42,7 +43,7 @@ pub(in crate::sqlite) fn entity(columns: EntityColumns) -> Result<EntityRow, Mod
     let (data, version, created_at, updated_at) = columns;
     Ok(EntityRow {
         entity: decode::<Entity>(&data)?,
-        version: Version(u64::try_from(version).unwrap_or_default()),
+        version: Version(unsigned(version)),
         created_at: Timestamp(created_at),
         updated_at: Timestamp(updated_at),
     })
@@ -165,7 +166,7 @@ fn bind_entity(values: &mut Values, row: &EntityRow) {
         .push(labels_and_counts::is_drifted(row))
         .push(labels_and_counts::blocked(row))
         .push(row.entity.is_dead_letter())
-        .push(i64::try_from(row.version.0).unwrap_or(i64::MAX))
+        .push(signed(row.version.0))
         .push(row.created_at.0)
         .push(row.updated_at.0)
         .push(encode(&manifest.settings.labels))

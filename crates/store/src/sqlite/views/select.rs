@@ -6,6 +6,7 @@ use stateward_domain::selector::{Requirement, Test};
 
 use super::plan::{Branch, Condition, EntityAccessPath, OperationAccessPath, Plan};
 use super::rows::ENTITY_COLUMNS;
+use crate::sqlite::integer::limit_of;
 
 /// A part of a list, in its order: behind `after`, up to and including `until`.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +92,7 @@ pub(super) fn rows<S: ListSource>(
         within(to, branch, range);
         plan.rest.iter().for_each(|condition| test(to, condition));
     });
-    to.push(order::<S>()).push(" LIMIT ").push_bind(signed(limit));
+    to.push(order::<S>()).push(" LIMIT ").push_bind(limit_of(limit));
 }
 
 /// Selects the id of the last of `count` rows of the ranges, matching or not; no row when fewer are left.
@@ -107,7 +108,7 @@ pub(super) fn bound<S: ListSource>(
         to.push(format!("SELECT {key}.id AS id FROM {tables} WHERE "));
         within(to, branch, range);
     });
-    to.push(order::<S>()).push(" LIMIT 1 OFFSET ").push_bind(signed(count.saturating_sub(1)));
+    to.push(order::<S>()).push(" LIMIT 1 OFFSET ").push_bind(limit_of(count.saturating_sub(1)));
 }
 
 fn union<S: ListSource>(
@@ -180,8 +181,4 @@ fn label(to: &mut QueryBuilder<Sqlite>, Requirement { key, test }: &Requirement)
 
 fn listed<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     serde_json::to_string(&texts.collect::<Vec<_>>()).expect("strings are JSON")
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
