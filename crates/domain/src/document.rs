@@ -21,6 +21,10 @@ pub const EVENT_BYTES_MAX: usize = 48 * 1024 * 1024;
 pub const EVENT_DEPTH_MAX: usize = 96;
 /// Memory of a value besides its text.
 const VALUE_BYTES: usize = 64;
+/// Memory of an object's first node in `serde_json`'s map: a B-tree leaf of eleven names and values.
+const NODE_BYTES: usize = 640;
+/// Memory of a member or item: its share of a half full node, or its place in a list that grew, and its name.
+const ENTRY_BYTES: usize = 160;
 
 /// Limits of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,10 +271,11 @@ fn flatten(value: &mut Value, left: usize) {
 #[must_use]
 pub fn depth(text: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
-    scan(text, |_, byte| {
+    scan(text.as_bytes(), |_, byte| {
         match byte {
             b'{' | b'[' => depth += 1,
-            _ => depth = depth.saturating_sub(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
         }
         deepest = deepest.max(depth);
     });
@@ -282,7 +287,7 @@ pub fn depth(text: &str) -> usize {
 #[must_use]
 pub fn shallow(text: &str) -> Cow<'_, str> {
     let (mut kept, mut copied, mut depth) = (String::new(), 0, 0_usize);
-    scan(text, |at, byte| match byte {
+    scan(text.as_bytes(), |at, byte| match byte {
         b'{' | b'[' => {
             depth += 1;
             if depth == READ_DEPTH_MAX + 1 {
@@ -291,12 +296,13 @@ pub fn shallow(text: &str) -> Cow<'_, str> {
                 let _ = write!(kept, "\"{OMITTED}: nested too deep\"");
             }
         }
-        _ => {
+        b'}' | b']' => {
             if depth == READ_DEPTH_MAX + 1 {
                 copied = at + 1;
             }
             depth = depth.saturating_sub(1);
         }
+        _ => {}
     });
     if copied == 0 {
         return Cow::Borrowed(text);
@@ -305,15 +311,38 @@ pub fn shallow(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Calls `bracket` with offset and byte of each bracket outside of strings.
-fn scan(text: &str, mut bracket: impl FnMut(usize, u8)) {
+/// Upper bounds of what a JSON text becomes once it is parsed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParsedExtent {
+    /// Values: members, items, and the document itself.
+    pub values: usize,
+    /// Memory in bytes.
+    pub bytes: usize,
+}
+
+/// What the JSON `text` becomes once it is parsed, without parsing it: a parser allocates hundreds of bytes for an object
+/// that takes six in a text, so a bound on the text alone bounds no memory. Not recursive; any text has an answer.
+#[must_use]
+pub fn parsed_extent(text: &[u8]) -> ParsedExtent {
+    let (mut objects, mut values) = (0_usize, 1_usize);
+    scan(text, |_, byte| match byte {
+        b'{' => (objects, values) = (objects + 1, values + 1),
+        b'[' | b',' => values += 1,
+        _ => {}
+    });
+    let bytes = text.len() + objects * NODE_BYTES + values * ENTRY_BYTES;
+    ParsedExtent { values, bytes }
+}
+
+/// Calls `structural` with offset and byte of each bracket and comma outside of strings.
+fn scan(text: &[u8], mut structural: impl FnMut(usize, u8)) {
     let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in text.bytes().enumerate() {
+    for (at, byte) in text.iter().copied().enumerate() {
         match (quoted, byte) {
             (true, _) if escaped => escaped = false,
             (true, b'\\') => escaped = true,
             (_, b'"') => quoted = !quoted,
-            (false, b'{' | b'[' | b'}' | b']') => bracket(at, byte),
+            (false, b'{' | b'[' | b'}' | b']' | b',') => structural(at, byte),
             _ => {}
         }
     }

@@ -108,3 +108,33 @@ proptest! {
         prop_assert_eq!(omitted(&cut).is_some(), !fits);
     }
 }
+
+#[test]
+fn the_extent_of_a_text_is_known_before_it_is_parsed() {
+    for (text, values) in [
+        ("", 1),
+        ("1", 1),
+        ("[]", 2),
+        ("[1,2,3]", 4),
+        (r#"{"a":{"b":[1,"],[{"]}}"#, 5),
+        (r#""\\\",[{""#, 1),
+        ("[[[[[[[[", 9),
+    ] {
+        assert_eq!(parsed_extent(text.as_bytes()).values, values, "{text}");
+    }
+    let objects = format!("[{}]", vec!["{\"\":0}"; 10_000].join(","));
+    assert!(parsed_extent(objects.as_bytes()).bytes > 100 * objects.len(), "objects of six bytes");
+    let text = format!("\"{}\"", "[{,".repeat(100_000));
+    assert!(parsed_extent(text.as_bytes()).bytes < 2 * text.len(), "a text is as large as it is");
+}
+
+proptest! {
+    #[test]
+    fn the_extent_of_a_text_bounds_the_number_of_its_values(value in values()) {
+        let text = value.to_string();
+        let extent = measure(&value, &Limits { depth: 1_000, ..Limits::DOCUMENT }).unwrap();
+        let bound = parsed_extent(text.as_bytes());
+        prop_assert!(extent.values <= bound.values);
+        prop_assert!(weight(&value) <= bound.bytes);
+    }
+}
