@@ -8,8 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::event_store::Holder;
-use stateward_engine::engine::KeyTurn;
-use stateward_engine::requests::Accepted;
+use stateward_engine::service::{Accepted, KeyTurn};
 
 use crate::app::App;
 use crate::auth::Caller;

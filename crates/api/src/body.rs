@@ -13,7 +13,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use stateward_engine::kinds::Kinds;
+use stateward_engine::admission::kinds::Kinds;
 
 use crate::app::App;
 use crate::decompress::Coding;

@@ -9,8 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::id::Position;
-use stateward_engine::engine::Followed;
-use stateward_engine::requests::Accepted;
+use stateward_engine::service::{Accepted, Followed};
 
 use crate::app::App;
 use crate::dto::entity::EntityView;

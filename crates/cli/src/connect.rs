@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::driver::Driver;
 use stateward_engine::backends::BackendSettings;
-use stateward_engine::configuration::{Configuration, ConfigurationSource};
 use stateward_engine::secrets::Secret;
+use stateward_engine::service::configuration::{Configuration, ConfigurationSource};
 
 use crate::config::secret::{read, resolve, scrubbed};
 use crate::config::{BackendConfig, Config, Source};

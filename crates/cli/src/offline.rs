@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use stateward_domain::audit::{Checkpoint, Report};
 use stateward_domain::ports::audit::{Auditor as _, ProgressFn};
-use stateward_engine::export::{Export, Selection};
+use stateward_engine::service::export::{Export, Selection};
 use stateward_store::sqlite::Auditor;
 
 use crate::clock::SystemClock;

@@ -9,9 +9,9 @@ use stateward_domain::id::{Namespace, TokenId, Version};
 use stateward_domain::time::Moment;
 use tokio::sync::watch;
 
-use crate::control::{Changed, ControlStreams};
+use crate::clock::Sources;
+use crate::commands::control_streams::{Changed, ControlStreams};
 use crate::error::Error;
-use crate::sources::Sources;
 
 /// The namespace that is always there.
 pub const DEFAULT_NAMESPACE: &str = "default";

@@ -9,25 +9,17 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod admission;
 pub mod backends;
+pub mod clock;
 pub mod commands;
-pub mod configuration;
-pub mod control;
-pub mod engine;
-pub mod entities;
+pub mod entity_repository;
 pub mod error;
-pub mod executor;
-pub mod export;
-mod fields;
-pub mod kinds;
-pub mod names;
 pub mod process_manager;
-pub mod requests;
-pub mod runner;
+pub mod projections;
 pub mod secrets;
-pub mod sources;
-mod stand_ins;
+pub mod service;
 pub mod waiters;
 
-pub use engine::{Engine, Parts};
 pub use error::Error;
+pub use service::{Engine, Parts};

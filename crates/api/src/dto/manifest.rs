@@ -10,7 +10,7 @@ use stateward_domain::entity::state::{
 };
 use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namespace, Revision};
 use stateward_engine::access::DEFAULT_NAMESPACE;
-use stateward_engine::requests::{Change, Declaration};
+use stateward_engine::service::{Change, Declaration};
 
 use crate::app::App;
 use crate::problem::Problem;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
-use stateward_engine::backends::gate::Closed;
+use stateward_engine::backends::availability::Closed;
 
 use super::resource;
 use crate::app::App;

@@ -16,7 +16,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use stateward_api::Server;
 use stateward_domain::access::NamespaceSettings;
-use stateward_engine::names;
+use stateward_engine::admission::names;
 
 pub(crate) use backend::BackendConfig;
 pub(crate) use environment::unknown_variables;

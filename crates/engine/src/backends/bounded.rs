@@ -1,6 +1,6 @@
 //! Answers of a driver that are no larger than events may hold. Backends answer what they like: attributes that are nested
 //! without end, messages of megabytes, ids that are documents. Every answer passes through here, behind the scrubbing of
-//! secrets ([`discreet`](super::discreet)), before it is compared, recorded or shown.
+//! secrets ([`redacting`](super::redacting)), before it is compared, recorded or shown.
 //!
 //! What can be left out is left out, and says so ([`document::OMITTED`], a condition of the entity). What the engine has
 //! to give back to the driver (ids, handles, marks of pages) cannot be: there the answer is a failure.

@@ -8,16 +8,19 @@ use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::{Completion, FailureReport, Intent};
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::{AttemptStep, BlockedOn, OperationKind, RunningAttempt};
+use stateward_domain::entity::state::{
+    AttemptStep, BlockedOn, Difference, Observed, OperationKind, RunningAttempt,
+};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId, OperationId};
 use stateward_domain::ports::driver::{Act, Create, Object, Outcome, Plan, Update};
 
 use crate::error::Error;
 use crate::process_manager::converge::known_difference;
-use crate::process_manager::look::{Seen, compare, target};
+use crate::process_manager::observe::{Seen, compare, target};
+use crate::process_manager::report::{envelope, waiting};
 use crate::process_manager::retry::Circumstances;
-use crate::process_manager::round::{Flow, Round, envelope, waiting};
+use crate::process_manager::round::{Flow, Round};
 
 /// What a change gives to the driver. Not `Debug`: it may hold secrets.
 struct Given {
@@ -265,8 +268,8 @@ impl Round<'_> {
         &self,
         entity: &Arc<Entity>,
         running: &RunningAttempt,
-        observed: stateward_domain::entity::state::Observed,
-        diff: Vec<stateward_domain::entity::state::Difference>,
+        observed: Observed,
+        diff: Vec<Difference>,
     ) -> Result<Flow, Error> {
         let completion = Completion {
             attempt: Some(entity.attempt),
@@ -298,69 +301,6 @@ impl Round<'_> {
         self.fail(entity, Some(entity.attempt), None, failure, None).await
     }
 
-    /// Ends an attempt, or a look, as failed; the table of classes says what happens next. `action` is the
-    /// one that certainly ends with it.
-    pub(crate) async fn fail(
-        &self,
-        entity: &Entity,
-        attempt: Option<Attempt>,
-        takes_over: Option<Attempt>,
-        failure: &Failure,
-        action: Option<OperationId>,
-    ) -> Result<Flow, Error> {
-        let running = entity.running.as_ref().filter(|_| attempt.is_some());
-        if attempt.is_none()
-            && takes_over.is_none()
-            && action.is_none()
-            && asks_again(entity, failure)
-        {
-            return Ok(Flow::Idle);
-        }
-        let circumstances = self.circumstances(entity);
-        let (next, action) = match (running.map(|running| &running.step), action) {
-            (_, Some(action)) => (Next::Retry { at: self.now() }, Some(action)),
-            (Some(AttemptStep::Action { operation_id }), None) => {
-                let repeatable = self.repeatable(entity, *operation_id);
-                let (next, ends) = circumstances.after_action(failure, repeatable);
-                (next, Some(*operation_id).filter(|_| ends))
-            }
-            (Some(AttemptStep::CleanUp { .. }), None) => {
-                (circumstances.after_clean_up(failure), None)
-            }
-            _ => (circumstances.next(failure), None),
-        };
-        let failing = FailureReport {
-            attempt,
-            takes_over,
-            error: failure.clone(),
-            next,
-            remaining: Vec::new(),
-            action,
-        };
-        let done = self.report(entity, &Intent::Fail(failing)).await?;
-        Ok(self.after(&done.entity))
-    }
-
-    /// Ends a look, or an abandoned attempt, as failed with `next`.
-    pub(crate) async fn fail_with(
-        &self,
-        entity: &Entity,
-        takes_over: Option<Attempt>,
-        failure: &Failure,
-        next: Next,
-    ) -> Result<Flow, Error> {
-        let failing = FailureReport {
-            attempt: None,
-            takes_over,
-            error: failure.clone(),
-            next,
-            remaining: Vec::new(),
-            action: None,
-        };
-        let done = self.report(entity, &Intent::Fail(failing)).await?;
-        Ok(self.after(&done.entity))
-    }
-
     /// Whether an action may be done once more when nobody knows whether it was done.
     pub(crate) fn repeatable(&self, entity: &Entity, operation: OperationId) -> bool {
         match entity.operation(operation).map(|open| &open.kind) {
@@ -380,10 +320,42 @@ impl Round<'_> {
             jitter: self.shared.sources.jitter(),
         }
     }
-}
 
-/// Whether a person is asked already what `failure` would ask: a check that finds nothing else appends nothing.
-pub(crate) fn asks_again(entity: &Entity, failure: &Failure) -> bool {
-    let asked = entity.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Decision);
-    asked && entity.error.as_ref() == Some(failure) && entity.work().is_none()
+    /// What `step` gives to the driver: `spec`, with the values of its secrets where it writes fields.
+    pub(crate) fn given(
+        &self,
+        entity: &Entity,
+        step: &AttemptStep,
+        spec: &Value,
+    ) -> Result<Value, Failure> {
+        match step {
+            AttemptStep::Create | AttemptStep::Update { .. } | AttemptStep::Action { .. } => {
+                self.shared.secrets.resolve(self.kind, &entity.manifest.namespace, spec)
+            }
+            AttemptStep::None
+            | AttemptStep::Delete
+            | AttemptStep::Replace { .. }
+            | AttemptStep::CleanUp { .. } => Ok(spec.clone()),
+        }
+    }
+
+    /// A secret is not configured (any more): the entity says so, and is looked at again when the configuration is read
+    /// anew, and every now and then.
+    pub(crate) async fn lacks_secret(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+        failure: &Failure,
+    ) -> Result<Flow, Error> {
+        let pause = self.backend.settings.breaker.probe_interval;
+        let blocked = entity.blocked.as_ref();
+        let told = blocked.is_some_and(|blocked| {
+            blocked.on == BlockedOn::Secret && blocked.message == failure.message
+        });
+        if told && takes_over.is_none() {
+            return self.not_now(entity, None).await;
+        }
+        let next = Next::Blocked { on: BlockedOn::Secret, check_at: self.now().after(pause) };
+        self.fail_with(entity, takes_over, failure, next).await
+    }
 }

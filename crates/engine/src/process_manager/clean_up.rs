@@ -9,7 +9,7 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId};
 
 use crate::error::Error;
-use crate::process_manager::look::Seen;
+use crate::process_manager::observe::Seen;
 use crate::process_manager::round::{Flow, Round};
 
 impl Round<'_> {

@@ -11,10 +11,9 @@ use tracing::Instrument;
 
 use crate::backends::Backend;
 use crate::process_manager::lease::Held;
-use crate::process_manager::observed::Observed;
-use crate::process_manager::rest::Rest;
-use crate::process_manager::round::Round;
-use crate::process_manager::{Shared, stranded};
+use crate::process_manager::observation_baseline::Observed;
+use crate::process_manager::round::{Rest, Round};
+use crate::process_manager::{Shared, unavailable_backend};
 
 /// A due time may be missed when a bell is lost with a restart; this is how long that can go unnoticed.
 const POLL: Duration = Duration::from_secs(5);
@@ -91,7 +90,8 @@ impl Dispatcher {
             return Ok(POLL);
         }
         if let Some(closed) = self.backend.gate.closed(self.shared.sources.moment()) {
-            return stranded::behind_closed_gate(&self.shared, &self.backend, &closed).await;
+            return unavailable_backend::behind_closed_gate(&self.shared, &self.backend, &closed)
+                .await;
         }
         // Checks never take more than half, so that a user's change finds a free place.
         let most = (self.backend.settings.concurrency / 2).max(1);

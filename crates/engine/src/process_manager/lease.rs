@@ -15,9 +15,9 @@ use stateward_domain::ports::sync_queue::{Lease, LeaseReason, SyncQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::bounded;
+use crate::clock::Sources;
 use crate::commands::Commands;
 use crate::secrets::Secrets;
-use crate::sources::Sources;
 
 /// How long leases last.
 #[derive(Clone, Copy, Debug)]

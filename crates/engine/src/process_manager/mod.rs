@@ -14,23 +14,23 @@
 
 pub mod lease;
 
+mod backend_record;
 mod change;
 mod clean_up;
+mod context;
 mod converge;
 mod dispatcher;
-mod look;
-mod observed;
-mod outgrown;
+mod health_check;
+mod observation_baseline;
+mod observe;
 mod ownership;
-mod probe;
 mod reference;
-mod rest;
+mod report;
 mod resume;
 mod retry;
 mod round;
-mod secret;
-mod stranded;
 mod sweep;
+mod unavailable_backend;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -45,16 +45,16 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::kinds::Kinds;
 use crate::backends::{Backend, Backends};
+use crate::clock::Sources;
 use crate::commands::Commands;
-use crate::control::ControlStreams;
-use crate::entities::Entities;
+use crate::commands::control_streams::ControlStreams;
+use crate::entity_repository::Entities;
 use crate::error::Error;
-use crate::kinds::Kinds;
 use crate::process_manager::lease::LeaseTimes;
-use crate::runner::Progress;
+use crate::projections::runner::Progress;
 use crate::secrets::Secrets;
-use crate::sources::Sources;
 
 /// Before a process manager that panicked begins anew.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -130,7 +130,7 @@ pub async fn run(shared: Arc<Shared>, backends: Backends) {
     if let Err(error) = ownership::note_contests(&shared).await {
         tracing::error!(%error, "contests for objects were not looked for");
     }
-    let stranded = tokio::spawn(stranded::run(Arc::clone(&shared), backends.clone()));
+    let stranded = tokio::spawn(unavailable_backend::run(Arc::clone(&shared), backends.clone()));
     let mut changes = backends.changes();
     let mut posts: BTreeMap<_, (Arc<Backend>, JoinHandle<()>)> = BTreeMap::new();
     while !shared.shutdown.is_cancelled() {
@@ -168,7 +168,7 @@ async fn post(shared: Arc<Shared>, backend: Arc<Backend>, before: Option<JoinHan
     }
     tokio::join!(
         again_after_panics(&shared, &backend, dispatcher::run),
-        again_after_panics(&shared, &backend, probe::run),
+        again_after_panics(&shared, &backend, health_check::run),
         again_after_panics(&shared, &backend, sweep::run),
     );
 }

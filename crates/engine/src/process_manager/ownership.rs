@@ -12,10 +12,11 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, EntityId, ExternalId, OwnerKey};
 use stateward_domain::ports::driver::Object;
 
-use crate::entities::Entities;
+use crate::entity_repository::Entities;
 use crate::error::Error;
 use crate::process_manager::Shared;
-use crate::process_manager::round::{Flow, Round, open_of};
+use crate::process_manager::report::open_of;
+use crate::process_manager::round::{Flow, Round};
 
 /// Contenders read at a time.
 const PAGE: usize = 500;

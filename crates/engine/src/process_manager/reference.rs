@@ -14,9 +14,9 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::Attempt;
 use stateward_domain::ports::driver::Object;
 
+use crate::admission::placeholders::StandIns;
 use crate::error::Error;
 use crate::process_manager::round::{Flow, Round};
-use crate::stand_ins::StandIns;
 
 /// Faults of a desired state that a failure names at most: it goes into an event.
 const FAULTS_TOLD_MAX: usize = 5;

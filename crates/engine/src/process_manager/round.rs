@@ -3,35 +3,21 @@
 //! A round keeps nothing in memory that matters. Whatever it learns is in the log before it acts on it, so it
 //! may die on any line: the next round reloads and looks again.
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
-use stateward_domain::entity::command::{Completion, Intent, ObservationReport};
 use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::{
-    AttemptStep, Difference, ManagementPolicy, Observed, OperationKind, Presence,
-};
 use stateward_domain::entity::{Entity, Refusal};
-use stateward_domain::envelope::Envelope;
 use stateward_domain::failure::{ErrorClass, Failure};
-use stateward_domain::id::{Attempt, Generation, KindName, OperationId, Position};
+use stateward_domain::id::{Attempt, Position, Version};
 use stateward_domain::kind::KindSpec;
-use stateward_domain::ports::driver::{CallContext, Driver, Object};
 use stateward_domain::ports::sync_queue::LeaseReason;
-use stateward_domain::time::{Moment, Timestamp};
 
 use crate::backends::Backend;
-use crate::backends::gate::Closed;
-use crate::commands::Done;
 use crate::error::Error;
-use crate::process_manager::lease::{Control, Held};
-use crate::process_manager::look::Seen;
-use crate::process_manager::rest::Rest;
-use crate::process_manager::{Shared, observed};
+use crate::process_manager::lease::Held;
+use crate::process_manager::observe::Seen;
+use crate::process_manager::{Shared, observation_baseline};
 
 /// What follows a step.
 pub(crate) enum Flow {
@@ -43,6 +29,26 @@ pub(crate) enum Flow {
     Idle,
 }
 
+/// How a round ends: when to come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Leave the row alone for so long, unless it changes.
+    pub(crate) snooze: Option<Duration>,
+    /// Next look.
+    pub(crate) drift_in: Option<Duration>,
+    /// Newest event of the entity that was taken into account.
+    pub(crate) seen: Position,
+    /// The confirmation after which it was observed; `None` = as was known.
+    pub(crate) observed_under: Option<Version>,
+}
+
+impl Rest {
+    /// Comes back at once, having seen everything up to `seen`.
+    pub(crate) const fn of(seen: Position) -> Self {
+        Self { snooze: None, drift_in: None, seen, observed_under: None }
+    }
+}
+
 /// Everything that a round works with.
 pub(crate) struct Round<'a> {
     pub(crate) shared: &'a Shared,
@@ -51,18 +57,18 @@ pub(crate) struct Round<'a> {
     pub(crate) kind: &'a KindSpec,
     /// Position of the newest event that this round appended.
     pub(crate) seen: std::sync::Mutex<Position>,
-    pub(crate) observed: observed::Observed,
+    pub(crate) observed: observation_baseline::Observed,
 }
 
 impl Round<'_> {
     /// Steps of one lease at most; an entity that wants more comes back after others had their turn.
     const STEPS: usize = 12;
     /// A pause that only guards against a queue row that is a moment behind the log.
-    const BEHIND: Duration = Duration::from_secs(1);
+    pub(super) const BEHIND: Duration = Duration::from_secs(1);
     /// As [`BEHIND`](Self::BEHIND), where looking once too often is better than waiting too long.
-    const JUST_BEHIND: Duration = Duration::from_millis(50);
+    pub(super) const JUST_BEHIND: Duration = Duration::from_millis(50);
     /// How long something that must not be changed now is left alone.
-    const NOT_NOW: Duration = Duration::from_secs(30);
+    pub(super) const NOT_NOW: Duration = Duration::from_secs(30);
 
     /// Works until there is nothing to do now.
     pub(crate) async fn run(&self) -> Rest {
@@ -201,199 +207,15 @@ impl Round<'_> {
         self.fail_with(entity, takes_over, &failure, next).await
     }
 
-    /// Ends what was asked for without a change: everything is as desired, or policy says to leave it.
-    pub(crate) async fn complete(
-        &self,
-        entity: &Entity,
-        takes_over: Option<Attempt>,
-        observed: Observed,
-        diff: Vec<Difference>,
-    ) -> Result<Flow, Error> {
-        let completion = Completion {
-            attempt: None,
-            takes_over,
-            generation: entity.generation,
-            step: AttemptStep::None,
-            observed,
-            diff,
-            operations: waiting(entity),
-        };
-        let done = self.report(entity, &Intent::Complete(completion)).await?;
-        Ok(self.after(&done.entity))
+    /// Comes back after `pause`; also to the check that this was, whose timer would be due at once otherwise.
+    fn pause(&self, pause: Duration) -> Rest {
+        let check = self.held.reason == LeaseReason::Drift;
+        self.rest(Some(pause), check.then_some(pause))
     }
 
-    /// Records what a look saw that nobody asked for; true when that changed something.
-    pub(crate) async fn sight(
-        &self,
-        entity: &Entity,
-        observed: Observed,
-        diff: Vec<Difference>,
-    ) -> Result<bool, Error> {
-        let on_lost = self.backend.settings.on_lost.unwrap_or(self.kind.on_lost);
-        let sighting = ObservationReport {
-            generation: entity.generation,
-            attempt: entity.attempt,
-            observed,
-            diff,
-            on_lost,
-        };
-        let done = self.report(entity, &Intent::Observe(sighting)).await?;
-        Ok(!done.events.is_empty())
-    }
-
-    /// What follows once something was recorded.
-    pub(crate) fn after(&self, entity: &Entity) -> Flow {
-        match entity.work() {
-            Some(work) if work.due <= self.now() => Flow::Again,
-            // What is waited for may have come about already. Only the queue knows: its row is soon looked at again.
-            Some(work) if work.waits_for.is_some() => Flow::Rest(Self::JUST_BEHIND),
-            Some(work) => Flow::Rest(work.due.since(self.now())),
-            None => Flow::Idle,
-        }
-    }
-
-    /// Appends a result, whatever it takes, and remembers how far the entity's stream is known.
-    pub(crate) async fn report(&self, entity: &Entity, intent: &Intent) -> Result<Done, Error> {
-        let envelope = envelope(entity);
-        let done = self.shared.commands.report(self.held.entity, &envelope, intent).await?;
-        self.note_position(&done);
-        Ok(done)
-    }
-
-    pub(crate) fn note_position(&self, done: &Done) {
-        if !done.events.is_empty() {
-            let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *seen = (*seen).max(done.position);
-        }
-    }
-
-    /// Whether the object may be changed now at all.
-    pub(crate) fn may_change(&self, entity: &Entity) -> bool {
-        entity.manifest.settings.management_policy == ManagementPolicy::Full
-            && entity.paused.is_none()
-            && !self.backend.gate.paused(self.moment())
-            && !self.shared.frozen.load(Ordering::Acquire)
-    }
-
-    /// A change is wanted and must not be made now. An attempt that runs in name only still ends.
-    pub(crate) async fn not_now(
-        &self,
-        entity: &Entity,
-        takes_over: Option<Attempt>,
-    ) -> Result<Flow, Error> {
-        if takes_over.is_some() {
-            let message = "the attempt was abandoned, and changes are paused";
-            let failure = Failure::doubtful(ErrorClass::Cancelled, "paused", message);
-            let next = Next::Retry { at: self.now() };
-            return self.fail_with(entity, takes_over, &failure, next).await;
-        }
-        // A refresh asked for a look, which it had.
-        let looks = open_of(entity, &[OperationKind::Refresh]);
-        if looks.is_empty() {
-            return Ok(Flow::Rest(Self::NOT_NOW));
-        }
-        let completion = Completion {
-            attempt: None,
-            takes_over: None,
-            generation: entity.generation,
-            step: AttemptStep::None,
-            observed: Observed { observed_at: Some(self.now()), ..entity.observed.clone() },
-            diff: Vec::new(),
-            operations: looks,
-        };
-        self.report(entity, &Intent::Complete(completion)).await?;
-        Ok(Flow::Rest(Self::NOT_NOW))
-    }
-
-    /// `object`, as it matches `generation` with these values of its references.
-    pub(crate) fn observed(
-        &self,
-        object: &Object,
-        generation: Generation,
-        references: BTreeMap<String, Value>,
-    ) -> Observed {
-        Observed {
-            presence: Presence::Present,
-            external_id: Some(object.external_id.clone()),
-            attributes: Some(self.kind.without_write_only(&object.attributes)),
-            generation,
-            references,
-            observed_at: Some(self.now()),
-        }
-    }
-
-    pub(crate) fn observed_absent(&self) -> Observed {
-        Observed { observed_at: Some(self.now()), ..Observed::default() }
-    }
-
-    /// Makes a call within the backend's limits, and lets its gate know how it went.
-    pub(crate) async fn call<T>(
-        &self,
-        call: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        self.backend.within_rate().await;
-        let outcome = call.await;
-        match &outcome {
-            Ok(_) => self.backend.gate.succeeded(),
-            Err(failure) => self.shared.note_failure(self.backend, failure).await,
-        }
-        outcome
-    }
-
-    pub(crate) fn context(&self, attempt: Attempt, entity: &Entity) -> CallContext {
-        let steady = self.shared.sources.elapsed();
-        let control = Control {
-            held: Arc::clone(&self.held),
-            commands: self.shared.commands.clone(),
-            envelope: envelope(entity),
-            attempt,
-            incarnation: entity.incarnation,
-            deadline: steady + self.backend.settings.call_timeout,
-            secrets: Arc::clone(&self.shared.secrets),
-        };
-        CallContext { attempt, control: Arc::new(control) }
-    }
-
-    pub(crate) fn driver(&self) -> &dyn Driver {
-        &*self.backend.settings.driver
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.shared.sources.now()
-    }
-
-    pub(crate) fn moment(&self) -> Moment {
-        self.shared.sources.moment()
-    }
-
-    /// Whether the backend is closed in the middle of the round.
-    pub(crate) fn closed(&self) -> Option<Closed> {
-        self.backend.gate.closed(self.moment())
-    }
-}
-
-/// Open operations that end once the object is as desired: all but actions.
-pub(crate) fn waiting(entity: &Entity) -> Vec<OperationId> {
-    let open = entity.operations.iter();
-    open.filter(|open| !matches!(open.kind, OperationKind::Action(_))).map(|open| open.id).collect()
-}
-
-/// Open operations of these kinds.
-pub(crate) fn open_of(entity: &Entity, kinds: &[OperationKind]) -> Vec<OperationId> {
-    let open = entity.operations.iter();
-    open.filter(|open| kinds.contains(&open.kind)).map(|open| open.id).collect()
-}
-
-/// Names of the kinds of a driver.
-pub(crate) fn kind_names(driver: &dyn Driver) -> Vec<KindName> {
-    driver.kinds().iter().map(|kind| kind.name.clone()).collect()
-}
-
-/// The envelope of what process managers do for `entity`.
-pub(crate) fn envelope(entity: &Entity) -> Envelope {
-    let namespace = entity.manifest.namespace.clone();
-    Envelope {
-        operation: entity.operations.first().map(|open| open.id),
-        ..Envelope::system("process-manager", namespace)
+    fn rest(&self, snooze: Option<Duration>, drift_in: Option<Duration>) -> Rest {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let observed_under = self.observed.news();
+        Rest { snooze, drift_in, observed_under, ..Rest::of(seen.max(self.held.seen)) }
     }
 }

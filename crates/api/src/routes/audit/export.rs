@@ -7,7 +7,7 @@ use stateward_domain::access::Role;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_engine::Error;
-use stateward_engine::export::Selection;
+use stateward_engine::service::export::Selection;
 
 use super::LINES;
 use crate::app::App;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stateward_domain::access::Role;
 use stateward_domain::audit::{Checkpoint, Report, VerificationProgress};
-use stateward_engine::{Engine, Error, engine::Turn};
+use stateward_engine::{Engine, Error, service::Turn};
 use tokio::sync::{oneshot, watch};
 
 use super::LINES;

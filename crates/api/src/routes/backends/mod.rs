@@ -10,8 +10,8 @@ use serde::Serialize;
 use stateward_domain::backend::Backend as Record;
 use stateward_domain::id::BackendName;
 use stateward_engine::backends::Backend;
-use stateward_engine::backends::gate::Closed;
-use stateward_engine::engine::BackendStatus;
+use stateward_engine::backends::availability::Closed;
+use stateward_engine::service::BackendStatus;
 
 use super::{ListReply, resource};
 use crate::app::App;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use stateward_domain::access::Role;
 use stateward_domain::id::{BackendName, KindName};
 use stateward_engine::Error;
-use stateward_engine::engine::Held;
+use stateward_engine::service::Held;
 
 use crate::app::App;
 use crate::auth::Caller;

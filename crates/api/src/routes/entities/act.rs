@@ -6,7 +6,7 @@ use serde_json::Value;
 use stateward_domain::access::Role;
 use stateward_domain::entity::state::Decision;
 use stateward_domain::id::{ActionName, EntityId, ExternalId, OperationId};
-use stateward_engine::requests::Verb;
+use stateward_engine::service::Verb;
 
 use crate::app::App;
 use crate::asking::Asking;

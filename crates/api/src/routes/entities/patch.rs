@@ -8,7 +8,7 @@ use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::EntityId;
 use stateward_engine::Error;
-use stateward_engine::requests::{Accepted, Change, Preview};
+use stateward_engine::service::{Accepted, Change, Preview};
 
 use crate::app::App;
 use crate::asking::Asking;

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use stateward_domain::access::{NamespaceSettings, Role};
 use stateward_domain::id::Namespace;
-use stateward_engine::names;
+use stateward_engine::admission::names;
 
 use super::NamespaceView;
 use crate::app::App;

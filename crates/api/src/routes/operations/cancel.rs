@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
-use stateward_engine::requests::Verb;
+use stateward_engine::service::Verb;
 
 use super::{find, id};
 use crate::app::App;

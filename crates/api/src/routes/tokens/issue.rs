@@ -4,7 +4,7 @@ use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use stateward_domain::access::{Grant, Role, Token};
-use stateward_engine::names;
+use stateward_engine::admission::names;
 
 use super::TokenView;
 use crate::app::App;

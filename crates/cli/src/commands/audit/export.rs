@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use stateward_domain::id::{Namespace, Position};
-use stateward_engine::export::Selection;
+use stateward_engine::service::export::Selection;
 
 use crate::client::Request;
 use crate::exit::{Exit, Stop};

@@ -19,17 +19,14 @@ use stateward_domain::ports::sync_queue::{QueueChange, QueueError, SyncQueue};
 use stateward_domain::time::Timestamp;
 
 use crate::backends::Backends;
-use crate::entities::Entities;
+use crate::entity_repository::Entities;
 use crate::error::Error;
-use crate::runner::Projection;
+use crate::projections::dependent_cache::Told;
+use crate::projections::runner::Projection;
+use crate::projections::triggers::{News, wake_of_backend};
 
-mod news;
 #[cfg(test)]
 mod tests;
-mod told;
-
-use news::{News, wake_of_backend};
-use told::Told;
 
 /// How long after it was blocked an entity is tried again whose dependency is there already.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -4,14 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::envelope::{Envelope, StreamId};
-use stateward_domain::ports::event_store::Holder;
-use stateward_domain::system::System;
 use tokio::sync::OwnedMutexGuard;
-
-use super::Engine;
-use crate::error::Error;
-use crate::requests::Accepted;
 
 type Keys = HashMap<ClaimKey, Arc<tokio::sync::Mutex<()>>>;
 
@@ -31,7 +24,7 @@ pub struct Turn {
 }
 
 impl Turns {
-    async fn take(&self, key: ClaimKey) -> Turn {
+    pub(crate) async fn take(&self, key: ClaimKey) -> Turn {
         let lock = Arc::clone(locked(&self.0).entry(key.clone()).or_default());
         let keys = Arc::clone(&self.0);
         // Made before it waits: one that gives up waiting tidies up as well.
@@ -54,42 +47,6 @@ impl Drop for Turn {
 
 fn locked(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
     keys.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Engine {
-    /// Waits until no other request under the key of `envelope` is under way in this process; `None` = it has no key.
-    pub async fn turn(&self, envelope: &Envelope) -> Option<Turn> {
-        let key = ClaimKey::idempotency(envelope)?;
-        Some(self.inner.turns.take(key).await)
-    }
-
-    /// Who was first with the idempotency key of `envelope`; `None` = this is the first, or it has none. To be asked
-    /// right behind authentication and role, before anything that may have changed since.
-    ///
-    /// # Errors
-    /// [`Error::KeyReused`] when that was another request, [`Error::Unavailable`].
-    pub async fn first(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
-        self.inner.shared.control.first(envelope).await
-    }
-
-    /// What the first request of an entity was answered with.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] when it was about no entity, [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn first_reply(&self, first: &Holder) -> Result<Accepted, Error> {
-        Ok(self.inner.shared.commands.first_reply(first).await?.into())
-    }
-
-    /// Keeps the claim of a request that was carried out and left nothing else in the log; nothing happens when it has
-    /// no key.
-    ///
-    /// # Errors
-    /// [`Error::KeyReused`], [`Error::Unavailable`].
-    pub async fn record_request(&self, envelope: &Envelope) -> Result<(), Error> {
-        let nothing = |_: &System| Ok(Vec::new());
-        let control = &self.inner.shared.control;
-        control.change(&StreamId::system(), envelope, nothing).await.map(drop)
-    }
 }
 
 #[cfg(test)]

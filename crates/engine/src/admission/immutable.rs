@@ -6,14 +6,14 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::KindSpec;
 
 use crate::error::Error;
-use crate::requests::Change;
+use crate::service::Change;
 
 /// The immutable fields in which `desired` differs from what is desired now; the object is replaced for them.
 ///
 /// # Errors
 /// [`Error::Immutable`] with each of these fields and what stands against it. A field that names the object stays what
 /// it is in any case: another name is another entity.
-pub(super) fn fields(
+pub(crate) fn fields(
     kind: &KindSpec,
     entity: &Entity,
     change: &Change,

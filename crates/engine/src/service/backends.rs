@@ -10,7 +10,7 @@ use stateward_domain::time::Timestamp;
 
 use super::Engine;
 use crate::backends::Backend;
-use crate::backends::gate::Closed;
+use crate::backends::availability::Closed;
 use crate::error::Error;
 
 /// How one backend stands.

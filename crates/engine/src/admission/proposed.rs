@@ -10,12 +10,12 @@ use stateward_domain::entity::target::Target;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::Namespace;
 
+use crate::admission::names;
+use crate::admission::placeholders::StandIns;
 use crate::backends::Backend;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::names;
-use crate::requests::Declaration;
-use crate::stand_ins::StandIns;
+use crate::service::Declaration;
+use crate::service::Engine;
 
 /// Entities that one may refer to, through others too: bounds what a declaration has to look up.
 const REACHED_MAX: usize = 1_000;
@@ -23,7 +23,7 @@ const REACHED_MAX: usize = 1_000;
 const NAMED_MAX: usize = 10;
 
 /// A desired state, and whose it is to be.
-pub(super) struct Wish<'a> {
+pub(crate) struct Wish<'a> {
     backend: &'a Backend,
     namespace: &'a Namespace,
     entity: Target,
@@ -33,7 +33,7 @@ pub(super) struct Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
-    pub(super) fn declared(declaration: &'a Declaration, backend: &'a Backend) -> Self {
+    pub(crate) fn declared(declaration: &'a Declaration, backend: &'a Backend) -> Self {
         let Declaration { namespace, kind, name, desired, .. } = declaration;
         Self {
             backend,
@@ -44,7 +44,7 @@ impl<'a> Wish<'a> {
         }
     }
 
-    pub(super) fn changed(
+    pub(crate) fn changed(
         manifest: &'a Manifest,
         backend: &'a Backend,
         desired: &'a Value,
@@ -63,7 +63,7 @@ impl<'a> Wish<'a> {
 impl Engine {
     /// Bounds, secrets, references and schema first, then what only the driver knows, then what the other entities say; the
     /// normalised desired state.
-    pub(super) async fn checked(&self, wish: &Wish<'_>) -> Result<Value, Error> {
+    pub(crate) async fn checked(&self, wish: &Wish<'_>) -> Result<Value, Error> {
         let Wish { backend, namespace, entity, desired, before } = wish;
         // What is left as it is was admitted once, by other bounds perhaps; no event repeats it.
         let changes = before.is_none_or(|before| before != *desired);
@@ -164,7 +164,7 @@ impl Engine {
 ///
 /// # Errors
 /// [`Error::Invalid`].
-pub(super) fn admitted(document: &Value, limits: &Limits) -> Result<(), Error> {
+pub(crate) fn admitted(document: &Value, limits: &Limits) -> Result<(), Error> {
     let fault = match document::measure(document, limits) {
         Err(excess) => FieldError { pointer: String::new(), message: excess.to_string() },
         Ok(_) => match document::omitted(document) {

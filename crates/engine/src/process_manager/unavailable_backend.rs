@@ -11,11 +11,11 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{BackendName, EntityId};
 use stateward_domain::ports::sync_queue::{LeaseRequest, QueueError, Release};
 
-use crate::backends::gate::Closed;
+use crate::backends::availability::Closed;
 use crate::backends::{Backend, Backends};
 use crate::error::Error;
 use crate::process_manager::Shared;
-use crate::process_manager::round::open_of;
+use crate::process_manager::report::open_of;
 
 /// Entities told at a time.
 const BATCH: usize = 100;

@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Engine;
 use crate::error::Error;
-use crate::export::{Export, Selection};
+use crate::service::export::{Export, Selection};
 
 /// The right to verify: one at a time has it, because each reads the whole log.
 pub struct Turn {

@@ -9,8 +9,8 @@ use stateward_domain::ports::read_model::{Quarantined, ReadModel};
 
 use super::{Engine, Model};
 use crate::error::Error;
-use crate::executor::Executor;
-use crate::runner::{self, Progress};
+use crate::projections::executor::Executor;
+use crate::projections::runner::{self, Progress};
 
 /// How one projection stands.
 #[derive(Clone, Debug)]

@@ -6,9 +6,9 @@ use stateward_domain::entity::work::QueueRow;
 
 use super::*;
 
-mod land;
+mod fixture;
 
-use land::*;
+use fixture::*;
 
 const STEPS: usize = 60;
 const SEEDS: u64 = 8;

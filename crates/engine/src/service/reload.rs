@@ -11,8 +11,8 @@ use stateward_domain::system::{System, SystemEvent};
 
 use super::Engine;
 use crate::backends::{BackendSettings, Change};
-use crate::configuration::Configuration;
 use crate::error::Error;
+use crate::service::configuration::Configuration;
 
 /// How long a decision waits for the lists that it rests on.
 const PATIENCE: Duration = Duration::from_secs(5);

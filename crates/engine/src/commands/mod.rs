@@ -1,5 +1,8 @@
 //! From an intent to durable events: fold, decide, append; again when somebody was faster.
 
+pub mod control_streams;
+pub mod idempotency;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +15,10 @@ use stateward_domain::id::{EntityId, ExternalId, Position};
 use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
 use stateward_domain::time::Timestamp;
 
-use crate::control::{append_surely, first, recorded};
-use crate::entities::{Entities, decode};
+use crate::clock::Sources;
+use crate::commands::control_streams::{append_surely, first, recorded};
+use crate::entity_repository::{Entities, decode};
 use crate::error::Error;
-use crate::sources::Sources;
 use crate::waiters::Waiters;
 
 /// What came of a command.

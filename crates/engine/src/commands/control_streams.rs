@@ -14,8 +14,8 @@ use stateward_domain::ports::event_store::{
 use stateward_domain::system::{System, SystemEvent};
 use stateward_domain::time::Timestamp;
 
+use crate::clock::Sources;
 use crate::error::Error;
-use crate::sources::Sources;
 
 /// Events read at a time.
 const PAGE: usize = 500;

@@ -7,8 +7,8 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::json_pointer;
 use stateward_domain::kind::KindSpec;
 
-use crate::fields;
-use crate::requests::Declaration;
+use crate::admission::schema_fields as fields;
+use crate::service::Declaration;
 
 /// Characters of a name; what a DNS name or a file name may have.
 const NAME_CHARS_MAX: usize = 253;

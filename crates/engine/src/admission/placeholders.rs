@@ -12,8 +12,8 @@ use stateward_domain::json_pointer::covers;
 use stateward_domain::ports::driver::Driver;
 use uuid::Uuid;
 
+use crate::admission::kinds::Kinds;
 use crate::error::Error;
-use crate::kinds::Kinds;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::may_have_more;
 
 use super::Engine;
-use crate::entities::decode;
+use crate::entity_repository::decode;
 use crate::error::Error;
 
 /// Events read at a time.

@@ -2,20 +2,22 @@
 
 mod audit;
 mod backends;
-mod follow;
+pub mod configuration;
+mod dependents;
+mod entities;
+pub mod export;
 mod idempotency;
 mod namespaces;
 mod objects;
+mod operations;
 mod projections;
 mod reload;
-mod users;
+mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use stateward_domain::entity::Entity;
-use stateward_domain::id::EntityId;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::audit::{Auditor, RestoreHold};
 use stateward_domain::ports::event_store::EventStore;
@@ -26,28 +28,29 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessControl;
+use crate::admission::kinds::{BadSchema, Kinds};
 use crate::backends::Backends;
+use crate::clock::Sources;
 use crate::commands::Commands;
-use crate::configuration::{Configuration, ConfigurationSource};
-use crate::control::ControlStreams;
-use crate::entities::Entities;
-use crate::error::Error;
-use crate::executor::Executor;
-use crate::kinds::{BadSchema, Kinds};
+use crate::commands::control_streams::ControlStreams;
+use crate::commands::idempotency::Turns;
+use crate::entity_repository::Entities;
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::{self, Shared};
-use crate::runner::{self, Progress, Projection};
+use crate::projections::executor::Executor;
+use crate::projections::runner::{self, Progress, Projection};
 use crate::secrets::Secrets;
-use crate::sources::Sources;
+use crate::service::configuration::{Configuration, ConfigurationSource};
 use crate::waiters::Waiters;
 
+pub use crate::commands::idempotency::Turn as KeyTurn;
 pub use audit::Turn;
 pub use backends::BackendStatus;
-pub use follow::Followed;
-pub use idempotency::Turn as KeyTurn;
 pub use objects::{Held, Holdings};
+pub use operations::Followed;
 pub use projections::ProjectionStatus;
 pub use reload::Reloaded;
+pub use requests::{Accepted, Change, Declaration, Preview, Verb};
 
 /// Idempotency claims are kept at least this long.
 const CLAIM_AGE: Duration = Duration::from_hours(192);
@@ -113,7 +116,7 @@ pub(crate) struct Inner {
     pub(crate) waiters: Waiters,
     access: AccessControl,
     views: Arc<dyn Views>,
-    turns: idempotency::Turns,
+    turns: Turns,
     source: Arc<dyn ConfigurationSource>,
     /// One reading at a time.
     reloading: Mutex<()>,
@@ -173,7 +176,7 @@ impl Engine {
             waiters,
             access,
             views: parts.views,
-            turns: idempotency::Turns::default(),
+            turns: Turns::default(),
             source: parts.source,
             reloading: Mutex::default(),
             models: parts.models.into_iter().map(model).collect(),
@@ -260,15 +263,6 @@ impl Engine {
     #[must_use]
     pub fn sources(&self) -> &Sources {
         &self.inner.shared.sources
-    }
-
-    /// The entity as everything in the log makes it.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] when it was never declared, [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn entity(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
-        let entity = self.inner.shared.entities.fresh(id).await?;
-        if entity.exists() { Ok(entity) } else { Err(Error::NotFound) }
     }
 
     /// Folds at other moments.

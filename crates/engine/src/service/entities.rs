@@ -1,4 +1,4 @@
-//! What users ask for: checked against the kind, then decided and appended.
+//! Entities: declared, changed, deleted and acted on. A request is checked against the kind, then decided and appended.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,117 +6,29 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use stateward_domain::document::Limits;
 use stateward_domain::entity::command::Intent;
-use stateward_domain::entity::operation::OperationRow;
-use stateward_domain::entity::state::{
-    Decision, DeletionPolicy, Difference, Manifest, Settings, SettingsPatch,
-};
+use stateward_domain::entity::state::{Decision, DeletionPolicy, Difference, Manifest};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::field_error::FieldError;
-use stateward_domain::id::{
-    ActionName, BackendName, EntityId, EntityName, ExternalId, KindName, Namespace, OperationId,
-    Position, Revision,
-};
+use stateward_domain::id::{EntityId, OperationId, Revision};
 use stateward_domain::json_pointer;
 
+use super::{Accepted, Change, Declaration, Engine, Preview, Verb};
+use crate::admission::proposed::{self, Wish};
+use crate::admission::{immutable, names};
 use crate::backends::Backend;
-use crate::commands::Done;
-use crate::engine::Engine;
 use crate::error::Error;
-use crate::names;
-
-mod replacing;
-mod wish;
-
-use wish::Wish;
-
-/// A new entity, as declared.
-#[derive(Clone, Debug)]
-pub struct Declaration {
-    /// Scope.
-    pub namespace: Namespace,
-    /// Kind.
-    pub kind: KindName,
-    /// Name.
-    pub name: EntityName,
-    /// Where; `None` when exactly one backend fits.
-    pub backend: Option<BackendName>,
-    /// Desired state, as written.
-    pub desired: Value,
-    /// Everything else.
-    pub settings: Settings,
-    /// The object to adopt.
-    pub external_id: Option<ExternalId>,
-}
-
-/// A change of an entity, as asked for.
-#[derive(Clone, Debug, Default)]
-pub struct Change {
-    /// Refuse unless the entity stands at one of these revisions; `None` = at any.
-    pub if_revision: Option<Vec<Revision>>,
-    /// New desired state, whole; `None` leaves it.
-    pub desired: Option<Value>,
-    /// New settings.
-    pub settings: SettingsPatch,
-    /// Whether the object may be replaced for it, whatever the settings say.
-    pub replace: bool,
-}
-
-/// What a change would do.
-#[derive(Clone, Debug)]
-pub struct Preview {
-    /// The entity as it is.
-    pub entity: Arc<Entity>,
-    /// How the desired state would change, field by field (`observed` = as it is now).
-    pub differences: Vec<Difference>,
-    /// Fields for which the object would be replaced.
-    pub replaces: Vec<String>,
-    /// Whether the desired state would be wanted anew: also the same one, once it may be replaced for.
-    pub wants: bool,
-}
-
-/// A verb that every kind has, or one of its own.
-#[derive(Clone, Debug)]
-pub enum Verb {
-    /// Look now.
-    Refresh,
-    /// Try again now.
-    Retry,
-    /// Stop changes.
-    Pause,
-    /// Let changes go on.
-    Resume,
-    /// Take an existing object.
-    Adopt(ExternalId),
-    /// Forget the entity, leave the object.
-    Release,
-    /// Answer an open question.
-    Decide(Decision),
-    /// Take an operation back.
-    Cancel(OperationId),
-    /// One of the kind's own.
-    Own(ActionName, Value),
-}
-
-/// What came of a request.
-#[derive(Clone, Debug)]
-pub struct Accepted {
-    /// The entity right after it.
-    pub entity: Arc<Entity>,
-    /// The operation that it opened, or the one that already does what was asked, as it stood then; `None` when
-    /// nothing has to be done on the backend.
-    pub operation: Option<OperationRow>,
-    /// Where the log stands with it.
-    pub position: Position,
-}
-
-impl From<Done> for Accepted {
-    fn from(done: Done) -> Self {
-        Self { entity: done.entity, operation: done.operation, position: done.position }
-    }
-}
 
 impl Engine {
+    /// The entity as everything in the log makes it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it was never declared, [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn entity(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+        let entity = self.inner.shared.entities.fresh(id).await?;
+        if entity.exists() { Ok(entity) } else { Err(Error::NotFound) }
+    }
+
     /// Declares an entity.
     ///
     /// # Errors
@@ -216,7 +128,7 @@ impl Engine {
                 let backend = self.backend(&entity.manifest.backend)?;
                 let wish = Wish::changed(&entity.manifest, &backend, desired);
                 let desired = self.checked(&wish).await?;
-                let replaces = replacing::fields(kind, entity, &change, &desired)?;
+                let replaces = immutable::fields(kind, entity, &change, &desired)?;
                 (Some(desired), replaces)
             }
         };
@@ -288,7 +200,7 @@ impl Engine {
                 }
             }
             Verb::Own(action, input) => {
-                wish::admitted(&input, &Limits::INPUT)?;
+                proposed::admitted(&input, &Limits::INPUT)?;
                 self.kinds().check_action(&entity.manifest.kind, &action, &input)?;
                 Intent::Act { operation_id, action, input }
             }

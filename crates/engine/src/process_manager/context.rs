@@ -1,0 +1,77 @@
+//! What a round's steps take from outside: driver calls, times, and whether changes may be made.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::state::ManagementPolicy;
+use stateward_domain::failure::Failure;
+use stateward_domain::id::{Attempt, KindName};
+use stateward_domain::ports::driver::{CallContext, Driver};
+use stateward_domain::time::{Moment, Timestamp};
+
+use crate::backends::availability::Closed;
+use crate::process_manager::lease::Control;
+use crate::process_manager::report::envelope;
+use crate::process_manager::round::Round;
+
+impl Round<'_> {
+    /// Whether the object may be changed now at all.
+    pub(crate) fn may_change(&self, entity: &Entity) -> bool {
+        entity.manifest.settings.management_policy == ManagementPolicy::Full
+            && entity.paused.is_none()
+            && !self.backend.gate.paused(self.moment())
+            && !self.shared.frozen.load(Ordering::Acquire)
+    }
+
+    /// Makes a call within the backend's limits, and lets its gate know how it went.
+    pub(crate) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        self.backend.within_rate().await;
+        let outcome = call.await;
+        match &outcome {
+            Ok(_) => self.backend.gate.succeeded(),
+            Err(failure) => self.shared.note_failure(self.backend, failure).await,
+        }
+        outcome
+    }
+
+    pub(crate) fn context(&self, attempt: Attempt, entity: &Entity) -> CallContext {
+        let steady = self.shared.sources.elapsed();
+        let control = Control {
+            held: Arc::clone(&self.held),
+            commands: self.shared.commands.clone(),
+            envelope: envelope(entity),
+            attempt,
+            incarnation: entity.incarnation,
+            deadline: steady + self.backend.settings.call_timeout,
+            secrets: Arc::clone(&self.shared.secrets),
+        };
+        CallContext { attempt, control: Arc::new(control) }
+    }
+
+    pub(crate) fn driver(&self) -> &dyn Driver {
+        &*self.backend.settings.driver
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.sources.now()
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        self.shared.sources.moment()
+    }
+
+    /// Whether the backend is closed in the middle of the round.
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        self.backend.gate.closed(self.moment())
+    }
+}
+
+/// Names of the kinds of a driver.
+pub(crate) fn kind_names(driver: &dyn Driver) -> Vec<KindName> {
+    driver.kinds().iter().map(|kind| kind.name.clone()).collect()
+}

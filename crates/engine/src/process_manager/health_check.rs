@@ -1,0 +1,110 @@
+//! Health checks: whether a backend is well again, and whether it is the one that is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::backend::{BackendEvent, ParkCause};
+use stateward_domain::id::Attempt;
+use stateward_domain::ports::driver::CallContext;
+
+use crate::backends::Backend;
+use crate::backends::availability::Closed;
+use crate::error::Error;
+use crate::process_manager::Shared;
+use crate::process_manager::backend_record::load_record;
+use crate::process_manager::lease::ProbeControl;
+
+/// First pause after a backend did not say who it is.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+
+/// Identifies the backend, then looks after it whenever its gate is closed.
+pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
+    let interval = backend.settings.breaker.probe_interval;
+    let mut wait = FIRST_RETRY.min(interval);
+    load_record(&shared, &backend).await;
+    while !shared.ends(&backend) {
+        let closed = backend.gate.closed(shared.sources.moment());
+        match &closed {
+            Some(Closed::Unidentified { .. }) => {
+                // Told in the log and in the gate.
+                let _ = shared.identify(&backend).await;
+            }
+            Some(closed) if closed.is_probed() => probe(&shared, &backend).await,
+            _ => {}
+        }
+        let unidentified = matches!(
+            backend.gate.closed(shared.sources.moment()),
+            Some(Closed::Unidentified { .. })
+        );
+        if backend.gate.closed(shared.sources.moment()).is_none() {
+            match closed {
+                Some(Closed::Unusable(_)) => shared.wake(&backend).await,
+                Some(_) => shared.reopened(&backend).await,
+                None => {}
+            }
+        }
+        let pause = if unidentified { wait } else { interval };
+        wait = if unidentified { (wait * 2).min(interval) } else { FIRST_RETRY.min(interval) };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.ended(&backend) => {}
+        }
+    }
+}
+
+async fn probe(shared: &Shared, backend: &Backend) {
+    let context = shared.probe_context(backend);
+    match backend.settings.driver.health(&context).await {
+        Ok(()) => {
+            backend.gate.recovered();
+            // It may have come back as another one.
+            let _ = shared.identify(backend).await;
+        }
+        Err(failure) => shared.note_failure(backend, &failure).await,
+    }
+}
+
+impl Shared {
+    /// Asks the backend who it is. A first answer is recorded; another one than the recorded parks it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it does not say, or what it said cannot be recorded; the gate stays closed then.
+    pub(crate) async fn identify(&self, backend: &Backend) -> Result<(), Error> {
+        let context = self.probe_context(backend);
+        let found = match backend.settings.driver.identity(&context).await {
+            Ok(found) => found,
+            Err(failure) => {
+                tracing::warn!(backend = %backend.name(), %failure, "it does not say who it is");
+                backend.gate.unidentified(failure.clone());
+                self.note_failure(backend, &failure).await;
+                return Err(Error::Unavailable(failure.to_string()));
+            }
+        };
+        let now = self.sources.now();
+        let changed = self.change_record(backend, |record| match &record.identity {
+            None => vec![BackendEvent::IdentityRecorded { at: now, identity: found.clone() }],
+            Some(known) if *known == found || record.parked.is_some() => Vec::new(),
+            Some(known) => vec![BackendEvent::Parked {
+                at: now,
+                cause: ParkCause::IdentityChanged { expected: known.clone(), found: found.clone() },
+            }],
+        });
+        let changed = changed.await;
+        match &changed {
+            Ok(()) => backend.gate.identified(),
+            Err(error) => {
+                tracing::error!(backend = %backend.name(), %error, "its identity is not recorded");
+            }
+        }
+        changed
+    }
+
+    pub(crate) fn probe_context(&self, backend: &Backend) -> CallContext {
+        let control = ProbeControl {
+            sources: self.sources.clone(),
+            deadline: self.sources.elapsed() + backend.settings.call_timeout,
+            shutdown: self.shutdown.clone(),
+        };
+        CallContext { attempt: Attempt(0), control: Arc::new(control) }
+    }
+}
