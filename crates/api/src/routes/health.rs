@@ -87,9 +87,10 @@ pub(crate) async fn readyz(app: web::Data<App>) -> HttpResponse {
         checks.push(Check { name: format!("projection/{}", status.name), ok, detail });
     }
     for status in app.engine.backend_statuses() {
-        let detail = status.closed.as_ref().and_then(|closed| serde_json::to_string(closed).ok());
+        let detail =
+            status.unavailable.as_ref().and_then(|closed| serde_json::to_string(closed).ok());
         let name = format!("backend/{}", status.backend.name());
-        checks.push(Check { name, ok: status.closed.is_none(), detail });
+        checks.push(Check { name, ok: status.unavailable.is_none(), detail });
     }
     checks.push(clock(app.engine.sources().moment().skew()));
     let observe_only = app.engine.is_frozen();

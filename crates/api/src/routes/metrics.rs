@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
-use stateward_engine::backends::availability::Closed;
+use stateward_engine::backends::availability::Unavailable;
 
 use super::resource;
 use crate::app::App;
@@ -63,7 +63,7 @@ async fn backends(app: &App, text: &mut String) {
     let (mut open, mut due, mut unknown) = (Gauge::new(), Gauge::new(), Gauge::new());
     for status in app.engine.backend_statuses() {
         let labels = format!("backend=\"{}\"", status.backend.name());
-        let breaker = matches!(status.closed, Some(Closed::BreakerOpen));
+        let breaker = matches!(status.unavailable, Some(Unavailable::BreakerOpen));
         open.insert(labels.clone(), f64::from(u8::from(breaker)));
         let objects = status.backend.unknown_objects.load(Ordering::Relaxed);
         unknown.insert(labels.clone(), as_number(objects));

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use stateward_api::Tls;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
-use stateward_engine::backends::Change;
+use stateward_engine::backends::BackendChange;
 use stateward_store::sqlite::Broken;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -148,7 +148,8 @@ async fn reload_on_hangup(running: &Running) -> Infallible {
         let envelope = Envelope::system("sighup", Namespace::default());
         match running.engine.reload(&envelope).await {
             Ok(backends) => {
-                let new = backends.iter().filter(|(_, change)| **change != Change::Unchanged);
+                let new =
+                    backends.iter().filter(|(_, change)| **change != BackendChange::Unchanged);
                 let new: Vec<_> = new.map(|(name, change)| format!("{name} {change:?}")).collect();
                 tracing::info!(changed = new.join(", "), "the configuration was read anew");
             }

@@ -1,4 +1,4 @@
-//! Whether work on a backend may begin: parked, paused, resting, or its breaker is open.
+//! Whether work on a backend may begin: parked, paused, throttled, or its breaker is open.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,12 @@ use stateward_domain::id::{KindName, Version};
 use stateward_domain::time::{Moment, Timestamp};
 
 /// How long a backend's work rests when this process ran out of something of its own.
-const EXHAUSTED_REST: Duration = Duration::from_secs(3);
+const EXHAUSTED_PAUSE: Duration = Duration::from_secs(3);
 
 /// Why no round may begin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Closed {
+pub enum Unavailable {
     /// It has not yet answered who it is since this process began.
     Unidentified {
         /// What it answered instead; `None` = nobody asked yet.
@@ -29,22 +29,23 @@ pub enum Closed {
     /// Every call failed; looked at again at every probe.
     BreakerOpen,
     /// It asked for a pause.
-    Resting {
-        /// Until when, by the wall clock: for people. How long is [`Gate::rest`].
+    #[serde(rename = "resting")]
+    Throttled {
+        /// Until when, by the wall clock: for people. How long is [`Availability::throttled_for`].
         until: Timestamp,
     },
 }
 
-impl Closed {
+impl Unavailable {
     /// Whether entities with work are told that they wait (rather than being late for a moment).
     #[must_use]
     pub const fn blocks(&self) -> bool {
         matches!(self, Self::Parked(_) | Self::Unusable(_))
     }
 
-    /// Whether a probe may open the gate.
+    /// Whether a probe may open the availability.
     #[must_use]
-    pub const fn is_probed(&self) -> bool {
+    pub const fn ends_by_health_check(&self) -> bool {
         matches!(self, Self::Unidentified { .. } | Self::Unusable(_) | Self::BreakerOpen)
     }
 }
@@ -59,9 +60,9 @@ struct Inner {
     paused: Option<Pause>,
     unusable: Option<Failure>,
     failures: u32,
-    open: bool,
+    breaker_open: bool,
     /// Ends of pauses that the backend asked for, by steady time.
-    resting: BTreeMap<String, Timestamp>,
+    throttled: BTreeMap<String, Timestamp>,
     /// The newest confirmation by a person: version of the backend's stream.
     confirmed: Version,
     /// From which version on it is known which entities were observed after a confirmation; `None` = not yet.
@@ -69,26 +70,26 @@ struct Inner {
 }
 
 impl Inner {
-    fn rest(&self, scope: &str, now: Moment) -> Option<Duration> {
-        let left = self.resting.get(scope)?.since(now.steady);
+    fn throttled_for(&self, scope: &str, now: Moment) -> Option<Duration> {
+        let left = self.throttled.get(scope)?.since(now.steady);
         Some(left).filter(|left| !left.is_zero())
     }
 
     /// A pause that ends earlier than one that is known changes nothing.
-    fn rest_for(&mut self, scope: &str, pause: Duration, now: Moment) {
-        let end = self.resting.entry(scope.to_owned()).or_default();
+    fn throttle(&mut self, scope: &str, pause: Duration, now: Moment) {
+        let end = self.throttled.entry(scope.to_owned()).or_default();
         *end = (*end).max(now.steady.after(pause));
     }
 }
 
-/// The gate of one backend.
-pub struct Gate {
+/// The availability of one backend.
+pub struct Availability {
     limit: u32,
     inner: Mutex<Inner>,
 }
 
-impl Gate {
-    /// A gate whose breaker opens after `limit` failures in a row.
+impl Availability {
+    /// A availability whose breaker opens after `limit` failures in a row.
     #[must_use]
     pub fn new(limit: u32) -> Self {
         Self { limit, inner: Mutex::default() }
@@ -96,34 +97,34 @@ impl Gate {
 
     /// Why no round may begin now; `None` = one may.
     #[must_use]
-    pub fn closed(&self, now: Moment) -> Option<Closed> {
+    pub fn unavailable(&self, now: Moment) -> Option<Unavailable> {
         let inner = self.inner();
         if let Some(cause) = &inner.parked {
-            return Some(Closed::Parked(cause.clone()));
+            return Some(Unavailable::Parked(cause.clone()));
         }
         if let Some(failure) = &inner.unusable {
-            return Some(Closed::Unusable(failure.clone()));
+            return Some(Unavailable::Unusable(failure.clone()));
         }
         if !inner.identified {
-            return Some(Closed::Unidentified { error: inner.identify_error.clone() });
+            return Some(Unavailable::Unidentified { error: inner.identify_error.clone() });
         }
-        if inner.open {
-            return Some(Closed::BreakerOpen);
+        if inner.breaker_open {
+            return Some(Unavailable::BreakerOpen);
         }
-        let left = inner.rest("", now)?;
-        Some(Closed::Resting { until: now.wall.after(left) })
+        let left = inner.throttled_for("", now)?;
+        Some(Unavailable::Throttled { until: now.wall.after(left) })
     }
 
     /// How long the whole backend still rests, if it asked for a pause.
     #[must_use]
-    pub fn rest(&self, now: Moment) -> Option<Duration> {
-        self.inner().rest("", now)
+    pub fn throttled_for(&self, now: Moment) -> Option<Duration> {
+        self.inner().throttled_for("", now)
     }
 
     /// How long things of `kind` still rest, if the backend asked for a pause of that scope alone.
     #[must_use]
-    pub fn rests(&self, kind: &KindName, now: Moment) -> Option<Duration> {
-        self.inner().rest(kind.as_str(), now)
+    pub fn kind_throttled_for(&self, kind: &KindName, now: Moment) -> Option<Duration> {
+        self.inner().throttled_for(kind.as_str(), now)
     }
 
     /// Whether a person stopped changes; the end that they gave is the wall clock's.
@@ -140,12 +141,12 @@ impl Gate {
     }
 
     /// Which entities were observed is known from this version of the backend's stream on.
-    pub fn observed_since(&self, since: Version) {
+    pub fn set_observed_since(&self, since: Version) {
         self.inner().observed_since = Some(since);
     }
 
     /// Takes over what the log says, unless it said something newer already.
-    pub fn record(&self, record: &Record, now: Moment) {
+    pub fn apply_record(&self, record: &Record, now: Moment) {
         let mut inner = self.inner();
         if record.version < inner.version {
             return;
@@ -155,12 +156,12 @@ impl Gate {
         inner.paused = record.paused;
         inner.confirmed = record.confirmed;
         for (scope, until) in &record.throttled {
-            inner.rest_for(scope, now.until(*until), now);
+            inner.throttle(scope, now.until(*until), now);
         }
     }
 
     /// The backend said who it is, and it is the one we know.
-    pub fn identified(&self) {
+    pub fn record_identified(&self) {
         let mut inner = self.inner();
         inner.identified = true;
         inner.identify_error = None;
@@ -168,25 +169,25 @@ impl Gate {
     }
 
     /// The backend did not say who it is.
-    pub fn unidentified(&self, failure: Failure) {
+    pub fn record_unidentified(&self, failure: Failure) {
         self.inner().identify_error = Some(failure);
     }
 
     /// The backend answered: the breaker closes.
-    pub fn succeeded(&self) {
+    pub fn record_success(&self) {
         let mut inner = self.inner();
         inner.failures = 0;
-        inner.open = false;
+        inner.breaker_open = false;
     }
 
     /// A probe found it well.
-    pub fn recovered(&self) {
-        self.succeeded();
+    pub fn record_recovery(&self) {
+        self.record_success();
         self.inner().unusable = None;
     }
 
     /// A call failed. A scope that is no kind of ours means the whole backend.
-    pub fn failed(&self, failure: &Failure, kinds: &[KindName], now: Moment) {
+    pub fn record_failure(&self, failure: &Failure, kinds: &[KindName], now: Moment) {
         let mut inner = self.inner();
         match &failure.class {
             ErrorClass::Unauthorized | ErrorClass::Misconfigured => {
@@ -194,14 +195,14 @@ impl Gate {
             }
             ErrorClass::RateLimited { scope, .. } => {
                 let pause = failure.retry_after().unwrap_or_default();
-                inner.resting.retain(|_, end| *end > now.steady);
-                inner.rest_for(&scope_of(scope, kinds), pause, now);
+                inner.throttled.retain(|_, end| *end > now.steady);
+                inner.throttle(&scope_of(scope, kinds), pause, now);
             }
             // Whatever else this process begins fails alike, until calls that run give back what they hold.
-            ErrorClass::Exhausted => inner.rest_for("", EXHAUSTED_REST, now),
+            ErrorClass::Exhausted => inner.throttle("", EXHAUSTED_PAUSE, now),
             ErrorClass::Transient | ErrorClass::Ambiguous if !failure.is_settling() => {
                 inner.failures += 1;
-                inner.open |= inner.failures >= self.limit;
+                inner.breaker_open |= inner.failures >= self.limit;
             }
             // The backend answered, if only with a refusal.
             _ => inner.failures = 0,
@@ -243,96 +244,103 @@ mod tests {
 
     #[test]
     fn nothing_begins_before_the_backend_said_who_it_is() {
-        let gate = Gate::new(2);
-        assert_eq!(gate.closed(NOW), Some(Closed::Unidentified { error: None }));
-        gate.identified();
-        assert_eq!(gate.closed(NOW), None);
+        let availability = Availability::new(2);
+        assert_eq!(availability.unavailable(NOW), Some(Unavailable::Unidentified { error: None }));
+        availability.record_identified();
+        assert_eq!(availability.unavailable(NOW), None);
     }
 
     #[test]
     fn an_older_record_does_not_take_back_what_a_newer_one_said() {
-        let gate = Gate::new(2);
+        let availability = Availability::new(2);
         let record = |version, paused: bool| Record {
             version: Version(version),
             paused: paused.then_some(Pause { until: None }),
             ..Record::default()
         };
-        gate.record(&record(2, true), NOW);
-        gate.record(&record(1, false), NOW);
-        assert!(gate.paused(NOW));
-        gate.record(&record(3, false), NOW);
-        assert!(!gate.paused(NOW));
+        availability.apply_record(&record(2, true), NOW);
+        availability.apply_record(&record(1, false), NOW);
+        assert!(availability.paused(NOW));
+        availability.apply_record(&record(3, false), NOW);
+        assert!(!availability.paused(NOW));
     }
 
     #[test]
     fn failures_in_a_row_open_the_breaker_and_one_success_closes_it() {
-        let gate = Gate::new(2);
-        gate.identified();
-        gate.failed(&transient(), &[], NOW);
-        gate.succeeded();
-        gate.failed(&transient(), &[], NOW);
-        assert_eq!(gate.closed(NOW), None);
-        gate.failed(&transient(), &[], NOW);
-        assert_eq!(gate.closed(NOW), Some(Closed::BreakerOpen));
-        gate.recovered();
-        assert_eq!(gate.closed(NOW), None);
+        let availability = Availability::new(2);
+        availability.record_identified();
+        availability.record_failure(&transient(), &[], NOW);
+        availability.record_success();
+        availability.record_failure(&transient(), &[], NOW);
+        assert_eq!(availability.unavailable(NOW), None);
+        availability.record_failure(&transient(), &[], NOW);
+        assert_eq!(availability.unavailable(NOW), Some(Unavailable::BreakerOpen));
+        availability.record_recovery();
+        assert_eq!(availability.unavailable(NOW), None);
     }
 
     #[test]
     fn a_search_that_has_to_wait_opens_no_breaker() {
-        let gate = Gate::new(1);
-        gate.identified();
+        let availability = Availability::new(1);
+        availability.record_identified();
         let class = ErrorClass::Transient;
-        gate.failed(&Failure::harmless(class, Failure::SEARCH_SETTLING, "test"), &[], NOW);
-        assert_eq!(gate.closed(NOW), None);
+        availability.record_failure(
+            &Failure::harmless(class, Failure::SEARCH_SETTLING, "test"),
+            &[],
+            NOW,
+        );
+        assert_eq!(availability.unavailable(NOW), None);
     }
 
     #[test]
     fn a_rate_limit_rests_its_scope_and_an_unknown_scope_is_everything() {
         let kinds = [KindName::from("fake.thing")];
-        let gate = Gate::new(2);
-        gate.identified();
-        gate.failed(&rate_limited("fake.thing"), &kinds, NOW);
-        assert_eq!(gate.closed(NOW), None);
-        assert!(gate.rests(&kinds[0], NOW).is_some());
-        gate.failed(&rate_limited("compute"), &kinds, NOW);
-        assert!(matches!(gate.closed(NOW), Some(Closed::Resting { .. })));
-        assert_eq!(gate.closed(at(2)), None);
+        let availability = Availability::new(2);
+        availability.record_identified();
+        availability.record_failure(&rate_limited("fake.thing"), &kinds, NOW);
+        assert_eq!(availability.unavailable(NOW), None);
+        assert!(availability.kind_throttled_for(&kinds[0], NOW).is_some());
+        availability.record_failure(&rate_limited("compute"), &kinds, NOW);
+        assert!(matches!(availability.unavailable(NOW), Some(Unavailable::Throttled { .. })));
+        assert_eq!(availability.unavailable(at(2)), None);
     }
 
     #[test]
     fn a_rest_is_as_long_as_it_was_asked_for_whatever_the_wall_clock_does() {
-        let gate = Gate::new(2);
-        gate.identified();
-        gate.failed(&rate_limited("compute"), &[], NOW);
+        let availability = Availability::new(2);
+        availability.record_identified();
+        availability.record_failure(&rate_limited("compute"), &[], NOW);
         let record = Record {
             throttled: BTreeMap::from([("fake.thing".to_owned(), at(11).log)]),
             ..Record::default()
         };
-        gate.record(&record, NOW);
+        availability.apply_record(&record, NOW);
         let kind = KindName::from("fake.thing");
         let seconds = Duration::from_secs;
         for (wall, log) in [(at(0), NOW), (at(1_000), at(1_000)), (at(1), at(1_000))] {
             let now = Moment { wall: wall.wall, log: log.log, steady: NOW.steady };
             assert_eq!(
-                (gate.rest(now), gate.rests(&kind, now)),
+                (availability.throttled_for(now), availability.kind_throttled_for(&kind, now)),
                 (Some(seconds(1)), Some(seconds(10)))
             );
             let until = wall.wall.after(seconds(1));
-            assert_eq!(gate.closed(now), Some(Closed::Resting { until }));
+            assert_eq!(availability.unavailable(now), Some(Unavailable::Throttled { until }));
             // It is read again with every event of the backend.
-            gate.record(&record, now);
+            availability.apply_record(&record, now);
         }
-        assert_eq!((gate.rest(at(2)), gate.rests(&kind, at(11))), (None, None));
+        assert_eq!(
+            (availability.throttled_for(at(2)), availability.kind_throttled_for(&kind, at(11))),
+            (None, None)
+        );
     }
 
     #[test]
     fn a_pause_of_a_person_ends_by_the_wall_clock() {
-        let gate = Gate::new(2);
+        let availability = Availability::new(2);
         let paused = Some(Pause { until: Some(at(5).wall) });
-        gate.record(&Record { paused, ..Record::default() }, NOW);
-        assert!(gate.paused(Moment { log: at(9).log, steady: at(9).steady, ..NOW }));
-        assert!(!gate.paused(Moment { wall: at(5).wall, ..NOW }));
+        availability.apply_record(&Record { paused, ..Record::default() }, NOW);
+        assert!(availability.paused(Moment { log: at(9).log, steady: at(9).steady, ..NOW }));
+        assert!(!availability.paused(Moment { wall: at(5).wall, ..NOW }));
     }
 
     /// What each class that a call can fail with says of the backend.
@@ -350,45 +358,53 @@ mod tests {
             (ErrorClass::Bug, false),
             (ErrorClass::Cancelled, false),
         ] {
-            let gate = Gate::new(1);
-            gate.identified();
-            gate.failed(&Failure::harmless(class.clone(), "t", "t"), &[], NOW);
-            assert_eq!(gate.closed(NOW).is_some(), closes, "{class:?}");
+            let availability = Availability::new(1);
+            availability.record_identified();
+            availability.record_failure(&Failure::harmless(class.clone(), "t", "t"), &[], NOW);
+            assert_eq!(availability.unavailable(NOW).is_some(), closes, "{class:?}");
         }
     }
 
     #[test]
     fn what_we_ran_out_of_rests_everything_for_a_moment_and_opens_no_breaker() {
-        let gate = Gate::new(1);
-        gate.identified();
-        gate.failed(&Failure::harmless(ErrorClass::Exhausted, "t", "t"), &[], NOW);
-        assert!(matches!(gate.closed(NOW), Some(Closed::Resting { .. })));
-        assert_eq!(gate.closed(at(1 + EXHAUSTED_REST.as_secs().cast_signed())), None);
+        let availability = Availability::new(1);
+        availability.record_identified();
+        availability.record_failure(&Failure::harmless(ErrorClass::Exhausted, "t", "t"), &[], NOW);
+        assert!(matches!(availability.unavailable(NOW), Some(Unavailable::Throttled { .. })));
+        assert_eq!(availability.unavailable(at(1 + EXHAUSTED_PAUSE.as_secs().cast_signed())), None);
     }
 
     #[test]
     fn a_confirmation_covers_only_what_is_known_to_be_observed_after_it() {
-        let gate = Gate::new(2);
+        let availability = Availability::new(2);
         let record = |version| Record {
             version: Version(version),
             confirmed: Version(version),
             ..Record::default()
         };
-        gate.record(&record(3), NOW);
-        assert_eq!(gate.confirmation(), None, "it is not yet known who was observed");
-        gate.observed_since(Version(3));
-        assert_eq!(gate.confirmation(), None, "that was known only later");
-        gate.record(&record(5), NOW);
-        assert_eq!(gate.confirmation(), Some(Version(5)));
+        availability.apply_record(&record(3), NOW);
+        assert_eq!(availability.confirmation(), None, "it is not yet known who was observed");
+        availability.set_observed_since(Version(3));
+        assert_eq!(availability.confirmation(), None, "that was known only later");
+        availability.apply_record(&record(5), NOW);
+        assert_eq!(availability.confirmation(), Some(Version(5)));
     }
 
     #[test]
     fn refused_credentials_close_it_until_a_probe_succeeds() {
-        let gate = Gate::new(2);
-        gate.identified();
-        gate.failed(&Failure::harmless(ErrorClass::Unauthorized, "t", "t"), &[], NOW);
-        assert!(gate.closed(NOW).is_some_and(|closed| closed.blocks() && closed.is_probed()));
-        gate.recovered();
-        assert_eq!(gate.closed(NOW), None);
+        let availability = Availability::new(2);
+        availability.record_identified();
+        availability.record_failure(
+            &Failure::harmless(ErrorClass::Unauthorized, "t", "t"),
+            &[],
+            NOW,
+        );
+        assert!(
+            availability.unavailable(NOW).is_some_and(
+                |unavailable| unavailable.blocks() && unavailable.ends_by_health_check()
+            )
+        );
+        availability.record_recovery();
+        assert_eq!(availability.unavailable(NOW), None);
     }
 }

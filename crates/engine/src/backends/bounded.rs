@@ -14,9 +14,9 @@ use stateward_domain::ports::driver::{Object, Outcome};
 /// Characters of a message, a proof or a reason at most.
 pub(crate) const MESSAGE_CHARS_MAX: usize = 1_000;
 /// Characters of a code, a scope, a request id at most.
-const WORD_CHARS_MAX: usize = 200;
+const CODE_CHARS_MAX: usize = 200;
 /// Characters of an object's id, an identity or a page's mark at most: a path, which is the longest of them.
-const MARK_CHARS_MAX: usize = 4_096;
+const ID_CHARS_MAX: usize = 4_096;
 /// Bytes of the attributes of all objects in one answer at most: of those beyond it, only the names are kept.
 const OBJECTS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -31,7 +31,7 @@ pub(crate) fn shortened(text: String, chars_max: usize) -> String {
 /// # Errors
 /// For what is no name of an object: the log could not hold it, or nobody could ask for it.
 pub(crate) fn external_id(id: &ExternalId) -> Result<(), Failure> {
-    if (1..=MARK_CHARS_MAX).contains(&id.as_str().chars().count()) {
+    if (1..=ID_CHARS_MAX).contains(&id.as_str().chars().count()) {
         return Ok(());
     }
     let message = "the backend's id of the object is empty or too long";
@@ -44,15 +44,15 @@ pub(super) fn failure(failure: Failure) -> Failure {
             ErrorClass::Bug
         }
         ErrorClass::RateLimited { after_ms, scope } => {
-            ErrorClass::RateLimited { after_ms, scope: shortened(scope, WORD_CHARS_MAX) }
+            ErrorClass::RateLimited { after_ms, scope: shortened(scope, CODE_CHARS_MAX) }
         }
         other => other,
     };
     Failure {
         class,
-        code: shortened(failure.code, WORD_CHARS_MAX),
+        code: shortened(failure.code, CODE_CHARS_MAX),
         message: shortened(failure.message, MESSAGE_CHARS_MAX),
-        request_id: failure.request_id.map(|id| shortened(id, WORD_CHARS_MAX)),
+        request_id: failure.request_id.map(|id| shortened(id, CODE_CHARS_MAX)),
         effect: failure.effect,
     }
 }
@@ -96,11 +96,11 @@ pub(super) fn outcome(outcome: Outcome) -> Result<Outcome, Failure> {
 
 /// # Errors
 /// For a text that cannot be shortened without becoming another.
-pub(super) fn mark(text: &str, what: &str) -> Result<(), Failure> {
-    if text.chars().count() <= MARK_CHARS_MAX {
+pub(super) fn check_length(text: &str, what: &str) -> Result<(), Failure> {
+    if text.chars().count() <= ID_CHARS_MAX {
         return Ok(());
     }
-    let message = format!("{what} has more than {MARK_CHARS_MAX} characters");
+    let message = format!("{what} has more than {ID_CHARS_MAX} characters");
     Err(Failure::harmless(ErrorClass::Bug, "answer_too_large", message))
 }
 

@@ -7,6 +7,6 @@ mod redacting;
 mod registry;
 mod settings;
 
-pub use registry::{Backend, Backends, ByName};
+pub use registry::{Backend, Backends, BackendsByName};
 pub use settings::{BackendSettings, BreakerPolicy, RetryPolicy};
-pub use stateward_domain::system::BackendChange as Change;
+pub use stateward_domain::system::BackendChange;

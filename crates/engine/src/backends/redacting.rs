@@ -19,12 +19,12 @@ use stateward_domain::ports::driver::{
 use crate::backends::bounded::{self, MESSAGE_CHARS_MAX, shortened};
 use crate::secrets::Secrets;
 
-pub(super) struct Discreet {
+pub(super) struct RedactingDriver {
     pub(super) inner: Arc<dyn Driver>,
     pub(super) secrets: Arc<Secrets>,
 }
 
-impl Discreet {
+impl RedactingDriver {
     fn failure(&self, failure: Failure) -> Failure {
         let scrub = |text: &str| self.secrets.scrub(text);
         let class = match failure.class {
@@ -50,7 +50,7 @@ impl Discreet {
     }
 
     /// An id cannot be scrubbed: it would name another object.
-    fn named(&self, id: &ExternalId) -> Result<(), Failure> {
+    fn refuse_secret_in_id(&self, id: &ExternalId) -> Result<(), Failure> {
         if self.secrets.holds(id.as_str()) {
             let message = "the driver put a secret into an object's name";
             return Err(Failure::doubtful(ErrorClass::Bug, "secret_in_id", message));
@@ -59,18 +59,18 @@ impl Discreet {
     }
 
     fn scrubbed(&self, object: Object) -> Result<Object, Failure> {
-        self.named(&object.external_id)?;
+        self.refuse_secret_in_id(&object.external_id)?;
         Ok(Object { attributes: self.secrets.scrubbed(object.attributes), ..object })
     }
 
-    fn all_scrubbed(&self, objects: Vec<Object>) -> Result<Vec<Object>, Failure> {
+    fn scrubbed_all(&self, objects: Vec<Object>) -> Result<Vec<Object>, Failure> {
         objects.into_iter().map(|object| self.scrubbed(object)).collect()
     }
 
     fn outcome(&self, outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
         bounded::outcome(match outcome.map_err(|failure| self.failure(failure))? {
             Outcome::Done { external_id, attributes } => {
-                external_id.iter().try_for_each(|id| self.named(id))?;
+                external_id.iter().try_for_each(|id| self.refuse_secret_in_id(id))?;
                 Outcome::Done { external_id, attributes: self.secrets.scrubbed(attributes) }
             }
             Outcome::Pending { handle, .. } if self.secrets.holds(&handle.to_string()) => {
@@ -83,7 +83,7 @@ impl Discreet {
 }
 
 #[async_trait]
-impl Driver for Discreet {
+impl Driver for RedactingDriver {
     fn kinds(&self) -> &[KindSpec] {
         self.inner.kinds()
     }
@@ -99,7 +99,7 @@ impl Driver for Discreet {
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let identity = self.inner.identity(context).await;
         let identity = self.secrets.scrub(&identity.map_err(|failure| self.failure(failure))?);
-        bounded::mark(&identity, "the identity")?;
+        bounded::check_length(&identity, "the identity")?;
         Ok(identity)
     }
 
@@ -112,8 +112,8 @@ impl Driver for Discreet {
         context: &CallContext,
         target: &ObjectRef,
     ) -> Result<Observation, Failure> {
-        let seen = self.inner.observe(context, target).await;
-        match seen.map_err(|failure| self.failure(failure))? {
+        let observation = self.inner.observe(context, target).await;
+        match observation.map_err(|failure| self.failure(failure))? {
             Observation::Present(object) => {
                 bounded::object(self.scrubbed(object)?).map(Observation::Present)
             }
@@ -126,7 +126,7 @@ impl Driver for Discreet {
 
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let found = self.inner.find(context, search).await;
-        bounded::objects(self.all_scrubbed(found.map_err(|failure| self.failure(failure))?)?)
+        bounded::objects(self.scrubbed_all(found.map_err(|failure| self.failure(failure))?)?)
     }
 
     async fn list(
@@ -137,9 +137,11 @@ impl Driver for Discreet {
     ) -> Result<Listing, Failure> {
         let page = self.inner.list(context, kind, cursor).await;
         let page = page.map_err(|failure| self.failure(failure))?;
-        let objects = self.all_scrubbed(page.objects)?;
+        let objects = self.scrubbed_all(page.objects)?;
         let cursor = page.cursor;
-        cursor.iter().try_for_each(|mark| bounded::mark(mark, "the mark of the next page"))?;
+        cursor
+            .iter()
+            .try_for_each(|mark| bounded::check_length(mark, "the mark of the next page"))?;
         // One object without a usable name does not hide the others.
         let named = |object: &Object| bounded::external_id(&object.external_id).is_ok();
         let objects = bounded::objects(objects.into_iter().filter(named).collect())?;

@@ -10,10 +10,10 @@ use stateward_domain::kind::KindSpec;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::availability::Gate;
-use crate::backends::mass_absence::AbsenceWatch;
-use crate::backends::redacting::Discreet;
-use crate::backends::{BackendSettings, Change};
+use crate::backends::availability::Availability;
+use crate::backends::mass_absence::MassAbsenceDetector;
+use crate::backends::redacting::RedactingDriver;
+use crate::backends::{BackendChange, BackendSettings};
 use crate::secrets::Secrets;
 
 /// A backend at work.
@@ -21,11 +21,11 @@ pub struct Backend {
     /// As configured.
     pub settings: BackendSettings,
     /// Whether work may begin.
-    pub gate: Gate,
+    pub availability: Availability,
     /// Rung when there may be something to lease.
-    pub bell: Notify,
+    pub wakeup: Notify,
     /// Whether too much is gone at once.
-    pub absences: AbsenceWatch,
+    pub mass_absence: MassAbsenceDetector,
     /// Objects that carry an owner key of ours and belong to no entity here, when they were last looked for.
     pub unknown_objects: AtomicU64,
     /// Set when another configuration took its place: nothing new begins here.
@@ -36,15 +36,15 @@ pub struct Backend {
 impl Backend {
     fn new(settings: BackendSettings, secrets: &Arc<Secrets>) -> Self {
         let (inner, secrets) = (settings.driver, Arc::clone(secrets));
-        let driver = Arc::new(Discreet { inner, secrets });
+        let driver = Arc::new(RedactingDriver { inner, secrets });
         let settings = BackendSettings { driver, ..settings };
         let rate =
             settings.rate_per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate)));
-        let gate = Gate::new(settings.breaker.failures);
-        let (bell, absences, retired) =
-            (Notify::new(), AbsenceWatch::default(), CancellationToken::new());
+        let availability = Availability::new(settings.breaker.failures);
+        let (wakeup, mass_absence, retired) =
+            (Notify::new(), MassAbsenceDetector::default(), CancellationToken::new());
         let unknown_objects = AtomicU64::new(0);
-        Self { settings, gate, bell, absences, unknown_objects, retired, rate }
+        Self { settings, availability, wakeup, mass_absence, unknown_objects, retired, rate }
     }
 
     /// Its name.
@@ -54,7 +54,7 @@ impl Backend {
     }
 
     /// Waits until the configured rate lets another call go out.
-    pub async fn within_rate(&self) {
+    pub async fn wait_for_rate_limit(&self) {
         if let Some(rate) = &self.rate {
             rate.until_ready().await;
         }
@@ -81,12 +81,12 @@ impl Backend {
 }
 
 /// Backends by name, as they are configured at one moment.
-pub type ByName = Arc<BTreeMap<BackendName, Arc<Backend>>>;
+pub type BackendsByName = Arc<BTreeMap<BackendName, Arc<Backend>>>;
 
 /// All configured backends; a new configuration takes the place of the old one as a whole. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Backends {
-    by_name: Arc<watch::Sender<ByName>>,
+    by_name: Arc<watch::Sender<BackendsByName>>,
     secrets: Arc<Secrets>,
 }
 
@@ -107,21 +107,21 @@ impl Backends {
 
     /// All of them, by name.
     #[must_use]
-    pub fn all(&self) -> ByName {
+    pub fn all(&self) -> BackendsByName {
         Arc::clone(&self.by_name.borrow())
     }
 
     /// Rings when another configuration took the place of this one.
-    pub(crate) fn changes(&self) -> watch::Receiver<ByName> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<BackendsByName> {
         self.by_name.subscribe()
     }
 
     /// Those that serve `kind` in `namespace`.
     #[must_use]
-    pub fn fitting(&self, namespace: &Namespace, kind: &KindName) -> Vec<Arc<Backend>> {
+    pub fn candidates(&self, namespace: &Namespace, kind: &KindName) -> Vec<Arc<Backend>> {
         let all = self.all();
-        let fitting = all.values().filter(|backend| backend.serves(namespace, kind));
-        fitting.cloned().collect()
+        let candidates = all.values().filter(|backend| backend.serves(namespace, kind));
+        candidates.cloned().collect()
     }
 
     /// Puts a new configuration in the place of the old one. Whatever has the same fingerprint goes on as it was, with
@@ -129,25 +129,27 @@ impl Backends {
     pub(crate) fn replace(
         &self,
         settings: impl IntoIterator<Item = BackendSettings>,
-    ) -> BTreeMap<BackendName, Change> {
+    ) -> BTreeMap<BackendName, BackendChange> {
         let before = self.all();
         let mut changes: BTreeMap<_, _> =
-            before.keys().map(|name| (name.clone(), Change::Removed)).collect();
+            before.keys().map(|name| (name.clone(), BackendChange::Removed)).collect();
         let mut after = BTreeMap::new();
         for settings in settings {
             let name = settings.name.clone();
             let same = |known: &&Arc<Backend>| known.settings.fingerprint == settings.fingerprint;
             let (change, backend) = match before.get(&name) {
-                None => (Change::Added, Arc::new(Backend::new(settings, &self.secrets))),
-                Some(known) if same(&known) => (Change::Unchanged, Arc::clone(known)),
-                Some(_) => (Change::Changed, Arc::new(Backend::new(settings, &self.secrets))),
+                None => (BackendChange::Added, Arc::new(Backend::new(settings, &self.secrets))),
+                Some(known) if same(&known) => (BackendChange::Unchanged, Arc::clone(known)),
+                Some(_) => {
+                    (BackendChange::Changed, Arc::new(Backend::new(settings, &self.secrets)))
+                }
             };
             changes.insert(name.clone(), change);
             after.insert(name, backend);
         }
         self.by_name.send_replace(Arc::new(after));
         for (name, change) in &changes {
-            if matches!(change, Change::Changed | Change::Removed)
+            if matches!(change, BackendChange::Changed | BackendChange::Removed)
                 && let Some(backend) = before.get(name)
             {
                 backend.retired.cancel();

@@ -90,12 +90,12 @@ impl Shared {
                 events
             })
             .await?;
-        backend.gate.record(&changed.state, self.sources.moment());
+        backend.availability.apply_record(&changed.state, self.sources.moment());
         // Of a repetition it was confirmed what answered then, which says nothing of what answers now.
         if changed.repeats.is_none() {
-            backend.absences.clear();
-            backend.gate.succeeded();
-            backend.gate.identified();
+            backend.mass_absence.clear();
+            backend.availability.record_success();
+            backend.availability.record_identified();
             self.reopened(backend).await;
         }
         self.control.after(&StreamId::backend(backend.name()), changed).await
@@ -107,7 +107,7 @@ impl Shared {
         let record: Record = self.control.load(&StreamId::backend(backend.name())).await?;
         let since = self.queue.observed_since(backend.name(), record.version).await;
         let since = since.map_err(|error| Error::Unavailable(error.to_string()))?;
-        backend.gate.observed_since(since);
+        backend.availability.set_observed_since(since);
         Ok(())
     }
 
@@ -126,14 +126,14 @@ impl Shared {
         if let Err(error) = self.queue.void_snoozes(backend.name()).await {
             tracing::warn!(backend = %backend.name(), %error, "work goes on a little later");
         }
-        backend.bell.notify_one();
+        backend.wakeup.notify_one();
     }
 
     /// Lets the gate know of a failed call; a long pause that the backend asked for goes into the log.
     pub(crate) async fn note_failure(&self, backend: &Backend, failure: &Failure) {
         let kinds = kind_names(&*backend.settings.driver);
         let now = self.sources.moment();
-        backend.gate.failed(failure, &kinds, now);
+        backend.availability.record_failure(failure, &kinds, now);
         let now = now.log;
         if failure.class == ErrorClass::Unauthorized {
             // Perhaps there are new credentials already.
@@ -164,7 +164,7 @@ impl Shared {
     ) -> Result<(), Error> {
         let envelope = Envelope::system("process-manager", Namespace::default());
         let changed = self.change_backend(backend.name(), &envelope, decide).await?;
-        backend.gate.record(&changed.state, self.sources.moment());
+        backend.availability.apply_record(&changed.state, self.sources.moment());
         Ok(())
     }
 

@@ -180,7 +180,7 @@ impl Round<'_> {
             AttemptStep::CleanUp { external_id } => Some(external_id),
             _ => made.as_ref().or(entity.observed.external_id.as_ref()),
         };
-        let confirmation = self.backend.gate.confirmation();
+        let confirmation = self.backend.availability.confirmation();
         let seen = match id {
             Some(id) => self.look_at(entity, id).await,
             None => self.look(entity).await,

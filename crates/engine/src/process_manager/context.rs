@@ -11,7 +11,7 @@ use stateward_domain::id::{Attempt, KindName};
 use stateward_domain::ports::driver::{CallContext, Driver};
 use stateward_domain::time::{Moment, Timestamp};
 
-use crate::backends::availability::Closed;
+use crate::backends::availability::Unavailable;
 use crate::process_manager::lease::Control;
 use crate::process_manager::report::envelope;
 use crate::process_manager::round::Round;
@@ -21,7 +21,7 @@ impl Round<'_> {
     pub(crate) fn may_change(&self, entity: &Entity) -> bool {
         entity.manifest.settings.management_policy == ManagementPolicy::Full
             && entity.paused.is_none()
-            && !self.backend.gate.paused(self.moment())
+            && !self.backend.availability.paused(self.moment())
             && !self.shared.frozen.load(Ordering::Acquire)
     }
 
@@ -30,10 +30,10 @@ impl Round<'_> {
         &self,
         call: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        self.backend.within_rate().await;
+        self.backend.wait_for_rate_limit().await;
         let outcome = call.await;
         match &outcome {
-            Ok(_) => self.backend.gate.succeeded(),
+            Ok(_) => self.backend.availability.record_success(),
             Err(failure) => self.shared.note_failure(self.backend, failure).await,
         }
         outcome
@@ -66,8 +66,8 @@ impl Round<'_> {
     }
 
     /// Whether the backend is closed in the middle of the round.
-    pub(crate) fn closed(&self) -> Option<Closed> {
-        self.backend.gate.closed(self.moment())
+    pub(crate) fn unavailable(&self) -> Option<Unavailable> {
+        self.backend.availability.unavailable(self.moment())
     }
 }
 

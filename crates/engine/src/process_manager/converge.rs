@@ -35,7 +35,7 @@ impl Round<'_> {
         object: Object,
     ) -> Result<Flow, Error> {
         if entity.observed.presence == Presence::Present && self.observed.counts() {
-            self.backend.absences.note(self.moment().steady, false);
+            self.backend.mass_absence.record(self.moment().steady, false);
         }
         if entity.deletion.is_some() && !entity.trouble.erred {
             return self.remove(entity, takes_over, &object).await;
@@ -254,13 +254,13 @@ impl Round<'_> {
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
         if self.observed.counts()
-            && let Some(cause) = self.backend.absences.note(self.moment().steady, true)
+            && let Some(cause) = self.backend.mass_absence.record(self.moment().steady, true)
         {
             self.shared.park(self.backend, cause).await?;
             return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
         }
         let _ = self.shared.identify(self.backend).await;
-        if self.closed().is_some() {
+        if self.unavailable().is_some() {
             return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
         }
         self.sight(entity, self.observed_absent(), Vec::new()).await?;

@@ -89,9 +89,15 @@ impl Dispatcher {
         if free == 0 {
             return Ok(POLL);
         }
-        if let Some(closed) = self.backend.gate.closed(self.shared.sources.moment()) {
-            return unavailable_backend::behind_closed_gate(&self.shared, &self.backend, &closed)
-                .await;
+        if let Some(unavailable) =
+            self.backend.availability.unavailable(self.shared.sources.moment())
+        {
+            return unavailable_backend::behind_closed_gate(
+                &self.shared,
+                &self.backend,
+                &unavailable,
+            )
+            .await;
         }
         // Checks never take more than half, so that a user's change finds a free place.
         let most = (self.backend.settings.concurrency / 2).max(1);
@@ -141,7 +147,7 @@ impl Dispatcher {
         let ended = tokio::select! {
             biased;
             Some(ended) = self.rounds.join_next() => Some(ended),
-            () = self.backend.bell.notified() => None,
+            () = self.backend.wakeup.notified() => None,
             () = self.shared.ended(&self.backend) => None,
             () = tokio::time::sleep(pause) => None,
         };

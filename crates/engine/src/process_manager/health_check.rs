@@ -8,7 +8,7 @@ use stateward_domain::id::Attempt;
 use stateward_domain::ports::driver::CallContext;
 
 use crate::backends::Backend;
-use crate::backends::availability::Closed;
+use crate::backends::availability::Unavailable;
 use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::backend_record::load_record;
@@ -23,22 +23,24 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let mut wait = FIRST_RETRY.min(interval);
     load_record(&shared, &backend).await;
     while !shared.ends(&backend) {
-        let closed = backend.gate.closed(shared.sources.moment());
-        match &closed {
-            Some(Closed::Unidentified { .. }) => {
+        let unavailable = backend.availability.unavailable(shared.sources.moment());
+        match &unavailable {
+            Some(Unavailable::Unidentified { .. }) => {
                 // Told in the log and in the gate.
                 let _ = shared.identify(&backend).await;
             }
-            Some(closed) if closed.is_probed() => probe(&shared, &backend).await,
+            Some(unavailable) if unavailable.ends_by_health_check() => {
+                probe(&shared, &backend).await
+            }
             _ => {}
         }
         let unidentified = matches!(
-            backend.gate.closed(shared.sources.moment()),
-            Some(Closed::Unidentified { .. })
+            backend.availability.unavailable(shared.sources.moment()),
+            Some(Unavailable::Unidentified { .. })
         );
-        if backend.gate.closed(shared.sources.moment()).is_none() {
-            match closed {
-                Some(Closed::Unusable(_)) => shared.wake(&backend).await,
+        if backend.availability.unavailable(shared.sources.moment()).is_none() {
+            match unavailable {
+                Some(Unavailable::Unusable(_)) => shared.wake(&backend).await,
                 Some(_) => shared.reopened(&backend).await,
                 None => {}
             }
@@ -56,7 +58,7 @@ async fn probe(shared: &Shared, backend: &Backend) {
     let context = shared.probe_context(backend);
     match backend.settings.driver.health(&context).await {
         Ok(()) => {
-            backend.gate.recovered();
+            backend.availability.record_recovery();
             // It may have come back as another one.
             let _ = shared.identify(backend).await;
         }
@@ -75,7 +77,7 @@ impl Shared {
             Ok(found) => found,
             Err(failure) => {
                 tracing::warn!(backend = %backend.name(), %failure, "it does not say who it is");
-                backend.gate.unidentified(failure.clone());
+                backend.availability.record_unidentified(failure.clone());
                 self.note_failure(backend, &failure).await;
                 return Err(Error::Unavailable(failure.to_string()));
             }
@@ -91,7 +93,7 @@ impl Shared {
         });
         let changed = changed.await;
         match &changed {
-            Ok(()) => backend.gate.identified(),
+            Ok(()) => backend.availability.record_identified(),
             Err(error) => {
                 tracing::error!(backend = %backend.name(), %error, "its identity is not recorded");
             }

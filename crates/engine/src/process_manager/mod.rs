@@ -131,7 +131,7 @@ pub async fn run(shared: Arc<Shared>, backends: Backends) {
         tracing::error!(%error, "contests for objects were not looked for");
     }
     let stranded = tokio::spawn(unavailable_backend::run(Arc::clone(&shared), backends.clone()));
-    let mut changes = backends.changes();
+    let mut changes = backends.subscribe();
     let mut posts: BTreeMap<_, (Arc<Backend>, JoinHandle<()>)> = BTreeMap::new();
     while !shared.shutdown.is_cancelled() {
         let now = Arc::clone(&changes.borrow_and_update());

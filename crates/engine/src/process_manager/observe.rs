@@ -35,7 +35,7 @@ pub(crate) enum Seen {
 impl Round<'_> {
     /// Looks for the entity's object.
     pub(crate) async fn look(&self, entity: &Entity) -> Result<Seen, Failure> {
-        let confirmation = self.backend.gate.confirmation();
+        let confirmation = self.backend.availability.confirmation();
         let seen = match &entity.observed.external_id {
             Some(id) => self.look_at(entity, id).await,
             None => self.look_for(entity).await,

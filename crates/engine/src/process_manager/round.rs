@@ -105,7 +105,9 @@ impl Round<'_> {
         if !entity.is_tracked() {
             return Ok(Flow::Rest(Self::BEHIND));
         }
-        if let Some(left) = self.backend.gate.rests(&entity.manifest.kind, self.moment()) {
+        if let Some(left) =
+            self.backend.availability.kind_throttled_for(&entity.manifest.kind, self.moment())
+        {
             return Ok(Flow::Rest(left));
         }
         if let Some(running) = &entity.running {

@@ -29,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
             () = tokio::time::sleep(shared.sources.jittered(shared.sweep_interval)) => {}
             () = shared.ended(&backend) => return,
         }
-        if backend.gate.closed(shared.sources.moment()).is_some() {
+        if backend.availability.unavailable(shared.sources.moment()).is_some() {
             continue;
         }
         let kinds: Vec<KindName> = {
@@ -55,7 +55,7 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u6
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {
         let context: CallContext = shared.probe_context(backend);
-        backend.within_rate().await;
+        backend.wait_for_rate_limit().await;
         let asked = shared.sources.now();
         let listing = backend.settings.driver.list(&context, kind, cursor.as_deref()).await?;
         // All are judged before the first is told of: one owner may have left several.

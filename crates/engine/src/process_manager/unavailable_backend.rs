@@ -11,7 +11,7 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{BackendName, EntityId};
 use stateward_domain::ports::sync_queue::{LeaseRequest, QueueError, Release};
 
-use crate::backends::availability::Closed;
+use crate::backends::availability::Unavailable;
 use crate::backends::{Backend, Backends};
 use crate::error::Error;
 use crate::process_manager::Shared;
@@ -51,16 +51,19 @@ async fn unconfigured(shared: &Shared, backends: &Backends) -> Result<(), QueueE
 pub(super) async fn behind_closed_gate(
     shared: &Shared,
     backend: &Backend,
-    closed: &Closed,
+    unavailable: &Unavailable,
 ) -> Result<Duration, QueueError> {
     let interval = backend.settings.breaker.probe_interval;
-    let failure = match closed {
-        Closed::Resting { .. } => {
-            return Ok(backend.gate.rest(shared.sources.moment()).unwrap_or_default());
+    let failure = match unavailable {
+        Unavailable::Throttled { .. } => {
+            return Ok(backend
+                .availability
+                .throttled_for(shared.sources.moment())
+                .unwrap_or_default());
         }
-        Closed::Unidentified { .. } | Closed::BreakerOpen => return Ok(interval),
-        Closed::Unusable(failure) => failure.clone(),
-        Closed::Parked(_) => {
+        Unavailable::Unidentified { .. } | Unavailable::BreakerOpen => return Ok(interval),
+        Unavailable::Unusable(failure) => failure.clone(),
+        Unavailable::Parked(_) => {
             let message = "the backend is parked until a person confirms what it holds";
             Failure::harmless(ErrorClass::Misconfigured, "backend_parked", message)
         }

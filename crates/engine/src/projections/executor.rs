@@ -278,7 +278,7 @@ impl Projection for Executor {
         for backend in self.backends.all().values() {
             // What was woken may live anywhere.
             if woken || rung.contains(backend.name()) {
-                backend.bell.notify_one();
+                backend.wakeup.notify_one();
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use stateward_domain::time::Timestamp;
 
 use super::Engine;
 use crate::backends::Backend;
-use crate::backends::availability::Closed;
+use crate::backends::availability::Unavailable;
 use crate::error::Error;
 
 /// How one backend stands.
@@ -18,7 +18,7 @@ pub struct BackendStatus {
     /// The backend.
     pub backend: Arc<Backend>,
     /// Why nothing is done; `None` = it is.
-    pub closed: Option<Closed>,
+    pub unavailable: Option<Unavailable>,
     /// Whether a person stopped changes.
     pub paused: bool,
 }
@@ -39,8 +39,8 @@ impl Engine {
         let now = self.sources().moment();
         let status = |backend: &Arc<Backend>| BackendStatus {
             backend: Arc::clone(backend),
-            closed: backend.gate.closed(now),
-            paused: backend.gate.paused(now),
+            unavailable: backend.availability.unavailable(now),
+            paused: backend.availability.paused(now),
         };
         self.inner.backends.all().values().map(status).collect()
     }
@@ -79,7 +79,7 @@ impl Engine {
             if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
         });
         let changed = changed.await?;
-        backend.gate.record(&changed.state, self.sources().moment());
+        backend.availability.apply_record(&changed.state, self.sources().moment());
         self.inner.shared.control.after(&StreamId::backend(name), changed).await
     }
 
@@ -97,9 +97,11 @@ impl Engine {
         let context = shared.probe_context(&backend);
         let health = backend.settings.driver.health(&context).await;
         health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
-        let unusable =
-            matches!(backend.gate.closed(self.sources().moment()), Some(Closed::Unusable(_)));
-        backend.gate.recovered();
+        let unusable = matches!(
+            backend.availability.unavailable(self.sources().moment()),
+            Some(Unavailable::Unusable(_))
+        );
+        backend.availability.record_recovery();
         shared.identify(&backend).await?;
         if unusable {
             shared.wake(&backend).await;

@@ -234,11 +234,11 @@ impl Engine {
                 Err(Error::UnknownBackend(name.clone()))
             };
         }
-        let fitting = self.inner.backends.fitting(namespace, kind);
-        match &fitting[..] {
+        let candidates = self.inner.backends.candidates(namespace, kind);
+        match &candidates[..] {
             [one] => Ok(Arc::clone(one)),
             _ => Err(Error::AmbiguousBackend(
-                fitting.iter().map(|backend| backend.name().clone()).collect(),
+                candidates.iter().map(|backend| backend.name().clone()).collect(),
             )),
         }
     }

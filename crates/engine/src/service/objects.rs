@@ -54,10 +54,12 @@ impl Engine {
             return Err(Error::BadPageToken);
         }
         let now = self.sources().moment();
-        if backend.gate.closed(now).is_some() || backend.gate.rests(kind, now).is_some() {
+        if backend.availability.unavailable(now).is_some()
+            || backend.availability.kind_throttled_for(kind, now).is_some()
+        {
             return Err(Error::Unavailable(format!("nothing is asked of {name} now")));
         }
-        backend.within_rate().await;
+        backend.wait_for_rate_limit().await;
         let context = self.inner.shared.probe_context(&backend);
         let listing = backend.settings.driver.list(&context, kind, cursor).await;
         // What a caller asks for closes no gate: the mark of the page is the caller's.

@@ -10,7 +10,7 @@ use stateward_domain::ports::read_model::EntityFilter;
 use stateward_domain::system::{System, SystemEvent};
 
 use super::Engine;
-use crate::backends::{BackendSettings, Change};
+use crate::backends::{BackendChange, BackendSettings};
 use crate::error::Error;
 use crate::service::configuration::Configuration;
 
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(5);
 
 /// What a new configuration changed, by backend.
-pub type Reloaded = BTreeMap<BackendName, Change>;
+pub type Reloaded = BTreeMap<BackendName, BackendChange>;
 
 impl Engine {
     /// Reads the configuration and all secrets anew. Backends that changed are connected anew, the others go on.
@@ -44,14 +44,14 @@ impl Engine {
         for (name, change) in &changes {
             match (change, self.inner.backends.get(name)) {
                 // The new configuration is in force: what cannot be told of it now does not take it back.
-                (Change::Removed, _) => {
+                (BackendChange::Removed, _) => {
                     let removed = |_: &_| vec![BackendEvent::Removed { at }];
                     if let Err(error) = shared.change_backend(name, envelope, removed).await {
                         tracing::error!(backend = %name, %error, "its removal is not recorded");
                     }
                 }
                 // What waited for a secret, or for credentials, is looked at again at once.
-                (Change::Changed, Some(backend)) => shared.wake(&backend).await,
+                (BackendChange::Changed, Some(backend)) => shared.wake(&backend).await,
                 (_, Some(backend)) if other_secrets => shared.wake(&backend).await,
                 _ => {}
             }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use stateward_domain::backend::Backend as Record;
 use stateward_domain::id::BackendName;
 use stateward_engine::backends::Backend;
-use stateward_engine::backends::availability::Closed;
+use stateward_engine::backends::availability::Unavailable;
 use stateward_engine::service::BackendStatus;
 
 use super::{ListReply, resource};
@@ -30,7 +30,7 @@ pub(super) struct BackendView {
     open: bool,
     paused: bool,
     #[schema(value_type = Option<serde_json::Value>)]
-    closed: Option<Closed>,
+    closed: Option<Unavailable>,
     kinds: Vec<String>,
 }
 
@@ -42,8 +42,8 @@ impl BackendView {
         let now = record.updated_at;
         let resting = record.throttled.get("").copied().filter(|until| *until > now);
         let closed = match &record.parked {
-            Some(cause) => Some(Closed::Parked(cause.clone())),
-            None => resting.map(|until| Closed::Resting { until }),
+            Some(cause) => Some(Unavailable::Parked(cause.clone())),
+            None => resting.map(|until| Unavailable::Throttled { until }),
         };
         let paused = record.paused.is_some_and(|pause| pause.holds(now));
         let configured = record.configured.is_some();
@@ -93,9 +93,9 @@ pub(super) fn view(status: &BackendStatus) -> BackendView {
         name: backend.name().to_string(),
         driver: backend.settings.driver_name.clone(),
         digest: backend.settings.digest.clone(),
-        open: status.closed.is_none() && !status.paused,
+        open: status.unavailable.is_none() && !status.paused,
         paused: status.paused,
-        closed: status.closed.clone(),
+        closed: status.unavailable.clone(),
         kinds: kinds(backend),
     }
 }

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
-use stateward_engine::backends::Change;
+use stateward_engine::backends::BackendChange;
 
 use crate::app::App;
 use crate::asking::{Asked, Asking};
@@ -23,7 +23,7 @@ struct ReloadReply {
 struct ReloadedBackend {
     name: String,
     #[schema(value_type = crate::openapi::words::ChangeWord)]
-    change: Change,
+    change: BackendChange,
 }
 
 #[utoipa::path(
