@@ -53,7 +53,7 @@ use crate::commands::control_streams::ControlStreams;
 use crate::entity_repository::Entities;
 use crate::error::Error;
 use crate::process_manager::lease::LeaseTimes;
-use crate::projections::runner::Progress;
+use crate::projections::runner::ProjectionProgress;
 use crate::secrets::Secrets;
 
 /// Before a process manager that panicked begins anew.
@@ -88,7 +88,7 @@ pub struct Shared {
     /// Set = only look: nothing is changed on any backend before a person says so.
     pub frozen: AtomicBool,
     /// How far the queue is.
-    pub executor: watch::Sender<Progress>,
+    pub executor: watch::Sender<ProjectionProgress>,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }

@@ -1,4 +1,4 @@
-//! By what the users of an entity were last judged, so that all of them are judged anew only when that changed: one that
+//! By what the users of an entity were last record, so that all of them are record anew only when that changed: one that
 //! thousands refer to changes more often than what they refer to.
 
 use std::collections::HashMap;
@@ -18,62 +18,64 @@ const FIELDS_MAX: usize = 16;
 const TEXT_MAX: usize = 256;
 
 /// What a reference stands for.
-type Answer = Result<Value, Unready>;
+type CachedValue = Result<Value, Unready>;
 
-/// Every user of a name in here was judged by these answers, or does not depend on them before an event of its own, at
+/// Every user of a name in here was record by these values, or does not depend on them before an event of its own, at
 /// which it is. Forgetting is always right: it costs a look at all users.
 #[derive(Default)]
-pub(super) struct Told {
-    names: HashMap<ClaimKey, Known>,
+pub(super) struct DependentCache {
+    names: HashMap<ClaimKey, Entry>,
 }
 
 #[derive(Default)]
-struct Known {
-    answers: Vec<(Field, Answer)>,
+struct Entry {
+    values: Vec<(Field, CachedValue)>,
     /// No longer being learned: all users were looked at.
     complete: bool,
 }
 
-impl Told {
-    /// Whether `entity`, whose name this is, may answer anything else than its users were judged by.
-    pub(super) fn is_news(&self, name: &ClaimKey, entity: &Entity) -> bool {
-        let Some(known) = self.names.get(name).filter(|known| known.complete) else { return true };
-        known
-            .answers
+impl DependentCache {
+    /// Whether `entity`, whose name this is, may value anything else than its users were record by.
+    pub(super) fn is_stale(&self, name: &ClaimKey, entity: &Entity) -> bool {
+        let Some(entry) = self.names.get(name).filter(|entry| entry.complete) else { return true };
+        entry
+            .values
             .iter()
-            .any(|(field, answer)| references::value(Some(entity), field, Purpose::Use) != *answer)
+            .any(|(field, value)| references::value(Some(entity), field, Purpose::Use) != *value)
     }
 
-    /// From now until [`end`](Self::end) all users of these are looked at.
-    pub(super) fn begin(&mut self, names: &[ClaimKey]) {
+    /// From now until [`finish_scan`](Self::finish_scan) all users of these are looked at.
+    pub(super) fn begin_scan(&mut self, names: &[ClaimKey]) {
         if self.names.len() + names.len() > NAMES_MAX {
             self.names.clear();
         }
-        self.names.extend(names.iter().map(|name| (name.clone(), Known::default())));
+        self.names.extend(names.iter().map(|name| (name.clone(), Entry::default())));
     }
 
-    /// A user in `namespace` was judged by what `references` stand for; `newest` answers the folds it was done with.
-    pub(super) fn judged<'a>(
+    /// A user in `namespace` was record by what `references` stand for; `newest` values the folds it was done with.
+    pub(super) fn record<'a>(
         &mut self,
         namespace: &Namespace,
         references: &[Reference],
         newest: impl Fn(&Target) -> Option<&'a Entity>,
     ) {
         for Reference { target, field, .. } in references {
-            let answer = references::value(newest(target), field, Purpose::Use);
-            self.heard(&ClaimKey::name_of(namespace, &target.kind, &target.name), field, answer);
+            let value = references::value(newest(target), field, Purpose::Use);
+            self.record_value(
+                &ClaimKey::name_of(namespace, &target.kind, &target.name),
+                field,
+                value,
+            );
         }
     }
 
-    fn heard(&mut self, name: &ClaimKey, field: &Field, answer: Answer) {
-        let Some(known) = self.names.get_mut(name) else { return };
-        let same = match known.answers.iter().find(|(of, _)| of == field) {
-            Some((_, before)) => *before == answer,
-            None if known.complete || known.answers.len() == FIELDS_MAX || is_large(&answer) => {
-                false
-            }
+    fn record_value(&mut self, name: &ClaimKey, field: &Field, value: CachedValue) {
+        let Some(entry) = self.names.get_mut(name) else { return };
+        let same = match entry.values.iter().find(|(of, _)| of == field) {
+            Some((_, before)) => *before == value,
+            None if entry.complete || entry.values.len() == FIELDS_MAX || is_large(&value) => false,
             None => {
-                known.answers.push((field.clone(), answer));
+                entry.values.push((field.clone(), value));
                 true
             }
         };
@@ -83,10 +85,10 @@ impl Told {
     }
 
     /// All users of these were looked at.
-    pub(super) fn end(&mut self, names: &[ClaimKey]) {
+    pub(super) fn finish_scan(&mut self, names: &[ClaimKey]) {
         for name in names {
             match self.names.get_mut(name) {
-                Some(known) if !known.answers.is_empty() => known.complete = true,
+                Some(entry) if !entry.values.is_empty() => entry.complete = true,
                 // Nearly all have no users, and whoever comes first would be news.
                 _ => drop(self.names.remove(name)),
             }
@@ -94,8 +96,8 @@ impl Told {
     }
 }
 
-fn is_large(answer: &Answer) -> bool {
-    match answer {
+fn is_large(value: &CachedValue) -> bool {
+    match value {
         Ok(Value::Array(_) | Value::Object(_)) => true,
         Ok(Value::String(text)) => text.len() > TEXT_MAX,
         _ => false,
@@ -128,80 +130,84 @@ mod tests {
         Field::Attribute(vec![name.to_owned()])
     }
 
-    fn hears(told: &mut Told, entity: &Entity, field: &Field) {
-        told.heard(&name(), field, references::value(Some(entity), field, Purpose::Use));
+    fn record_of(cache: &mut DependentCache, entity: &Entity, field: &Field) {
+        cache.record_value(&name(), field, references::value(Some(entity), field, Purpose::Use));
     }
 
     /// One whose users have asked for these fields.
-    fn told(entity: &Entity, fields: &[Field]) -> Told {
-        let mut told = Told::default();
-        told.begin(&[name()]);
+    fn cache(entity: &Entity, fields: &[Field]) -> DependentCache {
+        let mut cache = DependentCache::default();
+        cache.begin_scan(&[name()]);
         for field in fields {
-            hears(&mut told, entity, field);
+            record_of(&mut cache, entity, field);
         }
-        told.end(&[name()]);
-        told
+        cache.finish_scan(&[name()]);
+        cache
     }
 
     #[test]
-    fn only_what_users_refer_to_is_news() {
-        let told = told(&entity("id-1", 1), &[Field::ExternalId]);
-        assert!(!told.is_news(&name(), &entity("id-1", 2)));
-        assert!(told.is_news(&name(), &entity("id-2", 1)));
+    fn only_a_change_of_what_dependents_refer_to_makes_it_stale() {
+        let cache = cache(&entity("id-1", 1), &[Field::ExternalId]);
+        assert!(!cache.is_stale(&name(), &entity("id-1", 2)));
+        assert!(cache.is_stale(&name(), &entity("id-2", 1)));
         let in_doubt = Entity { replacing: true, ..entity("id-1", 1) };
-        assert!(told.is_news(&name(), &in_doubt));
-        assert!(told.is_news(&ClaimKey("name/n/fake.thing/other".to_owned()), &entity("id-1", 1)));
+        assert!(cache.is_stale(&name(), &in_doubt));
+        assert!(
+            cache.is_stale(&ClaimKey("name/n/fake.thing/other".to_owned()), &entity("id-1", 1))
+        );
     }
 
     #[test]
     fn each_field_counts() {
-        let told = told(&entity("id-1", 1), &[Field::ExternalId, field("size")]);
-        assert!(!told.is_news(&name(), &entity("id-1", 1)));
-        assert!(told.is_news(&name(), &entity("id-1", 2)));
+        let cache = cache(&entity("id-1", 1), &[Field::ExternalId, field("size")]);
+        assert!(!cache.is_stale(&name(), &entity("id-1", 1)));
+        assert!(cache.is_stale(&name(), &entity("id-1", 2)));
     }
 
     #[test]
-    fn one_that_was_judged_by_something_else_makes_the_next_change_news() {
+    fn a_dependent_evaluated_with_another_value_makes_it_stale() {
         let (now, other) = (entity("id-1", 1), entity("id-2", 1));
-        let mut known = told(&now, &[Field::ExternalId]);
-        hears(&mut known, &now, &Field::ExternalId);
-        assert!(!known.is_news(&name(), &now));
-        hears(&mut known, &other, &Field::ExternalId);
-        assert!(known.is_news(&name(), &now), "by another answer");
-        let mut known = told(&now, &[Field::ExternalId]);
-        hears(&mut known, &now, &field("size"));
-        assert!(known.is_news(&name(), &now), "by another field");
+        let mut entry = cache(&now, &[Field::ExternalId]);
+        record_of(&mut entry, &now, &Field::ExternalId);
+        assert!(!entry.is_stale(&name(), &now));
+        record_of(&mut entry, &other, &Field::ExternalId);
+        assert!(entry.is_stale(&name(), &now), "by another value");
+        let mut entry = cache(&now, &[Field::ExternalId]);
+        record_of(&mut entry, &now, &field("size"));
+        assert!(entry.is_stale(&name(), &now), "by another field");
     }
 
     #[test]
-    fn what_was_not_told_to_the_end_or_differently_is_news() {
+    fn an_unfinished_or_contradictory_scan_leaves_it_stale() {
         let (now, other) = (entity("id-1", 1), entity("id-2", 1));
-        let mut open = Told::default();
-        open.begin(&[name()]);
-        hears(&mut open, &now, &Field::ExternalId);
-        assert!(open.is_news(&name(), &now));
-        hears(&mut open, &other, &Field::ExternalId);
-        hears(&mut open, &other, &Field::ExternalId);
-        open.end(&[name()]);
-        assert!(open.is_news(&name(), &now) && open.is_news(&name(), &other));
+        let mut open = DependentCache::default();
+        open.begin_scan(&[name()]);
+        record_of(&mut open, &now, &Field::ExternalId);
+        assert!(open.is_stale(&name(), &now));
+        record_of(&mut open, &other, &Field::ExternalId);
+        record_of(&mut open, &other, &Field::ExternalId);
+        open.finish_scan(&[name()]);
+        assert!(open.is_stale(&name(), &now) && open.is_stale(&name(), &other));
     }
 
     #[test]
     fn it_is_bounded() {
         let now = entity("id-1", 1);
-        assert!(told(&now, &[]).names.is_empty(), "without users");
-        assert!(told(&now, &[field("tags")]).names.is_empty(), "what is large is not kept");
-        assert!(told(&entity(&"x".repeat(TEXT_MAX + 1), 1), &[Field::ExternalId]).names.is_empty());
+        assert!(cache(&now, &[]).names.is_empty(), "without users");
+        assert!(cache(&now, &[field("tags")]).names.is_empty(), "what is large is not kept");
+        assert!(
+            cache(&entity(&"x".repeat(TEXT_MAX + 1), 1), &[Field::ExternalId]).names.is_empty()
+        );
         let fields: Vec<_> = (0..=FIELDS_MAX).map(|number| field(&number.to_string())).collect();
-        assert!(!told(&now, &fields[1..]).names.is_empty());
-        assert!(told(&now, &fields).names.is_empty());
-        let mut told = Told::default();
+        assert!(!cache(&now, &fields[1..]).names.is_empty());
+        assert!(cache(&now, &fields).names.is_empty());
+        let mut cache = DependentCache::default();
         for number in 0..=NAMES_MAX {
             let name = [ClaimKey(number.to_string())];
-            told.begin(&name);
-            told.heard(&name[0], &Field::ExternalId, Ok(json!("id")));
-            told.end(&name);
+            cache.begin_scan(&name);
+            cache.record_value(&name[0], &Field::ExternalId, Ok(json!("id")));
+            cache.finish_scan(&name);
         }
-        assert_eq!(told.names.len(), 1);
+        assert_eq!(cache.names.len(), 1);
     }
 }

@@ -21,15 +21,15 @@ use stateward_domain::time::Timestamp;
 use crate::backends::Backends;
 use crate::entity_repository::Entities;
 use crate::error::Error;
-use crate::projections::dependent_cache::Told;
+use crate::projections::dependent_cache::DependentCache;
 use crate::projections::runner::Projection;
-use crate::projections::triggers::{News, wake_of_backend};
+use crate::projections::triggers::{Triggers, backend_wake_up};
 
 #[cfg(test)]
 mod tests;
 
 /// How long after it was blocked an entity is tried again whose dependency is there already.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DEPENDENCY_RETRY: Duration = Duration::from_secs(1);
 /// Changes written at a time: an entity may have any number of users, and others wait for the queue too.
 const CHANGES_MAX: usize = 1_000;
 
@@ -39,12 +39,12 @@ pub struct Executor {
     entities: Entities,
     backends: Backends,
     /// Streams that cannot be folded. Kept in memory: a restart finds them again by itself.
-    set_aside: Mutex<HashSet<String>>,
-    told: Mutex<Told>,
+    quarantined: Mutex<HashSet<String>>,
+    dependent_cache: Mutex<DependentCache>,
 }
 
 /// What a batch says about one entity.
-struct Touched<'a> {
+struct EntityBatch<'a> {
     events: Vec<&'a Recorded>,
     /// Of the last event that may change its work; `None` = there is none.
     last: Option<Position>,
@@ -57,98 +57,106 @@ impl Executor {
     /// Keeps `queue`, and rings `backends` when there is work.
     #[must_use]
     pub fn new(queue: Arc<dyn SyncQueue>, entities: Entities, backends: Backends) -> Self {
-        Self { queue, entities, backends, set_aside: Mutex::default(), told: Mutex::default() }
+        Self {
+            queue,
+            entities,
+            backends,
+            quarantined: Mutex::default(),
+            dependent_cache: Mutex::default(),
+        }
     }
 
     /// Whether anything was woken, and the backends with new rows.
     async fn deliver(
         &self,
-        told: &mut Told,
+        cache: &mut DependentCache,
         (from, to): (Position, Position),
         events: &[Recorded],
     ) -> Result<(bool, HashSet<BackendName>), ModelError> {
-        let touched = self.touched(events);
-        let (mut wakes, mut folded, mut news) = (Vec::new(), Vec::new(), Vec::new());
-        for (&id, touched) in &touched {
-            let entity = self.fold(id, touched).await?;
+        let by_entity = self.by_entity(events);
+        let (mut wake_ups, mut folded, mut stale_names) = (Vec::new(), Vec::new(), Vec::new());
+        for (&id, batch) in &by_entity {
+            let entity = self.fold(id, batch).await?;
             // A row that is written voids its snooze and rings: what changes no work leaves it alone.
-            let Some(last) = touched.last else { continue };
-            let others = News::of(&touched.events);
-            wakes.extend(others.wakes(&entity, last));
-            if others.concerns_users() {
+            let Some(last) = batch.last else { continue };
+            let triggers = Triggers::of(&batch.events);
+            wake_ups.extend(triggers.wake_ups(&entity, last));
+            if triggers.affects_dependents() {
                 let name = ClaimKey::name(&entity);
-                if told.is_news(&name, &entity) {
-                    news.push(name);
+                if cache.is_stale(&name, &entity) {
+                    stale_names.push(name);
                 }
             }
             folded.push((entity, last));
         }
-        wakes.extend(events.iter().filter_map(wake_of_backend));
+        wake_ups.extend(events.iter().filter_map(backend_wake_up));
 
-        told.begin(&news);
-        let (mut rung, mut changes, mut woken) = (HashSet::new(), Vec::new(), false);
+        cache.begin_scan(&stale_names);
+        let (mut woken_backends, mut changes, mut woken) = (HashSet::new(), Vec::new(), false);
         for (entity, last) in folded {
-            rung.insert(entity.manifest.backend.clone());
-            changes.push(self.row(told, &entity, last, entity.updated_at).await?);
+            woken_backends.insert(entity.manifest.backend.clone());
+            changes.push(self.row(cache, &entity, last, entity.updated_at).await?);
         }
         let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
         // Those of this batch were looked at already.
-        let looked_at = |user: &EntityId| touched.get(user).is_some_and(|it| it.last.is_some());
-        for user in self.users(&news).await?.into_iter().filter(|user| !looked_at(user)) {
+        let is_evaluated = |id: &EntityId| by_entity.get(id).is_some_and(|it| it.last.is_some());
+        let dependents = self.dependents(&stale_names).await?;
+        for id in dependents.into_iter().filter(|id| !is_evaluated(id)) {
             if changes.len() >= CHANGES_MAX {
                 // Should this be all, it is done again: a row is a function of the log.
                 woken |= self.queue.advance(from, from, &changes).await.map_err(queue_error)?;
                 changes.clear();
             }
-            let Some(user) = readable(self.entities.fresh(user).await)? else { continue };
-            rung.insert(user.manifest.backend.clone());
-            changes.push(self.row(told, &user, to, at).await?);
+            let Some(dependent) = if_readable(self.entities.fresh(id).await)? else { continue };
+            woken_backends.insert(dependent.manifest.backend.clone());
+            changes.push(self.row(cache, &dependent, to, at).await?);
         }
-        told.end(&news);
-        changes.append(&mut wakes);
+        cache.finish_scan(&stale_names);
+        changes.append(&mut wake_ups);
         woken |= self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
-        Ok((woken, rung))
+        Ok((woken, woken_backends))
     }
 
     /// Who uses one of these, as far as earlier batches tell.
-    async fn users(&self, names: &[ClaimKey]) -> Result<Vec<EntityId>, ModelError> {
+    async fn dependents(&self, names: &[ClaimKey]) -> Result<Vec<EntityId>, ModelError> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
         Ok(self.queue.dependents(names, usize::MAX).await.map_err(queue_error)?.entities)
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, DependentCache> {
+        self.dependent_cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn touched<'a>(&self, events: &'a [Recorded]) -> BTreeMap<EntityId, Touched<'a>> {
-        let set_aside = self.set_aside.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut touched = BTreeMap::new();
+    fn by_entity<'a>(&self, events: &'a [Recorded]) -> BTreeMap<EntityId, EntityBatch<'a>> {
+        let quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_entity = BTreeMap::new();
         for event in events {
             let Some(id) = event.stream.entity_id() else { continue };
-            if set_aside.contains(&event.stream.to_string()) {
+            if quarantined.contains(&event.stream.to_string()) {
                 continue;
             }
-            let entry =
-                touched.entry(id).or_insert_with(|| Touched { events: Vec::new(), last: None });
+            let entry = by_entity
+                .entry(id)
+                .or_insert_with(|| EntityBatch { events: Vec::new(), last: None });
             entry.events.push(event);
             if !EntityEvent::is_mere_record(&event.event_type, event.schema_version) {
                 entry.last = Some(event.position);
             }
         }
-        touched
+        by_entity
     }
 
-    async fn fold(&self, id: EntityId, touched: &Touched<'_>) -> Result<Arc<Entity>, ModelError> {
-        let folded = self.entities.following(id, &touched.events).await;
-        folded.map_err(|error| poisoned(touched.events[0], &error))
+    async fn fold(&self, id: EntityId, batch: &EntityBatch<'_>) -> Result<Arc<Entity>, ModelError> {
+        let folded = self.entities.following(id, &batch.events).await;
+        folded.map_err(|error| poisoned(batch.events[0], &error))
     }
 
     /// The row, as of the event at `position`, which came at `at`.
     async fn row(
         &self,
-        told: &mut Told,
+        cache: &mut DependentCache,
         entity: &Entity,
         position: Position,
         at: Timestamp,
@@ -158,11 +166,11 @@ impl Executor {
         }
         let work = match entity.work() {
             Some(work) => Some(work),
-            None if self.is_outdated(told, entity).await? => entity.work_of_references(at),
+            None if self.is_outdated(cache, entity).await? => entity.work_of_references(at),
             None => None,
         };
         let work = match work {
-            Some(work) => Some(Work { due: self.due(told, entity, &work).await?, ..work }),
+            Some(work) => Some(Work { due: self.due(cache, entity, &work).await?, ..work }),
             None => None,
         };
         let row = entity.queue_row(work, position);
@@ -172,7 +180,7 @@ impl Executor {
     /// Something that is waited for may have come about before the waiting was recorded: then it is due.
     async fn due(
         &self,
-        told: &mut Told,
+        cache: &mut DependentCache,
         entity: &Entity,
         work: &Work,
     ) -> Result<Timestamp, ModelError> {
@@ -182,15 +190,15 @@ impl Executor {
         let since = match &blocked.on {
             // Not at once, because a driver that insists would make that a busy loop.
             BlockedOn::Entity(on) => {
-                let on = readable(self.entities.fresh(*on).await)?.filter(|on| on.synced());
-                on.map(|_| blocked.since.after(PATIENCE))
+                let on = if_readable(self.entities.fresh(*on).await)?.filter(|on| on.synced());
+                on.map(|_| blocked.since.after(DEPENDENCY_RETRY))
             }
             BlockedOn::Reference(on) => {
-                self.answers(told, entity, on).await?.then_some(blocked.since)
+                self.has_value(cache, entity, on).await?.then_some(blocked.since)
             }
             BlockedOn::InUse(by) => {
                 let name = ClaimKey::name(entity);
-                let by = readable(self.entities.fresh(*by).await)?;
+                let by = if_readable(self.entities.fresh(*by).await)?;
                 let let_go = by.filter(|by| !by.dependency_names().contains(&name));
                 let_go.map(|_| blocked.since)
             }
@@ -200,7 +208,11 @@ impl Executor {
     }
 
     /// Whether an entity that wants nothing else has to follow its references, or to be told that one is lost.
-    async fn is_outdated(&self, told: &mut Told, entity: &Entity) -> Result<bool, ModelError> {
+    async fn is_outdated(
+        &self,
+        cache: &mut DependentCache,
+        entity: &Entity,
+    ) -> Result<bool, ModelError> {
         if !entity.follows_references() {
             return Ok(false);
         }
@@ -208,7 +220,7 @@ impl Executor {
         let found = references::declared(desired);
         let targets = self.entities.targets(namespace, &found).await.map_err(unavailable)?;
         let newest = |of: &Target| targets.get(of).and_then(Option::as_deref);
-        told.judged(namespace, &found, newest);
+        cache.record(namespace, &found, newest);
         Ok(match references::values(&found, Purpose::Use, newest) {
             Ok(values) => entity.is_outdated(&values),
             Err(waiting) => waiting.why.is_loss(),
@@ -216,23 +228,23 @@ impl Executor {
     }
 
     /// Whether every reference of `entity` to `target` has a value.
-    async fn answers(
+    async fn has_value(
         &self,
-        told: &mut Told,
+        cache: &mut DependentCache,
         entity: &Entity,
         target: &Target,
     ) -> Result<bool, ModelError> {
         let Manifest { namespace, desired, .. } = &entity.manifest;
-        let other = readable(self.entities.named(namespace, target).await)?.flatten();
+        let other = if_readable(self.entities.named(namespace, target).await)?.flatten();
         let mut found = references::declared(desired);
         found.retain(|reference| reference.target == *target);
-        told.judged(namespace, &found, |_| other.as_deref());
+        cache.record(namespace, &found, |_| other.as_deref());
         Ok(references::values(&found, Purpose::Use, |_| other.as_deref()).is_ok())
     }
 }
 
 /// A fold, or `None` of one that cannot be read: it was set aside, or will be, for its own events.
-fn readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
+fn if_readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
     match fold {
         Ok(fold) => Ok(Some(fold)),
         Err(Error::Unreadable(_)) => Ok(None),
@@ -272,12 +284,12 @@ impl Projection for Executor {
         events: &[Recorded],
     ) -> Result<(), ModelError> {
         // Put back only when it is done: what was heard in a batch that broke off was told to nobody.
-        let mut told = std::mem::take(&mut *self.told());
-        let (woken, rung) = self.deliver(&mut told, (from, to), events).await?;
-        *self.told() = told;
+        let mut cache = std::mem::take(&mut *self.cache());
+        let (woken, woken_backends) = self.deliver(&mut cache, (from, to), events).await?;
+        *self.cache() = cache;
         for backend in self.backends.all().values() {
             // What was woken may live anywhere.
-            if woken || rung.contains(backend.name()) {
+            if woken || woken_backends.contains(backend.name()) {
                 backend.wakeup.notify_one();
             }
         }
@@ -285,7 +297,7 @@ impl Projection for Executor {
     }
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
-        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.stream);
+        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.stream);
         Ok(())
     }
 }

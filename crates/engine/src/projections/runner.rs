@@ -56,7 +56,7 @@ impl Projection for Arc<dyn ReadModel> {
 
 /// How a projection stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ProjectionProgress {
     /// Last event taken.
     pub position: Position,
     /// When that event was recorded; `None` = none yet.
@@ -68,30 +68,30 @@ pub struct Progress {
 /// Events delivered at a time, at most.
 pub const BATCH: usize = 1_000;
 /// Failures of one stream before it is set aside.
-const STRIKES: u32 = 3;
+const FAILURES_MAX: u32 = 3;
 /// From so many events on, and with more there already, a delivery is followed by a rest of its own length, in which more
 /// gather: what a delivery costs hardly depends on how many go with it. A lone request never waits for that.
-const MANY: usize = 16;
+const BATCHING_MIN: usize = 16;
 /// A rest at most.
-const REST_MAX: Duration = Duration::from_millis(20);
+const BATCHING_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// The hint that the log moved may get lost; this is how long that can go unnoticed.
-const POLL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs one projection until `shutdown`, publishing how it stands.
 pub async fn run(
     log: Arc<dyn EventStore>,
     projection: impl Projection,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<ProjectionProgress>,
     shutdown: CancellationToken,
 ) {
-    let mut strikes = HashMap::new();
+    let mut failures = HashMap::new();
     let mut wait = Duration::from_millis(50);
     while !shutdown.is_cancelled() {
-        match follow(&*log, &projection, &progress, &shutdown).await {
+        match deliver(&*log, &projection, &progress, &shutdown).await {
             Ok(()) => return,
             Err(error) => {
                 let fatal = matches!(error, ModelError::Poisoned { unknown: true, .. });
-                if !fatal && struck(&projection, &*log, &mut strikes, &error).await {
+                if !fatal && count_failure(&projection, &*log, &mut failures, &error).await {
                     continue;
                 }
                 tracing::error!(projection = projection.name(), %error, "projection stopped for now");
@@ -106,10 +106,10 @@ pub async fn run(
     }
 }
 
-async fn follow(
+async fn deliver(
     log: &dyn EventStore,
     projection: &impl Projection,
-    progress: &watch::Sender<Progress>,
+    progress: &watch::Sender<ProjectionProgress>,
     shutdown: &CancellationToken,
 ) -> Result<(), ModelError> {
     let mut from = projection.checkpoint().await?;
@@ -127,7 +127,7 @@ async fn follow(
                 () = log.changed_after(from) => {}
                 // A projection that was reset stands elsewhere, although no event came. Where one comes, the
                 // projection itself says so.
-                () = tokio::time::sleep(POLL) => from = projection.checkpoint().await?,
+                () = tokio::time::sleep(POLL_INTERVAL) => from = projection.checkpoint().await?,
                 () = shutdown.cancelled() => return Ok(()),
             }
             continue;
@@ -137,16 +137,16 @@ async fn follow(
             Ok(()) => {
                 from = last.position;
                 progress.send_modify(|progress| {
-                    *progress = Progress {
+                    *progress = ProjectionProgress {
                         position: from,
                         recorded_at: Some(last.recorded_at),
                         stopped: None,
                     };
                 });
-                if (MANY..BATCH).contains(&events.len())
+                if (BATCHING_MIN..BATCH).contains(&events.len())
                     && log.head().await.is_ok_and(|head| head > from)
                 {
-                    tokio::time::sleep(began.elapsed().min(REST_MAX)).await;
+                    tokio::time::sleep(began.elapsed().min(BATCHING_PAUSE_MAX)).await;
                 }
             }
             // Somebody else delivered: go on from where that one stands.
@@ -157,26 +157,26 @@ async fn follow(
 }
 
 /// Counts a failure of a stream; true when there is a reason to try again at once.
-async fn struck(
+async fn count_failure(
     projection: &impl Projection,
     log: &dyn EventStore,
-    strikes: &mut HashMap<String, u32>,
+    failures: &mut HashMap<String, u32>,
     error: &ModelError,
 ) -> bool {
     let ModelError::Poisoned { stream, message, .. } = error else { return false };
-    let count = strikes.entry(stream.clone()).or_default();
+    let count = failures.entry(stream.clone()).or_default();
     *count += 1;
-    if *count < STRIKES {
+    if *count < FAILURES_MAX {
         return true;
     }
-    let position = first_unseen(projection, log, stream).await;
+    let position = first_undelivered(projection, log, stream).await;
     let entry = Quarantined { stream: stream.clone(), position, message: message.clone() };
     tracing::error!(projection = projection.name(), stream, message, "stream set aside");
-    strikes.remove(stream);
+    failures.remove(stream);
     projection.quarantine(entry).await.is_ok()
 }
 
-async fn first_unseen(
+async fn first_undelivered(
     projection: &impl Projection,
     log: &dyn EventStore,
     stream: &str,

@@ -10,20 +10,20 @@ use stateward_domain::time::Timestamp;
 
 /// What of a batch concerns others than the entity.
 #[derive(Default)]
-pub(super) struct News {
+pub(super) struct Triggers {
     /// When its attempt, its life or what it used ended: whoever waits for it may go on.
     ended: Option<Timestamp>,
     /// When it showed itself anew: whoever refers to it has something to take. Its declaration tells nobody: it has
     /// no object yet.
-    shown: Option<Timestamp>,
+    changed: Option<Timestamp>,
 }
 
 /// Events at which something ends that others may wait for.
-const ENDING: [&str; 4] =
+const ENDING_EVENTS: [&str; 4] =
     ["entity.deleted", "entity.released", "entity.update_requested", "entity.operation_cancelled"];
 /// Events after which an entity may be another than those thought who refer to it. What failed may be as it was, which
 /// nobody knew while it was tried.
-const SHOWING: [&str; 7] = [
+const CHANGING_EVENTS: [&str; 7] = [
     "entity.observed_changed",
     "entity.object_contested",
     "entity.drift_detected",
@@ -34,44 +34,44 @@ const SHOWING: [&str; 7] = [
     "entity.settings_changed",
 ];
 
-impl News {
+impl Triggers {
     /// By the stored names alone: every event was decoded once already, to be folded.
     pub(super) fn of(events: &[&Recorded]) -> Self {
-        let mut news = Self::default();
+        let mut triggers = Self::default();
         for recorded in events {
             let at = Some(recorded.recorded_at);
             match recorded.event_type.as_str() {
-                "entity.sync_completed" => (news.ended, news.shown) = (at, at),
-                name if ENDING.contains(&name) => news.ended = at,
-                name if SHOWING.contains(&name) => news.shown = at,
+                "entity.sync_completed" => (triggers.ended, triggers.changed) = (at, at),
+                name if ENDING_EVENTS.contains(&name) => triggers.ended = at,
+                name if CHANGING_EVENTS.contains(&name) => triggers.changed = at,
                 _ => {}
             }
         }
-        news
+        triggers
     }
 
     /// Whether those who refer to it may have to look again.
-    pub(super) const fn concerns_users(&self) -> bool {
-        self.shown.is_some() || self.ended.is_some()
+    pub(super) const fn affects_dependents(&self) -> bool {
+        self.changed.is_some() || self.ended.is_some()
     }
 
-    pub(super) fn wakes(
+    pub(super) fn wake_ups(
         &self,
         entity: &Entity,
         position: Position,
     ) -> impl Iterator<Item = QueueChange> {
         let waited_for = entity.id;
         // Whoever waits for it to be as desired is told at every event that may have made it so.
-        let ended = self.ended.or_else(|| self.shown.filter(|_| entity.synced()));
+        let ended = self.ended.or_else(|| self.changed.filter(|_| entity.synced()));
         let ended = ended.map(|at| QueueChange::Wake { waited_for, at, position });
         let named = |at| QueueChange::WakeNamed { name: ClaimKey::name(entity), at, position };
-        let shown = self.shown.map(named);
-        ended.into_iter().chain(shown)
+        let changed = self.changed.map(named);
+        ended.into_iter().chain(changed)
     }
 }
 
 /// Whoever waits for a backend may go on when it is there again, or configured otherwise.
-pub(super) fn wake_of_backend(recorded: &Recorded) -> Option<QueueChange> {
+pub(super) fn backend_wake_up(recorded: &Recorded) -> Option<QueueChange> {
     let wakes =
         recorded.stream.category == StreamId::BACKEND && BackendEvent::wakes(&recorded.event_type);
     wakes.then(|| QueueChange::WakeBackend {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn every_event_that_concerns_others_is_one_that_is_stored() {
-        for name in ENDING.iter().chain(&SHOWING).chain(&["entity.sync_completed"]) {
+        for name in ENDING_EVENTS.iter().chain(&CHANGING_EVENTS).chain(&["entity.sync_completed"]) {
             assert!(EntityEvent::NAMES.contains(name), "{name}");
         }
     }

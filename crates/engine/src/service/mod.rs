@@ -38,7 +38,7 @@ use crate::entity_repository::Entities;
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::{self, Shared};
 use crate::projections::executor::Executor;
-use crate::projections::runner::{self, Progress, Projection};
+use crate::projections::runner::{self, Projection, ProjectionProgress};
 use crate::secrets::Secrets;
 use crate::service::configuration::{Configuration, ConfigurationSource};
 use crate::waiters::Waiters;
@@ -130,7 +130,7 @@ pub(crate) struct Inner {
 /// A read model and how it stands.
 struct Model {
     model: Arc<dyn ReadModel>,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<ProjectionProgress>,
 }
 
 impl Engine {
@@ -166,10 +166,11 @@ impl Engine {
             lease_times: parts.options.lease_times,
             sweep_interval: parts.options.sweep_interval,
             frozen: AtomicBool::new(parts.options.observe_only),
-            executor: watch::Sender::new(Progress::default()),
+            executor: watch::Sender::new(ProjectionProgress::default()),
             shutdown: CancellationToken::new(),
         };
-        let model = |model| Model { model, progress: watch::Sender::new(Progress::default()) };
+        let model =
+            |model| Model { model, progress: watch::Sender::new(ProjectionProgress::default()) };
         let inner = Inner {
             shared: Arc::new(shared),
             backends: Backends::new(backends, known),
@@ -212,7 +213,7 @@ impl Engine {
         &self,
         tasks: &mut JoinSet<()>,
         projection: impl Projection + 'static,
-        progress: &watch::Sender<Progress>,
+        progress: &watch::Sender<ProjectionProgress>,
         shutdown: &CancellationToken,
     ) {
         let log = Arc::clone(&self.inner.shared.log);

@@ -10,7 +10,7 @@ use stateward_domain::ports::read_model::{Quarantined, ReadModel};
 use super::{Engine, Model};
 use crate::error::Error;
 use crate::projections::executor::Executor;
-use crate::projections::runner::{self, Progress};
+use crate::projections::runner::{self, ProjectionProgress};
 
 /// How one projection stands.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct ProjectionStatus {
     /// Its name.
     pub name: &'static str,
     /// Where it stands.
-    pub progress: Progress,
+    pub progress: ProjectionProgress,
     /// Streams that it set aside.
     pub quarantined: Vec<Quarantined>,
 }

@@ -1,4 +1,4 @@
-//! A log, and two executors that follow it: one that remembers and one that does not.
+//! A log, and two executors that follow it: one that cached and one that does not.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,16 +25,16 @@ pub(super) const TARGETS: usize = 2;
 pub(super) const ENTITIES: usize = 6;
 
 /// A log, and two executors that follow it.
-pub(super) struct Land {
+pub(super) struct Fixture {
     pub(super) random: StdRng,
     pub(super) log: Arc<dyn EventStore>,
     pub(super) entities: Entities,
-    pub(super) remembers: (Executor, Arc<dyn SyncQueue>),
-    pub(super) forgets: (Executor, Arc<dyn SyncQueue>),
+    pub(super) cached: (Executor, Arc<dyn SyncQueue>),
+    pub(super) uncached: (Executor, Arc<dyn SyncQueue>),
     _stores: [(Store, tempfile::TempDir); 2],
 }
 
-impl Land {
+impl Fixture {
     pub(super) async fn new(seed: u64) -> Self {
         let open = async || {
             let folder = tempfile::tempdir().expect("a folder");
@@ -50,13 +50,13 @@ impl Land {
         };
         let [first, second]: [Arc<dyn SyncQueue>; 2] =
             [stores[0].0.queue.clone(), stores[1].0.queue.clone()];
-        let (remembers, forgets) = (executor(&first), executor(&second));
+        let (cached, uncached) = (executor(&first), executor(&second));
         Self {
             random: StdRng::seed_from_u64(seed),
             log,
             entities,
-            remembers: (remembers, first),
-            forgets: (forgets, second),
+            cached: (cached, first),
+            uncached: (uncached, second),
             _stores: stores,
         }
     }
@@ -98,14 +98,14 @@ impl Land {
         }
     }
 
-    pub(super) async fn happens(&mut self, number: usize) {
+    pub(super) async fn random_event(&mut self, number: usize) {
         let id = id(number);
         let entity = self.entities.fresh(id).await.expect("readable");
         let at = Timestamp(i64::try_from(entity.version.0).expect("few") + 2);
         let operation_id = OperationId(Uuid::from_u128(at.0.unsigned_abs().into()));
         let generation = entity.generation;
         let attempt = entity.attempt;
-        let (seen, desired) = (self.observed(&entity).await, self.desired(number));
+        let (observed, desired) = (self.observed(&entity).await, self.desired(number));
         let started = EntityEvent::SyncStarted {
             at,
             attempt: Attempt(attempt.0 + 1),
@@ -116,26 +116,26 @@ impl Land {
             was_present: true,
             operations: Vec::new(),
         };
-        let completed = |attempt| EntityEvent::SyncCompleted {
+        let ends = |attempt| EntityEvent::SyncCompleted {
             at,
             attempt,
             generation,
             step: AttemptStep::Create,
-            observed: seen.clone(),
+            observed: observed.clone(),
             operations: entity.operations.iter().map(|open| open.id).collect(),
         };
         let event = match self.random.random_range(0..11) {
             _ if !entity.exists() => created(number, desired),
-            _ if entity.running.is_some() => completed(attempt),
+            _ if entity.running.is_some() => ends(attempt),
             0..4 => started,
-            4 | 5 => EntityEvent::ObservedChanged { at, observed: seen, lost: None },
+            4 | 5 => EntityEvent::ObservedChanged { at, observed, lost: None },
             6 => EntityEvent::DriftDetected {
                 at,
                 policy: DriftPolicy::Report,
                 diff: Vec::new(),
-                observed: seen,
+                observed,
             },
-            7 => EntityEvent::DriftCleared { at, observed: seen },
+            7 => EntityEvent::DriftCleared { at, observed },
             8 if entity.paused.is_some() => EntityEvent::Resumed { at },
             8 => EntityEvent::Paused { at },
             9 => EntityEvent::UpdateRequested {
@@ -151,10 +151,10 @@ impl Land {
             }
             _ => EntityEvent::RefreshRequested { at, operation_id },
         };
-        self.occurs(number, event).await;
+        self.append_event(number, event).await;
     }
 
-    pub(super) async fn occurs(&mut self, number: usize, event: EntityEvent) {
+    pub(super) async fn append_event(&mut self, number: usize, event: EntityEvent) {
         let id = id(number);
         let entity = self.entities.fresh(id).await.expect("readable");
         let envelope = Envelope::system("test", Namespace::from("n"));
@@ -172,19 +172,19 @@ impl Land {
     /// Delivers the same events to both; `None` = there were none.
     pub(super) async fn deliver(&mut self) -> Option<()> {
         let limit = self.random.random_range(1..6);
-        self.deliver_some(limit).await
+        self.deliver_up_to(limit).await
     }
 
-    pub(super) async fn deliver_some(&mut self, limit: usize) -> Option<()> {
-        let from = self.remembers.0.checkpoint().await.expect("a queue");
+    pub(super) async fn deliver_up_to(&mut self, limit: usize) -> Option<()> {
+        let from = self.cached.0.checkpoint().await.expect("a queue");
         let events = self.log.read_log(from, limit).await.expect("a log");
         let to = events.last()?.position;
-        *self.forgets.0.told() = Told::default();
+        *self.uncached.0.cache() = DependentCache::default();
         // So that both know all of them as they are now.
         for number in 0..ENTITIES {
             self.entities.fresh(id(number)).await.expect("readable");
         }
-        for (executor, _) in [&self.remembers, &self.forgets] {
+        for (executor, _) in [&self.cached, &self.uncached] {
             executor.apply(from, to, &events).await.expect("applies");
         }
         Some(())
@@ -214,7 +214,7 @@ pub(super) fn created(number: usize, desired: Value) -> EntityEvent {
     }
 }
 
-pub(super) fn seen(id: &str, size: u64, references: &Value) -> EntityEvent {
+pub(super) fn completed(id: &str, size: u64, references: &Value) -> EntityEvent {
     let references = serde_json::from_value(references.clone()).expect("a map");
     EntityEvent::SyncCompleted {
         at: Timestamp(3),
@@ -233,27 +233,27 @@ pub(super) fn seen(id: &str, size: u64, references: &Value) -> EntityEvent {
     }
 }
 
-impl Land {
+impl Fixture {
     /// `e0`, and others that refer to its id (`true`) or its size; all as desired.
-    pub(super) async fn with_users(users: impl IntoIterator<Item = bool>) -> Self {
-        let mut land = Self::new(0).await;
-        land.occurs(0, created(0, json!({}))).await;
-        land.occurs(0, seen("id-1", 1, &json!({}))).await;
-        for (number, by_id) in (1..).zip(users) {
+    pub(super) async fn with_dependents(dependents: impl IntoIterator<Item = bool>) -> Self {
+        let mut fixture = Self::new(0).await;
+        fixture.append_event(0, created(0, json!({}))).await;
+        fixture.append_event(0, completed("id-1", 1, &json!({}))).await;
+        for (number, by_id) in (1..).zip(dependents) {
             let mut reference = json!({ "$ref": "fake.thing/e0" });
             if !by_id {
                 reference["field"] = json!("observed.attributes.size");
             }
             let value = if by_id { json!("id-1") } else { json!(1) };
-            land.occurs(number, created(number, json!({ "a": reference }))).await;
-            land.occurs(number, seen("id-1", 1, &json!({ "/a": value }))).await;
+            fixture.append_event(number, created(number, json!({ "a": reference }))).await;
+            fixture.append_event(number, completed("id-1", 1, &json!({ "/a": value }))).await;
         }
-        while land.deliver_some(500).await.is_some() {}
-        land
+        while fixture.deliver_up_to(500).await.is_some() {}
+        fixture
     }
 
     pub(super) async fn is_due(&self, number: usize) -> bool {
-        let row = self.remembers.1.row(id(number)).await.expect("a queue");
+        let row = self.cached.1.row(id(number)).await.expect("a queue");
         row.expect("it lives").due.is_some()
     }
 }
