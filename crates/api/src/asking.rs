@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::event_store::Holder;
-use stateward_engine::service::{Accepted, KeyTurn};
+use stateward_engine::service::{Accepted, IdempotencyPermit};
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -27,7 +27,7 @@ pub(crate) struct Asking<'a> {
 /// Whether a request was carried out before.
 pub(crate) enum Asked {
     /// It is the first under its key, or has none. Others under the same key wait for the end of `turn`.
-    New { envelope: Box<Envelope>, turn: Option<KeyTurn> },
+    New { envelope: Box<Envelope>, turn: Option<IdempotencyPermit> },
     /// It was, with this as its last event.
     Again(Holder),
 }
@@ -36,8 +36,8 @@ impl Asking<'_> {
     /// Whether it was carried out before; `namespace` `None` = it is beside all namespaces.
     pub(crate) async fn asked(&self, namespace: Option<&Namespace>) -> Result<Asked, Problem> {
         let envelope = self.envelope(namespace)?;
-        let turn = self.app.engine.turn(&envelope).await;
-        if let Some(first) = self.app.engine.first(&envelope).await? {
+        let turn = self.app.engine.idempotency_permit(&envelope).await;
+        if let Some(first) = self.app.engine.first_request(&envelope).await? {
             return Ok(Asked::Again(first));
         }
         headers::check_reason(self.app, &envelope)?;

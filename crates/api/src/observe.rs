@@ -64,7 +64,7 @@ pub(crate) async fn around(
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     let began = Instant::now();
-    let id = app.engine.sources().id().to_string();
+    let id = app.engine.clock().id().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
     let (method, path) = (request.method().clone(), request.match_pattern());
     let head = method == Method::HEAD;

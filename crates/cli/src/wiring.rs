@@ -10,7 +10,7 @@ use stateward_api::{AdminToken, App, LimitSettings, Server, Tls};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
 use stateward_domain::time::LogClock;
-use stateward_engine::clock::Sources;
+use stateward_engine::clock::ClockAndIds;
 use stateward_engine::process_manager::lease::LeaseTimes;
 use stateward_engine::service::Options;
 use stateward_engine::{Engine, Parts};
@@ -135,7 +135,7 @@ async fn engine(
         kinds: stateward_drivers::kinds(),
         configuration,
         source: Arc::new(files),
-        sources: Sources { clock },
+        clock: ClockAndIds { log_clock: clock },
         options: Options {
             lease_times: LeaseTimes {
                 duration: config.workers.lease,

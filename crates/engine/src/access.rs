@@ -9,8 +9,8 @@ use stateward_domain::id::{Namespace, TokenId, Version};
 use stateward_domain::time::Moment;
 use tokio::sync::watch;
 
-use crate::clock::Sources;
-use crate::commands::control_streams::{Changed, ControlStreams};
+use crate::clock::ClockAndIds;
+use crate::commands::control_streams::{ControlStreams, StreamChange};
 use crate::error::Error;
 
 /// The namespace that is always there.
@@ -36,7 +36,7 @@ struct Known {
 /// Namespaces and tokens of this process.
 pub struct AccessControl {
     streams: ControlStreams,
-    sources: Sources,
+    clock: ClockAndIds,
     configured: RwLock<BTreeMap<Namespace, NamespaceSettings>>,
     known: watch::Sender<Arc<Known>>,
 }
@@ -44,11 +44,11 @@ pub struct AccessControl {
 impl AccessControl {
     pub(crate) fn new(
         streams: ControlStreams,
-        sources: Sources,
+        clock: ClockAndIds,
         configured: BTreeMap<Namespace, NamespaceSettings>,
     ) -> Self {
         let known = watch::Sender::default();
-        let access = Self { streams, sources, configured: RwLock::default(), known };
+        let access = Self { streams, clock, configured: RwLock::default(), known };
         access.configure(configured);
         access
     }
@@ -89,7 +89,7 @@ impl AccessControl {
         let known = self.known();
         let token_id = *known.by_digest.get(digest)?;
         let token = known.access.tokens.get(&token_id)?;
-        token.is_valid(self.sources.moment().wall).then(|| Identity {
+        token.is_valid(self.clock.moment().wall).then(|| Identity {
             token_id,
             actor: token.actor.clone(),
             grants: token.grants.clone(),
@@ -100,7 +100,7 @@ impl AccessControl {
     #[must_use]
     pub fn is_valid(&self, token_id: TokenId) -> bool {
         let known = self.known();
-        let now = self.sources.moment().wall;
+        let now = self.clock.moment().wall;
         known.access.tokens.get(&token_id).is_some_and(|token| token.is_valid(now))
     }
 
@@ -140,7 +140,7 @@ impl AccessControl {
         name: &Namespace,
         settings: NamespaceSettings,
     ) -> Result<(), Error> {
-        let at = self.sources.now();
+        let at = self.clock.now();
         self.change(envelope, |access| {
             if self.configures(name).is_some() || access.namespaces.contains_key(name) {
                 return Err(Error::Exists);
@@ -165,7 +165,7 @@ impl AccessControl {
         if self.configures(name).is_some() {
             return Err(Error::Configured);
         }
-        let at = self.sources.now();
+        let at = self.clock.now();
         self.change(envelope, |access| {
             if !access.namespaces.contains_key(name) {
                 return Err(Error::NotFound);
@@ -181,7 +181,7 @@ impl AccessControl {
     /// # Errors
     /// [`Error::ShownOnce`] when the request was carried out before, [`Error::TooMany`], [`Error::Unavailable`].
     pub async fn issue(&self, envelope: &Envelope, token: Token) -> Result<TokenId, Error> {
-        let (now, token_id) = (self.sources.moment(), TokenId(self.sources.id()));
+        let (now, token_id) = (self.clock.moment(), TokenId(self.clock.id()));
         let at = now.log;
         let issued = self.change(envelope, |access| {
             let mut events = expired(access, now);
@@ -210,7 +210,7 @@ impl AccessControl {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
     pub async fn revoke(&self, envelope: &Envelope, token_id: TokenId) -> Result<(), Error> {
-        let at = self.sources.now();
+        let at = self.clock.now();
         self.change(envelope, |access| {
             if !access.tokens.contains_key(&token_id) {
                 return Err(Error::NotFound);
@@ -221,13 +221,13 @@ impl AccessControl {
         .map(drop)
     }
 
-    /// See [`Changed::repeats`].
+    /// See [`StreamChange::repeats`].
     async fn change(
         &self,
         envelope: &Envelope,
         decide: impl Fn(&Access) -> Result<Vec<AccessEvent>, Error> + Send,
     ) -> Result<Option<Version>, Error> {
-        let Changed { state, repeats } =
+        let StreamChange { state, repeats } =
             self.streams.change(&StreamId::access(), envelope, decide).await?;
         self.remember(state);
         Ok(repeats)

@@ -8,16 +8,16 @@ use stateward_domain::time::{LogClock, Moment, Timestamp};
 use uuid::{ContextV7, Uuid};
 
 /// Orders ids of the same millisecond.
-static IDS: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+static ID_CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
 /// The outside's time and chance, as one cheap handle.
 #[derive(Clone)]
-pub struct Sources {
+pub struct ClockAndIds {
     /// The log's clock, which its store goes by too.
-    pub clock: LogClock,
+    pub log_clock: LogClock,
 }
 
-impl Sources {
+impl ClockAndIds {
     /// Log time, which never runs back: what happens now is recorded at it, and waits are counted from it.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -27,13 +27,13 @@ impl Sources {
     /// All times at this moment.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        self.clock.moment()
+        self.log_clock.moment()
     }
 
     /// The steady clock, for deadlines and leases: time since some fixed moment of this machine's life.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.clock.elapsed()
+        self.log_clock.elapsed()
     }
 
     /// A new `UUIDv7` of log time: the order of ids is the order in which they are made, also across a restart. Lists that
@@ -42,7 +42,7 @@ impl Sources {
     pub fn id(&self) -> Uuid {
         let micros = self.now().0.unsigned_abs();
         let nanos = u32::try_from(micros % 1_000_000).unwrap_or_default() * 1_000;
-        Uuid::new_v7(uuid::Timestamp::from_unix(&IDS, micros / 1_000_000, nanos))
+        Uuid::new_v7(uuid::Timestamp::from_unix(&ID_CONTEXT, micros / 1_000_000, nanos))
     }
 
     /// A new entity id.
@@ -92,20 +92,20 @@ mod tests {
 
     #[test]
     fn ids_rise_whatever_the_wall_clock_does() {
-        let clock = ManualClock::new();
-        let sources = Sources { clock: LogClock::from(clock.clone()) };
-        let mut last = sources.id();
+        let manual = ManualClock::new();
+        let clock = ClockAndIds { log_clock: LogClock::from(manual.clone()) };
+        let mut last = clock.id();
         let hours = Duration::from_hours;
         let steps: [&dyn Fn(); 4] = [
-            &|| clock.set_back(hours(3)),
-            &|| clock.set_forward(hours(24)),
-            &|| clock.set_back(hours(24)),
-            &|| clock.advance(hours(1)),
+            &|| manual.set_back(hours(3)),
+            &|| manual.set_forward(hours(24)),
+            &|| manual.set_back(hours(24)),
+            &|| manual.advance(hours(1)),
         ];
         for step in steps {
             step();
             for _ in 0..3 {
-                let next = sources.id();
+                let next = clock.id();
                 assert!(next > last, "{next} after {last}");
                 last = next;
             }

@@ -24,13 +24,13 @@ const PAGE: usize = 500;
 
 /// The entities, as folds. Cheap to clone.
 #[derive(Clone)]
-pub struct Entities {
+pub struct EntityRepository {
     log: Arc<dyn EventStore>,
     views: Arc<dyn Views>,
     cache: Cache<EntityId, Arc<Entity>>,
 }
 
-impl Entities {
+impl EntityRepository {
     /// Entities kept in memory at most, in bytes: some 50,000 small ones.
     pub const CACHED_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -66,9 +66,9 @@ impl Entities {
             },
         };
         let after = base.version;
-        let entity = self.catch_up(id, base).await?;
+        let entity = self.fold_to_head(id, base).await?;
         if entity.version > after || entity.exists() {
-            self.keep(&entity);
+            self.remember(&entity);
         }
         Ok(entity)
     }
@@ -78,7 +78,7 @@ impl Entities {
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn named(
+    pub async fn by_name(
         &self,
         namespace: &Namespace,
         target: &Target,
@@ -95,14 +95,14 @@ impl Entities {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn values(
+    pub async fn reference_values(
         &self,
         namespace: &Namespace,
         desired: &Value,
         purpose: Purpose,
     ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
         let found = references::declared(desired);
-        let targets = self.targets(namespace, &found).await?;
+        let targets = self.reference_targets(namespace, &found).await?;
         let newest = |of: &_| targets.get(of).and_then(Option::as_deref);
         Ok(references::values(&found, purpose, newest))
     }
@@ -112,14 +112,14 @@ impl Entities {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn targets(
+    pub async fn reference_targets(
         &self,
         namespace: &Namespace,
         references: &[Reference],
     ) -> Result<BTreeMap<Target, Option<Arc<Entity>>>, Error> {
         let mut targets = BTreeMap::new();
         for target in references::targets(references) {
-            let fold = match self.named(namespace, &target).await {
+            let fold = match self.by_name(namespace, &target).await {
                 Ok(fold) => fold,
                 Err(Error::Unreadable(_)) => None,
                 Err(error) => return Err(error),
@@ -134,7 +134,7 @@ impl Entities {
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn following(
+    pub async fn fold_with(
         &self,
         id: EntityId,
         events: &[&Recorded],
@@ -151,7 +151,7 @@ impl Entities {
                 return self.fresh(id).await;
             }
         }
-        self.keep(&entity);
+        self.remember(&entity);
         Ok(entity)
     }
 
@@ -168,7 +168,7 @@ impl Entities {
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn reply_at(
+    pub async fn operation_at(
         &self,
         id: EntityId,
         version: Version,
@@ -200,14 +200,14 @@ impl Entities {
     }
 
     /// Remembers `entity`, which must be in the log, unless a newer fold is known.
-    pub fn keep(&self, entity: &Arc<Entity>) {
+    pub fn remember(&self, entity: &Arc<Entity>) {
         self.cache.entry(entity.id).and_upsert_with(|known| match known {
             Some(known) if known.value().version >= entity.version => known.into_value(),
             _ => Arc::clone(entity),
         });
     }
 
-    async fn catch_up(&self, id: EntityId, base: Arc<Entity>) -> Result<Arc<Entity>, Error> {
+    async fn fold_to_head(&self, id: EntityId, base: Arc<Entity>) -> Result<Arc<Entity>, Error> {
         let stream = StreamId::entity(id);
         let mut entity = base;
         loop {

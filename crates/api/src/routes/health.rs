@@ -92,7 +92,7 @@ pub(crate) async fn readyz(app: web::Data<App>) -> HttpResponse {
         let name = format!("backend/{}", status.backend.name());
         checks.push(Check { name, ok: status.unavailable.is_none(), detail });
     }
-    checks.push(clock(app.engine.sources().moment().skew()));
+    checks.push(clock(app.engine.clock().moment().skew()));
     let observe_only = app.engine.is_frozen();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Readiness { ready, observe_only, checks })

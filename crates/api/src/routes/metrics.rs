@@ -33,7 +33,7 @@ pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
     entities(&app, &mut text).await;
     backends(&app, &mut text).await;
     projections(&app, &mut text).await;
-    let skew = app.engine.sources().moment().skew().as_secs_f64();
+    let skew = app.engine.clock().moment().skew().as_secs_f64();
     write(&mut text, "stateward_clock_skew_seconds", &Gauge::from([(String::new(), skew)]));
     text.push_str(&(app.histograms)());
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text)
@@ -80,7 +80,7 @@ async fn backends(app: &App, text: &mut String) {
 async fn projections(app: &App, text: &mut String) {
     let (mut events, mut seconds) = (Gauge::new(), Gauge::new());
     let head = app.engine.log().head().await.unwrap_or_default();
-    let now = app.engine.sources().now();
+    let now = app.engine.clock().now();
     for status in app.engine.projections().await {
         let labels = format!("name=\"{}\"", status.name);
         let behind = head.minor.saturating_sub(status.progress.position.minor);

@@ -149,7 +149,7 @@ impl Engine {
                 let message = format!("refers to more than {REACHED_MAX} entities, through others");
                 return Err(Error::Invalid(vec![FieldError { pointer: String::new(), message }]));
             }
-            let entity = self.inner.shared.entities.named(namespace, &next).await?;
+            let entity = self.inner.shared.entities.by_name(namespace, &next).await?;
             let found = entity.map(|entity| references::declared(&entity.manifest.desired));
             let found = targets(&found.unwrap_or_default());
             open.extend(found.iter().cloned());

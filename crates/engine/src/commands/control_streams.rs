@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stateward_domain::access::{Access, AccessEvent};
 use stateward_domain::backend::{Backend, BackendEvent};
-use stateward_domain::entity::claims::{self, Claim};
+use stateward_domain::entity::claims;
 use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::{
@@ -14,7 +14,8 @@ use stateward_domain::ports::event_store::{
 use stateward_domain::system::{System, SystemEvent};
 use stateward_domain::time::Timestamp;
 
-use crate::clock::Sources;
+use crate::clock::ClockAndIds;
+use crate::commands::idempotency::first_request;
 use crate::error::Error;
 
 /// Events read at a time.
@@ -85,7 +86,7 @@ impl Fold for System {
 }
 
 /// What came of a change.
-pub struct Changed<S> {
+pub struct StreamChange<S> {
     /// The stream's state after it.
     pub state: S,
     /// Version of the last event of the first request, when this one repeats it: then nothing was appended.
@@ -96,14 +97,14 @@ pub struct Changed<S> {
 #[derive(Clone)]
 pub struct ControlStreams {
     log: Arc<dyn EventStore>,
-    sources: Sources,
+    clock: ClockAndIds,
 }
 
 impl ControlStreams {
     /// Reads and writes `log`.
     #[must_use]
-    pub fn new(log: Arc<dyn EventStore>, sources: Sources) -> Self {
-        Self { log, sources }
+    pub fn new(log: Arc<dyn EventStore>, clock: ClockAndIds) -> Self {
+        Self { log, clock }
     }
 
     /// What `stream` folds to; the default when it is empty.
@@ -139,7 +140,11 @@ impl ControlStreams {
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn after<S: Fold>(&self, stream: &StreamId, changed: Changed<S>) -> Result<S, Error> {
+    pub async fn state_after<S: Fold>(
+        &self,
+        stream: &StreamId,
+        changed: StreamChange<S>,
+    ) -> Result<S, Error> {
         match changed.repeats {
             None => Ok(changed.state),
             Some(version) => self.load_up_to(stream, version).await,
@@ -155,15 +160,15 @@ impl ControlStreams {
         stream: &StreamId,
         version: Version,
     ) -> Result<S::Event, Error> {
-        Ok(recorded(&*self.log, stream, version).await?.decode(S::known)?)
+        Ok(read_event(&*self.log, stream, version).await?.decode(S::known)?)
     }
 
     /// Who was first with the idempotency key of `envelope`; `None` = this is the first, or it has none.
     ///
     /// # Errors
     /// [`Error::KeyReused`], [`Error::Unavailable`].
-    pub async fn first(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
-        first(&*self.log, envelope).await
+    pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
+        first_request(&*self.log, envelope).await
     }
 
     /// Appends what `decide` makes of the present state; where that is nothing, only that the request was accepted, if
@@ -178,34 +183,34 @@ impl ControlStreams {
         stream: &StreamId,
         envelope: &Envelope,
         decide: impl Fn(&S) -> Result<Vec<S::Event>, Error> + Send,
-    ) -> Result<Changed<S>, Error> {
+    ) -> Result<StreamChange<S>, Error> {
         for _ in 0..TRIES {
             let mut state: S = self.load(stream).await?;
             // After the state is read: whoever comes in between with the same key makes the append a conflict.
-            let repeats = self.first(envelope).await?.map(|holder| holder.version);
+            let repeats = self.first_request(envelope).await?.map(|holder| holder.version);
             if repeats.is_some() {
-                return Ok(Changed { state: self.load(stream).await?, repeats });
+                return Ok(StreamChange { state: self.load(stream).await?, repeats });
             }
             let mut events = decide(&state)?;
             if events.is_empty() && envelope.idempotency.is_some() {
-                events.push(S::request_recorded(self.sources.now()));
+                events.push(S::request_recorded(self.clock.now()));
             }
             if events.is_empty() {
-                return Ok(Changed { state, repeats });
+                return Ok(StreamChange { state, repeats });
             }
-            let encode = |event| NewEvent::encode(self.sources.event_id(), event, envelope);
+            let encode = |event| NewEvent::encode(self.clock.event_id(), event, envelope);
             let append = Append {
                 stream: stream.clone(),
                 expected: state.version(),
                 events: events.iter().map(encode).collect::<Result<_, _>>()?,
                 claims: Vec::from_iter(claims::of_request(envelope, events.len() - 1)),
             };
-            match append_surely(&*self.log, append).await {
+            match append_until_known(&*self.log, append).await {
                 Ok(_) => {
                     for event in &events {
                         state.evolve(event);
                     }
-                    return Ok(Changed { state, repeats });
+                    return Ok(StreamChange { state, repeats });
                 }
                 Err(AppendError::Conflict { .. } | AppendError::ClaimTaken { .. }) => {}
                 Err(other) => return Err(other.into()),
@@ -215,28 +220,11 @@ impl ControlStreams {
     }
 }
 
-/// Who was first with the idempotency key of `envelope`; `None` = nobody, or it has none.
-///
-/// # Errors
-/// [`Error::KeyReused`] when that was another request, [`Error::Unavailable`].
-pub(crate) async fn first(
-    log: &dyn EventStore,
-    envelope: &Envelope,
-) -> Result<Option<Holder>, Error> {
-    let Some(Claim::Take { key, value, .. }) = claims::of_request(envelope, 0) else {
-        return Ok(None);
-    };
-    match log.holder(&key).await? {
-        Some(holder) if holder.value != value => Err(Error::KeyReused),
-        holder => Ok(holder),
-    }
-}
-
 /// The event of `stream` at `version`, as it is stored.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unavailable`].
-pub(crate) async fn recorded(
+pub(crate) async fn read_event(
     log: &dyn EventStore,
     stream: &StreamId,
     version: Version,
@@ -249,7 +237,7 @@ pub(crate) async fn recorded(
 ///
 /// # Errors
 /// Everything but [`AppendError::OutcomeUnknown`], which is answered only after several tries.
-pub(crate) async fn append_surely(
+pub(crate) async fn append_until_known(
     log: &dyn EventStore,
     append: Append,
 ) -> Result<Appended, AppendError> {

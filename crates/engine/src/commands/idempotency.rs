@@ -3,50 +3,71 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::claims::{self, Claim, ClaimKey};
+use stateward_domain::envelope::Envelope;
+use stateward_domain::ports::event_store::{EventStore, Holder};
 use tokio::sync::OwnedMutexGuard;
+
+use crate::error::Error;
 
 type Keys = HashMap<ClaimKey, Arc<tokio::sync::Mutex<()>>>;
 
 /// The keys whose requests are under way in this process.
 #[derive(Default)]
-pub(crate) struct Turns(Arc<Mutex<Keys>>);
+pub(crate) struct IdempotencyPermits(Arc<Mutex<Keys>>);
 
 /// The right to carry out a request under its key; others under the same key wait until it is dropped.
 ///
-/// The log alone decides which of several is the first. Turns keep what has effects beside the log (a test of a
+/// The log alone decides which of several is the first. Permits keep what has effects beside the log (a test of a
 /// backend, a rebuild) from being done twice at once.
-pub struct Turn {
+pub struct IdempotencyPermit {
     key: ClaimKey,
-    lock: Arc<tokio::sync::Mutex<()>>,
+    request: Arc<tokio::sync::Mutex<()>>,
     keys: Arc<Mutex<Keys>>,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl Turns {
-    pub(crate) async fn take(&self, key: ClaimKey) -> Turn {
-        let lock = Arc::clone(locked(&self.0).entry(key.clone()).or_default());
+impl IdempotencyPermits {
+    pub(crate) async fn acquire(&self, key: ClaimKey) -> IdempotencyPermit {
+        let request = Arc::clone(lock(&self.0).entry(key.clone()).or_default());
         let keys = Arc::clone(&self.0);
         // Made before it waits: one that gives up waiting tidies up as well.
-        let mut turn = Turn { key, lock, keys, guard: None };
-        turn.guard = Some(Arc::clone(&turn.lock).lock_owned().await);
-        turn
+        let mut permit = IdempotencyPermit { key, request, keys, guard: None };
+        permit.guard = Some(Arc::clone(&permit.request).lock_owned().await);
+        permit
     }
 }
 
-impl Drop for Turn {
+impl Drop for IdempotencyPermit {
     fn drop(&mut self) {
         self.guard = None;
-        let mut keys = locked(&self.keys);
+        let mut keys = lock(&self.keys);
         // The map's and ours: nobody else waits, and nobody can begin to while the map is locked.
-        if Arc::strong_count(&self.lock) == 2 {
+        if Arc::strong_count(&self.request) == 2 {
             keys.remove(&self.key);
         }
     }
 }
 
-fn locked(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
+fn lock(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
     keys.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who was first with the idempotency key of `envelope`; `None` = nobody, or it has none.
+///
+/// # Errors
+/// [`Error::KeyReused`] when that was another request, [`Error::Unavailable`].
+pub(crate) async fn first_request(
+    log: &dyn EventStore,
+    envelope: &Envelope,
+) -> Result<Option<Holder>, Error> {
+    let Some(Claim::Take { key, value, .. }) = claims::of_request(envelope, 0) else {
+        return Ok(None);
+    };
+    match log.holder(&key).await? {
+        Some(holder) if holder.value != value => Err(Error::KeyReused),
+        holder => Ok(holder),
+    }
 }
 
 #[cfg(test)]
@@ -57,25 +78,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_key_is_one_turn_and_leaves_nothing_behind() {
+    async fn one_key_is_one_permit_and_leaves_nothing_behind() {
         let mut context = Context::from_waker(Waker::noop());
-        let turns = Turns::default();
+        let permits = IdempotencyPermits::default();
         let key = || ClaimKey("idempotency/x/y/z".to_owned());
-        let first = turns.take(key()).await;
-        let other = turns.take(ClaimKey("idempotency/x/y/other".to_owned())).await;
+        let first = permits.acquire(key()).await;
+        let other = permits.acquire(ClaimKey("idempotency/x/y/other".to_owned())).await;
         {
-            let mut second = pin!(turns.take(key()));
+            let mut second = pin!(permits.acquire(key()));
             assert!(second.as_mut().poll(&mut context).is_pending(), "it waits for the first");
             drop(first);
             assert!(second.as_mut().poll(&mut context).is_ready());
         }
-        let third = turns.take(key()).await;
+        let third = permits.acquire(key()).await;
         {
-            let mut gives_up = pin!(turns.take(key()));
+            let mut gives_up = pin!(permits.acquire(key()));
             assert!(gives_up.as_mut().poll(&mut context).is_pending());
             drop(third);
         }
         drop(other);
-        assert!(locked(&turns.0).is_empty());
+        assert!(lock(&permits.0).is_empty());
     }
 }

@@ -15,15 +15,16 @@ use stateward_domain::id::{EntityId, ExternalId, Position};
 use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Holder};
 use stateward_domain::time::Timestamp;
 
-use crate::clock::Sources;
-use crate::commands::control_streams::{append_surely, first, recorded};
-use crate::entity_repository::{Entities, decode};
+use crate::clock::ClockAndIds;
+use crate::commands::control_streams::{append_until_known, read_event};
+use crate::commands::idempotency::first_request;
+use crate::entity_repository::{EntityRepository, decode};
 use crate::error::Error;
 use crate::waiters::Waiters;
 
 /// What came of a command.
 #[derive(Clone, Debug)]
-pub struct Done {
+pub struct CommandOutcome {
     /// The entity with the command's events.
     pub entity: Arc<Entity>,
     /// Events that were appended; empty = nothing had to happen.
@@ -39,8 +40,8 @@ pub struct Done {
 #[derive(Clone)]
 pub struct Commands {
     log: Arc<dyn EventStore>,
-    entities: Entities,
-    sources: Sources,
+    entities: EntityRepository,
+    clock: ClockAndIds,
     waiters: Waiters,
 }
 
@@ -52,41 +53,41 @@ impl Commands {
     #[must_use]
     pub fn new(
         log: Arc<dyn EventStore>,
-        entities: Entities,
-        sources: Sources,
+        entities: EntityRepository,
+        clock: ClockAndIds,
         waiters: Waiters,
     ) -> Self {
-        Self { log, entities, sources, waiters }
+        Self { log, entities, clock, waiters }
     }
 
     /// Carries out `intent` on entity `id`. After `Ok` its events are durable. A repeated request (same
     /// idempotency key and fingerprint) is answered with the state right after the first one.
     ///
     /// # Errors
-    /// The refusal, a taken name or identity, a reused key; [`Error::Contended`] after many conflicts,
+    /// The refusal, a contested name or identity, a reused key; [`Error::Contended`] after many conflicts,
     /// [`Error::Unavailable`] when the log is.
     pub async fn execute(
         &self,
         id: EntityId,
         envelope: &Envelope,
         intent: &Intent,
-    ) -> Result<Done, Error> {
+    ) -> Result<CommandOutcome, Error> {
         let mut entity = match intent {
             // Its id was made a moment ago: there is nothing to be read.
             Intent::Create { .. } => Arc::default(),
             _ => self.entities.recent(id).await?,
         };
         // Objects that a result names and another entity has.
-        let mut taken = Vec::new();
+        let mut contested = Vec::new();
         for _ in 0..Self::TRIES {
             // After the fold is known: whoever comes in between with the same key makes the append a conflict, and the
             // head another.
-            if let Some(first) = first(&*self.log, envelope).await? {
+            if let Some(first) = first_request(&*self.log, envelope).await? {
                 return self.first_reply(&first).await;
             }
             let at = self.now_for(&entity);
             let events = match entity.decide(at, intent) {
-                Ok(events) if !events.is_empty() => contested(events, at, &taken),
+                Ok(events) if !events.is_empty() => with_contested(events, at, &contested),
                 // Its repetition has to find that it was accepted, whatever happens in between.
                 Ok(_) if envelope.idempotency.is_some() => {
                     vec![EntityEvent::RequestRecorded { at }]
@@ -100,16 +101,16 @@ impl Commands {
                     }
                     let events = outcome?;
                     let position = self.log.head().await?;
-                    let envelope = &serving(envelope, &entity, intent, &events);
+                    let envelope = &with_operation(envelope, &entity, intent, &events);
                     let operation = self.operation(&entity, &events, envelope).await?;
-                    return Ok(Done { entity, events, position, operation });
+                    return Ok(CommandOutcome { entity, events, position, operation });
                 }
             };
-            let envelope = &serving(envelope, &entity, intent, &events);
+            let envelope = &with_operation(envelope, &entity, intent, &events);
             match self.append(id, &entity, &events, envelope).await? {
                 Ok((entity, position)) => {
                     let operation = self.operation(&entity, &events, envelope).await?;
-                    return Ok(Done { entity, events, position, operation });
+                    return Ok(CommandOutcome { entity, events, position, operation });
                 }
                 // Perhaps it was the same request, sent twice at once, that was faster.
                 Err(AppendError::Conflict { .. }) => entity = self.entities.fresh(id).await?,
@@ -117,8 +118,8 @@ impl Commands {
                 Err(AppendError::ClaimTaken { key, .. }) if is_idempotency(&key) => {}
                 // What an attempt made or learnt is recorded, whoever else has the object.
                 Err(AppendError::ClaimTaken { key, holder }) if is_result(intent) => {
-                    match key.object_of(&entity).filter(|id| !taken.contains(id)) {
-                        Some(id) => taken.push(id),
+                    match key.object_of(&entity).filter(|id| !contested.contains(id)) {
+                        Some(id) => contested.push(id),
                         None => return Err(AppendError::ClaimTaken { key, holder }.into()),
                     }
                 }
@@ -132,31 +133,31 @@ impl Commands {
     ///
     /// # Errors
     /// [`Error::NotFound`] when it was about no entity, [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn first_reply(&self, first: &Holder) -> Result<Done, Error> {
+    pub async fn first_reply(&self, first: &Holder) -> Result<CommandOutcome, Error> {
         let id = first.stream.entity_id().ok_or(Error::NotFound)?;
-        let last = recorded(&*self.log, &first.stream, first.version).await?;
+        let last = read_event(&*self.log, &first.stream, first.version).await?;
         let operation = last.envelope().operation;
-        let (entity, operation) = self.entities.reply_at(id, first.version, operation).await?;
+        let (entity, operation) = self.entities.operation_at(id, first.version, operation).await?;
         let events = vec![decode(&last)?];
-        Ok(Done { entity: Arc::new(entity), events, position: last.position, operation })
+        Ok(CommandOutcome { entity: Arc::new(entity), events, position: last.position, operation })
     }
 
     /// Carries out a process manager's report: tried until it is in the log or the aggregate refuses it. A
     /// result is never dropped because the log is slow or the entity busy.
     ///
     /// # Errors
-    /// [`Error::Refused`], a taken claim, [`Error::Unreadable`].
+    /// [`Error::Refused`], a contested claim, [`Error::Unreadable`].
     pub async fn report(
         &self,
         id: EntityId,
         envelope: &Envelope,
         intent: &Intent,
-    ) -> Result<Done, Error> {
+    ) -> Result<CommandOutcome, Error> {
         let mut wait = Duration::from_millis(5);
         loop {
             match self.execute(id, envelope, intent).await {
                 Err(Error::Contended | Error::Unavailable(_)) => {
-                    tokio::time::sleep(self.sources.jittered(wait)).await;
+                    tokio::time::sleep(self.clock.jittered(wait)).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
                 }
                 outcome => return outcome,
@@ -177,18 +178,18 @@ impl Commands {
             expected: entity.version,
             events: events
                 .iter()
-                .map(|event| NewEvent::encode(self.sources.event_id(), event, envelope))
+                .map(|event| NewEvent::encode(self.clock.event_id(), event, envelope))
                 .collect::<Result<_, _>>()?,
             claims,
         };
-        let appended = match append_surely(&*self.log, append).await {
+        let appended = match append_until_known(&*self.log, append).await {
             Ok(appended) => appended,
             Err(error) => return Ok(Err(error)),
         };
         let entity = Arc::new(after);
         // An append that was recognised as a repetition may lie behind the present head.
         if entity.version == appended.version {
-            self.entities.keep(&entity);
+            self.entities.remember(&entity);
         }
         self.waiters.changed(id);
         Ok(Ok((entity, appended.position)))
@@ -197,7 +198,7 @@ impl Commands {
     /// Commands of one entity carry rising times. What is recorded at a time that is still to come would wait for it, so
     /// log time moves on to the entity's where that is later.
     fn now_for(&self, entity: &Entity) -> Timestamp {
-        self.sources.clock.not_before(entity.updated_at)
+        self.clock.log_clock.not_before(entity.updated_at)
     }
 
     /// The operation of a user's reply, which `envelope` names.
@@ -214,7 +215,7 @@ impl Commands {
             return Ok(Some(row));
         }
         // Another request opened it, or it ended with the events that opened it.
-        let (_, row) = self.entities.reply_at(entity.id, entity.version, Some(id)).await?;
+        let (_, row) = self.entities.operation_at(entity.id, entity.version, Some(id)).await?;
         Ok(row)
     }
 }
@@ -229,7 +230,7 @@ fn is_without_effect(events: &[EntityEvent]) -> bool {
 
 /// The envelope of a user's `events` names the operation that they open; where they have no effect, the one that does
 /// already what `intent` asks for.
-fn serving(
+fn with_operation(
     envelope: &Envelope,
     before: &Entity,
     intent: &Intent,
@@ -260,13 +261,13 @@ const fn is_result(intent: &Intent) -> bool {
     }
 }
 
-/// `events`, after which the entity knows that another one has the objects `taken`.
-fn contested(
+/// `events`, after which the entity knows that another one has the objects `contested`.
+fn with_contested(
     mut events: Vec<EntityEvent>,
     at: Timestamp,
-    taken: &[ExternalId],
+    contested: &[ExternalId],
 ) -> Vec<EntityEvent> {
-    events.extend(taken.iter().cloned().map(|external_id| EntityEvent::ObjectContested {
+    events.extend(contested.iter().cloned().map(|external_id| EntityEvent::ObjectContested {
         at,
         external_id,
         holds: false,

@@ -9,7 +9,7 @@ use stateward_domain::id::{BackendName, Namespace};
 
 use crate::backends::Backend;
 use crate::backends::availability::scope_of;
-use crate::commands::control_streams::Changed;
+use crate::commands::control_streams::StreamChange;
 use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::context::kind_names;
@@ -23,7 +23,7 @@ const STREAM_RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
     let settings = &backend.settings;
     while !shared.ends(backend) {
-        let at = shared.sources.now();
+        let at = shared.clock.now();
         let recorded = shared.change_record(backend, |record| {
             if record.configured.as_ref() == Some(&settings.digest) {
                 return Vec::new();
@@ -52,7 +52,7 @@ impl Shared {
     /// Nothing acts on the backend before a person confirms.
     pub(crate) async fn park(&self, backend: &Backend, cause: ParkCause) -> Result<(), Error> {
         tracing::error!(backend = %backend.name(), ?cause, "parked until a person confirms");
-        let now = self.sources.now();
+        let now = self.clock.now();
         self.change_record(backend, |record| match record.parked {
             Some(_) => Vec::new(),
             None => vec![BackendEvent::Parked { at: now, cause: cause.clone() }],
@@ -73,7 +73,7 @@ impl Shared {
         let context = self.probe_context(backend);
         let identity = backend.settings.driver.identity(&context).await;
         let found = identity.map_err(|failure| Error::Unavailable(failure.to_string()))?;
-        let now = self.sources.now();
+        let now = self.clock.now();
         let changed = self
             .change_backend(backend.name(), envelope, |record| {
                 let mut events = Vec::new();
@@ -90,7 +90,7 @@ impl Shared {
                 events
             })
             .await?;
-        backend.availability.apply_record(&changed.state, self.sources.moment());
+        backend.availability.apply_record(&changed.state, self.clock.moment());
         // Of a repetition it was confirmed what answered then, which says nothing of what answers now.
         if changed.repeats.is_none() {
             backend.mass_absence.clear();
@@ -98,7 +98,7 @@ impl Shared {
             backend.availability.record_identified();
             self.reopened(backend).await;
         }
-        self.control.after(&StreamId::backend(backend.name()), changed).await
+        self.control.state_after(&StreamId::backend(backend.name()), changed).await
     }
 
     /// From here on it is known which entities are observed after a confirmation: before, rows may have been lost that
@@ -113,7 +113,7 @@ impl Shared {
 
     /// What is blocked on the backend, or on a secret, goes on at once.
     pub(crate) async fn wake(&self, backend: &Backend) {
-        let at = self.sources.now();
+        let at = self.clock.now();
         let recorded = self.change_record(backend, |_| vec![BackendEvent::Reopened { at }]);
         if let Err(error) = recorded.await {
             tracing::warn!(backend = %backend.name(), %error, "what is blocked goes on a little later");
@@ -132,7 +132,7 @@ impl Shared {
     /// Lets the gate know of a failed call; a long pause that the backend asked for goes into the log.
     pub(crate) async fn note_failure(&self, backend: &Backend, failure: &Failure) {
         let kinds = kind_names(&*backend.settings.driver);
-        let now = self.sources.moment();
+        let now = self.clock.moment();
         backend.availability.record_failure(failure, &kinds, now);
         let now = now.log;
         if failure.class == ErrorClass::Unauthorized {
@@ -164,7 +164,7 @@ impl Shared {
     ) -> Result<(), Error> {
         let envelope = Envelope::system("process-manager", Namespace::default());
         let changed = self.change_backend(backend.name(), &envelope, decide).await?;
-        backend.availability.apply_record(&changed.state, self.sources.moment());
+        backend.availability.apply_record(&changed.state, self.clock.moment());
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl Shared {
         name: &BackendName,
         envelope: &Envelope,
         decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
-    ) -> Result<Changed<Record>, Error> {
+    ) -> Result<StreamChange<Record>, Error> {
         let stream = StreamId::backend(name);
         self.control.change(&stream, envelope, move |record| Ok(decide(record))).await
     }

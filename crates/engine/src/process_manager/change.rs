@@ -317,7 +317,7 @@ impl Round<'_> {
             kind: self.kind,
             settings: &self.backend.settings,
             now: self.now(),
-            jitter: self.shared.sources.jitter(),
+            jitter: self.shared.clock.jitter(),
         }
     }
 

@@ -40,7 +40,7 @@ impl Round<'_> {
     }
 
     pub(crate) fn context(&self, attempt: Attempt, entity: &Entity) -> CallContext {
-        let steady = self.shared.sources.elapsed();
+        let steady = self.shared.clock.elapsed();
         let control = Control {
             held: Arc::clone(&self.held),
             commands: self.shared.commands.clone(),
@@ -58,11 +58,11 @@ impl Round<'_> {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.shared.sources.now()
+        self.shared.clock.now()
     }
 
     pub(crate) fn moment(&self) -> Moment {
-        self.shared.sources.moment()
+        self.shared.clock.moment()
     }
 
     /// Whether the backend is closed in the middle of the round.

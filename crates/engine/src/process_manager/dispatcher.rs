@@ -35,7 +35,7 @@ struct Dispatcher {
 
 /// Runs until the shared token is cancelled and all rounds ended.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
-    let seeds_at = shared.sources.elapsed();
+    let seeds_at = shared.clock.elapsed();
     forget_late_drift_timers(&shared, &backend).await;
     let mut dispatcher =
         Dispatcher { shared, backend, rounds: JoinSet::new(), checks: Arc::default(), seeds_at };
@@ -72,7 +72,7 @@ impl Dispatcher {
     /// Timers that were lost, or never set because the entity had no round yet, start now, spread out; how long
     /// until the next such look.
     async fn seed(&mut self) -> Duration {
-        let now = self.shared.sources.elapsed();
+        let now = self.shared.clock.elapsed();
         if now >= self.seeds_at {
             let (interval, name) = (self.backend.settings.drift_interval, self.backend.name());
             if let Err(error) = self.shared.queue.seed_drift_timers(name, interval).await {
@@ -89,8 +89,7 @@ impl Dispatcher {
         if free == 0 {
             return Ok(POLL);
         }
-        if let Some(unavailable) =
-            self.backend.availability.unavailable(self.shared.sources.moment())
+        if let Some(unavailable) = self.backend.availability.unavailable(self.shared.clock.moment())
         {
             return unavailable_backend::behind_closed_gate(
                 &self.shared,
@@ -118,8 +117,8 @@ impl Dispatcher {
         limit: usize,
         checks: usize,
     ) -> Result<Vec<LeaseReason>, QueueError> {
-        let asked = self.shared.sources.elapsed();
-        let worker = self.shared.sources.id().to_string();
+        let asked = self.shared.clock.elapsed();
+        let worker = self.shared.clock.id().to_string();
         let request = LeaseRequest {
             worker: worker.clone(),
             backend: self.backend.name().clone(),
@@ -190,10 +189,10 @@ async fn one(
         reason = ?lease.reason
     );
     let times = shared.lease_times;
-    let held = Held::new(&lease, &worker, times, &shared.sources, asked, &shared.shutdown);
-    let began = shared.sources.elapsed();
+    let held = Held::new(&lease, &worker, times, &shared.clock, asked, &shared.shutdown);
+    let began = shared.clock.elapsed();
     let rest = round(&shared, &backend, Arc::new(held)).instrument(span).await;
-    let took = shared.sources.elapsed().saturating_sub(began);
+    let took = shared.clock.elapsed().saturating_sub(began);
     metrics::histogram!("stateward_round_seconds", "backend" => backend.name().to_string())
         .record(took.as_secs_f64());
     Release {

@@ -23,7 +23,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let mut wait = FIRST_RETRY.min(interval);
     load_record(&shared, &backend).await;
     while !shared.ends(&backend) {
-        let unavailable = backend.availability.unavailable(shared.sources.moment());
+        let unavailable = backend.availability.unavailable(shared.clock.moment());
         match &unavailable {
             Some(Unavailable::Unidentified { .. }) => {
                 // Told in the log and in the gate.
@@ -35,10 +35,10 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
             _ => {}
         }
         let unidentified = matches!(
-            backend.availability.unavailable(shared.sources.moment()),
+            backend.availability.unavailable(shared.clock.moment()),
             Some(Unavailable::Unidentified { .. })
         );
-        if backend.availability.unavailable(shared.sources.moment()).is_none() {
+        if backend.availability.unavailable(shared.clock.moment()).is_none() {
             match unavailable {
                 Some(Unavailable::Unusable(_)) => shared.wake(&backend).await,
                 Some(_) => shared.reopened(&backend).await,
@@ -82,7 +82,7 @@ impl Shared {
                 return Err(Error::Unavailable(failure.to_string()));
             }
         };
-        let now = self.sources.now();
+        let now = self.clock.now();
         let changed = self.change_record(backend, |record| match &record.identity {
             None => vec![BackendEvent::IdentityRecorded { at: now, identity: found.clone() }],
             Some(known) if *known == found || record.parked.is_some() => Vec::new(),
@@ -103,8 +103,8 @@ impl Shared {
 
     pub(crate) fn probe_context(&self, backend: &Backend) -> CallContext {
         let control = ProbeControl {
-            sources: self.sources.clone(),
-            deadline: self.sources.elapsed() + backend.settings.call_timeout,
+            clock: self.clock.clone(),
+            deadline: self.clock.elapsed() + backend.settings.call_timeout,
             shutdown: self.shutdown.clone(),
         };
         CallContext { attempt: Attempt(0), control: Arc::new(control) }

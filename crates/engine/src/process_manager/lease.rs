@@ -15,7 +15,7 @@ use stateward_domain::ports::sync_queue::{Lease, LeaseReason, SyncQueue};
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::bounded;
-use crate::clock::Sources;
+use crate::clock::ClockAndIds;
 use crate::commands::Commands;
 use crate::secrets::Secrets;
 
@@ -42,7 +42,7 @@ pub(crate) struct Held {
     pub(crate) observed_under: Version,
     worker: String,
     times: LeaseTimes,
-    sources: Sources,
+    clock: ClockAndIds,
     /// On the steady clock, in microseconds.
     ends: AtomicU64,
     stop: CancellationToken,
@@ -55,7 +55,7 @@ impl Held {
         lease: &Lease,
         worker: &str,
         times: LeaseTimes,
-        sources: &Sources,
+        clock: &ClockAndIds,
         asked: Duration,
         shutdown: &CancellationToken,
     ) -> Self {
@@ -66,7 +66,7 @@ impl Held {
             observed_under: lease.observed_under,
             worker: worker.to_owned(),
             times,
-            sources: sources.clone(),
+            clock: clock.clone(),
             ends: AtomicU64::new(0),
             stop: shutdown.child_token(),
         };
@@ -82,7 +82,7 @@ impl Held {
     /// Time until it ends on this side.
     pub(crate) fn remaining(&self) -> Duration {
         let ends = Duration::from_micros(self.ends.load(Ordering::Acquire));
-        ends.saturating_sub(self.sources.elapsed())
+        ends.saturating_sub(self.clock.elapsed())
     }
 
     pub(crate) async fn stopped(&self) {
@@ -101,7 +101,7 @@ impl Held {
             if stands_still() {
                 continue;
             }
-            let asked = self.sources.elapsed();
+            let asked = self.clock.elapsed();
             let renewal = queue.renew(self.entity, &self.worker, self.times.duration).await;
             match renewal {
                 Ok(true) => {
@@ -148,7 +148,7 @@ impl CallControl for Control {
     }
 
     fn remaining(&self) -> Duration {
-        let left = self.deadline.saturating_sub(self.held.sources.elapsed());
+        let left = self.deadline.saturating_sub(self.held.clock.elapsed());
         left.min(self.held.remaining())
     }
 
@@ -182,7 +182,7 @@ impl CallControl for Control {
 
 /// Calls outside of any attempt: identity and health.
 pub(crate) struct ProbeControl {
-    pub(crate) sources: Sources,
+    pub(crate) clock: ClockAndIds,
     pub(crate) deadline: Duration,
     pub(crate) shutdown: CancellationToken,
 }
@@ -194,7 +194,7 @@ impl CallControl for ProbeControl {
     }
 
     fn remaining(&self) -> Duration {
-        self.deadline.saturating_sub(self.sources.elapsed())
+        self.deadline.saturating_sub(self.clock.elapsed())
     }
 
     async fn cancelled(&self) {

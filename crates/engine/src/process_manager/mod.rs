@@ -47,10 +47,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::kinds::Kinds;
 use crate::backends::{Backend, Backends};
-use crate::clock::Sources;
+use crate::clock::ClockAndIds;
 use crate::commands::Commands;
 use crate::commands::control_streams::ControlStreams;
-use crate::entity_repository::Entities;
+use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::process_manager::lease::LeaseTimes;
 use crate::projections::runner::ProjectionProgress;
@@ -68,7 +68,7 @@ pub struct Shared {
     /// Where results go.
     pub commands: Commands,
     /// Where entities come from.
-    pub entities: Entities,
+    pub entities: EntityRepository,
     /// Where work comes from.
     pub queue: Arc<dyn SyncQueue>,
     /// Streams of the backends.
@@ -80,7 +80,7 @@ pub struct Shared {
     /// Rung when a backend refuses our credentials: there may be new ones.
     pub reload_wanted: Notify,
     /// Time, ids, chance.
-    pub sources: Sources,
+    pub clock: ClockAndIds,
     /// How long leases last.
     pub lease_times: LeaseTimes,
     /// Between looks for objects that match no entity.

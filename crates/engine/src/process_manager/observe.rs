@@ -96,7 +96,7 @@ impl Round<'_> {
         let lost_track = entity.observed.presence == Presence::Unknown;
         if found.is_empty() {
             // A wall clock that is set forward proves nothing sooner.
-            let passed = intended.map(|at| self.shared.sources.clock.since(at));
+            let passed = intended.map(|at| self.shared.clock.log_clock.since(at));
             let left = self.kind.settle.saturating_sub(passed.unwrap_or(Duration::MAX));
             let settles = lost_track && !left.is_zero();
             return Ok(if settles { Seen::Settling { left } } else { Seen::Absent });

@@ -12,7 +12,7 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, EntityId, ExternalId, OwnerKey};
 use stateward_domain::ports::driver::Object;
 
-use crate::entity_repository::Entities;
+use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::report::open_of;
@@ -91,7 +91,7 @@ impl Round<'_> {
 }
 
 /// Whether `id` is an entity of this log whose life is not over. One that cannot be read may be.
-async fn lives(entities: &Entities, id: EntityId) -> Result<bool, Error> {
+async fn lives(entities: &EntityRepository, id: EntityId) -> Result<bool, Error> {
     match entities.fresh(id).await {
         Ok(entity) => Ok(entity.exists() && !entity.is_deleted()),
         Err(Error::Unreadable(_)) => Ok(true),

@@ -91,7 +91,7 @@ impl Round<'_> {
         desired: &Value,
         purpose: Purpose,
     ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
-        self.shared.entities.values(&entity.manifest.namespace, desired, purpose).await
+        self.shared.entities.reference_values(&entity.manifest.namespace, desired, purpose).await
     }
 
     fn put_in<'v>(

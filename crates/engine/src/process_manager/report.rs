@@ -14,7 +14,7 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, Generation, OperationId};
 use stateward_domain::ports::driver::Object;
 
-use crate::commands::Done;
+use crate::commands::CommandOutcome;
 use crate::error::Error;
 use crate::process_manager::round::{Flow, Round};
 
@@ -71,14 +71,18 @@ impl Round<'_> {
     }
 
     /// Appends a result, whatever it takes, and remembers how far the entity's stream is known.
-    pub(crate) async fn report(&self, entity: &Entity, intent: &Intent) -> Result<Done, Error> {
+    pub(crate) async fn report(
+        &self,
+        entity: &Entity,
+        intent: &Intent,
+    ) -> Result<CommandOutcome, Error> {
         let envelope = envelope(entity);
         let done = self.shared.commands.report(self.held.entity, &envelope, intent).await?;
         self.note_position(&done);
         Ok(done)
     }
 
-    pub(crate) fn note_position(&self, done: &Done) {
+    pub(crate) fn note_position(&self, done: &CommandOutcome) {
         if !done.events.is_empty() {
             let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *seen = (*seen).max(done.position);

@@ -119,7 +119,7 @@ impl Round<'_> {
     /// Grows with the attempt's age, so that a backend that is away is not asked all the time.
     fn pause_for(&self, running: &RunningAttempt, failure: &Failure) -> Duration {
         let policy = &self.backend.settings.retry;
-        let age = self.shared.sources.clock.since(running.since);
+        let age = self.shared.clock.log_clock.since(running.since);
         let grown = (age / 4).clamp(backoff(policy, 0), policy.max);
         failure.retry_after().unwrap_or(grown)
     }

@@ -92,7 +92,7 @@ impl Round<'_> {
                 Flow::Rest(pause) => return self.pause(pause),
                 Flow::Idle => {
                     let interval = self.backend.settings.drift_interval;
-                    let drift = self.shared.sources.jittered(interval);
+                    let drift = self.shared.clock.jittered(interval);
                     return self.rest(Some(Self::BEHIND), Some(drift));
                 }
             }

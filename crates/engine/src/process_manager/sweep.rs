@@ -26,10 +26,10 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let mut unknown = BTreeMap::new();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(shared.sources.jittered(shared.sweep_interval)) => {}
+            () = tokio::time::sleep(shared.clock.jittered(shared.sweep_interval)) => {}
             () = shared.ended(&backend) => return,
         }
-        if backend.availability.unavailable(shared.sources.moment()).is_some() {
+        if backend.availability.unavailable(shared.clock.moment()).is_some() {
             continue;
         }
         let kinds: Vec<KindName> = {
@@ -56,7 +56,7 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u6
     for _ in 0..PAGES {
         let context: CallContext = shared.probe_context(backend);
         backend.wait_for_rate_limit().await;
-        let asked = shared.sources.now();
+        let asked = shared.clock.now();
         let listing = backend.settings.driver.list(&context, kind, cursor.as_deref()).await?;
         // All are judged before the first is told of: one owner may have left several.
         let mut strays = Vec::new();

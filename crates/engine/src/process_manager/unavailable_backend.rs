@@ -58,7 +58,7 @@ pub(super) async fn behind_closed_gate(
         Unavailable::Throttled { .. } => {
             return Ok(backend
                 .availability
-                .throttled_for(shared.sources.moment())
+                .throttled_for(shared.clock.moment())
                 .unwrap_or_default());
         }
         Unavailable::Unidentified { .. } | Unavailable::BreakerOpen => return Ok(interval),
@@ -79,7 +79,7 @@ async fn tell(
     failure: &Failure,
     pause: Duration,
 ) -> Result<usize, QueueError> {
-    let worker = shared.sources.id().to_string();
+    let worker = shared.clock.id().to_string();
     let request = LeaseRequest {
         worker: worker.clone(),
         backend: backend.clone(),
@@ -125,7 +125,7 @@ async fn block(
         attempt: None,
         takes_over: None,
         error: failure.clone(),
-        next: Next::Blocked { on: BlockedOn::Backend, check_at: shared.sources.now().after(pause) },
+        next: Next::Blocked { on: BlockedOn::Backend, check_at: shared.clock.now().after(pause) },
         remaining: Vec::new(),
         action: None,
     };

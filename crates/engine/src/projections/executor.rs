@@ -19,7 +19,7 @@ use stateward_domain::ports::sync_queue::{QueueChange, QueueError, SyncQueue};
 use stateward_domain::time::Timestamp;
 
 use crate::backends::Backends;
-use crate::entity_repository::Entities;
+use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::projections::dependent_cache::DependentCache;
 use crate::projections::runner::Projection;
@@ -36,7 +36,7 @@ const CHANGES_MAX: usize = 1_000;
 /// The projection.
 pub struct Executor {
     queue: Arc<dyn SyncQueue>,
-    entities: Entities,
+    entities: EntityRepository,
     backends: Backends,
     /// Streams that cannot be folded. Kept in memory: a restart finds them again by itself.
     quarantined: Mutex<HashSet<String>>,
@@ -56,7 +56,7 @@ impl Executor {
 
     /// Keeps `queue`, and rings `backends` when there is work.
     #[must_use]
-    pub fn new(queue: Arc<dyn SyncQueue>, entities: Entities, backends: Backends) -> Self {
+    pub fn new(queue: Arc<dyn SyncQueue>, entities: EntityRepository, backends: Backends) -> Self {
         Self {
             queue,
             entities,
@@ -149,7 +149,7 @@ impl Executor {
     }
 
     async fn fold(&self, id: EntityId, batch: &EntityBatch<'_>) -> Result<Arc<Entity>, ModelError> {
-        let folded = self.entities.following(id, &batch.events).await;
+        let folded = self.entities.fold_with(id, &batch.events).await;
         folded.map_err(|error| poisoned(batch.events[0], &error))
     }
 
@@ -218,7 +218,8 @@ impl Executor {
         }
         let Manifest { namespace, desired, .. } = &entity.manifest;
         let found = references::declared(desired);
-        let targets = self.entities.targets(namespace, &found).await.map_err(unavailable)?;
+        let targets =
+            self.entities.reference_targets(namespace, &found).await.map_err(unavailable)?;
         let newest = |of: &Target| targets.get(of).and_then(Option::as_deref);
         cache.record(namespace, &found, newest);
         Ok(match references::values(&found, Purpose::Use, newest) {
@@ -235,7 +236,7 @@ impl Executor {
         target: &Target,
     ) -> Result<bool, ModelError> {
         let Manifest { namespace, desired, .. } = &entity.manifest;
-        let other = if_readable(self.entities.named(namespace, target).await)?.flatten();
+        let other = if_readable(self.entities.by_name(namespace, target).await)?.flatten();
         let mut found = references::declared(desired);
         found.retain(|reference| reference.target == *target);
         cache.record(namespace, &found, |_| other.as_deref());

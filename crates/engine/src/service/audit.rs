@@ -60,7 +60,7 @@ impl Engine {
         let head = self.log().head().await?;
         let export = Export::new(Arc::clone(&self.inner.auditor), selection, head);
         let count = export.count().await?;
-        let at = self.sources().now();
+        let at = self.clock().now();
         let (selection, until) = (export.selection(), export.until());
         let event = SystemEvent::AuditExported {
             at,
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     async fn begin_changes(&self, envelope: &Envelope) -> Result<(), Error> {
-        let at = self.sources().now();
+        let at = self.clock().now();
         // The record comes first: what is done without it could not be told from what nobody allowed.
         self.record(envelope, SystemEvent::Unfrozen { at }).await?;
         self.inner.put_back.clear().await?;

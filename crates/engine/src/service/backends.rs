@@ -36,7 +36,7 @@ impl Engine {
     /// How the backends stand.
     #[must_use]
     pub fn backend_statuses(&self) -> Vec<BackendStatus> {
-        let now = self.sources().moment();
+        let now = self.clock().moment();
         let status = |backend: &Arc<Backend>| BackendStatus {
             backend: Arc::clone(backend),
             unavailable: backend.availability.unavailable(now),
@@ -73,14 +73,14 @@ impl Engine {
         envelope: &Envelope,
     ) -> Result<Record, Error> {
         let backend = self.backend(name)?;
-        let at = self.sources().now();
+        let at = self.clock().now();
         let changed = self.inner.shared.change_backend(name, envelope, |record| {
             let paused = record.paused == Some(Pause { until });
             if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
         });
         let changed = changed.await?;
-        backend.availability.apply_record(&changed.state, self.sources().moment());
-        self.inner.shared.control.after(&StreamId::backend(name), changed).await
+        backend.availability.apply_record(&changed.state, self.clock().moment());
+        self.inner.shared.control.state_after(&StreamId::backend(name), changed).await
     }
 
     /// Asks a backend whether it is well, and who it is, at once. The backend's record right after it.
@@ -98,7 +98,7 @@ impl Engine {
         let health = backend.settings.driver.health(&context).await;
         health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         let unusable = matches!(
-            backend.availability.unavailable(self.sources().moment()),
+            backend.availability.unavailable(self.clock().moment()),
             Some(Unavailable::Unusable(_))
         );
         backend.availability.record_recovery();
@@ -109,7 +109,7 @@ impl Engine {
             shared.reopened(&backend).await;
         }
         let changed = shared.change_backend(name, envelope, |_| Vec::new()).await?;
-        shared.control.after(&StreamId::backend(name), changed).await
+        shared.control.state_after(&StreamId::backend(name), changed).await
     }
 
     pub(crate) fn backend(&self, name: &BackendName) -> Result<Arc<Backend>, Error> {

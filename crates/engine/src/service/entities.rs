@@ -45,8 +45,8 @@ impl Engine {
         let backend = self.backend_for(&declaration)?;
         let wish = Wish::declared(&declaration, &backend);
         let desired = self.checked(&wish).await?;
-        let operation_id = self.sources().operation_id();
-        let entity_id = self.sources().entity_id();
+        let operation_id = self.clock().operation_id();
+        let entity_id = self.clock().entity_id();
         let intent = Intent::Create {
             operation_id,
             entity_id,
@@ -86,7 +86,7 @@ impl Engine {
     pub async fn preview_update(&self, id: EntityId, change: &Change) -> Result<Preview, Error> {
         let entity = self.entity(id).await?;
         let (intent, replaces) = self.updating(&entity, change.clone()).await?;
-        let events = entity.decide(self.sources().now(), &intent)?;
+        let events = entity.decide(self.clock().now(), &intent)?;
         let anew = |event: &EntityEvent| matches!(event, EntityEvent::UpdateRequested { .. });
         let Intent::Update { desired: Some(desired), .. } = &intent else {
             return Ok(Preview { entity, differences: Vec::new(), replaces, wants: false });
@@ -133,7 +133,7 @@ impl Engine {
             }
         };
         let intent = Intent::Update {
-            operation_id: self.sources().operation_id(),
+            operation_id: self.clock().operation_id(),
             if_revision: change.if_revision,
             schema_version: kind.schema_version,
             desired,
@@ -155,7 +155,7 @@ impl Engine {
         policy: Option<DeletionPolicy>,
     ) -> Result<Accepted, Error> {
         let entity = self.known(id).await?;
-        let operation_id = self.sources().operation_id();
+        let operation_id = self.clock().operation_id();
         let intent = Intent::Delete { operation_id, if_revision, policy };
         self.ask(id, scoped(envelope, &entity), Some(operation_id), &intent).await
     }
@@ -179,7 +179,7 @@ impl Engine {
             let pointer = "/external_id".to_owned();
             return Err(Error::BadDocument(vec![FieldError { pointer, message }]));
         }
-        let operation_id = self.sources().operation_id();
+        let operation_id = self.clock().operation_id();
         let mut opens = Some(operation_id);
         let intent = match verb {
             Verb::Refresh => Intent::Refresh { operation_id },

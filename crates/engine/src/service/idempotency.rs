@@ -6,15 +6,15 @@ use stateward_domain::ports::event_store::Holder;
 use stateward_domain::system::System;
 
 use super::Engine;
-use crate::commands::idempotency::Turn;
+use crate::commands::idempotency::IdempotencyPermit;
 use crate::error::Error;
 use crate::service::Accepted;
 
 impl Engine {
     /// Waits until no other request under the key of `envelope` is under way in this process; `None` = it has no key.
-    pub async fn turn(&self, envelope: &Envelope) -> Option<Turn> {
+    pub async fn idempotency_permit(&self, envelope: &Envelope) -> Option<IdempotencyPermit> {
         let key = ClaimKey::idempotency(envelope)?;
-        Some(self.inner.turns.take(key).await)
+        Some(self.inner.idempotency_permits.acquire(key).await)
     }
 
     /// Who was first with the idempotency key of `envelope`; `None` = this is the first, or it has none. To be asked
@@ -22,8 +22,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::KeyReused`] when that was another request, [`Error::Unavailable`].
-    pub async fn first(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
-        self.inner.shared.control.first(envelope).await
+    pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
+        self.inner.shared.control.first_request(envelope).await
     }
 
     /// What the first request of an entity was answered with.

@@ -30,11 +30,11 @@ use tokio_util::sync::CancellationToken;
 use crate::access::AccessControl;
 use crate::admission::kinds::{BadSchema, Kinds};
 use crate::backends::Backends;
-use crate::clock::Sources;
+use crate::clock::ClockAndIds;
 use crate::commands::Commands;
 use crate::commands::control_streams::ControlStreams;
-use crate::commands::idempotency::Turns;
-use crate::entity_repository::Entities;
+use crate::commands::idempotency::IdempotencyPermits;
+use crate::entity_repository::EntityRepository;
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::{self, Shared};
 use crate::projections::executor::Executor;
@@ -43,7 +43,7 @@ use crate::secrets::Secrets;
 use crate::service::configuration::{Configuration, ConfigurationSource};
 use crate::waiters::Waiters;
 
-pub use crate::commands::idempotency::Turn as KeyTurn;
+pub use crate::commands::idempotency::IdempotencyPermit;
 pub use audit::Turn;
 pub use backends::BackendStatus;
 pub use objects::{Held, Holdings};
@@ -78,7 +78,7 @@ pub struct Parts {
     /// Where it is read anew.
     pub source: Arc<dyn ConfigurationSource>,
     /// Time, ids, chance.
-    pub sources: Sources,
+    pub clock: ClockAndIds,
     /// Knobs.
     pub options: Options,
 }
@@ -116,7 +116,7 @@ pub(crate) struct Inner {
     pub(crate) waiters: Waiters,
     access: AccessControl,
     views: Arc<dyn Views>,
-    turns: Turns,
+    idempotency_permits: IdempotencyPermits,
     source: Arc<dyn ConfigurationSource>,
     /// One reading at a time.
     reloading: Mutex<()>,
@@ -140,17 +140,17 @@ impl Engine {
     /// A kind whose schema is not valid.
     pub fn new(parts: Parts) -> Result<Self, BadSchema> {
         let kinds = Arc::new(Kinds::compile(parts.kinds)?);
-        let entities = Entities::new(Arc::clone(&parts.log), Arc::clone(&parts.views));
+        let entities = EntityRepository::new(Arc::clone(&parts.log), Arc::clone(&parts.views));
         let waiters = Waiters::default();
         let commands = Commands::new(
             Arc::clone(&parts.log),
             entities.clone(),
-            parts.sources.clone(),
+            parts.clock.clone(),
             waiters.clone(),
         );
-        let control = ControlStreams::new(Arc::clone(&parts.log), parts.sources.clone());
+        let control = ControlStreams::new(Arc::clone(&parts.log), parts.clock.clone());
         let Configuration { backends, namespaces, secrets } = parts.configuration;
-        let access = AccessControl::new(control.clone(), parts.sources.clone(), namespaces);
+        let access = AccessControl::new(control.clone(), parts.clock.clone(), namespaces);
         let known = Arc::new(Secrets::default());
         known.replace(secrets);
         let shared = Shared {
@@ -162,7 +162,7 @@ impl Engine {
             kinds,
             secrets: Arc::clone(&known),
             reload_wanted: Notify::new(),
-            sources: parts.sources,
+            clock: parts.clock,
             lease_times: parts.options.lease_times,
             sweep_interval: parts.options.sweep_interval,
             frozen: AtomicBool::new(parts.options.observe_only),
@@ -177,7 +177,7 @@ impl Engine {
             waiters,
             access,
             views: parts.views,
-            turns: Turns::default(),
+            idempotency_permits: IdempotencyPermits::default(),
             source: parts.source,
             reloading: Mutex::default(),
             models: parts.models.into_iter().map(model).collect(),
@@ -262,13 +262,13 @@ impl Engine {
 
     /// Time, ids, chance.
     #[must_use]
-    pub fn sources(&self) -> &Sources {
-        &self.inner.shared.sources
+    pub fn clock(&self) -> &ClockAndIds {
+        &self.inner.shared.clock
     }
 
     /// Folds at other moments.
     #[must_use]
-    pub fn entities(&self) -> &Entities {
+    pub fn entities(&self) -> &EntityRepository {
         &self.inner.shared.entities
     }
 

@@ -53,7 +53,7 @@ impl Engine {
         if cursor.is_some_and(|cursor| cursor.len() > CURSOR_MAX) {
             return Err(Error::BadPageToken);
         }
-        let now = self.sources().moment();
+        let now = self.clock().moment();
         if backend.availability.unavailable(now).is_some()
             || backend.availability.kind_throttled_for(kind, now).is_some()
         {

@@ -40,7 +40,7 @@ impl Engine {
         let other_secrets = shared.secrets.replace(secrets);
         self.access().configure(namespaces);
         let changes = self.inner.backends.replace(backends);
-        let at = shared.sources.now();
+        let at = shared.clock.now();
         for (name, change) in &changes {
             match (change, self.inner.backends.get(name)) {
                 // The new configuration is in force: what cannot be told of it now does not take it back.
@@ -65,7 +65,7 @@ impl Engine {
 
     /// Records what a person's reading changed; what it was answered with, where it repeats an earlier one.
     async fn reloaded(&self, envelope: &Envelope, changes: Reloaded) -> Result<Reloaded, Error> {
-        let at = self.sources().now();
+        let at = self.clock().now();
         let event = SystemEvent::ConfigurationReloaded { at, backends: changes.clone() };
         let stream = StreamId::system();
         let record = |_: &System| Ok(vec![event.clone()]);

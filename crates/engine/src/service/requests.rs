@@ -11,7 +11,7 @@ use stateward_domain::id::{
     Revision,
 };
 
-use crate::commands::Done;
+use crate::commands::CommandOutcome;
 
 /// A new entity, as declared.
 #[derive(Clone, Debug)]
@@ -93,8 +93,8 @@ pub struct Accepted {
     pub position: Position,
 }
 
-impl From<Done> for Accepted {
-    fn from(done: Done) -> Self {
-        Self { entity: done.entity, operation: done.operation, position: done.position }
+impl From<CommandOutcome> for Accepted {
+    fn from(outcome: CommandOutcome) -> Self {
+        Self { entity: outcome.entity, operation: outcome.operation, position: outcome.position }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) async fn handler(
             return Err(app.engine.access().shown_once(first.version).await.into());
         }
     };
-    let value = app.engine.sources().secret();
+    let value = app.engine.clock().secret();
     let token = checked(&app, body.json()?, &value)?;
     let id = app.engine.access().issue(&envelope, token.clone()).await?;
     Ok(HttpResponse::Created()
@@ -85,7 +85,7 @@ fn checked(app: &App, asked: TokenBody, value: &str) -> Result<Token, Problem> {
     let expires_at = match asked.expires_at.as_deref() {
         None => None,
         Some(text) => {
-            match time::parse(text).filter(|end| *end > app.engine.sources().moment().wall) {
+            match time::parse(text).filter(|end| *end > app.engine.clock().moment().wall) {
                 Some(end) => Some(end),
                 None => return bad("/expires_at", "is no RFC 3339 time to come"),
             }

@@ -28,7 +28,7 @@ pub(super) const ENTITIES: usize = 6;
 pub(super) struct Fixture {
     pub(super) random: StdRng,
     pub(super) log: Arc<dyn EventStore>,
-    pub(super) entities: Entities,
+    pub(super) entities: EntityRepository,
     pub(super) cached: (Executor, Arc<dyn SyncQueue>),
     pub(super) uncached: (Executor, Arc<dyn SyncQueue>),
     _stores: [(Store, tempfile::TempDir); 2],
@@ -44,7 +44,7 @@ impl Fixture {
         let stores = [open().await, open().await];
         let log: Arc<dyn EventStore> = Arc::new(MemoryLog::new(ManualClock::new()));
         let views: Arc<dyn Views> = stores[0].0.entities.clone();
-        let entities = Entities::new(Arc::clone(&log), views);
+        let entities = EntityRepository::new(Arc::clone(&log), views);
         let executor = |queue: &Arc<dyn SyncQueue>| {
             Executor::new(Arc::clone(queue), entities.clone(), Backends::default())
         };
@@ -79,7 +79,8 @@ impl Fixture {
     /// What could be seen of `entity`: one of few values, so that they come back.
     async fn observed(&mut self, entity: &Entity) -> Observed {
         let manifest = &entity.manifest;
-        let values = self.entities.values(&manifest.namespace, &manifest.desired, Purpose::Use);
+        let values =
+            self.entities.reference_values(&manifest.namespace, &manifest.desired, Purpose::Use);
         let mut values = values.await.expect("a log").unwrap_or_default();
         if self.random.random_ratio(1, 3) {
             for value in values.values_mut() {
