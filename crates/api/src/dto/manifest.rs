@@ -10,7 +10,7 @@ use stateward_domain::entity::state::{
 };
 use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namespace, Revision};
 use stateward_engine::access::DEFAULT_NAMESPACE;
-use stateward_engine::service::{Change, Declaration};
+use stateward_engine::service::{Declaration, EntityChange};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -144,8 +144,8 @@ impl ChangeBody {
     }
 
     /// The change that it asks for; `replace` = the object may be replaced for it.
-    pub(crate) fn change(self, if_revision: Option<Vec<Revision>>, replace: bool) -> Change {
-        Change {
+    pub(crate) fn change(self, if_revision: Option<Vec<Revision>>, replace: bool) -> EntityChange {
+        EntityChange {
             if_revision,
             replace,
             desired: self.desired,

@@ -2,28 +2,29 @@
 
 use serde_json::Value;
 use stateward_domain::entity::Entity;
+use stateward_domain::entity::state::SettingsPatch;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::KindSpec;
 
 use crate::error::Error;
-use crate::service::Change;
 
 /// The immutable fields in which `desired` differs from what is desired now; the object is replaced for them.
 ///
 /// # Errors
 /// [`Error::Immutable`] with each of these fields and what stands against it. A field that names the object stays what
 /// it is in any case: another name is another entity.
-pub(crate) fn fields(
+pub(crate) fn changed_immutable_fields(
     kind: &KindSpec,
     entity: &Entity,
-    change: &Change,
     desired: &Value,
+    settings: &SettingsPatch,
+    replace: bool,
 ) -> Result<Vec<String>, Error> {
     let before = &entity.manifest.desired;
     let differs = |pointer: &&String| before.pointer(pointer) != desired.pointer(pointer);
     let fields: Vec<String> = kind.immutable.iter().filter(differs).cloned().collect();
     let names_it = |pointer: &String| kind.identity.as_ref() == Some(pointer);
-    let permission = entity.manifest.settings.patched(&change.settings).replaceable(change.replace);
+    let permission = entity.manifest.settings.patched(settings).replaceable(replace);
     // Where nothing is, or what is there is as wanted, nothing has to go.
     let applied = entity.applied.as_ref().map(|applied| &applied.desired);
     let needless = |pointer: &String| {

@@ -13,7 +13,7 @@ use crate::backends::bounded::shortened;
 use crate::error::Error;
 
 /// A kind whose schemas are compiled.
-struct Compiled {
+struct CompiledKind {
     spec: KindSpec,
     desired: Validator,
     actions: BTreeMap<ActionName, Validator>,
@@ -22,13 +22,13 @@ struct Compiled {
 /// All kinds that this process knows.
 #[derive(Default)]
 pub struct Kinds {
-    kinds: BTreeMap<KindName, Compiled>,
+    kinds: BTreeMap<KindName, CompiledKind>,
 }
 
 /// A kind's schema is not valid: a fault of its driver.
 #[derive(Debug, thiserror::Error)]
 #[error("kind {kind}: the schema is not valid: {message}")]
-pub struct BadSchema {
+pub struct InvalidSchema {
     kind: KindName,
     message: String,
 }
@@ -43,10 +43,10 @@ impl Kinds {
     ///
     /// # Errors
     /// The first schema that is not valid.
-    pub fn compile(specs: impl IntoIterator<Item = KindSpec>) -> Result<Self, BadSchema> {
+    pub fn compile(specs: impl IntoIterator<Item = KindSpec>) -> Result<Self, InvalidSchema> {
         let mut kinds = BTreeMap::new();
         for spec in specs {
-            let bad = |message: String| BadSchema { kind: spec.name.clone(), message };
+            let bad = |message: String| InvalidSchema { kind: spec.name.clone(), message };
             let desired =
                 jsonschema::validator_for(&spec.schema).map_err(|error| bad(error.to_string()))?;
             let mut actions = BTreeMap::new();
@@ -55,7 +55,7 @@ impl Kinds {
                     .map_err(|error| bad(error.to_string()))?;
                 actions.insert(action.name.clone(), input);
             }
-            kinds.insert(spec.name.clone(), Compiled { spec, desired, actions });
+            kinds.insert(spec.name.clone(), CompiledKind { spec, desired, actions });
         }
         Ok(Self { kinds })
     }
@@ -103,7 +103,7 @@ impl Kinds {
         Ok(spec)
     }
 
-    fn compiled(&self, name: &KindName) -> Result<&Compiled, Error> {
+    fn compiled(&self, name: &KindName) -> Result<&CompiledKind, Error> {
         self.kinds.get(name).ok_or_else(|| Error::UnknownKind(name.clone()))
     }
 }
@@ -133,17 +133,17 @@ mod tests {
             .into_iter()
             .find(|spec| spec.actions.len() > 1)
             .expect("one with verbs");
-        let told = |spec: &KindSpec| {
+        let message_for = |spec: &KindSpec| {
             let kinds = Kinds::compile([spec.clone()]).expect("valid");
             let asked = kinds.check_action(&spec.name, &ActionName::from("juggle"), &Value::Null);
             asked.expect_err("nobody can").to_string()
         };
-        let message = told(&spec);
+        let message = message_for(&spec);
         assert!(message.starts_with(&format!("{} has no action juggle: ", spec.name)), "{message}");
         for action in &spec.actions {
             assert!(message.contains(action.name.as_str()), "{message}");
         }
         spec.actions.clear();
-        assert!(told(&spec).ends_with("it has none of its own"));
+        assert!(message_for(&spec).ends_with("it has none of its own"));
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use stateward_domain::entity::state::{Settings, SettingsPatch};
 use stateward_domain::field_error::FieldError;
+use stateward_domain::id::{EntityName, ExternalId};
 use stateward_domain::json_pointer;
 use stateward_domain::kind::KindSpec;
 
-use crate::admission::schema_fields as fields;
-use crate::service::Declaration;
+use crate::admission::schema_fields;
 
 /// Characters of a name; what a DNS name or a file name may have.
 const NAME_CHARS_MAX: usize = 253;
@@ -31,17 +31,21 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// What is wrong with the names of a declaration; `kind` `None` = it is not known.
-pub(crate) fn faults(declaration: &Declaration, kind: Option<&KindSpec>) -> Vec<FieldError> {
+pub(crate) fn declaration_faults(
+    name: &EntityName,
+    external_id: Option<&ExternalId>,
+    settings: &Settings,
+    kind: Option<&KindSpec>,
+) -> Vec<FieldError> {
     let mut faults = Vec::new();
-    if !is_name(declaration.name.as_str()) {
+    if !is_name(name.as_str()) {
         faults.push(fault("/name", "is no name: letters, digits, . _ - and at most 253"));
     }
-    if let Some(id) = &declaration.external_id
+    if let Some(id) = external_id
         && !is_external_id(id.as_str())
     {
         faults.push(fault("/external_id", "is empty, too long, or has control characters"));
     }
-    let settings = &declaration.settings;
     faults.extend(label_faults(&settings.labels));
     faults.extend(ignored_faults(&settings.ignore_fields, &[], kind));
     faults
@@ -97,10 +101,10 @@ fn ignored_faults(
     }
     let wrong = |pointer: &String| {
         let plain = pointer.len() <= POINTER_CHARS_MAX && !pointer.chars().any(char::is_control);
-        if !plain || !fields::is_pointer(pointer) {
+        if !plain || !schema_fields::is_pointer(pointer) {
             return Some("is no JSON pointer");
         }
-        kind.filter(|kind| !fields::allows(&kind.schema, pointer))?;
+        kind.filter(|kind| !schema_fields::allows(&kind.schema, pointer))?;
         Some(if pointer.split('/').any(|token| token == "*") {
             "names no field, and there are no wildcards: a field covers all that is below it"
         } else {

@@ -10,40 +10,30 @@ use stateward_domain::entity::target::Target;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::Namespace;
 
+use crate::admission::kinds::Kinds;
 use crate::admission::names;
-use crate::admission::placeholders::StandIns;
+use crate::admission::placeholders::Placeholders;
 use crate::backends::Backend;
+use crate::entity_repository::EntityRepository;
 use crate::error::Error;
-use crate::service::Declaration;
-use crate::service::Engine;
+use crate::secrets::Secrets;
 
 /// Entities that one may refer to, through others too: bounds what a declaration has to look up.
-const REACHED_MAX: usize = 1_000;
+const REACHABLE_MAX: usize = 1_000;
 /// Entities of a cycle that are named at most.
-const NAMED_MAX: usize = 10;
+const CYCLE_NAMES_MAX: usize = 10;
 
 /// A desired state, and whose it is to be.
-pub(crate) struct Wish<'a> {
-    backend: &'a Backend,
-    namespace: &'a Namespace,
-    entity: Target,
-    desired: &'a Value,
+pub(crate) struct Proposed<'a> {
+    pub(crate) backend: &'a Backend,
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) entity: Target,
+    pub(crate) desired: &'a Value,
     /// What is desired now; `None` = the entity is new.
-    before: Option<&'a Value>,
+    pub(crate) before: Option<&'a Value>,
 }
 
-impl<'a> Wish<'a> {
-    pub(crate) fn declared(declaration: &'a Declaration, backend: &'a Backend) -> Self {
-        let Declaration { namespace, kind, name, desired, .. } = declaration;
-        Self {
-            backend,
-            namespace,
-            entity: Target { kind: kind.clone(), name: name.clone() },
-            desired,
-            before: None,
-        }
-    }
-
+impl<'a> Proposed<'a> {
     pub(crate) fn changed(
         manifest: &'a Manifest,
         backend: &'a Backend,
@@ -60,27 +50,34 @@ impl<'a> Wish<'a> {
     }
 }
 
-impl Engine {
+/// What desired states are checked with.
+pub(crate) struct Admission<'a> {
+    pub(crate) kinds: &'a Kinds,
+    pub(crate) secrets: &'a Secrets,
+    pub(crate) entities: &'a EntityRepository,
+}
+
+impl Admission<'_> {
     /// Bounds, secrets, references and schema first, then what only the driver knows, then what the other entities say; the
     /// normalised desired state.
-    pub(crate) async fn checked(&self, wish: &Wish<'_>) -> Result<Value, Error> {
-        let Wish { backend, namespace, entity, desired, before } = wish;
+    pub(crate) async fn admit(&self, proposed: &Proposed<'_>) -> Result<Value, Error> {
+        let Proposed { backend, namespace, entity, desired, before } = proposed;
         // What is left as it is was admitted once, by other bounds perhaps; no event repeats it.
         let changes = before.is_none_or(|before| before != *desired);
         if changes {
-            admitted(desired, &Limits::DOCUMENT)?;
+            check_limits(desired, &Limits::DOCUMENT)?;
         }
-        let spec = self.kinds().get(&entity.kind)?;
-        let mut faults = self.inner.shared.secrets.faults(spec, namespace, desired);
-        let references = self.references(desired).unwrap_or_else(|more| {
+        let spec = self.kinds.get(&entity.kind)?;
+        let mut faults = self.secrets.faults(spec, namespace, desired);
+        let references = self.checked_references(desired).unwrap_or_else(|more| {
             faults.extend(more);
             Vec::new()
         });
-        let stand_ins = StandIns::of(desired, &references);
+        let placeholders = Placeholders::of(desired, &references);
         // What is wrong with a secret or a reference is told once.
-        let mut told = spec.write_only.clone();
-        told.extend(faults.iter().map(|fault| fault.pointer.clone()));
-        match stand_ins.fits(self.kinds(), &entity.kind, &told) {
+        let mut reported = spec.write_only.clone();
+        reported.extend(faults.iter().map(|fault| fault.pointer.clone()));
+        match placeholders.check_schema(self.kinds, &entity.kind, &reported) {
             Err(Error::Invalid(more)) => faults.extend(more),
             outcome => outcome?,
         }
@@ -88,21 +85,22 @@ impl Engine {
             return Err(Error::Invalid(faults));
         }
         let driver = &backend.settings.driver;
-        let desired =
-            stand_ins.normal(|value| driver.check(&entity.kind, value)).map_err(Error::Invalid)?;
+        let desired = placeholders
+            .check_driver(|value| driver.check(&entity.kind, value))
+            .map_err(Error::Invalid)?;
         if changes {
             // A driver's defaults count too.
-            admitted(&desired, &Limits::DOCUMENT)?;
+            check_limits(&desired, &Limits::DOCUMENT)?;
         }
         self.refuse_cycle(namespace, entity, &references).await?;
         Ok(desired)
     }
 
     /// The references in `desired`, each to something that could be declared.
-    fn references(&self, desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
+    fn checked_references(&self, desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
         let found = references::references(desired)?;
         let fault = |Reference { pointer, target, .. }: &Reference| {
-            let message = if self.kinds().get(&target.kind).is_err() {
+            let message = if self.kinds.get(&target.kind).is_err() {
                 format!("there is no kind {}", target.kind)
             } else if !names::is_name(target.name.as_str()) {
                 "names no entity: letters, digits, . _ - and at most 253".to_owned()
@@ -123,16 +121,16 @@ impl Engine {
         start: &Target,
         references: &[Reference],
     ) -> Result<(), Error> {
-        let uses = self.reached(namespace, start, references).await?;
+        let uses = self.reachable(namespace, start, references).await?;
         let answer = |of: &Target| uses.get(of).cloned().unwrap_or_default();
         let Some(cycle) = references::cycle(start, answer) else { return Ok(()) };
         let by = references.iter().find(|reference| cycle.get(1) == Some(&reference.target));
         let pointer = by.map(|reference| reference.pointer.clone()).unwrap_or_default();
-        Err(Error::Invalid(vec![FieldError { pointer, message: told(&cycle) }]))
+        Err(Error::Invalid(vec![FieldError { pointer, message: cycle_message(&cycle) }]))
     }
 
     /// Whom every entity refers to that `start` would refer to, itself or through others.
-    async fn reached(
+    async fn reachable(
         &self,
         namespace: &Namespace,
         start: &Target,
@@ -145,11 +143,12 @@ impl Engine {
             if uses.contains_key(&next) {
                 continue;
             }
-            if uses.len() > REACHED_MAX {
-                let message = format!("refers to more than {REACHED_MAX} entities, through others");
+            if uses.len() > REACHABLE_MAX {
+                let message =
+                    format!("refers to more than {REACHABLE_MAX} entities, through others");
                 return Err(Error::Invalid(vec![FieldError { pointer: String::new(), message }]));
             }
-            let entity = self.inner.shared.entities.by_name(namespace, &next).await?;
+            let entity = self.entities.by_name(namespace, &next).await?;
             let found = entity.map(|entity| references::declared(&entity.manifest.desired));
             let found = targets(&found.unwrap_or_default());
             open.extend(found.iter().cloned());
@@ -164,7 +163,7 @@ impl Engine {
 ///
 /// # Errors
 /// [`Error::Invalid`].
-pub(crate) fn admitted(document: &Value, limits: &Limits) -> Result<(), Error> {
+pub(crate) fn check_limits(document: &Value, limits: &Limits) -> Result<(), Error> {
     let fault = match document::measure(document, limits) {
         Err(excess) => FieldError { pointer: String::new(), message: excess.to_string() },
         Ok(_) => match document::omitted(document) {
@@ -179,11 +178,11 @@ pub(crate) fn admitted(document: &Value, limits: &Limits) -> Result<(), Error> {
 }
 
 /// The message for a cycle; one that is too long is told by its beginning and its end.
-fn told(cycle: &[Target]) -> String {
+fn cycle_message(cycle: &[Target]) -> String {
     let mut names: Vec<_> = cycle.iter().map(ToString::to_string).collect();
-    if names.len() > NAMED_MAX {
-        let left_out = names.len() - NAMED_MAX;
-        names.splice(NAMED_MAX - 1..names.len() - 1, [format!("({left_out} more)")]);
+    if names.len() > CYCLE_NAMES_MAX {
+        let left_out = names.len() - CYCLE_NAMES_MAX;
+        names.splice(CYCLE_NAMES_MAX - 1..names.len() - 1, [format!("({left_out} more)")]);
     }
     format!("would wait for itself: {}", names.join(" -> "))
 }
@@ -195,18 +194,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cycle_is_told_from_end_to_end_and_a_long_one_in_short() {
+    fn a_cycle_is_named_from_end_to_end_and_a_long_one_in_short() {
         let cycle = |names: std::ops::Range<usize>| -> Vec<Target> {
             let named = |name: usize| EntityName::from(name.to_string().as_str());
             let of = |name| Target { kind: KindName::from("k"), name: named(name) };
             names.chain([0]).map(of).collect()
         };
-        assert_eq!(told(&cycle(0..2)), "would wait for itself: k/0 -> k/1 -> k/0");
+        assert_eq!(cycle_message(&cycle(0..2)), "would wait for itself: k/0 -> k/1 -> k/0");
         assert_eq!(
-            told(&cycle(0..12)),
+            cycle_message(&cycle(0..12)),
             "would wait for itself: k/0 -> k/1 -> k/2 -> k/3 -> k/4 -> k/5 -> k/6 -> k/7 -> k/8 -> \
              (3 more) -> k/0"
         );
-        assert!(!told(&cycle(0..9)).contains("more"), "it is named whole while it may be");
+        assert!(!cycle_message(&cycle(0..9)).contains("more"), "it is named whole while it may be");
     }
 }

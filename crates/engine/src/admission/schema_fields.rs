@@ -36,7 +36,7 @@ impl Schemas<'_> {
         };
         let Some((token, below)) = tokens.split_first() else { return true };
         if let Some(target) = members.get("$ref").and_then(Value::as_str) {
-            return self.refers(target, tokens);
+            return self.follow_reference(target, tokens);
         }
         let alternatives = ["anyOf", "oneOf", "allOf"].map(|name| members.get(name));
         let mut branches = alternatives.into_iter().flatten().filter_map(Value::as_array).flatten();
@@ -72,7 +72,7 @@ impl Schemas<'_> {
         schema.get("items").map_or_else(|| names_fields(below), |of| self.allow(of, below))
     }
 
-    fn refers(self, target: &str, tokens: &[String]) -> bool {
+    fn follow_reference(self, target: &str, tokens: &[String]) -> bool {
         let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
         let next = Self { followed: self.followed + 1, ..self };
         // What is not understood here is not refused here.

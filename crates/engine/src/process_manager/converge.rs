@@ -17,7 +17,7 @@ use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Object, Plan};
 use stateward_domain::time::Timestamp;
 
-use crate::admission::placeholders::StandIns;
+use crate::admission::placeholders::Placeholders;
 use crate::backends::bounded::{MESSAGE_CHARS_MAX, shortened};
 use crate::error::Error;
 use crate::process_manager::observe::{Comparison, compare};
@@ -319,8 +319,8 @@ impl Round<'_> {
     ) -> Result<Option<Flow>, Error> {
         let manifest = &entity.manifest;
         let found = references::declared(&manifest.desired);
-        let stand_ins = StandIns::of(&manifest.desired, &found);
-        let checked = stand_ins.checked(&self.shared.kinds, self.driver(), &manifest.kind);
+        let placeholders = Placeholders::of(&manifest.desired, &found);
+        let checked = placeholders.check(&self.shared.kinds, self.driver(), &manifest.kind);
         if checked.is_ok() || entity.deletion.is_some() {
             return Ok(None);
         }

@@ -14,7 +14,7 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::Attempt;
 use stateward_domain::ports::driver::Object;
 
-use crate::admission::placeholders::StandIns;
+use crate::admission::placeholders::Placeholders;
 use crate::error::Error;
 use crate::process_manager::round::{Flow, Round};
 
@@ -114,7 +114,7 @@ impl Round<'_> {
             let message = format!("with the values of its references the desired state {excess}");
             return Ok(Err(invalid(message)));
         }
-        let checked = StandIns::of(&resolved, &[]).checked(
+        let checked = Placeholders::of(&resolved, &[]).check(
             &self.shared.kinds,
             self.driver(),
             &entity.manifest.kind,

@@ -13,8 +13,8 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{EntityId, OperationId, Revision};
 use stateward_domain::json_pointer;
 
-use super::{Accepted, Change, Declaration, Engine, Preview, Verb};
-use crate::admission::proposed::{self, Wish};
+use super::{Accepted, Declaration, Engine, EntityChange, Preview, Verb};
+use crate::admission::proposed::{self, Admission, Proposed};
 use crate::admission::{immutable, names};
 use crate::backends::Backend;
 use crate::error::Error;
@@ -40,11 +40,11 @@ impl Engine {
         declaration: Declaration,
     ) -> Result<Accepted, Error> {
         let kind = self.kinds().get(&declaration.kind);
-        acceptable(names::faults(&declaration, kind.as_ref().ok().copied()))?;
+        refuse_faults(declaration.faults(kind.as_ref().ok().copied()))?;
         let kind = kind?;
         let backend = self.backend_for(&declaration)?;
-        let wish = Wish::declared(&declaration, &backend);
-        let desired = self.checked(&wish).await?;
+        let proposed = declaration.proposed(&backend);
+        let desired = self.admission().admit(&proposed).await?;
         let operation_id = self.clock().operation_id();
         let entity_id = self.clock().entity_id();
         let intent = Intent::Create {
@@ -63,7 +63,7 @@ impl Engine {
             }),
         };
         let envelope = Envelope { namespace: declaration.namespace, ..envelope };
-        self.ask(entity_id, envelope, Some(operation_id), &intent).await
+        self.execute(entity_id, envelope, Some(operation_id), &intent).await
     }
 
     /// What [`create`](Self::create) would make of the desired state: normalised, with defaults.
@@ -72,10 +72,10 @@ impl Engine {
     /// As for `create`, but for what is taken.
     pub async fn preview(&self, declaration: &Declaration) -> Result<(Arc<Backend>, Value), Error> {
         let kind = self.kinds().get(&declaration.kind);
-        acceptable(names::faults(declaration, kind.as_ref().ok().copied()))?;
+        refuse_faults(declaration.faults(kind.as_ref().ok().copied()))?;
         kind?;
         let backend = self.backend_for(declaration)?;
-        let desired = self.checked(&Wish::declared(declaration, &backend)).await?;
+        let desired = self.admission().admit(&declaration.proposed(&backend)).await?;
         Ok((backend, desired))
     }
 
@@ -83,9 +83,13 @@ impl Engine {
     ///
     /// # Errors
     /// As for `update`.
-    pub async fn preview_update(&self, id: EntityId, change: &Change) -> Result<Preview, Error> {
+    pub async fn preview_update(
+        &self,
+        id: EntityId,
+        change: &EntityChange,
+    ) -> Result<Preview, Error> {
         let entity = self.entity(id).await?;
-        let (intent, replaces) = self.updating(&entity, change.clone()).await?;
+        let (intent, replaces) = self.update_intent(&entity, change.clone()).await?;
         let events = entity.decide(self.clock().now(), &intent)?;
         let anew = |event: &EntityEvent| matches!(event, EntityEvent::UpdateRequested { .. });
         let Intent::Update { desired: Some(desired), .. } = &intent else {
@@ -103,32 +107,38 @@ impl Engine {
         &self,
         envelope: Envelope,
         id: EntityId,
-        change: Change,
+        change: EntityChange,
     ) -> Result<Accepted, Error> {
-        let entity = self.known(id).await?;
-        let (intent, _) = self.updating(&entity, change).await?;
+        let entity = self.existing(id).await?;
+        let (intent, _) = self.update_intent(&entity, change).await?;
         let opens = match &intent {
             Intent::Update { operation_id, desired: Some(_), .. } => Some(*operation_id),
             _ => None,
         };
-        self.ask(id, scoped(envelope, &entity), opens, &intent).await
+        self.execute(id, in_namespace_of(envelope, &entity), opens, &intent).await
     }
 
     /// The checked intent of a change, and the fields for which the object would be replaced.
-    async fn updating(
+    async fn update_intent(
         &self,
         entity: &Entity,
-        change: Change,
+        change: EntityChange,
     ) -> Result<(Intent, Vec<String>), Error> {
         let kind = self.kinds().get(&entity.manifest.kind)?;
-        acceptable(names::patch_faults(&change.settings, &entity.manifest.settings, kind))?;
+        refuse_faults(names::patch_faults(&change.settings, &entity.manifest.settings, kind))?;
         let (desired, replaces) = match &change.desired {
             None => (None, Vec::new()),
             Some(desired) => {
                 let backend = self.backend(&entity.manifest.backend)?;
-                let wish = Wish::changed(&entity.manifest, &backend, desired);
-                let desired = self.checked(&wish).await?;
-                let replaces = immutable::fields(kind, entity, &change, &desired)?;
+                let proposed = Proposed::changed(&entity.manifest, &backend, desired);
+                let desired = self.admission().admit(&proposed).await?;
+                let replaces = immutable::changed_immutable_fields(
+                    kind,
+                    entity,
+                    &desired,
+                    &change.settings,
+                    change.replace,
+                )?;
                 (Some(desired), replaces)
             }
         };
@@ -154,10 +164,10 @@ impl Engine {
         if_revision: Option<Vec<Revision>>,
         policy: Option<DeletionPolicy>,
     ) -> Result<Accepted, Error> {
-        let entity = self.known(id).await?;
+        let entity = self.existing(id).await?;
         let operation_id = self.clock().operation_id();
         let intent = Intent::Delete { operation_id, if_revision, policy };
-        self.ask(id, scoped(envelope, &entity), Some(operation_id), &intent).await
+        self.execute(id, in_namespace_of(envelope, &entity), Some(operation_id), &intent).await
     }
 
     /// Does a verb.
@@ -171,7 +181,7 @@ impl Engine {
         id: EntityId,
         verb: Verb,
     ) -> Result<Accepted, Error> {
-        let entity = self.known(id).await?;
+        let entity = self.existing(id).await?;
         if let Verb::Adopt(id) | Verb::Decide(Decision::Adopt(id)) = &verb
             && !names::is_external_id(id.as_str())
         {
@@ -199,16 +209,21 @@ impl Engine {
                     _ => Intent::Resume,
                 }
             }
-            Verb::Own(action, input) => {
-                proposed::admitted(&input, &Limits::INPUT)?;
+            Verb::KindAction(action, input) => {
+                proposed::check_limits(&input, &Limits::INPUT)?;
                 self.kinds().check_action(&entity.manifest.kind, &action, &input)?;
                 Intent::Act { operation_id, action, input }
             }
         };
-        self.ask(id, scoped(envelope, &entity), opens, &intent).await
+        self.execute(id, in_namespace_of(envelope, &entity), opens, &intent).await
     }
 
-    async fn ask(
+    fn admission(&self) -> Admission<'_> {
+        let shared = &self.inner.shared;
+        Admission { kinds: &shared.kinds, secrets: &shared.secrets, entities: &shared.entities }
+    }
+
+    async fn execute(
         &self,
         id: EntityId,
         envelope: Envelope,
@@ -219,7 +234,7 @@ impl Engine {
         Ok(self.inner.shared.commands.execute(id, &envelope, intent).await?.into())
     }
 
-    async fn known(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+    async fn existing(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
         let entity = self.inner.shared.entities.recent(id).await?;
         if entity.exists() { Ok(entity) } else { Err(Error::NotFound) }
     }
@@ -244,11 +259,11 @@ impl Engine {
     }
 }
 
-fn acceptable(faults: Vec<FieldError>) -> Result<(), Error> {
+fn refuse_faults(faults: Vec<FieldError>) -> Result<(), Error> {
     if faults.is_empty() { Ok(()) } else { Err(Error::BadDocument(faults)) }
 }
 
-fn scoped(envelope: Envelope, entity: &Entity) -> Envelope {
+fn in_namespace_of(envelope: Envelope, entity: &Entity) -> Envelope {
     Envelope { namespace: entity.manifest.namespace.clone(), ..envelope }
 }
 

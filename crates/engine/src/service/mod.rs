@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessControl;
-use crate::admission::kinds::{BadSchema, Kinds};
+use crate::admission::kinds::{InvalidSchema, Kinds};
 use crate::backends::Backends;
 use crate::clock::ClockAndIds;
 use crate::commands::Commands;
@@ -50,7 +50,7 @@ pub use objects::{Held, Holdings};
 pub use operations::Followed;
 pub use projections::ProjectionStatus;
 pub use reload::Reloaded;
-pub use requests::{Accepted, Change, Declaration, Preview, Verb};
+pub use requests::{Accepted, Declaration, EntityChange, Preview, Verb};
 
 /// Idempotency claims are kept at least this long.
 const CLAIM_AGE: Duration = Duration::from_hours(192);
@@ -138,7 +138,7 @@ impl Engine {
     ///
     /// # Errors
     /// A kind whose schema is not valid.
-    pub fn new(parts: Parts) -> Result<Self, BadSchema> {
+    pub fn new(parts: Parts) -> Result<Self, InvalidSchema> {
         let kinds = Arc::new(Kinds::compile(parts.kinds)?);
         let entities = EntityRepository::new(Arc::clone(&parts.log), Arc::clone(&parts.views));
         let waiters = Waiters::default();

@@ -6,11 +6,17 @@ use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::entity::state::{Decision, Difference, Settings, SettingsPatch};
+use stateward_domain::entity::target::Target;
+use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{
     ActionName, BackendName, EntityName, ExternalId, KindName, Namespace, OperationId, Position,
     Revision,
 };
+use stateward_domain::kind::KindSpec;
 
+use crate::admission::names;
+use crate::admission::proposed::Proposed;
+use crate::backends::Backend;
 use crate::commands::CommandOutcome;
 
 /// A new entity, as declared.
@@ -32,9 +38,23 @@ pub struct Declaration {
     pub external_id: Option<ExternalId>,
 }
 
+impl Declaration {
+    /// What is wrong with its names; `kind` `None` = it is not known.
+    pub(super) fn faults(&self, kind: Option<&KindSpec>) -> Vec<FieldError> {
+        let Self { name, external_id, settings, .. } = self;
+        names::declaration_faults(name, external_id.as_ref(), settings, kind)
+    }
+
+    pub(super) fn proposed<'a>(&'a self, backend: &'a Backend) -> Proposed<'a> {
+        let Self { namespace, kind, name, desired, .. } = self;
+        let entity = Target { kind: kind.clone(), name: name.clone() };
+        Proposed { backend, namespace, entity, desired, before: None }
+    }
+}
+
 /// A change of an entity, as asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Change {
+pub struct EntityChange {
     /// Refuse unless the entity stands at one of these revisions; `None` = at any.
     pub if_revision: Option<Vec<Revision>>,
     /// New desired state, whole; `None` leaves it.
@@ -78,7 +98,7 @@ pub enum Verb {
     /// Take an operation back.
     Cancel(OperationId),
     /// One of the kind's own.
-    Own(ActionName, Value),
+    KindAction(ActionName, Value),
 }
 
 /// What came of a request.

@@ -97,7 +97,7 @@ fn verb(name: &str, body: &Body) -> Result<Verb, Problem> {
             } else {
                 body.json()?
             };
-            Ok(Verb::Own(ActionName::from(own), input))
+            Ok(Verb::KindAction(ActionName::from(own), input))
         }
     }
 }

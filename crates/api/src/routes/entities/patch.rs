@@ -8,7 +8,7 @@ use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::EntityId;
 use stateward_engine::Error;
-use stateward_engine::service::{Accepted, Change, Preview};
+use stateward_engine::service::{Accepted, EntityChange, Preview};
 
 use crate::app::App;
 use crate::asking::Asking;
@@ -90,7 +90,7 @@ impl Patch<'_> {
 
     /// The change that it makes of `entity`, to be made at that revision alone; at none, if that is not one of those
     /// that are asked for.
-    fn change(&self, entity: &Entity) -> Result<Change, Problem> {
+    fn change(&self, entity: &Entity) -> Result<EntityChange, Problem> {
         self.body.is(&[MERGE_PATCH, JSON_PATCH])?;
         let mut revisions = vec![entity.revision];
         if let Some(wanted) = headers::if_match(self.request)? {
@@ -127,7 +127,7 @@ fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
 pub(super) async fn plan(
     app: &App,
     id: EntityId,
-    change: &Change,
+    change: &EntityChange,
 ) -> Result<HttpResponse, Problem> {
     let preview = app.engine.preview_update(id, change).await?;
     let Preview { entity, differences, replaces, wants } = preview;
