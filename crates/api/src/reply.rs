@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::id::Position;
-use stateward_engine::service::{Accepted, Followed};
+use stateward_engine::service::{Accepted, FollowedOperation};
 
 use crate::app::App;
 use crate::dto::entity::EntityView;
@@ -76,8 +76,8 @@ pub(crate) async fn changed(
     let Accepted { mut entity, operation: mut row, mut position } = accepted;
     let open = row.as_ref().filter(|row| !row.state.is_done()).cloned();
     if let (Some(operation), Some(within)) = (open, wait) {
-        let from = Followed { entity, operation, position };
-        let followed = app.engine.follow(from, within).await?;
+        let from = FollowedOperation { entity, operation, position };
+        let followed = app.engine.follow_operation(from, within).await?;
         (entity, row, position) = (followed.entity, Some(followed.operation), followed.position);
         // Whoever waited looks at a list next. The answer itself does not need the lists.
         app.engine.caught_up(position, LISTS_MAX).await;

@@ -65,11 +65,11 @@ impl AccessControl {
     }
 
     /// Whether it was made over the interface.
-    pub(crate) fn is_made(&self, name: &Namespace) -> bool {
+    pub(crate) fn is_created(&self, name: &Namespace) -> bool {
         self.known().access.namespaces.contains_key(name)
     }
 
-    fn configures(&self, name: &Namespace) -> Option<NamespaceSettings> {
+    fn configured_settings(&self, name: &Namespace) -> Option<NamespaceSettings> {
         self.configured.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
@@ -113,7 +113,7 @@ impl AccessControl {
     /// Settings of a namespace; `None` when there is none of that name.
     #[must_use]
     pub fn namespace(&self, name: &Namespace) -> Option<NamespaceSettings> {
-        self.configures(name).or_else(|| self.known().access.namespaces.get(name).copied())
+        self.configured_settings(name).or_else(|| self.known().access.namespaces.get(name).copied())
     }
 
     /// All namespaces.
@@ -142,10 +142,10 @@ impl AccessControl {
     ) -> Result<(), Error> {
         let at = self.clock.now();
         self.change(envelope, |access| {
-            if self.configures(name).is_some() || access.namespaces.contains_key(name) {
+            if self.configured_settings(name).is_some() || access.namespaces.contains_key(name) {
                 return Err(Error::Exists);
             }
-            room(access.namespaces.len())?;
+            refuse_too_many(access.namespaces.len())?;
             let namespace = name.clone();
             Ok(vec![AccessEvent::NamespaceDeclared { at, namespace, settings }])
         })
@@ -162,7 +162,7 @@ impl AccessControl {
         envelope: &Envelope,
         name: &Namespace,
     ) -> Result<(), Error> {
-        if self.configures(name).is_some() {
+        if self.configured_settings(name).is_some() {
             return Err(Error::Configured);
         }
         let at = self.clock.now();
@@ -185,7 +185,7 @@ impl AccessControl {
         let at = now.log;
         let issued = self.change(envelope, |access| {
             let mut events = expired(access, now);
-            room(access.tokens.len() - events.len())?;
+            refuse_too_many(access.tokens.len() - events.len())?;
             events.push(AccessEvent::TokenIssued { at, token_id, token: token.clone() });
             Ok(events)
         });
@@ -264,7 +264,7 @@ impl AccessChanges {
     }
 }
 
-fn room(count: usize) -> Result<(), Error> {
+fn refuse_too_many(count: usize) -> Result<(), Error> {
     if count < Access::MAX { Ok(()) } else { Err(Error::TooMany) }
 }
 

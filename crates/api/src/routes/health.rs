@@ -93,7 +93,7 @@ pub(crate) async fn readyz(app: web::Data<App>) -> HttpResponse {
         checks.push(Check { name, ok: status.unavailable.is_none(), detail });
     }
     checks.push(clock(app.engine.clock().moment().skew()));
-    let observe_only = app.engine.is_frozen();
+    let observe_only = app.engine.is_observe_only();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Readiness { ready, observe_only, checks })
 }

@@ -22,7 +22,7 @@ impl Round<'_> {
         entity.manifest.settings.management_policy == ManagementPolicy::Full
             && entity.paused.is_none()
             && !self.backend.availability.paused(self.moment())
-            && !self.shared.frozen.load(Ordering::Acquire)
+            && !self.shared.observe_only.load(Ordering::Acquire)
     }
 
     /// Makes a call within the backend's limits, and lets its gate know how it went.

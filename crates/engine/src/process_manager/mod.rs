@@ -86,7 +86,7 @@ pub struct Shared {
     /// Between looks for objects that match no entity.
     pub sweep_interval: Duration,
     /// Set = only look: nothing is changed on any backend before a person says so.
-    pub frozen: AtomicBool,
+    pub observe_only: AtomicBool,
     /// How far the queue is.
     pub executor: watch::Sender<ProjectionProgress>,
     /// Ends everything.

@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::service::export::{Export, Selection};
 
 /// The right to verify: one at a time has it, because each reads the whole log.
-pub struct Turn {
-    _place: OwnedSemaphorePermit,
+pub struct VerificationPermit {
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Engine {
@@ -23,10 +23,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Unavailable`] while another one runs.
-    pub fn audit_turn(&self) -> Result<Turn, Error> {
-        let place = Arc::clone(&self.inner.audits).try_acquire_owned();
+    pub fn verification_permit(&self) -> Result<VerificationPermit, Error> {
+        let permit = Arc::clone(&self.inner.verification_permits).try_acquire_owned();
         let busy = |_| Error::Unavailable("another verification is under way".to_owned());
-        Ok(Turn { _place: place.map_err(busy)? })
+        Ok(VerificationPermit { _permit: permit.map_err(busy)? })
     }
 
     /// Reads the whole log and says what is wrong with it, with its claims and with the read model; `against` is what
@@ -36,7 +36,7 @@ impl Engine {
     /// [`Error::Unavailable`]. Faults of the log are in the report.
     pub async fn verify(
         &self,
-        _turn: &Turn,
+        _permit: &VerificationPermit,
         against: Option<&Checkpoint>,
         progress: ProgressFn<'_>,
     ) -> Result<Report, Error> {
@@ -79,20 +79,20 @@ impl Engine {
     /// # Errors
     /// [`Error::Unavailable`]; then nothing has begun, or it may be asked for again.
     pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
-        if self.is_frozen() {
-            self.begin_changes(envelope).await?;
+        if self.is_observe_only() {
+            self.allow_changes(envelope).await?;
         }
         // Last: the key of a request that broke off in the middle is free, and its repetition does the rest.
         self.record_request(envelope).await
     }
 
-    async fn begin_changes(&self, envelope: &Envelope) -> Result<(), Error> {
+    async fn allow_changes(&self, envelope: &Envelope) -> Result<(), Error> {
         let at = self.clock().now();
         // The record comes first: what is done without it could not be told from what nobody allowed.
         self.record(envelope, SystemEvent::Unfrozen { at }).await?;
-        self.inner.put_back.clear().await?;
+        self.inner.restore_hold.clear().await?;
         let shared = &self.inner.shared;
-        shared.frozen.store(false, Ordering::Release);
+        shared.observe_only.store(false, Ordering::Release);
         for backend in self.inner.backends.all().values() {
             shared.reopened(backend).await;
         }

@@ -14,7 +14,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn users(&self, entity: &Entity, limit: usize) -> Result<Vec<Arc<Entity>>, Error> {
+    pub async fn dependents(
+        &self,
+        entity: &Entity,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entity>>, Error> {
         if entity.is_deleted() {
             // Its name may be another's by now.
             return Ok(Vec::new());
@@ -22,9 +26,9 @@ impl Engine {
         let shared = &self.inner.shared;
         let users = shared.queue.dependents(&[ClaimKey::name(entity)], limit).await?;
         let mut found = Vec::with_capacity(users.entities.len());
-        for user in users.entities {
-            match shared.entities.recent(user).await {
-                Ok(user) => found.push(user),
+        for dependent in users.entities {
+            match shared.entities.recent(dependent).await {
+                Ok(dependent) => found.push(dependent),
                 // Another's damage is told where that one is asked for.
                 Err(Error::Unreadable(_)) => {}
                 Err(error) => return Err(error),

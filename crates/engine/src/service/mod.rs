@@ -44,12 +44,12 @@ use crate::service::configuration::{Configuration, ConfigurationSource};
 use crate::waiters::Waiters;
 
 pub use crate::commands::idempotency::IdempotencyPermit;
-pub use audit::Turn;
+pub use audit::VerificationPermit;
 pub use backends::BackendStatus;
-pub use objects::{Held, Holdings};
-pub use operations::Followed;
+pub use objects::{BackendObject, ObjectPage};
+pub use operations::FollowedOperation;
 pub use projections::ProjectionStatus;
-pub use reload::Reloaded;
+pub use reload::BackendChanges;
 pub use requests::{Accepted, Declaration, EntityChange, Preview, Verb};
 
 /// Idempotency claims are kept at least this long.
@@ -64,7 +64,7 @@ pub struct Parts {
     /// Looks at the log as it is stored.
     pub auditor: Arc<dyn Auditor>,
     /// The mark of a store that was put back.
-    pub put_back: Arc<dyn RestoreHold>,
+    pub restore_hold: Arc<dyn RestoreHold>,
     /// Queue and leases.
     pub queue: Arc<dyn SyncQueue>,
     /// The read models, their writing sides.
@@ -120,15 +120,15 @@ pub(crate) struct Inner {
     source: Arc<dyn ConfigurationSource>,
     /// One reading at a time.
     reloading: Mutex<()>,
-    models: Vec<Model>,
+    models: Vec<RunningModel>,
     auditor: Arc<dyn Auditor>,
-    put_back: Arc<dyn RestoreHold>,
+    restore_hold: Arc<dyn RestoreHold>,
     /// Verifications that may run.
-    audits: Arc<Semaphore>,
+    verification_permits: Arc<Semaphore>,
 }
 
 /// A read model and how it stands.
-struct Model {
+struct RunningModel {
     model: Arc<dyn ReadModel>,
     progress: watch::Sender<ProjectionProgress>,
 }
@@ -165,12 +165,14 @@ impl Engine {
             clock: parts.clock,
             lease_times: parts.options.lease_times,
             sweep_interval: parts.options.sweep_interval,
-            frozen: AtomicBool::new(parts.options.observe_only),
+            observe_only: AtomicBool::new(parts.options.observe_only),
             executor: watch::Sender::new(ProjectionProgress::default()),
             shutdown: CancellationToken::new(),
         };
-        let model =
-            |model| Model { model, progress: watch::Sender::new(ProjectionProgress::default()) };
+        let model = |model| RunningModel {
+            model,
+            progress: watch::Sender::new(ProjectionProgress::default()),
+        };
         let inner = Inner {
             shared: Arc::new(shared),
             backends: Backends::new(backends, known),
@@ -182,8 +184,8 @@ impl Engine {
             reloading: Mutex::default(),
             models: parts.models.into_iter().map(model).collect(),
             auditor: parts.auditor,
-            put_back: parts.put_back,
-            audits: Arc::new(Semaphore::new(1)),
+            restore_hold: parts.restore_hold,
+            verification_permits: Arc::new(Semaphore::new(1)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -198,18 +200,18 @@ impl Engine {
             shared.entities.clone(),
             self.inner.backends.clone(),
         );
-        self.project(&mut tasks, executor, &shared.executor, &projections);
-        for Model { model, progress } in &self.inner.models {
-            self.project(&mut tasks, Arc::clone(model), progress, &projections);
+        self.spawn_projection(&mut tasks, executor, &shared.executor, &projections);
+        for RunningModel { model, progress } in &self.inner.models {
+            self.spawn_projection(&mut tasks, Arc::clone(model), progress, &projections);
         }
-        tasks.spawn(reload::when_wanted(self.clone()));
+        tasks.spawn(reload::reload_on_demand(self.clone()));
         tasks.spawn(forget_claims(Arc::clone(&shared.log), shared.shutdown.clone()));
         process_manager::run(Arc::clone(shared), self.inner.backends.clone()).await;
         projections.cancel();
         while tasks.join_next().await.is_some() {}
     }
 
-    fn project(
+    fn spawn_projection(
         &self,
         tasks: &mut JoinSet<()>,
         projection: impl Projection + 'static,
@@ -274,8 +276,8 @@ impl Engine {
 
     /// Whether nothing is changed on any backend before a person says so.
     #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        self.inner.shared.frozen.load(Ordering::Acquire)
+    pub fn is_observe_only(&self) -> bool {
+        self.inner.shared.observe_only.load(Ordering::Acquire)
     }
 }
 

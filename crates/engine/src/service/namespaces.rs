@@ -1,16 +1,12 @@
 //! Namespaces, where access and entities meet.
 
-use std::time::Duration;
-
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::read_model::EntityFilter;
 
 use super::Engine;
+use super::projections::CATCH_UP_TIMEOUT;
 use crate::error::Error;
-
-/// How long a decision waits for the lists that it rests on.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Deletes a namespace in which nothing lives any more.
@@ -23,14 +19,14 @@ impl Engine {
         name: &Namespace,
     ) -> Result<(), Error> {
         let head = self.log().head().await?;
-        if !self.caught_up(head, PATIENCE).await {
+        if !self.caught_up(head, CATCH_UP_TIMEOUT).await {
             return Err(Error::Unavailable("the lists are behind".to_owned()));
         }
         let namespaces = Some(vec![name.clone()]);
         let filter = EntityFilter { namespaces, ..EntityFilter::default() };
-        let living = self.views().entities(&filter, 1_000, None).await?.items.len();
-        if living > 0 {
-            return Err(Error::InUse { count: living as u64 });
+        let entities = self.views().entities(&filter, 1_000, None).await?.items.len();
+        if entities > 0 {
+            return Err(Error::InUse { count: entities as u64 });
         }
         self.access().delete_namespace(envelope, name).await
     }

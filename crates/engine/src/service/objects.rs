@@ -18,7 +18,7 @@ const PAGES: usize = 1_000;
 const CURSOR_MAX: usize = 1_024;
 
 /// An object, and whether somebody looks after it.
-pub struct Held {
+pub struct BackendObject {
     /// The object.
     pub object: Object,
     /// Whether an entity is in charge of it.
@@ -26,9 +26,9 @@ pub struct Held {
 }
 
 /// One page of what a backend holds.
-pub struct Holdings {
+pub struct ObjectPage {
     /// Objects of the kind.
-    pub objects: Vec<Held>,
+    pub objects: Vec<BackendObject>,
     /// Where to go on; `None` = the end.
     pub next: Option<String>,
 }
@@ -40,12 +40,12 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::UnknownKind`], [`Error::BadPageToken`]; [`Error::Unavailable`] with what the
     /// backend answered, or that nothing is asked of it now.
-    pub async fn holdings(
+    pub async fn list_objects(
         &self,
         name: &BackendName,
         kind: &KindName,
         cursor: Option<&str>,
-    ) -> Result<Holdings, Error> {
+    ) -> Result<ObjectPage, Error> {
         let backend = self.backend(name)?;
         if backend.kind(kind).is_none() {
             return Err(Error::UnknownKind(kind.clone()));
@@ -67,14 +67,14 @@ impl Engine {
             ErrorClass::Invalid | ErrorClass::NotFound if cursor.is_some() => Error::BadPageToken,
             _ => Error::Unavailable(failure.to_string()),
         })?;
-        let known = self.held_names(name, kind).await?;
+        let known = self.managed_ids(name, kind).await?;
         let mut objects = Vec::with_capacity(listing.objects.len());
         for object in listing.objects {
             let named = known.contains(&object.external_id);
             let managed = named || self.is_owned(object.owner_key.as_ref()).await?;
-            objects.push(Held { object, managed });
+            objects.push(BackendObject { object, managed });
         }
-        Ok(Holdings { objects, next: listing.cursor })
+        Ok(ObjectPage { objects, next: listing.cursor })
     }
 
     /// Whether an owner key keeps an object from being taken over unasked: not that of an entity of this log whose life
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// What the entities of a kind call their objects.
-    async fn held_names(
+    async fn managed_ids(
         &self,
         backend: &BackendName,
         kind: &KindName,

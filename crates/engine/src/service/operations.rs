@@ -19,7 +19,7 @@ const PAGE: usize = 100;
 
 /// How far an operation was followed.
 #[derive(Clone, Debug)]
-pub struct Followed {
+pub struct FollowedOperation {
     /// The entity then.
     pub entity: Arc<Entity>,
     /// The operation then, exactly as the read model shows it at that version.
@@ -33,11 +33,15 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn follow(&self, mut from: Followed, within: Duration) -> Result<Followed, Error> {
+    pub async fn follow_operation(
+        &self,
+        mut from: FollowedOperation,
+        within: Duration,
+    ) -> Result<FollowedOperation, Error> {
         let mut waiter = self.inner.waiters.wait_for(from.entity.id);
         let deadline = tokio::time::Instant::now() + within;
         loop {
-            while self.advance(&mut from).await? {}
+            while self.fold_page(&mut from).await? {}
             if from.operation.state.is_done() {
                 return Ok(from);
             }
@@ -50,7 +54,7 @@ impl Engine {
     }
 
     /// Takes in one page; whether there may be another one that matters.
-    async fn advance(&self, followed: &mut Followed) -> Result<bool, Error> {
+    async fn fold_page(&self, followed: &mut FollowedOperation) -> Result<bool, Error> {
         let stream = StreamId::entity(followed.entity.id);
         let page = self.log().read_stream(&stream, followed.entity.version, PAGE).await?;
         let Some(last) = page.last() else { return Ok(false) };

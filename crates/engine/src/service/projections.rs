@@ -7,10 +7,13 @@ use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::read_model::{Quarantined, ReadModel};
 
-use super::{Engine, Model};
+use super::{Engine, RunningModel};
 use crate::error::Error;
 use crate::projections::executor::Executor;
 use crate::projections::runner::{self, ProjectionProgress};
+
+/// How long a decision waits for the lists that it rests on.
+pub(super) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How one projection stands.
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ impl Engine {
     /// Waits until every read model has taken everything up to `position`; false when one had not after `within`.
     pub async fn caught_up(&self, position: Position, within: Duration) -> bool {
         let all = async {
-            for Model { progress, .. } in &self.inner.models {
+            for RunningModel { progress, .. } in &self.inner.models {
                 let mut progress = progress.subscribe();
                 // The sender lives as long as the engine does.
                 let _ = progress.wait_for(|progress| progress.position >= position).await;
@@ -43,7 +46,7 @@ impl Engine {
             progress: self.inner.shared.executor.borrow().clone(),
             quarantined: Vec::new(),
         }];
-        for Model { model, progress } in &self.inner.models {
+        for RunningModel { model, progress } in &self.inner.models {
             let progress = progress.borrow().clone();
             let quarantined = model.quarantined().await.unwrap_or_default();
             all.push(ProjectionStatus { name: model.name(), progress, quarantined });

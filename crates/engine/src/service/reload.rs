@@ -1,4 +1,4 @@
-//! Reading the configuration anew: as a whole or not at all.
+//! Reading the configuration anew: as a request or not at all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,17 +10,16 @@ use stateward_domain::ports::read_model::EntityFilter;
 use stateward_domain::system::{System, SystemEvent};
 
 use super::Engine;
+use super::projections::CATCH_UP_TIMEOUT;
 use crate::backends::{BackendChange, BackendSettings};
 use crate::error::Error;
 use crate::service::configuration::Configuration;
 
-/// How long a decision waits for the lists that it rests on.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Between readings that nobody but a backend asked for: one that refuses us is asked again and again.
-const REST: Duration = Duration::from_secs(5);
+const RELOAD_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a new configuration changed, by backend.
-pub type Reloaded = BTreeMap<BackendName, BackendChange>;
+pub type BackendChanges = BTreeMap<BackendName, BackendChange>;
 
 impl Engine {
     /// Reads the configuration and all secrets anew. Backends that changed are connected anew, the others go on.
@@ -28,13 +27,13 @@ impl Engine {
     /// # Errors
     /// [`Error::BadConfiguration`], [`Error::BackendInUse`] and [`Error::InUse`] when something lives in what the new
     /// one leaves out, [`Error::Unavailable`]; then everything goes on as it was.
-    pub async fn reload(&self, envelope: &Envelope) -> Result<Reloaded, Error> {
+    pub async fn reload(&self, envelope: &Envelope) -> Result<BackendChanges, Error> {
         let _one_at_a_time = self.inner.reloading.lock().await;
-        let whole = envelope;
+        let request = envelope;
         // The key stands for all of it, and would be taken by the first of several removals.
         let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let read = self.inner.source.read().await.map_err(Error::BadConfiguration)?;
-        self.nothing_is_left_behind(&read).await?;
+        self.refuse_removal_of_used(&read).await?;
         let Configuration { backends, namespaces, secrets } = read;
         let shared = &self.inner.shared;
         let other_secrets = shared.secrets.replace(secrets);
@@ -56,15 +55,19 @@ impl Engine {
                 _ => {}
             }
         }
-        if whole.actor.kind == Actor::SYSTEM {
+        if request.actor.kind == Actor::SYSTEM {
             Ok(changes)
         } else {
-            self.reloaded(whole, changes).await
+            self.record_reload(request, changes).await
         }
     }
 
     /// Records what a person's reading changed; what it was answered with, where it repeats an earlier one.
-    async fn reloaded(&self, envelope: &Envelope, changes: Reloaded) -> Result<Reloaded, Error> {
+    async fn record_reload(
+        &self,
+        envelope: &Envelope,
+        changes: BackendChanges,
+    ) -> Result<BackendChanges, Error> {
         let at = self.clock().now();
         let event = SystemEvent::ConfigurationReloaded { at, backends: changes.clone() };
         let stream = StreamId::system();
@@ -80,7 +83,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`] when that is no reading, [`Error::Unavailable`], [`Error::Unreadable`].
-    pub async fn reloaded_at(&self, version: Version) -> Result<Reloaded, Error> {
+    pub async fn reloaded_at(&self, version: Version) -> Result<BackendChanges, Error> {
         let event = self.inner.shared.control.event::<System>(&StreamId::system(), version).await?;
         match event {
             SystemEvent::ConfigurationReloaded { backends, .. } => Ok(backends),
@@ -88,9 +91,9 @@ impl Engine {
         }
     }
 
-    async fn nothing_is_left_behind(&self, read: &Configuration) -> Result<(), Error> {
+    async fn refuse_removal_of_used(&self, read: &Configuration) -> Result<(), Error> {
         let head = self.log().head().await?;
-        if !self.caught_up(head, PATIENCE).await {
+        if !self.caught_up(head, CATCH_UP_TIMEOUT).await {
             return Err(Error::Unavailable("the lists are behind".to_owned()));
         }
         let configured = |name: &BackendName| {
@@ -105,22 +108,22 @@ impl Engine {
                 return Err(Error::BackendInUse { name: name.clone(), count });
             }
         }
-        self.no_namespace_is_left_behind(read).await
+        self.refuse_removal_of_used_namespaces(read).await
     }
 
-    async fn no_namespace_is_left_behind(&self, read: &Configuration) -> Result<(), Error> {
-        let made = |name: &Namespace| self.access().is_made(name);
+    async fn refuse_removal_of_used_namespaces(&self, read: &Configuration) -> Result<(), Error> {
+        let created = |name: &Namespace| self.access().is_created(name);
         let default = Namespace::from(crate::access::DEFAULT_NAMESPACE);
         let before = self.access().configured();
         let kept = |name: &&Namespace| {
-            **name == default || read.namespaces.contains_key(*name) || made(name)
+            **name == default || read.namespaces.contains_key(*name) || created(name)
         };
         for name in before.keys().filter(|name| !kept(name)) {
             let namespaces = Some(vec![name.clone()]);
             let filter = EntityFilter { namespaces, ..EntityFilter::default() };
-            let living = self.views().entities(&filter, 1_000, None).await?.items.len();
-            if living > 0 {
-                return Err(Error::InUse { count: living as u64 });
+            let entities = self.views().entities(&filter, 1_000, None).await?.items.len();
+            if entities > 0 {
+                return Err(Error::InUse { count: entities as u64 });
             }
         }
         Ok(())
@@ -128,7 +131,7 @@ impl Engine {
 }
 
 /// Reads the configuration anew whenever a backend refused our credentials, until the engine stops.
-pub(super) async fn when_wanted(engine: Engine) {
+pub(super) async fn reload_on_demand(engine: Engine) {
     let shared = &engine.inner.shared;
     loop {
         tokio::select! {
@@ -141,7 +144,7 @@ pub(super) async fn when_wanted(engine: Engine) {
             Err(error) => tracing::warn!(%error, "the configuration was not read anew"),
         }
         tokio::select! {
-            () = tokio::time::sleep(REST) => {}
+            () = tokio::time::sleep(RELOAD_PAUSE) => {}
             () = shared.shutdown.cancelled() => return,
         }
     }

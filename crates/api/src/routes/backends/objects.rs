@@ -5,7 +5,7 @@ use serde::Serialize;
 use stateward_domain::access::Role;
 use stateward_domain::id::{BackendName, KindName};
 use stateward_engine::Error;
-use stateward_engine::service::Held;
+use stateward_engine::service::BackendObject;
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -25,8 +25,8 @@ pub(crate) struct ObjectView {
     attributes: serde_json::Value,
 }
 
-impl From<Held> for ObjectView {
-    fn from(held: Held) -> Self {
+impl From<BackendObject> for ObjectView {
+    fn from(held: BackendObject) -> Self {
         Self {
             external_id: held.object.external_id.0,
             managed: held.managed,
@@ -55,7 +55,7 @@ pub(crate) async fn handler(
     params.finish()?;
     let kind = kind.ok_or_else(|| Problem::malformed("bad-parameter", "name a kind"))?;
     let (name, kind) = (BackendName(path.into_inner()), KindName(kind));
-    let holdings = app.engine.holdings(&name, &kind, token.as_deref()).await;
+    let holdings = app.engine.list_objects(&name, &kind, token.as_deref()).await;
     let holdings = holdings.map_err(|error| match error {
         Error::UnknownBackend(_) => Problem::not_found(),
         Error::UnknownKind(_) => {

@@ -49,7 +49,7 @@ pub(crate) async fn handler(
             let mut same = HttpResponse::NotModified();
             return Ok(same.insert_header(tag).insert_header(kept_nowhere).finish());
         }
-        let users = app.engine.users(&entity, USERS_SHOWN_MAX).await?;
+        let users = app.engine.dependents(&entity, USERS_SHOWN_MAX).await?;
         let view = EntityView::from(&*entity).used_by(&users);
         return Ok(HttpResponse::Ok().insert_header(tag).insert_header(kept_nowhere).json(view));
     };
