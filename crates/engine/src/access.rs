@@ -28,7 +28,7 @@ pub struct Identity {
 }
 
 #[derive(Default)]
-struct Known {
+struct AccessState {
     access: Access,
     by_digest: HashMap<String, TokenId>,
 }
@@ -38,7 +38,7 @@ pub struct AccessControl {
     streams: ControlStreams,
     clock: ClockAndIds,
     configured: RwLock<BTreeMap<Namespace, NamespaceSettings>>,
-    known: watch::Sender<Arc<Known>>,
+    known: watch::Sender<Arc<AccessState>>,
 }
 
 impl AccessControl {
@@ -233,7 +233,7 @@ impl AccessControl {
         Ok(repeats)
     }
 
-    fn known(&self) -> Arc<Known> {
+    fn known(&self) -> Arc<AccessState> {
         Arc::clone(&self.known.borrow())
     }
 
@@ -244,7 +244,7 @@ impl AccessControl {
             if newer {
                 let by_digest =
                     access.tokens.iter().map(|(id, token)| (token.digest.clone(), *id)).collect();
-                *known = Arc::new(Known { access, by_digest });
+                *known = Arc::new(AccessState { access, by_digest });
             }
             newer
         });
@@ -252,7 +252,7 @@ impl AccessControl {
 }
 
 /// Rings when namespaces or tokens changed.
-pub struct AccessChanges(watch::Receiver<Arc<Known>>);
+pub struct AccessChanges(watch::Receiver<Arc<AccessState>>);
 
 impl AccessChanges {
     /// Resolves at the next change since the last call, or since it was asked for.

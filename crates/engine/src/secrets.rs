@@ -32,11 +32,11 @@ pub struct Secret {
 /// All secrets of this process.
 #[derive(Default)]
 pub struct Secrets {
-    known: RwLock<Arc<Known>>,
+    known: RwLock<Arc<SecretSet>>,
 }
 
 #[derive(Default)]
-struct Known {
+struct SecretSet {
     secrets: BTreeMap<String, Secret>,
     /// Every text that a value shows as, longest first, so that none hides a part of another.
     forms: Vec<SecretString>,
@@ -56,11 +56,11 @@ impl Secrets {
                     && before.namespaces == after.namespaces
                     && before.value.expose_secret() == after.value.expose_secret()
             });
-        *known = Arc::new(Known { secrets, forms });
+        *known = Arc::new(SecretSet { secrets, forms });
         !same
     }
 
-    fn known(&self) -> Arc<Known> {
+    fn known(&self) -> Arc<SecretSet> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -200,21 +200,21 @@ fn usable<'a>(
 }
 
 /// Tells of every object with the member of a reference that is in no write-only field.
-fn misplaced(at: &str, value: &Value, allowed: &[String], tell: &mut dyn FnMut(&str)) {
+fn misplaced(at: &str, value: &Value, allowed: &[String], report: &mut dyn FnMut(&str)) {
     if covers(allowed, at) {
         return;
     }
     match value {
-        Value::Object(members) if members.contains_key(REFERENCE) => tell(at),
+        Value::Object(members) if members.contains_key(REFERENCE) => report(at),
         Value::Object(members) => {
             for (name, value) in members {
                 let name = json_pointer::escape(name);
-                misplaced(&format!("{at}/{name}"), value, allowed, tell);
+                misplaced(&format!("{at}/{name}"), value, allowed, report);
             }
         }
         Value::Array(items) => {
             for (number, value) in items.iter().enumerate() {
-                misplaced(&format!("{at}/{number}"), value, allowed, tell);
+                misplaced(&format!("{at}/{number}"), value, allowed, report);
             }
         }
         _ => {}

@@ -136,7 +136,7 @@ mod tests {
         let message_for = |spec: &KindSpec| {
             let kinds = Kinds::compile([spec.clone()]).expect("valid");
             let asked = kinds.check_action(&spec.name, &ActionName::from("juggle"), &Value::Null);
-            asked.expect_err("nobody can").to_string()
+            asked.expect_err("no such action").to_string()
         };
         let message = message_for(&spec);
         assert!(message.starts_with(&format!("{} has no action juggle: ", spec.name)), "{message}");

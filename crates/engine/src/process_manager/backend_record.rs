@@ -22,9 +22,9 @@ const STREAM_RETRY: Duration = Duration::from_secs(1);
 /// Takes over what the log says of the backend, and records its configuration if that is another than the last one.
 pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
     let settings = &backend.settings;
-    while !shared.ends(backend) {
+    while !shared.is_stopping(backend) {
         let at = shared.clock.now();
-        let recorded = shared.change_record(backend, |record| {
+        let recorded = shared.update_record(backend, |record| {
             if record.configured.as_ref() == Some(&settings.digest) {
                 return Vec::new();
             }
@@ -33,7 +33,7 @@ pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
         });
         let recorded = async {
             recorded.await?;
-            shared.know_observed(backend).await
+            shared.load_observed_since(backend).await
         };
         match recorded.await {
             Ok(()) => return,
@@ -41,7 +41,7 @@ pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
                 tracing::error!(backend = %backend.name(), %error, "its stream cannot be read");
                 tokio::select! {
                     () = tokio::time::sleep(STREAM_RETRY) => {}
-                    () = shared.ended(backend) => {}
+                    () = shared.stopping(backend) => {}
                 }
             }
         }
@@ -53,7 +53,7 @@ impl Shared {
     pub(crate) async fn park(&self, backend: &Backend, cause: ParkCause) -> Result<(), Error> {
         tracing::error!(backend = %backend.name(), ?cause, "parked until a person confirms");
         let now = self.clock.now();
-        self.change_record(backend, |record| match record.parked {
+        self.update_record(backend, |record| match record.parked {
             Some(_) => Vec::new(),
             None => vec![BackendEvent::Parked { at: now, cause: cause.clone() }],
         })
@@ -69,13 +69,13 @@ impl Shared {
         backend: &Backend,
         envelope: &Envelope,
     ) -> Result<Record, Error> {
-        self.know_observed(backend).await?;
-        let context = self.probe_context(backend);
+        self.load_observed_since(backend).await?;
+        let context = self.backend_call_context(backend);
         let identity = backend.settings.driver.identity(&context).await;
         let found = identity.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         let now = self.clock.now();
         let changed = self
-            .change_backend(backend.name(), envelope, |record| {
+            .append_backend_events(backend.name(), envelope, |record| {
                 let mut events = Vec::new();
                 if record.identity.as_ref() != Some(&found) {
                     let identity = found.clone();
@@ -96,14 +96,14 @@ impl Shared {
             backend.mass_absence.clear();
             backend.availability.record_success();
             backend.availability.record_identified();
-            self.reopened(backend).await;
+            self.resume_work(backend).await;
         }
         self.control.state_after(&StreamId::backend(backend.name()), changed).await
     }
 
     /// From here on it is known which entities are observed after a confirmation: before, rows may have been lost that
     /// say so.
-    async fn know_observed(&self, backend: &Backend) -> Result<(), Error> {
+    async fn load_observed_since(&self, backend: &Backend) -> Result<(), Error> {
         let record: Record = self.control.load(&StreamId::backend(backend.name())).await?;
         let since = self.queue.observed_since(backend.name(), record.version).await;
         let since = since.map_err(|error| Error::Unavailable(error.to_string()))?;
@@ -112,17 +112,17 @@ impl Shared {
     }
 
     /// What is blocked on the backend, or on a secret, goes on at once.
-    pub(crate) async fn wake(&self, backend: &Backend) {
+    pub(crate) async fn reopen(&self, backend: &Backend) {
         let at = self.clock.now();
-        let recorded = self.change_record(backend, |_| vec![BackendEvent::Reopened { at }]);
+        let recorded = self.update_record(backend, |_| vec![BackendEvent::Reopened { at }]);
         if let Err(error) = recorded.await {
             tracing::warn!(backend = %backend.name(), %error, "what is blocked goes on a little later");
         }
-        self.reopened(backend).await;
+        self.resume_work(backend).await;
     }
 
     /// Work on the backend goes on at once, also what was put aside because it could not.
-    pub(crate) async fn reopened(&self, backend: &Backend) {
+    pub(crate) async fn resume_work(&self, backend: &Backend) {
         if let Err(error) = self.queue.void_snoozes(backend.name()).await {
             tracing::warn!(backend = %backend.name(), %error, "work goes on a little later");
         }
@@ -130,7 +130,7 @@ impl Shared {
     }
 
     /// Lets the gate know of a failed call; a long pause that the backend asked for goes into the log.
-    pub(crate) async fn note_failure(&self, backend: &Backend, failure: &Failure) {
+    pub(crate) async fn record_failure(&self, backend: &Backend, failure: &Failure) {
         let kinds = kind_names(&*backend.settings.driver);
         let now = self.clock.moment();
         backend.availability.record_failure(failure, &kinds, now);
@@ -145,7 +145,7 @@ impl Shared {
             return;
         }
         let (scope, until) = (scope_of(scope, &kinds), now.after(pause));
-        let recorded = self.change_record(backend, |record| {
+        let recorded = self.update_record(backend, |record| {
             let known = record.throttled.get(&scope).copied().unwrap_or_default();
             if known.after(DURABLE_PAUSE) >= until {
                 return Vec::new();
@@ -157,19 +157,19 @@ impl Shared {
         }
     }
 
-    pub(super) async fn change_record(
+    pub(super) async fn update_record(
         &self,
         backend: &Backend,
         decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
     ) -> Result<(), Error> {
         let envelope = Envelope::system("process-manager", Namespace::default());
-        let changed = self.change_backend(backend.name(), &envelope, decide).await?;
+        let changed = self.append_backend_events(backend.name(), &envelope, decide).await?;
         backend.availability.apply_record(&changed.state, self.clock.moment());
         Ok(())
     }
 
     /// Appends to a backend's stream what `decide` makes of its record.
-    pub(crate) async fn change_backend(
+    pub(crate) async fn append_backend_events(
         &self,
         name: &BackendName,
         envelope: &Envelope,

@@ -9,8 +9,8 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId};
 
 use crate::error::Error;
-use crate::process_manager::observe::Seen;
-use crate::process_manager::round::{Flow, Round};
+use crate::process_manager::observe::ObserveOutcome;
+use crate::process_manager::round::{Round, StepResult};
 
 impl Round<'_> {
     /// Deletes an object that a late worker left behind, after a look whether it is ours at all.
@@ -19,16 +19,16 @@ impl Round<'_> {
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         external_id: &ExternalId,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let step = AttemptStep::CleanUp { external_id: external_id.clone() };
-        let foreign = match self.look_at(entity, external_id).await {
-            Ok(Seen::Present { object, .. }) => {
+        let foreign = match self.observe_known(entity, external_id).await {
+            Ok(ObserveOutcome::Present { object, .. }) => {
                 let owner =
                     object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse);
                 let others = owner.is_some_and(|(owner, _)| owner != entity.id);
                 others || (self.kind.owner_key && owner.is_none())
             }
-            Ok(Seen::Absent) => true,
+            Ok(ObserveOutcome::Absent) => true,
             Ok(_) => {
                 let message = "it is not certain whether a stray object is there";
                 let failure = Failure::harmless(ErrorClass::Transient, "look_unclear", message);
@@ -37,7 +37,7 @@ impl Round<'_> {
             Err(failure) => return self.clean_up_failed(entity, takes_over, &failure).await,
         };
         if !foreign {
-            return self.change(entity, takes_over, step, Some(external_id), None).await;
+            return self.execute_step(entity, takes_over, step, Some(external_id), None).await;
         }
         let completion = Completion {
             attempt: None,
@@ -49,7 +49,7 @@ impl Round<'_> {
             operations: Vec::new(),
         };
         let done = self.report(entity, &Intent::Complete(completion)).await?;
-        Ok(self.after(&done.entity))
+        Ok(self.result_after(&done.entity))
     }
 
     async fn clean_up_failed(
@@ -57,8 +57,8 @@ impl Round<'_> {
         entity: &Entity,
         takes_over: Option<Attempt>,
         failure: &Failure,
-    ) -> Result<Flow, Error> {
-        let next = self.circumstances(entity).after_clean_up(failure);
+    ) -> Result<StepResult, Error> {
+        let next = self.retry_context(entity).after_clean_up(failure);
         self.fail_with(entity, takes_over, failure, next).await
     }
 }

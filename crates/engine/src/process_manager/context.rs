@@ -12,7 +12,7 @@ use stateward_domain::ports::driver::{CallContext, Driver};
 use stateward_domain::time::{Moment, Timestamp};
 
 use crate::backends::availability::Unavailable;
-use crate::process_manager::lease::Control;
+use crate::process_manager::lease::AttemptControl;
 use crate::process_manager::report::envelope;
 use crate::process_manager::round::Round;
 
@@ -34,15 +34,15 @@ impl Round<'_> {
         let outcome = call.await;
         match &outcome {
             Ok(_) => self.backend.availability.record_success(),
-            Err(failure) => self.shared.note_failure(self.backend, failure).await,
+            Err(failure) => self.shared.record_failure(self.backend, failure).await,
         }
         outcome
     }
 
-    pub(crate) fn context(&self, attempt: Attempt, entity: &Entity) -> CallContext {
+    pub(crate) fn call_context(&self, attempt: Attempt, entity: &Entity) -> CallContext {
         let steady = self.shared.clock.elapsed();
-        let control = Control {
-            held: Arc::clone(&self.held),
+        let control = AttemptControl {
+            lease: Arc::clone(&self.lease),
             commands: self.shared.commands.clone(),
             envelope: envelope(entity),
             attempt,

@@ -21,34 +21,34 @@ use crate::admission::placeholders::Placeholders;
 use crate::backends::bounded::{MESSAGE_CHARS_MAX, shortened};
 use crate::error::Error;
 use crate::process_manager::observe::{Comparison, compare};
-use crate::process_manager::reference::waits_already;
-use crate::process_manager::report::waiting;
-use crate::process_manager::round::{Flow, Round};
+use crate::process_manager::reference::already_waits_for;
+use crate::process_manager::report::open_changes;
+use crate::process_manager::round::{Round, StepResult};
 use crate::secrets::Secrets;
 
 impl Round<'_> {
     /// The object is there.
-    pub(crate) async fn present(
+    pub(crate) async fn on_present(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         object: Object,
-    ) -> Result<Flow, Error> {
-        if entity.observed.presence == Presence::Present && self.observed.counts() {
+    ) -> Result<StepResult, Error> {
+        if entity.observed.presence == Presence::Present && self.baseline.counts() {
             self.backend.mass_absence.record(self.moment().steady, false);
         }
         if entity.deletion.is_some() && !entity.trouble.erred {
-            return self.remove(entity, takes_over, &object).await;
+            return self.delete_unless_in_use(entity, takes_over, &object).await;
         }
-        let resolved = match self.resolved(entity).await? {
+        let resolved = match self.resolve(entity).await? {
             Ok(resolved) => resolved,
             // What it was given up for stays what is told of it.
             Err(_) if entity.trouble.erred => {
-                let observed = self.as_before(entity, &object);
-                let diff = known_difference(entity);
-                return self.just_look(entity, takes_over, observed, diff).await;
+                let observed = self.unchanged_observation(entity, &object);
+                let diff = last_known_diff(entity);
+                return self.leave_as_is(entity, takes_over, observed, diff).await;
             }
-            Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
+            Err(unresolved) => return self.await_reference(entity, takes_over, unresolved).await,
         };
         // Values that changed are a wish, not drift.
         let outdated = entity.is_outdated(&resolved.references);
@@ -60,158 +60,160 @@ impl Round<'_> {
             comparison.also_write(self.kind, Secrets::unwritten(self.kind, entity));
         }
         if comparison.plan == Plan::Noop {
-            return self.in_sync(entity, takes_over, &object, resolved.references).await;
+            return self.on_in_sync(entity, takes_over, &object, resolved.references).await;
         }
         let before = &entity.observed;
         let matched = if takes_over.is_none() { before.generation } else { Generation::default() };
         let observed = self.observed(&object, matched, before.references.clone());
         if entity.trouble.erred {
-            return self.just_look(entity, takes_over, observed, comparison.diff).await;
+            return self.leave_as_is(entity, takes_over, observed, comparison.diff).await;
         }
         let unseen_alone = as_seen && full;
         let wanted = entity.wants_sync() || outdated || unseen_alone;
         if !wanted && takes_over.is_none() {
-            return self.drifted(entity, observed, comparison, &object).await;
+            return self.on_drift(entity, observed, comparison, &object).await;
         }
         if entity.manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
             return self.complete(entity, takes_over, observed, comparison.diff).await;
         }
-        self.correct(entity, takes_over, comparison, &object).await
+        self.apply_plan(entity, takes_over, comparison, &object).await
     }
 
     /// Its end is wanted: it goes when nobody uses it any more.
-    async fn remove(
+    async fn delete_unless_in_use(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         object: &Object,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         if let Some(failure) = self.in_use(entity).await? {
-            if waits_already(entity, &failure) && takes_over.is_none() {
-                return self.not_now(entity, None).await;
+            if already_waits_for(entity, &failure) && takes_over.is_none() {
+                return self.defer_change(entity, None).await;
             }
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        self.change(entity, takes_over, AttemptStep::Delete, Some(&object.external_id), None).await
+        self.execute_step(entity, takes_over, AttemptStep::Delete, Some(&object.external_id), None)
+            .await
     }
 
     /// It is as desired: end what was asked for, then do what was asked besides.
-    async fn in_sync(
+    async fn on_in_sync(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         object: &Object,
         references: BTreeMap<String, Value>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let wanted =
             entity.wants_sync() || entity.error.is_some() || entity.is_outdated(&references);
         let observed = self.observed(object, entity.generation, references);
         let asked = takes_over.is_some()
-            || !waiting(entity).is_empty()
+            || !open_changes(entity).is_empty()
             || (!entity.trouble.erred && wanted);
         if asked {
             return self.complete(entity, takes_over, observed, Vec::new()).await;
         }
         if let Some(action) = entity.next_action() {
             let step = AttemptStep::Action { operation_id: action.id };
-            return self.change(entity, None, step, Some(&object.external_id), None).await;
+            return self.execute_step(entity, None, step, Some(&object.external_id), None).await;
         }
-        self.sight(entity, observed, Vec::new()).await?;
-        Ok(Flow::Idle)
+        self.report_observation(entity, observed, Vec::new()).await?;
+        Ok(StepResult::AwaitChange)
     }
 
     /// It differs though nobody asked for a change.
-    async fn drifted(
+    async fn on_drift(
         &self,
         entity: &Arc<Entity>,
         observed: Observed,
         comparison: Comparison,
         object: &Object,
-    ) -> Result<Flow, Error> {
-        if self.sight(entity, observed.clone(), comparison.diff.clone()).await? {
-            return Ok(Flow::Again);
+    ) -> Result<StepResult, Error> {
+        if self.report_observation(entity, observed.clone(), comparison.diff.clone()).await? {
+            return Ok(StepResult::Continue);
         }
         if entity.corrects_drift() {
-            return self.correct(entity, None, comparison, object).await;
+            return self.apply_plan(entity, None, comparison, object).await;
         }
-        self.just_look(entity, None, observed, comparison.diff).await
+        self.leave_as_is(entity, None, observed, comparison.diff).await
     }
 
     /// Ends refreshes and retries; leaves the object as it is, also when it differs.
-    async fn just_look(
+    async fn leave_as_is(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         observed: Observed,
         diff: Vec<Difference>,
-    ) -> Result<Flow, Error> {
-        if takes_over.is_some() || !waiting(entity).is_empty() {
+    ) -> Result<StepResult, Error> {
+        if takes_over.is_some() || !open_changes(entity).is_empty() {
             return self.complete(entity, takes_over, observed, diff).await;
         }
         match entity.next_action() {
             Some(action) => {
                 let id = observed.external_id;
                 let step = AttemptStep::Action { operation_id: action.id };
-                self.change(entity, None, step, id.as_ref(), None).await
+                self.execute_step(entity, None, step, id.as_ref(), None).await
             }
-            None => Ok(Flow::Idle),
+            None => Ok(StepResult::AwaitChange),
         }
     }
 
-    async fn correct(
+    async fn apply_plan(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         comparison: Comparison,
         object: &Object,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let id = Some(&object.external_id);
         match comparison.plan {
             Plan::Update { ref fields } => {
                 let step = AttemptStep::Update { fields: fields.clone() };
-                self.change(entity, takes_over, step, id, Some((&comparison.spec, object))).await
+                self.execute_step(entity, takes_over, step, id, Some((&comparison.spec, object)))
+                    .await
             }
             Plan::Replace { fields } => {
-                self.replace(entity, takes_over, fields, &comparison.spec, id).await
+                self.start_replacement(entity, takes_over, fields, &comparison.spec, id).await
             }
-            Plan::Noop => Ok(Flow::Idle),
+            Plan::Noop => Ok(StepResult::AwaitChange),
         }
     }
 
     /// The first half of a replacement: the object goes. Its proved absence is what lets the next round make another.
-    async fn replace(
+    async fn start_replacement(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         fields: Vec<String>,
         spec: &Value,
         id: Option<&ExternalId>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         if let Err(why) = entity.replaceable() {
             let message = format!("{} cannot change in place, and {why}", fields.join(", "));
             let failure = Failure::harmless(ErrorClass::Immutable, "replacement_needed", message);
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
         // What could not be made anew is not taken away.
-        if let Err(failure) = self.given(entity, &AttemptStep::Create, spec) {
-            return self.lacks_secret(entity, takes_over, &failure).await;
+        if let Err(failure) = self.call_spec(entity, &AttemptStep::Create, spec) {
+            return self.await_secret(entity, takes_over, &failure).await;
         }
-        self.change(entity, takes_over, AttemptStep::Replace { fields }, id, None).await
+        self.execute_step(entity, takes_over, AttemptStep::Replace { fields }, id, None).await
     }
 
     /// The object is not there.
-    pub(crate) async fn absent(
+    pub(crate) async fn on_absent(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         if entity.deletion.is_some() {
             return self.complete(entity, takes_over, self.observed_absent(), Vec::new()).await;
         }
-        if is_news(entity) {
-            return self.lost(entity, takes_over).await;
+        if is_newly_lost(entity) {
+            return self.on_lost(entity, takes_over).await;
         }
-        let asked = takes_over.is_some() || !waiting(entity).is_empty();
+        let asked = takes_over.is_some() || !open_changes(entity).is_empty();
         if entity.trouble.erred || !entity.wants_sync() {
             if let Some(action) = entity.next_action().filter(|_| !asked) {
                 let message = "there is no object to act on";
@@ -222,79 +224,87 @@ impl Round<'_> {
                 let seen = self.observed_absent();
                 return self.complete(entity, takes_over, seen, Vec::new()).await;
             }
-            return Ok(Flow::Idle);
+            return Ok(StepResult::AwaitChange);
         }
         if entity.lost.as_ref().is_some_and(|lost| lost.policy == OnLost::Ask) {
-            return self.still_lost(entity, takes_over).await;
+            return self.await_lost_decision(entity, takes_over).await;
         }
-        self.make(entity, takes_over).await
+        self.plan_create(entity, takes_over).await
     }
 
-    async fn make(&self, entity: &Arc<Entity>, takes_over: Option<Attempt>) -> Result<Flow, Error> {
+    async fn plan_create(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+    ) -> Result<StepResult, Error> {
         let manifest = &entity.manifest;
         if entity.only_adopts() {
             let message = "the object to adopt is not there: adopt another, create or give up";
             let failure = Failure::harmless(ErrorClass::NotFound, "object_not_found", message);
-            return self.ask(entity, takes_over, &failure).await;
+            return self.await_decision(entity, takes_over, &failure).await;
         }
         if manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
             let message = "there is no object to observe";
             let failure = Failure::harmless(ErrorClass::NotFound, "object_not_found", message);
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        self.change(entity, takes_over, AttemptStep::Create, None, None).await
+        self.execute_step(entity, takes_over, AttemptStep::Create, None, None).await
     }
 
     /// An object that was there is gone. Before that is believed, the backend has to be the one we know, and
     /// not too many may be gone at once.
-    async fn lost(&self, entity: &Arc<Entity>, takes_over: Option<Attempt>) -> Result<Flow, Error> {
+    async fn on_lost(
+        &self,
+        entity: &Arc<Entity>,
+        takes_over: Option<Attempt>,
+    ) -> Result<StepResult, Error> {
         if takes_over.is_some() {
             let class = ErrorClass::NotFound;
             let failure = Failure::harmless(class, "object_lost", "the object is gone");
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        if self.observed.counts()
+        if self.baseline.counts()
             && let Some(cause) = self.backend.mass_absence.record(self.moment().steady, true)
         {
             self.shared.park(self.backend, cause).await?;
-            return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
+            return Ok(StepResult::RequeueAfter(self.backend.settings.breaker.probe_interval));
         }
         let _ = self.shared.identify(self.backend).await;
         if self.unavailable().is_some() {
-            return Ok(Flow::Rest(self.backend.settings.breaker.probe_interval));
+            return Ok(StepResult::RequeueAfter(self.backend.settings.breaker.probe_interval));
         }
-        self.sight(entity, self.observed_absent(), Vec::new()).await?;
-        Ok(Flow::Again)
+        self.report_observation(entity, self.observed_absent(), Vec::new()).await?;
+        Ok(StepResult::Continue)
     }
 
-    async fn still_lost(
+    async fn await_lost_decision(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let asks = |blocked: &Blocked| blocked.on == BlockedOn::Decision;
         let asked = entity.blocked.as_ref().is_some_and(asks);
-        if takes_over.is_none() && waiting(entity).is_empty() && asked {
-            return Ok(Flow::Idle);
+        if takes_over.is_none() && open_changes(entity).is_empty() && asked {
+            return Ok(StepResult::AwaitChange);
         }
         let message = "the object is gone: decide whether to create, adopt or give up";
         let failure = Failure::harmless(ErrorClass::NotFound, "object_lost", message);
-        self.ask(entity, takes_over, &failure).await
+        self.await_decision(entity, takes_over, &failure).await
     }
 
     /// Waits for a person's decision.
-    async fn ask(
+    async fn await_decision(
         &self,
         entity: &Entity,
         takes_over: Option<Attempt>,
         failure: &Failure,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let next = Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER };
         self.fail_with(entity, takes_over, failure, next).await
     }
 
     /// Further objects with the entity's owner key are clean-up work.
-    pub(crate) async fn note_strays(
+    pub(crate) async fn record_strays(
         &self,
         entity: &Entity,
         extra: &[ExternalId],
@@ -312,11 +322,11 @@ impl Round<'_> {
     }
 
     /// The kind's schema changed since the desired state was checked.
-    pub(crate) async fn outgrown(
+    pub(crate) async fn schema_changed(
         &self,
         entity: &Entity,
         takes_over: Option<Attempt>,
-    ) -> Result<Option<Flow>, Error> {
+    ) -> Result<Option<StepResult>, Error> {
         let manifest = &entity.manifest;
         let found = references::declared(&manifest.desired);
         let placeholders = Placeholders::of(&manifest.desired, &found);
@@ -333,11 +343,11 @@ impl Round<'_> {
 
     /// A part of the desired state was nested too deep to be read: what is left of it must not be applied. A new desired
     /// state, a deletion and a release go on.
-    pub(crate) async fn incomplete(
+    pub(crate) async fn desired_too_deep(
         &self,
         entity: &Entity,
         takes_over: Option<Attempt>,
-    ) -> Result<Option<Flow>, Error> {
+    ) -> Result<Option<StepResult>, Error> {
         if entity.deletion.is_some() {
             return Ok(None);
         }
@@ -347,8 +357,8 @@ impl Round<'_> {
         );
         let message = shortened(message, MESSAGE_CHARS_MAX);
         let failure = Failure::harmless(ErrorClass::Invalid, "desired_state_too_deep", message);
-        if waits_already(entity, &failure) && takes_over.is_none() {
-            return self.not_now(entity, None).await.map(Some);
+        if already_waits_for(entity, &failure) && takes_over.is_none() {
+            return self.defer_change(entity, None).await.map(Some);
         }
         let check_at = self.now().after(self.backend.settings.retry.max);
         let next = Next::Blocked { on: BlockedOn::Schema, check_at };
@@ -357,12 +367,12 @@ impl Round<'_> {
 }
 
 /// How it differed when that could be told.
-pub(crate) fn known_difference(entity: &Entity) -> Vec<Difference> {
+pub(crate) fn last_known_diff(entity: &Entity) -> Vec<Difference> {
     entity.drift.as_ref().map(|drift| drift.diff.clone()).unwrap_or_default()
 }
 
 /// Whether the object's absence is something that happened to it, rather than its not being made yet.
-fn is_news(entity: &Entity) -> bool {
+fn is_newly_lost(entity: &Entity) -> bool {
     if entity.lost.is_some() || entity.create_allowed || entity.replacing {
         return false;
     }

@@ -10,24 +10,24 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
 use crate::backends::Backend;
-use crate::process_manager::lease::Held;
-use crate::process_manager::observation_baseline::Observed;
-use crate::process_manager::round::{Rest, Round};
+use crate::process_manager::lease::HeldLease;
+use crate::process_manager::observation_baseline::ObservationBaseline;
+use crate::process_manager::round::{Round, RoundOutcome};
 use crate::process_manager::{Shared, unavailable_backend};
 
 /// A due time may be missed when a bell is lost with a restart; this is how long that can go unnoticed.
-const POLL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How often entities without a drift timer are looked for, unless the backend's interval asks for less or more.
-const SEED: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
+const SEED_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 /// After a failure of the queue.
-const RECOVERY: Duration = Duration::from_millis(500);
+const QUEUE_RETRY: Duration = Duration::from_millis(500);
 
 struct Dispatcher {
     shared: Arc<Shared>,
     backend: Arc<Backend>,
     /// Each ends with how its lease is to end.
     rounds: JoinSet<Release>,
-    /// Held once more by each running round that is a mere check, also by one that panics.
+    /// HeldLease once more by each running round that is a mere check, also by one that panics.
     checks: Arc<()>,
     /// When drift timers are seeded next, by the steady clock.
     seeds_at: Duration,
@@ -39,16 +39,16 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     forget_late_drift_timers(&shared, &backend).await;
     let mut dispatcher =
         Dispatcher { shared, backend, rounds: JoinSet::new(), checks: Arc::default(), seeds_at };
-    while !dispatcher.shared.ends(&dispatcher.backend) {
-        let pause = match dispatcher.lease().await {
+    while !dispatcher.shared.is_stopping(&dispatcher.backend) {
+        let pause = match dispatcher.lease_due().await {
             Ok(pause) => pause,
             Err(error) => {
                 let backend = dispatcher.backend.name();
                 tracing::warn!(%backend, %error, "the queue did not answer");
-                RECOVERY
+                QUEUE_RETRY
             }
         };
-        let until_seed = dispatcher.seed().await;
+        let until_seed = dispatcher.seed_drift_timers().await;
         dispatcher.wait(pause.min(until_seed)).await;
     }
     while let Some(ended) = dispatcher.rounds.join_next().await {
@@ -71,53 +71,51 @@ async fn forget_late_drift_timers(shared: &Shared, backend: &Backend) {
 impl Dispatcher {
     /// Timers that were lost, or never set because the entity had no round yet, start now, spread out; how long
     /// until the next such look.
-    async fn seed(&mut self) -> Duration {
+    async fn seed_drift_timers(&mut self) -> Duration {
         let now = self.shared.clock.elapsed();
         if now >= self.seeds_at {
             let (interval, name) = (self.backend.settings.drift_interval, self.backend.name());
             if let Err(error) = self.shared.queue.seed_drift_timers(name, interval).await {
                 tracing::warn!(backend = %name, %error, "no drift timers were seeded");
             }
-            self.seeds_at = now + interval.clamp(SEED.0, SEED.1);
+            self.seeds_at = now + interval.clamp(SEED_INTERVAL.0, SEED_INTERVAL.1);
         }
         self.seeds_at.saturating_sub(now)
     }
 
     /// Leases as much as may run; how long to wait for more.
-    async fn lease(&mut self) -> Result<Duration, QueueError> {
+    async fn lease_due(&mut self) -> Result<Duration, QueueError> {
         let free = self.backend.settings.concurrency.saturating_sub(self.rounds.len());
         if free == 0 {
-            return Ok(POLL);
+            return Ok(POLL_INTERVAL);
         }
         if let Some(unavailable) = self.backend.availability.unavailable(self.shared.clock.moment())
         {
-            return unavailable_backend::behind_closed_gate(
-                &self.shared,
-                &self.backend,
-                &unavailable,
-            )
-            .await;
+            return unavailable_backend::block_or_wait(&self.shared, &self.backend, &unavailable)
+                .await;
         }
         // Checks never take more than half, so that a user's change finds a free place.
         let most = (self.backend.settings.concurrency / 2).max(1);
         let checks = free.min(most.saturating_sub(Arc::strong_count(&self.checks) - 1));
-        let leases = self.lease_some(free, checks).await?;
+        let leases = self.lease_up_to(free, checks).await?;
         if leases.len() == free {
-            return Ok(POLL);
+            return Ok(POLL_INTERVAL);
         }
         // Nothing else was due. What comes now rings the bell.
         let left = checks - leases.iter().filter(|reason| **reason == LeaseReason::Drift).count();
         let next = self.shared.queue.next_due(self.backend.name(), left > 0).await?;
-        Ok(next.within.map_or(POLL, |within| within.clamp(Duration::from_millis(1), POLL)))
+        Ok(next
+            .within
+            .map_or(POLL_INTERVAL, |within| within.clamp(Duration::from_millis(1), POLL_INTERVAL)))
     }
 
     /// Leases up to `limit` and begins their rounds, `checks` of them looks at most; why each was leased.
-    async fn lease_some(
+    async fn lease_up_to(
         &mut self,
         limit: usize,
         checks: usize,
     ) -> Result<Vec<LeaseReason>, QueueError> {
-        let asked = self.shared.clock.elapsed();
+        let requested_at = self.shared.clock.elapsed();
         let worker = self.shared.clock.id().to_string();
         let request = LeaseRequest {
             worker: worker.clone(),
@@ -131,7 +129,7 @@ impl Dispatcher {
         for lease in leases {
             let check = (lease.reason == LeaseReason::Drift).then(|| Arc::clone(&self.checks));
             let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(&self.backend));
-            let round = one(shared, backend, lease, worker.clone(), asked);
+            let round = run_leased(shared, backend, lease, worker.clone(), requested_at);
             self.rounds.spawn(async move {
                 let release = round.await;
                 drop(check);
@@ -147,7 +145,7 @@ impl Dispatcher {
             biased;
             Some(ended) = self.rounds.join_next() => Some(ended),
             () = self.backend.wakeup.notified() => None,
-            () = self.shared.ended(&self.backend) => None,
+            () = self.shared.stopping(&self.backend) => None,
             () = tokio::time::sleep(pause) => None,
         };
         if let Some(ended) = ended {
@@ -175,12 +173,12 @@ impl Dispatcher {
     }
 }
 
-async fn one(
+async fn run_leased(
     shared: Arc<Shared>,
     backend: Arc<Backend>,
     lease: Lease,
     worker: String,
-    asked: Duration,
+    requested_at: Duration,
 ) -> Release {
     let span = tracing::info_span!(
         "round",
@@ -189,25 +187,26 @@ async fn one(
         reason = ?lease.reason
     );
     let times = shared.lease_times;
-    let held = Held::new(&lease, &worker, times, &shared.clock, asked, &shared.shutdown);
+    let held =
+        HeldLease::new(&lease, &worker, times, &shared.clock, requested_at, &shared.shutdown);
     let began = shared.clock.elapsed();
-    let rest = round(&shared, &backend, Arc::new(held)).instrument(span).await;
+    let outcome = run_round(&shared, &backend, Arc::new(held)).instrument(span).await;
     let took = shared.clock.elapsed().saturating_sub(began);
     metrics::histogram!("stateward_round_seconds", "backend" => backend.name().to_string())
         .record(took.as_secs_f64());
     Release {
         entity: lease.entity,
         worker,
-        snooze: rest.snooze,
-        seen: rest.seen,
-        drift_in: rest.drift_in,
-        observed_under: rest.observed_under,
+        snooze: outcome.snooze,
+        seen: outcome.seen,
+        drift_in: outcome.drift_in,
+        observed_under: outcome.observed_under,
     }
 }
 
-async fn round(shared: &Shared, backend: &Arc<Backend>, held: Arc<Held>) -> Rest {
-    let later = |pause| Rest { snooze: Some(pause), ..Rest::of(held.seen) };
-    let kind = match kind_of(shared, &held).await {
+async fn run_round(shared: &Shared, backend: &Arc<Backend>, lease: Arc<HeldLease>) -> RoundOutcome {
+    let later = |pause| RoundOutcome { snooze: Some(pause), ..RoundOutcome::at_once(lease.seen) };
+    let kind = match kind_of(shared, &lease).await {
         Ok(kind) => kind,
         Err(error) => {
             tracing::error!(%error, "the entity cannot be folded");
@@ -218,17 +217,17 @@ async fn round(shared: &Shared, backend: &Arc<Backend>, held: Arc<Held>) -> Rest
         tracing::error!(%kind, "the backend's driver does not know the kind");
         return later(Duration::from_secs(30));
     };
-    let seen = Mutex::new(held.seen);
-    let observed = Observed::new(held.observed_under);
-    let round = Round { shared, backend, held: Arc::clone(&held), kind, seen, observed };
+    let seen = Mutex::new(lease.seen);
+    let baseline = ObservationBaseline::new(lease.observed_under);
+    let round = Round { shared, backend, lease: Arc::clone(&lease), kind, seen, baseline };
     let mut work = std::pin::pin!(round.run());
     tokio::select! {
-        rest = &mut work => rest,
+        outcome = &mut work => outcome,
         // Never resolves; it keeps the lease while the round works.
-        () = held.keep(&*shared.queue) => work.await,
+        () = lease.keep_renewed(&*shared.queue) => work.await,
     }
 }
 
-async fn kind_of(shared: &Shared, held: &Held) -> Result<KindName, crate::error::Error> {
-    Ok(shared.entities.recent(held.entity).await?.manifest.kind.clone())
+async fn kind_of(shared: &Shared, lease: &HeldLease) -> Result<KindName, crate::error::Error> {
+    Ok(shared.entities.recent(lease.entity).await?.manifest.kind.clone())
 }

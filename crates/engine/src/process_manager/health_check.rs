@@ -12,7 +12,7 @@ use crate::backends::availability::Unavailable;
 use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::backend_record::load_record;
-use crate::process_manager::lease::ProbeControl;
+use crate::process_manager::lease::BackendCallControl;
 
 /// First pause after a backend did not say who it is.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -22,7 +22,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let interval = backend.settings.breaker.probe_interval;
     let mut wait = FIRST_RETRY.min(interval);
     load_record(&shared, &backend).await;
-    while !shared.ends(&backend) {
+    while !shared.is_stopping(&backend) {
         let unavailable = backend.availability.unavailable(shared.clock.moment());
         match &unavailable {
             Some(Unavailable::Unidentified { .. }) => {
@@ -30,7 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
                 let _ = shared.identify(&backend).await;
             }
             Some(unavailable) if unavailable.ends_by_health_check() => {
-                probe(&shared, &backend).await
+                check(&shared, &backend).await;
             }
             _ => {}
         }
@@ -40,8 +40,8 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         );
         if backend.availability.unavailable(shared.clock.moment()).is_none() {
             match unavailable {
-                Some(Unavailable::Unusable(_)) => shared.wake(&backend).await,
-                Some(_) => shared.reopened(&backend).await,
+                Some(Unavailable::Unusable(_)) => shared.reopen(&backend).await,
+                Some(_) => shared.resume_work(&backend).await,
                 None => {}
             }
         }
@@ -49,20 +49,20 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         wait = if unidentified { (wait * 2).min(interval) } else { FIRST_RETRY.min(interval) };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = shared.ended(&backend) => {}
+            () = shared.stopping(&backend) => {}
         }
     }
 }
 
-async fn probe(shared: &Shared, backend: &Backend) {
-    let context = shared.probe_context(backend);
+async fn check(shared: &Shared, backend: &Backend) {
+    let context = shared.backend_call_context(backend);
     match backend.settings.driver.health(&context).await {
         Ok(()) => {
             backend.availability.record_recovery();
             // It may have come back as another one.
             let _ = shared.identify(backend).await;
         }
-        Err(failure) => shared.note_failure(backend, &failure).await,
+        Err(failure) => shared.record_failure(backend, &failure).await,
     }
 }
 
@@ -72,18 +72,18 @@ impl Shared {
     /// # Errors
     /// [`Error::Unavailable`] when it does not say, or what it said cannot be recorded; the gate stays closed then.
     pub(crate) async fn identify(&self, backend: &Backend) -> Result<(), Error> {
-        let context = self.probe_context(backend);
+        let context = self.backend_call_context(backend);
         let found = match backend.settings.driver.identity(&context).await {
             Ok(found) => found,
             Err(failure) => {
                 tracing::warn!(backend = %backend.name(), %failure, "it does not say who it is");
                 backend.availability.record_unidentified(failure.clone());
-                self.note_failure(backend, &failure).await;
+                self.record_failure(backend, &failure).await;
                 return Err(Error::Unavailable(failure.to_string()));
             }
         };
         let now = self.clock.now();
-        let changed = self.change_record(backend, |record| match &record.identity {
+        let changed = self.update_record(backend, |record| match &record.identity {
             None => vec![BackendEvent::IdentityRecorded { at: now, identity: found.clone() }],
             Some(known) if *known == found || record.parked.is_some() => Vec::new(),
             Some(known) => vec![BackendEvent::Parked {
@@ -101,8 +101,8 @@ impl Shared {
         changed
     }
 
-    pub(crate) fn probe_context(&self, backend: &Backend) -> CallContext {
-        let control = ProbeControl {
+    pub(crate) fn backend_call_context(&self, backend: &Backend) -> CallContext {
+        let control = BackendCallControl {
             clock: self.clock.clone(),
             deadline: self.clock.elapsed() + backend.settings.call_timeout,
             shutdown: self.shutdown.clone(),

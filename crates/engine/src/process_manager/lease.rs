@@ -35,7 +35,7 @@ impl Default for LeaseTimes {
 }
 
 /// One lease while it is held.
-pub(crate) struct Held {
+pub(crate) struct HeldLease {
     pub(crate) entity: EntityId,
     pub(crate) reason: LeaseReason,
     pub(crate) seen: Position,
@@ -48,7 +48,7 @@ pub(crate) struct Held {
     stop: CancellationToken,
 }
 
-impl Held {
+impl HeldLease {
     /// `asked` is the steady clock before the lease was asked for: the table's end is not earlier than that
     /// plus the duration.
     pub(crate) fn new(
@@ -56,7 +56,7 @@ impl Held {
         worker: &str,
         times: LeaseTimes,
         clock: &ClockAndIds,
-        asked: Duration,
+        requested_at: Duration,
         shutdown: &CancellationToken,
     ) -> Self {
         let held = Self {
@@ -70,7 +70,7 @@ impl Held {
             ends: AtomicU64::new(0),
             stop: shutdown.child_token(),
         };
-        held.prolong(asked);
+        held.extend(requested_at);
         held
     }
 
@@ -91,21 +91,21 @@ impl Held {
 
     /// Renews at a third of its time, until it is lost; then everything under it is told to stop, and this
     /// never resolves: the round ends by itself, so that a late result is still reported.
-    pub(crate) async fn keep(&self, queue: &dyn SyncQueue) {
+    pub(crate) async fn keep_renewed(&self, queue: &dyn SyncQueue) {
         let mut pause = self.times.duration / 3;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => std::future::pending().await,
             }
-            if stands_still() {
+            if renewal_is_suspended() {
                 continue;
             }
-            let asked = self.clock.elapsed();
+            let requested_at = self.clock.elapsed();
             let renewal = queue.renew(self.entity, &self.worker, self.times.duration).await;
             match renewal {
                 Ok(true) => {
-                    self.prolong(asked);
+                    self.extend(requested_at);
                     pause = self.times.duration / 3;
                 }
                 Err(_) if !self.remaining().is_zero() => pause = self.times.duration / 20,
@@ -117,22 +117,22 @@ impl Held {
         }
     }
 
-    fn prolong(&self, asked: Duration) {
-        let ends = (asked + self.times.duration).saturating_sub(self.times.margin);
+    fn extend(&self, requested_at: Duration) {
+        let ends = (requested_at + self.times.duration).saturating_sub(self.times.margin);
         self.ends.store(u64::try_from(ends.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
     }
 }
 
 /// A test build stops renewing when `engine::lease::renew` is set to `return`, as a process would that stands
 /// still.
-fn stands_still() -> bool {
+fn renewal_is_suspended() -> bool {
     fail::fail_point!("engine::lease::renew", |_| true);
     false
 }
 
 /// The engine's side of one driver call.
-pub(crate) struct Control {
-    pub(crate) held: Arc<Held>,
+pub(crate) struct AttemptControl {
+    pub(crate) lease: Arc<HeldLease>,
     pub(crate) commands: Commands,
     pub(crate) envelope: Envelope,
     pub(crate) attempt: Attempt,
@@ -142,18 +142,18 @@ pub(crate) struct Control {
 }
 
 #[async_trait]
-impl CallControl for Control {
+impl CallControl for AttemptControl {
     fn may_send(&self) -> bool {
-        self.held.may_send()
+        self.lease.may_send()
     }
 
     fn remaining(&self) -> Duration {
-        let left = self.deadline.saturating_sub(self.held.clock.elapsed());
-        left.min(self.held.remaining())
+        let left = self.deadline.saturating_sub(self.lease.clock.elapsed());
+        left.min(self.lease.remaining())
     }
 
     async fn cancelled(&self) {
-        self.held.stopped().await;
+        self.lease.stopped().await;
     }
 
     async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {
@@ -172,7 +172,7 @@ impl CallControl for Control {
         };
         let done = self
             .commands
-            .report(self.held.entity, &self.envelope, &intent)
+            .report(self.lease.entity, &self.envelope, &intent)
             .await
             .map_err(|error| gone(error.to_string()))?;
         let stray = done.events.iter().any(|e| matches!(e, EntityEvent::StrayFound { .. }));
@@ -181,14 +181,14 @@ impl CallControl for Control {
 }
 
 /// Calls outside of any attempt: identity and health.
-pub(crate) struct ProbeControl {
+pub(crate) struct BackendCallControl {
     pub(crate) clock: ClockAndIds,
     pub(crate) deadline: Duration,
     pub(crate) shutdown: CancellationToken,
 }
 
 #[async_trait]
-impl CallControl for ProbeControl {
+impl CallControl for BackendCallControl {
     fn may_send(&self) -> bool {
         true
     }
@@ -202,6 +202,10 @@ impl CallControl for ProbeControl {
     }
 
     async fn record_id(&self, _id: &ExternalId) -> Result<(), Failure> {
-        Err(Failure::harmless(ErrorClass::Bug, "no_attempt", "a probe makes nothing"))
+        Err(Failure::harmless(
+            ErrorClass::Bug,
+            "no_attempt",
+            "a call without an attempt creates nothing",
+        ))
     }
 }

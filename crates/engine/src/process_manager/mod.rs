@@ -15,11 +15,11 @@
 pub mod lease;
 
 mod backend_record;
-mod change;
 mod clean_up;
 mod context;
 mod converge;
 mod dispatcher;
+mod execute;
 mod health_check;
 mod observation_baseline;
 mod observe;
@@ -29,7 +29,7 @@ mod report;
 mod resume;
 mod retry;
 mod round;
-mod sweep;
+mod stray_sweep;
 mod unavailable_backend;
 
 use std::collections::BTreeMap;
@@ -57,9 +57,9 @@ use crate::projections::runner::ProjectionProgress;
 use crate::secrets::Secrets;
 
 /// Before a process manager that panicked begins anew.
-const AFTER_PANIC: Duration = Duration::from_secs(1);
+const PANIC_BACKOFF: Duration = Duration::from_secs(1);
 /// How long a round waits for the executor; then it comes back later.
-const QUEUE_LAG_MAX: Duration = Duration::from_secs(5);
+const EXECUTOR_LAG_MAX: Duration = Duration::from_secs(5);
 
 /// What all process managers share.
 pub struct Shared {
@@ -98,10 +98,10 @@ impl Shared {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when that takes long: the executor stopped, or is far behind.
-    pub(crate) async fn executed(&self, position: Position) -> Result<(), Error> {
+    pub(crate) async fn wait_for_executor(&self, position: Position) -> Result<(), Error> {
         let mut progress = self.executor.subscribe();
         let reached = progress.wait_for(|progress| progress.position >= position);
-        match tokio::time::timeout(QUEUE_LAG_MAX, reached).await {
+        match tokio::time::timeout(EXECUTOR_LAG_MAX, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => {
                 Err(Error::Unavailable("the queue is behind the log".to_owned()))
@@ -110,12 +110,12 @@ impl Shared {
     }
 
     /// Whether nothing new begins on `backend`: everything ends, or another configuration took its place.
-    pub(crate) fn ends(&self, backend: &Backend) -> bool {
+    pub(crate) fn is_stopping(&self, backend: &Backend) -> bool {
         self.shutdown.is_cancelled() || backend.retired.is_cancelled()
     }
 
-    /// Resolves when [`ends`](Self::ends) becomes true.
-    pub(crate) async fn ended(&self, backend: &Backend) {
+    /// Resolves when [`is_stopping`](Self::is_stopping) becomes true.
+    pub(crate) async fn stopping(&self, backend: &Backend) {
         tokio::select! {
             () = self.shutdown.cancelled() => {}
             () = backend.retired.cancelled() => {}
@@ -127,31 +127,33 @@ impl Shared {
 /// cancelled and every round ended.
 pub async fn run(shared: Arc<Shared>, backends: Backends) {
     // Before the first round, so that none changes what another entity manages.
-    if let Err(error) = ownership::note_contests(&shared).await {
-        tracing::error!(%error, "contests for objects were not looked for");
+    if let Err(error) = ownership::record_contests(&shared).await {
+        tracing::error!(%error, "contests for objects were not recorded");
     }
-    let stranded = tokio::spawn(unavailable_backend::run(Arc::clone(&shared), backends.clone()));
+    let blocker = tokio::spawn(unavailable_backend::run(Arc::clone(&shared), backends.clone()));
     let mut changes = backends.subscribe();
-    let mut posts: BTreeMap<_, (Arc<Backend>, JoinHandle<()>)> = BTreeMap::new();
+    let mut supervisors: BTreeMap<_, (Arc<Backend>, JoinHandle<()>)> = BTreeMap::new();
     while !shared.shutdown.is_cancelled() {
         let now = Arc::clone(&changes.borrow_and_update());
         for (name, backend) in &*now {
-            if posts.get(name).is_some_and(|(known, _)| Arc::ptr_eq(known, backend)) {
+            if supervisors.get(name).is_some_and(|(known, _)| Arc::ptr_eq(known, backend)) {
                 continue;
             }
-            let before = posts.remove(name).map(|(_, post)| post);
-            let post = tokio::spawn(post(Arc::clone(&shared), Arc::clone(backend), before));
-            posts.insert(name.clone(), (Arc::clone(backend), post));
+            let before = supervisors.remove(name).map(|(_, supervisor)| supervisor);
+            let supervisor =
+                tokio::spawn(supervise(Arc::clone(&shared), Arc::clone(backend), before));
+            supervisors.insert(name.clone(), (Arc::clone(backend), supervisor));
         }
         // Those of removed backends end by themselves.
-        posts.retain(|name, (_, post)| now.contains_key(name) || !post.is_finished());
+        supervisors
+            .retain(|name, (_, supervisor)| now.contains_key(name) || !supervisor.is_finished());
         tokio::select! {
             _ = changes.changed() => {}
             () = shared.shutdown.cancelled() => {}
         }
     }
-    let posts = posts.into_values().map(|(_, post)| post);
-    for task in posts.chain([stranded]) {
+    let supervisors = supervisors.into_values().map(|(_, supervisor)| supervisor);
+    for task in supervisors.chain([blocker]) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a process manager panicked");
         }
@@ -160,21 +162,21 @@ pub async fn run(shared: Arc<Shared>, backends: Backends) {
 
 /// Looks after one backend until it is retired. Rounds that run on what was configured `before` end first, so that the
 /// limits of the two are never added up.
-async fn post(shared: Arc<Shared>, backend: Arc<Backend>, before: Option<JoinHandle<()>>) {
+async fn supervise(shared: Arc<Shared>, backend: Arc<Backend>, before: Option<JoinHandle<()>>) {
     if let Some(before) = before
         && let Err(error) = before.await
     {
         tracing::error!(%error, "a process manager panicked");
     }
     tokio::join!(
-        again_after_panics(&shared, &backend, dispatcher::run),
-        again_after_panics(&shared, &backend, health_check::run),
-        again_after_panics(&shared, &backend, sweep::run),
+        restart_on_panic(&shared, &backend, dispatcher::run),
+        restart_on_panic(&shared, &backend, health_check::run),
+        restart_on_panic(&shared, &backend, stray_sweep::run),
     );
 }
 
 /// Runs `task` as a task of its own, and begins it anew when it panics: a backend is never left alone unnoticed.
-async fn again_after_panics<F>(
+async fn restart_on_panic<F>(
     shared: &Arc<Shared>,
     backend: &Arc<Backend>,
     task: fn(Arc<Shared>, Arc<Backend>) -> F,
@@ -184,8 +186,8 @@ async fn again_after_panics<F>(
     while let Err(error) = tokio::spawn(task(Arc::clone(shared), Arc::clone(backend))).await {
         tracing::error!(backend = %backend.name(), %error, "a process manager panicked, and begins anew");
         tokio::select! {
-            () = tokio::time::sleep(AFTER_PANIC) => {}
-            () = shared.ended(backend) => return,
+            () = tokio::time::sleep(PANIC_BACKOFF) => {}
+            () = shared.stopping(backend) => return,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use stateward_domain::id::Version;
 
 /// What a round knows of the observations of its entity.
-pub(crate) struct Observed {
+pub(crate) struct ObservationBaseline {
     /// The newest confirmation before the last observation that is stored.
     stored: Version,
     state: Mutex<State>,
@@ -20,13 +20,13 @@ struct State {
     first: bool,
 }
 
-impl Observed {
+impl ObservationBaseline {
     pub(crate) const fn new(stored: Version) -> Self {
         Self { stored, state: Mutex::new(State { under: stored, first: false }) }
     }
 
     /// The object was found, or its absence proved, by a look that began when `confirmation` was the newest one.
-    pub(crate) fn note(&self, confirmation: Option<Version>) {
+    pub(crate) fn record(&self, confirmation: Option<Version>) {
         let mut state = self.state();
         let newest = confirmation.unwrap_or_default();
         state.first = newest > state.under;
@@ -39,7 +39,7 @@ impl Observed {
     }
 
     /// What is to be stored, if it is not yet.
-    pub(crate) fn news(&self) -> Option<Version> {
+    pub(crate) fn unsaved(&self) -> Option<Version> {
         Some(self.state().under).filter(|under| *under > self.stored)
     }
 
@@ -54,17 +54,17 @@ mod tests {
 
     #[test]
     fn the_first_one_after_a_confirmation_does_not_count_and_the_next_does() {
-        let observed = Observed::new(Version(3));
-        observed.note(None);
-        assert!(observed.counts(), "nobody confirmed anything");
-        observed.note(Some(Version(3)));
-        assert!(observed.counts(), "it was observed since");
-        assert_eq!(observed.news(), None);
-        observed.note(Some(Version(5)));
-        assert!(!observed.counts());
-        assert_eq!(observed.news(), Some(Version(5)));
-        observed.note(Some(Version(5)));
-        assert!(observed.counts());
-        assert_eq!(observed.news(), Some(Version(5)), "it is still to be stored");
+        let baseline = ObservationBaseline::new(Version(3));
+        baseline.record(None);
+        assert!(baseline.counts(), "there is no confirmation");
+        baseline.record(Some(Version(3)));
+        assert!(baseline.counts(), "it was observed since");
+        assert_eq!(baseline.unsaved(), None);
+        baseline.record(Some(Version(5)));
+        assert!(!baseline.counts());
+        assert_eq!(baseline.unsaved(), Some(Version(5)));
+        baseline.record(Some(Version(5)));
+        assert!(baseline.counts());
+        assert_eq!(baseline.unsaved(), Some(Version(5)), "it is still to be stored");
     }
 }

@@ -15,11 +15,11 @@ use stateward_domain::ports::driver::{Driver, Object, ObjectRef, Observation, Pl
 use crate::process_manager::round::Round;
 
 /// Between looks for an object while the backend proves nothing yet.
-const SETTLES_AGAIN: Duration = Duration::from_secs(1);
+const SETTLE_POLL: Duration = Duration::from_secs(1);
 
 /// What a look showed.
 #[derive(Debug)]
-pub(crate) enum Seen {
+pub(crate) enum ObserveOutcome {
     /// It is there; `extra` are further objects of the same owner key.
     Present { object: Object, extra: Vec<ExternalId> },
     /// It is certainly not there.
@@ -34,14 +34,14 @@ pub(crate) enum Seen {
 
 impl Round<'_> {
     /// Looks for the entity's object.
-    pub(crate) async fn look(&self, entity: &Entity) -> Result<Seen, Failure> {
+    pub(crate) async fn observe(&self, entity: &Entity) -> Result<ObserveOutcome, Failure> {
         let confirmation = self.backend.availability.confirmation();
         let seen = match &entity.observed.external_id {
-            Some(id) => self.look_at(entity, id).await,
-            None => self.look_for(entity).await,
+            Some(id) => self.observe_known(entity, id).await,
+            None => self.find_created(entity).await,
         };
-        if matches!(seen, Ok(Seen::Present { .. } | Seen::Absent)) {
-            self.observed.note(confirmation);
+        if matches!(seen, Ok(ObserveOutcome::Present { .. } | ObserveOutcome::Absent)) {
+            self.baseline.record(confirmation);
         }
         seen
     }
@@ -50,34 +50,40 @@ impl Round<'_> {
     ///
     /// Absence is what a successful answer says. A failure of any class, `NotFound` too, proves nothing: a gateway
     /// that has no route, a replica that is behind and a policy that hides objects all answer "not found".
-    pub(crate) async fn look_at(&self, entity: &Entity, id: &ExternalId) -> Result<Seen, Failure> {
-        let target = target(entity, id);
-        let context = self.context(entity.attempt, entity);
+    pub(crate) async fn observe_known(
+        &self,
+        entity: &Entity,
+        id: &ExternalId,
+    ) -> Result<ObserveOutcome, Failure> {
+        let target = object_ref(entity, id);
+        let context = self.call_context(entity.attempt, entity);
         let observation = self.call(self.driver().observe(&context, &target)).await;
         Ok(match observation {
-            Ok(Observation::Present(object)) => Seen::Present { object, extra: Vec::new() },
-            Ok(Observation::Absent { .. }) => Seen::Absent,
-            Ok(Observation::Unknown { reason }) => Seen::Unknown { reason },
+            Ok(Observation::Present(object)) => {
+                ObserveOutcome::Present { object, extra: Vec::new() }
+            }
+            Ok(Observation::Absent { .. }) => ObserveOutcome::Absent,
+            Ok(Observation::Unknown { reason }) => ObserveOutcome::Unknown { reason },
             Err(failure) => return Err(failure),
         })
     }
 
-    async fn look_for(&self, entity: &Entity) -> Result<Seen, Failure> {
+    async fn find_created(&self, entity: &Entity) -> Result<ObserveOutcome, Failure> {
         let intended = entity.create_intended_at;
         let named = !self.kind.owner_key && self.kind.identity.is_some();
         if intended.is_none() && !named {
             // No create was ever intended, so there is nothing that could be ours.
-            return Ok(Seen::Absent);
+            return Ok(ObserveOutcome::Absent);
         }
         let desired = &entity.manifest.desired;
-        let spec = match self.recognised(entity, desired).await {
+        let spec = match self.resolve_for_comparison(entity, desired).await {
             Ok(Ok(resolved)) => resolved.desired.into_owned(),
             // The owner key alone finds it.
             Ok(Err(_)) if self.kind.owner_key => desired.clone(),
             // Nothing can have been made without the values.
-            Ok(Err(_)) if intended.is_none() => return Ok(Seen::Absent),
-            Ok(Err(lack)) => return Err(lack.into()),
-            Err(error) => return Ok(Seen::Unknown { reason: error.to_string() }),
+            Ok(Err(_)) if intended.is_none() => return Ok(ObserveOutcome::Absent),
+            Ok(Err(unresolved)) => return Err(unresolved.into()),
+            Err(error) => return Ok(ObserveOutcome::Unknown { reason: error.to_string() }),
         };
         let search = Search {
             kind: entity.manifest.kind.clone(),
@@ -85,11 +91,11 @@ impl Round<'_> {
             spec,
             since: intended,
         };
-        let context = self.context(entity.attempt, entity);
+        let context = self.call_context(entity.attempt, entity);
         let mut found = match self.call(self.driver().find(&context, &search)).await {
             // Waiting for a proof is no failed try.
             Err(failure) if failure.is_settling() => {
-                return Ok(Seen::Settling { left: SETTLES_AGAIN });
+                return Ok(ObserveOutcome::Settling { left: SETTLE_POLL });
             }
             found => found?,
         };
@@ -99,7 +105,11 @@ impl Round<'_> {
             let passed = intended.map(|at| self.shared.clock.log_clock.since(at));
             let left = self.kind.settle.saturating_sub(passed.unwrap_or(Duration::MAX));
             let settles = lost_track && !left.is_zero();
-            return Ok(if settles { Seen::Settling { left } } else { Seen::Absent });
+            return Ok(if settles {
+                ObserveOutcome::Settling { left }
+            } else {
+                ObserveOutcome::Absent
+            });
         }
         let object = found.remove(0);
         // Between the halves of a replacement ours is gone: whoever has its name now is somebody else's.
@@ -107,15 +117,15 @@ impl Round<'_> {
         let ours = !named || (lost_track && intended.is_some()) || had;
         if ours {
             let extra = found.into_iter().map(|object| object.external_id).collect();
-            Ok(Seen::Present { object, extra })
+            Ok(ObserveOutcome::Present { object, extra })
         } else {
-            Ok(Seen::Taken { external_id: object.external_id })
+            Ok(ObserveOutcome::Taken { external_id: object.external_id })
         }
     }
 }
 
 /// The object called `id` as a target of calls.
-pub(crate) fn target(entity: &Entity, id: &ExternalId) -> ObjectRef {
+pub(crate) fn object_ref(entity: &Entity, id: &ExternalId) -> ObjectRef {
     ObjectRef {
         kind: entity.manifest.kind.clone(),
         external_id: id.clone(),
@@ -161,7 +171,7 @@ pub(crate) fn compare(
 ) -> Comparison {
     let mut spec = desired.clone();
     for pointer in &entity.manifest.settings.ignore_fields {
-        take_as_is(&mut spec, observed, pointer);
+        ignore_field(&mut spec, observed, pointer);
     }
     let plan = driver.plan(&kind.name, observed, &spec);
     let fields = match &plan {
@@ -182,7 +192,7 @@ pub(crate) fn compare(
 }
 
 /// Puts what was observed at `pointer` into `spec`, so that the two are equal there.
-fn take_as_is(spec: &mut Value, observed: &Value, pointer: &str) {
+fn ignore_field(spec: &mut Value, observed: &Value, pointer: &str) {
     match (spec.pointer_mut(pointer), observed.pointer(pointer)) {
         (Some(place), Some(seen)) => *place = seen.clone(),
         (Some(_), None) => remove(spec, pointer),
@@ -207,9 +217,9 @@ mod tests {
     #[test]
     fn ignored_fields_become_as_they_are_seen() {
         let mut spec = json!({"a": 1, "b": {"c": 2, "d": 3}});
-        take_as_is(&mut spec, &json!({"b": {"c": 9}}), "/b/c");
-        take_as_is(&mut spec, &json!({"b": {}}), "/b/d");
-        take_as_is(&mut spec, &json!({"x": 1}), "/x");
+        ignore_field(&mut spec, &json!({"b": {"c": 9}}), "/b/c");
+        ignore_field(&mut spec, &json!({"b": {}}), "/b/d");
+        ignore_field(&mut spec, &json!({"x": 1}), "/x");
         assert_eq!(spec, json!({"a": 1, "b": {"c": 9}}));
     }
 }

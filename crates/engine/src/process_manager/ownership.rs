@@ -16,7 +16,7 @@ use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::report::open_of;
-use crate::process_manager::round::{Flow, Round};
+use crate::process_manager::round::{Round, StepResult};
 
 /// Contenders read at a time.
 const PAGE: usize = 500;
@@ -33,7 +33,7 @@ impl Round<'_> {
         match object.owner_key.as_ref().and_then(OwnerKey::parse) {
             // Whoever else claims it will meet this key.
             Some((owner, _)) if owner == entity.id => return Ok(false),
-            Some((owner, _)) if lives(&self.shared.entities, owner).await? => return Ok(true),
+            Some((owner, _)) if is_alive(&self.shared.entities, owner).await? => return Ok(true),
             _ => {}
         }
         let id = &object.external_id;
@@ -52,18 +52,20 @@ impl Round<'_> {
     }
 
     /// Blocks the entity until the other one lets go of the object, and keeps nothing that was seen of it.
-    pub(crate) async fn wait_for_object(
+    pub(crate) async fn await_object(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         external_id: ExternalId,
-    ) -> Result<Flow, Error> {
-        let looks = open_of(entity, &[OperationKind::Refresh, OperationKind::Retry]);
+    ) -> Result<StepResult, Error> {
+        let requests = open_of(entity, &[OperationKind::Refresh, OperationKind::Retry]);
         let waits = |on: &BlockedOn| *on == BlockedOn::ObjectTaken;
-        let said = entity.blocked.as_ref().is_some_and(|blocked| waits(&blocked.on));
+        let reported = entity.blocked.as_ref().is_some_and(|blocked| waits(&blocked.on));
         let pause = self.backend.settings.retry.max;
-        if said && entity.error.is_some() && looks.is_empty() && takes_over.is_none() {
-            return Ok(entity.work().map_or(Flow::Idle, |_| Flow::Rest(pause)));
+        if reported && entity.error.is_some() && requests.is_empty() && takes_over.is_none() {
+            return Ok(entity
+                .work()
+                .map_or(StepResult::AwaitChange, |_| StepResult::RequeueAfter(pause)));
         }
         let message = format!(
             "another entity manages {external_id}: name another object, or release this entity"
@@ -75,7 +77,7 @@ impl Round<'_> {
     }
 
     /// Notices that no other entity names the object any more.
-    pub(crate) async fn end_contest(&self, entity: &Entity) -> Result<(), Error> {
+    pub(crate) async fn close_contest(&self, entity: &Entity) -> Result<(), Error> {
         let contested = entity.contested.as_ref().filter(|contested| contested.holds);
         let Some(contested) = contested else { return Ok(()) };
         let key = ClaimKey::object(entity, &contested.external_id);
@@ -91,7 +93,7 @@ impl Round<'_> {
 }
 
 /// Whether `id` is an entity of this log whose life is not over. One that cannot be read may be.
-async fn lives(entities: &EntityRepository, id: EntityId) -> Result<bool, Error> {
+async fn is_alive(entities: &EntityRepository, id: EntityId) -> Result<bool, Error> {
     match entities.fresh(id).await {
         Ok(entity) => Ok(entity.exists() && !entity.is_deleted()),
         Err(Error::Unreadable(_)) => Ok(true),
@@ -101,12 +103,12 @@ async fn lives(entities: &EntityRepository, id: EntityId) -> Result<bool, Error>
 
 /// Tells entities that name one object, which an older version allowed, of each other: claims were derived when the
 /// log was opened or imported, and what follows from them is recorded here. Once for each of them.
-pub(super) async fn note_contests(shared: &Shared) -> Result<(), Error> {
+pub(super) async fn record_contests(shared: &Shared) -> Result<(), Error> {
     let mut after = ClaimKey(ClaimKey::CONTENDER.to_owned());
     loop {
         let page = shared.log.held_under(ClaimKey::CONTENDER, &after, PAGE).await?;
         for (key, contender) in &page {
-            if let Err(error) = note(shared, contender).await {
+            if let Err(error) = record_contest(shared, contender).await {
                 tracing::warn!(%key, %error, "the contest for an object was not recorded");
             }
         }
@@ -117,21 +119,21 @@ pub(super) async fn note_contests(shared: &Shared) -> Result<(), Error> {
     }
 }
 
-async fn note(shared: &Shared, contender: &StreamId) -> Result<(), Error> {
+async fn record_contest(shared: &Shared, contender: &StreamId) -> Result<(), Error> {
     let Some(id) = contender.entity_id() else { return Ok(()) };
     let entity = shared.entities.fresh(id).await?;
     let named = entity.managed_object().or_else(|| entity.contended_object());
     let Some(key) = named.map(|id| ClaimKey::object(&entity, id)) else { return Ok(()) };
-    contest(shared, &entity, false).await?;
+    report_contest(shared, &entity, false).await?;
     let holder = shared.log.holder(&key).await?;
     if let Some(id) = holder.and_then(|holder| holder.stream.entity_id()).filter(|it| *it != id) {
         let holder = shared.entities.fresh(id).await?;
-        contest(shared, &holder, true).await?;
+        report_contest(shared, &holder, true).await?;
     }
     Ok(())
 }
 
-async fn contest(shared: &Shared, entity: &Entity, holds: bool) -> Result<(), Error> {
+async fn report_contest(shared: &Shared, entity: &Entity, holds: bool) -> Result<(), Error> {
     let envelope = Envelope::system("process-manager", entity.manifest.namespace.clone());
     shared.commands.report(entity.id, &envelope, &Intent::Contest { holds: Some(holds) }).await?;
     Ok(())

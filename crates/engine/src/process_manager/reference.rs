@@ -16,10 +16,10 @@ use stateward_domain::ports::driver::Object;
 
 use crate::admission::placeholders::Placeholders;
 use crate::error::Error;
-use crate::process_manager::round::{Flow, Round};
+use crate::process_manager::round::{Round, StepResult};
 
 /// Faults of a desired state that a failure names at most: it goes into an event.
-const FAULTS_TOLD_MAX: usize = 5;
+const FAULTS_NAMED_MAX: usize = 5;
 /// What all references of a desired state may stand for together: that goes into events too.
 const VALUES_BYTES_MAX: usize = 64 * 1024;
 
@@ -32,16 +32,16 @@ pub(crate) struct Resolved<'v> {
 }
 
 /// Why there is none.
-pub(crate) struct Lack {
+pub(crate) struct UnresolvedReference {
     /// Whom it waits for, or what is wrong with a value.
     failure: Failure,
     /// Whether that is to be told although nobody asked.
     is_loss: bool,
 }
 
-impl From<Lack> for Failure {
-    fn from(lack: Lack) -> Self {
-        lack.failure
+impl From<UnresolvedReference> for Failure {
+    fn from(unresolved: UnresolvedReference) -> Self {
+        unresolved.failure
     }
 }
 
@@ -51,41 +51,41 @@ impl Round<'_> {
     ///
     /// # Errors
     /// When nobody could tell.
-    pub(crate) async fn resolved<'v>(
+    pub(crate) async fn resolve<'v>(
         &self,
         entity: &'v Entity,
-    ) -> Result<Result<Resolved<'v>, Lack>, Error> {
+    ) -> Result<Result<Resolved<'v>, UnresolvedReference>, Error> {
         let desired = &entity.manifest.desired;
-        let waiting = match self.values(entity, desired, Purpose::Use).await? {
-            Ok(references) => return self.put_in(entity, desired, references),
+        let waiting = match self.reference_values(entity, desired, Purpose::Use).await? {
+            Ok(references) => return self.substitute(entity, desired, references),
             Err(waiting) => waiting,
         };
         if !waiting.why.is_loss()
             && entity.observed.generation == entity.generation
-            && let Ok(known) = self.values(entity, desired, Purpose::Recognise).await?
+            && let Ok(known) = self.reference_values(entity, desired, Purpose::Recognise).await?
             && known == entity.observed.references
         {
-            return self.put_in(entity, desired, known);
+            return self.substitute(entity, desired, known);
         }
         Ok(Err(not_ready(&waiting)))
     }
 
-    /// `desired` as something that was made from it can be recognised by.
+    /// `desired` as something that was made from it can be resolve_for_comparison by.
     ///
     /// # Errors
     /// When nobody could tell.
-    pub(crate) async fn recognised<'v>(
+    pub(crate) async fn resolve_for_comparison<'v>(
         &self,
         entity: &Entity,
         desired: &'v Value,
-    ) -> Result<Result<Resolved<'v>, Lack>, Error> {
-        match self.values(entity, desired, Purpose::Recognise).await? {
-            Ok(references) => self.put_in(entity, desired, references),
+    ) -> Result<Result<Resolved<'v>, UnresolvedReference>, Error> {
+        match self.reference_values(entity, desired, Purpose::Recognise).await? {
+            Ok(references) => self.substitute(entity, desired, references),
             Err(waiting) => Ok(Err(not_ready(&waiting))),
         }
     }
 
-    async fn values(
+    async fn reference_values(
         &self,
         entity: &Entity,
         desired: &Value,
@@ -94,12 +94,12 @@ impl Round<'_> {
         self.shared.entities.reference_values(&entity.manifest.namespace, desired, purpose).await
     }
 
-    fn put_in<'v>(
+    fn substitute<'v>(
         &self,
         entity: &Entity,
         desired: &'v Value,
         references: BTreeMap<String, Value>,
-    ) -> Result<Result<Resolved<'v>, Lack>, Error> {
+    ) -> Result<Result<Resolved<'v>, UnresolvedReference>, Error> {
         if references.is_empty() {
             return Ok(Ok(Resolved { desired: Cow::Borrowed(desired), references }));
         }
@@ -122,7 +122,7 @@ impl Round<'_> {
         match checked {
             Ok(normal) => Ok(Ok(Resolved { desired: Cow::Owned(normal), references })),
             Err(Error::Invalid(faults)) => {
-                let faults = faults.iter().take(FAULTS_TOLD_MAX);
+                let faults = faults.iter().take(FAULTS_NAMED_MAX);
                 let faults = faults.map(|fault| format!("{} {}", fault.pointer, fault.message));
                 let faults = faults.collect::<Vec<_>>().join("; ");
                 Ok(Err(invalid(format!(
@@ -135,24 +135,24 @@ impl Round<'_> {
 
     /// A reference has no value that could be used. The entity says so once, and is looked at again when the one that
     /// it names shows itself, and every now and then. When nobody asked for anything, only a loss is worth an event.
-    pub(crate) async fn lacks_reference(
+    pub(crate) async fn await_reference(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
-        lack: Lack,
-    ) -> Result<Flow, Error> {
-        let Lack { failure, is_loss } = lack;
-        if waits_already(entity, &failure) && takes_over.is_none() {
-            return self.not_now(entity, None).await;
+        unresolved: UnresolvedReference,
+    ) -> Result<StepResult, Error> {
+        let UnresolvedReference { failure, is_loss } = unresolved;
+        if already_waits_for(entity, &failure) && takes_over.is_none() {
+            return self.defer_change(entity, None).await;
         }
         if is_loss && entity.follows_references() {
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        self.look_failed(entity, takes_over, failure).await
+        self.observation_failed(entity, takes_over, failure).await
     }
 
     /// `object`, as matching what the entity's was found to match before: nothing new was compared.
-    pub(crate) fn as_before(&self, entity: &Entity, object: &Object) -> Observed {
+    pub(crate) fn unchanged_observation(&self, entity: &Entity, object: &Object) -> Observed {
         let before = &entity.observed;
         self.observed(object, before.generation, before.references.clone())
     }
@@ -167,17 +167,17 @@ impl Round<'_> {
     pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
         let head = self.shared.log.head().await?;
         let name = [ClaimKey::name(entity)];
-        let mut users = self.shared.queue.dependents(&name, 1).await?;
-        if users.as_of < head {
-            self.shared.executed(head).await?;
-            users = self.shared.queue.dependents(&name, 1).await?;
-            if users.as_of < head {
+        let mut dependents = self.shared.queue.dependents(&name, 1).await?;
+        if dependents.as_of < head {
+            self.shared.wait_for_executor(head).await?;
+            dependents = self.shared.queue.dependents(&name, 1).await?;
+            if dependents.as_of < head {
                 return Err(Error::Unavailable("the queue was reset".to_owned()));
             }
         }
-        let Some(by) = users.entities.first().copied() else { return Ok(None) };
+        let Some(by) = dependents.entities.first().copied() else { return Ok(None) };
         let message = match self.shared.entities.fresh(by).await {
-            Ok(user) => format!("is used by {}", user.manifest.target()),
+            Ok(dependent) => format!("is used by {}", dependent.manifest.target()),
             // It holds on nevertheless: nobody knows what became of it.
             Err(Error::Unreadable(_)) => format!("is used by {by}, which cannot be read"),
             Err(error) => return Err(error),
@@ -187,17 +187,17 @@ impl Round<'_> {
 }
 
 /// Whether the entity says already that it waits for what `failure` says.
-pub(crate) fn waits_already(entity: &Entity, failure: &Failure) -> bool {
+pub(crate) fn already_waits_for(entity: &Entity, failure: &Failure) -> bool {
     entity.blocked.is_some() && entity.error.as_ref() == Some(failure)
 }
 
-fn not_ready(waiting: &Waiting) -> Lack {
+fn not_ready(waiting: &Waiting) -> UnresolvedReference {
     let class = ErrorClass::ReferenceNotReady { on: Box::new(waiting.target.clone()) };
     let failure = Failure::harmless(class, "reference_not_ready", waiting.to_string());
-    Lack { failure, is_loss: waiting.why.is_loss() }
+    UnresolvedReference { failure, is_loss: waiting.why.is_loss() }
 }
 
-fn invalid(message: String) -> Lack {
+fn invalid(message: String) -> UnresolvedReference {
     let failure = Failure::harmless(ErrorClass::Invalid, "references_invalid", message);
-    Lack { failure, is_loss: true }
+    UnresolvedReference { failure, is_loss: true }
 }

@@ -16,7 +16,7 @@ use stateward_domain::ports::driver::Object;
 
 use crate::commands::CommandOutcome;
 use crate::error::Error;
-use crate::process_manager::round::{Flow, Round};
+use crate::process_manager::round::{Round, StepResult};
 
 impl Round<'_> {
     /// Ends what was asked for without a change: everything is as desired, or policy says to leave it.
@@ -26,7 +26,7 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
         observed: Observed,
         diff: Vec<Difference>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let completion = Completion {
             attempt: None,
             takes_over,
@@ -34,14 +34,14 @@ impl Round<'_> {
             step: AttemptStep::None,
             observed,
             diff,
-            operations: waiting(entity),
+            operations: open_changes(entity),
         };
         let done = self.report(entity, &Intent::Complete(completion)).await?;
-        Ok(self.after(&done.entity))
+        Ok(self.result_after(&done.entity))
     }
 
     /// Records what a look saw that nobody asked for; true when that changed something.
-    pub(crate) async fn sight(
+    pub(crate) async fn report_observation(
         &self,
         entity: &Entity,
         observed: Observed,
@@ -60,13 +60,15 @@ impl Round<'_> {
     }
 
     /// What follows once something was recorded.
-    pub(crate) fn after(&self, entity: &Entity) -> Flow {
+    pub(crate) fn result_after(&self, entity: &Entity) -> StepResult {
         match entity.work() {
-            Some(work) if work.due <= self.now() => Flow::Again,
+            Some(work) if work.due <= self.now() => StepResult::Continue,
             // What is waited for may have come about already. Only the queue knows: its row is soon looked at again.
-            Some(work) if work.waits_for.is_some() => Flow::Rest(Self::JUST_BEHIND),
-            Some(work) => Flow::Rest(work.due.since(self.now())),
-            None => Flow::Idle,
+            Some(work) if work.waits_for.is_some() => {
+                StepResult::RequeueAfter(Self::SHORT_QUEUE_LAG)
+            }
+            Some(work) => StepResult::RequeueAfter(work.due.since(self.now())),
+            None => StepResult::AwaitChange,
         }
     }
 
@@ -77,12 +79,12 @@ impl Round<'_> {
         intent: &Intent,
     ) -> Result<CommandOutcome, Error> {
         let envelope = envelope(entity);
-        let done = self.shared.commands.report(self.held.entity, &envelope, intent).await?;
-        self.note_position(&done);
+        let done = self.shared.commands.report(self.lease.entity, &envelope, intent).await?;
+        self.record_position(&done);
         Ok(done)
     }
 
-    pub(crate) fn note_position(&self, done: &CommandOutcome) {
+    pub(crate) fn record_position(&self, done: &CommandOutcome) {
         if !done.events.is_empty() {
             let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *seen = (*seen).max(done.position);
@@ -90,11 +92,11 @@ impl Round<'_> {
     }
 
     /// A change is wanted and must not be made now. An attempt that runs in name only still ends.
-    pub(crate) async fn not_now(
+    pub(crate) async fn defer_change(
         &self,
         entity: &Entity,
         takes_over: Option<Attempt>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         if takes_over.is_some() {
             let message = "the attempt was abandoned, and changes are paused";
             let failure = Failure::doubtful(ErrorClass::Cancelled, "paused", message);
@@ -102,9 +104,9 @@ impl Round<'_> {
             return self.fail_with(entity, takes_over, &failure, next).await;
         }
         // A refresh asked for a look, which it had.
-        let looks = open_of(entity, &[OperationKind::Refresh]);
-        if looks.is_empty() {
-            return Ok(Flow::Rest(Self::NOT_NOW));
+        let refreshes = open_of(entity, &[OperationKind::Refresh]);
+        if refreshes.is_empty() {
+            return Ok(StepResult::RequeueAfter(Self::DEFERRED));
         }
         let completion = Completion {
             attempt: None,
@@ -113,10 +115,10 @@ impl Round<'_> {
             step: AttemptStep::None,
             observed: Observed { observed_at: Some(self.now()), ..entity.observed.clone() },
             diff: Vec::new(),
-            operations: looks,
+            operations: refreshes,
         };
         self.report(entity, &Intent::Complete(completion)).await?;
-        Ok(Flow::Rest(Self::NOT_NOW))
+        Ok(StepResult::RequeueAfter(Self::DEFERRED))
     }
 
     /// Ends an attempt, or a look, as failed; the table of classes says what happens next. `action` is the
@@ -128,27 +130,27 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
         failure: &Failure,
         action: Option<OperationId>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let running = entity.running.as_ref().filter(|_| attempt.is_some());
         if attempt.is_none()
             && takes_over.is_none()
             && action.is_none()
-            && asks_again(entity, failure)
+            && already_awaits_decision(entity, failure)
         {
-            return Ok(Flow::Idle);
+            return Ok(StepResult::AwaitChange);
         }
-        let circumstances = self.circumstances(entity);
+        let retry_context = self.retry_context(entity);
         let (next, action) = match (running.map(|running| &running.step), action) {
             (_, Some(action)) => (Next::Retry { at: self.now() }, Some(action)),
             (Some(AttemptStep::Action { operation_id }), None) => {
-                let repeatable = self.repeatable(entity, *operation_id);
-                let (next, ends) = circumstances.after_action(failure, repeatable);
+                let repeatable = self.is_repeatable(entity, *operation_id);
+                let (next, ends) = retry_context.after_action(failure, repeatable);
                 (next, Some(*operation_id).filter(|_| ends))
             }
             (Some(AttemptStep::CleanUp { .. }), None) => {
-                (circumstances.after_clean_up(failure), None)
+                (retry_context.after_clean_up(failure), None)
             }
-            _ => (circumstances.next(failure), None),
+            _ => (retry_context.next(failure), None),
         };
         let failing = FailureReport {
             attempt,
@@ -159,7 +161,7 @@ impl Round<'_> {
             action,
         };
         let done = self.report(entity, &Intent::Fail(failing)).await?;
-        Ok(self.after(&done.entity))
+        Ok(self.result_after(&done.entity))
     }
 
     /// Ends a look, or an abandoned attempt, as failed with `next`.
@@ -169,7 +171,7 @@ impl Round<'_> {
         takes_over: Option<Attempt>,
         failure: &Failure,
         next: Next,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let failing = FailureReport {
             attempt: None,
             takes_over,
@@ -179,7 +181,7 @@ impl Round<'_> {
             action: None,
         };
         let done = self.report(entity, &Intent::Fail(failing)).await?;
-        Ok(self.after(&done.entity))
+        Ok(self.result_after(&done.entity))
     }
 
     /// `object`, as it matches `generation` with these values of its references.
@@ -205,7 +207,7 @@ impl Round<'_> {
 }
 
 /// Open operations that end once the object is as desired: all but actions.
-pub(crate) fn waiting(entity: &Entity) -> Vec<OperationId> {
+pub(crate) fn open_changes(entity: &Entity) -> Vec<OperationId> {
     let open = entity.operations.iter();
     open.filter(|open| !matches!(open.kind, OperationKind::Action(_))).map(|open| open.id).collect()
 }
@@ -217,7 +219,7 @@ pub(crate) fn open_of(entity: &Entity, kinds: &[OperationKind]) -> Vec<Operation
 }
 
 /// Whether a person is asked already what `failure` would ask: a check that finds nothing else appends nothing.
-pub(crate) fn asks_again(entity: &Entity, failure: &Failure) -> bool {
+pub(crate) fn already_awaits_decision(entity: &Entity, failure: &Failure) -> bool {
     let asked = entity.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Decision);
     asked && entity.error.as_ref() == Some(failure) && entity.work().is_none()
 }

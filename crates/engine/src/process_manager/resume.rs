@@ -14,41 +14,45 @@ use stateward_domain::time::Timestamp;
 
 use crate::error::Error;
 use crate::process_manager::retry::backoff;
-use crate::process_manager::round::{Flow, Round};
+use crate::process_manager::round::{Round, StepResult};
 
 impl Round<'_> {
     /// The backend works on it: ask how it stands, or have it stopped when nobody wants it any more.
-    pub(crate) async fn carry_on(
+    pub(crate) async fn poll_pending(
         &self,
         entity: &Arc<Entity>,
         running: &RunningAttempt,
         handle: &Value,
         poll_at: Timestamp,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         if entity.is_to_be_stopped() {
-            return self.stop(entity, running, handle).await;
+            return self.cancel_pending(entity, running, handle).await;
         }
         if poll_at > self.now() {
-            return Ok(Flow::Rest(poll_at.since(self.now())));
+            return Ok(StepResult::RequeueAfter(poll_at.since(self.now())));
         }
-        let context = self.context(entity.attempt, entity);
+        let context = self.call_context(entity.attempt, entity);
         let outcome = self.call(self.driver().resume(&context, handle)).await;
         match outcome {
             // The handle is the only trace of what was begun: a failed question does not end the attempt.
-            Err(failure) if passes(&failure) => Ok(Flow::Rest(self.pause_for(running, &failure))),
-            outcome => self.settle(entity, outcome.map_err(begun)).await,
+            Err(failure) if is_retryable_poll(&failure) => {
+                Ok(StepResult::RequeueAfter(self.poll_pause(running, &failure)))
+            }
+            outcome => self.record_outcome(entity, outcome.map_err(with_possible_effect)).await,
         }
     }
 
-    async fn stop(
+    async fn cancel_pending(
         &self,
         entity: &Arc<Entity>,
         running: &RunningAttempt,
         handle: &Value,
-    ) -> Result<Flow, Error> {
-        let context = self.context(entity.attempt, entity);
+    ) -> Result<StepResult, Error> {
+        let context = self.call_context(entity.attempt, entity);
         match self.call(self.driver().cancel(&context, handle)).await {
-            Err(failure) if passes(&failure) => Ok(Flow::Rest(self.pause_for(running, &failure))),
+            Err(failure) if is_retryable_poll(&failure) => {
+                Ok(StepResult::RequeueAfter(self.poll_pause(running, &failure)))
+            }
             // Whether it could be stopped or not, only a look tells what is there now.
             Ok(()) | Err(_) => {
                 let message = "stopped on request";
@@ -66,7 +70,7 @@ impl Round<'_> {
                     action,
                 };
                 self.report(entity, &Intent::Fail(failing)).await?;
-                Ok(Flow::Again)
+                Ok(StepResult::Continue)
             }
         }
     }
@@ -76,7 +80,7 @@ impl Round<'_> {
         &self,
         entity: &Arc<Entity>,
         running: &RunningAttempt,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let action = match &running.step {
             AttemptStep::Action { operation_id } => Some(*operation_id),
             _ => None,
@@ -87,14 +91,14 @@ impl Round<'_> {
             let failure = Failure::doubtful(ErrorClass::Bug, "attempts_abandoned", message);
             return self.abandon(entity, failure, Next::Erred, action).await;
         }
-        if let Some(operation) = action.filter(|id| !self.repeatable(entity, *id)) {
+        if let Some(operation) = action.filter(|id| !self.is_repeatable(entity, *id)) {
             let message = "the worker vanished: the action may have been done";
             let failure =
                 Failure::doubtful(ErrorClass::Ambiguous, "action_outcome_unknown", message);
             let next = Next::Retry { at: self.now() };
             return self.abandon(entity, failure, next, Some(operation)).await;
         }
-        self.serve(entity, Some(entity.attempt)).await
+        self.reconcile(entity, Some(entity.attempt)).await
     }
 
     async fn abandon(
@@ -103,7 +107,7 @@ impl Round<'_> {
         error: Failure,
         next: Next,
         action: Option<OperationId>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let failing = FailureReport {
             attempt: None,
             takes_over: Some(entity.attempt),
@@ -113,11 +117,11 @@ impl Round<'_> {
             action,
         };
         let done = self.report(entity, &Intent::Fail(failing)).await?;
-        Ok(self.after(&done.entity))
+        Ok(self.result_after(&done.entity))
     }
 
     /// Grows with the attempt's age, so that a backend that is away is not asked all the time.
-    fn pause_for(&self, running: &RunningAttempt, failure: &Failure) -> Duration {
+    fn poll_pause(&self, running: &RunningAttempt, failure: &Failure) -> Duration {
         let policy = &self.backend.settings.retry;
         let age = self.shared.clock.log_clock.since(running.since);
         let grown = (age / 4).clamp(backoff(policy, 0), policy.max);
@@ -126,13 +130,13 @@ impl Round<'_> {
 }
 
 /// The failure of a question about work that the backend accepted: the question changed nothing, the work may have.
-fn begun(failure: Failure) -> Failure {
+fn with_possible_effect(failure: Failure) -> Failure {
     let effect = if failure.effect == Effect::None { Effect::Maybe } else { failure.effect };
     Failure { effect, ..failure }
 }
 
 /// Whether the question may simply be asked again.
-fn passes(failure: &Failure) -> bool {
+fn is_retryable_poll(failure: &Failure) -> bool {
     matches!(
         failure.class,
         ErrorClass::Transient

@@ -12,7 +12,7 @@ use stateward_domain::time::Timestamp;
 use crate::backends::{BackendSettings, RetryPolicy};
 
 /// What surrounds a failure.
-pub(crate) struct Circumstances<'a> {
+pub(crate) struct RetryContext<'a> {
     pub(crate) entity: &'a Entity,
     pub(crate) kind: &'a KindSpec,
     pub(crate) settings: &'a BackendSettings,
@@ -21,7 +21,7 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) jitter: f64,
 }
 
-impl Circumstances<'_> {
+impl RetryContext<'_> {
     /// What happens next for an attempt that serves the desired state.
     pub(crate) fn next(&self, failure: &Failure) -> Next {
         let slowly = self.now.after(self.settings.retry.max);

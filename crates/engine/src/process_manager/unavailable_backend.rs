@@ -20,35 +20,35 @@ use crate::process_manager::report::open_of;
 /// Entities told at a time.
 const BATCH: usize = 100;
 /// Between looks for backends that are no longer configured.
-const INTERVAL: Duration = Duration::from_secs(30);
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Looks after the entities of backends that are no longer configured.
 pub(super) async fn run(shared: Arc<Shared>, backends: Backends) {
     while !shared.shutdown.is_cancelled() {
-        if let Err(error) = unconfigured(&shared, &backends).await {
-            tracing::warn!(%error, "entities of removed backends were not told");
+        if let Err(error) = block_unconfigured(&shared, &backends).await {
+            tracing::warn!(%error, "entities of removed backends were not blocked");
         }
         tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
             () = shared.shutdown.cancelled() => {}
         }
     }
 }
 
-async fn unconfigured(shared: &Shared, backends: &Backends) -> Result<(), QueueError> {
+async fn block_unconfigured(shared: &Shared, backends: &Backends) -> Result<(), QueueError> {
     for (name, _) in shared.queue.oldest_due().await? {
         if backends.get(&name).is_none() {
             let message = format!("backend {name} is not configured");
             let failure =
                 Failure::harmless(ErrorClass::Misconfigured, "backend_not_configured", message);
-            while tell(shared, &name, &failure, INTERVAL).await? == BATCH {}
+            while block_entities(shared, &name, &failure, CHECK_INTERVAL).await? == BATCH {}
         }
     }
     Ok(())
 }
 
 /// Tells the entities with work that their backend is closed, if it is for long; how long to wait.
-pub(super) async fn behind_closed_gate(
+pub(super) async fn block_or_wait(
     shared: &Shared,
     backend: &Backend,
     unavailable: &Unavailable,
@@ -68,12 +68,12 @@ pub(super) async fn behind_closed_gate(
             Failure::harmless(ErrorClass::Misconfigured, "backend_parked", message)
         }
     };
-    let told = tell(shared, backend.name(), &failure, interval).await?;
-    Ok(if told == BATCH { Duration::ZERO } else { interval })
+    let leased = block_entities(shared, backend.name(), &failure, interval).await?;
+    Ok(if leased == BATCH { Duration::ZERO } else { interval })
 }
 
 /// Marks up to a batch of entities with due work as blocked on their backend; how many were looked at.
-async fn tell(
+async fn block_entities(
     shared: &Shared,
     backend: &BackendName,
     failure: &Failure,
@@ -90,8 +90,8 @@ async fn tell(
     let leases = shared.queue.lease(&request).await?;
     let mut releases = Vec::with_capacity(leases.len());
     for lease in &leases {
-        if let Err(error) = block(shared, lease.entity, failure, pause).await {
-            tracing::debug!(entity.id = %lease.entity, %error, "was not told");
+        if let Err(error) = block_entity(shared, lease.entity, failure, pause).await {
+            tracing::debug!(entity.id = %lease.entity, %error, "was not blocked");
         }
         releases.push(Release {
             entity: lease.entity,
@@ -106,7 +106,7 @@ async fn tell(
     Ok(leases.len())
 }
 
-async fn block(
+async fn block_entity(
     shared: &Shared,
     id: EntityId,
     failure: &Failure,
@@ -116,9 +116,9 @@ async fn block(
     // Whoever asks for one look or one try is told each time.
     let asks = !open_of(&entity, &[OperationKind::Refresh, OperationKind::Retry]).is_empty();
     let blocked = entity.blocked.as_ref();
-    let told = !asks && blocked.is_some_and(|blocked| blocked.on == BlockedOn::Backend);
+    let reported = !asks && blocked.is_some_and(|blocked| blocked.on == BlockedOn::Backend);
     // What runs by name may still be carried on once the backend is back.
-    if told || entity.running.is_some() || !entity.is_tracked() {
+    if reported || entity.running.is_some() || !entity.is_tracked() {
         return Ok(());
     }
     let failing = FailureReport {

@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn it_is_bounded() {
         let now = entity("id-1", 1);
-        assert!(cache(&now, &[]).names.is_empty(), "without users");
+        assert!(cache(&now, &[]).names.is_empty(), "without dependents");
         assert!(cache(&now, &[field("tags")]).names.is_empty(), "what is large is not kept");
         assert!(
             cache(&entity(&"x".repeat(TEXT_MAX + 1), 1), &[Field::ExternalId]).names.is_empty()

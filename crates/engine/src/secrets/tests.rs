@@ -53,20 +53,21 @@ fn a_reference_anywhere_else_is_refused() {
 }
 
 #[test]
-fn the_driver_gets_values_and_nobody_else_does() {
+fn only_the_driver_gets_values() {
     let (kind, scope, secrets) = (kind(), Namespace::from("a"), secrets());
     let desired = json!({ "size": 1, "password": { "$secret": "open" } });
     let resolved = secrets.resolve(&kind, &scope, &desired).expect("known");
     assert_eq!(resolved, json!({ "size": 1, "password": "hunter2-open" }));
     assert_eq!(secrets.scrub("hunter2-open is too weak"), "[secret] is too weak");
-    let told = json!({ "url": "db://u:hunter2-open@h", "hunter2-physics": ["hunter2-physics", 1] });
-    let scrubbed = secrets.scrubbed(told);
+    let answer =
+        json!({ "url": "db://u:hunter2-open@h", "hunter2-physics": ["hunter2-physics", 1] });
+    let scrubbed = secrets.scrubbed(answer);
     assert_eq!(scrubbed, json!({ "url": "db://u:[secret]@h", "[secret]": ["[secret]", 1] }));
     assert!(secrets.holds("job-hunter2-open") && !secrets.holds("hunter2"));
 }
 
 #[test]
-fn a_secret_that_is_gone_is_named_and_a_short_one_is_not_looked_for() {
+fn a_secret_that_is_gone_is_named_and_a_short_one_is_not_searched_for() {
     let (kind, scope, secrets) = (kind(), Namespace::from("a"), secrets());
     let missing = secrets.resolve(&kind, &scope, &json!({ "password": { "$secret": "gone" } }));
     let failure = missing.expect_err("missing");

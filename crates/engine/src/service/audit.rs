@@ -94,7 +94,7 @@ impl Engine {
         let shared = &self.inner.shared;
         shared.observe_only.store(false, Ordering::Release);
         for backend in self.inner.backends.all().values() {
-            shared.reopened(backend).await;
+            shared.resume_work(backend).await;
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl Engine {
     ) -> Result<Record, Error> {
         let backend = self.backend(name)?;
         let at = self.clock().now();
-        let changed = self.inner.shared.change_backend(name, envelope, |record| {
+        let changed = self.inner.shared.append_backend_events(name, envelope, |record| {
             let paused = record.paused == Some(Pause { until });
             if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
         });
@@ -94,7 +94,7 @@ impl Engine {
     ) -> Result<Record, Error> {
         let backend = self.backend(name)?;
         let shared = &self.inner.shared;
-        let context = shared.probe_context(&backend);
+        let context = shared.backend_call_context(&backend);
         let health = backend.settings.driver.health(&context).await;
         health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         let unusable = matches!(
@@ -104,11 +104,11 @@ impl Engine {
         backend.availability.record_recovery();
         shared.identify(&backend).await?;
         if unusable {
-            shared.wake(&backend).await;
+            shared.reopen(&backend).await;
         } else {
-            shared.reopened(&backend).await;
+            shared.resume_work(&backend).await;
         }
-        let changed = shared.change_backend(name, envelope, |_| Vec::new()).await?;
+        let changed = shared.append_backend_events(name, envelope, |_| Vec::new()).await?;
         shared.control.state_after(&StreamId::backend(name), changed).await
     }
 

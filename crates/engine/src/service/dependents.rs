@@ -24,9 +24,9 @@ impl Engine {
             return Ok(Vec::new());
         }
         let shared = &self.inner.shared;
-        let users = shared.queue.dependents(&[ClaimKey::name(entity)], limit).await?;
-        let mut found = Vec::with_capacity(users.entities.len());
-        for dependent in users.entities {
+        let dependents = shared.queue.dependents(&[ClaimKey::name(entity)], limit).await?;
+        let mut found = Vec::with_capacity(dependents.entities.len());
+        for dependent in dependents.entities {
             match shared.entities.recent(dependent).await {
                 Ok(dependent) => found.push(dependent),
                 // Another's damage is told where that one is asked for.

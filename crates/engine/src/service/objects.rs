@@ -60,7 +60,7 @@ impl Engine {
             return Err(Error::Unavailable(format!("nothing is asked of {name} now")));
         }
         backend.wait_for_rate_limit().await;
-        let context = self.inner.shared.probe_context(&backend);
+        let context = self.inner.shared.backend_call_context(&backend);
         let listing = backend.settings.driver.list(&context, kind, cursor).await;
         // What a caller asks for closes no gate: the mark of the page is the caller's.
         let listing = listing.map_err(|failure| match failure.class {

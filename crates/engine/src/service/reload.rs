@@ -45,13 +45,14 @@ impl Engine {
                 // The new configuration is in force: what cannot be told of it now does not take it back.
                 (BackendChange::Removed, _) => {
                     let removed = |_: &_| vec![BackendEvent::Removed { at }];
-                    if let Err(error) = shared.change_backend(name, envelope, removed).await {
+                    if let Err(error) = shared.append_backend_events(name, envelope, removed).await
+                    {
                         tracing::error!(backend = %name, %error, "its removal is not recorded");
                     }
                 }
                 // What waited for a secret, or for credentials, is looked at again at once.
-                (BackendChange::Changed, Some(backend)) => shared.wake(&backend).await,
-                (_, Some(backend)) if other_secrets => shared.wake(&backend).await,
+                (BackendChange::Changed, Some(backend)) => shared.reopen(&backend).await,
+                (_, Some(backend)) if other_secrets => shared.reopen(&backend).await,
                 _ => {}
             }
         }

@@ -81,9 +81,8 @@ const NOW: Timestamp = Timestamp(1_000_000_000);
 
 fn next(entity: &Entity, class: &Class) -> Next {
     let (kind, settings) = (kind(), settings());
-    let circumstances =
-        Circumstances { entity, kind: &kind, settings: &settings, now: NOW, jitter: 1.0 };
-    circumstances.next(&Failure::harmless(class.clone(), "code", "message"))
+    let context = RetryContext { entity, kind: &kind, settings: &settings, now: NOW, jitter: 1.0 };
+    context.next(&Failure::harmless(class.clone(), "code", "message"))
 }
 
 #[test]
@@ -111,7 +110,7 @@ fn a_rate_limit_waits_as_long_as_it_was_asked_to() {
 }
 
 #[test]
-fn a_conflict_is_looked_at_sooner_than_a_fault() {
+fn a_conflict_is_retried_sooner_than_a_fault() {
     let wait = |class| match next(&failed(3), &class) {
         Next::Retry { at } => at.since(NOW),
         other => unreachable!("{other:?}"),
@@ -120,7 +119,7 @@ fn a_conflict_is_looked_at_sooner_than_a_fault() {
 }
 
 #[test]
-fn what_may_only_not_show_yet_is_looked_at_when_it_would() {
+fn what_may_not_be_visible_yet_is_observed_after_the_settle_time() {
     let wait = |class, failures| match next(&failed(failures), &class) {
         Next::Retry { at } => at.since(NOW),
         other => unreachable!("{other:?}"),
@@ -128,10 +127,10 @@ fn what_may_only_not_show_yet_is_looked_at_when_it_would() {
     let mut quick = settings();
     quick.retry.first = Duration::from_millis(1);
     let (kind, entity) = (kind(), failed(0));
-    let circumstances =
-        Circumstances { entity: &entity, kind: &kind, settings: &quick, now: NOW, jitter: 0.5 };
+    let context =
+        RetryContext { entity: &entity, kind: &kind, settings: &quick, now: NOW, jitter: 0.5 };
     let failure = Failure::harmless(Class::NotFound, "code", "message");
-    assert_eq!(circumstances.next(&failure), Next::Retry { at: NOW.after(kind.settle) });
+    assert_eq!(context.next(&failure), Next::Retry { at: NOW.after(kind.settle) });
     assert_eq!(
         wait(Class::NotFound, 5),
         wait(Class::Transient, 5),
@@ -140,7 +139,7 @@ fn what_may_only_not_show_yet_is_looked_at_when_it_would() {
 }
 
 #[test]
-fn what_blocks_is_looked_at_again_unless_a_person_is_asked() {
+fn a_blocked_entity_is_retried_unless_a_person_decides() {
     for (class, _, _) in table() {
         if let Next::Blocked { on, check_at } = next(&failed(0), &class) {
             let asks = on == BlockedOn::Decision;
@@ -152,9 +151,9 @@ fn what_blocks_is_looked_at_again_unless_a_person_is_asked() {
 #[test]
 fn an_action_is_repeated_only_when_that_is_harmless() {
     let (kind, settings, entity) = (kind(), settings(), failed(0));
-    let circumstances =
-        Circumstances { entity: &entity, kind: &kind, settings: &settings, now: NOW, jitter: 1.0 };
-    let ends = |failure: &Failure, idempotent| circumstances.after_action(failure, idempotent).1;
+    let context =
+        RetryContext { entity: &entity, kind: &kind, settings: &settings, now: NOW, jitter: 1.0 };
+    let ends = |failure: &Failure, idempotent| context.after_action(failure, idempotent).1;
     let harmless = Failure::harmless(Class::Transient, "code", "message");
     let doubtful = Failure::doubtful(Class::Ambiguous, "code", "message");
     let refused = Failure::harmless(Class::Invalid, "code", "message");
@@ -173,7 +172,7 @@ fn the_same_difference_after_three_updates_blocks() {
     entity.trouble.remaining.clone_from(&left);
     for (unconverged, blocks) in [(0, false), (1, false), (2, true)] {
         entity.trouble.unconverged = unconverged;
-        let circumstances = Circumstances {
+        let context = RetryContext {
             entity: &entity,
             kind: &kind,
             settings: &settings,
@@ -181,7 +180,7 @@ fn the_same_difference_after_three_updates_blocks() {
             jitter: 1.0,
         };
         let failure = Failure::harmless(Class::Transient, "not_converged", "message");
-        let next = circumstances.after_unconverged(&failure, &left);
+        let next = context.after_unconverged(&failure, &left);
         assert_eq!(matches!(next, Next::Blocked { .. }), blocks, "{unconverged}");
     }
 }

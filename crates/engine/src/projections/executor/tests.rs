@@ -68,7 +68,7 @@ async fn a_skipped_evaluation_would_have_changed_no_row() {
             }
         }
     }
-    assert!(skipped > 100, "only {skipped} looks were saved");
+    assert!(skipped > 100, "only {skipped} evaluations were saved");
 }
 
 /// One that is looked at for an event of its own is not looked at with the others.

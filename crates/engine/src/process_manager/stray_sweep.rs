@@ -18,7 +18,7 @@ use crate::backends::Backend;
 use crate::process_manager::Shared;
 
 /// Pages of one list at most; the next sweep begins anew.
-const PAGES: usize = 10_000;
+const PAGES_MAX: usize = 10_000;
 
 /// Sweeps at the shared interval, first one interval after the start.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
@@ -27,7 +27,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(shared.clock.jittered(shared.sweep_interval)) => {}
-            () = shared.ended(&backend) => return,
+            () = shared.stopping(&backend) => return,
         }
         if backend.availability.unavailable(shared.clock.moment()).is_some() {
             continue;
@@ -41,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
                 Ok(count) => drop(unknown.insert(kind, count)),
                 Err(failure) => {
                     tracing::warn!(backend = %backend.name(), %kind, %failure, "sweep broke off");
-                    shared.note_failure(&backend, &failure).await;
+                    shared.record_failure(&backend, &failure).await;
                 }
             }
         }
@@ -53,27 +53,27 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
 async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u64, Failure> {
     let mut unknown = 0;
     let mut cursor: Option<String> = None;
-    for _ in 0..PAGES {
-        let context: CallContext = shared.probe_context(backend);
+    for _ in 0..PAGES_MAX {
+        let context: CallContext = shared.backend_call_context(backend);
         backend.wait_for_rate_limit().await;
-        let asked = shared.clock.now();
+        let listed_at = shared.clock.now();
         let listing = backend.settings.driver.list(&context, kind, cursor.as_deref()).await?;
         // All are judged before the first is told of: one owner may have left several.
         let mut strays = Vec::new();
         for object in &listing.objects {
-            match judge(shared, backend, object, asked).await {
-                Judgement::Stray(owner, incarnation) => {
+            match classify(shared, backend, object, listed_at).await {
+                Ownership::Stray(owner, incarnation) => {
                     strays.push((owner, incarnation, object.external_id.clone()));
                 }
-                Judgement::Unknown => unknown += 1,
-                Judgement::Nothing => {}
+                Ownership::Unknown => unknown += 1,
+                Ownership::NotStray => {}
             }
         }
         for (owner, incarnation, external_id) in strays {
-            tell(shared, &owner, incarnation, external_id).await;
+            record_stray(shared, &owner, incarnation, external_id).await;
         }
         cursor = listing.cursor;
-        if cursor.is_none() || shared.ends(backend) {
+        if cursor.is_none() || shared.is_stopping(backend) {
             break;
         }
     }
@@ -81,19 +81,24 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u6
 }
 
 /// What an object is to us.
-enum Judgement {
+enum Ownership {
     /// It was left by this entity, in that incarnation.
     Stray(Arc<Entity>, Incarnation),
     /// It carries a key of ours and belongs to no entity here.
     Unknown,
     /// Somebody's, or it cannot be said now.
-    Nothing,
+    NotStray,
 }
 
-async fn judge(shared: &Shared, backend: &Backend, object: &Object, asked: Timestamp) -> Judgement {
+async fn classify(
+    shared: &Shared,
+    backend: &Backend,
+    object: &Object,
+    listed_at: Timestamp,
+) -> Ownership {
     let owner = object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse);
-    let Some((id, incarnation)) = owner else { return Judgement::Nothing };
-    let Ok(entity) = shared.entities.fresh(id).await else { return Judgement::Nothing };
+    let Some((id, incarnation)) = owner else { return Ownership::NotStray };
+    let Ok(entity) = shared.entities.fresh(id).await else { return Ownership::NotStray };
     if !entity.exists() || entity.manifest.backend != *backend.name() {
         tracing::warn!(
             backend = %backend.name(),
@@ -101,16 +106,21 @@ async fn judge(shared: &Shared, backend: &Backend, object: &Object, asked: Times
             owner = %id,
             "an object carries the owner key of no entity here"
         );
-        return Judgement::Unknown;
+        return Ownership::Unknown;
     }
-    if is_stray(&entity, object, incarnation, asked) {
-        Judgement::Stray(entity, incarnation)
+    if is_stray(&entity, object, incarnation, listed_at) {
+        Ownership::Stray(entity, incarnation)
     } else {
-        Judgement::Nothing
+        Ownership::NotStray
     }
 }
 
-async fn tell(shared: &Shared, owner: &Entity, incarnation: Incarnation, external_id: ExternalId) {
+async fn record_stray(
+    shared: &Shared,
+    owner: &Entity,
+    incarnation: Incarnation,
+    external_id: ExternalId,
+) {
     let intent = Intent::RecordExternalId { attempt: Attempt(0), incarnation, external_id };
     let envelope = Envelope::system("sweep", owner.manifest.namespace.clone());
     if let Err(error) = shared.commands.report(owner.id, &envelope, &intent).await {
@@ -119,9 +129,14 @@ async fn tell(shared: &Shared, owner: &Entity, incarnation: Incarnation, externa
 }
 
 /// Only what is certain counts: nothing runs, and the entity's own object is known to be another one. Where something
-/// happened since the list was `asked` for, it may show what has been deleted meanwhile: the next sweep judges that.
-fn is_stray(entity: &Entity, object: &Object, incarnation: Incarnation, asked: Timestamp) -> bool {
-    if entity.released || entity.running.is_some() || entity.updated_at >= asked {
+/// happened since the list was `listed_at` for, it may show what has been deleted meanwhile: the next sweep judges that.
+fn is_stray(
+    entity: &Entity,
+    object: &Object,
+    incarnation: Incarnation,
+    listed_at: Timestamp,
+) -> bool {
+    if entity.released || entity.running.is_some() || entity.updated_at >= listed_at {
         return false;
     }
     if entity.is_deleted() {
@@ -143,15 +158,15 @@ mod tests {
     use super::*;
 
     /// Whether an object called `found` is a stray of `entity`, which last changed so many seconds before or, negative,
-    /// after the list was asked for.
+    /// after the list was listed_at for.
     fn stray(entity: &Entity, found: &str, age: i64) -> bool {
         let changed = Timestamp::default().after(Duration::from_secs(100));
         let entity = Entity { updated_at: changed, ..entity.clone() };
         let seconds = u64::try_from(100 + age).expect("not before the epoch");
-        let asked = Timestamp::default().after(Duration::from_secs(seconds));
+        let listed_at = Timestamp::default().after(Duration::from_secs(seconds));
         let object =
             Object { external_id: ExternalId::from(found), owner_key: None, attributes: json!({}) };
-        is_stray(&entity, &object, Incarnation::default(), asked)
+        is_stray(&entity, &object, Incarnation::default(), listed_at)
     }
 
     #[test]

@@ -16,14 +16,14 @@ use stateward_domain::id::{Attempt, ExternalId, OperationId};
 use stateward_domain::ports::driver::{Act, Create, Object, Outcome, Plan, Update};
 
 use crate::error::Error;
-use crate::process_manager::converge::known_difference;
-use crate::process_manager::observe::{Seen, compare, target};
-use crate::process_manager::report::{envelope, waiting};
-use crate::process_manager::retry::Circumstances;
-use crate::process_manager::round::{Flow, Round};
+use crate::process_manager::converge::last_known_diff;
+use crate::process_manager::observe::{ObserveOutcome, compare, object_ref};
+use crate::process_manager::report::{envelope, open_changes};
+use crate::process_manager::retry::RetryContext;
+use crate::process_manager::round::{Round, StepResult};
 
 /// What a change gives to the driver. Not `Debug`: it may hold secrets.
-struct Given {
+struct CallSpec {
     spec: Value,
     /// The attributes that an update was planned on.
     observed: Value,
@@ -31,40 +31,42 @@ struct Given {
 
 impl Round<'_> {
     /// Begins an attempt for `step` and carries it as far as it goes. `seen` is what an update was planned on.
-    pub(crate) async fn change(
+    pub(crate) async fn execute_step(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         step: AttemptStep,
         id: Option<&ExternalId>,
         seen: Option<(&Value, &Object)>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         if !self.may_change(entity) {
-            return self.not_now(entity, takes_over).await;
+            return self.defer_change(entity, takes_over).await;
         }
-        if !self.held.may_send() {
-            return Ok(Flow::Rest(Duration::ZERO));
+        if !self.lease.may_send() {
+            return Ok(StepResult::RequeueAfter(Duration::ZERO));
         }
         let (spec, observed) = match (seen, &step) {
             (Some((spec, object)), _) => (Cow::Borrowed(spec), object.attributes.clone()),
             (None, AttemptStep::Create | AttemptStep::Action { .. }) => {
-                match self.resolved(entity).await? {
+                match self.resolve(entity).await? {
                     Ok(resolved) => (resolved.desired, Value::Null),
-                    Err(lack) => return self.lacks_reference(entity, takes_over, lack).await,
+                    Err(unresolved) => {
+                        return self.await_reference(entity, takes_over, unresolved).await;
+                    }
                 }
             }
             // What goes needs no more than its name.
             (None, _) => (Cow::Borrowed(&entity.manifest.desired), Value::Null),
         };
         // Before the intent: what cannot be sent is not begun.
-        let given = match self.given(entity, &step, &spec) {
-            Ok(spec) => Given { spec, observed },
-            Err(failure) => return self.lacks_secret(entity, takes_over, &failure).await,
+        let given = match self.call_spec(entity, &step, &spec) {
+            Ok(spec) => CallSpec { spec, observed },
+            Err(failure) => return self.await_secret(entity, takes_over, &failure).await,
         };
         let operations = match &step {
             AttemptStep::Action { operation_id } => vec![*operation_id],
             AttemptStep::CleanUp { .. } => Vec::new(),
-            _ => waiting(entity),
+            _ => open_changes(entity),
         };
         let named = !matches!(step, AttemptStep::Create | AttemptStep::CleanUp { .. });
         let start = Intent::Start {
@@ -77,24 +79,24 @@ impl Round<'_> {
         };
         let envelope = envelope(entity);
         // Not `report`: an intent that cannot be recorded now is no result that must not be lost.
-        let done = self.shared.commands.execute(self.held.entity, &envelope, &start).await?;
-        self.note_position(&done);
+        let done = self.shared.commands.execute(self.lease.entity, &envelope, &start).await?;
+        self.record_position(&done);
         let begun = done.entity;
-        let outcome = self.act(&begun, &step, id, &given).await;
-        self.settle(&begun, outcome).await
+        let outcome = self.call_driver(&begun, &step, id, &given).await;
+        self.record_outcome(&begun, outcome).await
     }
 
-    async fn act(
+    async fn call_driver(
         &self,
         entity: &Entity,
         step: &AttemptStep,
         id: Option<&ExternalId>,
-        given: &Given,
+        given: &CallSpec,
     ) -> Result<Outcome, Failure> {
-        let context = self.context(entity.attempt, entity);
+        let context = self.call_context(entity.attempt, entity);
         let spec = given.spec.clone();
         let kind = &entity.manifest.kind;
-        let target = target(entity, &id.cloned().unwrap_or_default());
+        let target = object_ref(entity, &id.cloned().unwrap_or_default());
         match step {
             AttemptStep::Create => {
                 let create = Create { kind: kind.clone(), owner_key: entity.owner_key(), spec };
@@ -126,12 +128,12 @@ impl Round<'_> {
     }
 
     /// Records how the call of the running attempt ended.
-    pub(crate) async fn settle(
+    pub(crate) async fn record_outcome(
         &self,
         entity: &Arc<Entity>,
         outcome: Result<Outcome, Failure>,
-    ) -> Result<Flow, Error> {
-        let Some(running) = &entity.running else { return Ok(Flow::Again) };
+    ) -> Result<StepResult, Error> {
+        let Some(running) = &entity.running else { return Ok(StepResult::Continue) };
         match outcome {
             Ok(Outcome::Pending { handle, poll_after_ms }) => {
                 let pause = Duration::from_millis(poll_after_ms);
@@ -141,7 +143,7 @@ impl Round<'_> {
                     let attempt = entity.attempt;
                     self.report(entity, &Intent::Progress { attempt, handle, poll_at }).await?;
                 }
-                Ok(Flow::Rest(pause))
+                Ok(StepResult::RequeueAfter(pause))
             }
             Ok(Outcome::Done { external_id, .. }) => {
                 let made = external_id.filter(|_| matches!(running.step, AttemptStep::Create));
@@ -150,7 +152,7 @@ impl Round<'_> {
             Err(failure) => match (&failure.class, &running.step) {
                 (ErrorClass::AlreadyExists { external_id }, AttemptStep::Create) => {
                     let id = external_id.clone();
-                    self.made_by_us(entity, running, &id, &failure).await
+                    self.verify_if_ours(entity, running, &id, &failure).await
                 }
                 (
                     ErrorClass::NotFound,
@@ -167,7 +169,7 @@ impl Round<'_> {
         entity: &Arc<Entity>,
         running: &RunningAttempt,
         made: Option<ExternalId>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         if let Some(external_id) = &made {
             let intent = Intent::RecordExternalId {
                 attempt: entity.attempt,
@@ -182,23 +184,23 @@ impl Round<'_> {
         };
         let confirmation = self.backend.availability.confirmation();
         let seen = match id {
-            Some(id) => self.look_at(entity, id).await,
-            None => self.look(entity).await,
+            Some(id) => self.observe_known(entity, id).await,
+            None => self.observe(entity).await,
         };
-        if matches!(seen, Ok(Seen::Present { .. })) {
-            self.observed.note(confirmation);
+        if matches!(seen, Ok(ObserveOutcome::Present { .. })) {
+            self.baseline.record(confirmation);
         }
         let goes = matches!(
             running.step,
             AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. }
         );
         let failure = match seen {
-            Ok(Seen::Absent) if goes => {
+            Ok(ObserveOutcome::Absent) if goes => {
                 let observed = self.observed_absent();
-                return self.succeed(entity, running, observed, Vec::new()).await;
+                return self.complete_attempt(entity, running, observed, Vec::new()).await;
             }
-            Ok(Seen::Present { object, .. }) if !goes => {
-                return self.judge(entity, running, &object).await;
+            Ok(ObserveOutcome::Present { object, .. }) if !goes => {
+                return self.compare_result(entity, running, &object).await;
             }
             Ok(_) => {
                 let message = "the backend accepted the change, but it does not show yet";
@@ -210,39 +212,41 @@ impl Round<'_> {
     }
 
     /// The object is there after the change: is it as the attempt wanted it?
-    async fn judge(
+    async fn compare_result(
         &self,
         entity: &Arc<Entity>,
         running: &RunningAttempt,
         object: &Object,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let fresh = self.shared.entities.fresh(entity.id).await?;
         let still = fresh.running.as_ref().filter(|_| fresh.attempt == entity.attempt);
         let desired = still.and_then(|running| running.desired.as_ref());
         let desired = desired.unwrap_or(&fresh.manifest.desired);
-        let resolved = match self.recognised(&fresh, desired).await? {
+        let resolved = match self.resolve_for_comparison(&fresh, desired).await? {
             Ok(resolved) => resolved,
             // An action leaves alone what only the values could tell.
             Err(_) if matches!(running.step, AttemptStep::Action { .. }) => {
-                let observed = self.as_before(&fresh, object);
-                return self.succeed(entity, running, observed, known_difference(&fresh)).await;
+                let observed = self.unchanged_observation(&fresh, object);
+                return self
+                    .complete_attempt(entity, running, observed, last_known_diff(&fresh))
+                    .await;
             }
             // Its target moved on in the meantime, so nobody can tell what was reached.
-            Err(lack) => {
-                let failure = Failure { effect: Effect::Maybe, ..lack.into() };
+            Err(unresolved) => {
+                let failure = Failure { effect: Effect::Maybe, ..unresolved.into() };
                 return self.fail(entity, Some(entity.attempt), None, &failure, None).await;
             }
         };
         let seen = &object.attributes;
         let comparison = compare(self.driver(), self.kind, &fresh, &resolved.desired, seen);
         if matches!(running.step, AttemptStep::Action { .. }) {
-            let observed = self.as_before(&fresh, object);
-            return self.succeed(entity, running, observed, comparison.diff).await;
+            let observed = self.unchanged_observation(&fresh, object);
+            return self.complete_attempt(entity, running, observed, comparison.diff).await;
         }
         let remaining = match comparison.plan {
             Plan::Noop => {
                 let observed = self.observed(object, running.generation, resolved.references);
-                return self.succeed(entity, running, observed, Vec::new()).await;
+                return self.complete_attempt(entity, running, observed, Vec::new()).await;
             }
             Plan::Update { fields } | Plan::Replace { fields } => fields,
         };
@@ -251,7 +255,7 @@ impl Round<'_> {
             effect: Effect::Partial,
             ..Failure::harmless(ErrorClass::Transient, "not_converged", message)
         };
-        let next = self.circumstances(&fresh).after_unconverged(&failure, &remaining);
+        let next = self.retry_context(&fresh).after_unconverged(&failure, &remaining);
         let failing = FailureReport {
             attempt: Some(entity.attempt),
             takes_over: None,
@@ -261,16 +265,16 @@ impl Round<'_> {
             action: None,
         };
         let done = self.report(entity, &Intent::Fail(failing)).await?;
-        Ok(self.after(&done.entity))
+        Ok(self.result_after(&done.entity))
     }
 
-    async fn succeed(
+    async fn complete_attempt(
         &self,
         entity: &Arc<Entity>,
         running: &RunningAttempt,
         observed: Observed,
         diff: Vec<Difference>,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let completion = Completion {
             attempt: Some(entity.attempt),
             takes_over: None,
@@ -281,19 +285,19 @@ impl Round<'_> {
             operations: running.operations.clone(),
         };
         let done = self.report(entity, &Intent::Complete(completion)).await?;
-        Ok(self.after(&done.entity))
+        Ok(self.result_after(&done.entity))
     }
 
     /// The backend says that the identity is taken. It is ours only if it carries our mark, or, where there is
     /// no place for one, if an earlier creation of ours lost track.
-    async fn made_by_us(
+    async fn verify_if_ours(
         &self,
         entity: &Arc<Entity>,
         running: &RunningAttempt,
         id: &ExternalId,
         failure: &Failure,
-    ) -> Result<Flow, Error> {
-        if let Ok(Seen::Present { object, .. }) = self.look_at(entity, id).await
+    ) -> Result<StepResult, Error> {
+        if let Ok(ObserveOutcome::Present { object, .. }) = self.observe_known(entity, id).await
             && object.owner_key.as_ref() == Some(&entity.owner_key())
         {
             return self.verify(entity, running, Some(object.external_id)).await;
@@ -302,7 +306,7 @@ impl Round<'_> {
     }
 
     /// Whether an action may be done once more when nobody knows whether it was done.
-    pub(crate) fn repeatable(&self, entity: &Entity, operation: OperationId) -> bool {
+    pub(crate) fn is_repeatable(&self, entity: &Entity, operation: OperationId) -> bool {
         match entity.operation(operation).map(|open| &open.kind) {
             Some(OperationKind::Action(name)) => {
                 self.kind.action(name).is_some_and(|action| action.idempotent)
@@ -311,8 +315,8 @@ impl Round<'_> {
         }
     }
 
-    pub(crate) fn circumstances<'a>(&'a self, entity: &'a Entity) -> Circumstances<'a> {
-        Circumstances {
+    pub(crate) fn retry_context<'a>(&'a self, entity: &'a Entity) -> RetryContext<'a> {
+        RetryContext {
             entity,
             kind: self.kind,
             settings: &self.backend.settings,
@@ -322,7 +326,7 @@ impl Round<'_> {
     }
 
     /// What `step` gives to the driver: `spec`, with the values of its secrets where it writes fields.
-    pub(crate) fn given(
+    pub(crate) fn call_spec(
         &self,
         entity: &Entity,
         step: &AttemptStep,
@@ -341,19 +345,19 @@ impl Round<'_> {
 
     /// A secret is not configured (any more): the entity says so, and is looked at again when the configuration is read
     /// anew, and every now and then.
-    pub(crate) async fn lacks_secret(
+    pub(crate) async fn await_secret(
         &self,
         entity: &Arc<Entity>,
         takes_over: Option<Attempt>,
         failure: &Failure,
-    ) -> Result<Flow, Error> {
+    ) -> Result<StepResult, Error> {
         let pause = self.backend.settings.breaker.probe_interval;
         let blocked = entity.blocked.as_ref();
-        let told = blocked.is_some_and(|blocked| {
+        let reported = blocked.is_some_and(|blocked| {
             blocked.on == BlockedOn::Secret && blocked.message == failure.message
         });
-        if told && takes_over.is_none() {
-            return self.not_now(entity, None).await;
+        if reported && takes_over.is_none() {
+            return self.defer_change(entity, None).await;
         }
         let next = Next::Blocked { on: BlockedOn::Secret, check_at: self.now().after(pause) };
         self.fail_with(entity, takes_over, failure, next).await
