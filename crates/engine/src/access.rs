@@ -1,4 +1,4 @@
-//! Namespaces and tokens: loaded once, changed through the log, asked on every request.
+//! Namespaces and access tokens: loaded from the log at start, changed through the log, read on every request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,17 +13,17 @@ use crate::clock::ClockAndIds;
 use crate::commands::control_streams::{ControlStreams, StreamChange};
 use crate::error::Error;
 
-/// The namespace that is always there.
+/// The namespace that always exists.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-/// Who comes in with a token.
+/// The caller that a token authenticates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The token.
     pub token_id: TokenId,
-    /// Whose it is.
+    /// The actor that the token was issued to.
     pub actor: String,
-    /// What it allows.
+    /// Roles that the token grants.
     pub grants: Vec<Grant>,
 }
 
@@ -33,7 +33,7 @@ struct AccessState {
     by_digest: HashMap<String, TokenId>,
 }
 
-/// Namespaces and tokens of this process.
+/// Namespaces and tokens that this process knows.
 pub struct AccessControl {
     streams: ControlStreams,
     clock: ClockAndIds,
@@ -53,7 +53,7 @@ impl AccessControl {
         access
     }
 
-    /// Another configuration took the place of the old one.
+    /// Replaces the configured namespaces; `default` is always among them.
     pub(crate) fn configure(&self, mut namespaces: BTreeMap<Namespace, NamespaceSettings>) {
         namespaces.entry(Namespace::from(DEFAULT_NAMESPACE)).or_default();
         *self.configured.write().unwrap_or_else(PoisonError::into_inner) = namespaces;
@@ -64,7 +64,7 @@ impl AccessControl {
         self.configured.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it was made over the interface.
+    /// Whether the namespace was created through the API, not by the configuration.
     pub(crate) fn is_created(&self, name: &Namespace) -> bool {
         self.known().access.namespaces.contains_key(name)
     }
@@ -73,7 +73,7 @@ impl AccessControl {
         self.configured.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
-    /// Reads what the log knows; before that only configured namespaces are there, and no token.
+    /// Folds the access stream. Before this call only configured namespaces exist, and no token is valid.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -83,7 +83,8 @@ impl AccessControl {
         Ok(())
     }
 
-    /// Whoever has the token with this digest (SHA-256, hexadecimal); `None` when it is unknown, revoked or over.
+    /// The identity of the token with this digest (SHA-256, hexadecimal); `None` when the token is unknown, revoked or
+    /// expired.
     #[must_use]
     pub fn identify(&self, digest: &str) -> Option<Identity> {
         let known = self.known();
@@ -96,7 +97,7 @@ impl AccessControl {
         })
     }
 
-    /// Whether the token still lets anybody in.
+    /// Whether the token is still valid: neither revoked nor expired.
     #[must_use]
     pub fn is_valid(&self, token_id: TokenId) -> bool {
         let known = self.known();
@@ -104,19 +105,19 @@ impl AccessControl {
         known.access.tokens.get(&token_id).is_some_and(|token| token.is_valid(now))
     }
 
-    /// Rings when namespaces or tokens change from now on.
+    /// Subscribes to changes of namespaces and tokens from now on.
     #[must_use]
     pub fn changes(&self) -> AccessChanges {
         AccessChanges(self.known.subscribe())
     }
 
-    /// Settings of a namespace; `None` when there is none of that name.
+    /// Settings of a namespace; `None` when it does not exist.
     #[must_use]
     pub fn namespace(&self, name: &Namespace) -> Option<NamespaceSettings> {
         self.configured_settings(name).or_else(|| self.known().access.namespaces.get(name).copied())
     }
 
-    /// All namespaces.
+    /// All namespaces, configured or created.
     #[must_use]
     pub fn namespaces(&self) -> BTreeMap<Namespace, NamespaceSettings> {
         let mut all = self.known().access.namespaces.clone();
@@ -124,13 +125,13 @@ impl AccessControl {
         all
     }
 
-    /// All tokens that were not revoked.
+    /// All tokens that are not revoked; expired ones may be among them.
     #[must_use]
     pub fn tokens(&self) -> BTreeMap<TokenId, Token> {
         self.known().access.tokens.clone()
     }
 
-    /// Makes a namespace.
+    /// Creates a namespace.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::TooMany`], [`Error::Unavailable`].
@@ -153,7 +154,7 @@ impl AccessControl {
         .map(drop)
     }
 
-    /// Deletes a namespace. The caller has seen to it that nothing lives in it.
+    /// Deletes a namespace. The caller has checked that no entity is in it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Configured`], [`Error::Unavailable`].
@@ -176,7 +177,7 @@ impl AccessControl {
         .map(drop)
     }
 
-    /// Lets somebody in: the token's id. Only its digest is kept.
+    /// Issues a token; its id. The log keeps only the token's digest.
     ///
     /// # Errors
     /// [`Error::ShownOnce`] when the request was carried out before, [`Error::TooMany`], [`Error::Unavailable`].
@@ -195,8 +196,8 @@ impl AccessControl {
         }
     }
 
-    /// Why the request whose last event has this version cannot be answered again: the value of the token is kept
-    /// nowhere.
+    /// The error for a repeated request to issue a token, whose last event has this version: the token's value is
+    /// stored nowhere, so the first answer cannot be repeated.
     pub async fn shown_once(&self, version: Version) -> Error {
         match self.streams.event::<Access>(&StreamId::access(), version).await {
             Ok(AccessEvent::TokenIssued { token_id, .. }) => Error::ShownOnce(token_id),
@@ -205,7 +206,7 @@ impl AccessControl {
         }
     }
 
-    /// Lets nobody in with a token any more, at once.
+    /// Revokes a token; takes effect at once in this process.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].
@@ -237,7 +238,7 @@ impl AccessControl {
         Arc::clone(&self.known.borrow())
     }
 
-    /// The newest fold wins, whoever gets here first.
+    /// Keeps the newest fold: concurrent changes may finish in any order.
     fn remember(&self, access: Access) {
         self.known.send_if_modified(|known| {
             let newer = access.version >= known.access.version;
@@ -251,14 +252,14 @@ impl AccessControl {
     }
 }
 
-/// Rings when namespaces or tokens changed.
+/// A subscription to changes of namespaces and tokens.
 pub struct AccessChanges(watch::Receiver<Arc<AccessState>>);
 
 impl AccessChanges {
-    /// Resolves at the next change since the last call, or since it was asked for.
+    /// Resolves at the first change since the last call, or since the subscription.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            // Nothing changes any more.
+            // The sender is gone, so no change can come.
             std::future::pending::<()>().await;
         }
     }
@@ -268,8 +269,8 @@ fn refuse_too_many(count: usize) -> Result<(), Error> {
     if count < Access::MAX { Ok(()) } else { Err(Error::TooMany) }
 }
 
-/// Tokens that are over make room for new ones. By steady time as well: the wall clock may be ahead for a moment, and what
-/// is revoked stays so.
+/// Revocations of expired tokens, which make room for new ones. A token has to be expired by steady time too: the wall
+/// clock may be ahead for a moment, and a revocation is final.
 fn expired(access: &Access, now: Moment) -> Vec<AccessEvent> {
     let (at, certain) = (now.log, now.wall.min(now.steady));
     let over = access.tokens.iter().filter(|(_, token)| !token.is_valid(certain));

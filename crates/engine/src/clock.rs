@@ -1,4 +1,4 @@
-//! Where time, ids and chance come from. Everything else takes them as arguments or from here.
+//! Time, ids and randomness: the only sources of nondeterminism. All other code takes these as arguments or from here.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,34 +10,34 @@ use uuid::{ContextV7, Uuid};
 /// Orders ids of the same millisecond.
 static ID_CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());
 
-/// The outside's time and chance, as one cheap handle.
+/// Clock, id generator and randomness. Cheap to clone.
 #[derive(Clone)]
 pub struct ClockAndIds {
-    /// The log's clock, which its store goes by too.
+    /// The log's clock, shared with the store.
     pub log_clock: LogClock,
 }
 
 impl ClockAndIds {
-    /// Log time, which never runs back: what happens now is recorded at it, and waits are counted from it.
+    /// Log time, which never runs back: events are recorded at it, and waits are counted from it.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.moment().log
     }
 
-    /// All times at this moment.
+    /// Wall, log and steady time at one moment.
     #[must_use]
     pub fn moment(&self) -> Moment {
         self.log_clock.moment()
     }
 
-    /// The steady clock, for deadlines and leases: time since some fixed moment of this machine's life.
+    /// The steady (monotonic) clock, for deadlines and leases: time since a fixed moment of this machine's uptime.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.log_clock.elapsed()
     }
 
-    /// A new `UUIDv7` of log time: the order of ids is the order in which they are made, also across a restart. Lists that
-    /// show the newest first rely on it.
+    /// A new `UUIDv7` of log time: ids sort in the order of their creation, also across restarts. Lists that show the
+    /// newest first rely on it.
     #[must_use]
     pub fn id(&self) -> Uuid {
         let micros = self.now().0.unsigned_abs();
@@ -63,21 +63,21 @@ impl ClockAndIds {
         EventId(self.id())
     }
 
-    /// A value that nobody guesses: 256 bits of chance.
+    /// A new token value: 256 random bits, which cannot be guessed.
     #[must_use]
     pub fn secret(&self) -> String {
         let bytes: [u8; 32] = rand::random();
         bytes.iter().fold(String::from("stw_"), |text, byte| text + &format!("{byte:02x}"))
     }
 
-    /// Chance, between one half and one: what many wait for is multiplied by it, so that they do not come back
-    /// all at once.
+    /// A random factor between one half and one, for waits: callers that wait for the same event do not return all at
+    /// once.
     #[must_use]
     pub fn jitter(&self) -> f64 {
         rand::random_range(0.5..=1.0)
     }
 
-    /// `duration`, shortened by up to half by chance.
+    /// `duration` times a random factor between one half and one.
     #[must_use]
     pub fn jittered(&self, duration: Duration) -> Duration {
         duration.mul_f64(self.jitter())

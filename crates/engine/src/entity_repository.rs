@@ -1,4 +1,4 @@
-//! Folded entities: cached, loaded from the read model's snapshot, and brought up to date from the log.
+//! Repository of folded entities: cached, loaded from the read model's snapshots, caught up from the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use stateward_domain::time::Timestamp;
 
 use crate::error::Error;
 
-/// Events read at a time when a stream is folded.
+/// Events read per page when a stream is folded.
 const PAGE: usize = 500;
 
-/// The entities, as folds. Cheap to clone.
+/// Entities as folds of their streams. Cheap to clone.
 #[derive(Clone)]
 pub struct EntityRepository {
     log: Arc<dyn EventStore>,
@@ -31,7 +31,7 @@ pub struct EntityRepository {
 }
 
 impl EntityRepository {
-    /// Entities kept in memory at most, in bytes: some 50,000 small ones.
+    /// Maximum bytes of folds in memory: some 50,000 small entities.
     pub const CACHED_BYTES: u64 = 256 * 1024 * 1024;
 
     /// Reads from `log`, with snapshots from `views`.
@@ -41,7 +41,7 @@ impl EntityRepository {
         Self { log, views, cache }
     }
 
-    /// Some recent fold: perhaps behind the log, never ahead of it. Default = not declared.
+    /// A recent fold, which may be behind the log but never ahead of it. The default entity = not declared.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -52,7 +52,7 @@ impl EntityRepository {
         }
     }
 
-    /// The fold of everything that is in the log by now. Default = not declared.
+    /// The fold of all events in the log at the time of the call. The default entity = not declared.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -61,7 +61,7 @@ impl EntityRepository {
             Some(entity) => entity,
             None => match self.views.entity(id).await {
                 Ok(Some(row)) => Arc::new(row.entity),
-                // The read model only saves work: without it the whole stream is read.
+                // The read model is only an optimisation: without it the whole stream is read.
                 Ok(None) | Err(_) => Arc::default(),
             },
         };
@@ -73,8 +73,8 @@ impl EntityRepository {
         Ok(entity)
     }
 
-    /// The [`fresh`](Self::fresh) fold of the undeleted entity that `namespace` knows by this name; `None` = there is
-    /// none.
+    /// The [`fresh`](Self::fresh) fold of the entity that has this name in `namespace` and is not deleted; `None` =
+    /// there is none.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -91,7 +91,7 @@ impl EntityRepository {
         }
     }
 
-    /// What the references in `desired` stand for at this moment, by pointer; or whom they wait for.
+    /// The present values of the references in `desired`, by pointer; or the reference that has no value yet.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -107,8 +107,8 @@ impl EntityRepository {
         Ok(references::values(&found, purpose, newest))
     }
 
-    /// The [`fresh`](Self::fresh) folds of all whom `references` name; `None` = nobody has that name, or what has it
-    /// cannot be read and has nothing to give.
+    /// The [`fresh`](Self::fresh) folds of the targets of `references`; `None` = no entity has the name, or its stream
+    /// cannot be read, so it has no values.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -129,8 +129,8 @@ impl EntityRepository {
         Ok(targets)
     }
 
-    /// The fold of everything up to `events` at least: consecutive events of one entity that a projection
-    /// delivers. Usually needs no read.
+    /// The fold that includes at least `events`: consecutive events of one entity, as a projection delivers them.
+    /// Usually needs no read.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -163,8 +163,8 @@ impl EntityRepository {
         self.fold_while(id, |event| event.version <= version).await
     }
 
-    /// The fold up to and including `version`, and the row of `operation` as it stood then; `None` when there was no such
-    /// operation.
+    /// The fold up to and including `version`, and the row of `operation` at that version; `None` when there was no
+    /// such operation.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -191,7 +191,7 @@ impl EntityRepository {
         Ok((entity, operation.and_then(|id| rows.remove(&id))))
     }
 
-    /// The fold of all events recorded up to `time`: the longest such prefix.
+    /// The fold of all events recorded at or before `time`.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -199,7 +199,7 @@ impl EntityRepository {
         self.fold_while(id, |event| event.recorded_at <= time).await
     }
 
-    /// Remembers `entity`, which must be in the log, unless a newer fold is known.
+    /// Caches `entity`, which must be in the log, unless a newer fold is cached.
     pub fn remember(&self, entity: &Arc<Entity>) {
         self.cache.entry(entity.id).and_upsert_with(|known| match known {
             Some(known) if known.value().version >= entity.version => known.into_value(),
@@ -248,7 +248,7 @@ impl EntityRepository {
     }
 }
 
-/// About how many bytes a fold takes: its documents, and what every fold has.
+/// Approximate bytes of a fold: its documents and a fixed overhead.
 fn weight(_: &EntityId, entity: &Arc<Entity>) -> u32 {
     const FOLD_BYTES: usize = 4 * 1024;
     let applied = entity.applied.as_ref().map(|applied| &applied.desired);
@@ -260,7 +260,7 @@ fn weight(_: &EntityId, entity: &Arc<Entity>) -> u32 {
     u32::try_from(FOLD_BYTES + all.map(document::weight).sum::<usize>()).unwrap_or(u32::MAX)
 }
 
-/// The event of an entity's stream.
+/// Decodes an event of an entity's stream.
 ///
 /// # Errors
 /// [`Error::Unreadable`].

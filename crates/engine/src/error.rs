@@ -1,4 +1,4 @@
-//! Why the engine did not do what it was asked.
+//! Errors of the engine.
 
 use stateward_domain::document::Excess;
 use stateward_domain::entity::Refusal;
@@ -14,16 +14,16 @@ use stateward_domain::ports::sync_queue::QueueError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The aggregate refuses.
+    /// The aggregate refuses the command.
     #[error("the command is refused")]
     Refused(#[from] Refusal),
-    /// The desired state is not acceptable.
+    /// The desired state is not valid.
     #[error("the desired state has {} fault(s)", .0.len())]
     Invalid(Vec<FieldError>),
-    /// Something beside the desired state is not acceptable; pointers are into the document.
+    /// Something outside the desired state is not valid; pointers are into the document.
     #[error("the document has {} fault(s)", .0.len())]
     BadDocument(Vec<FieldError>),
-    /// A field was changed that cannot change.
+    /// An immutable field was changed.
     #[error("immutable fields cannot change")]
     Immutable(Vec<FieldError>),
     /// No driver has this kind.
@@ -32,92 +32,92 @@ pub enum Error {
     /// No such backend is configured, or it does not serve the kind or the namespace.
     #[error("no backend {0} serves this kind and namespace")]
     UnknownBackend(BackendName),
-    /// None was named, and not exactly one fits.
+    /// No backend was named, and not exactly one serves the kind.
     #[error("name a backend: {} fit", .0.len())]
     AmbiguousBackend(Vec<BackendName>),
-    /// The kind has no such action of its own.
+    /// The kind has no such action.
     #[error("{kind} has no action {action}: {}", said(.has))]
     UnknownAction {
-        /// Which kind.
+        /// The kind.
         kind: KindName,
-        /// What was asked for.
+        /// The requested action.
         action: ActionName,
-        /// What there is.
+        /// Actions that the kind has.
         has: Vec<ActionName>,
     },
-    /// There is one of that name already.
+    /// An item of this name exists already.
     #[error("it exists already")]
     Exists,
-    /// It comes from the configuration, where it has to be removed.
+    /// It is defined in the configuration, and has to be removed there.
     #[error("it is configured; remove it from the configuration")]
     Configured,
-    /// Something lives in it.
+    /// Entities are still in it.
     #[error("{count} entities live in it")]
     InUse {
-        /// How many.
+        /// Number of entities.
         count: u64,
     },
-    /// Something lives on a backend that a new configuration leaves out.
+    /// A new configuration removes a backend that still has entities.
     #[error("backend {name} is left out, and {count} entities live on it")]
     BackendInUse {
-        /// Which.
+        /// The backend.
         name: BackendName,
-        /// How many.
+        /// Number of entities.
         count: u64,
     },
-    /// The configuration cannot be used; everything goes on as it was.
+    /// The configuration is not valid; the present one stays in force.
     #[error("the configuration is not valid: {0}")]
     BadConfiguration(String),
-    /// There is no room for more.
+    /// The maximum number is reached.
     #[error("there are too many")]
     TooMany,
-    /// The name belongs to another entity.
+    /// Another entity has the name.
     #[error("the name is taken")]
     NameTaken {
-        /// Whose it is.
+        /// The entity that has it.
         holder: Option<EntityId>,
     },
-    /// The identity, or the object, belongs to another entity of the same backend, in whatever namespace.
+    /// Another entity of the same backend, in any namespace, has the identity or manages the object.
     #[error("the object is taken: another entity manages it")]
     IdentityTaken {
-        /// Whose it is.
+        /// The entity that has it.
         holder: Option<EntityId>,
     },
-    /// The idempotency key was used for another request.
+    /// The idempotency key was used for a different request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
-    /// The request was carried out before, and the value that it was answered with is kept nowhere.
+    /// The request was carried out before, and its reply is not stored: a token's value is shown only once.
     #[error(
         "token {0} was issued for this request, and its value shown; revoke it and ask with another key"
     )]
     ShownOnce(TokenId),
-    /// There is no such entity, or not for this caller.
+    /// The entity does not exist, or is not visible to the caller.
     #[error("there is no such entity")]
     NotFound,
-    /// The position is of another log, or ahead of this one.
+    /// The position is of another log or epoch, or ahead of this one.
     #[error("the position is gone")]
     PositionGone {
-        /// Where the log stands.
+        /// Head of the log.
         head: Position,
     },
-    /// The page token is not one of ours.
+    /// The page token is not valid.
     #[error("the page token is not valid")]
     BadPageToken,
-    /// The log holds something that this version cannot read.
+    /// The log holds an event that this binary cannot decode.
     #[error("the log holds an event that cannot be read here")]
     Unreadable(#[from] DecodeError),
-    /// The request would make an event that is larger than any may be.
+    /// An event of this request would exceed the size limit.
     #[error("the event {0}")]
     TooLarge(#[from] Excess),
-    /// Too many others change the same entity.
+    /// Too many conflicts with concurrent changes of the same entity.
     #[error("the entity changes too fast")]
     Contended,
-    /// Try later.
+    /// Temporary; the caller may try again.
     #[error("not available: {0}")]
     Unavailable(String),
 }
 
-/// What a kind can do beside what every kind can.
+/// The kind's own actions, for a message.
 fn said(actions: &[ActionName]) -> String {
     if actions.is_empty() {
         return "it has none of its own".to_owned();

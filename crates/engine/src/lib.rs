@@ -1,11 +1,15 @@
 //! The engine: commands in, synced entities out.
 //!
-//! `engine` is the facade; `commands` decides and appends; `runner` delivers the log to projections; `executor`
-//! is the projection that keeps the sync queue; `process_manager` leases queued entities and runs rounds
-//! against `backends`.
+//! - `service`: the facade, [`Engine`]; one file per noun of the API
+//! - `admission`: checks of a request before a command decides on it
+//! - `commands`: fold, decide, append; control streams; idempotency
+//! - `projections`: `runner` delivers the log to projections; `executor` is the projection that keeps the sync queue
+//! - `process_manager`: leases queued entities and runs rounds against backends
+//! - `backends`: the registry of backends, their availability and their redacting drivers
+//! - `entity_repository`, `access`, `secrets`, `clock`, `waiters`, `error`: used by all of them
 //!
 //! **Architecture invariant:** the engine knows neither SQL nor HTTP. It reaches the outside through the ports of
-//! `stateward-domain`, and everything that must survive is in the log before it counts.
+//! `stateward-domain`, and everything that must survive is in the log before it takes effect.
 #![warn(missing_docs)]
 
 pub mod access;

@@ -1,5 +1,5 @@
-//! Secrets: write-only fields hold references (`{"$secret": NAME}`), and their values go from memory to the driver.
-//! No value is ever in an event, a read model, a log or an error.
+//! Secrets: write-only fields hold references (`{"$secret": NAME}`), whose values go from memory to the driver only. No
+//! value is ever in an event, a read model, a log or an error.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,9 @@ use stateward_domain::json_pointer;
 use stateward_domain::json_pointer::covers;
 use stateward_domain::kind::KindSpec;
 
-/// The one member of a reference.
+/// The only member of a reference to a secret.
 pub const REFERENCE: &str = "$secret";
-/// Values shorter than this are not looked for in texts.
+/// Shorter values are not searched for in texts.
 const SCRUBBED_BYTES_MIN: usize = 8;
 const SCRUBBED: &str = "[secret]";
 
@@ -38,12 +38,13 @@ pub struct Secrets {
 #[derive(Default)]
 struct SecretSet {
     secrets: BTreeMap<String, Secret>,
-    /// Every text that a value shows as, longest first, so that none hides a part of another.
+    /// Every form in which a value may appear in a text, longest first, so that replacing one form does not break
+    /// another.
     forms: Vec<SecretString>,
 }
 
 impl Secrets {
-    /// Takes other secrets; whether any of them is another than before.
+    /// Replaces all secrets; true when any of them changed.
     pub(crate) fn replace(&self, secrets: BTreeMap<String, Secret>) -> bool {
         let mut forms: Vec<_> =
             secrets.values().flat_map(|secret| forms(secret.value.expose_secret())).collect();
@@ -64,7 +65,7 @@ impl Secrets {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `text` without any value.
+    /// `text` with every secret value replaced.
     pub(crate) fn scrub(&self, text: &str) -> String {
         let known = self.known();
         let forms = known.forms.iter().map(ExposeSecret::expose_secret);
@@ -73,12 +74,12 @@ impl Secrets {
         })
     }
 
-    /// Whether a value is in `text`.
+    /// Whether `text` contains a secret value.
     pub(crate) fn holds(&self, text: &str) -> bool {
         self.known().forms.iter().any(|form| text.contains(form.expose_secret()))
     }
 
-    /// `value` without any value in its texts.
+    /// `value` with every secret value in its texts and member names replaced.
     pub(crate) fn scrubbed(&self, value: Value) -> Value {
         if self.known().forms.is_empty() { value } else { self.walk(value) }
     }
@@ -95,8 +96,8 @@ impl Secrets {
         }
     }
 
-    /// What is wrong with the secrets of a desired state: a write-only field with anything but a reference to one that
-    /// the namespace may use, or a reference anywhere else.
+    /// Faults in the use of secrets in a desired state: a write-only field without a reference to a secret of its
+    /// namespace, or a reference in another field.
     #[must_use]
     pub fn faults(&self, kind: &KindSpec, scope: &Namespace, desired: &Value) -> Vec<FieldError> {
         let all = self.known();
@@ -116,7 +117,7 @@ impl Secrets {
                 Some(_) => {}
             }
         }
-        // Nearly all have none.
+        // Most desired states have none.
         if references::mentions(desired, REFERENCE) {
             misplaced("", desired, &kind.write_only, &mut |pointer| {
                 faults.push(fault(pointer, "only a write-only field takes a secret"));
@@ -125,8 +126,8 @@ impl Secrets {
         faults
     }
 
-    /// The write-only fields that have to be written: those whose references are others than they were when they were
-    /// last applied, or all when nobody knows what the object holds. They are never observed, so nothing else tells.
+    /// Write-only fields that have to be written: those whose references changed since they were last applied, or all
+    /// if the object's contents are uncertain. They are never observed, so there is no other way to know.
     pub(crate) fn unwritten(kind: &KindSpec, entity: &Entity) -> Vec<String> {
         let desired = &entity.manifest.desired;
         let applied = entity.applied.as_ref().map(|applied| &applied.desired);
@@ -141,10 +142,10 @@ impl Secrets {
         pointers.cloned().collect()
     }
 
-    /// `desired` with the values of its secrets in their places. Whoever gets it must give it to nobody but the driver.
+    /// `desired` with references replaced by secret values. The result must be given to the driver only.
     ///
     /// # Errors
-    /// `secret_missing` with the name of one that is not configured any more, or not for this namespace.
+    /// `secret_missing` with the name of a secret that is not configured, or not for this namespace.
     pub(crate) fn resolve(
         &self,
         kind: &KindSpec,
@@ -171,8 +172,8 @@ impl Secrets {
     }
 }
 
-/// The texts that a value shows as: as it is, and as JSON and Rust write it. None for values so short that they would be
-/// found everywhere.
+/// The forms in which a value may appear in a text: as it is, JSON-escaped and Rust-escaped. None for short values,
+/// which would match everywhere.
 #[must_use]
 pub fn forms(value: &str) -> BTreeSet<String> {
     if value.len() < SCRUBBED_BYTES_MIN {
@@ -182,7 +183,7 @@ pub fn forms(value: &str) -> BTreeSet<String> {
     [value.to_owned(), inside(Value::from(value).to_string()), inside(format!("{value:?}"))].into()
 }
 
-/// The name in a reference; `None` when it is none.
+/// The secret's name in a reference; `None` when the value is no reference.
 fn reference(value: &Value) -> Option<&str> {
     let object = value.as_object().filter(|object| object.len() == 1)?;
     object.get(REFERENCE)?.as_str()
@@ -199,7 +200,7 @@ fn usable<'a>(
     known.get(name).filter(open)
 }
 
-/// Tells of every object with the member of a reference that is in no write-only field.
+/// Reports every reference to a secret outside of the write-only fields.
 fn misplaced(at: &str, value: &Value, allowed: &[String], report: &mut dyn FnMut(&str)) {
     if covers(allowed, at) {
         return;

@@ -1,4 +1,4 @@
-//! Those who wait for an entity to change, such as a request with `Prefer: wait`.
+//! Waiting for an entity to change, for example for a request with `Prefer: wait`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stateward_domain::id::EntityId;
 use tokio::sync::watch;
 
-/// Wakes those who wait for one entity without disturbing the others. Cheap to clone.
+/// Wakes waiters of one entity without waking those of others. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Waiters {
     channels: Arc<Mutex<HashMap<EntityId, watch::Sender<u64>>>>,
 }
 
-/// One who waits; forgotten when dropped.
+/// A waiter for one entity; deregistered when dropped.
 pub struct Waiter {
     entity: EntityId,
     all: Waiters,
@@ -20,7 +20,7 @@ pub struct Waiter {
 }
 
 impl Waiters {
-    /// Begins to wait: every change from here on is noticed.
+    /// Registers a waiter: it sees every change from now on.
     #[must_use]
     pub fn wait_for(&self, entity: EntityId) -> Waiter {
         let changes =
@@ -28,7 +28,7 @@ impl Waiters {
         Waiter { entity, all: self.clone(), changes }
     }
 
-    /// The entity changed.
+    /// Wakes the waiters of the entity.
     pub fn changed(&self, entity: EntityId) {
         if let Some(channel) = self.channels().get(&entity) {
             channel.send_modify(|count| *count += 1);
@@ -41,9 +41,9 @@ impl Waiters {
 }
 
 impl Waiter {
-    /// Resolves at the next change since the last call, at once if there was one.
+    /// Resolves at the next change since the last call; at once if there was one.
     pub async fn changed(&mut self) {
-        // The sender lives in the map as long as this waiter does; an error cannot happen.
+        // The sender stays in the map as long as this waiter exists, so this never fails.
         let _ = self.changes.changed().await;
     }
 }
@@ -51,7 +51,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut channels = self.all.channels();
-        // This receiver still counts itself.
+        // This waiter's receiver is still counted.
         if channels.get(&self.entity).is_some_and(|channel| channel.receiver_count() <= 1) {
             channels.remove(&self.entity);
         }

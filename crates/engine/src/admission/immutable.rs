@@ -1,4 +1,4 @@
-//! Changes of fields that cannot change in place: refused, unless the object may be replaced for them.
+//! Immutable fields: a change is refused, unless the object may be replaced for it.
 
 use serde_json::Value;
 use stateward_domain::entity::Entity;
@@ -8,11 +8,11 @@ use stateward_domain::kind::KindSpec;
 
 use crate::error::Error;
 
-/// The immutable fields in which `desired` differs from what is desired now; the object is replaced for them.
+/// The immutable fields in which `desired` differs from the present desired state; applying it replaces the object.
 ///
 /// # Errors
-/// [`Error::Immutable`] with each of these fields and what stands against it. A field that names the object stays what
-/// it is in any case: another name is another entity.
+/// [`Error::Immutable`] with each field that may not change and why. A field that is the object's identity never
+/// changes: another identity is another entity.
 pub(crate) fn changed_immutable_fields(
     kind: &KindSpec,
     entity: &Entity,
@@ -25,7 +25,7 @@ pub(crate) fn changed_immutable_fields(
     let fields: Vec<String> = kind.immutable.iter().filter(differs).cloned().collect();
     let names_it = |pointer: &String| kind.identity.as_ref() == Some(pointer);
     let permission = entity.manifest.settings.patched(settings).replaceable(replace);
-    // Where nothing is, or what is there is as wanted, nothing has to go.
+    // No replacement is needed when no object exists, or when the object already has the desired value.
     let applied = entity.applied.as_ref().map(|applied| &applied.desired);
     let needless = |pointer: &String| {
         let as_applied = |applied: &Value| applied.pointer(pointer) == desired.pointer(pointer);

@@ -1,4 +1,4 @@
-//! Kinds with their compiled schemas. Validators are compiled once.
+//! Kinds with their compiled JSON Schemas. Validators are compiled once.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use stateward_domain::kind::{ActionSpec, KindSpec};
 use crate::backends::bounded::shortened;
 use crate::error::Error;
 
-/// A kind whose schemas are compiled.
+/// A kind with its compiled validators.
 struct CompiledKind {
     spec: KindSpec,
     desired: Validator,
@@ -25,7 +25,7 @@ pub struct Kinds {
     kinds: BTreeMap<KindName, CompiledKind>,
 }
 
-/// A kind's schema is not valid: a fault of its driver.
+/// A kind's schema is not valid: a bug of its driver.
 #[derive(Debug, thiserror::Error)]
 #[error("kind {kind}: the schema is not valid: {message}")]
 pub struct InvalidSchema {
@@ -34,9 +34,9 @@ pub struct InvalidSchema {
 }
 
 impl Kinds {
-    /// Faults reported for one document at most.
+    /// At most this many faults are reported for one document.
     const MAX_FAULTS: usize = 100;
-    /// Characters of a fault's pointer and of its message at most: both repeat names of the document.
+    /// At most this many characters of a fault's pointer and of its message: both repeat names from the document.
     const FAULT_CHARS_MAX: usize = 1_000;
 
     /// Compiles the schemas of `specs`.
@@ -73,8 +73,8 @@ impl Kinds {
         self.kinds.values().map(|kind| &kind.spec)
     }
 
-    /// Checks a desired state against the kind's schema. What is at one of the pointers `open` or below it may be
-    /// anything: others check it, or it is not known yet.
+    /// Checks a desired state against the kind's schema. Faults at or below one of the pointers `open` are ignored:
+    /// those values are checked elsewhere, or not known yet.
     ///
     /// # Errors
     /// [`Error::UnknownKind`], [`Error::Invalid`] with every fault.
@@ -82,7 +82,7 @@ impl Kinds {
         faults(&self.compiled(name)?.desired, desired, open)
     }
 
-    /// The kind's action called `action`, after a check of its input.
+    /// The kind's action called `action`, after its input was checked.
     ///
     /// # Errors
     /// [`Error::UnknownKind`], [`Error::UnknownAction`], [`Error::Invalid`].
@@ -112,7 +112,7 @@ fn faults(validator: &Validator, value: &Value, open: &[String]) -> Result<(), E
     let faults: Vec<_> = validator
         .iter_errors(value)
         .map(|error| (error.instance_path().to_string(), error))
-        // Before they are counted: what does not matter must not crowd out what does.
+        // Filter before counting: ignored faults must not crowd out reported ones.
         .filter(|(pointer, _)| !covers(open, pointer))
         .take(Kinds::MAX_FAULTS)
         .map(|(pointer, error)| FieldError {

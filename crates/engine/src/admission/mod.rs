@@ -1,4 +1,7 @@
-//! Admission: what is checked of a request before anything is decided.
+//! Admission: checks of a request before a command decides on it.
+//!
+//! `proposed` checks a desired state with the parts that follow: `kinds` (JSON Schema), `placeholders` (references
+//! without a value yet), `names`, `immutable` fields.
 
 pub(crate) mod immutable;
 pub mod kinds;

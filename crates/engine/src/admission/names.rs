@@ -1,4 +1,4 @@
-//! What users may call things: short, printable, and the same in URLs, files and shells.
+//! Names that users choose: short, printable, and the same in URLs, files and shells.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use stateward_domain::kind::KindSpec;
 
 use crate::admission::schema_fields;
 
-/// Characters of a name; what a DNS name or a file name may have.
+/// Maximum characters of a name: those of a DNS name, which also fit into a file name.
 const NAME_CHARS_MAX: usize = 253;
 const LABELS_MAX: usize = 64;
 const LABEL_KEY_CHARS_MAX: usize = 128;
@@ -18,10 +18,10 @@ const LABEL_VALUE_CHARS_MAX: usize = 256;
 const IGNORED_FIELDS_MAX: usize = 64;
 const POINTER_CHARS_MAX: usize = 512;
 const EXTERNAL_ID_CHARS_MAX: usize = 1_024;
-/// Labels that only the control plane sets.
+/// Prefix of labels that only the control plane sets.
 const RESERVED: &str = "stateward.";
 
-/// Whether `text` may be a name: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit.
+/// Whether `text` is a valid name: letters, digits, `.`, `_` and `-`, starting with a letter or a digit.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -30,7 +30,7 @@ pub fn is_name(text: &str) -> bool {
         && text.chars().all(plain)
 }
 
-/// What is wrong with the names of a declaration; `kind` `None` = it is not known.
+/// Faults in the names of a declaration; `kind` `None` = the kind is unknown.
 pub(crate) fn declaration_faults(
     name: &EntityName,
     external_id: Option<&ExternalId>,
@@ -51,8 +51,8 @@ pub(crate) fn declaration_faults(
     faults
 }
 
-/// What is wrong with the names in a change of an entity of `kind` that has the settings `before`. Fields that it
-/// ignores already are not looked at: another change must not fail for what was accepted once.
+/// Faults in the names of a change of an entity of `kind` with the settings `before`. Ignored fields that are in
+/// `before` are not checked: another change must not fail for what was accepted earlier.
 pub(crate) fn patch_faults(
     patch: &SettingsPatch,
     before: &Settings,
@@ -65,7 +65,7 @@ pub(crate) fn patch_faults(
     faults
 }
 
-/// Whether `text` may be a backend's name of an object.
+/// Whether `text` can be a backend's id of an object.
 pub(crate) fn is_external_id(text: &str) -> bool {
     (1..=EXTERNAL_ID_CHARS_MAX).contains(&text.chars().count())
         && !text.chars().any(char::is_control)

@@ -1,5 +1,5 @@
-//! Texts that stand in for references whose values nobody knows yet, so that everything that is written beside them can
-//! be checked as soon as it is declared.
+//! Placeholders for references whose values are not known yet, so that the rest of a desired state can be checked when
+//! it is declared.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,19 +18,19 @@ use crate::error::Error;
 #[cfg(test)]
 mod tests;
 
-/// A desired state with placeholders in the place of its references.
+/// A desired state whose references are replaced by placeholders.
 pub(crate) struct Placeholders<'a> {
     declared: &'a Value,
     value: Cow<'a, Value>,
-    /// Where references stand in `written`.
+    /// Pointers to the references in `declared`.
     open: Vec<String>,
-    /// By placeholder: the reference as it was declared.
+    /// By placeholder: the reference as declared.
     originals: BTreeMap<String, Value>,
 }
 
 impl<'a> Placeholders<'a> {
-    /// Puts placeholders into `desired`, of which `references` are all references. The same text for the same reference,
-    /// so that what has to be unique is seen to be.
+    /// Replaces `references`, which are all references of `desired`, by placeholders. Equal references get the same
+    /// placeholder, so that `uniqueItems` still finds duplicates.
     pub(crate) fn of(desired: &'a Value, references: &[Reference]) -> Self {
         if references.is_empty() {
             return Self {
@@ -58,9 +58,9 @@ impl<'a> Placeholders<'a> {
         Self { declared: desired, value, open: values.into_keys().collect(), originals }
     }
 
-    /// What schema and driver make of the desired state: normalised, with the references as they were declared. What
-    /// they say of a placeholder is not told. Where they choke on one, the desired state stays as it was declared: it is
-    /// checked again with the values.
+    /// The desired state as schema and driver accept it: normalised, with its references as declared. Faults of
+    /// placeholders are dropped. If the driver rejects only placeholders, the desired state stays as declared: it is
+    /// checked again once the values are known.
     ///
     /// # Errors
     /// [`Error::UnknownKind`], [`Error::Invalid`] with every fault.
@@ -74,7 +74,7 @@ impl<'a> Placeholders<'a> {
         self.check_driver(|value| driver.check(kind, value)).map_err(Error::Invalid)
     }
 
-    /// Whether the kind's schema takes the desired state; `others` are pointers of which nothing is told.
+    /// Checks the desired state against the kind's schema; faults at the pointers `others` are dropped.
     ///
     /// # Errors
     /// As for [`check`](Self::check).
@@ -88,7 +88,7 @@ impl<'a> Placeholders<'a> {
         kinds.check(kind, &self.value, &open)
     }
 
-    /// As [`check`](Self::check), without the schema: `check` is the driver's.
+    /// As [`check`](Self::check), without the schema; `check` is the driver's.
     pub(crate) fn check_driver(
         &self,
         check: impl FnOnce(&Value) -> Result<Value, Vec<FieldError>>,
@@ -103,7 +103,8 @@ impl<'a> Placeholders<'a> {
         }
     }
 
-    /// `normal` with the references again, wherever the driver moved them; `None` when it lost one.
+    /// `normal` with placeholders replaced by their references, wherever the driver moved them; `None` when one is
+    /// missing.
     fn restore(&self, mut normal: Value) -> Option<Value> {
         if self.originals.is_empty() {
             return Some(normal);
@@ -134,8 +135,8 @@ fn restore<'m>(
     }
 }
 
-/// A placeholder looks like an id, which is what most references stand for: short, and nothing that a driver would spell
-/// otherwise.
+/// A placeholder looks like an id, which most references stand for: short, and spelt in one way only, so no driver
+/// rewrites it.
 fn placeholder(number: u128) -> String {
     Uuid::from_u128(number).to_string()
 }

@@ -1,4 +1,4 @@
-//! What is wished for, and everything that can be known about it when it is declared.
+//! A proposed desired state, and all checks that are possible when it is declared.
 
 use std::collections::BTreeMap;
 
@@ -18,18 +18,18 @@ use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::secrets::Secrets;
 
-/// Entities that one may refer to, through others too: bounds what a declaration has to look up.
+/// Entities that one entity may refer to, directly and through others: bounds the lookups of one declaration.
 const REACHABLE_MAX: usize = 1_000;
-/// Entities of a cycle that are named at most.
+/// Entities of a cycle that the message names, at most.
 const CYCLE_NAMES_MAX: usize = 10;
 
-/// A desired state, and whose it is to be.
+/// A desired state before admission, with its entity.
 pub(crate) struct Proposed<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) namespace: &'a Namespace,
     pub(crate) entity: Target,
     pub(crate) desired: &'a Value,
-    /// What is desired now; `None` = the entity is new.
+    /// The present desired state; `None` = the entity is new.
     pub(crate) before: Option<&'a Value>,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Proposed<'a> {
     }
 }
 
-/// What desired states are checked with.
+/// What proposed desired states are checked against.
 pub(crate) struct Admission<'a> {
     pub(crate) kinds: &'a Kinds,
     pub(crate) secrets: &'a Secrets,
@@ -58,11 +58,11 @@ pub(crate) struct Admission<'a> {
 }
 
 impl Admission<'_> {
-    /// Bounds, secrets, references and schema first, then what only the driver knows, then what the other entities say; the
-    /// normalised desired state.
+    /// Checks limits, secrets, references and schema, then the driver's own rules, then cycles through other entities;
+    /// returns the normalised desired state.
     pub(crate) async fn admit(&self, proposed: &Proposed<'_>) -> Result<Value, Error> {
         let Proposed { backend, namespace, entity, desired, before } = proposed;
-        // What is left as it is was admitted once, by other bounds perhaps; no event repeats it.
+        // An unchanged desired state was admitted earlier, perhaps under other limits, and no event repeats it.
         let changes = before.is_none_or(|before| before != *desired);
         if changes {
             check_limits(desired, &Limits::DOCUMENT)?;
@@ -74,7 +74,7 @@ impl Admission<'_> {
             Vec::new()
         });
         let placeholders = Placeholders::of(desired, &references);
-        // What is wrong with a secret or a reference is told once.
+        // One fault per secret or reference is enough: the schema's faults at these pointers are dropped.
         let mut reported = spec.write_only.clone();
         reported.extend(faults.iter().map(|fault| fault.pointer.clone()));
         match placeholders.check_schema(self.kinds, &entity.kind, &reported) {
@@ -89,14 +89,14 @@ impl Admission<'_> {
             .check_driver(|value| driver.check(&entity.kind, value))
             .map_err(Error::Invalid)?;
         if changes {
-            // A driver's defaults count too.
+            // The driver's defaults count too.
             check_limits(&desired, &Limits::DOCUMENT)?;
         }
         self.refuse_cycle(namespace, entity, &references).await?;
         Ok(desired)
     }
 
-    /// The references in `desired`, each to something that could be declared.
+    /// The references in `desired`, each to an entity that could be declared.
     fn checked_references(&self, desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
         let found = references::references(desired)?;
         let fault = |Reference { pointer, target, .. }: &Reference| {
@@ -113,8 +113,8 @@ impl Admission<'_> {
         if faults.is_empty() { Ok(found) } else { Err(faults) }
     }
 
-    /// Refuses what would wait for itself. Two declarations at once may still close a cycle together: each of them
-    /// waits then, and says for whom.
+    /// Refuses a desired state that would wait for itself. Two concurrent declarations can still close a cycle: then
+    /// each entity is blocked, and its condition names the other.
     async fn refuse_cycle(
         &self,
         namespace: &Namespace,
@@ -129,7 +129,7 @@ impl Admission<'_> {
         Err(Error::Invalid(vec![FieldError { pointer, message: cycle_message(&cycle) }]))
     }
 
-    /// Whom every entity refers to that `start` would refer to, itself or through others.
+    /// By entity: the targets of its references, for `start` and all entities reachable from it.
     async fn reachable(
         &self,
         namespace: &Namespace,
@@ -158,8 +158,8 @@ impl Admission<'_> {
     }
 }
 
-/// Refuses a document that is larger than events may hold, and one in which a caller sends back a mark that something
-/// was left out.
+/// Refuses a document that is larger than an event may hold, or that contains a marker of an omitted value, which a
+/// caller sent back.
 ///
 /// # Errors
 /// [`Error::Invalid`].
@@ -177,7 +177,7 @@ pub(crate) fn check_limits(document: &Value, limits: &Limits) -> Result<(), Erro
     Err(Error::Invalid(vec![fault]))
 }
 
-/// The message for a cycle; one that is too long is told by its beginning and its end.
+/// The message for a cycle; a long one is abbreviated in the middle.
 fn cycle_message(cycle: &[Target]) -> String {
     let mut names: Vec<_> = cycle.iter().map(ToString::to_string).collect();
     if names.len() > CYCLE_NAMES_MAX {

@@ -1,14 +1,14 @@
-//! Whether a field that is named can be there at all, by the schema of its kind.
+//! Whether a kind's schema allows a field.
 
 use serde_json::Value;
 use stateward_domain::json_pointer;
 
-/// References that are followed one after the other: a schema may refer to itself.
+/// `$ref`s followed in a row: a schema may refer to itself.
 const REFERENCES_MAX: usize = 32;
-/// No wildcard is known here, and no field that a schema does not name is called so.
+/// Wildcards are not supported, so `*` never matches a field that the schema does not name.
 const WILDCARD: &str = "*";
 
-/// Whether `text` is a JSON pointer (RFC 6901) to something below the root.
+/// Whether `text` is a JSON pointer (RFC 6901) to a value below the root.
 pub(crate) fn is_pointer(text: &str) -> bool {
     let escapes = |token: &str| {
         token.split('~').skip(1).all(|rest| rest.starts_with('0') || rest.starts_with('1'))
@@ -16,8 +16,8 @@ pub(crate) fn is_pointer(text: &str) -> bool {
     text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(escapes))
 }
 
-/// Whether a value that fits `schema` may have something at `pointer`. A field that the schema says nothing about is
-/// there if it allows any; an item of a list is named by its number.
+/// Whether a value that is valid for `schema` can have something at `pointer`. A field that the schema does not name
+/// exists if additional ones are allowed; an array item is addressed by its index.
 pub(crate) fn allows(schema: &Value, pointer: &str) -> bool {
     let tokens: Vec<String> = pointer.split('/').skip(1).map(json_pointer::unescape).collect();
     Schemas { root: schema, followed: 0 }.allow(schema, &tokens)
@@ -54,7 +54,7 @@ impl Schemas<'_> {
         if let Some(known) = schema.get("properties").and_then(|all| all.get(token)) {
             return self.allow(known, below);
         }
-        // A pattern is a matter of the names: whether one fits is checked with the desired state itself.
+        // Any pattern may match: the name itself is checked with the desired state.
         let patterns = schema.get("patternProperties").and_then(Value::as_object);
         if patterns.is_some_and(|all| all.values().any(|of| self.allow(of, below))) {
             return true;
@@ -75,17 +75,17 @@ impl Schemas<'_> {
     fn follow_reference(self, target: &str, tokens: &[String]) -> bool {
         let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
         let next = Self { followed: self.followed + 1, ..self };
-        // What is not understood here is not refused here.
+        // A schema that is not understood here refuses nothing.
         next.followed > REFERENCES_MAX || found.is_none_or(|schema| next.allow(schema, tokens))
     }
 }
 
-/// Whether none of these is a wildcard, where a schema allows any name.
+/// Whether no token is a wildcard; used where the schema allows any name.
 fn names_fields(tokens: &[String]) -> bool {
     !tokens.iter().any(|token| token == WILDCARD)
 }
 
-/// Whether `schema` lets a value be of this type.
+/// Whether `schema` allows a value of this JSON type.
 fn may_be(schema: &Value, name: &str) -> bool {
     match schema.get("type") {
         Some(Value::String(one)) => one == name,
@@ -94,7 +94,7 @@ fn may_be(schema: &Value, name: &str) -> bool {
     }
 }
 
-/// Whether `schema` says nothing about members and items.
+/// Whether `schema` does not constrain members or items.
 fn is_silent(schema: &Value) -> bool {
     let names = [
         "$ref",

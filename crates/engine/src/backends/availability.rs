@@ -1,4 +1,4 @@
-//! Whether work on a backend may begin: parked, paused, throttled, or its breaker is open.
+//! Whether a backend is available for work: not parked, paused or throttled, and its circuit breaker is closed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,40 +10,40 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{KindName, Version};
 use stateward_domain::time::{Moment, Timestamp};
 
-/// How long a backend's work rests when this process ran out of something of its own.
+/// Pause of a backend after this process ran out of a resource of its own.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(3);
 
-/// Why no round may begin.
+/// Why no round may start.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unavailable {
-    /// It has not yet answered who it is since this process began.
+    /// Its identity has not been confirmed since this process started.
     Unidentified {
-        /// What it answered instead; `None` = nobody asked yet.
+        /// The failure of the last attempt to identify it; `None` = not tried yet.
         error: Option<Failure>,
     },
-    /// A person has to look at it.
+    /// A person has to confirm its identity and contents.
     Parked(ParkCause),
-    /// It refuses our credentials or configuration; looked at again at every probe.
+    /// It refuses our credentials or configuration; every health check tries again.
     Unusable(Failure),
-    /// Every call failed; looked at again at every probe.
+    /// Too many calls in a row failed (circuit breaker); every health check tries again.
     BreakerOpen,
-    /// It asked for a pause.
+    /// It asked for a pause (rate limit).
     #[serde(rename = "resting")]
     Throttled {
-        /// Until when, by the wall clock: for people. How long is [`Availability::throttled_for`].
+        /// End of the pause by the wall clock, for display. Its length is [`Availability::throttled_for`].
         until: Timestamp,
     },
 }
 
 impl Unavailable {
-    /// Whether entities with work are told that they wait (rather than being late for a moment).
+    /// Whether entities with work are marked as blocked; otherwise their work is only late for a moment.
     #[must_use]
     pub const fn blocks(&self) -> bool {
         matches!(self, Self::Parked(_) | Self::Unusable(_))
     }
 
-    /// Whether a probe may open the availability.
+    /// Whether a successful health check ends this.
     #[must_use]
     pub const fn ends_by_health_check(&self) -> bool {
         matches!(self, Self::Unidentified { .. } | Self::Unusable(_) | Self::BreakerOpen)
@@ -52,7 +52,7 @@ impl Unavailable {
 
 #[derive(Default)]
 struct Inner {
-    /// Of the record that was taken over.
+    /// Version of the record that was applied last.
     version: Version,
     identified: bool,
     identify_error: Option<Failure>,
@@ -61,11 +61,12 @@ struct Inner {
     unusable: Option<Failure>,
     failures: u32,
     breaker_open: bool,
-    /// Ends of pauses that the backend asked for, by steady time.
+    /// End of each pause that the backend asked for, by scope, in steady time.
     throttled: BTreeMap<String, Timestamp>,
-    /// The newest confirmation by a person: version of the backend's stream.
+    /// The newest confirmation by a person, as a version of the backend's stream.
     confirmed: Version,
-    /// From which version on it is known which entities were observed after a confirmation; `None` = not yet.
+    /// The version from which on the queue has stored which entities were observed after a confirmation; `None` = not
+    /// loaded yet.
     observed_since: Option<Version>,
 }
 
@@ -75,27 +76,27 @@ impl Inner {
         Some(left).filter(|left| !left.is_zero())
     }
 
-    /// A pause that ends earlier than one that is known changes nothing.
+    /// A pause that ends earlier than the known one changes nothing.
     fn throttle(&mut self, scope: &str, pause: Duration, now: Moment) {
         let end = self.throttled.entry(scope.to_owned()).or_default();
         *end = (*end).max(now.steady.after(pause));
     }
 }
 
-/// The availability of one backend.
+/// Availability of one backend: circuit breaker, rate-limit pauses, parking and pausing.
 pub struct Availability {
     limit: u32,
     inner: Mutex<Inner>,
 }
 
 impl Availability {
-    /// A availability whose breaker opens after `limit` failures in a row.
+    /// Not identified yet; the breaker opens after `limit` failures in a row.
     #[must_use]
     pub fn new(limit: u32) -> Self {
         Self { limit, inner: Mutex::default() }
     }
 
-    /// Why no round may begin now; `None` = one may.
+    /// Why no round may start now; `None` = rounds may start.
     #[must_use]
     pub fn unavailable(&self, now: Moment) -> Option<Unavailable> {
         let inner = self.inner();
@@ -115,37 +116,37 @@ impl Availability {
         Some(Unavailable::Throttled { until: now.wall.after(left) })
     }
 
-    /// How long the whole backend still rests, if it asked for a pause.
+    /// How long the whole backend is still throttled; `None` = it is not.
     #[must_use]
     pub fn throttled_for(&self, now: Moment) -> Option<Duration> {
         self.inner().throttled_for("", now)
     }
 
-    /// How long things of `kind` still rest, if the backend asked for a pause of that scope alone.
+    /// How long calls for `kind` are still throttled by a pause of that scope; `None` = they are not.
     #[must_use]
     pub fn kind_throttled_for(&self, kind: &KindName, now: Moment) -> Option<Duration> {
         self.inner().throttled_for(kind.as_str(), now)
     }
 
-    /// Whether a person stopped changes; the end that they gave is the wall clock's.
+    /// Whether a person paused changes. The end that they set is compared with the wall clock.
     #[must_use]
     pub fn paused(&self, now: Moment) -> bool {
         self.inner().paused.is_some_and(|pause| pause.holds(now.wall))
     }
 
-    /// The newest confirmation that is known to cover every entity's first observation after it; `None` = there is none.
+    /// The newest confirmation for which every entity's first observation after it is known; `None` = there is none.
     #[must_use]
     pub fn confirmation(&self) -> Option<Version> {
         let inner = self.inner();
         inner.observed_since.filter(|since| inner.confirmed > *since).map(|_| inner.confirmed)
     }
 
-    /// Which entities were observed is known from this version of the backend's stream on.
+    /// Sets the version of the backend's stream from which on observed entities are known.
     pub fn set_observed_since(&self, since: Version) {
         self.inner().observed_since = Some(since);
     }
 
-    /// Takes over what the log says, unless it said something newer already.
+    /// Applies the backend's record from the log; an older record than the applied one is ignored.
     pub fn apply_record(&self, record: &Record, now: Moment) {
         let mut inner = self.inner();
         if record.version < inner.version {
@@ -160,7 +161,7 @@ impl Availability {
         }
     }
 
-    /// The backend said who it is, and it is the one we know.
+    /// The backend's identity is the recorded one.
     pub fn record_identified(&self) {
         let mut inner = self.inner();
         inner.identified = true;
@@ -168,25 +169,25 @@ impl Availability {
         inner.unusable = None;
     }
 
-    /// The backend did not say who it is.
+    /// The backend did not answer with its identity.
     pub fn record_unidentified(&self, failure: Failure) {
         self.inner().identify_error = Some(failure);
     }
 
-    /// The backend answered: the breaker closes.
+    /// A call succeeded: the breaker closes.
     pub fn record_success(&self) {
         let mut inner = self.inner();
         inner.failures = 0;
         inner.breaker_open = false;
     }
 
-    /// A probe found it well.
+    /// A health check succeeded.
     pub fn record_recovery(&self) {
         self.record_success();
         self.inner().unusable = None;
     }
 
-    /// A call failed. A scope that is no kind of ours means the whole backend.
+    /// A call failed. A rate-limit scope that is not one of `kinds` is the whole backend.
     pub fn record_failure(&self, failure: &Failure, kinds: &[KindName], now: Moment) {
         let mut inner = self.inner();
         match &failure.class {
@@ -198,13 +199,13 @@ impl Availability {
                 inner.throttled.retain(|_, end| *end > now.steady);
                 inner.throttle(&scope_of(scope, kinds), pause, now);
             }
-            // Whatever else this process begins fails alike, until calls that run give back what they hold.
+            // New work of this process would fail alike, until running calls free what they hold.
             ErrorClass::Exhausted => inner.throttle("", EXHAUSTED_PAUSE, now),
             ErrorClass::Transient | ErrorClass::Ambiguous if !failure.is_settling() => {
                 inner.failures += 1;
                 inner.breaker_open |= inner.failures >= self.limit;
             }
-            // The backend answered, if only with a refusal.
+            // The backend answered, even if it refused.
             _ => inner.failures = 0,
         }
     }
@@ -214,7 +215,7 @@ impl Availability {
     }
 }
 
-/// The scope that rests: a kind's name, or everything.
+/// The scope of a pause: a kind's name, or empty for the whole backend.
 #[must_use]
 pub fn scope_of(scope: &str, kinds: &[KindName]) -> String {
     let known = kinds.iter().any(|kind| kind.as_str() == scope);
@@ -227,7 +228,7 @@ mod tests {
 
     const NOW: Moment = at(1);
 
-    /// All clocks show the same.
+    /// A moment at which all clocks agree.
     const fn at(seconds: i64) -> Moment {
         let time = Timestamp(seconds * 1_000_000);
         Moment { wall: time, log: time, steady: time }
@@ -325,7 +326,7 @@ mod tests {
             );
             let until = wall.wall.after(seconds(1));
             assert_eq!(availability.unavailable(now), Some(Unavailable::Throttled { until }));
-            // It is read again with every event of the backend.
+            // The record is applied again with every event of the backend.
             availability.apply_record(&record, now);
         }
         assert_eq!(
@@ -343,7 +344,7 @@ mod tests {
         assert!(!availability.paused(Moment { wall: at(5).wall, ..NOW }));
     }
 
-    /// What each class that a call can fail with says of the backend.
+    /// Which error classes are a statement about the backend as a whole.
     #[test]
     fn only_what_is_about_the_backend_closes_it() {
         for (class, closes) in [

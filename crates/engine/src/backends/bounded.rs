@@ -1,9 +1,9 @@
-//! Answers of a driver that are no larger than events may hold. Backends answer what they like: attributes that are nested
-//! without end, messages of megabytes, ids that are documents. Every answer passes through here, behind the scrubbing of
-//! secrets ([`redacting`](super::redacting)), before it is compared, recorded or shown.
+//! Limits on the size of a driver's answers, so that they fit into events. Backends may answer with deeply nested
+//! attributes, messages of megabytes, or documents as ids. Every answer passes through here, after secrets were
+//! scrubbed ([`redacting`](super::redacting)), before it is compared, recorded or shown.
 //!
-//! What can be left out is left out, and says so ([`document::OMITTED`], a condition of the entity). What the engine has
-//! to give back to the driver (ids, handles, marks of pages) cannot be: there the answer is a failure.
+//! Attributes and texts are cut, and the cut is marked ([`document::OMITTED`], a condition of the entity). What the
+//! engine has to give back to the driver (ids, handles, cursors) cannot be cut: the answer becomes a failure.
 
 use serde_json::Value;
 use stateward_domain::document::{self, Limits};
@@ -11,16 +11,16 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Object, Outcome};
 
-/// Characters of a message, a proof or a reason at most.
+/// Maximum characters of a message, a proof or a reason.
 pub(crate) const MESSAGE_CHARS_MAX: usize = 1_000;
-/// Characters of a code, a scope, a request id at most.
+/// Maximum characters of a code, a scope or a request id.
 const CODE_CHARS_MAX: usize = 200;
-/// Characters of an object's id, an identity or a page's mark at most: a path, which is the longest of them.
+/// Maximum characters of an object's id, an identity or a cursor; the longest of these is a path.
 const ID_CHARS_MAX: usize = 4_096;
-/// Bytes of the attributes of all objects in one answer at most: of those beyond it, only the names are kept.
+/// Maximum bytes of all attributes in one answer: objects beyond it keep only their ids.
 const OBJECTS_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// `text`, or its beginning with an ellipsis.
+/// `text`, or its start followed by an ellipsis.
 pub(crate) fn shortened(text: String, chars_max: usize) -> String {
     match text.char_indices().nth(chars_max) {
         None => text,
@@ -29,7 +29,7 @@ pub(crate) fn shortened(text: String, chars_max: usize) -> String {
 }
 
 /// # Errors
-/// For what is no name of an object: the log could not hold it, or nobody could ask for it.
+/// For an id that the log cannot hold or no call can name: empty, or too long.
 pub(crate) fn external_id(id: &ExternalId) -> Result<(), Failure> {
     if (1..=ID_CHARS_MAX).contains(&id.as_str().chars().count()) {
         return Ok(());
@@ -95,7 +95,7 @@ pub(super) fn outcome(outcome: Outcome) -> Result<Outcome, Failure> {
 }
 
 /// # Errors
-/// For a text that cannot be shortened without becoming another.
+/// For a text that is too long and would change its meaning if it were cut.
 pub(super) fn check_length(text: &str, what: &str) -> Result<(), Failure> {
     if text.chars().count() <= ID_CHARS_MAX {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Mass absence: when too much of what was there is gone at once, it is more likely that we look at another
-//! world than that somebody deleted it all.
+//! Mass-absence detection: when many known objects are absent at once, the backend is more likely another environment
+//! than one in which all of them were deleted.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use stateward_domain::backend::ParkCause;
 use stateward_domain::time::Timestamp;
 
-/// The last minutes' observations of objects that were there before.
+/// Counts recent observations of objects that were present before.
 #[derive(Default)]
 pub struct MassAbsenceDetector {
     window: Mutex<Window>,
@@ -21,15 +21,15 @@ struct Window {
 }
 
 impl MassAbsenceDetector {
-    /// Observations older than this do not count.
+    /// Older observations do not count.
     pub const WINDOW: Duration = Duration::from_mins(5);
-    /// So many may always be gone.
+    /// So many absences are always tolerated.
     pub const TOLERATED: u64 = 5;
-    /// Observations remembered at most; the oldest go first.
+    /// Maximum observations kept; the oldest are dropped first.
     const OBSERVATIONS_MAX: usize = 100_000;
 
-    /// Notes one observation, at `now` of steady time, of an object that was there before; the cause to park for, if it
-    /// was one too many.
+    /// Records one observation, at steady time `now`, of an object that was present before; returns the cause to park
+    /// the backend for if there are too many absences.
     pub fn record(&self, now: Timestamp, absent: bool) -> Option<ParkCause> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((at, was_absent)) = window.newest_last.front().copied()
@@ -48,7 +48,7 @@ impl MassAbsenceDetector {
         too_many.then_some(ParkCause::MassAbsence { absent, observed })
     }
 
-    /// Forgets everything: a person confirmed that what is there is right.
+    /// Forgets all observations: a person confirmed the backend's contents.
     pub fn clear(&self) {
         *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Window::default();
     }

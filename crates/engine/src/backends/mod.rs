@@ -1,4 +1,4 @@
-//! Configured backends at run time: settings, driver, and the gate that says whether work may begin.
+//! Configured backends at run time: settings, redacting driver, availability, mass-absence detection.
 
 pub mod availability;
 pub(crate) mod bounded;

@@ -1,7 +1,7 @@
-//! A driver whose answers hold no secret, and no more than [`bounded`] allows. Backends repeat what they were given: in
-//! errors, in attributes, in ids. Every answer passes through here before it can be logged, recorded or shown.
+//! A driver decorator that removes secrets from every answer and bounds its size ([`bounded`]). Backends repeat their
+//! input in errors, attributes and ids, so every answer passes through here before it is logged, recorded or shown.
 //!
-//! Scrubbing comes first: a text that is shortened before it might end in the middle of a secret.
+//! Secrets are removed before texts are cut: a cut text could end in the middle of a secret.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl RedactingDriver {
         shortened(self.secrets.scrub(text), MESSAGE_CHARS_MAX)
     }
 
-    /// An id cannot be scrubbed: it would name another object.
+    /// An id that contains a secret is refused: a redacted id would name another object.
     fn refuse_secret_in_id(&self, id: &ExternalId) -> Result<(), Failure> {
         if self.secrets.holds(id.as_str()) {
             let message = "the driver put a secret into an object's name";
@@ -142,7 +142,7 @@ impl Driver for RedactingDriver {
         cursor
             .iter()
             .try_for_each(|mark| bounded::check_length(mark, "the mark of the next page"))?;
-        // One object without a usable name does not hide the others.
+        // An object with an unusable id must not hide the others.
         let named = |object: &Object| bounded::external_id(&object.external_id).is_ok();
         let objects = bounded::objects(objects.into_iter().filter(named).collect())?;
         Ok(Listing { objects, cursor })

@@ -1,4 +1,4 @@
-//! Backends at work: each with its driver and what says whether work may begin, replaced as a whole.
+//! The registry of running backends; a new configuration replaces all of them at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::backends::redacting::RedactingDriver;
 use crate::backends::{BackendChange, BackendSettings};
 use crate::secrets::Secrets;
 
-/// A backend at work.
+/// A running backend.
 pub struct Backend {
     /// As configured.
     pub settings: BackendSettings,
-    /// Whether work may begin.
+    /// Circuit breaker, throttling, parking and pausing.
     pub availability: Availability,
-    /// Rung when there may be something to lease.
+    /// Wakes the dispatcher when there may be something to lease. A hint only: it may be lost.
     pub wakeup: Notify,
-    /// Whether too much is gone at once.
+    /// Detects that too many objects are absent at once.
     pub mass_absence: MassAbsenceDetector,
-    /// Objects that carry an owner key of ours and belong to no entity here, when they were last looked for.
+    /// Objects found by the last sweep that carry an owner key of this installation but belong to no entity here.
     pub unknown_objects: AtomicU64,
-    /// Set when another configuration took its place: nothing new begins here.
+    /// Cancelled when a new configuration replaced this backend: no new round starts on it.
     pub(crate) retired: CancellationToken,
     rate: Option<DefaultDirectRateLimiter>,
 }
@@ -53,14 +53,14 @@ impl Backend {
         &self.settings.name
     }
 
-    /// Waits until the configured rate lets another call go out.
+    /// Waits until the configured rate allows another call.
     pub async fn wait_for_rate_limit(&self) {
         if let Some(rate) = &self.rate {
             rate.until_ready().await;
         }
     }
 
-    /// The kind called `name`, if the driver has it and the configuration lets it be used.
+    /// The kind called `name`, if the driver has it and the configuration allows it.
     #[must_use]
     pub fn kind(&self, name: &KindName) -> Option<&KindSpec> {
         let allowed = self.settings.kinds.as_ref().is_none_or(|kinds| {
@@ -72,7 +72,7 @@ impl Backend {
         self.settings.driver.kinds().iter().find(|kind| allowed && kind.name == *name)
     }
 
-    /// Whether entities of `kind` in `namespace` may live here.
+    /// Whether entities of `kind` in `namespace` may use this backend.
     #[must_use]
     pub fn serves(&self, namespace: &Namespace, kind: &KindName) -> bool {
         let names = self.settings.namespaces.as_ref();
@@ -80,10 +80,10 @@ impl Backend {
     }
 }
 
-/// Backends by name, as they are configured at one moment.
+/// Backends by name, as configured at one moment.
 pub type BackendsByName = Arc<BTreeMap<BackendName, Arc<Backend>>>;
 
-/// All configured backends; a new configuration takes the place of the old one as a whole. Cheap to clone.
+/// All configured backends; a new configuration replaces them at once. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Backends {
     by_name: Arc<watch::Sender<BackendsByName>>,
@@ -91,7 +91,7 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Backends with these settings, whose answers hold none of `secrets`.
+    /// Backends with these settings; `secrets` are removed from their answers.
     #[must_use]
     pub fn new(settings: impl IntoIterator<Item = BackendSettings>, secrets: Arc<Secrets>) -> Self {
         let backends = Self { secrets, ..Self::default() };
@@ -99,24 +99,24 @@ impl Backends {
         backends
     }
 
-    /// The backend called `name`; `None` when none is configured (any more).
+    /// The backend called `name`; `None` when it is not configured, or not any more.
     #[must_use]
     pub fn get(&self, name: &BackendName) -> Option<Arc<Backend>> {
         self.by_name.borrow().get(name).cloned()
     }
 
-    /// All of them, by name.
+    /// All backends, by name.
     #[must_use]
     pub fn all(&self) -> BackendsByName {
         Arc::clone(&self.by_name.borrow())
     }
 
-    /// Rings when another configuration took the place of this one.
+    /// Subscribes to new configurations.
     pub(crate) fn subscribe(&self) -> watch::Receiver<BackendsByName> {
         self.by_name.subscribe()
     }
 
-    /// Those that serve `kind` in `namespace`.
+    /// Backends that serve `kind` in `namespace`.
     #[must_use]
     pub fn candidates(&self, namespace: &Namespace, kind: &KindName) -> Vec<Arc<Backend>> {
         let all = self.all();
@@ -124,8 +124,8 @@ impl Backends {
         candidates.cloned().collect()
     }
 
-    /// Puts a new configuration in the place of the old one. Whatever has the same fingerprint goes on as it was, with
-    /// its connection; the others are retired.
+    /// Replaces the configuration. A backend whose fingerprint is unchanged is kept, with its connection; the others
+    /// are retired.
     pub(crate) fn replace(
         &self,
         settings: impl IntoIterator<Item = BackendSettings>,

@@ -1,4 +1,4 @@
-//! Settings of backends, as far as the engine has to know them.
+//! Settings of a backend, as far as the engine needs them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use stateward_domain::id::{BackendName, Namespace};
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::Driver;
 
-/// How failed tries are repeated.
+/// Backoff of failed attempts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
     /// Wait after the first failure; doubles with each further one.
     pub first: Duration,
-    /// Longest wait.
+    /// Maximum wait.
     pub max: Duration,
-    /// Failures in a row before the entity is erred; `None` = the kind's own number.
+    /// Failures in a row after which the entity is erred; `None` = the kind's default.
     pub budget: Option<u32>,
 }
 
@@ -26,12 +26,12 @@ impl Default for RetryPolicy {
     }
 }
 
-/// When a backend that only fails is left alone for a while.
+/// When the circuit breaker opens, and how often health is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerPolicy {
-    /// Calls that fail in a row before it opens.
+    /// Failed calls in a row after which the breaker opens.
     pub failures: u32,
-    /// Time between looks whether the backend is well again; also for parked ones.
+    /// Time between health checks of a backend that is unavailable, also of a parked one.
     pub probe_interval: Duration,
 }
 
@@ -41,41 +41,41 @@ impl Default for BreakerPolicy {
     }
 }
 
-/// What the engine has to know of a configured backend.
+/// Settings of a configured backend.
 #[derive(Clone)]
 pub struct BackendSettings {
     /// Key in the configuration.
     pub name: BackendName,
     /// Name of the driver.
     pub driver_name: String,
-    /// Digest of the configuration as it is written, for the log: it holds no secret.
+    /// Digest of the configuration as written, for the log: it contains no secret.
     pub digest: String,
-    /// Changes with anything that matters, also with a secret's value: never leaves this process.
+    /// Changes with every relevant setting, also with a secret's value, so it never leaves this process.
     pub fingerprint: String,
-    /// The connection.
+    /// The driver, connected.
     pub driver: Arc<dyn Driver>,
     /// Namespaces that may use it; `None` = all.
     pub namespaces: Option<Vec<Namespace>>,
-    /// Kinds that it serves, a trailing `*` stands for anything; `None` = all of its driver.
+    /// Kinds that it serves, where a trailing `*` matches any suffix; `None` = all kinds of its driver.
     pub kinds: Option<Vec<String>>,
-    /// Time between looks at an entity that has no work.
+    /// Time between observations of an entity that has no work.
     pub drift_interval: Duration,
-    /// Rounds at a time.
+    /// Maximum concurrent rounds.
     pub concurrency: usize,
-    /// Calls a second; `None` = as many as come.
+    /// Maximum calls per second; `None` = unlimited.
     pub rate_per_second: Option<NonZeroU32>,
-    /// Longest time of one call.
+    /// Timeout of one call.
     pub call_timeout: Duration,
-    /// What happens when an object is gone; `None` = as the kind says.
+    /// What to do when an object is lost; `None` = the kind's default.
     pub on_lost: Option<OnLost>,
-    /// Repetition of failed tries.
+    /// Backoff of failed attempts.
     pub retry: RetryPolicy,
-    /// Protection of a backend that only fails.
+    /// Circuit breaker.
     pub breaker: BreakerPolicy,
 }
 
 impl BackendSettings {
-    /// Settings with the defaults of interface and field.
+    /// Settings with all defaults.
     #[must_use]
     pub fn new(name: &str, driver_name: &str, driver: Arc<dyn Driver>) -> Self {
         Self {

@@ -1,4 +1,5 @@
-//! Streams beside those of entities: backends, access, the system itself. Each is folded, decided on and appended to in the same way.
+//! Control streams: the streams of backends, access and the system itself. Each is folded, decided on and appended to
+//! in the same way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,22 +19,22 @@ use crate::clock::ClockAndIds;
 use crate::commands::idempotency::first_request;
 use crate::error::Error;
 
-/// Events read at a time.
+/// Events read per page.
 const PAGE: usize = 500;
-/// Appends tried before the caller is told to come back.
+/// Attempts to append before the caller gets [`Error::Contended`].
 const TRIES: u32 = 20;
 
-/// What a stream folds to.
+/// The state that a control stream folds to.
 pub trait Fold: Default + Send {
-    /// Its events.
+    /// Events of the stream.
     type Event: DomainEvent;
-    /// Whether this version can read the stored type at that schema version.
+    /// Whether this binary can read the stored type at that schema version.
     fn known(event_type: &str, schema_version: u32) -> bool;
     /// Number of folded events.
     fn version(&self) -> Version;
-    /// Folds one more.
+    /// Folds one more event.
     fn evolve(&mut self, event: &Self::Event);
-    /// The event that keeps the claim of an accepted request without effect.
+    /// The event that keeps the idempotency key of an accepted request without effect.
     fn request_recorded(at: Timestamp) -> Self::Event;
 }
 
@@ -85,11 +86,12 @@ impl Fold for System {
     }
 }
 
-/// What came of a change.
+/// The result of a change.
 pub struct StreamChange<S> {
-    /// The stream's state after it.
+    /// The stream's state after the change.
     pub state: S,
-    /// Version of the last event of the first request, when this one repeats it: then nothing was appended.
+    /// Version of the first request's last event, when this request repeats it: then nothing was appended. `None` = a
+    /// new request.
     pub repeats: Option<Version>,
 }
 
@@ -107,7 +109,7 @@ impl ControlStreams {
         Self { log, clock }
     }
 
-    /// What `stream` folds to; the default when it is empty.
+    /// Folds `stream`; the default state when it is empty.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -115,7 +117,7 @@ impl ControlStreams {
         self.load_up_to(stream, Version(u64::MAX)).await
     }
 
-    /// What `stream` folded to at `version`.
+    /// Folds `stream` up to and including `version`.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -136,7 +138,7 @@ impl ControlStreams {
         }
     }
 
-    /// What `stream` folded to right after the request that `changed` it, or that `changed` repeats.
+    /// The state right after the request that `changed` stands for: for a repeated request, that of the first one.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -163,7 +165,7 @@ impl ControlStreams {
         Ok(read_event(&*self.log, stream, version).await?.decode(S::known)?)
     }
 
-    /// Who was first with the idempotency key of `envelope`; `None` = this is the first, or it has none.
+    /// The first request with the idempotency key of `envelope`; `None` = this is the first, or it has no key.
     ///
     /// # Errors
     /// [`Error::KeyReused`], [`Error::Unavailable`].
@@ -171,12 +173,12 @@ impl ControlStreams {
         first_request(&*self.log, envelope).await
     }
 
-    /// Appends what `decide` makes of the present state; where that is nothing, only that the request was accepted, if
-    /// it has an idempotency key. Nothing is appended when the request (key and fingerprint of `envelope`) was carried
-    /// out before.
+    /// Appends the events that `decide` returns for the present state. If it returns none and the request has an
+    /// idempotency key, only its acceptance is appended. Appends nothing when the request (key and fingerprint of
+    /// `envelope`) was carried out before.
     ///
     /// # Errors
-    /// Whatever `decide` refuses with, [`Error::KeyReused`], [`Error::Unavailable`], [`Error::Unreadable`],
+    /// What `decide` returns, [`Error::KeyReused`], [`Error::Unavailable`], [`Error::Unreadable`],
     /// [`Error::Contended`].
     pub async fn change<S: Fold>(
         &self,
@@ -186,7 +188,7 @@ impl ControlStreams {
     ) -> Result<StreamChange<S>, Error> {
         for _ in 0..TRIES {
             let mut state: S = self.load(stream).await?;
-            // After the state is read: whoever comes in between with the same key makes the append a conflict.
+            // Checked after the state was read: a concurrent request with the same key makes the append a conflict.
             let repeats = self.first_request(envelope).await?.map(|holder| holder.version);
             if repeats.is_some() {
                 return Ok(StreamChange { state: self.load(stream).await?, repeats });
@@ -220,7 +222,7 @@ impl ControlStreams {
     }
 }
 
-/// The event of `stream` at `version`, as it is stored.
+/// The stored event of `stream` at `version`.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unavailable`].
@@ -233,10 +235,10 @@ pub(crate) async fn read_event(
     log.read_stream(stream, before, 1).await?.pop().ok_or(Error::NotFound)
 }
 
-/// Appends; an unknown outcome is resolved by sending the same events again, which the log recognises.
+/// Appends, and resolves an unknown outcome by sending the same events again, which the log recognises by their ids.
 ///
 /// # Errors
-/// Everything but [`AppendError::OutcomeUnknown`], which is answered only after several tries.
+/// As [`EventStore::append`]; [`AppendError::OutcomeUnknown`] only after several attempts.
 pub(crate) async fn append_until_known(
     log: &dyn EventStore,
     append: Append,

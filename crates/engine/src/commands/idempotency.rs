@@ -1,4 +1,4 @@
-//! Requests that carry an idempotency key: asked for before anything else, and one after the other.
+//! Idempotency keys: the first request with a key, and permits that serialise requests with the same key.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,15 @@ use crate::error::Error;
 
 type Keys = HashMap<ClaimKey, Arc<tokio::sync::Mutex<()>>>;
 
-/// The keys whose requests are under way in this process.
+/// Keys of the requests that run in this process.
 #[derive(Default)]
 pub(crate) struct IdempotencyPermits(Arc<Mutex<Keys>>);
 
-/// The right to carry out a request under its key; others under the same key wait until it is dropped.
+/// Permission to carry out a request with an idempotency key; other requests with the same key wait until it is
+/// dropped.
 ///
-/// The log alone decides which of several is the first. Permits keep what has effects beside the log (a test of a
-/// backend, a rebuild) from being done twice at once.
+/// The log alone decides which request is the first. Permits only prevent that effects outside of the log (a test of a
+/// backend, a rebuild) run twice at once.
 pub struct IdempotencyPermit {
     key: ClaimKey,
     request: Arc<tokio::sync::Mutex<()>>,
@@ -31,7 +32,7 @@ impl IdempotencyPermits {
     pub(crate) async fn acquire(&self, key: ClaimKey) -> IdempotencyPermit {
         let request = Arc::clone(lock(&self.0).entry(key.clone()).or_default());
         let keys = Arc::clone(&self.0);
-        // Made before it waits: one that gives up waiting tidies up as well.
+        // Created before it waits, so that dropping a waiter cleans up as well.
         let mut permit = IdempotencyPermit { key, request, keys, guard: None };
         permit.guard = Some(Arc::clone(&permit.request).lock_owned().await);
         permit
@@ -42,7 +43,7 @@ impl Drop for IdempotencyPermit {
     fn drop(&mut self) {
         self.guard = None;
         let mut keys = lock(&self.keys);
-        // The map's and ours: nobody else waits, and nobody can begin to while the map is locked.
+        // Two references, the map's and this one: no request waits, and none can start to while the map is locked.
         if Arc::strong_count(&self.request) == 2 {
             keys.remove(&self.key);
         }
@@ -53,10 +54,10 @@ fn lock(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
     keys.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who was first with the idempotency key of `envelope`; `None` = nobody, or it has none.
+/// The first request with the idempotency key of `envelope`; `None` = this is the first, or it has no key.
 ///
 /// # Errors
-/// [`Error::KeyReused`] when that was another request, [`Error::Unavailable`].
+/// [`Error::KeyReused`] when the first one was a different request, [`Error::Unavailable`].
 pub(crate) async fn first_request(
     log: &dyn EventStore,
     envelope: &Envelope,

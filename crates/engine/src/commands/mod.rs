@@ -1,4 +1,4 @@
-//! From an intent to durable events: fold, decide, append; again when somebody was faster.
+//! Commands: fold, decide, append; on a conflict, fold and decide again.
 
 pub mod control_streams;
 pub mod idempotency;
@@ -22,21 +22,21 @@ use crate::entity_repository::{EntityRepository, decode};
 use crate::error::Error;
 use crate::waiters::Waiters;
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Clone, Debug)]
 pub struct CommandOutcome {
-    /// The entity with the command's events.
+    /// The entity after the command's events.
     pub entity: Arc<Entity>,
-    /// Events that were appended; empty = nothing had to happen.
+    /// Appended events; empty = no change was needed.
     pub events: Vec<EntityEvent>,
-    /// Where the log stands with them.
+    /// Position of the log after them.
     pub position: Position,
-    /// The operation that a user's request opened, or the one that does already what it asks for, as it stood right
-    /// after the request; `None` when there is none, and for what the control plane does by itself.
+    /// The operation that a user's request opened, or the open one that already serves it, as of right after the
+    /// request; `None` when no operation is needed, and for commands of the control plane itself.
     pub operation: Option<OperationRow>,
 }
 
-/// Decides and appends. Cheap to clone.
+/// Decides on commands and appends their events. Cheap to clone.
 #[derive(Clone)]
 pub struct Commands {
     log: Arc<dyn EventStore>,
@@ -46,7 +46,7 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Decisions made anew because somebody was faster, at most.
+    /// Attempts per command: each conflict with a concurrent append costs one.
     const TRIES: u32 = 50;
 
     /// Appends to `log` what it decides on `entities`.
@@ -60,12 +60,12 @@ impl Commands {
         Self { log, entities, clock, waiters }
     }
 
-    /// Carries out `intent` on entity `id`. After `Ok` its events are durable. A repeated request (same
-    /// idempotency key and fingerprint) is answered with the state right after the first one.
+    /// Carries out `intent` on entity `id`. After `Ok` its events are durable. A repeated request (same idempotency key
+    /// and fingerprint) gets the state right after the first one.
     ///
     /// # Errors
-    /// The refusal, a contested name or identity, a reused key; [`Error::Contended`] after many conflicts,
-    /// [`Error::Unavailable`] when the log is.
+    /// The refusal, a taken name or identity, a reused key; [`Error::Contended`] after too many conflicts,
+    /// [`Error::Unavailable`] when the log is unavailable.
     pub async fn execute(
         &self,
         id: EntityId,
@@ -73,27 +73,27 @@ impl Commands {
         intent: &Intent,
     ) -> Result<CommandOutcome, Error> {
         let mut entity = match intent {
-            // Its id was made a moment ago: there is nothing to be read.
+            // The id is new, so there is nothing to read.
             Intent::Create { .. } => Arc::default(),
             _ => self.entities.recent(id).await?,
         };
-        // Objects that a result names and another entity has.
+        // Objects that this result names and another entity manages.
         let mut contested = Vec::new();
         for _ in 0..Self::TRIES {
-            // After the fold is known: whoever comes in between with the same key makes the append a conflict, and the
-            // head another.
+            // Checked after the fold was read: a concurrent request with the same key makes the append a conflict, or
+            // the head differs.
             if let Some(first) = first_request(&*self.log, envelope).await? {
                 return self.first_reply(&first).await;
             }
             let at = self.now_for(&entity);
             let events = match entity.decide(at, intent) {
                 Ok(events) if !events.is_empty() => with_contested(events, at, &contested),
-                // Its repetition has to find that it was accepted, whatever happens in between.
+                // A repetition has to find that this request was accepted, whatever happens in between.
                 Ok(_) if envelope.idempotency.is_some() => {
                     vec![EntityEvent::RequestRecorded { at }]
                 }
                 outcome => {
-                    // A stale cache must not decide that nothing has to be done.
+                    // A stale cache must not decide that no change is needed.
                     let head = self.log.head_of(&StreamId::entity(id)).await?;
                     if head != entity.version {
                         entity = self.entities.fresh(id).await?;
@@ -112,11 +112,11 @@ impl Commands {
                     let operation = self.operation(&entity, &events, envelope).await?;
                     return Ok(CommandOutcome { entity, events, position, operation });
                 }
-                // Perhaps it was the same request, sent twice at once, that was faster.
+                // The conflicting append may be the same request, sent twice at once.
                 Err(AppendError::Conflict { .. }) => entity = self.entities.fresh(id).await?,
-                // Found at the next turn.
+                // The next iteration finds the first request.
                 Err(AppendError::ClaimTaken { key, .. }) if is_idempotency(&key) => {}
-                // What an attempt made or learnt is recorded, whoever else has the object.
+                // The result of an attempt is always recorded, even if another entity has the object.
                 Err(AppendError::ClaimTaken { key, holder }) if is_result(intent) => {
                     match key.object_of(&entity).filter(|id| !contested.contains(id)) {
                         Some(id) => contested.push(id),
@@ -129,10 +129,10 @@ impl Commands {
         Err(Error::Contended)
     }
 
-    /// What the request that took an idempotency key was answered with: the fold at the version that it led to.
+    /// The reply to the first request with an idempotency key: the fold at the version that it led to.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it was about no entity, [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::NotFound`] when the request was not about an entity, [`Error::Unavailable`], [`Error::Unreadable`].
     pub async fn first_reply(&self, first: &Holder) -> Result<CommandOutcome, Error> {
         let id = first.stream.entity_id().ok_or(Error::NotFound)?;
         let last = read_event(&*self.log, &first.stream, first.version).await?;
@@ -142,11 +142,11 @@ impl Commands {
         Ok(CommandOutcome { entity: Arc::new(entity), events, position: last.position, operation })
     }
 
-    /// Carries out a process manager's report: tried until it is in the log or the aggregate refuses it. A
-    /// result is never dropped because the log is slow or the entity busy.
+    /// Records a process manager's report; retries until the log has it or the aggregate refuses it. A result is never
+    /// dropped because the log is slow or the entity is contended.
     ///
     /// # Errors
-    /// [`Error::Refused`], a contested claim, [`Error::Unreadable`].
+    /// [`Error::Refused`], a taken claim, [`Error::Unreadable`].
     pub async fn report(
         &self,
         id: EntityId,
@@ -187,7 +187,7 @@ impl Commands {
             Err(error) => return Ok(Err(error)),
         };
         let entity = Arc::new(after);
-        // An append that was recognised as a repetition may lie behind the present head.
+        // An append that the log recognised as a repetition may lie behind the present head.
         if entity.version == appended.version {
             self.entities.remember(&entity);
         }
@@ -195,13 +195,13 @@ impl Commands {
         Ok(Ok((entity, appended.position)))
     }
 
-    /// Commands of one entity carry rising times. What is recorded at a time that is still to come would wait for it, so
-    /// log time moves on to the entity's where that is later.
+    /// The time of a command; times of one entity never go back. If the entity's last event is ahead of log time, log
+    /// time moves on to it: work that is due at a future time would wait for it.
     fn now_for(&self, entity: &Entity) -> Timestamp {
         self.clock.log_clock.not_before(entity.updated_at)
     }
 
-    /// The operation of a user's reply, which `envelope` names.
+    /// The operation that `envelope` names, for the reply to a user.
     async fn operation(
         &self,
         entity: &Arc<Entity>,
@@ -228,8 +228,8 @@ fn is_without_effect(events: &[EntityEvent]) -> bool {
     matches!(events, [] | [EntityEvent::RequestRecorded { .. }])
 }
 
-/// The envelope of a user's `events` names the operation that they open; where they have no effect, the one that does
-/// already what `intent` asks for.
+/// The envelope for `events` of a user's request: it names the operation that they open, or, if they have no effect,
+/// the open one that already serves `intent`.
 fn with_operation(
     envelope: &Envelope,
     before: &Entity,
@@ -252,7 +252,7 @@ fn with_operation(
     Envelope { operation, ..envelope.clone() }
 }
 
-/// Whether `intent` reports what an attempt did, which is never dropped. What a mere look saw can be seen again.
+/// Whether `intent` reports the result of an attempt, which is never dropped. A mere observation can be repeated.
 const fn is_result(intent: &Intent) -> bool {
     match intent {
         Intent::RecordExternalId { .. } => true,
@@ -261,7 +261,7 @@ const fn is_result(intent: &Intent) -> bool {
     }
 }
 
-/// `events`, after which the entity knows that another one has the objects `contested`.
+/// `events`, plus one for each object of `contested`, which another entity manages.
 fn with_contested(
     mut events: Vec<EntityEvent>,
     at: Timestamp,

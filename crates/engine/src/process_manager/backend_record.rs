@@ -1,4 +1,4 @@
-//! The record of a backend: what the log says of it, and what is recorded of it.
+//! The backend's record: the fold of its stream, and the events that are appended to it.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::context::kind_names;
 
-/// A pause at least this long goes into the log: a shorter one is over before a restart is.
+/// A shorter pause is not recorded: it is over before a restart is.
 const DURABLE_PAUSE: Duration = Duration::from_secs(1);
-/// Between two tries to read the stream of a backend.
+/// Between two attempts to read the backend's stream.
 const STREAM_RETRY: Duration = Duration::from_secs(1);
 
-/// Takes over what the log says of the backend, and records its configuration if that is another than the last one.
+/// Applies the record from the log, and records the configuration if it differs from the last one.
 pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
     let settings = &backend.settings;
     while !shared.is_stopping(backend) {
@@ -49,7 +49,7 @@ pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
 }
 
 impl Shared {
-    /// Nothing acts on the backend before a person confirms.
+    /// Parks the backend: nothing acts on it before a person confirms.
     pub(crate) async fn park(&self, backend: &Backend, cause: ParkCause) -> Result<(), Error> {
         tracing::error!(backend = %backend.name(), ?cause, "parked until a person confirms");
         let now = self.clock.now();
@@ -60,7 +60,7 @@ impl Shared {
         .await
     }
 
-    /// A person confirmed: what answers now is right. The backend's record right after it.
+    /// A person confirmed the backend as it answers now; returns its record right after that.
     ///
     /// # Errors
     /// [`Error::Unavailable`], also when the backend does not answer.
@@ -91,7 +91,7 @@ impl Shared {
             })
             .await?;
         backend.availability.apply_record(&changed.state, self.clock.moment());
-        // Of a repetition it was confirmed what answered then, which says nothing of what answers now.
+        // A repeated request confirmed what the backend answered then, which says nothing about its answers now.
         if changed.repeats.is_none() {
             backend.mass_absence.clear();
             backend.availability.record_success();
@@ -101,8 +101,8 @@ impl Shared {
         self.control.state_after(&StreamId::backend(backend.name()), changed).await
     }
 
-    /// From here on it is known which entities are observed after a confirmation: before, rows may have been lost that
-    /// say so.
+    /// Loads from which version on the queue has stored which entities were observed after a confirmation; earlier rows
+    /// may have been lost.
     async fn load_observed_since(&self, backend: &Backend) -> Result<(), Error> {
         let record: Record = self.control.load(&StreamId::backend(backend.name())).await?;
         let since = self.queue.observed_since(backend.name(), record.version).await;
@@ -111,7 +111,7 @@ impl Shared {
         Ok(())
     }
 
-    /// What is blocked on the backend, or on a secret, goes on at once.
+    /// Records that the backend is available again: entities blocked on it, or on a secret, are due at once.
     pub(crate) async fn reopen(&self, backend: &Backend) {
         let at = self.clock.now();
         let recorded = self.update_record(backend, |_| vec![BackendEvent::Reopened { at }]);
@@ -121,7 +121,7 @@ impl Shared {
         self.resume_work(backend).await;
     }
 
-    /// Work on the backend goes on at once, also what was put aside because it could not.
+    /// Makes snoozed work on the backend due at once, and wakes its dispatcher.
     pub(crate) async fn resume_work(&self, backend: &Backend) {
         if let Err(error) = self.queue.void_snoozes(backend.name()).await {
             tracing::warn!(backend = %backend.name(), %error, "work goes on a little later");
@@ -129,14 +129,14 @@ impl Shared {
         backend.wakeup.notify_one();
     }
 
-    /// Lets the gate know of a failed call; a long pause that the backend asked for goes into the log.
+    /// Records a failed call in the backend's availability, and a long rate-limit pause in the log.
     pub(crate) async fn record_failure(&self, backend: &Backend, failure: &Failure) {
         let kinds = kind_names(&*backend.settings.driver);
         let now = self.clock.moment();
         backend.availability.record_failure(failure, &kinds, now);
         let now = now.log;
         if failure.class == ErrorClass::Unauthorized {
-            // Perhaps there are new credentials already.
+            // The configuration may have new credentials already.
             self.reload_wanted.notify_one();
         }
         let ErrorClass::RateLimited { scope, .. } = &failure.class else { return };
@@ -168,7 +168,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Appends to a backend's stream what `decide` makes of its record.
+    /// Appends to the backend's stream the events that `decide` returns for its record.
     pub(crate) async fn append_backend_events(
         &self,
         name: &BackendName,

@@ -1,4 +1,4 @@
-//! Objects that a late worker left behind.
+//! Clean-up of strays: objects that a late worker left behind.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::process_manager::observe::ObserveOutcome;
 use crate::process_manager::round::{Round, StepResult};
 
 impl Round<'_> {
-    /// Deletes an object that a late worker left behind, after a look whether it is ours at all.
+    /// Deletes a stray, after an observation has shown that it is not another owner's.
     pub(crate) async fn clean_up(
         &self,
         entity: &Arc<Entity>,

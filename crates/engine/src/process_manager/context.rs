@@ -1,4 +1,4 @@
-//! What a round's steps take from outside: driver calls, times, and whether changes may be made.
+//! Context of a round's steps: driver calls, clocks, and whether changes are allowed now.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use crate::process_manager::report::envelope;
 use crate::process_manager::round::Round;
 
 impl Round<'_> {
-    /// Whether the object may be changed now at all.
+    /// Whether the object may be changed now: by policy, by pauses of entity and backend, and in this mode of the
+    /// process.
     pub(crate) fn may_change(&self, entity: &Entity) -> bool {
         entity.manifest.settings.management_policy == ManagementPolicy::Full
             && entity.paused.is_none()
@@ -25,7 +26,7 @@ impl Round<'_> {
             && !self.shared.observe_only.load(Ordering::Acquire)
     }
 
-    /// Makes a call within the backend's limits, and lets its gate know how it went.
+    /// Makes a call within the backend's rate limit, and records its outcome in the backend's availability.
     pub(crate) async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, Failure>>,
@@ -65,7 +66,7 @@ impl Round<'_> {
         self.shared.clock.moment()
     }
 
-    /// Whether the backend is closed in the middle of the round.
+    /// Why the backend became unavailable during the round; `None` = it did not.
     pub(crate) fn unavailable(&self) -> Option<Unavailable> {
         self.backend.availability.unavailable(self.moment())
     }

@@ -1,4 +1,4 @@
-//! From what was seen to the one next step: the object is there, or it is not.
+//! From an observation to the next step of the entity: its object is present, or it is absent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::process_manager::round::{Round, StepResult};
 use crate::secrets::Secrets;
 
 impl Round<'_> {
-    /// The object is there.
+    /// The object is present.
     pub(crate) async fn on_present(
         &self,
         entity: &Arc<Entity>,
@@ -42,7 +42,7 @@ impl Round<'_> {
         }
         let resolved = match self.resolve(entity).await? {
             Ok(resolved) => resolved,
-            // What it was given up for stays what is told of it.
+            // An erred entity keeps the error that it erred with.
             Err(_) if entity.trouble.erred => {
                 let observed = self.unchanged_observation(entity, &object);
                 let diff = last_known_diff(entity);
@@ -50,7 +50,7 @@ impl Round<'_> {
             }
             Err(unresolved) => return self.await_reference(entity, takes_over, unresolved).await,
         };
-        // Values that changed are a wish, not drift.
+        // Changed reference values are a new desired state, not drift.
         let outdated = entity.is_outdated(&resolved.references);
         let seen = &object.attributes;
         let mut comparison = compare(self.driver(), self.kind, entity, &resolved.desired, seen);
@@ -79,7 +79,7 @@ impl Round<'_> {
         self.apply_plan(entity, takes_over, comparison, &object).await
     }
 
-    /// Its end is wanted: it goes when nobody uses it any more.
+    /// Deletes the object once no other entity uses it.
     async fn delete_unless_in_use(
         &self,
         entity: &Arc<Entity>,
@@ -96,7 +96,7 @@ impl Round<'_> {
             .await
     }
 
-    /// It is as desired: end what was asked for, then do what was asked besides.
+    /// The object is as desired: completes open changes, then runs the next action.
     async fn on_in_sync(
         &self,
         entity: &Arc<Entity>,
@@ -121,7 +121,7 @@ impl Round<'_> {
         Ok(StepResult::AwaitChange)
     }
 
-    /// It differs though nobody asked for a change.
+    /// The object differs although no change was requested.
     async fn on_drift(
         &self,
         entity: &Arc<Entity>,
@@ -138,7 +138,7 @@ impl Round<'_> {
         self.leave_as_is(entity, None, observed, comparison.diff).await
     }
 
-    /// Ends refreshes and retries; leaves the object as it is, also when it differs.
+    /// Completes refreshes and retries without changing the object, even if it differs.
     async fn leave_as_is(
         &self,
         entity: &Arc<Entity>,
@@ -180,7 +180,8 @@ impl Round<'_> {
         }
     }
 
-    /// The first half of a replacement: the object goes. Its proved absence is what lets the next round make another.
+    /// The first half of a replacement: deletes the object. Only after its absence is proved does a later round create
+    /// the next one.
     async fn start_replacement(
         &self,
         entity: &Arc<Entity>,
@@ -194,14 +195,14 @@ impl Round<'_> {
             let failure = Failure::harmless(ErrorClass::Immutable, "replacement_needed", message);
             return self.fail(entity, None, takes_over, &failure, None).await;
         }
-        // What could not be made anew is not taken away.
+        // An object that could not be created again is not deleted.
         if let Err(failure) = self.call_spec(entity, &AttemptStep::Create, spec) {
             return self.await_secret(entity, takes_over, &failure).await;
         }
         self.execute_step(entity, takes_over, AttemptStep::Replace { fields }, id, None).await
     }
 
-    /// The object is not there.
+    /// The object is absent.
     pub(crate) async fn on_absent(
         &self,
         entity: &Arc<Entity>,
@@ -251,8 +252,8 @@ impl Round<'_> {
         self.execute_step(entity, takes_over, AttemptStep::Create, None, None).await
     }
 
-    /// An object that was there is gone. Before that is believed, the backend has to be the one we know, and
-    /// not too many may be gone at once.
+    /// The object was present before and is absent now. Before that is recorded, the backend's identity has to be the
+    /// known one, and not too many objects may be absent at once.
     async fn on_lost(
         &self,
         entity: &Arc<Entity>,
@@ -292,7 +293,7 @@ impl Round<'_> {
         self.await_decision(entity, takes_over, &failure).await
     }
 
-    /// Waits for a person's decision.
+    /// Blocks the entity until a person decides.
     async fn await_decision(
         &self,
         entity: &Entity,
@@ -303,7 +304,7 @@ impl Round<'_> {
         self.fail_with(entity, takes_over, failure, next).await
     }
 
-    /// Further objects with the entity's owner key are clean-up work.
+    /// Records further objects with the entity's owner key as strays, to be cleaned up.
     pub(crate) async fn record_strays(
         &self,
         entity: &Entity,
@@ -311,7 +312,7 @@ impl Round<'_> {
     ) -> Result<(), Error> {
         for id in extra {
             let intent = Intent::RecordExternalId {
-                // No attempt has this number, so it is never taken for the running one's object.
+                // No attempt has number 0, so the object is never taken for the running attempt's.
                 attempt: Attempt(0),
                 incarnation: entity.incarnation,
                 external_id: id.clone(),
@@ -321,7 +322,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// The kind's schema changed since the desired state was checked.
+    /// Blocks the entity if a newer schema of its kind rejects its desired state.
     pub(crate) async fn schema_changed(
         &self,
         entity: &Entity,
@@ -341,8 +342,8 @@ impl Round<'_> {
         self.fail_with(entity, takes_over, &failure, next).await.map(Some)
     }
 
-    /// A part of the desired state was nested too deep to be read: what is left of it must not be applied. A new desired
-    /// state, a deletion and a release go on.
+    /// Blocks the entity if a part of its desired state was nested too deep to be read: the rest must not be applied. A
+    /// new desired state, a deletion and a release are still carried out.
     pub(crate) async fn desired_too_deep(
         &self,
         entity: &Entity,
@@ -366,12 +367,12 @@ impl Round<'_> {
     }
 }
 
-/// How it differed when that could be told.
+/// The difference when it was last computed.
 pub(crate) fn last_known_diff(entity: &Entity) -> Vec<Difference> {
     entity.drift.as_ref().map(|drift| drift.diff.clone()).unwrap_or_default()
 }
 
-/// Whether the object's absence is something that happened to it, rather than its not being made yet.
+/// Whether the object's absence is a loss: it was there before, and is not merely not created yet.
 fn is_newly_lost(entity: &Entity) -> bool {
     if entity.lost.is_some() || entity.create_allowed || entity.replacing {
         return false;

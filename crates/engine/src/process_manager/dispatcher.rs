@@ -1,4 +1,4 @@
-//! Leases what is due on one backend and runs a round for each, within the backend's concurrency.
+//! The dispatcher of one backend: leases due entities and runs a round for each, within the backend's concurrency.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -15,25 +15,26 @@ use crate::process_manager::observation_baseline::ObservationBaseline;
 use crate::process_manager::round::{Round, RoundOutcome};
 use crate::process_manager::{Shared, unavailable_backend};
 
-/// A due time may be missed when a bell is lost with a restart; this is how long that can go unnoticed.
+/// Wake-ups are only hints and may be lost at a restart; due work is found after this time at the latest.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// How often entities without a drift timer are looked for, unless the backend's interval asks for less or more.
+/// Bounds of the time between scans for entities without a drift timer; within them it is the backend's drift interval.
 const SEED_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
-/// After a failure of the queue.
+/// Pause after an error of the queue.
 const QUEUE_RETRY: Duration = Duration::from_millis(500);
 
 struct Dispatcher {
     shared: Arc<Shared>,
     backend: Arc<Backend>,
-    /// Each ends with how its lease is to end.
+    /// Running rounds; each ends with the release of its lease.
     rounds: JoinSet<Release>,
-    /// HeldLease once more by each running round that is a mere check, also by one that panics.
+    /// Its reference count, less one, is the number of running drift checks; a check that panics drops its reference
+    /// too.
     checks: Arc<()>,
-    /// When drift timers are seeded next, by the steady clock.
+    /// Next time at which drift timers are seeded, by the steady clock.
     seeds_at: Duration,
 }
 
-/// Runs until the shared token is cancelled and all rounds ended.
+/// Runs until the shared token is cancelled or the backend is retired, and all rounds have ended.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let seeds_at = shared.clock.elapsed();
     forget_late_drift_timers(&shared, &backend).await;
@@ -56,7 +57,8 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     }
 }
 
-/// Nothing sets a timer later than this but a clock that was ahead; so all are at the start of a dispatcher.
+/// Moves drift timers that lie more than one interval ahead: a clock that was ahead set them. One pass when the
+/// dispatcher starts finds them all.
 async fn forget_late_drift_timers(shared: &Shared, backend: &Backend) {
     let (interval, name) = (backend.settings.drift_interval, backend.name());
     match shared.queue.forget_late_drift_timers(name, interval).await {
@@ -69,8 +71,8 @@ async fn forget_late_drift_timers(shared: &Shared, backend: &Backend) {
 }
 
 impl Dispatcher {
-    /// Timers that were lost, or never set because the entity had no round yet, start now, spread out; how long
-    /// until the next such look.
+    /// Starts missing drift timers, spread over the interval: they were lost, or the entity had no round yet. Returns
+    /// the time until the next scan.
     async fn seed_drift_timers(&mut self) -> Duration {
         let now = self.shared.clock.elapsed();
         if now >= self.seeds_at {
@@ -83,7 +85,7 @@ impl Dispatcher {
         self.seeds_at.saturating_sub(now)
     }
 
-    /// Leases as much as may run; how long to wait for more.
+    /// Leases as many entities as may run; returns how long to wait before the next attempt.
     async fn lease_due(&mut self) -> Result<Duration, QueueError> {
         let free = self.backend.settings.concurrency.saturating_sub(self.rounds.len());
         if free == 0 {
@@ -94,14 +96,14 @@ impl Dispatcher {
             return unavailable_backend::block_or_wait(&self.shared, &self.backend, &unavailable)
                 .await;
         }
-        // Checks never take more than half, so that a user's change finds a free place.
+        // Drift checks take at most half of the concurrency, so that a user's change finds a free slot.
         let most = (self.backend.settings.concurrency / 2).max(1);
         let checks = free.min(most.saturating_sub(Arc::strong_count(&self.checks) - 1));
         let leases = self.lease_up_to(free, checks).await?;
         if leases.len() == free {
             return Ok(POLL_INTERVAL);
         }
-        // Nothing else was due. What comes now rings the bell.
+        // Nothing else was due; new work wakes the dispatcher.
         let left = checks - leases.iter().filter(|reason| **reason == LeaseReason::Drift).count();
         let next = self.shared.queue.next_due(self.backend.name(), left > 0).await?;
         Ok(next
@@ -109,7 +111,8 @@ impl Dispatcher {
             .map_or(POLL_INTERVAL, |within| within.clamp(Duration::from_millis(1), POLL_INTERVAL)))
     }
 
-    /// Leases up to `limit` and begins their rounds, `checks` of them looks at most; why each was leased.
+    /// Leases up to `limit` entities, at most `checks` of them for a drift check, and starts their rounds; the reason
+    /// of each lease.
     async fn lease_up_to(
         &mut self,
         limit: usize,
@@ -139,7 +142,7 @@ impl Dispatcher {
         Ok(reasons)
     }
 
-    /// Waits for the bell, a round's end, or `pause`.
+    /// Waits for a wake-up, the end of a round, or `pause`.
     async fn wait(&mut self, pause: Duration) {
         let ended = tokio::select! {
             biased;
@@ -153,7 +156,7 @@ impl Dispatcher {
         }
     }
 
-    /// Ends the leases of all rounds that ended by now, in one write.
+    /// Releases the leases of all rounds that have ended, in one write.
     async fn release(&mut self, first: Result<Release, JoinError>) {
         let mut ended = vec![first];
         while let Some(more) = self.rounds.try_join_next() {
@@ -163,7 +166,7 @@ impl Dispatcher {
         for ended in ended {
             match ended {
                 Ok(release) => releases.push(release),
-                // Its lease runs out by itself.
+                // Its lease expires.
                 Err(error) => tracing::error!(%error, "a round panicked"),
             }
         }
@@ -223,7 +226,7 @@ async fn run_round(shared: &Shared, backend: &Arc<Backend>, lease: Arc<HeldLease
     let mut work = std::pin::pin!(round.run());
     tokio::select! {
         outcome = &mut work => outcome,
-        // Never resolves; it keeps the lease while the round works.
+        // Never resolves; renews the lease while the round runs.
         () = lease.keep_renewed(&*shared.queue) => work.await,
     }
 }

@@ -1,4 +1,4 @@
-//! Changing something: record the intent, call, look again, record the result.
+//! Executing a change: record the intent, call the driver, observe, record the result.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,15 +22,16 @@ use crate::process_manager::report::{envelope, open_changes};
 use crate::process_manager::retry::RetryContext;
 use crate::process_manager::round::{Round, StepResult};
 
-/// What a change gives to the driver. Not `Debug`: it may hold secrets.
+/// What a driver call is given. Not `Debug`: it may contain secrets.
 struct CallSpec {
     spec: Value,
-    /// The attributes that an update was planned on.
+    /// The attributes that the update was planned against.
     observed: Value,
 }
 
 impl Round<'_> {
-    /// Begins an attempt for `step` and carries it as far as it goes. `seen` is what an update was planned on.
+    /// Starts an attempt for `step` and carries it as far as it goes now. `seen` is the spec and the object that an
+    /// update was planned with.
     pub(crate) async fn execute_step(
         &self,
         entity: &Arc<Entity>,
@@ -55,10 +56,10 @@ impl Round<'_> {
                     }
                 }
             }
-            // What goes needs no more than its name.
+            // A deletion needs only the object's id.
             (None, _) => (Cow::Borrowed(&entity.manifest.desired), Value::Null),
         };
-        // Before the intent: what cannot be sent is not begun.
+        // Resolve secrets before the intent is recorded: a call that cannot be sent must not be started.
         let given = match self.call_spec(entity, &step, &spec) {
             Ok(spec) => CallSpec { spec, observed },
             Err(failure) => return self.await_secret(entity, takes_over, &failure).await,
@@ -78,7 +79,7 @@ impl Round<'_> {
             operations,
         };
         let envelope = envelope(entity);
-        // Not `report`: an intent that cannot be recorded now is no result that must not be lost.
+        // `execute`, not `report`: the start of an attempt may be dropped, its result may not.
         let done = self.shared.commands.execute(self.lease.entity, &envelope, &start).await?;
         self.record_position(&done);
         let begun = done.entity;
@@ -127,7 +128,7 @@ impl Round<'_> {
         }
     }
 
-    /// Records how the call of the running attempt ended.
+    /// Records the outcome of the running attempt's call.
     pub(crate) async fn record_outcome(
         &self,
         entity: &Arc<Entity>,
@@ -163,7 +164,7 @@ impl Round<'_> {
         }
     }
 
-    /// Looks whether the backend did what it said, and ends the attempt accordingly.
+    /// Observes whether the backend did what it answered, and ends the attempt accordingly.
     async fn verify(
         &self,
         entity: &Arc<Entity>,
@@ -211,7 +212,7 @@ impl Round<'_> {
         self.fail(entity, Some(entity.attempt), None, &failure, None).await
     }
 
-    /// The object is there after the change: is it as the attempt wanted it?
+    /// Compares the object with what the attempt wanted, and ends the attempt as completed or as not converged.
     async fn compare_result(
         &self,
         entity: &Arc<Entity>,
@@ -224,14 +225,14 @@ impl Round<'_> {
         let desired = desired.unwrap_or(&fresh.manifest.desired);
         let resolved = match self.resolve_for_comparison(&fresh, desired).await? {
             Ok(resolved) => resolved,
-            // An action leaves alone what only the values could tell.
+            // An action does not change desired fields, so the last known difference stands.
             Err(_) if matches!(running.step, AttemptStep::Action { .. }) => {
                 let observed = self.unchanged_observation(&fresh, object);
                 return self
                     .complete_attempt(entity, running, observed, last_known_diff(&fresh))
                     .await;
             }
-            // Its target moved on in the meantime, so nobody can tell what was reached.
+            // A reference's target changed in the meantime, so the result cannot be compared.
             Err(unresolved) => {
                 let failure = Failure { effect: Effect::Maybe, ..unresolved.into() };
                 return self.fail(entity, Some(entity.attempt), None, &failure, None).await;
@@ -288,8 +289,8 @@ impl Round<'_> {
         Ok(self.result_after(&done.entity))
     }
 
-    /// The backend says that the identity is taken. It is ours only if it carries our mark, or, where there is
-    /// no place for one, if an earlier creation of ours lost track.
+    /// The backend answered that the identity is taken. The object is ours if it carries our owner key, which an
+    /// earlier creation of ours wrote; otherwise the attempt fails.
     async fn verify_if_ours(
         &self,
         entity: &Arc<Entity>,
@@ -305,7 +306,7 @@ impl Round<'_> {
         self.fail(entity, Some(entity.attempt), None, failure, None).await
     }
 
-    /// Whether an action may be done once more when nobody knows whether it was done.
+    /// Whether an action may be repeated when its outcome is unknown.
     pub(crate) fn is_repeatable(&self, entity: &Entity, operation: OperationId) -> bool {
         match entity.operation(operation).map(|open| &open.kind) {
             Some(OperationKind::Action(name)) => {
@@ -325,7 +326,7 @@ impl Round<'_> {
         }
     }
 
-    /// What `step` gives to the driver: `spec`, with the values of its secrets where it writes fields.
+    /// The spec for a call of `step`, with the values of secrets where the step writes fields.
     pub(crate) fn call_spec(
         &self,
         entity: &Entity,
@@ -343,8 +344,8 @@ impl Round<'_> {
         }
     }
 
-    /// A secret is not configured (any more): the entity says so, and is looked at again when the configuration is read
-    /// anew, and every now and then.
+    /// Blocks the entity on a secret that is not configured, or not any more. It is tried again after a reload, and at
+    /// intervals.
     pub(crate) async fn await_secret(
         &self,
         entity: &Arc<Entity>,

@@ -1,4 +1,4 @@
-//! Health checks: whether a backend is well again, and whether it is the one that is known.
+//! Health checks: whether a backend is available again, and whether its identity is still the recorded one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::process_manager::Shared;
 use crate::process_manager::backend_record::load_record;
 use crate::process_manager::lease::BackendCallControl;
 
-/// First pause after a backend did not say who it is.
+/// First pause after a backend did not answer with its identity.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 
-/// Identifies the backend, then looks after it whenever its gate is closed.
+/// Identifies the backend, then checks its health while it is unavailable.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let interval = backend.settings.breaker.probe_interval;
     let mut wait = FIRST_RETRY.min(interval);
@@ -26,7 +26,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         let unavailable = backend.availability.unavailable(shared.clock.moment());
         match &unavailable {
             Some(Unavailable::Unidentified { .. }) => {
-                // Told in the log and in the gate.
+                // The failure is in the log and in the availability.
                 let _ = shared.identify(&backend).await;
             }
             Some(unavailable) if unavailable.ends_by_health_check() => {
@@ -59,7 +59,7 @@ async fn check(shared: &Shared, backend: &Backend) {
     match backend.settings.driver.health(&context).await {
         Ok(()) => {
             backend.availability.record_recovery();
-            // It may have come back as another one.
+            // Another environment may answer at the same address now.
             let _ = shared.identify(backend).await;
         }
         Err(failure) => shared.record_failure(backend, &failure).await,
@@ -67,10 +67,11 @@ async fn check(shared: &Shared, backend: &Backend) {
 }
 
 impl Shared {
-    /// Asks the backend who it is. A first answer is recorded; another one than the recorded parks it.
+    /// Asks the backend for its identity. The first answer is recorded; an answer that differs from the recorded one
+    /// parks the backend.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it does not say, or what it said cannot be recorded; the gate stays closed then.
+    /// [`Error::Unavailable`] when it does not answer, or its answer cannot be recorded; it stays unavailable then.
     pub(crate) async fn identify(&self, backend: &Backend) -> Result<(), Error> {
         let context = self.backend_call_context(backend);
         let found = match backend.settings.driver.identity(&context).await {

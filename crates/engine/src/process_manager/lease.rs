@@ -1,4 +1,5 @@
-//! A worker's hold on one entity: it ends on this side a margin before it ends in the table.
+//! The lease on one entity: on the worker's side it ends a margin earlier than in the table, so that two workers never
+//! act at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +23,9 @@ use crate::secrets::Secrets;
 /// How long leases last.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseTimes {
-    /// In the table.
+    /// Duration in the table.
     pub duration: Duration,
-    /// How much earlier they end on the worker's side.
+    /// How much earlier a lease ends on the worker's side.
     pub margin: Duration,
 }
 
@@ -34,7 +35,7 @@ impl Default for LeaseTimes {
     }
 }
 
-/// One lease while it is held.
+/// A lease that this worker holds.
 pub(crate) struct HeldLease {
     pub(crate) entity: EntityId,
     pub(crate) reason: LeaseReason,
@@ -43,13 +44,13 @@ pub(crate) struct HeldLease {
     worker: String,
     times: LeaseTimes,
     clock: ClockAndIds,
-    /// On the steady clock, in microseconds.
+    /// End on the worker's side, on the steady clock, in microseconds.
     ends: AtomicU64,
     stop: CancellationToken,
 }
 
 impl HeldLease {
-    /// `asked` is the steady clock before the lease was asked for: the table's end is not earlier than that
+    /// `requested_at` is the steady time before the lease was requested: the table's lease ends no earlier than that
     /// plus the duration.
     pub(crate) fn new(
         lease: &Lease,
@@ -74,12 +75,12 @@ impl HeldLease {
         held
     }
 
-    /// Whether something that changes the backend may still be sent.
+    /// Whether a call that changes the backend may still be sent.
     pub(crate) fn may_send(&self) -> bool {
         !self.stop.is_cancelled() && !self.remaining().is_zero()
     }
 
-    /// Time until it ends on this side.
+    /// Time until the lease ends on the worker's side.
     pub(crate) fn remaining(&self) -> Duration {
         let ends = Duration::from_micros(self.ends.load(Ordering::Acquire));
         ends.saturating_sub(self.clock.elapsed())
@@ -89,8 +90,8 @@ impl HeldLease {
         self.stop.cancelled().await;
     }
 
-    /// Renews at a third of its time, until it is lost; then everything under it is told to stop, and this
-    /// never resolves: the round ends by itself, so that a late result is still reported.
+    /// Renews the lease after each third of its duration. When it is lost, cancels all calls under it and never
+    /// resolves: the round ends by itself, so that a late result is still reported.
     pub(crate) async fn keep_renewed(&self, queue: &dyn SyncQueue) {
         let mut pause = self.times.duration / 3;
         loop {
@@ -123,14 +124,13 @@ impl HeldLease {
     }
 }
 
-/// A test build stops renewing when `engine::lease::renew` is set to `return`, as a process would that stands
-/// still.
+/// A fail point: a test stops renewals by setting `engine::lease::renew` to `return`, as if the process stood still.
 fn renewal_is_suspended() -> bool {
     fail::fail_point!("engine::lease::renew", |_| true);
     false
 }
 
-/// The engine's side of one driver call.
+/// Control of a driver call that belongs to an attempt.
 pub(crate) struct AttemptControl {
     pub(crate) lease: Arc<HeldLease>,
     pub(crate) commands: Commands,
@@ -180,7 +180,7 @@ impl CallControl for AttemptControl {
     }
 }
 
-/// Calls outside of any attempt: identity and health.
+/// Control of a call without an attempt: identity, health, lists.
 pub(crate) struct BackendCallControl {
     pub(crate) clock: ClockAndIds,
     pub(crate) deadline: Duration,

@@ -1,16 +1,15 @@
 //! Process managers: one dispatcher per backend leases queued entities and runs a round for each.
 //!
-//! - `lease`: the hold on an entity, and the engine's side of driver calls
-//! - `round`: one round's steps; `look` sees, `converge` chooses the next step, `change` takes it, `resume`
-//!   carries on what began earlier, `retry` says what follows a failure
-//! - `observed`: which looks count when much is gone at once
-//! - `secret`: values on their way to the driver; `clean_up`: what late workers left behind
-//! - `ownership`: whose an object is
-//! - `probe`: which world a backend is, and whether it is well
-//! - `stranded`: entities whose backend is gone or closed; `sweep`: objects that match no entity
+//! - `dispatcher`, `lease`: which entities run, and how long a worker may act on one
+//! - `round`: the steps of one round; `observe` reads the object, `converge` chooses the next step, `execute` carries
+//!   it out, `resume` continues earlier attempts, `report` records results, `retry` decides what follows a failure
+//! - `context`: driver calls and clocks; `reference`: references as values; `clean_up`: strays of late workers
+//! - `ownership`: which entity manages an object; `observation_baseline`: which observations count for mass absence
+//! - `backend_record`, `health_check`: the stream of a backend, its identity and its health
+//! - `unavailable_backend`: blocks entities of unavailable backends; `stray_sweep`: finds objects without an entity
 //!
-//! **Architecture invariant:** a dispatcher learns of work from the queue alone. Bells and timers only make it
-//! look sooner; none carries information that would be lost with it.
+//! **Architecture invariant:** a dispatcher learns of work from the queue alone. Wake-ups and timers only make it read
+//! the queue earlier; nothing is lost with them.
 
 pub mod lease;
 
@@ -56,48 +55,48 @@ use crate::process_manager::lease::LeaseTimes;
 use crate::projections::runner::ProjectionProgress;
 use crate::secrets::Secrets;
 
-/// Before a process manager that panicked begins anew.
+/// Pause before a task that panicked is restarted.
 const PANIC_BACKOFF: Duration = Duration::from_secs(1);
-/// How long a round waits for the executor; then it comes back later.
+/// How long a round waits for the executor to catch up; then it is retried later.
 const EXECUTOR_LAG_MAX: Duration = Duration::from_secs(5);
 
-/// What all process managers share.
+/// State that all process managers share.
 pub struct Shared {
-    /// The log, for its head.
+    /// The event log.
     pub log: Arc<dyn EventStore>,
-    /// Where results go.
+    /// Records results.
     pub commands: Commands,
-    /// Where entities come from.
+    /// Folded entities.
     pub entities: EntityRepository,
-    /// Where work comes from.
+    /// Work and leases.
     pub queue: Arc<dyn SyncQueue>,
     /// Streams of the backends.
     pub control: ControlStreams,
-    /// Schemas.
+    /// Kinds with their schemas.
     pub kinds: Arc<Kinds>,
-    /// What write-only fields refer to.
+    /// Values of secrets.
     pub secrets: Arc<Secrets>,
-    /// Rung when a backend refuses our credentials: there may be new ones.
+    /// Notified when a backend refuses our credentials: the configuration may have new ones.
     pub reload_wanted: Notify,
-    /// Time, ids, chance.
+    /// Clock, ids and randomness.
     pub clock: ClockAndIds,
     /// How long leases last.
     pub lease_times: LeaseTimes,
-    /// Between looks for objects that match no entity.
+    /// Time between sweeps for objects without an entity.
     pub sweep_interval: Duration,
-    /// Set = only look: nothing is changed on any backend before a person says so.
+    /// Set = only observe: nothing is changed on any backend before a person allows it.
     pub observe_only: AtomicBool,
-    /// How far the queue is.
+    /// Progress of the executor.
     pub executor: watch::Sender<ProjectionProgress>,
-    /// Ends everything.
+    /// Cancelled to stop everything.
     pub shutdown: CancellationToken,
 }
 
 impl Shared {
-    /// Resolves once the queue holds everything up to `position`.
+    /// Resolves once the queue includes all events up to `position`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when that takes long: the executor stopped, or is far behind.
+    /// [`Error::Unavailable`] when the executor does not get there in time: it stopped, or is far behind.
     pub(crate) async fn wait_for_executor(&self, position: Position) -> Result<(), Error> {
         let mut progress = self.executor.subscribe();
         let reached = progress.wait_for(|progress| progress.position >= position);
@@ -109,7 +108,7 @@ impl Shared {
         }
     }
 
-    /// Whether nothing new begins on `backend`: everything ends, or another configuration took its place.
+    /// Whether no new round may start on `backend`: the process stops, or the backend is retired.
     pub(crate) fn is_stopping(&self, backend: &Backend) -> bool {
         self.shutdown.is_cancelled() || backend.retired.is_cancelled()
     }
@@ -123,10 +122,10 @@ impl Shared {
     }
 }
 
-/// Runs the process managers of all `backends`, also of those that are configured later, until the shared token is
-/// cancelled and every round ended.
+/// Runs the process managers of all `backends`, including those that are configured later, until the shared token is
+/// cancelled and every round has ended.
 pub async fn run(shared: Arc<Shared>, backends: Backends) {
-    // Before the first round, so that none changes what another entity manages.
+    // Before the first round, so that no round changes an object that another entity manages.
     if let Err(error) = ownership::record_contests(&shared).await {
         tracing::error!(%error, "contests for objects were not recorded");
     }
@@ -144,7 +143,7 @@ pub async fn run(shared: Arc<Shared>, backends: Backends) {
                 tokio::spawn(supervise(Arc::clone(&shared), Arc::clone(backend), before));
             supervisors.insert(name.clone(), (Arc::clone(backend), supervisor));
         }
-        // Those of removed backends end by themselves.
+        // Supervisors of removed backends end by themselves.
         supervisors
             .retain(|name, (_, supervisor)| now.contains_key(name) || !supervisor.is_finished());
         tokio::select! {
@@ -160,8 +159,8 @@ pub async fn run(shared: Arc<Shared>, backends: Backends) {
     }
 }
 
-/// Looks after one backend until it is retired. Rounds that run on what was configured `before` end first, so that the
-/// limits of the two are never added up.
+/// Runs the tasks of one backend until it is retired. Rounds under the configuration `before` end first, so that the
+/// limits of both never add up.
 async fn supervise(shared: Arc<Shared>, backend: Arc<Backend>, before: Option<JoinHandle<()>>) {
     if let Some(before) = before
         && let Err(error) = before.await
@@ -175,7 +174,8 @@ async fn supervise(shared: Arc<Shared>, backend: Arc<Backend>, before: Option<Jo
     );
 }
 
-/// Runs `task` as a task of its own, and begins it anew when it panics: a backend is never left alone unnoticed.
+/// Runs `task` in a task of its own and restarts it when it panics, so that no backend is left without a process
+/// manager.
 async fn restart_on_panic<F>(
     shared: &Arc<Shared>,
     backend: &Arc<Backend>,

@@ -1,13 +1,13 @@
-//! Which observations count when much is gone at once: all but an entity's first one after a person confirmed what is there
-//! and what is gone.
+//! Which observations count for mass-absence detection: all except an entity's first one after a person confirmed the
+//! backend's contents.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stateward_domain::id::Version;
 
-/// What a round knows of the observations of its entity.
+/// The confirmation that the entity's observations are compared with.
 pub(crate) struct ObservationBaseline {
-    /// The newest confirmation before the last observation that is stored.
+    /// The newest confirmation before the last observation, as stored in the queue.
     stored: Version,
     state: Mutex<State>,
 }
@@ -16,7 +16,7 @@ pub(crate) struct ObservationBaseline {
 struct State {
     /// The newest confirmation before the last observation.
     under: Version,
-    /// Whether the last observation was the first one after that confirmation.
+    /// Whether the last observation was the entity's first one after that confirmation.
     first: bool,
 }
 
@@ -25,7 +25,8 @@ impl ObservationBaseline {
         Self { stored, state: Mutex::new(State { under: stored, first: false }) }
     }
 
-    /// The object was found, or its absence proved, by a look that began when `confirmation` was the newest one.
+    /// Records an observation that found the object or proved its absence; `confirmation` was the newest one when it
+    /// began.
     pub(crate) fn record(&self, confirmation: Option<Version>) {
         let mut state = self.state();
         let newest = confirmation.unwrap_or_default();
@@ -33,12 +34,12 @@ impl ObservationBaseline {
         state.under = state.under.max(newest);
     }
 
-    /// Whether the last observation tells of a change since somebody confirmed what is there.
+    /// Whether the last observation shows a change since the confirmation.
     pub(crate) fn counts(&self) -> bool {
         !self.state().first
     }
 
-    /// What is to be stored, if it is not yet.
+    /// The confirmation to store; `None` = it is stored already.
     pub(crate) fn unsaved(&self) -> Option<Version> {
         Some(self.state().under).filter(|under| *under > self.stored)
     }

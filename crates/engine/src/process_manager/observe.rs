@@ -1,4 +1,5 @@
-//! Looking before changing: `observe` what has a name, `find` what may have been made and never named.
+//! Observing before changing: `observe` for a known object, `find` for one that may have been created without its id
+//! being recorded.
 
 use std::time::Duration;
 
@@ -14,26 +15,26 @@ use stateward_domain::ports::driver::{Driver, Object, ObjectRef, Observation, Pl
 
 use crate::process_manager::round::Round;
 
-/// Between looks for an object while the backend proves nothing yet.
+/// Time between searches while the backend cannot prove absence yet.
 const SETTLE_POLL: Duration = Duration::from_secs(1);
 
-/// What a look showed.
+/// The result of an observation.
 #[derive(Debug)]
 pub(crate) enum ObserveOutcome {
-    /// It is there; `extra` are further objects of the same owner key.
+    /// The object exists; `extra` are further objects with the same owner key.
     Present { object: Object, extra: Vec<ExternalId> },
-    /// It is certainly not there.
+    /// Its absence is proved.
     Absent,
-    /// Nothing is certain.
+    /// Neither presence nor absence is certain.
     Unknown { reason: String },
-    /// None was found, but one that was made a moment ago might not show yet.
+    /// Nothing was found, but an object that was just created might not be visible yet.
     Settling { left: Duration },
-    /// Something that is not known to be ours has the identity.
+    /// An object that is not known to be ours has the identity.
     Taken { external_id: ExternalId },
 }
 
 impl Round<'_> {
-    /// Looks for the entity's object.
+    /// Observes the entity's object, or searches for it if its id is unknown.
     pub(crate) async fn observe(&self, entity: &Entity) -> Result<ObserveOutcome, Failure> {
         let confirmation = self.backend.availability.confirmation();
         let seen = match &entity.observed.external_id {
@@ -46,10 +47,10 @@ impl Round<'_> {
         seen
     }
 
-    /// Observes the object called `id`.
+    /// Observes the object with this id.
     ///
-    /// Absence is what a successful answer says. A failure of any class, `NotFound` too, proves nothing: a gateway
-    /// that has no route, a replica that is behind and a policy that hides objects all answer "not found".
+    /// Only a successful answer proves absence. A failure of any class proves nothing, not even `NotFound`: a gateway
+    /// without a route, a replica that is behind and a policy that hides objects all answer "not found".
     pub(crate) async fn observe_known(
         &self,
         entity: &Entity,
@@ -72,15 +73,15 @@ impl Round<'_> {
         let intended = entity.create_intended_at;
         let named = !self.kind.owner_key && self.kind.identity.is_some();
         if intended.is_none() && !named {
-            // No create was ever intended, so there is nothing that could be ours.
+            // No creation was ever intended, so no object can be ours.
             return Ok(ObserveOutcome::Absent);
         }
         let desired = &entity.manifest.desired;
         let spec = match self.resolve_for_comparison(entity, desired).await {
             Ok(Ok(resolved)) => resolved.desired.into_owned(),
-            // The owner key alone finds it.
+            // The owner key is enough to find it.
             Ok(Err(_)) if self.kind.owner_key => desired.clone(),
-            // Nothing can have been made without the values.
+            // Without the values nothing can have been created.
             Ok(Err(_)) if intended.is_none() => return Ok(ObserveOutcome::Absent),
             Ok(Err(unresolved)) => return Err(unresolved.into()),
             Err(error) => return Ok(ObserveOutcome::Unknown { reason: error.to_string() }),
@@ -93,7 +94,7 @@ impl Round<'_> {
         };
         let context = self.call_context(entity.attempt, entity);
         let mut found = match self.call(self.driver().find(&context, &search)).await {
-            // Waiting for a proof is no failed try.
+            // Waiting for a proof is not a failed attempt.
             Err(failure) if failure.is_settling() => {
                 return Ok(ObserveOutcome::Settling { left: SETTLE_POLL });
             }
@@ -101,7 +102,7 @@ impl Round<'_> {
         };
         let lost_track = entity.observed.presence == Presence::Unknown;
         if found.is_empty() {
-            // A wall clock that is set forward proves nothing sooner.
+            // Measured in log and steady time: setting the wall clock forward proves nothing earlier.
             let passed = intended.map(|at| self.shared.clock.log_clock.since(at));
             let left = self.kind.settle.saturating_sub(passed.unwrap_or(Duration::MAX));
             let settles = lost_track && !left.is_zero();
@@ -112,7 +113,7 @@ impl Round<'_> {
             });
         }
         let object = found.remove(0);
-        // Between the halves of a replacement ours is gone: whoever has its name now is somebody else's.
+        // Between the halves of a replacement our object is gone: an object with its identity is not ours.
         let had = entity.applied.is_some() && !entity.is_between_halves();
         let ours = !named || (lost_track && intended.is_some()) || had;
         if ours {
@@ -124,7 +125,7 @@ impl Round<'_> {
     }
 }
 
-/// The object called `id` as a target of calls.
+/// The object with this id, as the target of a call.
 pub(crate) fn object_ref(entity: &Entity, id: &ExternalId) -> ObjectRef {
     ObjectRef {
         kind: entity.manifest.kind.clone(),
@@ -133,19 +134,19 @@ pub(crate) fn object_ref(entity: &Entity, id: &ExternalId) -> ObjectRef {
     }
 }
 
-/// How an object compares with a desired state.
+/// An object compared with a desired state.
 #[derive(Debug)]
 pub(crate) struct Comparison {
-    /// The desired state with the fields that are to be ignored as they are.
+    /// The desired state, with ignored fields as observed.
     pub(crate) spec: Value,
-    /// What is to be done.
+    /// The change that is needed.
     pub(crate) plan: Plan,
-    /// The differing fields with both values; write-only ones never differ.
+    /// Differing fields with both values; write-only fields are left out.
     pub(crate) diff: Vec<Difference>,
 }
 
 impl Comparison {
-    /// Plans to write fields that cannot be compared.
+    /// Adds fields to the plan that cannot be compared because they are write-only.
     pub(crate) fn also_write(&mut self, kind: &KindSpec, unseen: Vec<String>) {
         if unseen.is_empty() {
             return;
@@ -161,7 +162,7 @@ impl Comparison {
     }
 }
 
-/// Compares, passing over the fields that the entity's settings ignore.
+/// Compares an object with a desired state, except for fields that the entity's settings ignore.
 pub(crate) fn compare(
     driver: &dyn Driver,
     kind: &KindSpec,
@@ -191,7 +192,7 @@ pub(crate) fn compare(
     Comparison { spec, plan, diff }
 }
 
-/// Puts what was observed at `pointer` into `spec`, so that the two are equal there.
+/// Sets `pointer` in `spec` to the observed value, so that the two do not differ there.
 fn ignore_field(spec: &mut Value, observed: &Value, pointer: &str) {
     match (spec.pointer_mut(pointer), observed.pointer(pointer)) {
         (Some(place), Some(seen)) => *place = seen.clone(),

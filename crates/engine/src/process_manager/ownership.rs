@@ -1,4 +1,4 @@
-//! Whose an object is: an entity neither shows nor changes what another one of this log manages.
+//! Ownership of objects: an entity neither shows nor changes an object that another entity of this log manages.
 
 use std::sync::Arc;
 
@@ -18,27 +18,27 @@ use crate::process_manager::Shared;
 use crate::process_manager::report::open_of;
 use crate::process_manager::round::{Round, StepResult};
 
-/// Contenders read at a time.
+/// Contenders read per page.
 const PAGE: usize = 500;
 
 impl Round<'_> {
-    /// Whether another entity of this log has `object`: it carries the owner key of one that lives, or, without this
-    /// one's own key, one has the claim on it. The key of an entity that was released or deleted, or of another
-    /// installation, counts for nothing.
+    /// Whether another entity of this log manages `object`: the object carries that entity's owner key, or, if it does
+    /// not carry this entity's key, that entity holds the claim on it. Keys of released or deleted entities, and of
+    /// other installations, do not count.
     pub(crate) async fn belongs_to_another(
         &self,
         entity: &Entity,
         object: &Object,
     ) -> Result<bool, Error> {
         match object.owner_key.as_ref().and_then(OwnerKey::parse) {
-            // Whoever else claims it will meet this key.
+            // This entity's key decides, also for other entities that claim the object.
             Some((owner, _)) if owner == entity.id => return Ok(false),
             Some((owner, _)) if is_alive(&self.shared.entities, owner).await? => return Ok(true),
             _ => {}
         }
         let id = &object.external_id;
         if entity.managed_object() == Some(id) {
-            // Then it has the claim, or the log would have refused its events.
+            // This entity holds the claim, or the log would have refused its events.
             return Ok(false);
         }
         let own = StreamId::entity(entity.id);
@@ -51,7 +51,7 @@ impl Round<'_> {
         Ok(false)
     }
 
-    /// Blocks the entity until the other one lets go of the object, and keeps nothing that was seen of it.
+    /// Blocks the entity until the other one releases the object; nothing that was observed of it is kept.
     pub(crate) async fn await_object(
         &self,
         entity: &Arc<Entity>,
@@ -76,14 +76,14 @@ impl Round<'_> {
         self.fail_with(entity, takes_over, &failure, next).await
     }
 
-    /// Notices that no other entity names the object any more.
+    /// Ends the contest when no other entity names the object any more.
     pub(crate) async fn close_contest(&self, entity: &Entity) -> Result<(), Error> {
         let contested = entity.contested.as_ref().filter(|contested| contested.holds);
         let Some(contested) = contested else { return Ok(()) };
         let key = ClaimKey::object(entity, &contested.external_id);
         let Some(prefix) = key.contenders() else { return Ok(()) };
         let page = self.shared.log.held_under(&prefix, &ClaimKey(prefix.clone()), PAGE).await?;
-        // An id that goes on behind this one is another object's.
+        // A longer id with the same prefix is another object's.
         let of_this = |key: &ClaimKey| key.0[prefix.len()..].parse::<EntityId>().is_ok();
         if page.len() < PAGE && !page.iter().any(|(key, _)| of_this(key)) {
             self.report(entity, &Intent::Contest { holds: None }).await?;
@@ -92,7 +92,7 @@ impl Round<'_> {
     }
 }
 
-/// Whether `id` is an entity of this log whose life is not over. One that cannot be read may be.
+/// Whether `id` is an entity of this log that is not deleted. An unreadable one counts as alive.
 async fn is_alive(entities: &EntityRepository, id: EntityId) -> Result<bool, Error> {
     match entities.fresh(id).await {
         Ok(entity) => Ok(entity.exists() && !entity.is_deleted()),
@@ -101,8 +101,8 @@ async fn is_alive(entities: &EntityRepository, id: EntityId) -> Result<bool, Err
     }
 }
 
-/// Tells entities that name one object, which an older version allowed, of each other: claims were derived when the
-/// log was opened or imported, and what follows from them is recorded here. Once for each of them.
+/// Records contests between entities that name the same object, which an older version allowed. Their claims were
+/// derived when the log was opened or imported; the events that follow from them are recorded here, once per entity.
 pub(super) async fn record_contests(shared: &Shared) -> Result<(), Error> {
     let mut after = ClaimKey(ClaimKey::CONTENDER.to_owned());
     loop {

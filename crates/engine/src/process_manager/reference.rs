@@ -1,4 +1,4 @@
-//! References on their way to a driver, and what happens when one has no value yet.
+//! Resolving references for driver calls, and waiting for references that have no value yet.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,24 +18,24 @@ use crate::admission::placeholders::Placeholders;
 use crate::error::Error;
 use crate::process_manager::round::{Round, StepResult};
 
-/// Faults of a desired state that a failure names at most: it goes into an event.
+/// Faults that one failure lists, at most: the failure goes into an event.
 const FAULTS_NAMED_MAX: usize = 5;
-/// What all references of a desired state may stand for together: that goes into events too.
+/// Maximum bytes of all reference values of a desired state: they go into events too.
 const VALUES_BYTES_MAX: usize = 64 * 1024;
 
-/// A desired state as schema and driver take it.
+/// A desired state for schema and driver.
 pub(crate) struct Resolved<'v> {
-    /// With the values of its references in their places, normalised.
+    /// With references replaced by their values, normalised.
     pub(crate) desired: Cow<'v, Value>,
-    /// Those values, by pointer.
+    /// The values, by pointer.
     pub(crate) references: BTreeMap<String, Value>,
 }
 
-/// Why there is none.
+/// Why the references of a desired state could not be resolved.
 pub(crate) struct UnresolvedReference {
-    /// Whom it waits for, or what is wrong with a value.
+    /// Names the target that has no value, or the fault of a value.
     failure: Failure,
-    /// Whether that is to be told although nobody asked.
+    /// Whether this is recorded even if no change was requested.
     is_loss: bool,
 }
 
@@ -46,11 +46,11 @@ impl From<UnresolvedReference> for Failure {
 }
 
 impl Round<'_> {
-    /// The newest desired state with the values that its references have at this moment. While a target is worked on,
-    /// or on its way out, whoever was made from it goes by the values that it was made from.
+    /// The desired state with the present values of its references. While a target is being changed or deleted, a
+    /// dependent that was already built keeps the reference values it was built with.
     ///
     /// # Errors
-    /// When nobody could tell.
+    /// When the log cannot be read.
     pub(crate) async fn resolve<'v>(
         &self,
         entity: &'v Entity,
@@ -70,10 +70,10 @@ impl Round<'_> {
         Ok(Err(not_ready(&waiting)))
     }
 
-    /// `desired` as something that was made from it can be resolve_for_comparison by.
+    /// `desired` with the reference values that identify an object built from it.
     ///
     /// # Errors
-    /// When nobody could tell.
+    /// When the log cannot be read.
     pub(crate) async fn resolve_for_comparison<'v>(
         &self,
         entity: &Entity,
@@ -133,8 +133,8 @@ impl Round<'_> {
         }
     }
 
-    /// A reference has no value that could be used. The entity says so once, and is looked at again when the one that
-    /// it names shows itself, and every now and then. When nobody asked for anything, only a loss is worth an event.
+    /// Blocks the entity on a reference without a usable value. It is recorded once; the entity is tried again when the
+    /// target changes, and at intervals. If no change was requested, only the loss of a value is worth an event.
     pub(crate) async fn await_reference(
         &self,
         entity: &Arc<Entity>,
@@ -151,19 +151,19 @@ impl Round<'_> {
         self.observation_failed(entity, takes_over, failure).await
     }
 
-    /// `object`, as matching what the entity's was found to match before: nothing new was compared.
+    /// `object`, with the generation and reference values of the last observation: nothing new was compared.
     pub(crate) fn unchanged_observation(&self, entity: &Entity, object: &Object) -> Observed {
         let before = &entity.observed;
         self.observed(object, before.generation, before.references.clone())
     }
 
-    /// Whoever uses the entity keeps it from being deleted; `None` = nobody does.
+    /// The failure that keeps the entity from being deleted while a dependent uses it; `None` = no dependent does.
     ///
-    /// Everyone who began to use it before its end was asked for is in the queue's tables once the executor is past
-    /// that moment. Everyone who came later looks at its newest fold, sees that it is being deleted, and waits.
+    /// Every dependent that began to use it before its deletion was requested is in the queue's tables once the
+    /// executor is past that position. Every later one reads its newest fold, sees the deletion, and waits.
     ///
     /// # Errors
-    /// When nobody could tell.
+    /// When the log or the queue cannot be read.
     pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
         let head = self.shared.log.head().await?;
         let name = [ClaimKey::name(entity)];
@@ -178,7 +178,7 @@ impl Round<'_> {
         let Some(by) = dependents.entities.first().copied() else { return Ok(None) };
         let message = match self.shared.entities.fresh(by).await {
             Ok(dependent) => format!("is used by {}", dependent.manifest.target()),
-            // It holds on nevertheless: nobody knows what became of it.
+            // An unreadable dependent still counts: it may use the entity.
             Err(Error::Unreadable(_)) => format!("is used by {by}, which cannot be read"),
             Err(error) => return Err(error),
         };
@@ -186,7 +186,7 @@ impl Round<'_> {
     }
 }
 
-/// Whether the entity says already that it waits for what `failure` says.
+/// Whether the entity is already blocked with this failure.
 pub(crate) fn already_waits_for(entity: &Entity, failure: &Failure) -> bool {
     entity.blocked.is_some() && entity.error.as_ref() == Some(failure)
 }

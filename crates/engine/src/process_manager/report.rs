@@ -1,4 +1,4 @@
-//! Reporting: what a round records, and what follows once it is recorded.
+//! Recording results of a round, and the step result that follows from the entity's state after it.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::process_manager::round::{Round, StepResult};
 
 impl Round<'_> {
-    /// Ends what was asked for without a change: everything is as desired, or policy says to leave it.
+    /// Completes open changes without changing the object: it is as desired, or its policy leaves it as it is.
     pub(crate) async fn complete(
         &self,
         entity: &Entity,
@@ -40,7 +40,7 @@ impl Round<'_> {
         Ok(self.result_after(&done.entity))
     }
 
-    /// Records what a look saw that nobody asked for; true when that changed something.
+    /// Records an observation that was not requested; true when it changed the entity.
     pub(crate) async fn report_observation(
         &self,
         entity: &Entity,
@@ -59,11 +59,11 @@ impl Round<'_> {
         Ok(!done.events.is_empty())
     }
 
-    /// What follows once something was recorded.
+    /// The step result that follows from the entity's remaining work.
     pub(crate) fn result_after(&self, entity: &Entity) -> StepResult {
         match entity.work() {
             Some(work) if work.due <= self.now() => StepResult::Continue,
-            // What is waited for may have come about already. Only the queue knows: its row is soon looked at again.
+            // What the entity waits for may have happened already. Only the queue knows, so its row is read again soon.
             Some(work) if work.waits_for.is_some() => {
                 StepResult::RequeueAfter(Self::SHORT_QUEUE_LAG)
             }
@@ -72,7 +72,7 @@ impl Round<'_> {
         }
     }
 
-    /// Appends a result, whatever it takes, and remembers how far the entity's stream is known.
+    /// Appends a result, retrying until the log has it, and keeps its position.
     pub(crate) async fn report(
         &self,
         entity: &Entity,
@@ -91,7 +91,7 @@ impl Round<'_> {
         }
     }
 
-    /// A change is wanted and must not be made now. An attempt that runs in name only still ends.
+    /// Defers a change that is needed but not allowed now. An attempt whose worker is gone still ends.
     pub(crate) async fn defer_change(
         &self,
         entity: &Entity,
@@ -103,7 +103,7 @@ impl Round<'_> {
             let next = Next::Retry { at: self.now() };
             return self.fail_with(entity, takes_over, &failure, next).await;
         }
-        // A refresh asked for a look, which it had.
+        // A refresh only asks for an observation, which was made.
         let refreshes = open_of(entity, &[OperationKind::Refresh]);
         if refreshes.is_empty() {
             return Ok(StepResult::RequeueAfter(Self::DEFERRED));
@@ -121,8 +121,8 @@ impl Round<'_> {
         Ok(StepResult::RequeueAfter(Self::DEFERRED))
     }
 
-    /// Ends an attempt, or a look, as failed; the table of classes says what happens next. `action` is the
-    /// one that certainly ends with it.
+    /// Records an attempt or an observation as failed; the table of error classes decides what follows. `action` is the
+    /// action that ends with it in any case.
     pub(crate) async fn fail(
         &self,
         entity: &Entity,
@@ -164,7 +164,7 @@ impl Round<'_> {
         Ok(self.result_after(&done.entity))
     }
 
-    /// Ends a look, or an abandoned attempt, as failed with `next`.
+    /// Records an observation, or an abandoned attempt, as failed, followed by `next`.
     pub(crate) async fn fail_with(
         &self,
         entity: &Entity,
@@ -184,7 +184,7 @@ impl Round<'_> {
         Ok(self.result_after(&done.entity))
     }
 
-    /// `object`, as it matches `generation` with these values of its references.
+    /// `object`, matching `generation` with these reference values.
     pub(crate) fn observed(
         &self,
         object: &Object,
@@ -206,7 +206,7 @@ impl Round<'_> {
     }
 }
 
-/// Open operations that end once the object is as desired: all but actions.
+/// Open operations that end once the object is as desired: all except actions.
 pub(crate) fn open_changes(entity: &Entity) -> Vec<OperationId> {
     let open = entity.operations.iter();
     open.filter(|open| !matches!(open.kind, OperationKind::Action(_))).map(|open| open.id).collect()
@@ -218,13 +218,13 @@ pub(crate) fn open_of(entity: &Entity, kinds: &[OperationKind]) -> Vec<Operation
     open.filter(|open| kinds.contains(&open.kind)).map(|open| open.id).collect()
 }
 
-/// Whether a person is asked already what `failure` would ask: a check that finds nothing else appends nothing.
+/// Whether the entity already waits for a decision on the same failure: a check that finds it again appends nothing.
 pub(crate) fn already_awaits_decision(entity: &Entity, failure: &Failure) -> bool {
     let asked = entity.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Decision);
     asked && entity.error.as_ref() == Some(failure) && entity.work().is_none()
 }
 
-/// The envelope of what process managers do for `entity`.
+/// The envelope of events that process managers append for `entity`.
 pub(crate) fn envelope(entity: &Entity) -> Envelope {
     let namespace = entity.manifest.namespace.clone();
     Envelope {

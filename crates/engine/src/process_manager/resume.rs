@@ -1,4 +1,4 @@
-//! Attempts that began earlier: the backend still works on one, or its worker vanished.
+//! Resuming attempts of earlier rounds: the backend is still working, or the attempt's worker is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::process_manager::retry::backoff;
 use crate::process_manager::round::{Round, StepResult};
 
 impl Round<'_> {
-    /// The backend works on it: ask how it stands, or have it stopped when nobody wants it any more.
+    /// The backend is still working on the attempt: polls it, or cancels it when it is no longer wanted.
     pub(crate) async fn poll_pending(
         &self,
         entity: &Arc<Entity>,
@@ -34,7 +34,7 @@ impl Round<'_> {
         let context = self.call_context(entity.attempt, entity);
         let outcome = self.call(self.driver().resume(&context, handle)).await;
         match outcome {
-            // The handle is the only trace of what was begun: a failed question does not end the attempt.
+            // The handle is the only trace of the work: a failed poll does not end the attempt.
             Err(failure) if is_retryable_poll(&failure) => {
                 Ok(StepResult::RequeueAfter(self.poll_pause(running, &failure)))
             }
@@ -53,7 +53,7 @@ impl Round<'_> {
             Err(failure) if is_retryable_poll(&failure) => {
                 Ok(StepResult::RequeueAfter(self.poll_pause(running, &failure)))
             }
-            // Whether it could be stopped or not, only a look tells what is there now.
+            // Cancelled or not, only an observation shows the present state.
             Ok(()) | Err(_) => {
                 let message = "stopped on request";
                 let error = Failure::doubtful(ErrorClass::Cancelled, "cancelled", message);
@@ -75,7 +75,7 @@ impl Round<'_> {
         }
     }
 
-    /// The attempt's worker is gone: its lease ended, or we would not hold it.
+    /// Takes over an attempt whose worker is gone: its lease ended, or this worker would not hold one.
     pub(crate) async fn take_over(
         &self,
         entity: &Arc<Entity>,
@@ -120,7 +120,8 @@ impl Round<'_> {
         Ok(self.result_after(&done.entity))
     }
 
-    /// Grows with the attempt's age, so that a backend that is away is not asked all the time.
+    /// The pause until the next poll grows with the attempt's age, so that an absent backend is not polled all the
+    /// time.
     fn poll_pause(&self, running: &RunningAttempt, failure: &Failure) -> Duration {
         let policy = &self.backend.settings.retry;
         let age = self.shared.clock.log_clock.since(running.since);
@@ -129,13 +130,13 @@ impl Round<'_> {
     }
 }
 
-/// The failure of a question about work that the backend accepted: the question changed nothing, the work may have.
+/// The failure of a poll: the poll changed nothing, but the accepted work may have.
 fn with_possible_effect(failure: Failure) -> Failure {
     let effect = if failure.effect == Effect::None { Effect::Maybe } else { failure.effect };
     Failure { effect, ..failure }
 }
 
-/// Whether the question may simply be asked again.
+/// Whether the poll can be repeated.
 fn is_retryable_poll(failure: &Failure) -> bool {
     matches!(
         failure.class,

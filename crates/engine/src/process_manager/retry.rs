@@ -1,4 +1,4 @@
-//! What happens after a failure: the table of error classes, as a pure function.
+//! What follows a failure: the table of error classes, as a pure function.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use stateward_domain::time::Timestamp;
 
 use crate::backends::{BackendSettings, RetryPolicy};
 
-/// What surrounds a failure.
+/// The context in which a failure is handled.
 pub(crate) struct RetryContext<'a> {
     pub(crate) entity: &'a Entity,
     pub(crate) kind: &'a KindSpec,
     pub(crate) settings: &'a BackendSettings,
     pub(crate) now: Timestamp,
-    /// Chance, between one half and one: many that failed together do not come back together.
+    /// Random factor between one half and one: entities that failed together are not retried together.
     pub(crate) jitter: f64,
 }
 
 impl RetryContext<'_> {
-    /// What happens next for an attempt that serves the desired state.
+    /// What follows a failed attempt for the desired state.
     pub(crate) fn next(&self, failure: &Failure) -> Next {
         let slowly = self.now.after(self.settings.retry.max);
         match &failure.class {
             ErrorClass::Transient | ErrorClass::Ambiguous | ErrorClass::Cancelled => {
                 self.again(1, Duration::ZERO)
             }
-            // It may only not show yet, so the next observation waits until it would.
+            // The object may not be visible yet, so the next observation waits for the settle time.
             ErrorClass::NotFound => self.again(1, self.kind.settle),
-            // Somebody else was faster; a fresh look is all that is needed.
+            // A concurrent change won; a new observation is enough.
             ErrorClass::Conflict => self.again(10, Duration::ZERO),
             ErrorClass::RateLimited { .. } => self.after_pause(failure),
             ErrorClass::Unauthorized | ErrorClass::Misconfigured => Next::Blocked {
@@ -57,7 +57,7 @@ impl RetryContext<'_> {
         }
     }
 
-    /// What happens next for a change that was accepted and left `remaining` as it was.
+    /// What follows a change that was accepted but left the fields `remaining` different.
     pub(crate) fn after_unconverged(&self, failure: &Failure, remaining: &[String]) -> Next {
         let trouble = &self.entity.trouble;
         let same = trouble.remaining == remaining;
@@ -68,7 +68,7 @@ impl RetryContext<'_> {
         self.next(failure)
     }
 
-    /// What happens next for a clean-up: it is never given up, and never makes the entity erred.
+    /// What follows a failed clean-up: it is always retried, and never makes the entity erred.
     pub(crate) fn after_clean_up(&self, failure: &Failure) -> Next {
         match failure.class {
             ErrorClass::RateLimited { .. } => self.after_pause(failure),
@@ -77,7 +77,7 @@ impl RetryContext<'_> {
         }
     }
 
-    /// What happens next for an action, and whether it ends with this failure.
+    /// What follows a failed action, and whether the action ends with it.
     pub(crate) fn after_action(&self, failure: &Failure, idempotent: bool) -> (Next, bool) {
         let repeatable = failure.effect == Effect::None || idempotent;
         let passing = matches!(
@@ -85,7 +85,7 @@ impl RetryContext<'_> {
             ErrorClass::Transient
                 | ErrorClass::Ambiguous
                 | ErrorClass::Conflict
-                // The next observation tells whether there is an object to act on.
+                // The next observation shows whether there is an object to act on.
                 | ErrorClass::NotFound
                 | ErrorClass::Cancelled
                 | ErrorClass::Exhausted
@@ -114,7 +114,7 @@ impl RetryContext<'_> {
         Next::Retry { at: self.now.after(pause) }
     }
 
-    /// Another try after the backoff divided by `sooner`, and not before `at_least`.
+    /// A retry after the backoff divided by `sooner`, but no earlier than `at_least`; erred once the budget is used up.
     fn again(&self, sooner: u32, at_least: Duration) -> Next {
         let budget = self.settings.retry.budget.unwrap_or(self.kind.retry_budget);
         let failures = self.entity.trouble.failures;
@@ -126,7 +126,7 @@ impl RetryContext<'_> {
     }
 }
 
-/// Wait after `failures` earlier failures in a row, without jitter.
+/// Backoff after `failures` earlier failures in a row, without jitter.
 pub(crate) fn backoff(policy: &RetryPolicy, failures: u32) -> Duration {
     policy.first.saturating_mul(2_u32.saturating_pow(failures.min(30))).min(policy.max)
 }

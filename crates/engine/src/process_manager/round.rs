@@ -1,7 +1,7 @@
-//! One round for one leased entity: reload, look, compare, and do the one next thing.
+//! One round for one leased entity: reload, observe, compare, and take the one next step.
 //!
-//! A round keeps nothing in memory that matters. Whatever it learns is in the log before it acts on it, so it
-//! may die on any line: the next round reloads and looks again.
+//! A round keeps no state that matters in memory. It records what it learns before it acts on it, so it may crash at
+//! any line: the next round reloads and observes again.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -21,29 +21,29 @@ use crate::process_manager::{Shared, observation_baseline};
 
 /// What follows a step.
 pub(crate) enum StepResult {
-    /// Something was recorded: look at the entity again.
+    /// Something was recorded: reload the entity and take the next step.
     Continue,
-    /// Nothing more now; come back after the time if nothing changes before.
+    /// Nothing to do now; run again after this time, or earlier if the entity changes.
     RequeueAfter(Duration),
-    /// Nothing waits: only the next look is due.
+    /// No work is left; only the next drift check is due.
     AwaitChange,
 }
 
-/// How a round ends: when to come back.
+/// How a round ends, for the release of its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoundOutcome {
-    /// Leave the row alone for so long, unless it changes.
+    /// Do not lease the entity for this time, unless its row changes.
     pub(crate) snooze: Option<Duration>,
-    /// Next look.
+    /// Time until the next drift check.
     pub(crate) drift_in: Option<Duration>,
-    /// Newest event of the entity that was taken into account.
+    /// Position of the newest event of the entity that the round took into account.
     pub(crate) seen: Position,
-    /// The confirmation after which it was observed; `None` = as was known.
+    /// The confirmation after which the entity was observed; `None` = as stored.
     pub(crate) observed_under: Option<Version>,
 }
 
 impl RoundOutcome {
-    /// Comes back at once, having seen everything up to `seen`.
+    /// Due again at once, with everything up to `seen` taken into account.
     pub(crate) const fn at_once(seen: Position) -> Self {
         Self { snooze: None, drift_in: None, seen, observed_under: None }
     }
@@ -61,16 +61,16 @@ pub(crate) struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Steps of one lease at most; an entity that wants more comes back after others had their turn.
+    /// Maximum steps per lease; an entity with more work is queued behind others.
     const STEPS: usize = 12;
-    /// A pause that only guards against a queue row that is a moment behind the log.
+    /// A pause that only covers the time until the queue has caught up with the log.
     pub(super) const QUEUE_LAG: Duration = Duration::from_secs(1);
-    /// As [`QUEUE_LAG`](Self::QUEUE_LAG), where looking once too often is better than waiting too long.
+    /// As [`QUEUE_LAG`](Self::QUEUE_LAG), where an unnecessary round is better than a long wait.
     pub(super) const SHORT_QUEUE_LAG: Duration = Duration::from_millis(50);
-    /// How long something that must not be changed now is left alone.
+    /// How long a change that is not allowed now is deferred.
     pub(super) const DEFERRED: Duration = Duration::from_secs(30);
 
-    /// Works until there is nothing to do now.
+    /// Takes steps until nothing is left to do now.
     pub(crate) async fn run(&self) -> RoundOutcome {
         for _ in 0..Self::STEPS {
             let result = match self.step().await {
@@ -79,7 +79,7 @@ impl Round<'_> {
                     tracing::error!(entity.id = %self.lease.entity, why, "a step did not fit");
                     StepResult::RequeueAfter(Self::DEFERRED)
                 }
-                // Somebody changed the entity in the meantime.
+                // A concurrent command changed the entity.
                 Err(Error::Refused(_)) => StepResult::Continue,
                 Err(error) => {
                     tracing::warn!(entity.id = %self.lease.entity, %error, "round broke off");
@@ -120,11 +120,11 @@ impl Round<'_> {
             };
         }
         match entity.work() {
-            // What waits for something else was woken by it, which only the queue knows.
+            // Work that waits for something else was woken by it, which only the queue knows.
             Some(work) if work.due > self.now() && work.waits_for.is_none() => {
                 Ok(StepResult::RequeueAfter(work.due.since(self.now())))
             }
-            // The queue may know that what it was made from changed.
+            // The queue may know that a reference value changed.
             None if self.lease.reason == LeaseReason::Work && entity.dependencies().is_empty() => {
                 Ok(StepResult::AwaitChange)
             }
@@ -132,7 +132,7 @@ impl Round<'_> {
         }
     }
 
-    /// Does the next thing for an entity of which no attempt runs, or runs in name only (`takes_over`).
+    /// Takes the next step of an entity without a running attempt, or with one whose worker is gone (`takes_over`).
     pub(crate) async fn reconcile(
         &self,
         entity: &Arc<Entity>,
@@ -179,8 +179,7 @@ impl Round<'_> {
         }
     }
 
-    /// A look that failed is recorded when somebody asked for something; a mere check that learned nothing
-    /// appends nothing.
+    /// A failed observation is recorded if something was requested; a drift check that learned nothing appends nothing.
     pub(crate) async fn observation_failed(
         &self,
         entity: &Entity,
@@ -196,7 +195,7 @@ impl Round<'_> {
         Ok(StepResult::AwaitChange)
     }
 
-    /// None was found, which proves nothing before the kind's settle time is over.
+    /// Nothing was found, which proves nothing before the kind's settle time has passed.
     async fn settling(
         &self,
         entity: &Entity,
@@ -212,7 +211,7 @@ impl Round<'_> {
         self.fail_with(entity, takes_over, &failure, next).await
     }
 
-    /// Comes back after `pause`; also to the check that this was, whose timer would be due at once otherwise.
+    /// Ends the round for `pause`; if it was a drift check, its timer is moved too, or it would be due at once.
     fn requeue_after(&self, pause: Duration) -> RoundOutcome {
         let check = self.lease.reason == LeaseReason::Drift;
         self.outcome(Some(pause), check.then_some(pause))

@@ -1,5 +1,5 @@
-//! The sweep: objects that carry an owner key of ours and match no living entity. It is the last net under
-//! late workers; what it finds of a known entity becomes clean-up work, the rest is reported.
+//! The sweep: lists objects that carry an owner key of this installation and match no living entity. It is the last
+//! resort against late workers: objects of a known entity become clean-up work, the others are counted and logged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use stateward_domain::time::Timestamp;
 use crate::backends::Backend;
 use crate::process_manager::Shared;
 
-/// Pages of one list at most; the next sweep begins anew.
+/// Maximum pages of one list; the next sweep starts from the beginning.
 const PAGES_MAX: usize = 10_000;
 
-/// Sweeps at the shared interval, first one interval after the start.
+/// Sweeps at the shared interval; the first sweep is one interval after the start.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
-    // By kind, so that one that cannot be looked at keeps what was last seen of it.
+    // By kind, so that a kind that cannot be listed keeps its last count.
     let mut unknown = BTreeMap::new();
     loop {
         tokio::select! {
@@ -49,7 +49,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     }
 }
 
-/// How many objects belong to no entity here.
+/// Counts objects that belong to no entity here, and records strays.
 async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u64, Failure> {
     let mut unknown = 0;
     let mut cursor: Option<String> = None;
@@ -58,7 +58,7 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u6
         backend.wait_for_rate_limit().await;
         let listed_at = shared.clock.now();
         let listing = backend.settings.driver.list(&context, kind, cursor.as_deref()).await?;
-        // All are judged before the first is told of: one owner may have left several.
+        // Classify all objects before the first stray is recorded: one owner may have left several.
         let mut strays = Vec::new();
         for object in &listing.objects {
             match classify(shared, backend, object, listed_at).await {
@@ -80,13 +80,13 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u6
     Ok(unknown)
 }
 
-/// What an object is to us.
+/// What an object is to this installation.
 enum Ownership {
-    /// It was left by this entity, in that incarnation.
+    /// Left behind by this entity, in that incarnation.
     Stray(Arc<Entity>, Incarnation),
-    /// It carries a key of ours and belongs to no entity here.
+    /// Carries a key of this installation, but belongs to no entity here.
     Unknown,
-    /// Somebody's, or it cannot be said now.
+    /// Belongs to an entity or to another owner, or cannot be classified now.
     NotStray,
 }
 
@@ -128,8 +128,9 @@ async fn record_stray(
     }
 }
 
-/// Only what is certain counts: nothing runs, and the entity's own object is known to be another one. Where something
-/// happened since the list was `listed_at` for, it may show what has been deleted meanwhile: the next sweep judges that.
+/// Only certain cases count: no attempt is running, and the entity's own object is known to be another one. If the
+/// entity changed after the list was requested, the list may show an object that was deleted since: the next sweep
+/// decides.
 fn is_stray(
     entity: &Entity,
     object: &Object,
@@ -157,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether an object called `found` is a stray of `entity`, which last changed so many seconds before or, negative,
-    /// after the list was listed_at for.
+    /// Whether an object called `found` is a stray of `entity`, whose last change was `age` seconds before the list was
+    /// requested (negative: after).
     fn stray(entity: &Entity, found: &str, age: i64) -> bool {
         let changed = Timestamp::default().after(Duration::from_secs(100));
         let entity = Entity { updated_at: changed, ..entity.clone() };

@@ -1,4 +1,5 @@
-//! Entities whose backend is parked, unusable or no longer configured: they say so, instead of being late.
+//! Blocks entities with work whose backend is parked, unusable or not configured any more, so that they show a reason
+//! instead of merely being late.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,12 @@ use crate::error::Error;
 use crate::process_manager::Shared;
 use crate::process_manager::report::open_of;
 
-/// Entities told at a time.
+/// Entities blocked at a time.
 const BATCH: usize = 100;
-/// Between looks for backends that are no longer configured.
+/// Time between scans for backends that are not configured any more.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Looks after the entities of backends that are no longer configured.
+/// Blocks the entities of backends that are not configured any more.
 pub(super) async fn run(shared: Arc<Shared>, backends: Backends) {
     while !shared.shutdown.is_cancelled() {
         if let Err(error) = block_unconfigured(&shared, &backends).await {
@@ -47,7 +48,7 @@ async fn block_unconfigured(shared: &Shared, backends: &Backends) -> Result<(), 
     Ok(())
 }
 
-/// Tells the entities with work that their backend is closed, if it is for long; how long to wait.
+/// Blocks entities with work if the backend is unavailable for long; returns how long to wait.
 pub(super) async fn block_or_wait(
     shared: &Shared,
     backend: &Backend,
@@ -72,7 +73,7 @@ pub(super) async fn block_or_wait(
     Ok(if leased == BATCH { Duration::ZERO } else { interval })
 }
 
-/// Marks up to a batch of entities with due work as blocked on their backend; how many were looked at.
+/// Marks up to a batch of entities with due work as blocked on their backend; the number of entities that were leased.
 async fn block_entities(
     shared: &Shared,
     backend: &BackendName,
@@ -113,11 +114,11 @@ async fn block_entity(
     pause: Duration,
 ) -> Result<(), Error> {
     let entity = shared.entities.fresh(id).await?;
-    // Whoever asks for one look or one try is told each time.
+    // A requested refresh or retry gets the failure each time.
     let asks = !open_of(&entity, &[OperationKind::Refresh, OperationKind::Retry]).is_empty();
     let blocked = entity.blocked.as_ref();
     let reported = !asks && blocked.is_some_and(|blocked| blocked.on == BlockedOn::Backend);
-    // What runs by name may still be carried on once the backend is back.
+    // A running attempt may be resumed once the backend is available again.
     if reported || entity.running.is_some() || !entity.is_tracked() {
         return Ok(());
     }

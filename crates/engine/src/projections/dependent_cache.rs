@@ -1,5 +1,6 @@
-//! By what the users of an entity were last record, so that all of them are record anew only when that changed: one that
-//! thousands refer to changes more often than what they refer to.
+//! Caches, per referenced name, the field values its dependents were last evaluated with, so that a change of a target
+//! re-evaluates its dependents only if one of those values changed. A target with thousands of dependents changes far
+//! more often than the fields they read.
 
 use std::collections::HashMap;
 
@@ -10,18 +11,18 @@ use stateward_domain::entity::references::{self, Field, Purpose, Reference, Unre
 use stateward_domain::entity::target::Target;
 use stateward_domain::id::Namespace;
 
-/// Names remembered at most; beyond, all are forgotten.
+/// Maximum names; beyond it the cache is cleared.
 const NAMES_MAX: usize = 10_000;
-/// Fields of one that are remembered at most.
+/// Maximum fields per name.
 const FIELDS_MAX: usize = 16;
-/// Bytes of a text that is remembered at most.
+/// Maximum bytes of a text value.
 const TEXT_MAX: usize = 256;
 
-/// What a reference stands for.
+/// The value of a reference, or why it has none.
 type CachedValue = Result<Value, Unready>;
 
-/// Every user of a name in here was record by these values, or does not depend on them before an event of its own, at
-/// which it is. Forgetting is always right: it costs a look at all users.
+/// Invariant: every dependent of a cached name has been evaluated with these values, or will be re-evaluated by an
+/// event of its own. Dropping an entry is always safe; it costs one scan of the dependents.
 #[derive(Default)]
 pub(super) struct DependentCache {
     names: HashMap<ClaimKey, Entry>,
@@ -30,12 +31,12 @@ pub(super) struct DependentCache {
 #[derive(Default)]
 struct Entry {
     values: Vec<(Field, CachedValue)>,
-    /// No longer being learned: all users were looked at.
+    /// The scan of all dependents has finished; no field is added after that.
     complete: bool,
 }
 
 impl DependentCache {
-    /// Whether `entity`, whose name this is, may value anything else than its users were record by.
+    /// Whether `entity`, which has this name, may now have other values than its dependents were evaluated with.
     pub(super) fn is_stale(&self, name: &ClaimKey, entity: &Entity) -> bool {
         let Some(entry) = self.names.get(name).filter(|entry| entry.complete) else { return true };
         entry
@@ -44,7 +45,7 @@ impl DependentCache {
             .any(|(field, value)| references::value(Some(entity), field, Purpose::Use) != *value)
     }
 
-    /// From now until [`finish_scan`](Self::finish_scan) all users of these are looked at.
+    /// Starts a scan of all dependents of these names, up to [`finish_scan`](Self::finish_scan).
     pub(super) fn begin_scan(&mut self, names: &[ClaimKey]) {
         if self.names.len() + names.len() > NAMES_MAX {
             self.names.clear();
@@ -52,7 +53,8 @@ impl DependentCache {
         self.names.extend(names.iter().map(|name| (name.clone(), Entry::default())));
     }
 
-    /// A user in `namespace` was record by what `references` stand for; `newest` values the folds it was done with.
+    /// Records that a dependent in `namespace` was evaluated with the values of `references`; `newest` returns the
+    /// folds that were used.
     pub(super) fn record<'a>(
         &mut self,
         namespace: &Namespace,
@@ -84,12 +86,12 @@ impl DependentCache {
         }
     }
 
-    /// All users of these were looked at.
+    /// Ends the scan of all dependents of these names.
     pub(super) fn finish_scan(&mut self, names: &[ClaimKey]) {
         for name in names {
             match self.names.get_mut(name) {
                 Some(entry) if !entry.values.is_empty() => entry.complete = true,
-                // Nearly all have no users, and whoever comes first would be news.
+                // Most names have no dependents; the first one would find no value here, so the entry is dropped.
                 _ => drop(self.names.remove(name)),
             }
         }
@@ -134,7 +136,7 @@ mod tests {
         cache.record_value(&name(), field, references::value(Some(entity), field, Purpose::Use));
     }
 
-    /// One whose users have asked for these fields.
+    /// The cache after a scan whose dependents read these fields.
     fn cache(entity: &Entity, fields: &[Field]) -> DependentCache {
         let mut cache = DependentCache::default();
         cache.begin_scan(&[name()]);

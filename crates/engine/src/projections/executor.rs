@@ -1,5 +1,5 @@
-//! The executor: a projection from the log to the sync queue. What it writes is a function of the log, so the
-//! queue can be deleted and replayed. It decides nothing and calls no backend.
+//! The executor: a projection from the log to the sync queue. Its rows are a function of the log, so the queue can be
+//! deleted and replayed. It decides nothing and calls no backend.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,9 +28,9 @@ use crate::projections::triggers::{Triggers, backend_wake_up};
 #[cfg(test)]
 mod tests;
 
-/// How long after it was blocked an entity is tried again whose dependency is there already.
+/// Delay before an entity that was just blocked is retried when its dependency is already in sync.
 const DEPENDENCY_RETRY: Duration = Duration::from_secs(1);
-/// Changes written at a time: an entity may have any number of users, and others wait for the queue too.
+/// Changes per write: an entity may have any number of dependents, and other writers wait for the queue too.
 const CHANGES_MAX: usize = 1_000;
 
 /// The projection.
@@ -38,15 +38,15 @@ pub struct Executor {
     queue: Arc<dyn SyncQueue>,
     entities: EntityRepository,
     backends: Backends,
-    /// Streams that cannot be folded. Kept in memory: a restart finds them again by itself.
+    /// Streams that cannot be folded. In memory only: after a restart they are found again.
     quarantined: Mutex<HashSet<String>>,
     dependent_cache: Mutex<DependentCache>,
 }
 
-/// What a batch says about one entity.
+/// A batch's events of one entity.
 struct EntityBatch<'a> {
     events: Vec<&'a Recorded>,
-    /// Of the last event that may change its work; `None` = there is none.
+    /// Position of the last event that may change the entity's work; `None` = there is none.
     last: Option<Position>,
 }
 
@@ -54,7 +54,7 @@ impl Executor {
     /// Stable name of the projection.
     pub const NAME: &'static str = "sync_queue";
 
-    /// Keeps `queue`, and rings `backends` when there is work.
+    /// Writes to `queue`, and wakes the dispatchers of `backends` when there is work.
     #[must_use]
     pub fn new(queue: Arc<dyn SyncQueue>, entities: EntityRepository, backends: Backends) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Executor {
         }
     }
 
-    /// Whether anything was woken, and the backends with new rows.
+    /// Whether any waiting row was woken, and the backends with new rows.
     async fn deliver(
         &self,
         cache: &mut DependentCache,
@@ -77,7 +77,8 @@ impl Executor {
         let (mut wake_ups, mut folded, mut stale_names) = (Vec::new(), Vec::new(), Vec::new());
         for (&id, batch) in &by_entity {
             let entity = self.fold(id, batch).await?;
-            // A row that is written voids its snooze and rings: what changes no work leaves it alone.
+            // Writing a row cancels its snooze and wakes the dispatcher, so rows whose work cannot have changed are not
+            // written.
             let Some(last) = batch.last else { continue };
             let triggers = Triggers::of(&batch.events);
             wake_ups.extend(triggers.wake_ups(&entity, last));
@@ -98,12 +99,12 @@ impl Executor {
             changes.push(self.row(cache, &entity, last, entity.updated_at).await?);
         }
         let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
-        // Those of this batch were looked at already.
+        // Entities of this batch are evaluated already.
         let is_evaluated = |id: &EntityId| by_entity.get(id).is_some_and(|it| it.last.is_some());
         let dependents = self.dependents(&stale_names).await?;
         for id in dependents.into_iter().filter(|id| !is_evaluated(id)) {
             if changes.len() >= CHANGES_MAX {
-                // Should this be all, it is done again: a row is a function of the log.
+                // If the process stops after this write, the batch is applied again: a row is a function of the log.
                 woken |= self.queue.advance(from, from, &changes).await.map_err(queue_error)?;
                 changes.clear();
             }
@@ -117,7 +118,7 @@ impl Executor {
         Ok((woken, woken_backends))
     }
 
-    /// Who uses one of these, as far as earlier batches tell.
+    /// Dependents of these names, as known from earlier batches.
     async fn dependents(&self, names: &[ClaimKey]) -> Result<Vec<EntityId>, ModelError> {
         if names.is_empty() {
             return Ok(Vec::new());
@@ -153,7 +154,7 @@ impl Executor {
         folded.map_err(|error| poisoned(batch.events[0], &error))
     }
 
-    /// The row, as of the event at `position`, which came at `at`.
+    /// The entity's queue row as of the event at `position`, recorded at `at`.
     async fn row(
         &self,
         cache: &mut DependentCache,
@@ -177,7 +178,8 @@ impl Executor {
         Ok(row.map_or(QueueChange::Remove(entity.id), QueueChange::Put))
     }
 
-    /// Something that is waited for may have come about before the waiting was recorded: then it is due.
+    /// When the work is due. What the entity waits for may have happened before the wait was recorded: then it is due
+    /// now.
     async fn due(
         &self,
         cache: &mut DependentCache,
@@ -188,7 +190,7 @@ impl Executor {
             return Ok(work.due);
         };
         let since = match &blocked.on {
-            // Not at once, because a driver that insists would make that a busy loop.
+            // Not at once: a driver that keeps reporting the same dependency would cause a busy loop.
             BlockedOn::Entity(on) => {
                 let on = if_readable(self.entities.fresh(*on).await)?.filter(|on| on.synced());
                 on.map(|_| blocked.since.after(DEPENDENCY_RETRY))
@@ -207,7 +209,7 @@ impl Executor {
         Ok(since.map_or(work.due, |since| work.due.min(since)))
     }
 
-    /// Whether an entity that wants nothing else has to follow its references, or to be told that one is lost.
+    /// Whether an entity without other work has to follow changed reference values, or to record that one is lost.
     async fn is_outdated(
         &self,
         cache: &mut DependentCache,
@@ -244,7 +246,7 @@ impl Executor {
     }
 }
 
-/// A fold, or `None` of one that cannot be read: it was set aside, or will be, for its own events.
+/// `None` for a stream that cannot be folded: its own events quarantine it.
 fn if_readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
     match fold {
         Ok(fold) => Ok(Some(fold)),
@@ -284,12 +286,13 @@ impl Projection for Executor {
         to: Position,
         events: &[Recorded],
     ) -> Result<(), ModelError> {
-        // Put back only when it is done: what was heard in a batch that broke off was told to nobody.
+        // Restore the cache only after the batch committed: values recorded by an aborted batch never reached the
+        // queue.
         let mut cache = std::mem::take(&mut *self.cache());
         let (woken, woken_backends) = self.deliver(&mut cache, (from, to), events).await?;
         *self.cache() = cache;
         for backend in self.backends.all().values() {
-            // What was woken may live anywhere.
+            // Woken rows may be of any backend.
             if woken || woken_backends.contains(backend.name()) {
                 backend.wakeup.notify_one();
             }

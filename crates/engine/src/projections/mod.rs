@@ -1,4 +1,5 @@
-//! Projections: consumers of the whole log, each with a checkpoint of its own.
+//! Projections: consumers of the whole log, each with its own checkpoint. `runner` delivers events; `executor` keeps
+//! the sync queue.
 
 mod dependent_cache;
 pub mod executor;

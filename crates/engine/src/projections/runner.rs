@@ -1,5 +1,5 @@
-//! Delivers the log to a projection, in order, each event at least once; the projection's compare-and-swap
-//! makes that exactly once.
+//! The projection runner: delivers the log in order, each event at least once. The projection's compare-and-swap on its
+//! checkpoint makes that exactly once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use stateward_domain::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// A consumer of the whole log with a checkpoint of its own.
+/// A consumer of the whole log with its own checkpoint.
 #[async_trait]
 pub trait Projection: Send + Sync {
     /// Stable name.
     fn name(&self) -> &'static str;
-    /// Where it stands.
+    /// Position of the last event that was applied.
     async fn checkpoint(&self) -> Result<Position, ModelError>;
-    /// Takes `events` and moves the checkpoint from `from` to `to`, or leaves it: then the same events come again, and
-    /// whatever was written of them is written anew.
+    /// Applies `events` and moves the checkpoint from `from` to `to` in one step. If it fails, the same events are
+    /// delivered again and overwrite what was written.
     async fn apply(
         &self,
         from: Position,
         to: Position,
         events: &[Recorded],
     ) -> Result<(), ModelError>;
-    /// Sets a stream aside so that the others go on.
+    /// Quarantines a stream, so that the other streams go on.
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError>;
 }
 
@@ -54,30 +54,31 @@ impl Projection for Arc<dyn ReadModel> {
     }
 }
 
-/// How a projection stands.
+/// Progress of a projection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProjectionProgress {
-    /// Last event taken.
+    /// Last event that was applied.
     pub position: Position,
-    /// When that event was recorded; `None` = none yet.
+    /// When that event was recorded; `None` = no event yet.
     pub recorded_at: Option<Timestamp>,
-    /// Why it does not go on; `None` = it does.
+    /// Why the projection is stopped; `None` = it is running.
     pub stopped: Option<String>,
 }
 
-/// Events delivered at a time, at most.
+/// Maximum events per delivery.
 pub const BATCH: usize = 1_000;
-/// Failures of one stream before it is set aside.
+/// Failures of one stream before it is quarantined.
 const FAILURES_MAX: u32 = 3;
-/// From so many events on, and with more there already, a delivery is followed by a rest of its own length, in which more
-/// gather: what a delivery costs hardly depends on how many go with it. A lone request never waits for that.
+/// A delivery of at least this many events, with more in the log already, is followed by a pause as long as the
+/// delivery, so that the next one is larger: the cost of a delivery hardly depends on its size. A single request never
+/// waits for that.
 const BATCHING_MIN: usize = 16;
-/// A rest at most.
+/// Maximum length of that pause.
 const BATCHING_PAUSE_MAX: Duration = Duration::from_millis(20);
-/// The hint that the log moved may get lost; this is how long that can go unnoticed.
+/// The hint that the log has grown may be lost; new events are found after this time at the latest.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs one projection until `shutdown`, publishing how it stands.
+/// Runs one projection until `shutdown`, publishing its progress.
 pub async fn run(
     log: Arc<dyn EventStore>,
     projection: impl Projection,
@@ -125,8 +126,8 @@ async fn deliver(
             });
             tokio::select! {
                 () = log.changed_after(from) => {}
-                // A projection that was reset stands elsewhere, although no event came. Where one comes, the
-                // projection itself says so.
+                // A reset projection has another checkpoint although no event came. If an event comes first, applying
+                // it fails with the actual checkpoint.
                 () = tokio::time::sleep(POLL_INTERVAL) => from = projection.checkpoint().await?,
                 () = shutdown.cancelled() => return Ok(()),
             }
@@ -149,14 +150,15 @@ async fn deliver(
                     tokio::time::sleep(began.elapsed().min(BATCHING_PAUSE_MAX)).await;
                 }
             }
-            // Somebody else delivered: go on from where that one stands.
+            // Another runner delivered these events: continue from its checkpoint.
             Err(ModelError::CheckpointMoved { actual }) => from = actual,
             Err(other) => return Err(other),
         }
     }
 }
 
-/// Counts a failure of a stream; true when there is a reason to try again at once.
+/// Counts a failure of a stream, and quarantines the stream at the limit; true when the delivery should be retried at
+/// once.
 async fn count_failure(
     projection: &impl Projection,
     log: &dyn EventStore,

@@ -1,4 +1,4 @@
-//! What of a batch concerns others than the entity that it happened to.
+//! Which events of a batch affect other entities than their own.
 
 use stateward_domain::backend::BackendEvent;
 use stateward_domain::entity::Entity;
@@ -8,21 +8,20 @@ use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::sync_queue::QueueChange;
 use stateward_domain::time::Timestamp;
 
-/// What of a batch concerns others than the entity.
+/// What an entity's events of one batch trigger for other entities.
 #[derive(Default)]
 pub(super) struct Triggers {
-    /// When its attempt, its life or what it used ended: whoever waits for it may go on.
+    /// When an attempt, the entity itself, or its use of others ended: entities that wait for it may continue.
     ended: Option<Timestamp>,
-    /// When it showed itself anew: whoever refers to it has something to take. Its declaration tells nobody: it has
-    /// no object yet.
+    /// When values that dependents read may have changed. A declaration is not among them: it has no object yet.
     changed: Option<Timestamp>,
 }
 
-/// Events at which something ends that others may wait for.
+/// Events that end something that other entities may wait for.
 const ENDING_EVENTS: [&str; 4] =
     ["entity.deleted", "entity.released", "entity.update_requested", "entity.operation_cancelled"];
-/// Events after which an entity may be another than those thought who refer to it. What failed may be as it was, which
-/// nobody knew while it was tried.
+/// Events after which the values that dependents read may differ. A failed change may have left the old values, which
+/// were in doubt while it ran.
 const CHANGING_EVENTS: [&str; 7] = [
     "entity.observed_changed",
     "entity.object_contested",
@@ -30,12 +29,12 @@ const CHANGING_EVENTS: [&str; 7] = [
     "entity.drift_cleared",
     "entity.sync_failed",
     "entity.delete_requested",
-    // May take back a deletion that had been given up.
+    // May cancel a deletion that was given up.
     "entity.settings_changed",
 ];
 
 impl Triggers {
-    /// By the stored names alone: every event was decoded once already, to be folded.
+    /// By event type only: the events were decoded once already, to be folded.
     pub(super) fn of(events: &[&Recorded]) -> Self {
         let mut triggers = Self::default();
         for recorded in events {
@@ -50,7 +49,7 @@ impl Triggers {
         triggers
     }
 
-    /// Whether those who refer to it may have to look again.
+    /// Whether dependents may have to be re-evaluated.
     pub(super) const fn affects_dependents(&self) -> bool {
         self.changed.is_some() || self.ended.is_some()
     }
@@ -61,7 +60,7 @@ impl Triggers {
         position: Position,
     ) -> impl Iterator<Item = QueueChange> {
         let waited_for = entity.id;
-        // Whoever waits for it to be as desired is told at every event that may have made it so.
+        // An entity that waits for this one to be in sync is woken by every event that may have brought it there.
         let ended = self.ended.or_else(|| self.changed.filter(|_| entity.synced()));
         let ended = ended.map(|at| QueueChange::Wake { waited_for, at, position });
         let named = |at| QueueChange::WakeNamed { name: ClaimKey::name(entity), at, position };
@@ -70,7 +69,7 @@ impl Triggers {
     }
 }
 
-/// Whoever waits for a backend may go on when it is there again, or configured otherwise.
+/// Wakes entities that wait for a backend, when it is available or configured again.
 pub(super) fn backend_wake_up(recorded: &Recorded) -> Option<QueueChange> {
     let wakes =
         recorded.stream.category == StreamId::BACKEND && BackendEvent::wakes(&recorded.event_type);

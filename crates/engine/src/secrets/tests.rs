@@ -1,4 +1,4 @@
-//! What may be referred to, by whom, and that no value comes out again.
+//! Which secrets may be referred to from where, and that no value leaks.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Audits of the log, and letting work begin after a store was put back.
+//! Audits of the log, and allowing changes after a store was restored.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,13 +13,13 @@ use super::Engine;
 use crate::error::Error;
 use crate::service::export::{Export, Selection};
 
-/// The right to verify: one at a time has it, because each reads the whole log.
+/// Permission to verify. There is only one, because each verification reads the whole log.
 pub struct VerificationPermit {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Engine {
-    /// Begins a verification; dropping the turn ends it.
+    /// Takes the permission to verify until it is dropped.
     ///
     /// # Errors
     /// [`Error::Unavailable`] while another one runs.
@@ -29,8 +29,7 @@ impl Engine {
         Ok(VerificationPermit { _permit: permit.map_err(busy)? })
     }
 
-    /// Reads the whole log and says what is wrong with it, with its claims and with the read model; `against` is what
-    /// it has to continue.
+    /// Verifies the whole log, its claims and the read models; `against` is a checkpoint that the log has to continue.
     ///
     /// # Errors
     /// [`Error::Unavailable`]. Faults of the log are in the report.
@@ -43,7 +42,7 @@ impl Engine {
         Ok(self.inner.auditor.verify(against, progress).await?)
     }
 
-    /// What the log is now, to be kept elsewhere.
+    /// The log's present checkpoint, to be kept elsewhere.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -51,8 +50,7 @@ impl Engine {
         Ok(self.inner.auditor.checkpoint().await?)
     }
 
-    /// A copy of the events that `selection` asks for. That somebody took it is in the log before its first line is
-    /// read.
+    /// Exports the events that `selection` matches. The export is recorded in the log before its first line is read.
     ///
     /// # Errors
     /// [`Error::PositionGone`], [`Error::Unavailable`].
@@ -74,21 +72,22 @@ impl Engine {
         Ok(export)
     }
 
-    /// A person looked: changes of backends begin at once. Nothing happens when they do already.
+    /// Allows changes of backends, after a person checked the restored store. Does nothing when they are allowed
+    /// already.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; then nothing has begun, or it may be asked for again.
+    /// [`Error::Unavailable`]; then changes are not allowed yet, or the request can be repeated.
     pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
         if self.is_observe_only() {
             self.allow_changes(envelope).await?;
         }
-        // Last: the key of a request that broke off in the middle is free, and its repetition does the rest.
+        // Last: if the request is interrupted, its key is still free, and its repetition completes it.
         self.record_request(envelope).await
     }
 
     async fn allow_changes(&self, envelope: &Envelope) -> Result<(), Error> {
         let at = self.clock().now();
-        // The record comes first: what is done without it could not be told from what nobody allowed.
+        // Recorded first: otherwise allowed changes could not be distinguished from forbidden ones.
         self.record(envelope, SystemEvent::Unfrozen { at }).await?;
         self.inner.restore_hold.clear().await?;
         let shared = &self.inner.shared;
@@ -100,7 +99,7 @@ impl Engine {
     }
 
     async fn record(&self, envelope: &Envelope, event: SystemEvent) -> Result<(), Error> {
-        // A key, if there is one, is taken by what is recorded when the request was carried out.
+        // The idempotency key is taken by the record of the completed request.
         let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let change = |_: &System| Ok(vec![event.clone()]);
         self.inner.shared.control.change(&StreamId::system(), envelope, change).await?;

@@ -1,4 +1,4 @@
-//! How backends stand, and what a person does about it.
+//! Status of backends, and requests of operators: unpark, pause, test.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::backends::Backend;
 use crate::backends::availability::Unavailable;
 use crate::error::Error;
 
-/// How one backend stands.
+/// Status of one backend.
 pub struct BackendStatus {
     /// The backend.
     pub backend: Arc<Backend>,
-    /// Why nothing is done; `None` = it is.
+    /// Why no round may start; `None` = rounds may start.
     pub unavailable: Option<Unavailable>,
-    /// Whether a person stopped changes.
+    /// Whether a person paused changes.
     pub paused: bool,
 }
 
 impl Engine {
-    /// How long the oldest due work of each backend has been due.
+    /// For how long the oldest due work of each backend has been due.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -33,7 +33,7 @@ impl Engine {
         oldest.map_err(|error| Error::Unavailable(error.to_string()))
     }
 
-    /// How the backends stand.
+    /// Status of all backends.
     #[must_use]
     pub fn backend_statuses(&self) -> Vec<BackendStatus> {
         let now = self.clock().moment();
@@ -45,7 +45,7 @@ impl Engine {
         self.inner.backends.all().values().map(status).collect()
     }
 
-    /// A person confirms what a backend is and holds, and lets changes go on.
+    /// Confirms the identity and contents of a backend, and ends parking and pausing.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::Unavailable`] also when the backend does not answer.
@@ -53,7 +53,7 @@ impl Engine {
         self.inner.shared.unpark(&*self.backend(name)?, envelope).await
     }
 
-    /// A backend's record as it was at `version`.
+    /// The backend's record at `version`.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -61,8 +61,8 @@ impl Engine {
         self.inner.shared.control.load_up_to(&StreamId::backend(name), version).await
     }
 
-    /// A person stops changes on a backend; `until` `None` = until somebody lets them go on. The backend's record right
-    /// after it.
+    /// Pauses changes on a backend; `until` `None` = until they are resumed. Returns the backend's record right after
+    /// it.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::Unreadable`].
@@ -83,10 +83,10 @@ impl Engine {
         self.inner.shared.control.state_after(&StreamId::backend(name), changed).await
     }
 
-    /// Asks a backend whether it is well, and who it is, at once. The backend's record right after it.
+    /// Checks the backend's health and identity at once. Returns the backend's record right after it.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`]; [`Error::Unavailable`] with what it answered.
+    /// [`Error::UnknownBackend`]; [`Error::Unavailable`] with the backend's answer.
     pub async fn test_backend(
         &self,
         name: &BackendName,

@@ -1,4 +1,4 @@
-//! What can change while the process runs: backends, namespaces and secrets, read from outside as a whole.
+//! Configuration that can change at run time: backends, namespaces and secrets, always read as a whole.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ use crate::secrets::Secret;
 pub struct Configuration {
     /// Configured backends, connected.
     pub backends: Vec<BackendSettings>,
-    /// Configured namespaces; `default` is there in any case.
+    /// Configured namespaces; `default` is added if it is missing.
     pub namespaces: BTreeMap<Namespace, NamespaceSettings>,
-    /// Secrets by name.
+    /// Secrets, by name.
     pub secrets: BTreeMap<String, Secret>,
 }
 
-/// Where configurations come from.
+/// A source of configurations.
 #[async_trait]
 pub trait ConfigurationSource: Send + Sync {
-    /// Reads the configuration and all secrets anew. A backend whose settings are as they were is not connected anew.
+    /// Reads the configuration and all secrets. A backend whose settings are unchanged is not connected again.
     ///
     /// # Errors
-    /// One line for whoever wrote it, without a secret; then everything goes on as it was.
+    /// One line for the author of the configuration, without a secret; the present configuration stays in force.
     async fn read(&self) -> Result<Configuration, String>;
 }

@@ -1,4 +1,4 @@
-//! Who uses an entity.
+//! Dependents: entities that use an entity.
 
 use std::sync::Arc;
 
@@ -9,8 +9,7 @@ use super::Engine;
 use crate::error::Error;
 
 impl Engine {
-    /// At most `limit` of the entities that use `entity`, as far as the queue knows by now; nobody of one whose life is
-    /// over.
+    /// Up to `limit` dependents of `entity`, as far as the queue knows them; none for a deleted entity.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -20,7 +19,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<Arc<Entity>>, Error> {
         if entity.is_deleted() {
-            // Its name may be another's by now.
+            // Another entity may have its name now.
             return Ok(Vec::new());
         }
         let shared = &self.inner.shared;
@@ -29,7 +28,7 @@ impl Engine {
         for dependent in dependents.entities {
             match shared.entities.recent(dependent).await {
                 Ok(dependent) => found.push(dependent),
-                // Another's damage is told where that one is asked for.
+                // An unreadable dependent is reported where it is read itself.
                 Err(Error::Unreadable(_)) => {}
                 Err(error) => return Err(error),
             }

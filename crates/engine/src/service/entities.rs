@@ -1,4 +1,5 @@
-//! Entities: declared, changed, deleted and acted on. A request is checked against the kind, then decided and appended.
+//! Requests about entities: create, change, delete, act. A request is checked against the kind, then decided and
+//! appended.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::backends::Backend;
 use crate::error::Error;
 
 impl Engine {
-    /// The entity as everything in the log makes it.
+    /// The fold of all events of the entity.
     ///
     /// # Errors
     /// [`Error::NotFound`] when it was never declared, [`Error::Unavailable`], [`Error::Unreadable`].
@@ -32,8 +33,8 @@ impl Engine {
     /// Declares an entity.
     ///
     /// # Errors
-    /// Unknown or unfitting names, [`Error::Invalid`] with every fault, a taken name or identity, a reused
-    /// key, [`Error::Unavailable`].
+    /// Unknown or unsuitable names, [`Error::Invalid`] with every fault, a taken name or identity, a reused key,
+    /// [`Error::Unavailable`].
     pub async fn create(
         &self,
         envelope: Envelope,
@@ -66,10 +67,10 @@ impl Engine {
         self.execute(entity_id, envelope, Some(operation_id), &intent).await
     }
 
-    /// What [`create`](Self::create) would make of the desired state: normalised, with defaults.
+    /// The backend and the desired state that [`create`](Self::create) would use: normalised, with defaults.
     ///
     /// # Errors
-    /// As for `create`, but for what is taken.
+    /// As for `create`, except for taken names and identities.
     pub async fn preview(&self, declaration: &Declaration) -> Result<(Arc<Backend>, Value), Error> {
         let kind = self.kinds().get(&declaration.kind);
         refuse_faults(declaration.faults(kind.as_ref().ok().copied()))?;
@@ -153,7 +154,7 @@ impl Engine {
         Ok((intent, replaces))
     }
 
-    /// Ends an entity's life; `policy` `None` = as its settings say.
+    /// Requests the deletion of an entity; `policy` `None` = the one of its settings.
     ///
     /// # Errors
     /// [`Error::NotFound`], refusals, [`Error::Unavailable`].
@@ -170,11 +171,10 @@ impl Engine {
         self.execute(id, in_namespace_of(envelope, &entity), Some(operation_id), &intent).await
     }
 
-    /// Does a verb.
+    /// Carries out a verb.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::UnknownAction`], [`Error::Invalid`] input, refusals,
-    /// [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::UnknownAction`], [`Error::Invalid`] input, refusals, [`Error::Unavailable`].
     pub async fn act(
         &self,
         envelope: Envelope,
@@ -267,7 +267,7 @@ fn in_namespace_of(envelope: Envelope, entity: &Entity) -> Envelope {
     Envelope { namespace: entity.manifest.namespace.clone(), ..envelope }
 }
 
-/// The members that differ, at the first level: deeper ones are for the driver's plan to tell.
+/// Differing members of the first level; deeper differences are computed by the driver's plan.
 fn differences(before: &Value, after: &Value) -> Vec<Difference> {
     let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! A copy of the log as lines, read while it is sent: it never holds more than a page.
+//! Export of the log as lines, read while it is sent: at most one page is in memory.
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use stateward_domain::ports::audit::{Auditor, ChainedEvent};
 
 use crate::error::Error;
 
-/// Events read at a time.
+/// Events read per page.
 const PAGE: usize = 500;
 
-/// Which events. Empty lists do not restrict.
+/// Which events to export. Empty lists do not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Only what comes after it.
+    /// Only events after this position.
     pub after: Position,
-    /// The last position; `None` = the end of the log.
+    /// The last position; `None` = the head of the log.
     pub until: Option<Position>,
     /// Namespaces.
     pub namespaces: Vec<Namespace>,
-    /// Types of events.
+    /// Event types.
     pub types: Vec<String>,
 }
 
 impl Selection {
-    /// Whether chains are incomplete: such an export cannot be put back.
+    /// Whether hash chains are incomplete, so that the export cannot be imported again.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.after != Position::START || !self.namespaces.is_empty() || !self.types.is_empty()
@@ -38,7 +38,7 @@ impl Selection {
     }
 }
 
-/// An export that has begun.
+/// A running export.
 pub struct Export {
     auditor: Arc<dyn Auditor>,
     selection: Selection,
@@ -47,26 +47,26 @@ pub struct Export {
 }
 
 impl Export {
-    /// Of the log that `auditor` reads, whose last event is `head`.
+    /// Exports from the log that `auditor` reads, up to `head` unless the selection ends earlier.
     #[must_use]
     pub fn new(auditor: Arc<dyn Auditor>, selection: Selection, head: Position) -> Self {
         let until = selection.until.unwrap_or(head);
         Self { auditor, at: selection.after, selection, until }
     }
 
-    /// What was asked for.
+    /// The requested selection.
     #[must_use]
     pub const fn selection(&self) -> &Selection {
         &self.selection
     }
 
-    /// The last position that is looked at.
+    /// The last position that is read.
     #[must_use]
     pub const fn until(&self) -> Position {
         self.until
     }
 
-    /// How many lines it will have.
+    /// The number of lines.
     ///
     /// # Errors
     /// [`Error::PositionGone`], [`Error::Unavailable`].
@@ -82,11 +82,11 @@ impl Export {
         }
     }
 
-    /// The next lines, each with its end; `None` after the last one.
+    /// The next lines, each with its line break; `None` after the last one.
     ///
     /// # Errors
-    /// [`Error::PositionGone`]; [`Error::Unavailable`], also for an event that cannot be read: then the export is not
-    /// whole.
+    /// [`Error::PositionGone`]; [`Error::Unavailable`], also for an event that cannot be read: the export is incomplete
+    /// then.
     pub async fn lines(&mut self) -> Result<Option<String>, Error> {
         loop {
             let links = self.auditor.chained_events(self.at, self.until, PAGE).await?;

@@ -1,4 +1,4 @@
-//! Requests that carry an idempotency key.
+//! Requests with an idempotency key.
 
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Envelope, StreamId};
@@ -11,31 +11,31 @@ use crate::error::Error;
 use crate::service::Accepted;
 
 impl Engine {
-    /// Waits until no other request under the key of `envelope` is under way in this process; `None` = it has no key.
+    /// Waits until no other request with the key of `envelope` runs in this process; `None` = the request has no key.
     pub async fn idempotency_permit(&self, envelope: &Envelope) -> Option<IdempotencyPermit> {
         let key = ClaimKey::idempotency(envelope)?;
         Some(self.inner.idempotency_permits.acquire(key).await)
     }
 
-    /// Who was first with the idempotency key of `envelope`; `None` = this is the first, or it has none. To be asked
-    /// right behind authentication and role, before anything that may have changed since.
+    /// The first request with the idempotency key of `envelope`; `None` = this is the first, or it has no key. To be
+    /// called right after authentication and the role check, before any check whose result may have changed since the
+    /// first request.
     ///
     /// # Errors
-    /// [`Error::KeyReused`] when that was another request, [`Error::Unavailable`].
+    /// [`Error::KeyReused`] when the first one was a different request, [`Error::Unavailable`].
     pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
         self.inner.shared.control.first_request(envelope).await
     }
 
-    /// What the first request of an entity was answered with.
+    /// The reply to the first request about an entity.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it was about no entity, [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::NotFound`] when the request was not about an entity, [`Error::Unavailable`], [`Error::Unreadable`].
     pub async fn first_reply(&self, first: &Holder) -> Result<Accepted, Error> {
         Ok(self.inner.shared.commands.first_reply(first).await?.into())
     }
 
-    /// Keeps the claim of a request that was carried out and left nothing else in the log; nothing happens when it has
-    /// no key.
+    /// Records the key of a request that was carried out and appended no other event; does nothing without a key.
     ///
     /// # Errors
     /// [`Error::KeyReused`], [`Error::Unavailable`].

@@ -1,4 +1,4 @@
-//! The facade: everything that an interface asks of the engine, and the tasks that make it go.
+//! The facade of the engine: everything that an interface calls, and the tasks that run behind it.
 
 mod audit;
 mod backends;
@@ -52,45 +52,45 @@ pub use projections::ProjectionStatus;
 pub use reload::BackendChanges;
 pub use requests::{Accepted, Declaration, EntityChange, Preview, Verb};
 
-/// Idempotency claims are kept at least this long.
+/// Minimum age of an idempotency claim before it is forgotten.
 const CLAIM_AGE: Duration = Duration::from_hours(192);
-/// Between two rounds of forgetting.
+/// Time between two scans for old claims.
 const CLAIM_SWEEP: Duration = Duration::from_hours(1);
 
-/// What the engine is made of.
+/// Everything that an engine is built from.
 pub struct Parts {
-    /// The log.
+    /// The event log.
     pub log: Arc<dyn EventStore>,
-    /// Looks at the log as it is stored.
+    /// Reads the log as it is stored.
     pub auditor: Arc<dyn Auditor>,
-    /// The mark of a store that was put back.
+    /// The marker of a restored store, which forbids changes.
     pub restore_hold: Arc<dyn RestoreHold>,
     /// Queue and leases.
     pub queue: Arc<dyn SyncQueue>,
-    /// The read models, their writing sides.
+    /// Writing sides of the read models.
     pub models: Vec<Arc<dyn ReadModel>>,
-    /// What they answer.
+    /// Reading side of the read models.
     pub views: Arc<dyn Views>,
-    /// Every kind that this process knows, also those of drivers that no backend uses.
+    /// Every kind that this process knows, including kinds of drivers that no backend uses.
     pub kinds: Vec<KindSpec>,
-    /// What it begins with.
+    /// The configuration to start with.
     pub configuration: Configuration,
-    /// Where it is read anew.
+    /// The source that the configuration is reloaded from.
     pub source: Arc<dyn ConfigurationSource>,
-    /// Time, ids, chance.
+    /// Clock, ids and randomness.
     pub clock: ClockAndIds,
-    /// Knobs.
+    /// Options.
     pub options: Options,
 }
 
-/// Knobs of the engine.
+/// Options of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How long leases last.
     pub lease_times: LeaseTimes,
-    /// Between looks for objects that match no entity.
+    /// Time between sweeps for objects without an entity.
     pub sweep_interval: Duration,
-    /// Only look: nothing is changed on any backend.
+    /// Only observe: nothing is changed on any backend.
     pub observe_only: bool,
 }
 
@@ -118,23 +118,23 @@ pub(crate) struct Inner {
     views: Arc<dyn Views>,
     idempotency_permits: IdempotencyPermits,
     source: Arc<dyn ConfigurationSource>,
-    /// One reading at a time.
+    /// One reload at a time.
     reloading: Mutex<()>,
     models: Vec<RunningModel>,
     auditor: Arc<dyn Auditor>,
     restore_hold: Arc<dyn RestoreHold>,
-    /// Verifications that may run.
+    /// One verification at a time.
     verification_permits: Arc<Semaphore>,
 }
 
-/// A read model and how it stands.
+/// A read model and its progress.
 struct RunningModel {
     model: Arc<dyn ReadModel>,
     progress: watch::Sender<ProjectionProgress>,
 }
 
 impl Engine {
-    /// Puts the parts together; nothing runs before [`run`](Self::run).
+    /// Builds the engine; nothing runs before [`run`](Self::run).
     ///
     /// # Errors
     /// A kind whose schema is not valid.
@@ -190,7 +190,7 @@ impl Engine {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Runs projections and process managers until [`stop`](Self::stop); running rounds end first.
+    /// Runs projections and process managers until [`stop`](Self::stop) is called and running rounds have ended.
     pub async fn run(&self) {
         let shared = &self.inner.shared;
         let projections = CancellationToken::new();
@@ -222,12 +222,12 @@ impl Engine {
         tasks.spawn(runner::run(log, projection, progress.clone(), shutdown.clone()));
     }
 
-    /// Tells everything to end: no further round begins.
+    /// Starts the shutdown: no further round starts.
     pub fn stop(&self) {
         self.inner.shared.shutdown.cancel();
     }
 
-    /// Resolves when everything was told to end.
+    /// Resolves when the shutdown has started.
     pub async fn stopped(&self) {
         self.inner.shared.shutdown.cancelled().await;
     }
@@ -256,25 +256,25 @@ impl Engine {
         &*self.inner.views
     }
 
-    /// The log.
+    /// The event log.
     #[must_use]
     pub fn log(&self) -> &dyn EventStore {
         &*self.inner.shared.log
     }
 
-    /// Time, ids, chance.
+    /// Clock, ids and randomness.
     #[must_use]
     pub fn clock(&self) -> &ClockAndIds {
         &self.inner.shared.clock
     }
 
-    /// Folds at other moments.
+    /// Folded entities, also of earlier versions.
     #[must_use]
     pub fn entities(&self) -> &EntityRepository {
         &self.inner.shared.entities
     }
 
-    /// Whether nothing is changed on any backend before a person says so.
+    /// Whether changes of backends are forbidden until a person allows them.
     #[must_use]
     pub fn is_observe_only(&self) -> bool {
         self.inner.shared.observe_only.load(Ordering::Acquire)

@@ -1,4 +1,4 @@
-//! Namespaces, where access and entities meet.
+//! Deletion of namespaces, which needs access control and the read model.
 
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
@@ -9,7 +9,7 @@ use super::projections::CATCH_UP_TIMEOUT;
 use crate::error::Error;
 
 impl Engine {
-    /// Deletes a namespace in which nothing lives any more.
+    /// Deletes a namespace that has no entities any more.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Configured`], [`Error::InUse`], [`Error::Unavailable`].

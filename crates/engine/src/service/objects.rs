@@ -1,4 +1,4 @@
-//! What a backend holds, managed or not: for whoever wants to take it over.
+//! Objects that a backend holds, managed or not, for adoption.
 
 use std::collections::BTreeSet;
 
@@ -10,36 +10,36 @@ use stateward_domain::ports::read_model::EntityFilter;
 use super::Engine;
 use crate::error::Error;
 
-/// Entities read at a time.
+/// Entities read per page.
 const PAGE: usize = 1_000;
-/// Pages of entities at most.
+/// Maximum pages of entities.
 const PAGES: usize = 1_000;
-/// Longest mark of a page that a backend is shown.
+/// Maximum length of a cursor that is passed to a backend.
 const CURSOR_MAX: usize = 1_024;
 
-/// An object, and whether somebody looks after it.
+/// An object on a backend, and whether it is managed.
 pub struct BackendObject {
     /// The object.
     pub object: Object,
-    /// Whether an entity is in charge of it.
+    /// Whether an entity, or another installation, manages it.
     pub managed: bool,
 }
 
-/// One page of what a backend holds.
+/// One page of a backend's objects.
 pub struct ObjectPage {
     /// Objects of the kind.
     pub objects: Vec<BackendObject>,
-    /// Where to go on; `None` = the end.
+    /// Cursor of the next page; `None` = this is the last one.
     pub next: Option<String>,
 }
 
 impl Engine {
-    /// One page of the objects of a kind, as the backend lists them. One that carries the mark of another
-    /// installation is managed, if not from here.
+    /// One page of the objects of a kind, as the backend lists them. An object with another installation's owner key
+    /// counts as managed.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::UnknownKind`], [`Error::BadPageToken`]; [`Error::Unavailable`] with what the
-    /// backend answered, or that nothing is asked of it now.
+    /// [`Error::UnknownBackend`], [`Error::UnknownKind`], [`Error::BadPageToken`]; [`Error::Unavailable`] with the
+    /// backend's answer, or because the backend is unavailable now.
     pub async fn list_objects(
         &self,
         name: &BackendName,
@@ -62,7 +62,7 @@ impl Engine {
         backend.wait_for_rate_limit().await;
         let context = self.inner.shared.backend_call_context(&backend);
         let listing = backend.settings.driver.list(&context, kind, cursor).await;
-        // What a caller asks for closes no gate: the mark of the page is the caller's.
+        // A failed request of a caller does not affect the backend's availability: the cursor is the caller's.
         let listing = listing.map_err(|failure| match failure.class {
             ErrorClass::Invalid | ErrorClass::NotFound if cursor.is_some() => Error::BadPageToken,
             _ => Error::Unavailable(failure.to_string()),
@@ -77,8 +77,8 @@ impl Engine {
         Ok(ObjectPage { objects, next: listing.cursor })
     }
 
-    /// Whether an owner key keeps an object from being taken over unasked: not that of an entity of this log whose life
-    /// is over and which has nothing to clean up.
+    /// Whether an owner key protects an object from adoption. The key of an entity of this log does not, once that
+    /// entity is deleted and has nothing left to clean up.
     async fn is_owned(&self, key: Option<&OwnerKey>) -> Result<bool, Error> {
         let Some(key) = key else { return Ok(false) };
         let Some((owner, _)) = key.parse() else { return Ok(true) };
@@ -89,7 +89,7 @@ impl Engine {
         }
     }
 
-    /// What the entities of a kind call their objects.
+    /// External ids that the entities of a kind have.
     async fn managed_ids(
         &self,
         backend: &BackendName,

@@ -1,4 +1,4 @@
-//! Following one operation to its end by the log alone: whoever waits for it does not wait for a read model as well.
+//! Following an operation to its end by the log alone, so that a waiting caller does not depend on a read model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use super::Engine;
 use crate::entity_repository::decode;
 use crate::error::Error;
 
-/// Events read at a time.
+/// Events read per page.
 const PAGE: usize = 100;
 
-/// How far an operation was followed.
+/// An operation, as far as it was followed.
 #[derive(Clone, Debug)]
 pub struct FollowedOperation {
-    /// The entity then.
+    /// The entity at that point.
     pub entity: Arc<Entity>,
-    /// The operation then, exactly as the read model shows it at that version.
+    /// The operation at that point, exactly as the read model shows it at that version.
     pub operation: OperationRow,
-    /// Position of the last event that was taken in.
+    /// Position of the last event that was folded.
     pub position: Position,
 }
 
 impl Engine {
-    /// Follows an operation from where it stands in `from` until it has ended, for `within` at most.
+    /// Follows an operation from the state in `from` until it ends, or for `within`.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Unreadable`].
@@ -53,7 +53,7 @@ impl Engine {
         }
     }
 
-    /// Takes in one page; whether there may be another one that matters.
+    /// Folds one page; true when another page may matter.
     async fn fold_page(&self, followed: &mut FollowedOperation) -> Result<bool, Error> {
         let stream = StreamId::entity(followed.entity.id);
         let page = self.log().read_stream(&stream, followed.entity.version, PAGE).await?;

@@ -1,4 +1,4 @@
-//! How projections stand, and replaying them.
+//! Status of projections, rebuilds, and retries of quarantined streams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,34 +12,34 @@ use crate::error::Error;
 use crate::projections::executor::Executor;
 use crate::projections::runner::{self, ProjectionProgress};
 
-/// How long a decision waits for the lists that it rests on.
+/// How long a decision waits for the read models that it depends on.
 pub(super) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How one projection stands.
+/// Status of one projection.
 #[derive(Clone, Debug)]
 pub struct ProjectionStatus {
     /// Its name.
     pub name: &'static str,
-    /// Where it stands.
+    /// Its progress.
     pub progress: ProjectionProgress,
-    /// Streams that it set aside.
+    /// Quarantined streams.
     pub quarantined: Vec<Quarantined>,
 }
 
 impl Engine {
-    /// Waits until every read model has taken everything up to `position`; false when one had not after `within`.
+    /// Waits until every read model has applied all events up to `position`; false when one has not after `within`.
     pub async fn caught_up(&self, position: Position, within: Duration) -> bool {
         let all = async {
             for RunningModel { progress, .. } in &self.inner.models {
                 let mut progress = progress.subscribe();
-                // The sender lives as long as the engine does.
+                // The sender lives as long as the engine.
                 let _ = progress.wait_for(|progress| progress.position >= position).await;
             }
         };
         tokio::time::timeout(within, all).await.is_ok()
     }
 
-    /// How the projections stand.
+    /// Status of all projections.
     pub async fn projections(&self) -> Vec<ProjectionStatus> {
         let mut all = vec![ProjectionStatus {
             name: Executor::NAME,
@@ -59,8 +59,8 @@ impl Engine {
         found.map(|entry| &entry.model).ok_or(Error::NotFound)
     }
 
-    /// Replays a projection from the start: the queue in place, because no one reads it but the dispatchers,
-    /// who then find work a moment later; the read model beside the live one.
+    /// Replays a projection from the start. The queue is replayed in place: only dispatchers read it, which then find
+    /// work a little later. A read model is replayed beside the live one and swapped in.
     ///
     /// # Errors
     /// [`Error::NotFound`] for another name, [`Error::Unavailable`].
@@ -77,13 +77,13 @@ impl Engine {
             match events.last() {
                 Some(last) => ReadModel::apply(&*beside, from, last.position, &events).await?,
                 None if model.swap().await? => return Ok(()),
-                // The live one has moved on: so has the log.
+                // The live read model is ahead, and so is the log.
                 None => {}
             }
         }
     }
 
-    /// Replays the streams that the read model set aside; those that still cannot be applied stay there.
+    /// Replays quarantined streams of a read model; those that still cannot be applied stay quarantined.
     ///
     /// # Errors
     /// [`Error::NotFound`] for another projection, [`Error::Unavailable`].

@@ -1,4 +1,4 @@
-//! Reading the configuration anew: as a request or not at all.
+//! Reloading the configuration: as a whole or not at all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::backends::{BackendChange, BackendSettings};
 use crate::error::Error;
 use crate::service::configuration::Configuration;
 
-/// Between readings that nobody but a backend asked for: one that refuses us is asked again and again.
+/// Minimum time between reloads that a backend caused: one that refuses our credentials keeps being called.
 const RELOAD_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a new configuration changed, by backend.
 pub type BackendChanges = BTreeMap<BackendName, BackendChange>;
 
 impl Engine {
-    /// Reads the configuration and all secrets anew. Backends that changed are connected anew, the others go on.
+    /// Reloads the configuration and all secrets. Changed backends are connected again, the others are kept.
     ///
     /// # Errors
-    /// [`Error::BadConfiguration`], [`Error::BackendInUse`] and [`Error::InUse`] when something lives in what the new
-    /// one leaves out, [`Error::Unavailable`]; then everything goes on as it was.
+    /// [`Error::BadConfiguration`]; [`Error::BackendInUse`] and [`Error::InUse`] when the new configuration removes
+    /// something that still has entities; [`Error::Unavailable`]. The present configuration stays in force.
     pub async fn reload(&self, envelope: &Envelope) -> Result<BackendChanges, Error> {
         let _one_at_a_time = self.inner.reloading.lock().await;
         let request = envelope;
-        // The key stands for all of it, and would be taken by the first of several removals.
+        // The idempotency key stands for the whole reload; the first of several removals would take it.
         let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let read = self.inner.source.read().await.map_err(Error::BadConfiguration)?;
         self.refuse_removal_of_used(&read).await?;
@@ -42,7 +42,7 @@ impl Engine {
         let at = shared.clock.now();
         for (name, change) in &changes {
             match (change, self.inner.backends.get(name)) {
-                // The new configuration is in force: what cannot be told of it now does not take it back.
+                // The new configuration is in force; an event that cannot be recorded now does not revert it.
                 (BackendChange::Removed, _) => {
                     let removed = |_: &_| vec![BackendEvent::Removed { at }];
                     if let Err(error) = shared.append_backend_events(name, envelope, removed).await
@@ -50,7 +50,7 @@ impl Engine {
                         tracing::error!(backend = %name, %error, "its removal is not recorded");
                     }
                 }
-                // What waited for a secret, or for credentials, is looked at again at once.
+                // Entities that wait for a secret or for credentials are tried again at once.
                 (BackendChange::Changed, Some(backend)) => shared.reopen(&backend).await,
                 (_, Some(backend)) if other_secrets => shared.reopen(&backend).await,
                 _ => {}
@@ -63,7 +63,7 @@ impl Engine {
         }
     }
 
-    /// Records what a person's reading changed; what it was answered with, where it repeats an earlier one.
+    /// Records what a user's reload changed; for a repeated request, returns what the first one changed.
     async fn record_reload(
         &self,
         envelope: &Envelope,
@@ -80,10 +80,10 @@ impl Engine {
         }
     }
 
-    /// What the reading changed that is recorded at `version` of the system's stream.
+    /// What the reload changed that is recorded at `version` of the system stream.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when that is no reading, [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::NotFound`] when that event is no reload, [`Error::Unavailable`], [`Error::Unreadable`].
     pub async fn reloaded_at(&self, version: Version) -> Result<BackendChanges, Error> {
         let event = self.inner.shared.control.event::<System>(&StreamId::system(), version).await?;
         match event {
@@ -131,7 +131,7 @@ impl Engine {
     }
 }
 
-/// Reads the configuration anew whenever a backend refused our credentials, until the engine stops.
+/// Reloads the configuration whenever a backend refused our credentials, until the engine stops.
 pub(super) async fn reload_on_demand(engine: Engine) {
     let shared = &engine.inner.shared;
     loop {

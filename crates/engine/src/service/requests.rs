@@ -1,4 +1,4 @@
-//! Requests for changes of entities, and what comes of them.
+//! Requests about entities, and their results.
 
 use std::sync::Arc;
 
@@ -22,24 +22,24 @@ use crate::commands::CommandOutcome;
 /// A new entity, as declared.
 #[derive(Clone, Debug)]
 pub struct Declaration {
-    /// Scope.
+    /// Namespace.
     pub namespace: Namespace,
     /// Kind.
     pub kind: KindName,
     /// Name.
     pub name: EntityName,
-    /// Where; `None` when exactly one backend fits.
+    /// Backend; `None` = the only one that serves the kind in the namespace.
     pub backend: Option<BackendName>,
     /// Desired state, as written.
     pub desired: Value,
-    /// Everything else.
+    /// Settings.
     pub settings: Settings,
     /// The object to adopt.
     pub external_id: Option<ExternalId>,
 }
 
 impl Declaration {
-    /// What is wrong with its names; `kind` `None` = it is not known.
+    /// Faults of its names; `kind` `None` = the kind is unknown.
     pub(super) fn faults(&self, kind: Option<&KindSpec>) -> Vec<FieldError> {
         let Self { name, external_id, settings, .. } = self;
         names::declaration_faults(name, external_id.as_ref(), settings, kind)
@@ -52,64 +52,65 @@ impl Declaration {
     }
 }
 
-/// A change of an entity, as asked for.
+/// A requested change of an entity.
 #[derive(Clone, Debug, Default)]
 pub struct EntityChange {
-    /// Refuse unless the entity stands at one of these revisions; `None` = at any.
+    /// Refuse unless the entity is at one of these revisions; `None` = any revision.
     pub if_revision: Option<Vec<Revision>>,
-    /// New desired state, whole; `None` leaves it.
+    /// New desired state, complete; `None` = unchanged.
     pub desired: Option<Value>,
-    /// New settings.
+    /// Changed settings.
     pub settings: SettingsPatch,
-    /// Whether the object may be replaced for it, whatever the settings say.
+    /// Whether the object may be replaced for this change, regardless of the settings.
     pub replace: bool,
 }
 
 /// What a change would do.
 #[derive(Clone, Debug)]
 pub struct Preview {
-    /// The entity as it is.
+    /// The entity before the change.
     pub entity: Arc<Entity>,
-    /// How the desired state would change, field by field (`observed` = as it is now).
+    /// Fields of the desired state that would change (`observed` = the present value).
     pub differences: Vec<Difference>,
     /// Fields for which the object would be replaced.
     pub replaces: Vec<String>,
-    /// Whether the desired state would be wanted anew: also the same one, once it may be replaced for.
+    /// Whether the change would be recorded as a new desired state; also for an unchanged one that may now replace the
+    /// object.
     pub wants: bool,
 }
 
-/// A verb that every kind has, or one of its own.
+/// A verb of all kinds, or an action of one kind.
 #[derive(Clone, Debug)]
 pub enum Verb {
-    /// Look now.
+    /// Observe now.
     Refresh,
-    /// Try again now.
+    /// Retry now.
     Retry,
-    /// Stop changes.
+    /// Pause changes.
     Pause,
-    /// Let changes go on.
+    /// Resume changes.
     Resume,
-    /// Take an existing object.
+    /// Adopt an existing object.
     Adopt(ExternalId),
-    /// Forget the entity, leave the object.
+    /// Forget the entity, and leave its object.
     Release,
-    /// Answer an open question.
+    /// Decide an open question.
     Decide(Decision),
-    /// Take an operation back.
+    /// Cancel an operation.
     Cancel(OperationId),
-    /// One of the kind's own.
+    /// An action of the kind, with its input.
     KindAction(ActionName, Value),
 }
 
-/// What came of a request.
+/// The result of an accepted request.
 #[derive(Clone, Debug)]
 pub struct Accepted {
-    /// The entity right after it.
+    /// The entity right after the request.
     pub entity: Arc<Entity>,
-    /// The operation that it opened, or the one that already does what was asked, as it stood then; `None` when
-    /// nothing has to be done on the backend.
+    /// The operation that the request opened, or the open one that already serves it, as of right after the request;
+    /// `None` when nothing has to be done on the backend.
     pub operation: Option<OperationRow>,
-    /// Where the log stands with it.
+    /// Position of the log after the request.
     pub position: Position,
 }
 

@@ -1,4 +1,4 @@
-//! What is told about what stands beside a reference, and that the reference comes back.
+//! Which faults are reported beside a reference, and that every reference is restored.
 
 use serde_json::json;
 use stateward_domain::entity::references::references;
@@ -9,7 +9,7 @@ fn fault(pointer: &str) -> FieldError {
     FieldError { pointer: pointer.to_owned(), message: "is wrong".to_owned() }
 }
 
-/// What becomes of `desired` when the driver's check is `check`.
+/// `desired` after normalisation by a driver whose check is `check`.
 fn check_driver(
     desired: &Value,
     check: impl FnOnce(&Value) -> Result<Value, Vec<FieldError>>,

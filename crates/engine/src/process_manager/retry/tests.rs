@@ -8,7 +8,7 @@ use stateward_domain::id::{EntityId, EntityName, ExternalId, KindName};
 
 use super::*;
 
-/// What is checked of `Next`, without its times.
+/// The kind of a `Next`, without its times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Row {
     Again,
@@ -35,7 +35,7 @@ fn row(next: &Next) -> Row {
     }
 }
 
-/// Every class, what follows it, and whether it uses up the budget.
+/// Every class, what follows it, and whether it uses the budget.
 fn table() -> Vec<(Class, Row, bool)> {
     let external_id = ExternalId("another".to_owned());
     let on = EntityId::default();

@@ -1,4 +1,4 @@
-//! An executor that cached what users were told keeps the same queue as one that looks at all of them each time.
+//! An executor with a dependent cache keeps the same queue as one that re-evaluates all dependents each time.
 
 use rand::RngExt;
 use serde_json::json;
@@ -14,10 +14,11 @@ const STEPS: usize = 60;
 const SEEDS: u64 = 8;
 
 impl Fixture {
-    /// Once everything was delivered: whoever is due where all are looked at is so where they are not, and at rest both
-    /// queues say the same of every entity. Not before: an attempt on a target begins without a word to its users, so
-    /// that whoever looks at one of them finds it in doubt, and who does not look does not. When it is due may differ:
-    /// one that is looked at again is due later than it was. How many were not looked at again.
+    /// Compares the queues after everything was delivered; returns how many rows were not re-evaluated. Whatever is due
+    /// without the cache is due with it. Once no attempt runs (`settled`), both queues have equal rows, except for due
+    /// times: a re-evaluated row is due later. Before that they may differ: the start of an attempt on a target does
+    /// not trigger its dependents, so a dependent that is re-evaluated meanwhile has no value, and one that is not
+    /// keeps its old one.
     async fn compare(&self, settled: bool, when: &str) -> usize {
         let mut skipped = 0;
         for number in 0..ENTITIES {
@@ -35,7 +36,7 @@ impl Fixture {
         skipped
     }
 
-    /// Ends what runs, and delivers everything.
+    /// Completes running attempts, and delivers everything.
     async fn settle(&mut self) {
         for number in 0..ENTITIES {
             while self.entities.fresh(id(number)).await.expect("readable").running.is_some() {
@@ -71,7 +72,7 @@ async fn a_skipped_evaluation_would_have_changed_no_row() {
     assert!(skipped > 100, "only {skipped} evaluations were saved");
 }
 
-/// One that is looked at for an event of its own is not looked at with the others.
+/// A dependent that is evaluated for an event of its own is not evaluated again in the scan.
 #[tokio::test]
 async fn a_dependent_in_the_same_batch_counts_too() {
     let mut fixture = Fixture::with_dependents([true, false]).await;
@@ -111,7 +112,7 @@ async fn more_dependents_than_are_written_at_a_time_are_all_evaluated() {
     assert!(fixture.deliver_up_to(1).await.is_none(), "everything was delivered");
 }
 
-/// A row that is written voids a snooze and rings: a request without effect must do neither.
+/// Writing a row cancels its snooze and wakes the dispatcher: a request without effect must do neither.
 #[tokio::test]
 async fn a_mere_record_is_no_work_and_takes_none_away() {
     let mut fixture = Fixture::with_dependents([true, false]).await;
@@ -130,7 +131,7 @@ async fn a_mere_record_is_no_work_and_takes_none_away() {
     }
     while fixture.deliver().await.is_some() {}
     assert_eq!(rows(&fixture).await, before);
-    // In one batch with what its target shows: the user is looked at all the same.
+    // In one batch with a change of its target, the dependent is evaluated nevertheless.
     fixture.append_event(1, EntityEvent::RequestRecorded { at: Timestamp(100) }).await;
     fixture.append_event(0, completed("id-2", 1, &json!({}))).await;
     fixture.deliver_up_to(2).await;

@@ -1,4 +1,4 @@
-//! A log, and two executors that follow it: one that cached and one that does not.
+//! A log and two executors that follow it: one with a dependent cache, one whose cache is cleared before each batch.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -20,11 +20,11 @@ use uuid::Uuid;
 
 use super::super::*;
 
-/// Entities: the first ones are only referred to, all others refer to two of those before them.
+/// The first entities are only referred to; each of the others refers to two of those before it.
 pub(super) const TARGETS: usize = 2;
 pub(super) const ENTITIES: usize = 6;
 
-/// A log, and two executors that follow it.
+/// A log and two executors that follow it.
 pub(super) struct Fixture {
     pub(super) random: StdRng,
     pub(super) log: Arc<dyn EventStore>,
@@ -61,7 +61,7 @@ impl Fixture {
         }
     }
 
-    /// What `number` may refer to: other fields of the same targets each time.
+    /// A random desired state of `number`: references to the same targets, with random fields.
     fn desired(&mut self, number: usize) -> Value {
         if number < TARGETS {
             return json!({});
@@ -76,7 +76,7 @@ impl Fixture {
         json!({ "a": reference(number - TARGETS), "b": reference(number % TARGETS) })
     }
 
-    /// What could be seen of `entity`: one of few values, so that they come back.
+    /// A random observation of `entity`, out of few values, so that values come back.
     async fn observed(&mut self, entity: &Entity) -> Observed {
         let manifest = &entity.manifest;
         let values =
@@ -161,7 +161,7 @@ impl Fixture {
         let envelope = Envelope::system("test", Namespace::from("n"));
         let events = [event];
         let (_, mut claims) = claims::fold(Entity::clone(&entity), &events, &envelope);
-        // What they show is made up, and some show the same.
+        // Observed ids are made up, and several entities have the same.
         claims.retain(|claim| !claim.key().is_on_object());
         let event_id = EventId(Uuid::from_u128(self.random.random()));
         let new = NewEvent::encode(event_id, &events[0], &envelope).expect("small");
@@ -170,7 +170,7 @@ impl Fixture {
         self.log.append(append).await.expect("fits");
     }
 
-    /// Delivers the same events to both; `None` = there were none.
+    /// Delivers the same events to both executors; `None` = there were none.
     pub(super) async fn deliver(&mut self) -> Option<()> {
         let limit = self.random.random_range(1..6);
         self.deliver_up_to(limit).await
@@ -181,7 +181,7 @@ impl Fixture {
         let events = self.log.read_log(from, limit).await.expect("a log");
         let to = events.last()?.position;
         *self.uncached.0.cache() = DependentCache::default();
-        // So that both know all of them as they are now.
+        // So that both executors read the newest folds.
         for number in 0..ENTITIES {
             self.entities.fresh(id(number)).await.expect("readable");
         }
@@ -235,7 +235,7 @@ pub(super) fn completed(id: &str, size: u64, references: &Value) -> EntityEvent 
 }
 
 impl Fixture {
-    /// `e0`, and others that refer to its id (`true`) or its size; all as desired.
+    /// `e0`, and dependents that refer to its id (`true`) or its size; all in sync.
     pub(super) async fn with_dependents(dependents: impl IntoIterator<Item = bool>) -> Self {
         let mut fixture = Self::new(0).await;
         fixture.append_event(0, created(0, json!({}))).await;
