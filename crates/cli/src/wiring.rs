@@ -128,7 +128,7 @@ async fn engine(
     let parts = Parts {
         log: store.log.clone(),
         auditor: store.audit.clone(),
-        restore_hold: store.put_back.clone(),
+        restore_hold: store.restore_hold.clone(),
         queue: store.queue.clone(),
         models: vec![store.entities.clone()],
         views: store.entities.clone(),
@@ -142,7 +142,7 @@ async fn engine(
                 margin: config.workers.lease_margin,
             },
             sweep_interval: config.workers.sweep_interval,
-            observe_only: observe_only || store.mismatched,
+            observe_only: observe_only || store.observe_only,
         },
     };
     Ok(Engine::new(parts)?)
