@@ -23,6 +23,8 @@ pub mod process_manager;
 pub mod projections;
 pub mod secrets;
 pub mod service;
+#[cfg(test)]
+mod stub_driver;
 pub mod waiters;
 
 pub use error::Error;

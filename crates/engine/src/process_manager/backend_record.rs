@@ -12,7 +12,7 @@ use crate::backends::availability::scope_of;
 use crate::commands::control_streams::StreamChange;
 use crate::error::Error;
 use crate::process_manager::Shared;
-use crate::process_manager::context::kind_names;
+use crate::process_manager::kind_names;
 
 /// A shorter pause is not recorded: it is over before a restart is.
 const DURABLE_PAUSE: Duration = Duration::from_secs(1);

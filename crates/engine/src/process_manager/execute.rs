@@ -1,115 +1,119 @@
-//! Executing a change: record the intent, call the driver, observe, record the result.
+//! Executing one action of the planner: record the intent, call, verify, record the result.
 
-use std::borrow::Cow;
+use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 use stateward_domain::entity::Entity;
-use stateward_domain::entity::command::{Completion, FailureReport, Intent};
-use stateward_domain::entity::event::Next;
-use stateward_domain::entity::state::{
-    AttemptStep, BlockedOn, Difference, Observed, OperationKind, RunningAttempt,
-};
-use stateward_domain::failure::{Effect, ErrorClass, Failure};
-use stateward_domain::id::{Attempt, ExternalId, OperationId};
-use stateward_domain::ports::driver::{Act, Create, Object, Outcome, Plan, Update};
+use stateward_domain::entity::command::{Intent, ObservationReport};
+use stateward_domain::entity::state::{AttemptStep, OperationKind};
+use stateward_domain::envelope::Envelope;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::ExternalId;
+use stateward_domain::ports::driver::{Act, CallContext, Create, ObjectRef, Outcome, Update};
 
+use crate::commands::CommandOutcome;
 use crate::error::Error;
-use crate::process_manager::converge::last_known_diff;
-use crate::process_manager::observe::{ObserveOutcome, compare, object_ref};
-use crate::process_manager::report::{envelope, open_changes};
-use crate::process_manager::retry::RetryContext;
-use crate::process_manager::round::{Round, StepResult};
-
-/// What a driver call is given. Not `Debug`: it may contain secrets.
-struct CallSpec {
-    spec: Value,
-    /// The attributes that the update was planned against.
-    observed: Value,
-}
+use crate::process_manager::lease::AttemptControl;
+use crate::process_manager::plan::{
+    Action, AfterCall, Observation, Requeue, Resolution, RoundContext, Start, after_call,
+    after_cancel, after_owner_check, after_poll, after_verification, desired_of_attempt,
+    is_compared, missing_secret, requeue_for_work,
+};
+use crate::process_manager::round::Round;
 
 impl Round<'_> {
-    /// Starts an attempt for `step` and carries it as far as it goes now. `seen` is the spec and the object that an
-    /// update was planned with.
-    pub(crate) async fn execute_step(
+    /// Carries out `action`, which was planned in context `c`.
+    pub(super) async fn execute(
         &self,
-        entity: &Arc<Entity>,
-        takes_over: Option<Attempt>,
-        step: AttemptStep,
-        id: Option<&ExternalId>,
-        seen: Option<(&Value, &Object)>,
-    ) -> Result<StepResult, Error> {
-        if !self.may_change(entity) {
-            return self.defer_change(entity, takes_over).await;
-        }
-        if !self.lease.may_send() {
-            return Ok(StepResult::RequeueAfter(Duration::ZERO));
-        }
-        let (spec, observed) = match (seen, &step) {
-            (Some((spec, object)), _) => (Cow::Borrowed(spec), object.attributes.clone()),
-            (None, AttemptStep::Create | AttemptStep::Action { .. }) => {
-                match self.resolve(entity).await? {
-                    Ok(resolved) => (resolved.desired, Value::Null),
-                    Err(unresolved) => {
-                        return self.await_reference(entity, takes_over, unresolved).await;
-                    }
+        c: &RoundContext<'_>,
+        action: Action,
+    ) -> Result<Requeue, Error> {
+        match action {
+            Action::Wait(requeue) => Ok(requeue),
+            Action::Start(start) => self.start(c, *start).await,
+            Action::Complete { completion, requeue } => {
+                let done = self.report(c.entity, &Intent::Complete(completion)).await?;
+                Ok(requeue.unwrap_or_else(|| requeue_for_work(&done.entity, self.now())))
+            }
+            Action::Fail(report) => {
+                let done = self.report(c.entity, &Intent::Fail(report)).await?;
+                Ok(requeue_for_work(&done.entity, self.now()))
+            }
+            Action::Observe { report, recorded, unchanged } => {
+                let done = self.report(c.entity, &Intent::Observe(report)).await?;
+                if done.events.is_empty() {
+                    Box::pin(self.execute(c, *unchanged)).await
+                } else {
+                    Ok(recorded)
                 }
             }
-            // A deletion needs only the object's id.
-            (None, _) => (Cow::Borrowed(&entity.manifest.desired), Value::Null),
-        };
-        // Resolve secrets before the intent is recorded: a call that cannot be sent must not be started.
-        let given = match self.call_spec(entity, &step, &spec) {
-            Ok(spec) => CallSpec { spec, observed },
-            Err(failure) => return self.await_secret(entity, takes_over, &failure).await,
-        };
-        let operations = match &step {
-            AttemptStep::Action { operation_id } => vec![*operation_id],
-            AttemptStep::CleanUp { .. } => Vec::new(),
-            _ => open_changes(entity),
-        };
-        let named = !matches!(step, AttemptStep::Create | AttemptStep::CleanUp { .. });
-        let start = Intent::Start {
-            takes_over,
-            generation: entity.generation,
-            was_present: named,
-            found: id.filter(|_| named).cloned(),
-            step: step.clone(),
-            operations,
-        };
-        let envelope = envelope(entity);
-        // `execute`, not `report`: the start of an attempt may be dropped, its result may not.
-        let done = self.shared.commands.execute(self.lease.entity, &envelope, &start).await?;
-        self.record_position(&done);
-        let begun = done.entity;
-        let outcome = self.call_driver(&begun, &step, id, &given).await;
-        self.record_outcome(&begun, outcome).await
+            Action::RecordLoss(report) => self.record_loss(c, report).await,
+        }
     }
 
-    async fn call_driver(
+    /// The object is gone. Before that is recorded, the backend has to be the one that is known, and not too many of its
+    /// objects may be gone at once.
+    async fn record_loss(
         &self,
-        entity: &Entity,
-        step: &AttemptStep,
-        id: Option<&ExternalId>,
-        given: &CallSpec,
-    ) -> Result<Outcome, Failure> {
-        let context = self.call_context(entity.attempt, entity);
-        let spec = given.spec.clone();
-        let kind = &entity.manifest.kind;
-        let target = object_ref(entity, &id.cloned().unwrap_or_default());
-        match step {
+        c: &RoundContext<'_>,
+        report: ObservationReport,
+    ) -> Result<Requeue, Error> {
+        let probed = Requeue::After(c.settings.breaker.probe_interval);
+        if self.baseline.counts()
+            && let Some(cause) = self.backend.mass_absence.record(self.moment().steady, true)
+        {
+            self.shared.park(self.backend, cause).await?;
+            return Ok(probed);
+        }
+        let _ = self.shared.identify(self.backend).await;
+        if self.backend.availability.unavailable(self.moment()).is_some() {
+            return Ok(probed);
+        }
+        self.report(c.entity, &Intent::Observe(report)).await?;
+        Ok(Requeue::Now)
+    }
+
+    /// Begins an attempt and carries it as far as it goes. What cannot be sent is not begun: secrets come first.
+    async fn start(&self, c: &RoundContext<'_>, start: Start) -> Result<Requeue, Error> {
+        let namespace = &c.entity.manifest.namespace;
+        let spec = match &start.spec {
+            Some(spec) => match self.shared.secrets.resolve(self.kind, namespace, spec) {
+                Ok(spec) => spec,
+                Err(failure) => {
+                    return Box::pin(self.execute(c, missing_secret(c, &failure))).await;
+                }
+            },
+            None => Value::Null,
+        };
+        let envelope = envelope(c.entity);
+        // Not `report`: an intent that cannot be recorded now is no result that must not be lost.
+        let done =
+            self.shared.commands.execute(self.lease.entity, &envelope, &start.intent).await?;
+        self.note_position(&done);
+        let begun = done.entity;
+        let outcome = self.act(&begun, &start, spec).await;
+        let c = self.context(&begun, None);
+        Box::pin(self.conclude(&c, after_call(&c, outcome))).await
+    }
+
+    async fn act(&self, entity: &Entity, start: &Start, spec: Value) -> Result<Outcome, Failure> {
+        let context = self.call_context(entity);
+        let driver = &*self.backend.settings.driver;
+        let kind = entity.manifest.kind.clone();
+        let target = object_ref(entity, start.object.as_ref());
+        match &start.step {
             AttemptStep::Create => {
-                let create = Create { kind: kind.clone(), owner_key: entity.owner_key(), spec };
-                self.call(self.driver().create(&context, &create)).await
+                let create = Create { kind, owner_key: entity.owner_key(), spec };
+                self.call(driver.create(&context, &create)).await
             }
             AttemptStep::Update { fields } => {
-                let (fields, observed) = (fields.clone(), given.observed.clone());
+                let (fields, observed) = (fields.clone(), start.observed.clone());
                 let update = Update { target, spec, fields, observed };
-                self.call(self.driver().update(&context, &update)).await
+                self.call(driver.update(&context, &update)).await
             }
             AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. } => {
-                self.call(self.driver().delete(&context, &target)).await
+                self.call(driver.delete(&context, &target)).await
             }
             AttemptStep::Action { operation_id } => {
                 let Some(open) = entity.operation(*operation_id) else {
@@ -122,245 +126,141 @@ impl Round<'_> {
                 };
                 let (action, input) = (action.clone(), open.input.clone());
                 let act = Act { target, action, input, spec };
-                self.call(self.driver().action(&context, &act)).await
+                self.call(driver.action(&context, &act)).await
             }
             AttemptStep::None => Ok(Outcome::Done { external_id: None, attributes: Value::Null }),
         }
     }
 
-    /// Records the outcome of the running attempt's call.
-    pub(crate) async fn record_outcome(
+    /// Asks the backend how the running attempt of `c.entity` stands.
+    pub(super) async fn poll(
         &self,
-        entity: &Arc<Entity>,
-        outcome: Result<Outcome, Failure>,
-    ) -> Result<StepResult, Error> {
-        let Some(running) = &entity.running else { return Ok(StepResult::Continue) };
-        match outcome {
-            Ok(Outcome::Pending { handle, poll_after_ms }) => {
-                let pause = Duration::from_millis(poll_after_ms);
-                let known = running.pending.as_ref().is_some_and(|(known, _)| *known == handle);
-                if !known {
-                    let poll_at = self.now().after(pause);
-                    let attempt = entity.attempt;
-                    self.report(entity, &Intent::Progress { attempt, handle, poll_at }).await?;
-                }
-                Ok(StepResult::RequeueAfter(pause))
+        c: &RoundContext<'_>,
+        handle: &Value,
+    ) -> Result<Requeue, Error> {
+        let context = self.call_context(c.entity);
+        let outcome = self.call(self.backend.settings.driver.resume(&context, handle)).await;
+        let age = self.age_of_attempt(c.entity);
+        let c = self.context(c.entity, None);
+        self.conclude(&c, after_poll(&c, outcome, age)).await
+    }
+
+    /// Asks the backend to give up the running attempt of `c.entity`.
+    pub(super) async fn cancel(
+        &self,
+        c: &RoundContext<'_>,
+        handle: &Value,
+    ) -> Result<Requeue, Error> {
+        let context = self.call_context(c.entity);
+        let result = self.call(self.backend.settings.driver.cancel(&context, handle)).await;
+        let age = self.age_of_attempt(c.entity);
+        let c = self.context(c.entity, None);
+        self.execute(&c, after_cancel(&c, result, age)).await
+    }
+
+    /// Ends the running attempt of `c.entity`, or leaves it to a later round.
+    async fn conclude(&self, c: &RoundContext<'_>, after: AfterCall) -> Result<Requeue, Error> {
+        let after = match after {
+            AfterCall::VerifyOwner { object, failure } => {
+                let observation = self.observe_object(c.entity, &object).await;
+                after_owner_check(c, &observation, &failure)
             }
-            Ok(Outcome::Done { external_id, .. }) => {
-                let made = external_id.filter(|_| matches!(running.step, AttemptStep::Create));
-                self.verify(entity, running, made).await
+            other => other,
+        };
+        match after {
+            AfterCall::Act(action) => self.execute(c, action).await,
+            AfterCall::Progress { intent, requeue } => {
+                self.report(c.entity, &intent).await?;
+                Ok(requeue)
             }
-            Err(failure) => match (&failure.class, &running.step) {
-                (ErrorClass::AlreadyExists { external_id }, AttemptStep::Create) => {
-                    let id = external_id.clone();
-                    self.verify_if_ours(entity, running, &id, &failure).await
+            AfterCall::Verify { made, object } => {
+                if let Some(intent) = made {
+                    self.report(c.entity, &intent).await?;
                 }
-                (
-                    ErrorClass::NotFound,
-                    AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. },
-                ) => self.verify(entity, running, None).await,
-                _ => self.fail(entity, Some(entity.attempt), None, &failure, None).await,
-            },
+                self.verify(c.entity, object.as_ref()).await
+            }
+            // The owner check asks for no second one.
+            AfterCall::VerifyOwner { .. } => Ok(Requeue::Now),
         }
     }
 
-    /// Observes whether the backend did what it answered, and ends the attempt accordingly.
-    async fn verify(
-        &self,
-        entity: &Arc<Entity>,
-        running: &RunningAttempt,
-        made: Option<ExternalId>,
-    ) -> Result<StepResult, Error> {
-        if let Some(external_id) = &made {
-            let intent = Intent::RecordExternalId {
-                attempt: entity.attempt,
-                incarnation: entity.incarnation,
-                external_id: external_id.clone(),
-            };
-            self.report(entity, &intent).await?;
-        }
-        let id = match &running.step {
-            AttemptStep::CleanUp { external_id } => Some(external_id),
-            _ => made.as_ref().or(entity.observed.external_id.as_ref()),
-        };
+    /// Observes whether the backend did what the running attempt of `entity` asked for, and ends the attempt.
+    async fn verify(&self, entity: &Entity, object: Option<&ExternalId>) -> Result<Requeue, Error> {
         let confirmation = self.backend.availability.confirmation();
-        let seen = match id {
-            Some(id) => self.observe_known(entity, id).await,
-            None => self.observe(entity).await,
+        let observation = match object {
+            Some(id) => self.observe_object(entity, id).await,
+            None => self.observe_or_find(entity).await,
         };
-        if matches!(seen, Ok(ObserveOutcome::Present { .. })) {
+        if matches!(observation, Observation::Present { .. }) {
             self.baseline.record(confirmation);
         }
-        let goes = matches!(
-            running.step,
-            AttemptStep::Delete | AttemptStep::Replace { .. } | AttemptStep::CleanUp { .. }
-        );
-        let failure = match seen {
-            Ok(ObserveOutcome::Absent) if goes => {
-                let observed = self.observed_absent();
-                return self.complete_attempt(entity, running, observed, Vec::new()).await;
-            }
-            Ok(ObserveOutcome::Present { object, .. }) if !goes => {
-                return self.compare_result(entity, running, &object).await;
-            }
-            Ok(_) => {
-                let message = "the backend accepted the change, but it does not show yet";
-                Failure::doubtful(ErrorClass::Transient, "not_visible_yet", message)
-            }
-            Err(failure) => Failure { effect: Effect::Maybe, ..failure },
+        let c = self.context(entity, None);
+        let action = if is_compared(&c, &observation) {
+            let fresh = self.shared.entities.fresh(entity.id).await?;
+            let desired = desired_of_attempt(entity, &fresh);
+            let resolution = self.resolver().for_comparison(&fresh, desired).await?;
+            after_verification(&c, &fresh, &observation, &resolution)
+        } else {
+            after_verification(&c, entity, &observation, &Resolution::None)
         };
-        self.fail(entity, Some(entity.attempt), None, &failure, None).await
+        self.execute(&c, action).await
     }
 
-    /// Compares the object with what the attempt wanted, and ends the attempt as completed or as not converged.
-    async fn compare_result(
-        &self,
-        entity: &Arc<Entity>,
-        running: &RunningAttempt,
-        object: &Object,
-    ) -> Result<StepResult, Error> {
-        let fresh = self.shared.entities.fresh(entity.id).await?;
-        let still = fresh.running.as_ref().filter(|_| fresh.attempt == entity.attempt);
-        let desired = still.and_then(|running| running.desired.as_ref());
-        let desired = desired.unwrap_or(&fresh.manifest.desired);
-        let resolved = match self.resolve_for_comparison(&fresh, desired).await? {
-            Ok(resolved) => resolved,
-            // An action does not change desired fields, so the last known difference stands.
-            Err(_) if matches!(running.step, AttemptStep::Action { .. }) => {
-                let observed = self.unchanged_observation(&fresh, object);
-                return self
-                    .complete_attempt(entity, running, observed, last_known_diff(&fresh))
-                    .await;
-            }
-            // A reference's target changed in the meantime, so the result cannot be compared.
-            Err(unresolved) => {
-                let failure = Failure { effect: Effect::Maybe, ..unresolved.into() };
-                return self.fail(entity, Some(entity.attempt), None, &failure, None).await;
-            }
-        };
-        let seen = &object.attributes;
-        let comparison = compare(self.driver(), self.kind, &fresh, &resolved.desired, seen);
-        if matches!(running.step, AttemptStep::Action { .. }) {
-            let observed = self.unchanged_observation(&fresh, object);
-            return self.complete_attempt(entity, running, observed, comparison.diff).await;
-        }
-        let remaining = match comparison.plan {
-            Plan::Noop => {
-                let observed = self.observed(object, running.generation, resolved.references);
-                return self.complete_attempt(entity, running, observed, Vec::new()).await;
-            }
-            Plan::Update { fields } | Plan::Replace { fields } => fields,
-        };
-        let message = format!("accepted, but still different: {}", remaining.join(", "));
-        let failure = Failure {
-            effect: Effect::Partial,
-            ..Failure::harmless(ErrorClass::Transient, "not_converged", message)
-        };
-        let next = self.retry_context(&fresh).after_unconverged(&failure, &remaining);
-        let failing = FailureReport {
-            attempt: Some(entity.attempt),
-            takes_over: None,
-            error: failure,
-            next,
-            remaining,
-            action: None,
-        };
-        let done = self.report(entity, &Intent::Fail(failing)).await?;
-        Ok(self.result_after(&done.entity))
-    }
-
-    async fn complete_attempt(
-        &self,
-        entity: &Arc<Entity>,
-        running: &RunningAttempt,
-        observed: Observed,
-        diff: Vec<Difference>,
-    ) -> Result<StepResult, Error> {
-        let completion = Completion {
-            attempt: Some(entity.attempt),
-            takes_over: None,
-            generation: running.generation,
-            step: running.step.clone(),
-            observed,
-            diff,
-            operations: running.operations.clone(),
-        };
-        let done = self.report(entity, &Intent::Complete(completion)).await?;
-        Ok(self.result_after(&done.entity))
-    }
-
-    /// The backend answered that the identity is taken. The object is ours if it carries our owner key, which an
-    /// earlier creation of ours wrote; otherwise the attempt fails.
-    async fn verify_if_ours(
-        &self,
-        entity: &Arc<Entity>,
-        running: &RunningAttempt,
-        id: &ExternalId,
-        failure: &Failure,
-    ) -> Result<StepResult, Error> {
-        if let Ok(ObserveOutcome::Present { object, .. }) = self.observe_known(entity, id).await
-            && object.owner_key.as_ref() == Some(&entity.owner_key())
-        {
-            return self.verify(entity, running, Some(object.external_id)).await;
-        }
-        self.fail(entity, Some(entity.attempt), None, failure, None).await
-    }
-
-    /// Whether an action may be repeated when its outcome is unknown.
-    pub(crate) fn is_repeatable(&self, entity: &Entity, operation: OperationId) -> bool {
-        match entity.operation(operation).map(|open| &open.kind) {
-            Some(OperationKind::Action(name)) => {
-                self.kind.action(name).is_some_and(|action| action.idempotent)
-            }
-            _ => false,
-        }
-    }
-
-    pub(crate) fn retry_context<'a>(&'a self, entity: &'a Entity) -> RetryContext<'a> {
-        RetryContext {
-            entity,
-            kind: self.kind,
-            settings: &self.backend.settings,
-            now: self.now(),
-            jitter: self.shared.clock.jitter(),
-        }
-    }
-
-    /// The spec for a call of `step`, with the values of secrets where the step writes fields.
-    pub(crate) fn call_spec(
+    /// Appends a result: retried until it is in the log or the aggregate refuses it.
+    pub(super) async fn report(
         &self,
         entity: &Entity,
-        step: &AttemptStep,
-        spec: &Value,
-    ) -> Result<Value, Failure> {
-        match step {
-            AttemptStep::Create | AttemptStep::Update { .. } | AttemptStep::Action { .. } => {
-                self.shared.secrets.resolve(self.kind, &entity.manifest.namespace, spec)
-            }
-            AttemptStep::None
-            | AttemptStep::Delete
-            | AttemptStep::Replace { .. }
-            | AttemptStep::CleanUp { .. } => Ok(spec.clone()),
-        }
+        intent: &Intent,
+    ) -> Result<CommandOutcome, Error> {
+        let envelope = envelope(entity);
+        let done = self.shared.commands.report(self.lease.entity, &envelope, intent).await?;
+        self.note_position(&done);
+        Ok(done)
     }
 
-    /// Blocks the entity on a secret that is not configured, or not any more. It is tried again after a reload, and at
-    /// intervals.
-    pub(crate) async fn await_secret(
+    /// Makes a call within the backend's limits, and records its success or failure for the circuit breaker.
+    pub(super) async fn call<T>(
         &self,
-        entity: &Arc<Entity>,
-        takes_over: Option<Attempt>,
-        failure: &Failure,
-    ) -> Result<StepResult, Error> {
-        let pause = self.backend.settings.breaker.probe_interval;
-        let blocked = entity.blocked.as_ref();
-        let reported = blocked.is_some_and(|blocked| {
-            blocked.on == BlockedOn::Secret && blocked.message == failure.message
-        });
-        if reported && takes_over.is_none() {
-            return self.defer_change(entity, None).await;
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        self.backend.wait_for_rate_limit().await;
+        let outcome = call.await;
+        match &outcome {
+            Ok(_) => self.backend.availability.record_success(),
+            Err(failure) => self.shared.record_failure(self.backend, failure).await,
         }
-        let next = Next::Blocked { on: BlockedOn::Secret, check_at: self.now().after(pause) };
-        self.fail_with(entity, takes_over, failure, next).await
+        outcome
+    }
+
+    pub(super) fn call_context(&self, entity: &Entity) -> CallContext {
+        let attempt = entity.attempt;
+        let control = AttemptControl {
+            lease: Arc::clone(&self.lease),
+            commands: self.shared.commands.clone(),
+            envelope: envelope(entity),
+            attempt,
+            incarnation: entity.incarnation,
+            deadline: self.shared.clock.elapsed() + self.backend.settings.call_timeout,
+            secrets: Arc::clone(&self.shared.secrets),
+        };
+        CallContext { attempt, control: Arc::new(control) }
+    }
+}
+
+/// The object called `id` as a target of calls; the one to be made when there is none.
+pub(super) fn object_ref(entity: &Entity, id: Option<&ExternalId>) -> ObjectRef {
+    ObjectRef {
+        kind: entity.manifest.kind.clone(),
+        external_id: id.cloned().unwrap_or_default(),
+        owner_key: entity.owner_key(),
+    }
+}
+
+/// The envelope of what process managers do for `entity`.
+fn envelope(entity: &Entity) -> Envelope {
+    let namespace = entity.manifest.namespace.clone();
+    Envelope {
+        operation: entity.operations.first().map(|open| open.id),
+        ..Envelope::system("process-manager", namespace)
     }
 }

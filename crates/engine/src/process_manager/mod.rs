@@ -1,9 +1,9 @@
 //! Process managers: one dispatcher per backend leases queued entities and runs a round for each.
 //!
 //! - `dispatcher`, `lease`: which entities run, and how long a worker may act on one
-//! - `round`: the steps of one round; `observe` reads the object, `converge` chooses the next step, `execute` carries
-//!   it out, `resume` continues earlier attempts, `report` records results, `retry` decides what follows a failure
-//! - `context`: driver calls and clocks; `reference`: references as values; `clean_up`: strays of late workers
+//! - `round`: reload, observe, plan, execute one action; `observe` and `execute` are its I/O
+//! - `plan`: what a round does next, as pure functions; `retry`: what follows a failure
+//! - `resolve`: references as values, and whether dependents remain
 //! - `ownership`: which entity manages an object; `observation_baseline`: which observations count for mass absence
 //! - `backend_record`, `health_check`: the stream of a backend, its identity and its health
 //! - `unavailable_backend`: blocks entities of unavailable backends; `stray_sweep`: finds objects without an entity
@@ -14,18 +14,14 @@
 pub mod lease;
 
 mod backend_record;
-mod clean_up;
-mod context;
-mod converge;
 mod dispatcher;
 mod execute;
 mod health_check;
 mod observation_baseline;
 mod observe;
 mod ownership;
-mod reference;
-mod report;
-mod resume;
+mod plan;
+mod resolve;
 mod retry;
 mod round;
 mod stray_sweep;
@@ -37,7 +33,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use stateward_domain::id::Position;
+use stateward_domain::id::{KindName, Position};
+use stateward_domain::ports::driver::Driver;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
 use tokio::sync::{Notify, watch};
@@ -190,4 +187,9 @@ async fn restart_on_panic<F>(
             () = shared.stopping(backend) => return,
         }
     }
+}
+
+/// Names of the kinds of a driver.
+pub(crate) fn kind_names(driver: &dyn Driver) -> Vec<KindName> {
+    driver.kinds().iter().map(|kind| kind.name.clone()).collect()
 }

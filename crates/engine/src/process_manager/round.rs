@@ -1,49 +1,44 @@
-//! One round for one leased entity: reload, observe, compare, and take the one next step.
+//! One round for one leased entity: reload, observe, plan, execute one action; again while something was recorded.
 //!
-//! A round keeps no state that matters in memory. It records what it learns before it acts on it, so it may crash at
-//! any line: the next round reloads and observes again.
+//! A round keeps nothing in memory that matters. What it learns is in the log before it acts on it, so it may die on any
+//! line: the next round reloads and observes again. [`plan`](crate::process_manager::plan) decides; this does.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use stateward_domain::entity::event::Next;
 use stateward_domain::entity::{Entity, Refusal};
-use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, Position, Version};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::sync_queue::LeaseReason;
+use stateward_domain::time::{Moment, Timestamp};
 
 use crate::backends::Backend;
+use crate::commands::CommandOutcome;
 use crate::error::Error;
+use crate::process_manager::Shared;
 use crate::process_manager::lease::HeldLease;
-use crate::process_manager::observe::ObserveOutcome;
-use crate::process_manager::{Shared, observation_baseline};
+use crate::process_manager::observation_baseline::ObservationBaseline;
+use crate::process_manager::plan::{
+    Before, CHANGES_PAUSED, QUEUE_LAG, Requeue, RoundContext, abandoned, before_observation,
+    clean_up, next_action,
+};
 
-/// What follows a step.
-pub(crate) enum StepResult {
-    /// Something was recorded: reload the entity and take the next step.
-    Continue,
-    /// Nothing to do now; run again after this time, or earlier if the entity changes.
-    RequeueAfter(Duration),
-    /// No work is left; only the next drift check is due.
-    AwaitChange,
-}
-
-/// How a round ends, for the release of its lease.
+/// How a round ends: when the entity is worked on again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoundOutcome {
-    /// Do not lease the entity for this time, unless its row changes.
+    /// Ignore the row for so long, unless it changes.
     pub(crate) snooze: Option<Duration>,
-    /// Time until the next drift check.
+    /// Next drift check.
     pub(crate) drift_in: Option<Duration>,
-    /// Position of the newest event of the entity that the round took into account.
+    /// Newest event of the entity that was taken into account.
     pub(crate) seen: Position,
-    /// The confirmation after which the entity was observed; `None` = as stored.
+    /// The confirmation after which it was observed; `None` = as was known.
     pub(crate) observed_under: Option<Version>,
 }
 
 impl RoundOutcome {
-    /// Due again at once, with everything up to `seen` taken into account.
+    /// Due at once, with everything up to `seen` taken into account.
     pub(crate) const fn at_once(seen: Position) -> Self {
         Self { snooze: None, drift_in: None, seen, observed_under: None }
     }
@@ -56,163 +51,93 @@ pub(crate) struct Round<'a> {
     pub(crate) lease: Arc<HeldLease>,
     pub(crate) kind: &'a KindSpec,
     /// Position of the newest event that this round appended.
-    pub(crate) seen: std::sync::Mutex<Position>,
-    pub(crate) baseline: observation_baseline::ObservationBaseline,
+    pub(crate) seen: Mutex<Position>,
+    pub(crate) baseline: ObservationBaseline,
 }
 
 impl Round<'_> {
-    /// Maximum steps per lease; an entity with more work is queued behind others.
+    /// Steps of one lease at most; an entity that needs more is leased again after others had their turn.
     const STEPS: usize = 12;
-    /// A pause that only covers the time until the queue has caught up with the log.
-    pub(super) const QUEUE_LAG: Duration = Duration::from_secs(1);
-    /// As [`QUEUE_LAG`](Self::QUEUE_LAG), where an unnecessary round is better than a long wait.
-    pub(super) const SHORT_QUEUE_LAG: Duration = Duration::from_millis(50);
-    /// How long a change that is not allowed now is deferred.
-    pub(super) const DEFERRED: Duration = Duration::from_secs(30);
 
-    /// Takes steps until nothing is left to do now.
+    /// Works until there is nothing to do now.
     pub(crate) async fn run(&self) -> RoundOutcome {
         for _ in 0..Self::STEPS {
-            let result = match self.step().await {
-                Ok(result) => result,
+            let requeue = match self.step().await {
+                Ok(requeue) => requeue,
                 Err(Error::Refused(Refusal::Unfit(why))) => {
                     tracing::error!(entity.id = %self.lease.entity, why, "a step did not fit");
-                    StepResult::RequeueAfter(Self::DEFERRED)
+                    Requeue::After(CHANGES_PAUSED)
                 }
-                // A concurrent command changed the entity.
-                Err(Error::Refused(_)) => StepResult::Continue,
+                // The entity was changed in the meantime.
+                Err(Error::Refused(_)) => Requeue::Now,
                 Err(error) => {
                     tracing::warn!(entity.id = %self.lease.entity, %error, "round broke off");
-                    StepResult::RequeueAfter(Self::QUEUE_LAG)
+                    Requeue::After(QUEUE_LAG)
                 }
             };
-            match result {
-                StepResult::Continue
-                    if self.lease.may_send() && !self.shared.is_stopping(self.backend) => {}
-                StepResult::Continue => return self.requeue_after(Duration::ZERO),
-                StepResult::RequeueAfter(pause) => return self.requeue_after(pause),
-                StepResult::AwaitChange => {
+            match requeue {
+                Requeue::Now if self.lease.may_send() && !self.shared.is_stopping(self.backend) => {
+                }
+                Requeue::Now => return self.requeued_after(Duration::ZERO),
+                Requeue::After(pause) => return self.requeued_after(pause),
+                Requeue::OnChange => {
                     let interval = self.backend.settings.drift_interval;
                     let drift = self.shared.clock.jittered(interval);
-                    return self.outcome(Some(Self::QUEUE_LAG), Some(drift));
+                    return self.outcome(Some(QUEUE_LAG), Some(drift));
                 }
             }
         }
-        self.requeue_after(Duration::from_millis(100))
+        self.requeued_after(Duration::from_millis(100))
     }
 
-    async fn step(&self) -> Result<StepResult, Error> {
-        let entity = self.shared.entities.fresh(self.lease.entity).await?;
-        if !entity.is_tracked() {
-            return Ok(StepResult::RequeueAfter(Self::QUEUE_LAG));
-        }
-        if let Some(left) =
-            self.backend.availability.kind_throttled_for(&entity.manifest.kind, self.moment())
-        {
-            return Ok(StepResult::RequeueAfter(left));
-        }
-        if let Some(running) = &entity.running {
-            return match &running.pending {
-                Some((handle, poll_at)) => {
-                    self.poll_pending(&entity, running, handle, *poll_at).await
-                }
-                None => self.take_over(&entity, running).await,
-            };
-        }
-        match entity.work() {
-            // Work that waits for something else was woken by it, which only the queue knows.
-            Some(work) if work.due > self.now() && work.waits_for.is_none() => {
-                Ok(StepResult::RequeueAfter(work.due.since(self.now())))
+    /// Reload, observe, plan, execute one action.
+    async fn step(&self) -> Result<Requeue, Error> {
+        let entity = &*self.shared.entities.fresh(self.lease.entity).await?;
+        let c = self.context(entity, abandoned(entity));
+        let throttled =
+            self.backend.availability.kind_throttled_for(&entity.manifest.kind, self.moment());
+        let fault = || self.resolver().desired_fault(entity, self.kind.schema_version);
+        match before_observation(&c, throttled, fault) {
+            Before::Act(action) => self.execute(&c, *action).await,
+            Before::Poll { handle } => self.poll(&c, &handle).await,
+            Before::Cancel { handle } => self.cancel(&c, &handle).await,
+            Before::ObserveStray(stray) => {
+                let observation = self.observe_object(entity, &stray).await;
+                let c = self.context(entity, c.takes_over);
+                self.execute(&c, clean_up(&c, &stray, &observation)).await
             }
-            // The queue may know that a reference value changed.
-            None if self.lease.reason == LeaseReason::Work && entity.dependencies().is_empty() => {
-                Ok(StepResult::AwaitChange)
+            Before::Observe => {
+                let observation = self.observe(entity).await?;
+                // Times are those after the observation.
+                let c = self.context(entity, c.takes_over);
+                let resolution = self.resolve(&c, &observation).await?;
+                self.execute(&c, next_action(&c, &observation, &resolution)).await
             }
-            _ => self.reconcile(&entity, None).await,
         }
     }
 
-    /// Takes the next step of an entity without a running attempt, or with one whose worker is gone (`takes_over`).
-    pub(crate) async fn reconcile(
-        &self,
-        entity: &Arc<Entity>,
+    /// What the planner may depend on, as of now.
+    pub(super) fn context<'e>(
+        &'e self,
+        entity: &'e Entity,
         takes_over: Option<Attempt>,
-    ) -> Result<StepResult, Error> {
-        if let Some((external_id, _)) = entity.strays.first_key_value() {
-            return self.clean_up(entity, takes_over, external_id).await;
-        }
-        if entity.is_deleted() {
-            return Ok(StepResult::AwaitChange);
-        }
-        if entity.schema_version != self.kind.schema_version
-            && let Some(result) = self.schema_changed(entity, takes_over).await?
-        {
-            return Ok(result);
-        }
-        if let Some(result) = self.desired_too_deep(entity, takes_over).await? {
-            return Ok(result);
-        }
-        match self.observe(entity).await {
-            Ok(ObserveOutcome::Present { object, .. })
-                if self.belongs_to_another(entity, &object).await? =>
-            {
-                self.await_object(entity, takes_over, object.external_id).await
-            }
-            Ok(ObserveOutcome::Present { object, extra }) => {
-                self.close_contest(entity).await?;
-                self.record_strays(entity, &extra).await?;
-                self.on_present(entity, takes_over, object).await
-            }
-            Ok(ObserveOutcome::Absent) => self.on_absent(entity, takes_over).await,
-            Ok(ObserveOutcome::Unknown { reason }) => {
-                let failure = Failure::harmless(ErrorClass::Transient, "look_unclear", reason);
-                self.observation_failed(entity, takes_over, failure).await
-            }
-            Ok(ObserveOutcome::Settling { left }) => self.settling(entity, takes_over, left).await,
-            Ok(ObserveOutcome::Taken { external_id }) => {
-                let message = format!("{external_id} is there already: adopt it or give up");
-                let class = ErrorClass::AlreadyExists { external_id };
-                let failure = Failure::harmless(class, "identity_in_use", message);
-                self.fail(entity, None, takes_over, &failure, None).await
-            }
-            Err(failure) => self.observation_failed(entity, takes_over, failure).await,
+    ) -> RoundContext<'e> {
+        let restored = self.shared.observe_only.load(Ordering::Acquire);
+        RoundContext {
+            entity,
+            kind: self.kind,
+            settings: &self.backend.settings,
+            now: self.now(),
+            jitter: self.shared.clock.jitter(),
+            reason: self.lease.reason,
+            writable: !self.backend.availability.paused(self.moment()) && !restored,
+            may_send: self.lease.may_send(),
+            takes_over,
         }
     }
 
-    /// A failed observation is recorded if something was requested; a drift check that learned nothing appends nothing.
-    pub(crate) async fn observation_failed(
-        &self,
-        entity: &Entity,
-        takes_over: Option<Attempt>,
-        failure: Failure,
-    ) -> Result<StepResult, Error> {
-        let follows = self.lease.reason == LeaseReason::Work && !entity.dependencies().is_empty();
-        let asked = takes_over.is_some() || entity.work().is_some() || follows;
-        if asked || failure.class == ErrorClass::Bug {
-            return self.fail(entity, None, takes_over, &failure, None).await;
-        }
-        tracing::debug!(entity.id = %entity.id, %failure, "check learned nothing");
-        Ok(StepResult::AwaitChange)
-    }
-
-    /// Nothing was found, which proves nothing before the kind's settle time has passed.
-    async fn settling(
-        &self,
-        entity: &Entity,
-        takes_over: Option<Attempt>,
-        left: Duration,
-    ) -> Result<StepResult, Error> {
-        if takes_over.is_none() {
-            return Ok(StepResult::RequeueAfter(left));
-        }
-        let message = "an earlier creation may still show: waiting before another look";
-        let failure = Failure::doubtful(ErrorClass::Ambiguous, "creation_settling", message);
-        let next = Next::Retry { at: self.now().after(left) };
-        self.fail_with(entity, takes_over, &failure, next).await
-    }
-
-    /// Ends the round for `pause`; if it was a drift check, its timer is moved too, or it would be due at once.
-    fn requeue_after(&self, pause: Duration) -> RoundOutcome {
+    /// Due again after `pause`; also the check that this was, whose timer would be due at once otherwise.
+    fn requeued_after(&self, pause: Duration) -> RoundOutcome {
         let check = self.lease.reason == LeaseReason::Drift;
         self.outcome(Some(pause), check.then_some(pause))
     }
@@ -220,11 +145,28 @@ impl Round<'_> {
     fn outcome(&self, snooze: Option<Duration>, drift_in: Option<Duration>) -> RoundOutcome {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let observed_under = self.baseline.unsaved();
-        RoundOutcome {
-            snooze,
-            drift_in,
-            observed_under,
-            ..RoundOutcome::at_once(seen.max(self.lease.seen))
+        let seen = seen.max(self.lease.seen);
+        RoundOutcome { snooze, drift_in, observed_under, ..RoundOutcome::at_once(seen) }
+    }
+
+    pub(super) fn note_position(&self, done: &CommandOutcome) {
+        if !done.events.is_empty() {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            *seen = (*seen).max(done.position);
         }
+    }
+
+    /// Time since the running attempt of `entity` began, by the steady clock; zero when none runs.
+    pub(super) fn age_of_attempt(&self, entity: &Entity) -> Duration {
+        let running = entity.running.as_ref();
+        running.map_or(Duration::ZERO, |running| self.shared.clock.log_clock.since(running.since))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        self.shared.clock.moment()
     }
 }

@@ -16,7 +16,7 @@ use crate::backends::availability::Unavailable;
 use crate::backends::{Backend, Backends};
 use crate::error::Error;
 use crate::process_manager::Shared;
-use crate::process_manager::report::open_of;
+use crate::process_manager::plan::open_of;
 
 /// Entities blocked at a time.
 const BATCH: usize = 100;

@@ -3,11 +3,7 @@
 use serde_json::json;
 
 use super::*;
-
-fn kind() -> KindSpec {
-    let kinds = stateward_drivers::kinds();
-    kinds.into_iter().find(|kind| kind.name.as_str() == "fake.thing").expect("there")
-}
+use crate::stub_driver::kind;
 
 fn secrets() -> Secrets {
     let secret = |value: &str, namespaces: Option<&[&str]>| Secret {

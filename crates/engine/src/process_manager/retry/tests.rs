@@ -7,6 +7,7 @@ use stateward_domain::failure::ErrorClass as Class;
 use stateward_domain::id::{EntityId, EntityName, ExternalId, KindName};
 
 use super::*;
+use crate::stub_driver::{self, StubDriver};
 
 /// The kind of a `Next`, without its times.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,13 +63,11 @@ fn table() -> Vec<(Class, Row, bool)> {
 }
 
 fn kind() -> KindSpec {
-    let kinds = stateward_drivers::kinds();
-    kinds.into_iter().find(|kind| kind.name.as_str() == "fake.thing").expect("a driver's kind")
+    KindSpec { retry_budget: 10, ..stub_driver::kind() }
 }
 
 fn settings() -> BackendSettings {
-    let driver = stateward_drivers::connect("fake", &serde_json::Map::new()).expect("connects");
-    BackendSettings::new("sandbox", "fake", Arc::clone(&driver))
+    BackendSettings::new("stub", "stub", Arc::new(StubDriver { kinds: vec![kind()] }))
 }
 
 fn failed(failures: u32) -> Entity {

@@ -1,0 +1,169 @@
+//! What a decision needs from other entities: the values of references, and whether dependents remain.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use stateward_domain::document::{self, Limits};
+use stateward_domain::entity::Entity;
+use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::references::{self, Purpose, Waiting};
+use stateward_domain::failure::{ErrorClass, Failure};
+
+use crate::admission::placeholders::Placeholders;
+use crate::backends::BackendSettings;
+use crate::error::Error;
+use crate::process_manager::Shared;
+use crate::process_manager::plan::{DesiredFault, Resolution, Resolved, UnresolvedReference};
+
+/// Faults of a desired state that a failure names at most: it goes into an event.
+const FAULTS_MAX: usize = 5;
+/// Size of all values of a desired state's references together: they go into events too.
+const VALUES_BYTES_MAX: usize = 64 * 1024;
+
+/// Resolves for entities of one backend.
+#[derive(Clone, Copy)]
+pub(crate) struct Resolver<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) settings: &'a BackendSettings,
+}
+
+impl Resolver<'_> {
+    /// The newest desired state with the values that its references have now. While a target is being changed or
+    /// deleted, a dependent that was already built keeps the values that it was built with.
+    ///
+    /// # Errors
+    /// When a target cannot be read.
+    pub(crate) async fn for_use<'v>(&self, entity: &'v Entity) -> Result<Resolution<'v>, Error> {
+        let desired = &entity.manifest.desired;
+        let waiting = match self.values(entity, desired, Purpose::Use).await? {
+            Ok(references) => return self.substitute(entity, desired, references),
+            Err(waiting) => waiting,
+        };
+        if !waiting.why.is_loss()
+            && entity.observed.generation == entity.generation
+            && let Ok(known) = self.values(entity, desired, Purpose::Recognise).await?
+            && known == entity.observed.references
+        {
+            return self.substitute(entity, desired, known);
+        }
+        Ok(not_ready(&waiting))
+    }
+
+    /// `desired` with values that an object which was made from it can be compared by.
+    ///
+    /// # Errors
+    /// When a target cannot be read.
+    pub(crate) async fn for_comparison<'v>(
+        &self,
+        entity: &Entity,
+        desired: &'v Value,
+    ) -> Result<Resolution<'v>, Error> {
+        match self.values(entity, desired, Purpose::Recognise).await? {
+            Ok(references) => self.substitute(entity, desired, references),
+            Err(waiting) => Ok(not_ready(&waiting)),
+        }
+    }
+
+    async fn values(
+        &self,
+        entity: &Entity,
+        desired: &Value,
+        purpose: Purpose,
+    ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
+        self.shared.entities.reference_values(&entity.manifest.namespace, desired, purpose).await
+    }
+
+    fn substitute<'v>(
+        &self,
+        entity: &Entity,
+        desired: &'v Value,
+        references: BTreeMap<String, Value>,
+    ) -> Result<Resolution<'v>, Error> {
+        if references.is_empty() {
+            return Ok(Resolution::Ready(Resolved { desired: Cow::Borrowed(desired), references }));
+        }
+        let bytes: usize = references.values().map(|value| value.to_string().len()).sum();
+        if bytes > VALUES_BYTES_MAX {
+            let message =
+                format!("references stand for {bytes} bytes, at most {VALUES_BYTES_MAX} are taken");
+            return Ok(invalid(message));
+        }
+        let resolved = references::resolve(desired, &references);
+        if let Err(excess) = document::measure(&resolved, &Limits::DOCUMENT) {
+            let message = format!("with the values of its references the desired state {excess}");
+            return Ok(invalid(message));
+        }
+        match self.checked(entity, &Placeholders::of(&resolved, &[])) {
+            Ok(normal) => {
+                Ok(Resolution::Ready(Resolved { desired: Cow::Owned(normal), references }))
+            }
+            Err(Error::Invalid(faults)) => {
+                let faults = faults.iter().take(FAULTS_MAX);
+                let faults = faults.map(|fault| format!("{} {}", fault.pointer, fault.message));
+                let faults = faults.collect::<Vec<_>>().join("; ");
+                Ok(invalid(format!("not accepted with the values of its references: {faults}")))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn checked(&self, entity: &Entity, desired: &Placeholders<'_>) -> Result<Value, Error> {
+        desired.check(&self.shared.kinds, &*self.settings.driver, &entity.manifest.kind)
+    }
+
+    /// Why the desired state must not be applied as it is stored; `None` = it may. Makes no call.
+    pub(crate) fn desired_fault(
+        &self,
+        entity: &Entity,
+        schema_version: u32,
+    ) -> Option<DesiredFault> {
+        let desired = &entity.manifest.desired;
+        if entity.schema_version != schema_version {
+            let found = references::declared(desired);
+            if self.checked(entity, &Placeholders::of(desired, &found)).is_err() {
+                return Some(DesiredFault::SchemaChanged);
+            }
+        }
+        document::omitted(desired).map(|pointer| DesiredFault::TooDeep { pointer })
+    }
+
+    /// Which dependent keeps the entity from being deleted; `None` = there is none.
+    ///
+    /// A dependent that referred to it before its deletion was requested is in the queue's tables once the executor is
+    /// past that moment. One that came later reads its newest fold, finds it being deleted, and waits.
+    ///
+    /// # Errors
+    /// When the queue is behind the log or cannot be read.
+    pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
+        let head = self.shared.log.head().await?;
+        let name = [ClaimKey::name(entity)];
+        let mut dependents = self.shared.queue.dependents(&name, 1).await?;
+        if dependents.as_of < head {
+            self.shared.wait_for_executor(head).await?;
+            dependents = self.shared.queue.dependents(&name, 1).await?;
+            if dependents.as_of < head {
+                return Err(Error::Unavailable("the queue was reset".to_owned()));
+            }
+        }
+        let Some(by) = dependents.entities.first().copied() else { return Ok(None) };
+        let message = match self.shared.entities.fresh(by).await {
+            Ok(user) => format!("is used by {}", user.manifest.target()),
+            // A dependent of unknown state counts.
+            Err(Error::Unreadable(_)) => format!("is used by {by}, which cannot be read"),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Failure::harmless(ErrorClass::InUse { by }, "in_use", message)))
+    }
+}
+
+fn not_ready<'v>(waiting: &Waiting) -> Resolution<'v> {
+    let class = ErrorClass::ReferenceNotReady { on: Box::new(waiting.target.clone()) };
+    let failure = Failure::harmless(class, "reference_not_ready", waiting.to_string());
+    Resolution::Waiting(UnresolvedReference { failure, is_loss: waiting.why.is_loss() })
+}
+
+fn invalid<'v>(message: String) -> Resolution<'v> {
+    let failure = Failure::harmless(ErrorClass::Invalid, "references_invalid", message);
+    Resolution::Waiting(UnresolvedReference { failure, is_loss: true })
+}
