@@ -1,23 +1,23 @@
-//! The address of a running server, in its data directory: so the command line finds it without flags.
+//! Discovery: a running server writes its address into its data directory, where the command line finds it without flags.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Where the address lies.
+/// The file with the address.
 pub(crate) fn path(data: &Path) -> PathBuf {
     data.join("server.url")
 }
 
-/// The file, as long as this lives. One that a killed server left behind names an address where nobody answers,
-/// which the client says.
+/// Removes the file when dropped. A killed server leaves it behind; the client then reports that the address does not
+/// answer.
 pub(crate) struct Announced {
     path: PathBuf,
 }
 
-/// Where this machine reaches a server that listens on `listens`: the unspecified address stands for all interfaces,
-/// and is no destination.
+/// The address at which this machine reaches a server that listens on `listens`. The unspecified address (0.0.0.0, ::)
+/// means all interfaces and is no destination: loopback replaces it.
 pub(crate) fn reachable(listens: SocketAddr) -> SocketAddr {
     let ip = match listens.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -27,10 +27,10 @@ pub(crate) fn reachable(listens: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listens.port())
 }
 
-/// Writes where this machine reaches the server. That it cannot is no reason not to serve.
+/// Writes the address at which this machine reaches the server. A failure is logged only: the server works without it.
 pub(crate) fn announce(data: &Path, url: &str) -> Announced {
     let path = path(data);
-    // Beside it, then renamed: whoever reads it finds a whole address.
+    // Written beside the file and renamed, so that a reader never sees half an address.
     let beside = path.with_extension("url.new");
     let written = std::fs::OpenOptions::new()
         .write(true)
@@ -48,7 +48,7 @@ pub(crate) fn announce(data: &Path, url: &str) -> Announced {
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        // It may be gone already; one that stays is harmless.
+        // The file may be gone already; a stale one is harmless.
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -1,23 +1,22 @@
-//! Where what was accepted is worked off: projections and rounds, in threads that step back while processors are scarce.
+//! A low-priority runtime for projections and rounds.
 //!
-//! An answer is a promise that somebody waits for; what follows from it only has to come soon. So the threads that answer
-//! and those that write the log come first, and what follows them keeps about a quarter of a busy machine: enough that
-//! nothing ever stands still.
+//! Threads that answer requests or write the log take precedence, because a caller waits for them. On a busy machine the
+//! background keeps about a quarter of the processors, so it never starves (ADR 13).
 
 use std::ops::Deref;
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Steps of niceness (sched(7)): each is worth about a fifth less of a processor that others want too.
+/// Niceness (sched(7)): each step costs about a fifth of a contended processor.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 5;
 
-/// Threads of their own for tasks that can wait a little.
+/// A runtime whose threads have a lower priority.
 pub(crate) struct Background(Option<Runtime>);
 
 impl Background {
-    /// Starts them.
+    /// Starts the threads.
     ///
     /// # Errors
     /// When the system gives no threads.
@@ -41,20 +40,20 @@ impl Deref for Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // Dropped by a task, which must not wait for other tasks.
+            // Dropped inside a task, which must not block on other tasks.
             runtime.shutdown_background();
         }
     }
 }
 
-/// The niceness of the background: some steps from that of the calling thread.
+/// The niceness of the background: [`NICE`] steps above that of the calling thread.
 #[cfg(target_os = "linux")]
 fn step_back() -> i32 {
     // It cannot fail for the calling thread.
     rustix::process::getpriority_process(None).unwrap_or_default() + NICE
 }
 
-/// Gives the calling thread this niceness, which those that it starts inherit: so it is set, not added.
+/// Sets the niceness of the calling thread. Threads inherit it from the thread that starts them, so it is set, not added.
 #[cfg(target_os = "linux")]
 fn set(niceness: i32) {
     if let Err(error) = rustix::process::setpriority_process(None, niceness) {
@@ -62,7 +61,7 @@ fn set(niceness: i32) {
     }
 }
 
-/// Elsewhere niceness belongs to the process.
+/// On other systems niceness belongs to the process.
 #[cfg(not(target_os = "linux"))]
 const fn step_back() -> i32 {
     0
@@ -76,16 +75,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_thread_steps_back_by_as_much_whoever_starts_it() {
+    async fn every_thread_has_the_same_niceness_whichever_thread_starts_it() {
         let own = || rustix::process::getpriority_process(None).expect("its own");
         let here = own();
         let background = Background::start().expect("threads");
         let worker = background.spawn(async move { own() }).await.expect("an answer");
         let handle = background.clone();
-        // Started by a thread that has stepped back already.
+        // Started by a thread that has the lower priority already.
         let blocking = background.spawn(async move { handle.spawn_blocking(own).await });
         let blocking = blocking.await.expect("an answer").expect("an answer");
         assert_eq!((worker, blocking), ((here + NICE).min(19), (here + NICE).min(19)));
-        assert_eq!(own(), here, "whoever starts it does not");
+        assert_eq!(own(), here, "the starting thread keeps its own");
     }
 }

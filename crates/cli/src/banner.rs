@@ -1,4 +1,4 @@
-//! What a newcomer sees once the examples are applied.
+//! The message of `serve --apply` once the manifests are applied.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(crate) fn print(url: &str, token_file: &Path, applied: usize) {
          stateward explain file\n\n\
          The interface is at {url}/docs. Press Ctrl-C to end.\n"
     );
-    // The server goes on without a reader.
+    // The server keeps running when the reader of its output is gone.
     if let Err(error) = terminal::say(&text) {
         tracing::debug!(%error, "the banner is not printed");
     }

@@ -1,4 +1,4 @@
-//! One change of many entities: shown and asked for, sent a few at a time, told one by one, and summed up.
+//! One change of many entities: confirmed, sent a few at a time, printed one by one, and summed up.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::terminal;
 
 /// Requests at the same time.
 pub(crate) const AT_ONCE: usize = 8;
-/// Requests at the same time that only wait.
+/// Waiting requests at the same time.
 const WAITING_AT_ONCE: usize = 32;
 
-/// Whether, and how long, to wait for what was asked for.
+/// Whether, and how long, to wait for the end of the operation.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct WaitOptions {
     /// Wait until it is done
@@ -45,19 +45,19 @@ pub(crate) struct BulkOptions {
     pub(crate) output: Output,
 }
 
-/// A change, and what became of it.
+/// A change, and its result.
 pub(crate) struct Deed {
     /// `KIND/NAME`.
     pub(crate) label: String,
-    /// What was sent, under its key; `None` = nothing was to be written.
+    /// The request with its idempotency key; `None` = nothing had to be changed.
     pub(crate) request: Option<Request>,
     pub(crate) outcome: anyhow::Result<(&'static str, Value)>,
 }
 
-/// Asks a person before anything is done to what was not named one by one.
+/// Asks for confirmation unless each entity was named.
 ///
 /// # Errors
-/// A usage error where there is nobody to ask, or nothing was selected at all.
+/// A usage error without a terminal.
 pub(crate) fn meant(
     session: &Session,
     selected: &Selected,
@@ -75,7 +75,7 @@ pub(crate) fn meant(
     terminal::confirm(&format!("{verb} these {} entities?", selected.entities.len()))
 }
 
-/// Sends a change for each of the selected entities. `word` = what was done to each.
+/// Sends a change for each selected entity. `words` = the verb of the question, and the word printed for each result.
 pub(crate) async fn each(
     session: &Session,
     selected: Selected,
@@ -111,7 +111,7 @@ pub(crate) async fn each(
 }
 
 impl WaitOptions {
-    /// If asked for, waits until everything that was accepted is done.
+    /// With `--wait`, waits for the end of each accepted operation.
     pub(crate) async fn finish(self, client: &Client, deeds: Vec<Deed>) -> Vec<Deed> {
         if !self.wait {
             return deeds;
@@ -172,7 +172,7 @@ impl WaitOptions {
     }
 }
 
-/// Not within the time, and what it waits for as far as that is known.
+/// The error when the time is over; `why` = what the entity is blocked on, empty when that is not known.
 pub(crate) fn late(state: &str, timeout: Duration, why: &str) -> anyhow::Error {
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     Stop::timeout(format!("it is {state} after {timeout:?}{why}"))
@@ -182,7 +182,7 @@ fn is_open(reply: &Value) -> bool {
     reply["operation"].is_object() && reply["operation"]["done"] != true
 }
 
-/// Tells what became of each change, and what that means for the end.
+/// Prints the result of each change; the worst one is the exit code.
 pub(crate) async fn told(client: &Client, deeds: &[Deed], output: Output) -> anyhow::Result<Exit> {
     terminal::say(&report(deeds, output.format))?;
     let mut exit = Exit::Ok;
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_told_in_the_form_that_is_asked_for() {
+    fn results_are_printed_in_each_form() {
         for format in [Format::Table, Format::Wide, Format::Json, Format::Yaml, Format::Name] {
             insta::assert_snapshot!(format!("each-{format:?}"), report(&deeds(), format));
         }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_operations_are_told_apart() {
+    fn each_end_of_an_operation_has_its_exit_code() {
         let options = WaitOptions { wait: true, timeout: Duration::from_secs(5) };
         let exit = |state: &str| {
             let reply = json!({ "operation": { "id": "op", "state": state } });

@@ -1,4 +1,4 @@
-//! Chance from the system.
+//! Random bytes from the operating system.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use anyhow::Context;
 /// `BYTES` random bytes, in hexadecimal.
 ///
 /// # Errors
-/// When the system has none.
+/// When `/dev/urandom` cannot be read.
 pub(crate) fn hexadecimal<const BYTES: usize>() -> anyhow::Result<String> {
     let mut bytes = [0_u8; BYTES];
     let source =

@@ -1,4 +1,4 @@
-//! The system's clocks, handed to everything that needs the time.
+//! The system's clocks, passed to everything that needs the time.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A test build's wall clock is wrong by as many seconds as the file says that the crash point `cli::clock::wall` names;
-/// without a point, and in a plain build, by nothing.
+/// Offset of the wall clock in microseconds. In test builds the crash point `cli::clock::wall` names a file with seconds;
+/// without it, and in other builds, the offset is 0.
 fn set_by() -> i64 {
     fail::fail_point!("cli::clock::wall", |file| {
         let seconds = file.and_then(|file| std::fs::read_to_string(file).ok());
@@ -28,7 +28,7 @@ fn set_by() -> i64 {
 }
 
 impl SteadyClock for SystemClock {
-    /// `CLOCK_BOOTTIME` counts while the machine sleeps, so a lease ends for a worker that was asleep.
+    /// `CLOCK_BOOTTIME` includes suspension, so the lease of a suspended worker expires.
     fn elapsed(&self) -> Duration {
         let time = clock_gettime(ClockId::Boottime);
         let seconds = u64::try_from(time.tv_sec).unwrap_or_default();

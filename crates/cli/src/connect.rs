@@ -1,4 +1,4 @@
-//! From the configuration to what the engine begins with, and again whenever it is read anew.
+//! The engine's configuration source: connects the drivers of the configured backends, at the start and at each reload.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use stateward_engine::service::configuration::{Configuration, ConfigurationSourc
 use crate::config::secret::{read, resolve, scrubbed};
 use crate::config::{BackendConfig, Config, Source};
 
-/// The configuration file, the environment, and the files of secrets. Cheap to clone.
+/// Reads the configuration file, the environment, and the files of secrets. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Files {
     source: Source,
@@ -27,7 +27,7 @@ pub(crate) struct Files {
     connected: Arc<Mutex<Connected>>,
 }
 
-/// Drivers by backend, with the fingerprint of what they were connected with.
+/// Drivers by backend, with the fingerprint of the settings and secrets that they were connected with.
 type Connected = BTreeMap<String, (String, Arc<dyn Driver>)>;
 
 impl Files {
@@ -35,10 +35,10 @@ impl Files {
         Self { source, directory: directory.to_owned(), connected: Arc::default() }
     }
 
-    /// What `config` says, with the secrets as they are now.
+    /// The engine's configuration from `config` and the current values of the secrets.
     ///
     /// # Errors
-    /// The first backend or secret that cannot be used, in one line without a secret.
+    /// The first backend or secret that cannot be used, in one line without a secret's value.
     pub(crate) fn configuration(&self, config: &Config) -> anyhow::Result<Configuration> {
         let secrets = read(&config.secrets)?;
         let configured = config.backends.clone().unwrap_or_else(|| self.defaults());
@@ -57,7 +57,7 @@ impl Files {
         })
     }
 
-    /// Backends where none is configured.
+    /// The backends of a configuration that has no `[backends]` section.
     fn defaults(&self) -> BTreeMap<String, BackendConfig> {
         let root = self.directory.join("managed").display().to_string();
         let local = Map::from_iter([("root".to_owned(), Value::String(root))]);
@@ -97,7 +97,7 @@ impl Files {
 impl ConfigurationSource for Files {
     async fn read(&self) -> Result<Configuration, String> {
         let files = self.clone();
-        // Secrets may lie on a disk that does not answer.
+        // Files of secrets may be on a disk that blocks.
         let read = tokio::task::spawn_blocking(move || {
             let config = Config::load(&files.source)?;
             files.configuration(&config)

@@ -1,20 +1,19 @@
-//! File descriptors: each connection takes one, and what the store and the backends need must be left.
+//! File descriptors: each connection takes one, and some are reserved for the store and the backends.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What files, pools and connections to backends take; half of all where there are few.
+/// Descriptors for files, pools and connections to backends; half of all where there are few.
 const RESERVED: u64 = 1_024;
 
-/// Raises the limit of this process as far as it may be raised. Answers with the number of connections that there are
-/// descriptors for.
+/// Raises the soft limit of this process to the hard limit; returns the number of connections that it allows.
 pub(crate) fn for_connections() -> usize {
     let limit = getrlimit(Resource::Nofile);
-    // Where it cannot be raised it is left as it is.
+    // When raising fails, the present limit counts.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     room(getrlimit(Resource::Nofile).current)
 }
 
-/// Connections that `limit` descriptors leave room for; `None` = as many as one likes.
+/// Connections that `limit` descriptors allow; `None` = unlimited.
 fn room(limit: Option<u64>) -> usize {
     let left = limit.map(|limit| limit - RESERVED.min(limit / 2));
     left.and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX)

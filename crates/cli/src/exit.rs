@@ -1,4 +1,4 @@
-//! How a command ends: the codes that scripts rely on.
+//! Exit codes: scripts rely on them.
 
 use std::process::ExitCode;
 
@@ -6,27 +6,27 @@ use reqwest::StatusCode;
 
 use crate::client::Problem;
 
-/// The end of a command. The order says what is worse, for commands that do many things.
+/// The end of a command. Later variants are worse: a command with many results ends with the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     /// 0.
     Ok,
-    /// 3: something that was named is not there.
+    /// 3: something that was named does not exist.
     NotFound,
-    /// 4: it does not fit what is there.
+    /// 4: it conflicts with the present state.
     Conflict,
-    /// 5: the server does not let the caller.
+    /// 5: the caller is not authenticated or not authorised.
     Access,
-    /// 124, as `timeout` has it: not within the time.
+    /// 124, like `timeout(1)`: the time is over.
     Timeout,
     /// 1: anything else that went wrong; for `diff`: it differs.
     Failure,
-    /// 2: what was asked for makes no sense.
+    /// 2: the arguments make no sense.
     Usage,
 }
 
 impl Exit {
-    /// The number.
+    /// The exit code.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -39,7 +39,7 @@ impl Exit {
         }
     }
 
-    /// What an error means for the end.
+    /// The end that an error leads to.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         if let Some(stop) = error.chain().find_map(|cause| cause.downcast_ref::<Stop>()) {
             return stop.exit;
@@ -65,7 +65,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error of the command line itself, with the end that it means.
+/// An error of the command line itself, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Stop {
     exit: Exit,
@@ -73,27 +73,27 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// What was asked for makes no sense.
+    /// The arguments make no sense.
     pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
         Self { exit: Exit::Usage, message: message.into() }.into()
     }
 
-    /// What was named is not there.
+    /// Something that was named does not exist.
     pub(crate) fn not_found(message: impl Into<String>) -> anyhow::Error {
         Self { exit: Exit::NotFound, message: message.into() }.into()
     }
 
-    /// It does not fit what is there.
+    /// It conflicts with the present state.
     pub(crate) fn conflict(message: impl Into<String>) -> anyhow::Error {
         Self { exit: Exit::Conflict, message: message.into() }.into()
     }
 
-    /// Not within the time.
+    /// The time is over.
     pub(crate) fn timeout(message: impl Into<String>) -> anyhow::Error {
         Self { exit: Exit::Timeout, message: message.into() }.into()
     }
 
-    /// Nobody reads the output any more: an end without a word.
+    /// The reader closed the pipe: ends with 0 and without a message.
     pub(crate) fn unread() -> anyhow::Error {
         Self { exit: Exit::Ok, message: String::new() }.into()
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_of_many_is_told() {
+    fn the_worst_of_many_is_the_exit_code() {
         let worst = [Exit::NotFound, Exit::Failure, Exit::Conflict].into_iter().max();
         assert_eq!(worst, Some(Exit::Failure));
     }

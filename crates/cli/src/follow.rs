@@ -1,4 +1,4 @@
-//! Entities as they change: looked at once, and again whenever the log says that something happened to them.
+//! Waits until entities satisfy a condition: reads each once, and again after each of its events.
 
 use std::collections::BTreeMap;
 
@@ -10,31 +10,31 @@ use crate::bulk::AT_ONCE;
 use crate::client::{Arrival, Client, Events, Request};
 use crate::output::text;
 
-/// Up to so many, the log is asked for these entities alone; beyond, the address would grow too long.
+/// Up to so many entities, the event stream is filtered by id; with more, the URL would become too long.
 const NAMED_MAX: usize = 50;
 
-/// What a look at an entity says.
+/// An entity compared with the goal of the wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is as it was waited for.
+    /// The goal is reached.
     Met,
-    /// Not yet.
+    /// The goal may still be reached.
     NotYet,
-    /// It will not come to that by itself.
+    /// The goal cannot be reached without a person; the reason.
     Never(String),
 }
 
-/// An entity and how the wait for it ended.
+/// An entity, and how the wait for it ended.
 pub(crate) struct Awaited {
     pub(crate) entity: Value,
     pub(crate) verdict: Verdict,
 }
 
-/// Waits until every entity has met or cannot meet what `judge` looks for; those that have not by `deadline` come
-/// back with [`Verdict::NotYet`]. `settled` is called for each that is over.
+/// Waits until `judge` is final for every entity. Those that are not by `deadline` are returned with
+/// [`Verdict::NotYet`]. `settled` is called once for each entity whose wait is over.
 ///
 /// # Errors
-/// The server's problem, or nobody answers any more.
+/// The server's problem, or the server stopped answering.
 pub(crate) async fn until(
     client: &Client,
     entities: &[Value],
@@ -43,7 +43,7 @@ pub(crate) async fn until(
     settled: impl Fn(),
 ) -> anyhow::Result<Vec<Awaited>> {
     let ids: Vec<_> = entities.iter().map(|entity| text(entity, "/id")).collect();
-    // Before the first look: what happens in between is then looked at twice, and never missed.
+    // Subscribe before the first read: a change in between is read twice and never missed.
     let mut events = Events::open(client, about(&ids)).await?;
     let mut over: BTreeMap<String, Awaited> = BTreeMap::new();
     let mut open = ids.clone();
@@ -73,13 +73,13 @@ pub(crate) async fn until(
     Ok(ids.iter().filter_map(|id| over.remove(id)).collect())
 }
 
-/// The log's events about these entities, as far as the server can tell.
+/// The stream of events of these entities; with more than [`NAMED_MAX`], of all entities.
 pub(crate) fn about(ids: &[String]) -> Request {
     let request = Request::get("/v1/events");
     if ids.len() > NAMED_MAX { request } else { request.each("entity", ids) }
 }
 
-/// Id of the entity that an event is about; something else when it is about none.
+/// Id of the entity of an event; for an event of another stream, the last part of that stream's name.
 pub(crate) fn subject(event: &Value) -> String {
     let stream = text(event, "/stream");
     stream.rsplit('/').next().unwrap_or_default().to_owned()

@@ -1,7 +1,7 @@
-//! Files that were named on a command line: whatever can be read, whole or not at all.
+//! Reads a file that was named on the command line: the whole text, or an error.
 //!
-//! **Invariant:** nothing is decided by the size or the type that the file system tells: `<(…)`, `/dev/stdin` and a named
-//! pipe have neither, and a file may grow while it is read. The bound is counted on what was read.
+//! **Invariant:** the bound applies to the bytes read, never to the size or type in the metadata: `<(…)`, `/dev/stdin`
+//! and a named pipe have neither, and a file may grow while it is read.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,17 +11,17 @@ use anyhow::Context;
 
 use crate::exit::Stop;
 
-/// The whole text of what is at `path`, `bytes_max` at most.
+/// The whole text at `path`, `bytes_max` at most.
 ///
 /// # Errors
-/// What cannot be read, is longer, or is no UTF-8; with the path.
+/// With the path: it cannot be read, is longer, or is not UTF-8.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> anyhow::Result<String> {
     let name = path.display().to_string();
     let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
     text(file, &name, bytes_max)
 }
 
-/// The whole text of `from`, which is called `name`.
+/// The whole text of `from`, which errors call `name`.
 ///
 /// # Errors
 /// See [`read`].

@@ -1,10 +1,10 @@
 //! The binary `stateward`: the server and its command line.
 //!
-//! The server: `config` reads the configuration, `connect` makes of it what the engine needs, `wiring` is the only place
-//! that puts store, drivers, engine and interface together, `background` where what was accepted is worked off.
-//! `offline` audits files without a server, `bench` measures one. The command line: `commands` has a file for each verb,
-//! `select` finds what a verb is about, `client` talks to the server, `bulk` and `follow` change and watch many entities,
-//! `render` knows how each sort of thing looks, `output` in which forms.
+//! The server: `config` reads the configuration, `connect` connects the drivers that it names, `wiring` is the only place
+//! that assembles store, drivers, engine and REST interface, `background` runs projections and rounds. `offline` audits
+//! files without a server, `bench` measures one. The command line: `commands` has a file for each verb, `select` finds
+//! the entities that a verb acts on, `client` sends requests, `bulk` and `follow` change and watch many entities,
+//! `render` formats each resource type, `output` writes it in the requested form.
 //!
 //! **Architecture invariant:** the command line knows the REST interface and nothing else of the server: no type of
 //! the domain or the engine is in what it sends, reads or shows.
@@ -67,18 +67,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Memory in pages of 4 KiB. The allocator asks for huge ones, of which each thread's first small object would take a
-/// whole one: an idle server held 43 of its 56 MB so.
+/// Keeps memory in pages of 4 KiB. The allocator asks for huge pages, and each thread's first small object would occupy
+/// a whole one: that was 43 of the 56 MB of an idle server.
 #[cfg(target_os = "linux")]
 fn without_huge_pages() {
-    // Kernels that know no huge pages use none.
+    // Fails on kernels without huge pages, where nothing has to be disabled.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 #[cfg(not(target_os = "linux"))]
 const fn without_huge_pages() {}
 
-/// One clear line: what failed, and why, from the outside in.
+/// Prints an error in one line: the failed action first, then its causes.
 fn failed(error: &anyhow::Error) -> ExitCode {
     let line = one_line(error);
     if !line.is_empty() {
@@ -87,13 +87,13 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     Exit::of(error).into()
 }
 
-/// Ends the process as a kill would, but for its line: nothing that is open is closed or written any more.
+/// Prints the error and exits at once: nothing that is open is flushed or closed.
 pub(crate) fn end_at_once(error: &anyhow::Error) -> ! {
     failed(error);
     std::process::exit(Exit::of(error).code().into())
 }
 
-/// An error and its causes.
+/// An error and its causes in one line.
 fn one_line(error: &anyhow::Error) -> String {
     format!("{error:#}").replace('\n', " ")
 }

@@ -1,4 +1,4 @@
-//! Audits of a data directory without its server, also while one runs.
+//! Audits a data directory without its server, also while one runs on it.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,10 +16,10 @@ async fn open(data: &Path) -> anyhow::Result<Auditor> {
     Ok(Auditor::offline(data, Arc::new(SystemClock)).await?)
 }
 
-/// Verifies the log in `data`; `against` is what it has to continue.
+/// Verifies the log in `data`; it has to be a continuation of the checkpoint `against`.
 ///
 /// # Errors
-/// When it cannot be read at all; what is wrong with it is in the report.
+/// When it cannot be read at all; faults of the log are in the report.
 pub(crate) async fn verify(
     data: &Path,
     against: Option<&Checkpoint>,
@@ -31,7 +31,7 @@ pub(crate) async fn verify(
     Ok(report?)
 }
 
-/// What the log in `data` is now.
+/// The present checkpoint of the log in `data`.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -42,11 +42,11 @@ pub(crate) async fn checkpoint(data: &Path) -> anyhow::Result<Checkpoint> {
     Ok(checkpoint?)
 }
 
-/// Writes the events that `selection` asks for to what `out` opens: their number. Nobody is told of it in the log: who can read
-/// the files can copy them as well.
+/// Writes the selected events to the writer that `out` opens; returns their number. The export is not recorded in the
+/// log: a caller who can read the files can copy them as well.
 ///
 /// # Errors
-/// When an event cannot be read, or `out` not be written; then what was written is not whole.
+/// When an event cannot be read or written; the output is incomplete then.
 pub(crate) async fn export(
     data: &Path,
     selection: Selection,
@@ -56,7 +56,7 @@ pub(crate) async fn export(
     let head = auditor.head().await?;
     let mut export = Export::new(auditor.clone(), selection, head);
     let mut count = 0;
-    // Read before anything is written: a position that is gone leaves no file behind.
+    // The first read precedes the file: a position that is gone leaves no empty file behind.
     let mut next = export.lines().await?;
     let mut out = out()?;
     while let Some(lines) = next {

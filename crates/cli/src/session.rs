@@ -1,4 +1,4 @@
-//! One run of a verb that talks to a server: the connection, the terminal, the time.
+//! The context of a verb that talks to a server: client, data directory, time and colours.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::clock::SystemClock;
 use crate::exit::Exit;
 use crate::terminal;
 
-/// What every verb that talks to a server takes beside its own arguments.
+/// The arguments of a verb, and the options of every verb that talks to a server.
 #[derive(Args)]
 pub(crate) struct Verb<T: Args> {
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(crate) struct Verb<T: Args> {
 struct TerminalOptions {
     #[arg(long, help = "Whether to colour; NO_COLOR is honoured", value_enum, default_value_t = Colour::Auto, global = true)]
     color: Colour,
-    /// Tell every request
+    /// Print every request and its status to standard error
     #[arg(short, long, global = true)]
     verbose: bool,
 }
@@ -43,7 +43,7 @@ enum Colour {
 
 /// A verb that talks to a server.
 pub(crate) trait Run {
-    /// Does it; what went wrong with one thing of many is told, and only the end says so.
+    /// Runs the verb. A failure of one of many entities is printed and lowers the exit code; an error ends the verb.
     async fn run(self, session: &Session) -> anyhow::Result<Exit>;
 }
 
@@ -54,14 +54,14 @@ impl<T: Args + Run> Verb<T> {
     }
 }
 
-/// See the module.
+/// What a verb runs with.
 pub(crate) struct Session {
     pub(crate) client: Client,
     /// Data directory of a local server.
     pub(crate) data: PathBuf,
-    /// When the verb began.
+    /// The time at which the verb was started.
     pub(crate) now: jiff::Timestamp,
-    /// Whether what goes to standard output is coloured.
+    /// Whether standard output is coloured.
     pub(crate) color: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The terminal: data goes to standard output, messages, questions and progress to standard error.
+//! The terminal: data goes to standard output; messages, questions and progress go to standard error.
 //!
 //! **Architecture invariant:** a closed pipe or a full disk never panics, so nothing outside of this module writes to
 //! either stream: the macros of the standard library panic there. A message that cannot be written is lost; data that
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::exit::Stop;
 
-/// Data: to standard output, with a line break at the end.
+/// Prints data to standard output, with a line break at the end.
 ///
 /// # Errors
 /// A full disk and the like. A closed pipe is the silent [`Stop::unread`].
@@ -20,7 +20,7 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     write(|out| write!(out, "{text}{break_after}"))
 }
 
-/// Data that `with` writes to standard output; flushed afterwards.
+/// Lets `with` write data to standard output, then flushes it.
 ///
 /// # Errors
 /// As [`say`].
@@ -41,28 +41,28 @@ pub(crate) fn stdout() -> std::io::Stdout {
 pub(crate) fn unwritten(error: anyhow::Error) -> anyhow::Error {
     let closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
-        // `| head` has read all that it wants.
+        // Such as `| head`, which has read its lines.
         return Stop::unread();
     }
     error.context("cannot write to standard output")
 }
 
-/// A message: a line on standard error, lost when it cannot be written.
+/// Prints a message line to standard error; lost when it cannot be written.
 #[expect(clippy::disallowed_methods, reason = "the module that writes to it")]
 pub(crate) fn note(text: &str) {
-    // One call, so that lines of several threads do not mix.
+    // One write, so that lines of several threads do not interleave.
     let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
-/// What went wrong with one thing of many, in one line.
+/// Prints the error of one of many things, in one line.
 pub(crate) fn complain(what: &str, error: &anyhow::Error) {
     note(&format!("stateward: {what}: {}", crate::one_line(error)));
 }
 
-/// Asks a person; what is not `y` or `yes` is no.
+/// Asks for confirmation; only `y` and `yes` confirm.
 ///
 /// # Errors
-/// A usage error where there is no terminal to ask at.
+/// A usage error without a terminal.
 pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
     #[expect(clippy::disallowed_methods, reason = "the module that writes to it")]
     let stderr = std::io::stderr();
@@ -80,7 +80,7 @@ fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> std::io:
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }
 
-/// A bar on standard error, if that is a terminal; else nothing is drawn.
+/// A progress bar on standard error; not drawn when that is no terminal.
 pub(crate) fn progress(what: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     let template = "{msg} {wide_bar} {human_pos}/{human_len} {elapsed}";

@@ -9,12 +9,12 @@ use anyhow::Context;
 
 use crate::chance;
 
-/// Where the token lies.
+/// The file with the token.
 pub(crate) fn path(data: &Path) -> PathBuf {
     data.join("admin.token")
 }
 
-/// Reads the token; the first start writes one.
+/// Reads the token; the first start creates it.
 pub(crate) fn load_or_create(data: &Path) -> anyhow::Result<String> {
     let path = path(data);
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
@@ -35,16 +35,16 @@ pub(crate) fn load_or_create(data: &Path) -> anyhow::Result<String> {
     }
 }
 
-/// A new file that only its owner can read.
+/// Creates a file that only its owner can read.
 ///
 /// # Errors
-/// When it is there already, or cannot be made.
+/// When it exists already, or cannot be created.
 pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// 256 bits from the system.
+/// A token of 256 random bits.
 fn random() -> anyhow::Result<String> {
     Ok(format!("stw_{}", chance::hexadecimal::<32>()?))
 }

@@ -1,4 +1,4 @@
-//! Puts store, drivers, engine and interface together, runs them, and ends them in order.
+//! Assembles store, drivers, engine and REST interface, runs them, and shuts them down in order.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -24,14 +24,14 @@ use crate::config::{Config, Source};
 use crate::connect::Files;
 use crate::{descriptors, telemetry, token};
 
-/// How long rounds that run may take to end.
+/// How long running rounds may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(6);
 
 /// A running server.
 pub(crate) struct Running {
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) url: String,
-    /// Where this machine reaches it.
+    /// The address at which this machine reaches it.
     pub(crate) own_url: String,
     /// `None` = it does not encrypt.
     pub(crate) tls: Option<Tls>,
@@ -46,11 +46,10 @@ pub(crate) struct Running {
     stop_http: tokio::sync::oneshot::Sender<()>,
 }
 
-/// Starts everything. `source` is where `config` comes from, to be read anew; `observe_only` = nothing is changed on any
-/// backend.
+/// Starts a server. `source` is where `config` was read from, for reloads; `observe_only` = no backend is changed.
 ///
 /// # Errors
-/// One line for whatever is in the way; then nothing was started.
+/// One line with the obstacle; nothing was started then.
 pub(crate) async fn start(
     config: &Config,
     source: Source,
@@ -91,7 +90,7 @@ pub(crate) async fn start(
     });
     let (stop_http, stopped) = tokio::sync::oneshot::channel::<()>();
     let shutdown = async move {
-        // Dropping the sender asks for the end as well.
+        // Dropping the sender stops the server as well.
         let _ = stopped.await;
     };
     let http = tokio::spawn(stateward_api::serve(app, listener, server, shutdown));
@@ -122,7 +121,7 @@ async fn engine(
     clock: LogClock,
     observe_only: bool,
 ) -> anyhow::Result<Engine> {
-    // The directory's lock proves that no other worker lives, so its leases are over.
+    // The lock on the directory proves that no other worker runs, so all leases are void.
     store.queue.release_all().await.context("cannot end the leases of an earlier process")?;
     let configuration = files.configuration(config)?;
     let parts = Parts {
@@ -149,7 +148,7 @@ async fn engine(
 }
 
 impl Running {
-    /// Resolves when everything that the log held at the start has been taken in.
+    /// Resolves once the projections have applied everything up to the head of the log.
     pub(crate) async fn ready(&self) {
         let head = self.store.log.head().await.unwrap_or_default();
         while !self.engine.caught_up(head, Duration::from_secs(5)).await {
@@ -157,17 +156,17 @@ impl Running {
         }
     }
 
-    /// Resolves when the process has to end.
+    /// Resolves when the store is broken and the process has to end.
     pub(crate) async fn broken(&self) -> Broken {
         self.store.broken().await
     }
 
-    /// Ends everything in order: no new requests, no new rounds, then the files.
+    /// Shuts down in order: HTTP server, rounds, then the files.
     ///
     /// # Errors
-    /// When the HTTP server broke.
+    /// When the HTTP server failed.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        // An error means that it has ended already; its result says why.
+        // An error means that the HTTP server has ended already; its result is checked below.
         let _ = self.stop_http.send(());
         self.engine.stop();
         if tokio::time::timeout(DRAIN, self.rounds).await.is_err() {

@@ -1,4 +1,4 @@
-//! `FIELD=VALUE` on a command line.
+//! `FIELD=VALUE` arguments: from the command line to a JSON document.
 
 mod types;
 
@@ -10,17 +10,17 @@ use stateward_domain::json_pointer;
 use crate::exit::Stop;
 use crate::manifests::scalar;
 
-/// Members of an object that stands in the place of another value.
+/// Members that make an object a reference to another value.
 const REFERENCES: &[&str] = &["$ref", "$secret"];
 
-/// A document of assignments: `a.b=1` and `/a/b=1` name a member of a member. `schema` is the JSON Schema of the
-/// document, `Null` where none is known.
+/// The document of some assignments: `a.b=1` and `/a/b=1` set a nested member. `schema` is the document's JSON Schema,
+/// `Null` when it is unknown.
 ///
-/// Where the schema takes texts alone, a value is a text, but for `null`, a text in JSON's quotation marks, and an object
-/// with a reference. Elsewhere it is read as JSON where it is some, else it is a text.
+/// Where the schema allows only strings, a value is a string, except `null`, a JSON string in quotation marks, and an
+/// object with a reference. Elsewhere it is JSON if it parses as JSON, else a string.
 ///
 /// # Errors
-/// A usage error: no `=`, no name, two that contradict each other, or a number that JSON cannot hold.
+/// A usage error: no `=`, no name, two assignments of one field, or a number that JSON cannot represent.
 pub(crate) fn document(assignments: &[String], schema: &Value) -> anyhow::Result<Value> {
     let mut document = Map::new();
     for assignment in assignments {
@@ -43,7 +43,7 @@ pub(crate) fn document(assignments: &[String], schema: &Value) -> anyhow::Result
     Ok(Value::Object(document))
 }
 
-/// `is_text` = the schema takes texts alone.
+/// `is_text` = the schema allows only strings.
 fn value(text: &str, is_text: bool) -> Result<Value, String> {
     if serde_json::from_str::<IgnoredAny>(text).is_err() {
         if scalar::is_non_finite(text) && !is_text {
@@ -71,7 +71,7 @@ fn names(field: &str) -> Vec<String> {
     }
 }
 
-/// `None` when something else is there already.
+/// `None` when the member has a value already.
 fn put(members: &mut Map<String, Value>, names: &[String], value: Value) -> Option<()> {
     let (name, below) = names.split_first()?;
     if below.is_empty() {

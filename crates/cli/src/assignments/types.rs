@@ -1,13 +1,13 @@
-//! Which types of JSON a schema lets a field have.
+//! The JSON types that a schema allows for a field.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// References to definitions that are followed, so that a schema that refers to itself ends.
+/// `$ref`s followed at most: a bound for schemas that refer to themselves.
 const REFERENCES_MAX: usize = 16;
 
-/// The types of the member that `names` leads to; `None` = the schema does not say.
+/// The types of the member at `names`; `None` = the schema does not restrict them.
 pub(super) fn of<'a>(schema: &'a Value, names: &[String]) -> Option<BTreeSet<&'a str>> {
     let mut at = schema;
     for name in names {
@@ -20,7 +20,7 @@ pub(super) fn of<'a>(schema: &'a Value, names: &[String]) -> Option<BTreeSet<&'a
     types(at, schema, REFERENCES_MAX)
 }
 
-/// The schema that `at` refers to, or itself.
+/// The schema that `at` refers to, or `at` itself.
 fn resolved<'a>(mut at: &'a Value, root: &'a Value) -> Option<&'a Value> {
     for _ in 0..REFERENCES_MAX {
         match at["$ref"].as_str() {

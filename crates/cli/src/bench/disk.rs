@@ -1,4 +1,4 @@
-//! What the disk alone can do: small appends, each made durable before the next.
+//! The disk's baseline: small appends, each made durable before the next.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,13 +11,13 @@ use super::load::Times;
 use super::report::Disk;
 use super::tell;
 
-/// Bytes of one append: about an event.
+/// Bytes of one append: about the size of an event.
 const APPEND_BYTES: usize = 400;
-/// Appends of one measurement at most: a disk that answers at once is known well enough by then.
+/// Appends of one measurement at most: enough for a fast disk.
 const APPENDS_MAX: usize = 200_000;
 
-/// Appends to one file, whenever it is asked to. A disk's pace changes from minute to minute, so it is asked before
-/// and after what is compared with it.
+/// Measures appends to one file. The speed of a disk changes from minute to minute, so it is measured before and after
+/// the figures that are compared with it.
 pub(super) struct Probe {
     file: PathBuf,
     times: Times,

@@ -1,4 +1,4 @@
-//! How fast a long history is folded, decoding included, with neither disk nor server.
+//! The rate at which a long history is decoded and folded, without disk or server.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -32,7 +32,7 @@ pub(super) async fn measure(count: u64) -> anyhow::Result<Pace> {
     folded.await.context("folding panicked")?
 }
 
-/// The history of an entity that is changed again and again: asked for, begun, done.
+/// Event `number` of an entity that is updated again and again: requested, started, completed.
 fn event(number: u64) -> anyhow::Result<EntityEvent> {
     let at = Timestamp(i64::try_from(number)?);
     let round = number / 3 + 1;

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as cheap as it gets: one connection, one request at a time, answers with a length.
+//! A minimal HTTP/1.1 client: one connection, one request at a time, responses with a content length.
 
 use std::net::SocketAddr;
 
@@ -6,28 +6,28 @@ use anyhow::{Context, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Bytes of an answer at most.
+/// Bytes of a response at most.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const HEAD_END: &[u8] = b"\r\n\r\n";
 const LENGTH: &[u8] = b"content-length:";
 
-/// A connection that is kept.
+/// A keep-alive connection.
 pub(super) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// An answer, as long as no other is asked for.
+/// A response; borrowed from the connection's buffer until the next request.
 pub(super) struct Answer<'a> {
     pub(super) status: u16,
     pub(super) body: &'a [u8],
 }
 
 impl Answer<'_> {
-    /// The body, when the status is the one that was expected.
+    /// The body, if the status is `status`.
     ///
     /// # Errors
-    /// The other status, with the beginning of what was said.
+    /// The other status, with the beginning of the body.
     pub(super) fn expect(&self, status: u16) -> anyhow::Result<&[u8]> {
         if self.status == status {
             return Ok(self.body);
@@ -45,7 +45,7 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(8 * 1024) })
     }
 
-    /// Sends `request` and reads the answer.
+    /// Sends `request` and reads the response.
     pub(super) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
         self.stream.write_all(request).await.context("the request was not taken")?;
         self.buffer.clear();
@@ -63,7 +63,7 @@ impl Connection {
     }
 }
 
-/// Status, and where the body lies, once the head is there.
+/// Status and range of the body; `None` = the head is not complete.
 fn head(bytes: &[u8]) -> anyhow::Result<Option<(u16, std::ops::Range<usize>)>> {
     let found = bytes.windows(HEAD_END.len()).position(|window| window == HEAD_END);
     let Some(end) = found else { return Ok(None) };
@@ -75,7 +75,7 @@ fn head(bytes: &[u8]) -> anyhow::Result<Option<(u16, std::ops::Range<usize>)>> {
         name.eq_ignore_ascii_case(LENGTH).then(|| std::str::from_utf8(value).ok())?
     });
     let length: usize = match length {
-        // Only an answer without a body says nothing of its length.
+        // Only a response without a body has no length.
         None => 0,
         Some(length) => length.trim().parse().context("the answer's length is no number")?,
     };

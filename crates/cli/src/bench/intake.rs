@@ -1,4 +1,4 @@
-//! How fast requests are taken in: durable creates against an echo of the same bodies on the same connections.
+//! The rate of durable creates, compared with an echo of the same bodies over as many connections.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use super::process::{self, Process};
 use super::report::Intake;
 use super::{rate, tell};
 
-/// What is created, and echoed.
+/// The manifest that is created, and echoed.
 const MANIFEST: &str = r#"{"kind": "fake.thing", "name": "{name}-{number}", "backend": "sandbox",
  "labels": {"team": "storage", "stage": "production"},
  "desired": {"size_gib": 20, "zone": "zone-1", "encrypted": true, "description": "a volume as people declare them",
  "tags": ["backup", "daily"]}}"#;
 
-/// Measures the echo, then creates, over so many connections. The creates go to an empty server, which also works on
-/// what it accepted, as servers do.
+/// Measures the echo, then creates, over so many connections. The creates go to an empty server, which processes them
+/// meanwhile.
 pub(super) async fn measure(
     folder: &Path,
     connections: usize,
@@ -51,8 +51,7 @@ pub(super) async fn measure(
     })
 }
 
-/// The request that creates an entity called `name` and its number; `headers` are further ones, each with its line's
-/// end.
+/// The request that creates an entity called `name` and a number; `headers` are further ones, each with its line end.
 pub(super) fn create(folder: &Path, name: &str, headers: &str) -> anyhow::Result<Template> {
     let token = process::token(folder)?;
     let headers = format!("authorization: Bearer {token}\r\n{headers}");

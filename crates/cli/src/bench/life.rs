@@ -1,5 +1,4 @@
-//! One server's life: it is asked one thing at a time, then many at once, stopped, started without its read models,
-//! told to rebuild them, and audited.
+//! The lifecycle of one server: sequential requests, a burst, stop, start without read models, rebuild, audit.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,14 +17,14 @@ use super::report::{Convergence, Latency, Life, Memory, Pace};
 use super::{Plan, number, rate, tell};
 use crate::clock::SystemClock;
 
-/// Connections that the entities come over which are to converge.
+/// Connections of the burst.
 const CONNECTIONS: usize = 64;
-/// How long convergence may take; what has not converged then does not count.
+/// How long convergence may take; later entities do not count.
 const CONVERGENCE_MAX: Duration = Duration::from_secs(40);
-/// Between two looks at how many have converged.
+/// Between two queries of how many have converged.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Lives the life in `folder`.
+/// Runs the lifecycle in `folder`.
 pub(super) async fn measure(plan: &Plan, folder: &Path, disk: &mut Probe) -> anyhow::Result<Life> {
     let server = Process::serve(folder).await?;
     let (at_start, _) = server.memory()?;
@@ -56,7 +55,7 @@ pub(super) async fn measure(plan: &Plan, folder: &Path, disk: &mut Probe) -> any
     })
 }
 
-/// One at a time, each waited for until its thing is there.
+/// Sequential creates, each until its entity is `ok`.
 async fn latency(server: &Process, folder: &Path, time: Duration) -> anyhow::Result<Latency> {
     tell("how long one entity takes");
     let template = create(folder, "single", "prefer: wait=30\r\n")?;
@@ -65,7 +64,7 @@ async fn latency(server: &Process, folder: &Path, time: Duration) -> anyhow::Res
     Ok(Latency { requests: outcome.requests, p50_ms: ms(500), p95_ms: ms(950), p99_ms: ms(990) })
 }
 
-/// Creates `entities` at once and waits until all are `ok`; `before` of them are already.
+/// Creates a burst of `entities` and waits until all are `ok`; `before` older ones are `ok` already.
 async fn converge(
     server: &Process,
     folder: &Path,
@@ -95,7 +94,7 @@ async fn converge(
     })
 }
 
-/// How many entities are `ok`, as the metrics say.
+/// The number of entities that are `ok`, from the metrics.
 async fn ok(connection: &mut Connection) -> anyhow::Result<u64> {
     let request = b"GET /metrics HTTP/1.1\r\nhost: bench\r\n\r\n";
     let answer = connection.exchange(request).await?;
@@ -107,8 +106,7 @@ async fn ok(connection: &mut Connection) -> anyhow::Result<u64> {
     Ok(counts.sum())
 }
 
-/// How fast the server goes through `events` when it is told to by a POST to `path`; `None` when it has no such
-/// address.
+/// The rate at which a POST to `path` makes the server process `events`; `None` = it has no such endpoint.
 async fn timed(
     server: &Process,
     folder: &Path,
@@ -131,7 +129,7 @@ async fn timed(
     }
 }
 
-/// Events in the log of a server that has ended: positions count them.
+/// Number of events in the log of a stopped server.
 async fn events(folder: &Path) -> anyhow::Result<u64> {
     let store = Store::open(&process::data(folder), Arc::new(SystemClock)).await?;
     let head = store.log.head().await?;

@@ -1,5 +1,4 @@
-//! Closed-loop load: as many requests at a time as there are connections, each sending its next one when it has its
-//! answer.
+//! A closed-loop load generator: each connection sends its next request when it has the response.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,14 +11,14 @@ use tokio::task::JoinSet;
 use super::http::Connection;
 use super::process;
 
-/// Digits of the number that tells requests apart.
+/// Digits of the number that makes each request unique.
 const DIGITS: usize = 8;
 
-/// A request that was rendered before, but for a number.
+/// A rendered request with a place for a number.
 #[derive(Clone)]
 pub(super) struct Template {
     bytes: Vec<u8>,
-    /// Where the number's digits are.
+    /// Offset of the number's digits.
     at: usize,
 }
 
@@ -46,24 +45,24 @@ impl Template {
     }
 }
 
-/// When it is enough.
+/// When the load ends.
 #[derive(Clone, Copy)]
 pub(super) enum Enough {
     After(Duration),
     Requests(u64),
 }
 
-/// What a load was.
+/// The result of a load.
 pub(super) struct Outcome {
     pub(super) requests: u64,
     pub(super) took: Duration,
-    /// Processors that this process, the load, kept busy.
+    /// Processors that this process kept busy.
     pub(super) client_cpus: f64,
-    /// How long each request took.
+    /// Duration of each request.
     pub(super) times: Times,
 }
 
-/// Sends numbered requests over `connections` connections; each has to be answered with `status`.
+/// Sends numbered requests over `connections` connections; each response must have `status`.
 pub(super) async fn run(
     address: SocketAddr,
     connections: usize,
@@ -121,7 +120,7 @@ async fn one(
     }
 }
 
-/// How long things took.
+/// Measured durations.
 #[derive(Clone, Default)]
 pub(super) struct Times(Vec<Duration>);
 
@@ -138,7 +137,7 @@ impl Times {
         self.0.len()
     }
 
-    /// The time that `permille` of a thousand took at most; zero when there is none.
+    /// The quantile at `permille` of a thousand; zero without measurements.
     pub(super) fn quantile(&self, permille: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();

@@ -1,14 +1,13 @@
-//! Measures a server from outside, in one run, so that every ratio compares figures of the same minute.
+//! Benchmarks a server from outside, in one run, so that every ratio compares figures of the same minute.
 //!
-//! - `disk`: what the disk alone can do; `intake`: requests against an echo on the same connections
-//! - `life`: one server's life: latency, convergence, memory, size, replay, rebuild, audit; `fold`: folding alone
-//! - `http`, `load`: the clients; `process`: the servers, and what the system says of them
+//! - `disk`: the disk's baseline; `intake`: durable creates compared with an echo
+//! - `life`: latency, convergence, memory, size, replay, rebuild and audit of one server; `fold`: folding alone
+//! - `http`, `load`: the clients; `process`: the servers, with their processor time and memory
 //! - `report`: the figures with their targets, as a table and as JSON
-//! - `scale`: what lists cost at a size and at a hundredth of it
+//! - `scale`: the cost of lists at a size and at a hundredth of it
 //!
-//! The server is a process of its own, so that what it uses can be told from what the load uses. The clients speak
-//! HTTP/1.1 themselves, with requests that were rendered before: a general client would cost more than the echo
-//! that it should load.
+//! The server is a separate process, so that its processor time is separate from the load's. The clients send
+//! pre-rendered HTTP/1.1 requests: a general client would cost more than the echo that it measures.
 
 mod disk;
 mod fold;
@@ -27,28 +26,28 @@ use anyhow::Context;
 
 pub(crate) use report::Report;
 
-/// A run that takes longer is stuck.
+/// Time limit of a run.
 const RUN_MAX: Duration = Duration::from_mins(5);
 
-/// How much is measured.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Where the data lie while it runs; it decides which disk is measured.
+    /// Folder for the data while it runs; it determines which disk is measured.
     pub(crate) folder: PathBuf,
-    /// Numbers of connections that requests come over.
+    /// Numbers of connections to measure with.
     pub(crate) connections: Vec<usize>,
-    /// Time of each measurement that goes by time.
+    /// Duration of each time-based measurement.
     pub(crate) time: Duration,
-    /// Entities that are to converge.
+    /// Entities of the convergence measurement.
     pub(crate) entities: u64,
-    /// Events that are folded.
+    /// Events of the fold measurement.
     pub(crate) events: u64,
 }
 
-/// Measures everything; what it left on the disk is gone afterwards.
+/// Measures everything, and removes its data afterwards.
 ///
 /// # Errors
-/// One line for whatever is in the way: a folder that cannot be written, a server that does not answer.
+/// In one line: a folder that cannot be written, a server that does not answer.
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Report> {
     std::fs::create_dir_all(&plan.folder)
         .with_context(|| format!("cannot make {}", plan.folder.display()))?;
@@ -70,18 +69,18 @@ async fn measure(plan: &Plan, folder: &std::path::Path) -> anyhow::Result<Report
     Ok(Report::new(disk.figures(), intake, life, fold))
 }
 
-/// Says on standard error what is going on.
+/// Prints the present measurement to standard error.
 fn tell(what: &str) {
     crate::terminal::note(&format!("measuring {what}"));
 }
 
-/// A count as a number to reckon with.
+/// A count as a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "counts of one run stay far below 2^53")]
 const fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// `count` in a second, when it took `time`.
+/// `count` per second over `time`.
 fn rate(count: u64, time: Duration) -> f64 {
     number(count) / time.as_secs_f64().max(f64::EPSILON)
 }

@@ -1,4 +1,4 @@
-//! The processes that are measured, and what the system says of them.
+//! The measured processes, with their processor time and memory from `/proc`.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,25 +9,25 @@ use anyhow::{Context, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-/// How long one may take until it answers: it may have a long log to replay.
+/// How long a process may take until it is ready: it may have a long log to replay.
 const START_MAX: Duration = Duration::from_mins(1);
 const STOP_MAX: Duration = Duration::from_secs(15);
-/// Ticks a second of `/proc`'s times: Linux shows every program a hundred (`USER_HZ`).
+/// Ticks a second in `/proc`: always a hundred on Linux (`USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
-/// Settings of the server that is measured: its backend answers at once, and takes as many rounds at a time as requests
-/// come.
+/// Configuration of the measured server: a backend without latency that allows as many rounds at a time as there are
+/// connections.
 const CONFIG: &str = "[backends.sandbox]\ndriver = \"fake\"\nconcurrency = 64\n";
 
-/// A process that answers at an address; killed when dropped.
+/// A process that listens on an address; killed when dropped.
 pub(super) struct Process {
     child: Child,
     pub(super) address: SocketAddr,
-    /// From its start until it said that it is ready.
+    /// Time from its start until it was ready.
     pub(super) started_in: Duration,
 }
 
 impl Process {
-    /// This binary as a server, on a port of its own, with its data in `folder`.
+    /// Starts this binary as a server on a free port, with its data in `folder`.
     pub(super) async fn serve(folder: &Path) -> anyhow::Result<Self> {
         Self::serve_with(folder, CONFIG).await
     }
@@ -47,7 +47,7 @@ impl Process {
         Ok(Self { child, address, started_in: began.elapsed() })
     }
 
-    /// This binary as an empty world of things.
+    /// Starts this binary as an empty `fake-world`.
     pub(super) async fn world() -> anyhow::Result<Self> {
         let began = Instant::now();
         let mut command = this_binary()?;
@@ -58,7 +58,7 @@ impl Process {
         Ok(Self { child, address, started_in: began.elapsed() })
     }
 
-    /// This binary as an echo, with as many workers as a server has.
+    /// Starts this binary as an echo server, with as many workers as a server has.
     pub(super) async fn echo() -> anyhow::Result<Self> {
         let began = Instant::now();
         let mut command = this_binary()?;
@@ -68,12 +68,12 @@ impl Process {
         Ok(Self { child, address, started_in: began.elapsed() })
     }
 
-    /// Processor time that it used so far.
+    /// Its processor time so far.
     pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
         cpu(&self.pid()?.to_string())
     }
 
-    /// Resident bytes: now, and at most so far.
+    /// Resident bytes: present and peak.
     pub(super) fn memory(&self) -> anyhow::Result<(u64, u64)> {
         let path = format!("/proc/{}/status", self.pid()?);
         let status = std::fs::read_to_string(path).context("no /proc")?;
@@ -85,7 +85,7 @@ impl Process {
         Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
     }
 
-    /// Asks it to end in order, and waits until it has.
+    /// Sends SIGTERM, and waits for its end.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         let pid =
             rustix::process::Pid::from_raw(self.pid()?.cast_signed()).context("no process")?;
@@ -96,7 +96,7 @@ impl Process {
         Ok(())
     }
 
-    /// Ends it at once.
+    /// Kills it.
     pub(super) async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }
@@ -106,7 +106,7 @@ impl Process {
     }
 }
 
-/// Where a server in `folder` keeps its data.
+/// The data directory of a server in `folder`.
 pub(super) fn data(folder: &Path) -> std::path::PathBuf {
     folder.join("data")
 }
@@ -116,10 +116,10 @@ pub(super) fn token(folder: &Path) -> anyhow::Result<String> {
     Ok(std::fs::read_to_string(crate::token::path(&data(folder)))?.trim().to_owned())
 }
 
-/// Processor time of `process` (a number, or `self`).
+/// Processor time of `process` (a pid, or `self`).
 pub(super) fn cpu(process: &str) -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).context("no /proc")?;
-    // The name, in parentheses, may hold anything; user and system time are the 12th and 13th behind it.
+    // The name in parentheses may contain anything; user and system time are the 12th and 13th field after it.
     let (_, rest) = stat.rsplit_once(')').context("/proc/stat is not as it should be")?;
     let times: Vec<u64> =
         rest.split_whitespace().skip(11).take(2).filter_map(|text| text.parse().ok()).collect();
@@ -129,7 +129,7 @@ pub(super) fn cpu(process: &str) -> anyhow::Result<Duration> {
 fn this_binary() -> anyhow::Result<Command> {
     let binary = std::env::current_exe().context("this binary has no path")?;
     let mut command = Command::new(binary);
-    // The caller's configuration is not what is measured.
+    // The caller's configuration must not apply to the measured server.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STATEWARD_") {
             command.env_remove(name);
@@ -139,7 +139,7 @@ fn this_binary() -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The address behind `mark` in what a process says; what it says later is thrown away.
+/// Reads the address after `mark` from the output of a process; later output is discarded.
 async fn address(
     said: impl AsyncRead + Unpin + Send + 'static,
     mark: &str,

@@ -1,4 +1,4 @@
-//! The figures of a run, what they should be, and how they look.
+//! The figures of a run and their targets, as a table and as JSON.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -7,19 +7,19 @@ use serde::Serialize;
 
 use super::{number, rate};
 
-/// Connections at which the target for creates holds.
+/// Connections at which the target for creates applies.
 const TARGET_CONNECTIONS: usize = 64;
 const RATIO_MIN: f64 = 0.3;
-/// A wish becomes `ok` within four appends, each durable before the next, and what goes on besides.
+/// A created entity becomes `ok` within four appends, each durable before the next, plus a constant.
 const LATENCY_APPENDS: f64 = 4.0;
 const LATENCY_MS: f64 = 3.0;
 const CONVERGED_PER_SECOND_MIN: f64 = 2_000.0;
 
-/// Everything that a run measured. Times are in the unit that their name ends in.
+/// All figures of a run. A time has the unit that ends its name.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     version: &'static str,
-    /// Built without optimisation: nothing that follows means anything.
+    /// Whether the build is unoptimised: its figures mean nothing.
     debug_build: bool,
     processors: usize,
     disk: Disk,
@@ -36,14 +36,14 @@ pub(crate) struct Report {
     targets: Vec<Target>,
 }
 
-/// Small durable appends.
+/// The disk's baseline: small durable appends.
 #[derive(Debug, Serialize)]
 pub(super) struct Disk {
     pub(super) fdatasyncs_per_second: f64,
     pub(super) fdatasync_ms: f64,
 }
 
-/// Echoes against durable creates.
+/// Durable creates compared with echoes.
 #[derive(Debug, Serialize)]
 pub(super) struct Intake {
     pub(super) connections: usize,
@@ -52,13 +52,13 @@ pub(super) struct Intake {
     pub(super) ratio: f64,
     pub(super) create_p50_ms: f64,
     pub(super) create_p99_ms: f64,
-    /// Processors that were busy: the load's must leave room, or it is the load that was measured.
+    /// Busy processors: the load's must stay well below one, or the load itself is measured.
     pub(super) echo_client_cpus: f64,
     pub(super) create_client_cpus: f64,
     pub(super) create_server_cpus: f64,
 }
 
-/// From the request to `ok`, one at a time.
+/// Time from the request to `ok`, sequentially.
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     pub(super) requests: u64,
@@ -67,7 +67,7 @@ pub(super) struct Latency {
     pub(super) p99_ms: f64,
 }
 
-/// From the first request to the last `ok`.
+/// A burst: from the first request to the last `ok`.
 #[derive(Debug, Serialize)]
 pub(super) struct Convergence {
     pub(super) entities: u64,
@@ -77,7 +77,7 @@ pub(super) struct Convergence {
     pub(super) server_cpu_ms_per_entity: f64,
 }
 
-/// Resident memory of the server that converged.
+/// Resident memory of the server of the burst.
 #[derive(Debug, Serialize)]
 pub(super) struct Memory {
     start: f64,
@@ -92,7 +92,7 @@ impl Memory {
     }
 }
 
-/// How fast events were gone through.
+/// A rate of processed events.
 #[derive(Debug, Serialize)]
 pub(super) struct Pace {
     events: u64,
@@ -107,7 +107,7 @@ impl Pace {
     }
 }
 
-/// What came of one server.
+/// The figures of one server's lifecycle.
 #[derive(Debug)]
 pub(super) struct Life {
     pub(super) latency: Latency,
@@ -119,14 +119,14 @@ pub(super) struct Life {
     pub(super) verify: Option<Pace>,
 }
 
-/// What a figure should be.
+/// The target of a figure.
 #[derive(Debug, Serialize)]
 pub(super) struct Target {
     name: &'static str,
-    /// The bound, and what was measured.
+    /// The bound, and the figure.
     bound: f64,
     measured: f64,
-    /// Whether less is better.
+    /// Whether the bound is an upper one.
     at_most: bool,
     met: bool,
 }
@@ -171,7 +171,7 @@ impl Report {
         }
     }
 
-    /// Names of the targets that were missed.
+    /// Names of the missed targets.
     pub(crate) fn missed(&self) -> Vec<&'static str> {
         self.targets.iter().filter(|target| !target.met).map(|target| target.name).collect()
     }

@@ -1,4 +1,4 @@
-//! Which server, as whom: flags, then the environment, then what a local server left in its data directory.
+//! Server and token: from flags, then the environment, then the data directory of a local server.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::client::pinned;
 use crate::exit::Stop;
 use crate::{address, token};
 
-/// Where a server listens unless it is told otherwise.
+/// The server's default address.
 const DEFAULT_URL: &str = "http://127.0.0.1:8420";
-/// Where its data are unless it is told otherwise.
+/// The server's default data directory.
 const DEFAULT_DATA: &str = "./data";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Heading of these options in help texts.
@@ -51,7 +51,7 @@ pub(crate) struct ConnectionOptions {
     data: Option<PathBuf>,
 }
 
-/// A token, and where it came from.
+/// A token, and the file or variable that it was read from.
 #[derive(Clone)]
 pub(crate) struct Token {
     value: String,
@@ -68,31 +68,31 @@ impl Token {
     }
 }
 
-/// One server, as one user.
+/// One server with one token.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(super) url: String,
-    /// `None` = nobody in particular.
+    /// `None` = anonymous.
     pub(super) token: Option<Token>,
-    /// The token of the data directory that the address or the token came from: only the server that knows it is sent
-    /// anything. `None` = the address was named by somebody, with a token.
+    /// The token of the data directory that the address or the token came from. The server has to prove that it knows
+    /// it before anything is sent. `None` = address and token were given explicitly.
     pub(super) witness: Option<Token>,
-    /// Data directory whose server was meant and does not run; nothing is asked then, because whoever listens at the default
-    /// address is another server.
+    /// The data directory of a local server that does not run. Nothing is sent then: a server at the default address
+    /// would be another one.
     pub(super) stopped: Option<PathBuf>,
     trust: Trust,
 }
 
-/// Whose certificates are believed.
+/// The certificates that are trusted.
 #[derive(Clone)]
 enum Trust {
-    /// Those of the authorities that the system knows, and this one.
+    /// The system's authorities, and this one.
     System(Option<reqwest::Certificate>),
-    /// This one alone (DER): the server is this very process. `None` = it does not encrypt.
+    /// This certificate alone (DER): the server is this process. `None` = it does not encrypt.
     Itself(Option<Vec<u8>>),
 }
 
-/// What the environment says about the client. These variables are no configuration of the server.
+/// The client's environment variables. They do not configure the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     pub(crate) server: Option<String>,
@@ -120,7 +120,7 @@ impl ConnectionOptions {
     }
 
     /// # Errors
-    /// A file that was named and cannot be read, with its name.
+    /// A named file that cannot be read, with its name.
     pub(crate) fn connection(&self) -> anyhow::Result<Connection> {
         self.within(Environment::of_this_process())
     }
@@ -146,7 +146,7 @@ impl ConnectionOptions {
         let url = named.or(found).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let url = url.trim().trim_end_matches('/').to_owned();
         let parsed = parsed(&url)?;
-        // The token of the local server is not for the eyes of another one.
+        // The token of the local server is never sent to another server.
         let takes_local = given.is_none() && (local || is_loopback(&parsed));
         let witness = if local || takes_local { read_token(&local_token).ok() } else { None };
         let token = if takes_local { witness.clone() } else { given };
@@ -171,7 +171,7 @@ fn read_token(file: &Path) -> anyhow::Result<Token> {
     Ok(Token { value, whence })
 }
 
-/// The address of a server: credentials in it would be mistaken for its host, or for ours.
+/// Parses the address of a server. A user name in it is refused: it could be mistaken for the host or for a token.
 fn parsed(url: &str) -> anyhow::Result<Url> {
     let no = |why: &str| Stop::usage(format!("{url} is no address of a server: {why}"));
     let parsed: Url = url.parse().map_err(|error| no(&format!("{error}")))?;
@@ -185,9 +185,8 @@ fn parsed(url: &str) -> anyhow::Result<Url> {
 }
 
 impl Connection {
-    /// The server in this very process, which presents `certificate` (DER; `None` = it does not encrypt). The
-    /// certificate names the outside's address, and perhaps an authority that this machine does not know: so it is
-    /// compared as a whole.
+    /// The server in this process, which presents `certificate` (DER; `None` = it does not encrypt). The certificate is
+    /// compared as a whole: it names the external address, and this machine may not know its authority.
     pub(crate) fn of_this_process(url: &str, token: &str, certificate: Option<Vec<u8>>) -> Self {
         let (value, whence) = (token.to_owned(), "this process".to_owned());
         let token = Some(Token { value, whence });
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_named_and_is_not_there_is_told() {
+    fn a_named_file_that_is_missing_is_an_error() {
         let data = served();
         let mut options = options(data.path());
         options.ca_file = Some(data.path().join("none.pem"));

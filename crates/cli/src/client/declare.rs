@@ -1,4 +1,4 @@
-//! What `apply` does with one manifest: creates the entity, or changes what the manifest names of it.
+//! Applies one manifest: creates the entity, or changes the members that the manifest names.
 
 use anyhow::Context;
 use serde_json::{Map, Value, json};
@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use super::{Client, Problem, Request};
 use crate::exit::Stop;
 
-/// Members of a manifest that name the entity, and so cannot be changed.
+/// Members of a manifest that identify the entity or its object; they cannot be changed.
 pub(crate) const NAMING: &[&str] = &["kind", "name", "namespace", "backend", "external_id"];
-/// Members of an entity that the server alone writes: `get -o yaml` shows them, `apply` passes over them.
+/// Members of an entity that only the server writes: `get -o yaml` shows them, `apply` ignores them.
 const STATUS: &[&str] = &[
     "conditions",
     "created_at",
@@ -30,16 +30,16 @@ pub(crate) fn is_status(member: &str) -> bool {
     STATUS.contains(&member)
 }
 
-/// How a manifest is declared.
+/// How a manifest is applied.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Terms {
-    /// Only says what that would change.
+    /// Only plans the change.
     pub(crate) dry_run: bool,
-    /// The object may be replaced for it.
+    /// The change may replace the object.
     pub(crate) replace: bool,
 }
 
-/// What became of a manifest.
+/// What applying a manifest did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Created,
@@ -59,17 +59,17 @@ impl Outcome {
     }
 }
 
-/// A manifest that the server holds, or would hold.
+/// The result of an applied manifest.
 #[derive(Debug)]
 pub(crate) struct Declared {
     pub(crate) outcome: Outcome,
-    /// The reply, or the plan when nothing was to be written.
+    /// The reply; the plan with `dry_run`.
     pub(crate) reply: Value,
-    /// What was sent, to be [finished](Client::finish); `None` = nothing was to be written.
+    /// The change that was sent, for [`finish`](Client::finish); `None` = nothing was sent.
     pub(crate) request: Option<Request>,
 }
 
-/// Makes the server hold what `manifest` declares.
+/// Creates or updates the entity that `manifest` declares.
 ///
 /// # Errors
 /// The server's [`Problem`]; a conflict when the manifest names another backend or object than the entity has.
@@ -83,7 +83,7 @@ pub(crate) async fn declare(
     }
     match create(client, manifest, terms.dry_run).await {
         Err(error) => {
-            // It was created a moment ago, and the list does not show it yet.
+            // The entity was created a moment ago: the read model behind the list does not have it yet.
             let taken = error.downcast_ref::<Problem>().filter(|problem| problem.is("name-taken"));
             let Some(holder) = taken.and_then(Problem::holder) else { return Err(error) };
             let entity = client.send(&Request::get(format!("/v1/entities/{holder}"))).await?;
@@ -93,10 +93,10 @@ pub(crate) async fn declare(
     }
 }
 
-/// The entity that a manifest names, as it is now; `None` = there is none.
+/// The current entity of a manifest; `None` = it does not exist.
 ///
 /// # Errors
-/// [`Problem`], or nobody answers.
+/// [`Problem`], or the server does not answer.
 pub(crate) async fn find(client: &Client, manifest: &Value) -> anyhow::Result<Option<Value>> {
     let text = |member: &str| manifest[member].as_str();
     let request = Request::get("/v1/entities")
@@ -105,7 +105,7 @@ pub(crate) async fn find(client: &Client, manifest: &Value) -> anyhow::Result<Op
         .query("namespace", text("namespace").unwrap_or("default"));
     let found = client.send(&request).await?;
     let Some(id) = found.pointer("/items/0/id").and_then(Value::as_str) else { return Ok(None) };
-    // The list may be a moment behind; the entity itself never is.
+    // The list may lag behind; the entity itself never does.
     let entity = client.send(&Request::get(format!("/v1/entities/{id}"))).await?;
     Ok((entity["state"] != "deleted").then_some(entity))
 }
@@ -140,7 +140,7 @@ async fn update(
     let id = entity["id"].as_str().context("an entity without an id")?;
     let request = Request::put(format!("/v1/entities/{id}")).json(&body);
     let request = request.maybe("replace", terms.replace.then_some("true"));
-    // What is unchanged is not sent: the server keeps the key of everything that it accepts, in its log.
+    // An unchanged manifest is not sent: the server records the key of every accepted request in its log.
     let plan = planned(client, &request).await?;
     let outcome = match plan["plan"]["action"].as_str() {
         Some("none") if differing(entity, &body).is_empty() => Outcome::Unchanged,
@@ -156,25 +156,24 @@ async fn update(
     }
     let request = client.keyed(request);
     let reply = client.send(&request).await?;
-    // Somebody else may have been faster with the same.
+    // Another client may have made the same change since.
     let same = reply["operation"].is_null() && reply["entity"]["revision"] == entity["revision"];
     let outcome = if same { Outcome::Unchanged } else { Outcome::Changed };
     Ok(Declared { outcome, reply, request: Some(request) })
 }
 
-/// The server's plan for a change; nothing is written.
+/// The server's plan for a change (`dry_run`); nothing is written.
 async fn planned(client: &Client, request: &Request) -> anyhow::Result<Value> {
     client.send(&request.clone().query("dry_run", "true")).await
 }
 
-/// The members of a manifest that PUT replaces: what it does not name is left as it is.
+/// The members of a manifest that PUT replaces; members that it does not name stay as they are.
 pub(crate) fn named(manifest: &Value) -> Value {
     let manifest = without(manifest, NAMING);
     without(&manifest, STATUS)
 }
 
-/// Members beside `desired` that are named and differ; `desired` is the server's to compare, because only it knows
-/// the defaults.
+/// Named members other than `desired` that differ. The server compares `desired`, because only it knows the defaults.
 pub(crate) fn differing(entity: &Value, named: &Value) -> Vec<String> {
     let members = named.as_object().into_iter().flatten();
     let differs =

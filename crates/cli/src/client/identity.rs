@@ -1,4 +1,4 @@
-//! Whether the server at an address is the one whose token is to be sent.
+//! Verifies that the server at an address is the one that the local token belongs to.
 
 use anyhow::bail;
 use stateward_api::identity::{CHALLENGE, PROOF, proof};
@@ -8,11 +8,11 @@ use super::send::TIMEOUT;
 use super::{Client, Connection};
 
 impl Client {
-    /// Makes sure, once, that the server is that of the data directory which the address or the token came from: the
-    /// address may be one that a killed server left behind, and its port somebody else's by now.
+    /// Verifies, once, that the server belongs to the data directory that the address or the token came from. A killed
+    /// server leaves its address behind, and another process may listen on its port by now.
     ///
     /// # Errors
-    /// Another server listens there, or none runs. The inner one: it could not be asked, which may pass.
+    /// Another server listens there, or none runs. The inner error is transient: the server could not be asked.
     pub(super) async fn introduced(&self) -> anyhow::Result<Result<(), (Failed, anyhow::Error)>> {
         let Connection { url, witness, stopped, .. } = &self.connection;
         if let Some(data) = stopped {
@@ -41,7 +41,7 @@ impl Client {
                 "{url} is not the server of {whence}, so no token was sent: is that one stopped? (--server names another)"
             );
         }
-        // Another task may have come to the same result.
+        // Another task may have set it already.
         let _ = self.known.set(());
         Ok(Ok(()))
     }

@@ -1,7 +1,8 @@
-//! A client of the REST interface, and of nothing else: no type of the server is known here.
+//! A client of the REST interface alone: no type of the server is used here.
 //!
-//! `connection` finds the server and the token, `pinned` knows the certificate of this very process; `request` describes what is sent; `send` sends it, `retry` says when again; `declare` is what `apply` does with a manifest; `sse` reads the log as it grows; `problem` is what comes
-//! back instead of a result.
+//! `connection` finds the server and the token, `identity` verifies the server, `pinned` trusts one certificate;
+//! `request` is a request, `send` sends it, `retry` says whether and when again; `declare` applies a manifest; `sse`
+//! follows the log; `problem` is an error response.
 
 mod connection;
 mod declare;
@@ -30,16 +31,16 @@ pub(crate) use sse::{Arrival, Events};
 
 use send::Answer;
 
-/// How long the server is asked to wait at a time; in between, whether it waits for a person.
+/// `Prefer: wait` of one request; between two, the client checks whether the entity waits for a decision.
 const WAIT_MAX: Duration = Duration::from_secs(2);
-/// A server that has no place left for those who wait answers at once; it is asked again after this.
+/// Between two requests to a server that answers at once because its places for waiting requests are taken.
 const PACE: Duration = Duration::from_secs(1);
-/// Items of a page: the most that the server gives.
+/// Items of a page: the server's maximum.
 const PAGE: &str = "1000";
-/// Items of a list at most, so that a mistake does not fill the memory.
+/// Items of a list at most: a bound on memory.
 const ITEMS_MAX: usize = 1_000_000;
 
-/// Why something is changed.
+/// The reason of a change.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Why {
     /// Why, for the history
@@ -50,25 +51,25 @@ pub(crate) struct Why {
     change: Option<String>,
 }
 
-/// A connection to one server as one user.
+/// A connection to one server with one token.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     connection: Connection,
     why: Why,
-    /// Every request is told on standard error.
+    /// Whether every request is printed to standard error.
     verbose: bool,
-    /// Whether the server has answered.
+    /// Whether the server has answered any request.
     met: Arc<AtomicBool>,
-    /// Set once the server has shown that it is the one whose token is sent.
+    /// Set once the server has proved that it knows the token.
     known: Arc<OnceLock<()>>,
-    /// Keys are this and a number.
+    /// Prefix and next number of idempotency keys.
     keys: Arc<(String, AtomicU64)>,
 }
 
 impl Client {
     /// # Errors
-    /// When TLS cannot be set up, or the system has no random numbers.
+    /// When TLS cannot be set up, or no random bytes can be read.
     pub(crate) fn new(connection: Connection, verbose: bool) -> anyhow::Result<Self> {
         Ok(Self {
             http: connection.http()?,
@@ -81,12 +82,12 @@ impl Client {
         })
     }
 
-    /// The same caller, who says why.
+    /// The same client with a reason for its changes.
     pub(crate) fn because(&self, why: &Why) -> Self {
         Self { why: why.clone(), ..self.clone() }
     }
 
-    /// The answer as JSON; `Null` when it has no body.
+    /// Sends a request; the body of the answer, `Null` when it is empty.
     ///
     /// # Errors
     /// [`Problem`], [`Unreachable`].
@@ -99,7 +100,7 @@ impl Client {
         serde_json::from_slice(&answer.body).with_context(what)
     }
 
-    /// All items of a list, `max` at most.
+    /// All items of a paged list, `max` at most.
     ///
     /// # Errors
     /// [`Problem`], [`Unreachable`].
@@ -126,7 +127,7 @@ impl Client {
         }
     }
 
-    /// All items of a list that comes in one piece.
+    /// All items of a list without pages.
     ///
     /// # Errors
     /// [`Problem`], [`Unreachable`].
@@ -135,7 +136,7 @@ impl Client {
         Ok(reply["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// A change to be [finished](Self::finish): the same key both times.
+    /// Gives a change its idempotency key, so that [`finish`](Self::finish) can send it again.
     pub(crate) fn keyed(&self, mut request: Request) -> Request {
         if request.changes() && request.key.is_none() {
             let (prefix, number) = &*self.keys;
@@ -144,9 +145,8 @@ impl Client {
         request
     }
 
-    /// The reply to a change that was sent before, once its operation is done: the same request under the same key
-    /// is answered with the same operation, however often it is sent. Also when it waits for a person's decision, or
-    /// `deadline` is over: then with the entity as it is.
+    /// Waits for the operation of a change by sending the same request under the same key, which is answered with the
+    /// same operation. Returns early, with the entity as it is, when it waits for a decision or `deadline` is over.
     ///
     /// # Errors
     /// [`Problem`], [`Unreachable`].
@@ -171,8 +171,8 @@ impl Client {
         }
     }
 
-    /// Waits until lists show what happened up to `position`, so that the next command finds it there. That they
-    /// do not in time is no failure of what was done.
+    /// Waits until the read models have applied `position`, so that the next command's lists show the change. A timeout
+    /// is only logged: the change itself was accepted.
     pub(crate) async fn settle(&self, position: Option<&str>) {
         let Some(position) = position else { return };
         let request =
@@ -182,7 +182,7 @@ impl Client {
         }
     }
 
-    /// An answer that is read bit by bit.
+    /// Sends a request whose answer is read as a stream.
     ///
     /// # Errors
     /// [`Problem`], [`Unreachable`].

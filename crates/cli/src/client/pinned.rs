@@ -1,4 +1,4 @@
-//! TLS to a server whose certificate is known: that one and no other.
+//! TLS with certificate pinning: exactly one certificate is accepted.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-/// A client that accepts exactly `certificate` (DER) from a server that proves to hold its key. Names, authorities and
-/// dates are not checked: the certificate itself was chosen.
+/// A configuration that accepts exactly `certificate` (DER), from a server that proves to hold its key. Names,
+/// authorities and dates are not checked: the certificate itself was chosen.
 ///
 /// # Errors
 /// When the provider knows no protocol version.

@@ -1,14 +1,14 @@
-//! What may be answered instead of a result, in one line that says what to do next.
+//! Error responses, printed in one line that says what to do next.
 
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// An answer that is no success (RFC 9457).
+/// A response with a status other than 2xx (RFC 9457).
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     body: Value,
-    /// Where the refused token came from; `None` = that is not the trouble.
+    /// Where the refused token was read from; `None` = the token is not the cause.
     token: Option<String>,
 }
 
@@ -17,24 +17,24 @@ impl Problem {
         Self { status, body, token: None }
     }
 
-    /// Names where the token came from, for when it was refused.
+    /// Adds where the token was read from, for status 401.
     pub(super) fn with_token_of(mut self, whence: &str) -> Self {
         self.token = (self.status == StatusCode::UNAUTHORIZED).then(|| whence.to_owned());
         self
     }
 
-    /// Whether it is the problem called `name`.
+    /// Whether its type is `name`.
     pub(crate) fn is(&self, name: &str) -> bool {
         let kind = self.body["type"].as_str().unwrap_or_default();
         kind.strip_suffix(name).is_some_and(|prefix| prefix.ends_with(':'))
     }
 
-    /// Id of the entity that has what was asked for; `None` when the answer does not name it.
+    /// Id of the entity that holds the requested name; `None` when the response does not name it.
     pub(crate) fn holder(&self) -> Option<&str> {
         self.detail().rsplit(' ').next().filter(|id| id.len() == 36)
     }
 
-    /// What is wrong where: JSON pointers into what was sent, with a text each.
+    /// The field errors: JSON pointers into the request, with a message each.
     pub(crate) fn faults(&self) -> Vec<(&str, &str)> {
         let faults = self.body["errors"].as_array().into_iter().flatten();
         faults.filter_map(|it| Some((it["pointer"].as_str()?, it["detail"].as_str()?))).collect()
@@ -84,7 +84,7 @@ impl std::fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Nobody answered, or not so that it could be understood.
+/// The server did not answer, or with something that is no HTTP.
 #[derive(Debug)]
 pub(crate) struct Unreachable {
     url: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
-/// A request. Everything but a GET is a change: it is sent under one key, however often it is sent.
+/// A request. Everything but a GET is a change: every repetition has the same idempotency key.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(super) method: Method,
@@ -13,10 +13,10 @@ pub(crate) struct Request {
     query: Vec<(String, String)>,
     pub(super) body: Option<(&'static str, Vec<u8>)>,
     pub(super) accept: Option<&'static str>,
-    /// Position after which a watcher goes on.
+    /// Position after which an event stream continues.
     pub(super) last_seen: Option<String>,
     pub(super) wait: Option<Duration>,
-    /// `None` = the client makes one for each change.
+    /// Idempotency key; `None` = the client makes one for each change.
     pub(super) key: Option<String>,
     pub(super) repeatable: bool,
     pub(super) unhurried: bool,
@@ -90,31 +90,31 @@ impl Request {
         self
     }
 
-    /// Asks for another form of answer than JSON.
+    /// Asks for another media type than JSON.
     pub(crate) fn accept(mut self, media_type: &'static str) -> Self {
         self.accept = Some(media_type);
         self
     }
 
-    /// Goes on after this position.
+    /// Continues after this position.
     pub(super) fn last_seen(mut self, position: Option<&str>) -> Self {
         self.last_seen = position.map(str::to_owned);
         self
     }
 
-    /// The server answers once it is done, or after this time.
+    /// `Prefer: wait`: the server answers once the operation is done, or after this time.
     pub(super) fn wait(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
         self
     }
 
-    /// The server does not recognise a repetition: it is sent again only when it was certainly not taken.
+    /// A repetition would not be recognised: the request is sent again only when it certainly was not accepted.
     pub(crate) fn unrepeatable(mut self) -> Self {
         self.repeatable = false;
         self
     }
 
-    /// The answer may take as long as it takes.
+    /// The answer has no deadline.
     pub(crate) fn unhurried(mut self) -> Self {
         self.unhurried = true;
         self
@@ -133,7 +133,7 @@ impl Request {
     }
 }
 
-/// Percent-encodes everything but unreserved characters (RFC 3986): fit for a query and for a piece of a path.
+/// Percent-encodes everything but unreserved characters (RFC 3986), for a query or a path segment.
 pub(crate) fn escaped(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

@@ -1,29 +1,29 @@
-//! Whether a request is sent again, and when.
+//! Retries: whether a request is sent again, and when.
 
 use std::time::Duration;
 
 use reqwest::StatusCode;
 
-/// Sends at most, when the server has answered this process before.
+/// Attempts at most, once the server has answered any request of this process.
 const TRIES_MAX: u32 = 6;
-/// Sends at most, when it has not: the address may be wrong, and somebody waits.
+/// Attempts at most before that: the address may be wrong, and a person waits.
 const TRIES_UNMET_MAX: u32 = 3;
 const FIRST: Duration = Duration::from_millis(200);
-/// A server that asks for a longer rest is not waited for.
+/// A longer `Retry-After` is not waited for.
 const REST_MAX: Duration = Duration::from_mins(1);
 
-/// How a send went wrong.
+/// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// It cannot have arrived.
+    /// The request cannot have arrived.
     Unsent,
-    /// It may have arrived.
+    /// The request may have arrived.
     Lost,
-    /// The server, or something before it, could not take it just now.
+    /// The server, or a proxy before it, is overloaded.
     Busy { status: StatusCode, rest: Option<Duration> },
 }
 
-/// Statuses after which the same request may go well.
+/// Whether the same request may succeed later.
 pub(super) fn is_busy(status: StatusCode) -> bool {
     [
         StatusCode::TOO_MANY_REQUESTS,
@@ -34,9 +34,9 @@ pub(super) fn is_busy(status: StatusCode) -> bool {
     .contains(&status)
 }
 
-/// How long to rest before the next send; `None` = that was the last one.
+/// The delay before the next attempt; `None` = no further attempt.
 ///
-/// `repeatable` = the server recognises a repetition. `met` = it has answered this process before.
+/// `repeatable` = the server recognises a repetition. `met` = it has answered a request of this process.
 pub(super) fn rest(failed: Failed, sends: u32, repeatable: bool, met: bool) -> Option<Duration> {
     let certain = match failed {
         Failed::Unsent => true,

@@ -1,4 +1,4 @@
-//! How a request gets to the server: built, sent, and sent again.
+//! Builds a request, sends it, and retries it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::{Client, Problem, Request, Unreachable};
 use crate::exit::Stop;
 use crate::terminal;
 
-/// Longer than a server ever waits before it answers (60 s).
+/// Longer than the server's longest wait before it answers (60 s).
 pub(super) const TIMEOUT: Duration = Duration::from_secs(70);
 
-/// An answer whose body has arrived.
+/// A response with its whole body.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
@@ -26,7 +26,7 @@ impl Client {
         let whole = async |built| {
             let response = self.once(request, built).await?;
             let status = response.status();
-            // Lost in the middle of the answer: it is asked for again like one that never came.
+            // A response that breaks off is retried like one that never came.
             let body =
                 response.bytes().await.map_err(|error| (Failed::Lost, self.unreachable(&error)))?;
             Ok(Answer { status, body: body.into() })
@@ -35,7 +35,7 @@ impl Client {
         if answer.status.is_success() { Ok(answer) } else { Err(self.problem(&answer).into()) }
     }
 
-    /// Sends until it goes well or must not be sent any more.
+    /// Sends until an attempt succeeds or no further one is allowed.
     pub(super) async fn again<T>(
         &self,
         request: &Request,
@@ -60,7 +60,7 @@ impl Client {
         }
     }
 
-    /// Sends once; a status that may pass is a failure.
+    /// Sends once; a transient status is a failure.
     pub(super) async fn once(
         &self,
         request: &Request,
@@ -128,7 +128,7 @@ impl Client {
         }
     }
 
-    /// For those who asked for it. Headers are never told: one of them is the token.
+    /// With `--verbose`, prints a line. Headers are never printed: one of them is the token.
     fn tell(&self, line: &str) {
         if self.verbose {
             terminal::note(line);

@@ -1,8 +1,7 @@
-//! The log as it grows, over server-sent events.
+//! Follows the log over server-sent events.
 //!
-//! A lost connection is taken up again after the last position that was seen, so nothing is missed or seen twice.
-//! Only before the first event there is no position: whoever keeps a picture of its own looks again on
-//! [`Arrival::Reconnected`].
+//! A lost connection is resumed after the last position received, so no event is missed or delivered twice. Before the
+//! first event there is no such position: on [`Arrival::Reconnected`] a caller with a view of its own reads it again.
 
 use std::time::Duration;
 
@@ -11,25 +10,25 @@ use serde_json::Value;
 
 use super::{Client, Request};
 
-/// The server says something every 15 seconds; after this, nobody is there.
+/// The server sends a comment every 15 seconds; after this silence the connection counts as lost.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// Connections in a row that bring nothing.
+/// Connections in a row that deliver no event.
 const BARREN_MAX: u32 = 10;
 /// Between two such connections.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bytes of one event at most: more than the server ever takes in as a body.
+/// Bytes of one event at most: more than the largest request body.
 const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What comes in.
+/// What the stream delivers.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     /// An event.
     Event(Value),
-    /// The connection was lost and is there again.
+    /// The connection was lost and is open again.
     Reconnected,
 }
 
-/// A reader of the log.
+/// A subscription to the log.
 pub(crate) struct Events {
     client: Client,
     request: Request,
@@ -40,11 +39,10 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Begins to read: what happens after this was called is not missed. `request` has the filters, and `after` if
-    /// what has happened already is wanted.
+    /// Subscribes: no event after this call is missed. `request` has the filters, and `after` for earlier events.
     ///
     /// # Errors
-    /// The server's problem, or nobody answers.
+    /// The server's problem, or the server does not answer.
     pub(crate) async fn open(client: &Client, request: Request) -> anyhow::Result<Self> {
         let request = request.accept("text/event-stream");
         let response = Some(client.stream(&request).await?);
@@ -52,10 +50,10 @@ impl Events {
         Ok(Self { client: client.clone(), request, last_seen, response, frames, barren: 0 })
     }
 
-    /// The next thing that comes in. To drop the future loses nothing.
+    /// The next event or reconnection. Cancel-safe: dropping the future loses nothing.
     ///
     /// # Errors
-    /// The server's problem, or nobody answers any more.
+    /// The server's problem, or the server stopped answering.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Arrival> {
         loop {
             while let Some(frame) = self.frames.pop()? {
@@ -105,7 +103,7 @@ struct Frame {
     data: String,
 }
 
-/// Bytes on their way to become frames.
+/// Splits bytes into frames.
 #[derive(Default)]
 struct Frames {
     bytes: Vec<u8>,
@@ -116,7 +114,7 @@ impl Frames {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next whole frame with data; comments are passed over.
+    /// The next whole frame with data; comments are skipped.
     fn pop(&mut self) -> anyhow::Result<Option<Frame>> {
         while let Some(end) = self.bytes.windows(2).position(|pair| pair == b"\n\n") {
             let block: Vec<u8> = self.bytes.drain(..end + 2).collect();

@@ -1,4 +1,4 @@
-//! Verbs that do the same small thing to one entity or to many: refresh, retry, pause, resume, release, protect.
+//! Verbs that send one action to one or many entities: refresh, retry, pause, resume, release, protect.
 
 use clap::Args;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::exit::{Exit, Stop};
 use crate::select::{Emptiness, Selection};
 use crate::session::{Run, Session};
 
-/// What such a verb is about.
+/// The arguments of such a verb.
 #[derive(Args)]
 pub(crate) struct Act {
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub(crate) struct Act {
 }
 
 impl Act {
-    /// `verb` = what a person is asked about, `word` = what is told about each.
+    /// `words` = the verb of the question, and the word printed for each result.
     async fn each(
         self,
         session: &Session,

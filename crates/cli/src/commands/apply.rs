@@ -53,7 +53,7 @@ impl Run for Apply {
     }
 }
 
-/// Declares every document, and says what came of each, in their order.
+/// Applies every document; the results in the same order.
 pub(super) async fn declare_all(
     client: &Client,
     documents: &[Document],
@@ -68,8 +68,7 @@ pub(super) async fn declare_all(
             deed(&document, declared, terms.dry_run)
         }
     };
-    // Begun in order, a few at a time: they share commits. What depends on what is for the server to know, which
-    // does the work later anyway.
+    // Sent in order, a few at a time, so that they share commits. The server resolves dependencies later.
     let deeds = stream::iter(documents.iter().map(apply)).buffered(AT_ONCE).collect().await;
     bar.finish_and_clear();
     deeds

@@ -23,10 +23,10 @@ pub(crate) struct Backends {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// How they stand
+    /// List them with their state
     #[command(after_help = "Example:\n  stateward backends list -o wide")]
     List,
-    /// How one stands
+    /// Show one with its state
     #[command(after_help = "Example:\n  stateward backends get local -o yaml")]
     Get { name: String },
     /// Change nothing there for a while
@@ -50,7 +50,7 @@ enum Verb {
         #[command(flatten)]
         why: Why,
     },
-    /// Ask it whether it is well
+    /// Check whether it answers
     #[command(after_help = "Example:\n  stateward backends test cloud")]
     Test { name: String },
     /// Read the configuration and the files of secrets again

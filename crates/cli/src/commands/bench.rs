@@ -1,4 +1,4 @@
-//! `stateward bench`, and the echo that it compares with.
+//! `stateward bench`, and the echo server that it compares with.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -12,9 +12,9 @@ use stateward_api::Server;
 use crate::bench::{self, Plan};
 use crate::terminal;
 
-/// Where data lie when nobody says: beside what was built, which is on a disk and not in memory.
+/// Default folder for data: beside the build's output, which is on a disk and not in memory.
 const FOLDER: &str = "./target/bench";
-/// Sizes that two servers can be compared at: a page of the small one has to be full.
+/// Bounds of `--scale`: the small server has a hundredth of the entities, and a page of it has to be full.
 const SCALE_MIN: u64 = 500;
 const SCALE_MAX: u64 = 10_000_000;
 
@@ -50,7 +50,7 @@ pub(crate) struct Bench {
     check: bool,
 }
 
-/// As many as a server takes without further settings.
+/// Parses a number of connections: up to what a server accepts with default settings.
 fn connections(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=1_024).contains(number));
     number.ok_or_else(|| "is no number from 1 to 1024".to_owned())

@@ -1,4 +1,4 @@
-//! A change of one entity that was named.
+//! A change of one named entity.
 
 use clap::Args;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::render::entity::label;
 use crate::select::{InNamespace, one};
 use crate::session::Session;
 
-/// Options of such a change.
+/// The options of such a change.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ChangeOptions {
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub(crate) struct ChangeOptions {
     output: Output,
 }
 
-/// Sends a change of the entity that `target` names. `word` = what is told about it.
+/// Sends a change of the entity that `target` names. `word` = the word printed for its result.
 pub(crate) async fn entity(
     session: &Session,
     target: &str,
@@ -37,7 +37,8 @@ pub(crate) async fn entity(
     all(session, requests, options, word).await
 }
 
-/// Sends a change of the entity that `target` names, made with what its kind takes. `word` = what is told about it.
+/// Sends a change of the entity that `target` names; `request` gets the entity's kind as well. `word` = the word printed
+/// for its result.
 pub(crate) async fn of_its_kind(
     session: &Session,
     target: &str,
@@ -71,7 +72,7 @@ pub(crate) async fn all(
 }
 
 impl ChangeOptions {
-    /// The namespace of what is named.
+    /// The namespace of the named entity.
     pub(crate) fn namespace(&self) -> &str {
         &self.place.namespace
     }

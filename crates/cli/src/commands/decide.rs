@@ -10,7 +10,7 @@ use crate::session::{Run, Session};
 
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  stateward get -A --state creating -o wide       # who asks, and what\n  \
+    after_help = "Examples:\n  stateward get -A --state creating -o wide       # which entities wait, and for what\n  \
     stateward decide thing/disk create --reason 'backup is restored later'\n  \
     stateward decide thing/disk adopt vol-17\n  stateward decide thing/disk give-up"
 )]

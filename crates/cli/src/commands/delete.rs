@@ -14,7 +14,7 @@ use crate::select::{Selected, Selection};
 use crate::session::{Run, Session};
 use crate::{manifests, terminal};
 
-/// Users that the server names at most; with so many there may be more.
+/// The server lists at most so many dependents of an entity; with this many there may be more.
 const USERS_MAX: usize = 1_000;
 
 #[derive(Args)]
@@ -77,7 +77,7 @@ impl Run for Delete {
     }
 }
 
-/// Adds whoever uses what is selected, through others too. The server sees to it that users go first.
+/// Adds the transitive dependents of the selected entities. The server deletes dependents first.
 async fn add_users(client: &Client, selected: &mut Selected) -> anyhow::Result<()> {
     let mut known: BTreeSet<String> =
         selected.entities.iter().map(|entity| text(entity, "/id")).collect();
@@ -104,7 +104,7 @@ async fn add_users(client: &Client, selected: &mut Selected) -> anyhow::Result<(
     Ok(())
 }
 
-/// What manifests name.
+/// The existing entities that manifests name.
 async fn named(
     client: &Client,
     files: &[PathBuf],
@@ -114,11 +114,11 @@ async fn named(
     for document in manifests::read_all(files, place.unwrap_or("default"))? {
         match find(client, &document.value).await? {
             Some(entity) => selected.entities.push(entity),
-            // That is what was wanted.
+            // Deleted already: the desired result.
             None => terminal::note(&format!("{}: there is none of that name", document.label())),
         }
     }
-    // The last that was declared may need the ones before it.
+    // Later manifests may depend on earlier ones.
     selected.entities.reverse();
     Ok(selected)
 }

@@ -10,7 +10,7 @@ use crate::select::{InNamespace, one_ever};
 use crate::session::{Run, Session};
 use crate::terminal;
 
-/// What is shown of what is long.
+/// Operations and events shown at most.
 const OPERATIONS: usize = 5;
 const EVENTS: usize = 10;
 
@@ -32,7 +32,7 @@ impl Run for Describe {
         for (number, target) in self.targets.iter().enumerate() {
             let entity = one_ever(client, target, &self.place.namespace).await?;
             let path = format!("/v1/entities/{}", text(&entity, "/id"));
-            // Only there it says who uses it.
+            // Only this endpoint lists the dependents.
             let entity = client.send(&Request::get(path.clone())).await?;
             let operations = Request::get(format!("{path}/operations"));
             let operations = client.list(&operations, Some(OPERATIONS)).await?;

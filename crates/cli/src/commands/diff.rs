@@ -38,7 +38,7 @@ pub(crate) struct Diff {
 
 impl Run for Diff {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        // 1 is for what differs, so what fails has to be something else.
+        // Exit code 1 means that something differs, so a failure needs another code.
         match self.differences(session).await {
             Ok(true) => Ok(Exit::Failure),
             Ok(false) => Ok(Exit::Ok),
@@ -75,7 +75,7 @@ impl Diff {
     }
 }
 
-/// What is desired against what is observed, as far as it is managed: what is not named is nobody's business.
+/// Compares observed with desired state, for managed fields only: a field that is not declared is not managed.
 fn against_observed(label: String, entity: Option<&Value>, desired: &Value) -> Difference {
     let attributes = entity.map(|entity| &entity["observed"]["attributes"]);
     let old = match (attributes, desired) {
@@ -89,7 +89,7 @@ fn against_observed(label: String, entity: Option<&Value>, desired: &Value) -> D
     Difference { label, old_name: "observed", new_name: "desired", old, new: yaml(desired) }
 }
 
-/// What the server holds against what it would hold after `apply`.
+/// Compares the server's state with that after `apply`.
 async fn against_desired(
     client: &Client,
     document: &Document,
@@ -125,7 +125,8 @@ async fn created(client: &Client, manifest: &Value) -> anyhow::Result<Value> {
     Ok(after)
 }
 
-/// The named members as they would be, and the fields that the object would be replaced for: the server's plan knows the defaults of what the file does not name.
+/// The named members after the change, and the fields that would force a replacement. The server plans the change,
+/// because only it knows the defaults.
 async fn changed(
     client: &Client,
     entity: &Value,
@@ -140,7 +141,7 @@ async fn changed(
         return Ok((after, replaces));
     }
     let path = format!("/v1/entities/{}", text(entity, "/id"));
-    // Nothing is written, so it may be asked what replacing would do.
+    // A dry run may allow replacement, to find out which fields would force it.
     let request = Request::put(path).query("dry_run", "true").query("replace", "true").json(wanted);
     after["desired"] = match planned(client, &request).await? {
         Some(plan) if plan["changes"].as_array().is_none_or(Vec::is_empty) => {
@@ -156,7 +157,7 @@ async fn changed(
     Ok((after, replaces))
 }
 
-/// The server's plan; `None` for those who may only look, who get the file as it is.
+/// The server's plan; `None` for a caller who may only read: then the file itself is compared.
 async fn planned(client: &Client, request: &Request) -> anyhow::Result<Option<Value>> {
     match client.send(request).await {
         Ok(reply) => Ok(Some(reply["plan"].clone())),

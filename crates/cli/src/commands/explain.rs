@@ -44,8 +44,7 @@ impl Run for Explain {
     }
 }
 
-/// The kind at the beginning of `subject`, and the field after it. Names of kinds have dots as well, so the longest
-/// one that is known counts.
+/// Splits `subject` into a kind and a field path. Names of kinds contain dots as well, so the longest known one counts.
 fn found<'a>(kinds: &'a [Value], subject: &'a str) -> anyhow::Result<(&'a Value, Vec<&'a str>)> {
     let known: Vec<_> = kinds.iter().map(KIND.name).collect();
     let parts: Vec<_> = subject.split('.').collect();
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_is_told_from_the_field() {
+    fn the_kind_is_separated_from_the_field() {
         let kinds = [json!({ "name": "local.file" }), json!({ "name": "fake.thing" })];
         let names = |subject| {
             let (kind, path) = found(&kinds, subject).unwrap();

@@ -24,7 +24,7 @@ impl FakeWorld {
             .with_context(|| format!("cannot listen on {listen}"))?;
         terminal::say(&format!("http://{}", listener.local_addr()?))?;
         let interrupted = async {
-            // Without signals only a kill ends it.
+            // Without a signal handler only a kill ends it.
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }

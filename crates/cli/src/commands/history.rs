@@ -44,7 +44,7 @@ impl Run for History {
         let at = if is_version { at.clone() } else { time::past(at, session.now)? };
         let then = client.send(&Request::get(path).query("at", at)).await?;
         match self.output.format {
-            // A table would show a fraction of what was asked for.
+            // A table would show only a few of the fields.
             Format::Table => terminal::say(&yaml(&then))?,
             _ => session.one(&ENTITY, &then, self.output)?,
         }

@@ -1,4 +1,4 @@
-//! The verbs: a file for each, or for each family that does the same small thing.
+//! The verbs: a file for each, or for a family of similar ones.
 
 mod act;
 mod adopt;
@@ -39,7 +39,7 @@ use clap::Subcommand;
 use crate::exit::Exit;
 use crate::session::Verb;
 
-/// What `--help` shows: the verbs in groups, because thirty lines with one each do not fit a screen.
+/// The text of `--help`: verbs in groups, because one line for each does not fit a screen.
 pub(crate) const HELP: &str = "\
 {about-with-newline}
 {usage-heading} stateward VERB [ARGUMENTS]      stateward VERB --help explains a verb, with examples
@@ -52,12 +52,12 @@ Declare    apply, set               make the server hold what files declare; cha
 Look       get, describe            entities: a list, or everything about one
            watch, wait              as they change, or until they are as they should be
            history, events          who did what, when and why; the log as it grows
-           operations               what was asked for, and how it goes
+           operations               requested changes, and their progress
 Act        run, refresh, retry      do a verb of the kind's own; look now; try again now
            pause, resume            leave an entity alone, and go on
            decide, cancel           answer what it asks; take back what was asked for
 Operate    serve                    run the server
-           backends, projections    how they stand; pause, test, reload, rebuild
+           backends, projections    their state; pause, test, reload, rebuild
            namespaces, tokens       who may do what, and where
            audit                    verify, checkpoint, export, import the log
            backup, restore          copy the store; put a copy back
@@ -91,7 +91,7 @@ pub(crate) enum Command {
     History(Verb<history::History>),
     /// Show the log, or follow it
     Events(Verb<events::Events>),
-    /// Show what was asked for, and how it goes
+    /// Show requested changes and their progress
     Operations(Verb<operations::Operations>),
     /// Look at the object now
     #[command(
@@ -119,7 +119,7 @@ pub(crate) enum Command {
     Run(Verb<run::Run>),
     /// Take over an object that is there
     Adopt(Verb<adopt::Adopt>),
-    /// Write manifests of what a backend holds and nobody manages, and take it over
+    /// Write manifests of the unmanaged objects of a backend, and take them over
     Import(Verb<import::Import>),
     /// End the entity and leave its object as it is
     #[command(
@@ -157,10 +157,10 @@ pub(crate) enum Command {
     Man(completion::Man),
     /// Measure a server on this machine: requests, latency, convergence, replay
     Bench(bench::Bench),
-    /// Answer with what was sent: what the benchmark compares with
+    /// Echo each request: the server that the benchmark compares with
     #[command(hide = true)]
     BenchEcho(bench::Echo),
-    /// Run a world for the fake driver, as a process of its own that counts what is made in it
+    /// Run a world for the fake driver as a separate process, which counts what is created in it
     #[command(hide = true)]
     FakeWorld(fake_world::FakeWorld),
 }

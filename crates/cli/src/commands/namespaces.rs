@@ -24,10 +24,10 @@ pub(crate) struct Namespaces {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Those that you may look into
+    /// List those that you may see
     #[command(after_help = "Example:\n  stateward namespaces list -o name")]
     List,
-    /// Make one
+    /// Create one
     #[command(after_help = "Example:\n  stateward namespaces create physics --require-reason")]
     Create {
         name: String,
@@ -37,7 +37,7 @@ enum Verb {
         #[command(flatten)]
         why: Why,
     },
-    /// Delete one in which nothing lives
+    /// Delete one without entities
     #[command(after_help = "Example:\n  stateward namespaces delete physics")]
     Delete {
         name: String,

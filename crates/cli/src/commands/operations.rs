@@ -16,7 +16,7 @@ use crate::session::{Run, Session};
     stateward operations file/motd\n  stateward operations 0199c7f1-0000-7000-8000-000000000001 -o json"
 )]
 pub(crate) struct Operations {
-    /// An entity whose operations are meant, or one operation
+    /// An entity, for its operations, or one operation
     #[arg(value_name = "KIND/NAME|ID|OPERATION")]
     target: Option<String>,
     /// In this state: pending, running, succeeded, failed, superseded, cancelled
@@ -44,7 +44,7 @@ impl Run for Operations {
                         session.one(&OPERATION, &operation, self.output)?;
                         return Ok(Exit::Ok);
                     }
-                    // Then it is an entity's id.
+                    // The id is an entity's, then.
                     Err(error) if is_missing(&error) => {}
                     Err(error) => return Err(error),
                 }

@@ -23,7 +23,7 @@ pub(crate) struct Projections {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// How the read models stand
+    /// List the read models with their state
     #[command(after_help = "Example:\n  stateward projections list")]
     List,
     /// Replay the log beside the live one, then swap them; waits for it

@@ -25,7 +25,7 @@ use crate::{address, banner, telemetry};
     after_help = "Examples:\n  stateward serve\n  stateward serve --config stateward.toml --apply manifests/"
 )]
 pub(crate) struct Serve {
-    /// Configuration file (TOML); what comes out of a pipe is read once
+    /// Configuration file (TOML); a pipe is read once
     #[arg(long)]
     config: Option<PathBuf>,
     /// Directory of the embedded store
@@ -73,7 +73,7 @@ impl Serve {
             config.server.listen = listen;
         }
         anyhow::ensure!(self.role == Role::All, "the embedded store knows role `all` only");
-        // Before anything is started, and while a signal still ends it at once: a pipe may have nobody who writes.
+        // Before signals are handled: a pipe without a writer blocks here, and a signal still ends the process.
         let manifests = self
             .apply
             .as_ref()
@@ -88,7 +88,7 @@ impl Serve {
             broken = running.broken() => {
                 let error = anyhow::anyhow!("{broken}");
                 match broken {
-                    // Not even to be closed: what the names lead to is somebody else's now.
+                    // The files are not closed either: their names may lead to another process's files by now.
                     Broken::Moved(_) => crate::end_at_once(&error),
                     Broken::Unwritable(_) => Err(error),
                 }
@@ -105,7 +105,7 @@ impl Serve {
     }
 }
 
-/// Says that it is ready, applies what it was told to; then only a signal ends it.
+/// Reports that the server is ready and applies the manifests; then only a signal ends it.
 async fn welcome(
     running: &Running,
     manifests: Option<&[Document]>,
@@ -129,7 +129,7 @@ async fn welcome(
     std::future::pending().await
 }
 
-/// Reads certificate and configuration again at each SIGHUP; either stays as it is when it cannot be read.
+/// Reads certificate and configuration again at each SIGHUP. One that cannot be used leaves the earlier one in force.
 async fn reload_on_hangup(running: &Running) -> Infallible {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,

@@ -21,8 +21,8 @@ pub(crate) struct Set {
     /// The entity
     #[arg(value_name = "KIND/NAME|ID")]
     target: String,
-    /// Fields of the desired state; a.b or /a/b for a member of a member, null takes one away. A value is of the type that
-    /// the kind's schema says: content=123 is a text where it takes texts. Without one it is JSON where it is some, else a text
+    /// Fields of the desired state; a.b or /a/b for a nested member, null removes one. A value has the type that the kind's
+    /// schema says: content=123 is a text where only texts are allowed. Without one it is JSON if it parses, else a text
     #[arg(value_name = "FIELD=VALUE", required = true)]
     fields: Vec<String>,
     /// Allow this change to replace the object, where a field cannot change in place

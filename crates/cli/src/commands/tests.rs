@@ -1,4 +1,4 @@
-//! What every verb owes to whoever reads its help.
+//! What the help of every verb must contain.
 
 use clap::{Command, CommandFactory};
 

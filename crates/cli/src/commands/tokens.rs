@@ -26,16 +26,16 @@ pub(crate) struct Tokens {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Who may come in, without their tokens' values
+    /// List the tokens, without their values
     #[command(after_help = "Example:\n  stateward tokens list")]
     List,
-    /// Let somebody in; the value is shown this once
+    /// Issue a token; its value is shown only once
     #[command(
         after_help = "Examples:\n  stateward tokens issue ci --grant operator@physics --to ci.token\n  \
         stateward tokens issue auditor --grant viewer --expires 24h"
     )]
     Issue(Issue),
-    /// Let nobody in with it any more, at once
+    /// Revoke a token, effective at once
     #[command(
         after_help = "Example:\n  stateward tokens revoke 0199c7f1-0000-7000-8000-000000000001"
     )]
@@ -89,15 +89,15 @@ impl Issue {
         let expires_at = expires.map(|text| time::future(text, session.now)).transpose()?;
         let grants: Vec<_> = self.grants.iter().map(|text| grant(text)).collect();
         let body = json!({ "actor": self.actor, "grants": grants, "expires_at": expires_at });
-        // Before anybody is let in: a token that cannot be kept would be lost.
+        // Before the token is issued: a value that cannot be written would be lost.
         let file = self.to.as_deref().map(token::create).transpose()?;
-        // A second one would let in whoever saw the first answer pass by.
+        // Not retried: the first token would stay valid, and its value may have been intercepted.
         let request = Request::post("/v1/tokens").json(&body).unrepeatable();
         let issued = session.client.because(&self.why).send(&request).await;
         let mut issued = match (issued, &self.to) {
             (Ok(issued), _) => issued,
             (Err(error), Some(path)) => {
-                // It is empty, and nothing will ever be in it.
+                // The file is empty: no token was issued.
                 let _ = std::fs::remove_file(path);
                 return Err(error);
             }

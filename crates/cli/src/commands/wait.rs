@@ -49,7 +49,7 @@ pub(crate) struct Wait {
     timeout: Duration,
 }
 
-/// What is waited for.
+/// The goal of the wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Goal {
     State(String),
@@ -58,7 +58,7 @@ enum Goal {
 
 impl Goal {
     fn parse(text: &str) -> Result<Self, String> {
-        // As kubectl has them.
+        // kubectl's form.
         let text = text.strip_prefix("condition=").unwrap_or(text);
         let (name, wanted) = match text.split_once('=') {
             None => (text, true),
@@ -91,7 +91,7 @@ impl Goal {
         }
         match entity["state"].as_str().unwrap_or_default() {
             "deleted" => Verdict::Never("it is deleted".to_owned()),
-            // It stays so until somebody retries or changes it; what was waited for is not that.
+            // An erred entity stays erred until a person retries or changes it.
             "erred" if self.needs_work() => {
                 Verdict::Never(format!("it is erred: {}", message(entity)))
             }
@@ -103,7 +103,7 @@ impl Goal {
         }
     }
 
-    /// Whether only work that goes well brings it about.
+    /// Whether only a successful round can reach the goal.
     fn needs_work(&self) -> bool {
         match self {
             Self::State(_) => true,
@@ -120,7 +120,7 @@ impl Run for Wait {
         let deadline = Instant::now() + self.timeout;
         let selected = self.selection.resolve(&session.client).await?;
         if selected.is_empty() {
-            // What is not there is deleted.
+            // An entity that does not exist counts as deleted.
             if !self.goal.is_the_end() {
                 self.emptiness.check(&selected)?;
             }

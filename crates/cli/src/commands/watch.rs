@@ -26,13 +26,13 @@ pub(crate) struct Watch {
     output: Output,
 }
 
-/// What has been shown.
+/// The state of a watch: which entities are watched, and which versions were shown.
 struct Picture<'a> {
     session: &'a Session,
     watch: &'a Watch,
     /// Full names; empty = all.
     kinds: Vec<String>,
-    /// Only these; `None` = whatever fits.
+    /// Only these ids; `None` = all that match the filter.
     only: Option<Vec<String>>,
     /// Version of each entity that was shown.
     shown: HashMap<String, u64>,
@@ -54,7 +54,7 @@ impl Run for Watch {
         }
         let ids = |selected: &Selected| selected.entities.iter().map(|e| text(e, "/id")).collect();
         let only: Option<Vec<String>> = selected.exactly.then(|| ids(&selected));
-        // Before the first look, so that nothing in between is missed.
+        // Subscribe before the first read, so that no change in between is missed.
         let mut events = Events::open(client, self.request(only.as_deref())).await?;
         let mut picture = Picture { session, watch: &self, kinds, only, shown: HashMap::new() };
         if self.output.format == Format::Table {
@@ -96,11 +96,11 @@ impl Picture<'_> {
         let looked = self.session.client.send(&Request::get(format!("/v1/entities/{id}"))).await;
         let entity = match looked {
             Ok(entity) => entity,
-            // It is in a namespace that the caller may not look into any more.
+            // The caller may not see its namespace any more.
             Err(error) if error.downcast_ref::<Problem>().is_some() => return Ok(()),
             Err(error) => return Err(error),
         };
-        // What was shown is shown once more when it leaves: its new state says why.
+        // An entity that stops matching is shown once more: its new state says why.
         let fits = self.only.is_some() || self.watch.selection.filter.fits(&self.kinds, &entity);
         if fits || known > 0 { self.show(&entity) } else { Ok(()) }
     }

@@ -1,4 +1,4 @@
-//! `[backends.NAME]`: keys of the engine, and whatever its driver knows.
+//! `[backends.NAME]`: the engine's keys, and the driver's own.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::duration;
 
 /// Settings of drivers that are paths.
 const PATH_SETTINGS: &[&str] = &["root", "clouds_file", "cacert"];
-/// How often objects of the `local` driver are looked at: it costs next to nothing.
+/// Default drift interval of the `local` driver: its observations are cheap.
 const LOCAL_DRIFT_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug, Deserialize)]
@@ -40,7 +40,7 @@ pub(crate) struct BackendConfig {
     retry: RetryConfig,
     #[serde(default)]
     breaker: BreakerConfig,
-    /// What only the driver knows; it refuses what it does not.
+    /// The driver's keys; the driver refuses unknown ones.
     #[serde(flatten)]
     pub(crate) settings: Map<String, Value>,
 }
@@ -64,7 +64,7 @@ struct BreakerConfig {
 }
 
 impl BackendConfig {
-    /// A backend with a driver and nothing else.
+    /// A backend with default settings.
     pub(crate) fn new(driver: &str, settings: Map<String, Value>) -> Self {
         Self {
             driver: driver.to_owned(),
@@ -81,7 +81,7 @@ impl BackendConfig {
         }
     }
 
-    /// One text for one configuration, without the values of secrets: what its digest is made of.
+    /// The configuration as a deterministic text without values of secrets, for its digest.
     pub(crate) fn text(&self) -> String {
         format!("{self:?}")
     }
@@ -94,7 +94,7 @@ impl BackendConfig {
         }
     }
 
-    /// What the engine has to know.
+    /// The engine's settings of this backend.
     pub(crate) fn settings(
         &self,
         name: &str,

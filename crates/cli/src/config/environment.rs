@@ -1,22 +1,21 @@
-//! The environment: which variables configure the server, and which only look like it.
+//! Environment variables: which ones configure the server, and which ones only have the same prefix.
 
 use figment::providers::Env;
 
 /// Prefix of environment variables.
 const PREFIX: &str = "STATEWARD_";
-/// What separates a section from its key. A variable without it is none of the server's: Kubernetes puts several into
+/// Separates a section from its key. A variable without it does not configure the server: Kubernetes sets several in
 /// every pod beside a Service called `stateward`.
 const SEPARATOR: &str = "__";
 /// Variables of the client.
 const CLIENT_VARIABLES: &[&str] = &["SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE"];
 
-/// What `STATEWARD_<SECTION>__<KEY>` say.
+/// The configuration from `STATEWARD_<SECTION>__<KEY>`.
 pub(super) fn layer() -> Env {
     Env::prefixed(PREFIX).filter(|name| name.as_str().contains(SEPARATOR)).split(SEPARATOR)
 }
 
-/// Names of variables that begin like ours and mean nothing to the server, the client or Kubernetes: somebody may have
-/// meant them to.
+/// Variables with our prefix that neither the server, the client nor Kubernetes uses: probably misspelt.
 pub(crate) fn unknown_variables() -> Vec<String> {
     let variables = std::env::vars_os();
     let texts = variables.map(|(name, value)| (name.to_string_lossy().into_owned(), value));
@@ -29,7 +28,7 @@ fn is_unknown(name: &str, value: &str) -> bool {
     !rest.contains(SEPARATOR) && !CLIENT_VARIABLES.contains(&rest) && !is_of_a_service(name, value)
 }
 
-/// Whether Kubernetes makes such a variable for a Service
+/// Whether Kubernetes sets such a variable for a Service
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 fn is_of_a_service(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") {
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_that_only_look_like_ours_are_told_from_misspelt_ones() {
+    fn variables_that_only_look_like_ours_are_not_taken_for_misspelt_ones() {
         for (name, value) in [
             ("STATEWARD_PORT", "tcp://10.0.0.1:8420"),
             ("STATEWARD_SERVICE_HOST", "10.0.0.1"),

@@ -1,4 +1,4 @@
-//! The configuration: defaults, then the file, then the environment, then flags.
+//! The configuration: defaults, overridden by the file, the environment, and flags.
 
 mod backend;
 mod duration;
@@ -23,7 +23,7 @@ pub(crate) use environment::unknown_variables;
 use secret::SecretConfig;
 pub(crate) use source::Source;
 
-/// Everything that can be configured.
+/// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
@@ -40,19 +40,19 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ServerConfig {
     pub(crate) listen: SocketAddr,
-    /// Allows to listen elsewhere than on loopback without encryption.
+    /// Allows other interfaces than loopback without TLS.
     pub(crate) insecure: bool,
-    /// Certificate chain (PEM); encrypts together with `tls_key`.
+    /// Certificate chain (PEM); needs `tls_key`.
     pub(crate) tls_cert: Option<PathBuf>,
     /// Its key (PEM).
     pub(crate) tls_key: Option<PathBuf>,
     /// Requests a second of each issued token; the first administrator's has no such limit.
     pub(crate) rate_per_token: NonZeroU32,
-    /// Requests that are worked on at the same time; probes do not count.
+    /// Requests in flight at most; probes do not count.
     pub(crate) in_flight_max: usize,
     /// Requests with `Prefer: wait` or `wait_for` that wait at the same time; half of them of one token.
     pub(crate) waiting_max: usize,
-    /// Open connections; one more makes the longest idle one close. Fewer where the system allows fewer files.
+    /// Open connections at most; a further one closes the longest idle one. Fewer where the system allows fewer files.
     pub(crate) connections_max: usize,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct StoreConfig {
     pub(crate) url: Option<String>,
 }
 
-/// Times of leases and sweeps; the defaults fit every network that is not on another planet.
+/// Times of leases and sweeps.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct WorkersConfig {
@@ -103,7 +103,7 @@ impl Config {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// A file that cannot be read, an unknown key or a value of the wrong shape, with its place.
+    /// A file that cannot be read, an unknown key, or an invalid value, with its place.
     pub(crate) fn load(source: &Source) -> anyhow::Result<Self> {
         let layers = source.layer().merge(environment::layer());
         let mut config: Self = layers.extract().context("the configuration is not valid")?;
@@ -114,7 +114,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Paths in a file are relative to it.
+    /// Makes the paths of a file relative to it.
     fn relative_to(&mut self, base: &Path) {
         for path in [&mut self.server.tls_cert, &mut self.server.tls_key].into_iter().flatten() {
             *path = base.join(&*path);
@@ -144,7 +144,7 @@ impl Config {
             secret.check(name)?;
         }
         for name in self.backends.iter().flat_map(BTreeMap::keys) {
-            // `/v1/backends/reload` is another address.
+            // `/v1/backends/reload` is another endpoint.
             anyhow::ensure!(
                 names::is_name(name) && name != "reload",
                 "backends: {name:?} is no name"
@@ -173,7 +173,7 @@ impl Config {
         Ok(())
     }
 
-    /// The directory of the embedded store: of `store.url`, else `data`.
+    /// The directory of the embedded store: from `store.url`, else `data`.
     pub(crate) fn directory(&self, data: &Path) -> anyhow::Result<PathBuf> {
         match self.store.url.as_deref() {
             None => Ok(data.to_owned()),

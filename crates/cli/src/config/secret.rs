@@ -1,4 +1,4 @@
-//! `[secrets]`: names, and where their values lie. The only place that a secret comes from.
+//! `[secrets]`: names, and the sources of their values. No other source of secrets exists.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,10 +38,10 @@ impl SecretConfig {
         Ok(())
     }
 
-    /// The value as it is now.
+    /// Reads the present value.
     ///
     /// # Errors
-    /// A file or variable that is not there, is empty, too long, or no text. The value is not told.
+    /// A file or variable that is missing, empty, too long, or no text. The message does not contain the value.
     fn read(&self) -> anyhow::Result<SecretString> {
         let (value, place) = match (&self.file, &self.env) {
             (Some(file), _) => {
@@ -50,7 +50,7 @@ impl SecretConfig {
                 anyhow::ensure!(bytes.len() <= BYTES_MAX, "{} is too long", file.display());
                 let text = String::from_utf8(bytes).ok();
                 let text = text.with_context(|| format!("{} is no text", file.display()))?;
-                // What editors put at the end of a file is no part of it.
+                // Editors end a file with a line break, which is no part of the secret.
                 (text.trim_end_matches(['\r', '\n']).to_owned(), file.display().to_string())
             }
             (None, Some(variable)) => {
@@ -65,7 +65,7 @@ impl SecretConfig {
     }
 }
 
-/// All secrets, as they are now.
+/// Reads all secrets.
 ///
 /// # Errors
 /// The first one that cannot be read, with its name.
@@ -81,10 +81,10 @@ pub(crate) fn read(
     configured.iter().map(read).collect()
 }
 
-/// A backend's settings with the values of the secrets that they refer to, and those values, to be kept out of messages.
+/// A backend's settings with references to secrets replaced by values; and those values, for [`scrubbed`].
 ///
 /// # Errors
-/// A name that is not configured.
+/// A secret that is not configured.
 pub(crate) fn resolve(
     settings: &Map<String, Value>,
     secrets: &BTreeMap<String, Secret>,
@@ -99,8 +99,8 @@ pub(crate) fn resolve(
     Ok((resolved, used))
 }
 
-/// `text` without any of `values`, however they are written in it. Unlike what backends say, it shows to whoever wrote the
-/// configuration anyhow, so that short values are looked for as well.
+/// `text` with each of `values` replaced, in whatever encoding. Short values are replaced too, unlike in texts of
+/// backends: this text is shown to the author of the configuration.
 pub(crate) fn scrubbed(text: &str, values: &[SecretString]) -> String {
     let exposed = values.iter().map(ExposeSecret::expose_secret);
     let mut all: Vec<String> =

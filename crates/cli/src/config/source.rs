@@ -1,4 +1,4 @@
-//! Where the configuration comes from, and whether it can be read anew.
+//! The source of the configuration: environment, file, or pipe.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use crate::input;
 /// Bytes of a configuration at most.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-/// See the module. Cheap to clone.
+/// Where the configuration is read from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// The environment alone.
     Environment,
     /// A file, read at each [`layer`](Self::layer).
     File(PathBuf),
-    /// What a pipe (`<(…)`, `/dev/stdin`) held. It is kept, because a second look would find it empty, and with that the
-    /// defaults: a reload reads secrets and environment anew, and this as it was.
+    /// The content of a pipe (`<(…)`, `/dev/stdin`). It is kept, because a second read would find the pipe empty and
+    /// yield the defaults. A reload reads secrets and environment again, and uses this text unchanged.
     Pipe(Arc<str>),
 }
 
 impl Source {
-    /// `None` = there is no file.
+    /// `path`: `None` = no file.
     ///
     /// # Errors
-    /// When there is nothing at `path` that can be read, or a pipe holds more than 1 MiB.
+    /// When `path` cannot be read, or a pipe holds more than 1 MiB.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::Environment) };
         let none = || format!("there is no configuration file {}", path.display());
@@ -40,7 +40,7 @@ impl Source {
         Ok(Self::Pipe(input::read(path, BYTES_MAX)?.into()))
     }
 
-    /// What it says, as it is now.
+    /// Its present content.
     pub(super) fn layer(&self) -> Figment {
         match self {
             Self::Environment => Figment::new(),
@@ -49,7 +49,7 @@ impl Source {
         }
     }
 
-    /// The folder that its paths are relative to; `None` = the working directory.
+    /// The directory that its paths are relative to; `None` = the working directory.
     pub(super) fn base(&self) -> Option<&Path> {
         match self {
             Self::File(path) => path.parent(),

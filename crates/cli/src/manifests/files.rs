@@ -1,4 +1,4 @@
-//! Which texts a path stands for: a file, a pipe, standard input, or what is in a folder.
+//! Reads the manifest texts of a path: a file, a pipe, standard input, or a folder.
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata, OpenOptions};
@@ -15,12 +15,12 @@ const EXTENSIONS: &[&str] = &["yaml", "yml", "json"];
 /// The path that means standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// Bounds of what one path may stand for.
+/// Bounds for one path.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     /// Folders within each other.
     depth: usize,
-    /// Entries of all its folders, of whatever sort.
+    /// Entries of all its folders.
     entries: usize,
     /// Bytes of all its files, and so of each.
     bytes: u64,
@@ -28,22 +28,22 @@ struct Bounds {
 
 const BOUNDS: Bounds = Bounds { depth: 32, entries: 100_000, bytes: 64 * 1024 * 1024 };
 
-/// A text, and what it is called in messages.
+/// A text, and its name in messages.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) text: String,
-    /// Called `*.json`: it is JSON, and nothing else that resembles it.
+    /// Named `*.json`: it must be JSON.
     pub(super) is_json: bool,
 }
 
-/// The texts of `path`: one, or those of a folder's manifests in order of their names.
+/// The texts of `path`: one, or those of a folder's manifests ordered by name.
 ///
-/// In a folder, a file that has several names (links) is read once, and so is a folder, which ends loops. What is called
-/// like a manifest and is no file (a pipe, a socket, a device) is passed over with a note on standard error.
+/// In a folder, a file with several names (links) is read once, and so is a folder, which ends loops. A pipe, socket or
+/// device with a manifest's extension is skipped with a note on standard error.
 ///
 /// # Errors
-/// What cannot be read or is no UTF-8, and a folder that exceeds [`BOUNDS`]; nothing is left out in silence.
+/// What cannot be read or is not UTF-8, and a folder that exceeds [`BOUNDS`]; nothing is omitted silently.
 pub(super) fn sources(path: &Path) -> anyhow::Result<Vec<Source>> {
     within(path, BOUNDS)
 }
@@ -83,7 +83,7 @@ struct Walk<'a> {
     bounds: Bounds,
     bytes_left: u64,
     entries: usize,
-    /// Device and inode of what was read.
+    /// Device and inode of what was read already.
     seen: HashSet<(u64, u64)>,
     root: &'a Path,
     found: Vec<Source>,
@@ -119,7 +119,7 @@ impl Walk<'_> {
     fn entry(&mut self, path: &Path, depth: usize) -> anyhow::Result<()> {
         let known = path.extension().is_some_and(|e| EXTENSIONS.iter().any(|known| e == *known));
         let metadata = match metadata(path) {
-            // A link that leads nowhere, say.
+            // Such as a dangling link.
             Err(_) if !known => return Ok(()),
             metadata => metadata?,
         };
@@ -159,7 +159,7 @@ impl Walk<'_> {
     }
 }
 
-/// Opens what was a file a moment ago. If it has become a pipe, nobody is waited for.
+/// Opens a path that was a file when it was listed. Non-blocking: if it is a pipe by now, the open waits for no writer.
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     OpenOptions::new().read(true).custom_flags(flags).open(path)

@@ -1,7 +1,7 @@
 //! Manifests: YAML or JSON, one or many documents, from files, pipes, folders and standard input.
 //!
-//! `files` says which texts a path stands for, `yaml` and `scalar` what YAML means; what is JSON is read by the rules of
-//! request bodies. One reader for `apply`, `diff`, `delete` and `serve --apply`.
+//! `files` reads the texts of a path, `yaml` and `scalar` parse YAML; JSON is parsed by the rules of request bodies.
+//! `apply`, `diff`, `delete` and `serve --apply` share this reader (ADR 18).
 
 mod files;
 pub(crate) mod scalar;
@@ -19,10 +19,10 @@ use files::Source;
 
 /// Manifests that one path may have.
 const DOCUMENTS_MAX: usize = 100_000;
-/// What some editors put before a text.
+/// Some editors write it at the beginning of a text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A manifest, and the file that it came from.
+/// A manifest, and the file that it was read from.
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
     pub(crate) value: Value,
@@ -41,11 +41,11 @@ impl Document {
     }
 }
 
-/// All documents of all paths, in order; those that name no namespace are in `namespace`.
+/// All documents of all paths, in order; `namespace` is the default for those that name none.
 ///
 /// # Errors
-/// A path that cannot be read, a text that is no YAML or JSON or that readers take differently, a document that is no
-/// manifest, or two that name the same entity: with the files' names, and before anything is done.
+/// With the file's name, before anything is sent: a path that cannot be read, a text that is invalid or ambiguous, a
+/// document that is no manifest, or two of the same entity.
 pub(crate) fn read_all(paths: &[PathBuf], namespace: &str) -> anyhow::Result<Vec<Document>> {
     let mut documents = Vec::new();
     for path in paths {
@@ -97,8 +97,8 @@ fn read(path: &Path) -> anyhow::Result<Vec<Document>> {
     Ok(documents)
 }
 
-/// The documents of a text, each with the line on which it begins. What is JSON by its syntax is read by the rules of
-/// request bodies; all else is YAML, unless the file calls itself JSON.
+/// The documents of a text, each with its first line. JSON is parsed by the rules of request bodies; everything else is
+/// YAML, unless the file is named `*.json`.
 ///
 /// # Errors
 /// A usage error: `FILE:LINE:COLUMN: what is wrong`.
@@ -125,7 +125,7 @@ fn values(source: &Source) -> anyhow::Result<Vec<(usize, Value)>> {
     }
 }
 
-/// The manifests of a document: itself, none if it is empty, or the items of a list as `get -o yaml` writes it.
+/// The manifests of a document: itself, none if it is empty, or the items of a list (`get -o yaml`).
 fn members(document: Value) -> Result<Vec<Value>, String> {
     match document {
         Value::Null => Ok(Vec::new()),
@@ -139,8 +139,8 @@ fn members(document: Value) -> Result<Vec<Value>, String> {
     }
 }
 
-/// Checks what decides which entity is meant. All else is for the server to check, but for members without a value: whoever
-/// left one empty meant something else than its default.
+/// Checks the members that identify the entity, and refuses members without a value: an author who left one empty did
+/// not mean its default. The server checks the rest.
 fn check(manifest: &Value) -> Result<(), String> {
     let Value::Object(members) = manifest else { return Err("it is no mapping".to_owned()) };
     for (name, value) in members {
@@ -267,7 +267,7 @@ mod tests {
             let error = all(&folder(&[("x.json", text)])).expect_err(text);
             assert!(format!("{error:#}").contains(part), "{text}: {error:#}");
         }
-        // The same is not valid as YAML either where it would mean something else.
+        // Where the same text means something else in YAML, it is refused there too.
         for text in [
             "{\"kind\": \"k\", \"name\": \"a\", \"desired\": {\"a\": NaN}}",
             "{\"kind\": \"k\", \"kind\": \"l\"}",

@@ -1,17 +1,16 @@
-//! What a word without quotation marks means: YAML 1.2's core schema, without what YAML 1.1, YAML 1.2 and JSON take
-//! differently.
+//! Plain YAML scalars: the core schema of YAML 1.2, without what YAML 1.1, YAML 1.2 and JSON read differently.
 
 use serde_json::{Number, Value};
 
-/// Words for numbers that JSON does not have, without a sign: those of YAML, and those that encoders of JSON in other
-/// languages write. None of them is read as a text.
+/// Non-finite numbers without a sign: YAML's words, and those that JSON encoders of other languages write. None of them
+/// is read as a text.
 const NON_FINITE: &[&str] = &[".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN", "NaN", "Infinity"];
 
 /// The value of a plain scalar.
 ///
 /// # Errors
-/// A number that is not finite, an integer beyond 64 bits, and a number with a leading zero, which is octal in YAML 1.1
-/// and decimal in YAML 1.2.
+/// A non-finite number, an integer beyond 64 bits, or a number with a leading zero, which is octal in YAML 1.1 and
+/// decimal in YAML 1.2.
 pub(crate) fn plain(text: &str) -> Result<Value, String> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
@@ -46,7 +45,7 @@ pub(crate) fn plain(text: &str) -> Result<Value, String> {
     number.ok_or_else(|| format!("{text} is no finite number: it is beyond 64 bits"))
 }
 
-/// Whether a word stands for infinity or for what is no number.
+/// Whether a word means infinity or NaN.
 pub(crate) fn is_non_finite(word: &str) -> bool {
     NON_FINITE.contains(&word.strip_prefix(['-', '+']).unwrap_or(word))
 }

@@ -1,9 +1,8 @@
-//! YAML 1.2 as JSON values: the parser's events composed into documents, with every rule that decides what a text
-//! means in one place.
+//! YAML 1.2 as JSON values: composes the parser's events into documents.
 //!
-//! **Invariant:** what two readers of YAML take differently is an error with its place, never a choice made here in
-//! silence. A manifest is kept for ever as JSON, so what JSON cannot hold (non-finite numbers, integers beyond 64 bits,
-//! keys that are no texts, tags) is an error too.
+//! **Invariant:** what two YAML readers interpret differently is an error with its place, never a silent choice. A
+//! manifest is stored as JSON for ever, so what JSON cannot represent (non-finite numbers, integers beyond 64 bits, keys
+//! that are no strings, tags) is an error too.
 
 use std::collections::HashMap;
 
@@ -12,19 +11,19 @@ use serde_json::{Map, Value};
 
 use super::scalar;
 
-/// Levels of nesting at most: as many as a request body may have.
+/// Levels of nesting at most: those of a request body.
 const DEPTH_MAX: usize = stateward_api::json::DEPTH_MAX;
-/// Bytes that all aliases of a document may expand to together. An alias takes three bytes and may stand for a document
-/// of aliases ("billion laughs"), so that the size of the text bounds nothing.
+/// Bytes at most that all aliases of a document expand to. An alias of three bytes may expand to a document of aliases
+/// ("billion laughs"), so the size of the text is no bound.
 const EXPANDED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What a value weighs beside its texts.
+/// Bytes counted for a value besides its texts.
 const VALUE_BYTES: usize = 32;
-/// The key whose value's members are taken over (<https://yaml.org/type/merge.html>).
+/// The merge key: the members of its value are merged into the mapping (<https://yaml.org/type/merge.html>).
 const MERGE: &str = "<<";
-/// Prefix of the tags that YAML itself defines.
+/// Prefix of YAML's own tags.
 const CORE_TAGS: &str = "tag:yaml.org,2002:";
 
-/// Where a text cannot be read, and why.
+/// A parse error with its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     /// From 1.
@@ -34,10 +33,10 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
-/// All documents of a text with the line on which each begins. A document without content is `Null`.
+/// All documents of a text, each with its first line. An empty document is `Null`.
 ///
 /// # Errors
-/// The first place that is no YAML 1.2 or would change the meaning.
+/// The first place that is no YAML 1.2 or is ambiguous.
 pub(super) fn documents(text: &str) -> Result<Vec<(usize, Value)>, Fault> {
     let mut composer =
         Composer { events: Parser::new_from_str(text), anchors: HashMap::new(), expanded: 0 };
@@ -69,7 +68,7 @@ fn fault(span: &Span, message: impl Into<String>) -> Fault {
     Fault { line: span.start.line(), column: span.start.col() + 1, message: message.into() }
 }
 
-/// A value and what it costs to repeat it.
+/// A value with its size, for aliases of it.
 #[derive(Clone)]
 struct Node {
     value: Value,
@@ -85,9 +84,9 @@ impl Node {
     }
 }
 
-/// What an anchor stands for.
+/// The state of an anchor.
 enum Anchor {
-    /// The node that it is in has not ended.
+    /// Its node has not ended.
     Open,
     Complete(Node),
 }
@@ -216,7 +215,7 @@ impl<'a> Composer<'a> {
                 members.insert(key, node.value);
             }
         }
-        // What the mapping says itself goes before what it takes over, and an earlier source before a later one.
+        // Own members take precedence over merged ones, and an earlier source over a later one.
         for (key, value) in merged.into_iter().flatten().flatten() {
             members.entry(key).or_insert(value);
         }
@@ -232,7 +231,7 @@ impl<'a> Composer<'a> {
     }
 }
 
-/// The mappings that `<<` takes members from; `None` = it is something else.
+/// The mappings that `<<` merges; `None` = the value is neither a mapping nor a list of mappings.
 fn sources(value: Value) -> Option<Vec<Map<String, Value>>> {
     let object = |value| match value {
         Value::Object(members) => Some(members),

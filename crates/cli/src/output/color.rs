@@ -1,22 +1,22 @@
-//! What colours mean.
+//! Colours and their meaning.
 
 use anstyle::{AnsiColor, Style};
 
-/// How a piece of text is meant.
+/// The meaning of a coloured text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
     #[default]
     Plain,
-    /// As it should be.
+    /// Healthy.
     Good,
-    /// On its way.
+    /// In progress.
     Busy,
-    /// Somebody has to look.
+    /// Needs attention.
     Bad,
 }
 
 impl Tone {
-    /// What the word of a state means.
+    /// The tone of a state.
     pub(crate) fn of_state(state: &str) -> Self {
         match state {
             "ok" | "succeeded" => Self::Good,
@@ -35,7 +35,7 @@ impl Tone {
         }
     }
 
-    /// `text` in its colour, if colours are wanted.
+    /// `text` in its colour; unchanged without `color`.
     pub(crate) fn paint(self, text: &str, color: bool) -> String {
         match self.color().filter(|_| color) {
             None => text.to_owned(),

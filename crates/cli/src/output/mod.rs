@@ -1,4 +1,4 @@
-//! How results look: one form for each reader.
+//! Output forms: table, wide table, JSON, YAML, names.
 
 pub(crate) mod color;
 pub(crate) mod table;
@@ -30,22 +30,22 @@ pub(crate) enum Format {
     Wide,
     /// For programs: {"items": […]}, or the single thing
     Json,
-    /// The same as YAML
+    /// The same in YAML
     Yaml,
     /// Names alone, one a line
     Name,
 }
 
-/// How one sort of thing is shown.
+/// How one type of resource is printed.
 pub(crate) struct Noun {
-    /// What other verbs call it.
+    /// Its name, as other verbs take it.
     pub(crate) name: fn(&Value) -> String,
-    /// Its rows; `wide` = with more columns.
+    /// Its table; `wide` = with more columns.
     pub(crate) table: fn(items: &[Value], wide: bool, now: jiff::Timestamp) -> Table,
 }
 
 impl Noun {
-    /// A list in this form.
+    /// A list in a form.
     pub(crate) fn list(
         &self,
         items: &[Value],
@@ -56,7 +56,7 @@ impl Noun {
         self.rendered(items, format, now, color, || json!({ "items": items }))
     }
 
-    /// A single one in this form.
+    /// A single resource in a form.
     pub(crate) fn one(
         &self,
         item: &Value,
@@ -87,7 +87,7 @@ impl Noun {
 }
 
 impl Session {
-    /// Shows a list.
+    /// Prints a list.
     pub(crate) fn list(&self, noun: &Noun, items: &[Value], output: Output) -> anyhow::Result<()> {
         let people = matches!(output.format, Format::Table | Format::Wide);
         if items.is_empty() && people {
@@ -97,13 +97,13 @@ impl Session {
         terminal::say(&noun.list(items, output.format, self.now, self.color))
     }
 
-    /// Shows a single thing.
+    /// Prints a single resource.
     pub(crate) fn one(&self, noun: &Noun, item: &Value, output: Output) -> anyhow::Result<()> {
         terminal::say(&noun.one(item, output.format, self.now, self.color))
     }
 }
 
-/// A text in one line, and without what could steer a terminal: backends may answer with anything.
+/// A text in one line, without control characters: texts of backends could contain terminal escapes.
 pub(crate) fn flat(text: &str) -> String {
     let printable = text.replace(|c: char| c.is_control() && !c.is_whitespace(), "");
     printable.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -114,7 +114,7 @@ pub(crate) fn json(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// Text of a member; empty when it is none.
+/// The member at `pointer` as text; empty when it is absent or null.
 pub(crate) fn text(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
         None | Some(Value::Null) => String::new(),

@@ -1,5 +1,4 @@
-//! Tables without borders, as kubectl has them. Nothing is cut: what is too long for a terminal goes on there in the
-//! next line, and a pipe gets all of it.
+//! Tables without borders, like kubectl's. Nothing is cut: a terminal wraps long lines, and a pipe gets all of them.
 
 use comfy_table::{Attribute, Color, ContentArrangement, presets};
 
@@ -13,12 +12,12 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A field in a colour.
+    /// A field with a tone.
     pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
         Self { text: text.into(), tone }
     }
 
-    /// The word of a state, in its colour.
+    /// A state with its tone.
     pub(crate) fn state(state: &str) -> Self {
         Self::toned(state, Tone::of_state(state))
     }
@@ -46,7 +45,7 @@ impl Table {
         self.rows.push(cells.into());
     }
 
-    /// A row whose length is only known when it is made.
+    /// Adds a row of dynamic length.
     pub(crate) fn row_of(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }

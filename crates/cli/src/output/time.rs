@@ -1,4 +1,4 @@
-//! Times as people read and write them.
+//! Times as people read and write them: ages, durations, relative times.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::exit::Stop;
 
-/// How long ago `since` was: `12s`, `5m`, `3h`, `4d`; empty when it is no time.
+/// The time since `since`: `12s`, `5m`, `3h`, `4d`; empty when it is no time.
 pub(crate) fn age(since: &str, now: Timestamp) -> String {
     let Ok(since) = since.parse::<Timestamp>() else { return String::new() };
     let seconds = now.duration_since(since).as_secs().max(0);
@@ -22,7 +22,7 @@ pub(crate) fn age(since: &str, now: Timestamp) -> String {
     }
 }
 
-/// A moment to the second, in UTC; the text itself when it is no time.
+/// A time to the second, in UTC; the text itself when it is no time.
 pub(crate) fn moment(text: &str) -> String {
     text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |moment| format!("{moment:.0}"))
 }
@@ -30,14 +30,14 @@ pub(crate) fn moment(text: &str) -> String {
 /// A duration such as `90s`, `5m` or `1h30m`.
 ///
 /// # Errors
-/// In words for the command line.
+/// A message for the command line.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is no duration such as 90s, 5m or 1h30m");
     let signed: SignedDuration = text.parse().map_err(|_| bad())?;
     Duration::try_from(signed).map_err(|_| bad())
 }
 
-/// A moment in the past (`10m` = ten minutes ago) or an RFC 3339 time, as the server takes it.
+/// A time in the past (`10m` = ten minutes ago) or an RFC 3339 time, as RFC 3339.
 ///
 /// # Errors
 /// A usage error.
@@ -45,7 +45,7 @@ pub(crate) fn past(text: &str, now: Timestamp) -> anyhow::Result<String> {
     relative(text, now, Timestamp::checked_sub)
 }
 
-/// A moment to come (`2h` = in two hours) or an RFC 3339 time, as the server takes it.
+/// A time in the future (`2h` = in two hours) or an RFC 3339 time, as RFC 3339.
 ///
 /// # Errors
 /// A usage error.

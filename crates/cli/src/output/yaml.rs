@@ -1,5 +1,5 @@
-//! YAML that every reader takes alike: a text is written without quotation marks only where this program's own reader
-//! and YAML 1.1 see a text in it.
+//! Writes YAML that every reader parses alike: a text is unquoted only where both this program's reader and YAML 1.1
+//! read it as a text.
 
 use std::fmt::Write as _;
 
@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::manifests::scalar;
 
-/// Longer keys are introduced by `?`: YAML limits those without to 1,024 characters.
+/// Longer keys are written with `?`: YAML limits simple keys to 1,024 characters.
 const KEY_BYTES_MAX: usize = 1_000;
-/// Words that YAML 1.1 takes as booleans, and what has a meaning of its own in the place of a text.
+/// Words that YAML 1.1 reads as booleans, and texts with a special meaning.
 const RESERVED: &[&str] = &["y", "n", "yes", "no", "on", "off", "<<", "=", "---", "..."];
 
 /// A document with its line break. Long texts are blocks.
@@ -23,7 +23,7 @@ pub(crate) fn yaml(value: &Value) -> String {
     out
 }
 
-/// Members from where `out` stands, further ones on lines that are indented by `indent`.
+/// Writes members from the current column; further ones are indented by `indent`.
 fn mapping(members: &Map<String, Value>, indent: usize, out: &mut String) {
     for (number, (key, value)) in members.iter().enumerate() {
         if number > 0 {
@@ -86,7 +86,7 @@ fn scalar_or_empty(value: &Value, indent: usize, out: &mut String) {
     out.push('\n');
 }
 
-/// Whether a text is clear as a literal block: several lines, of which no white space at an end would be doubtful.
+/// Whether a text is unambiguous as a literal block: several lines, without leading blanks or lines of blanks alone.
 fn is_block(text: &str) -> bool {
     text.contains('\n')
         && !text.starts_with([' ', '\t', '\n'])
@@ -136,7 +136,7 @@ fn is_plain(text: &str) -> bool {
         && text.chars().all(is_printable)
 }
 
-/// Whether a character may stand in YAML as itself, and looks like something.
+/// Whether a character may be written unescaped, and is visible.
 fn is_printable(c: char) -> bool {
     let special = matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     !c.is_control() && !special
@@ -152,7 +152,7 @@ fn quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if is_printable(c) => out.push(c),
-            // All others are in the basic plane.
+            // All other non-printable characters are in the basic plane.
             c => {
                 // Writing to a text never fails.
                 let _ = write!(out, "\\u{:04x}", u32::from(c));

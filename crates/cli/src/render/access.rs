@@ -29,7 +29,7 @@ fn tokens(items: &[Value], _: bool, _: jiff::Timestamp) -> Table {
     table
 }
 
-/// `ROLE` everywhere, `ROLE@NAMESPACE` in one.
+/// `ROLE` for all namespaces, `ROLE@NAMESPACE` for one.
 fn grants(token: &Value) -> String {
     let grants = token["grants"].as_array().into_iter().flatten();
     let grant = |grant: &Value| match grant["namespace"].as_str() {

@@ -8,7 +8,7 @@ use crate::output::table::{Cell, Table};
 use crate::output::{Noun, text};
 
 pub(crate) const BACKEND: Noun = Noun { name: |backend| text(backend, "/name"), table };
-/// What a reload did with each backend.
+/// The change that a reload made to each backend.
 pub(crate) const RELOADED: Noun = Noun { name: |backend| text(backend, "/name"), table: reloaded };
 
 fn table(items: &[Value], wide: bool, _: jiff::Timestamp) -> Table {
@@ -42,7 +42,7 @@ fn reloaded(items: &[Value], _: bool, _: jiff::Timestamp) -> Table {
     table
 }
 
-/// One word: `open`, `paused`, or why it is closed.
+/// `open`, `paused`, or the reason why it is closed.
 fn state(backend: &Value) -> String {
     if backend["paused"] == true {
         return "paused".to_owned();
@@ -57,7 +57,7 @@ fn state(backend: &Value) -> String {
     }
 }
 
-/// The innermost message of what closes it.
+/// The innermost message of the reason.
 fn why(backend: &Value) -> String {
     let closed = backend["closed"].as_object().and_then(|tagged| tagged.values().next());
     let Some(inner) = closed else { return String::new() };
@@ -70,7 +70,7 @@ fn why(backend: &Value) -> String {
     words(inner)
 }
 
-/// What an object says, without its brackets; nothing where it says nothing.
+/// An object as text, without brackets and null members.
 fn words(value: &Value) -> String {
     let members = value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     let said = members.map(|(name, value)| {

@@ -1,4 +1,4 @@
-//! Everything about one entity, for a person.
+//! The page of `describe`: one entity with its conditions, operations and events.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use crate::output::color::{Tone, bold};
 use crate::output::table::{Cell, Table};
 use crate::output::{flat, text, time, yaml};
 
-/// What `describe` shows.
+/// The content of the page.
 pub(crate) struct Described<'a> {
     pub(crate) entity: &'a Value,
     /// Newest first.
@@ -72,7 +72,7 @@ fn head(entity: &Value, color: bool) -> String {
     head
 }
 
-/// Others, each once, by what they are called.
+/// Labels of other entities, each once.
 fn entities(others: &Value) -> String {
     let others = others.as_array().into_iter().flatten();
     let labels: BTreeSet<String> = others.map(entity::label).collect();
@@ -84,7 +84,7 @@ fn labels(entity: &Value) -> String {
     labels.map(|(key, value)| format!("{key}={}", text(value, ""))).collect::<Vec<_>>().join(",")
 }
 
-/// What failed, with what somebody needs who looks for it in the backend's own log.
+/// The error, with the request id by which the backend's own log can be searched.
 fn error(entity: &Value) -> String {
     let error = &entity["error"];
     if error.is_null() {

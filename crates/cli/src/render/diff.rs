@@ -1,10 +1,10 @@
-//! Two texts side by side, as `diff -u` has them.
+//! A unified diff, like `diff -u`.
 
 use similar::{ChangeTag, TextDiff};
 
 use crate::output::color::{Tone, bold};
 
-/// Lines around a change.
+/// Unchanged lines around a change.
 const CONTEXT: usize = 3;
 
 /// Two forms of one entity.
@@ -23,7 +23,7 @@ impl Difference {
     }
 }
 
-/// The changed lines with some around them; empty when nothing differs.
+/// The changed lines with their context; empty when nothing differs.
 pub(crate) fn unified(difference: &Difference, color: bool) -> String {
     if !difference.differs() {
         return String::new();

@@ -1,4 +1,4 @@
-//! Entities.
+//! Tables and lines of entities.
 
 use serde_json::Value;
 
@@ -19,19 +19,19 @@ pub(crate) fn label(entity: &Value) -> String {
     format!("{}/{}", text(entity, "/kind"), text(entity, "/name"))
 }
 
-/// A condition of an entity; `Null` when it has none of that name.
+/// A condition of an entity; `Null` when it has none of this type.
 pub(crate) fn condition<'a>(entity: &'a Value, name: &str) -> &'a Value {
     let conditions = entity["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().find(|condition| condition["type"] == name).unwrap_or(&Value::Null)
 }
 
-/// Whether it waits for a person's decision, and so gets nowhere by itself.
+/// Whether the entity is blocked until a person decides.
 pub(crate) fn asks(entity: &Value) -> bool {
     let blocked = condition(entity, "blocked");
     blocked["status"] == true && blocked["reason"] == "DecisionNeeded"
 }
 
-/// What somebody should know: the failure, what it waits for, or what drifted.
+/// The most important message: the error, else what it is blocked on, the drift, or the pause.
 pub(crate) fn message(entity: &Value) -> String {
     flat(&trouble(entity))
 }
@@ -90,7 +90,7 @@ fn cells(entity: &Value, now: jiff::Timestamp) -> [Cell; 5] {
     ]
 }
 
-/// One entity as a line of a list that grows, where columns cannot be measured.
+/// One line of a growing list, whose columns have fixed widths.
 pub(crate) fn line(entity: &Value, color: bool) -> String {
     let state = text(entity, "/state");
     let state = Tone::of_state(&state).paint(&format!("{state:<18}"), color);
@@ -106,5 +106,5 @@ pub(crate) fn line(entity: &Value, color: bool) -> String {
     line.trim_end().to_owned()
 }
 
-/// The header over such lines.
+/// The header of such lines.
 pub(crate) const LINE_HEADER: &str = "TIME                  NAME                              STATE               SYNCED  DRIFTED  MESSAGE";

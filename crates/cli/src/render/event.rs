@@ -1,4 +1,4 @@
-//! Events: as lines of the log, and as the history of one entity.
+//! Events: the log, and the history of one entity.
 
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ fn events(items: &[Value], wide: bool, _: jiff::Timestamp) -> Table {
     table
 }
 
-/// One event as a line of a log that grows.
+/// One line of a growing list, whose columns have fixed widths.
 pub(crate) fn line(event: &Value, color: bool) -> String {
     let what = tone(event).paint(&format!("{:<18}", what(event)), color);
     let line = format!(
@@ -77,13 +77,13 @@ pub(crate) fn line(event: &Value, color: bool) -> String {
     line.trim_end().to_owned()
 }
 
-/// Whoever did it; workers by what they are.
+/// The actor: a user by id, others by their type.
 fn who(event: &Value) -> String {
     let id = text(event, "/actor/id");
     if event["actor"]["type"] == "user" || id.is_empty() { id } else { text(event, "/actor/type") }
 }
 
-/// The name without its stream's sort, as words.
+/// The event type without its prefix, as words.
 pub(crate) fn what(event: &Value) -> String {
     let name = text(event, "/type");
     name.rsplit('.').next().unwrap_or_default().replace('_', " ")
@@ -100,7 +100,7 @@ fn tone(event: &Value) -> Tone {
     }
 }
 
-/// What is worth a glance of what the event says.
+/// The most important part of the event's data.
 fn detail(event: &Value) -> String {
     let data = &event["data"];
     let fields = |list: &Value| {
@@ -125,7 +125,7 @@ fn detail(event: &Value) -> String {
     }
 }
 
-/// A step with the fields that it is about, if it says so.
+/// A step with its fields, if it has some.
 fn step(step: &Value) -> String {
     let Some((name, about)) = step.as_object().and_then(|tagged| tagged.iter().next()) else {
         return text(step, "");

@@ -1,4 +1,4 @@
-//! What can be declared, out of the JSON Schema of a kind.
+//! The page of `explain`: a kind's fields, from its JSON Schema.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,7 @@ fn actions(kind: &Value) -> String {
     actions.map(|action| text(action, "/name")).collect::<Vec<_>>().join(",")
 }
 
-/// The part of a kind's schema that `path` names; `None` when there is none.
+/// The part of a kind's schema at `path`; `None` when it does not exist.
 pub(crate) fn at<'a>(kind: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(&kind["schema"], |schema, name| {
         let inside = if schema["items"].is_object() { &schema["items"] } else { schema };
@@ -35,7 +35,7 @@ pub(crate) fn at<'a>(kind: &'a Value, path: &[&str]) -> Option<&'a Value> {
     })
 }
 
-/// The page of a kind, or of a field in it.
+/// The page of a kind, or of one of its fields.
 pub(crate) fn page(kind: &Value, path: &[&str], schema: &Value, color: bool) -> String {
     let mut page = String::new();
     let mut field = |name: &str, value: &str| {
@@ -85,7 +85,7 @@ fn fields(
     table
 }
 
-/// The type, with what narrows it most.
+/// The type, or the values of an enum.
 fn sort(schema: &Value) -> String {
     if let Some(words) = schema["enum"].as_array() {
         return words.iter().map(|word| text(word, "")).collect::<Vec<_>>().join("|");
@@ -109,7 +109,7 @@ fn description(schema: &Value) -> String {
     description
 }
 
-/// What the engine knows of a field: that it cannot change, or is a secret.
+/// The engine's marks of a field: identity, immutable, secret.
 fn marks(kind: &Value, path: &[&str], name: Option<&String>) -> String {
     let pointer: String = path
         .iter()

@@ -1,4 +1,4 @@
-//! How each sort of thing is shown.
+//! How each type of resource is printed.
 
 pub(crate) mod access;
 pub(crate) mod backend;
@@ -16,12 +16,12 @@ use serde_json::Value;
 
 use crate::output::text;
 
-/// `true` as `yes`.
+/// `yes` for `true`, else `no`.
 fn yes(value: &Value) -> &'static str {
     if *value == Value::Bool(true) { "yes" } else { "no" }
 }
 
-/// Texts of a list, with commas between them.
+/// The items of a list, separated by commas.
 fn joined(value: &Value) -> String {
     let items = value.as_array().into_iter().flatten();
     items.map(|item| text(item, "")).collect::<Vec<_>>().join(",")

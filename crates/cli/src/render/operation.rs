@@ -1,4 +1,4 @@
-//! Operations.
+//! Tables of operations.
 
 use serde_json::Value;
 

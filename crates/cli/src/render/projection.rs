@@ -1,4 +1,4 @@
-//! Read models.
+//! Tables of read models.
 
 use serde_json::Value;
 

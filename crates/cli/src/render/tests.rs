@@ -1,4 +1,4 @@
-//! Every sort of thing in every form, from replies as the server gives them.
+//! Every type of resource in every form, from replies as the server sends them.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What an entity has to be like to be selected.
+//! The filter of a selection: namespace, kind, labels, backend, state, drift.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::render::entity;
 /// Heading of these options in help texts.
 const SELECTION: &str = "Selection";
 
-/// What an entity has to be like.
+/// The filter options.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Filter {
     /// Namespace [default: default]
@@ -23,7 +23,7 @@ pub(crate) struct Filter {
     /// In all namespaces
     #[arg(help_heading = SELECTION, short = 'A', long)]
     pub(super) all_namespaces: bool,
-    /// With such labels, as kubectl has it: a=b, a==b, a!=b, 'a in (b,c)', 'a notin (b,c)', a, '!a', several with commas;
+    /// With such labels, like kubectl: a=b, a==b, a!=b, 'a in (b,c)', 'a notin (b,c)', a, '!a', several with commas;
     /// may be repeated
     #[arg(help_heading = SELECTION, short = 'l', long = "selector", value_name = "SELECTOR", value_parser = Labels::parse)]
     selectors: Vec<Labels>,
@@ -44,7 +44,7 @@ pub(crate) struct Filter {
     drifted: bool,
 }
 
-/// A selector, as it was written and what it means.
+/// A label selector: its text, and its parsed form.
 #[derive(Clone, Debug)]
 pub(super) struct Labels {
     text: String,
@@ -73,28 +73,28 @@ fn label(text: &str) -> Result<String, String> {
 }
 
 impl Filter {
-    /// The namespace that lists are about; `None` = all.
+    /// The namespace of the list; `None` = all.
     pub(crate) fn place(&self) -> Option<&str> {
         let named = self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         (!self.all_namespaces).then_some(named)
     }
 
-    /// The namespace that was asked for by its name.
+    /// The namespace that was named explicitly.
     pub(super) fn named_place(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 
-    /// Whether entities of several namespaces may be shown.
+    /// Whether entities of several namespaces may be selected.
     pub(crate) const fn is_anywhere(&self) -> bool {
         self.all_namespaces
     }
 
-    /// Whether anything but the namespace's default was asked for.
+    /// Whether any filter was given.
     pub(super) fn restricts(&self) -> bool {
         self.narrows() || self.kind.is_some() || self.namespace.is_some() || self.all_namespaces
     }
 
-    /// Whether a kind's entities are narrowed down.
+    /// Whether a filter other than kind and namespace was given.
     pub(super) fn narrows(&self) -> bool {
         !self.selectors.is_empty()
             || !self.labels.is_empty()
@@ -116,7 +116,7 @@ impl Filter {
             .each("selector", &selectors)
     }
 
-    /// Whether an entity fits, as the server's list would have it.
+    /// Whether an entity matches, by the same rules as the server's list.
     pub(crate) fn fits(&self, kinds: &[String], entity: &Value) -> bool {
         let is = |member: &str, wanted: Option<&str>| {
             wanted.is_none_or(|wanted| entity[member] == wanted)

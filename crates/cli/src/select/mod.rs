@@ -1,4 +1,4 @@
-//! Which entities a verb is about: named one by one, or all that fit.
+//! Selects the entities that a verb acts on: named one by one, or all that match a filter.
 
 mod filter;
 pub(crate) mod target;
@@ -11,10 +11,10 @@ use crate::exit::{Exit, Stop};
 pub(crate) use filter::Filter;
 use target::Target;
 
-/// The namespace that is meant when none is named.
+/// The namespace when none is named.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
-/// The namespace of what is named.
+/// The namespace of the named entities.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InNamespace {
     /// Namespace
@@ -22,7 +22,7 @@ pub(crate) struct InNamespace {
     pub(crate) namespace: String,
 }
 
-/// Whether a verb that acts or waits may be about nothing.
+/// Whether an empty selection is allowed.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Emptiness {
     /// End with 0 where nothing is selected
@@ -32,7 +32,7 @@ pub(crate) struct Emptiness {
 
 impl Emptiness {
     /// # Errors
-    /// Nothing was selected: whoever asked for something to be done to it expected that there is something.
+    /// Nothing was selected: a caller who acts on a selection expects that it is not empty.
     pub(crate) fn check(self, selected: &Selected) -> anyhow::Result<()> {
         if self.allow_empty || !selected.is_empty() {
             return Ok(());
@@ -41,7 +41,7 @@ impl Emptiness {
     }
 }
 
-/// Named entities, or all that fit.
+/// Named entities, or all that match.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Selection {
     /// What it is about; a kind may be shortened (`file` for `local.file`)
@@ -51,29 +51,29 @@ pub(crate) struct Selection {
     pub(crate) filter: Filter,
 }
 
-/// What was selected.
+/// The selected entities.
 pub(crate) struct Selected {
     pub(crate) entities: Vec<Value>,
-    /// What was named and could not be found, and why.
+    /// Named entities that were not found, with the error of each.
     pub(crate) missing: Vec<(String, anyhow::Error)>,
-    /// Each was named: nobody has to be asked whether it is meant.
+    /// Each entity was named: no confirmation is needed.
     pub(crate) exactly: bool,
 }
 
 impl Selected {
-    /// Whether nothing was found, and nothing that was named is missing.
+    /// Whether nothing was found and nothing named is missing.
     pub(crate) const fn is_empty(&self) -> bool {
         self.entities.is_empty() && self.missing.is_empty()
     }
 
-    /// The end that the missing ones mean.
+    /// The exit code for the missing ones.
     pub(crate) fn exit(&self) -> Exit {
         self.missing.iter().map(|(_, error)| Exit::of(error)).max().unwrap_or(Exit::Ok)
     }
 }
 
 impl Selection {
-    /// Whether anything was named or asked for at all.
+    /// Whether neither a target nor a filter was given.
     pub(crate) fn is_empty(&self) -> bool {
         self.targets.is_empty() && !self.filter.restricts()
     }
@@ -87,15 +87,15 @@ impl Selection {
         Ok(targets)
     }
 
-    /// The only thing named, if it is one: what is shown as itself and not as a list.
+    /// Whether exactly one entity was named: it is printed by itself and not as a list.
     pub(crate) fn is_single(&self) -> bool {
         matches!(self.targets.as_slice(), [one] if !matches!(Target::of(one), Target::Kind(_)))
     }
 
-    /// The full names of the kinds that were asked for; empty = all.
+    /// The full names of the selected kinds; empty = all.
     ///
     /// # Errors
-    /// A kind that is not known, or may be several.
+    /// A kind that is unknown or ambiguous.
     pub(crate) async fn kinds(&self, client: &Client) -> anyhow::Result<Vec<String>> {
         let parsed = self.parsed()?;
         let named = parsed.iter().filter_map(|target| match target {
@@ -110,10 +110,10 @@ impl Selection {
         asked.into_iter().map(|short| full(short, &known)).collect()
     }
 
-    /// Everything that was named or fits.
+    /// All entities that were named or match.
     ///
     /// # Errors
-    /// Nonsense, or the server's problem. That something named is not there is part of the result.
+    /// A usage error, or the server's problem. A named entity that does not exist is part of the result.
     pub(crate) async fn resolve(&self, client: &Client) -> anyhow::Result<Selected> {
         let targets = self.parsed()?;
         let named: Vec<_> =
@@ -160,10 +160,10 @@ fn shown(target: &Target) -> String {
     }
 }
 
-/// The one entity that `text` names, in `namespace`, as it is now.
+/// The current entity that `text` names in `namespace`.
 ///
 /// # Errors
-/// It is not there, or `text` names a kind.
+/// It does not exist, or `text` names a kind.
 pub(crate) async fn one(client: &Client, text: &str, namespace: &str) -> anyhow::Result<Value> {
     let target = Target::of(text);
     if matches!(target, Target::Kind(_)) {
@@ -173,7 +173,7 @@ pub(crate) async fn one(client: &Client, text: &str, namespace: &str) -> anyhow:
     found.into_iter().next().ok_or_else(|| Stop::not_found(format!("there is no {text}")))
 }
 
-/// The one entity that `text` names, or the last one of that name that is deleted: for those who ask what was.
+/// The entity that `text` names, else the last deleted one of that name: for verbs that show history.
 ///
 /// # Errors
 /// There never was one, or `text` names a kind.
@@ -197,7 +197,7 @@ pub(crate) async fn one_ever(
     client.list(&request, None).await?.pop().ok_or(missing)
 }
 
-/// The entities that a name or an id names: one, unless all namespaces are looked into.
+/// The entities that a name or an id names: one, unless all namespaces are searched.
 async fn look(
     client: &Client,
     target: &Target,
@@ -229,17 +229,17 @@ async fn look(
         return Err(Stop::not_found(format!("there is no {kind}/{name} {place}")));
     }
     for entity in &mut found {
-        // The list may be a moment behind; the entity itself never is.
+        // The list may lag behind; the entity itself never does.
         let id = entity["id"].as_str().unwrap_or_default();
         *entity = client.send(&Request::get(format!("/v1/entities/{id}"))).await?;
     }
     Ok(found)
 }
 
-/// Makes sure that there is a namespace of this name: where nothing is found in it, that is said and not "nothing".
+/// Checks that a namespace exists, so that an empty result is not reported for a misspelt namespace.
 ///
 /// # Errors
-/// There is none, or the caller may not look into it.
+/// It does not exist, or the caller may not see it.
 pub(crate) async fn namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let all = client.items("/v1/namespaces").await?;
     if all.iter().any(|namespace| namespace["name"] == *name) {

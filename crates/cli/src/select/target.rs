@@ -1,4 +1,4 @@
-//! `KIND`, `KIND/NAME` or an id.
+//! The target argument of verbs: `KIND`, `KIND/NAME` or an id.
 
 /// What an argument names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +28,10 @@ pub(crate) fn is_id(text: &str) -> bool {
     lengths == [8, 4, 4, 4, 12] && text.split('-').all(hexadecimal)
 }
 
-/// The kind that `short` stands for: itself, or the only one that ends in `.short`.
+/// The kind that `short` abbreviates: itself, or the only one that ends in `.short`.
 ///
 /// # Errors
-/// What to name instead.
+/// A message that says what to name instead.
 pub(crate) fn kind<'a>(short: &'a str, known: &'a [String]) -> Result<&'a str, String> {
     if let Some(kind) = known.iter().find(|kind| *kind == short) {
         return Ok(kind);
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_are_told_apart() {
+    fn kinds_names_and_ids_are_distinguished() {
         assert_eq!(Target::of("local.file"), Target::Kind("local.file".to_owned()));
         assert_eq!(Target::of("file/a/b"), Target::Name("file".to_owned(), "a/b".to_owned()));
         let id = "0199c7f1-0000-7000-8000-00000000abcd";

@@ -1,4 +1,4 @@
-//! One connection to one server, with its token.
+//! A client of one server, with its token.
 
 use std::net::SocketAddr;
 
@@ -20,13 +20,13 @@ impl Api {
         Ok(Self { address: server.address, connection, token: process::token(folder)? })
     }
 
-    /// Opens another connection: a server closes one that was idle, as the small server's is while the large one is filled.
+    /// Opens a new connection: a server closes idle ones, such as the small server's while the large one is filled.
     pub(super) async fn reconnect(&mut self) -> anyhow::Result<()> {
         self.connection = Connection::open(self.address).await?;
         Ok(())
     }
 
-    /// The reply to a request that has to go well.
+    /// Sends a request that has to succeed; the body of the response.
     pub(super) async fn send(
         &mut self,
         method: &str,
@@ -52,14 +52,14 @@ impl Api {
         serde_json::from_slice(&body).with_context(|| format!("{path} answers no JSON"))
     }
 
-    /// How many items a page has; 0 for what is no list. Counted in the text, so that reading it costs next to nothing.
+    /// The number of items of a page; 0 for what is no list. Counted in the text, because parsing would cost more.
     pub(super) async fn count(&mut self, path: &str) -> anyhow::Result<usize> {
         const ITEM: &[u8] = b"{\"id\":\"";
         let body = self.send("GET", path, "", "").await?;
         Ok(body.windows(ITEM.len()).filter(|window| *window == ITEM).count())
     }
 
-    /// Entities in this state, as the metrics count them.
+    /// The number of entities in this state, from the metrics.
     pub(super) async fn counted(&mut self, state: &str) -> anyhow::Result<u64> {
         let body = self.send("GET", "/metrics", "", "").await?;
         let text = std::str::from_utf8(&body)?;

@@ -1,17 +1,17 @@
-//! What is asked of both servers.
+//! The queries that are sent to both servers.
 
 use super::estate::Estate;
 
-/// Whether an index serves all that is asked for.
+/// How a query is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Served {
-    /// It costs what a page costs, whatever else there is.
+    /// By an index alone: the cost depends on the page only.
     ByIndex,
-    /// A bounded number of rows is looked at, so the page may be short.
+    /// By testing a bounded number of rows, so the page may be short.
     ByRows,
 }
 
-/// One request.
+/// A query.
 #[derive(Clone, Copy)]
 pub(super) struct Ask {
     pub(super) name: &'static str,
@@ -21,7 +21,7 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// Its path on this server, for a page of this size.
+    /// Its path on a server, for a page of this size.
     pub(super) async fn path(self, estate: &mut Estate, page: usize) -> anyhow::Result<String> {
         let Self { name, path, deep, .. } = self;
         Ok(match (name, deep) {
@@ -40,7 +40,7 @@ const fn by_rows(name: &'static str, path: &'static str) -> Ask {
     Ask { name, path, served: Served::ByRows, deep: false }
 }
 
-/// The name of `/metrics`, which has a target of its own.
+/// The name of the query of `/metrics`, which has a separate target.
 pub(super) const METRICS: &str = "/metrics";
 
 pub(super) fn all() -> Vec<Ask> {

@@ -1,4 +1,4 @@
-//! A server with many entities that are alike, and a few of each sort that lists can ask for: more than a page of them.
+//! A server populated with many similar entities, and more than a page of each rare sort that lists filter by.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,16 +13,16 @@ use super::super::process::{self, Process};
 use super::super::tell;
 use super::api::Api;
 
-/// Connections that the many come over.
+/// Connections for creating the many.
 const CONNECTIONS: usize = 64;
-/// Created before the next ones are waited for, so that the queue stays as long as a busy server's.
+/// Entities created before waiting for convergence, so that the queue stays as long as a busy server's.
 const BATCH: u64 = 20_000;
-/// How long a batch may take to converge, and how long anything else may.
+/// How long a batch may take to converge.
 const CONVERGENCE_MAX: Duration = Duration::from_mins(5);
-/// Between two looks.
+/// Between two queries of the progress.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The many: `{number}` tells them apart.
+/// The manifest of the many; `{number}` makes each unique.
 const MANY: &str = r#"{"kind": "fake.thing", "name": "{batch}-{number}", "backend": "sandbox",
  "labels": {"all": "yes", "team": "storage", "stage": "production"},
  "desired": {"size_gib": 20, "zone": "zone-1", "encrypted": true, "description": "a volume as people declare them",
@@ -31,14 +31,14 @@ const MANY: &str = r#"{"kind": "fake.thing", "name": "{batch}-{number}", "backen
 pub(super) struct Estate {
     pub(super) server: Process,
     pub(super) api: Api,
-    /// All that was made.
+    /// Number of entities created.
     pub(super) entities: u64,
     pub(super) intake: Intake,
-    /// Names of entities that were made one by one.
+    /// Number of entities created one by one.
     lone: u64,
 }
 
-/// How the many were made.
+/// Figures of creating the many.
 #[derive(Clone, Default)]
 pub(super) struct Intake {
     pub(super) times: Times,
@@ -48,7 +48,7 @@ pub(super) struct Intake {
     pub(super) took: Duration,
 }
 
-/// A backend for the many and one for the few, in the same world.
+/// The configuration: a backend for the many and one for the few, in the same world.
 pub(super) fn config(world: &Process) -> String {
     let backend = |name: &str| {
         format!(
@@ -60,7 +60,7 @@ pub(super) fn config(world: &Process) -> String {
 }
 
 impl Estate {
-    /// A server in `folder` with so many entities, all of which have come to rest.
+    /// Starts a server in `folder`, and creates so many entities; all of them have converged.
     pub(super) async fn make(
         folder: &Path,
         world: &Process,
@@ -101,7 +101,7 @@ impl Estate {
         Ok(())
     }
 
-    /// Declares one and waits until it is there.
+    /// Creates one entity and waits until it is `ok`.
     pub(super) async fn lone(&mut self) -> anyhow::Result<Duration> {
         self.lone += 1;
         let manifest = thing(&format!("lone-{}", self.lone), "default", "sandbox");
@@ -117,7 +117,8 @@ impl Estate {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// Those in a namespace, on a backend and with a label of their own; drifted, erred and deleted ones.
+    /// Creates the few: in a separate namespace, on a separate backend and with a separate label; drifted, erred and
+    /// deleted ones.
     async fn few(&mut self, world: SocketAddr, count: usize) -> anyhow::Result<()> {
         let mut world = Connection::open(world).await?;
         for number in 0..count {
@@ -141,7 +142,7 @@ impl Estate {
         Ok(())
     }
 
-    /// A token of the page behind half of the many: what is asked for with it lies deep in the list.
+    /// The token of the page in the middle of the list.
     pub(super) async fn deep(&mut self) -> anyhow::Result<String> {
         const PAGE: u64 = 1_000;
         let (mut token, mut seen) = (String::new(), 0);
@@ -157,7 +158,7 @@ impl Estate {
         }
     }
 
-    /// Ends the server in order: how long that took.
+    /// Stops the server; returns how long that took.
     pub(super) async fn stop(self) -> anyhow::Result<Duration> {
         let began = Instant::now();
         self.server.stop().await?;
@@ -177,7 +178,7 @@ fn text<'v>(value: &'v Value, pointer: &str) -> anyhow::Result<&'v str> {
     found.with_context(|| format!("there is no {pointer} in {value}"))
 }
 
-/// Changes a thing behind everybody's back.
+/// Changes a thing in the world directly.
 async fn tamper(world: &mut Connection, id: &str) -> anyhow::Result<()> {
     let body = json!({ "size_gib": 7, "zone": "zone-1" }).to_string();
     let length = body.len();
@@ -187,7 +188,7 @@ async fn tamper(world: &mut Connection, id: &str) -> anyhow::Result<()> {
     world.exchange(request.as_bytes()).await?.expect(204).map(drop)
 }
 
-/// Bytes of the log and of the views of a server that has ended.
+/// Bytes of the log and of the views of a stopped server.
 pub(super) fn disk(folder: &Path) -> anyhow::Result<(u64, u64)> {
     let data = process::data(folder);
     let size = |name: &str| std::fs::metadata(data.join(name)).map(|metadata| metadata.len());

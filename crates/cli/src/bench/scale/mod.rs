@@ -1,9 +1,9 @@
-//! What lists, metrics, starts and stops cost at a size, and at a hundredth of it.
+//! The cost of lists, metrics, start and stop at a size and at a hundredth of it.
 //!
-//! Two servers of the same kind, one with N entities and one with N/100, share a `fake-world` process. Each figure is taken
-//! of both in turns, request by request, so that a ratio compares the same moment of the same machine.
+//! Two servers with the same configuration, one with N entities and one with N/100, share a `fake-world` process. Each
+//! figure is measured on both in turns, request by request, so that a ratio compares the same moment.
 //!
-//! - `estate`: what lives there; `asks`: what is asked; `report`: the figures with their targets
+//! - `estate`: the servers and their entities; `asks`: the queries; `report`: the figures with their targets
 
 mod api;
 mod asks;
@@ -22,22 +22,22 @@ use super::load::Times;
 use super::process::Process;
 use super::tell;
 
-/// How much larger the large one is.
+/// Ratio of the sizes.
 const FACTOR: u64 = 100;
-/// Entities of the small one at least: with less than a page the same request would answer with less.
+/// Entities of the small server at least: with less than a page its responses would be smaller.
 const SMALL_MIN: u64 = 100;
-/// A run may take so long and, for each entity, a little longer.
+/// Time limit of a run: a constant, and a time for each entity.
 const RUN_MAX: Duration = Duration::from_mins(5);
 const RUN_MAX_PER_ENTITY: Duration = Duration::from_millis(10);
-/// With fewer entities only a look is taken whether everything is measured.
+/// With fewer entities the run only tests that everything is measured.
 const LOOK_BELOW: u64 = 10_000;
 
-/// How much is asked.
+/// The parameters of a run.
 #[derive(Clone, Copy)]
 struct Sizes {
-    /// Requests of each sort, of each server.
+    /// Measured requests of each query on each server.
     requests: usize,
-    /// Requests before them, which are not measured.
+    /// Requests before them that are not measured.
     warm_up: usize,
     /// Items of a page.
     page: usize,
@@ -48,10 +48,10 @@ struct Sizes {
 const MEASURED: Sizes = Sizes { requests: 100, warm_up: 10, page: 50, few: 60 };
 const LOOKED_AT: Sizes = Sizes { requests: 3, warm_up: 1, page: 5, few: 6 };
 
-/// Measures `entities` against a hundredth of them; what it left on the disk below `folder` is gone afterwards.
+/// Compares a server of `entities` with one of a hundredth, and removes their data below `folder` afterwards.
 ///
 /// # Errors
-/// One line for whatever is in the way.
+/// In one line: a folder that cannot be written, a server that does not answer, the time limit.
 pub(crate) async fn run(folder: &Path, entities: u64) -> anyhow::Result<Report> {
     let made = || format!("cannot write to {}", folder.display());
     std::fs::create_dir_all(folder).with_context(made)?;
@@ -97,7 +97,7 @@ async fn measure(folder: &Path, entities: u64) -> anyhow::Result<Report> {
     Ok(Report::new(entities, &intake, &latency, asked, rest))
 }
 
-/// Asks both the same, in turns.
+/// Sends one query to both servers in turns.
 async fn both(
     small: &mut Estate,
     large: &mut Estate,
@@ -106,7 +106,7 @@ async fn both(
 ) -> anyhow::Result<report::Asked> {
     tell(ask.name);
     let paths = (ask.path(small, sizes.page).await?, ask.path(large, sizes.page).await?);
-    // Finding the deep page took a while.
+    // Finding the deep page took a while: idle connections may have been closed.
     small.api.reconnect().await?;
     large.api.reconnect().await?;
     let mut times = (Times::default(), Times::default());

@@ -1,4 +1,4 @@
-//! The figures of a run at two sizes, what they should be, and how they look.
+//! The figures of a run at two sizes and their targets, as a table and as JSON.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -10,16 +10,15 @@ use super::super::{number, rate};
 use super::asks::{Ask, METRICS, Served};
 use super::estate::Intake;
 
-/// What an index serves may cost so many times what it costs at a hundredth of the size.
+/// Bound on the ratio of medians of a query that an index serves.
 const RATIO_MAX: f64 = 1.5;
 const METRICS_MS_MAX: f64 = 20.0;
 
-/// Everything that a run measured, of the large server where nothing else is said. Times are in the unit that their name
-/// ends in.
+/// All figures of a run, of the large server unless the name says otherwise. A time has the unit that ends its name.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     version: &'static str,
-    /// Built without optimisation: nothing that follows means anything.
+    /// Whether the build is unoptimised: its figures mean nothing.
     debug_build: bool,
     processors: usize,
     /// Entities of the small server and of the large one.
@@ -28,7 +27,7 @@ pub(crate) struct Report {
     creates_per_second: f64,
     create: Latency,
     converged_per_second: f64,
-    /// From a request to `ok`, one at a time.
+    /// Time from a request to `ok`, sequentially.
     ok: Latency,
     ok_small: Latency,
     memory_mib: f64,
@@ -41,7 +40,7 @@ pub(crate) struct Report {
     missed: Vec<String>,
 }
 
-/// Half of the requests took so long at most, and ninety-nine of a hundred.
+/// Median and 99th percentile.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Latency {
     p50_ms: f64,
@@ -55,18 +54,18 @@ impl Latency {
     }
 }
 
-/// One request, asked of both servers in turns.
+/// The figures of one query, measured on both servers in turns.
 #[derive(Debug, Serialize)]
 pub(super) struct Asked {
     name: &'static str,
-    /// Whether an index serves all of it.
+    /// Whether an index alone serves it.
     by_index: bool,
     /// Items of the page.
     items_small: usize,
     items: usize,
     small: Latency,
     large: Latency,
-    /// The medians' ratio.
+    /// Ratio of the medians.
     ratio: f64,
 }
 
@@ -84,7 +83,7 @@ impl Asked {
         }
     }
 
-    /// Why it is too slow; `None` = it is not.
+    /// The missed target; `None` = it was met.
     fn missed(&self) -> Option<String> {
         if self.name == METRICS {
             let ms = self.large.p50_ms;
@@ -95,9 +94,9 @@ impl Asked {
     }
 }
 
-/// What is measured once.
+/// Figures that are measured once.
 pub(super) struct Rest {
-    /// Resident bytes: now, and at most.
+    /// Resident bytes: present and peak.
     pub(super) memory: (u64, u64),
     pub(super) stop: Duration,
     pub(super) start: Duration,
@@ -136,7 +135,7 @@ impl Report {
         }
     }
 
-    /// The targets that were missed.
+    /// The missed targets.
     pub(crate) fn missed(&self) -> &[String] {
         &self.missed
     }

@@ -10,7 +10,7 @@ use crate::{offline, terminal};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward audit checkpoint > checkpoint.json\n\n\
-    Keep it where whoever can change the log cannot change it.")]
+    Keep it in a place that those who can change the log cannot write to.")]
 pub(crate) struct Checkpoint {
     /// Read the files in --data, without a server
     #[arg(long)]

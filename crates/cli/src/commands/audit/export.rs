@@ -87,7 +87,7 @@ impl Export {
         };
         let exported = offline::export(&session.data, selection, out).await;
         let count = exported.map_err(|error| match &self.file {
-            // What cannot be read is no fault of the output.
+            // An error of reading the log is not one of writing the output.
             None if error.downcast_ref::<stateward_engine::Error>().is_none() => {
                 terminal::unwritten(error)
             }
@@ -98,7 +98,7 @@ impl Export {
     }
 }
 
-/// Into a file beside it, which takes its name once it is whole: half an export is none.
+/// Writes into a `.part` file, renamed once it is complete: a partial export never has the final name.
 async fn save(path: &Path, lines: &mut Lines) -> anyhow::Result<u64> {
     let cannot = || format!("cannot write {}", path.display());
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -118,11 +118,11 @@ async fn save(path: &Path, lines: &mut Lines) -> anyhow::Result<u64> {
     Ok(bar.position())
 }
 
-/// The lines of an answer, as they come.
+/// The lines of a streamed response.
 pub(super) struct Lines {
     response: reqwest::Response,
     bytes: Vec<u8>,
-    /// Where the search for the end of the line goes on.
+    /// Bytes searched for a line end already.
     searched: usize,
     ended: bool,
 }
@@ -132,10 +132,10 @@ impl Lines {
         Self { response, bytes: Vec::new(), searched: 0, ended: false }
     }
 
-    /// The next line that is not empty; `None` = the answer has ended as it should.
+    /// The next non-empty line; `None` = the response is complete.
     ///
     /// # Errors
-    /// When it breaks off, or a line is too long.
+    /// When the response breaks off, or a line is too long.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<String>> {
         loop {
             let end = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n');

@@ -1,4 +1,4 @@
-//! `stateward audit`: whether the log is what it was.
+//! `stateward audit`: verify, checkpoint, export and import the log.
 
 mod checkpoint;
 mod export;
@@ -27,9 +27,9 @@ pub(crate) struct Audit {
 enum Verb {
     /// Replay everything: chains of hashes, versions without gaps, lists that equal a fresh fold
     Verify(verify::Verify),
-    /// What the log is now, to be kept elsewhere
+    /// Print a checkpoint of the log, to be kept elsewhere
     Checkpoint(checkpoint::Checkpoint),
-    /// The events as `CloudEvents`, a line each
+    /// Write the events as `CloudEvents`, a line each
     Export(export::Export),
     /// Put a whole export back into an empty store
     Import(import::Import),

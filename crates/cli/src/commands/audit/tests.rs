@@ -1,4 +1,4 @@
-//! The verbs against a small server that answers as the real one does.
+//! The verbs against a stub that answers like the real server.
 
 use clap::Parser;
 use serde_json::{Value, json};
@@ -15,13 +15,13 @@ struct Arguments {
     audit: Verb<Audit>,
 }
 
-/// What was asked for: the first line, and the body.
+/// A request that the stub received: its first line and its body.
 struct Asked {
     line: String,
     body: Value,
 }
 
-/// Answers one request with `answer`, and runs the verb that sends it.
+/// Runs a verb against a stub that answers one request with `answer`.
 async fn run(arguments: &[&str], media_type: &str, answer: &str) -> (anyhow::Result<Exit>, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -68,7 +68,7 @@ fn result(ok: bool) -> Value {
 }
 
 #[tokio::test]
-async fn a_log_that_is_as_it_was_is_told_after_its_progress() {
+async fn a_verified_log_is_reported_after_its_progress() {
     let lines = format!(
         "{}\n{}\n",
         json!({ "progress": { "done": 60, "total": 120 } }),
@@ -81,7 +81,7 @@ async fn a_log_that_is_as_it_was_is_told_after_its_progress() {
 }
 
 #[tokio::test]
-async fn a_fault_is_a_failure_also_when_no_progress_is_told() {
+async fn a_fault_is_a_failure_also_without_progress() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("checkpoint.json");
     let checkpoint =

@@ -93,7 +93,7 @@ fn read(file: &std::path::Path) -> anyhow::Result<Value> {
     serde_json::from_slice(&bytes).with_context(|| format!("{name} is no checkpoint"))
 }
 
-/// The report on the files themselves, in the form that the server gives it.
+/// Verifies the files themselves; the report has the server's form.
 async fn unserved(session: &Session, against: Option<Value>) -> anyhow::Result<Value> {
     let against = against.map(serde_json::from_value).transpose();
     let against = against.context("this is no checkpoint")?;
@@ -107,7 +107,7 @@ async fn unserved(session: &Session, against: Option<Value>) -> anyhow::Result<V
     Ok(serde_json::to_value(report)?)
 }
 
-/// The result, after however many lines of progress.
+/// Verifies over REST; reads lines of progress up to the result.
 async fn verified(session: &Session, request: &Request) -> anyhow::Result<Value> {
     let mut lines = Lines::of(session.client.stream(request).await?);
     let bar = terminal::progress("verifying", 0);
@@ -117,7 +117,7 @@ async fn verified(session: &Session, request: &Request) -> anyhow::Result<Value>
             bar.finish_and_clear();
             return Ok(result.clone());
         }
-        // A server that does not tell progress answers with the bare result.
+        // A server without progress answers with the bare result.
         if line.get("ok").is_some() {
             bar.finish_and_clear();
             return Ok(line);

@@ -1,4 +1,4 @@
-//! Whether the server would take a manifest: it is asked, because only it knows what schema and driver accept.
+//! Checks by dry run whether the server accepts a manifest: only it knows schema and driver.
 
 use futures_util::stream::{self, StreamExt};
 use reqwest::StatusCode;
@@ -10,20 +10,20 @@ use crate::bulk::AT_ONCE;
 use crate::client::{Client, Problem, Request};
 use crate::terminal;
 
-/// A manifest before it was asked about.
+/// A manifest that is not checked yet.
 pub(super) struct Candidate {
     /// The object, for messages.
     pub(super) what: String,
     pub(super) manifest: Value,
-    /// Fields that the kind cannot do without.
+    /// Fields that the kind requires.
     pub(super) required: Vec<String>,
 }
 
-/// Asks for each whether `apply` would take it. A field that cannot be declared and may be left out is left out, else the
-/// whole object is.
+/// Checks whether `apply` would accept each manifest. A refused field is omitted if it is optional; otherwise the whole
+/// object is omitted.
 ///
 /// # Errors
-/// What keeps all of them out: no access, a reason that is required, a server that does not answer.
+/// What concerns all of them: no access, a required reason, a server that does not answer.
 pub(super) async fn admitted(
     client: &Client,
     candidates: Vec<Candidate>,
@@ -54,7 +54,7 @@ async fn ask(
 ) -> anyhow::Result<(Option<Value>, Vec<Omitted>)> {
     let Candidate { what, mut manifest, required } = candidate;
     let mut omitted = Vec::new();
-    // Each refusal takes a field away, so this ends.
+    // Each refusal removes at least one field, so the loop ends.
     loop {
         let request = Request::post("/v1/entities").query("dry_run", "true").json(&manifest);
         let Err(error) = client.send(&request).await else { return Ok((Some(manifest), omitted)) };
@@ -73,7 +73,7 @@ async fn ask(
     }
 }
 
-/// Whether a refusal is about the manifest, and not about the caller or the server.
+/// Whether a problem concerns the manifest, and not the caller or the server.
 fn concerns_it(problem: &Problem) -> bool {
     let about = [
         StatusCode::UNPROCESSABLE_ENTITY,
@@ -84,7 +84,7 @@ fn concerns_it(problem: &Problem) -> bool {
     about.contains(&problem.status) && !problem.is("reason-required")
 }
 
-/// The fields of the desired state that a refusal is about; `None` = it is about something that cannot be left out.
+/// The fields of the desired state that a problem names; `None` = it names something that cannot be omitted.
 fn optional(
     problem: &Problem,
     required: &[String],

@@ -1,13 +1,13 @@
-//! From an object to the manifest of an entity that adopts it.
+//! Builds the manifest of an entity that adopts an object.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-/// Characters of a name at most; a number may come behind.
+/// Characters of a name at most, without a numeric suffix.
 const NAME_CHARS_MAX: usize = 200;
 
-/// Makes manifests with names that differ from each other and from those of entities that are there.
+/// Builds manifests with names that are unique among themselves and among existing entities.
 pub(super) struct Maker {
     backend: String,
     namespace: String,
@@ -20,12 +20,12 @@ impl Maker {
         Self { backend, namespace, taken: BTreeSet::new() }
     }
 
-    /// Gives nothing else this name.
+    /// Reserves a name.
     pub(super) fn take(&mut self, kind: &str, name: &str) {
         self.taken.insert((kind.to_owned(), name.to_owned()));
     }
 
-    /// The manifest of an object: called `name`, else as it calls itself, else by its id.
+    /// The manifest of an object, named `name`, else by the object's own name, else by its id.
     pub(super) fn manifest(
         &mut self,
         kind: &str,
@@ -43,7 +43,7 @@ impl Maker {
         })
     }
 
-    /// The first of `names` that is one and is not taken; else the last one with a number.
+    /// The first of `names` that is valid and not taken; else the last one with a number.
     fn free(&mut self, kind: &str, names: &[String]) -> String {
         let last = names.iter().rfind(|name| !name.is_empty()).map_or("object", |name| name);
         let numbered = (2_u64..).map(|number| format!("{last}-{number}"));
@@ -59,7 +59,7 @@ impl Maker {
     }
 }
 
-/// A text as a name: what a name may not have becomes a dash.
+/// A text as a name: invalid characters become dashes.
 fn plain(text: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let text: String = text.chars().map(|c| if fits(c) { c } else { '-' }).collect();
@@ -67,7 +67,7 @@ fn plain(text: &str) -> String {
     text.chars().take(NAME_CHARS_MAX).collect()
 }
 
-/// Those attributes that can be declared.
+/// The attributes that can be declared.
 fn desired(schema: &Value, attributes: &Value) -> Value {
     let known = schema["properties"].as_object();
     let open = schema["additionalProperties"] != false;

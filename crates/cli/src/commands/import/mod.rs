@@ -1,4 +1,4 @@
-//! `stateward import`: what a backend holds and nobody manages, as manifests.
+//! `stateward import`: manifests of the unmanaged objects of a backend.
 
 mod admission;
 mod manifest;
@@ -95,7 +95,7 @@ impl Run for Import {
 }
 
 impl Import {
-    /// Manifests of what nobody manages, as far as attributes can be declared by their names, and what is left out.
+    /// Manifests of unmanaged objects, with those attributes that can be declared; and the omitted ones.
     async fn candidates(&self, client: &Client) -> anyhow::Result<(Vec<Candidate>, Vec<Omitted>)> {
         let path = format!("/v1/backends/{}", escaped(&self.backend));
         let offered = texts(&client.send(&Request::get(&path)).await?["kinds"]);
@@ -108,7 +108,7 @@ impl Import {
         for kind in &kinds {
             let schema = client.send(&Request::get(format!("/v1/kinds/{}", escaped(kind)))).await?;
             let listed = match objects(client, &path, kind).await {
-                // A member's credentials show no projects; that hides nothing else.
+                // With a member's credentials projects cannot be listed; the other kinds still can.
                 Err(error) if self.all && is_forbidden(&error) => {
                     omitted.push(Omitted::new(kind, format!("{error:#}")));
                     continue;
@@ -198,7 +198,7 @@ async fn objects(client: &Client, backend: &str, kind: &str) -> anyhow::Result<V
     Err(Stop::usage(format!("{kind}: too many to import at once")))
 }
 
-/// Whether the backend does not let its own credentials list a kind.
+/// Whether the backend refuses to list a kind with the configured credentials.
 fn is_forbidden(error: &anyhow::Error) -> bool {
     let problem = error.chain().find_map(|cause| cause.downcast_ref::<Problem>());
     problem.is_some_and(|problem| {
@@ -207,7 +207,7 @@ fn is_forbidden(error: &anyhow::Error) -> bool {
     })
 }
 
-/// What a state file holds.
+/// Reads a state file.
 fn state(file: &Path) -> anyhow::Result<Resources> {
     let name = file.display();
     let text = input::read(file, STATE_BYTES_MAX)?;

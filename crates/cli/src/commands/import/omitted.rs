@@ -1,6 +1,6 @@
-//! What an import leaves out, and why: told on standard error, and kept as comments in the file.
+//! What an import omits, and why: printed to standard error, and kept as comments in the file.
 
-/// Something that is not in the manifests, or not whole.
+/// An object or field that is not in the manifests, with the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Omitted {
     what: String,
@@ -18,7 +18,7 @@ impl Omitted {
     }
 }
 
-/// The comments at the head of a file of manifests; empty when nothing was left out.
+/// The comments at the head of a file of manifests; empty when nothing was omitted.
 pub(super) fn comments(omitted: &[Omitted]) -> String {
     if omitted.is_empty() {
         return String::new();
@@ -27,8 +27,8 @@ pub(super) fn comments(omitted: &[Omitted]) -> String {
     format!("# Left out by `stateward import`:\n{lines}")
 }
 
-/// A text in one line. Names on a backend may be anything: a line break in one would end the comment, and what follows
-/// would be a manifest.
+/// A text in one line, control characters escaped. Names come from the backend: after a line break in one, the rest
+/// would be read as a manifest.
 fn printable(text: &str) -> String {
     let is_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
     text.chars()

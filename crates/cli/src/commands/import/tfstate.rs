@@ -1,4 +1,4 @@
-//! What a state file of Terraform or `OpenTofu` (version 4) holds of the kinds that we have.
+//! Reads the state file of Terraform or `OpenTofu` (version 4).
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::omitted::Omitted;
 
-/// Types of resources there, and kinds here. The id of each is our external id.
+/// Terraform's resource types and our kinds. The resource's id is our external id.
 const KINDS: &[(&str, &str)] = &[
     ("openstack_blockstorage_volume_v2", "openstack.volume"),
     ("openstack_blockstorage_volume_v3", "openstack.volume"),
@@ -23,25 +23,25 @@ const KINDS: &[(&str, &str)] = &[
     ("openstack_networking_subnet_v2", "openstack.subnet"),
 ];
 
-/// What a state file holds.
+/// The resources of a state file.
 #[derive(Debug, Default)]
 pub(super) struct Resources {
     /// By kind and external id.
     pub(super) found: BTreeMap<(String, String), Resource>,
-    /// What is no object of ours, by its address.
+    /// Resources that cannot be imported, by address.
     pub(super) omitted: Vec<Omitted>,
 }
 
-/// A live object of a kind that we have.
+/// A resource with a kind of ours.
 #[derive(Debug)]
 pub(super) struct Resource {
-    /// What it is called here.
+    /// Its name here.
     pub(super) name: String,
-    /// What it is called there.
+    /// Its address in Terraform.
     pub(super) address: String,
 }
 
-/// Each resource that we have a kind for, and each that is left out.
+/// All resources of a state file: those with a kind of ours, and the omitted ones.
 ///
 /// # Errors
 /// It is no state file, or one of another version.
@@ -71,7 +71,7 @@ pub(super) fn resources(state: &Value) -> Result<Resources, &'static str> {
     Ok(all)
 }
 
-/// Kind and external id of an instance, or why it is none of ours.
+/// Kind and external id of an instance, or why it is omitted.
 fn object(resource: &Value, instance: &Value) -> Result<(String, String), String> {
     let theirs = resource["type"].as_str().unwrap_or_default();
     if resource["mode"] != "managed" {
@@ -102,7 +102,7 @@ fn address(resource: &Value, instance: &Value) -> String {
     }
 }
 
-/// `module.name.index`, without what says nothing.
+/// `module.name.index`, without empty parts.
 fn name(resource: &Value, instance: &Value) -> String {
     let module = resource["module"].as_str().unwrap_or_default().replace("module.", "");
     let index = match &instance["index_key"] {

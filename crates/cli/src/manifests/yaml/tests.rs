@@ -115,7 +115,7 @@ fn a_text_cannot_take_all_memory_or_the_stack() {
 }
 
 #[test]
-fn documents_of_a_text_are_told_apart() {
+fn a_text_may_have_several_documents() {
     let read = documents("\u{feff}a: 1\n---\n---\n# nothing\n---\nb: 2\n...\n").expect("read");
     assert_eq!(
         read,
