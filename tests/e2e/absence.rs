@@ -1,4 +1,4 @@
-//! Much is gone at once: one person's word is enough for all of it, and only for that.
+//! Mass absence: one confirmation covers all objects that are gone at that moment, and no later ones.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::harness::{Client, Setup, text, until};
 
 const FILES: usize = 60;
 
-/// Slow enough that a server can be killed in the middle of it.
+/// Slow enough to kill a server in the middle of it.
 fn setup() -> Setup {
     Setup::new(
         "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\ndrift_interval = \"500ms\"\n\
@@ -110,7 +110,7 @@ async fn a_confirmation_outlives_the_server() {
     let mut server = setup.start().await;
     all_there(&server.client, &setup.managed()).await;
     assert_eq!(times_parked(&server.client).await, 1);
-    // All were observed since: what goes now is another loss, also for the next server.
+    // All were observed since the confirmation: another loss is counted anew, also by the next server.
     assert!(server.terminate().await.success());
     remove_all(&setup.managed());
     let server = setup.start().await;

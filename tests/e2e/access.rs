@@ -1,4 +1,4 @@
-//! Who may do what: every route, every role, one's own namespace and another's.
+//! Authorisation: every route with every role, in the caller's namespace and in another one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Lost, Server, Setup, text, until};
 
-/// Where a role is needed.
+/// The scope of a required role.
 #[derive(Clone, Copy, PartialEq)]
 enum Scope {
     /// No token.
@@ -95,7 +95,7 @@ async fn the_document_describes_every_route() {
     assert!(!page.contains("://"), "the page loads something from elsewhere");
 }
 
-/// Reads the routes off the source: each is a `resource("PATH")` followed by its `web::METHOD()`s.
+/// Reads the routes from the source: each is a `resource("PATH")` followed by its `web::METHOD()`s.
 fn collect(folder: &Path, routes: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -168,7 +168,7 @@ async fn made(admin: &Client, namespace: &str) -> (String, String) {
     (text(&reply.body["entity"]["id"]), text(&reply.body["operation"]["id"]))
 }
 
-/// A request that is refused for what it says, once it is let in.
+/// A request that is invalid: once it is authorised, it is refused for its content.
 async fn knock(caller: &Client, method: &str, path: &str, namespace: &str) -> StatusCode {
     let method: Method = method.parse().unwrap();
     let nonsense =

@@ -1,4 +1,4 @@
-//! An object that one entity manages is neither shown to nor changed by another one, whatever road leads to it.
+//! An object that one entity manages is neither shown to nor changed by another one, by whatever request.
 
 mod fixture;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Reply, Server, Setup, condition, reason, text, until};
 
-/// Backends that look again soon.
+/// Backends with short intervals.
 const CONFIG: &str = "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\n\
     drift_interval = \"200ms\"\nretry = { first = \"50ms\", max = \"200ms\" }\n\
     [backends.sandbox]\ndriver = \"fake\"\ndrift_interval = \"200ms\"\n\
     retry = { first = \"50ms\", max = \"200ms\" }\n";
 
-/// What no reply may hold but those to the owner of the object.
+/// A text that only replies to the owner of the object may contain.
 const SECRET: &str = "only for y";
 
 /// A server, and operators of the namespaces `x` and `y`.
@@ -32,7 +32,7 @@ impl Ground {
         Self { setup, server, x, y }
     }
 
-    /// A file that nobody manages.
+    /// An unmanaged file.
     fn file(&self, path: &str) {
         std::fs::write(self.setup.managed().join(path), "nobody's").unwrap();
     }
@@ -47,7 +47,7 @@ async fn operator(admin: &Client, namespace: &str) -> Client {
     admin.with_token(issued.body["value"].as_str().unwrap())
 }
 
-/// A kind with a place for an owner key, or one whose objects are named by their paths.
+/// A kind with owner keys, or one whose objects are identified by their paths.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     File,
@@ -57,7 +57,7 @@ enum Kind {
 const KINDS: [Kind; 2] = [Kind::File, Kind::Thing];
 
 impl Kind {
-    /// The manifest of an entity called `name`, with an identity of its own; `more` is merged into it.
+    /// The manifest of an entity called `name`, with a separate identity; `more` is merged into it.
     fn manifest(self, namespace: &str, name: &str, more: &Value) -> Value {
         let mut manifest = match self {
             Self::File => json!({
@@ -97,7 +97,7 @@ fn accepted(reply: &Reply) -> String {
     text(&reply.body["entity"]["id"])
 }
 
-/// An entity that has what it wants, and the name of its object.
+/// An entity that is `ok`, and its object's external id.
 async fn made(client: &Client, manifest: &Value) -> (String, String) {
     let entity = client.done(Method::POST, "/v1/entities", manifest.clone()).await.body;
     let object = text(&entity["entity"]["observed"]["external_id"]);
@@ -112,7 +112,7 @@ async fn blocked(client: &Client, id: &str, why: &str) -> Value {
     .await
 }
 
-/// Refused as taken; whose it is, is told to `sees` alone.
+/// Checks that a reply is a refusal as taken; only a caller who may see the holder (`sees`) is given its id.
 fn taken(reply: &Reply, holder: &str, sees: bool, road: &str) {
     assert_eq!(reply.status, StatusCode::CONFLICT, "{road}: {:#}", reply.body);
     let body = reply.body.to_string();
@@ -122,7 +122,7 @@ fn taken(reply: &Reply, holder: &str, sees: bool, road: &str) {
     assert_eq!(body.contains(holder), sees, "{road}: {body}");
 }
 
-/// Every way of `client` in `namespace` to an object that `holder` manages.
+/// Tries every request by which `client` in `namespace` could take an object that `holder` manages.
 async fn every_road(
     (client, namespace, sees): (&Client, &str, bool),
     kind: Kind,
@@ -133,7 +133,7 @@ async fn every_road(
         let more = json!({ "external_id": object, "management_policy": policy });
         let manifest = kind.manifest(namespace, &name(policy), &more);
         taken(&post(client, &manifest).await, holder, sees, policy);
-        // It waits for a decision, because what it names is not there.
+        // It waits for a decision, because the named object does not exist.
         let more = json!({ "external_id": "nothing", "management_policy": policy });
         let manifest = kind.manifest(namespace, &name(&format!("nothing-{policy}")), &more);
         let id = accepted(&post(client, &manifest).await);
@@ -160,7 +160,7 @@ async fn no_request_leads_to_an_object_that_another_entity_manages() {
         let own = y.entity(&holder).await;
         assert_eq!((&own["state"], condition(&own, "synced")), (&json!("ok"), true), "{own:#}");
     }
-    // The path of an entity that manages another object, and the object as somebody's path.
+    // The path of an entity that manages another object, and the object as the path of another entity.
     ground.file("found");
     let more = json!({ "external_id": "found", "management_policy": "full" });
     let holder = accepted(&post(y, &Kind::File.manifest("y", "finder", &more)).await);
@@ -176,7 +176,7 @@ async fn what_nobody_manages_is_shared_until_somebody_does() {
     let ground = Ground::new().await;
     let Ground { x, y, .. } = &ground;
     for kind in KINDS {
-        // The owner key of a released entity stops nobody.
+        // The owner key of a released entity blocks no adoption.
         let object = match kind {
             Kind::File => {
                 ground.file("shared");
@@ -211,7 +211,7 @@ async fn an_object_with_the_owner_key_of_a_living_entity_is_not_shown() {
     let ground = Ground::new().await;
     let Ground { x, y, .. } = &ground;
     let (owner, object) = made(y, &Kind::Thing.manifest("y", "own", &json!({}))).await;
-    // It manages it no longer, but the object carries its key.
+    // It no longer manages the object, but the object still carries its key.
     assert!(manage(y, &owner, "observe_only").await.status.is_success());
     for policy in ["observe_only", "full"] {
         let desired = json!({ "text": "mine" });
@@ -235,7 +235,7 @@ async fn an_object_with_the_owner_key_of_a_living_entity_is_not_shown() {
     }
     let own = y.entity(&owner).await;
     assert_eq!(own["observed"]["attributes"], json!({ "text": SECRET }), "{own:#}");
-    // Once the owner is released, whoever names the object has it.
+    // Once the owner is released, the entity that names the object manages it.
     assert!(act(y, &owner, "release", &json!({})).await.status.is_success());
     let more = json!({ "external_id": object, "management_policy": "full" });
     made(x, &Kind::Thing.manifest("x", "heir", &more)).await;
@@ -245,7 +245,7 @@ async fn an_object_with_the_owner_key_of_a_living_entity_is_not_shown() {
 async fn a_result_that_meets_a_taken_object_is_recorded_and_the_owner_gets_it_back() {
     let ground = Ground::new().await;
     let Ground { server, x, y, .. } = &ground;
-    // The first thing of a fresh world is called so: somebody names it before it is made.
+    // The id of the first thing of a fresh world: an entity claims it before the object is created.
     let object = "thing-000000000001";
     let more = json!({ "external_id": object, "management_policy": "full" });
     let squatter = accepted(&post(x, &Kind::Thing.manifest("x", "early", &more)).await);
@@ -255,7 +255,7 @@ async fn a_result_that_meets_a_taken_object_is_recorded_and_the_owner_gets_it_ba
     assert_eq!(seen["observed"]["external_id"], object, "{seen:#}");
     let events = y.get(&format!("/v1/entities/{maker}/events")).await.body.to_string();
     assert!(events.contains("entity.external_id_recorded"), "{events}");
-    // Whoever has the claim looks, and finds the key of another entity on the object.
+    // The holder of the claim observes the object, and finds the key of another entity on it.
     assert_eq!(act(x, &squatter, "retry", &json!({})).await.status, StatusCode::ACCEPTED);
     let seen = blocked(x, &squatter, "ObjectTaken").await;
     assert_eq!(seen["observed"]["attributes"], Value::Null, "{seen:#}");
@@ -285,7 +285,7 @@ async fn what_a_released_entity_left_is_listed_as_something_to_be_taken_over() {
     })
     .await;
     assert_eq!(y.get(path).await.status, StatusCode::FORBIDDEN);
-    // Only observed, it is still nobody else's.
+    // Even if it is only observed, no other entity may manage it.
     assert!(manage(y, &kept, "observe_only").await.status.is_success());
     let page = server.client.get(path).await.body;
     let item = page["items"].as_array().unwrap().iter().find(|it| it["external_id"] == managed);

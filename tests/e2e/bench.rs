@@ -1,4 +1,4 @@
-//! `stateward bench`: every figure is there and means something. How fast anything is, is not asserted.
+//! `stateward bench`: every figure is present and plausible. Speed is not asserted.
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -109,7 +109,7 @@ async fn two_sizes_are_compared_list_by_list() {
     assert!(asked.len() > 30, "{report:#}");
     for list in asked {
         assert!(list["large"]["p50_ms"].as_f64() > Some(0.0), "{list:#}");
-        // Both answer with as much, or what they cost could not be compared.
+        // Both reply with as many items, or their costs could not be compared.
         assert_eq!(list["items"], list["items_small"], "{list:#}");
         let name = list["name"].as_str().expect("a name");
         let nothing = [

@@ -1,4 +1,4 @@
-//! Small requests that ask for much: memory, depth, time, places. Each is answered at once, and the others go on.
+//! Small requests with large costs: memory, depth, time, places. Each is answered at once, and others are served.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ async fn patch(client: &Client, id: &str, media: &str, patch: &Value) -> (Status
     (response.status(), response.json().await.expect("JSON"))
 }
 
-/// The most memory that the server had so far, in bytes.
+/// Peak memory of the server, in bytes.
 fn peak(server: &Server) -> usize {
     let path = format!("/proc/{}/status", server.pid().as_raw_nonzero());
     let status = std::fs::read_to_string(path).expect("a process");
@@ -88,12 +88,12 @@ async fn what_a_backend_answers_is_cut_off_and_the_entity_says_so() {
     assert!(said(&entity).contains("left out (at /deep/a/"), "{entity:#}");
     assert!(condition(&entity, "ready") && condition(&entity, "synced"), "{entity:#}");
     assert!(server.terminate().await.success());
-    // It reads back.
+    // It can be read back.
     let server = setup.start().await;
     assert!(said(&server.client.entity(&id).await).contains("left out"));
     assert_eq!(server.client.entities().await.len(), 1);
     let path = format!("/v1/entities/{id}");
-    // A client does not send back what it was not shown.
+    // A client cannot send back the omitted part.
     let cut = json!({ "desired": server.client.entity(&id).await["observed"]["attributes"] });
     let reply = server.client.send(Method::PUT, &path, Some(&cut), &[]).await.unwrap();
     assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{:#}", reply.body);
@@ -155,7 +155,7 @@ async fn idle_connections_keep_nobody_out() {
     let setup = Setup::new("[server]\nconnections_max = 32\n");
     let server = setup.start().await;
     let address = server.client.url.trim_start_matches("http://").to_owned();
-    // Some that never had a request, some in the middle of one, some behind one.
+    // Some without any request, some within one, some after one.
     let heads = ["", "GET /v1/kinds HTTP/1.1\r\nX: ", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"];
     let held: Vec<_> = (0..200).map(|number| silent(&address, heads[number % 3])).collect();
     let fresh = Client::new(&server.client.url, &server.client.token);
@@ -163,7 +163,7 @@ async fn idle_connections_keep_nobody_out() {
         let answer = tokio::time::timeout(Duration::from_secs(5), fresh.get(path)).await;
         assert_eq!(answer.expect("no connection is waited for").status, StatusCode::OK, "{path}");
     }
-    // The oldest were closed for it.
+    // The longest idle ones were closed for it.
     let mut oldest = &held[0];
     oldest.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert!(matches!(oldest.read(&mut [0; 1]), Ok(0)), "it is still open");
@@ -189,7 +189,7 @@ async fn requests_that_wait_hold_up_nobody() {
         })
         .await;
     }
-    // A caller has half of the places; whoever wants another does not wait.
+    // A caller has half of the places; further requests do not wait.
     let body = thing("more", json!({ "_fake": { "pending_ms": 600_000 } }));
     let more = client.send(Method::POST, "/v1/entities", Some(&body), &[("Prefer", "wait=60")]);
     assert_eq!(more.await.unwrap().status, StatusCode::ACCEPTED);
@@ -237,7 +237,7 @@ async fn pages_and_watchers_are_bounded_in_bytes() {
     let stopped = tokio::task::spawn_blocking(move || {
         let mut all: Vec<_> = (0..20).map(|_| silent(&address, &head)).collect();
         for stream in all.iter_mut().take(4) {
-            // Past the answer's head: they have begun to be sent events.
+            // Past the head of the response: events are being sent.
             stream.read_exact(&mut vec![0; 100_000]).unwrap();
         }
         all

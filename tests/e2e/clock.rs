@@ -1,4 +1,4 @@
-//! A wall clock that is set: nothing waits for it, whether the server runs or not.
+//! Adjustments of the wall clock: no work waits for them, whether the server runs or not.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,10 @@ use crate::harness::{Client, Server, Setup, text, until};
 
 const DAY: i64 = 24 * 3_600;
 const YEAR: i64 = 365 * DAY;
-/// By how many seconds the clock is wrong, one after the other: an ordinary correction, a wrong time zone, a wrong day, and
-/// right again.
+/// Successive offsets of the clock in seconds: an ordinary correction, a wrong time zone, a wrong day, and right again.
 const WRONG: [i64; 4] = [-60, -3 * 3_600, DAY, 0];
 
-/// A folder whose servers have a wall clock of their own.
+/// A folder whose servers have an adjustable wall clock.
 struct Watched {
     setup: Setup,
     changes: u32,
@@ -34,7 +33,7 @@ impl Watched {
         self.setup.folder.path().join("clock")
     }
 
-    /// Sets the wall clock, also of a server that runs.
+    /// Sets the wall clock, also of a running server.
     fn set(&self, wrong_by: i64) {
         let new = self.clock().with_extension("new");
         std::fs::write(&new, wrong_by.to_string()).unwrap();
@@ -50,7 +49,7 @@ impl Watched {
         client.file("f", "f", "first").await
     }
 
-    /// A change is made at once, one that fails first is tried again, and what differs from it is repaired.
+    /// A change is made at once, a failed one is retried, and drift is corrected.
     async fn works(&mut self, client: &Client, id: &str) {
         self.changes += 1;
         let content = format!("change {}", self.changes);
@@ -76,7 +75,7 @@ impl Watched {
     }
 }
 
-/// The line of `/readyz` about the clock, of a server that is ready.
+/// The check `clock` of `/readyz`, of a server that is ready.
 async fn clock_check(client: &Client) -> Value {
     let reply = client.get("/readyz").await;
     assert_eq!((reply.status, &reply.body["ready"]), (StatusCode::OK, &json!(true)));
@@ -101,7 +100,7 @@ async fn nothing_waits_for_a_clock_that_is_set_while_the_server_runs() {
         watched.set(wrong_by);
         watched.works(client, &id).await;
     }
-    // It was a day ahead once: time in the log never runs back.
+    // The clock was a day ahead once: log time never runs back.
     let check = clock_check(client).await;
     assert_eq!(check["ok"], false, "{check}");
     assert!(text(&check["detail"]).contains("behind"), "{check}");
@@ -161,7 +160,7 @@ async fn a_token_that_a_wrong_clock_ended_comes_back_with_the_right_one() {
     let caller = issue(1).await;
     watched.set(DAY);
     assert_eq!(caller.get("/v1/kinds").await.status, StatusCode::UNAUTHORIZED, "it is tomorrow");
-    // Tokens that are over make room for new ones.
+    // Expired tokens make room for new ones.
     issue(48).await;
     watched.set(0);
     assert_eq!(caller.get("/v1/kinds").await.status, StatusCode::OK, "it is today");

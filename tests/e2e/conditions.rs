@@ -1,4 +1,4 @@
-//! What is asked under conditions, and what is asked for without its body: `HEAD`, `If-Match`, `If-None-Match`.
+//! Conditional requests and HEAD: `If-Match`, `If-None-Match`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{Setup, text};
 
-/// Paths of the document that can be read, with something for each parameter.
+/// The readable paths of the document, with a value for each parameter.
 fn readable(document: &serde_json::Value, names: &[(&str, &str)]) -> Vec<String> {
     let paths = document["paths"].as_object().unwrap().iter();
     let readable = paths.filter(|(_, methods)| methods["get"].is_object());
@@ -60,7 +60,7 @@ async fn what_can_be_read_can_be_asked_for_its_headers_alone() {
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// On one connection: whoever keeps it must not find a body where the next answer begins.
+/// On one connection: a body after the head would be read as the next response.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_follows_the_headers_not_even_of_a_stream() {
     let setup = Setup::new("");
@@ -113,7 +113,7 @@ async fn a_change_may_name_the_revisions_that_it_is_meant_for() {
     ] {
         size += 1;
         let body = json!({ "desired": { "size": size } });
-        // One way and the other: what is refused is refused both ways.
+        // By GET and by HEAD: both refuse the same.
         let (method, media) = if size % 2 == 0 {
             (Method::PUT, ("Content-Type", "application/json"))
         } else {
@@ -153,7 +153,7 @@ async fn who_has_seen_the_revision_is_told_so() {
         assert_eq!((status, found.as_ref(), length > 0), (200, tag.as_ref(), true), "{other}");
     }
     assert_eq!(get("1").await.0, 400);
-    // What no cache keeps is asked for anew: the state goes on under the same tag.
+    // No cache may keep it: the state changes under the same tag.
     let response = client.request(Method::GET, &path).send().await.unwrap();
     assert_eq!(response.headers()["cache-control"], "no-store");
     client.send(Method::PUT, &path, Some(&json!({ "desired": { "size": 2 } })), &[]).await.unwrap();

@@ -1,4 +1,4 @@
-//! What surrounds the server: variables that others set, and a configuration out of a pipe.
+//! The server's environment: variables that others set, and a configuration from a pipe.
 
 use reqwest::StatusCode;
 use rustix::fs::{CWD, FileType, Mode};
@@ -8,7 +8,7 @@ use crate::harness::{Server, Setup, refused, until};
 
 const SANDBOX: &str = "[backends.sandbox]\ndriver = \"fake\"\n";
 
-/// What Kubernetes puts into a pod beside a Service called `stateward` with one port.
+/// The variables that Kubernetes sets in a pod beside a Service called `stateward` with one port.
 const OF_A_SERVICE: &[(&str, &str)] = &[
     ("STATEWARD_SERVICE_HOST", "10.0.0.7"),
     ("STATEWARD_SERVICE_PORT", "8420"),

@@ -1,11 +1,11 @@
-//! Backends that fail: each class of error does exactly what its row in the table says.
+//! Failing backends: each class of error has exactly the effects of its row in the table.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Server, Setup, World, condition, reason, text, thing, until};
 
-/// Fails one call in five, for reasons that pass.
+/// Fails one call in five with transient errors.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_call_in_five_fails_and_everything_ends_well() {
     let world = World::start().await;
@@ -43,7 +43,7 @@ async fn one_call_in_five_fails_and_everything_ends_well() {
     assert_eq!(counts.objects, 150);
 }
 
-/// One call in five fails with `not_found`, whatever is there. Absence is what a successful answer proves.
+/// One call in five fails with `not_found`, although the object exists. Only a successful answer proves absence.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_deletion_leaks_when_calls_fail_with_not_found() {
     let world = World::start().await;
@@ -72,7 +72,7 @@ async fn no_deletion_leaks_when_calls_fail_with_not_found() {
     counts.assert_none_twice();
 }
 
-/// A look that fails with `not_found` says nothing of the object: not to a deletion, a refresh or a drift check.
+/// An observation that fails with `not_found` proves nothing: not for a deletion, a refresh or a drift check.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_that_fails_with_not_found_proves_nothing() {
     let world = World::start().await;
@@ -101,14 +101,14 @@ async fn a_look_that_fails_with_not_found_proves_nothing() {
     assert_eq!(world.counts().await.objects, 1, "what was deleted is gone, the other is not");
 }
 
-/// What becomes of a creation that fails once with a class.
+/// The effects of a creation that fails once with a class.
 struct Row {
     class: &'static str,
     /// `next` of the event that records the failure.
     next: &'static str,
-    /// State in the end.
+    /// Final state.
     state: &'static str,
-    /// Reason of the condition `blocked` in the end; empty = it is not.
+    /// Final reason of the condition `blocked`; empty = not blocked.
     blocked: &'static str,
 }
 
@@ -359,7 +359,7 @@ async fn a_question_is_asked_once_and_again_after_the_backend_was_away() {
         (reason(&entity, "blocked") == "DecisionNeeded").then_some(entity)
     };
     let asked = until("it asks", asks).await;
-    // Ten more looks find nothing new to say.
+    // Ten more observations record nothing new.
     let other = client.thing("other", json!({ "size": 1 })).await;
     for _ in 0..10 {
         let refresh = format!("/v1/entities/{other}/actions/refresh");

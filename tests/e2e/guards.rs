@@ -1,4 +1,4 @@
-//! What keeps a backend, and us, from harm: identity, breaker, limits, pauses.
+//! Safeguards of a backend: identity, circuit breaker, limits, pauses.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ async fn no_more_calls_at_once_than_allowed() {
     }
     let settled = server.client.settled().await;
     assert!(settled.iter().all(|entity| entity["state"] == "ok"));
-    // The sweep and the probe of the identity stand beside the rounds.
+    // The sweep and the identity check run beside the rounds.
     let most = world.counts().await.max_in_flight;
     assert!((2..=6).contains(&most), "{most} at once");
 }

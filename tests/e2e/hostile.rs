@@ -1,4 +1,4 @@
-//! Bad input: always a clear 4xx problem, nothing written, nothing broken.
+//! Hostile input: always a clear 4xx problem, nothing written, nothing broken.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ async fn server() -> (Setup, Server, String) {
     (setup, server, id)
 }
 
-/// Sends raw bytes as a body: status and problem.
+/// Sends raw bytes as a body; returns status and problem.
 async fn raw(
     client: &Client,
     method: Method,
@@ -52,7 +52,7 @@ fn manifest(changes: Value) -> Vec<u8> {
     document.to_string().into_bytes()
 }
 
-/// A body, the status that it deserves, and the end of the problem's type.
+/// A body, the expected status, and the end of the problem's type.
 type Case = (Vec<u8>, u16, &'static str);
 
 fn bodies() -> Vec<Case> {
@@ -229,11 +229,11 @@ async fn a_key_is_for_one_request() {
     assert!(text(&other.body["type"]).ends_with("idempotency-key-reused"));
 }
 
-/// Bytes that no client library would send: the status line of the answer; empty = the connection was closed.
+/// Sends bytes that no client library would send; returns the status line, empty when the connection was closed.
 fn shouted(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    // The server may close before everything is sent, which is an answer too.
+    // The server may close before everything is sent: that is a refusal too.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let mut piece = [0; 4_096];
@@ -275,7 +275,7 @@ async fn smuggled_oversized_and_slow_requests_harm_nobody() {
         tokio::task::spawn_blocking(move || shouted(&target, long.as_bytes())).await.unwrap();
     assert!(line.is_empty() || line.contains(" 4"), "{line}");
 
-    // A body that never comes: the server stops waiting, and answers others meanwhile.
+    // A body that never arrives: the server times out, and serves others meanwhile.
     let head =
         "POST /v1/entities HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nAuthorization: Bearer";
     let slow = format!("{head} {}\r\n\r\n{{", server.client.token).into_bytes();

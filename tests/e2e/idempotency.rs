@@ -1,5 +1,5 @@
-//! Every accepted request under an idempotency key is answered again as it was first, whatever happened in between, and
-//! does nothing more: for every route that changes something, with and without effect.
+//! A repeated request under an idempotency key gets the first reply and has no further effect, whatever happened in
+//! between: for every route that changes something, with and without effect.
 
 mod cases;
 
@@ -13,24 +13,24 @@ use crate::harness::{Client, Server, Setup, condition, text, until};
 use cases::{Case, Names, Step, cases};
 
 const KEY: &str = "Idempotency-Key";
-/// The same request at once.
+/// Concurrent repetitions of a request.
 const TWINS: usize = 4;
 /// Routes that take a body and change nothing.
 const READING: [&str; 1] = ["POST /v1/audit/verify"];
-/// Headers of an answer that belong to what was asked for.
+/// Headers that are part of the reply.
 const HEADERS: [&str; 4] = ["location", "operation-location", "etag", "stateward-position"];
 
 const CONFIG: &str = "[server]\nrate_per_token = 100000\n[namespaces.elsewhere]\n\
     [backends.sandbox]\ndriver = \"fake\"\n\
     [backends.other]\ndriver = \"fake\"\nnamespaces = [\"elsewhere\"]\n\
     [backends.leaves]\ndriver = \"fake\"\nnamespaces = [\"elsewhere\"]\n";
-/// Another one, under which much that was accepted would be refused: a reason is required, two backends fit, and one
-/// is gone.
+/// Another configuration, under which many accepted requests would be refused: a reason is required, two backends match,
+/// and one is gone.
 const OTHER_CONFIG: &str = "[server]\nrate_per_token = 100000\n[namespaces.elsewhere]\n\
     [namespaces.default]\nrequire_reason = true\n\
     [backends.sandbox]\ndriver = \"fake\"\n[backends.other]\ndriver = \"fake\"\n";
 
-/// All that a client sees of an answer.
+/// The reply as a client sees it.
 #[derive(Clone, Debug, PartialEq)]
 struct Answer {
     status: StatusCode,
@@ -54,7 +54,7 @@ async fn send(client: &Client, step: &Step, key: Option<&str>) -> Answer {
     Answer { status, headers, body }
 }
 
-/// What users have done, oldest first: its type, and the request that it was done for.
+/// Events caused by users, oldest first: type and request id.
 async fn done_by_users(client: &Client) -> Vec<(String, String)> {
     let (mut done, mut token) = (Vec::new(), String::new());
     loop {
@@ -69,12 +69,12 @@ async fn done_by_users(client: &Client) -> Vec<(String, String)> {
     }
 }
 
-/// What was asked for under a key, and what was answered.
+/// A request under a key, and its first reply.
 struct Kept {
     what: String,
     key: String,
     step: Step,
-    /// How it has to be answered again.
+    /// The expected reply to the repetition.
     again: Answer,
 }
 
@@ -104,7 +104,7 @@ async fn play(client: &Client, number: usize, case: &Case) -> Kept {
     Kept { what, key, step, again }
 }
 
-/// What the case begins with: the names of it.
+/// Prepares a case; returns the placeholders' values.
 async fn prepared(client: &Client, number: usize, case: &Case) -> Names {
     let mut names = vec![("{n}".to_owned(), number.to_string())];
     if let Some(desired) = &case.desired {
@@ -120,7 +120,7 @@ async fn prepared(client: &Client, number: usize, case: &Case) -> Names {
     names
 }
 
-/// The id of a thing that is at rest.
+/// The id of a thing that has converged.
 async fn thing(client: &Client, number: usize, desired: &Value, blocked: bool) -> String {
     let name = format!("t{number}");
     if !blocked {
@@ -143,7 +143,7 @@ fn learn(names: &mut Names, answer: &Answer, when: &str) {
     }
 }
 
-/// The request again, and another one under its key.
+/// Sends the request again, and another one under its key.
 async fn repeat(client: &Client, kept: &Kept) {
     let Kept { what, key, step, again } = kept;
     let mut answer = send(client, step, Some(key)).await;
@@ -155,7 +155,7 @@ async fn repeat(client: &Client, kept: &Kept) {
     let refused = send(client, &other, Some(key)).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{what}: {refused:#?}");
     let is_reuse = text(&refused.body["type"]).ends_with("idempotency-key-reused");
-    // The namespace is in the body: one without is about another thing, and refused for what it says.
+    // The namespace is in the body: a body without one is another request, refused for its content.
     assert!(is_reuse || step.path == "/v1/entities", "{what}: {refused:#?}");
 }
 
@@ -174,7 +174,7 @@ async fn every_change_is_answered_again_as_it_was_first() {
         assert_eq!(before, after, "{}: something was done again", one.what);
         kept.push(one);
     }
-    // Whatever the process forgets, and whatever would be refused by now.
+    // Independent of the process's memory, and of what would be refused by now.
     server.kill_now().await;
     setup.configure(OTHER_CONFIG);
     let server = setup.start().await;
@@ -187,7 +187,7 @@ async fn every_change_is_answered_again_as_it_was_first() {
     assert_eq!(verified.body["ok"], true, "{:#}", verified.body);
 }
 
-/// A route without a case is a route of which nobody knows whether it keeps its key.
+/// Every route has a case: without one, it would not be tested whether the route records the key.
 fn covers_every_route(document: &Value, cases: &[Case]) {
     let mut routes = BTreeSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -210,14 +210,14 @@ fn covers_every_route(document: &Value, cases: &[Case]) {
     }
 }
 
-/// As clients do that gave up waiting for the first answer.
+/// Like clients that gave up waiting for the first reply.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_at_once_one_is_carried_out_and_all_are_answered_alike() {
     let setup = Setup::new(CONFIG);
     let server = setup.start().await;
     let client = &server.client;
     for (number, case) in cases().iter().enumerate() {
-        // A token's value is told to one of them.
+        // Only one of them gets the token's value.
         if case.again.is_some() {
             continue;
         }
@@ -240,7 +240,7 @@ async fn of_several_at_once_one_is_carried_out_and_all_are_answered_alike() {
     }
 }
 
-/// What was let go once stays let go for that time alone.
+/// An unfreeze applies to that time only.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_frozen_anew_is_not_let_go_by_an_old_request() {
     let setup = Setup::new("");

@@ -1,6 +1,6 @@
-//! The real binary, from outside: its files, its interface, its deaths.
+//! The real binary, from outside: its files, its interface, kills.
 //!
-//! Every server listens on a port of its own and keeps its data in a temporary folder of its own.
+//! Every server has a free port and a temporary folder.
 
 #![expect(
     clippy::unwrap_used,

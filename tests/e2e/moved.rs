@@ -39,7 +39,7 @@ async fn a_folder_that_was_moved_away_ends_the_server_and_none_starts_beside_it(
     let mut server = setup.start().await;
     server.client.thing("before", json!({ "size": 1 })).await;
     let (data, moved) = (setup.data(), setup.folder.path().join("moved"));
-    // Stopped, so that it does not notice and end before the second one has tried.
+    // Suspended, so that it does not notice and end before the second one has tried to start.
     rustix::process::kill_process(server.pid(), Signal::STOP).unwrap();
     std::fs::rename(&data, &moved).unwrap();
     assert_refused(&setup, &moved).await;
@@ -60,7 +60,7 @@ async fn a_removed_lock_file_lets_no_second_server_in() {
     let lock = setup.data().join("lock");
     std::fs::remove_file(&lock).unwrap();
     assert_refused(&setup, &setup.data()).await;
-    // Made anew by the server that has the folder: it carries the newest position of the log.
+    // Recreated by the server that holds the folder: it contains the newest position of the log.
     until("the lock file is there again", async || {
         std::fs::read_to_string(&lock).is_ok_and(|text| !text.is_empty()).then_some(())
     })
@@ -86,13 +86,13 @@ async fn each_file_that_is_replaced_or_removed_ends_the_server() {
         assert!(refuses(&server.client, "after").await, "{name}: accepted after it was gone");
         ended_because_of(&mut server, &file).await;
         if replaced {
-            // Whatever lies there now belongs to whoever put it there: the end of the server left it alone.
+            // The new file belongs to its creator: the shutdown left it unchanged.
             assert!(setup.data().join(format!("{name}-wal")).exists(), "{name}");
         }
     }
 }
 
-/// The positions that `GET /v1/events` shows.
+/// The positions from `GET /v1/events`.
 async fn positions(client: &Client) -> Vec<String> {
     let page = client.get("/v1/events?page_size=1000").await.body;
     let position = |event: &Value| event["position"].as_str().unwrap().to_owned();
@@ -117,7 +117,7 @@ async fn a_put_back_log_takes_no_old_position_for_one_of_its_own() {
 
     let server = setup.start().await;
     let client = &server.client;
-    // As many events as the lost ones, so that their positions are given out once more.
+    // As many events as were lost, so that their positions are used again.
     for number in 0..4 {
         let body = thing(&format!("new{number}"), json!({ "size": 1 }));
         let reply = client.send(Method::POST, "/v1/entities", Some(&body), &[]).await.unwrap();

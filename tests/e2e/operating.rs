@@ -1,4 +1,4 @@
-//! What whoever operates it sees, and what keeps one caller from harming the others.
+//! Operating a server: metrics, probes and logs, and the limits that protect callers from each other.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -151,7 +151,7 @@ async fn a_renewed_certificate_is_presented_after_sighup_and_a_broken_one_is_not
     let server = Server::from_command(setup.command(), &setup.data()).await.unwrap();
     let url = server.client.url.replace("127.0.0.1", "localhost");
     let answers = |root: &reqwest::Certificate| {
-        // A client of its own each time: an established connection keeps its certificate.
+        // A new client each time: an established connection keeps its certificate.
         let client = reqwest::Client::builder()
             .no_proxy()
             .tls_certs_only([root.clone()])
@@ -192,13 +192,13 @@ async fn an_overload_is_shed_while_probes_answer() {
         let request = caller.request(Method::POST, "/v1/entities").json(&body);
         request.header("Prefer", format!("wait={seconds}")).send()
     };
-    // Three wait. The fourth is not allowed to, and is answered at once: a preference is no right.
+    // Three wait. The fourth has no place, and is answered at once: `Prefer` is not binding.
     let applied =
         |response: &reqwest::Response| response.headers().contains_key("preference-applied");
     let held = ["a", "b", "c"].map(|name| {
         let waits = waits.clone();
         tokio::spawn(async move {
-            // Whoever looks below may have taken the place, and no wait lasts for ever.
+            // The request below may have taken the place, and no wait lasts for ever.
             for turn in 0.. {
                 waits(&format!("{name}{turn}"), 20).await.unwrap();
             }
@@ -214,7 +214,7 @@ async fn an_overload_is_shed_while_probes_answer() {
     .await;
     let slow = std::sync::Mutex::new(Vec::new());
     let refused = until("it sheds", async || {
-        // Another one each time: the look itself may have taken the last place.
+        // A new one each time: this request itself may have taken the last place.
         let one = stalled(client.url.trim_start_matches("http://"), &client.token);
         slow.lock().unwrap().push(one);
         let response = client.request(Method::GET, "/v1/kinds").send().await.unwrap();
@@ -237,7 +237,7 @@ async fn an_overload_is_shed_while_probes_answer() {
     .await;
 }
 
-/// A request whose body does not come: it is worked on until it is given up.
+/// A request whose body does not arrive: it is in flight until it times out.
 fn stalled(address: &str, token: &str) -> std::net::TcpStream {
     use std::io::Write;
     let mut stream = std::net::TcpStream::connect(address).unwrap();
@@ -272,7 +272,7 @@ async fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
         let known = |name: &String| {
             metrics.contains(&format!("{name}{{")) || metrics.contains(&format!("{name} "))
         };
-        // Nothing is blocked here, so only the type of that gauge shows.
+        // Nothing is blocked here, so only the type of that gauge is exposed.
         names.iter().all(known).then_some(())
     })
     .await;

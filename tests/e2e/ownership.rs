@@ -1,4 +1,4 @@
-//! What a service without privileges may do below its root: whose files are, what is closed to it, what it runs out of.
+//! An unprivileged service below its root: owners of files, permissions, exhausted descriptors.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::harness::{Connection, Server, Setup, condition, reason, text, until};
 
 const NOBODY: u32 = 65_534;
 
-/// A server of `nobody`; `None` = this process may not run one, and says so.
+/// A server of the user `nobody`; `None`, with the reason printed, when this process may not start one.
 async fn unprivileged() -> Option<(Setup, Server)> {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: only root may run a server as another user");

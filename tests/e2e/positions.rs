@@ -1,4 +1,4 @@
-//! Positions that this log cannot have handed out: refused at once, by everything that takes one.
+//! Positions that this log cannot have issued: every endpoint with a position refuses them at once.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::harness::{Client, Setup, text};
 /// Parameters that are positions, of all endpoints.
 const NAMES: [&str; 3] = ["wait_for", "after", "until"];
 
-/// Every endpoint that takes a position, and in what: a test compares the parameters with the served document.
+/// Every endpoint with a position, and its parameter or header; a test compares the parameters with the served document.
 const TAKERS: &[(&str, &str)] = &[
     ("/v1/entities", "wait_for"),
     ("/v1/operations", "wait_for"),
@@ -23,7 +23,7 @@ const TAKERS: &[(&str, &str)] = &[
     ("/v1/audit/export", "until"),
 ];
 
-/// Endpoint and parameter of every position that the document knows.
+/// Endpoint and parameter of every position in the document.
 fn documented(document: &Value) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for (path, verbs) in document["paths"].as_object().expect("paths") {
@@ -39,7 +39,7 @@ fn documented(document: &Value) -> BTreeSet<(String, String)> {
     found
 }
 
-/// The status and the problem that a position is answered with.
+/// The status and the problem of a request with a position.
 async fn answer(client: &Client, path: &str, taker: &str, position: &str) -> (StatusCode, Value) {
     let request = if taker == "Last-Event-ID" {
         client.request(Method::GET, path).header(taker, position)
@@ -50,7 +50,7 @@ async fn answer(client: &Client, path: &str, taker: &str, position: &str) -> (St
     let accept = if streams { "text/event-stream" } else { "application/json" };
     let response = request.header("Accept", accept).send().await.expect("an answer");
     let status = response.status();
-    // An endless stream has no whole body.
+    // An endless stream has no complete body.
     if status == StatusCode::OK {
         return (status, Value::Null);
     }
@@ -72,7 +72,7 @@ async fn everything_that_takes_a_position_refuses_one_of_elsewhere_or_ahead() {
     let events = client.get("/v1/events").await.body;
     let own =
         text(&events["items"].as_array().expect("items").last().expect("an event")["position"]);
-    // Of a log whose epoch sorts before ours, of one whose epoch sorts behind it, and one that is written later.
+    // Of an epoch that sorts before ours, of one that sorts after it, and one beyond the head.
     let before = format!("{:08x}{}", 1, &own[8..]);
     let behind = format!("{:08x}{}", u32::MAX, &own[8..]);
     let ahead = format!("{}ffff", &own[..36]);

@@ -1,4 +1,4 @@
-//! Proxies that the environment names: what goes to this machine never goes through one.
+//! Proxies from the environment: requests to this machine never use one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::cli::Cli;
 use crate::harness::{Server, Setup, until};
 
-/// Every variable that clients take a proxy from.
+/// Every variable that configures a proxy.
 const VARIABLES: [&str; 6] =
     ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
@@ -40,13 +40,13 @@ impl Proxy {
     }
 }
 
-/// A server that applies one manifest to itself while a proxy is named; then the command line asks it.
+/// A server that applies one manifest to itself while a proxy is configured; then the command line queries it.
 async fn applied_without_a_proxy(listen: &str, encrypt: bool) {
     let tls = "tls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n";
     let server = if encrypt { tls } else { "insecure = true\n" };
     let setup = Setup::new(&format!("[server]\n{server}"));
     let folder = setup.folder.path();
-    // The certificate names another host than the one that this machine connects to.
+    // The certificate names another host than the one connected to.
     let made = rcgen::generate_simple_self_signed(["stateward.example.org".to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
@@ -58,7 +58,7 @@ async fn applied_without_a_proxy(listen: &str, encrypt: bool) {
     command.arg("--apply").arg(folder.join("applied.json")).stdout(std::process::Stdio::piped());
     let _server = Server::from_command(command, &setup.data()).await.unwrap();
     if encrypt {
-        // The command line trusts no certificate of another name: the log shows what was applied.
+        // The command line trusts no certificate of another name: the log proves that the manifest was applied.
         until("what was applied is there", async || {
             let log = std::fs::read(setup.data().join("events.db-wal")).ok()?;
             memchr::memmem::find(&log, b"entity.sync_completed").map(|_| ())

@@ -1,4 +1,4 @@
-//! References between entities: what may be declared, and what comes of it.
+//! References between entities: which ones are accepted, and their effects.
 
 mod ends;
 mod stack;
@@ -24,7 +24,7 @@ fn to(name: &str) -> Value {
     json!({ "$ref": format!("fake.thing/{name}") })
 }
 
-/// Declares a thing without waiting for it: its id.
+/// Declares a thing without waiting for it; returns its id.
 async fn declare(client: &Client, name: &str, desired: Value) -> String {
     let body = thing(name, desired);
     let reply = client.send(Method::POST, "/v1/entities", Some(&body), &[]).await.unwrap();
@@ -101,14 +101,14 @@ async fn what_would_wait_for_itself_is_refused() {
     }
     assert_eq!(client.entity(&b).await["desired"], json!({ "size": 1 }), "nothing was changed");
 
-    // The same names elsewhere are others.
+    // The same names in another namespace are other entities.
     let mut elsewhere = thing("b", json!({ "last": to("c") }));
     elsewhere["namespace"] = "physics".into();
     let reply = client.send(Method::POST, "/v1/entities", Some(&elsewhere), &[]).await.unwrap();
     assert_eq!(reply.status, StatusCode::ACCEPTED, "{:#}", reply.body);
 }
 
-/// A server that tries nothing again by itself for as long as a test takes.
+/// A server that retries nothing by itself for the duration of a test.
 async fn patient() -> (World, Setup, Server) {
     let world = World::start().await;
     let setup = Setup::new(&format!(

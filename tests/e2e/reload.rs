@@ -1,4 +1,4 @@
-//! The configuration is read anew: on request, on SIGHUP, and when a backend refuses our credentials.
+//! Reloads of the configuration: on request, on SIGHUP, and when a backend refuses our credentials.
 
 use reqwest::{Method, StatusCode};
 use rustix::process::{Signal, kill_process};
@@ -38,7 +38,7 @@ async fn backends_come_change_and_go_while_the_server_runs() {
     (there["backend"], there["namespace"]) = ("more".into(), "new".into());
     let there = client.done(Method::POST, "/v1/entities", there).await;
     let path = format!("/v1/entities/{}", text(&there.body["entity"]["id"]));
-    // Its world is in memory: were it connected anew, the thing would be gone.
+    // Its world is in memory: a new connection would lose the thing.
     let refresh = format!("/v1/entities/{kept}/actions/refresh");
     client.done(Method::POST, &refresh, json!({})).await;
     assert_eq!(client.entity(&kept).await["state"], "ok");

@@ -1,4 +1,4 @@
-//! Requests beside entities that are sent again under their idempotency key.
+//! Repeated requests under an idempotency key, for other resources than entities.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ async fn a_token_is_issued_once_for_one_key_and_its_value_told_once() {
     assert_eq!(verified.body["ok"], true, "{:#}", verified.body);
 }
 
-/// As clients do that gave up waiting for the first answer.
+/// Like clients that gave up waiting for the first reply.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_at_once_one_is_carried_out() {
     let setup = Setup::new("[server]\nrate_per_token = 100000\n");

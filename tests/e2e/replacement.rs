@@ -1,4 +1,4 @@
-//! Replacement: what cannot change in place goes, and another takes its place; only where it is allowed.
+//! Replacement: a field that cannot change in place replaces the object, only where it is allowed.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ async fn a_second_half_that_fails_says_so_and_can_be_repaired() {
     assert!(told.contains("the old object is gone"), "{told}");
     assert_eq!(world.counts().await.objects, 0);
 
-    // Back to what it was needs no permission: nothing is there that could go.
+    // Reverting needs no permission: no object exists that would be deleted.
     client.done(Method::PUT, &path, fixed("old")).await;
     let entity = client.reaches(&id, "ok").await;
     assert_eq!(entity["observed"]["attributes"]["immutable"], "old");

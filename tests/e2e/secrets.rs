@@ -27,7 +27,7 @@ fn config(world: &World, secrets: &str) -> String {
 const ALL: &str = "first = { file = \"first.secret\" }\nsecond = { file = \"second.secret\" }\n\
                    physics = { file = \"second.secret\", namespaces = [\"physics\"] }";
 
-/// A server that logs everything, with a world that tells what passwords it was given.
+/// A server that logs everything, with a world that exposes digests of the passwords it received.
 async fn land() -> (World, Setup, Server) {
     let world = World::start().await;
     let setup = Setup::new(&config(&world, ALL));
@@ -62,7 +62,7 @@ async fn a_secret_reaches_the_backend_and_changes_with_its_reference() {
     assert_eq!(given(&world, &reply.body["entity"]).await, digest(SECOND));
     assert!(!condition(&reply.body["entity"], "drifted"));
 
-    // Looking at it again and again finds nothing to do.
+    // Further rounds find nothing to do.
     client.done(Method::POST, &format!("{path}/actions/refresh"), json!({})).await;
     let version = client.entity(&id).await["version"].clone();
     client.done(Method::POST, &format!("{path}/actions/ping"), json!({})).await;
@@ -110,7 +110,7 @@ async fn a_secret_that_is_gone_blocks_its_entity_until_it_is_back() {
     let refused = client.send(Method::PUT, &path, Some(&update), &[]).await.unwrap();
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "it is not there to refer to");
 
-    // What was declared while it was there, and has to be made while it is not.
+    // Declared while the secret was configured, and to be created while it is not.
     world.take_away(&text(&client.entity(&id).await["observed"]["external_id"])).await;
     client.send(Method::POST, &format!("{path}/actions/refresh"), None, &[]).await.unwrap();
     until("it is asked what to do", async || {
@@ -126,7 +126,7 @@ async fn a_secret_that_is_gone_blocks_its_entity_until_it_is_back() {
         (reason(&entity, "blocked") == "SecretMissing").then_some(())
     })
     .await;
-    // A look is had all the same.
+    // The object is observed all the same.
     let refresh = format!("{path}/actions/refresh");
     client.done(Method::POST, &refresh, json!({})).await;
 
@@ -146,7 +146,7 @@ async fn no_value_is_anywhere_but_in_the_backend() {
         ("told", json!({ "tell": "create", "times": 2 })),
         ("told-later", json!({ "tell": "update", "times": 2 })),
         ("failed", json!({ "fail": { "create": "invalid" }, "tell": "create" })),
-        // What closes the backend is told to everybody who waits there.
+        // The reason why the backend is closed is shown by every entity that waits for it.
         ("closes", json!({ "fail": { "create": "misconfigured" }, "tell": "create", "times": 3 })),
     ] {
         let desired = json!({ "password": { "$secret": "first" }, "_fake": steering });
@@ -188,7 +188,7 @@ async fn no_value_is_anywhere_but_in_the_backend() {
     }
 }
 
-/// No file below `folder` holds `bytes`.
+/// Checks that no file below `folder` contains `bytes`.
 fn assert_nowhere(folder: &Path, bytes: &[u8]) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -212,13 +212,13 @@ async fn a_plan_shows_the_reference() {
     assert_eq!(reply.body["plan"]["changes"][0]["to"], with("first"), "{:#}", reply.body);
 }
 
-/// A change whose outcome is not known, taken back: what the backend holds must be what is asked for now.
+/// A change of unknown outcome is reverted: the backend must end with the present desired state.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_may_have_been_written_is_written_over() {
     let (world, _setup, server) = land().await;
     let client = &server.client;
     let desired = |secret: &str, steering: Value| json!({ "desired": { "size": 1, "password": { "$secret": secret }, "_fake": steering } });
-    // The update reaches the world, which does not do the rest of it: it never ends by itself.
+    // The update reaches the world, but its answer never arrives.
     let stubborn = json!({ "ignore_updates": true });
     for back in ["cancel", "again"] {
         let id = client.thing(back, desired("first", stubborn.clone())["desired"].clone()).await;

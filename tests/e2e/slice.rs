@@ -1,4 +1,4 @@
-//! The main job by hand: what is declared becomes real, stays real, and goes.
+//! The main path: an entity is created, kept in sync, and deleted.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ async fn views_that_were_deleted_are_rebuilt() {
     let operations = server.client.get("/v1/operations?page_size=1000").await.body;
     assert!(server.terminate().await.success());
     for suffix in ["", "-wal", "-shm"] {
-        // The last two are gone already after an orderly end.
+        // The last two do not exist after an orderly end.
         let _ = std::fs::remove_file(setup.data().join(format!("views.db{suffix}")));
     }
     assert!(!setup.data().join("views.db").exists());

@@ -1,4 +1,4 @@
-//! What is in the way of a start, or of going on: one clear line, an exit code that is not 0, nothing lost.
+//! Obstacles to a start or to running: one clear line, a non-zero exit code, nothing lost.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::harness::{Client, Setup, World, refused, text, thing};
 
-/// Runs a server that must not start: its one line.
+/// Runs a server that must not start; returns its one line.
 async fn line_of(command: Command) -> String {
     let (code, said) = refused(command).await;
     assert_eq!(code, Some(1), "{said:#?}");
@@ -60,7 +60,7 @@ async fn a_taken_port_is_refused() {
 async fn an_unwritable_directory_is_refused() {
     let setup = Setup::new("");
     let data = if rustix::process::geteuid().is_root() {
-        // Permissions do not stop root, but nobody makes folders in here.
+        // Permissions do not stop root, but no folder can be created in here.
         PathBuf::from("/sys/stateward-test")
     } else {
         std::fs::create_dir(setup.data()).unwrap();
@@ -107,7 +107,7 @@ fn scribbled((offset, byte): (usize, &u8)) -> u8 {
     if offset > 4_096 && offset % 4_096 < 64 { 0xa5 } else { *byte }
 }
 
-/// The mark by which `SQLite`'s files say whose they are is at this offset (sqlite.org/fileformat.html, 1.3.16).
+/// Offset of the application id in an `SQLite` file (sqlite.org/fileformat.html, 1.3.16).
 fn another_programs(good: &[u8]) -> Vec<u8> {
     let mut bytes = good.to_vec();
     bytes[68..72].copy_from_slice(b"ELSE");
@@ -129,7 +129,7 @@ async fn broken_configurations_are_refused_with_their_place() {
         ("[store]\nurl = \"mysql://x\"\n", "mysql"),
     ] {
         let setup = Setup::new(config);
-        // The default port may be somebody's.
+        // Another process may use the default port.
         let listen = (!config.contains("listen =")).then_some("127.0.0.1:0");
         let line = line_of(setup.command_on(listen)).await;
         assert_names(&line, &[names]);
@@ -181,7 +181,7 @@ async fn a_full_disk_ends_the_server_and_loses_nothing() {
     assert!(known >= acknowledged.len(), "{known} < {}", acknowledged.len());
 }
 
-/// Declares until the server does not accept any more: how the last one was answered, if it was.
+/// Declares until the server refuses; returns the last reply, if there was one.
 async fn fill(client: &Client, acknowledged: &mut Vec<String>) -> Option<StatusCode> {
     for number in 0.. {
         let body = json!({
@@ -197,7 +197,7 @@ async fn fill(client: &Client, acknowledged: &mut Vec<String>) -> Option<StatusC
     None
 }
 
-/// A file system with room for little.
+/// A small file system.
 struct SmallDisk {
     folder: tempfile::TempDir,
 }
@@ -226,7 +226,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Whatever still lives in there must not keep it mounted for ever.
+        // A process that is still in there must not keep it mounted for ever.
         let _ = std::process::Command::new("umount").arg("-l").arg(self.folder.path()).status();
     }
 }

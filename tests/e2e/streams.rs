@@ -1,5 +1,4 @@
-//! Standard output and standard error that nobody reads, or that lie on a full disk: neither ends a server, and no
-//! command panics over them.
+//! Standard output and standard error without a reader, or on a full disk: neither ends a server, and no command panics.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,10 +12,10 @@ use tokio::process::{Child, Command};
 use crate::cli::Cli;
 use crate::harness::{Client, PATIENCE, Setup, until};
 
-/// Makes a stream for one process.
+/// Creates a stream for one process.
 type MakeStream = fn() -> Stdio;
 
-/// What a stream can be when nobody takes what is written to it.
+/// Streams whose output is not consumed.
 fn unread() -> [(&'static str, MakeStream); 2] {
     [
         ("closed pipe", || {
@@ -28,7 +27,7 @@ fn unread() -> [(&'static str, MakeStream); 2] {
     ]
 }
 
-/// A server that writes its log to `stderr`, once it answers.
+/// Starts a server that writes its log to `stderr`; returns it once it answers.
 async fn served(setup: &Setup, stderr: Stdio) -> (Child, Client) {
     let mut command = setup.command();
     command.stderr(stderr).env("RUST_LOG", "trace");
@@ -40,7 +39,7 @@ async fn served(setup: &Setup, stderr: Stdio) -> (Child, Client) {
     (child, Client::new(url.trim(), token.trim()))
 }
 
-/// Makes the server write lines, until it has surely tried to.
+/// Makes the server write log lines, and waits until it must have tried to.
 async fn provoke(child: &Child, client: &Client) {
     let id = child.id().expect("running").cast_signed();
     let pid = rustix::process::Pid::from_raw(id).expect("not zero");
@@ -73,7 +72,7 @@ async fn a_server_goes_on_when_the_reader_of_its_log_leaves_or_stands_still() {
     let setup = Setup::new("");
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     let (child, client) = served(&setup, OwnedFd::from(writer).into()).await;
-    // More than a pipe holds: a writer that waits for its reader would stand still now.
+    // More than a pipe's buffer: a blocking writer would hang now.
     provoke(&child, &client).await;
     let mut first = [0];
     reader.read_exact(&mut first).expect("a line was written");
@@ -82,7 +81,7 @@ async fn a_server_goes_on_when_the_reader_of_its_log_leaves_or_stands_still() {
     assert!(terminated(child).await.success());
 }
 
-/// Ends of commands that write `out` there, and messages `err`.
+/// Exit codes of commands whose output goes to `out` and whose messages go to `err`.
 async fn ended(cli: &Cli, line: &str, out: Option<Stdio>, err: Option<Stdio>) -> (i32, String) {
     let mut command: Command = cli.command(&line.split(' ').collect::<Vec<_>>());
     command.stdin(Stdio::null());
@@ -92,7 +91,7 @@ async fn ended(cli: &Cli, line: &str, out: Option<Stdio>, err: Option<Stdio>) ->
     if let Some(err) = err {
         command.stderr(err);
     }
-    // `Command::output` would put pipes of its own in their place.
+    // `Command::output` would replace them by pipes.
     let child = command.spawn().expect("the binary starts");
     let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
     let output = output.expect("it ends").expect("a child");

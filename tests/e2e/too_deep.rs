@@ -28,7 +28,7 @@ fn unpack(data: &Path) {
     }
 }
 
-/// The entities by name, once they are listed: none is set aside.
+/// The entities by name, once they are listed: none is quarantined.
 async fn listed(client: &Client) -> [Value; 3] {
     let mut all = until("three are listed", async || {
         let all = client.entities().await;
@@ -41,7 +41,7 @@ async fn listed(client: &Client) -> [Value; 3] {
     all
 }
 
-/// What the log says of the past, entity by entity, at the versions that the fixture has.
+/// The history of each entity at the versions of the fixture.
 async fn past(client: &Client) -> Vec<Value> {
     let mut past = Vec::new();
     for (entity, last) in listed(client).await.iter().zip([7, 5, 4]) {
@@ -70,7 +70,7 @@ async fn blocked(client: &Client, id: &str) {
 async fn lives_on(server: &Server) {
     let client = &server.client;
     let [deep, deeper, plain] = listed(client).await.map(|entity| text(&entity["id"]));
-    // The one whose change was carried out is looked at when somebody asks.
+    // The entity whose change was carried out is observed on request.
     let refresh = format!("/v1/entities/{deep}/actions/refresh");
     client.send(Method::POST, &refresh, None, &[]).await.unwrap();
     for id in [&deep, &deeper] {
@@ -78,7 +78,7 @@ async fn lives_on(server: &Server) {
     }
     let report = verified(client, None).await;
     assert_eq!(report["ok"], true, "{report:#}");
-    // What was cut off is not sent back by mistake; a whole value heals it.
+    // A truncated value is never sent to the backend; a complete one repairs the entity.
     let path = format!("/v1/entities/{deep}");
     let cut = json!({ "desired": client.entity(&deep).await["desired"] });
     let with_more = json!({ "desired": { "a": cut["desired"]["a"].clone(), "more": 1 } });
@@ -87,7 +87,7 @@ async fn lives_on(server: &Server) {
     let whole = json!({ "desired": { "size": 3 } });
     let reply = client.send(Method::PUT, &path, Some(&whole), &[]).await.unwrap();
     assert_eq!(reply.status, StatusCode::ACCEPTED, "{:#}", reply.body);
-    // Its world was in the memory of the earlier process: that is the next thing to be said of it.
+    // Its world was in the memory of the earlier process, so its object is lost.
     until("it goes on with the new desired state", async || {
         (reason(&client.entity(&deep).await, "blocked") == "DecisionNeeded").then_some(())
     })

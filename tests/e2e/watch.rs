@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, PATIENCE, Setup, text, thing};
 
-/// What one watcher saw.
+/// The events that one watcher received.
 #[derive(Default)]
 struct Seen {
     positions: Vec<String>,
     names: Vec<String>,
 }
 
-/// One connection: reads until it ends or `enough` creations were seen.
+/// One connection: reads until it ends or `enough` creations were received.
 async fn listen(client: &Client, query: &str, seen: &mut Seen, enough: usize) {
     let mut request = client
         .request(Method::GET, &format!("/v1/events?{query}"))
@@ -49,7 +49,7 @@ fn take(frame: &str, seen: &mut Seen) {
     seen.names.push(text(&event["data"]["name"]));
 }
 
-/// Watches until `enough` creations were seen, coming back whenever it is sent away.
+/// Watches until `enough` creations were received, reconnecting whenever the server ends the stream.
 async fn watch(setup: &Setup, client: Client, after: String, enough: usize) -> Seen {
     let mut seen = Seen::default();
     let query = format!("type=entity.create_requested&after={after}");
@@ -67,7 +67,7 @@ async fn watch(setup: &Setup, client: Client, after: String, enough: usize) -> S
     seen
 }
 
-/// Where the server of this folder listens now: the test writes it down at each start.
+/// The present address of the server of this folder: the test writes it at each start.
 fn address(setup: &Setup) -> Option<String> {
     std::fs::read_to_string(setup.folder.path().join("address")).ok()
 }
@@ -125,7 +125,7 @@ async fn positions_of_elsewhere_are_gone_and_nonsense_is_refused() {
         };
         let gone = get(&format!("after={foreign}")).await.unwrap();
         assert_eq!(gone.status(), StatusCode::GONE, "{accept}");
-        // One of this log that nobody has written yet.
+        // A position of this log beyond its head.
         let last = format!("{}ffff", &own[..36]);
         let ahead = get(&format!("after={last}")).await.unwrap();
         assert_eq!(ahead.status(), StatusCode::GONE, "{accept}");

@@ -1,5 +1,5 @@
-//! Promises that only show at full size: `make test-load`. They are counted, not timed, so that they hold in every build;
-//! how long it took is printed.
+//! Promises that only show at full size: `make test-load`. The tests count and do not time, so they hold in every build;
+//! durations are printed.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What belongs to another namespace takes as long to refuse as what is not there.
+//! Timing: an entity of another namespace takes as long to refuse as one that does not exist.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Setup, text};
 
-/// Requests of each sort, in turns.
+/// Requests of each sort, alternating.
 const ROUNDS: usize = 400;
-/// The medians may differ by this factor: noise, not a read more or less, which would be twice as long.
+/// The medians may differ by this factor: noise. One read more would double the time.
 const FACTOR: f64 = 1.5;
 
 async fn refused(client: &Client, path: &str) -> Duration {

@@ -1,4 +1,4 @@
-//! A thousand watch the whole log while five hundred changes a second are made and the server restarts.
+//! A thousand watchers of the whole log, during five hundred changes a second and a restart of the server.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::harness::{Client, Setup, text, thing};
 const WATCHERS: usize = 1_000;
 const CHANGES: usize = 3_000;
 const CHANGES_PER_S: u32 = 500;
-/// Requests that are under way at the same time while changes are made.
+/// Requests in flight while changes are made.
 const SENDERS: usize = 16;
 /// How long watchers may take after the last change.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-/// What all watchers know of the server.
+/// The state that all watchers share.
 #[derive(Clone, Default)]
 struct Place {
     client: Option<Client>,
-    /// The last event; `None` = changes are still made.
+    /// The last event; `None` = changes are still being made.
     end: Option<String>,
 }
 
-/// What one watcher saw: not the positions themselves, which would be gigabytes, but a digest of them in order.
+/// The events that one watcher received: a digest of their positions in order, because the positions would be gigabytes.
 struct Seen {
     last: String,
     count: u64,
@@ -49,7 +49,7 @@ impl Seen {
         position.clone_into(&mut self.last);
     }
 
-    /// Takes the whole frames out of `text`.
+    /// Removes the complete frames from `text`.
     fn take(&mut self, text: &mut Vec<u8>) {
         let mut begins = 0;
         while let Some(length) = memchr::memmem::find(&text[begins..], b"\n\n") {
@@ -64,7 +64,7 @@ impl Seen {
     }
 }
 
-/// One connection, until it breaks, the server moves or the end is seen.
+/// One connection, until it breaks, the server restarts or the last event arrives.
 async fn connection(
     client: &Client,
     query: &str,
@@ -97,7 +97,7 @@ async fn connection(
     }
 }
 
-/// Watches until the end, coming back whenever it is sent away.
+/// Watches until the last event, reconnecting whenever the server ends the stream.
 async fn watcher(query: &str, after: String, mut place: watch::Receiver<Place>) -> Seen {
     let mut seen = Seen::new(&after);
     loop {
@@ -112,7 +112,7 @@ async fn watcher(query: &str, after: String, mut place: watch::Receiver<Place>) 
     }
 }
 
-/// Declares things `from` to `to` at the steady rate.
+/// Declares things `from` to `to` at a steady rate.
 async fn change(client: &Client, from: usize, to: usize) {
     let began = tokio::time::Instant::now();
     let sender = |first: usize| async move {
@@ -128,7 +128,7 @@ async fn change(client: &Client, from: usize, to: usize) {
     join_all((0..SENDERS).map(sender)).await;
 }
 
-/// Count and digest of everything behind `after`, from the log itself.
+/// Count and digest of all events after `after`, from the log itself.
 async fn expected(client: &Client, query: &str, after: &str) -> Seen {
     let mut seen = Seen::new(after);
     let mut token = after.to_owned();
@@ -145,13 +145,13 @@ async fn expected(client: &Client, query: &str, after: &str) -> Seen {
     }
 }
 
-/// Every change that users make.
+/// Watching only the changes that users make.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_watchers_see_every_change_once_in_order_across_a_restart() {
     watched("type=entity.create_requested").await;
 }
 
-/// Everything that happens: four times as much.
+/// Watching all events: four times as many.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_watchers_see_every_event_once_in_order_across_a_restart() {
     watched("").await;

@@ -1,4 +1,4 @@
-//! What needs the project for itself: these run one at a time.
+//! Tests that need the project for themselves: they run one at a time.
 
 mod import;
 mod many;

@@ -1,4 +1,4 @@
-//! The cloud as somebody else sees it.
+//! A direct client of the cloud, independent of the driver.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// Set by `make test-openstack`: a cloud that happens to be configured is not ours to make things in.
+/// Set by `make test-openstack`: without it, a configured cloud is not used.
 const WANTED: &str = "STATEWARD_TEST_OPENSTACK";
 
 /// Names a cloud of `clouds.yaml` with an administrator's credentials.
 const ADMIN: &str = "STATEWARD_TEST_ADMIN_CLOUD";
 
-/// Lists that hold what carries a mark: type of the service, path, name of the list.
+/// Lists of objects that carry marks: service type, path, name of the list.
 const MARKED: &[(&str, &str, &str)] = &[
     ("network", "/v2.0/networks", "networks"),
     ("network", "/v2.0/subnets", "subnets"),
@@ -27,7 +27,7 @@ const MARKED: &[(&str, &str, &str)] = &[
     ("compute", "/servers/detail", "servers"),
 ];
 
-/// A token of our own, and where the services are.
+/// A token, and the endpoints of the services.
 pub(crate) struct Cloud {
     pub(crate) name: String,
     pub(crate) auth_url: String,
@@ -37,7 +37,7 @@ pub(crate) struct Cloud {
 }
 
 impl Cloud {
-    /// An administrator of it; `None`, with the reason printed, where no credentials are at hand.
+    /// As an administrator; `None`, with the reason printed, without credentials.
     pub(crate) async fn admin() -> Option<Self> {
         let Ok(name) = std::env::var(ADMIN) else {
             println!("skipped: {ADMIN} names no cloud");
@@ -46,7 +46,7 @@ impl Cloud {
         Some(Self::named(&name).await)
     }
 
-    /// `None`, with the reason printed, where no cloud is wanted.
+    /// `None`, with the reason printed, where no cloud is to be used.
     pub(crate) async fn wanted() -> Option<Self> {
         if std::env::var_os(WANTED).is_none() {
             println!("skipped: {WANTED} is not set, see `make test-openstack`");
@@ -80,7 +80,7 @@ impl Cloud {
         hosts
     }
 
-    /// A request of a service; its reply, `Null` when it has no body.
+    /// Sends a request to a service; the body of the reply, `Null` when it is empty.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -109,7 +109,7 @@ impl Cloud {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// The objects that carry the mark of an entity, whichever incarnation, of every kind that can.
+    /// The objects of all kinds that carry the mark of an entity, of any incarnation.
     pub(crate) async fn marked(&self, entity: &str) -> Vec<Value> {
         let mark = format!("managed-entity.{entity}.");
         let mut found = Vec::new();
@@ -142,7 +142,7 @@ impl Cloud {
         rows.iter().filter(|row| row.to_string().contains(&mark)).count()
     }
 
-    /// A network that nobody manages: its id.
+    /// Creates an unmanaged network; returns its id.
     pub(crate) async fn network(&self, name: &str) -> String {
         let body = json!({ "network": { "name": name } });
         let made = self.ask(Method::POST, "network", "/v2.0/networks", body).await;
@@ -150,7 +150,7 @@ impl Cloud {
     }
 }
 
-/// What the command line of a cloud answers.
+/// Runs the cloud's own client; returns its output as JSON.
 pub(crate) async fn said(cloud: &str, arguments: &str) -> String {
     let mut command = Command::new("openstack");
     let done = command.arg("--os-cloud").arg(cloud).args(arguments.split(' ')).output().await;

@@ -1,4 +1,4 @@
-//! What somebody else changed is only reported where the policy says so.
+//! Drift: changes by another client are reported or corrected, by policy.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,8 +7,8 @@ use super::cloud::Cloud;
 use super::life::{configuration, manifest, server, unique, variable};
 use crate::harness::{Setup, condition, text, until};
 
-/// An entity, and how somebody else changes its object: service, method, path, body; what is asked afterwards,
-/// and where the change shows.
+/// An entity, and how another client changes its object: service, method, path, body; then the request and the member
+/// that show the change.
 struct Change {
     id: String,
     service: &'static str,
@@ -71,7 +71,7 @@ fn plans() -> Vec<Planned> {
     ]
 }
 
-/// The desired state with the ids of what was made before.
+/// The desired state with the ids of the objects created before.
 fn filled(desired: Value, made: &[(&str, String)]) -> Value {
     let text = made.iter().fold(desired.to_string(), |text, (kind, id)| {
         text.replace(&format!("\"${kind}\""), &format!("\"{id}\""))
@@ -102,8 +102,7 @@ impl Change {
     }
 }
 
-/// What somebody else changes stays as it is while it is only reported, and is put back as soon as the policy says
-/// that.
+/// A change by another client stays while drift is only reported, and is corrected once the policy says so.
 async fn reported_then_put_back(cloud: &Cloud, plans: Vec<Planned>) {
     let setup = Setup::new(&configuration(&cloud.name, &cloud.auth_url, "1s"));
     let running = setup.start().await;

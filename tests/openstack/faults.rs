@@ -1,5 +1,5 @@
-//! What becomes of entities when the cloud itself breaks. `STATEWARD_TEST_OPENSTACK_SCRIPT` names a script that breaks
-//! it; these run one at a time.
+//! Faults of the cloud itself. `STATEWARD_TEST_OPENSTACK_SCRIPT` names a script that causes them; these tests run one at
+//! a time.
 
 mod behind;
 mod refused;
@@ -12,7 +12,7 @@ use super::cloud::Cloud;
 use super::life::{configuration, manifest, unique};
 use crate::harness::{Server, Setup, condition, text, until};
 
-/// A server, the cloud, and the script that breaks it.
+/// A server, the cloud, and the script that causes faults.
 struct Breakable {
     setup: Setup,
     server: Server,
@@ -21,14 +21,14 @@ struct Breakable {
 }
 
 impl Breakable {
-    /// `None`, with the reason printed, where nothing may be broken.
+    /// `None`, with the reason printed, where no faults may be caused.
     async fn new(more: &str) -> Option<Self> {
         let cloud = Cloud::wanted().await?;
         let Ok(script) = std::env::var("STATEWARD_TEST_OPENSTACK_SCRIPT") else {
             println!("skipped: STATEWARD_TEST_OPENSTACK_SCRIPT names no script");
             return None;
         };
-        // The one before may have stopped in the middle.
+        // The test before may have stopped in the middle.
         run(&script, "fault clear").await;
         let config = configuration(&cloud.name, &cloud.auth_url, "1s") + more;
         let setup = Setup::new(&config);
@@ -54,7 +54,7 @@ impl Breakable {
         text(&reply.body["entity"]["id"])
     }
 
-    /// It is there once; then it is deleted, and nothing is left.
+    /// Checks that exactly one object exists; then deletes the entity, and checks that nothing is left.
     async fn ends_well(&self, id: &str) {
         self.server.client.reaches(id, "ok").await;
         assert_eq!(self.cloud.marked(id).await.len(), 1, "one");

@@ -1,5 +1,5 @@
-//! The server is killed after every single request of an object's life, the reply in the air: there is exactly one
-//! object all the time, and none at the end.
+//! The server is killed after each single request of an object's lifecycle, before it gets the reply: there is exactly
+//! one object all the time, and none at the end.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use super::life::{configuration, manifest, server, unique, variable};
 use super::proxy::Proxy;
 use crate::harness::{PATIENCE, Server, Setup, text, until};
 
-/// More requests than any life has: a life that goes on and on fails the test.
+/// More requests than any lifecycle has: a longer one fails the test.
 const LONGEST: usize = 80;
 
-/// A server behind the proxy, that is started again whenever it was killed.
+/// A server behind the proxy, restarted whenever it was killed.
 struct Mortal {
     setup: Setup,
     cloud: Cloud,
@@ -29,7 +29,7 @@ impl Mortal {
         Self { setup, cloud, proxy, server }
     }
 
-    /// Starts it again if it is dead.
+    /// Restarts it if it is dead.
     async fn revive(&mut self) {
         if self.server.is_dead() {
             self.proxy.trap.watch(None);
@@ -38,7 +38,7 @@ impl Mortal {
         }
     }
 
-    /// A request that is repeated until it is answered; a key makes it one.
+    /// A request that is repeated, under one idempotency key, until it is answered.
     async fn ask(&mut self, method: Method, path: &str, body: &Value, key: &str) -> Value {
         let body = (!body.is_null()).then_some(body);
         let started = std::time::Instant::now();
@@ -80,7 +80,7 @@ impl Mortal {
         }
     }
 
-    /// Declares something that lives in peace: its ids, ours and the cloud's.
+    /// Declares an entity while no kill is armed; returns our id and the cloud's.
     async fn made(&mut self, kind: &str, desired: Value) -> (String, String) {
         let name = unique(&format!("kill-with-{kind}"));
         let declared = manifest(kind, &name, desired);
@@ -99,7 +99,7 @@ impl Mortal {
         self.reaches(id, "deleted").await;
     }
 
-    /// One life in which the server dies after the `n`th request: whether it came to that.
+    /// One lifecycle in which the server dies after the `n`th request; returns whether it had that many.
     async fn life(&mut self, kind: &str, desired: &Value, n: usize) -> bool {
         let name = unique(&format!("kill-{kind}-{n}"));
         let mut desired = desired.clone();
@@ -118,7 +118,7 @@ impl Mortal {
         killed.0
     }
 
-    /// Every life, until one is over before its `n`th request.
+    /// All lifecycles, until one ends before its `n`th request.
     async fn lives(&mut self, kind: &str, desired: Value) {
         for n in 1..LONGEST {
             if !self.life(kind, &desired, n).await {

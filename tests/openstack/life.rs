@@ -1,4 +1,4 @@
-//! The life of a tenant's first objects, through the real server on the real cloud.
+//! The lifecycle of a tenant's first objects, through the real server on the real cloud.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::cloud::Cloud;
 use crate::harness::{Client, Setup, text, until};
 
-/// A server's configuration, with short times; the cloud is where `auth_url` says.
+/// A server's configuration with short times; `auth_url` is the cloud's.
 pub(crate) fn configuration(cloud: &str, auth_url: &str, drift_interval: &str) -> String {
     format!(
         "[workers]\nlease = \"5s\"\nlease_margin = \"1s\"\n\
@@ -21,12 +21,12 @@ pub(crate) fn manifest(kind: &str, name: &str, desired: Value) -> Value {
     json!({ "kind": format!("openstack.{kind}"), "name": name, "backend": "cloud", "desired": desired })
 }
 
-/// A name that nobody else who tests in the project uses.
+/// A name that is unique among all tests in the project.
 pub(crate) fn unique(name: &str) -> String {
     format!("stateward-{name}-{}", std::process::id())
 }
 
-/// What the cloud has to have already.
+/// Objects that the cloud must have already.
 pub(crate) fn variable(name: &str, usual: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| usual.to_owned())
 }
@@ -39,7 +39,7 @@ pub(crate) fn server(name: &str) -> Value {
     })
 }
 
-/// Waits until an entity is in `state`, which a cloud that has much to do may take `patience` for.
+/// Waits until an entity is in `state`; a busy cloud may take up to `patience`.
 pub(crate) async fn reaches(client: &Client, id: &str, state: &str, patience: Duration) -> Value {
     let began = Instant::now();
     loop {
@@ -61,7 +61,7 @@ struct Tenant {
 }
 
 impl Tenant {
-    /// Declares an entity and waits for it: the id that the cloud gave it.
+    /// Declares an entity and waits for it; returns the cloud's id.
     async fn declare(&mut self, kind: &str, desired: Value) -> String {
         let manifest = manifest(kind, &unique(&format!("life-{kind}")), desired);
         let reply = self.client.done(Method::POST, "/v1/entities", manifest).await;
@@ -71,7 +71,7 @@ impl Tenant {
         text(&entity["observed"]["external_id"])
     }
 
-    /// Deletes everything, the newest first; then asks the cloud what is left.
+    /// Deletes everything, the newest first; then checks in the cloud that nothing is left.
     async fn deletes_all(&mut self) {
         while let Some(id) = self.made.pop() {
             let path = format!("/v1/entities/{id}");

@@ -1,5 +1,5 @@
-//! The binary against a real cloud, the one that `OS_CLOUD` names: `make test-openstack`. The cloud is asked by its
-//! own command line for a token, and then directly: never through the driver.
+//! The binary against a real cloud, named by `OS_CLOUD`: `make test-openstack`. The tests get a token from the cloud's
+//! own client and query the cloud directly, never through the driver.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Stands between the server and the cloud, counts requests, and kills the server when the reply to one of them has
-//! arrived: what was asked for is done, and the server never learns of it.
+//! A proxy between server and cloud that counts requests, and kills the server once the reply to one of them has
+//! arrived: the request took effect, and the server never gets the reply.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::cloud::Cloud;
 
-/// No request and no reply here is larger.
+/// Bound on the size of a request and a reply.
 const LARGEST: usize = 4 << 20;
 
-/// Counts and kills.
+/// The counters, and the kill switch.
 #[derive(Default)]
 pub(crate) struct Trap {
     /// Requests since it was armed.
     seen: AtomicUsize,
-    /// The one that is deadly; 0 = none.
+    /// The request that kills; 0 = none.
     deadly: AtomicUsize,
-    /// Whom it kills; 0 = not known yet.
+    /// Pid of the server; 0 = not known yet.
     victim: AtomicI32,
-    /// Requests on their way.
+    /// Requests in flight.
     flying: AtomicUsize,
-    /// The most of them so far.
+    /// Peak of requests in flight.
     most: AtomicUsize,
 }
 
-/// A request on its way, until it is dropped.
+/// A request in flight, until it is dropped.
 struct Flight<'a>(&'a Trap);
 
 impl<'a> Flight<'a> {
@@ -54,23 +54,23 @@ impl Trap {
         self.deadly.store(n, Ordering::SeqCst);
     }
 
-    /// Whether it killed; requests seen since it was armed. It kills no more.
+    /// Disarms; whether it killed, and the requests since it was armed.
     pub(crate) fn disarm(&self) -> (bool, usize) {
         let spared = self.deadly.swap(0, Ordering::SeqCst) != 0;
         (!spared, self.seen.load(Ordering::SeqCst))
     }
 
-    /// Whose requests come now; `None` = somebody who is not known yet.
+    /// Sets the server to kill; `None` = not known yet.
     pub(crate) fn watch(&self, pid: Option<Pid>) {
         self.victim.store(pid.map_or(0, |pid| pid.as_raw_nonzero().get()), Ordering::SeqCst);
     }
 
-    /// The most requests that were on their way at once.
+    /// Peak of requests in flight.
     pub(crate) fn most_at_once(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
 
-    /// Called with the reply in hand.
+    /// Called when a reply has arrived.
     async fn step(&self) {
         let seen = self.seen.fetch_add(1, Ordering::SeqCst) + 1;
         let hit = self.deadly.compare_exchange(seen, 0, Ordering::SeqCst, Ordering::SeqCst);
@@ -82,7 +82,7 @@ impl Trap {
                 kill_process(pid, Signal::KILL).expect("it lives");
                 return;
             }
-            // It asks before it has said that it is ready.
+            // The server sends requests before it is ready, so before its pid is known.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -112,7 +112,7 @@ impl Proxy {
                     let (host, trap) = (host.clone(), Arc::clone(&trap));
                     let places = Arc::clone(&places);
                     tokio::spawn(async move {
-                        // A client that was killed closes its connections.
+                        // The connections of a killed client break.
                         let _closed = pass(client, &host, &places, &trap).await;
                     });
                 }
@@ -122,7 +122,7 @@ impl Proxy {
     }
 }
 
-/// Every address of the cloud becomes ours.
+/// Replaces every address of the cloud by the proxy's.
 fn replaced(text: &str, places: &BTreeMap<String, String>) -> String {
     places.iter().fold(text.to_owned(), |text, (host, place)| {
         text.replace(&format!("://{host}/"), &format!("://{place}/"))
@@ -174,7 +174,7 @@ async fn message(from: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
     Ok((head, body))
 }
 
-/// The body, of which the beginning was read already: as long as the head says, or up to the end.
+/// The body, whose beginning was read already: as long as the head says, or up to the end of the connection.
 async fn rest(from: &mut TcpStream, head: &str, mut body: Vec<u8>) -> std::io::Result<Vec<u8>> {
     let said = header(head, "content-length").and_then(|length| length.parse().ok());
     let empty = head.starts_with("HTTP") && head.contains(" 204 ");

@@ -14,11 +14,11 @@ use super::life::{reaches, variable};
 use crate::harness::{Client, Setup, condition, text};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/openstack");
-/// What the example calls everything in the cloud.
+/// The prefix of the example's names in the cloud.
 const PREFIX: &str = "shop-";
-/// Twenty entities, one after the other where they hang on each other, on a busy machine.
+/// Time limit for twenty entities, sequential where they depend on each other, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// How the cloud's own command line lists what the example makes.
+/// Commands of the cloud's own client that list what the example creates.
 const LISTS: &[&str] = &[
     "network list",
     "subnet list",
@@ -32,7 +32,7 @@ const LISTS: &[&str] = &[
     "keypair list",
 ];
 
-/// All manifests of the example, for the cloud at hand.
+/// All manifests of the example, adapted to the cloud.
 fn manifests() -> Vec<Value> {
     let mut manifests = Vec::new();
     for file in ["network.yaml", "security.yaml", "servers.yaml"] {
@@ -62,7 +62,7 @@ async fn accepted(client: &Client, method: Method, path: &str, body: Option<&Val
     text(&reply.body["entity"]["id"])
 }
 
-/// What the cloud still has of the example, as its own command line tells.
+/// The example's objects that the cloud still has, by its own client.
 async fn left(cloud: &Cloud) -> Vec<String> {
     let mut left = Vec::new();
     for list in LISTS {
@@ -78,7 +78,7 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
     let Some(cloud) = Cloud::wanted().await else { return };
     let first: u64 = variable("STATEWARD_TEST_STACK_FIRST", "0").parse().expect("a number");
     let rounds: u64 = variable("STATEWARD_TEST_STACK_ROUNDS", "20").parse().expect("a number");
-    // With leases as they are by default: nobody dies here.
+    // Default leases: no server dies here.
     let setup = Setup::new(&format!(
         "[backends.cloud]\ndriver = \"openstack\"\ncloud = \"{}\"\n\
          retry = {{ first = \"200ms\", max = \"2s\" }}\n",

@@ -1,4 +1,4 @@
-//! A log that an older version wrote, in which two entities hold one file: put back, and what follows.
+//! A log of an older version, in which two entities hold one file: imported, and the effects.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -49,7 +49,7 @@ async fn of_two_entities_that_held_one_file_the_older_one_has_it_and_both_show_i
     };
     verified().await;
 
-    // The backends are others than those of the log: a person says that they are right.
+    // The backends have other identities than those in the log: a person confirms them.
     for backend in ["local", "sandbox"] {
         let path = format!("/v1/backends/{backend}/actions/resume");
         until("the backend may be asked", async || {

@@ -1,4 +1,4 @@
-//! Backups of a server at work, put back, and unfrozen.
+//! Backups of a running server, restored, and unfrozen.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{shown, stateward, verified};
 use crate::harness::{Client, Server, Setup, World, text, thing, until};
 
-/// Things that are declared in all.
+/// Number of things that are declared.
 const ENOUGH: usize = 90;
 
-/// Declares things, and says how many there are.
+/// Declares things, and counts them.
 async fn load(client: &Client, declared: &AtomicUsize) {
     for number in 0..ENOUGH {
         let body = thing(&format!("t{number}"), json!({ "size": number }));
@@ -91,7 +91,7 @@ async fn put_back(setup: &Setup, world: &World, from: &str, checkpoint: &Value) 
     assert_eq!(client.get("/readyz").await.body["observe_only"], true);
 }
 
-/// Waits until rounds have looked: then they could have acted as well.
+/// Waits until rounds have observed the objects: they could have acted by then.
 async fn looked(client: &Client) {
     until("a round has looked and put it aside", async || {
         let metrics = client.metrics().await;
@@ -132,7 +132,7 @@ async fn unfreezing_lets_work_begin_at_once_and_for_good() {
     let began = std::time::Instant::now();
     assert_eq!(unfreeze(&client, Some(&reason)).await, json!({ "observe_only": false }));
     client.reaches(&id, "ok").await;
-    // A round that waits because nothing may be changed comes back by itself after 30 seconds only.
+    // A round that waits because of observe-only runs again by itself only after 30 seconds.
     assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(!marker.exists(), "the mark stays");
     assert_eq!(unfreeze(&client, None).await, json!({ "observe_only": false }), "again");

@@ -1,4 +1,4 @@
-//! Exports over REST, put back elsewhere.
+//! Exports over REST, imported elsewhere.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

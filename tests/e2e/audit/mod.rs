@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use crate::harness::{Client, PATIENCE, text, thing};
 
-/// What a command said and how it ended.
+/// The output and exit code of a command.
 pub(super) struct Said {
     pub(super) code: Option<i32>,
     pub(super) out: String,
@@ -43,8 +43,8 @@ pub(super) async fn verified(client: &Client, body: Option<&Value>) -> Value {
     reply.body
 }
 
-/// Flips one bit of the byte at `offset` in `needle` in a file that nobody has open: wherever it is, because pages keep
-/// copies of what was moved out of them.
+/// Flips one bit of the byte at `offset` in each occurrence of `needle` in a closed file: pages keep copies of moved
+/// cells.
 pub(super) fn flip(file: &Path, needle: &str, offset: usize, mask: u8) {
     let mut bytes = std::fs::read(file).unwrap();
     let windows = bytes.windows(needle.len()).enumerate();
@@ -88,7 +88,7 @@ pub(super) async fn live(client: &Client, seed: u64) {
             3 => (Method::POST, format!("{path}/actions/resume"), None),
             _ => (Method::PUT, path, Some(size)),
         };
-        // Some make no sense for the entity as it is, and are refused.
+        // Some do not apply to the present state of the entity, and are refused.
         client.send(method, &path, body.as_ref(), &[]).await.unwrap();
     }
     for id in &ids {

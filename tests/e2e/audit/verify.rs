@@ -14,7 +14,7 @@ async fn a_working_server_s_log_is_sound_while_it_works_and_after_it_was_killed(
     let mut server = setup.start().await;
     let mut checkpoints = Vec::new();
     for seed in 0..3 {
-        // Verified while rounds run: what moves on in between is no fault.
+        // Verified while rounds run: concurrent changes are no fault.
         let (report, ()) = tokio::join!(verified(&server.client, None), live(&server.client, seed));
         assert_eq!(report["ok"], true, "{report:#}");
         let checkpoint = server.client.get("/v1/audit/checkpoint").await;
@@ -47,7 +47,7 @@ async fn what_was_changed_in_the_file_is_named() {
     server.client.thing("other", json!({ "size": 1 })).await;
     let checkpoint = server.client.get("/v1/audit/checkpoint").await.body;
     assert!(server.terminate().await.success());
-    // The id in the payload of its creation: one bit, and still JSON.
+    // The id in the payload of its creation: one bit flipped, still valid JSON.
     let needle = format!("\"entity_id\":\"{id}\"");
     flip(&setup.data().join("events.db"), &needle, needle.len() - 2, 1);
 
@@ -65,7 +65,7 @@ async fn what_was_changed_in_the_file_is_named() {
     assert!(report.to_string().contains("it was cut"), "{report:#}");
 }
 
-/// The lines of a verification that tells how far it is.
+/// The lines of a verification with progress.
 async fn lines(client: &Client) -> Vec<Value> {
     let request = client.request(Method::POST, "/v1/audit/verify");
     let response = request.header("Accept", "application/x-ndjson").send().await.unwrap();

@@ -1,4 +1,4 @@
-//! apply, diff, delete: from files to what is there, and back.
+//! apply, diff, delete: from manifests to objects, and back.
 
 use super::{LOCAL, file, land, thing};
 
@@ -84,7 +84,7 @@ async fn what_cannot_change_in_place_is_replaced_when_that_is_said() {
     assert_eq!(again.out, "fake.thing/t unchanged\n", "{again:#?}");
 }
 
-/// As a nightly job does: the server keeps the key of every request that it accepts.
+/// Like a nightly job: the server records the key of every accepted request.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_unchanged_is_not_sent() {
     let (_setup, server, cli) = land("").await;
@@ -105,7 +105,7 @@ async fn what_is_unchanged_is_not_sent() {
     assert_eq!(said["items"][0]["entity"]["name"], "plain", "{said:#}");
     assert_eq!(written().await, before);
 
-    // What would be refused is not called unchanged.
+    // A manifest that would be refused is not reported as unchanged.
     cli.ok("pause thing/plain").await;
     cli.ok("delete thing/plain").await;
     cli.file("plain.yaml", &plain);

@@ -1,4 +1,4 @@
-//! Servers that are not there, not well, or not quite believed; and verbs of which only the requests are looked at.
+//! Servers that are unreachable, failing or not trusted; and verbs of which only the requests are checked.
 
 use std::time::{Duration, Instant};
 

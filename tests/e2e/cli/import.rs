@@ -1,4 +1,4 @@
-//! import: what is there becomes manifests, and entities that only look.
+//! import: unmanaged objects become manifests, and observe-only entities.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Cli, land};
 use crate::harness::Setup;
 
-/// A backend whose root holds two files that nobody declared, and an entity with a third.
+/// A backend whose root has two unmanaged files, and an entity with a third.
 const CONFIG: &str = "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\n\
     [backends.sandbox]\ndriver = \"fake\"\n";
 

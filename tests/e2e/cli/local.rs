@@ -1,4 +1,4 @@
-//! Which server is asked, where a data directory says which: its own, or none.
+//! Which server is used with a data directory: its own, or none.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ async fn a_stopped_server_is_not_replaced_by_whoever_listens_at_the_default_addr
     let elsewhere = Cli::new(setup.folder.path()).with("STATEWARD_TOKEN", "stw_x");
     let said = elsewhere.fails("get --data data", 1).await;
     assert!(said.contains("no server runs on data"), "{said}");
-    // What needs no server has none.
+    // Verbs without a server need none.
     cli.ok("audit verify --offline").await;
 }
 

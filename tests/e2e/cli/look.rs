@@ -164,7 +164,7 @@ fn stable(page: &str) -> String {
     let line = |line: &str| {
         let indent = &line[..line.len() - line.trim_start().len()];
         let mut words: Vec<_> = line.split_whitespace().map(word).collect();
-        // Files belong to whoever runs the test.
+        // Files belong to the user of the test.
         if let [name, value] = &mut words[..]
             && ["uid:", "gid:", "owner:", "group:"].contains(&name.as_str())
         {

@@ -1,4 +1,4 @@
-//! Manifests on every road: what cannot be kept as it was written is refused, and nothing is cut or left out in silence.
+//! Manifests by every path: what cannot be stored as written is refused, and nothing is cut or omitted silently.
 
 use std::os::unix::fs::symlink;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Cli, file, land, thing};
 use crate::harness::{Client, Server, Setup};
 
-/// Numbers that JSON values of 64 bits do not hold, as each road spells them. YAML alone has the last ones.
+/// Numbers that 64-bit JSON values cannot represent, in the spelling of each path. The last ones exist in YAML alone.
 const NO_NUMBERS: &[&str] =
     &["18446744073709551616", "-9223372036854775809", "1e400", "NaN", "-Infinity"];
 
@@ -153,7 +153,7 @@ async fn texts_arrive_as_they_were_written() {
         |name: &str| entities.iter().find(|one| one["name"] == name).unwrap()["desired"].clone();
     assert_eq!(desired("a"), json!({ "line": "a\u{85}b\u{2028}c", long: "\u{1f600}" }));
     assert_eq!(desired("c"), json!({ "l": { "app": "site" }, "size": 2, "on": "no" }));
-    // And out again.
+    // And written again.
     for format in ["yaml", "json"] {
         let shown = cli.ok(&format!("get thing -o {format}")).await;
         let again = cli.fed(&["apply", "-f", "-"], &shown).await;

@@ -1,5 +1,5 @@
-//! The command line, as people and scripts use it: every verb of the real binary against a real server. What this
-//! server does not have yet, and what must go wrong on purpose, is asked of a small one that says what it is told to.
+//! The command line, as people and scripts use it: every verb of the real binary against a real server. Failures are
+//! provoked with a stub that gives canned responses.
 
 mod act;
 mod declare;
@@ -46,7 +46,7 @@ impl Said {
     }
 }
 
-/// Somebody at a command line, in a folder of their own.
+/// A shell in a separate folder.
 pub(crate) struct Cli {
     folder: PathBuf,
     environment: Vec<(&'static str, String)>,
@@ -64,7 +64,7 @@ impl Cli {
         self
     }
 
-    /// Writes a file: its path.
+    /// Writes a file; returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -88,7 +88,7 @@ impl Cli {
         let mut child = self.command(arguments).spawn().expect("the binary starts");
         let mut stdin = child.stdin.take().expect("piped");
         match stdin.write_all(input.as_bytes()).await {
-            // It ended before it had read all of it, and says why.
+            // It ended before it had read all of it; its message says why.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             written => written.expect("taken"),
         }
@@ -105,14 +105,14 @@ impl Cli {
         self.fed(&line.split(' ').collect::<Vec<_>>(), "").await
     }
 
-    /// Runs a command that has to go well: its standard output.
+    /// Runs a command that must succeed; returns its standard output.
     pub(crate) async fn ok(&self, line: &str) -> String {
         let said = self.run(line).await;
         assert_eq!(said.code, 0, "{line}: {said:#?}");
         said.out
     }
 
-    /// Runs a command that has to end with `code`: the one line that it complains with.
+    /// Runs a command that must end with `code`; returns its error line.
     pub(crate) async fn fails(&self, line: &str, code: i32) -> String {
         let said = self.run(line).await;
         assert_eq!(said.code, code, "{line}: {said:#?}");
@@ -122,7 +122,7 @@ impl Cli {
         complaints[0].to_owned()
     }
 
-    /// Begins a command that goes on until it is dropped: the lines of its standard output.
+    /// Starts a command that runs until it is dropped; returns the lines of its standard output.
     pub(crate) fn follow(&self, line: &str) -> Followed {
         let words: Vec<_> = line.split(' ').collect();
         let mut child = self.command(&words).spawn().expect("the binary starts");
@@ -131,14 +131,14 @@ impl Cli {
     }
 }
 
-/// A command that goes on.
+/// A running command.
 pub(crate) struct Followed {
     _child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Followed {
-    /// The next line that has `part` in it.
+    /// The next line that contains `part`.
     pub(crate) async fn line(&mut self, part: &str) -> String {
         let next = async {
             while let Some(line) = self.lines.next_line().await.expect("text") {
@@ -152,11 +152,11 @@ impl Followed {
     }
 }
 
-/// The default backends, with a root beside the data, which is looked at often.
+/// The default backends, with a root beside the data and a short drift interval.
 pub(crate) const LOCAL: &str = "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\n\
     drift_interval = \"200ms\"\n[backends.sandbox]\ndriver = \"fake\"\n";
 
-/// A server with its defaults, and somebody in the folder in which it was started.
+/// A server with default settings, and a shell in its folder.
 pub(crate) async fn land(config: &str) -> (Setup, Server, Cli) {
     let setup = Setup::new(config);
     let server = setup.start().await;

@@ -1,4 +1,4 @@
-//! namespaces, tokens, backends, projections; and that nothing of a token is ever told.
+//! namespaces, tokens, backends, projections; and that no output contains a token.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,14 +1,14 @@
-//! The README's first ten minutes, command by command: what it tells a newcomer to type has to work.
+//! The README's first ten minutes, command by command: each has to work.
 
 use std::path::Path;
 
 use super::{BINARY, land};
 use crate::harness::until;
 
-/// A server that looks at its files as often as it can, where the README looks for the files.
+/// A server with a short drift interval, whose files are where the README expects them.
 const CONFIG: &str = "[backends.local]\ndriver = \"local\"\nroot = \"./data/managed\"\n\
     drift_interval = \"200ms\"\n[backends.sandbox]\ndriver = \"fake\"\n";
-/// What is not of this test: building, ports and waiting.
+/// Commands outside this test: building, ports and waiting.
 const ELSEWHERE: &[&str] = &["make ", "export ", "curl ", "sleep "];
 
 /// The commands under each heading of the first ten minutes.
@@ -25,7 +25,7 @@ fn scripts(readme: &str) -> Vec<String> {
         .collect()
 }
 
-/// A command that must not fail; a difference is none.
+/// Runs a command that must not fail; a difference (`diff`) is no failure.
 fn checked(line: &str) -> String {
     let allowed = i32::from(line.starts_with("stateward diff"));
     if !line.starts_with("stateward ") {

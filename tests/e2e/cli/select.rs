@@ -1,8 +1,8 @@
-//! Selections: labels as kubectl has them, and what is said of a selection that has nothing in it.
+//! Selections: labels like kubectl's, and empty selections.
 
 use super::{Cli, LOCAL, Said, file, land, thing};
 
-/// The help of a verb, so that the list of those that act on a selection cannot grow without a test.
+/// The help of a verb: a new verb that acts on a selection fails without a test.
 async fn takes_a_selection(cli: &Cli, verb: &str) -> bool {
     cli.ok(&format!("{verb} --help")).await.contains("--selector")
 }
@@ -53,7 +53,7 @@ async fn labels_are_selected_as_kubectl_does() {
     }
     let both = selecting(&cli, &["get", "-o", "name", "-l", "app", "-l", "tier!=front"]).await;
     assert_eq!(both.out.lines().count(), 2, "all that are given have to fit: {both:#?}");
-    // What the grammar has no words for.
+    // Outside the grammar.
     let exact = selecting(&cli, &["get", "-o", "name", "--label", "app=a b,c=d"]).await;
     assert_eq!(exact.out, "fake.thing/db\n");
     for (selector, position) in [("a=b=c", 4), ("a in b", 6), ("", 1), ("a=b,", 5), ("a>1", 2)] {
@@ -79,7 +79,7 @@ async fn a_selection_of_nothing_is_no_success_unless_that_is_allowed() {
     assert!(cli.fails("wait -l app=none", 3).await.contains("nothing is selected"));
     assert!(cli.fails("wait --state erred --for ok", 3).await.contains("nothing is selected"));
     cli.ok("wait -l app=none --allow-empty").await;
-    // What is not there is deleted: said, and no failure.
+    // An entity that does not exist counts as deleted: reported, and no failure.
     let gone = cli.file("gone.yaml", &file("gone", "x"));
     for line in [
         "delete -l app=none --yes".to_owned(),
@@ -91,7 +91,7 @@ async fn a_selection_of_nothing_is_no_success_unless_that_is_allowed() {
         let told = ["nothing found", "there is none of that name"];
         assert!(told.iter().any(|note| said.err.contains(note)), "{line}: {said:#?}");
     }
-    // Who names one thing means that it is there; whoever only looks may find nothing.
+    // A named entity must exist; a list may be empty.
     cli.fails("delete file/gone", 3).await;
     cli.ok("get -l app=none").await;
     assert!(cli.ok("get -o name").await.contains("local.file/a"), "nothing was deleted");
@@ -104,7 +104,7 @@ async fn namespaces_and_kinds_that_are_not_there_are_named() {
     cli.ok(&format!("apply -f {path} --wait")).await;
     let selects = LOOK.iter().chain(&ACT).chain(&["wait"]);
     let mut lines: Vec<(String, &str)> = Vec::new();
-    // All of them select alike, so each tries one of the ways.
+    // All of them share the selection, so each tests one form of it.
     let places = ["-n lost", "-l app=site -n lost", "file -n lost", "file/a -n lost"];
     let kinds = ["--kind tape", "tape", "tape -l app=site", "tape/a"];
     for (verb, (place, kind)) in selects.zip(places.into_iter().zip(kinds).cycle()) {

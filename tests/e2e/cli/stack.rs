@@ -46,13 +46,13 @@ async fn a_cascade_shows_what_it_would_take_along() {
     assert!(!said.err.contains("apart"), "{said:#?}");
     cli.ok("delete thing/network --cascade --yes --wait").await;
     assert_eq!(cli.ok("get thing -o name").await, "fake.thing/apart\n");
-    // What nobody uses is deleted without a question.
+    // Entities without dependents are deleted without a question.
     cli.ok("delete thing/apart --cascade --wait").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_of_a_cloud_s_stack_is_accepted() {
-    // What can be told of a declaration is told without a call: there is no cloud there.
+    // A declaration is checked without a call to the backend: there is no cloud.
     let cloud = "[backends.cloud]\ndriver = \"openstack\"\nauth_url = \"http://127.0.0.1:9/v3\"\n\
         username = \"u\"\npassword = \"p\"\nproject_name = \"p\"\nuser_domain_name = \"Default\"\n\
         project_domain_name = \"Default\"\n";

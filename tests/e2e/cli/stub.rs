@@ -1,4 +1,4 @@
-//! A server that answers as it is told to, and keeps what it was asked.
+//! A stub server: gives canned responses, and keeps the requests.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -7,10 +7,10 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What it does with a request.
+/// The response to a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// Reads it and hangs up.
+    /// Reads the request and closes the connection.
     HangUp,
     /// Answers with a status, more headers, and a body.
     Reply(u16, &'static str, Value),
@@ -33,7 +33,7 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    /// Gives these answers in order; the last one again and again.
+    /// Gives these responses in order, and repeats the last one.
     pub(crate) async fn start(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));

@@ -1,11 +1,11 @@
-//! No verb without a test, and help in the real binary.
+//! Every verb has a test, and help in the real binary.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::Cli;
 
-/// All verbs, as the binary's own parser knows them: it writes a manual page for each.
+/// All verbs of the binary's own parser: it writes a manual page for each.
 async fn verbs() -> BTreeSet<String> {
     let folder = tempfile::tempdir().unwrap();
     let cli = Cli::new(folder.path());
@@ -15,7 +15,7 @@ async fn verbs() -> BTreeSet<String> {
         .map(|page| page.unwrap().file_name().into_string().unwrap())
         .filter_map(|page| Some(page.strip_prefix("stateward-")?.strip_suffix(".1")?.to_owned()))
         .collect();
-    // A family of verbs is tested by its members, whose words are in the name of their page.
+    // A verb with subcommands is tested by them; their pages contain its name.
     let has_members = |page: &String| {
         let prefix = format!("{page}-");
         pages.iter().any(|other| other.starts_with(&prefix))
@@ -24,7 +24,7 @@ async fn verbs() -> BTreeSet<String> {
     pages.iter().filter(|page| !has_members(page) && !is_help(page)).cloned().collect()
 }
 
-/// The texts of all tests that run the binary.
+/// The source of all tests that run the binary.
 fn tests() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e");
     let below = |name: &str| std::fs::read_dir(folder.join(name)).unwrap();

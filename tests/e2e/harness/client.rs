@@ -1,4 +1,4 @@
-//! A client of the interface, as a portal would write one.
+//! A client of the REST interface, as a portal would use it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::until;
 
-/// A client with time-outs that speaks to one server.
+/// A client of one server, with timeouts.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) url: String,
@@ -36,22 +36,22 @@ impl Client {
         Self { url: url.to_owned(), token: token.to_owned(), http: http() }
     }
 
-    /// Another caller of the same server.
+    /// The same server with another token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
-    /// The same caller of the server at `url`.
+    /// The server at `url` with the same token.
     pub(crate) fn at(&self, url: &str) -> Self {
         Self { url: url.to_owned(), ..self.clone() }
     }
 
-    /// A request whose reply is read bit by bit.
+    /// Sends a request whose reply is read as a stream.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
-    /// A request with these headers; nothing is assumed about its end.
+    /// Sends a request with these headers; any status is accepted.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -74,7 +74,7 @@ impl Client {
         Ok(Reply { status, body })
     }
 
-    /// What Prometheus would read.
+    /// The metrics, as Prometheus scrapes them.
     ///
     /// # Panics
     /// When there is no answer.
@@ -89,10 +89,10 @@ impl Client {
         self.send(Method::GET, path, None, &[]).await.expect("an answer")
     }
 
-    /// A change that is waited for.
+    /// Sends a change and waits for its success.
     ///
     /// # Panics
-    /// When it is not done, or did not succeed.
+    /// When the operation did not succeed.
     pub(crate) async fn done(&self, method: Method, path: &str, body: Value) -> Reply {
         let reply = self.waited(method, path, body).await;
         assert_eq!(reply.status, StatusCode::OK, "{:#}", reply.body);
@@ -100,8 +100,8 @@ impl Client {
         reply
     }
 
-    /// A change that is waited for, however it ends. The answer is made of the log alone, so every one of them
-    /// is held against what the read model shows.
+    /// Sends a change and waits for its end. The reply is built from the log, so it is compared with the read model each
+    /// time.
     ///
     /// # Panics
     /// When the two differ.
@@ -117,13 +117,13 @@ impl Client {
         reply
     }
 
-    /// Declares a thing of the sandbox and waits for it: its id.
+    /// Declares a thing of the sandbox and waits for it; returns its id.
     pub(crate) async fn thing(&self, name: &str, desired: Value) -> String {
         let reply = self.done(Method::POST, "/v1/entities", thing(name, desired)).await;
         text(&reply.body["entity"]["id"])
     }
 
-    /// Declares a file and waits for it: its id.
+    /// Declares a file and waits for it; returns its id.
     pub(crate) async fn file(&self, name: &str, path: &str, content: &str) -> String {
         let manifest = json!({
             "kind": "local.file", "name": name, "backend": "local",
@@ -133,7 +133,7 @@ impl Client {
         text(&reply.body["entity"]["id"])
     }
 
-    /// The entity as it is.
+    /// The current entity.
     pub(crate) async fn entity(&self, id: &str) -> Value {
         let reply = self.get(&format!("/v1/entities/{id}")).await;
         assert_eq!(reply.status, StatusCode::OK, "{:#}", reply.body);
@@ -155,7 +155,7 @@ impl Client {
         }
     }
 
-    /// Waits until an entity is in `state` and says so.
+    /// Waits until an entity is in `state`; returns it.
     pub(crate) async fn reaches(&self, id: &str, state: &str) -> Value {
         until(&format!("{id} is {state}"), async || {
             let entity = self.entity(id).await;
@@ -164,7 +164,7 @@ impl Client {
         .await
     }
 
-    /// Waits until no entity is in between.
+    /// Waits until every entity is in a final state.
     pub(crate) async fn settled(&self) -> Vec<Value> {
         until("every entity has settled", async || {
             let entities = self.entities().await;
@@ -188,7 +188,7 @@ pub(crate) fn condition(entity: &Value, name: &str) -> bool {
     find(entity, name).is_some_and(|condition| condition["status"] == true)
 }
 
-/// The reason that a condition gives.
+/// The reason of a condition.
 pub(crate) fn reason(entity: &Value, name: &str) -> String {
     find(entity, name).map(|condition| text(&condition["reason"])).unwrap_or_default()
 }

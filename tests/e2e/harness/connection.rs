@@ -1,4 +1,5 @@
-//! One kept HTTP/1.1 connection: a pool may open another at any request, which needs a descriptor of the server.
+//! A single keep-alive HTTP/1.1 connection. A pool may open another at any request, which needs a descriptor of the
+//! server.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

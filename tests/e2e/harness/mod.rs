@@ -1,4 +1,4 @@
-//! What every test needs: servers, a world that outlives them, a client, and waiting without guessing.
+//! The test harness: servers, a world that outlives them, a client, and polling with a deadline.
 
 mod client;
 mod connection;
@@ -13,10 +13,10 @@ pub(crate) use connection::Connection;
 pub(crate) use server::{Server, Setup, refused};
 pub(crate) use world::World;
 
-/// How long anything may take before a test gives up.
+/// Deadline of every wait.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Looks again and again until `look` has something.
+/// Polls until `look` returns a value.
 ///
 /// # Panics
 /// After [`PATIENCE`], with `what`.

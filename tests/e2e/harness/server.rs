@@ -13,7 +13,7 @@ use super::{Client, PATIENCE};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_stateward");
 
-/// A folder with a configuration and the data of one server, which may live several times in it.
+/// A folder with a configuration and the data of one server, which may be started several times in it.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
 }
@@ -27,7 +27,7 @@ impl Setup {
         setup
     }
 
-    /// Writes the configuration anew; a running server goes on with the one that it read.
+    /// Rewrites the configuration; a running server keeps the one that it read.
     pub(crate) fn configure(&self, config: &str) {
         std::fs::write(self.config(), config).expect("written");
     }
@@ -36,7 +36,7 @@ impl Setup {
         self.folder.path().join("stateward.toml")
     }
 
-    /// Backends `local` and `sandbox`, the latter in the world at `url`; short times all over.
+    /// Backends `local` and `sandbox`, the latter in the world at `url`; all times are short.
     pub(crate) fn with_world(url: &str) -> Self {
         Self::new(&format!(
             "[workers]\nlease = \"1s\"\nlease_margin = \"300ms\"\nsweep_interval = \"200ms\"\n\
@@ -56,12 +56,12 @@ impl Setup {
         self.folder.path().join("managed")
     }
 
-    /// Starts a server that has to become ready.
+    /// Starts a server, which must become ready.
     pub(crate) async fn start(&self) -> Server {
         self.start_with("").await.expect("ready")
     }
 
-    /// Starts a server with these crash points; what it said when it died before it was ready.
+    /// Starts a server with these crash points. The error is its output when it dies before it is ready.
     pub(crate) async fn start_with(&self, crash_points: &str) -> Result<Server, String> {
         let mut command = self.command();
         command.env("FAILPOINTS", crash_points);
@@ -83,7 +83,7 @@ impl Setup {
         self.serve(data, Some("127.0.0.1:0"))
     }
 
-    /// Listening at `address`; `None` = where the configuration says.
+    /// Listening on `address`; `None` = as configured.
     pub(crate) fn command_on(&self, address: Option<&str>) -> Command {
         self.serve(&self.data(), address)
     }
@@ -93,7 +93,7 @@ impl Setup {
         command.arg("serve").arg("--config").arg(self.config());
         command.arg("--data").arg(data).env("RUST_LOG", "info").env_remove("FAILPOINTS");
         command.args(listen.map(|address| format!("--listen={address}")));
-        // What a test is told is no configuration of the server.
+        // The variables of the tests must not configure the server.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("STATEWARD_TEST_") {
                 command.env_remove(name);
@@ -113,7 +113,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Runs `command` until it says that it is ready; else what it said.
+    /// Runs `command` until it is ready. The error is its output.
     pub(crate) async fn from_command(mut command: Command, data: &Path) -> Result<Self, String> {
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
@@ -125,7 +125,7 @@ impl Server {
         Ok(Self { child, said, client: Client::new(&url, token.trim()) })
     }
 
-    /// What it has written since it was ready.
+    /// Its output since it was ready.
     pub(crate) fn said(&self) -> String {
         self.said.lock().expect("no panic").clone()
     }
@@ -140,18 +140,18 @@ impl Server {
         self.child.kill().await.expect("killed");
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has exited.
     pub(crate) fn is_dead(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it ends").expect("a child")
     }
 
-    /// SIGTERM, and its end within the ten seconds that are promised.
+    /// Sends SIGTERM, and waits for its end within the promised ten seconds.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         rustix::process::kill_process(self.pid(), rustix::process::Signal::TERM).expect("sent");
         let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
@@ -159,7 +159,7 @@ impl Server {
     }
 }
 
-/// The address in the line that says so; everything said until then when it ends before.
+/// The address in the line that reports readiness. The error is the output when the process ends before.
 async fn ready(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<String, String> {
     let mut said = String::new();
     while let Some(line) = lines.next_line().await.expect("text") {
@@ -180,7 +180,7 @@ async fn keep(mut lines: Lines<BufReader<ChildStderr>>, said: Arc<Mutex<String>>
     }
 }
 
-/// Runs `command`, which must not start: its exit code and the lines that it said.
+/// Runs `command`, which must not start; returns its exit code and its lines.
 pub(crate) async fn refused(mut command: Command) -> (Option<i32>, Vec<String>) {
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
     let output = output.expect("it ends").expect("the binary starts");

@@ -15,22 +15,22 @@ pub(crate) struct World {
     http: reqwest::Client,
 }
 
-/// What a world counted.
+/// The counters of a world.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) creates: BTreeMap<String, u64>,
     pub(crate) actions: BTreeMap<String, u64>,
     pub(crate) objects: u64,
-    /// SHA-256 of the passwords that things were given, by their ids.
+    /// SHA-256 of the passwords that things were created or updated with, by id.
     pub(crate) passwords: BTreeMap<String, String>,
-    /// Requests at the same time, at most so far.
+    /// Peak of concurrent requests.
     pub(crate) max_in_flight: u64,
     pub(crate) requests: u64,
 }
 
 impl Counts {
     /// # Panics
-    /// When a thing was made twice.
+    /// When a thing was created twice.
     pub(crate) fn assert_none_twice(&self) {
         let twice: Vec<_> = self.creates.iter().filter(|(_, count)| **count > 1).collect();
         assert!(twice.is_empty(), "made more than once: {twice:?}");
@@ -56,13 +56,13 @@ impl World {
         Self { child, url, http: super::client::http() }
     }
 
-    /// The end of this world: its address, for another one in its place.
+    /// Ends this world; returns its address, for a successor.
     pub(crate) async fn end(mut self) -> String {
         self.child.kill().await.expect("killed");
         self.url.trim_start_matches("http://").to_owned()
     }
 
-    /// Whether it answers no request from now on.
+    /// Sets whether it answers no request from now on.
     pub(crate) async fn down(&self, down: bool) {
         self.control(json!({ "down": down })).await;
     }
@@ -72,12 +72,12 @@ impl World {
         reply.json().await.expect("counts")
     }
 
-    /// How long each request takes from now on.
+    /// Sets the duration of each request from now on.
     pub(crate) async fn latency(&self, ms: u64) {
         self.control(json!({ "latency_ms": ms })).await;
     }
 
-    /// What whoever asks has to show from now on.
+    /// Sets the token that requests need from now on.
     pub(crate) async fn wants(&self, token: &str) {
         self.control(json!({ "token": token })).await;
     }
@@ -87,13 +87,13 @@ impl World {
         assert!(request.send().await.expect("alive").status().is_success());
     }
 
-    /// Takes a thing away behind everyone's back.
+    /// Deletes a thing directly in the world.
     pub(crate) async fn take_away(&self, id: &str) {
         let reply = self.http.delete(format!("{}/things/{id}", self.url)).send().await;
         assert!(reply.expect("alive").status().is_success());
     }
 
-    /// Changes a thing behind everyone's back.
+    /// Changes a thing directly in the world.
     pub(crate) async fn tamper(&self, id: &str, attributes: &Value) {
         let request = self.http.put(format!("{}/things/{id}", self.url)).json(attributes);
         assert!(request.send().await.expect("alive").status().is_success());

@@ -1,8 +1,8 @@
-//! What is asked for, and what happens before it is asked for again: something that would make it do more, or be refused.
+//! The cases: a request, and a change before its repetition that would give it another effect or have it refused.
 
 use serde_json::{Value, json};
 
-/// What stands for what, in paths and bodies.
+/// Placeholders in paths and bodies, with their values.
 pub(super) type Names = Vec<(String, String)>;
 
 /// One request.
@@ -20,7 +20,7 @@ impl Step {
         Self { method, path: path.to_owned(), media: "application/json", body }
     }
 
-    /// With the names that are known by now.
+    /// With placeholders replaced by the values known so far.
     pub(super) fn filled(&self, names: &Names) -> Self {
         let fill = |text: &str| {
             names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
@@ -35,16 +35,16 @@ impl Step {
 pub(super) struct Case {
     pub(super) route: &'static str,
     pub(super) what: &'static str,
-    /// Of a thing that is made first; `None` = none is needed.
+    /// Attributes of a thing that is created first; `None` = none is needed.
     pub(super) desired: Option<Value>,
     /// The thing waits for a decision.
     pub(super) blocked: bool,
     pub(super) before: Vec<Step>,
     pub(super) step: Step,
     pub(super) between: Vec<Step>,
-    /// Whether more than the claim of the request is left in the log.
+    /// Whether the request left more than its claim in the log.
     pub(super) effect: bool,
-    /// How it is answered again, where it cannot be as it was first: status and name of the problem.
+    /// The reply to a repetition where it differs from the first: status and name of the problem.
     pub(super) again: Option<(reqwest::StatusCode, &'static str)>,
 }
 
@@ -64,7 +64,7 @@ fn at(route: &'static str, what: &'static str, path: &str, body: Value) -> Case 
     }
 }
 
-/// A case about a thing of its own.
+/// A case with a separate thing.
 fn of_thing(route: &'static str, what: &'static str, body: Value) -> Case {
     let path = route.split(' ').nth(1).unwrap().to_owned();
     Case { desired: Some(json!({ "size": 1, "more": 1 })), ..at(route, what, &path, body) }
@@ -97,7 +97,7 @@ impl Case {
         self
     }
 
-    /// The thing cannot be made before somebody decides.
+    /// The thing waits for a decision before it is created.
     fn blocked(self) -> Self {
         let desired = json!({ "_fake": { "fail": { "create": "already_exists" } } });
         Self { desired: Some(desired), blocked: true, ..self }

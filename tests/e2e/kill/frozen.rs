@@ -1,4 +1,4 @@
-//! Half-deaths: a worker that stops for longer than its lease, then wakes up as if nothing had been.
+//! Frozen workers: suspended for longer than the lease, then resumed.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn a_process_that_was_stopped_past_its_lease_makes_one_object() {
     let id = declared(&server.client).await;
 
     kill_process(server.pid(), Signal::STOP).unwrap();
-    // Nothing tells that a lease ended but time itself.
+    // A lease ends by time alone, without any event.
     tokio::time::sleep(FROZEN).await;
     kill_process(server.pid(), Signal::CONT).unwrap();
 
@@ -52,7 +52,7 @@ async fn a_process_that_was_stopped_past_its_lease_makes_one_object() {
     assert_eq!(world.counts().await.objects, 0);
 }
 
-/// A worker freezes at `point` of its creation; another takes over; the user deletes; the first wakes up.
+/// A worker freezes at `point` of a creation; another takes over; the entity is deleted; the first worker resumes.
 async fn wakes_up_after_deletion(point: &str) -> (World, Server) {
     let world = World::start().await;
     let setup = short_leases(&world.url);

@@ -1,11 +1,11 @@
-//! A life that touches every sort of call, led by a client that repeats what was not answered.
+//! A lifecycle that makes every sort of call, driven by a client that repeats unanswered requests.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Lost, Server, Setup, World, condition, text, thing, until};
 
-/// A server that may die once at a crash point, and comes back without one.
+/// A server that may die once at a crash point, and is restarted without one.
 pub(super) struct Life {
     setup: Setup,
     pub(super) world: World,
@@ -42,14 +42,14 @@ impl Life {
         }
     }
 
-    /// Kills what lives; what comes back has no crash points.
+    /// Kills the server; the next one has no crash points.
     async fn kill_once_more(&mut self) {
         self.died |= self.server.is_dead();
         self.server.kill_now().await;
         self.server = self.setup.start().await;
     }
 
-    /// One request, repeated with the same idempotency key until it is answered: the reply's body.
+    /// Sends a request, repeated under the same idempotency key until it is answered; returns the reply's body.
     async fn ask(&mut self, method: Method, path: &str, body: Value, wait: bool) -> Value {
         let key = format!("{method} {path} {}", self.operations.len());
         let mut headers = vec![("Idempotency-Key", key.as_str())];
@@ -67,7 +67,7 @@ impl Life {
                 }
                 Err(Lost) => {}
             }
-            // A connection breaks a moment before its process is gone.
+            // The connection breaks a moment before the process is gone.
             if tokio::time::timeout(std::time::Duration::from_secs(2), self.server.ended())
                 .await
                 .is_ok()
@@ -83,7 +83,7 @@ impl Life {
         (text(&body["entity"]["id"]), text(&body["operation"]["id"]))
     }
 
-    /// Leads the whole life.
+    /// Runs the whole lifecycle.
     pub(super) async fn lead(&mut self) {
         let (a, _) = self.declare("a", json!({ "size": 1 }), true).await;
         self.declare("slow", json!({ "_fake": { "pending_ms": 100 } }), true).await;
@@ -104,7 +104,7 @@ impl Life {
             self.ask(Method::POST, &path, json!({}), false).await;
         }
         let path = format!("/v1/entities/{a}");
-        // Slower than a third of a lease, so that it is renewed.
+        // Longer than a third of a lease, so that the lease is renewed.
         self.world.latency(400).await;
         self.ask(Method::PUT, &path, json!({ "desired": { "size": 2 } }), true).await;
         self.world.latency(0).await;
@@ -120,7 +120,7 @@ impl Life {
         self.ask(Method::PUT, &path, json!({ "desired": { "size": 4 } }), false).await;
     }
 
-    /// Creates what takes a minute, and takes that back once the backend works on it.
+    /// Starts a creation that takes a minute, and cancels it once the backend works on it.
     async fn cancel_a_long_one(&mut self) {
         let long = json!({ "_fake": { "pending_ms": 60_000 } });
         let (id, operation) = self.declare("long", long, false).await;
@@ -144,7 +144,7 @@ impl Life {
         self.revive().await;
     }
 
-    /// Everything that was acknowledged is there and has ended, and the world holds what it should.
+    /// Checks that every acknowledged operation has ended, and that the world has exactly the expected things.
     pub(super) async fn judge(&mut self) {
         self.kill_once_more().await;
         let entities = self.client().settled().await;

@@ -1,4 +1,4 @@
-//! Deaths: at every crash point, at random, and half-deaths.
+//! Killed and suspended processes: at every crash point, at random moments, and frozen for longer than a lease.
 
 mod frozen;
 mod life;

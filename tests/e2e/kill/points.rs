@@ -1,13 +1,13 @@
-//! Killed before and after every append, queue write and driver call: nothing is made twice, lost or stuck.
+//! Killed before and after every append, queue write and driver call: nothing is created twice, lost or stuck.
 
 use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::life::Life;
 
-/// How often a point is passed before it kills. Each point is passed at least once in the life.
+/// How often a point is passed before it kills. The lifecycle passes each point at least once.
 const PASSED: [u32; 3] = [0, 2, 9];
-/// Lives led at the same time.
+/// Lifecycles at the same time.
 const AT_ONCE: usize = 4;
 
 async fn die_at(points: &[&str]) {

@@ -1,4 +1,4 @@
-//! Fifty deaths at moments that nobody chose, under load.
+//! Fifty kills at random moments, under load.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use crate::harness::{Client, Setup, World, condition, text, thing};
 const DEATHS: usize = 50;
 const CLIENTS: usize = 4;
 
-/// What a client was told, and what it asked for without being told.
+/// The state that a client expects: from acknowledged requests, and from the one whose answer was lost.
 #[derive(Default)]
 struct Told {
     /// Entities by name, with the newest size that was acknowledged; `None` = deleted.
     entities: BTreeMap<String, (String, Option<u64>)>,
     operations: Vec<String>,
-    /// The one request whose answer was lost with the server: the name, and the wish.
+    /// The one request whose answer was lost with the server: name and desired size.
     unanswered: Option<(String, Option<u64>)>,
 }
 
 impl Told {
-    /// Declares, changes and deletes until the server is gone.
+    /// Creates, updates and deletes until the server is gone.
     async fn load(&mut self, client: &Client, name: usize, round: usize) {
         for turn in 0.. {
             let name = format!("t{name}-{round}-{}", turn / 3);
@@ -54,7 +54,7 @@ impl Told {
         }
     }
 
-    /// What was not answered may have happened or not; whoever looks, knows.
+    /// An unanswered request may have been accepted or not: reads the entity to find out.
     async fn clear_up(&mut self, client: &Client) {
         let Some((name, wish)) = self.unanswered.take() else { return };
         let entity = if let Some((id, _)) = self.entities.get(&name) {
@@ -67,7 +67,7 @@ impl Told {
             }
         };
         let size = entity["desired"]["size"].as_u64();
-        // The state would not tell: while an attempt that was cut off counts as running, a deletion waits behind it.
+        // The state does not show it: while an interrupted attempt counts as running, a deletion waits behind it.
         let operations = format!("/v1/entities/{}/operations?page_size=1000", text(&entity["id"]));
         let operations = client.get(&operations).await.body;
         let operations = operations["items"].as_array().expect("a list");

@@ -1,4 +1,4 @@
-//! What is in the middle of something keeps what it was made from, and is told by it.
+//! An entity whose attempt is unfinished keeps the reference values that it was created with, and is found by them.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn what_may_have_been_made_from_another_holds_it() {
     let (world, _setup, server) = patient().await;
     let client = &server.client;
     let a = client.thing("a", json!({})).await;
-    // Nobody knows whether it was made.
+    // It is unknown whether the object was created.
     let fails = json!({ "fail": { "create": "ambiguous" }, "times": 1 });
     let user = declare(client, "user", json!({ "to": to("a"), "_fake": fails })).await;
     until("the creation is in doubt", async || {
@@ -103,7 +103,7 @@ async fn a_paused_user_of_what_is_gone_is_left_alone() {
     client.send(Method::POST, &pause, Some(&json!({})), &[]).await.unwrap();
     let asked = async || world.counts().await.requests;
     let before = asked().await;
-    // As long as several of the checks that its backend makes.
+    // Several intervals of the backend's checks.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let more = asked().await - before;
     assert!(more < 60, "{more} requests about something that only waits");

@@ -1,4 +1,4 @@
-//! Whole stacks, declared and deleted in any order, also when the server dies in the middle.
+//! Whole stacks, declared and deleted in any order, also with a kill in the middle.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -13,7 +13,7 @@ const ENTITIES: usize = 20;
 const SEEDS: u64 = 20;
 const DEATHS: u64 = 4;
 
-/// A stack: whom each of its entities uses, all of them before it.
+/// A stack: for each entity, the earlier ones that it refers to.
 struct Stack {
     uses: Vec<Vec<usize>>,
     random: StdRng,
@@ -62,7 +62,7 @@ impl Stack {
         }
     }
 
-    /// Waits until everything is made of what it uses.
+    /// Waits until every object was created with the ids of its targets.
     async fn stands(&self, client: &Client, ids: &[String]) {
         let mut external = Vec::new();
         for (of, id) in ids.iter().enumerate() {
@@ -74,7 +74,7 @@ impl Stack {
         }
     }
 
-    /// Waits until all of it is gone, and looks in which order it went.
+    /// Waits until all of it is gone, and checks the order of deletion.
     async fn is_gone(&self, client: &Client, ids: &[String]) {
         let mut spans = Vec::new();
         for id in ids {
@@ -95,8 +95,8 @@ impl Stack {
     }
 }
 
-/// Where in the log the first try to delete it began, and its end. A sweep that had listed the object before may take it
-/// for a stray after that, and finds that it is gone.
+/// Positions of the first attempt to delete an entity, and of its end. A sweep that listed the object before may record
+/// it as a stray after that, and then find it gone.
 async fn span(client: &Client, id: &str) -> (String, String) {
     let events = client.get(&format!("/v1/entities/{id}/events?page_size=1000")).await.body;
     let events = events["items"].as_array().unwrap().clone();
@@ -105,7 +105,7 @@ async fn span(client: &Client, id: &str) -> (String, String) {
     (text(&begun["position"]), text(&gone["position"]))
 }
 
-/// Its events, for whoever has to find out how it went.
+/// Its events, for the message of a failed test.
 async fn history(client: &Client, id: &str) -> Vec<String> {
     let events = client.get(&format!("/v1/entities/{id}/events?page_size=1000")).await.body;
     let events = events["items"].as_array().unwrap().clone();
@@ -129,7 +129,7 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
     world.counts().await.assert_none_twice();
 }
 
-/// Waits until `objects` says so, kills the server, and starts another one.
+/// Waits until `objects` returns true, kills the server, and starts another one.
 async fn dies_at(
     world: &World,
     setup: &Setup,

@@ -1,4 +1,4 @@
-//! What is used stays, and whoever uses it follows it.
+//! A target stays while it has dependents, and dependents follow its changes.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{declare, patient, to, waits};
 use crate::harness::{Client, condition, reason, text, thing, until};
 
-/// Asks for the end of an entity without waiting for it: the operation.
+/// Requests the deletion of an entity without waiting for it; returns the operation.
 pub(super) async fn delete(client: &Client, id: &str) -> String {
     let path = format!("/v1/entities/{id}");
     let reply = client.send(Method::DELETE, &path, None, &[]).await.unwrap();
@@ -53,7 +53,7 @@ async fn nothing_is_deleted_under_its_users() {
     assert_eq!(world.counts().await.objects, 2);
     assert!(!condition(&client.entity(&user).await, "blocked"), "nothing happened to it yet");
 
-    // Whoever comes later waits for what is leaving.
+    // A later dependent waits for the target that is being deleted.
     let late = declare(client, "late", json!({ "to": to("net") })).await;
     waits(client, &late, "net").await;
     delete(client, &late).await;
@@ -122,7 +122,7 @@ async fn a_user_that_turned_to_another_lets_the_first_go() {
     client.done(Method::PUT, &format!("/v1/entities/{user}"), turn).await;
     client.reaches(&a, "deleted").await;
 
-    // One that never was made lets go as soon as it wants another.
+    // A dependent without an object releases the target once its desired state refers to another one.
     let c = client.thing("c", json!({})).await;
     let both = json!({ "to": to("c"), "and": to("nobody") });
     let waiting = declare(client, "waiting", both).await;

@@ -1,4 +1,4 @@
-//! What a plain client made is taken over by the command line, only looked at, and left alone.
+//! Import: objects that a plain client made are imported, observed only, and left unchanged.
 
 use std::path::Path;
 
@@ -19,14 +19,14 @@ struct Theirs {
     id: String,
 }
 
-/// Made by somebody who has never heard of us; the newest last.
+/// Objects made by a plain client, without our marks; the newest last.
 struct World {
     cloud: Cloud,
     all: Vec<Theirs>,
 }
 
 impl World {
-    /// Makes one; its id is `pointer` of the answer.
+    /// Creates one; `pointer` leads to its id in the response.
     async fn make(
         &mut self,
         (kind, resource): (&'static str, &'static str),
@@ -41,7 +41,7 @@ impl World {
         id
     }
 
-    /// One of every kind but backups, which are ours alone, and projects, which are no member's.
+    /// One of every kind, except backups, which only we make, and projects, which a member cannot create.
     async fn everything(&mut self, name: &str) {
         let network = ("network", "/v2.0/networks", "network");
         let network = self
@@ -121,7 +121,7 @@ impl World {
         .await;
     }
 
-    /// Takes it all away; all of it has to be there.
+    /// Deletes all of them; each has to exist.
     async fn end(mut self) {
         while let Some(Theirs { service, path, id, kind, .. }) = self.all.pop() {
             let path = format!("{path}/{id}");
@@ -150,7 +150,7 @@ impl World {
     }
 }
 
-/// A command of ours that has to go well: its standard output.
+/// Runs a command of ours that has to succeed; returns its standard output.
 async fn said(server: &Server, folder: &Path, arguments: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
     command.args(arguments.split(' ')).current_dir(folder).env_remove("FAILPOINTS");
@@ -163,7 +163,7 @@ async fn said(server: &Server, folder: &Path, arguments: &str) -> String {
     out.into_owned()
 }
 
-/// All that was taken over is only looked at, as declared; then it is forgotten.
+/// The imported entities are observe-only, as declared; then they are released.
 async fn looked_at_and_forgotten(server: &Server, number: usize) {
     let client = &server.client;
     let entities = client.entities().await;

@@ -1,4 +1,4 @@
-//! Hundreds of objects at once, through eight requests at a time.
+//! Hundreds of objects at once, with eight requests at a time.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use super::super::life::{manifest, reaches, unique};
 use super::super::proxy::Proxy;
 use crate::harness::{Client, Setup, text};
 
-/// How many objects, half of them volumes and half networks; `STATEWARD_TEST_MANY` says otherwise.
+/// Number of objects, half of them volumes and half networks; `STATEWARD_TEST_MANY` overrides it.
 const MANY: usize = 400;
-/// Requests at a time that the backend is configured for.
+/// The backend's configured `concurrency`.
 const CONCURRENCY: usize = 8;
-/// For all of them together.
+/// Time limit for all of them together.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// Raises the quotas of the project for `each` objects of a kind: what they were.
+/// Raises the quotas of the project for `each` objects of a kind; returns the former ones.
 async fn raised(admin: &Cloud, project: &str, each: usize) -> [Value; 2] {
     let (volume, network) = paths(project);
     let volumes = admin.ask(Method::GET, "volume", &volume, Value::Null).await;
@@ -59,7 +59,7 @@ async fn left(cloud: &Cloud, name: &str) -> usize {
     rows.filter(|row| row["name"].as_str().is_some_and(|row| row.starts_with(name))).count()
 }
 
-/// Their whole life.
+/// Their whole lifecycle.
 async fn lives(client: &Client, cloud: &Cloud, number: usize) {
     let name = unique("many");
     let mut ids = Vec::new();
@@ -95,7 +95,7 @@ async fn hundreds_of_volumes_and_networks_are_made_and_deleted_eight_requests_at
     let number = std::env::var("STATEWARD_TEST_MANY").ok();
     let number = number.map_or(MANY, |number| number.parse().expect("a number"));
     let proxy = Proxy::before(&cloud).await;
-    // The usual leases: nobody dies here, and the cloud is slow with this many.
+    // Default leases: no server dies here, and the cloud is slow with this many objects.
     let config = format!(
         "[backends.cloud]\ndriver = \"openstack\"\ncloud = \"{}\"\nauth_url = \"{}\"\n\
          concurrency = {CONCURRENCY}\n",
@@ -107,7 +107,7 @@ async fn hundreds_of_volumes_and_networks_are_made_and_deleted_eight_requests_at
     let was = raised(&admin, &project, number).await;
     let client = server.client.clone();
     let outcome = tokio::spawn(async move { lives(&client, &cloud, number).await }).await;
-    // Whatever came of it: the quotas are not only ours.
+    // Whatever the result: other users share the quotas.
     quotas(&admin, &project, was).await;
     outcome.unwrap();
     let most = proxy.trap.most_at_once();

@@ -1,4 +1,4 @@
-//! What others do behind our back: an object is gone, or the whole project is another one.
+//! Changes by others: an object is gone, or the credentials lead to another project.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ async fn a_keypair_that_somebody_deleted_is_made_anew() {
     assert_eq!(broken.cloud.keypairs(&name).await, 0);
 }
 
-/// Networks that carry any entity's mark.
+/// Networks that carry the mark of any entity.
 async fn networks(cloud: &Cloud) -> usize {
     let path = format!("/v2.0/networks?project_id={}", cloud.project());
     let list = cloud.ask(Method::GET, "network", &path, Value::Null).await;
@@ -94,7 +94,7 @@ async fn another_project_under_the_same_name_is_not_touched_and_nothing_counts_a
     assert!(!condition(&server.client.entity(&id).await, "lost"));
     assert_eq!(networks(&other).await, before, "something was made in the wrong project");
 
-    // Back in the right one it all goes on, without a restart, once a person has looked.
+    // Back in the right project, work continues without a restart once a person has confirmed it.
     std::fs::write(&file, config(&cloud)).unwrap();
     let reload = server.client.send(Method::POST, "/v1/backends/reload", None, &[]).await.unwrap();
     assert_eq!(reload.status, StatusCode::OK, "{:#}", reload.body);

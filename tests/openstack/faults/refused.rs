@@ -1,4 +1,4 @@
-//! What the cloud refuses for a while, or only an administrator can help with.
+//! Requests that the cloud refuses for a while, and failures that only an administrator can repair.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn what_is_over_the_quota_waits_and_goes_on_once_it_is_raised() {
         id
     })
     .await;
-    // Whatever came of it: the quota is not only ours.
+    // Whatever the result: other users share the quota.
     quota(&usual["volumes"]).await;
     let id = blocked.unwrap();
     broken.ends_well(&id).await;
@@ -82,12 +82,12 @@ async fn a_volume_that_could_not_be_deleted_says_so_and_goes_once_an_administrat
     let entity = format!("/v1/entities/{id}");
     client.send(Method::DELETE, &entity, None, &[]).await.unwrap();
     let shown = client.reaches(&id, "erred").await;
-    // Cinder itself has no word for why.
+    // Cinder itself gives no reason.
     let why = shown["error"]["message"].to_string();
     assert!(why.contains("error_deleting"), "{shown:#}");
     broken.run("fault clear").await;
     let volume = shown["observed"]["external_id"].as_str().unwrap();
-    // Another project's volumes are an administrator's, too, by their ids.
+    // An administrator may address another project's volumes by id as well.
     let reset = json!({"os-reset_status": {"status": "error"}});
     admin.ask(Method::POST, "volume", &format!("/volumes/{volume}/action"), reset).await;
     let retry = format!("{entity}/actions/retry");
