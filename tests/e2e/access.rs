@@ -223,7 +223,7 @@ async fn every_role_gets_as_far_as_its_row_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_comes_in_without_a_valid_token() {
+async fn no_request_is_accepted_without_a_valid_token() {
     let land = Land::new().await;
     let issued = land.caller("admin", None).await;
     let tokens = land.server.client.get("/v1/tokens").await.body;

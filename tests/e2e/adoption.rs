@@ -172,7 +172,7 @@ async fn no_request_leads_to_an_object_that_another_entity_manages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_manages_is_shared_until_somebody_does() {
+async fn an_unmanaged_object_is_shared_until_an_entity_manages_it() {
     let ground = Ground::new().await;
     let Ground { x, y, .. } = &ground;
     for kind in KINDS {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::PATIENCE;
+use crate::harness::WAIT_MAX;
 
 /// Every figure, by its JSON pointer.
 const FIGURES: &[&str] = &[
@@ -55,7 +55,7 @@ async fn bench(folder: &std::path::Path, extra: &[&str]) -> std::process::Output
     let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
     command.args(["bench", "--quick", "--seconds=0.2", "--entities=200", "--json=-", "--dir"]);
     command.arg(folder).args(extra).env_remove("FAILPOINTS").kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = tokio::time::timeout(WAIT_MAX, command.output()).await;
     output.expect("it ends").expect("the binary starts")
 }
 
@@ -95,7 +95,7 @@ async fn two_sizes_are_compared_list_by_list() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
     command.args(["bench", "--scale=500", "--json=-", "--dir"]).arg(folder.path());
     command.env_remove("FAILPOINTS").kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = tokio::time::timeout(WAIT_MAX, command.output()).await;
     let output = output.expect("it ends").expect("the binary starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

@@ -151,7 +151,7 @@ fn silent(address: &str, head: &str) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_keep_nobody_out() {
+async fn idle_connections_keep_no_caller_out() {
     let setup = Setup::new("[server]\nconnections_max = 32\n");
     let server = setup.start().await;
     let address = server.client.url.trim_start_matches("http://").to_owned();
@@ -170,7 +170,7 @@ async fn idle_connections_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_wait_hold_up_nobody() {
+async fn waiting_requests_hold_up_no_other_caller() {
     let config = "[server]\nin_flight_max = 2\nwaiting_max = 8\n";
     let setup = Setup::new(config);
     let server = setup.start().await;

@@ -132,7 +132,7 @@ async fn a_change_may_name_the_revisions_that_it_is_meant_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_seen_the_revision_is_told_so() {
+async fn a_client_that_has_seen_the_revision_gets_304() {
     let setup = Setup::new("");
     let server = setup.start().await;
     let client = &server.client;

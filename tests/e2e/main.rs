@@ -8,7 +8,6 @@
     reason = "tests say what they find, and stop at it"
 )]
 
-mod absence;
 mod access;
 mod adoption;
 mod audit;
@@ -21,20 +20,21 @@ mod environment;
 mod errors;
 mod guards;
 mod harness;
-mod hostile;
+mod hostile_input;
 mod idempotency;
 mod kill;
-mod moved;
+mod main_path;
+mod mass_absence;
+mod moved_files;
 mod operating;
 mod ownership;
 mod positions;
 mod proxies;
 mod references;
 mod reload;
-mod repeated;
+mod repeated_requests;
 mod replacement;
 mod secrets;
-mod slice;
 mod startup;
 mod streams;
 mod too_deep;

@@ -41,7 +41,7 @@ async fn the_metrics_say_what_waits_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_here_owns_is_counted_and_left_alone() {
+async fn objects_without_an_owner_here_are_counted_and_left_alone() {
     let world = World::start().await;
     let setup = Setup::with_world(&world.url);
     let mut server = setup.start().await;
@@ -84,7 +84,7 @@ async fn a_request_is_followed_from_its_answer_to_its_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_asks_too_often_is_told_to_wait_and_others_are_not() {
+async fn a_token_over_its_rate_gets_429_and_others_do_not() {
     let setup = Setup::new("[server]\nrate_per_token = 5\n");
     let server = setup.start().await;
     let admin = &server.client;

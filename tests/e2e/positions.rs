@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::cli::land;
+use crate::cli::start;
 use crate::harness::{Client, Setup, text};
 
 /// Parameters that are positions, of all endpoints.
@@ -93,7 +93,7 @@ async fn everything_that_takes_a_position_refuses_one_of_elsewhere_or_ahead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_says_that_a_position_is_gone() {
-    let (setup, server, cli) = land("").await;
+    let (setup, server, cli) = start("").await;
     server.client.thing("x", json!({})).await;
     let data = setup.data().display().to_string();
     let ahead = "f".repeat(40);

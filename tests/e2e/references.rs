@@ -1,15 +1,15 @@
 //! References between entities: which ones are accepted, and their effects.
 
-mod ends;
+mod dependents;
 mod stack;
-mod uses;
+mod unfinished_attempts;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Server, Setup, World, condition, text, thing, until};
 
-async fn land() -> (World, Setup, Server) {
+async fn start() -> (World, Setup, Server) {
     let world = World::start().await;
     let setup = Setup::new(&format!(
         "[namespaces.physics]\n[backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\n\
@@ -43,18 +43,18 @@ async fn refused(client: &Client, method: Method, path: &str, body: &Value) -> (
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reference_is_kept_as_it_was_written() {
-    let (_world, _setup, server) = land().await;
+    let (_world, _setup, server) = start().await;
     let desired = json!({
         "size": 1, "network": to("nobody"), "immutable": to("nobody"), "_fake": { "times": to("n") },
         "ports": [{ "$ref": "fake.thing/nobody", "field": "observed.attributes.port" }],
     });
-    let id = declare(&server.client, "user", desired.clone()).await;
+    let id = declare(&server.client, "dependent", desired.clone()).await;
     assert_eq!(server.client.entity(&id).await["desired"], desired);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_never_be_resolved_is_refused_with_its_pointer() {
-    let (_world, _setup, server) = land().await;
+    let (_world, _setup, server) = start().await;
     let many = vec![to("x"); 65];
     for (desired, pointer) in [
         (to("x"), "/desired"),
@@ -70,7 +70,7 @@ async fn what_could_never_be_resolved_is_refused_with_its_pointer() {
         (json!({ "_fake": { "times": 0, "on": to("x") } }), "/desired/_fake/times"),
         (json!({ "many": many }), "/desired"),
     ] {
-        let body = thing("user", desired);
+        let body = thing("dependent", desired);
         let fault = refused(&server.client, Method::POST, "/v1/entities", &body).await;
         assert_eq!(fault.0, pointer, "{}", fault.1);
         let dry = "/v1/entities?dry_run=true";
@@ -80,7 +80,7 @@ async fn what_could_never_be_resolved_is_refused_with_its_pointer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_wait_for_itself_is_refused() {
-    let (_world, _setup, server) = land().await;
+    let (_world, _setup, server) = start().await;
     let client = &server.client;
     let itself = thing("a", json!({ "me": [to("a")] }));
     let (pointer, message) = refused(client, Method::POST, "/v1/entities", &itself).await;
@@ -161,37 +161,37 @@ async fn a_chain_that_is_declared_backwards_is_made_forwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attribute_that_shows_later_wakes_whoever_refers_to_it() {
+async fn an_attribute_that_appears_later_wakes_the_dependents() {
     let (_world, _setup, server) = patient().await;
     let client = &server.client;
     let address = json!({ "$ref": "fake.thing/net", "field": "observed.attributes.address" });
     let net = client.thing("net", json!({ "size": 1 })).await;
-    let user = declare(client, "user", json!({ "to": address })).await;
-    waits(client, &user, "net").await;
+    let dependent = declare(client, "dependent", json!({ "to": address })).await;
+    waits(client, &dependent, "net").await;
     let change = json!({ "desired": { "size": 1, "address": "10.0.0.1" } });
     client.done(Method::PUT, &format!("/v1/entities/{net}"), change).await;
-    let user = client.reaches(&user, "ok").await;
-    assert_eq!(user["observed"]["attributes"]["to"], "10.0.0.1");
+    let dependent = client.reaches(&dependent, "ok").await;
+    assert_eq!(dependent["observed"]["attributes"]["to"], "10.0.0.1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_value_that_the_kind_does_not_take_is_told_before_any_call() {
+async fn a_value_that_the_kind_does_not_accept_is_an_error_before_any_call() {
     let (world, _setup, server) = patient().await;
     let client = &server.client;
     client.thing("net", json!({ "size": 1 })).await;
-    let user = declare(client, "user", json!({ "_fake": { "times": to("net") } })).await;
-    let user = client.reaches(&user, "erred").await;
-    assert_eq!(user["error"]["class"], "invalid", "{user:#}");
-    let message = text(&user["error"]["message"]);
+    let dependent = declare(client, "dependent", json!({ "_fake": { "times": to("net") } })).await;
+    let dependent = client.reaches(&dependent, "erred").await;
+    assert_eq!(dependent["error"]["class"], "invalid", "{dependent:#}");
+    let message = text(&dependent["error"]["message"]);
     assert!(message.contains("/_fake/times") && message.contains("references"), "{message}");
     assert_eq!(world.counts().await.objects, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_can_be_deleted() {
+async fn a_waiting_dependent_can_be_deleted() {
     let (_world, _setup, server) = patient().await;
     let client = &server.client;
-    let user = declare(client, "user", json!({ "to": to("nobody") })).await;
-    waits(client, &user, "nobody").await;
-    client.done(Method::DELETE, &format!("/v1/entities/{user}"), Value::Null).await;
+    let dependent = declare(client, "dependent", json!({ "to": to("nobody") })).await;
+    waits(client, &dependent, "nobody").await;
+    client.done(Method::DELETE, &format!("/v1/entities/{dependent}"), Value::Null).await;
 }

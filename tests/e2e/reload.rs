@@ -102,7 +102,7 @@ async fn a_bad_configuration_changes_nothing_and_sighup_reads_it_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_setting_that_is_a_secret_is_not_told_when_it_does_not_fit() {
+async fn a_setting_that_is_a_secret_is_not_shown_when_it_is_invalid() {
     let setup = Setup::new(
         "[secrets]\nx = { file = \"x\" }\n[backends.sandbox]\ndriver = \"fake\"\nseed = { \"$secret\" = \"x\" }\n",
     );

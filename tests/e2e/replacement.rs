@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Server, Setup, World, condition, reason, text, until};
 
-async fn land() -> (World, Setup, Server) {
+async fn start() -> (World, Setup, Server) {
     let world = World::start().await;
     let setup = Setup::new(&format!(
         "[backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\ndrift_interval = \"200ms\"\n\
@@ -34,7 +34,7 @@ async fn external_id(client: &Client, id: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_change_may_replace_and_the_log_says_who_allowed_it() {
-    let (world, _setup, server) = land().await;
+    let (world, _setup, server) = start().await;
     let client = &server.client;
     let id = client.thing("t", json!({ "immutable": "old" })).await;
     let (path, old) = (format!("/v1/entities/{id}"), external_id(client, &id).await);
@@ -65,7 +65,7 @@ async fn one_change_may_replace_and_the_log_says_who_allowed_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_must_not_be_deleted_is_not_replaced() {
-    let (_world, _setup, server) = land().await;
+    let (_world, _setup, server) = start().await;
     let client = &server.client;
     for (name, member, value, word) in [
         ("a", "protected", json!(true), "protected"),
@@ -85,7 +85,7 @@ async fn what_must_not_be_deleted_is_not_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drift_that_cannot_be_put_back_in_place_is_replaced_only_where_that_is_allowed() {
-    let (world, _setup, server) = land().await;
+    let (world, _setup, server) = start().await;
     let client = &server.client;
     let id = client.thing("t", json!({ "immutable": "old" })).await;
     let old = external_id(client, &id).await;
@@ -109,7 +109,7 @@ async fn drift_that_cannot_be_put_back_in_place_is_replaced_only_where_that_is_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_half_that_fails_says_so_and_can_be_repaired() {
-    let (world, _setup, server) = land().await;
+    let (world, _setup, server) = start().await;
     let client = &server.client;
     let id = client.thing("t", json!({ "immutable": "old" })).await;
     let path = format!("/v1/entities/{id}");
@@ -140,7 +140,7 @@ async fn a_second_half_that_fails_says_so_and_can_be_repaired() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_between_the_halves_ends_it() {
-    let (world, _setup, server) = land().await;
+    let (world, _setup, server) = start().await;
     let client = &server.client;
     let id = client.thing("t", json!({ "immutable": "old" })).await;
     let path = format!("/v1/entities/{id}");
@@ -158,8 +158,8 @@ async fn a_deletion_between_the_halves_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_refers_to_it_gets_the_new_id() {
-    let (_world, _setup, server) = land().await;
+async fn dependents_get_the_new_id() {
+    let (_world, _setup, server) = start().await;
     let client = &server.client;
     let net = client.thing("net", json!({ "immutable": "old" })).await;
     let on = json!({ "$ref": "fake.thing/net" });

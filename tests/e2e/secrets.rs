@@ -28,7 +28,7 @@ const ALL: &str = "first = { file = \"first.secret\" }\nsecond = { file = \"seco
                    physics = { file = \"second.secret\", namespaces = [\"physics\"] }";
 
 /// A server that logs everything, with a world that exposes digests of the passwords it received.
-async fn land() -> (World, Setup, Server) {
+async fn start() -> (World, Setup, Server) {
     let world = World::start().await;
     let setup = Setup::new(&config(&world, ALL));
     std::fs::write(setup.folder.path().join("first.secret"), FIRST).unwrap();
@@ -50,7 +50,7 @@ async fn given(world: &World, entity: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_reaches_the_backend_and_changes_with_its_reference() {
-    let (world, _setup, server) = land().await;
+    let (world, _setup, server) = start().await;
     let client = &server.client;
     let id = client.thing("db", with("first")).await;
     let entity = client.entity(&id).await;
@@ -75,7 +75,7 @@ async fn a_secret_reaches_the_backend_and_changes_with_its_reference() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inline_values_unknown_names_and_those_of_others_are_refused() {
-    let (_world, _setup, server) = land().await;
+    let (_world, _setup, server) = start().await;
     let client = &server.client;
     for (desired, pointer) in [
         (json!({ "password": FIRST }), "/desired/password"),
@@ -98,7 +98,7 @@ async fn inline_values_unknown_names_and_those_of_others_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_gone_blocks_its_entity_until_it_is_back() {
-    let (world, setup, server) = land().await;
+    let (world, setup, server) = start().await;
     let client = &server.client;
     let id = client.thing("db", with("first")).await;
     let reload = || client.send(Method::POST, "/v1/backends/reload", None, &[]);
@@ -138,7 +138,7 @@ async fn a_secret_that_is_gone_blocks_its_entity_until_it_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_value_is_anywhere_but_in_the_backend() {
-    let (_world, setup, mut server) = land().await;
+    let (_world, setup, mut server) = start().await;
     let client = server.client.clone();
     for (name, steering) in [
         ("plain", json!({})),
@@ -204,7 +204,7 @@ fn assert_nowhere(folder: &Path, bytes: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_shows_the_reference() {
-    let (_world, _setup, server) = land().await;
+    let (_world, _setup, server) = start().await;
     let client = &server.client;
     let body = thing("db", with("first"));
     let path = "/v1/entities?dry_run=true";
@@ -215,7 +215,7 @@ async fn a_plan_shows_the_reference() {
 /// A change of unknown outcome is reverted: the backend must end with the present desired state.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_may_have_been_written_is_written_over() {
-    let (world, _setup, server) = land().await;
+    let (world, _setup, server) = start().await;
     let client = &server.client;
     let desired = |secret: &str, steering: Value| json!({ "desired": { "size": 1, "password": { "$secret": secret }, "_fake": steering } });
     // The update reaches the world, but its answer never arrives.
@@ -250,7 +250,7 @@ async fn a_value_that_may_have_been_written_is_written_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_adopted_gets_the_value_that_is_asked_for() {
-    let (world, _setup, server) = land().await;
+    let (world, _setup, server) = start().await;
     let client = &server.client;
     let other = client.thing("other", with("second")).await;
     let object = text(&client.entity(&other).await["observed"]["external_id"]);

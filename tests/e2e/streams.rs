@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tokio::process::{Child, Command};
 
 use crate::cli::Cli;
-use crate::harness::{Client, PATIENCE, Setup, until};
+use crate::harness::{Client, Setup, WAIT_MAX, until};
 
 /// Creates a stream for one process.
 type MakeStream = fn() -> Stdio;
@@ -53,12 +53,12 @@ async fn terminated(mut child: Child) -> ExitStatus {
     let id = child.id().expect("running").cast_signed();
     let pid = rustix::process::Pid::from_raw(id).expect("not zero");
     rustix::process::kill_process(pid, Signal::TERM).expect("sent");
-    let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+    let ended = tokio::time::timeout(WAIT_MAX, child.wait()).await;
     ended.expect("it ends").expect("a child")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_goes_on_when_nobody_takes_its_log() {
+async fn a_server_goes_on_without_a_reader_of_its_log() {
     for (name, stderr) in unread() {
         let setup = Setup::new("");
         let (child, client) = served(&setup, stderr()).await;
@@ -93,7 +93,7 @@ async fn ended(cli: &Cli, line: &str, out: Option<Stdio>, err: Option<Stdio>) ->
     }
     // `Command::output` would replace them by pipes.
     let child = command.spawn().expect("the binary starts");
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = tokio::time::timeout(WAIT_MAX, child.wait_with_output()).await;
     let output = output.expect("it ends").expect("a child");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code().expect("not killed"), said)

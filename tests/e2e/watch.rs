@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, PATIENCE, Setup, text, thing};
+use crate::harness::{Client, Setup, WAIT_MAX, text, thing};
 
 /// The events that one watcher received.
 #[derive(Default)]
@@ -63,7 +63,7 @@ async fn watch(setup: &Setup, client: Client, after: String, enough: usize) -> S
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, all).await.expect("everything is seen in time");
+    tokio::time::timeout(WAIT_MAX, all).await.expect("everything is seen in time");
     seen
 }
 
@@ -147,7 +147,7 @@ async fn a_watcher_whose_token_is_revoked_is_sent_away_at_once() {
     let revoke = format!("/v1/tokens/{}", text(&issued.body["id"]));
     server.client.send(Method::DELETE, &revoke, None, &[]).await.unwrap();
     server.client.thing("later", json!({ "size": 1 })).await;
-    let rest = tokio::time::timeout(PATIENCE / 6, pieces.map(Result::unwrap).collect::<Vec<_>>());
+    let rest = tokio::time::timeout(WAIT_MAX / 6, pieces.map(Result::unwrap).collect::<Vec<_>>());
     let rest = rest.await.expect("the stream ends long before a heartbeat").concat();
     let rest = String::from_utf8(rest).unwrap();
     assert!(!rest.contains("later"), "it saw what came after: {rest}");

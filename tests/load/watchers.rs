@@ -18,7 +18,7 @@ const CHANGES_PER_S: u32 = 500;
 /// Requests in flight while changes are made.
 const SENDERS: usize = 16;
 /// How long watchers may take after the last change.
-const PATIENCE: Duration = Duration::from_mins(4);
+const WAIT_MAX: Duration = Duration::from_mins(4);
 
 /// The state that all watchers share.
 #[derive(Clone, Default)]
@@ -73,7 +73,7 @@ async fn connection(
 ) {
     let request = client
         .request(Method::GET, &format!("/v1/events?{query}"))
-        .timeout(PATIENCE)
+        .timeout(WAIT_MAX)
         .header("Accept", "text/event-stream")
         .header("Last-Event-ID", &seen.last);
     let Ok(response) = request.send().await else { return };
@@ -188,7 +188,7 @@ async fn watched(query: &'static str) {
 
     let whole = expected(&server.client, query, &after).await;
     at(&server.client, Some(whole.last.clone()));
-    let all = tokio::time::timeout(PATIENCE, join_all(watchers)).await.expect("all see the end");
+    let all = tokio::time::timeout(WAIT_MAX, join_all(watchers)).await.expect("all see the end");
     let connections: u32 = all
         .into_iter()
         .map(|seen| {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::cloud::Cloud;
-use super::life::{configuration, manifest, server, unique, variable};
+use super::lifecycle::{configuration, manifest, server, unique, variable};
 use crate::harness::{Setup, condition, text, until};
 
 /// An entity, and how another client changes its object: service, method, path, body; then the request and the member

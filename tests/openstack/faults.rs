@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::cloud::Cloud;
-use super::life::{configuration, manifest, unique};
+use super::lifecycle::{configuration, manifest, unique};
 use crate::harness::{Server, Setup, condition, text, until};
 
 /// A server, the cloud, and the script that causes faults.
@@ -115,7 +115,7 @@ async fn a_volume_asked_of_a_frozen_service_is_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_wear_out_in_the_middle_and_nobody_notices() {
+async fn tokens_that_expire_in_the_middle_are_renewed_unnoticed() {
     let Some(broken) = Breakable::new("").await else { return };
     broken.run("token-ttl 5").await;
     let short = broken.setup.start_in(&broken.setup.folder.path().join("other")).await;

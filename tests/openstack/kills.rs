@@ -5,9 +5,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::cloud::Cloud;
-use super::life::{configuration, manifest, server, unique, variable};
+use super::lifecycle::{configuration, manifest, server, unique, variable};
 use super::proxy::Proxy;
-use crate::harness::{PATIENCE, Server, Setup, text, until};
+use crate::harness::{Server, Setup, WAIT_MAX, text, until};
 
 /// More requests than any lifecycle has: a longer one fails the test.
 const LONGEST: usize = 80;
@@ -43,7 +43,7 @@ impl Mortal {
         let body = (!body.is_null()).then_some(body);
         let started = std::time::Instant::now();
         loop {
-            assert!(started.elapsed() < PATIENCE, "{method} {path} is never answered");
+            assert!(started.elapsed() < WAIT_MAX, "{method} {path} is never answered");
             self.revive().await;
             let headers = [("Idempotency-Key", key)];
             let headers = if method == Method::GET { &[][..] } else { &headers };
@@ -66,7 +66,7 @@ impl Mortal {
             if entity["state"] == state {
                 return;
             }
-            assert!(started.elapsed() < PATIENCE, "not {state}: {entity:#}");
+            assert!(started.elapsed() < WAIT_MAX, "not {state}: {entity:#}");
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
@@ -100,7 +100,7 @@ impl Mortal {
     }
 
     /// One lifecycle in which the server dies after the `n`th request; returns whether it had that many.
-    async fn life(&mut self, kind: &str, desired: &Value, n: usize) -> bool {
+    async fn lifecycle(&mut self, kind: &str, desired: &Value, n: usize) -> bool {
         let name = unique(&format!("kill-{kind}-{n}"));
         let mut desired = desired.clone();
         desired[if kind == "floating_ip" { "description" } else { "name" }] = json!(name);
@@ -121,13 +121,13 @@ impl Mortal {
     /// All lifecycles, until one ends before its `n`th request.
     async fn lives(&mut self, kind: &str, desired: Value) {
         for n in 1..LONGEST {
-            if !self.life(kind, &desired, n).await {
+            if !self.lifecycle(kind, &desired, n).await {
                 println!("{kind}: killed after each of {} requests", n - 1);
                 assert!(n > 4, "{kind}: nothing went through the proxy");
                 return;
             }
         }
-        panic!("{kind}: more than {LONGEST} requests in one life");
+        panic!("{kind}: more than {LONGEST} requests in one lifecycle");
     }
 }
 

@@ -20,6 +20,6 @@ mod cloud;
 mod drift;
 mod faults;
 mod kills;
-mod life;
+mod lifecycle;
 mod proxy;
 mod stack;

@@ -10,14 +10,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::cloud::{Cloud, said};
-use super::life::{reaches, variable};
+use super::lifecycle::{reaches, variable};
 use crate::harness::{Client, Setup, condition, text};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/openstack");
 /// The prefix of the example's names in the cloud.
 const PREFIX: &str = "shop-";
 /// Time limit for twenty entities, sequential where they depend on each other, on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(3);
+const WAIT_MAX: Duration = Duration::from_mins(3);
 /// Commands of the cloud's own client that list what the example creates.
 const LISTS: &[&str] = &[
     "network list",
@@ -98,7 +98,7 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
             ids.push(accepted(client, Method::POST, "/v1/entities", Some(manifest)).await);
         }
         for id in &ids {
-            let entity = reaches(client, id, "ok", PATIENCE).await;
+            let entity = reaches(client, id, "ok", WAIT_MAX).await;
             assert!(!condition(&entity, "blocked") && entity["error"].is_null(), "{entity:#}");
         }
         let made = began.elapsed();
@@ -107,7 +107,7 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
             accepted(client, Method::DELETE, &format!("/v1/entities/{id}"), None).await;
         }
         for id in &ids {
-            reaches(client, id, "deleted", PATIENCE).await;
+            reaches(client, id, "deleted", WAIT_MAX).await;
             assert_eq!(cloud.marked(id).await, Vec::<Value>::new(), "left behind");
         }
         println!("round {round}: made in {made:.1?}, gone after {:.1?}", began.elapsed());

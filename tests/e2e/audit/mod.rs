@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::{Client, PATIENCE, text, thing};
+use crate::harness::{Client, WAIT_MAX, text, thing};
 
 /// The output and exit code of a command.
 pub(super) struct Said {
@@ -26,7 +26,7 @@ pub(super) struct Said {
 pub(super) async fn stateward(arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
     command.args(arguments).env_remove("FAILPOINTS");
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = tokio::time::timeout(WAIT_MAX, command.output()).await;
     let output = output.expect("it ends").expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }

@@ -107,7 +107,7 @@ async fn progress_comes_as_lines_and_bodies_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_verification_at_a_time_and_the_others_are_told_when_to_come_back() {
+async fn one_verification_at_a_time_and_others_get_a_retry_after() {
     let setup = Setup::new("");
     let server = setup.start().await;
     for number in 0..20 {

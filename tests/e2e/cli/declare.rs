@@ -1,10 +1,10 @@
 //! apply, diff, delete: from manifests to objects, and back.
 
-use super::{LOCAL, file, land, thing};
+use super::{LOCAL, file, start, thing};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_files_declare_becomes_real_is_compared_and_goes() {
-    let (setup, _server, cli) = land(LOCAL).await;
+    let (setup, _server, cli) = start(LOCAL).await;
     cli.file("m/a.yaml", &format!("{}---\n{}", file("a", "one"), thing("t", "{size: 1}")));
     cli.file("m/b.json", "{\"kind\": \"local.file\", \"name\": \"b\", \"desired\": {\"path\": \"b.txt\", \"content\": \"b\"}}");
 
@@ -60,7 +60,7 @@ async fn what_files_declare_becomes_real_is_compared_and_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_change_in_place_is_replaced_when_that_is_said() {
-    let (_setup, _server, cli) = land("").await;
+    let (_setup, _server, cli) = start("").await;
     cli.file("t.yaml", &thing("t", "{immutable: old}"));
     cli.ok("apply -f t.yaml --wait").await;
     let old = cli.run("get thing/t -o json").await.json()["observed"]["external_id"].clone();
@@ -87,7 +87,7 @@ async fn what_cannot_change_in_place_is_replaced_when_that_is_said() {
 /// Like a nightly job: the server records the key of every accepted request.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_unchanged_is_not_sent() {
-    let (_setup, server, cli) = land("").await;
+    let (_setup, server, cli) = start("").await;
     let plain = thing("plain", "{size: 1}");
     cli.file("m.yaml", &format!("{plain}---\n{}protected: true\n", thing("t", "{size: 1}")));
     cli.ok("apply -f m.yaml --wait").await;
@@ -116,7 +116,7 @@ async fn what_is_unchanged_is_not_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_fails_does_not_keep_the_others_back() {
-    let (_setup, _server, cli) = land("").await;
+    let (_setup, _server, cli) = start("").await;
     let documents = [
         file("good", "x"),
         "kind: local.file\nname: bad\ndesired: {path: ../out, content: x, colour: red}\n"
@@ -150,8 +150,8 @@ async fn one_that_fails_does_not_keep_the_others_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn time_may_run_out_and_a_question_may_find_nobody() {
-    let (_setup, _server, cli) = land("").await;
+async fn time_may_run_out_and_a_question_may_find_no_terminal() {
+    let (_setup, _server, cli) = start("").await;
     cli.file("slow.yaml", &thing("slow", "{_fake: {pending_ms: 60000}}"));
     let line = cli.fails("apply -f slow.yaml --wait --timeout 200ms", 124).await;
     assert!(line.contains("fake.thing/slow") && line.contains("it is creat"), "{line}");

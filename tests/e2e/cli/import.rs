@@ -7,7 +7,7 @@ use std::path::Path;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Cli, land};
+use super::{Cli, start};
 use crate::harness::Setup;
 
 /// A backend whose root has two unmanaged files, and an entity with a third.
@@ -15,7 +15,7 @@ const CONFIG: &str = "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"
     [backends.sandbox]\ndriver = \"fake\"\n";
 
 async fn with_files() -> (Setup, crate::harness::Server, Cli) {
-    let (setup, server, cli) = land(CONFIG).await;
+    let (setup, server, cli) = start(CONFIG).await;
     std::fs::create_dir_all(setup.managed().join("etc")).unwrap();
     std::fs::write(setup.managed().join("etc/motd"), "hello").unwrap();
     std::fs::write(setup.managed().join("issue"), "welcome").unwrap();
@@ -24,7 +24,7 @@ async fn with_files() -> (Setup, crate::harness::Server, Cli) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_manages_is_written_down_and_taken_over_only_to_look() {
+async fn unmanaged_objects_are_listed_and_imported_observe_only() {
     let (setup, server, cli) = with_files().await;
     let written = cli.ok("import --backend local --kind local.file").await;
     assert!(written.contains("external_id: etc/motd"), "{written}");
@@ -83,7 +83,7 @@ fn sorts() -> Vec<(&'static str, u32, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_that_is_written_down_is_what_is_there_and_all_else_is_listed() {
-    let (setup, server, cli) = land(CONFIG).await;
+    let (setup, server, cli) = start(CONFIG).await;
     let root = setup.managed();
     std::fs::create_dir_all(&root).unwrap();
     for (name, mode, content) in sorts() {

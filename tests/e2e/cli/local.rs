@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::stub::{Answer, Stub};
-use super::{Cli, land};
+use super::{Cli, start};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_server_is_not_replaced_by_whoever_listens_at_the_default_address() {
-    let (setup, mut server, cli) = land("").await;
+async fn a_stopped_server_is_not_replaced_by_one_at_the_default_address() {
+    let (setup, mut server, cli) = start("").await;
     let data = setup.data().display().to_string();
     cli.ok(&format!("get --data {data}")).await;
     server.terminate().await;
@@ -24,7 +24,7 @@ async fn a_stopped_server_is_not_replaced_by_whoever_listens_at_the_default_addr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_behind_a_stale_address_is_sent_no_token() {
-    let (setup, mut server, cli) = land("").await;
+    let (setup, mut server, cli) = start("").await;
     server.kill_now().await;
     let answers = vec![Answer::Reply(200, "", json!({ "items": [], "next_page_token": null }))];
     let stranger = Stub::start(answers).await;

@@ -6,7 +6,7 @@ use reqwest::Method;
 use rustix::fs::{CWD, FileType, Mode};
 use serde_json::json;
 
-use super::{Cli, file, land, thing};
+use super::{Cli, file, start, thing};
 use crate::harness::{Client, Server, Setup};
 
 /// Numbers that 64-bit JSON values cannot represent, in the spelling of each path. The last ones exist in YAML alone.
@@ -40,7 +40,7 @@ async fn refused_by_cli(cli: &Cli, number: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_that_cannot_be_kept_are_refused_on_every_road() {
-    let (_setup, server, cli) = land("").await;
+    let (_setup, server, cli) = start("").await;
     let client = &server.client;
     let id = client.thing("t", json!({ "a": 1 })).await;
     let (whole, entity) = ("application/json", format!("/v1/entities/{id}"));
@@ -70,7 +70,7 @@ async fn numbers_that_cannot_be_kept_are_refused_on_every_road() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_without_a_value_is_refused_on_every_road() {
-    let (_setup, server, cli) = land("").await;
+    let (_setup, server, cli) = start("").await;
     let prod = json!({ "name": "prod" });
     server.client.send(Method::POST, "/v1/namespaces", Some(&prod), &[]).await.unwrap();
     for member in [
@@ -132,7 +132,7 @@ async fn a_member_without_a_value_is_refused_on_every_road() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_arrive_as_they_were_written() {
-    let (_setup, server, cli) = land("").await;
+    let (_setup, server, cli) = start("").await;
     let long = "k".repeat(1_500);
     let json = format!(
         "\u{feff}{{\"kind\": \"fake.thing\", \"name\": \"a\", \"desired\": {{\"line\": \"a\u{85}b\u{2028}c\", \"{long}\": \"\\ud83d\\ude00\"}}}}\n\
@@ -171,7 +171,7 @@ async fn texts_arrive_as_they_were_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_an_input_that_is_too_long_is_used() {
-    let (_setup, server, cli) = land("").await;
+    let (_setup, server, cli) = start("").await;
     let text = thing("cut", "{}") + &"# padding\n".repeat(7 * 1024 * 1024);
     let said = cli.fed(&["apply", "-f", "-"], &text).await;
     assert_eq!(said.code, 2, "{said:#?}");
@@ -181,7 +181,7 @@ async fn nothing_of_an_input_that_is_too_long_is_used() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_say_what_they_do_not_give() {
-    let (setup, server, cli) = land("").await;
+    let (setup, server, cli) = start("").await;
     let deep: String = (0..12).map(|level| format!("{level}/")).collect();
     cli.file(&format!("m/{deep}t.yaml"), &thing("deep", "{}"));
     let pipe = setup.folder.path().join("m/pipe.yaml");
@@ -223,7 +223,7 @@ async fn serve_applies_by_the_same_rules_or_does_not_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_set_is_of_the_type_that_the_schema_says() {
-    let (_setup, server, cli) = land("").await;
+    let (_setup, server, cli) = start("").await;
     let id = server.client.file("a", "a.txt", "x").await;
     for (text, content) in
         [("123", "123"), ("true", "true"), ("{}", "{}"), ("\"7\"", "7"), ("1e400", "1e400")]

@@ -1,18 +1,18 @@
 //! The command line, as people and scripts use it: every verb of the real binary against a real server. Failures are
 //! provoked with a stub that gives canned responses.
 
-mod act;
+mod actions;
 mod declare;
-mod doubtful;
 mod import;
 mod local;
-mod look;
 mod manifests;
 mod operate;
+mod read;
 mod readme;
 mod select;
 mod stack;
 mod stub;
+mod stubbed;
 mod verbs;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::harness::{PATIENCE, Server, Setup};
+use crate::harness::{Server, Setup, WAIT_MAX};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_stateward");
 
@@ -93,7 +93,7 @@ impl Cli {
             written => written.expect("taken"),
         }
         drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = tokio::time::timeout(WAIT_MAX, child.wait_with_output()).await;
         let output = output.expect("it ends").expect("a child");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
         let code = output.status.code().expect("not killed");
@@ -148,7 +148,7 @@ impl Followed {
             }
             panic!("it ended before it said {part}");
         };
-        tokio::time::timeout(PATIENCE, next).await.unwrap_or_else(|_| panic!("never said {part}"))
+        tokio::time::timeout(WAIT_MAX, next).await.unwrap_or_else(|_| panic!("never said {part}"))
     }
 }
 
@@ -157,7 +157,7 @@ pub(crate) const LOCAL: &str = "[backends.local]\ndriver = \"local\"\nroot = \".
     drift_interval = \"200ms\"\n[backends.sandbox]\ndriver = \"fake\"\n";
 
 /// A server with default settings, and a shell in its folder.
-pub(crate) async fn land(config: &str) -> (Setup, Server, Cli) {
+pub(crate) async fn start(config: &str) -> (Setup, Server, Cli) {
     let setup = Setup::new(config);
     let server = setup.start().await;
     let cli = Cli::new(setup.folder.path());

@@ -2,12 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{Cli, file, land};
+use super::{Cli, file, start};
 use crate::harness::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_come_in_where() {
-    let (setup, mut server, cli) = land("").await;
+    let (setup, mut server, cli) = start("").await;
     cli.ok("namespaces create physics --require-reason --reason growth").await;
     cli.fails("namespaces create physics", 4).await;
     assert_eq!(cli.ok("namespaces list -o name").await, "default\nphysics\n");
@@ -56,7 +56,7 @@ async fn who_may_come_in_where() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn how_backends_and_read_models_stand() {
-    let (_setup, _server, cli) = land("").await;
+    let (_setup, _server, cli) = start("").await;
     until("it was asked whether it is well", async || {
         (cli.ok("backends").await.matches("open").count() == 2).then_some(())
     })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{BINARY, land};
+use super::{BINARY, start};
 use crate::harness::until;
 
 /// A server with a short drift interval, whose files are where the README expects them.
@@ -51,7 +51,7 @@ async fn run(script: &str, folder: &Path) {
 async fn every_command_of_the_first_ten_minutes_works() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let (setup, _server, cli) = land(CONFIG).await;
+    let (setup, _server, cli) = start(CONFIG).await;
     let folder = setup.folder.path();
     std::os::unix::fs::symlink(
         root.join("examples").canonicalize().unwrap(),

@@ -1,6 +1,6 @@
 //! Selections: labels like kubectl's, and empty selections.
 
-use super::{Cli, LOCAL, Said, file, land, thing};
+use super::{Cli, LOCAL, Said, file, start, thing};
 
 /// The help of a verb: a new verb that acts on a selection fails without a test.
 async fn takes_a_selection(cli: &Cli, verb: &str) -> bool {
@@ -16,7 +16,7 @@ async fn selecting(cli: &Cli, arguments: &[&str]) -> Said {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_are_selected_as_kubectl_does() {
-    let (_setup, _server, cli) = land(LOCAL).await;
+    let (_setup, _server, cli) = start(LOCAL).await;
     let labelled = |name: &str, labels: &str| {
         thing(name, "{}").replace("desired:", &format!("labels: {labels}\ndesired:"))
     };
@@ -67,7 +67,7 @@ async fn labels_are_selected_as_kubectl_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_selection_of_nothing_is_no_success_unless_that_is_allowed() {
-    let (_setup, _server, cli) = land(LOCAL).await;
+    let (_setup, _server, cli) = start(LOCAL).await;
     let path = cli.file("a.yaml", &file("a", "x"));
     cli.ok(&format!("apply -f {path} --wait")).await;
     for verb in ACT {
@@ -99,7 +99,7 @@ async fn a_selection_of_nothing_is_no_success_unless_that_is_allowed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn namespaces_and_kinds_that_are_not_there_are_named() {
-    let (_setup, _server, cli) = land(LOCAL).await;
+    let (_setup, _server, cli) = start(LOCAL).await;
     let path = cli.file("a.yaml", &file("a", "x"));
     cli.ok(&format!("apply -f {path} --wait")).await;
     let selects = LOOK.iter().chain(&ACT).chain(&["wait"]);

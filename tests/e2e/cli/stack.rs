@@ -1,6 +1,6 @@
 //! Entities that refer to each other: declared in any order, deleted together.
 
-use super::{LOCAL, land, thing};
+use super::{LOCAL, start, thing};
 
 /// The last one first, as files may have it.
 fn stack() -> String {
@@ -15,7 +15,7 @@ fn stack() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_goes_as_it_came() {
-    let (_setup, _server, cli) = land(LOCAL).await;
+    let (_setup, _server, cli) = start(LOCAL).await;
     let manifests = cli.file("stack.yaml", &stack());
     for _ in 0..2 {
         let said = cli.ok(&format!("apply -f {manifests} --wait")).await;
@@ -35,7 +35,7 @@ async fn a_stack_goes_as_it_came() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cascade_shows_what_it_would_take_along() {
-    let (_setup, _server, cli) = land(LOCAL).await;
+    let (_setup, _server, cli) = start(LOCAL).await;
     let manifests = cli.file("stack.yaml", &stack());
     cli.ok(&format!("apply -f {manifests} --wait")).await;
     let said = cli.run("delete thing/network --cascade").await;
@@ -56,7 +56,7 @@ async fn the_example_of_a_cloud_s_stack_is_accepted() {
     let cloud = "[backends.cloud]\ndriver = \"openstack\"\nauth_url = \"http://127.0.0.1:9/v3\"\n\
         username = \"u\"\npassword = \"p\"\nproject_name = \"p\"\nuser_domain_name = \"Default\"\n\
         project_domain_name = \"Default\"\n";
-    let (_setup, _server, cli) = land(cloud).await;
+    let (_setup, _server, cli) = start(cloud).await;
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/openstack");
     let said = cli.run(&format!("apply -f {example} --dry-run")).await;
     assert_eq!(said.code, 0, "{said:#?}");

@@ -14,22 +14,22 @@ pub(crate) use server::{Server, Setup, refused};
 pub(crate) use world::World;
 
 /// Deadline of every wait.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const WAIT_MAX: Duration = Duration::from_mins(1);
 
-/// Polls until `look` returns a value.
+/// Polls until `poll` returns a value.
 ///
 /// # Panics
-/// After [`PATIENCE`], with `what`.
-pub(crate) async fn until<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+/// After [`WAIT_MAX`], with `what`.
+pub(crate) async fn until<T, F>(what: &str, mut poll: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
     let started = Instant::now();
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = poll().await {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(started.elapsed() < WAIT_MAX, "not within {WAIT_MAX:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use super::{Client, PATIENCE};
+use super::{Client, WAIT_MAX};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_stateward");
 
@@ -117,7 +117,7 @@ impl Server {
     pub(crate) async fn from_command(mut command: Command, data: &Path) -> Result<Self, String> {
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let ready = tokio::time::timeout(PATIENCE, ready(&mut lines)).await;
+        let ready = tokio::time::timeout(WAIT_MAX, ready(&mut lines)).await;
         let url = ready.map_err(|_| "not ready in time".to_owned())??;
         let token = std::fs::read_to_string(data.join("admin.token")).expect("a token");
         let said = Arc::new(Mutex::new(String::new()));
@@ -147,7 +147,7 @@ impl Server {
 
     /// Waits until it exits.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let ended = tokio::time::timeout(WAIT_MAX, self.child.wait()).await;
         ended.expect("it ends").expect("a child")
     }
 
@@ -182,7 +182,7 @@ async fn keep(mut lines: Lines<BufReader<ChildStderr>>, said: Arc<Mutex<String>>
 
 /// Runs `command`, which must not start; returns its exit code and its lines.
 pub(crate) async fn refused(mut command: Command) -> (Option<i32>, Vec<String>) {
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = tokio::time::timeout(WAIT_MAX, command.output()).await;
     let output = output.expect("it ends").expect("the binary starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), said.lines().map(str::to_owned).collect())

@@ -15,7 +15,7 @@ const CLIENTS: usize = 4;
 
 /// The state that a client expects: from acknowledged requests, and from the one whose answer was lost.
 #[derive(Default)]
-struct Told {
+struct Expected {
     /// Entities by name, with the newest size that was acknowledged; `None` = deleted.
     entities: BTreeMap<String, (String, Option<u64>)>,
     operations: Vec<String>,
@@ -23,14 +23,14 @@ struct Told {
     unanswered: Option<(String, Option<u64>)>,
 }
 
-impl Told {
+impl Expected {
     /// Creates, updates and deletes until the server is gone.
     async fn load(&mut self, client: &Client, name: usize, round: usize) {
         for turn in 0.. {
             let name = format!("t{name}-{round}-{}", turn / 3);
             let size = turn % 3;
             let known = self.entities.get(&name).map(|(id, _)| format!("/v1/entities/{id}"));
-            let (wish, sent) = match (size, known) {
+            let (requested, sent) = match (size, known) {
                 (0, _) => {
                     let body = thing(&name, json!({ "size": 0 }));
                     (Some(0), client.send(Method::POST, "/v1/entities", Some(&body), &[]).await)
@@ -45,18 +45,18 @@ impl Told {
                 _ => continue,
             };
             let Ok(reply) = sent else {
-                self.unanswered = Some((name, wish));
+                self.unanswered = Some((name, requested));
                 return;
             };
             assert_eq!(reply.status, StatusCode::ACCEPTED, "{:#}", reply.body);
             self.operations.push(text(&reply.body["operation"]["id"]));
-            self.entities.insert(name, (text(&reply.body["entity"]["id"]), wish));
+            self.entities.insert(name, (text(&reply.body["entity"]["id"]), requested));
         }
     }
 
     /// An unanswered request may have been accepted or not: reads the entity to find out.
-    async fn clear_up(&mut self, client: &Client) {
-        let Some((name, wish)) = self.unanswered.take() else { return };
+    async fn resolve_unanswered(&mut self, client: &Client) {
+        let Some((name, requested)) = self.unanswered.take() else { return };
         let entity = if let Some((id, _)) = self.entities.get(&name) {
             client.entity(id).await
         } else {
@@ -73,8 +73,11 @@ impl Told {
         let operations = operations["items"].as_array().expect("a list");
         let deleted = operations.iter().any(|operation| operation["type"] == "delete");
         let now = if deleted { None } else { size };
-        let before = self.entities.get(&name).map(|(_, wish)| *wish);
-        assert!(now == wish || Some(now) == before, "{name} is neither old nor new: {entity:#}");
+        let before = self.entities.get(&name).map(|(_, requested)| *requested);
+        assert!(
+            now == requested || Some(now) == before,
+            "{name} is neither old nor new: {entity:#}"
+        );
         self.entities.insert(name, (text(&entity["id"]), now));
     }
 }
@@ -85,15 +88,18 @@ async fn fifty_deaths_under_load_lose_nothing_and_make_nothing_twice() {
     world.latency(3).await;
     let setup = Setup::with_world(&world.url);
     let mut chance = StdRng::seed_from_u64(50);
-    let mut told: Vec<Told> = (0..CLIENTS).map(|_| Told::default()).collect();
+    let mut expected: Vec<Expected> = (0..CLIENTS).map(|_| Expected::default()).collect();
     for round in 0..DEATHS {
         let mut server = setup.start().await;
         let client = server.client.clone();
-        for told in &mut told {
-            told.clear_up(&client).await;
+        for expected in &mut expected {
+            expected.resolve_unanswered(&client).await;
         }
         let pause = Duration::from_millis(chance.random_range(5..250));
-        let load = told.iter_mut().enumerate().map(|(name, told)| told.load(&client, name, round));
+        let load = expected
+            .iter_mut()
+            .enumerate()
+            .map(|(name, expected)| expected.load(&client, name, round));
         let death = async {
             tokio::time::sleep(pause).await;
             server.kill_now().await;
@@ -101,19 +107,19 @@ async fn fifty_deaths_under_load_lose_nothing_and_make_nothing_twice() {
         tokio::join!(futures_util::future::join_all(load), death);
     }
     let server = setup.start().await;
-    judge(&server.client, &world, told).await;
+    verify(&server.client, &world, expected).await;
 }
 
-async fn judge(client: &Client, world: &World, mut told: Vec<Told>) {
-    for told in &mut told {
-        told.clear_up(client).await;
+async fn verify(client: &Client, world: &World, mut expected: Vec<Expected>) {
+    for expected in &mut expected {
+        expected.resolve_unanswered(client).await;
     }
     let settled = client.settled().await;
     let by_id: BTreeMap<_, _> =
         settled.iter().map(|entity| (text(&entity["id"]), entity)).collect();
     let (mut living, mut acknowledged) = (0, 0);
-    for told in &told {
-        for (name, (id, size)) in &told.entities {
+    for expected in &expected {
+        for (name, (id, size)) in &expected.entities {
             let Some(size) = size else {
                 let lives = by_id.get(id);
                 assert!(lives.is_none(), "{name} was deleted, and lives: {lives:#?}");
@@ -125,12 +131,12 @@ async fn judge(client: &Client, world: &World, mut told: Vec<Told>) {
             assert!(condition(entity, "synced"), "{entity:#}");
             assert_eq!(entity["observed"]["attributes"]["size"].as_u64(), Some(*size), "{name}");
         }
-        for id in &told.operations {
+        for id in &expected.operations {
             let operation = client.get(&format!("/v1/operations/{id}")).await;
             assert_eq!(operation.status, StatusCode::OK, "an acknowledged operation is gone");
             assert_eq!(operation.body["done"], true, "{:#}", operation.body);
         }
-        acknowledged += told.operations.len();
+        acknowledged += expected.operations.len();
     }
     assert_eq!(living, settled.len(), "entities that nobody asked for");
     let counts = world.counts().await;

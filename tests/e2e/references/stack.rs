@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use super::uses::delete;
+use super::dependents::delete;
 use super::{declare, patient, to};
 use crate::harness::{Client, Server, Setup, World, condition, text, until};
 
@@ -81,14 +81,16 @@ impl Stack {
             client.reaches(id, "deleted").await;
             spans.push(span(client, id).await);
         }
-        for (user, used) in self.uses.iter().enumerate() {
+        for (dependent, used) in self.uses.iter().enumerate() {
             for used in used {
-                let (gone, begun) = (&spans[user].1, &spans[*used].0);
+                let (gone, begun) = (&spans[dependent].1, &spans[*used].0);
                 let seed = self.seed;
                 if gone >= begun {
-                    let of =
-                        [history(client, &ids[user]).await, history(client, &ids[*used]).await];
-                    panic!("{user} was there when {used} went (seed {seed}): {of:#?}");
+                    let of = [
+                        history(client, &ids[dependent]).await,
+                        history(client, &ids[*used]).await,
+                    ];
+                    panic!("{dependent} was there when {used} went (seed {seed}): {of:#?}");
                 }
             }
         }

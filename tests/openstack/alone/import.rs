@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::super::cloud::Cloud;
-use super::super::life::{configuration, unique, variable};
+use super::super::lifecycle::{configuration, unique, variable};
 use crate::harness::{Server, Setup, condition, text, until};
 
 /// An object of the cloud: its kind, its type for Terraform (empty = none), where it is, its id.

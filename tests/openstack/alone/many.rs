@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::cloud::Cloud;
-use super::super::life::{manifest, reaches, unique};
+use super::super::lifecycle::{manifest, reaches, unique};
 use super::super::proxy::Proxy;
 use crate::harness::{Client, Setup, text};
 
@@ -15,7 +15,7 @@ const MANY: usize = 400;
 /// The backend's configured `concurrency`.
 const CONCURRENCY: usize = 8;
 /// Time limit for all of them together.
-const PATIENCE: Duration = Duration::from_mins(15);
+const WAIT_MAX: Duration = Duration::from_mins(15);
 
 /// Raises the quotas of the project for `each` objects of a kind; returns the former ones.
 async fn raised(admin: &Cloud, project: &str, each: usize) -> [Value; 2] {
@@ -46,7 +46,7 @@ async fn quotas(admin: &Cloud, project: &str, [volumes, networks]: [Value; 2]) {
 async fn all_reach(client: &Client, ids: &[String], state: &str) {
     let started = Instant::now();
     for id in ids {
-        reaches(client, id, state, PATIENCE.saturating_sub(started.elapsed())).await;
+        reaches(client, id, state, WAIT_MAX.saturating_sub(started.elapsed())).await;
     }
 }
 

@@ -4,12 +4,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::super::cloud::Cloud;
-use super::super::life::{configuration, manifest, unique};
+use super::super::lifecycle::{configuration, manifest, unique};
 use super::{Breakable, text};
 use crate::harness::{Setup, condition, reason, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_volume_that_somebody_deleted_is_made_anew_only_when_a_person_says_so() {
+async fn a_volume_that_another_client_deleted_is_made_anew_only_after_a_decision() {
     let Some(broken) = Breakable::new("").await else { return };
     let id = broken.volume("fault-lost").await;
     let client = &broken.server.client;
@@ -32,7 +32,7 @@ async fn a_volume_that_somebody_deleted_is_made_anew_only_when_a_person_says_so(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_keypair_that_somebody_deleted_is_made_anew() {
+async fn a_keypair_that_another_client_deleted_is_made_anew() {
     let Some(broken) = Breakable::new("").await else { return };
     let name = unique("fault-keypair");
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVmjp6nmRYdQeCFqfbkmfP8zPPCuUt5LXyFQxdJZhlG";

@@ -3,39 +3,39 @@
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::life::Life;
+use super::lifecycle::Lifecycle;
 
 /// How often a point is passed before it kills. The lifecycle passes each point at least once.
 const PASSED: [u32; 3] = [0, 2, 9];
 /// Lifecycles at the same time.
 const AT_ONCE: usize = 4;
 
-async fn die_at(points: &[&str]) {
+async fn kill_at(points: &[&str]) {
     let cases: Vec<_> = points
         .iter()
         .flat_map(|point| PASSED.map(|passed| (*point, passed)))
         .map(|(point, passed)| async move {
-            let mut life = Life::begin(&format!("{point}={passed}*off->return")).await;
-            life.lead().await;
-            life.judge().await;
-            assert!(life.died || passed > 0, "nothing died at {point}");
-            life.died
+            let mut lifecycle = Lifecycle::begin(&format!("{point}={passed}*off->return")).await;
+            lifecycle.run().await;
+            lifecycle.verify().await;
+            assert!(lifecycle.died || passed > 0, "nothing died at {point}");
+            lifecycle.died
         })
         .collect();
     let (asked, mut died) = (cases.len(), 0);
-    let mut lives = stream::iter(cases).buffer_unordered(AT_ONCE);
-    while let Some(one_died) = lives.next().await {
+    let mut lifecycles = stream::iter(cases).buffer_unordered(AT_ONCE);
+    while let Some(one_died) = lifecycles.next().await {
         died += usize::from(one_died);
     }
-    println!("{} points, {asked} lives, {died} deaths", points.len());
+    println!("{} points, {asked} lifecycles, {died} deaths", points.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_point_of_the_store() {
-    die_at(stateward_store::FAILPOINTS).await;
+    kill_at(stateward_store::FAILPOINTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_point_of_the_drivers() {
-    die_at(stateward_drivers::FAILPOINTS).await;
+    kill_at(stateward_drivers::FAILPOINTS).await;
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Lost, Server, Setup, World, condition, text, thing, until};
 
 /// A server that may die once at a crash point, and is restarted without one.
-pub(super) struct Life {
+pub(super) struct Lifecycle {
     setup: Setup,
     pub(super) world: World,
     server: Server,
@@ -18,7 +18,7 @@ pub(super) struct Life {
 /// How often a request is repeated before the test gives up.
 const TRIES: usize = 4;
 
-impl Life {
+impl Lifecycle {
     /// Starts with `crash_points` set.
     pub(super) async fn begin(crash_points: &str) -> Self {
         let world = World::start().await;
@@ -35,7 +35,7 @@ impl Life {
     }
 
     /// Restarts a server that died at its crash point; an alive one stays.
-    async fn revive(&mut self) {
+    async fn restart_if_dead(&mut self) {
         if self.server.is_dead() {
             self.died = true;
             self.server = self.setup.start().await;
@@ -43,14 +43,14 @@ impl Life {
     }
 
     /// Kills the server; the next one has no crash points.
-    async fn kill_once_more(&mut self) {
+    async fn kill(&mut self) {
         self.died |= self.server.is_dead();
         self.server.kill_now().await;
         self.server = self.setup.start().await;
     }
 
     /// Sends a request, repeated under the same idempotency key until it is answered; returns the reply's body.
-    async fn ask(&mut self, method: Method, path: &str, body: Value, wait: bool) -> Value {
+    async fn send(&mut self, method: Method, path: &str, body: Value, wait: bool) -> Value {
         let key = format!("{method} {path} {}", self.operations.len());
         let mut headers = vec![("Idempotency-Key", key.as_str())];
         if wait {
@@ -72,19 +72,19 @@ impl Life {
                 .await
                 .is_ok()
             {
-                self.revive().await;
+                self.restart_if_dead().await;
             }
         }
         panic!("{method} {path} was not answered");
     }
 
     async fn declare(&mut self, name: &str, desired: Value, wait: bool) -> (String, String) {
-        let body = self.ask(Method::POST, "/v1/entities", thing(name, desired), wait).await;
+        let body = self.send(Method::POST, "/v1/entities", thing(name, desired), wait).await;
         (text(&body["entity"]["id"]), text(&body["operation"]["id"]))
     }
 
     /// Runs the whole lifecycle.
-    pub(super) async fn lead(&mut self) {
+    pub(super) async fn run(&mut self) {
         let (a, _) = self.declare("a", json!({ "size": 1 }), true).await;
         self.declare("slow", json!({ "_fake": { "pending_ms": 100 } }), true).await;
         let doubt = json!({ "_fake": { "fail": { "create": "ambiguous" }, "times": 1 } });
@@ -93,31 +93,31 @@ impl Life {
             "kind": "local.file", "name": "file", "backend": "local",
             "desired": { "path": "file", "content": "x" },
         });
-        self.ask(Method::POST, "/v1/entities", file, true).await;
+        self.send(Method::POST, "/v1/entities", file, true).await;
 
         for action in ["test", "pause", "resume"] {
             let path = format!("/v1/backends/sandbox/actions/{action}");
-            self.ask(Method::POST, &path, json!({}), false).await;
+            self.send(Method::POST, &path, json!({}), false).await;
         }
         for projection in ["sync_queue", "entities"] {
             let path = format!("/v1/projections/{projection}/rebuild");
-            self.ask(Method::POST, &path, json!({}), false).await;
+            self.send(Method::POST, &path, json!({}), false).await;
         }
         let path = format!("/v1/entities/{a}");
         // Longer than a third of a lease, so that the lease is renewed.
         self.world.latency(400).await;
-        self.ask(Method::PUT, &path, json!({ "desired": { "size": 2 } }), true).await;
+        self.send(Method::PUT, &path, json!({ "desired": { "size": 2 } }), true).await;
         self.world.latency(0).await;
-        self.ask(Method::POST, &format!("{path}/actions/poke"), json!({}), true).await;
+        self.send(Method::POST, &format!("{path}/actions/poke"), json!({}), true).await;
 
         let (other, _) = self.declare("other", json!({ "immutable": "old" }), true).await;
         let replace = format!("/v1/entities/{other}?replace=true");
-        self.ask(Method::PUT, &replace, json!({ "desired": { "immutable": "new" } }), true).await;
+        self.send(Method::PUT, &replace, json!({ "desired": { "immutable": "new" } }), true).await;
 
         let (gone, _) = self.declare("gone", json!({ "size": 3 }), true).await;
-        self.ask(Method::DELETE, &format!("/v1/entities/{gone}"), json!({}), true).await;
+        self.send(Method::DELETE, &format!("/v1/entities/{gone}"), json!({}), true).await;
         self.cancel_a_long_one().await;
-        self.ask(Method::PUT, &path, json!({ "desired": { "size": 4 } }), false).await;
+        self.send(Method::PUT, &path, json!({ "desired": { "size": 4 } }), false).await;
     }
 
     /// Starts a creation that takes a minute, and cancels it once the backend works on it.
@@ -131,8 +131,8 @@ impl Life {
             reply.body.to_string().contains("entity.sync_progressed").then_some(())
         })
         .await;
-        self.revive().await;
-        self.ask(Method::POST, &format!("/v1/operations/{operation}/cancel"), json!({}), false)
+        self.restart_if_dead().await;
+        self.send(Method::POST, &format!("/v1/operations/{operation}/cancel"), json!({}), false)
             .await;
         until("the long creation has been taken back", async || {
             let path = format!("/v1/operations/{operation}");
@@ -141,12 +141,12 @@ impl Life {
             (reply.body["done"] == true).then_some(())
         })
         .await;
-        self.revive().await;
+        self.restart_if_dead().await;
     }
 
     /// Checks that every acknowledged operation has ended, and that the world has exactly the expected things.
-    pub(super) async fn judge(&mut self) {
-        self.kill_once_more().await;
+    pub(super) async fn verify(&mut self) {
+        self.kill().await;
         let entities = self.client().settled().await;
         for id in self.operations.iter().filter(|id| !id.is_empty()) {
             until(&format!("operation {id} has ended"), async || {

@@ -250,7 +250,7 @@ fn shouted(address: &str, bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn smuggled_oversized_and_slow_requests_harm_nobody() {
+async fn smuggled_oversized_and_slow_requests_harm_no_other_caller() {
     let (_setup, server, _) = server().await;
     let address = server.client.url.trim_start_matches("http://").to_owned();
     let before = events(&server.client).await;

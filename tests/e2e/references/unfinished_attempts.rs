@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::uses::{delete, is_held};
+use super::dependents::{delete, is_held};
 use super::{declare, patient, to, waits};
 use crate::harness::{Setup, World, condition, text, until};
 
@@ -35,12 +35,12 @@ async fn what_may_have_been_made_from_another_holds_it() {
     let a = client.thing("a", json!({})).await;
     // It is unknown whether the object was created.
     let fails = json!({ "fail": { "create": "ambiguous" }, "times": 1 });
-    let user = declare(client, "user", json!({ "to": to("a"), "_fake": fails })).await;
+    let dependent = declare(client, "dependent", json!({ "to": to("a"), "_fake": fails })).await;
     until("the creation is in doubt", async || {
-        (client.entity(&user).await["error"]["class"] == "ambiguous").then_some(())
+        (client.entity(&dependent).await["error"]["class"] == "ambiguous").then_some(())
     })
     .await;
-    let path = format!("/v1/entities/{user}");
+    let path = format!("/v1/entities/{dependent}");
     let say = async |method: Method, path: &str, body: Value| {
         let reply = client.send(method, path, Some(&body), &[]).await.unwrap();
         assert!(reply.status.is_success(), "{:#}", reply.body);
@@ -48,26 +48,26 @@ async fn what_may_have_been_made_from_another_holds_it() {
     say(Method::POST, &format!("{path}/actions/pause"), json!({})).await;
     say(Method::PUT, &path, json!({ "desired": { "to": "elsewhere" } })).await;
     delete(client, &a).await;
-    is_held(client, &a, "user").await;
+    is_held(client, &a, "dependent").await;
     say(Method::POST, &format!("{path}/actions/resume"), json!({})).await;
-    client.reaches(&user, "ok").await;
+    client.reaches(&dependent, "ok").await;
     client.reaches(&a, "deleted").await;
     world.counts().await.assert_none_twice();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_keeps_another_from_going_lives_on() {
+async fn a_dependent_that_holds_up_a_deletion_stays_managed() {
     let (_world, _setup, server) = patient().await;
     let client = &server.client;
     let net = client.thing("net", json!({ "size": 1 })).await;
-    let user = client.thing("user", json!({ "to": to("net"), "size": 1 })).await;
+    let dependent = client.thing("dependent", json!({ "to": to("net"), "size": 1 })).await;
     delete(client, &net).await;
-    is_held(client, &net, "user").await;
-    let path = format!("/v1/entities/{user}");
+    is_held(client, &net, "dependent").await;
+    let path = format!("/v1/entities/{dependent}");
     for action in ["refresh", "poke"] {
         client.done(Method::POST, &format!("{path}/actions/{action}"), json!({})).await;
     }
-    let entity = client.entity(&user).await;
+    let entity = client.entity(&dependent).await;
     assert!(!condition(&entity, "blocked") && entity["error"].is_null(), "{entity:#}");
 }
 
@@ -77,16 +77,16 @@ async fn a_creation_that_goes_on_ends_although_its_target_is_to_go() {
     let client = &server.client;
     let net = client.thing("net", json!({ "size": 1 })).await;
     let slow = json!({ "to": to("net"), "_fake": { "pending_ms": 1500 } });
-    let user = declare(client, "user", slow).await;
-    client.reaches(&user, "creating").await;
+    let dependent = declare(client, "dependent", slow).await;
+    client.reaches(&dependent, "creating").await;
     delete(client, &net).await;
-    let user = client.reaches(&user, "ok").await;
-    assert!(!condition(&user, "blocked"), "{user:#}");
-    is_held(client, &net, "user").await;
+    let dependent = client.reaches(&dependent, "ok").await;
+    assert!(!condition(&dependent, "blocked"), "{dependent:#}");
+    is_held(client, &net, "dependent").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_user_of_what_is_gone_is_left_alone() {
+async fn a_paused_dependent_of_a_deleted_target_is_left_alone() {
     let world = World::start().await;
     let setup = Setup::new(&format!(
         "[backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\ndrift_interval = \"100ms\"\n",
@@ -95,11 +95,11 @@ async fn a_paused_user_of_what_is_gone_is_left_alone() {
     let server = setup.start().await;
     let client = &server.client;
     let net = client.thing("net", json!({ "size": 1 })).await;
-    let user = client.thing("user", json!({ "to": to("net") })).await;
+    let dependent = client.thing("dependent", json!({ "to": to("net") })).await;
     let path = format!("/v1/entities/{net}?policy=orphan");
     client.done(Method::DELETE, &path, Value::Null).await;
-    waits(client, &user, "net").await;
-    let pause = format!("/v1/entities/{user}/actions/pause");
+    waits(client, &dependent, "net").await;
+    let pause = format!("/v1/entities/{dependent}/actions/pause");
     client.send(Method::POST, &pause, Some(&json!({})), &[]).await.unwrap();
     let asked = async || world.counts().await.requests;
     let before = asked().await;

@@ -1,11 +1,11 @@
 //! refresh, retry, pause, resume, protect, release, adopt, decide, cancel.
 
-use super::{LOCAL, file, land, thing};
+use super::{LOCAL, file, start, thing};
 use crate::harness::text;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entities_are_looked_at_held_and_let_go() {
-    let (setup, server, cli) = land(LOCAL).await;
+    let (setup, server, cli) = start(LOCAL).await;
     cli.file("m.yaml", &[file("a", "one"), file("b", "one")].join("---\n"));
     cli.ok("apply -f m.yaml --wait").await;
 
@@ -47,7 +47,7 @@ async fn entities_are_looked_at_held_and_let_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_failed_or_asks_goes_on() {
-    let (setup, _server, cli) = land(LOCAL).await;
+    let (setup, _server, cli) = start(LOCAL).await;
     std::fs::create_dir_all(setup.managed()).unwrap();
     for name in ["a", "b", "c"] {
         std::fs::write(setup.managed().join(format!("{name}.txt")), "was here").unwrap();
@@ -92,7 +92,7 @@ async fn what_failed_or_asks_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_entity_is_changed_and_its_kind_s_verbs_are_done() {
-    let (setup, _server, cli) = land(LOCAL).await;
+    let (setup, _server, cli) = start(LOCAL).await;
     let manifests = [file("a", "one"), thing("t", "{size: 1, tags: {a: x, b: y}, immutable: 1}")];
     cli.file("m.yaml", &manifests.join("---\n"));
     cli.ok("apply -f m.yaml --wait").await;

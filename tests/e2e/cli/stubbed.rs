@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::stub::{Answer, Stub};
-use super::{Cli, land};
+use super::{Cli, start};
 use crate::harness::{Server, Setup};
 
 const ID: &str = "01a210af-41fc-710c-92db-b0b800e7ce12";
@@ -19,7 +19,7 @@ fn found() -> Answer {
     Answer::Reply(200, "", json!({ "id": ID, "kind": "local.file", "name": "a" }))
 }
 
-fn somebody(stub: &Stub) -> (tempfile::TempDir, Cli) {
+fn cli_for(stub: &Stub) -> (tempfile::TempDir, Cli) {
     let folder = tempfile::tempdir().unwrap();
     let cli = Cli::new(folder.path()).with("STATEWARD_SERVER", &stub.url);
     (folder, cli.with("STATEWARD_TOKEN", "stw_secret"))
@@ -30,7 +30,7 @@ async fn a_change_is_sent_again_under_the_same_key_until_it_is_answered() {
     let busy = Answer::Reply(503, "Retry-After: 1\r\n", json!({ "detail": "not now" }));
     let often = Answer::Reply(429, "", json!({ "detail": "too often" }));
     let stub = Stub::start(vec![found(), Answer::HangUp, busy, often, done()]).await;
-    let (_folder, cli) = somebody(&stub);
+    let (_folder, cli) = cli_for(&stub);
     let began = Instant::now();
     let said = cli.run(&format!("pause {ID} --reason because --change T-1 --verbose")).await;
     assert_eq!((said.code, &*said.out), (0, "local.file/a paused\n"), "{said:#?}");
@@ -51,7 +51,7 @@ async fn two_changes_have_two_keys_and_patience_ends() {
     let other = ID.replace('c', "d");
     let another = Answer::Reply(200, "", json!({ "id": other, "kind": "local.file", "name": "b" }));
     let stub = Stub::start(vec![found(), another, done()]).await;
-    let (_folder, cli) = somebody(&stub);
+    let (_folder, cli) = cli_for(&stub);
     cli.ok(&format!("refresh {ID} {other}")).await;
     let keys: Vec<_> = stub
         .asked()
@@ -62,7 +62,7 @@ async fn two_changes_have_two_keys_and_patience_ends() {
     assert_ne!(keys[0], keys[1]);
 
     let gone = Stub::start(vec![Answer::HangUp]).await;
-    let (_folder, cli) = somebody(&gone);
+    let (_folder, cli) = cli_for(&gone);
     let line = cli.fails("backends", 1).await;
     assert!(line.contains(&gone.url), "{line}");
     assert_eq!(gone.asked().len(), 3, "an address that never answered is given up soon");
@@ -71,7 +71,7 @@ async fn two_changes_have_two_keys_and_patience_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_not_issued_twice() {
     let stub = Stub::start(vec![Answer::HangUp, done()]).await;
-    let (folder, cli) = somebody(&stub);
+    let (folder, cli) = cli_for(&stub);
     cli.fails("tokens issue ci --grant viewer --to ci.token", 1).await;
     assert_eq!(stub.asked().len(), 1);
     assert!(!folder.path().join("ci.token").exists(), "an empty token is left over");
@@ -93,13 +93,13 @@ async fn a_server_that_is_not_there_is_named_with_what_to_do() {
     assert!(cli.run("diff -f none.yaml --server http://127.0.0.1:9").await.code > 1);
 
     let page = Stub::start(vec![Answer::Reply(200, "", Value::String("<html>".to_owned()))]).await;
-    let (_folder, cli) = somebody(&page);
+    let (_folder, cli) = cli_for(&page);
     assert_eq!(cli.ok("backends -o json").await.trim(), "{\n  \"items\": []\n}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_tokens_are_told_by_where_they_came_from() {
-    let (setup, _server, cli) = land("").await;
+async fn refused_tokens_are_named_by_their_origin() {
+    let (setup, _server, cli) = start("").await;
     std::fs::write(setup.folder.path().join("other"), "stw_wrong\n").unwrap();
     let line = cli.fails("get --token-file other", 5).await;
     assert!(
@@ -143,7 +143,7 @@ async fn audit_unfreeze_and_reload_ask_for_what_is_pinned() {
         Answer::Reply(200, "", json!({ "backends": [{ "name": "cloud", "change": "added" }] })),
     ])
     .await;
-    let (_folder, cli) = somebody(&stub);
+    let (_folder, cli) = cli_for(&stub);
     let taken = cli.ok("audit checkpoint").await;
     cli.file("checkpoint.json", &taken);
     let said = cli.run("audit verify --against checkpoint.json").await;

@@ -61,7 +61,7 @@ async fn a_namespace_is_made_and_deleted_once_for_one_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_issued_once_for_one_key_and_its_value_told_once() {
+async fn a_token_is_issued_once_for_one_key_and_its_value_shown_once() {
     let setup = Setup::new("");
     let server = setup.start().await;
     let client = &server.client;

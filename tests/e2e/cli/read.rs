@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Cli, LOCAL, file, land, thing};
+use super::{Cli, LOCAL, file, start, thing};
 use crate::harness::{Server, Setup, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_shown_in_every_form() {
-    let (_setup, _server, cli) = land("[namespaces.physics]\n").await;
+    let (_setup, _server, cli) = start("[namespaces.physics]\n").await;
     let elsewhere = file("a", "x").replace("a.txt", "p.txt") + "namespace: physics\n";
     cli.file("m.yaml", &[file("a", "one"), thing("t", "{size: 1}"), elsewhere].join("---\n"));
     cli.ok("apply -f m.yaml --wait --reason because").await;
@@ -80,7 +80,7 @@ async fn what_is_there_is_shown_in_every_form() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changes_is_shown_as_it_changes() {
-    let (_setup, _server, cli) = land("").await;
+    let (_setup, _server, cli) = start("").await;
     cli.file("a.yaml", &file("a", "one"));
     cli.ok("apply -f a.yaml --wait").await;
     let mut watched = cli.follow("watch file");
@@ -105,7 +105,7 @@ async fn what_changes_is_shown_as_it_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waits_end_when_it_is_so_or_cannot_be() {
-    let (_setup, _server, cli) = land("").await;
+    let (_setup, _server, cli) = start("").await;
     cli.file(
         "m.yaml",
         &[
@@ -177,7 +177,7 @@ fn stable(page: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_thing_looks_like_this() {
-    let (_setup, _server, cli) = land(LOCAL).await;
+    let (_setup, _server, cli) = start(LOCAL).await;
     cli.file("a.yaml", &file("a", "one"));
     cli.ok("apply -f a.yaml --wait --reason because").await;
     let mut pages = Vec::new();
