@@ -1,40 +1,29 @@
 //! The binary `stateward`: the server and its command line.
 //!
-//! The server: `config` reads the configuration, `connect` connects the drivers that it names, `wiring` is the only place
-//! that assembles store, drivers, engine and REST interface, `background` runs projections and rounds. `offline` audits
-//! files without a server, `bench` measures one. The command line: `commands` has a file for each verb, `select` finds
-//! the entities that a verb acts on, `client` sends requests, `bulk` and `follow` change and watch many entities,
-//! `render` formats each resource type, `output` writes it in the requested form.
+//! - `server`: the configuration, and `wiring`, the only place that assembles store, drivers, engine and REST interface
+//! - `bench`: measures a server from outside
+//! - `commands`: a file for each verb; `context` is what a verb runs with, `exit` its exit codes
+//! - `select`: the entities that a verb acts on; `manifests` and `field_arguments`: what it declares
+//! - `client`: requests to the server; `change`: sends changes of one or many entities, and waits for them
+//! - `presentation`: forms of output, how each type of resource is printed, and the terminal
 //!
 //! **Architecture invariant:** the command line knows the REST interface and nothing else of the server: no type of
 //! the domain or the engine is in what it sends, reads or shows.
 
-mod address;
-mod assignments;
-mod background;
-mod banner;
 mod bench;
-mod bulk;
-mod chance;
+mod change;
 mod client;
 mod clock;
 mod commands;
-mod config;
-mod connect;
-mod descriptors;
+mod context;
 mod exit;
-mod follow;
+mod field_arguments;
 mod input;
 mod manifests;
-mod offline;
-mod output;
-mod render;
+mod presentation;
+mod random;
 mod select;
-mod session;
-mod telemetry;
-mod terminal;
-mod token;
-mod wiring;
+mod server;
 
 use std::process::ExitCode;
 
@@ -82,7 +71,7 @@ const fn without_huge_pages() {}
 fn failed(error: &anyhow::Error) -> ExitCode {
     let line = one_line(error);
     if !line.is_empty() {
-        terminal::note(&format!("stateward: {line}"));
+        presentation::terminal::note(&format!("stateward: {line}"));
     }
     Exit::of(error).into()
 }

@@ -1,7 +1,7 @@
 //! Benchmarks a server from outside, in one run, so that every ratio compares figures of the same minute.
 //!
-//! - `disk`: the disk's baseline; `intake`: durable creates compared with an echo
-//! - `life`: latency, convergence, memory, size, replay, rebuild and audit of one server; `fold`: folding alone
+//! - `disk`: the disk's baseline; `create_throughput`: durable creates compared with an echo
+//! - `lifecycle`: latency, convergence, memory, size, replay, rebuild and audit of one server; `fold`: folding alone
 //! - `http`, `load`: the clients; `process`: the servers, with their processor time and memory
 //! - `report`: the figures with their targets, as a table and as JSON
 //! - `scale`: the cost of lists at a size and at a hundredth of it
@@ -9,11 +9,11 @@
 //! The server is a separate process, so that its processor time is separate from the load's. The clients send
 //! pre-rendered HTTP/1.1 requests: a general client would cost more than the echo that it measures.
 
+mod create_throughput;
 mod disk;
 mod fold;
 mod http;
-mod intake;
-mod life;
+mod lifecycle;
 mod load;
 mod process;
 mod report;
@@ -62,16 +62,18 @@ async fn measure(plan: &Plan, folder: &std::path::Path) -> anyhow::Result<Report
     disk.run(plan.time).await?;
     let mut intake = Vec::new();
     for connections in &plan.connections {
-        intake.push(intake::measure(&folder.join("intake"), *connections, plan.time).await?);
+        intake.push(
+            create_throughput::measure(&folder.join("intake"), *connections, plan.time).await?,
+        );
     }
-    let life = life::measure(plan, &folder.join("life"), &mut disk).await?;
+    let life = lifecycle::measure(plan, &folder.join("life"), &mut disk).await?;
     let fold = fold::measure(plan.events).await?;
     Ok(Report::new(disk.figures(), intake, life, fold))
 }
 
 /// Prints the present measurement to standard error.
 fn tell(what: &str) {
-    crate::terminal::note(&format!("measuring {what}"));
+    crate::presentation::terminal::note(&format!("measuring {what}"));
 }
 
 /// A count as a floating-point number.

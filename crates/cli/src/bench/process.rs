@@ -113,7 +113,7 @@ pub(super) fn data(folder: &Path) -> std::path::PathBuf {
 
 /// The first administrator's token of a server in `folder`.
 pub(super) fn token(folder: &Path) -> anyhow::Result<String> {
-    Ok(std::fs::read_to_string(crate::token::path(&data(folder)))?.trim().to_owned())
+    Ok(std::fs::read_to_string(crate::server::admin_token::path(&data(folder)))?.trim().to_owned())
 }
 
 /// Processor time of `process` (a pid, or `self`).

@@ -11,7 +11,8 @@ use stateward_drivers::http::{is_loopback, is_this_machine};
 
 use crate::client::pinned;
 use crate::exit::Stop;
-use crate::{address, token};
+use crate::server::admin_token;
+use crate::server::discovery;
 
 /// The server's default address.
 const DEFAULT_URL: &str = "http://127.0.0.1:8420";
@@ -138,8 +139,8 @@ impl ConnectionOptions {
             }
             (None, None, None) => None,
         };
-        let found = std::fs::read_to_string(address::path(data)).ok();
-        let local_token = token::path(data);
+        let found = std::fs::read_to_string(discovery::path(data)).ok();
+        let local_token = admin_token::path(data);
         let is_meant = self.data.is_some() || (given.is_none() && local_token.exists());
         let stopped = (named.is_none() && found.is_none() && is_meant).then(|| data.to_owned());
         let local = named.is_none() && found.is_some();

@@ -1,18 +1,20 @@
 //! A client of the REST interface alone: no type of the server is used here.
 //!
-//! `connection` finds the server and the token, `identity` verifies the server, `pinned` trusts one certificate;
-//! `request` is a request, `send` sends it, `retry` says whether and when again; `declare` applies a manifest; `sse`
+//! `connection` finds the server and the token, `server_identity` verifies the server, `pinned` trusts one certificate;
+//! `request` is a request, `send` sends it, `retry` says whether and when again; `apply_manifest` applies
+//! a manifest; `sse`
 //! follows the log; `problem` is an error response.
 
+mod apply_manifest;
 mod connection;
-mod declare;
-mod identity;
 mod pinned;
 mod problem;
 mod request;
 mod retry;
 mod send;
+mod server_identity;
 mod sse;
+pub(crate) mod watch_until;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,10 +23,10 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::Value;
 
-pub(crate) use connection::{Connection, ConnectionOptions};
-pub(crate) use declare::{
+pub(crate) use apply_manifest::{
     Declared, NAMING, Outcome, Terms, declare, differing, find, is_status, named,
 };
+pub(crate) use connection::{Connection, ConnectionOptions};
 pub(crate) use problem::{Problem, Unreachable};
 pub(crate) use request::{Request, escaped};
 pub(crate) use sse::{Arrival, Events};
@@ -78,7 +80,7 @@ impl Client {
             verbose,
             met: Arc::default(),
             known: Arc::default(),
-            keys: Arc::new((crate::chance::hexadecimal::<16>()?, AtomicU64::new(0))),
+            keys: Arc::new((crate::random::hexadecimal::<16>()?, AtomicU64::new(0))),
         })
     }
 
@@ -164,7 +166,7 @@ impl Client {
             }
             let id = reply["entity"]["id"].as_str().unwrap_or_default();
             reply["entity"] = self.send(&Request::get(format!("/v1/entities/{id}"))).await?;
-            if left.is_zero() || crate::render::entity::asks(&reply["entity"]) {
+            if left.is_zero() || crate::presentation::render::entity::asks(&reply["entity"]) {
                 return Ok(reply);
             }
             tokio::time::sleep_until((asked + PACE).min(deadline)).await;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::retry::{self, Failed};
 use super::{Client, Problem, Request, Unreachable};
 use crate::exit::Stop;
-use crate::terminal;
+use crate::presentation::terminal;
 
 /// Longer than the server's longest wait before it answers (60 s).
 pub(super) const TIMEOUT: Duration = Duration::from_secs(70);

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
+use crate::change::single::{self, ChangeOptions};
 use crate::client::Request;
-use crate::commands::change::{self, ChangeOptions};
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::session::{Run, Session};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward adopt file/motd etc/motd\n\n\
@@ -24,7 +24,7 @@ pub(crate) struct Adopt {
 impl Run for Adopt {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let body = json!({ "external_id": self.external_id });
-        change::entity(session, &self.target, &self.options, "adopting", |id| {
+        single::entity(session, &self.target, &self.options, "adopting", |id| {
             Request::post(format!("/v1/entities/{id}/actions/adopt")).json(&body)
         })
         .await

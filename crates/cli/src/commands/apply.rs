@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
 
-use crate::bulk::{self, AT_ONCE, Deed, WaitOptions};
+use crate::change::bulk::{self, AT_ONCE, Deed, WaitOptions};
 use crate::client::{Client, Outcome, Terms, Why, declare};
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
 use crate::manifests::{self, Document};
-use crate::output::Output;
+use crate::presentation::output::Output;
+use crate::presentation::terminal;
 use crate::select::InNamespace;
-use crate::session::{Run, Session};
-use crate::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward apply -f examples/\n  \

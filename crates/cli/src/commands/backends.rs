@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::{Request, Why, escaped};
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::{Output, time};
-use crate::render::backend::{BACKEND, RELOADED};
-use crate::session::{Run, Session};
+use crate::presentation::output::{Output, time};
+use crate::presentation::render::backend::{BACKEND, RELOADED};
 
 #[derive(Args)]
 #[command(

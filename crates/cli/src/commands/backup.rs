@@ -7,7 +7,7 @@ use clap::Args;
 use stateward_store::sqlite;
 
 use crate::clock::SystemClock;
-use crate::terminal;
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(

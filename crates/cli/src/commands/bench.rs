@@ -10,7 +10,7 @@ use serde::Serialize;
 use stateward_api::Server;
 
 use crate::bench::{self, Plan};
-use crate::terminal;
+use crate::presentation::terminal;
 
 /// Default folder for data: beside the build's output, which is on a disk and not in memory.
 const FOLDER: &str = "./target/bench";

@@ -2,14 +2,14 @@
 
 use clap::Args;
 
+use crate::change::single::{self, ChangeOptions};
 use crate::client::{Client, Request, escaped};
-use crate::commands::change::{self, ChangeOptions};
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
-use crate::output::text;
-use crate::render::entity::label;
+use crate::presentation::output::text;
+use crate::presentation::render::entity::label;
 use crate::select::one;
 use crate::select::target::is_id;
-use crate::session::{Run, Session};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward operations --state pending\n  \
@@ -33,7 +33,7 @@ impl Run for Cancel {
                 requests.append(&mut open);
             }
         }
-        change::all(session, requests, &self.options, "cancelled").await
+        single::all(session, requests, &self.options, "cancelled").await
     }
 }
 

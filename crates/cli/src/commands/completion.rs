@@ -6,8 +6,9 @@ use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
+use crate::Arguments;
 use crate::exit::Exit;
-use crate::{Arguments, terminal};
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  source <(stateward completion bash)\n  \

@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use crate::change::single::{self, ChangeOptions};
 use crate::client::Request;
-use crate::commands::change::{self, ChangeOptions};
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
-use crate::session::{Run, Session};
 
 #[derive(Args)]
 #[command(
@@ -51,7 +51,7 @@ impl Run for Decide {
             Some(_) => return Err(Stop::usage("only adopt takes an object")),
             None => json!({ "decision": decision }),
         };
-        change::entity(session, &self.target, &self.options, "decided", |id| {
+        single::entity(session, &self.target, &self.options, "decided", |id| {
             Request::post(format!("/v1/entities/{id}/actions/decide")).json(&body)
         })
         .await

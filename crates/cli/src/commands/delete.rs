@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::bulk::{self, BulkOptions};
+use crate::change::bulk::{self, BulkOptions};
 use crate::client::{Client, Request, find};
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
-use crate::output::text;
-use crate::render::entity;
+use crate::manifests;
+use crate::presentation::output::text;
+use crate::presentation::render::entity;
+use crate::presentation::terminal;
 use crate::select::{Selected, Selection};
-use crate::session::{Run, Session};
-use crate::{manifests, terminal};
 
 /// The server lists at most so many dependents of an entity; with this many there may be more.
 const USERS_MAX: usize = 1_000;

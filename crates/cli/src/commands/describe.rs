@@ -3,12 +3,12 @@
 use clap::Args;
 
 use crate::client::Request;
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::text;
-use crate::render::describe::{Described, page};
+use crate::presentation::output::text;
+use crate::presentation::render::describe::{Described, page};
+use crate::presentation::terminal;
 use crate::select::{InNamespace, one_ever};
-use crate::session::{Run, Session};
-use crate::terminal;
 
 /// Operations and events shown at most.
 const OPERATIONS: usize = 5;

@@ -7,13 +7,13 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, Problem, Request, differing, find, named};
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
 use crate::manifests::{self, Document};
-use crate::output::{text, yaml};
-use crate::render::diff::{Difference, unified};
+use crate::presentation::output::{text, yaml};
+use crate::presentation::render::diff::{Difference, unified};
+use crate::presentation::terminal;
 use crate::select::{InNamespace, one};
-use crate::session::{Run, Session};
-use crate::terminal;
 
 #[derive(Args)]
 #[command(
@@ -64,7 +64,7 @@ impl Diff {
         }
         for target in &self.targets {
             let entity = one(client, target, &self.place.namespace).await?;
-            let label = crate::render::entity::label(&entity);
+            let label = crate::presentation::render::entity::label(&entity);
             found.push(against_observed(label, Some(&entity), &entity["desired"]));
         }
         let differs = found.iter().any(Difference::differs);

@@ -3,12 +3,12 @@
 use clap::Args;
 
 use crate::client::{Arrival, Events as Stream, Request};
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
-use crate::output::{Format, Output, text};
-use crate::render::event::{EVENT, line};
+use crate::presentation::output::{Format, Output, text};
+use crate::presentation::render::event::{EVENT, line};
+use crate::presentation::terminal;
 use crate::select::{namespace, one_ever};
-use crate::session::{Run, Session};
-use crate::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward events --limit 20\n  stateward events -f\n  \

@@ -3,12 +3,12 @@
 use clap::Args;
 use serde_json::Value;
 
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
-use crate::output::{Format, Output, json, yaml};
-use crate::render::explain::{KIND, at, page};
+use crate::presentation::output::{Format, Output, json, yaml};
+use crate::presentation::render::explain::{KIND, at, page};
+use crate::presentation::terminal;
 use crate::select::target;
-use crate::session::{Run, Session};
-use crate::terminal;
 
 #[derive(Args)]
 #[command(

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::net::TcpListener;
 
-use crate::terminal;
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward fake-world --listen 127.0.0.1:8421")]

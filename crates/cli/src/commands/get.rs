@@ -2,12 +2,12 @@
 
 use clap::Args;
 
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::Output;
-use crate::render::entity::{ENTITY, ENTITY_ANYWHERE};
+use crate::presentation::output::Output;
+use crate::presentation::render::entity::{ENTITY, ENTITY_ANYWHERE};
+use crate::presentation::terminal;
 use crate::select::Selection;
-use crate::session::{Run, Session};
-use crate::terminal;
 
 #[derive(Args)]
 #[command(

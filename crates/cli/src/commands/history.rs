@@ -3,13 +3,13 @@
 use clap::Args;
 
 use crate::client::Request;
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::{Format, Output, text, time, yaml};
-use crate::render::entity::ENTITY;
-use crate::render::event::HISTORY;
+use crate::presentation::output::{Format, Output, text, time, yaml};
+use crate::presentation::render::entity::ENTITY;
+use crate::presentation::render::event::HISTORY;
+use crate::presentation::terminal;
 use crate::select::{InNamespace, one_ever};
-use crate::session::{Run, Session};
-use crate::terminal;
 
 #[derive(Args)]
 #[command(

@@ -1,6 +1,5 @@
 //! The verbs: a file for each, or for a family of similar ones.
 
-mod act;
 mod adopt;
 mod apply;
 mod audit;
@@ -8,12 +7,12 @@ mod backends;
 mod backup;
 mod bench;
 mod cancel;
-mod change;
 mod completion;
 mod decide;
 mod delete;
 mod describe;
 mod diff;
+mod entity_actions;
 mod events;
 mod explain;
 mod fake_world;
@@ -36,8 +35,8 @@ mod watch;
 
 use clap::Subcommand;
 
+use crate::context::Verb;
 use crate::exit::Exit;
-use crate::session::Verb;
 
 /// The text of `--help`: verbs in groups, because one line for each does not fit a screen.
 pub(crate) const HELP: &str = "\
@@ -97,22 +96,22 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  stateward refresh file/motd --wait\n  stateward refresh -l app=site --yes"
     )]
-    Refresh(Verb<act::Refresh>),
+    Refresh(Verb<entity_actions::Refresh>),
     /// Try again now what failed or waits
     #[command(
         after_help = "Examples:\n  stateward retry thing/stubborn\n  stateward retry --state erred --yes"
     )]
-    Retry(Verb<act::Retry>),
+    Retry(Verb<entity_actions::Retry>),
     /// Change nothing on the backend for it until resume
     #[command(
         after_help = "Examples:\n  stateward pause file/motd --reason 'editing by hand'\n  stateward pause --kind file --yes"
     )]
-    Pause(Verb<act::Pause>),
+    Pause(Verb<entity_actions::Pause>),
     /// Go on after pause
     #[command(
         after_help = "Examples:\n  stateward resume file/motd\n  stateward resume -l app=site --yes"
     )]
-    Resume(Verb<act::Resume>),
+    Resume(Verb<entity_actions::Resume>),
     /// Change fields of what is desired
     Set(Verb<set::Set>),
     /// Do one of the verbs of an entity's kind
@@ -125,9 +124,9 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  stateward release file/motd\n  stateward release --backend old --yes"
     )]
-    Release(Verb<act::Release>),
+    Release(Verb<entity_actions::Release>),
     /// Refuse deletion
-    Protect(Verb<act::Protect>),
+    Protect(Verb<entity_actions::Protect>),
     /// Answer what an entity is blocked on
     Decide(Verb<decide::Decide>),
     /// Take back what was asked for

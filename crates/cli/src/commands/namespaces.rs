@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::client::{Request, Why, escaped};
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::Output;
-use crate::render::access::NAMESPACE;
-use crate::session::{Run, Session};
-use crate::terminal;
+use crate::presentation::output::Output;
+use crate::presentation::render::access::NAMESPACE;
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(

@@ -3,12 +3,12 @@
 use clap::Args;
 
 use crate::client::{Problem, Request, escaped};
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::{Output, text};
-use crate::render::operation::OPERATION;
+use crate::presentation::output::{Output, text};
+use crate::presentation::render::operation::OPERATION;
 use crate::select::target::is_id;
 use crate::select::{namespace, one_ever};
-use crate::session::{Run, Session};
 
 #[derive(Args)]
 #[command(

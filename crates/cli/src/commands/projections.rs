@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 
 use crate::client::{Request, escaped};
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::Output;
-use crate::render::projection::PROJECTION;
-use crate::session::{Run, Session};
-use crate::terminal;
+use crate::presentation::output::Output;
+use crate::presentation::render::projection::PROJECTION;
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::assignments;
+use crate::change::single::{self, ChangeOptions};
 use crate::client::{Request, escaped};
-use crate::commands::change::{self, ChangeOptions};
+use crate::context::Session;
 use crate::exit::Exit;
-use crate::session::Session;
+use crate::field_arguments;
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward run server/web reboot type=HARD --wait\n  \
@@ -26,16 +26,16 @@ pub(crate) struct Run {
     options: ChangeOptions,
 }
 
-impl crate::session::Run for Run {
+impl crate::context::Run for Run {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let verb = escaped(&self.verb);
         let request = |id: &str, kind: &Value| {
             let actions = kind["actions"].as_array().into_iter().flatten();
             let action = actions.into_iter().find(|action| action["name"] == self.verb.as_str());
             let schema = action.map_or(&Value::Null, |action| &action["input"]);
-            let input = assignments::document(&self.input, schema)?;
+            let input = field_arguments::document(&self.input, schema)?;
             Ok(Request::post(format!("/v1/entities/{id}/actions/{verb}")).json(&input))
         };
-        change::of_its_kind(session, &self.target, &self.options, "asked for", request).await
+        single::of_its_kind(session, &self.target, &self.options, "asked for", request).await
     }
 }

@@ -14,11 +14,13 @@ use stateward_store::sqlite::Broken;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Client, Connection, Terms, declare};
-use crate::config::{self, Config, Source};
 use crate::manifests::{self, Document};
 use crate::select::DEFAULT_NAMESPACE;
-use crate::wiring::{self, Running};
-use crate::{address, banner, telemetry};
+use crate::server::banner;
+use crate::server::config::{self, Config, Source};
+use crate::server::discovery;
+use crate::server::telemetry;
+use crate::server::wiring::{self, Running};
 
 #[derive(Args)]
 #[command(
@@ -112,7 +114,7 @@ async fn welcome(
 ) -> anyhow::Result<anyhow::Result<()>> {
     running.ready().await;
     let url = running.url.clone();
-    let _announced = address::announce(&running.directory, &running.own_url);
+    let _announced = discovery::announce(&running.directory, &running.own_url);
     tracing::info!(url, "ready");
     if let Some(documents) = manifests {
         let token = std::fs::read_to_string(&running.token_file)?;

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::assignments;
+use crate::change::single::{self, ChangeOptions};
 use crate::client::Request;
-use crate::commands::change::{self, ChangeOptions};
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::session::{Run, Session};
+use crate::field_arguments;
 
 #[derive(Args)]
 #[command(
@@ -36,11 +36,11 @@ impl Run for Set {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let replace = self.replace.then_some("true");
         let request = |id: &str, kind: &Value| {
-            let desired = assignments::document(&self.fields, &kind["schema"])?;
+            let desired = field_arguments::document(&self.fields, &kind["schema"])?;
             Ok(Request::patch(format!("/v1/entities/{id}"))
                 .merge_patch(&json!({ "desired": desired }))
                 .maybe("replace", replace))
         };
-        change::of_its_kind(session, &self.target, &self.options, "changing", request).await
+        single::of_its_kind(session, &self.target, &self.options, "changing", request).await
     }
 }

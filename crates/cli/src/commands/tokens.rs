@@ -7,11 +7,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::{Request, Why, escaped};
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::{Output, text, time};
-use crate::render::access::TOKEN;
-use crate::session::{Run, Session};
-use crate::{terminal, token};
+use crate::presentation::output::{Output, text, time};
+use crate::presentation::render::access::TOKEN;
+use crate::presentation::terminal;
+use crate::server::admin_token;
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward tokens\n  \
@@ -84,13 +85,13 @@ impl Run for Tokens {
 
 impl Issue {
     async fn run(self, session: &Session, output: Output) -> anyhow::Result<()> {
-        use crate::output::Format;
+        use crate::presentation::output::Format;
         let expires = self.expires.as_deref();
         let expires_at = expires.map(|text| time::future(text, session.now)).transpose()?;
         let grants: Vec<_> = self.grants.iter().map(|text| grant(text)).collect();
         let body = json!({ "actor": self.actor, "grants": grants, "expires_at": expires_at });
         // Before the token is issued: a value that cannot be written would be lost.
-        let file = self.to.as_deref().map(token::create).transpose()?;
+        let file = self.to.as_deref().map(admin_token::create).transpose()?;
         // Not retried: the first token would stay valid, and its value may have been intercepted.
         let request = Request::post("/v1/tokens").json(&body).unrepeatable();
         let issued = session.client.because(&self.why).send(&request).await;

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use crate::client::{Request, Why};
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::session::{Run, Session};
-use crate::terminal;
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(

@@ -6,14 +6,14 @@ use clap::Args;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::bulk::late;
+use crate::change::bulk::late;
+use crate::client::watch_until::{self, Verdict};
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
-use crate::follow::{self, Verdict};
-use crate::output::{text, time};
-use crate::render::entity::{asks, condition, label, message};
+use crate::presentation::output::{text, time};
+use crate::presentation::render::entity::{asks, condition, label, message};
+use crate::presentation::terminal;
 use crate::select::{Emptiness, Selection};
-use crate::session::{Run, Session};
-use crate::terminal;
 
 const STATES: &[&str] = &[
     "creation_scheduled",
@@ -141,7 +141,7 @@ impl Run for Wait {
         let bar = terminal::progress("waiting", selected.entities.len() as u64);
         let judge = |entity: &Value| self.goal.judge(entity);
         let awaited =
-            follow::until(&session.client, &selected.entities, deadline, judge, || bar.inc(1))
+            watch_until::until(&session.client, &selected.entities, deadline, judge, || bar.inc(1))
                 .await?;
         bar.finish_and_clear();
         for awaited in awaited {

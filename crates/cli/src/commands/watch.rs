@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use clap::Args;
 use serde_json::Value;
 
+use crate::client::watch_until;
 use crate::client::{Arrival, Events, Problem, Request};
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
-use crate::output::{Format, Output, text};
-use crate::render::entity::{LINE_HEADER, label, line};
+use crate::presentation::output::{Format, Output, text};
+use crate::presentation::render::entity::{LINE_HEADER, label, line};
+use crate::presentation::terminal;
 use crate::select::{Selected, Selection};
-use crate::session::{Run, Session};
-use crate::{follow, terminal};
 
 #[derive(Args)]
 #[command(
@@ -73,7 +74,7 @@ impl Run for Watch {
 impl Watch {
     fn request(&self, only: Option<&[String]>) -> Request {
         match only {
-            Some(ids) => follow::about(ids),
+            Some(ids) => watch_until::about(ids),
             None => Request::get("/v1/events").maybe("namespace", self.selection.filter.place()),
         }
     }
@@ -86,7 +87,7 @@ impl Picture<'_> {
     }
 
     async fn follow(&mut self, event: &Value) -> anyhow::Result<()> {
-        let id = follow::subject(event);
+        let id = watch_until::subject(event);
         let is_entity = text(event, "/type").starts_with("entity.");
         let wanted = self.only.as_ref().is_none_or(|only| only.contains(&id));
         let known = self.shown.get(&id).copied().unwrap_or_default();

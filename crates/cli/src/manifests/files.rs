@@ -9,7 +9,8 @@ use anyhow::Context;
 use rustix::fs::OFlags;
 
 use crate::exit::Stop;
-use crate::{input, terminal};
+use crate::input;
+use crate::presentation::terminal;
 
 const EXTENSIONS: &[&str] = &["yaml", "yml", "json"];
 /// The path that means standard input.

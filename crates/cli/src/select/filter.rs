@@ -9,7 +9,7 @@ use stateward_domain::selector::{BadSelector, Selector};
 
 use super::DEFAULT_NAMESPACE;
 use crate::client::Request;
-use crate::render::entity;
+use crate::presentation::render::entity;
 
 /// Heading of these options in help texts.
 const SELECTION: &str = "Selection";

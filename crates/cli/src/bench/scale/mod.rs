@@ -3,11 +3,11 @@
 //! Two servers with the same configuration, one with N entities and one with N/100, share a `fake-world` process. Each
 //! figure is measured on both in turns, request by request, so that a ratio compares the same moment.
 //!
-//! - `estate`: the servers and their entities; `asks`: the queries; `report`: the figures with their targets
+//! - `populated_server`: the servers and their entities; `queries`: the queries; `report`: the figures with their targets
 
 mod api;
-mod asks;
-mod estate;
+mod populated_server;
+mod queries;
 mod report;
 
 use std::path::Path;
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use self::asks::Ask;
-use self::estate::Estate;
+use self::populated_server::Estate;
+use self::queries::Ask;
 pub(crate) use self::report::Report;
 use super::load::Times;
 use super::process::Process;
@@ -79,7 +79,7 @@ async fn measure(folder: &Path, entities: u64) -> anyhow::Result<Report> {
         latency.1.push(large.lone().await?);
     }
     let mut asked = Vec::new();
-    for ask in asks::all() {
+    for ask in queries::all() {
         asked.push(both(&mut small, &mut large, ask, sizes).await?);
     }
     let memory = large.server.memory()?;
@@ -88,8 +88,8 @@ async fn measure(folder: &Path, entities: u64) -> anyhow::Result<Report> {
     let entities = (small.entities, large.entities);
     small.stop().await?;
     let stop = large.stop().await?;
-    let disk = estate::disk(&large_folder)?;
-    let server = Process::serve_with(&large_folder, &estate::config(&world)).await?;
+    let disk = populated_server::disk(&large_folder)?;
+    let server = Process::serve_with(&large_folder, &populated_server::config(&world)).await?;
     let start = server.started_in;
     server.stop().await?;
     world.kill().await?;

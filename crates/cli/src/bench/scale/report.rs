@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::super::load::Times;
 use super::super::{number, rate};
-use super::asks::{Ask, METRICS, Served};
-use super::estate::Intake;
+use super::populated_server::Intake;
+use super::queries::{Ask, METRICS, Served};
 
 /// Bound on the ratio of medians of a query that an index serves.
 const RATIO_MAX: f64 = 1.5;

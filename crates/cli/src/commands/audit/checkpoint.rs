@@ -3,10 +3,11 @@
 use clap::Args;
 
 use crate::client::Request;
+use crate::commands::audit::offline;
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::json;
-use crate::session::{Run, Session};
-use crate::{offline, terminal};
+use crate::presentation::output::json;
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward audit checkpoint > checkpoint.json\n\n\

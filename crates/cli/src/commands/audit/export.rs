@@ -11,9 +11,10 @@ use stateward_domain::id::{Namespace, Position};
 use stateward_engine::service::export::Selection;
 
 use crate::client::Request;
+use crate::commands::audit::offline;
+use crate::context::{Run, Session};
 use crate::exit::{Exit, Stop};
-use crate::session::{Run, Session};
-use crate::{offline, terminal};
+use crate::presentation::terminal;
 
 /// Bytes of one line at most.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -9,9 +9,9 @@ use clap::Args;
 use stateward_domain::time::Clock;
 
 use crate::clock::SystemClock;
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::session::{Run, Session};
-use crate::terminal;
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward audit import log.jsonl --data ./restored")]

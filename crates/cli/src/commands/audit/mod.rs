@@ -3,14 +3,15 @@
 mod checkpoint;
 mod export;
 mod import;
+mod offline;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 use clap::{Args, Subcommand};
 
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::session::{Run, Session};
 
 #[derive(Args)]
 #[command(

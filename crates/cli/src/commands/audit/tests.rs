@@ -6,8 +6,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::Audit;
+use crate::context::Verb;
 use crate::exit::Exit;
-use crate::session::Verb;
 
 #[derive(Parser)]
 struct Arguments {

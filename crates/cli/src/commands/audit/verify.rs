@@ -9,12 +9,13 @@ use stateward_domain::audit::VerificationProgress;
 
 use super::export::Lines;
 use crate::client::Request;
+use crate::commands::audit::offline;
+use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::output::color::Tone;
-use crate::output::table::{Cell, Table};
-use crate::output::{Format, Noun, Output, text};
-use crate::session::{Run, Session};
-use crate::{offline, terminal};
+use crate::presentation::output::color::Tone;
+use crate::presentation::output::table::{Cell, Table};
+use crate::presentation::output::{Format, Noun, Output, text};
+use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(
@@ -70,8 +71,8 @@ impl Run for Verify {
                 }
                 terminal::say(&summary(&result))?;
             }
-            Format::Json => terminal::say(&crate::output::json(&result))?,
-            Format::Yaml => terminal::say(&crate::output::yaml(&result))?,
+            Format::Json => terminal::say(&crate::presentation::output::json(&result))?,
+            Format::Yaml => terminal::say(&crate::presentation::output::yaml(&result))?,
             Format::Name => {
                 let found = result["faults"].as_array().cloned().unwrap_or_default();
                 terminal::say(&FAULT.list(&found, Format::Name, session.now, false))?;

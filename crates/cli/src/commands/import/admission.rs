@@ -6,9 +6,9 @@ use serde_json::Value;
 use stateward_domain::json_pointer;
 
 use super::omitted::Omitted;
-use crate::bulk::AT_ONCE;
+use crate::change::bulk::AT_ONCE;
 use crate::client::{Client, Problem, Request};
-use crate::terminal;
+use crate::presentation::terminal;
 
 /// A manifest that is not checked yet.
 pub(super) struct Candidate {

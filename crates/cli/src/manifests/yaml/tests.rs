@@ -168,7 +168,7 @@ fn values() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn what_is_shown_is_read_back_as_it_was(value in values()) {
-        let text = crate::output::yaml(&value);
+        let text = crate::presentation::output::yaml(&value);
         let read = documents(&text);
         prop_assert_eq!(read.as_ref().map(|all| all.iter().map(|(_, value)| value).collect::<Vec<_>>()), Ok(vec![&value]), "{}", text);
     }

@@ -1,0 +1,156 @@
+//! The lifecycle of one server: sequential requests, a burst, stop, start without read models, rebuild, audit.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use stateward_domain::ports::event_store::EventStore;
+use stateward_store::sqlite::Store;
+
+use super::create_throughput::create;
+use super::disk::Probe;
+use super::http::Connection;
+use super::load::{self, Enough};
+use super::process::{self, Process};
+use super::report::{Convergence, Latency, Life, Memory, Pace};
+use super::{Plan, number, rate, tell};
+use crate::clock::SystemClock;
+
+/// Connections of the burst.
+const CONNECTIONS: usize = 64;
+/// How long convergence may take; later entities do not count.
+const CONVERGENCE_MAX: Duration = Duration::from_secs(40);
+/// Between two queries of how many have converged.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the lifecycle in `folder`.
+pub(super) async fn measure(plan: &Plan, folder: &Path, disk: &mut Probe) -> anyhow::Result<Life> {
+    let server = Process::serve(folder).await?;
+    let (at_start, _) = server.memory()?;
+    let latency = latency(&server, folder, plan.time).await?;
+    disk.run(plan.time).await?;
+    let convergence = converge(&server, folder, latency.requests, plan.entities).await?;
+    let (after, peak) = server.memory()?;
+    server.stop().await?;
+    let events = events(folder).await?;
+    let entities = number(latency.requests + plan.entities);
+    let bytes_per_entity = number(bytes(folder)?) / entities;
+
+    tell("replay, rebuild and audit");
+    forget_views(folder)?;
+    let server = Process::serve(folder).await?;
+    let replay = Pace::new(events, server.started_in);
+    let rebuild = timed(&server, folder, "/v1/projections/entities/rebuild", events).await?;
+    let verify = timed(&server, folder, "/v1/audit/verify", events).await?;
+    server.stop().await?;
+    Ok(Life {
+        latency,
+        convergence,
+        memory: Memory::new(at_start, peak, after),
+        bytes_per_entity,
+        replay,
+        rebuild: rebuild.context("there is no projection to rebuild")?,
+        verify,
+    })
+}
+
+/// Sequential creates, each until its entity is `ok`.
+async fn latency(server: &Process, folder: &Path, time: Duration) -> anyhow::Result<Latency> {
+    tell("how long one entity takes");
+    let template = create(folder, "single", "prefer: wait=30\r\n")?;
+    let outcome = load::run(server.address, 1, Enough::After(time), &template, 200).await?;
+    let ms = |permille| outcome.times.quantile(permille).as_secs_f64() * 1e3;
+    Ok(Latency { requests: outcome.requests, p50_ms: ms(500), p95_ms: ms(950), p99_ms: ms(990) })
+}
+
+/// Creates a burst of `entities` and waits until all are `ok`; `before` older ones are `ok` already.
+async fn converge(
+    server: &Process,
+    folder: &Path,
+    before: u64,
+    entities: u64,
+) -> anyhow::Result<Convergence> {
+    tell("convergence");
+    let template = create(folder, "burst", "")?;
+    let cpu = server.cpu()?;
+    let began = Instant::now();
+    let all = Enough::Requests(entities);
+    let created = load::run(server.address, CONNECTIONS, all, &template, 202).await?;
+    let mut looks = Connection::open(server.address).await?;
+    let mut converged = 0;
+    while converged < entities && began.elapsed() < CONVERGENCE_MAX {
+        tokio::time::sleep(LOOK).await;
+        converged = ok(&mut looks).await?.saturating_sub(before);
+    }
+    let took = began.elapsed();
+    let server_cpu = server.cpu()?.saturating_sub(cpu);
+    Ok(Convergence {
+        entities: converged,
+        seconds: took.as_secs_f64(),
+        creates_per_second: rate(created.requests, created.took),
+        entities_per_second: rate(converged, took),
+        server_cpu_ms_per_entity: server_cpu.as_secs_f64() * 1e3 / number(converged.max(1)),
+    })
+}
+
+/// The number of entities that are `ok`, from the metrics.
+async fn ok(connection: &mut Connection) -> anyhow::Result<u64> {
+    let request = b"GET /metrics HTTP/1.1\r\nhost: bench\r\n\r\n";
+    let answer = connection.exchange(request).await?;
+    let text = std::str::from_utf8(answer.expect(200)?)?;
+    let counts = text.lines().filter_map(|line| {
+        let (labels, count) = line.strip_prefix("stateward_entities{")?.split_once("} ")?;
+        labels.contains("state=\"ok\"").then(|| count.parse::<u64>().ok())?
+    });
+    Ok(counts.sum())
+}
+
+/// The rate at which a POST to `path` makes the server process `events`; `None` = it has no such endpoint.
+async fn timed(
+    server: &Process,
+    folder: &Path,
+    path: &str,
+    events: u64,
+) -> anyhow::Result<Option<Pace>> {
+    let token = process::token(folder)?;
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
+         content-length: 0\r\n\r\n"
+    );
+    let mut connection = Connection::open(server.address).await?;
+    let began = Instant::now();
+    let answer = connection.exchange(request.as_bytes()).await?;
+    let took = began.elapsed();
+    match answer.status {
+        404 => Ok(None),
+        200 | 204 => Ok(Some(Pace::new(events, took))),
+        _ => answer.expect(200).map(|_| None),
+    }
+}
+
+/// Number of events in the log of a stopped server.
+async fn events(folder: &Path) -> anyhow::Result<u64> {
+    let store = Store::open(&process::data(folder), Arc::new(SystemClock)).await?;
+    let head = store.log.head().await?;
+    store.close().await;
+    Ok(head.minor)
+}
+
+const VIEWS: &[&str] = &["views.db", "views.db-wal", "views.db-shm"];
+
+fn bytes(folder: &Path) -> anyhow::Result<u64> {
+    let data = process::data(folder);
+    let size = |name: &str| std::fs::metadata(data.join(name)).map(|metadata| metadata.len());
+    Ok(size("events.db")? + size("views.db")?)
+}
+
+fn forget_views(folder: &Path) -> anyhow::Result<()> {
+    for name in VIEWS {
+        match std::fs::remove_file(process::data(folder).join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! A change of one named entity.
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::change::bulk::{self, Deed, WaitOptions};
+use crate::client::{Request, Why, escaped};
+use crate::context::Session;
+use crate::exit::Exit;
+use crate::presentation::output::{Output, text};
+use crate::presentation::render::entity::label;
+use crate::select::{InNamespace, one};
+
+/// The options of such a change.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ChangeOptions {
+    #[command(flatten)]
+    place: InNamespace,
+    #[command(flatten)]
+    wait: WaitOptions,
+    #[command(flatten)]
+    why: Why,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Sends a change of the entity that `target` names. `word` = the word printed for its result.
+pub(crate) async fn entity(
+    session: &Session,
+    target: &str,
+    options: &ChangeOptions,
+    word: &'static str,
+    request: impl Fn(&str) -> Request,
+) -> anyhow::Result<Exit> {
+    let entity: Value = one(&session.client, target, &options.place.namespace).await?;
+    let requests = vec![(label(&entity), request(&text(&entity, "/id")))];
+    all(session, requests, options, word).await
+}
+
+/// Sends a change of the entity that `target` names; `request` gets the entity's kind as well. `word` = the word printed
+/// for its result.
+pub(crate) async fn of_its_kind(
+    session: &Session,
+    target: &str,
+    options: &ChangeOptions,
+    word: &'static str,
+    request: impl Fn(&str, &Value) -> anyhow::Result<Request>,
+) -> anyhow::Result<Exit> {
+    let entity: Value = one(&session.client, target, &options.place.namespace).await?;
+    let path = format!("/v1/kinds/{}", escaped(&text(&entity, "/kind")));
+    let kind = session.client.send(&Request::get(path)).await?;
+    let requests = vec![(label(&entity), request(&text(&entity, "/id"), &kind)?)];
+    all(session, requests, options, word).await
+}
+
+/// Sends changes one after the other.
+pub(crate) async fn all(
+    session: &Session,
+    requests: Vec<(String, Request)>,
+    options: &ChangeOptions,
+    word: &'static str,
+) -> anyhow::Result<Exit> {
+    let client = &session.client.because(&options.why);
+    let mut deeds = Vec::new();
+    for (label, request) in requests {
+        let request = client.keyed(request);
+        let outcome = client.send(&request).await.map(|reply| (word, reply));
+        deeds.push(Deed { label, request: Some(request), outcome });
+    }
+    let deeds = options.wait.finish(client, deeds).await;
+    bulk::told(client, &deeds, options.output).await
+}
+
+impl ChangeOptions {
+    /// The namespace of the named entity.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.place.namespace
+    }
+}

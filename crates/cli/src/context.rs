@@ -1,0 +1,79 @@
+//! The context of a verb that talks to a server: client, data directory, time and colours.
+
+use std::path::PathBuf;
+
+use anstream::AutoStream;
+use anstream::ColorChoice;
+use clap::{Args, ValueEnum};
+use stateward_domain::time::Clock;
+
+use crate::client::{Client, ConnectionOptions};
+use crate::clock::SystemClock;
+use crate::exit::Exit;
+use crate::presentation::terminal;
+
+/// The arguments of a verb, and the options of every verb that talks to a server.
+#[derive(Args)]
+pub(crate) struct Verb<T: Args> {
+    #[command(flatten)]
+    own: T,
+    #[command(flatten)]
+    connection: ConnectionOptions,
+    #[command(flatten)]
+    terminal: TerminalOptions,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Terminal")]
+struct TerminalOptions {
+    #[arg(long, help = "Whether to colour; NO_COLOR is honoured", value_enum, default_value_t = Colour::Auto, global = true)]
+    color: Colour,
+    /// Print every request and its status to standard error
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Colour {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+/// A verb that talks to a server.
+pub(crate) trait Run {
+    /// Runs the verb. A failure of one of many entities is printed and lowers the exit code; an error ends the verb.
+    async fn run(self, session: &Session) -> anyhow::Result<Exit>;
+}
+
+impl<T: Args + Run> Verb<T> {
+    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+        let session = Session::new(&self.connection, &self.terminal)?;
+        self.own.run(&session).await
+    }
+}
+
+/// What a verb runs with.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    /// Data directory of a local server.
+    pub(crate) data: PathBuf,
+    /// The time at which the verb was started.
+    pub(crate) now: jiff::Timestamp,
+    /// Whether standard output is coloured.
+    pub(crate) color: bool,
+}
+
+impl Session {
+    fn new(connection: &ConnectionOptions, terminal: &TerminalOptions) -> anyhow::Result<Self> {
+        let color = match terminal.color {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => AutoStream::choice(&terminal::stdout()) != ColorChoice::Never,
+        };
+        let client = Client::new(connection.connection()?, terminal.verbose)?;
+        let now = jiff::Timestamp::from_microsecond(SystemClock.now().0).unwrap_or_default();
+        Ok(Self { client, data: connection.data().to_owned(), now, color })
+    }
+}

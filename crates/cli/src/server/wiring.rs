@@ -1,0 +1,185 @@
+//! Assembles store, drivers, engine and REST interface, runs them, and shuts them down in order.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use stateward_api::{AdminToken, App, LimitSettings, Server, Tls};
+use stateward_domain::ports::event_store::EventStore;
+use stateward_domain::ports::sync_queue::SyncQueue;
+use stateward_domain::time::LogClock;
+use stateward_engine::clock::ClockAndIds;
+use stateward_engine::process_manager::lease::LeaseTimes;
+use stateward_engine::service::Options;
+use stateward_engine::{Engine, Parts};
+use stateward_store::sqlite::{Broken, Store};
+use tokio::task::JoinHandle;
+
+use crate::clock::SystemClock;
+use crate::server::admin_token;
+use crate::server::background::Background;
+use crate::server::config::{Config, Source};
+use crate::server::configuration_source::Files;
+use crate::server::discovery::reachable;
+use crate::server::file_descriptors;
+use crate::server::telemetry;
+
+/// How long running rounds may take to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// A running server.
+pub(crate) struct Running {
+    /// The address that it listens on.
+    pub(crate) url: String,
+    /// The address at which this machine reaches it.
+    pub(crate) own_url: String,
+    /// `None` = it does not encrypt.
+    pub(crate) tls: Option<Tls>,
+    pub(crate) token_file: PathBuf,
+    /// The data directory.
+    pub(crate) directory: PathBuf,
+    pub(crate) engine: Engine,
+    store: Arc<Store>,
+    rounds: JoinHandle<()>,
+    background: Background,
+    http: JoinHandle<std::io::Result<()>>,
+    stop_http: tokio::sync::oneshot::Sender<()>,
+}
+
+/// Starts a server. `source` is where `config` was read from, for reloads; `observe_only` = no backend is changed.
+///
+/// # Errors
+/// One line with the obstacle; nothing was started then.
+pub(crate) async fn start(
+    config: &Config,
+    source: Source,
+    data: &Path,
+    observe_only: bool,
+) -> anyhow::Result<Running> {
+    let listen = config.server.listen;
+    let tls = match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(chain), Some(key)) => Some(Tls::load(chain, key).context("cannot encrypt")?),
+        _ => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let connections_max = config.server.connections_max.min(file_descriptors::for_connections());
+    let server = Server { tls: tls.clone(), connections_max, ..Server::default() };
+    let listener =
+        TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let directory = config.directory(data)?;
+    let background = Background::start()?;
+    let clock = LogClock::from(Arc::new(SystemClock));
+    let store = Store::open_beside(&directory, clock.clone(), &background).await?;
+    let store = Arc::new(store);
+    let token = admin_token::load_or_create(&directory)?;
+    let files = Files::new(source, &directory);
+    let engine = engine(config, files, &store, clock, observe_only).await?;
+    engine.access().load().await.context("cannot read who may come in")?;
+    let head_at_start = store.log.head().await?;
+    let app = App::new(stateward_api::Parts {
+        engine: engine.clone(),
+        admin: AdminToken::new(&token),
+        head_at_start,
+        limits: LimitSettings {
+            rate_per_token: config.server.rate_per_token,
+            in_flight_max: config.server.in_flight_max,
+            waiting_max: config.server.waiting_max,
+        },
+        histograms: telemetry::histograms()?,
+    });
+    let (stop_http, stopped) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async move {
+        // Dropping the sender stops the server as well.
+        let _ = stopped.await;
+    };
+    let http = tokio::spawn(stateward_api::serve(app, listener, server, shutdown));
+    let rounds = background.spawn({
+        let engine = engine.clone();
+        async move { engine.run().await }
+    });
+    let token_file = admin_token::path(&directory);
+    Ok(Running {
+        url: format!("{scheme}://{address}"),
+        own_url: format!("{scheme}://{}", reachable(address)),
+        tls,
+        token_file,
+        directory,
+        engine,
+        store,
+        rounds,
+        background,
+        http,
+        stop_http,
+    })
+}
+
+async fn engine(
+    config: &Config,
+    files: Files,
+    store: &Store,
+    clock: LogClock,
+    observe_only: bool,
+) -> anyhow::Result<Engine> {
+    // The lock on the directory proves that no other worker runs, so all leases are void.
+    store.queue.release_all().await.context("cannot end the leases of an earlier process")?;
+    let configuration = files.configuration(config)?;
+    let parts = Parts {
+        log: store.log.clone(),
+        auditor: store.audit.clone(),
+        restore_hold: store.restore_hold.clone(),
+        queue: store.queue.clone(),
+        models: vec![store.entities.clone()],
+        views: store.entities.clone(),
+        kinds: stateward_drivers::kinds(),
+        configuration,
+        source: Arc::new(files),
+        clock: ClockAndIds { log_clock: clock },
+        options: Options {
+            lease_times: LeaseTimes {
+                duration: config.workers.lease,
+                margin: config.workers.lease_margin,
+            },
+            sweep_interval: config.workers.sweep_interval,
+            observe_only: observe_only || store.observe_only,
+        },
+    };
+    Ok(Engine::new(parts)?)
+}
+
+impl Running {
+    /// Resolves once the projections have applied everything up to the head of the log.
+    pub(crate) async fn ready(&self) {
+        let head = self.store.log.head().await.unwrap_or_default();
+        while !self.engine.caught_up(head, Duration::from_secs(5)).await {
+            tracing::info!("replaying the log");
+        }
+    }
+
+    /// Resolves when the store is broken and the process has to end.
+    pub(crate) async fn broken(&self) -> Broken {
+        self.store.broken().await
+    }
+
+    /// Shuts down in order: HTTP server, rounds, then the files.
+    ///
+    /// # Errors
+    /// When the HTTP server failed.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        // An error means that the HTTP server has ended already; its result is checked below.
+        let _ = self.stop_http.send(());
+        self.engine.stop();
+        if tokio::time::timeout(DRAIN, self.rounds).await.is_err() {
+            tracing::warn!("rounds did not end in time; the next start carries them on");
+        }
+        self.http.await.context("the server panicked")?.context("the server broke")?;
+        if let Err(moved) = self.store.in_place() {
+            crate::end_at_once(&anyhow::anyhow!("{moved}"));
+        }
+        self.store.close().await;
+        drop(self.background);
+        Ok(())
+    }
+}
