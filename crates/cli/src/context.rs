@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use anstream::AutoStream;
 use anstream::ColorChoice;
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 use stateward_domain::time::Clock;
 
 use crate::client::{Client, ConnectionOptions};
 use crate::clock::SystemClock;
 use crate::exit::Exit;
+use crate::presentation::output::{self, Noun, Output};
 use crate::presentation::terminal;
 
 /// The arguments of a verb, and the options of every verb that talks to a server.
@@ -66,14 +68,35 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn new(connection: &ConnectionOptions, terminal: &TerminalOptions) -> anyhow::Result<Self> {
-        let color = match terminal.color {
+    fn new(connection: &ConnectionOptions, options: &TerminalOptions) -> anyhow::Result<Self> {
+        let color = match options.color {
             Colour::Always => true,
             Colour::Never => false,
             Colour::Auto => AutoStream::choice(&terminal::stdout()) != ColorChoice::Never,
         };
-        let client = Client::new(connection.connection()?, terminal.verbose)?;
+        let client =
+            Client::new(connection.connection()?, options.verbose.then_some(terminal::note))?;
         let now = jiff::Timestamp::from_microsecond(SystemClock.now().0).unwrap_or_default();
         Ok(Self { client, data: connection.data().to_owned(), now, color })
+    }
+
+    /// Prints a list.
+    pub(crate) fn print_list(
+        &self,
+        noun: &Noun,
+        items: &[Value],
+        output: Output,
+    ) -> anyhow::Result<()> {
+        output::print_list(noun, items, output, self.now, self.color)
+    }
+
+    /// Prints a single resource.
+    pub(crate) fn print_one(
+        &self,
+        noun: &Noun,
+        item: &Value,
+        output: Output,
+    ) -> anyhow::Result<()> {
+        output::print_one(noun, item, output, self.now, self.color)
     }
 }

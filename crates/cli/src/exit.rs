@@ -4,8 +4,6 @@ use std::process::ExitCode;
 
 use reqwest::StatusCode;
 
-use crate::client::Problem;
-
 /// The end of a command. Later variants are worse: a command with many results ends with the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
@@ -39,21 +37,12 @@ impl Exit {
         }
     }
 
-    /// The end that an error leads to.
-    pub(crate) fn of(error: &anyhow::Error) -> Self {
-        if let Some(stop) = error.chain().find_map(|cause| cause.downcast_ref::<Stop>()) {
-            return stop.exit;
-        }
-        let engine =
-            error.chain().find_map(|cause| cause.downcast_ref::<stateward_engine::Error>());
-        if let Some(stateward_engine::Error::PositionGone { .. }) = engine {
-            return Self::NotFound;
-        }
-        let problem = error.chain().find_map(|cause| cause.downcast_ref::<Problem>());
-        match problem.map(|problem| problem.status) {
-            Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Self::Access,
-            Some(StatusCode::NOT_FOUND | StatusCode::GONE) => Self::NotFound,
-            Some(StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) => Self::Conflict,
+    /// The end that a response with this status leads to.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Access,
+            StatusCode::NOT_FOUND | StatusCode::GONE => Self::NotFound,
+            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Self::Conflict,
             _ => Self::Failure,
         }
     }
@@ -67,12 +56,16 @@ impl From<Exit> for ExitCode {
 
 /// An error of the command line itself, with its exit code.
 #[derive(Debug)]
-pub(crate) struct Stop {
+pub(crate) struct CliError {
     exit: Exit,
     message: String,
 }
 
-impl Stop {
+impl CliError {
+    pub(crate) const fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// The arguments make no sense.
     pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
         Self { exit: Exit::Usage, message: message.into() }.into()
@@ -94,40 +87,31 @@ impl Stop {
     }
 
     /// The reader closed the pipe: ends with 0 and without a message.
-    pub(crate) fn unread() -> anyhow::Error {
+    pub(crate) fn closed_pipe() -> anyhow::Error {
         Self { exit: Exit::Ok, message: String::new() }.into()
     }
 }
 
-impl std::fmt::Display for Stop {
+impl std::fmt::Display for CliError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Stop {}
+impl std::error::Error for CliError {}
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context;
-    use serde_json::json;
-
     use super::*;
-
-    fn answered(status: StatusCode) -> anyhow::Error {
-        let problem = Problem::new(status, json!({ "detail": "no" }));
-        Err::<(), _>(problem).context("local.file/x").expect_err("an error")
-    }
 
     #[test]
     fn every_status_has_its_code() {
         for (status, code) in [(401, 5), (403, 5), (404, 3), (410, 3), (409, 4), (412, 4), (422, 1)]
         {
-            let error = answered(StatusCode::from_u16(status).unwrap());
-            assert_eq!(Exit::of(&error).code(), code, "{status}");
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(Exit::of_status(status).code(), code, "{status}");
         }
-        assert_eq!(Exit::of(&Stop::timeout("late")).code(), 124);
-        assert_eq!(Exit::of(&Stop::usage("what?")).code(), 2);
+        assert_eq!((Exit::Timeout.code(), Exit::Usage.code()), (124, 2));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::exit::Stop;
+use crate::exit::CliError;
 
 /// The whole text at `path`, `bytes_max` at most.
 ///
@@ -31,13 +31,13 @@ pub(crate) fn text(from: impl Read, name: &str, bytes_max: u64) -> anyhow::Resul
         .read_to_end(&mut bytes)
         .with_context(|| format!("cannot read {name}"))?;
     if bytes.len() as u64 > bytes_max {
-        return Err(Stop::usage(format!(
+        return Err(CliError::usage(format!(
             "{name} is longer than {bytes_max} bytes: nothing of it was used"
         )));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Stop::usage(format!("{name} is no UTF-8: byte {at} begins no character"))
+        CliError::usage(format!("{name} is no UTF-8: byte {at} begins no character"))
     })
 }
 

@@ -19,6 +19,7 @@ mod context;
 mod exit;
 mod field_arguments;
 mod input;
+mod json_text;
 mod manifests;
 mod presentation;
 mod random;
@@ -27,9 +28,7 @@ mod server;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use exit::Exit;
+use clap::{CommandFactory, Parser};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -50,7 +49,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    match runtime.block_on(arguments.command.run()) {
+    match runtime.block_on(arguments.command.run(Arguments::command)) {
         Ok(exit) => exit.into(),
         Err(error) => failed(&error),
     }
@@ -67,22 +66,8 @@ fn without_huge_pages() {
 #[cfg(not(target_os = "linux"))]
 const fn without_huge_pages() {}
 
-/// Prints an error in one line: the failed action first, then its causes.
+/// Prints the error that ends the process.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    let line = one_line(error);
-    if !line.is_empty() {
-        presentation::terminal::note(&format!("stateward: {line}"));
-    }
-    Exit::of(error).into()
-}
-
-/// Prints the error and exits at once: nothing that is open is flushed or closed.
-pub(crate) fn end_at_once(error: &anyhow::Error) -> ! {
-    failed(error);
-    std::process::exit(Exit::of(error).code().into())
-}
-
-/// An error and its causes in one line.
-fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").replace('\n', " ")
+    presentation::terminal::report_fatal(error);
+    client::exit_of(error).into()
 }

@@ -3,12 +3,14 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::change::bulk::{self, Deed, WaitOptions};
+use super::results::{ChangeResult, print_results};
+use super::wait::WaitOptions;
+use crate::client::entity_json::label;
 use crate::client::{Request, Why, escaped};
 use crate::context::Session;
 use crate::exit::Exit;
-use crate::presentation::output::{Output, text};
-use crate::presentation::render::entity::label;
+use crate::json_text::text;
+use crate::presentation::output::Output;
 use crate::select::{InNamespace, one};
 
 /// The options of such a change.
@@ -25,7 +27,7 @@ pub(crate) struct ChangeOptions {
 }
 
 /// Sends a change of the entity that `target` names. `word` = the word printed for its result.
-pub(crate) async fn entity(
+pub(crate) async fn apply_to_one(
     session: &Session,
     target: &str,
     options: &ChangeOptions,
@@ -34,12 +36,12 @@ pub(crate) async fn entity(
 ) -> anyhow::Result<Exit> {
     let entity: Value = one(&session.client, target, &options.place.namespace).await?;
     let requests = vec![(label(&entity), request(&text(&entity, "/id")))];
-    all(session, requests, options, word).await
+    send_all(session, requests, options, word).await
 }
 
 /// Sends a change of the entity that `target` names; `request` gets the entity's kind as well. `word` = the word printed
 /// for its result.
-pub(crate) async fn of_its_kind(
+pub(crate) async fn apply_with_kind(
     session: &Session,
     target: &str,
     options: &ChangeOptions,
@@ -50,25 +52,25 @@ pub(crate) async fn of_its_kind(
     let path = format!("/v1/kinds/{}", escaped(&text(&entity, "/kind")));
     let kind = session.client.send(&Request::get(path)).await?;
     let requests = vec![(label(&entity), request(&text(&entity, "/id"), &kind)?)];
-    all(session, requests, options, word).await
+    send_all(session, requests, options, word).await
 }
 
 /// Sends changes one after the other.
-pub(crate) async fn all(
+pub(crate) async fn send_all(
     session: &Session,
     requests: Vec<(String, Request)>,
     options: &ChangeOptions,
     word: &'static str,
 ) -> anyhow::Result<Exit> {
     let client = &session.client.because(&options.why);
-    let mut deeds = Vec::new();
+    let mut results = Vec::new();
     for (label, request) in requests {
         let request = client.keyed(request);
         let outcome = client.send(&request).await.map(|reply| (word, reply));
-        deeds.push(Deed { label, request: Some(request), outcome });
+        results.push(ChangeResult { label, request: Some(request), outcome });
     }
-    let deeds = options.wait.finish(client, deeds).await;
-    bulk::told(client, &deeds, options.output).await
+    let results = options.wait.wait_for_all(client, results).await;
+    print_results(client, &results, options.output).await
 }
 
 impl ChangeOptions {

@@ -4,7 +4,7 @@ use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use super::{Client, Problem, Request};
-use crate::exit::Stop;
+use crate::exit::CliError;
 
 /// Members of a manifest that identify the entity or its object; they cannot be changed.
 pub(crate) const NAMING: &[&str] = &["kind", "name", "namespace", "backend", "external_id"];
@@ -133,7 +133,7 @@ async fn update(
         let (is, wanted) = (&entity[member], &manifest[member]);
         if !wanted.is_null() && !is.is_null() && is != wanted {
             let message = format!("{member} is {is} and cannot become {wanted}: delete it first");
-            return Err(Stop::conflict(message));
+            return Err(CliError::conflict(message));
         }
     }
     let body = named(manifest);

@@ -10,7 +10,7 @@ use reqwest::Url;
 use stateward_drivers::http::{is_loopback, is_this_machine};
 
 use crate::client::pinned;
-use crate::exit::Stop;
+use crate::exit::CliError;
 use crate::server::admin_token;
 use crate::server::discovery;
 
@@ -167,20 +167,22 @@ fn read_token(file: &Path) -> anyhow::Result<Token> {
     let value = std::fs::read_to_string(file).with_context(|| format!("cannot read {whence}"))?;
     let value = value.trim().to_owned();
     if value.is_empty() {
-        return Err(Stop::usage(format!("{whence} holds no token")));
+        return Err(CliError::usage(format!("{whence} holds no token")));
     }
     Ok(Token { value, whence })
 }
 
 /// Parses the address of a server. A user name in it is refused: it could be mistaken for the host or for a token.
 fn parsed(url: &str) -> anyhow::Result<Url> {
-    let no = |why: &str| Stop::usage(format!("{url} is no address of a server: {why}"));
+    let no = |why: &str| CliError::usage(format!("{url} is no address of a server: {why}"));
     let parsed: Url = url.parse().map_err(|error| no(&format!("{error}")))?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(no("it begins with http:// or https://"));
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err(Stop::usage("the address of a server names no user: the token says who calls"));
+        return Err(CliError::usage(
+            "the address of a server names no user: the token says who calls",
+        ));
     }
     Ok(parsed)
 }
@@ -299,7 +301,7 @@ mod tests {
             let environment =
                 Environment { server: Some(server.to_owned()), ..Environment::default() };
             let error = options(data.path()).within(environment).err().expect("refused");
-            assert_eq!(crate::exit::Exit::of(&error).code(), 2, "{server}: {error:#}");
+            assert_eq!(crate::client::exit_of(&error).code(), 2, "{server}: {error:#}");
         }
     }
 

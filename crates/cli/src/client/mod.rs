@@ -1,12 +1,15 @@
 //! A client of the REST interface alone: no type of the server is used here.
 //!
-//! `connection` finds the server and the token, `server_identity` verifies the server, `pinned` trusts one certificate;
+//! `connection` finds the server and the token, `server_identity` verifies the server, `pinned` trusts one certificate; `error_exit` maps errors to exit codes, and
+//! `entity_json` reads entities;
 //! `request` is a request, `send` sends it, `retry` says whether and when again; `apply_manifest` applies
 //! a manifest; `sse`
 //! follows the log; `problem` is an error response.
 
 mod apply_manifest;
 mod connection;
+pub(crate) mod entity_json;
+mod error_exit;
 mod pinned;
 mod problem;
 mod request;
@@ -27,6 +30,7 @@ pub(crate) use apply_manifest::{
     Declared, NAMING, Outcome, Terms, declare, differing, find, is_status, named,
 };
 pub(crate) use connection::{Connection, ConnectionOptions};
+pub(crate) use error_exit::exit_of;
 pub(crate) use problem::{Problem, Unreachable};
 pub(crate) use request::{Request, escaped};
 pub(crate) use sse::{Arrival, Events};
@@ -37,6 +41,8 @@ use send::Answer;
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// Between two requests to a server that answers at once because its places for waiting requests are taken.
 const PACE: Duration = Duration::from_secs(1);
+/// Requests at the same time.
+pub(crate) const CONCURRENCY: usize = 8;
 /// Items of a page: the server's maximum.
 const PAGE: &str = "1000";
 /// Items of a list at most: a bound on memory.
@@ -59,8 +65,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     connection: Connection,
     why: Why,
-    /// Whether every request is printed to standard error.
-    verbose: bool,
+    /// Gets a line for each request and each status; `None` = not verbose.
+    trace: Option<fn(&str)>,
     /// Whether the server has answered any request.
     met: Arc<AtomicBool>,
     /// Set once the server has proved that it knows the token.
@@ -72,12 +78,12 @@ pub(crate) struct Client {
 impl Client {
     /// # Errors
     /// When TLS cannot be set up, or no random bytes can be read.
-    pub(crate) fn new(connection: Connection, verbose: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(connection: Connection, trace: Option<fn(&str)>) -> anyhow::Result<Self> {
         Ok(Self {
             http: connection.http()?,
             connection,
             why: Why::default(),
-            verbose,
+            trace,
             met: Arc::default(),
             known: Arc::default(),
             keys: Arc::new((crate::random::hexadecimal::<16>()?, AtomicU64::new(0))),
@@ -166,7 +172,7 @@ impl Client {
             }
             let id = reply["entity"]["id"].as_str().unwrap_or_default();
             reply["entity"] = self.send(&Request::get(format!("/v1/entities/{id}"))).await?;
-            if left.is_zero() || crate::presentation::render::entity::asks(&reply["entity"]) {
+            if left.is_zero() || entity_json::awaits_decision(&reply["entity"]) {
                 return Ok(reply);
             }
             tokio::time::sleep_until((asked + PACE).min(deadline)).await;

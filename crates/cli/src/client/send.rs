@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use super::retry::{self, Failed};
 use super::{Client, Problem, Request, Unreachable};
-use crate::exit::Stop;
-use crate::presentation::terminal;
+use crate::exit::CliError;
 
 /// Longer than the server's longest wait before it answers (60 s).
 pub(super) const TIMEOUT: Duration = Duration::from_secs(70);
@@ -55,7 +54,7 @@ impl Client {
             let Some(rest) = retry::rest(failed, sends, request.repeatable, met) else {
                 return Err(error);
             };
-            self.tell(&format!("  again in {} ms: {error:#}", rest.as_millis()));
+            self.trace(&format!("  again in {} ms: {error:#}", rest.as_millis()));
             tokio::time::sleep(rest).await;
         }
     }
@@ -66,14 +65,14 @@ impl Client {
         request: &Request,
         built: reqwest::Request,
     ) -> Result<reqwest::Response, (Failed, anyhow::Error)> {
-        self.tell(&format!("> {} {}", request.method, request.address()));
+        self.trace(&format!("> {} {}", request.method, request.address()));
         let response = self.http.execute(built).await.map_err(|error| {
             let failed = if error.is_connect() { Failed::Unsent } else { Failed::Lost };
             (failed, self.unreachable(&error))
         })?;
         self.met.store(true, Ordering::Relaxed);
         let status = response.status();
-        self.tell(&format!("< {status}"));
+        self.trace(&format!("< {status}"));
         if !retry::is_busy(status) {
             return Ok(response);
         }
@@ -106,12 +105,12 @@ impl Client {
         }
         for (name, text) in headers {
             let Some(text) = text else { continue };
-            let bad = |_| Stop::usage(format!("{name}: {text:?} has a line break or the like"));
+            let bad = |_| CliError::usage(format!("{name}: {text:?} has a line break or the like"));
             builder = builder.header(name, HeaderValue::from_bytes(text.as_bytes()).map_err(bad)?);
         }
         builder.build().map_err(|error| {
             let why = error.without_url();
-            Stop::usage(format!("{} is no address: {why}", self.connection.url))
+            CliError::usage(format!("{} is no address: {why}", self.connection.url))
         })
     }
 
@@ -128,10 +127,10 @@ impl Client {
         }
     }
 
-    /// With `--verbose`, prints a line. Headers are never printed: one of them is the token.
-    fn tell(&self, line: &str) {
-        if self.verbose {
-            terminal::note(line);
+    /// With `--verbose`, reports a line. Headers are never printed: one of them is the token.
+    fn trace(&self, line: &str) {
+        if let Some(trace) = self.trace {
+            trace(line);
         }
     }
 }

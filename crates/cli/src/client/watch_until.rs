@@ -6,9 +6,8 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::change::bulk::AT_ONCE;
-use crate::client::{Arrival, Client, Events, Request};
-use crate::presentation::output::text;
+use super::{Arrival, CONCURRENCY, Client, Events, Request};
+use crate::json_text::text;
 
 /// Up to so many entities, the event stream is filtered by id; with more, the URL would become too long.
 const NAMED_MAX: usize = 50;
@@ -90,6 +89,6 @@ async fn look(client: &Client, ids: &[String]) -> anyhow::Result<Vec<Value>> {
         let request = Request::get(format!("/v1/entities/{id}"));
         async move { client.send(&request).await }
     };
-    let looked: Vec<_> = stream::iter(ids.iter().map(look)).buffered(AT_ONCE).collect().await;
+    let looked: Vec<_> = stream::iter(ids.iter().map(look)).buffered(CONCURRENCY).collect().await;
     looked.into_iter().collect()
 }

@@ -24,7 +24,7 @@ pub(crate) struct Adopt {
 impl Run for Adopt {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let body = json!({ "external_id": self.external_id });
-        single::entity(session, &self.target, &self.options, "adopting", |id| {
+        single::apply_to_one(session, &self.target, &self.options, "adopting", |id| {
             Request::post(format!("/v1/entities/{id}/actions/adopt")).json(&body)
         })
         .await

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use futures_util::stream::{self, StreamExt};
 
-use crate::change::bulk::{self, AT_ONCE, Deed, WaitOptions};
-use crate::client::{Client, Outcome, Terms, Why, declare};
+use crate::change::results::{ChangeResult, print_results};
+use crate::change::wait::WaitOptions;
+use crate::client::{CONCURRENCY, Client, Outcome, Terms, Why, declare};
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 use crate::manifests::{self, Document};
 use crate::presentation::output::Output;
 use crate::presentation::terminal;
@@ -43,13 +44,13 @@ impl Run for Apply {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let documents = manifests::read_all(&self.files, &self.place.namespace)?;
         if documents.is_empty() {
-            return Err(Stop::usage("there is no manifest in what was named"));
+            return Err(CliError::usage("there is no manifest in what was named"));
         }
         let client = &session.client.because(&self.why);
         let terms = Terms { dry_run: self.dry_run, replace: self.replace };
-        let deeds = declare_all(client, &documents, terms).await;
-        let deeds = self.wait.finish(client, deeds).await;
-        bulk::told(client, &deeds, self.output).await
+        let results = declare_all(client, &documents, terms).await;
+        let results = self.wait.wait_for_all(client, results).await;
+        print_results(client, &results, self.output).await
     }
 }
 
@@ -58,32 +59,32 @@ pub(super) async fn declare_all(
     client: &Client,
     documents: &[Document],
     terms: Terms,
-) -> Vec<Deed> {
+) -> Vec<ChangeResult> {
     let bar = terminal::progress("applying", documents.len() as u64);
     let apply = |document: &Document| {
         let (document, bar) = (document.clone(), bar.clone());
         async move {
             let declared = declare(client, &document.value, terms).await;
             bar.inc(1);
-            deed(&document, declared, terms.dry_run)
+            result_of(&document, declared, terms.dry_run)
         }
     };
     // Sent in order, a few at a time, so that they share commits. The server resolves dependencies later.
-    let deeds = stream::iter(documents.iter().map(apply)).buffered(AT_ONCE).collect().await;
+    let results = stream::iter(documents.iter().map(apply)).buffered(CONCURRENCY).collect().await;
     bar.finish_and_clear();
-    deeds
+    results
 }
 
-fn deed(
+fn result_of(
     document: &Document,
     declared: anyhow::Result<crate::client::Declared>,
     dry_run: bool,
-) -> Deed {
+) -> ChangeResult {
     let (request, outcome) = match declared {
         Ok(declared) => (declared.request, Ok((word(declared.outcome, dry_run), declared.reply))),
         Err(error) => (None, Err(error.context(document.file.clone()))),
     };
-    Deed { label: document.label(), request, outcome }
+    ChangeResult { label: document.label(), request, outcome }
 }
 
 const fn word(outcome: Outcome, dry_run: bool) -> &'static str {

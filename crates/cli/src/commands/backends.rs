@@ -68,11 +68,11 @@ impl Run for Backends {
         match self.verb.unwrap_or(Verb::List) {
             Verb::List => {
                 let items = session.client.items("/v1/backends").await?;
-                session.list(&BACKEND, &items, output)?;
+                session.print_list(&BACKEND, &items, output)?;
             }
             Verb::Get { name } => {
                 let request = Request::get(format!("/v1/backends/{}", escaped(&name)));
-                session.one(&BACKEND, &session.client.send(&request).await?, output)?;
+                session.print_one(&BACKEND, &session.client.send(&request).await?, output)?;
             }
             Verb::Pause { name, until, why } => {
                 let until = until.map(|text| time::future(&text, session.now)).transpose()?;
@@ -89,7 +89,7 @@ impl Run for Backends {
                 let request = Request::post("/v1/backends/reload");
                 let reply = session.client.because(&why).send(&request).await?;
                 let backends = reply["backends"].as_array().cloned().unwrap_or_default();
-                session.list(&RELOADED, &backends, output)?;
+                session.print_list(&RELOADED, &backends, output)?;
             }
         }
         Ok(Exit::Ok)
@@ -106,5 +106,5 @@ async fn act(
 ) -> anyhow::Result<()> {
     let path = format!("/v1/backends/{}/actions/{action}", escaped(name));
     let backend = session.client.because(why).send(&Request::post(path).json(body)).await?;
-    session.one(&BACKEND, &backend, output)
+    session.print_one(&BACKEND, &backend, output)
 }

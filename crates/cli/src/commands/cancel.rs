@@ -3,11 +3,11 @@
 use clap::Args;
 
 use crate::change::single::{self, ChangeOptions};
+use crate::client::entity_json::label;
 use crate::client::{Client, Request, escaped};
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
-use crate::presentation::output::text;
-use crate::presentation::render::entity::label;
+use crate::exit::{CliError, Exit};
+use crate::json_text::text;
 use crate::select::one;
 use crate::select::target::is_id;
 
@@ -33,7 +33,7 @@ impl Run for Cancel {
                 requests.append(&mut open);
             }
         }
-        single::all(session, requests, &self.options, "cancelled").await
+        single::send_all(session, requests, &self.options, "cancelled").await
     }
 }
 
@@ -54,7 +54,7 @@ async fn open(
     let requests: Vec<_> =
         open.map(|operation| (label(&entity), cancel(&text(operation, "/id")))).collect();
     if requests.is_empty() {
-        return Err(Stop::conflict(format!("{} has no open operation", label(&entity))));
+        return Err(CliError::conflict(format!("{} has no open operation", label(&entity))));
     }
     Ok(requests)
 }

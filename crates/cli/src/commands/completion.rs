@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::Arguments;
 use crate::exit::Exit;
 use crate::presentation::terminal;
 
@@ -20,9 +19,9 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+    pub(crate) fn run(&self, mut root: clap::Command) -> anyhow::Result<Exit> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "stateward", &mut script);
+        clap_complete::generate(self.shell, &mut root, "stateward", &mut script);
         terminal::write(|out| out.write_all(&script))?;
         Ok(Exit::Ok)
     }
@@ -36,11 +35,11 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(&self) -> anyhow::Result<Exit> {
+    pub(crate) fn run(&self, root: clap::Command) -> anyhow::Result<Exit> {
         let directory = &self.directory;
         let cannot = || format!("cannot write into {}", directory.display());
         std::fs::create_dir_all(directory).with_context(cannot)?;
-        clap_mangen::generate_to(Arguments::command(), directory).with_context(cannot)?;
+        clap_mangen::generate_to(root, directory).with_context(cannot)?;
         Ok(Exit::Ok)
     }
 }

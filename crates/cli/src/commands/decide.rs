@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::change::single::{self, ChangeOptions};
 use crate::client::Request;
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 
 #[derive(Args)]
 #[command(
@@ -48,10 +48,10 @@ impl Run for Decide {
             Some(id) if self.decision == Decision::Adopt => {
                 json!({ "decision": decision, "external_id": id })
             }
-            Some(_) => return Err(Stop::usage("only adopt takes an object")),
+            Some(_) => return Err(CliError::usage("only adopt takes an object")),
             None => json!({ "decision": decision }),
         };
-        single::entity(session, &self.target, &self.options, "decided", |id| {
+        single::apply_to_one(session, &self.target, &self.options, "decided", |id| {
             Request::post(format!("/v1/entities/{id}/actions/decide")).json(&body)
         })
         .await

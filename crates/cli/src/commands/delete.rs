@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::change::bulk::{self, BulkOptions};
+use crate::client::entity_json::label;
 use crate::client::{Client, Request, find};
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
+use crate::json_text::text;
 use crate::manifests;
-use crate::presentation::output::text;
-use crate::presentation::render::entity;
 use crate::presentation::terminal;
 use crate::select::{Selected, Selection};
 
@@ -63,7 +63,7 @@ impl Run for Delete {
         let mut selected = if !self.files.is_empty() {
             named(&session.client, &self.files, self.selection.filter.place()).await?
         } else if self.selection.is_empty() {
-            return Err(Stop::usage("name what to delete, or select it (-l, --state, -n, …)"));
+            return Err(CliError::usage("name what to delete, or select it (-l, --state, -n, …)"));
         } else {
             self.selection.resolve(&session.client).await?
         };
@@ -71,7 +71,7 @@ impl Run for Delete {
             add_users(&session.client, &mut selected).await?;
         }
         let policy = self.policy.map(Policy::word);
-        bulk::each(session, selected, &self.options, ("delete", "deleted"), |id| {
+        bulk::apply_to_all(session, selected, &self.options, ("delete", "deleted"), |id| {
             Request::delete(format!("/v1/entities/{id}")).maybe("policy", policy)
         })
         .await
@@ -88,8 +88,8 @@ async fn add_users(client: &Client, selected: &mut Selected) -> anyhow::Result<(
         let entity = client.send(&Request::get(path)).await?;
         let users = entity["referenced_by"].as_array().cloned().unwrap_or_default();
         if users.len() >= USERS_MAX {
-            let label = entity::label(&entity);
-            return Err(Stop::usage(format!(
+            let label = label(&entity);
+            return Err(CliError::usage(format!(
                 "{label} has {USERS_MAX} users or more: delete some of them first"
             )));
         }

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::client::Request;
 use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::presentation::output::text;
+use crate::json_text::text;
 use crate::presentation::render::describe::{Described, page};
 use crate::presentation::terminal;
 use crate::select::{InNamespace, one_ever};

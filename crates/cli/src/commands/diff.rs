@@ -6,11 +6,13 @@ use clap::Args;
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::client::{Client, Problem, Request, differing, find, named};
+use crate::client::entity_json::label;
+use crate::client::{Client, Problem, Request, differing, exit_of, find, named};
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
+use crate::json_text::text;
 use crate::manifests::{self, Document};
-use crate::presentation::output::{text, yaml};
+use crate::presentation::output::yaml;
 use crate::presentation::render::diff::{Difference, unified};
 use crate::presentation::terminal;
 use crate::select::{InNamespace, one};
@@ -42,8 +44,8 @@ impl Run for Diff {
         match self.differences(session).await {
             Ok(true) => Ok(Exit::Failure),
             Ok(false) => Ok(Exit::Ok),
-            Err(error) if Exit::of(&error) == Exit::Failure => {
-                Err(Stop::usage(crate::one_line(&error)))
+            Err(error) if exit_of(&error) == Exit::Failure => {
+                Err(CliError::usage(terminal::error_line(&error)))
             }
             Err(error) => Err(error),
         }
@@ -64,8 +66,7 @@ impl Diff {
         }
         for target in &self.targets {
             let entity = one(client, target, &self.place.namespace).await?;
-            let label = crate::presentation::render::entity::label(&entity);
-            found.push(against_observed(label, Some(&entity), &entity["desired"]));
+            found.push(against_observed(label(&entity), Some(&entity), &entity["desired"]));
         }
         let differs = found.iter().any(Difference::differs);
         for difference in &found {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::change::bulk::{self, BulkOptions};
 use crate::client::Request;
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 use crate::select::{Emptiness, Selection};
 
 /// The arguments of such a verb.
@@ -30,11 +30,13 @@ impl Act {
     ) -> anyhow::Result<Exit> {
         if self.selection.is_empty() {
             let verb = words.0;
-            return Err(Stop::usage(format!("name what to {verb}, or select it (-l, --state, …)")));
+            return Err(CliError::usage(format!(
+                "name what to {verb}, or select it (-l, --state, …)"
+            )));
         }
         let selected = self.selection.resolve(&session.client).await?;
         self.emptiness.check(&selected)?;
-        bulk::each(session, selected, &self.options, words, request).await
+        bulk::apply_to_all(session, selected, &self.options, words, request).await
     }
 
     async fn action(

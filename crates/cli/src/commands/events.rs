@@ -4,8 +4,9 @@ use clap::Args;
 
 use crate::client::{Arrival, Events as Stream, Request};
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
-use crate::presentation::output::{Format, Output, text};
+use crate::exit::{CliError, Exit};
+use crate::json_text::text;
+use crate::presentation::output::{Format, Output};
 use crate::presentation::render::event::{EVENT, line};
 use crate::presentation::terminal;
 use crate::select::{namespace, one_ever};
@@ -63,7 +64,7 @@ impl Run for Events {
         {
             namespace(&session.client, name).await?;
         }
-        session.list(&EVENT, &events, self.output)?;
+        session.print_list(&EVENT, &events, self.output)?;
         if let Some(last) = events.last().filter(|_| events.len() == self.limit) {
             let position = text(last, "/position");
             terminal::note(&format!("there may be more: --after {position}, or a higher --limit"));
@@ -75,7 +76,7 @@ impl Run for Events {
 impl Events {
     async fn follow(&self, session: &Session, request: Request) -> anyhow::Result<Exit> {
         if matches!(self.output.format, Format::Yaml | Format::Wide) {
-            return Err(Stop::usage("events -f writes lines: -o table, json or name"));
+            return Err(CliError::usage("events -f writes lines: -o table, json or name"));
         }
         let mut stream = Stream::open(&session.client, request).await?;
         loop {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 use crate::presentation::output::{Format, Output, json, yaml};
 use crate::presentation::render::explain::{KIND, at, page};
 use crate::presentation::terminal;
@@ -27,11 +27,12 @@ impl Run for Explain {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         let kinds = session.client.items("/v1/kinds").await?;
         let Some(subject) = &self.subject else {
-            session.list(&KIND, &kinds, self.output)?;
+            session.print_list(&KIND, &kinds, self.output)?;
             return Ok(Exit::Ok);
         };
         let (kind, path) = found(&kinds, subject)?;
-        let none = || Stop::not_found(format!("{} has no field {}", kind["name"], path.join(".")));
+        let none =
+            || CliError::not_found(format!("{} has no field {}", kind["name"], path.join(".")));
         let schema = at(kind, &path).ok_or_else(none)?;
         let document = if path.is_empty() { kind } else { schema };
         terminal::say(&match self.output.format {
@@ -56,12 +57,12 @@ fn found<'a>(kinds: &'a [Value], subject: &'a str) -> anyhow::Result<(&'a Value,
                 let kind = kinds.iter().find(|kind| kind["name"] == *name);
                 return kind
                     .map(|kind| (kind, parts[length..].to_vec()))
-                    .ok_or_else(|| Stop::not_found(format!("there is no kind {name}")));
+                    .ok_or_else(|| CliError::not_found(format!("there is no kind {name}")));
             }
             Err(why) => first = first.or(Some(why)),
         }
     }
-    Err(Stop::not_found(first.unwrap_or_default()))
+    Err(CliError::not_found(first.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -27,12 +27,14 @@ impl Run for Get {
         let anywhere = self.selection.filter.is_anywhere();
         let noun = if anywhere { &ENTITY_ANYWHERE } else { &ENTITY };
         match selected.entities.as_slice() {
-            [entity] if self.selection.is_single() => session.one(noun, entity, self.output)?,
+            [entity] if self.selection.is_single() => {
+                session.print_one(noun, entity, self.output)?;
+            }
             [] if !selected.missing.is_empty() => {}
-            entities => session.list(noun, entities, self.output)?,
+            entities => session.print_list(noun, entities, self.output)?,
         }
         for (what, error) in &selected.missing {
-            terminal::complain(what, error);
+            terminal::report_error(what, error);
         }
         Ok(selected.exit())
     }

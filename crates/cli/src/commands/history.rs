@@ -5,7 +5,8 @@ use clap::Args;
 use crate::client::Request;
 use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::presentation::output::{Format, Output, text, time, yaml};
+use crate::json_text::text;
+use crate::presentation::output::{Format, Output, time, yaml};
 use crate::presentation::render::entity::ENTITY;
 use crate::presentation::render::event::HISTORY;
 use crate::presentation::terminal;
@@ -37,7 +38,7 @@ impl Run for History {
         let path = format!("/v1/entities/{}", text(&entity, "/id"));
         let Some(at) = &self.at else {
             let events = client.list(&Request::get(format!("{path}/events")), None).await?;
-            session.list(&HISTORY, &events, self.output)?;
+            session.print_list(&HISTORY, &events, self.output)?;
             return Ok(Exit::Ok);
         };
         let is_version = at.bytes().all(|byte| byte.is_ascii_digit());
@@ -46,7 +47,7 @@ impl Run for History {
         match self.output.format {
             // A table would show only a few of the fields.
             Format::Table => terminal::say(&yaml(&then))?,
-            _ => session.one(&ENTITY, &then, self.output)?,
+            _ => session.print_one(&ENTITY, &then, self.output)?,
         }
         Ok(Exit::Ok)
     }

@@ -165,7 +165,8 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) async fn run(self) -> anyhow::Result<Exit> {
+    /// Runs the verb; `root` is the whole command line, for completion scripts and manual pages.
+    pub(crate) async fn run(self, root: fn() -> clap::Command) -> anyhow::Result<Exit> {
         match self {
             Self::Serve(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::Apply(verb) => verb.run().await,
@@ -199,8 +200,8 @@ impl Command {
             Self::Backup(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::Restore(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::Unfreeze(verb) => verb.run().await,
-            Self::Completion(verb) => verb.run(),
-            Self::Man(verb) => verb.run(),
+            Self::Completion(verb) => verb.run(root()),
+            Self::Man(verb) => verb.run(root()),
             Self::FakeWorld(world) => world.run().await.map(|()| Exit::Ok),
             Self::Bench(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::BenchEcho(verb) => verb.run().await.map(|()| Exit::Ok),

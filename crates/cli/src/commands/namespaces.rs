@@ -52,13 +52,13 @@ impl Run for Namespaces {
         match self.verb.unwrap_or(Verb::List) {
             Verb::List => {
                 let items = client.items("/v1/namespaces").await?;
-                session.list(&NAMESPACE, &items, self.output)?;
+                session.print_list(&NAMESPACE, &items, self.output)?;
             }
             Verb::Create { name, require_reason, why } => {
                 let body = json!({ "name": name, "require_reason": require_reason });
                 let request = Request::post("/v1/namespaces").json(&body);
                 let made = client.because(&why).send(&request).await?;
-                session.one(&NAMESPACE, &made, self.output)?;
+                session.print_one(&NAMESPACE, &made, self.output)?;
             }
             Verb::Delete { name, why } => {
                 let request = Request::delete(format!("/v1/namespaces/{}", escaped(&name)));

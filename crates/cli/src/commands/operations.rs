@@ -5,7 +5,8 @@ use clap::Args;
 use crate::client::{Problem, Request, escaped};
 use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::presentation::output::{Output, text};
+use crate::json_text::text;
+use crate::presentation::output::Output;
 use crate::presentation::render::operation::OPERATION;
 use crate::select::target::is_id;
 use crate::select::{namespace, one_ever};
@@ -41,7 +42,7 @@ impl Run for Operations {
                 let one = client.send(&Request::get(format!("{path}/{}", escaped(target)))).await;
                 match one {
                     Ok(operation) => {
-                        session.one(&OPERATION, &operation, self.output)?;
+                        session.print_one(&OPERATION, &operation, self.output)?;
                         return Ok(Exit::Ok);
                     }
                     // The id is an entity's, then.
@@ -62,7 +63,7 @@ impl Run for Operations {
         {
             namespace(client, name).await?;
         }
-        session.list(&OPERATION, &operations, self.output)?;
+        session.print_list(&OPERATION, &operations, self.output)?;
         Ok(Exit::Ok)
     }
 }

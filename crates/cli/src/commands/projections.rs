@@ -39,7 +39,7 @@ impl Run for Projections {
         match self.verb.unwrap_or(Verb::List) {
             Verb::List => {
                 let items = session.client.items("/v1/projections").await?;
-                session.list(&PROJECTION, &items, self.output)?;
+                session.print_list(&PROJECTION, &items, self.output)?;
             }
             Verb::Rebuild { name } => act(session, &name, "rebuild", "rebuilt").await?,
             Verb::Retry { name } => act(session, &name, "retry", "tried again").await?,

@@ -36,6 +36,6 @@ impl crate::context::Run for Run {
             let input = field_arguments::document(&self.input, schema)?;
             Ok(Request::post(format!("/v1/entities/{id}/actions/{verb}")).json(&input))
         };
-        single::of_its_kind(session, &self.target, &self.options, "asked for", request).await
+        single::apply_with_kind(session, &self.target, &self.options, "asked for", request).await
     }
 }

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::client::{Client, Connection, Terms, declare};
 use crate::manifests::{self, Document};
 use crate::select::DEFAULT_NAMESPACE;
+use crate::server::abort::abort;
 use crate::server::banner;
 use crate::server::config::{self, Config, Source};
 use crate::server::discovery;
@@ -91,7 +92,7 @@ impl Serve {
                 let error = anyhow::anyhow!("{broken}");
                 match broken {
                     // The files are not closed either: their names may lead to another process's files by now.
-                    Broken::Moved(_) => crate::end_at_once(&error),
+                    Broken::Moved(_) => abort(&error),
                     Broken::Unwritable(_) => Err(error),
                 }
             }
@@ -120,7 +121,7 @@ async fn welcome(
         let token = std::fs::read_to_string(&running.token_file)?;
         let certificate = running.tls.as_ref().map(Tls::certificate);
         let itself = Connection::of_this_process(&running.own_url, token.trim(), certificate);
-        let client = Client::new(itself, false)?;
+        let client = Client::new(itself, None)?;
         for document in documents {
             declare(&client, &document.value, Terms::default())
                 .await

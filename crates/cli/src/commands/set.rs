@@ -41,6 +41,6 @@ impl Run for Set {
                 .merge_patch(&json!({ "desired": desired }))
                 .maybe("replace", replace))
         };
-        single::of_its_kind(session, &self.target, &self.options, "changing", request).await
+        single::apply_with_kind(session, &self.target, &self.options, "changing", request).await
     }
 }

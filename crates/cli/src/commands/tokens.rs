@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::client::{Request, Why, escaped};
 use crate::context::{Run, Session};
 use crate::exit::Exit;
-use crate::presentation::output::{Output, text, time};
+use crate::json_text::text;
+use crate::presentation::output::{Output, time};
 use crate::presentation::render::access::TOKEN;
 use crate::presentation::terminal;
 use crate::server::admin_token;
@@ -70,7 +71,7 @@ impl Run for Tokens {
         match self.verb.unwrap_or(Verb::List) {
             Verb::List => {
                 let items = client.items("/v1/tokens").await?;
-                session.list(&TOKEN, &items, self.output)?;
+                session.print_list(&TOKEN, &items, self.output)?;
             }
             Verb::Issue(issue) => issue.run(session, self.output).await?,
             Verb::Revoke { id, why } => {
@@ -114,7 +115,7 @@ impl Issue {
         }
         let shown = text(&issued, "/value");
         if shown.is_empty() || matches!(output.format, Format::Json | Format::Yaml) {
-            return session.one(&TOKEN, &issued, output);
+            return session.print_one(&TOKEN, &issued, output);
         }
         let id = text(&issued, "/id");
         terminal::note(&format!("token {id} of {}; its value is shown this once:", self.actor));

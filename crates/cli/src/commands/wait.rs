@@ -6,12 +6,14 @@ use clap::Args;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::change::bulk::late;
+use crate::change::wait::timed_out;
+use crate::client::entity_json::{awaits_decision, condition, label, message};
+use crate::client::exit_of;
 use crate::client::watch_until::{self, Verdict};
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
-use crate::presentation::output::{text, time};
-use crate::presentation::render::entity::{asks, condition, label, message};
+use crate::exit::{CliError, Exit};
+use crate::json_text::text;
+use crate::presentation::output::time;
 use crate::presentation::terminal;
 use crate::select::{Emptiness, Selection};
 
@@ -95,7 +97,7 @@ impl Goal {
             "erred" if self.needs_work() => {
                 Verdict::Never(format!("it is erred: {}", message(entity)))
             }
-            _ if self.needs_work() && asks(entity) => {
+            _ if self.needs_work() && awaits_decision(entity) => {
                 let why = message(entity);
                 Verdict::Never(format!("it waits for a decision (`stateward decide`): {why}"))
             }
@@ -115,7 +117,7 @@ impl Goal {
 impl Run for Wait {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         if self.selection.is_empty() {
-            return Err(Stop::usage("name what to wait for, or select it (-l, --state, …)"));
+            return Err(CliError::usage("name what to wait for, or select it (-l, --state, …)"));
         }
         let deadline = Instant::now() + self.timeout;
         let selected = self.selection.resolve(&session.client).await?;
@@ -131,8 +133,8 @@ impl Run for Wait {
             if self.goal.is_the_end() {
                 terminal::say(&format!("{what} met"))?;
             } else {
-                terminal::complain(what, error);
-                exit = exit.max(Exit::of(error));
+                terminal::report_error(what, error);
+                exit = exit.max(exit_of(error));
             }
         }
         if selected.entities.is_empty() {
@@ -154,11 +156,11 @@ impl Run for Wait {
                 Verdict::Never(why) => anyhow::Error::msg(why),
                 Verdict::NotYet => {
                     let state = text(&awaited.entity, "/state");
-                    late(&state, self.timeout, &message(&awaited.entity))
+                    timed_out(&state, self.timeout, &message(&awaited.entity))
                 }
             };
-            terminal::complain(&name, &error);
-            exit = exit.max(Exit::of(&error));
+            terminal::report_error(&name, &error);
+            exit = exit.max(exit_of(&error));
         }
         Ok(exit)
     }

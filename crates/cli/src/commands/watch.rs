@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use clap::Args;
 use serde_json::Value;
 
+use crate::client::entity_json::label;
 use crate::client::watch_until;
 use crate::client::{Arrival, Events, Problem, Request};
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
-use crate::presentation::output::{Format, Output, text};
-use crate::presentation::render::entity::{LINE_HEADER, label, line};
+use crate::exit::{CliError, Exit};
+use crate::json_text::text;
+use crate::presentation::output::{Format, Output};
+use crate::presentation::render::entity::{LINE_HEADER, line};
 use crate::presentation::terminal;
 use crate::select::{Selected, Selection};
 
@@ -42,13 +44,13 @@ struct Picture<'a> {
 impl Run for Watch {
     async fn run(self, session: &Session) -> anyhow::Result<Exit> {
         if matches!(self.output.format, Format::Yaml | Format::Wide) {
-            return Err(Stop::usage("watch writes lines: -o table, json or name"));
+            return Err(CliError::usage("watch writes lines: -o table, json or name"));
         }
         let client = &session.client;
         let kinds = self.selection.kinds(client).await?;
         let selected = self.selection.resolve(client).await?;
         for (what, error) in &selected.missing {
-            terminal::complain(what, error);
+            terminal::report_error(what, error);
         }
         if selected.exactly && selected.entities.is_empty() {
             return Ok(selected.exit());

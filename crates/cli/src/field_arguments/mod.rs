@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use stateward_api::json;
 use stateward_domain::json_pointer;
 
-use crate::exit::Stop;
+use crate::exit::CliError;
 use crate::manifests::scalar;
 
 /// Members that make an object a reference to another value.
@@ -26,19 +26,19 @@ pub(crate) fn document(assignments: &[String], schema: &Value) -> anyhow::Result
     for assignment in assignments {
         let (field, text) = assignment
             .split_once('=')
-            .ok_or_else(|| Stop::usage(format!("{assignment}: it takes FIELD=VALUE")))?;
+            .ok_or_else(|| CliError::usage(format!("{assignment}: it takes FIELD=VALUE")))?;
         let names = names(field);
         if names.iter().any(String::is_empty) {
-            return Err(Stop::usage(format!("{assignment}: {field:?} names no field")));
+            return Err(CliError::usage(format!("{assignment}: {field:?} names no field")));
         }
         let types = schema_types::of(schema, &names);
         let is_text = types.is_some_and(|types| {
             types.contains("string") && types.iter().all(|known| ["string", "null"].contains(known))
         });
         let value = value(text, is_text)
-            .map_err(|message| Stop::usage(format!("{assignment}: {message}")))?;
+            .map_err(|message| CliError::usage(format!("{assignment}: {message}")))?;
         put(&mut document, &names, value)
-            .ok_or_else(|| Stop::usage(format!("{assignment}: {field} is given twice")))?;
+            .ok_or_else(|| CliError::usage(format!("{assignment}: {field} is given twice")))?;
     }
     Ok(Value::Object(document))
 }

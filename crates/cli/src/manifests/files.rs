@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use rustix::fs::OFlags;
 
-use crate::exit::Stop;
+use crate::exit::CliError;
 use crate::input;
 use crate::presentation::terminal;
 
@@ -97,7 +97,7 @@ impl Walk<'_> {
         }
         let (name, max) = (path.display(), self.bounds.depth);
         if depth > max {
-            return Err(Stop::usage(format!(
+            return Err(CliError::usage(format!(
                 "{name} is nested deeper than {max} folders: name it by itself"
             )));
         }
@@ -107,7 +107,7 @@ impl Walk<'_> {
             self.entries += 1;
             if self.entries > self.bounds.entries {
                 let (root, max) = (self.root.display(), self.bounds.entries);
-                return Err(Stop::usage(format!(
+                return Err(CliError::usage(format!(
                     "{root} has more than {max} files and folders: name its parts"
                 )));
             }
@@ -150,7 +150,7 @@ impl Walk<'_> {
         let text = input::text(file, &name, self.bounds.bytes)?;
         let Some(left) = self.bytes_left.checked_sub(text.len() as u64) else {
             let (root, max) = (self.root.display(), self.bounds.bytes);
-            return Err(Stop::usage(format!(
+            return Err(CliError::usage(format!(
                 "the manifests in {root} are longer than {max} bytes: name its parts"
             )));
         };

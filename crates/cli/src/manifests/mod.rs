@@ -14,7 +14,7 @@ use serde_json::Value;
 use stateward_api::json;
 
 use crate::client::{NAMING, is_status};
-use crate::exit::Stop;
+use crate::exit::CliError;
 use files::Source;
 
 /// Manifests that one path may have.
@@ -71,7 +71,7 @@ fn unique(documents: &[Document]) -> anyhow::Result<()> {
             } else {
                 format!("in {earlier} and in {}", document.file)
             };
-            return Err(Stop::usage(format!("{label} is declared {place}")));
+            return Err(CliError::usage(format!("{label} is declared {place}")));
         }
     }
     Ok(())
@@ -89,7 +89,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<Document>> {
         }
         if documents.len() > DOCUMENTS_MAX {
             let name = path.display();
-            return Err(Stop::usage(format!(
+            return Err(CliError::usage(format!(
                 "{name} has more than {DOCUMENTS_MAX} manifests: name its parts"
             )));
         }
@@ -104,7 +104,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<Document>> {
 /// A usage error: `FILE:LINE:COLUMN: what is wrong`.
 fn values(source: &Source) -> anyhow::Result<Vec<(usize, Value)>> {
     let at = |line: usize, column: usize, message: String| {
-        Stop::usage(format!("{}:{line}:{column}: {message}", source.name))
+        CliError::usage(format!("{}:{line}:{column}: {message}", source.name))
     };
     let text = source.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&source.text);
     match json::documents(text) {
@@ -163,12 +163,13 @@ fn check(manifest: &Value) -> Result<(), String> {
 }
 
 fn no_manifest(source: &Source, line: usize, why: &str) -> anyhow::Error {
-    Stop::usage(format!("{}:{line}: this document is no manifest: {why}", source.name))
+    CliError::usage(format!("{}:{line}: this document is no manifest: {why}", source.name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::exit_of;
     use crate::exit::Exit;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -222,7 +223,7 @@ mod tests {
             let folder = folder(&[("bad.yaml", text)]);
             let error = all(&folder).expect_err(text);
             assert!(format!("{error:#}").contains(part), "{text}: {error:#}");
-            assert_eq!(Exit::of(&error), Exit::Usage);
+            assert_eq!(exit_of(&error), Exit::Usage);
         }
         let shown = "{kind: k, name: a, error: null, observed: null}";
         assert!(all(&folder(&[("shown.yaml", shown)])).is_ok(), "what only the server writes");

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::exit::Stop;
+use crate::exit::CliError;
 
 /// Prints data to standard output, with a line break at the end.
 ///
 /// # Errors
-/// A full disk and the like. A closed pipe is the silent [`Stop::unread`].
+/// A full disk and the like. A closed pipe is the silent [`CliError::closed_pipe`].
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     let break_after = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     write(|out| write!(out, "{text}{break_after}"))
@@ -42,7 +42,7 @@ pub(crate) fn unwritten(error: anyhow::Error) -> anyhow::Error {
     let closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
         // Such as `| head`, which has read its lines.
-        return Stop::unread();
+        return CliError::closed_pipe();
     }
     error.context("cannot write to standard output")
 }
@@ -55,8 +55,21 @@ pub(crate) fn note(text: &str) {
 }
 
 /// Prints the error of one of many things, in one line.
-pub(crate) fn complain(what: &str, error: &anyhow::Error) {
-    note(&format!("stateward: {what}: {}", crate::one_line(error)));
+pub(crate) fn report_error(what: &str, error: &anyhow::Error) {
+    note(&format!("stateward: {what}: {}", error_line(error)));
+}
+
+/// Prints the error that ends the process: the failed action first, then its causes. A closed pipe prints nothing.
+pub(crate) fn report_fatal(error: &anyhow::Error) {
+    let line = error_line(error);
+    if !line.is_empty() {
+        note(&format!("stateward: {line}"));
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn error_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
 }
 
 /// Asks for confirmation; only `y` and `yes` confirm.
@@ -67,7 +80,7 @@ pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
     #[expect(clippy::disallowed_methods, reason = "the module that writes to it")]
     let stderr = std::io::stderr();
     if !(std::io::stdin().is_terminal() && stderr.is_terminal()) {
-        return Err(Stop::usage("nobody is there to be asked: say --yes if you mean it"));
+        return Err(CliError::usage("nobody is there to be asked: say --yes if you mean it"));
     }
     Ok(ask(question, &mut std::io::stdin().lock(), &mut stderr.lock())?)
 }

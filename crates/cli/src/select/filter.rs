@@ -9,7 +9,7 @@ use stateward_domain::selector::{BadSelector, Selector};
 
 use super::DEFAULT_NAMESPACE;
 use crate::client::Request;
-use crate::presentation::render::entity;
+use crate::client::entity_json::condition;
 
 /// Heading of these options in help texts.
 const SELECTION: &str = "Selection";
@@ -129,7 +129,7 @@ impl Filter {
             && is("backend", self.backend.as_deref())
             && is("state", self.state.as_deref())
             && (kinds.is_empty() || kinds.iter().any(|kind| entity["kind"] == **kind))
-            && (!self.drifted || entity::condition(entity, "drifted")["status"] == true)
+            && (!self.drifted || condition(entity, "drifted")["status"] == true)
             && self.labels.iter().all(labelled)
             && self.selectors.iter().all(|labels| labels.selector.matches(&of_entity(entity)))
     }

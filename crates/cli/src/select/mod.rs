@@ -6,8 +6,8 @@ pub(crate) mod target;
 use clap::Args;
 use serde_json::Value;
 
-use crate::client::{Client, Request, escaped};
-use crate::exit::{Exit, Stop};
+use crate::client::{Client, Request, escaped, exit_of};
+use crate::exit::{CliError, Exit};
 pub(crate) use filter::Filter;
 use target::Target;
 
@@ -37,7 +37,7 @@ impl Emptiness {
         if self.allow_empty || !selected.is_empty() {
             return Ok(());
         }
-        Err(Stop::not_found("nothing is selected; --allow-empty if that may be"))
+        Err(CliError::not_found("nothing is selected; --allow-empty if that may be"))
     }
 }
 
@@ -68,7 +68,7 @@ impl Selected {
 
     /// The exit code for the missing ones.
     pub(crate) fn exit(&self) -> Exit {
-        self.missing.iter().map(|(_, error)| Exit::of(error)).max().unwrap_or(Exit::Ok)
+        self.missing.iter().map(|(_, error)| exit_of(error)).max().unwrap_or(Exit::Ok)
     }
 }
 
@@ -82,7 +82,7 @@ impl Selection {
         let targets: Vec<_> = self.targets.iter().map(|text| Target::of(text)).collect();
         let names = targets.iter().any(|target| !matches!(target, Target::Kind(_)));
         if names && (self.filter.narrows() || self.filter.kind.is_some()) {
-            return Err(Stop::usage("name entities or select them, not both"));
+            return Err(CliError::usage("name entities or select them, not both"));
         }
         Ok(targets)
     }
@@ -124,7 +124,7 @@ impl Selection {
         for target in named {
             match look(client, &target, self.filter.place()).await {
                 Ok(mut entities) => selected.entities.append(&mut entities),
-                Err(error) if Exit::of(&error) == Exit::NotFound => {
+                Err(error) if exit_of(&error) == Exit::NotFound => {
                     selected.missing.push((shown(&target), error));
                 }
                 Err(error) => return Err(error),
@@ -167,10 +167,10 @@ fn shown(target: &Target) -> String {
 pub(crate) async fn one(client: &Client, text: &str, namespace: &str) -> anyhow::Result<Value> {
     let target = Target::of(text);
     if matches!(target, Target::Kind(_)) {
-        return Err(Stop::usage(format!("{text} names no entity: say KIND/NAME or an id")));
+        return Err(CliError::usage(format!("{text} names no entity: say KIND/NAME or an id")));
     }
     let found = look(client, &target, Some(namespace)).await?;
-    found.into_iter().next().ok_or_else(|| Stop::not_found(format!("there is no {text}")))
+    found.into_iter().next().ok_or_else(|| CliError::not_found(format!("there is no {text}")))
 }
 
 /// The entity that `text` names, else the last deleted one of that name: for verbs that show history.
@@ -183,7 +183,7 @@ pub(crate) async fn one_ever(
     namespace: &str,
 ) -> anyhow::Result<Value> {
     let missing = match one(client, text, namespace).await {
-        Err(error) if Exit::of(&error) == Exit::NotFound => error,
+        Err(error) if exit_of(&error) == Exit::NotFound => error,
         found => return found,
     };
     let Target::Name(kind, name) = Target::of(text) else { return Err(missing) };
@@ -226,7 +226,7 @@ async fn look(
             || "in any namespace".to_owned(),
             |name| format!("in namespace {name} (-n names another)"),
         );
-        return Err(Stop::not_found(format!("there is no {kind}/{name} {place}")));
+        return Err(CliError::not_found(format!("there is no {kind}/{name} {place}")));
     }
     for entity in &mut found {
         // The list may lag behind; the entity itself never does.
@@ -245,7 +245,7 @@ pub(crate) async fn namespace(client: &Client, name: &str) -> anyhow::Result<()>
     if all.iter().any(|namespace| namespace["name"] == *name) {
         return Ok(());
     }
-    Err(Stop::not_found(format!("there is no namespace {name}, or not for you")))
+    Err(CliError::not_found(format!("there is no namespace {name}, or not for you")))
 }
 
 /// Names of all kinds.
@@ -255,7 +255,7 @@ pub(crate) async fn known_kinds(client: &Client) -> anyhow::Result<Vec<String>> 
 }
 
 fn full(short: &str, known: &[String]) -> anyhow::Result<String> {
-    target::kind(short, known).map(str::to_owned).map_err(Stop::not_found)
+    target::kind(short, known).map(str::to_owned).map_err(CliError::not_found)
 }
 
 #[cfg(test)]
@@ -267,6 +267,6 @@ mod tests {
     fn names_and_selectors_do_not_mix() {
         let selection = Selection { targets: vec!["file/a".to_owned()], filter: filter() };
         let error = selection.parsed().expect_err("refused");
-        assert_eq!(Exit::of(&error), Exit::Usage);
+        assert_eq!(exit_of(&error), Exit::Usage);
     }
 }

@@ -5,6 +5,7 @@
 //! projections and rounds at a lower priority. `discovery` and `admin_token` are the files by which the command line finds
 //! a local server.
 
+pub(crate) mod abort;
 pub(crate) mod admin_token;
 pub(crate) mod background;
 pub(crate) mod banner;

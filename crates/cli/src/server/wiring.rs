@@ -18,6 +18,7 @@ use stateward_store::sqlite::{Broken, Store};
 use tokio::task::JoinHandle;
 
 use crate::clock::SystemClock;
+use crate::server::abort::abort;
 use crate::server::admin_token;
 use crate::server::background::Background;
 use crate::server::config::{Config, Source};
@@ -176,7 +177,7 @@ impl Running {
         }
         self.http.await.context("the server panicked")?.context("the server broke")?;
         if let Err(moved) = self.store.in_place() {
-            crate::end_at_once(&anyhow::anyhow!("{moved}"));
+            abort(&anyhow::anyhow!("{moved}"));
         }
         self.store.close().await;
         drop(self.background);

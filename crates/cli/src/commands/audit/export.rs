@@ -13,7 +13,7 @@ use stateward_engine::service::export::Selection;
 use crate::client::Request;
 use crate::commands::audit::offline;
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 use crate::presentation::terminal;
 
 /// Bytes of one line at most.
@@ -71,7 +71,7 @@ impl Run for Export {
 impl Export {
     async fn unserved(self, session: &Session) -> anyhow::Result<Exit> {
         let position = |text: Option<String>| -> anyhow::Result<Option<Position>> {
-            let no = |_| Stop::usage("this is no position");
+            let no = |_| CliError::usage("this is no position");
             text.map(|text| text.parse().map_err(no)).transpose()
         };
         let selection = Selection {

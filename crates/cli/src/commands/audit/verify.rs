@@ -12,9 +12,10 @@ use crate::client::Request;
 use crate::commands::audit::offline;
 use crate::context::{Run, Session};
 use crate::exit::Exit;
+use crate::json_text::text;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Format, Noun, Output, text};
+use crate::presentation::output::{Format, Noun, Output};
 use crate::presentation::terminal;
 
 #[derive(Args)]
@@ -64,7 +65,7 @@ impl Run for Verify {
             Format::Table | Format::Wide => {
                 let found = result["faults"].as_array().cloned().unwrap_or_default();
                 if !found.is_empty() {
-                    session.list(&FAULT, &found, self.output)?;
+                    session.print_list(&FAULT, &found, self.output)?;
                 }
                 for note in result["notes"].as_array().into_iter().flatten() {
                     terminal::say(&format!("note: {}", note.as_str().unwrap_or_default()))?;

@@ -6,8 +6,7 @@ use serde_json::Value;
 use stateward_domain::json_pointer;
 
 use super::omitted::Omitted;
-use crate::change::bulk::AT_ONCE;
-use crate::client::{Client, Problem, Request};
+use crate::client::{CONCURRENCY, Client, Problem, Request};
 use crate::presentation::terminal;
 
 /// A manifest that is not checked yet.
@@ -37,7 +36,7 @@ pub(super) async fn admitted(
             outcome
         }
     });
-    let mut answers = stream::iter(asked).buffered(AT_ONCE);
+    let mut answers = stream::iter(asked).buffered(CONCURRENCY);
     let (mut manifests, mut omitted) = (Vec::new(), Vec::new());
     while let Some(answer) = answers.next().await {
         let (manifest, mut more) = answer?;

@@ -14,10 +14,11 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::apply::declare_all;
-use crate::change::bulk::{self, WaitOptions};
+use crate::change::results::print_results;
+use crate::change::wait::WaitOptions;
 use crate::client::{Client, Problem, Request, Terms, Why, escaped};
 use crate::context::{Run, Session};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 use crate::input;
 use crate::manifests::Document;
 use crate::presentation::output::{Output, yaml};
@@ -89,9 +90,9 @@ impl Run for Import {
         }
         let document = |value| Document { value, file: self.backend.clone() };
         let documents: Vec<_> = manifests.into_iter().map(document).collect();
-        let deeds = declare_all(client, &documents, Terms::default()).await;
-        let deeds = self.wait.finish(client, deeds).await;
-        bulk::told(client, &deeds, self.output).await
+        let results = declare_all(client, &documents, Terms::default()).await;
+        let results = self.wait.wait_for_all(client, results).await;
+        print_results(client, &results, self.output).await
     }
 }
 
@@ -196,7 +197,7 @@ async fn objects(client: &Client, backend: &str, kind: &str) -> anyhow::Result<V
             return Ok(objects);
         }
     }
-    Err(Stop::usage(format!("{kind}: too many to import at once")))
+    Err(CliError::usage(format!("{kind}: too many to import at once")))
 }
 
 /// Whether the backend refuses to list a kind with the configured credentials.
@@ -213,7 +214,7 @@ fn state(file: &Path) -> anyhow::Result<Resources> {
     let name = file.display();
     let text = input::read(file, STATE_BYTES_MAX)?;
     let state = serde_json::from_str(&text).with_context(|| format!("{name} is no JSON"))?;
-    tfstate::resources(&state).map_err(|message| Stop::usage(format!("{name}: {message}")))
+    tfstate::resources(&state).map_err(|message| CliError::usage(format!("{name}: {message}")))
 }
 
 fn texts(list: &Value) -> BTreeSet<String> {

@@ -8,7 +8,6 @@ mod yaml;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::context::Session;
 use crate::presentation::terminal;
 use table::Table;
 pub(crate) use yaml::yaml;
@@ -86,39 +85,34 @@ impl Noun {
     }
 }
 
-impl Session {
-    /// Prints a list.
-    pub(crate) fn list(&self, noun: &Noun, items: &[Value], output: Output) -> anyhow::Result<()> {
-        let people = matches!(output.format, Format::Table | Format::Wide);
-        if items.is_empty() && people {
-            terminal::note("nothing found");
-            return Ok(());
-        }
-        terminal::say(&noun.list(items, output.format, self.now, self.color))
+/// Prints a list to standard output.
+pub(crate) fn print_list(
+    noun: &Noun,
+    items: &[Value],
+    output: Output,
+    now: jiff::Timestamp,
+    color: bool,
+) -> anyhow::Result<()> {
+    let people = matches!(output.format, Format::Table | Format::Wide);
+    if items.is_empty() && people {
+        terminal::note("nothing found");
+        return Ok(());
     }
-
-    /// Prints a single resource.
-    pub(crate) fn one(&self, noun: &Noun, item: &Value, output: Output) -> anyhow::Result<()> {
-        terminal::say(&noun.one(item, output.format, self.now, self.color))
-    }
+    terminal::say(&noun.list(items, output.format, now, color))
 }
 
-/// A text in one line, without control characters: texts of backends could contain terminal escapes.
-pub(crate) fn flat(text: &str) -> String {
-    let printable = text.replace(|c: char| c.is_control() && !c.is_whitespace(), "");
-    printable.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Prints a single resource to standard output.
+pub(crate) fn print_one(
+    noun: &Noun,
+    item: &Value,
+    output: Output,
+    now: jiff::Timestamp,
+    color: bool,
+) -> anyhow::Result<()> {
+    terminal::say(&noun.one(item, output.format, now, color))
 }
 
 /// Indented JSON.
 pub(crate) fn json(value: &Value) -> String {
     format!("{value:#}\n")
-}
-
-/// The member at `pointer` as text; empty when it is absent or null.
-pub(crate) fn text(value: &Value, pointer: &str) -> String {
-    match value.pointer(pointer) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
 }

@@ -3,6 +3,7 @@
 use comfy_table::{Attribute, Color, ContentArrangement, presets};
 
 use super::color::Tone;
+use crate::json_text::single_line;
 
 /// A field of a table.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +76,7 @@ impl Table {
 }
 
 fn cell(cell: &Cell) -> comfy_table::Cell {
-    let text = super::flat(&cell.text);
+    let text = single_line(&cell.text);
     let text = if text.is_empty() { "-".to_owned() } else { text };
     let drawn = comfy_table::Cell::new(text);
     match cell.tone {

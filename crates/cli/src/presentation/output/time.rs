@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::exit::Stop;
+use crate::exit::CliError;
 
 /// The time since `since`: `12s`, `5m`, `3h`, `4d`; empty when it is no time.
 pub(crate) fn age(since: &str, now: Timestamp) -> String {
@@ -63,7 +63,8 @@ fn relative(
     }
     let duration: Option<SignedDuration> = text.parse().ok();
     let moment = duration.and_then(|duration| apply(now, duration).ok());
-    let bad = || Stop::usage(format!("`{text}` is no RFC 3339 time and no duration such as 10m"));
+    let bad =
+        || CliError::usage(format!("`{text}` is no RFC 3339 time and no duration such as 10m"));
     moment.map(|moment| moment.to_string()).ok_or_else(bad)
 }
 

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::yes;
+use crate::json_text::text;
 use crate::presentation::output::table::Table;
-use crate::presentation::output::{Noun, text, time};
+use crate::presentation::output::{Noun, time};
 
 pub(crate) const NAMESPACE: Noun =
     Noun { name: |namespace| text(namespace, "/name"), table: namespaces };

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::joined;
+use crate::json_text::text;
+use crate::presentation::output::Noun;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, text};
 
 pub(crate) const BACKEND: Noun = Noun { name: |backend| text(backend, "/name"), table };
 /// The change that a reload made to each backend.

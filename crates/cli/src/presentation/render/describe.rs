@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{entity, event, operation, yes};
+use super::{event, operation, yes};
+use crate::client::entity_json;
+use crate::json_text::{single_line, text};
 use crate::presentation::output::color::{Tone, bold};
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{flat, text, time, yaml};
+use crate::presentation::output::{time, yaml};
 
 /// The content of the page.
 pub(crate) struct Described<'a> {
@@ -49,7 +51,7 @@ fn head(entity: &Value, color: bool) -> String {
         }
     };
     let state = text(entity, "/state");
-    field("Name", entity::label(entity));
+    field("Name", entity_json::label(entity));
     field("Namespace", text(entity, "/namespace"));
     field("Backend", text(entity, "/backend"));
     field("Id", text(entity, "/id"));
@@ -75,7 +77,7 @@ fn head(entity: &Value, color: bool) -> String {
 /// Labels of other entities, each once.
 fn entities(others: &Value) -> String {
     let others = others.as_array().into_iter().flatten();
-    let labels: BTreeSet<String> = others.map(entity::label).collect();
+    let labels: BTreeSet<String> = others.map(entity_json::label).collect();
     labels.into_iter().collect::<Vec<_>>().join(", ")
 }
 
@@ -90,7 +92,7 @@ fn error(entity: &Value) -> String {
     if error.is_null() {
         return String::new();
     }
-    let message = flat(&text(error, "/message"));
+    let message = single_line(&text(error, "/message"));
     let mut line = format!("{message} ({})", text(error, "/code"));
     for (name, pointer) in [("effect", "/effect"), ("request", "/request_id")] {
         let value = text(error, pointer);

@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use super::yes;
+use crate::client::entity_json::{condition, label, message};
+use crate::json_text::text;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, flat, text, time};
+use crate::presentation::output::{Noun, time};
 
 /// Entities of one namespace.
 pub(crate) const ENTITY: Noun =
@@ -13,44 +15,6 @@ pub(crate) const ENTITY: Noun =
 /// Entities of several namespaces.
 pub(crate) const ENTITY_ANYWHERE: Noun =
     Noun { name: label, table: |items, wide, now| table(items, wide, true, now) };
-
-/// `KIND/NAME`: what every verb takes.
-pub(crate) fn label(entity: &Value) -> String {
-    format!("{}/{}", text(entity, "/kind"), text(entity, "/name"))
-}
-
-/// A condition of an entity; `Null` when it has none of this type.
-pub(crate) fn condition<'a>(entity: &'a Value, name: &str) -> &'a Value {
-    let conditions = entity["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().find(|condition| condition["type"] == name).unwrap_or(&Value::Null)
-}
-
-/// Whether the entity is blocked until a person decides.
-pub(crate) fn asks(entity: &Value) -> bool {
-    let blocked = condition(entity, "blocked");
-    blocked["status"] == true && blocked["reason"] == "DecisionNeeded"
-}
-
-/// The most important message: the error, else what it is blocked on, the drift, or the pause.
-pub(crate) fn message(entity: &Value) -> String {
-    flat(&trouble(entity))
-}
-
-fn trouble(entity: &Value) -> String {
-    let error = text(entity, "/error/message");
-    if !error.is_empty() {
-        return error;
-    }
-    for name in ["blocked", "drifted", "paused"] {
-        let condition = condition(entity, name);
-        if condition["status"] == true {
-            return format!("{}: {}", text(condition, "/reason"), text(condition, "/message"))
-                .trim_end_matches([' ', ':'])
-                .to_owned();
-        }
-    }
-    String::new()
-}
 
 fn table(items: &[Value], wide: bool, anywhere: bool, now: jiff::Timestamp) -> Table {
     let mut header = Vec::new();

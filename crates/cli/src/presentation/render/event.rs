@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use crate::json_text::{single_line, text};
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, flat, text, time};
+use crate::presentation::output::{Noun, time};
 
 /// The history of one entity: who did what, when and why.
 pub(crate) const HISTORY: Noun = Noun { name, table: history };
@@ -72,7 +73,7 @@ pub(crate) fn line(event: &Value, color: bool) -> String {
         time::moment(&text(event, "/recorded_at")),
         text(event, "/stream"),
         who(event),
-        flat(&detail(event)),
+        single_line(&detail(event)),
     );
     line.trim_end().to_owned()
 }

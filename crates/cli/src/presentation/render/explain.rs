@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::json_text::text;
+use crate::presentation::output::Noun;
 use crate::presentation::output::color::bold;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, text};
 
 pub(crate) const KIND: Noun = Noun { name: |kind| text(kind, "/name"), table };
 

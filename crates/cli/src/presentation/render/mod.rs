@@ -14,7 +14,7 @@ mod tests;
 
 use serde_json::Value;
 
-use crate::presentation::output::text;
+use crate::json_text::text;
 
 /// `yes` for `true`, else `no`.
 fn yes(value: &Value) -> &'static str {

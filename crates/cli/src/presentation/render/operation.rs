@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use crate::json_text::text;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, text, time};
+use crate::presentation::output::{Noun, time};
 
 pub(crate) const OPERATION: Noun = Noun { name: |operation| text(operation, "/id"), table };
 

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use crate::json_text::text;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, text, time};
+use crate::presentation::output::{Noun, time};
 
 pub(crate) const PROJECTION: Noun = Noun { name: |projection| text(projection, "/name"), table };
 
