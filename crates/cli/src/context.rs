@@ -11,12 +11,12 @@ use stateward_domain::time::Clock;
 use crate::client::{Client, ConnectionOptions};
 use crate::clock::SystemClock;
 use crate::exit::Exit;
-use crate::presentation::output::{self, Noun, Output};
+use crate::presentation::output::{self, Output, ResourcePrinter};
 use crate::presentation::terminal;
 
 /// The arguments of a verb, and the options of every verb that talks to a server.
 #[derive(Args)]
-pub(crate) struct Verb<T: Args> {
+pub(crate) struct WithConnection<T: Args> {
     #[command(flatten)]
     own: T,
     #[command(flatten)]
@@ -44,20 +44,20 @@ enum Colour {
 }
 
 /// A verb that talks to a server.
-pub(crate) trait Run {
+pub(crate) trait ClientCommand {
     /// Runs the verb. A failure of one of many entities is printed and lowers the exit code; an error ends the verb.
-    async fn run(self, session: &Session) -> anyhow::Result<Exit>;
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit>;
 }
 
-impl<T: Args + Run> Verb<T> {
+impl<T: Args + ClientCommand> WithConnection<T> {
     pub(crate) async fn run(self) -> anyhow::Result<Exit> {
-        let session = Session::new(&self.connection, &self.terminal)?;
-        self.own.run(&session).await
+        let context = CommandContext::new(&self.connection, &self.terminal)?;
+        self.own.run(&context).await
     }
 }
 
 /// What a verb runs with.
-pub(crate) struct Session {
+pub(crate) struct CommandContext {
     pub(crate) client: Client,
     /// Data directory of a local server.
     pub(crate) data: PathBuf,
@@ -67,7 +67,7 @@ pub(crate) struct Session {
     pub(crate) color: bool,
 }
 
-impl Session {
+impl CommandContext {
     fn new(connection: &ConnectionOptions, options: &TerminalOptions) -> anyhow::Result<Self> {
         let color = match options.color {
             Colour::Always => true,
@@ -83,7 +83,7 @@ impl Session {
     /// Prints a list.
     pub(crate) fn print_list(
         &self,
-        noun: &Noun,
+        noun: &ResourcePrinter,
         items: &[Value],
         output: Output,
     ) -> anyhow::Result<()> {
@@ -93,7 +93,7 @@ impl Session {
     /// Prints a single resource.
     pub(crate) fn print_one(
         &self,
-        noun: &Noun,
+        noun: &ResourcePrinter,
         item: &Value,
         output: Output,
     ) -> anyhow::Result<()> {

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::load::{self, Enough, Template};
+use super::load::{self, LoadEnd, Template};
 use super::process::{self, Process};
-use super::report::Intake;
-use super::{rate, tell};
+use super::report::CreateThroughput;
+use super::{rate, report_progress};
 
 /// The manifest that is created, and echoed.
 const MANIFEST: &str = r#"{"kind": "fake.thing", "name": "{name}-{number}", "backend": "sandbox",
@@ -20,25 +20,25 @@ pub(super) async fn measure(
     folder: &Path,
     connections: usize,
     time: Duration,
-) -> anyhow::Result<Intake> {
-    tell(&format!("requests over {connections} connections"));
+) -> anyhow::Result<CreateThroughput> {
+    report_progress(&format!("requests over {connections} connections"));
     let echo = Process::echo().await?;
     let template = Template::post("/", "", &manifest("volume"));
-    let echoed = load::run(echo.address, connections, Enough::After(time), &template, 200).await?;
+    let echoed = load::run(echo.address, connections, LoadEnd::After(time), &template, 200).await?;
     echo.kill().await?;
 
     let server = Process::serve(folder).await?;
     let template = create(folder, "volume", "")?;
     let cpu = server.cpu()?;
     let created =
-        load::run(server.address, connections, Enough::After(time), &template, 202).await?;
+        load::run(server.address, connections, LoadEnd::After(time), &template, 202).await?;
     let server_cpu = server.cpu()?.saturating_sub(cpu);
     server.kill().await?;
     std::fs::remove_dir_all(folder)?;
 
     let echo_rate = rate(echoed.requests, echoed.took);
     let create_rate = rate(created.requests, created.took);
-    Ok(Intake {
+    Ok(CreateThroughput {
         connections,
         echoes_per_second: echo_rate,
         echo_client_cpus: echoed.client_cpus,

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::load::Times;
 use super::report::Disk;
-use super::tell;
+use super::report_progress;
 
 /// Bytes of one append: about the size of an event.
 const APPEND_BYTES: usize = 400;
@@ -18,19 +18,19 @@ const APPENDS_MAX: usize = 200_000;
 
 /// Measures appends to one file. The speed of a disk changes from minute to minute, so it is measured before and after
 /// the figures that are compared with it.
-pub(super) struct Probe {
+pub(super) struct DiskProbe {
     file: PathBuf,
     times: Times,
 }
 
-impl Probe {
+impl DiskProbe {
     pub(super) fn new(file: PathBuf) -> Self {
         Self { file, times: Times::default() }
     }
 
     /// Measures for `time`.
     pub(super) async fn run(&mut self, time: Duration) -> anyhow::Result<()> {
-        tell("the disk");
+        report_progress("the disk");
         let file = self.file.clone();
         let times = tokio::task::spawn_blocking(move || appends(&file, time)).await;
         self.times.extend(times.context("the probe panicked")??);

@@ -10,12 +10,12 @@ use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::id::{Attempt, ExternalId, Generation, Incarnation, OperationId};
 use stateward_domain::time::Timestamp;
 
-use super::report::Pace;
-use super::tell;
+use super::report::EventRate;
+use super::report_progress;
 
 /// Folds `count` events of one stream.
-pub(super) async fn measure(count: u64) -> anyhow::Result<Pace> {
-    tell("folding");
+pub(super) async fn measure(count: u64) -> anyhow::Result<EventRate> {
+    report_progress("folding");
     let folded = tokio::task::spawn_blocking(move || {
         let history: Vec<String> = (0..count)
             .map(|number| serde_json::to_string(&event(number)?).context("events are JSON"))
@@ -27,7 +27,7 @@ pub(super) async fn measure(count: u64) -> anyhow::Result<Pace> {
         }
         let took = began.elapsed();
         anyhow::ensure!(entity.version.0 == count, "not every event was folded");
-        Ok(Pace::new(count, took))
+        Ok(EventRate::new(count, took))
     });
     folded.await.context("folding panicked")?
 }

@@ -12,18 +12,18 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 const LENGTH: &[u8] = b"content-length:";
 
 /// A keep-alive connection.
-pub(super) struct Connection {
+pub(super) struct RawConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 /// A response; borrowed from the connection's buffer until the next request.
-pub(super) struct Answer<'a> {
+pub(super) struct RawResponse<'a> {
     pub(super) status: u16,
     pub(super) body: &'a [u8],
 }
 
-impl Answer<'_> {
+impl RawResponse<'_> {
     /// The body, if the status is `status`.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Answer<'_> {
     }
 }
 
-impl Connection {
+impl RawConnection {
     pub(super) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
@@ -46,7 +46,7 @@ impl Connection {
     }
 
     /// Sends `request` and reads the response.
-    pub(super) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
+    pub(super) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<RawResponse<'_>> {
         self.stream.write_all(request).await.context("the request was not taken")?;
         self.buffer.clear();
         let (status, body) = loop {
@@ -59,7 +59,7 @@ impl Connection {
                 break (status, body);
             }
         };
-        Ok(Answer { status, body: &self.buffer[body] })
+        Ok(RawResponse { status, body: &self.buffer[body] })
     }
 }
 

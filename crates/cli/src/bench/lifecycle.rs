@@ -9,12 +9,12 @@ use stateward_domain::ports::event_store::EventStore;
 use stateward_store::sqlite::Store;
 
 use super::create_throughput::create;
-use super::disk::Probe;
-use super::http::Connection;
-use super::load::{self, Enough};
+use super::disk::DiskProbe;
+use super::http::RawConnection;
+use super::load::{self, LoadEnd};
 use super::process::{self, Process};
-use super::report::{Convergence, Latency, Life, Memory, Pace};
-use super::{Plan, number, rate, tell};
+use super::report::{Convergence, EventRate, LifecycleFigures, Memory, SequentialLatency};
+use super::{BenchPlan, number, rate, report_progress};
 use crate::clock::SystemClock;
 
 /// Connections of the burst.
@@ -22,10 +22,14 @@ const CONNECTIONS: usize = 64;
 /// How long convergence may take; later entities do not count.
 const CONVERGENCE_MAX: Duration = Duration::from_secs(40);
 /// Between two queries of how many have converged.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs the lifecycle in `folder`.
-pub(super) async fn measure(plan: &Plan, folder: &Path, disk: &mut Probe) -> anyhow::Result<Life> {
+pub(super) async fn measure(
+    plan: &BenchPlan,
+    folder: &Path,
+    disk: &mut DiskProbe,
+) -> anyhow::Result<LifecycleFigures> {
     let server = Process::serve(folder).await?;
     let (at_start, _) = server.memory()?;
     let latency = latency(&server, folder, plan.time).await?;
@@ -37,14 +41,14 @@ pub(super) async fn measure(plan: &Plan, folder: &Path, disk: &mut Probe) -> any
     let entities = number(latency.requests + plan.entities);
     let bytes_per_entity = number(bytes(folder)?) / entities;
 
-    tell("replay, rebuild and audit");
+    report_progress("replay, rebuild and audit");
     forget_views(folder)?;
     let server = Process::serve(folder).await?;
-    let replay = Pace::new(events, server.started_in);
+    let replay = EventRate::new(events, server.started_in);
     let rebuild = timed(&server, folder, "/v1/projections/entities/rebuild", events).await?;
     let verify = timed(&server, folder, "/v1/audit/verify", events).await?;
     server.stop().await?;
-    Ok(Life {
+    Ok(LifecycleFigures {
         latency,
         convergence,
         memory: Memory::new(at_start, peak, after),
@@ -56,12 +60,21 @@ pub(super) async fn measure(plan: &Plan, folder: &Path, disk: &mut Probe) -> any
 }
 
 /// Sequential creates, each until its entity is `ok`.
-async fn latency(server: &Process, folder: &Path, time: Duration) -> anyhow::Result<Latency> {
-    tell("how long one entity takes");
+async fn latency(
+    server: &Process,
+    folder: &Path,
+    time: Duration,
+) -> anyhow::Result<SequentialLatency> {
+    report_progress("how long one entity takes");
     let template = create(folder, "single", "prefer: wait=30\r\n")?;
-    let outcome = load::run(server.address, 1, Enough::After(time), &template, 200).await?;
-    let ms = |permille| outcome.times.quantile(permille).as_secs_f64() * 1e3;
-    Ok(Latency { requests: outcome.requests, p50_ms: ms(500), p95_ms: ms(950), p99_ms: ms(990) })
+    let result = load::run(server.address, 1, LoadEnd::After(time), &template, 200).await?;
+    let ms = |permille| result.times.quantile(permille).as_secs_f64() * 1e3;
+    Ok(SequentialLatency {
+        requests: result.requests,
+        p50_ms: ms(500),
+        p95_ms: ms(950),
+        p99_ms: ms(990),
+    })
 }
 
 /// Creates a burst of `entities` and waits until all are `ok`; `before` older ones are `ok` already.
@@ -71,17 +84,17 @@ async fn converge(
     before: u64,
     entities: u64,
 ) -> anyhow::Result<Convergence> {
-    tell("convergence");
+    report_progress("convergence");
     let template = create(folder, "burst", "")?;
     let cpu = server.cpu()?;
     let began = Instant::now();
-    let all = Enough::Requests(entities);
+    let all = LoadEnd::Requests(entities);
     let created = load::run(server.address, CONNECTIONS, all, &template, 202).await?;
-    let mut looks = Connection::open(server.address).await?;
+    let mut connection = RawConnection::open(server.address).await?;
     let mut converged = 0;
     while converged < entities && began.elapsed() < CONVERGENCE_MAX {
-        tokio::time::sleep(LOOK).await;
-        converged = ok(&mut looks).await?.saturating_sub(before);
+        tokio::time::sleep(POLL_INTERVAL).await;
+        converged = ok(&mut connection).await?.saturating_sub(before);
     }
     let took = began.elapsed();
     let server_cpu = server.cpu()?.saturating_sub(cpu);
@@ -95,7 +108,7 @@ async fn converge(
 }
 
 /// The number of entities that are `ok`, from the metrics.
-async fn ok(connection: &mut Connection) -> anyhow::Result<u64> {
+async fn ok(connection: &mut RawConnection) -> anyhow::Result<u64> {
     let request = b"GET /metrics HTTP/1.1\r\nhost: bench\r\n\r\n";
     let answer = connection.exchange(request).await?;
     let text = std::str::from_utf8(answer.expect(200)?)?;
@@ -112,19 +125,19 @@ async fn timed(
     folder: &Path,
     path: &str,
     events: u64,
-) -> anyhow::Result<Option<Pace>> {
+) -> anyhow::Result<Option<EventRate>> {
     let token = process::token(folder)?;
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
          content-length: 0\r\n\r\n"
     );
-    let mut connection = Connection::open(server.address).await?;
+    let mut connection = RawConnection::open(server.address).await?;
     let began = Instant::now();
     let answer = connection.exchange(request.as_bytes()).await?;
     let took = began.elapsed();
     match answer.status {
         404 => Ok(None),
-        200 | 204 => Ok(Some(Pace::new(events, took))),
+        200 | 204 => Ok(Some(EventRate::new(events, took))),
         _ => answer.expect(200).map(|_| None),
     }
 }

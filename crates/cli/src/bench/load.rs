@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::task::JoinSet;
 
-use super::http::Connection;
+use super::http::RawConnection;
 use super::process;
 
 /// Digits of the number that makes each request unique.
@@ -47,13 +47,13 @@ impl Template {
 
 /// When the load ends.
 #[derive(Clone, Copy)]
-pub(super) enum Enough {
+pub(super) enum LoadEnd {
     After(Duration),
     Requests(u64),
 }
 
 /// The result of a load.
-pub(super) struct Outcome {
+pub(super) struct LoadResult {
     pub(super) requests: u64,
     pub(super) took: Duration,
     /// Processors that this process kept busy.
@@ -66,14 +66,14 @@ pub(super) struct Outcome {
 pub(super) async fn run(
     address: SocketAddr,
     connections: usize,
-    enough: Enough,
+    enough: LoadEnd,
     template: &Template,
     status: u16,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<LoadResult> {
     let next = Arc::new(AtomicU64::new(0));
     let mut opened = Vec::with_capacity(connections);
     for _ in 0..connections {
-        opened.push(Connection::open(address).await?);
+        opened.push(RawConnection::open(address).await?);
     }
     let cpu = process::cpu("self")?;
     let began = Instant::now();
@@ -88,7 +88,7 @@ pub(super) async fn run(
     }
     let took = began.elapsed();
     let client = process::cpu("self")?.saturating_sub(cpu);
-    Ok(Outcome {
+    Ok(LoadResult {
         requests: times.len() as u64,
         took,
         client_cpus: client.as_secs_f64() / took.as_secs_f64().max(f64::EPSILON),
@@ -97,11 +97,11 @@ pub(super) async fn run(
 }
 
 async fn one(
-    mut connection: Connection,
+    mut connection: RawConnection,
     next: Arc<AtomicU64>,
     mut template: Template,
     began: Instant,
-    enough: Enough,
+    enough: LoadEnd,
     status: u16,
 ) -> anyhow::Result<Times> {
     let mut times = Times::default();
@@ -109,8 +109,8 @@ async fn one(
         let number = next.fetch_add(1, Ordering::Relaxed);
         let before = Instant::now();
         let done = match enough {
-            Enough::After(time) => before.duration_since(began) >= time,
-            Enough::Requests(count) => number >= count,
+            LoadEnd::After(time) => before.duration_since(began) >= time,
+            LoadEnd::Requests(count) => number >= count,
         };
         if done {
             return Ok(times);

@@ -24,14 +24,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-pub(crate) use report::Report;
+pub(crate) use report::BenchReport;
 
 /// Time limit of a run.
 const RUN_MAX: Duration = Duration::from_mins(5);
 
 /// The parameters of a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct BenchPlan {
     /// Folder for the data while it runs; it determines which disk is measured.
     pub(crate) folder: PathBuf,
     /// Numbers of connections to measure with.
@@ -48,7 +48,7 @@ pub(crate) struct Plan {
 ///
 /// # Errors
 /// In one line: a folder that cannot be written, a server that does not answer.
-pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Report> {
+pub(crate) async fn run(plan: &BenchPlan) -> anyhow::Result<BenchReport> {
     std::fs::create_dir_all(&plan.folder)
         .with_context(|| format!("cannot make {}", plan.folder.display()))?;
     let folder = tempfile::tempdir_in(&plan.folder)
@@ -57,8 +57,8 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<Report> {
     measured.await.context("the run did not end in five minutes")?
 }
 
-async fn measure(plan: &Plan, folder: &std::path::Path) -> anyhow::Result<Report> {
-    let mut disk = disk::Probe::new(folder.join("probe"));
+async fn measure(plan: &BenchPlan, folder: &std::path::Path) -> anyhow::Result<BenchReport> {
+    let mut disk = disk::DiskProbe::new(folder.join("probe"));
     disk.run(plan.time).await?;
     let mut intake = Vec::new();
     for connections in &plan.connections {
@@ -66,13 +66,13 @@ async fn measure(plan: &Plan, folder: &std::path::Path) -> anyhow::Result<Report
             create_throughput::measure(&folder.join("intake"), *connections, plan.time).await?,
         );
     }
-    let life = lifecycle::measure(plan, &folder.join("life"), &mut disk).await?;
+    let lifecycle = lifecycle::measure(plan, &folder.join("lifecycle"), &mut disk).await?;
     let fold = fold::measure(plan.events).await?;
-    Ok(Report::new(disk.figures(), intake, life, fold))
+    Ok(BenchReport::new(disk.figures(), intake, lifecycle, fold))
 }
 
 /// Prints the present measurement to standard error.
-fn tell(what: &str) {
+fn report_progress(what: &str) {
     crate::presentation::terminal::note(&format!("measuring {what}"));
 }
 

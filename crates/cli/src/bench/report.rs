@@ -17,23 +17,23 @@ const CONVERGED_PER_SECOND_MIN: f64 = 2_000.0;
 
 /// All figures of a run. A time has the unit that ends its name.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     version: &'static str,
     /// Whether the build is unoptimised: its figures mean nothing.
     debug_build: bool,
     processors: usize,
     disk: Disk,
-    intake: Vec<Intake>,
-    latency: Latency,
+    intake: Vec<CreateThroughput>,
+    latency: SequentialLatency,
     convergence: Convergence,
     memory_mib: Memory,
     bytes_per_entity: f64,
-    replay: Pace,
-    rebuild: Pace,
-    fold: Pace,
+    replay: EventRate,
+    rebuild: EventRate,
+    fold: EventRate,
     /// `None` = the server has no such endpoint.
-    verify: Option<Pace>,
-    targets: Vec<Target>,
+    verify: Option<EventRate>,
+    targets: Vec<BenchTarget>,
 }
 
 /// The disk's baseline: small durable appends.
@@ -45,7 +45,7 @@ pub(super) struct Disk {
 
 /// Durable creates compared with echoes.
 #[derive(Debug, Serialize)]
-pub(super) struct Intake {
+pub(super) struct CreateThroughput {
     pub(super) connections: usize,
     pub(super) echoes_per_second: f64,
     pub(super) creates_per_second: f64,
@@ -60,7 +60,7 @@ pub(super) struct Intake {
 
 /// Time from the request to `ok`, sequentially.
 #[derive(Debug, Serialize)]
-pub(super) struct Latency {
+pub(super) struct SequentialLatency {
     pub(super) requests: u64,
     pub(super) p50_ms: f64,
     pub(super) p95_ms: f64,
@@ -94,13 +94,13 @@ impl Memory {
 
 /// A rate of processed events.
 #[derive(Debug, Serialize)]
-pub(super) struct Pace {
+pub(super) struct EventRate {
     events: u64,
     seconds: f64,
     events_per_second: f64,
 }
 
-impl Pace {
+impl EventRate {
     pub(super) fn new(events: u64, took: Duration) -> Self {
         let events_per_second = rate(events, took);
         Self { events, seconds: took.as_secs_f64(), events_per_second }
@@ -109,19 +109,19 @@ impl Pace {
 
 /// The figures of one server's lifecycle.
 #[derive(Debug)]
-pub(super) struct Life {
-    pub(super) latency: Latency,
+pub(super) struct LifecycleFigures {
+    pub(super) latency: SequentialLatency,
     pub(super) convergence: Convergence,
     pub(super) memory: Memory,
     pub(super) bytes_per_entity: f64,
-    pub(super) replay: Pace,
-    pub(super) rebuild: Pace,
-    pub(super) verify: Option<Pace>,
+    pub(super) replay: EventRate,
+    pub(super) rebuild: EventRate,
+    pub(super) verify: Option<EventRate>,
 }
 
 /// The target of a figure.
 #[derive(Debug, Serialize)]
-pub(super) struct Target {
+pub(super) struct BenchTarget {
     name: &'static str,
     /// The bound, and the figure.
     bound: f64,
@@ -131,7 +131,7 @@ pub(super) struct Target {
     met: bool,
 }
 
-impl Target {
+impl BenchTarget {
     fn at_least(name: &'static str, bound: f64, measured: f64) -> Self {
         Self { name, bound, measured, at_most: false, met: measured >= bound }
     }
@@ -141,17 +141,26 @@ impl Target {
     }
 }
 
-impl Report {
-    pub(super) fn new(disk: Disk, intake: Vec<Intake>, life: Life, fold: Pace) -> Self {
+impl BenchReport {
+    pub(super) fn new(
+        disk: Disk,
+        intake: Vec<CreateThroughput>,
+        lifecycle: LifecycleFigures,
+        fold: EventRate,
+    ) -> Self {
         let at_target = intake.iter().find(|intake| intake.connections == TARGET_CONNECTIONS);
         let ratio = at_target.map(|intake| {
-            Target::at_least("creates per echo, 64 connections", RATIO_MIN, intake.ratio)
+            BenchTarget::at_least("creates per echo, 64 connections", RATIO_MIN, intake.ratio)
         });
         let latency_ms = LATENCY_APPENDS * disk.fdatasync_ms + LATENCY_MS;
-        let converged = life.convergence.entities_per_second;
+        let converged = lifecycle.convergence.entities_per_second;
         let targets = ratio.into_iter().chain([
-            Target::at_most("ms from request to ok, p50", latency_ms, life.latency.p50_ms),
-            Target::at_least("converged entities/s", CONVERGED_PER_SECOND_MIN, converged),
+            BenchTarget::at_most(
+                "ms from request to ok, p50",
+                latency_ms,
+                lifecycle.latency.p50_ms,
+            ),
+            BenchTarget::at_least("converged entities/s", CONVERGED_PER_SECOND_MIN, converged),
         ]);
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -160,14 +169,14 @@ impl Report {
             targets: targets.collect(),
             disk,
             intake,
-            latency: life.latency,
-            convergence: life.convergence,
-            memory_mib: life.memory,
-            bytes_per_entity: life.bytes_per_entity,
-            replay: life.replay,
-            rebuild: life.rebuild,
+            latency: lifecycle.latency,
+            convergence: lifecycle.convergence,
+            memory_mib: lifecycle.memory,
+            bytes_per_entity: lifecycle.bytes_per_entity,
+            replay: lifecycle.replay,
+            rebuild: lifecycle.rebuild,
             fold,
-            verify: life.verify,
+            verify: lifecycle.verify,
         }
     }
 
@@ -177,7 +186,7 @@ impl Report {
     }
 }
 
-impl Display for Report {
+impl Display for BenchReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { disk, latency, convergence, memory_mib: memory, .. } = self;
         let build = if self.debug_build { " DEBUG BUILD: the figures mean nothing" } else { "" };
@@ -219,7 +228,7 @@ impl Display for Report {
     }
 }
 
-impl Display for Intake {
+impl Display for CreateThroughput {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -237,7 +246,7 @@ impl Display for Intake {
     }
 }
 
-impl Display for Target {
+impl Display for BenchTarget {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let bound = if self.at_most { "at most" } else { "at least" };
         let verdict = if self.met { "met" } else { "MISSED" };
@@ -257,7 +266,11 @@ mod tests {
 
     #[test]
     fn a_target_is_met_on_its_bound_and_not_beyond() {
-        assert!(Target::at_least("a", 2.0, 2.0).met && !Target::at_least("a", 2.0, 1.9).met);
-        assert!(Target::at_most("a", 2.0, 2.0).met && !Target::at_most("a", 2.0, 2.1).met);
+        assert!(
+            BenchTarget::at_least("a", 2.0, 2.0).met && !BenchTarget::at_least("a", 2.0, 1.9).met
+        );
+        assert!(
+            BenchTarget::at_most("a", 2.0, 2.0).met && !BenchTarget::at_most("a", 2.0, 2.1).met
+        );
     }
 }

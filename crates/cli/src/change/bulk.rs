@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::results::{ChangeResult, print_results};
 use super::wait::WaitOptions;
 use crate::client::entity_json::label;
-use crate::client::{CONCURRENCY, Request, Why};
-use crate::context::Session;
+use crate::client::{CONCURRENCY, ChangeReason, Request};
+use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::{Format, Output};
@@ -25,7 +25,7 @@ pub(crate) struct BulkOptions {
     #[command(flatten)]
     pub(crate) wait: WaitOptions,
     #[command(flatten)]
-    pub(crate) why: Why,
+    pub(crate) why: ChangeReason,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -34,38 +34,43 @@ pub(crate) struct BulkOptions {
 ///
 /// # Errors
 /// A usage error without a terminal.
-fn confirm(session: &Session, selected: &Selected, yes: bool, verb: &str) -> anyhow::Result<bool> {
+fn confirm(
+    context: &CommandContext,
+    selected: &Selected,
+    yes: bool,
+    verb: &str,
+) -> anyhow::Result<bool> {
     for (what, error) in &selected.missing {
         terminal::report_error(what, error);
     }
     if selected.exactly || yes || selected.entities.is_empty() {
         return Ok(true);
     }
-    let table = ENTITY_ANYWHERE.list(&selected.entities, Format::Table, session.now, false);
+    let table = ENTITY_ANYWHERE.list(&selected.entities, Format::Table, context.now, false);
     terminal::note(&table);
     terminal::confirm(&format!("{verb} these {} entities?", selected.entities.len()))
 }
 
 /// Sends a change for each selected entity. `words` = the verb of the question, and the word printed for each result.
 pub(crate) async fn apply_to_all(
-    session: &Session,
+    context: &CommandContext,
     selected: Selected,
     options: &BulkOptions,
     words: (&str, &'static str),
     request: impl Fn(&str) -> Request + Send + Sync,
 ) -> anyhow::Result<Exit> {
     let (verb, word) = words;
-    if !confirm(session, &selected, options.yes, verb)? {
+    if !confirm(context, &selected, options.yes, verb)? {
         terminal::note("nothing was done");
         return Ok(Exit::Failure);
     }
     if selected.is_empty() {
         terminal::note("nothing found");
     }
-    let client = &session.client.because(&options.why);
+    let client = &context.client.with_reason(&options.why);
     let bar = terminal::progress(verb, selected.entities.len() as u64);
     let send = |entity: &Value| {
-        let request = client.keyed(request(&text(entity, "/id")));
+        let request = client.with_key(request(&text(entity, "/id")));
         let (label, bar) = (label(entity), bar.clone());
         async move {
             let outcome = client.send(&request).await.map(|reply| (word, reply));

@@ -23,7 +23,7 @@ pub(crate) async fn print_results(
     results: &[ChangeResult],
     output: Output,
 ) -> anyhow::Result<Exit> {
-    terminal::say(&report(results, output.format))?;
+    terminal::print(&report(results, output.format))?;
     let mut exit = Exit::Ok;
     for result in results {
         if let Err(error) = &result.outcome {
@@ -33,7 +33,7 @@ pub(crate) async fn print_results(
     }
     let done = || results.iter().filter_map(|result| result.outcome.as_ref().ok());
     let last = done().filter_map(|(_, reply)| reply["position"].as_str()).next_back();
-    client.settle(last).await;
+    client.wait_for_views(last).await;
     if results.len() > 1 {
         terminal::note(&summary(results));
     }

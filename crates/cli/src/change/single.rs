@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::results::{ChangeResult, print_results};
 use super::wait::WaitOptions;
 use crate::client::entity_json::label;
-use crate::client::{Request, Why, escaped};
-use crate::context::Session;
+use crate::client::{ChangeReason, Request, escaped};
+use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::Output;
@@ -21,51 +21,51 @@ pub(crate) struct ChangeOptions {
     #[command(flatten)]
     wait: WaitOptions,
     #[command(flatten)]
-    why: Why,
+    why: ChangeReason,
     #[command(flatten)]
     output: Output,
 }
 
 /// Sends a change of the entity that `target` names. `word` = the word printed for its result.
 pub(crate) async fn apply_to_one(
-    session: &Session,
+    context: &CommandContext,
     target: &str,
     options: &ChangeOptions,
     word: &'static str,
     request: impl Fn(&str) -> Request,
 ) -> anyhow::Result<Exit> {
-    let entity: Value = one(&session.client, target, &options.place.namespace).await?;
+    let entity: Value = one(&context.client, target, &options.place.namespace).await?;
     let requests = vec![(label(&entity), request(&text(&entity, "/id")))];
-    send_all(session, requests, options, word).await
+    send_all(context, requests, options, word).await
 }
 
 /// Sends a change of the entity that `target` names; `request` gets the entity's kind as well. `word` = the word printed
 /// for its result.
 pub(crate) async fn apply_with_kind(
-    session: &Session,
+    context: &CommandContext,
     target: &str,
     options: &ChangeOptions,
     word: &'static str,
     request: impl Fn(&str, &Value) -> anyhow::Result<Request>,
 ) -> anyhow::Result<Exit> {
-    let entity: Value = one(&session.client, target, &options.place.namespace).await?;
+    let entity: Value = one(&context.client, target, &options.place.namespace).await?;
     let path = format!("/v1/kinds/{}", escaped(&text(&entity, "/kind")));
-    let kind = session.client.send(&Request::get(path)).await?;
+    let kind = context.client.send(&Request::get(path)).await?;
     let requests = vec![(label(&entity), request(&text(&entity, "/id"), &kind)?)];
-    send_all(session, requests, options, word).await
+    send_all(context, requests, options, word).await
 }
 
 /// Sends changes one after the other.
 pub(crate) async fn send_all(
-    session: &Session,
+    context: &CommandContext,
     requests: Vec<(String, Request)>,
     options: &ChangeOptions,
     word: &'static str,
 ) -> anyhow::Result<Exit> {
-    let client = &session.client.because(&options.why);
+    let client = &context.client.with_reason(&options.why);
     let mut results = Vec::new();
     for (label, request) in requests {
-        let request = client.keyed(request);
+        let request = client.with_key(request);
         let outcome = client.send(&request).await.map(|reply| (word, reply));
         results.push(ChangeResult { label, request: Some(request), outcome });
     }

@@ -68,7 +68,7 @@ impl WaitOptions {
             return result;
         };
         if is_open(&reply) {
-            match client.finish(&request, deadline).await {
+            match client.wait_for_operation(&request, deadline).await {
                 Ok(last) => reply = last,
                 Err(error) => {
                     return ChangeResult { label, request: Some(request), outcome: Err(error) };

@@ -32,7 +32,7 @@ pub(crate) fn is_status(member: &str) -> bool {
 
 /// How a manifest is applied.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Terms {
+pub(crate) struct ApplyOptions {
     /// Only plans the change.
     pub(crate) dry_run: bool,
     /// The change may replace the object.
@@ -41,14 +41,14 @@ pub(crate) struct Terms {
 
 /// What applying a manifest did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ApplyOutcome {
     Created,
     Changed,
     Replaced,
     Unchanged,
 }
 
-impl Outcome {
+impl ApplyOutcome {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -61,11 +61,11 @@ impl Outcome {
 
 /// The result of an applied manifest.
 #[derive(Debug)]
-pub(crate) struct Declared {
-    pub(crate) outcome: Outcome,
+pub(crate) struct AppliedManifest {
+    pub(crate) outcome: ApplyOutcome,
     /// The reply; the plan with `dry_run`.
     pub(crate) reply: Value,
-    /// The change that was sent, for [`finish`](Client::finish); `None` = nothing was sent.
+    /// The change that was sent, for [`wait_for_operation`](Client::wait_for_operation); `None` = nothing was sent.
     pub(crate) request: Option<Request>,
 }
 
@@ -73,21 +73,21 @@ pub(crate) struct Declared {
 ///
 /// # Errors
 /// The server's [`Problem`]; a conflict when the manifest names another backend or object than the entity has.
-pub(crate) async fn declare(
+pub(crate) async fn apply_manifest(
     client: &Client,
     manifest: &Value,
-    terms: Terms,
-) -> anyhow::Result<Declared> {
-    if let Some(entity) = find(client, manifest).await? {
-        return update(client, &entity, manifest, terms).await;
+    options: ApplyOptions,
+) -> anyhow::Result<AppliedManifest> {
+    if let Some(entity) = find_entity(client, manifest).await? {
+        return update(client, &entity, manifest, options).await;
     }
-    match create(client, manifest, terms.dry_run).await {
+    match create(client, manifest, options.dry_run).await {
         Err(error) => {
             // The entity was created a moment ago: the read model behind the list does not have it yet.
             let taken = error.downcast_ref::<Problem>().filter(|problem| problem.is("name-taken"));
             let Some(holder) = taken.and_then(Problem::holder) else { return Err(error) };
             let entity = client.send(&Request::get(format!("/v1/entities/{holder}"))).await?;
-            update(client, &entity, manifest, terms).await
+            update(client, &entity, manifest, options).await
         }
         created => created,
     }
@@ -97,7 +97,10 @@ pub(crate) async fn declare(
 ///
 /// # Errors
 /// [`Problem`], or the server does not answer.
-pub(crate) async fn find(client: &Client, manifest: &Value) -> anyhow::Result<Option<Value>> {
+pub(crate) async fn find_entity(
+    client: &Client,
+    manifest: &Value,
+) -> anyhow::Result<Option<Value>> {
     let text = |member: &str| manifest[member].as_str();
     let request = Request::get("/v1/entities")
         .maybe("kind", text("kind"))
@@ -110,25 +113,29 @@ pub(crate) async fn find(client: &Client, manifest: &Value) -> anyhow::Result<Op
     Ok((entity["state"] != "deleted").then_some(entity))
 }
 
-async fn create(client: &Client, manifest: &Value, dry_run: bool) -> anyhow::Result<Declared> {
+async fn create(
+    client: &Client,
+    manifest: &Value,
+    dry_run: bool,
+) -> anyhow::Result<AppliedManifest> {
     let body = without(manifest, STATUS);
     let request = Request::post("/v1/entities").json(&body);
-    let outcome = Outcome::Created;
+    let outcome = ApplyOutcome::Created;
     if dry_run {
         let reply = planned(client, &request).await?;
-        return Ok(Declared { outcome, reply, request: None });
+        return Ok(AppliedManifest { outcome, reply, request: None });
     }
-    let request = client.keyed(request);
+    let request = client.with_key(request);
     let reply = client.send(&request).await?;
-    Ok(Declared { outcome, reply, request: Some(request) })
+    Ok(AppliedManifest { outcome, reply, request: Some(request) })
 }
 
 async fn update(
     client: &Client,
     entity: &Value,
     manifest: &Value,
-    terms: Terms,
-) -> anyhow::Result<Declared> {
+    options: ApplyOptions,
+) -> anyhow::Result<AppliedManifest> {
     for member in ["backend", "external_id"] {
         let (is, wanted) = (&entity[member], &manifest[member]);
         if !wanted.is_null() && !is.is_null() && is != wanted {
@@ -136,30 +143,30 @@ async fn update(
             return Err(CliError::conflict(message));
         }
     }
-    let body = named(manifest);
+    let body = replaced_members(manifest);
     let id = entity["id"].as_str().context("an entity without an id")?;
     let request = Request::put(format!("/v1/entities/{id}")).json(&body);
-    let request = request.maybe("replace", terms.replace.then_some("true"));
+    let request = request.maybe("replace", options.replace.then_some("true"));
     // An unchanged manifest is not sent: the server records the key of every accepted request in its log.
     let plan = planned(client, &request).await?;
     let outcome = match plan["plan"]["action"].as_str() {
-        Some("none") if differing(entity, &body).is_empty() => Outcome::Unchanged,
-        Some("replace") => Outcome::Replaced,
-        _ => Outcome::Changed,
+        Some("none") if differing_members(entity, &body).is_empty() => ApplyOutcome::Unchanged,
+        Some("replace") => ApplyOutcome::Replaced,
+        _ => ApplyOutcome::Changed,
     };
-    if terms.dry_run {
-        return Ok(Declared { outcome, reply: plan, request: None });
+    if options.dry_run {
+        return Ok(AppliedManifest { outcome, reply: plan, request: None });
     }
-    if outcome == Outcome::Unchanged {
+    if outcome == ApplyOutcome::Unchanged {
         let reply = json!({ "entity": entity, "operation": null });
-        return Ok(Declared { outcome, reply, request: None });
+        return Ok(AppliedManifest { outcome, reply, request: None });
     }
-    let request = client.keyed(request);
+    let request = client.with_key(request);
     let reply = client.send(&request).await?;
     // Another client may have made the same change since.
     let same = reply["operation"].is_null() && reply["entity"]["revision"] == entity["revision"];
-    let outcome = if same { Outcome::Unchanged } else { Outcome::Changed };
-    Ok(Declared { outcome, reply, request: Some(request) })
+    let outcome = if same { ApplyOutcome::Unchanged } else { ApplyOutcome::Changed };
+    Ok(AppliedManifest { outcome, reply, request: Some(request) })
 }
 
 /// The server's plan for a change (`dry_run`); nothing is written.
@@ -168,13 +175,13 @@ async fn planned(client: &Client, request: &Request) -> anyhow::Result<Value> {
 }
 
 /// The members of a manifest that PUT replaces; members that it does not name stay as they are.
-pub(crate) fn named(manifest: &Value) -> Value {
+pub(crate) fn replaced_members(manifest: &Value) -> Value {
     let manifest = without(manifest, NAMING);
     without(&manifest, STATUS)
 }
 
 /// Named members other than `desired` that differ. The server compares `desired`, because only it knows the defaults.
-pub(crate) fn differing(entity: &Value, named: &Value) -> Vec<String> {
+pub(crate) fn differing_members(entity: &Value, named: &Value) -> Vec<String> {
     let members = named.as_object().into_iter().flatten();
     let differs =
         |(name, value): &(&String, &Value)| *name != "desired" && entity[*name] != **value;
@@ -197,13 +204,16 @@ mod tests {
             "kind": "local.file", "name": "motd", "namespace": "default", "backend": "local",
             "desired": { "path": "motd" }, "protected": true, "state": "ok", "revision": 7,
         });
-        assert_eq!(named(&manifest), json!({ "desired": { "path": "motd" }, "protected": true }));
+        assert_eq!(
+            replaced_members(&manifest),
+            json!({ "desired": { "path": "motd" }, "protected": true })
+        );
     }
 
     #[test]
     fn members_beside_desired_are_compared() {
         let entity = json!({ "labels": { "a": "b" }, "protected": false, "desired": { "x": 1 } });
         let named = json!({ "labels": { "a": "b" }, "protected": true, "desired": { "x": 2 } });
-        assert_eq!(differing(&entity, &named), ["protected"]);
+        assert_eq!(differing_members(&entity, &named), ["protected"]);
     }
 }

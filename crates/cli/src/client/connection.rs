@@ -56,7 +56,7 @@ pub(crate) struct ConnectionOptions {
 #[derive(Clone)]
 pub(crate) struct Token {
     value: String,
-    whence: String,
+    origin: String,
 }
 
 impl Token {
@@ -64,23 +64,23 @@ impl Token {
         &self.value
     }
 
-    pub(super) fn whence(&self) -> &str {
-        &self.whence
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
     }
 }
 
 /// One server with one token.
 #[derive(Clone)]
-pub(crate) struct Connection {
+pub(crate) struct ServerConnection {
     pub(super) url: String,
     /// `None` = anonymous.
     pub(super) token: Option<Token>,
     /// The token of the data directory that the address or the token came from. The server has to prove that it knows
     /// it before anything is sent. `None` = address and token were given explicitly.
-    pub(super) witness: Option<Token>,
+    pub(super) proof_token: Option<Token>,
     /// The data directory of a local server that does not run. Nothing is sent then: a server at the default address
     /// would be another one.
-    pub(super) stopped: Option<PathBuf>,
+    pub(super) stopped_data_dir: Option<PathBuf>,
     trust: Trust,
 }
 
@@ -90,7 +90,7 @@ enum Trust {
     /// The system's authorities, and this one.
     System(Option<reqwest::Certificate>),
     /// This certificate alone (DER): the server is this process. `None` = it does not encrypt.
-    Itself(Option<Vec<u8>>),
+    ThisProcess(Option<Vec<u8>>),
 }
 
 /// The client's environment variables. They do not configure the server.
@@ -122,11 +122,11 @@ impl ConnectionOptions {
 
     /// # Errors
     /// A named file that cannot be read, with its name.
-    pub(crate) fn connection(&self) -> anyhow::Result<Connection> {
+    pub(crate) fn connection(&self) -> anyhow::Result<ServerConnection> {
         self.within(Environment::of_this_process())
     }
 
-    fn within(&self, environment: Environment) -> anyhow::Result<Connection> {
+    fn within(&self, environment: Environment) -> anyhow::Result<ServerConnection> {
         let data = self.data();
         let trust = trust(self.ca_file.as_ref().or(environment.ca_file.as_ref()))?;
         let named = self.server.clone().or(environment.server);
@@ -134,24 +134,25 @@ impl ConnectionOptions {
         let given = match (token_file, environment.token, environment.token_file) {
             (Some(file), _, _) | (None, None, Some(file)) => Some(read_token(&file)?),
             (None, Some(value), _) => {
-                let (value, whence) = (value.trim().to_owned(), "STATEWARD_TOKEN".to_owned());
-                Some(Token { value, whence })
+                let (value, origin) = (value.trim().to_owned(), "STATEWARD_TOKEN".to_owned());
+                Some(Token { value, origin })
             }
             (None, None, None) => None,
         };
         let found = std::fs::read_to_string(discovery::path(data)).ok();
         let local_token = admin_token::path(data);
         let is_meant = self.data.is_some() || (given.is_none() && local_token.exists());
-        let stopped = (named.is_none() && found.is_none() && is_meant).then(|| data.to_owned());
+        let stopped_data_dir =
+            (named.is_none() && found.is_none() && is_meant).then(|| data.to_owned());
         let local = named.is_none() && found.is_some();
         let url = named.or(found).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let url = url.trim().trim_end_matches('/').to_owned();
         let parsed = parsed(&url)?;
         // The token of the local server is never sent to another server.
         let takes_local = given.is_none() && (local || is_loopback(&parsed));
-        let witness = if local || takes_local { read_token(&local_token).ok() } else { None };
-        let token = if takes_local { witness.clone() } else { given };
-        Ok(Connection { url, token, witness, stopped, trust })
+        let proof_token = if local || takes_local { read_token(&local_token).ok() } else { None };
+        let token = if takes_local { proof_token.clone() } else { given };
+        Ok(ServerConnection { url, token, proof_token, stopped_data_dir, trust })
     }
 }
 
@@ -163,13 +164,13 @@ fn trust(file: Option<&PathBuf>) -> anyhow::Result<Trust> {
 }
 
 fn read_token(file: &Path) -> anyhow::Result<Token> {
-    let whence = file.display().to_string();
-    let value = std::fs::read_to_string(file).with_context(|| format!("cannot read {whence}"))?;
+    let origin = file.display().to_string();
+    let value = std::fs::read_to_string(file).with_context(|| format!("cannot read {origin}"))?;
     let value = value.trim().to_owned();
     if value.is_empty() {
-        return Err(CliError::usage(format!("{whence} holds no token")));
+        return Err(CliError::usage(format!("{origin} holds no token")));
     }
-    Ok(Token { value, whence })
+    Ok(Token { value, origin })
 }
 
 /// Parses the address of a server. A user name in it is refused: it could be mistaken for the host or for a token.
@@ -187,26 +188,26 @@ fn parsed(url: &str) -> anyhow::Result<Url> {
     Ok(parsed)
 }
 
-impl Connection {
+impl ServerConnection {
     /// The server in this process, which presents `certificate` (DER; `None` = it does not encrypt). The certificate is
     /// compared as a whole: it names the external address, and this machine may not know its authority.
     pub(crate) fn of_this_process(url: &str, token: &str, certificate: Option<Vec<u8>>) -> Self {
-        let (value, whence) = (token.to_owned(), "this process".to_owned());
-        let token = Some(Token { value, whence });
-        let trust = Trust::Itself(certificate);
-        Self { url: url.to_owned(), token, witness: None, stopped: None, trust }
+        let (value, origin) = (token.to_owned(), "this process".to_owned());
+        let token = Some(Token { value, origin });
+        let trust = Trust::ThisProcess(certificate);
+        Self { url: url.to_owned(), token, proof_token: None, stopped_data_dir: None, trust }
     }
 
     pub(super) fn http(&self) -> anyhow::Result<reqwest::Client> {
         let mut http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
-        if matches!(self.trust, Trust::Itself(_)) || is_this_machine(&parsed(&self.url)?) {
+        if matches!(self.trust, Trust::ThisProcess(_)) || is_this_machine(&parsed(&self.url)?) {
             http = http.no_proxy();
         }
         http = match &self.trust {
             Trust::System(None) => http,
             Trust::System(Some(authority)) => http.tls_certs_merge([authority.clone()]),
-            Trust::Itself(None) => http.https_only(false),
-            Trust::Itself(Some(certificate)) => {
+            Trust::ThisProcess(None) => http.https_only(false),
+            Trust::ThisProcess(Some(certificate)) => {
                 let tls = pinned::pinned_to(certificate).context("no TLS")?;
                 http.https_only(true).tls_backend_preconfigured(tls)
             }
@@ -235,7 +236,7 @@ mod tests {
         data
     }
 
-    fn token(connection: &Connection) -> Option<&str> {
+    fn token(connection: &ServerConnection) -> Option<&str> {
         connection.token.as_ref().map(Token::value)
     }
 
@@ -244,19 +245,19 @@ mod tests {
         let data = served();
         let found = options(data.path()).within(Environment::default()).unwrap();
         assert_eq!((&*found.url, token(&found)), ("http://127.0.0.1:1234", Some("stw_local")));
-        assert!(found.stopped.is_none());
+        assert!(found.stopped_data_dir.is_none());
         let unnamed = ConnectionOptions { data: None, ..options(Path::new("")) };
         let nowhere = unnamed.within(Environment::default()).unwrap();
         assert_eq!((&*nowhere.url, token(&nowhere)), (DEFAULT_URL, None));
-        assert_eq!(nowhere.stopped, None);
+        assert_eq!(nowhere.stopped_data_dir, None);
     }
 
     #[test]
     fn a_directory_whose_server_does_not_run_is_named_and_not_replaced_by_the_default_address() {
         let data = served();
         std::fs::remove_file(data.path().join("server.url")).unwrap();
-        let stopped = options(data.path()).within(Environment::default()).unwrap();
-        assert_eq!(stopped.stopped.as_deref(), Some(data.path()));
+        let stopped_data_dir = options(data.path()).within(Environment::default()).unwrap();
+        assert_eq!(stopped_data_dir.stopped_data_dir.as_deref(), Some(data.path()));
         for environment in [
             Environment { token: Some("stw_x".to_owned()), ..Environment::default() },
             Environment {
@@ -264,13 +265,17 @@ mod tests {
                 ..Environment::default()
             },
         ] {
-            let stopped = options(data.path()).within(environment).unwrap();
-            assert_eq!(stopped.stopped.as_deref(), Some(data.path()), "it was named");
+            let stopped_data_dir = options(data.path()).within(environment).unwrap();
+            assert_eq!(
+                stopped_data_dir.stopped_data_dir.as_deref(),
+                Some(data.path()),
+                "it was named"
+            );
         }
         let environment =
             Environment { server: Some("http://127.0.0.1:9".to_owned()), ..Environment::default() };
         assert_eq!(
-            options(data.path()).within(environment).unwrap().stopped,
+            options(data.path()).within(environment).unwrap().stopped_data_dir,
             None,
             "another was named"
         );

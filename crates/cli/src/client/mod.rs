@@ -27,15 +27,16 @@ use anyhow::Context;
 use serde_json::Value;
 
 pub(crate) use apply_manifest::{
-    Declared, NAMING, Outcome, Terms, declare, differing, find, is_status, named,
+    AppliedManifest, ApplyOptions, ApplyOutcome, NAMING, apply_manifest, differing_members,
+    find_entity, is_status, replaced_members,
 };
-pub(crate) use connection::{Connection, ConnectionOptions};
+pub(crate) use connection::{ConnectionOptions, ServerConnection};
 pub(crate) use error_exit::exit_of;
 pub(crate) use problem::{Problem, Unreachable};
 pub(crate) use request::{Request, escaped};
-pub(crate) use sse::{Arrival, Events};
+pub(crate) use sse::{EventStream, StreamItem};
 
-use send::Answer;
+use send::BufferedResponse;
 
 /// `Prefer: wait` of one request; between two, the client checks whether the entity waits for a decision.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -50,7 +51,7 @@ const ITEMS_MAX: usize = 1_000_000;
 
 /// The reason of a change.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct Why {
+pub(crate) struct ChangeReason {
     /// Why, for the history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -63,14 +64,14 @@ pub(crate) struct Why {
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    connection: Connection,
-    why: Why,
+    connection: ServerConnection,
+    why: ChangeReason,
     /// Gets a line for each request and each status; `None` = not verbose.
     trace: Option<fn(&str)>,
     /// Whether the server has answered any request.
-    met: Arc<AtomicBool>,
+    has_answered: Arc<AtomicBool>,
     /// Set once the server has proved that it knows the token.
-    known: Arc<OnceLock<()>>,
+    verified: Arc<OnceLock<()>>,
     /// Prefix and next number of idempotency keys.
     keys: Arc<(String, AtomicU64)>,
 }
@@ -78,20 +79,23 @@ pub(crate) struct Client {
 impl Client {
     /// # Errors
     /// When TLS cannot be set up, or no random bytes can be read.
-    pub(crate) fn new(connection: Connection, trace: Option<fn(&str)>) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        connection: ServerConnection,
+        trace: Option<fn(&str)>,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             http: connection.http()?,
             connection,
-            why: Why::default(),
+            why: ChangeReason::default(),
             trace,
-            met: Arc::default(),
-            known: Arc::default(),
+            has_answered: Arc::default(),
+            verified: Arc::default(),
             keys: Arc::new((crate::random::hexadecimal::<16>()?, AtomicU64::new(0))),
         })
     }
 
     /// The same client with a reason for its changes.
-    pub(crate) fn because(&self, why: &Why) -> Self {
+    pub(crate) fn with_reason(&self, why: &ChangeReason) -> Self {
         Self { why: why.clone(), ..self.clone() }
     }
 
@@ -100,7 +104,7 @@ impl Client {
     /// # Errors
     /// [`Problem`], [`Unreachable`].
     pub(crate) async fn send(&self, request: &Request) -> anyhow::Result<Value> {
-        let answer = self.answer(&self.keyed(request.clone())).await?;
+        let answer = self.send_buffered(&self.with_key(request.clone())).await?;
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
@@ -144,9 +148,9 @@ impl Client {
         Ok(reply["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Gives a change its idempotency key, so that [`finish`](Self::finish) can send it again.
-    pub(crate) fn keyed(&self, mut request: Request) -> Request {
-        if request.changes() && request.key.is_none() {
+    /// Gives a change its idempotency key, so that [`wait_for_operation`](Self::wait_for_operation) can send it again.
+    pub(crate) fn with_key(&self, mut request: Request) -> Request {
+        if request.is_change() && request.key.is_none() {
             let (prefix, number) = &*self.keys;
             request.key = Some(format!("{prefix}-{}", number.fetch_add(1, Ordering::Relaxed)));
         }
@@ -158,14 +162,14 @@ impl Client {
     ///
     /// # Errors
     /// [`Problem`], [`Unreachable`].
-    pub(crate) async fn finish(
+    pub(crate) async fn wait_for_operation(
         &self,
         request: &Request,
         deadline: tokio::time::Instant,
     ) -> anyhow::Result<Value> {
         loop {
-            let asked = tokio::time::Instant::now();
-            let left = deadline.saturating_duration_since(asked);
+            let sent_at = tokio::time::Instant::now();
+            let left = deadline.saturating_duration_since(sent_at);
             let mut reply = self.send(&request.clone().wait(left.min(WAIT_MAX))).await?;
             if reply["operation"].is_null() || reply["operation"]["done"] == true {
                 return Ok(reply);
@@ -175,13 +179,13 @@ impl Client {
             if left.is_zero() || entity_json::awaits_decision(&reply["entity"]) {
                 return Ok(reply);
             }
-            tokio::time::sleep_until((asked + PACE).min(deadline)).await;
+            tokio::time::sleep_until((sent_at + PACE).min(deadline)).await;
         }
     }
 
     /// Waits until the read models have applied `position`, so that the next command's lists show the change. A timeout
     /// is only logged: the change itself was accepted.
-    pub(crate) async fn settle(&self, position: Option<&str>) {
+    pub(crate) async fn wait_for_views(&self, position: Option<&str>) {
         let Some(position) = position else { return };
         let request =
             Request::get("/v1/entities").query("page_size", "1").query("wait_for", position);
@@ -195,13 +199,14 @@ impl Client {
     /// # Errors
     /// [`Problem`], [`Unreachable`].
     pub(crate) async fn stream(&self, request: &Request) -> anyhow::Result<reqwest::Response> {
-        let request = &self.keyed(request.clone());
-        let response = self.again(request, |built| self.once(request, built)).await?;
+        let request = &self.with_key(request.clone());
+        let response =
+            self.send_with_retries(request, |built| self.send_once(request, built)).await?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status();
         let body = response.bytes().await.unwrap_or_default();
-        Err(self.problem(&Answer { status, body: body.into() }).into())
+        Err(self.problem(&BufferedResponse { status, body: body.into() }).into())
     }
 }

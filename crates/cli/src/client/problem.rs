@@ -18,8 +18,8 @@ impl Problem {
     }
 
     /// Adds where the token was read from, for status 401.
-    pub(super) fn with_token_of(mut self, whence: &str) -> Self {
-        self.token = (self.status == StatusCode::UNAUTHORIZED).then(|| whence.to_owned());
+    pub(super) fn with_token_of(mut self, origin: &str) -> Self {
+        self.token = (self.status == StatusCode::UNAUTHORIZED).then(|| origin.to_owned());
         self
     }
 
@@ -47,7 +47,7 @@ impl Problem {
     fn advice(&self) -> Option<String> {
         Some(match self.status {
             StatusCode::UNAUTHORIZED => match &self.token {
-                Some(whence) => format!("the token of {whence} was refused"),
+                Some(origin) => format!("the token of {origin} was refused"),
                 None => "no token was found: set STATEWARD_TOKEN or --token-file".to_owned(),
             },
             StatusCode::FORBIDDEN => {

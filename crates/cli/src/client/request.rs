@@ -19,7 +19,7 @@ pub(crate) struct Request {
     /// Idempotency key; `None` = the client makes one for each change.
     pub(super) key: Option<String>,
     pub(super) repeatable: bool,
-    pub(super) unhurried: bool,
+    pub(super) without_timeout: bool,
 }
 
 impl Request {
@@ -34,7 +34,7 @@ impl Request {
             wait: None,
             key: None,
             repeatable: true,
-            unhurried: false,
+            without_timeout: false,
         }
     }
 
@@ -109,18 +109,18 @@ impl Request {
     }
 
     /// A repetition would not be recognised: the request is sent again only when it certainly was not accepted.
-    pub(crate) fn unrepeatable(mut self) -> Self {
+    pub(crate) fn not_repeatable(mut self) -> Self {
         self.repeatable = false;
         self
     }
 
     /// The answer has no deadline.
-    pub(crate) fn unhurried(mut self) -> Self {
-        self.unhurried = true;
+    pub(crate) fn without_timeout(mut self) -> Self {
+        self.without_timeout = true;
         self
     }
 
-    pub(super) fn changes(&self) -> bool {
+    pub(super) fn is_change(&self) -> bool {
         self.method != Method::GET
     }
 

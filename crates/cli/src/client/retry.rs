@@ -7,20 +7,20 @@ use reqwest::StatusCode;
 /// Attempts at most, once the server has answered any request of this process.
 const TRIES_MAX: u32 = 6;
 /// Attempts at most before that: the address may be wrong, and a person waits.
-const TRIES_UNMET_MAX: u32 = 3;
+const TRIES_BEFORE_ANSWER_MAX: u32 = 3;
 const FIRST: Duration = Duration::from_millis(200);
 /// A longer `Retry-After` is not waited for.
-const REST_MAX: Duration = Duration::from_mins(1);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failed {
+pub(super) enum SendFailure {
     /// The request cannot have arrived.
     Unsent,
     /// The request may have arrived.
     Lost,
     /// The server, or a proxy before it, is overloaded.
-    Busy { status: StatusCode, rest: Option<Duration> },
+    Busy { status: StatusCode, retry_after: Option<Duration> },
 }
 
 /// Whether the same request may succeed later.
@@ -37,23 +37,28 @@ pub(super) fn is_busy(status: StatusCode) -> bool {
 /// The delay before the next attempt; `None` = no further attempt.
 ///
 /// `repeatable` = the server recognises a repetition. `met` = it has answered a request of this process.
-pub(super) fn rest(failed: Failed, sends: u32, repeatable: bool, met: bool) -> Option<Duration> {
+pub(super) fn delay(
+    failed: SendFailure,
+    sends: u32,
+    repeatable: bool,
+    met: bool,
+) -> Option<Duration> {
     let certain = match failed {
-        Failed::Unsent => true,
-        Failed::Lost => false,
-        Failed::Busy { status, .. } => status == StatusCode::TOO_MANY_REQUESTS,
+        SendFailure::Unsent => true,
+        SendFailure::Lost => false,
+        SendFailure::Busy { status, .. } => status == StatusCode::TOO_MANY_REQUESTS,
     };
-    let answered = matches!(failed, Failed::Busy { .. });
-    let sends_max = if met || answered { TRIES_MAX } else { TRIES_UNMET_MAX };
+    let answered = matches!(failed, SendFailure::Busy { .. });
+    let sends_max = if met || answered { TRIES_MAX } else { TRIES_BEFORE_ANSWER_MAX };
     if sends >= sends_max || !(repeatable || certain) {
         return None;
     }
     let backoff = FIRST * 2_u32.saturating_pow(sends - 1);
     let asked = match failed {
-        Failed::Busy { rest, .. } => rest.unwrap_or_default(),
-        Failed::Unsent | Failed::Lost => Duration::ZERO,
+        SendFailure::Busy { retry_after, .. } => retry_after.unwrap_or_default(),
+        SendFailure::Unsent | SendFailure::Lost => Duration::ZERO,
     };
-    (asked <= REST_MAX).then_some(backoff.max(asked))
+    (asked <= RETRY_AFTER_MAX).then_some(backoff.max(asked))
 }
 
 #[cfg(test)]
@@ -64,29 +69,35 @@ mod tests {
 
     #[test]
     fn rests_grow_and_end() {
-        let rests: Vec<_> = (1..=TRIES_MAX).map(|n| rest(Failed::Lost, n, true, true)).collect();
+        let rests: Vec<_> =
+            (1..=TRIES_MAX).map(|n| delay(SendFailure::Lost, n, true, true)).collect();
         assert!(rests.windows(2).all(|pair| pair[1].is_none_or(|rest| Some(rest) > pair[0])));
         assert_eq!(rests.last(), Some(&None));
     }
 
     #[test]
     fn what_the_server_asks_for_is_honoured_within_reason() {
-        let asks =
-            |seconds| Failed::Busy { status: BUSY, rest: Some(Duration::from_secs(seconds)) };
-        assert_eq!(rest(asks(7), 1, true, true), Some(Duration::from_secs(7)));
-        assert_eq!(rest(asks(3_600), 1, true, true), None);
+        let asks = |seconds| SendFailure::Busy {
+            status: BUSY,
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        assert_eq!(delay(asks(7), 1, true, true), Some(Duration::from_secs(7)));
+        assert_eq!(delay(asks(3_600), 1, true, true), None);
     }
 
     #[test]
     fn what_is_not_recognised_is_sent_again_only_when_it_was_not_taken() {
-        assert_eq!(rest(Failed::Lost, 1, false, true), None);
-        assert_eq!(rest(Failed::Busy { status: BUSY, rest: None }, 1, false, true), None);
-        assert!(rest(Failed::Unsent, 1, false, true).is_some());
+        assert_eq!(delay(SendFailure::Lost, 1, false, true), None);
+        assert_eq!(
+            delay(SendFailure::Busy { status: BUSY, retry_after: None }, 1, false, true),
+            None
+        );
+        assert!(delay(SendFailure::Unsent, 1, false, true).is_some());
     }
 
     #[test]
     fn an_address_that_never_answered_is_given_up_soon() {
-        assert_eq!(rest(Failed::Unsent, TRIES_UNMET_MAX, true, false), None);
-        assert!(rest(Failed::Unsent, TRIES_UNMET_MAX, true, true).is_some());
+        assert_eq!(delay(SendFailure::Unsent, TRIES_BEFORE_ANSWER_MAX, true, false), None);
+        assert!(delay(SendFailure::Unsent, TRIES_BEFORE_ANSWER_MAX, true, true).is_some());
     }
 }

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 
-use super::retry::{self, Failed};
+use super::retry::{self, SendFailure};
 use super::{Client, Problem, Request, Unreachable};
 use crate::exit::CliError;
 
@@ -15,43 +15,48 @@ use crate::exit::CliError;
 pub(super) const TIMEOUT: Duration = Duration::from_secs(70);
 
 /// A response with its whole body.
-pub(super) struct Answer {
+pub(super) struct BufferedResponse {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
 }
 
 impl Client {
-    pub(super) async fn answer(&self, request: &Request) -> anyhow::Result<Answer> {
+    pub(super) async fn send_buffered(
+        &self,
+        request: &Request,
+    ) -> anyhow::Result<BufferedResponse> {
         let whole = async |built| {
-            let response = self.once(request, built).await?;
+            let response = self.send_once(request, built).await?;
             let status = response.status();
             // A response that breaks off is retried like one that never came.
-            let body =
-                response.bytes().await.map_err(|error| (Failed::Lost, self.unreachable(&error)))?;
-            Ok(Answer { status, body: body.into() })
+            let body = response
+                .bytes()
+                .await
+                .map_err(|error| (SendFailure::Lost, self.unreachable(&error)))?;
+            Ok(BufferedResponse { status, body: body.into() })
         };
-        let answer = self.again(request, whole).await?;
+        let answer = self.send_with_retries(request, whole).await?;
         if answer.status.is_success() { Ok(answer) } else { Err(self.problem(&answer).into()) }
     }
 
     /// Sends until an attempt succeeds or no further one is allowed.
-    pub(super) async fn again<T>(
+    pub(super) async fn send_with_retries<T>(
         &self,
         request: &Request,
-        send: impl AsyncFn(reqwest::Request) -> Result<T, (Failed, anyhow::Error)>,
+        send: impl AsyncFn(reqwest::Request) -> Result<T, (SendFailure, anyhow::Error)>,
     ) -> anyhow::Result<T> {
         let mut sends = 0;
         loop {
             sends += 1;
-            let (failed, error) = match self.introduced().await? {
+            let (failed, error) = match self.verify_server().await? {
                 Err(failure) => failure,
-                Ok(()) => match send(self.built(request)?).await {
+                Ok(()) => match send(self.build(request)?).await {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => failure,
                 },
             };
-            let met = self.met.load(Ordering::Relaxed);
-            let Some(rest) = retry::rest(failed, sends, request.repeatable, met) else {
+            let met = self.has_answered.load(Ordering::Relaxed);
+            let Some(rest) = retry::delay(failed, sends, request.repeatable, met) else {
                 return Err(error);
             };
             self.trace(&format!("  again in {} ms: {error:#}", rest.as_millis()));
@@ -60,36 +65,36 @@ impl Client {
     }
 
     /// Sends once; a transient status is a failure.
-    pub(super) async fn once(
+    pub(super) async fn send_once(
         &self,
         request: &Request,
         built: reqwest::Request,
-    ) -> Result<reqwest::Response, (Failed, anyhow::Error)> {
+    ) -> Result<reqwest::Response, (SendFailure, anyhow::Error)> {
         self.trace(&format!("> {} {}", request.method, request.address()));
         let response = self.http.execute(built).await.map_err(|error| {
-            let failed = if error.is_connect() { Failed::Unsent } else { Failed::Lost };
+            let failed = if error.is_connect() { SendFailure::Unsent } else { SendFailure::Lost };
             (failed, self.unreachable(&error))
         })?;
-        self.met.store(true, Ordering::Relaxed);
+        self.has_answered.store(true, Ordering::Relaxed);
         let status = response.status();
         self.trace(&format!("< {status}"));
         if !retry::is_busy(status) {
             return Ok(response);
         }
-        let rest = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let rest = rest.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let body = response.bytes().await.unwrap_or_default();
-        let problem = self.problem(&Answer { status, body: body.into() });
-        Err((Failed::Busy { status, rest }, problem.into()))
+        let problem = self.problem(&BufferedResponse { status, body: body.into() });
+        Err((SendFailure::Busy { status, retry_after }, problem.into()))
     }
 
-    fn built(&self, request: &Request) -> anyhow::Result<reqwest::Request> {
+    fn build(&self, request: &Request) -> anyhow::Result<reqwest::Request> {
         let url = format!("{}{}", self.connection.url, request.address());
         let mut builder = self.http.request(request.method.clone(), url);
         if let Some(token) = &self.connection.token {
             builder = builder.bearer_auth(token.value());
         }
-        if !request.unhurried && request.accept.is_none() {
+        if !request.without_timeout && request.accept.is_none() {
             builder = builder.timeout(TIMEOUT);
         }
         builder = builder.header(ACCEPT, request.accept.unwrap_or("application/json"));
@@ -98,7 +103,7 @@ impl Client {
         }
         let wait = request.wait.map(|wait| format!("wait={}", wait.as_secs()));
         let mut headers = vec![("Prefer", &wait), ("Last-Event-ID", &request.last_seen)];
-        if request.changes() {
+        if request.is_change() {
             headers.push(("Idempotency-Key", &request.key));
             headers.push(("Stateward-Reason", &self.why.reason));
             headers.push(("Stateward-Change", &self.why.change));
@@ -118,11 +123,11 @@ impl Client {
         Unreachable::new(&self.connection.url, error).into()
     }
 
-    pub(super) fn problem(&self, answer: &Answer) -> Problem {
+    pub(super) fn problem(&self, answer: &BufferedResponse) -> Problem {
         let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         let problem = Problem::new(answer.status, body);
         match &self.connection.token {
-            Some(token) => problem.with_token_of(token.whence()),
+            Some(token) => problem.with_token_of(token.origin()),
             None => problem,
         }
     }

@@ -3,9 +3,9 @@
 use anyhow::bail;
 use stateward_api::identity::{CHALLENGE, PROOF, proof};
 
-use super::retry::Failed;
+use super::retry::SendFailure;
 use super::send::TIMEOUT;
-use super::{Client, Connection};
+use super::{Client, ServerConnection};
 
 impl Client {
     /// Verifies, once, that the server belongs to the data directory that the address or the token came from. A killed
@@ -13,16 +13,18 @@ impl Client {
     ///
     /// # Errors
     /// Another server listens there, or none runs. The inner error is transient: the server could not be asked.
-    pub(super) async fn introduced(&self) -> anyhow::Result<Result<(), (Failed, anyhow::Error)>> {
-        let Connection { url, witness, stopped, .. } = &self.connection;
-        if let Some(data) = stopped {
+    pub(super) async fn verify_server(
+        &self,
+    ) -> anyhow::Result<Result<(), (SendFailure, anyhow::Error)>> {
+        let ServerConnection { url, proof_token, stopped_data_dir, .. } = &self.connection;
+        if let Some(data) = stopped_data_dir {
             let data = data.display();
             bail!(
                 "no server runs on {data} (`stateward serve --data {data}` starts it; --server names another)"
             );
         }
-        let Some(token) = witness else { return Ok(Ok(())) };
-        if self.known.get().is_some() {
+        let Some(token) = proof_token else { return Ok(Ok(())) };
+        if self.verified.get().is_some() {
             return Ok(Ok(()));
         }
         let challenge = crate::random::hexadecimal::<32>()?;
@@ -30,19 +32,20 @@ impl Client {
         let answer = match asked.timeout(TIMEOUT).send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let failed = if error.is_connect() { Failed::Unsent } else { Failed::Lost };
+                let failed =
+                    if error.is_connect() { SendFailure::Unsent } else { SendFailure::Lost };
                 return Ok(Err((failed, self.unreachable(&error))));
             }
         };
         let given = answer.headers().get(PROOF).and_then(|text| text.to_str().ok());
         if given != Some(proof(token.value(), &challenge).as_str()) {
-            let whence = token.whence();
+            let origin = token.origin();
             bail!(
-                "{url} is not the server of {whence}, so no token was sent: is that one stopped? (--server names another)"
+                "{url} is not the server of {origin}, so no token was sent: is that one stopped? (--server names another)"
             );
         }
         // Another task may have set it already.
-        let _ = self.known.set(());
+        let _ = self.verified.set(());
         Ok(Ok(()))
     }
 }

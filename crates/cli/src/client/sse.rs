@@ -1,7 +1,7 @@
 //! Follows the log over server-sent events.
 //!
 //! A lost connection is resumed after the last position received, so no event is missed or delivered twice. Before the
-//! first event there is no such position: on [`Arrival::Reconnected`] a caller with a view of its own reads it again.
+//! first event there is no such position: on [`StreamItem::Reconnected`] a caller with a view of its own reads it again.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Client, Request};
 /// The server sends a comment every 15 seconds; after this silence the connection counts as lost.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Connections in a row that deliver no event.
-const BARREN_MAX: u32 = 10;
+const EMPTY_STREAMS_MAX: u32 = 10;
 /// Between two such connections.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of one event at most: more than the largest request body.
@@ -21,7 +21,7 @@ const EVENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What the stream delivers.
 #[derive(Debug)]
-pub(crate) enum Arrival {
+pub(crate) enum StreamItem {
     /// An event.
     Event(Value),
     /// The connection was lost and is open again.
@@ -29,16 +29,16 @@ pub(crate) enum Arrival {
 }
 
 /// A subscription to the log.
-pub(crate) struct Events {
+pub(crate) struct EventStream {
     client: Client,
     request: Request,
     last_seen: Option<String>,
     response: Option<reqwest::Response>,
     frames: Frames,
-    barren: u32,
+    empty_streams: u32,
 }
 
-impl Events {
+impl EventStream {
     /// Subscribes: no event after this call is missed. `request` has the filters, and `after` for earlier events.
     ///
     /// # Errors
@@ -47,23 +47,23 @@ impl Events {
         let request = request.accept("text/event-stream");
         let response = Some(client.stream(&request).await?);
         let (frames, last_seen) = (Frames::default(), None);
-        Ok(Self { client: client.clone(), request, last_seen, response, frames, barren: 0 })
+        Ok(Self { client: client.clone(), request, last_seen, response, frames, empty_streams: 0 })
     }
 
     /// The next event or reconnection. Cancel-safe: dropping the future loses nothing.
     ///
     /// # Errors
     /// The server's problem, or the server stopped answering.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<Arrival> {
+    pub(crate) async fn next(&mut self) -> anyhow::Result<StreamItem> {
         loop {
             while let Some(frame) = self.frames.pop()? {
                 if let Some(event) = self.take(frame)? {
-                    return Ok(Arrival::Event(event));
+                    return Ok(StreamItem::Event(event));
                 }
             }
             let Some(response) = &mut self.response else {
                 self.reconnect().await?;
-                return Ok(Arrival::Reconnected);
+                return Ok(StreamItem::Reconnected);
             };
             match tokio::time::timeout(SILENCE_MAX, response.chunk()).await {
                 Ok(Ok(Some(bytes))) => self.frames.push(&bytes),
@@ -78,17 +78,20 @@ impl Events {
             self.response = None;
             return Ok(None);
         }
-        self.barren = 0;
+        self.empty_streams = 0;
         self.last_seen = Some(frame.id);
         serde_json::from_str(&frame.data).map(Some).context("an event is no JSON")
     }
 
     async fn reconnect(&mut self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.barren < BARREN_MAX, "the server ends every stream at once");
-        if self.barren > 0 {
+        anyhow::ensure!(
+            self.empty_streams < EMPTY_STREAMS_MAX,
+            "the server ends every stream at once"
+        );
+        if self.empty_streams > 0 {
             tokio::time::sleep(PAUSE).await;
         }
-        self.barren += 1;
+        self.empty_streams += 1;
         self.frames = Frames::default();
         let request = self.request.clone().last_seen(self.last_seen.as_deref());
         self.response = Some(self.client.stream(&request).await?);

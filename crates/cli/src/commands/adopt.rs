@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::change::single::{self, ChangeOptions};
 use crate::client::Request;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 
 #[derive(Args)]
@@ -21,10 +21,10 @@ pub(crate) struct Adopt {
     options: ChangeOptions,
 }
 
-impl Run for Adopt {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Adopt {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let body = json!({ "external_id": self.external_id });
-        single::apply_to_one(session, &self.target, &self.options, "adopting", |id| {
+        single::apply_to_one(context, &self.target, &self.options, "adopting", |id| {
             Request::post(format!("/v1/entities/{id}/actions/adopt")).json(&body)
         })
         .await

@@ -7,8 +7,10 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::change::results::{ChangeResult, print_results};
 use crate::change::wait::WaitOptions;
-use crate::client::{CONCURRENCY, Client, Outcome, Terms, Why, declare};
-use crate::context::{Run, Session};
+use crate::client::{
+    ApplyOptions, ApplyOutcome, CONCURRENCY, ChangeReason, Client, apply_manifest,
+};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::manifests::{self, Document};
 use crate::presentation::output::Output;
@@ -35,20 +37,20 @@ pub(crate) struct Apply {
     #[command(flatten)]
     wait: WaitOptions,
     #[command(flatten)]
-    why: Why,
+    why: ChangeReason,
     #[command(flatten)]
     output: Output,
 }
 
-impl Run for Apply {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Apply {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let documents = manifests::read_all(&self.files, &self.place.namespace)?;
         if documents.is_empty() {
             return Err(CliError::usage("there is no manifest in what was named"));
         }
-        let client = &session.client.because(&self.why);
-        let terms = Terms { dry_run: self.dry_run, replace: self.replace };
-        let results = declare_all(client, &documents, terms).await;
+        let client = &context.client.with_reason(&self.why);
+        let options = ApplyOptions { dry_run: self.dry_run, replace: self.replace };
+        let results = declare_all(client, &documents, options).await;
         let results = self.wait.wait_for_all(client, results).await;
         print_results(client, &results, self.output).await
     }
@@ -58,15 +60,15 @@ impl Run for Apply {
 pub(super) async fn declare_all(
     client: &Client,
     documents: &[Document],
-    terms: Terms,
+    options: ApplyOptions,
 ) -> Vec<ChangeResult> {
     let bar = terminal::progress("applying", documents.len() as u64);
     let apply = |document: &Document| {
         let (document, bar) = (document.clone(), bar.clone());
         async move {
-            let declared = declare(client, &document.value, terms).await;
+            let declared = apply_manifest(client, &document.value, options).await;
             bar.inc(1);
-            result_of(&document, declared, terms.dry_run)
+            result_of(&document, declared, options.dry_run)
         }
     };
     // Sent in order, a few at a time, so that they share commits. The server resolves dependencies later.
@@ -77,7 +79,7 @@ pub(super) async fn declare_all(
 
 fn result_of(
     document: &Document,
-    declared: anyhow::Result<crate::client::Declared>,
+    declared: anyhow::Result<crate::client::AppliedManifest>,
     dry_run: bool,
 ) -> ChangeResult {
     let (request, outcome) = match declared {
@@ -87,12 +89,12 @@ fn result_of(
     ChangeResult { label: document.label(), request, outcome }
 }
 
-const fn word(outcome: Outcome, dry_run: bool) -> &'static str {
+const fn word(outcome: ApplyOutcome, dry_run: bool) -> &'static str {
     match outcome {
-        Outcome::Unchanged => Outcome::Unchanged.word(),
-        Outcome::Created if dry_run => "would be created",
-        Outcome::Changed if dry_run => "would be changed",
-        Outcome::Replaced if dry_run => "would be replaced",
+        ApplyOutcome::Unchanged => ApplyOutcome::Unchanged.word(),
+        ApplyOutcome::Created if dry_run => "would be created",
+        ApplyOutcome::Changed if dry_run => "would be changed",
+        ApplyOutcome::Replaced if dry_run => "would be replaced",
         other => other.word(),
     }
 }

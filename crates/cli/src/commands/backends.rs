@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::client::{Request, Why, escaped};
-use crate::context::{Run, Session};
+use crate::client::{ChangeReason, Request, escaped};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::output::{Output, time};
 use crate::presentation::render::backend::{BACKEND, RELOADED};
@@ -16,13 +16,13 @@ use crate::presentation::render::backend::{BACKEND, RELOADED};
 )]
 pub(crate) struct Backends {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<BackendVerb>,
     #[command(flatten)]
     output: Output,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum BackendVerb {
     /// List them with their state
     #[command(after_help = "Example:\n  stateward backends list -o wide")]
     List,
@@ -39,7 +39,7 @@ enum Verb {
         #[arg(long, value_name = "DURATION|TIME")]
         until: Option<String>,
         #[command(flatten)]
-        why: Why,
+        why: ChangeReason,
     },
     /// Go on, and confirm that it is the one that is meant
     #[command(
@@ -48,7 +48,7 @@ enum Verb {
     Resume {
         name: String,
         #[command(flatten)]
-        why: Why,
+        why: ChangeReason,
     },
     /// Check whether it answers
     #[command(after_help = "Example:\n  stateward backends test cloud")]
@@ -57,39 +57,39 @@ enum Verb {
     #[command(after_help = "Example:\n  stateward backends reload")]
     Reload {
         #[command(flatten)]
-        why: Why,
+        why: ChangeReason,
     },
 }
 
-impl Run for Backends {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Backends {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let output = self.output;
-        let nothing = Why::default();
-        match self.verb.unwrap_or(Verb::List) {
-            Verb::List => {
-                let items = session.client.items("/v1/backends").await?;
-                session.print_list(&BACKEND, &items, output)?;
+        let nothing = ChangeReason::default();
+        match self.verb.unwrap_or(BackendVerb::List) {
+            BackendVerb::List => {
+                let items = context.client.items("/v1/backends").await?;
+                context.print_list(&BACKEND, &items, output)?;
             }
-            Verb::Get { name } => {
+            BackendVerb::Get { name } => {
                 let request = Request::get(format!("/v1/backends/{}", escaped(&name)));
-                session.print_one(&BACKEND, &session.client.send(&request).await?, output)?;
+                context.print_one(&BACKEND, &context.client.send(&request).await?, output)?;
             }
-            Verb::Pause { name, until, why } => {
-                let until = until.map(|text| time::future(&text, session.now)).transpose()?;
+            BackendVerb::Pause { name, until, why } => {
+                let until = until.map(|text| time::future(&text, context.now)).transpose()?;
                 let body = json!({ "until": until });
-                act(session, &name, "pause", &body, &why, output).await?;
+                act(context, &name, "pause", &body, &why, output).await?;
             }
-            Verb::Resume { name, why } => {
-                act(session, &name, "resume", &json!({}), &why, output).await?;
+            BackendVerb::Resume { name, why } => {
+                act(context, &name, "resume", &json!({}), &why, output).await?;
             }
-            Verb::Test { name } => {
-                act(session, &name, "test", &json!({}), &nothing, output).await?;
+            BackendVerb::Test { name } => {
+                act(context, &name, "test", &json!({}), &nothing, output).await?;
             }
-            Verb::Reload { why } => {
+            BackendVerb::Reload { why } => {
                 let request = Request::post("/v1/backends/reload");
-                let reply = session.client.because(&why).send(&request).await?;
+                let reply = context.client.with_reason(&why).send(&request).await?;
                 let backends = reply["backends"].as_array().cloned().unwrap_or_default();
-                session.print_list(&RELOADED, &backends, output)?;
+                context.print_list(&RELOADED, &backends, output)?;
             }
         }
         Ok(Exit::Ok)
@@ -97,14 +97,14 @@ impl Run for Backends {
 }
 
 async fn act(
-    session: &Session,
+    context: &CommandContext,
     name: &str,
     action: &str,
     body: &Value,
-    why: &Why,
+    why: &ChangeReason,
     output: Output,
 ) -> anyhow::Result<()> {
     let path = format!("/v1/backends/{}/actions/{action}", escaped(name));
-    let backend = session.client.because(why).send(&Request::post(path).json(body)).await?;
-    session.print_one(&BACKEND, &backend, output)
+    let backend = context.client.with_reason(why).send(&Request::post(path).json(body)).await?;
+    context.print_one(&BACKEND, &backend, output)
 }

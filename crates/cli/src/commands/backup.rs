@@ -30,7 +30,7 @@ impl Backup {
         let Self { data, to, log_only } = self;
         let copy = sqlite::backup(&data, &to, log_only, Arc::new(SystemClock)).await?;
         let checkpoint = &copy.checkpoint;
-        terminal::say(&format!(
+        terminal::print(&format!(
             "{} events are in {}.\nKeep this checkpoint elsewhere: {}",
             checkpoint.count,
             to.display(),

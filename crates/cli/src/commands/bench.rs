@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use stateward_api::Server;
 
-use crate::bench::{self, Plan};
+use crate::bench::{self, BenchPlan};
 use crate::presentation::terminal;
 
 /// Default folder for data: beside the build's output, which is on a disk and not in memory.
@@ -65,20 +65,20 @@ impl Bench {
             );
             let report = bench::scale::run(&self.folder(), entities).await?;
             self.print(&report)?;
-            return self.judge(report.missed());
+            return self.check_targets(report.missed());
         }
         let report = bench::run(&self.plan()?).await?;
         self.print(&report)?;
-        self.judge(&report.missed())
+        self.check_targets(&report.missed())
     }
 
-    fn judge(&self, missed: &[impl AsRef<str>]) -> anyhow::Result<()> {
+    fn check_targets(&self, missed: &[impl AsRef<str>]) -> anyhow::Result<()> {
         let missed: Vec<_> = missed.iter().map(AsRef::as_ref).collect();
         anyhow::ensure!(!self.check || missed.is_empty(), "missed: {}", missed.join("; "));
         Ok(())
     }
 
-    fn plan(&self) -> anyhow::Result<Plan> {
+    fn plan(&self) -> anyhow::Result<BenchPlan> {
         let (seconds, entities, events) =
             if self.quick { (1.0, 1_000, 30_000) } else { (3.0, 10_000, 300_000) };
         let seconds = self.seconds.unwrap_or(seconds);
@@ -87,7 +87,7 @@ impl Bench {
         anyhow::ensure!((1..=1_000_000).contains(&entities), "--entities is from 1 to 1000000");
         let time = Duration::from_secs_f64(seconds);
         let connections = self.connections.clone();
-        Ok(Plan { folder: self.folder(), connections, time, entities, events })
+        Ok(BenchPlan { folder: self.folder(), connections, time, entities, events })
     }
 
     fn folder(&self) -> PathBuf {
@@ -98,13 +98,13 @@ impl Bench {
     fn print(&self, report: &(impl Serialize + Display)) -> anyhow::Result<()> {
         let json = serde_json::to_string_pretty(report).context("figures are JSON")?;
         match &self.json {
-            Some(file) if file.as_os_str() == "-" => terminal::say(&json)?,
+            Some(file) if file.as_os_str() == "-" => terminal::print(&json)?,
             Some(file) => {
                 std::fs::write(file, json + "\n")
                     .with_context(|| format!("cannot write {}", file.display()))?;
-                terminal::say(&report.to_string())?;
+                terminal::print(&report.to_string())?;
             }
-            None => terminal::say(&format!("{report}\n{json}"))?,
+            None => terminal::print(&format!("{report}\n{json}"))?,
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ pub(crate) struct Echo {}
 impl Echo {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen")?;
-        terminal::say(&format!("http://{}", listener.local_addr()?))?;
+        terminal::print(&format!("http://{}", listener.local_addr()?))?;
         stateward_api::echo(listener, Server::default().workers).await.context("the echo broke")
     }
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::change::single::{self, ChangeOptions};
 use crate::client::entity_json::label;
 use crate::client::{Client, Request, escaped};
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::select::one;
@@ -22,18 +22,18 @@ pub(crate) struct Cancel {
     options: ChangeOptions,
 }
 
-impl Run for Cancel {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Cancel {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let mut requests = Vec::new();
         for target in &self.targets {
             if is_id(target) {
                 requests.push((format!("operation {target}"), cancel(target)));
             } else {
-                let mut open = open(&session.client, target, self.options.namespace()).await?;
+                let mut open = open(&context.client, target, self.options.namespace()).await?;
                 requests.append(&mut open);
             }
         }
-        single::send_all(session, requests, &self.options, "cancelled").await
+        single::send_all(context, requests, &self.options, "cancelled").await
     }
 }
 

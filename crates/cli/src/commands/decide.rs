@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::change::single::{self, ChangeOptions};
 use crate::client::Request;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 
 #[derive(Args)]
@@ -37,8 +37,8 @@ enum Decision {
     GiveUp,
 }
 
-impl Run for Decide {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Decide {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let decision = match self.decision {
             Decision::Adopt => "adopt",
             Decision::Create => "create",
@@ -51,7 +51,7 @@ impl Run for Decide {
             Some(_) => return Err(CliError::usage("only adopt takes an object")),
             None => json!({ "decision": decision }),
         };
-        single::apply_to_one(session, &self.target, &self.options, "decided", |id| {
+        single::apply_to_one(context, &self.target, &self.options, "decided", |id| {
             Request::post(format!("/v1/entities/{id}/actions/decide")).json(&body)
         })
         .await

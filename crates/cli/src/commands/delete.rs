@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 
 use crate::change::bulk::{self, BulkOptions};
 use crate::client::entity_json::label;
-use crate::client::{Client, Request, find};
-use crate::context::{Run, Session};
+use crate::client::{Client, Request, find_entity};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::manifests;
@@ -16,7 +16,7 @@ use crate::presentation::terminal;
 use crate::select::{Selected, Selection};
 
 /// The server lists at most so many dependents of an entity; with this many there may be more.
-const USERS_MAX: usize = 1_000;
+const DEPENDENTS_MAX: usize = 1_000;
 
 #[derive(Args)]
 #[command(
@@ -58,20 +58,21 @@ impl Policy {
     }
 }
 
-impl Run for Delete {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Delete {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let mut selected = if !self.files.is_empty() {
-            named(&session.client, &self.files, self.selection.filter.place()).await?
+            entities_of_manifests(&context.client, &self.files, self.selection.filter.namespace())
+                .await?
         } else if self.selection.is_empty() {
             return Err(CliError::usage("name what to delete, or select it (-l, --state, -n, …)"));
         } else {
-            self.selection.resolve(&session.client).await?
+            self.selection.resolve(&context.client).await?
         };
         if self.cascade {
-            add_users(&session.client, &mut selected).await?;
+            add_dependents(&context.client, &mut selected).await?;
         }
         let policy = self.policy.map(Policy::word);
-        bulk::apply_to_all(session, selected, &self.options, ("delete", "deleted"), |id| {
+        bulk::apply_to_all(context, selected, &self.options, ("delete", "deleted"), |id| {
             Request::delete(format!("/v1/entities/{id}")).maybe("policy", policy)
         })
         .await
@@ -79,23 +80,23 @@ impl Run for Delete {
 }
 
 /// Adds the transitive dependents of the selected entities. The server deletes dependents first.
-async fn add_users(client: &Client, selected: &mut Selected) -> anyhow::Result<()> {
+async fn add_dependents(client: &Client, selected: &mut Selected) -> anyhow::Result<()> {
     let mut known: BTreeSet<String> =
         selected.entities.iter().map(|entity| text(entity, "/id")).collect();
     let mut next = 0;
     while let Some(entity) = selected.entities.get(next) {
         let path = format!("/v1/entities/{}", text(entity, "/id"));
         let entity = client.send(&Request::get(path)).await?;
-        let users = entity["referenced_by"].as_array().cloned().unwrap_or_default();
-        if users.len() >= USERS_MAX {
+        let dependents = entity["referenced_by"].as_array().cloned().unwrap_or_default();
+        if dependents.len() >= DEPENDENTS_MAX {
             let label = label(&entity);
             return Err(CliError::usage(format!(
-                "{label} has {USERS_MAX} users or more: delete some of them first"
+                "{label} has {DEPENDENTS_MAX} dependents or more: delete some of them first"
             )));
         }
-        for user in users {
-            if known.insert(text(&user, "/id")) {
-                let path = format!("/v1/entities/{}", text(&user, "/id"));
+        for dependent in dependents {
+            if known.insert(text(&dependent, "/id")) {
+                let path = format!("/v1/entities/{}", text(&dependent, "/id"));
                 selected.entities.push(client.send(&Request::get(path)).await?);
                 selected.exactly = false;
             }
@@ -106,14 +107,14 @@ async fn add_users(client: &Client, selected: &mut Selected) -> anyhow::Result<(
 }
 
 /// The existing entities that manifests name.
-async fn named(
+async fn entities_of_manifests(
     client: &Client,
     files: &[PathBuf],
     place: Option<&str>,
 ) -> anyhow::Result<Selected> {
     let mut selected = Selected { entities: Vec::new(), missing: Vec::new(), exactly: true };
     for document in manifests::read_all(files, place.unwrap_or("default"))? {
-        match find(client, &document.value).await? {
+        match find_entity(client, &document.value).await? {
             Some(entity) => selected.entities.push(entity),
             // Deleted already: the desired result.
             None => terminal::note(&format!("{}: there is none of that name", document.label())),

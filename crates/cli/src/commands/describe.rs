@@ -3,10 +3,10 @@
 use clap::Args;
 
 use crate::client::Request;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
-use crate::presentation::render::describe::{Described, page};
+use crate::presentation::render::describe::{EntityPage, page};
 use crate::presentation::terminal;
 use crate::select::{InNamespace, one_ever};
 
@@ -26,9 +26,9 @@ pub(crate) struct Describe {
     place: InNamespace,
 }
 
-impl Run for Describe {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let client = &session.client;
+impl ClientCommand for Describe {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        let client = &context.client;
         for (number, target) in self.targets.iter().enumerate() {
             let entity = one_ever(client, target, &self.place.namespace).await?;
             let path = format!("/v1/entities/{}", text(&entity, "/id"));
@@ -38,11 +38,11 @@ impl Run for Describe {
             let operations = client.list(&operations, Some(OPERATIONS)).await?;
             let events = client.list(&Request::get(format!("{path}/events")), None).await?;
             let events = &events[events.len().saturating_sub(EVENTS)..];
-            let described = Described { entity: &entity, operations: &operations, events };
+            let described = EntityPage { entity: &entity, operations: &operations, events };
             if number > 0 {
-                terminal::say("\n---\n\n")?;
+                terminal::print("\n---\n\n")?;
             }
-            terminal::say(&page(&described, session.now, session.color))?;
+            terminal::print(&page(&described, context.now, context.color))?;
         }
         Ok(Exit::Ok)
     }

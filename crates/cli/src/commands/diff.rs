@@ -7,8 +7,10 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::client::entity_json::label;
-use crate::client::{Client, Problem, Request, differing, exit_of, find, named};
-use crate::context::{Run, Session};
+use crate::client::{
+    Client, Problem, Request, differing_members, exit_of, find_entity, replaced_members,
+};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::manifests::{self, Document};
@@ -38,10 +40,10 @@ pub(crate) struct Diff {
     place: InNamespace,
 }
 
-impl Run for Diff {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Diff {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         // Exit code 1 means that something differs, so a failure needs another code.
-        match self.differences(session).await {
+        match self.differences(context).await {
             Ok(true) => Ok(Exit::Failure),
             Ok(false) => Ok(Exit::Ok),
             Err(error) if exit_of(&error) == Exit::Failure => {
@@ -53,11 +55,11 @@ impl Run for Diff {
 }
 
 impl Diff {
-    async fn differences(&self, session: &Session) -> anyhow::Result<bool> {
-        let client = &session.client;
+    async fn differences(&self, context: &CommandContext) -> anyhow::Result<bool> {
+        let client = &context.client;
         let mut found = Vec::new();
         for document in manifests::read_all(&self.files, &self.place.namespace)? {
-            let entity = find(client, &document.value).await?;
+            let entity = find_entity(client, &document.value).await?;
             found.push(if self.observed {
                 against_observed(document.label(), entity.as_ref(), &document.value["desired"])
             } else {
@@ -70,7 +72,7 @@ impl Diff {
         }
         let differs = found.iter().any(Difference::differs);
         for difference in &found {
-            terminal::say(&unified(difference, session.color))?;
+            terminal::print(&unified(difference, context.color))?;
         }
         Ok(differs)
     }
@@ -96,7 +98,7 @@ async fn against_desired(
     document: &Document,
     entity: Option<&Value>,
 ) -> anyhow::Result<Difference> {
-    let wanted = named(&document.value);
+    let wanted = replaced_members(&document.value);
     let mut label = document.label();
     let (old, new) = match entity {
         None => {
@@ -118,7 +120,7 @@ async fn against_desired(
 }
 
 async fn created(client: &Client, manifest: &Value) -> anyhow::Result<Value> {
-    let mut after = named(manifest);
+    let mut after = replaced_members(manifest);
     let request = Request::post("/v1/entities").query("dry_run", "true").json(manifest);
     if let Some(plan) = planned(client, &request).await? {
         after["desired"] = plan["changes"][0]["to"].clone();
@@ -135,7 +137,7 @@ async fn changed(
 ) -> anyhow::Result<(Value, Vec<String>)> {
     let mut after = json!({});
     let mut replaces = Vec::new();
-    for name in differing(entity, wanted) {
+    for name in differing_members(entity, wanted) {
         after[&name] = wanted[&name].clone();
     }
     if wanted["desired"].is_null() {

@@ -5,26 +5,26 @@ use serde_json::json;
 
 use crate::change::bulk::{self, BulkOptions};
 use crate::client::Request;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
-use crate::select::{Emptiness, Selection};
+use crate::select::{AllowEmpty, Selection};
 
 /// The arguments of such a verb.
 #[derive(Args)]
-pub(crate) struct Act {
+pub(crate) struct EntityAction {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    emptiness: Emptiness,
+    empty: AllowEmpty,
     #[command(flatten)]
     options: BulkOptions,
 }
 
-impl Act {
+impl EntityAction {
     /// `words` = the verb of the question, and the word printed for each result.
     async fn each(
         self,
-        session: &Session,
+        context: &CommandContext,
         words: (&str, &'static str),
         request: impl Fn(&str) -> Request + Send + Sync,
     ) -> anyhow::Result<Exit> {
@@ -34,19 +34,19 @@ impl Act {
                 "name what to {verb}, or select it (-l, --state, …)"
             )));
         }
-        let selected = self.selection.resolve(&session.client).await?;
-        self.emptiness.check(&selected)?;
-        bulk::apply_to_all(session, selected, &self.options, words, request).await
+        let selected = self.selection.resolve(&context.client).await?;
+        self.empty.check(&selected)?;
+        bulk::apply_to_all(context, selected, &self.options, words, request).await
     }
 
     async fn action(
         self,
-        session: &Session,
+        context: &CommandContext,
         name: &str,
         word: &'static str,
     ) -> anyhow::Result<Exit> {
         let request = |id: &str| Request::post(format!("/v1/entities/{id}/actions/{name}"));
-        self.each(session, (name, word), request).await
+        self.each(context, (name, word), request).await
     }
 }
 
@@ -55,12 +55,12 @@ macro_rules! actions {
         #[derive(Args)]
         pub(crate) struct $verb {
             #[command(flatten)]
-            act: Act,
+            act: EntityAction,
         }
 
-        impl Run for $verb {
-            async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-                self.act.action(session, $name, $word).await
+        impl ClientCommand for $verb {
+            async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+                self.act.action(context, $name, $word).await
             }
         }
     )*};
@@ -84,14 +84,14 @@ pub(crate) struct Protect {
     #[arg(long)]
     off: bool,
     #[command(flatten)]
-    act: Act,
+    act: EntityAction,
 }
 
-impl Run for Protect {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Protect {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let words = if self.off { ("unprotect", "unprotected") } else { ("protect", "protected") };
         let patch = json!({ "protected": !self.off });
         let request = |id: &str| Request::patch(format!("/v1/entities/{id}")).merge_patch(&patch);
-        self.act.each(session, words, request).await
+        self.act.each(context, words, request).await
     }
 }

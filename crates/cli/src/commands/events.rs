@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-use crate::client::{Arrival, Events as Stream, Request};
-use crate::context::{Run, Session};
+use crate::client::{EventStream, Request, StreamItem};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::presentation::output::{Format, Output};
 use crate::presentation::render::event::{EVENT, line};
 use crate::presentation::terminal;
-use crate::select::{namespace, one_ever};
+use crate::select::{check_namespace, one_ever};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward events --limit 20\n  stateward events -f\n  \
@@ -39,12 +39,12 @@ pub(crate) struct Events {
     output: Output,
 }
 
-impl Run for Events {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Events {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let place = self.namespace.as_deref();
         let mut ids = Vec::new();
         for target in &self.entities {
-            let entity = one_ever(&session.client, target, place.unwrap_or("default")).await?;
+            let entity = one_ever(&context.client, target, place.unwrap_or("default")).await?;
             ids.push(text(&entity, "/id"));
         }
         let request = Request::get("/v1/events")
@@ -54,17 +54,17 @@ impl Run for Events {
             .each("entity", &ids);
         if self.follow {
             if let Some(name) = place {
-                namespace(&session.client, name).await?;
+                check_namespace(&context.client, name).await?;
             }
-            return self.follow(session, request).await;
+            return self.follow(context, request).await;
         }
-        let events = session.client.list(&request, Some(self.limit)).await?;
+        let events = context.client.list(&request, Some(self.limit)).await?;
         if let Some(name) = place
             && events.is_empty()
         {
-            namespace(&session.client, name).await?;
+            check_namespace(&context.client, name).await?;
         }
-        session.print_list(&EVENT, &events, self.output)?;
+        context.print_list(&EVENT, &events, self.output)?;
         if let Some(last) = events.last().filter(|_| events.len() == self.limit) {
             let position = text(last, "/position");
             terminal::note(&format!("there may be more: --after {position}, or a higher --limit"));
@@ -74,17 +74,17 @@ impl Run for Events {
 }
 
 impl Events {
-    async fn follow(&self, session: &Session, request: Request) -> anyhow::Result<Exit> {
+    async fn follow(&self, context: &CommandContext, request: Request) -> anyhow::Result<Exit> {
         if matches!(self.output.format, Format::Yaml | Format::Wide) {
             return Err(CliError::usage("events -f writes lines: -o table, json or name"));
         }
-        let mut stream = Stream::open(&session.client, request).await?;
+        let mut stream = EventStream::open(&context.client, request).await?;
         loop {
-            let Arrival::Event(event) = stream.next().await? else { continue };
-            terminal::say(&match self.output.format {
+            let StreamItem::Event(event) = stream.next().await? else { continue };
+            terminal::print(&match self.output.format {
                 Format::Json => event.to_string(),
                 Format::Name => text(&event, "/position"),
-                Format::Table | Format::Wide | Format::Yaml => line(&event, session.color),
+                Format::Table | Format::Wide | Format::Yaml => line(&event, context.color),
             })?;
         }
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::presentation::output::{Format, Output, json, yaml};
 use crate::presentation::render::explain::{KIND, at, page};
@@ -23,11 +23,11 @@ pub(crate) struct Explain {
     output: Output,
 }
 
-impl Run for Explain {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let kinds = session.client.items("/v1/kinds").await?;
+impl ClientCommand for Explain {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        let kinds = context.client.items("/v1/kinds").await?;
         let Some(subject) = &self.subject else {
-            session.print_list(&KIND, &kinds, self.output)?;
+            context.print_list(&KIND, &kinds, self.output)?;
             return Ok(Exit::Ok);
         };
         let (kind, path) = found(&kinds, subject)?;
@@ -35,8 +35,8 @@ impl Run for Explain {
             || CliError::not_found(format!("{} has no field {}", kind["name"], path.join(".")));
         let schema = at(kind, &path).ok_or_else(none)?;
         let document = if path.is_empty() { kind } else { schema };
-        terminal::say(&match self.output.format {
-            Format::Table | Format::Wide => page(kind, &path, schema, session.color),
+        terminal::print(&match self.output.format {
+            Format::Table | Format::Wide => page(kind, &path, schema, context.color),
             Format::Json => json(document),
             Format::Yaml => yaml(document),
             Format::Name => (KIND.name)(kind),

@@ -22,7 +22,7 @@ impl FakeWorld {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;
-        terminal::say(&format!("http://{}", listener.local_addr()?))?;
+        terminal::print(&format!("http://{}", listener.local_addr()?))?;
         let interrupted = async {
             // Without a signal handler only a kill ends it.
             if tokio::signal::ctrl_c().await.is_err() {

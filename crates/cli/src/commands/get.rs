@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::output::Output;
 use crate::presentation::render::entity::{ENTITY, ENTITY_ANYWHERE};
@@ -21,17 +21,17 @@ pub(crate) struct Get {
     output: Output,
 }
 
-impl Run for Get {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let selected = self.selection.resolve(&session.client).await?;
+impl ClientCommand for Get {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        let selected = self.selection.resolve(&context.client).await?;
         let anywhere = self.selection.filter.is_anywhere();
         let noun = if anywhere { &ENTITY_ANYWHERE } else { &ENTITY };
         match selected.entities.as_slice() {
             [entity] if self.selection.is_single() => {
-                session.print_one(noun, entity, self.output)?;
+                context.print_one(noun, entity, self.output)?;
             }
             [] if !selected.missing.is_empty() => {}
-            entities => session.print_list(noun, entities, self.output)?,
+            entities => context.print_list(noun, entities, self.output)?,
         }
         for (what, error) in &selected.missing {
             terminal::report_error(what, error);

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::client::Request;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::{Format, Output, time, yaml};
@@ -31,23 +31,23 @@ pub(crate) struct History {
     output: Output,
 }
 
-impl Run for History {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let client = &session.client;
+impl ClientCommand for History {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        let client = &context.client;
         let entity = one_ever(client, &self.target, &self.place.namespace).await?;
         let path = format!("/v1/entities/{}", text(&entity, "/id"));
         let Some(at) = &self.at else {
             let events = client.list(&Request::get(format!("{path}/events")), None).await?;
-            session.print_list(&HISTORY, &events, self.output)?;
+            context.print_list(&HISTORY, &events, self.output)?;
             return Ok(Exit::Ok);
         };
         let is_version = at.bytes().all(|byte| byte.is_ascii_digit());
-        let at = if is_version { at.clone() } else { time::past(at, session.now)? };
+        let at = if is_version { at.clone() } else { time::past(at, context.now)? };
         let then = client.send(&Request::get(path).query("at", at)).await?;
         match self.output.format {
             // A table would show only a few of the fields.
-            Format::Table => terminal::say(&yaml(&then))?,
-            _ => session.print_one(&ENTITY, &then, self.output)?,
+            Format::Table => terminal::print(&yaml(&then))?,
+            _ => context.print_one(&ENTITY, &then, self.output)?,
         }
         Ok(Exit::Ok)
     }

@@ -35,7 +35,7 @@ mod watch;
 
 use clap::Subcommand;
 
-use crate::context::Verb;
+use crate::context::WithConnection;
 use crate::exit::Exit;
 
 /// The text of `--help`: verbs in groups, because one line for each does not fit a screen.
@@ -73,82 +73,82 @@ pub(crate) enum Command {
     /// Run the server
     Serve(serve::Serve),
     /// Make the server hold what files declare
-    Apply(Verb<apply::Apply>),
+    Apply(WithConnection<apply::Apply>),
     /// Show what apply would change, or what differs from what is there
-    Diff(Verb<diff::Diff>),
+    Diff(WithConnection<diff::Diff>),
     /// End entities
-    Delete(Verb<delete::Delete>),
+    Delete(WithConnection<delete::Delete>),
     /// List entities
-    Get(Verb<get::Get>),
+    Get(WithConnection<get::Get>),
     /// Show everything about an entity
-    Describe(Verb<describe::Describe>),
+    Describe(WithConnection<describe::Describe>),
     /// Wait until entities are in a state
-    Wait(Verb<wait::Wait>),
+    Wait(WithConnection<wait::Wait>),
     /// Show entities as they change
-    Watch(Verb<watch::Watch>),
+    Watch(WithConnection<watch::Watch>),
     /// Show who did what to an entity, when and why; or the entity as it was
-    History(Verb<history::History>),
+    History(WithConnection<history::History>),
     /// Show the log, or follow it
-    Events(Verb<events::Events>),
+    Events(WithConnection<events::Events>),
     /// Show requested changes and their progress
-    Operations(Verb<operations::Operations>),
+    Operations(WithConnection<operations::Operations>),
     /// Look at the object now
     #[command(
         after_help = "Examples:\n  stateward refresh file/motd --wait\n  stateward refresh -l app=site --yes"
     )]
-    Refresh(Verb<entity_actions::Refresh>),
+    Refresh(WithConnection<entity_actions::Refresh>),
     /// Try again now what failed or waits
     #[command(
         after_help = "Examples:\n  stateward retry thing/stubborn\n  stateward retry --state erred --yes"
     )]
-    Retry(Verb<entity_actions::Retry>),
+    Retry(WithConnection<entity_actions::Retry>),
     /// Change nothing on the backend for it until resume
     #[command(
         after_help = "Examples:\n  stateward pause file/motd --reason 'editing by hand'\n  stateward pause --kind file --yes"
     )]
-    Pause(Verb<entity_actions::Pause>),
+    Pause(WithConnection<entity_actions::Pause>),
     /// Go on after pause
     #[command(
         after_help = "Examples:\n  stateward resume file/motd\n  stateward resume -l app=site --yes"
     )]
-    Resume(Verb<entity_actions::Resume>),
+    Resume(WithConnection<entity_actions::Resume>),
     /// Change fields of what is desired
-    Set(Verb<set::Set>),
+    Set(WithConnection<set::Set>),
     /// Do one of the verbs of an entity's kind
-    Run(Verb<run::Run>),
+    Run(WithConnection<run::Run>),
     /// Take over an object that is there
-    Adopt(Verb<adopt::Adopt>),
+    Adopt(WithConnection<adopt::Adopt>),
     /// Write manifests of the unmanaged objects of a backend, and take them over
-    Import(Verb<import::Import>),
+    Import(WithConnection<import::Import>),
     /// End the entity and leave its object as it is
     #[command(
         after_help = "Examples:\n  stateward release file/motd\n  stateward release --backend old --yes"
     )]
-    Release(Verb<entity_actions::Release>),
+    Release(WithConnection<entity_actions::Release>),
     /// Refuse deletion
-    Protect(Verb<entity_actions::Protect>),
+    Protect(WithConnection<entity_actions::Protect>),
     /// Answer what an entity is blocked on
-    Decide(Verb<decide::Decide>),
+    Decide(WithConnection<decide::Decide>),
     /// Take back what was asked for
-    Cancel(Verb<cancel::Cancel>),
+    Cancel(WithConnection<cancel::Cancel>),
     /// Explain what can be declared
-    Explain(Verb<explain::Explain>),
+    Explain(WithConnection<explain::Explain>),
     /// Namespaces: list, create, delete
-    Namespaces(Verb<namespaces::Namespaces>),
+    Namespaces(WithConnection<namespaces::Namespaces>),
     /// Tokens: list, issue, revoke
-    Tokens(Verb<tokens::Tokens>),
+    Tokens(WithConnection<tokens::Tokens>),
     /// Backends: list, get, pause, resume, test, reload
-    Backends(Verb<backends::Backends>),
+    Backends(WithConnection<backends::Backends>),
     /// Read models: list, rebuild, retry
-    Projections(Verb<projections::Projections>),
+    Projections(WithConnection<projections::Projections>),
     /// Verify, checkpoint, export and import the log
-    Audit(Verb<audit::Audit>),
+    Audit(WithConnection<audit::Audit>),
     /// Copy a store, also while a server has it open
     Backup(backup::Backup),
     /// Put a backup back
     Restore(restore::Restore),
     /// Let a restored or copied server change things again
-    Unfreeze(Verb<unfreeze::Unfreeze>),
+    Unfreeze(WithConnection<unfreeze::Unfreeze>),
     /// Print a script for a shell
     Completion(completion::Completion),
     /// Write manual pages

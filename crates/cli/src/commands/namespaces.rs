@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::client::{Request, Why, escaped};
-use crate::context::{Run, Session};
+use crate::client::{ChangeReason, Request, escaped};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::output::Output;
 use crate::presentation::render::access::NAMESPACE;
@@ -17,13 +17,13 @@ use crate::presentation::terminal;
 )]
 pub(crate) struct Namespaces {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<NamespaceVerb>,
     #[command(flatten)]
     output: Output,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum NamespaceVerb {
     /// List those that you may see
     #[command(after_help = "Example:\n  stateward namespaces list -o name")]
     List,
@@ -35,34 +35,34 @@ enum Verb {
         #[arg(long)]
         require_reason: bool,
         #[command(flatten)]
-        why: Why,
+        why: ChangeReason,
     },
     /// Delete one without entities
     #[command(after_help = "Example:\n  stateward namespaces delete physics")]
     Delete {
         name: String,
         #[command(flatten)]
-        why: Why,
+        why: ChangeReason,
     },
 }
 
-impl Run for Namespaces {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let client = &session.client;
-        match self.verb.unwrap_or(Verb::List) {
-            Verb::List => {
+impl ClientCommand for Namespaces {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        let client = &context.client;
+        match self.verb.unwrap_or(NamespaceVerb::List) {
+            NamespaceVerb::List => {
                 let items = client.items("/v1/namespaces").await?;
-                session.print_list(&NAMESPACE, &items, self.output)?;
+                context.print_list(&NAMESPACE, &items, self.output)?;
             }
-            Verb::Create { name, require_reason, why } => {
+            NamespaceVerb::Create { name, require_reason, why } => {
                 let body = json!({ "name": name, "require_reason": require_reason });
                 let request = Request::post("/v1/namespaces").json(&body);
-                let made = client.because(&why).send(&request).await?;
-                session.print_one(&NAMESPACE, &made, self.output)?;
+                let made = client.with_reason(&why).send(&request).await?;
+                context.print_one(&NAMESPACE, &made, self.output)?;
             }
-            Verb::Delete { name, why } => {
+            NamespaceVerb::Delete { name, why } => {
                 let request = Request::delete(format!("/v1/namespaces/{}", escaped(&name)));
-                client.because(&why).send(&request).await?;
+                client.with_reason(&why).send(&request).await?;
                 terminal::note(&format!("namespace {name} deleted"));
             }
         }

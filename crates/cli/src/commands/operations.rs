@@ -3,13 +3,13 @@
 use clap::Args;
 
 use crate::client::{Problem, Request, escaped};
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::Output;
 use crate::presentation::render::operation::OPERATION;
 use crate::select::target::is_id;
-use crate::select::{namespace, one_ever};
+use crate::select::{check_namespace, one_ever};
 
 #[derive(Args)]
 #[command(
@@ -33,16 +33,16 @@ pub(crate) struct Operations {
     output: Output,
 }
 
-impl Run for Operations {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let client = &session.client;
+impl ClientCommand for Operations {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        let client = &context.client;
         let mut path = "/v1/operations".to_owned();
         if let Some(target) = &self.target {
             if is_id(target) {
                 let one = client.send(&Request::get(format!("{path}/{}", escaped(target)))).await;
                 match one {
                     Ok(operation) => {
-                        session.print_one(&OPERATION, &operation, self.output)?;
+                        context.print_one(&OPERATION, &operation, self.output)?;
                         return Ok(Exit::Ok);
                     }
                     // The id is an entity's, then.
@@ -61,9 +61,9 @@ impl Run for Operations {
         if let Some(name) = self.namespace.as_deref()
             && operations.is_empty()
         {
-            namespace(client, name).await?;
+            check_namespace(client, name).await?;
         }
-        session.print_list(&OPERATION, &operations, self.output)?;
+        context.print_list(&OPERATION, &operations, self.output)?;
         Ok(Exit::Ok)
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::client::{Request, escaped};
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::output::Output;
 use crate::presentation::render::projection::PROJECTION;
@@ -16,13 +16,13 @@ use crate::presentation::terminal;
 )]
 pub(crate) struct Projections {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<ProjectionVerb>,
     #[command(flatten)]
     output: Output,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum ProjectionVerb {
     /// List the read models with their state
     #[command(after_help = "Example:\n  stateward projections list")]
     List,
@@ -34,23 +34,23 @@ enum Verb {
     Retry { name: String },
 }
 
-impl Run for Projections {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        match self.verb.unwrap_or(Verb::List) {
-            Verb::List => {
-                let items = session.client.items("/v1/projections").await?;
-                session.print_list(&PROJECTION, &items, self.output)?;
+impl ClientCommand for Projections {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        match self.verb.unwrap_or(ProjectionVerb::List) {
+            ProjectionVerb::List => {
+                let items = context.client.items("/v1/projections").await?;
+                context.print_list(&PROJECTION, &items, self.output)?;
             }
-            Verb::Rebuild { name } => act(session, &name, "rebuild", "rebuilt").await?,
-            Verb::Retry { name } => act(session, &name, "retry", "tried again").await?,
+            ProjectionVerb::Rebuild { name } => act(context, &name, "rebuild", "rebuilt").await?,
+            ProjectionVerb::Retry { name } => act(context, &name, "retry", "tried again").await?,
         }
         Ok(Exit::Ok)
     }
 }
 
-async fn act(session: &Session, name: &str, action: &str, word: &str) -> anyhow::Result<()> {
+async fn act(context: &CommandContext, name: &str, action: &str, word: &str) -> anyhow::Result<()> {
     let path = format!("/v1/projections/{}/{action}", escaped(name));
-    session.client.send(&Request::post(path).unhurried()).await?;
+    context.client.send(&Request::post(path).without_timeout()).await?;
     terminal::note(&format!("projection {name} {word}"));
     Ok(())
 }

@@ -27,7 +27,7 @@ impl Restore {
         let Self { from, data } = self;
         let copy = sqlite::restore(&from, &data, Arc::new(SystemClock)).await?;
         let data = data.display();
-        terminal::say(&format!(
+        terminal::print(&format!(
             "{} events are in {data}.\n\
              Look:      stateward audit verify --offline --data {data} [--against CHECKPOINT]\n\
              Start it:  stateward serve --data {data}\n\

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::change::single::{self, ChangeOptions};
 use crate::client::{Request, escaped};
-use crate::context::Session;
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::field_arguments;
 
@@ -26,8 +26,8 @@ pub(crate) struct Run {
     options: ChangeOptions,
 }
 
-impl crate::context::Run for Run {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Run {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let verb = escaped(&self.verb);
         let request = |id: &str, kind: &Value| {
             let actions = kind["actions"].as_array().into_iter().flatten();
@@ -36,6 +36,6 @@ impl crate::context::Run for Run {
             let input = field_arguments::document(&self.input, schema)?;
             Ok(Request::post(format!("/v1/entities/{id}/actions/{verb}")).json(&input))
         };
-        single::apply_with_kind(session, &self.target, &self.options, "asked for", request).await
+        single::apply_with_kind(context, &self.target, &self.options, "asked for", request).await
     }
 }

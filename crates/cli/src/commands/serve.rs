@@ -13,15 +13,15 @@ use stateward_engine::backends::BackendChange;
 use stateward_store::sqlite::Broken;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::{Client, Connection, Terms, declare};
+use crate::client::{ApplyOptions, Client, ServerConnection, apply_manifest};
 use crate::manifests::{self, Document};
 use crate::select::DEFAULT_NAMESPACE;
 use crate::server::abort::abort;
 use crate::server::banner;
-use crate::server::config::{self, Config, Source};
+use crate::server::config::{self, Config, ConfigSource};
 use crate::server::discovery;
 use crate::server::telemetry;
-use crate::server::wiring::{self, Running};
+use crate::server::wiring::{self, RunningServer};
 
 #[derive(Args)]
 #[command(
@@ -70,7 +70,7 @@ impl Serve {
                 "this variable configures nothing: a section and its key are separated by two underscores"
             );
         }
-        let source = Source::open(self.config.as_deref())?;
+        let source = ConfigSource::open(self.config.as_deref())?;
         let mut config = Config::load(&source)?;
         if let Some(listen) = self.listen {
             config.server.listen = listen;
@@ -85,7 +85,7 @@ impl Serve {
         let mut terminated = signal(SignalKind::terminate()).context("no signal handler")?;
         let mut interrupted = signal(SignalKind::interrupt()).context("no signal handler")?;
         let running = wiring::start(&config, source, &self.data, self.observe_only).await?;
-        let told = tokio::select! {
+        let served = tokio::select! {
             _ = terminated.recv() => Ok(()),
             _ = interrupted.recv() => Ok(()),
             broken = running.broken() => {
@@ -104,13 +104,13 @@ impl Serve {
         };
         tracing::info!("ending");
         let stopped = running.stop().await;
-        told.and(stopped)
+        served.and(stopped)
     }
 }
 
 /// Reports that the server is ready and applies the manifests; then only a signal ends it.
 async fn welcome(
-    running: &Running,
+    running: &RunningServer,
     manifests: Option<&[Document]>,
 ) -> anyhow::Result<anyhow::Result<()>> {
     running.ready().await;
@@ -120,10 +120,10 @@ async fn welcome(
     if let Some(documents) = manifests {
         let token = std::fs::read_to_string(&running.token_file)?;
         let certificate = running.tls.as_ref().map(Tls::certificate);
-        let itself = Connection::of_this_process(&running.own_url, token.trim(), certificate);
+        let itself = ServerConnection::of_this_process(&running.own_url, token.trim(), certificate);
         let client = Client::new(itself, None)?;
         for document in documents {
-            declare(&client, &document.value, Terms::default())
+            apply_manifest(&client, &document.value, ApplyOptions::default())
                 .await
                 .with_context(|| document.label())?;
         }
@@ -133,7 +133,7 @@ async fn welcome(
 }
 
 /// Reads certificate and configuration again at each SIGHUP. One that cannot be used leaves the earlier one in force.
-async fn reload_on_hangup(running: &Running) -> Infallible {
+async fn reload_on_hangup(running: &RunningServer) -> Infallible {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(error) => {

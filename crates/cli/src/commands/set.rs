@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::change::single::{self, ChangeOptions};
 use crate::client::Request;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::field_arguments;
 
@@ -32,8 +32,8 @@ pub(crate) struct Set {
     options: ChangeOptions,
 }
 
-impl Run for Set {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Set {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let replace = self.replace.then_some("true");
         let request = |id: &str, kind: &Value| {
             let desired = field_arguments::document(&self.fields, &kind["schema"])?;
@@ -41,6 +41,6 @@ impl Run for Set {
                 .merge_patch(&json!({ "desired": desired }))
                 .maybe("replace", replace))
         };
-        single::apply_with_kind(session, &self.target, &self.options, "changing", request).await
+        single::apply_with_kind(context, &self.target, &self.options, "changing", request).await
     }
 }

@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::client::{Request, Why, escaped};
-use crate::context::{Run, Session};
+use crate::client::{ChangeReason, Request, escaped};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::{Output, time};
@@ -21,13 +21,13 @@ use crate::server::admin_token;
     stateward tokens revoke 0199c7f1-0000-7000-8000-000000000001")]
 pub(crate) struct Tokens {
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<TokenVerb>,
     #[command(flatten)]
     output: Output,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum TokenVerb {
     /// List the tokens, without their values
     #[command(after_help = "Example:\n  stateward tokens list")]
     List,
@@ -44,7 +44,7 @@ enum Verb {
     Revoke {
         id: String,
         #[command(flatten)]
-        why: Why,
+        why: ChangeReason,
     },
 }
 
@@ -62,21 +62,21 @@ struct Issue {
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
     #[command(flatten)]
-    why: Why,
+    why: ChangeReason,
 }
 
-impl Run for Tokens {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let client = &session.client;
-        match self.verb.unwrap_or(Verb::List) {
-            Verb::List => {
+impl ClientCommand for Tokens {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        let client = &context.client;
+        match self.verb.unwrap_or(TokenVerb::List) {
+            TokenVerb::List => {
                 let items = client.items("/v1/tokens").await?;
-                session.print_list(&TOKEN, &items, self.output)?;
+                context.print_list(&TOKEN, &items, self.output)?;
             }
-            Verb::Issue(issue) => issue.run(session, self.output).await?,
-            Verb::Revoke { id, why } => {
+            TokenVerb::Issue(issue) => issue.run(context, self.output).await?,
+            TokenVerb::Revoke { id, why } => {
                 let request = Request::delete(format!("/v1/tokens/{}", escaped(&id)));
-                client.because(&why).send(&request).await?;
+                client.with_reason(&why).send(&request).await?;
                 terminal::note(&format!("token {id} revoked"));
             }
         }
@@ -85,17 +85,17 @@ impl Run for Tokens {
 }
 
 impl Issue {
-    async fn run(self, session: &Session, output: Output) -> anyhow::Result<()> {
+    async fn run(self, context: &CommandContext, output: Output) -> anyhow::Result<()> {
         use crate::presentation::output::Format;
         let expires = self.expires.as_deref();
-        let expires_at = expires.map(|text| time::future(text, session.now)).transpose()?;
+        let expires_at = expires.map(|text| time::future(text, context.now)).transpose()?;
         let grants: Vec<_> = self.grants.iter().map(|text| grant(text)).collect();
         let body = json!({ "actor": self.actor, "grants": grants, "expires_at": expires_at });
         // Before the token is issued: a value that cannot be written would be lost.
-        let file = self.to.as_deref().map(admin_token::create).transpose()?;
+        let file = self.to.as_deref().map(admin_token::create_private_file).transpose()?;
         // Not retried: the first token would stay valid, and its value may have been intercepted.
-        let request = Request::post("/v1/tokens").json(&body).unrepeatable();
-        let issued = session.client.because(&self.why).send(&request).await;
+        let request = Request::post("/v1/tokens").json(&body).not_repeatable();
+        let issued = context.client.with_reason(&self.why).send(&request).await;
         let mut issued = match (issued, &self.to) {
             (Ok(issued), _) => issued,
             (Err(error), Some(path)) => {
@@ -115,11 +115,11 @@ impl Issue {
         }
         let shown = text(&issued, "/value");
         if shown.is_empty() || matches!(output.format, Format::Json | Format::Yaml) {
-            return session.print_one(&TOKEN, &issued, output);
+            return context.print_one(&TOKEN, &issued, output);
         }
         let id = text(&issued, "/id");
         terminal::note(&format!("token {id} of {}; its value is shown this once:", self.actor));
-        terminal::say(&shown)
+        terminal::print(&shown)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::client::{Request, Why};
-use crate::context::{Run, Session};
+use crate::client::{ChangeReason, Request};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::terminal;
 
@@ -17,16 +17,16 @@ pub(crate) struct Unfreeze {
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
-    why: Why,
+    why: ChangeReason,
 }
 
-impl Run for Unfreeze {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Unfreeze {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         if !self.yes && !terminal::confirm("change things on the backends again?")? {
             terminal::note("nothing was done");
             return Ok(Exit::Failure);
         }
-        session.client.because(&self.why).send(&Request::post("/v1/system/unfreeze")).await?;
+        context.client.with_reason(&self.why).send(&Request::post("/v1/system/unfreeze")).await?;
         terminal::note("changes are made on the backends again");
         Ok(Exit::Ok)
     }

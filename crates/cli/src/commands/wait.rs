@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::change::wait::timed_out;
 use crate::client::entity_json::{awaits_decision, condition, label, message};
 use crate::client::exit_of;
-use crate::client::watch_until::{self, Verdict};
-use crate::context::{Run, Session};
+use crate::client::watch_until::{self, GoalState};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::presentation::output::time;
 use crate::presentation::terminal;
-use crate::select::{Emptiness, Selection};
+use crate::select::{AllowEmpty, Selection};
 
 const STATES: &[&str] = &[
     "creation_scheduled",
@@ -42,7 +42,7 @@ pub(crate) struct Wait {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    emptiness: Emptiness,
+    empty: AllowEmpty,
     /// A state (ok, erred, deleted, …) or a condition (synced, ready, drifted, paused, blocked), or CONDITION=false
     #[arg(long = "for", value_name = "STATE|CONDITION", default_value = "ok", value_parser = Goal::parse)]
     goal: Goal,
@@ -79,29 +79,31 @@ impl Goal {
         Err(format!("{text} is neither a state ({states}) nor a condition ({conditions})"))
     }
 
-    fn is_the_end(&self) -> bool {
+    fn is_deletion(&self) -> bool {
         *self == Self::State("deleted".to_owned())
     }
 
-    fn judge(&self, entity: &Value) -> Verdict {
+    fn compare(&self, entity: &Value) -> GoalState {
         let met = match self {
             Self::State(state) => entity["state"] == **state,
             Self::Condition(name, wanted) => condition(entity, name)["status"] == *wanted,
         };
         if met {
-            return Verdict::Met;
+            return GoalState::Reached;
         }
         match entity["state"].as_str().unwrap_or_default() {
-            "deleted" => Verdict::Never("it is deleted".to_owned()),
+            "deleted" => GoalState::Unreachable("it is deleted".to_owned()),
             // An erred entity stays erred until a person retries or changes it.
             "erred" if self.needs_work() => {
-                Verdict::Never(format!("it is erred: {}", message(entity)))
+                GoalState::Unreachable(format!("it is erred: {}", message(entity)))
             }
             _ if self.needs_work() && awaits_decision(entity) => {
                 let why = message(entity);
-                Verdict::Never(format!("it waits for a decision (`stateward decide`): {why}"))
+                GoalState::Unreachable(format!(
+                    "it waits for a decision (`stateward decide`): {why}"
+                ))
             }
-            _ => Verdict::NotYet,
+            _ => GoalState::Pending,
         }
     }
 
@@ -114,24 +116,24 @@ impl Goal {
     }
 }
 
-impl Run for Wait {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Wait {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         if self.selection.is_empty() {
             return Err(CliError::usage("name what to wait for, or select it (-l, --state, …)"));
         }
         let deadline = Instant::now() + self.timeout;
-        let selected = self.selection.resolve(&session.client).await?;
+        let selected = self.selection.resolve(&context.client).await?;
         if selected.is_empty() {
             // An entity that does not exist counts as deleted.
-            if !self.goal.is_the_end() {
-                self.emptiness.check(&selected)?;
+            if !self.goal.is_deletion() {
+                self.empty.check(&selected)?;
             }
             terminal::note("nothing found");
         }
         let mut exit = Exit::Ok;
         for (what, error) in &selected.missing {
-            if self.goal.is_the_end() {
-                terminal::say(&format!("{what} met"))?;
+            if self.goal.is_deletion() {
+                terminal::print(&format!("{what} met"))?;
             } else {
                 terminal::report_error(what, error);
                 exit = exit.max(exit_of(error));
@@ -141,20 +143,25 @@ impl Run for Wait {
             return Ok(exit);
         }
         let bar = terminal::progress("waiting", selected.entities.len() as u64);
-        let judge = |entity: &Value| self.goal.judge(entity);
-        let awaited =
-            watch_until::until(&session.client, &selected.entities, deadline, judge, || bar.inc(1))
-                .await?;
+        let compare = |entity: &Value| self.goal.compare(entity);
+        let awaited = watch_until::watch_until(
+            &context.client,
+            &selected.entities,
+            deadline,
+            compare,
+            || bar.inc(1),
+        )
+        .await?;
         bar.finish_and_clear();
         for awaited in awaited {
             let name = label(&awaited.entity);
-            let error = match awaited.verdict {
-                Verdict::Met => {
-                    terminal::say(&format!("{name} met"))?;
+            let error = match awaited.state {
+                GoalState::Reached => {
+                    terminal::print(&format!("{name} met"))?;
                     continue;
                 }
-                Verdict::Never(why) => anyhow::Error::msg(why),
-                Verdict::NotYet => {
+                GoalState::Unreachable(why) => anyhow::Error::msg(why),
+                GoalState::Pending => {
                     let state = text(&awaited.entity, "/state");
                     timed_out(&state, self.timeout, &message(&awaited.entity))
                 }
@@ -190,14 +197,14 @@ mod tests {
     #[test]
     fn what_cannot_come_any_more_is_not_waited_for() {
         let ok = Goal::parse("ok").unwrap();
-        assert_eq!(ok.judge(&entity("updating", false)), Verdict::NotYet);
-        assert_eq!(ok.judge(&entity("ok", true)), Verdict::Met);
-        assert!(matches!(ok.judge(&entity("erred", false)), Verdict::Never(_)));
-        assert!(matches!(ok.judge(&entity("deleted", false)), Verdict::Never(_)));
+        assert_eq!(ok.compare(&entity("updating", false)), GoalState::Pending);
+        assert_eq!(ok.compare(&entity("ok", true)), GoalState::Reached);
+        assert!(matches!(ok.compare(&entity("erred", false)), GoalState::Unreachable(_)));
+        assert!(matches!(ok.compare(&entity("deleted", false)), GoalState::Unreachable(_)));
         let unsynced = Goal::parse("synced=false").unwrap();
-        assert_eq!(unsynced.judge(&entity("erred", false)), Verdict::Met);
+        assert_eq!(unsynced.compare(&entity("erred", false)), GoalState::Reached);
         let deleted = Goal::parse("deleted").unwrap();
-        assert!(deleted.is_the_end());
-        assert_eq!(deleted.judge(&entity("deleted", false)), Verdict::Met);
+        assert!(deleted.is_deletion());
+        assert_eq!(deleted.compare(&entity("deleted", false)), GoalState::Reached);
     }
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::client::entity_json::label;
 use crate::client::watch_until;
-use crate::client::{Arrival, Events, Problem, Request};
-use crate::context::{Run, Session};
+use crate::client::{EventStream, Problem, Request, StreamItem};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::presentation::output::{Format, Output};
@@ -30,8 +30,8 @@ pub(crate) struct Watch {
 }
 
 /// The state of a watch: which entities are watched, and which versions were shown.
-struct Picture<'a> {
-    session: &'a Session,
+struct WatchView<'a> {
+    context: &'a CommandContext,
     watch: &'a Watch,
     /// Full names; empty = all.
     kinds: Vec<String>,
@@ -41,12 +41,12 @@ struct Picture<'a> {
     shown: HashMap<String, u64>,
 }
 
-impl Run for Watch {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Watch {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         if matches!(self.output.format, Format::Yaml | Format::Wide) {
             return Err(CliError::usage("watch writes lines: -o table, json or name"));
         }
-        let client = &session.client;
+        let client = &context.client;
         let kinds = self.selection.kinds(client).await?;
         let selected = self.selection.resolve(client).await?;
         for (what, error) in &selected.missing {
@@ -58,16 +58,16 @@ impl Run for Watch {
         let ids = |selected: &Selected| selected.entities.iter().map(|e| text(e, "/id")).collect();
         let only: Option<Vec<String>> = selected.exactly.then(|| ids(&selected));
         // Subscribe before the first read, so that no change in between is missed.
-        let mut events = Events::open(client, self.request(only.as_deref())).await?;
-        let mut picture = Picture { session, watch: &self, kinds, only, shown: HashMap::new() };
+        let mut events = EventStream::open(client, self.request(only.as_deref())).await?;
+        let mut view = WatchView { context, watch: &self, kinds, only, shown: HashMap::new() };
         if self.output.format == Format::Table {
-            terminal::say(LINE_HEADER)?;
+            terminal::print(LINE_HEADER)?;
         }
-        picture.look_again().await?;
+        view.refresh().await?;
         loop {
             match events.next().await? {
-                Arrival::Reconnected => picture.look_again().await?,
-                Arrival::Event(event) => picture.follow(&event).await?,
+                StreamItem::Reconnected => view.refresh().await?,
+                StreamItem::Event(event) => view.follow(&event).await?,
             }
         }
     }
@@ -76,28 +76,30 @@ impl Run for Watch {
 impl Watch {
     fn request(&self, only: Option<&[String]>) -> Request {
         match only {
-            Some(ids) => watch_until::about(ids),
-            None => Request::get("/v1/events").maybe("namespace", self.selection.filter.place()),
+            Some(ids) => watch_until::events_of(ids),
+            None => {
+                Request::get("/v1/events").maybe("namespace", self.selection.filter.namespace())
+            }
         }
     }
 }
 
-impl Picture<'_> {
-    async fn look_again(&mut self) -> anyhow::Result<()> {
-        let selected = self.watch.selection.resolve(&self.session.client).await?;
+impl WatchView<'_> {
+    async fn refresh(&mut self) -> anyhow::Result<()> {
+        let selected = self.watch.selection.resolve(&self.context.client).await?;
         selected.entities.iter().try_for_each(|entity| self.show(entity))
     }
 
     async fn follow(&mut self, event: &Value) -> anyhow::Result<()> {
-        let id = watch_until::subject(event);
+        let id = watch_until::entity_id(event);
         let is_entity = text(event, "/type").starts_with("entity.");
         let wanted = self.only.as_ref().is_none_or(|only| only.contains(&id));
         let known = self.shown.get(&id).copied().unwrap_or_default();
         if !is_entity || !wanted || event["version"].as_u64().unwrap_or_default() <= known {
             return Ok(());
         }
-        let looked = self.session.client.send(&Request::get(format!("/v1/entities/{id}"))).await;
-        let entity = match looked {
+        let read = self.context.client.send(&Request::get(format!("/v1/entities/{id}"))).await;
+        let entity = match read {
             Ok(entity) => entity,
             // The caller may not see its namespace any more.
             Err(error) if error.downcast_ref::<Problem>().is_some() => return Ok(()),
@@ -114,10 +116,10 @@ impl Picture<'_> {
         if version <= before {
             return Ok(());
         }
-        terminal::say(&match self.watch.output.format {
+        terminal::print(&match self.watch.output.format {
             Format::Json => entity.to_string(),
             Format::Name => label(entity),
-            Format::Table | Format::Wide | Format::Yaml => line(entity, self.session.color),
+            Format::Table | Format::Wide | Format::Yaml => line(entity, self.context.color),
         })
     }
 }

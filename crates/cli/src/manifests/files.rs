@@ -31,7 +31,7 @@ const BOUNDS: Bounds = Bounds { depth: 32, entries: 100_000, bytes: 64 * 1024 * 
 
 /// A text, and its name in messages.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct ManifestText {
     pub(super) name: String,
     pub(super) text: String,
     /// Named `*.json`: it must be JSON.
@@ -45,20 +45,24 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// What cannot be read or is not UTF-8, and a folder that exceeds [`BOUNDS`]; nothing is omitted silently.
-pub(super) fn sources(path: &Path) -> anyhow::Result<Vec<Source>> {
+pub(super) fn sources(path: &Path) -> anyhow::Result<Vec<ManifestText>> {
     within(path, BOUNDS)
 }
 
-fn within(path: &Path, bounds: Bounds) -> anyhow::Result<Vec<Source>> {
+fn within(path: &Path, bounds: Bounds) -> anyhow::Result<Vec<ManifestText>> {
     if path == Path::new(STANDARD_INPUT) {
         let name = "standard input".to_owned();
         let text = input::text(std::io::stdin().lock(), &name, bounds.bytes)?;
-        return Ok(vec![Source { name, text, is_json: false }]);
+        return Ok(vec![ManifestText { name, text, is_json: false }]);
     }
     let metadata = metadata(path)?;
     if !metadata.is_dir() {
         let text = input::read(path, bounds.bytes)?;
-        return Ok(vec![Source { name: path.display().to_string(), text, is_json: is_json(path) }]);
+        return Ok(vec![ManifestText {
+            name: path.display().to_string(),
+            text,
+            is_json: is_json(path),
+        }]);
     }
     let mut walk = Walk {
         bounds,
@@ -87,7 +91,7 @@ struct Walk<'a> {
     /// Device and inode of what was read already.
     seen: HashSet<(u64, u64)>,
     root: &'a Path,
-    found: Vec<Source>,
+    found: Vec<ManifestText>,
 }
 
 impl Walk<'_> {
@@ -155,7 +159,7 @@ impl Walk<'_> {
             )));
         };
         self.bytes_left = left;
-        self.found.push(Source { name, text, is_json: is_json(path) });
+        self.found.push(ManifestText { name, text, is_json: is_json(path) });
         Ok(())
     }
 }

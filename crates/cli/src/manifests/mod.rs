@@ -15,7 +15,7 @@ use stateward_api::json;
 
 use crate::client::{NAMING, is_status};
 use crate::exit::CliError;
-use files::Source;
+use files::ManifestText;
 
 /// Manifests that one path may have.
 const DOCUMENTS_MAX: usize = 100_000;
@@ -102,7 +102,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<Document>> {
 ///
 /// # Errors
 /// A usage error: `FILE:LINE:COLUMN: what is wrong`.
-fn values(source: &Source) -> anyhow::Result<Vec<(usize, Value)>> {
+fn values(source: &ManifestText) -> anyhow::Result<Vec<(usize, Value)>> {
     let at = |line: usize, column: usize, message: String| {
         CliError::usage(format!("{}:{line}:{column}: {message}", source.name))
     };
@@ -162,7 +162,7 @@ fn check(manifest: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn no_manifest(source: &Source, line: usize, why: &str) -> anyhow::Error {
+fn no_manifest(source: &ManifestText, line: usize, why: &str) -> anyhow::Error {
     CliError::usage(format!("{}:{line}: this document is no manifest: {why}", source.name))
 }
 

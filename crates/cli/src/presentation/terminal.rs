@@ -15,7 +15,7 @@ use crate::exit::CliError;
 ///
 /// # Errors
 /// A full disk and the like. A closed pipe is the silent [`CliError::closed_pipe`].
-pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let break_after = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     write(|out| write!(out, "{text}{break_after}"))
 }
@@ -23,22 +23,22 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
 /// Lets `with` write data to standard output, then flushes it.
 ///
 /// # Errors
-/// As [`say`].
+/// As [`print`].
 pub(crate) fn write(
     with: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
     let mut out = stdout().lock();
-    with(&mut out).and_then(|()| out.flush()).map_err(|error| unwritten(error.into()))
+    with(&mut out).and_then(|()| out.flush()).map_err(|error| write_error(error.into()))
 }
 
-/// Standard output for code that writes as it goes; its errors go through [`unwritten`].
+/// Standard output for code that writes as it goes; its errors go through [`write_error`].
 #[expect(clippy::disallowed_methods, reason = "the module that writes to it")]
 pub(crate) fn stdout() -> std::io::Stdout {
     std::io::stdout()
 }
 
 /// The error of a command that could not write to standard output.
-pub(crate) fn unwritten(error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn write_error(error: anyhow::Error) -> anyhow::Error {
     let closed = |cause: &std::io::Error| cause.kind() == ErrorKind::BrokenPipe;
     if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
         // Such as `| head`, which has read its lines.
@@ -82,10 +82,10 @@ pub(crate) fn confirm(question: &str) -> anyhow::Result<bool> {
     if !(std::io::stdin().is_terminal() && stderr.is_terminal()) {
         return Err(CliError::usage("nobody is there to be asked: say --yes if you mean it"));
     }
-    Ok(ask(question, &mut std::io::stdin().lock(), &mut stderr.lock())?)
+    Ok(prompt(question, &mut std::io::stdin().lock(), &mut stderr.lock())?)
 }
 
-fn ask(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> std::io::Result<bool> {
+fn prompt(question: &str, from: &mut impl BufRead, to: &mut impl Write) -> std::io::Result<bool> {
     write!(to, "{question} [y/N] ")?;
     to.flush()?;
     let mut answer = String::new();
@@ -119,11 +119,11 @@ mod tests {
             ("yess\n", false),
             ("n\n", false),
         ] {
-            let mut asked = Vec::new();
+            let mut prompted = Vec::new();
             let meant =
-                ask("delete these 2 entities?", &mut answer.as_bytes(), &mut asked).unwrap();
+                prompt("delete these 2 entities?", &mut answer.as_bytes(), &mut prompted).unwrap();
             assert_eq!(meant, expected, "{answer:?}");
-            assert_eq!(asked, b"delete these 2 entities? [y/N] ");
+            assert_eq!(prompted, b"delete these 2 entities? [y/N] ");
         }
     }
 }

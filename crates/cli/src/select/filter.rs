@@ -74,7 +74,7 @@ fn label(text: &str) -> Result<String, String> {
 
 impl Filter {
     /// The namespace of the list; `None` = all.
-    pub(crate) fn place(&self) -> Option<&str> {
+    pub(crate) fn namespace(&self) -> Option<&str> {
         let named = self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         (!self.all_namespaces).then_some(named)
     }
@@ -107,7 +107,7 @@ impl Filter {
         let drifted = self.drifted.then_some("true");
         let selectors: Vec<_> = self.selectors.iter().map(|labels| labels.text.clone()).collect();
         Request::get("/v1/entities")
-            .maybe("namespace", self.place())
+            .maybe("namespace", self.namespace())
             .maybe("kind", kind)
             .maybe("backend", self.backend.as_deref())
             .maybe("state", self.state.as_deref())
@@ -125,7 +125,7 @@ impl Filter {
             let (key, value) = label.split_once('=').unwrap_or_default();
             entity["labels"][key] == value
         };
-        is("namespace", self.place())
+        is("namespace", self.namespace())
             && is("backend", self.backend.as_deref())
             && is("state", self.state.as_deref())
             && (kinds.is_empty() || kinds.iter().any(|kind| entity["kind"] == **kind))

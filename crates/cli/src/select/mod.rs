@@ -24,13 +24,13 @@ pub(crate) struct InNamespace {
 
 /// Whether an empty selection is allowed.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Emptiness {
+pub(crate) struct AllowEmpty {
     /// End with 0 where nothing is selected
     #[arg(long)]
     allow_empty: bool,
 }
 
-impl Emptiness {
+impl AllowEmpty {
     /// # Errors
     /// Nothing was selected: a caller who acts on a selection expects that it is not empty.
     pub(crate) fn check(self, selected: &Selected) -> anyhow::Result<()> {
@@ -122,7 +122,7 @@ impl Selection {
             named.len() == targets.len() && !named.is_empty() && !self.filter.all_namespaces;
         let mut selected = Selected { entities: Vec::new(), missing: Vec::new(), exactly };
         for target in named {
-            match look(client, &target, self.filter.place()).await {
+            match resolve_target(client, &target, self.filter.namespace()).await {
                 Ok(mut entities) => selected.entities.append(&mut entities),
                 Err(error) if exit_of(&error) == Exit::NotFound => {
                     selected.missing.push((shown(&target), error));
@@ -142,7 +142,7 @@ impl Selection {
         if let Some(name) = self.filter.named_place()
             && selected.entities.is_empty()
         {
-            namespace(client, name).await?;
+            check_namespace(client, name).await?;
         }
         Ok(selected)
     }
@@ -169,7 +169,7 @@ pub(crate) async fn one(client: &Client, text: &str, namespace: &str) -> anyhow:
     if matches!(target, Target::Kind(_)) {
         return Err(CliError::usage(format!("{text} names no entity: say KIND/NAME or an id")));
     }
-    let found = look(client, &target, Some(namespace)).await?;
+    let found = resolve_target(client, &target, Some(namespace)).await?;
     found.into_iter().next().ok_or_else(|| CliError::not_found(format!("there is no {text}")))
 }
 
@@ -198,7 +198,7 @@ pub(crate) async fn one_ever(
 }
 
 /// The entities that a name or an id names: one, unless all namespaces are searched.
-async fn look(
+async fn resolve_target(
     client: &Client,
     target: &Target,
     namespace: Option<&str>,
@@ -220,13 +220,13 @@ async fn look(
     let mut found = client.list(&request, None).await?;
     if found.is_empty() {
         if let Some(name) = namespace {
-            self::namespace(client, name).await?;
+            check_namespace(client, name).await?;
         }
-        let place = namespace.map_or_else(
+        let scope = namespace.map_or_else(
             || "in any namespace".to_owned(),
             |name| format!("in namespace {name} (-n names another)"),
         );
-        return Err(CliError::not_found(format!("there is no {kind}/{name} {place}")));
+        return Err(CliError::not_found(format!("there is no {kind}/{name} {scope}")));
     }
     for entity in &mut found {
         // The list may lag behind; the entity itself never does.
@@ -240,7 +240,7 @@ async fn look(
 ///
 /// # Errors
 /// It does not exist, or the caller may not see it.
-pub(crate) async fn namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+pub(crate) async fn check_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let all = client.items("/v1/namespaces").await?;
     if all.iter().any(|namespace| namespace["name"] == *name) {
         return Ok(());

@@ -39,7 +39,7 @@ pub(crate) fn load_or_create(data: &Path) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When it exists already, or cannot be created.
-pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
+pub(crate) fn create_private_file(path: &Path) -> anyhow::Result<File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     file.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -13,15 +13,15 @@ use tokio::runtime::{Builder, Handle, Runtime};
 const NICE: i32 = 5;
 
 /// A runtime whose threads have a lower priority.
-pub(crate) struct Background(Option<Runtime>);
+pub(crate) struct BackgroundRuntime(Option<Runtime>);
 
-impl Background {
+impl BackgroundRuntime {
     /// Starts the threads.
     ///
     /// # Errors
     /// When the system gives no threads.
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let niceness = step_back();
+        let niceness = background_niceness();
         let mut builder = Builder::new_multi_thread();
         let builder = builder.enable_all().thread_name("background");
         let builder = builder.on_thread_start(move || set(niceness));
@@ -29,7 +29,7 @@ impl Background {
     }
 }
 
-impl Deref for Background {
+impl Deref for BackgroundRuntime {
     type Target = Handle;
 
     fn deref(&self) -> &Handle {
@@ -37,7 +37,7 @@ impl Deref for Background {
     }
 }
 
-impl Drop for Background {
+impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             // Dropped inside a task, which must not block on other tasks.
@@ -48,7 +48,7 @@ impl Drop for Background {
 
 /// The niceness of the background: [`NICE`] steps above that of the calling thread.
 #[cfg(target_os = "linux")]
-fn step_back() -> i32 {
+fn background_niceness() -> i32 {
     // It cannot fail for the calling thread.
     rustix::process::getpriority_process(None).unwrap_or_default() + NICE
 }
@@ -63,7 +63,7 @@ fn set(niceness: i32) {
 
 /// On other systems niceness belongs to the process.
 #[cfg(not(target_os = "linux"))]
-const fn step_back() -> i32 {
+const fn background_niceness() -> i32 {
     0
 }
 
@@ -78,7 +78,7 @@ mod tests {
     async fn every_thread_has_the_same_niceness_whichever_thread_starts_it() {
         let own = || rustix::process::getpriority_process(None).expect("its own");
         let here = own();
-        let background = Background::start().expect("threads");
+        let background = BackgroundRuntime::start().expect("threads");
         let worker = background.spawn(async move { own() }).await.expect("an answer");
         let handle = background.clone();
         // Started by a thread that has the lower priority already.

@@ -23,7 +23,7 @@ pub(crate) fn print(url: &str, token_file: &Path, applied: usize) {
          The interface is at {url}/docs. Press Ctrl-C to end.\n"
     );
     // The server keeps running when the reader of its output is gone.
-    if let Err(error) = terminal::say(&text) {
+    if let Err(error) = terminal::print(&text) {
         tracing::debug!(%error, "the banner is not printed");
     }
 }

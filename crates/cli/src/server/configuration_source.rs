@@ -16,12 +16,12 @@ use stateward_engine::secrets::Secret;
 use stateward_engine::service::configuration::{Configuration, ConfigurationSource};
 
 use crate::server::config::secret::{read, resolve, scrubbed};
-use crate::server::config::{BackendConfig, Config, Source};
+use crate::server::config::{BackendConfig, Config, ConfigSource};
 
 /// Reads the configuration file, the environment, and the files of secrets. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Files {
-    source: Source,
+pub(crate) struct FileConfiguration {
+    source: ConfigSource,
     /// Directory of the embedded store; the default root of files lies in it.
     directory: PathBuf,
     connected: Arc<Mutex<Connected>>,
@@ -30,8 +30,8 @@ pub(crate) struct Files {
 /// Drivers by backend, with the fingerprint of the settings and secrets that they were connected with.
 type Connected = BTreeMap<String, (String, Arc<dyn Driver>)>;
 
-impl Files {
-    pub(crate) fn new(source: Source, directory: &Path) -> Self {
+impl FileConfiguration {
+    pub(crate) fn new(source: ConfigSource, directory: &Path) -> Self {
         Self { source, directory: directory.to_owned(), connected: Arc::default() }
     }
 
@@ -94,7 +94,7 @@ impl Files {
 }
 
 #[async_trait]
-impl ConfigurationSource for Files {
+impl ConfigurationSource for FileConfiguration {
     async fn read(&self) -> Result<Configuration, String> {
         let files = self.clone();
         // Files of secrets may be on a disk that blocks.

@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 use crate::clock::SystemClock;
 use crate::server::abort::abort;
 use crate::server::admin_token;
-use crate::server::background::Background;
-use crate::server::config::{Config, Source};
-use crate::server::configuration_source::Files;
+use crate::server::background::BackgroundRuntime;
+use crate::server::config::{Config, ConfigSource};
+use crate::server::configuration_source::FileConfiguration;
 use crate::server::discovery::reachable;
 use crate::server::file_descriptors;
 use crate::server::telemetry;
@@ -31,7 +31,7 @@ use crate::server::telemetry;
 const DRAIN: Duration = Duration::from_secs(6);
 
 /// A running server.
-pub(crate) struct Running {
+pub(crate) struct RunningServer {
     /// The address that it listens on.
     pub(crate) url: String,
     /// The address at which this machine reaches it.
@@ -44,7 +44,7 @@ pub(crate) struct Running {
     pub(crate) engine: Engine,
     store: Arc<Store>,
     rounds: JoinHandle<()>,
-    background: Background,
+    background: BackgroundRuntime,
     http: JoinHandle<std::io::Result<()>>,
     stop_http: tokio::sync::oneshot::Sender<()>,
 }
@@ -55,10 +55,10 @@ pub(crate) struct Running {
 /// One line with the obstacle; nothing was started then.
 pub(crate) async fn start(
     config: &Config,
-    source: Source,
+    source: ConfigSource,
     data: &Path,
     observe_only: bool,
-) -> anyhow::Result<Running> {
+) -> anyhow::Result<RunningServer> {
     let listen = config.server.listen;
     let tls = match (&config.server.tls_cert, &config.server.tls_key) {
         (Some(chain), Some(key)) => Some(Tls::load(chain, key).context("cannot encrypt")?),
@@ -71,12 +71,12 @@ pub(crate) async fn start(
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;
     let directory = config.directory(data)?;
-    let background = Background::start()?;
+    let background = BackgroundRuntime::start()?;
     let clock = LogClock::from(Arc::new(SystemClock));
     let store = Store::open_beside(&directory, clock.clone(), &background).await?;
     let store = Arc::new(store);
     let token = admin_token::load_or_create(&directory)?;
-    let files = Files::new(source, &directory);
+    let files = FileConfiguration::new(source, &directory);
     let engine = engine(config, files, &store, clock, observe_only).await?;
     engine.access().load().await.context("cannot read who may come in")?;
     let head_at_start = store.log.head().await?;
@@ -102,7 +102,7 @@ pub(crate) async fn start(
         async move { engine.run().await }
     });
     let token_file = admin_token::path(&directory);
-    Ok(Running {
+    Ok(RunningServer {
         url: format!("{scheme}://{address}"),
         own_url: format!("{scheme}://{}", reachable(address)),
         tls,
@@ -119,7 +119,7 @@ pub(crate) async fn start(
 
 async fn engine(
     config: &Config,
-    files: Files,
+    files: FileConfiguration,
     store: &Store,
     clock: LogClock,
     observe_only: bool,
@@ -150,7 +150,7 @@ async fn engine(
     Ok(Engine::new(parts)?)
 }
 
-impl Running {
+impl RunningServer {
     /// Resolves once the projections have applied everything up to the head of the log.
     pub(crate) async fn ready(&self) {
         let head = self.store.log.head().await.unwrap_or_default();

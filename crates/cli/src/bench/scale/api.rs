@@ -5,24 +5,24 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::super::http::Connection;
+use super::super::http::RawConnection;
 use super::super::process::{self, Process};
 
 pub(super) struct Api {
     address: SocketAddr,
-    connection: Connection,
+    connection: RawConnection,
     token: String,
 }
 
 impl Api {
     pub(super) async fn open(server: &Process, folder: &std::path::Path) -> anyhow::Result<Self> {
-        let connection = Connection::open(server.address).await?;
+        let connection = RawConnection::open(server.address).await?;
         Ok(Self { address: server.address, connection, token: process::token(folder)? })
     }
 
     /// Opens a new connection: a server closes idle ones, such as the small server's while the large one is filled.
     pub(super) async fn reconnect(&mut self) -> anyhow::Result<()> {
-        self.connection = Connection::open(self.address).await?;
+        self.connection = RawConnection::open(self.address).await?;
         Ok(())
     }
 

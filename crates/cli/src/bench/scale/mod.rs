@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use self::populated_server::Estate;
-use self::queries::Ask;
-pub(crate) use self::report::Report;
+use self::populated_server::PopulatedServer;
+use self::queries::Query;
+pub(crate) use self::report::ScaleReport;
 use super::load::Times;
 use super::process::Process;
-use super::tell;
+use super::report_progress;
 
 /// Ratio of the sizes.
 const FACTOR: u64 = 100;
@@ -30,7 +30,7 @@ const SMALL_MIN: u64 = 100;
 const RUN_MAX: Duration = Duration::from_mins(5);
 const RUN_MAX_PER_ENTITY: Duration = Duration::from_millis(10);
 /// With fewer entities the run only tests that everything is measured.
-const LOOK_BELOW: u64 = 10_000;
+const SMOKE_BELOW: u64 = 10_000;
 
 /// The parameters of a run.
 #[derive(Clone, Copy)]
@@ -46,13 +46,13 @@ struct Sizes {
 }
 
 const MEASURED: Sizes = Sizes { requests: 100, warm_up: 10, page: 50, few: 60 };
-const LOOKED_AT: Sizes = Sizes { requests: 3, warm_up: 1, page: 5, few: 6 };
+const SMOKE: Sizes = Sizes { requests: 3, warm_up: 1, page: 5, few: 6 };
 
 /// Compares a server of `entities` with one of a hundredth, and removes their data below `folder` afterwards.
 ///
 /// # Errors
 /// In one line: a folder that cannot be written, a server that does not answer, the time limit.
-pub(crate) async fn run(folder: &Path, entities: u64) -> anyhow::Result<Report> {
+pub(crate) async fn run(folder: &Path, entities: u64) -> anyhow::Result<ScaleReport> {
     let made = || format!("cannot write to {}", folder.display());
     std::fs::create_dir_all(folder).with_context(made)?;
     let folder = tempfile::tempdir_in(folder).with_context(made)?;
@@ -62,15 +62,15 @@ pub(crate) async fn run(folder: &Path, entities: u64) -> anyhow::Result<Report> 
     measured.await.with_context(|| format!("the run did not end in {within:?}"))?
 }
 
-async fn measure(folder: &Path, entities: u64) -> anyhow::Result<Report> {
+async fn measure(folder: &Path, entities: u64) -> anyhow::Result<ScaleReport> {
     let world = Process::world().await?;
     let small = (entities / FACTOR).max(SMALL_MIN);
     let (small_folder, large_folder) = (folder.join("small"), folder.join("large"));
-    let sizes = if entities < LOOK_BELOW { LOOKED_AT } else { MEASURED };
-    let mut small = Estate::make(&small_folder, &world, small, sizes.few).await?;
-    let mut large = Estate::make(&large_folder, &world, entities, sizes.few).await?;
+    let sizes = if entities < SMOKE_BELOW { SMOKE } else { MEASURED };
+    let mut small = PopulatedServer::make(&small_folder, &world, small, sizes.few).await?;
+    let mut large = PopulatedServer::make(&large_folder, &world, entities, sizes.few).await?;
 
-    tell("request to ok");
+    report_progress("request to ok");
     small.api.reconnect().await?;
     large.api.reconnect().await?;
     let mut latency = (Times::default(), Times::default());
@@ -79,12 +79,12 @@ async fn measure(folder: &Path, entities: u64) -> anyhow::Result<Report> {
         latency.1.push(large.lone().await?);
     }
     let mut asked = Vec::new();
-    for ask in queries::all() {
-        asked.push(both(&mut small, &mut large, ask, sizes).await?);
+    for query in queries::all() {
+        asked.push(both(&mut small, &mut large, query, sizes).await?);
     }
     let memory = large.server.memory()?;
     let intake = large.intake.clone();
-    tell("stop and start");
+    report_progress("stop and start");
     let entities = (small.entities, large.entities);
     small.stop().await?;
     let stop = large.stop().await?;
@@ -93,36 +93,39 @@ async fn measure(folder: &Path, entities: u64) -> anyhow::Result<Report> {
     let start = server.started_in;
     server.stop().await?;
     world.kill().await?;
-    let rest = report::Rest { memory, stop, start, disk };
-    Ok(Report::new(entities, &intake, &latency, asked, rest))
+    let rest = report::SingleFigures { memory, stop, start, disk };
+    Ok(ScaleReport::new(entities, &intake, &latency, asked, rest))
 }
 
 /// Sends one query to both servers in turns.
 async fn both(
-    small: &mut Estate,
-    large: &mut Estate,
-    ask: Ask,
+    small: &mut PopulatedServer,
+    large: &mut PopulatedServer,
+    query: Query,
     sizes: Sizes,
-) -> anyhow::Result<report::Asked> {
-    tell(ask.name);
-    let paths = (ask.path(small, sizes.page).await?, ask.path(large, sizes.page).await?);
+) -> anyhow::Result<report::QueryFigures> {
+    report_progress(query.name);
+    let paths = (query.path(small, sizes.page).await?, query.path(large, sizes.page).await?);
     // Finding the deep page took a while: idle connections may have been closed.
     small.api.reconnect().await?;
     large.api.reconnect().await?;
     let mut times = (Times::default(), Times::default());
     let mut items = (0, 0);
     for number in 0..sizes.warm_up + sizes.requests {
-        for (estate, path, times, items) in [
+        for (server_state, path, times, items) in [
             (&mut *small, &paths.0, &mut times.0, &mut items.0),
             (&mut *large, &paths.1, &mut times.1, &mut items.1),
         ] {
             let before = Instant::now();
-            *items =
-                estate.api.count(path).await.with_context(|| format!("{}: {path}", ask.name))?;
+            *items = server_state
+                .api
+                .count(path)
+                .await
+                .with_context(|| format!("{}: {path}", query.name))?;
             if number >= sizes.warm_up {
                 times.push(before.elapsed());
             }
         }
     }
-    Ok(report::Asked::new(&ask, &times, items))
+    Ok(report::QueryFigures::new(&query, &times, items))
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-use super::super::http::Connection;
-use super::super::load::{self, Enough, Template, Times};
+use super::super::http::RawConnection;
+use super::super::load::{self, LoadEnd, Template, Times};
 use super::super::process::{self, Process};
-use super::super::tell;
+use super::super::report_progress;
 use super::api::Api;
 
 /// Connections for creating the many.
@@ -20,7 +20,7 @@ const BATCH: u64 = 20_000;
 /// How long a batch may take to converge.
 const CONVERGENCE_MAX: Duration = Duration::from_mins(5);
 /// Between two queries of the progress.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The manifest of the many; `{number}` makes each unique.
 const MANY: &str = r#"{"kind": "fake.thing", "name": "{batch}-{number}", "backend": "sandbox",
@@ -28,19 +28,19 @@ const MANY: &str = r#"{"kind": "fake.thing", "name": "{batch}-{number}", "backen
  "desired": {"size_gib": 20, "zone": "zone-1", "encrypted": true, "description": "a volume as people declare them",
  "tags": ["backup", "daily"]}}"#;
 
-pub(super) struct Estate {
+pub(super) struct PopulatedServer {
     pub(super) server: Process,
     pub(super) api: Api,
     /// Number of entities created.
     pub(super) entities: u64,
-    pub(super) intake: Intake,
+    pub(super) intake: FillFigures,
     /// Number of entities created one by one.
     lone: u64,
 }
 
 /// Figures of creating the many.
 #[derive(Clone, Default)]
-pub(super) struct Intake {
+pub(super) struct FillFigures {
     pub(super) times: Times,
     pub(super) creates: u64,
     pub(super) creating: Duration,
@@ -59,7 +59,7 @@ pub(super) fn config(world: &Process) -> String {
     format!("[namespaces.few]\n{}{}", backend("sandbox"), backend("rare"))
 }
 
-impl Estate {
+impl PopulatedServer {
     /// Starts a server in `folder`, and creates so many entities; all of them have converged.
     pub(super) async fn make(
         folder: &Path,
@@ -67,18 +67,19 @@ impl Estate {
         many: u64,
         few: usize,
     ) -> anyhow::Result<Self> {
-        tell(&format!("how {many} entities are made"));
+        report_progress(&format!("how {many} entities are made"));
         let server = Process::serve_with(folder, &config(world)).await?;
         let api = Api::open(&server, folder).await?;
-        let mut estate = Self { server, api, entities: 0, intake: Intake::default(), lone: 0 };
-        estate.few(world.address, few).await?;
+        let mut server_state =
+            Self { server, api, entities: 0, intake: FillFigures::default(), lone: 0 };
+        server_state.few(world.address, few).await?;
         let (mut left, mut batch) = (many, 0);
         while left > 0 {
             let size = left.min(BATCH);
-            estate.many(folder, batch, size).await?;
+            server_state.many(folder, batch, size).await?;
             (left, batch) = (left - size, batch + 1);
         }
-        Ok(estate)
+        Ok(server_state)
     }
 
     async fn many(&mut self, folder: &Path, batch: u64, size: u64) -> anyhow::Result<()> {
@@ -87,11 +88,11 @@ impl Estate {
         let template = Template::post("/v1/entities", &headers, &body);
         let before = self.api.counted("ok").await?;
         let began = Instant::now();
-        let enough = Enough::Requests(size);
+        let enough = LoadEnd::Requests(size);
         let made = load::run(self.server.address, CONNECTIONS, enough, &template, 202).await?;
         while self.api.counted("ok").await? < before + size {
             ensure!(began.elapsed() < CONVERGENCE_MAX, "{size} entities do not become ok in time");
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         self.intake.creates += made.requests;
         self.intake.creating += made.took;
@@ -120,7 +121,7 @@ impl Estate {
     /// Creates the few: in a separate namespace, on a separate backend and with a separate label; drifted, erred and
     /// deleted ones.
     async fn few(&mut self, world: SocketAddr, count: usize) -> anyhow::Result<()> {
-        let mut world = Connection::open(world).await?;
+        let mut world = RawConnection::open(world).await?;
         for number in 0..count {
             let mut rare = thing(&format!("rare-{number}"), "few", "rare");
             rare["labels"] = json!({ "all": "yes", "team": "storage", "rare": "yes" });
@@ -179,7 +180,7 @@ fn text<'v>(value: &'v Value, pointer: &str) -> anyhow::Result<&'v str> {
 }
 
 /// Changes a thing in the world directly.
-async fn tamper(world: &mut Connection, id: &str) -> anyhow::Result<()> {
+async fn tamper(world: &mut RawConnection, id: &str) -> anyhow::Result<()> {
     let body = json!({ "size_gib": 7, "zone": "zone-1" }).to_string();
     let length = body.len();
     let request = format!(

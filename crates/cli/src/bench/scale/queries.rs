@@ -1,6 +1,6 @@
 //! The queries that are sent to both servers.
 
-use super::populated_server::Estate;
+use super::populated_server::PopulatedServer;
 
 /// How a query is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,40 +13,46 @@ pub(super) enum Served {
 
 /// A query.
 #[derive(Clone, Copy)]
-pub(super) struct Ask {
+pub(super) struct Query {
     pub(super) name: &'static str,
     path: &'static str,
     pub(super) served: Served,
     deep: bool,
 }
 
-impl Ask {
+impl Query {
     /// Its path on a server, for a page of this size.
-    pub(super) async fn path(self, estate: &mut Estate, page: usize) -> anyhow::Result<String> {
+    pub(super) async fn path(
+        self,
+        server_state: &mut PopulatedServer,
+        page: usize,
+    ) -> anyhow::Result<String> {
         let Self { name, path, deep, .. } = self;
         Ok(match (name, deep) {
             (METRICS, _) => path.to_owned(),
             (_, false) => format!("{path}page_size={page}"),
-            (_, true) => format!("{path}page_size={page}&page_token={}", estate.deep().await?),
+            (_, true) => {
+                format!("{path}page_size={page}&page_token={}", server_state.deep().await?)
+            }
         })
     }
 }
 
-const fn by_index(name: &'static str, path: &'static str) -> Ask {
-    Ask { name, path, served: Served::ByIndex, deep: false }
+const fn by_index(name: &'static str, path: &'static str) -> Query {
+    Query { name, path, served: Served::ByIndex, deep: false }
 }
 
-const fn by_rows(name: &'static str, path: &'static str) -> Ask {
-    Ask { name, path, served: Served::ByRows, deep: false }
+const fn by_rows(name: &'static str, path: &'static str) -> Query {
+    Query { name, path, served: Served::ByRows, deep: false }
 }
 
 /// The name of the query of `/metrics`, which has a separate target.
 pub(super) const METRICS: &str = "/metrics";
 
-pub(super) fn all() -> Vec<Ask> {
+pub(super) fn all() -> Vec<Query> {
     vec![
         by_index("all", "/v1/entities?"),
-        Ask { deep: true, ..by_index("deep page", "/v1/entities?") },
+        Query { deep: true, ..by_index("deep page", "/v1/entities?") },
         by_index("namespace", "/v1/entities?namespace=few&"),
         by_index("kind", "/v1/entities?kind=fake.thing&"),
         by_index("kind, namespace", "/v1/entities?kind=fake.thing&namespace=few&"),

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::super::load::Times;
 use super::super::{number, rate};
-use super::populated_server::Intake;
-use super::queries::{Ask, METRICS, Served};
+use super::populated_server::FillFigures;
+use super::queries::{METRICS, Query, Served};
 
 /// Bound on the ratio of medians of a query that an index serves.
 const RATIO_MAX: f64 = 1.5;
@@ -16,7 +16,7 @@ const METRICS_MS_MAX: f64 = 20.0;
 
 /// All figures of a run, of the large server unless the name says otherwise. A time has the unit that ends its name.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct ScaleReport {
     version: &'static str,
     /// Whether the build is unoptimised: its figures mean nothing.
     debug_build: bool,
@@ -25,29 +25,29 @@ pub(crate) struct Report {
     small: u64,
     large: u64,
     creates_per_second: f64,
-    create: Latency,
+    create: Percentiles,
     converged_per_second: f64,
     /// Time from a request to `ok`, sequentially.
-    ok: Latency,
-    ok_small: Latency,
+    ok: Percentiles,
+    ok_small: Percentiles,
     memory_mib: f64,
     memory_peak_mib: f64,
     stop_ms: f64,
     start_ms: f64,
     events_bytes: u64,
     views_bytes: u64,
-    asked: Vec<Asked>,
+    asked: Vec<QueryFigures>,
     missed: Vec<String>,
 }
 
 /// Median and 99th percentile.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Latency {
+struct Percentiles {
     p50_ms: f64,
     p99_ms: f64,
 }
 
-impl Latency {
+impl Percentiles {
     fn of(times: &Times) -> Self {
         let ms = |permille| times.quantile(permille).as_secs_f64() * 1e3;
         Self { p50_ms: ms(500), p99_ms: ms(990) }
@@ -56,25 +56,25 @@ impl Latency {
 
 /// The figures of one query, measured on both servers in turns.
 #[derive(Debug, Serialize)]
-pub(super) struct Asked {
+pub(super) struct QueryFigures {
     name: &'static str,
     /// Whether an index alone serves it.
     by_index: bool,
     /// Items of the page.
     items_small: usize,
     items: usize,
-    small: Latency,
-    large: Latency,
+    small: Percentiles,
+    large: Percentiles,
     /// Ratio of the medians.
     ratio: f64,
 }
 
-impl Asked {
-    pub(super) fn new(ask: &Ask, times: &(Times, Times), items: (usize, usize)) -> Self {
-        let (small, large) = (Latency::of(&times.0), Latency::of(&times.1));
+impl QueryFigures {
+    pub(super) fn new(query: &Query, times: &(Times, Times), items: (usize, usize)) -> Self {
+        let (small, large) = (Percentiles::of(&times.0), Percentiles::of(&times.1));
         Self {
-            name: ask.name,
-            by_index: ask.served == Served::ByIndex,
+            name: query.name,
+            by_index: query.served == Served::ByIndex,
             items_small: items.0,
             items: items.1,
             small,
@@ -95,7 +95,7 @@ impl Asked {
 }
 
 /// Figures that are measured once.
-pub(super) struct Rest {
+pub(super) struct SingleFigures {
     /// Resident bytes: present and peak.
     pub(super) memory: (u64, u64),
     pub(super) stop: Duration,
@@ -104,13 +104,13 @@ pub(super) struct Rest {
     pub(super) disk: (u64, u64),
 }
 
-impl Report {
+impl ScaleReport {
     pub(super) fn new(
         (small, large): (u64, u64),
-        intake: &Intake,
+        intake: &FillFigures,
         latency: &(Times, Times),
-        asked: Vec<Asked>,
-        rest: Rest,
+        asked: Vec<QueryFigures>,
+        rest: SingleFigures,
     ) -> Self {
         let mib = |bytes| number(bytes) / 1_048_576.0;
         Self {
@@ -120,17 +120,17 @@ impl Report {
             small,
             large,
             creates_per_second: rate(intake.creates, intake.creating),
-            create: Latency::of(&intake.times),
+            create: Percentiles::of(&intake.times),
             converged_per_second: rate(intake.creates, intake.took),
-            ok: Latency::of(&latency.1),
-            ok_small: Latency::of(&latency.0),
+            ok: Percentiles::of(&latency.1),
+            ok_small: Percentiles::of(&latency.0),
             memory_mib: mib(rest.memory.0),
             memory_peak_mib: mib(rest.memory.1),
             stop_ms: rest.stop.as_secs_f64() * 1e3,
             start_ms: rest.start.as_secs_f64() * 1e3,
             events_bytes: rest.disk.0,
             views_bytes: rest.disk.1,
-            missed: asked.iter().filter_map(Asked::missed).collect(),
+            missed: asked.iter().filter_map(QueryFigures::missed).collect(),
             asked,
         }
     }
@@ -141,7 +141,7 @@ impl Report {
     }
 }
 
-impl Display for Report {
+impl Display for ScaleReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let build = if self.debug_build { " DEBUG BUILD: the figures mean nothing" } else { "" };
         writeln!(f, "stateward {}, {} processors{build}", self.version, self.processors)?;
@@ -172,7 +172,7 @@ impl Display for Report {
     }
 }
 
-impl Display for Asked {
+impl Display for QueryFigures {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { name, items, small, large, ratio, .. } = self;
         let how = if self.by_index { "" } else { "  row by row" };
@@ -188,10 +188,10 @@ impl Display for Asked {
 mod tests {
     use super::*;
 
-    fn asked(name: &'static str, by_index: bool, small: f64, large: f64) -> Asked {
-        let latency = |p50_ms| Latency { p50_ms, p99_ms: p50_ms };
+    fn asked(name: &'static str, by_index: bool, small: f64, large: f64) -> QueryFigures {
+        let latency = |p50_ms| Percentiles { p50_ms, p99_ms: p50_ms };
         let (small, large, ratio) = (latency(small), latency(large), large / small);
-        Asked { name, by_index, items_small: 50, items: 50, small, large, ratio }
+        QueryFigures { name, by_index, items_small: 50, items: 50, small, large, ratio }
     }
 
     #[test]

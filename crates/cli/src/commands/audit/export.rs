@@ -12,7 +12,7 @@ use stateward_engine::service::export::Selection;
 
 use crate::client::Request;
 use crate::commands::audit::offline;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::presentation::terminal;
 
@@ -23,7 +23,7 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 #[command(after_help = "Examples:\n  stateward audit export -o log.jsonl\n  \
     stateward audit export --type entity.deleted | jq -r .subject\n  \
     stateward audit export -n physics --after \"$(jq -r .position last-month.json)\" -o november.jsonl")]
-pub(crate) struct Export {
+pub(crate) struct AuditExport {
     /// After this position, such as that of a checkpoint
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
@@ -44,10 +44,10 @@ pub(crate) struct Export {
     offline: bool,
 }
 
-impl Run for Export {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for AuditExport {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         if self.offline {
-            return self.unserved(session).await;
+            return self.offline(context).await;
         }
         let request = Request::get("/v1/audit/export")
             .maybe("after", self.after.as_deref())
@@ -55,10 +55,10 @@ impl Run for Export {
             .each("namespace", &self.namespaces)
             .each("type", &self.types)
             .accept("application/x-ndjson");
-        let mut lines = Lines::of(session.client.stream(&request).await?);
+        let mut lines = Lines::of(context.client.stream(&request).await?);
         let Some(path) = &self.file else {
             while let Some(line) = lines.next().await? {
-                terminal::say(&line)?;
+                terminal::print(&line)?;
             }
             return Ok(Exit::Ok);
         };
@@ -68,8 +68,8 @@ impl Run for Export {
     }
 }
 
-impl Export {
-    async fn unserved(self, session: &Session) -> anyhow::Result<Exit> {
+impl AuditExport {
+    async fn offline(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let position = |text: Option<String>| -> anyhow::Result<Option<Position>> {
             let no = |_| CliError::usage("this is no position");
             text.map(|text| text.parse().map_err(no)).transpose()
@@ -86,11 +86,11 @@ impl Export {
             let file = file.with_context(|| format!("cannot write {}", path.display()))?;
             Ok(Box::new(std::io::BufWriter::new(file)))
         };
-        let exported = offline::export(&session.data, selection, out).await;
+        let exported = offline::export(&context.data, selection, out).await;
         let count = exported.map_err(|error| match &self.file {
             // An error of reading the log is not one of writing the output.
             None if error.downcast_ref::<stateward_engine::Error>().is_none() => {
-                terminal::unwritten(error)
+                terminal::write_error(error)
             }
             _ => error,
         })?;

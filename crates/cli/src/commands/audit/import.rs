@@ -9,19 +9,19 @@ use clap::Args;
 use stateward_domain::time::Clock;
 
 use crate::clock::SystemClock;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::terminal;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward audit import log.jsonl --data ./restored")]
-pub(crate) struct Import {
+pub(crate) struct AuditImport {
     /// Whole export of a log; - for standard input. Goes into --data, which must hold no log
     file: PathBuf,
 }
 
-impl Run for Import {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for AuditImport {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let lines: Box<dyn BufRead + Send> = if self.file == Path::new("-") {
             Box::new(BufReader::new(std::io::stdin()))
         } else {
@@ -30,10 +30,10 @@ impl Run for Import {
             Box::new(BufReader::new(file))
         };
         let now = SystemClock.now();
-        let log = stateward_store::sqlite::import(lines, &session.data, now).await;
+        let log = stateward_store::sqlite::import(lines, &context.data, now).await;
         let log = log.with_context(|| format!("{} was not put back", self.file.display()))?;
-        let data = session.data.display();
-        terminal::say(&format!(
+        let data = context.data.display();
+        terminal::print(&format!(
             "{} events are in {data}, digest {}.\n\
              Compare with a checkpoint:  stateward audit verify --offline --data {data} --against FILE\n\
              Start it:                   stateward serve --data {data}\n\

@@ -10,7 +10,7 @@ mod verify;
 
 use clap::{Args, Subcommand};
 
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 
 #[derive(Args)]
@@ -21,28 +21,28 @@ use crate::exit::Exit;
 )]
 pub(crate) struct Audit {
     #[command(subcommand)]
-    verb: Verb,
+    verb: AuditVerb,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum AuditVerb {
     /// Replay everything: chains of hashes, versions without gaps, lists that equal a fresh fold
-    Verify(verify::Verify),
+    Verify(verify::AuditVerify),
     /// Print a checkpoint of the log, to be kept elsewhere
-    Checkpoint(checkpoint::Checkpoint),
+    Checkpoint(checkpoint::AuditCheckpoint),
     /// Write the events as `CloudEvents`, a line each
-    Export(export::Export),
+    Export(export::AuditExport),
     /// Put a whole export back into an empty store
-    Import(import::Import),
+    Import(import::AuditImport),
 }
 
-impl Run for Audit {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for Audit {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         match self.verb {
-            Verb::Verify(verify) => verify.run(session).await,
-            Verb::Checkpoint(checkpoint) => checkpoint.run(session).await,
-            Verb::Export(export) => export.run(session).await,
-            Verb::Import(import) => import.run(session).await,
+            AuditVerb::Verify(verify) => verify.run(context).await,
+            AuditVerb::Checkpoint(checkpoint) => checkpoint.run(context).await,
+            AuditVerb::Export(export) => export.run(context).await,
+            AuditVerb::Import(import) => import.run(context).await,
         }
     }
 }

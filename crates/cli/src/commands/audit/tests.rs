@@ -6,23 +6,27 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::Audit;
-use crate::context::Verb;
+use crate::context::WithConnection;
 use crate::exit::Exit;
 
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]
-    audit: Verb<Audit>,
+    audit: WithConnection<Audit>,
 }
 
 /// A request that the stub received: its first line and its body.
-struct Asked {
+struct ReceivedRequest {
     line: String,
     body: Value,
 }
 
 /// Runs a verb against a stub that answers one request with `answer`.
-async fn run(arguments: &[&str], media_type: &str, answer: &str) -> (anyhow::Result<Exit>, Asked) {
+async fn run(
+    arguments: &[&str],
+    media_type: &str,
+    answer: &str,
+) -> (anyhow::Result<Exit>, ReceivedRequest) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answer = format!(
@@ -47,7 +51,7 @@ async fn run(arguments: &[&str], media_type: &str, answer: &str) -> (anyhow::Res
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.unwrap();
         stream.write_all(answer.as_bytes()).await.unwrap();
-        Asked { line, body: serde_json::from_slice(&body).unwrap_or_default() }
+        ReceivedRequest { line, body: serde_json::from_slice(&body).unwrap_or_default() }
     });
     let connection = ["--server", &url, "--data", "/nonexistent"];
     let words = ["audit"].iter().chain(arguments).chain(&connection);
@@ -74,9 +78,9 @@ async fn a_verified_log_is_reported_after_its_progress() {
         json!({ "progress": { "done": 60, "total": 120 } }),
         json!({ "result": result(true) })
     );
-    let (outcome, asked) = run(&["verify"], "application/x-ndjson", &lines).await;
+    let (outcome, received) = run(&["verify"], "application/x-ndjson", &lines).await;
     assert_eq!(outcome.unwrap(), Exit::Ok);
-    assert!(asked.line.starts_with("POST /v1/audit/verify "), "{}", asked.line);
+    assert!(received.line.starts_with("POST /v1/audit/verify "), "{}", received.line);
     insta::assert_snapshot!("verified", super::verify::summary(&result(true)));
 }
 
@@ -89,9 +93,9 @@ async fn a_fault_is_a_failure_also_without_progress() {
     std::fs::write(&file, checkpoint.to_string()).unwrap();
     let against = ["verify", "--against", file.to_str().unwrap()];
     let body = result(false).to_string();
-    let (outcome, asked) = run(&against, "application/json", &body).await;
+    let (outcome, received) = run(&against, "application/json", &body).await;
     assert_eq!(outcome.unwrap(), Exit::Failure);
-    assert_eq!(asked.body, json!({ "against": checkpoint }));
+    assert_eq!(received.body, json!({ "against": checkpoint }));
     insta::assert_snapshot!("faulty", super::verify::summary(&result(false)));
 }
 
@@ -104,10 +108,10 @@ async fn an_answer_without_a_result_is_no_success() {
 
 #[tokio::test]
 async fn a_checkpoint_is_asked_for() {
-    let (outcome, asked) =
+    let (outcome, received) =
         run(&["checkpoint"], "application/json", "{\"position\": \"7c72\"}").await;
     assert_eq!(outcome.unwrap(), Exit::Ok);
-    assert!(asked.line.starts_with("GET /v1/audit/checkpoint "), "{}", asked.line);
+    assert!(received.line.starts_with("GET /v1/audit/checkpoint "), "{}", received.line);
 }
 
 #[tokio::test]
@@ -115,12 +119,13 @@ async fn an_export_is_whole_or_not_there() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log.jsonl");
     let name = file.to_str().unwrap();
-    let asks =
+    let arguments =
         ["export", "-o", name, "--type", "entity.deleted", "--after", "7c72", "-n", "physics"];
-    let (outcome, asked) = run(&asks, "application/x-ndjson", "{\"a\":1}\n\n{\"b\":2}").await;
+    let (outcome, received) =
+        run(&arguments, "application/x-ndjson", "{\"a\":1}\n\n{\"b\":2}").await;
     assert_eq!(outcome.unwrap(), Exit::Ok);
     let expected = "GET /v1/audit/export?after=7c72&namespace=physics&type=entity.deleted ";
-    assert!(asked.line.starts_with(expected), "{}", asked.line);
+    assert!(received.line.starts_with(expected), "{}", received.line);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"a\":1}\n{\"b\":2}\n");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "something is left over");
 }

@@ -10,12 +10,12 @@ use stateward_domain::audit::VerificationProgress;
 use super::export::Lines;
 use crate::client::Request;
 use crate::commands::audit::offline;
-use crate::context::{Run, Session};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Format, Noun, Output};
+use crate::presentation::output::{Format, Output, ResourcePrinter};
 use crate::presentation::terminal;
 
 #[derive(Args)]
@@ -24,7 +24,7 @@ use crate::presentation::terminal;
     A chain of hashes shows edits, gaps and reordering. A cut tail, a removed stream or a chain that was made anew\n\
     shows only against a checkpoint that was kept elsewhere. Exit code 1 when something is wrong."
 )]
-pub(crate) struct Verify {
+pub(crate) struct AuditVerify {
     /// A checkpoint that was kept elsewhere; - for standard input
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -35,7 +35,8 @@ pub(crate) struct Verify {
     output: Output,
 }
 
-const FAULT: Noun = Noun { name: |fault| text(fault, "/stream"), table: faults };
+const FAULT: ResourcePrinter =
+    ResourcePrinter { name: |fault| text(fault, "/stream"), table: faults };
 
 fn faults(items: &[Value], _: bool, _: jiff::Timestamp) -> Table {
     let mut table = Table::new(&["STREAM", "VERSION", "POSITION", "FAULT", "DETAIL"]);
@@ -49,34 +50,34 @@ fn faults(items: &[Value], _: bool, _: jiff::Timestamp) -> Table {
     table
 }
 
-impl Run for Verify {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
+impl ClientCommand for AuditVerify {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let against = self.against.as_deref().map(read).transpose()?;
         let result = if self.offline {
-            unserved(session, against).await?
+            offline(context, against).await?
         } else {
             let mut request = Request::post("/v1/audit/verify").accept("application/x-ndjson");
             if let Some(against) = against {
                 request = request.json(&json!({ "against": against }));
             }
-            verified(session, &request).await?
+            verified(context, &request).await?
         };
         match self.output.format {
             Format::Table | Format::Wide => {
                 let found = result["faults"].as_array().cloned().unwrap_or_default();
                 if !found.is_empty() {
-                    session.print_list(&FAULT, &found, self.output)?;
+                    context.print_list(&FAULT, &found, self.output)?;
                 }
                 for note in result["notes"].as_array().into_iter().flatten() {
-                    terminal::say(&format!("note: {}", note.as_str().unwrap_or_default()))?;
+                    terminal::print(&format!("note: {}", note.as_str().unwrap_or_default()))?;
                 }
-                terminal::say(&summary(&result))?;
+                terminal::print(&summary(&result))?;
             }
-            Format::Json => terminal::say(&crate::presentation::output::json(&result))?,
-            Format::Yaml => terminal::say(&crate::presentation::output::yaml(&result))?,
+            Format::Json => terminal::print(&crate::presentation::output::json(&result))?,
+            Format::Yaml => terminal::print(&crate::presentation::output::yaml(&result))?,
             Format::Name => {
                 let found = result["faults"].as_array().cloned().unwrap_or_default();
-                terminal::say(&FAULT.list(&found, Format::Name, session.now, false))?;
+                terminal::print(&FAULT.list(&found, Format::Name, context.now, false))?;
             }
         }
         Ok(if result["ok"] == true { Exit::Ok } else { Exit::Failure })
@@ -96,22 +97,22 @@ fn read(file: &std::path::Path) -> anyhow::Result<Value> {
 }
 
 /// Verifies the files themselves; the report has the server's form.
-async fn unserved(session: &Session, against: Option<Value>) -> anyhow::Result<Value> {
+async fn offline(context: &CommandContext, against: Option<Value>) -> anyhow::Result<Value> {
     let against = against.map(serde_json::from_value).transpose();
     let against = against.context("this is no checkpoint")?;
     let bar = terminal::progress("verifying", 0);
-    let tell = |progress: VerificationProgress| {
+    let on_progress = |progress: VerificationProgress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
     };
-    let report = offline::verify(&session.data, against.as_ref(), &tell).await?;
+    let report = offline::verify(&context.data, against.as_ref(), &on_progress).await?;
     bar.finish_and_clear();
     Ok(serde_json::to_value(report)?)
 }
 
 /// Verifies over REST; reads lines of progress up to the result.
-async fn verified(session: &Session, request: &Request) -> anyhow::Result<Value> {
-    let mut lines = Lines::of(session.client.stream(request).await?);
+async fn verified(context: &CommandContext, request: &Request) -> anyhow::Result<Value> {
+    let mut lines = Lines::of(context.client.stream(request).await?);
     let bar = terminal::progress("verifying", 0);
     while let Some(line) = lines.next().await? {
         let line: Value = serde_json::from_str(&line).context("the server's answer is no JSON")?;

@@ -23,7 +23,7 @@ pub(super) struct Candidate {
 ///
 /// # Errors
 /// What concerns all of them: no access, a required reason, a server that does not answer.
-pub(super) async fn admitted(
+pub(super) async fn check_all(
     client: &Client,
     candidates: Vec<Candidate>,
 ) -> anyhow::Result<(Vec<Value>, Vec<Omitted>)> {
@@ -31,7 +31,7 @@ pub(super) async fn admitted(
     let asked = candidates.into_iter().map(|candidate| {
         let bar = bar.clone();
         async move {
-            let outcome = ask(client, candidate).await;
+            let outcome = check(client, candidate).await;
             bar.inc(1);
             outcome
         }
@@ -47,7 +47,7 @@ pub(super) async fn admitted(
     Ok((manifests, omitted))
 }
 
-async fn ask(
+async fn check(
     client: &Client,
     candidate: Candidate,
 ) -> anyhow::Result<(Option<Value>, Vec<Omitted>)> {
@@ -57,7 +57,8 @@ async fn ask(
     loop {
         let request = Request::post("/v1/entities").query("dry_run", "true").json(&manifest);
         let Err(error) = client.send(&request).await else { return Ok((Some(manifest), omitted)) };
-        let Some(problem) = error.downcast_ref::<Problem>().filter(|it| concerns_it(it)) else {
+        let Some(problem) = error.downcast_ref::<Problem>().filter(|it| concerns_manifest(it))
+        else {
             return Err(error);
         };
         let Some(faults) = optional(problem, &required, &manifest["desired"]) else {
@@ -73,7 +74,7 @@ async fn ask(
 }
 
 /// Whether a problem concerns the manifest, and not the caller or the server.
-fn concerns_it(problem: &Problem) -> bool {
+fn concerns_manifest(problem: &Problem) -> bool {
     let about = [
         StatusCode::UNPROCESSABLE_ENTITY,
         StatusCode::PAYLOAD_TOO_LARGE,

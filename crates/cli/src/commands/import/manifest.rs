@@ -8,20 +8,20 @@ use serde_json::{Map, Value, json};
 const NAME_CHARS_MAX: usize = 200;
 
 /// Builds manifests with names that are unique among themselves and among existing entities.
-pub(super) struct Maker {
+pub(super) struct ManifestBuilder {
     backend: String,
     namespace: String,
     taken: BTreeSet<(String, String)>,
 }
 
-impl Maker {
+impl ManifestBuilder {
     pub(super) fn new(backend: &str, namespace: &str) -> Self {
         let (backend, namespace) = (backend.to_owned(), namespace.to_owned());
         Self { backend, namespace, taken: BTreeSet::new() }
     }
 
     /// Reserves a name.
-    pub(super) fn take(&mut self, kind: &str, name: &str) {
+    pub(super) fn reserve(&mut self, kind: &str, name: &str) {
         self.taken.insert((kind.to_owned(), name.to_owned()));
     }
 
@@ -84,11 +84,11 @@ mod tests {
 
     #[test]
     fn names_are_fit_and_differ() {
-        let mut maker = Maker::new("cloud", "default");
-        maker.take("k.a", "theirs");
+        let mut builder = ManifestBuilder::new("cloud", "default");
+        builder.reserve("k.a", "theirs");
         let mut names = Vec::new();
         let mut add = |kind, object: &Value, name| {
-            let manifest = maker.manifest(kind, &json!({}), object, name);
+            let manifest = builder.manifest(kind, &json!({}), object, name);
             names.push(manifest["name"].as_str().unwrap().to_owned());
         };
         let object =

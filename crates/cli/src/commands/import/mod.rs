@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::apply::declare_all;
 use crate::change::results::print_results;
 use crate::change::wait::WaitOptions;
-use crate::client::{Client, Problem, Request, Terms, Why, escaped};
-use crate::context::{Run, Session};
+use crate::client::{ApplyOptions, ChangeReason, Client, Problem, Request, escaped};
+use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::input;
 use crate::manifests::Document;
@@ -60,16 +60,16 @@ pub(crate) struct Import {
     #[command(flatten)]
     wait: WaitOptions,
     #[command(flatten)]
-    why: Why,
+    why: ChangeReason,
     #[command(flatten)]
     output: Output,
 }
 
-impl Run for Import {
-    async fn run(self, session: &Session) -> anyhow::Result<Exit> {
-        let client = &session.client.because(&self.why);
+impl ClientCommand for Import {
+    async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
+        let client = &context.client.with_reason(&self.why);
         let (candidates, mut omitted) = self.candidates(client).await?;
-        let (manifests, mut more) = admission::admitted(client, candidates).await?;
+        let (manifests, mut more) = admission::check_all(client, candidates).await?;
         omitted.append(&mut more);
         for one in &omitted {
             terminal::note(&format!("left out: {}", one.line()));
@@ -81,7 +81,7 @@ impl Run for Import {
             let documents: Vec<_> = manifests.iter().map(yaml).collect();
             let text = comments(&omitted) + &documents.join("---\n");
             if !text.is_empty() {
-                terminal::say(&text)?;
+                terminal::print(&text)?;
             }
             return Ok(Exit::Ok);
         }
@@ -90,7 +90,7 @@ impl Run for Import {
         }
         let document = |value| Document { value, file: self.backend.clone() };
         let documents: Vec<_> = manifests.into_iter().map(document).collect();
-        let results = declare_all(client, &documents, Terms::default()).await;
+        let results = declare_all(client, &documents, ApplyOptions::default()).await;
         let results = self.wait.wait_for_all(client, results).await;
         print_results(client, &results, self.output).await
     }
@@ -105,7 +105,7 @@ impl Import {
         let mut omitted =
             wanted.as_mut().map(|state| std::mem::take(&mut state.omitted)).unwrap_or_default();
         let kinds = self.kinds(&offered, wanted.as_ref());
-        let mut maker = manifest::Maker::new(&self.backend, &self.place.namespace);
+        let mut builder = manifest::ManifestBuilder::new(&self.backend, &self.place.namespace);
         let mut candidates = Vec::new();
         for kind in &kinds {
             let schema = client.send(&Request::get(format!("/v1/kinds/{}", escaped(kind)))).await?;
@@ -118,7 +118,7 @@ impl Import {
                 listed => listed?,
             };
             for name in self.names(client, kind).await? {
-                maker.take(kind, &name);
+                builder.reserve(kind, &name);
             }
             let mut managed = 0;
             for object in listed {
@@ -141,7 +141,7 @@ impl Import {
                     continue;
                 }
                 let name = named.as_ref().map(|named| named.name.as_str());
-                let manifest = maker.manifest(kind, &schema["schema"], &object, name);
+                let manifest = builder.manifest(kind, &schema["schema"], &object, name);
                 let required = texts(&schema["schema"]["required"]).into_iter().collect();
                 candidates.push(Candidate { what: format!("{kind} {id}"), manifest, required });
             }

@@ -36,14 +36,14 @@ pub(crate) enum Format {
 }
 
 /// How one type of resource is printed.
-pub(crate) struct Noun {
+pub(crate) struct ResourcePrinter {
     /// Its name, as other verbs take it.
     pub(crate) name: fn(&Value) -> String,
     /// Its table; `wide` = with more columns.
     pub(crate) table: fn(items: &[Value], wide: bool, now: jiff::Timestamp) -> Table,
 }
 
-impl Noun {
+impl ResourcePrinter {
     /// A list in a form.
     pub(crate) fn list(
         &self,
@@ -87,7 +87,7 @@ impl Noun {
 
 /// Prints a list to standard output.
 pub(crate) fn print_list(
-    noun: &Noun,
+    noun: &ResourcePrinter,
     items: &[Value],
     output: Output,
     now: jiff::Timestamp,
@@ -98,18 +98,18 @@ pub(crate) fn print_list(
         terminal::note("nothing found");
         return Ok(());
     }
-    terminal::say(&noun.list(items, output.format, now, color))
+    terminal::print(&noun.list(items, output.format, now, color))
 }
 
 /// Prints a single resource to standard output.
 pub(crate) fn print_one(
-    noun: &Noun,
+    noun: &ResourcePrinter,
     item: &Value,
     output: Output,
     now: jiff::Timestamp,
     color: bool,
 ) -> anyhow::Result<()> {
-    terminal::say(&noun.one(item, output.format, now, color))
+    terminal::print(&noun.one(item, output.format, now, color))
 }
 
 /// Indented JSON.

@@ -5,11 +5,12 @@ use serde_json::Value;
 use super::yes;
 use crate::json_text::text;
 use crate::presentation::output::table::Table;
-use crate::presentation::output::{Noun, time};
+use crate::presentation::output::{ResourcePrinter, time};
 
-pub(crate) const NAMESPACE: Noun =
-    Noun { name: |namespace| text(namespace, "/name"), table: namespaces };
-pub(crate) const TOKEN: Noun = Noun { name: |token| text(token, "/id"), table: tokens };
+pub(crate) const NAMESPACE: ResourcePrinter =
+    ResourcePrinter { name: |namespace| text(namespace, "/name"), table: namespaces };
+pub(crate) const TOKEN: ResourcePrinter =
+    ResourcePrinter { name: |token| text(token, "/id"), table: tokens };
 
 fn namespaces(items: &[Value], _: bool, _: jiff::Timestamp) -> Table {
     let mut table = Table::new(&["NAME", "NEEDS-REASON"]);

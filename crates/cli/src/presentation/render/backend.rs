@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use super::joined;
 use crate::json_text::text;
-use crate::presentation::output::Noun;
+use crate::presentation::output::ResourcePrinter;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
 
-pub(crate) const BACKEND: Noun = Noun { name: |backend| text(backend, "/name"), table };
+pub(crate) const BACKEND: ResourcePrinter =
+    ResourcePrinter { name: |backend| text(backend, "/name"), table };
 /// The change that a reload made to each backend.
-pub(crate) const RELOADED: Noun = Noun { name: |backend| text(backend, "/name"), table: reloaded };
+pub(crate) const RELOADED: ResourcePrinter =
+    ResourcePrinter { name: |backend| text(backend, "/name"), table: reloaded };
 
 fn table(items: &[Value], wide: bool, _: jiff::Timestamp) -> Table {
     let mut header = vec!["NAME", "DRIVER", "STATE", "WHY"];

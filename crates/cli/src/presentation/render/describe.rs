@@ -13,7 +13,7 @@ use crate::presentation::output::table::{Cell, Table};
 use crate::presentation::output::{time, yaml};
 
 /// The content of the page.
-pub(crate) struct Described<'a> {
+pub(crate) struct EntityPage<'a> {
     pub(crate) entity: &'a Value,
     /// Newest first.
     pub(crate) operations: &'a [Value],
@@ -22,7 +22,7 @@ pub(crate) struct Described<'a> {
 }
 
 /// The page.
-pub(crate) fn page(described: &Described<'_>, now: jiff::Timestamp, color: bool) -> String {
+pub(crate) fn page(described: &EntityPage<'_>, now: jiff::Timestamp, color: bool) -> String {
     let entity = described.entity;
     let mut page = head(entity, color);
     section(&mut page, "Conditions", &conditions(entity, now).render(color), color);

@@ -7,14 +7,14 @@ use crate::client::entity_json::{condition, label, message};
 use crate::json_text::text;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, time};
+use crate::presentation::output::{ResourcePrinter, time};
 
 /// Entities of one namespace.
-pub(crate) const ENTITY: Noun =
-    Noun { name: label, table: |items, wide, now| table(items, wide, false, now) };
+pub(crate) const ENTITY: ResourcePrinter =
+    ResourcePrinter { name: label, table: |items, wide, now| table(items, wide, false, now) };
 /// Entities of several namespaces.
-pub(crate) const ENTITY_ANYWHERE: Noun =
-    Noun { name: label, table: |items, wide, now| table(items, wide, true, now) };
+pub(crate) const ENTITY_ANYWHERE: ResourcePrinter =
+    ResourcePrinter { name: label, table: |items, wide, now| table(items, wide, true, now) };
 
 fn table(items: &[Value], wide: bool, anywhere: bool, now: jiff::Timestamp) -> Table {
     let mut header = Vec::new();

@@ -5,12 +5,12 @@ use serde_json::Value;
 use crate::json_text::{single_line, text};
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, time};
+use crate::presentation::output::{ResourcePrinter, time};
 
 /// The history of one entity: who did what, when and why.
-pub(crate) const HISTORY: Noun = Noun { name, table: history };
+pub(crate) const HISTORY: ResourcePrinter = ResourcePrinter { name, table: history };
 /// The log.
-pub(crate) const EVENT: Noun = Noun { name, table: events };
+pub(crate) const EVENT: ResourcePrinter = ResourcePrinter { name, table: events };
 
 fn name(event: &Value) -> String {
     text(event, "/position")

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::json_text::text;
-use crate::presentation::output::Noun;
+use crate::presentation::output::ResourcePrinter;
 use crate::presentation::output::color::bold;
 use crate::presentation::output::table::{Cell, Table};
 
-pub(crate) const KIND: Noun = Noun { name: |kind| text(kind, "/name"), table };
+pub(crate) const KIND: ResourcePrinter =
+    ResourcePrinter { name: |kind| text(kind, "/name"), table };
 
 fn table(items: &[Value], _: bool, _: jiff::Timestamp) -> Table {
     let mut table = Table::new(&["NAME", "ACTIONS", "SUMMARY"]);

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use crate::json_text::text;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, time};
+use crate::presentation::output::{ResourcePrinter, time};
 
-pub(crate) const OPERATION: Noun = Noun { name: |operation| text(operation, "/id"), table };
+pub(crate) const OPERATION: ResourcePrinter =
+    ResourcePrinter { name: |operation| text(operation, "/id"), table };
 
 fn table(items: &[Value], wide: bool, now: jiff::Timestamp) -> Table {
     let mut header = vec!["ID", "TYPE", "STATE", "ENTITY", "ATTEMPTS", "ACTOR", "AGE"];

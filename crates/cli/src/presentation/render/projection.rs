@@ -5,9 +5,10 @@ use serde_json::Value;
 use crate::json_text::text;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
-use crate::presentation::output::{Noun, time};
+use crate::presentation::output::{ResourcePrinter, time};
 
-pub(crate) const PROJECTION: Noun = Noun { name: |projection| text(projection, "/name"), table };
+pub(crate) const PROJECTION: ResourcePrinter =
+    ResourcePrinter { name: |projection| text(projection, "/name"), table };
 
 fn table(items: &[Value], _: bool, _: jiff::Timestamp) -> Table {
     let mut table = Table::new(&["NAME", "POSITION", "RECORDED", "SET-ASIDE", "STOPPED"]);

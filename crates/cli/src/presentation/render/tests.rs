@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::diff::{Difference, unified};
 use super::{access, backend, describe, entity, event, explain, operation, projection};
-use crate::presentation::output::{Format, Noun};
+use crate::presentation::output::{Format, ResourcePrinter};
 
 const FORMATS: [Format; 5] =
     [Format::Table, Format::Wide, Format::Json, Format::Yaml, Format::Name];
@@ -13,7 +13,7 @@ fn now() -> jiff::Timestamp {
     "2026-11-25T12:00:00Z".parse().unwrap()
 }
 
-fn shown(name: &str, noun: &Noun, items: &[Value]) {
+fn shown(name: &str, noun: &ResourcePrinter, items: &[Value]) {
     for format in FORMATS {
         let text = noun.list(items, format, now(), false);
         insta::assert_snapshot!(format!("{name}-{format:?}"), text);
@@ -234,7 +234,7 @@ fn an_entity_in_full() {
     let (operations, events) = (operations(), events());
     for (name, entity) in [("describe", motd()), ("describe-erred", broken())] {
         let described =
-            describe::Described { entity: &entity, operations: &operations, events: &events };
+            describe::EntityPage { entity: &entity, operations: &operations, events: &events };
         insta::assert_snapshot!(name, describe::page(&described, now(), false));
     }
 }

@@ -21,7 +21,7 @@ use stateward_engine::admission::names;
 pub(crate) use backend::BackendConfig;
 pub(crate) use environment::unknown_variables;
 use secret::SecretConfig;
-pub(crate) use source::Source;
+pub(crate) use source::ConfigSource;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,7 +104,7 @@ impl Config {
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, or an invalid value, with its place.
-    pub(crate) fn load(source: &Source) -> anyhow::Result<Self> {
+    pub(crate) fn load(source: &ConfigSource) -> anyhow::Result<Self> {
         let layers = source.layer().merge(environment::layer());
         let mut config: Self = layers.extract().context("the configuration is not valid")?;
         if let Some(base) = source.base() {
@@ -193,7 +193,7 @@ mod tests {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("stateward.toml");
         std::fs::write(&file, text)?;
-        Config::load(&Source::open(Some(&file))?)
+        Config::load(&ConfigSource::open(Some(&file))?)
     }
 
     #[test]

@@ -14,7 +14,7 @@ const BYTES_MAX: u64 = 1024 * 1024;
 
 /// Where the configuration is read from. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub(crate) enum ConfigSource {
     /// The environment alone.
     Environment,
     /// A file, read at each [`layer`](Self::layer).
@@ -24,7 +24,7 @@ pub(crate) enum Source {
     Pipe(Arc<str>),
 }
 
-impl Source {
+impl ConfigSource {
     /// `path`: `None` = no file.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ mod tests {
             let pipe = pipe.clone();
             move || std::fs::write(pipe, text).unwrap()
         });
-        let source = Source::open(Some(&pipe)).unwrap();
+        let source = ConfigSource::open(Some(&pipe)).unwrap();
         writer.join().unwrap();
         for _ in 0..2 {
             let backends = Config::load(&source).unwrap().backends.unwrap();
@@ -90,7 +90,7 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path().to_owned(), folder.path().join("none.toml")] {
-            let error = Source::open(Some(&path)).expect_err("refused");
+            let error = ConfigSource::open(Some(&path)).expect_err("refused");
             assert!(format!("{error:#}").contains(&*path.to_string_lossy()), "{error:#}");
         }
     }
