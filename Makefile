@@ -10,8 +10,11 @@ test: ## Everything that needs no other service
 
 check: lint test audit ## What a change has to pass
 
-lint: ## Format and lints
+CIRCLES_MAX = 13
+lint: ## Format, lints, the register of comments and docs, and circles of imports
 	cargo fmt --all --check
+	tests/lint/words.py
+	tests/lint/circles.py $(CIRCLES_MAX)
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
 
