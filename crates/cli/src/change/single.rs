@@ -11,7 +11,7 @@ use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::Output;
-use crate::select::{InNamespace, one};
+use crate::select::{InNamespace, find_one};
 
 /// The options of such a change.
 #[derive(Args, Clone, Debug)]
@@ -34,7 +34,7 @@ pub(crate) async fn apply_to_one(
     word: &'static str,
     request: impl Fn(&str) -> Request,
 ) -> anyhow::Result<Exit> {
-    let entity: Value = one(&context.client, target, &options.place.namespace).await?;
+    let entity: Value = find_one(&context.client, target, &options.place.namespace).await?;
     let requests = vec![(label(&entity), request(&text(&entity, "/id")))];
     send_all(context, requests, options, word).await
 }
@@ -48,7 +48,7 @@ pub(crate) async fn apply_with_kind(
     word: &'static str,
     request: impl Fn(&str, &Value) -> anyhow::Result<Request>,
 ) -> anyhow::Result<Exit> {
-    let entity: Value = one(&context.client, target, &options.place.namespace).await?;
+    let entity: Value = find_one(&context.client, target, &options.place.namespace).await?;
     let path = format!("/v1/kinds/{}", escaped(&text(&entity, "/kind")));
     let kind = context.client.send(&Request::get(path)).await?;
     let requests = vec![(label(&entity), request(&text(&entity, "/id"), &kind)?)];

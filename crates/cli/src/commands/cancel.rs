@@ -8,7 +8,7 @@ use crate::client::{Client, Request, escaped};
 use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
-use crate::select::one;
+use crate::select::find_one;
 use crate::select::target::is_id;
 
 #[derive(Args)]
@@ -47,7 +47,7 @@ async fn open(
     target: &str,
     namespace: &str,
 ) -> anyhow::Result<Vec<(String, Request)>> {
-    let entity = one(client, target, namespace).await?;
+    let entity = find_one(client, target, namespace).await?;
     let path = format!("/v1/entities/{}/operations", text(&entity, "/id"));
     let operations = client.list(&Request::get(path), None).await?;
     let open = operations.iter().filter(|operation| operation["done"] == false);

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::render::describe::{EntityPage, page};
 use crate::presentation::terminal;
-use crate::select::{InNamespace, one_ever};
+use crate::select::{InNamespace, find_one_or_deleted};
 
 /// Operations and events shown at most.
 const OPERATIONS: usize = 5;
@@ -30,7 +30,7 @@ impl ClientCommand for Describe {
     async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let client = &context.client;
         for (number, target) in self.targets.iter().enumerate() {
-            let entity = one_ever(client, target, &self.place.namespace).await?;
+            let entity = find_one_or_deleted(client, target, &self.place.namespace).await?;
             let path = format!("/v1/entities/{}", text(&entity, "/id"));
             // Only this endpoint lists the dependents.
             let entity = client.send(&Request::get(path.clone())).await?;

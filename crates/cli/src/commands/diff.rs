@@ -17,7 +17,7 @@ use crate::manifests::{self, Document};
 use crate::presentation::output::yaml;
 use crate::presentation::render::diff::{Difference, unified};
 use crate::presentation::terminal;
-use crate::select::{InNamespace, one};
+use crate::select::{InNamespace, find_one};
 
 #[derive(Args)]
 #[command(
@@ -67,7 +67,7 @@ impl Diff {
             });
         }
         for target in &self.targets {
-            let entity = one(client, target, &self.place.namespace).await?;
+            let entity = find_one(client, target, &self.place.namespace).await?;
             found.push(against_observed(label(&entity), Some(&entity), &entity["desired"]));
         }
         let differs = found.iter().any(Difference::differs);

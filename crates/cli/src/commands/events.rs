@@ -9,7 +9,7 @@ use crate::json_text::text;
 use crate::presentation::output::{Format, Output};
 use crate::presentation::render::event::{EVENT, line};
 use crate::presentation::terminal;
-use crate::select::{check_namespace, one_ever};
+use crate::select::{check_namespace, find_one_or_deleted};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward events --limit 20\n  stateward events -f\n  \
@@ -44,7 +44,8 @@ impl ClientCommand for Events {
         let place = self.namespace.as_deref();
         let mut ids = Vec::new();
         for target in &self.entities {
-            let entity = one_ever(&context.client, target, place.unwrap_or("default")).await?;
+            let entity =
+                find_one_or_deleted(&context.client, target, place.unwrap_or("default")).await?;
             ids.push(text(&entity, "/id"));
         }
         let request = Request::get("/v1/events")

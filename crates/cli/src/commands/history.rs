@@ -10,7 +10,7 @@ use crate::presentation::output::{Format, Output, time, yaml};
 use crate::presentation::render::entity::ENTITY;
 use crate::presentation::render::event::HISTORY;
 use crate::presentation::terminal;
-use crate::select::{InNamespace, one_ever};
+use crate::select::{InNamespace, find_one_or_deleted};
 
 #[derive(Args)]
 #[command(
@@ -34,7 +34,7 @@ pub(crate) struct History {
 impl ClientCommand for History {
     async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let client = &context.client;
-        let entity = one_ever(client, &self.target, &self.place.namespace).await?;
+        let entity = find_one_or_deleted(client, &self.target, &self.place.namespace).await?;
         let path = format!("/v1/entities/{}", text(&entity, "/id"));
         let Some(at) = &self.at else {
             let events = client.list(&Request::get(format!("{path}/events")), None).await?;

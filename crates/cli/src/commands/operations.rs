@@ -9,7 +9,7 @@ use crate::json_text::text;
 use crate::presentation::output::Output;
 use crate::presentation::render::operation::OPERATION;
 use crate::select::target::is_id;
-use crate::select::{check_namespace, one_ever};
+use crate::select::{check_namespace, find_one_or_deleted};
 
 #[derive(Args)]
 #[command(
@@ -51,7 +51,7 @@ impl ClientCommand for Operations {
                 }
             }
             let place = self.namespace.as_deref().unwrap_or("default");
-            let entity = one_ever(client, target, place).await?;
+            let entity = find_one_or_deleted(client, target, place).await?;
             path = format!("/v1/entities/{}/operations", text(&entity, "/id"));
         }
         let request = Request::get(path)

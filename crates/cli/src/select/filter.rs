@@ -80,7 +80,7 @@ impl Filter {
     }
 
     /// The namespace that was named explicitly.
-    pub(super) fn named_place(&self) -> Option<&str> {
+    pub(super) fn explicit_namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 

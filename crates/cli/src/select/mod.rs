@@ -102,12 +102,12 @@ impl Selection {
             Target::Kind(kind) => Some(kind.as_str()),
             Target::Name(..) | Target::Id(_) => None,
         });
-        let asked: Vec<_> = named.chain(self.filter.kind.as_deref()).collect();
-        if asked.is_empty() {
+        let abbreviations: Vec<_> = named.chain(self.filter.kind.as_deref()).collect();
+        if abbreviations.is_empty() {
             return Ok(Vec::new());
         }
         let known = known_kinds(client).await?;
-        asked.into_iter().map(|short| full(short, &known)).collect()
+        abbreviations.into_iter().map(|short| full_name(short, &known)).collect()
     }
 
     /// All entities that were named or match.
@@ -125,7 +125,7 @@ impl Selection {
             match resolve_target(client, &target, self.filter.namespace()).await {
                 Ok(mut entities) => selected.entities.append(&mut entities),
                 Err(error) if exit_of(&error) == Exit::NotFound => {
-                    selected.missing.push((shown(&target), error));
+                    selected.missing.push((target_text(&target), error));
                 }
                 Err(error) => return Err(error),
             }
@@ -139,7 +139,7 @@ impl Selection {
             selected.entities = client.list(&self.filter.request(None), None).await?;
         }
         without_repetitions(&mut selected.entities);
-        if let Some(name) = self.filter.named_place()
+        if let Some(name) = self.filter.explicit_namespace()
             && selected.entities.is_empty()
         {
             check_namespace(client, name).await?;
@@ -153,7 +153,7 @@ fn without_repetitions(entities: &mut Vec<Value>) {
     entities.retain(|entity| seen.insert(entity["id"].to_string()));
 }
 
-fn shown(target: &Target) -> String {
+fn target_text(target: &Target) -> String {
     match target {
         Target::Kind(text) | Target::Id(text) => text.clone(),
         Target::Name(kind, name) => format!("{kind}/{name}"),
@@ -164,7 +164,11 @@ fn shown(target: &Target) -> String {
 ///
 /// # Errors
 /// It does not exist, or `text` names a kind.
-pub(crate) async fn one(client: &Client, text: &str, namespace: &str) -> anyhow::Result<Value> {
+pub(crate) async fn find_one(
+    client: &Client,
+    text: &str,
+    namespace: &str,
+) -> anyhow::Result<Value> {
     let target = Target::of(text);
     if matches!(target, Target::Kind(_)) {
         return Err(CliError::usage(format!("{text} names no entity: say KIND/NAME or an id")));
@@ -177,17 +181,17 @@ pub(crate) async fn one(client: &Client, text: &str, namespace: &str) -> anyhow:
 ///
 /// # Errors
 /// There never was one, or `text` names a kind.
-pub(crate) async fn one_ever(
+pub(crate) async fn find_one_or_deleted(
     client: &Client,
     text: &str,
     namespace: &str,
 ) -> anyhow::Result<Value> {
-    let missing = match one(client, text, namespace).await {
+    let missing = match find_one(client, text, namespace).await {
         Err(error) if exit_of(&error) == Exit::NotFound => error,
         found => return found,
     };
     let Target::Name(kind, name) = Target::of(text) else { return Err(missing) };
-    let kind = full(&kind, &known_kinds(client).await?)?;
+    let kind = full_name(&kind, &known_kinds(client).await?)?;
     let request = Request::get("/v1/entities")
         .query("kind", kind)
         .query("name", name)
@@ -212,7 +216,7 @@ async fn resolve_target(
         Target::Kind(_) => return Ok(Vec::new()),
         Target::Name(kind, name) => (kind, name),
     };
-    let kind = full(kind, &known_kinds(client).await?)?;
+    let kind = full_name(kind, &known_kinds(client).await?)?;
     let request = Request::get("/v1/entities")
         .query("kind", &*kind)
         .query("name", &**name)
@@ -254,7 +258,7 @@ pub(crate) async fn known_kinds(client: &Client) -> anyhow::Result<Vec<String>> 
     Ok(kinds.iter().filter_map(|kind| kind["name"].as_str().map(str::to_owned)).collect())
 }
 
-fn full(short: &str, known: &[String]) -> anyhow::Result<String> {
+fn full_name(short: &str, known: &[String]) -> anyhow::Result<String> {
     target::kind(short, known).map(str::to_owned).map_err(CliError::not_found)
 }
 
