@@ -165,6 +165,3 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         result
     }
 }
-
-#[cfg(test)]
-mod tests;
