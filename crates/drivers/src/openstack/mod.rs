@@ -27,7 +27,7 @@ use stateward_domain::ports::driver::{
 };
 
 use crate::settings::{ConnectError, Settings};
-use client::{Client, Link};
+use client::{CallClient, Client};
 use cloud::{Cloud, Environment};
 pub use kinds::kinds;
 use kinds::{Job, kind_of};
@@ -47,8 +47,8 @@ struct OpenStack {
 }
 
 impl OpenStack {
-    fn link<'a>(&'a self, context: &'a CallContext) -> Link<'a> {
-        Link::new(&self.client, context)
+    fn client<'a>(&'a self, context: &'a CallContext) -> CallClient<'a> {
+        CallClient::new(&self.client, context)
     }
 }
 
@@ -71,11 +71,11 @@ impl Driver for OpenStack {
     }
 
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
-        Ok(self.link(context).identity().await?)
+        Ok(self.client(context).identity().await?)
     }
 
     async fn health(&self, context: &CallContext) -> Result<(), Failure> {
-        Ok(self.link(context).health().await?)
+        Ok(self.client(context).health().await?)
     }
 
     async fn observe(
@@ -83,11 +83,11 @@ impl Driver for OpenStack {
         context: &CallContext,
         target: &ObjectRef,
     ) -> Result<Observation, Failure> {
-        kinds::observe(kind_of(&target.kind)?, self.link(context), target).await
+        kinds::observe(kind_of(&target.kind)?, self.client(context), target).await
     }
 
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
-        kinds::find(kind_of(&search.kind)?, self.link(context), search).await
+        kinds::find(kind_of(&search.kind)?, self.client(context), search).await
     }
 
     async fn list(
@@ -96,28 +96,28 @@ impl Driver for OpenStack {
         kind: &KindName,
         cursor: Option<&str>,
     ) -> Result<Listing, Failure> {
-        kinds::list(kind_of(kind)?, self.link(context), cursor).await
+        kinds::list(kind_of(kind)?, self.client(context), cursor).await
     }
 
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
-        kinds::create(kind_of(&create.kind)?, self.link(context), create).await
+        kinds::create(kind_of(&create.kind)?, self.client(context), create).await
     }
 
     async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
-        kinds::update(kind_of(&update.target.kind)?, self.link(context), update).await
+        kinds::update(kind_of(&update.target.kind)?, self.client(context), update).await
     }
 
     async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
-        kinds::delete(kind_of(&target.kind)?, self.link(context), target).await
+        kinds::delete(kind_of(&target.kind)?, self.client(context), target).await
     }
 
     async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
-        kinds::act(kind_of(&act.target.kind)?, self.link(context), act).await
+        kinds::act(kind_of(&act.target.kind)?, self.client(context), act).await
     }
 
     async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
         let job = Job::read(handle)?;
-        kinds::resume(kind_of(&job.target.kind)?, self.link(context), job).await
+        kinds::resume(kind_of(&job.target.kind)?, self.client(context), job).await
     }
 
     async fn cancel(&self, _: &CallContext, _: &Value) -> Result<(), Failure> {

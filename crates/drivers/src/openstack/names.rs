@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use super::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
 
 /// Types and flavors change rarely, and an old list is only used to read with.
 const KEPT: Duration = Duration::from_mins(1);
@@ -55,21 +55,25 @@ impl Noun {
         }
     }
 
-    fn list(self) -> (Request, &'static str, Paging) {
+    fn list(self) -> (Request, &'static str, Pagination) {
         match self {
             Self::Flavor => {
-                (Request::get(Service::Compute, &["flavors"]), "flavors", Paging::Links)
+                (Request::get(Service::Compute, &["flavors"]), "flavors", Pagination::Links)
             }
             Self::VolumeType => {
-                (Request::get(Service::Volume, &["types"]), "volume_types", Paging::None)
+                (Request::get(Service::Volume, &["types"]), "volume_types", Pagination::None)
             }
             Self::Network => {
                 let request = Request::get(Service::Network, &["networks"]);
-                (request.query("fields", "id").query("fields", "name"), "networks", Paging::Links)
+                (
+                    request.query("fields", "id").query("fields", "name"),
+                    "networks",
+                    Pagination::Links,
+                )
             }
             Self::Image => {
                 let request = Request::get(Service::Image, &["images"]);
-                (request.query("status", "active"), "images", Paging::Next)
+                (request.query("status", "active"), "images", Pagination::Next)
             }
         }
     }
@@ -80,12 +84,12 @@ pub(super) fn is_uuid(text: &str) -> bool {
     Uuid::try_parse(text).is_ok()
 }
 
-impl Link<'_> {
+impl CallClient<'_> {
     /// The id that `text` stands for, which may be one.
     ///
     /// # Errors
     /// `NoReference`, with the names that come closest, or when several have that name.
-    pub(super) async fn id_of(self, noun: Noun, text: &str) -> Result<String, Trouble> {
+    pub(super) async fn id_of(self, noun: Noun, text: &str) -> Result<String, ApiError> {
         if is_uuid(text) {
             return Ok(text.to_owned());
         }
@@ -102,7 +106,7 @@ impl Link<'_> {
         members: &mut Map<String, Value>,
         field: &str,
         noun: Noun,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         if let Some(Value::String(text)) = members.get_mut(field) {
             *text = self.id_of(noun, text).await?;
         }
@@ -110,31 +114,31 @@ impl Link<'_> {
     }
 
     /// The id of what is called `name`; `None` when that is not certain. May be a minute old.
-    pub(super) async fn id_named(self, noun: Noun, name: &str) -> Result<Option<String>, Trouble> {
-        let recent = self.client.names.recent(noun);
+    pub(super) async fn id_named(self, noun: Noun, name: &str) -> Result<Option<String>, ApiError> {
+        let recent = self.shared.names.recent(noun);
         let pairs = if let Some(pairs) = recent {
             pairs
         } else {
             let pairs = Arc::new(self.pairs(noun).await?);
-            self.client.names.keep(noun, &pairs);
+            self.shared.names.keep(noun, &pairs);
             pairs
         };
         Ok(choose(noun, name, &pairs).ok().map(str::to_owned))
     }
 
-    async fn pairs(self, noun: Noun) -> Result<Vec<Pair>, Trouble> {
-        let (request, rows, paging) = noun.list();
+    async fn pairs(self, noun: Noun) -> Result<Vec<Pair>, ApiError> {
+        let (request, rows, pagination) = noun.list();
         let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let rows = self.rows(request, rows, paging).await?;
+        let rows = self.rows(request, rows, pagination).await?;
         Ok(rows.iter().map(|row| (text(row, "id"), text(row, "name"))).collect())
     }
 }
 
-fn choose<'a>(noun: Noun, wanted: &str, pairs: &'a [Pair]) -> Result<&'a str, Trouble> {
+fn choose<'a>(noun: Noun, wanted: &str, pairs: &'a [Pair]) -> Result<&'a str, ApiError> {
     if let Some((id, _)) = pairs.iter().find(|(id, _)| id == wanted) {
         return Ok(id);
     }
-    let refused = |code, message| Err(Trouble::harmless(Verdict::NoReference, code, message));
+    let refused = |code, message| Err(ApiError::harmless(ErrorKind::NoReference, code, message));
     let named: Vec<_> = pairs.iter().filter(|(_, name)| name == wanted).collect();
     match named[..] {
         [(id, _)] => Ok(id),

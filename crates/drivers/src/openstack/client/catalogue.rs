@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde_json::Value;
 
-use super::trouble::{Trouble, Verdict};
+use super::error::{ApiError, ErrorKind};
 use crate::openstack::cloud::Cloud;
 
 /// The services that kinds live in.
@@ -75,7 +75,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// The catalogue does not have it: this cloud has no such service.
-    pub(super) fn endpoint(&self, service: Service, cloud: &Cloud) -> Result<Url, Trouble> {
+    pub(super) fn endpoint(&self, service: Service, cloud: &Cloud) -> Result<Url, ApiError> {
         let found = service.types().iter().find_map(|kind| self.of_type(kind, cloud));
         let address = found.and_then(|address| address.parse::<Url>().ok());
         let Some(mut url) = address.filter(|url| !url.cannot_be_a_base()) else {
@@ -85,7 +85,7 @@ impl Catalogue {
                 cloud.interface,
                 service.name()
             );
-            return Err(Trouble::harmless(Verdict::NotOffered, "no_endpoint", message));
+            return Err(ApiError::harmless(ErrorKind::Unsupported, "no_endpoint", message));
         };
         if service == Service::Volume {
             // Its address ends with the project, so the version is never missing.

@@ -1,4 +1,4 @@
-//! From a refused request to a verdict: one table, the first row that fits wins.
+//! From a refused request to an [`ErrorKind`]: one table, the first row that fits wins.
 //!
 //! Rows decide on status and the service's own name of the error. They look at its sentence only where nothing
 //! else tells two cases apart; then the words were seen on the wire.
@@ -6,18 +6,18 @@
 //! No row is about the whole backend: that other services, and other objects of the same one, are well is what a probe would
 //! find, since it only logs in. So nothing here is `Unauthorized` or `Misconfigured`; see `login` for these.
 
-use super::bodies::Said;
 use super::catalogue::Service;
-use super::trouble::Verdict::{
-    self, Already, Ambiguous, Bug, Conflict, Forbidden, Gone, Immutable, Invalid, NoReference,
-    NotOffered, Quota, Taken, Transient, Unauthenticated, Waits,
+use super::error::ErrorKind::{
+    self, AlreadyDone, Ambiguous, Blocked, Bug, Conflict, Exists, Forbidden, Immutable, Invalid,
+    NoReference, NotFound, Quota, Transient, Unauthenticated, Unsupported,
 };
+use super::response::ErrorBody;
+use Pattern::{Any, Has, Is, Says, Unshaped};
 use Service::{Compute, Identity, Image, Network, Volume};
-use Sign::{Any, Has, Is, Says, Unshaped};
 
 /// What tells a reply apart beside its status.
 #[derive(Clone, Copy)]
-enum Sign {
+enum Pattern {
     Any,
     /// The body has none of the shapes of a service: something in between answered.
     Unshaped,
@@ -29,7 +29,7 @@ enum Sign {
     Says(&'static str),
 }
 
-type Row = (Option<Service>, u16, Sign, Verdict, &'static str);
+type Row = (Option<Service>, u16, Pattern, ErrorKind, &'static str);
 
 const ROWS: &[Row] = &[
     (None, 401, Any, Unauthenticated, "unauthenticated"),
@@ -46,18 +46,18 @@ const ROWS: &[Row] = &[
     (Some(Network), 409, Is("IpAddressGenerationFailure"), Quota, "no_address_left"),
     (Some(Image), 413, Any, Quota, "quota_exceeded"),
     // Neutron: its types.
-    (Some(Network), 409, Is("IpAddressAlreadyAllocated"), Taken, "address_taken"),
-    (Some(Network), 409, Is("MacAddressInUse"), Taken, "mac_address_taken"),
-    (Some(Network), 409, Is("SecurityGroupRuleExists"), Taken, "rule_exists"),
+    (Some(Network), 409, Is("IpAddressAlreadyAllocated"), Exists, "address_taken"),
+    (Some(Network), 409, Is("MacAddressInUse"), Exists, "mac_address_taken"),
+    (Some(Network), 409, Is("SecurityGroupRuleExists"), Exists, "rule_exists"),
     (Some(Network), 409, Is("GatewayConflictWithAllocationPools"), Invalid, "gateway_in_pool"),
     (Some(Network), 409, Has("PortSecurity"), Invalid, "port_security"),
-    (Some(Network), 409, Has("InUse"), Waits, "in_use"),
-    (Some(Network), 409, Is("FloatingIPPortAlreadyAssociated"), Waits, "in_use"),
+    (Some(Network), 409, Has("InUse"), Blocked, "in_use"),
+    (Some(Network), 409, Is("FloatingIPPortAlreadyAssociated"), Blocked, "in_use"),
     (Some(Network), 409, Any, Conflict, "conflict"),
-    (Some(Network), 404, Is("ExternalGatewayForFloatingIPNotFound"), Waits, "no_gateway"),
-    (Some(Network), 404, Any, Gone, "not_found"),
+    (Some(Network), 404, Is("ExternalGatewayForFloatingIPNotFound"), Blocked, "no_gateway"),
+    (Some(Network), 404, Any, NotFound, "not_found"),
     (Some(Network), 400, Says("cannot update read-only attribute"), Immutable, "immutable"),
-    (Some(Network), 400, Says("already has a port on subnet"), Already, "already_done"),
+    (Some(Network), 400, Says("already has a port on subnet"), AlreadyDone, "already_done"),
     (Some(Network), 400, Any, Invalid, "invalid"),
     (Some(Network), 412, Any, Conflict, "changed_meanwhile"),
     // Cinder has no 409: a wrong state is a 400.
@@ -65,31 +65,31 @@ const ROWS: &[Row] = &[
     (Some(Volume), 400, Says("invalid volume:"), Conflict, "wrong_state"),
     (Some(Volume), 400, Says("invalid snapshot:"), Conflict, "wrong_state"),
     (Some(Volume), 400, Any, Invalid, "invalid"),
-    (Some(Volume), 404, Any, Gone, "not_found"),
+    (Some(Volume), 404, Any, NotFound, "not_found"),
     // Nova.
     (Some(Compute), 400, Says("could not be found"), NoReference, "reference_not_found"),
     (Some(Compute), 400, Says("can not find requested image"), NoReference, "reference_not_found"),
     (Some(Compute), 400, Says("invalid key_name"), NoReference, "reference_not_found"),
     (Some(Compute), 400, Any, Invalid, "invalid"),
-    (Some(Compute), 404, Any, Gone, "not_found"),
-    (Some(Compute), 409, Says("still in use"), Waits, "in_use"),
-    (Some(Compute), 409, Says("is locked"), Waits, "locked"),
+    (Some(Compute), 404, Any, NotFound, "not_found"),
+    (Some(Compute), 409, Says("still in use"), Blocked, "in_use"),
+    (Some(Compute), 409, Says("is locked"), Blocked, "locked"),
     (Some(Compute), 409, Says("multiple"), Invalid, "ambiguous_name"),
-    (Some(Compute), 409, Says("already exists"), Taken, "taken"),
+    (Some(Compute), 409, Says("already exists"), Exists, "taken"),
     (Some(Compute), 409, Any, Conflict, "wrong_state"),
     // Keystone and Glance.
-    (Some(Identity), 409, Any, Taken, "taken"),
+    (Some(Identity), 409, Any, Exists, "taken"),
     (Some(Image), 409, Any, Conflict, "conflict"),
-    (Some(Identity), 404, Any, Gone, "not_found"),
-    (Some(Image), 404, Any, Gone, "not_found"),
+    (Some(Identity), 404, Any, NotFound, "not_found"),
+    (Some(Image), 404, Any, NotFound, "not_found"),
     // All alike.
     (None, 400, Any, Invalid, "invalid"),
     (None, 403, Any, Forbidden, "forbidden"),
-    (None, 406, Any, NotOffered, "microversion_unsupported"),
+    (None, 406, Any, Unsupported, "microversion_unsupported"),
     (None, 409, Any, Conflict, "conflict"),
     (None, 413, Any, Invalid, "too_large"),
     (None, 415, Any, Bug, "media_type_refused"),
-    (None, 429, Any, Verdict::RateLimited(RATE_PAUSE_MS), "rate_limited"),
+    (None, 429, Any, ErrorKind::RateLimited(RATE_PAUSE_MS), "rate_limited"),
     // The service could not check the token and did nothing.
     (None, 503, Says("keystone service is temporarily unavailable"), Transient, "keystone_down"),
 ];
@@ -104,39 +104,39 @@ pub(super) struct Refusal<'a> {
     pub(super) service: Service,
     pub(super) changes: bool,
     pub(super) status: u16,
-    pub(super) said: Option<&'a Said>,
+    pub(super) error_body: Option<&'a ErrorBody>,
     /// Seconds of the header `Retry-After`.
     pub(super) retry_after: Option<u64>,
 }
 
-/// The verdict and its stable code.
-pub(super) fn classify(refusal: &Refusal<'_>) -> (Verdict, &'static str) {
+/// The error's kind and its stable code.
+pub(super) fn classify(refusal: &Refusal<'_>) -> (ErrorKind, &'static str) {
     let pauses = matches!(refusal.status, 413 | 429 | 503);
     if let Some(seconds) = refusal.retry_after.filter(|seconds| pauses && *seconds > 0) {
         let after_ms = seconds.saturating_mul(1_000).min(RATE_PAUSE_MS_MAX);
-        return (Verdict::RateLimited(after_ms), "rate_limited");
+        return (ErrorKind::RateLimited(after_ms), "rate_limited");
     }
-    let row = ROWS.iter().find(|(service, status, sign, _, _)| {
+    let row = ROWS.iter().find(|(service, status, pattern, _, _)| {
         service.is_none_or(|service| service == refusal.service)
             && *status == refusal.status
-            && fits(*sign, refusal.said)
+            && fits(*pattern, refusal.error_body)
     });
     match row {
-        Some((_, _, _, verdict, code)) => (*verdict, code),
+        Some((_, _, _, kind, code)) => (*kind, code),
         None if refusal.status >= 500 && refusal.changes => (Ambiguous, "server_error"),
         None if refusal.status >= 500 => (Transient, "server_error"),
         None if refusal.status >= 400 => (Invalid, "refused"),
-        None => (NotOffered, "redirected"),
+        None => (Unsupported, "redirected"),
     }
 }
 
-fn fits(sign: Sign, said: Option<&Said>) -> bool {
-    match (sign, said) {
+fn fits(pattern: Pattern, error_body: Option<&ErrorBody>) -> bool {
+    match (pattern, error_body) {
         (Any, _) | (Unshaped, None) => true,
         (Unshaped, Some(_)) | (_, None) => false,
-        (Is(name), Some(said)) => said.name == name,
-        (Has(part), Some(said)) => said.name.contains(part),
-        (Says(part), Some(said)) => said.message.to_lowercase().contains(part),
+        (Is(name), Some(error_body)) => error_body.name == name,
+        (Has(part), Some(error_body)) => error_body.name.contains(part),
+        (Says(part), Some(error_body)) => error_body.message.to_lowercase().contains(part),
     }
 }
 

@@ -7,67 +7,71 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::catalogue::{Catalogue, Service};
-use super::send::{in_time, request_id};
+use super::error::{ApiError, ErrorKind};
+use super::send::{before_deadline, request_id};
 use super::session::{Token, renew_at};
-use super::trouble::{Trouble, Verdict};
-use super::{Link, bodies};
+use super::{CallClient, response};
 use crate::openstack::cloud::{Cloud, Login, Named, Secret};
 
 /// Shorter lives than this are taken for this: a token has to serve at least the request that it is for.
 const LIFE_MIN: Duration = Duration::from_secs(1);
 
 /// Asks Keystone for a token. It changes nothing that is managed, so it needs no permission.
-pub(super) async fn login(link: Link<'_>) -> Result<Token, Trouble> {
-    in_time(link, ask(link)).await?.unwrap_or_else(|| Err(down("keystone does not answer")))
+pub(super) async fn login(client: CallClient<'_>) -> Result<Token, ApiError> {
+    before_deadline(client, ask(client))
+        .await?
+        .unwrap_or_else(|| Err(down("keystone does not answer")))
 }
 
-fn down(message: &str) -> Trouble {
-    Trouble::harmless(Verdict::Transient, "keystone_down", message)
+fn down(message: &str) -> ApiError {
+    ApiError::harmless(ErrorKind::Transient, "keystone_down", message)
 }
 
-async fn ask(link: Link<'_>) -> Result<Token, Trouble> {
-    let client = link.client;
-    let mut url = client.cloud.auth_url.clone();
+async fn ask(client: CallClient<'_>) -> Result<Token, ApiError> {
+    let shared = client.shared;
+    let mut url = shared.cloud.auth_url.clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.extend(["auth", "tokens"]);
     }
     let asked = Instant::now();
-    let sent = client
+    let sent = shared
         .http
         .request(Method::POST, url)
         .header("Accept", "application/json")
-        .json(&document(&client.cloud.login))
+        .json(&auth_document(&shared.cloud.login))
         .send()
         .await;
     let response = sent.map_err(|error| {
-        Trouble::of_ours(&error).unwrap_or_else(|| down("keystone does not answer"))
+        ApiError::local_exhaustion(&error).unwrap_or_else(|| down("keystone does not answer"))
     })?;
     let id = request_id(response.headers());
     let status = response.status().as_u16();
     let value = response.headers().get("X-Subject-Token").and_then(|value| value.to_str().ok());
     let value = value.map(Secret::new);
-    let body = bodies::read(response).await.map_err(|_| down("keystone broke off"))?;
-    let refused = |verdict, code, message: &str| {
-        Err(Trouble::harmless(verdict, code, message).of(Service::Identity, id.clone()))
+    let body = response::read(response).await.map_err(|_| down("keystone broke off"))?;
+    let refused = |kind, code, message: &str| {
+        Err(ApiError::harmless(kind, code, message).with_request(Service::Identity, id.clone()))
     };
     match (status, value) {
-        (200..300, Some(value)) => token(asked, &client.cloud, value, &body["token"]),
+        (200..300, Some(value)) => token(asked, &shared.cloud, value, &body["token"]),
         (401, _) => refused(
-            Verdict::Unauthorized,
+            ErrorKind::Unauthorized,
             "credentials_refused",
             "keystone refuses the credentials",
         ),
-        (429 | 500.., _) => {
-            refused(Verdict::Transient, "keystone_down", "keystone could not check the credentials")
-        }
+        (429 | 500.., _) => refused(
+            ErrorKind::Transient,
+            "keystone_down",
+            "keystone could not check the credentials",
+        ),
         _ => {
             let message = format!("`auth_url` answers {status}, as no keystone would");
-            refused(Verdict::Misconfigured, "no_keystone", &message)
+            refused(ErrorKind::Misconfigured, "no_keystone", &message)
         }
     }
 }
 
-fn token(asked: Instant, cloud: &Cloud, value: Secret, body: &Value) -> Result<Token, Trouble> {
+fn token(asked: Instant, cloud: &Cloud, value: Secret, body: &Value) -> Result<Token, ApiError> {
     let time = |name: &str| body[name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let id = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let life = match (time("issued_at"), time("expires_at")) {
@@ -76,7 +80,7 @@ fn token(asked: Instant, cloud: &Cloud, value: Secret, body: &Value) -> Result<T
     };
     let (Some(life), Some(project_id)) = (life, id("/project/id")) else {
         let message = "the token is for no project, or has no end";
-        return Err(Trouble::harmless(Verdict::Misconfigured, "no_project", message));
+        return Err(ApiError::harmless(ErrorKind::Misconfigured, "no_project", message));
     };
     let renew_at = renew_at(asked, life.max(LIFE_MIN));
     let catalogue = Catalogue::new(&body["catalog"]);
@@ -85,12 +89,12 @@ fn token(asked: Instant, cloud: &Cloud, value: Secret, body: &Value) -> Result<T
         let region = region.unwrap_or("any region");
         let message =
             format!("the catalogue has no {interface} endpoint of any service in {region}");
-        return Err(Trouble::harmless(Verdict::Misconfigured, "no_endpoint", message));
+        return Err(ApiError::harmless(ErrorKind::Misconfigured, "no_endpoint", message));
     }
     Ok(Token { value, catalogue, project_id, renew_at })
 }
 
-fn document(login: &Login) -> Value {
+fn auth_document(login: &Login) -> Value {
     match login {
         Login::Password { user, password, project } => {
             let mut user = named(user);

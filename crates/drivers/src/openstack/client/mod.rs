@@ -2,19 +2,19 @@
 //!
 //! - Nothing is retried but a request that a worn-out token was refused for: that had no effect.
 //! - Every request ends with the deadline of its call; one that changes something is sent only while it may be.
-//! - A reply that is no success becomes [`Trouble`] by one table, see `classify`.
+//! - A reply that is no success becomes [`ApiError`] by one table, see `classify`.
 //! - No error, log or `Debug` holds a token, a password or a body.
 
-mod bodies;
+mod absence_proof;
 mod catalogue;
 mod classify;
-mod doubts;
+mod error;
 mod login;
-mod pages;
+mod pagination;
 mod request;
+mod response;
 mod send;
 mod session;
-mod trouble;
 
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ use super::cloud::Cloud;
 use super::names::Names;
 use crate::http::is_this_machine;
 use crate::settings::ConnectError;
+use absence_proof::ReplyHistory;
 pub(super) use catalogue::{Service, with_version};
-use doubts::Doubts;
-pub(super) use pages::Paging;
+pub(super) use error::{ApiError, ErrorKind};
+pub(super) use pagination::Pagination;
 pub(super) use request::{Body, Request};
 use session::Session;
-pub(super) use trouble::{Trouble, Verdict};
 
 /// A cloud that does not even take a connection is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     cloud: Cloud,
     session: Session,
-    doubts: Doubts,
+    absence_proof: ReplyHistory,
     pub(super) names: Names,
 }
 
@@ -73,25 +73,26 @@ impl Client {
             http = http.tls_certs_only(authorities);
         }
         let http = http.build().map_err(|error| unusable(error.to_string()))?;
-        let (session, doubts, names) = (Session::default(), Doubts::default(), Names::default());
-        Ok(Self { http, cloud, session, doubts, names })
+        let (session, absence_proof, names) =
+            (Session::default(), ReplyHistory::default(), Names::default());
+        Ok(Self { http, cloud, session, absence_proof, names })
     }
 }
 
 /// The client within one call of the driver: deadline and permission are the call's.
 #[derive(Clone, Copy)]
-pub(super) struct Link<'a> {
-    pub(super) client: &'a Client,
+pub(super) struct CallClient<'a> {
+    pub(super) shared: &'a Client,
     pub(super) context: &'a CallContext,
     /// Goes with every request of the call, so that the services' logs can be searched for it.
     call: Uuid,
 }
 
-impl<'a> Link<'a> {
+impl<'a> CallClient<'a> {
     /// For one call.
-    pub(super) fn new(client: &'a Client, context: &'a CallContext) -> Self {
+    pub(super) fn new(shared: &'a Client, context: &'a CallContext) -> Self {
         let call = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-        Self { client, context, call }
+        Self { shared, context, call }
     }
 }
 

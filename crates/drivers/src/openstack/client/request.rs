@@ -4,7 +4,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::catalogue::Service;
-use super::trouble::{Trouble, Verdict};
+use super::error::{ApiError, ErrorKind};
 
 /// What is sent along.
 #[derive(Clone)]
@@ -72,12 +72,12 @@ impl Request {
     ///
     /// # Errors
     /// A segment that would lead elsewhere.
-    pub(super) fn url(&self, endpoint: &Url) -> Result<Url, Trouble> {
+    pub(super) fn url(&self, endpoint: &Url) -> Result<Url, ApiError> {
         let bad = |segment: &String| matches!(segment.as_str(), "" | "." | "..");
         let control = |segment: &String| segment.chars().any(char::is_control);
         if self.path.iter().any(|segment| bad(segment) || control(segment)) {
             let message = "the name or id cannot be one of an object";
-            return Err(Trouble::harmless(Verdict::Invalid, "bad_external_id", message));
+            return Err(ApiError::harmless(ErrorKind::Invalid, "bad_external_id", message));
         }
         let mut url = endpoint.clone();
         if let Ok(mut path) = url.path_segments_mut() {

@@ -9,13 +9,13 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use stateward_domain::failure::Failure;
 
-use super::Link;
-use super::bodies::{self, Unread};
+use super::CallClient;
 use super::catalogue::Service;
 use super::classify::{Refusal, classify};
+use super::error::{ApiError, ErrorKind};
 use super::request::{Body, Request};
+use super::response::{self, BodyError};
 use super::session::Token;
-use super::trouble::{Trouble, Verdict};
 use crate::instrumented::time_is_up;
 
 /// So much earlier than its call a request ends, so that what it ended with is still told.
@@ -34,17 +34,17 @@ pub(in crate::openstack) struct Reply {
 ///
 /// # Errors
 /// It is over already: nothing was sent.
-pub(super) async fn in_time<T>(
-    link: Link<'_>,
+pub(super) async fn before_deadline<T>(
+    client: CallClient<'_>,
     exchange: impl Future<Output = T>,
-) -> Result<Option<T>, Trouble> {
-    if link.context.control.remaining() <= MARGIN {
-        return Err(Trouble::not_sent());
+) -> Result<Option<T>, ApiError> {
+    if client.context.control.remaining() <= MARGIN {
+        return Err(ApiError::not_sent());
     }
     tokio::select! {
         biased;
         done = exchange => Ok(Some(done)),
-        () = time_is_up(link.context, MARGIN) => Ok(None),
+        () = time_is_up(client.context, MARGIN) => Ok(None),
     }
 }
 
@@ -54,13 +54,13 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
     Some(text.chars().take(64).collect())
 }
 
-impl Link<'_> {
+impl CallClient<'_> {
     /// Sends a request; with a fresh token again when its token was refused, which had no effect.
-    pub(in crate::openstack) async fn send(self, request: Request) -> Result<Reply, Trouble> {
-        let token = self.client.session.token(self, None).await?;
+    pub(in crate::openstack) async fn send(self, request: Request) -> Result<Reply, ApiError> {
+        let token = self.shared.session.token(self, None).await?;
         match self.send_with(&request, &token).await {
-            Err(trouble) if trouble.verdict == Verdict::Unauthenticated => {
-                let fresh = self.client.session.token(self, Some(&token)).await?;
+            Err(error) if error.kind == ErrorKind::Unauthenticated => {
+                let fresh = self.shared.session.token(self, Some(&token)).await?;
                 self.send_with(&request, &fresh).await
             }
             outcome => outcome,
@@ -68,42 +68,42 @@ impl Link<'_> {
     }
 
     /// Id of the project that the credentials belong to.
-    pub(in crate::openstack) async fn project_id(self) -> Result<String, Trouble> {
-        Ok(self.client.session.token(self, None).await?.project_id.clone())
+    pub(in crate::openstack) async fn project_id(self) -> Result<String, ApiError> {
+        Ok(self.shared.session.token(self, None).await?.project_id.clone())
     }
 
     /// Which world this is: the same project in the same region. Users change with their credentials.
-    pub(in crate::openstack) async fn identity(self) -> Result<String, Trouble> {
+    pub(in crate::openstack) async fn identity(self) -> Result<String, ApiError> {
         let project = self.project_id().await?;
-        let region = self.client.cloud.region.as_deref().unwrap_or("any");
+        let region = self.shared.cloud.region.as_deref().unwrap_or("any");
         Ok(format!("openstack project {project} in region {region}"))
     }
 
     /// Logs in anew.
-    pub(in crate::openstack) async fn health(self) -> Result<(), Trouble> {
-        self.client.session.forget().await;
-        self.client.session.token(self, None).await.map(drop)
+    pub(in crate::openstack) async fn health(self) -> Result<(), ApiError> {
+        self.shared.session.forget().await;
+        self.shared.session.token(self, None).await.map(drop)
     }
 
     /// Whether an empty search of `service` proves that there is none.
     ///
     /// # Errors
     /// Not yet: `service` was silent a moment ago, and may still carry out what it was asked for.
-    pub(in crate::openstack) fn proves_absence(self, service: Service) -> Result<(), Trouble> {
-        if self.client.doubts.settled(service, Instant::now()) {
+    pub(in crate::openstack) fn proves_absence(self, service: Service) -> Result<(), ApiError> {
+        if self.shared.absence_proof.is_settled(service, Instant::now()) {
             return Ok(());
         }
         let message = format!(
             "{} answers again since a moment: none found proves nothing yet",
             service.name()
         );
-        Err(Trouble::harmless(Verdict::Transient, Failure::SEARCH_SETTLING, message))
+        Err(ApiError::harmless(ErrorKind::Transient, Failure::SEARCH_SETTLING, message))
     }
 
-    async fn send_with(self, request: &Request, token: &Token) -> Result<Reply, Trouble> {
-        let endpoint = token.endpoint(request.service, &self.client.cloud)?;
+    async fn send_with(self, request: &Request, token: &Token) -> Result<Reply, ApiError> {
+        let endpoint = token.endpoint(request.service, &self.shared.cloud)?;
         let url = request.url(&endpoint)?;
-        let built = self.client.http.request(request.method.clone(), url);
+        let built = self.shared.http.request(request.method.clone(), url);
         let built = headers(built, request, token)
             .header("X-Openstack-Request-Id", format!("req-{}", self.call));
         let built = match &request.body {
@@ -116,14 +116,14 @@ impl Link<'_> {
             }
         };
         if request.changes() && !self.context.control.may_send() {
-            return Err(Trouble::not_sent());
+            return Err(ApiError::not_sent());
         }
-        in_time(self, self.exchange(request, built))
+        before_deadline(self, self.exchange(request, built))
             .await?
-            .unwrap_or_else(|| Err(self.unanswered(request, false)))
+            .unwrap_or_else(|| Err(self.on_no_response(request, false)))
     }
 
-    async fn exchange(self, request: &Request, built: RequestBuilder) -> Result<Reply, Trouble> {
+    async fn exchange(self, request: &Request, built: RequestBuilder) -> Result<Reply, ApiError> {
         let began = Instant::now();
         let sent = built.send().await;
         tracing::debug!(
@@ -135,62 +135,62 @@ impl Link<'_> {
             "sent"
         );
         match sent {
-            Ok(response) => self.answered(request, response).await,
-            Err(error) => Err(Trouble::of_ours(&error).unwrap_or_else(|| {
-                self.unanswered(request, error.is_connect() || error.is_builder())
+            Ok(response) => self.on_response(request, response).await,
+            Err(error) => Err(ApiError::local_exhaustion(&error).unwrap_or_else(|| {
+                self.on_no_response(request, error.is_connect() || error.is_builder())
             })),
         }
     }
 
-    async fn answered(self, request: &Request, response: Response) -> Result<Reply, Trouble> {
+    async fn on_response(self, request: &Request, response: Response) -> Result<Reply, ApiError> {
         let headers = response.headers().clone();
         let status = response.status();
         let id = request_id(&headers);
-        let body = bodies::read(response).await.map_err(|unread| {
+        let body = response::read(response).await.map_err(|unread| {
             let message = match unread {
-                Unread::TooLarge => "the reply is too large",
-                Unread::Broken => "the reply broke off",
+                BodyError::TooLarge => "the reply is too large",
+                BodyError::Broken => "the reply broke off",
             };
             let code = "reply_lost";
             if request.changes() {
-                Trouble::ambiguous(code, message)
+                ApiError::ambiguous(code, message)
             } else {
-                Trouble::harmless(Verdict::Transient, code, message)
+                ApiError::harmless(ErrorKind::Transient, code, message)
             }
-            .of(request.service, id.clone())
+            .with_request(request.service, id.clone())
         })?;
         if !status.is_success() {
-            let trouble = refused(request, status.as_u16(), &headers, &body);
-            match trouble.verdict {
+            let error = error_from_response(request, status.as_u16(), &headers, &body);
+            match error.kind {
                 // A proxy that gave up waiting, perhaps: the service may still do it.
-                Verdict::Ambiguous => self.client.doubts.unanswered(request.service),
+                ErrorKind::Ambiguous => self.shared.absence_proof.record_silence(request.service),
                 // These may come from something before the service.
-                Verdict::Transient | Verdict::Unauthenticated | Verdict::RateLimited(_) => {}
-                _ => self.client.doubts.answered(request.service, Instant::now()),
+                ErrorKind::Transient | ErrorKind::Unauthenticated | ErrorKind::RateLimited(_) => {}
+                _ => self.shared.absence_proof.record_reply(request.service, Instant::now()),
             }
-            return Err(trouble);
+            return Err(error);
         }
-        self.client.doubts.answered(request.service, Instant::now());
-        echoed(request, &headers)?;
+        self.shared.absence_proof.record_reply(request.service, Instant::now());
+        check_version_echo(request, &headers)?;
         let date = headers.get("Date").and_then(|value| value.to_str().ok());
         let date = date.and_then(|text| rfc2822::DateTimeParser::new().parse_timestamp(text).ok());
         Ok(Reply { body, date })
     }
 
     /// Without a connection nothing was sent; afterwards, whatever was asked for may have been done.
-    fn unanswered(self, request: &Request, unreachable: bool) -> Trouble {
+    fn on_no_response(self, request: &Request, unreachable: bool) -> ApiError {
         let service = request.service;
-        self.client.doubts.unanswered(service);
+        self.shared.absence_proof.record_silence(service);
         let message = if unreachable {
             format!("no connection to {}", service.name())
         } else {
             format!("no reply from {} to request req-{}", service.name(), self.call)
         };
         if request.changes() && !unreachable {
-            Trouble::ambiguous("no_reply", message).of(service, None)
+            ApiError::ambiguous("no_reply", message).with_request(service, None)
         } else {
             let code = if unreachable { "no_connection" } else { "no_reply" };
-            Trouble::harmless(Verdict::Transient, code, message).of(service, None)
+            ApiError::harmless(ErrorKind::Transient, code, message).with_request(service, None)
         }
     }
 }
@@ -208,40 +208,46 @@ fn headers(built: RequestBuilder, request: &Request, token: &Token) -> RequestBu
 }
 
 /// A proxy that drops the header makes the service answer as its oldest version would, without a word.
-fn echoed(request: &Request, headers: &HeaderMap) -> Result<(), Trouble> {
+fn check_version_echo(request: &Request, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some((word, _)) = request.service.microversion() else { return Ok(()) };
     let mut echoes = headers.get_all("OpenStack-API-Version").iter();
     if echoes.any(|echo| echo.to_str().is_ok_and(|echo| echo.starts_with(word))) {
         return Ok(());
     }
     let message = "the reply names no version: something on the way drops OpenStack-API-Version";
-    let mut trouble = Trouble::harmless(Verdict::NotOffered, "microversion_dropped", message);
+    let mut error = ApiError::harmless(ErrorKind::Unsupported, "microversion_dropped", message);
     if request.changes() {
-        trouble = trouble.partial();
+        error = error.partial();
     }
-    Err(trouble.of(request.service, request_id(headers)))
+    Err(error.with_request(request.service, request_id(headers)))
 }
 
-fn refused(request: &Request, status: u16, headers: &HeaderMap, body: &Value) -> Trouble {
-    let said = bodies::said(body);
+fn error_from_response(
+    request: &Request,
+    status: u16,
+    headers: &HeaderMap,
+    body: &Value,
+) -> ApiError {
+    let error_body = response::error_body(body);
     let retry_after = headers.get("Retry-After").and_then(|value| value.to_str().ok());
     let refusal = Refusal {
         service: request.service,
         changes: request.changes(),
         status,
-        said: said.as_ref(),
+        error_body: error_body.as_ref(),
         retry_after: retry_after.and_then(|text| text.trim().parse().ok()),
     };
-    let (verdict, code) = classify(&refusal);
-    let said = said.map(|said| said.message).filter(|message| !message.is_empty());
-    let message = match said {
-        Some(said) => format!("{} answers {status}: {said}", request.service.name()),
+    let (kind, code) = classify(&refusal);
+    let error_body =
+        error_body.map(|error_body| error_body.message).filter(|message| !message.is_empty());
+    let message = match error_body {
+        Some(error_body) => format!("{} answers {status}: {error_body}", request.service.name()),
         None => format!("{} answers {status}", request.service.name()),
     };
-    let trouble = if verdict == Verdict::Ambiguous {
-        Trouble::ambiguous(code, message)
+    let error = if kind == ErrorKind::Ambiguous {
+        ApiError::ambiguous(code, message)
     } else {
-        Trouble::harmless(verdict, code, message)
+        ApiError::harmless(kind, code, message)
     };
-    trouble.of(request.service, request_id(headers))
+    error.with_request(request.service, request_id(headers))
 }

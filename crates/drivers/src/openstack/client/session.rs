@@ -6,8 +6,8 @@ use reqwest::Url;
 use tokio::sync::Mutex;
 
 use super::catalogue::{Catalogue, Service};
-use super::trouble::Trouble;
-use super::{Link, login};
+use super::error::ApiError;
+use super::{CallClient, login};
 use crate::openstack::cloud::{Cloud, Secret};
 
 /// What Keystone gave.
@@ -20,7 +20,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    pub(super) fn endpoint(&self, service: Service, cloud: &Cloud) -> Result<Url, Trouble> {
+    pub(super) fn endpoint(&self, service: Service, cloud: &Cloud) -> Result<Url, ApiError> {
         self.catalogue.endpoint(service, cloud)
     }
 }
@@ -33,7 +33,7 @@ pub(super) fn renew_at(asked: Instant, life: Duration) -> Instant {
 #[derive(Default)]
 struct State {
     token: Option<std::sync::Arc<Token>>,
-    failed: Option<(Instant, Trouble)>,
+    failed: Option<(Instant, ApiError)>,
 }
 
 /// The only place that logs in.
@@ -41,36 +41,36 @@ struct State {
 pub(super) struct Session(Mutex<State>);
 
 impl Session {
-    /// A token that is good for a while; `worn` is one that a service just refused. Who comes while another
+    /// A token that is good for a while; `rejected` is one that a service just refused. Who comes while another
     /// one logs in waits for that result, also when it is a failure.
     pub(super) async fn token(
         &self,
-        link: Link<'_>,
-        worn: Option<&Token>,
-    ) -> Result<std::sync::Arc<Token>, Trouble> {
-        let came = Instant::now();
+        client: CallClient<'_>,
+        rejected: Option<&Token>,
+    ) -> Result<std::sync::Arc<Token>, ApiError> {
+        let arrived = Instant::now();
         let mut state = self.0.lock().await;
         if let Some(token) = &state.token {
-            let refused = worn.is_some_and(|worn| worn.value == token.value);
+            let refused = rejected.is_some_and(|rejected| rejected.value == token.value);
             if !refused && Instant::now() < token.renew_at {
                 return Ok(token.clone());
             }
         }
-        if let Some((at, trouble)) = &state.failed
-            && *at > came
+        if let Some((at, error)) = &state.failed
+            && *at > arrived
         {
-            return Err(trouble.clone());
+            return Err(error.clone());
         }
-        match login::login(link).await {
+        match login::login(client).await {
             Ok(token) => {
                 let token = std::sync::Arc::new(token);
                 state.token = Some(token.clone());
                 state.failed = None;
                 Ok(token)
             }
-            Err(trouble) => {
-                state.failed = Some((Instant::now(), trouble.clone()));
-                Err(trouble)
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
             }
         }
     }

@@ -15,12 +15,12 @@ use crate::openstack::testing::{Answer, Asked, LOGIN, Setup, Stub, login, stub};
 impl Setup {
     async fn get(&self, service: Service) -> Result<Value, Failure> {
         let request = Request::get(service, &["things", "1"]);
-        Ok(self.link().send(request).await.map(|reply| reply.body)?)
+        Ok(self.client().send(request).await.map(|reply| reply.body)?)
     }
 
     async fn post(&self, service: Service) -> Failure {
         let request = Request::post(service, &["things"], json!({"secret": "hush"}));
-        self.link().send(request).await.err().expect("a failure").into()
+        self.client().send(request).await.err().expect("a failure").into()
     }
 }
 
@@ -215,7 +215,7 @@ async fn a_list_is_read_to_its_end_and_no_further() {
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
     let request = Request::get(Service::Network, &["networks"]).query("project_id", "p1");
-    let rows = setup.link().rows(request, "networks", Paging::Links).await.unwrap();
+    let rows = setup.client().rows(request, "networks", Pagination::Links).await.unwrap();
     assert_eq!((rows.len(), &rows[402]["id"]), (403, &json!("n402")));
     let asked = stub.asked("/network");
     assert_eq!(asked.len(), 3);
@@ -233,7 +233,7 @@ async fn the_last_page_may_be_empty() {
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
     let request = Request::get(Service::Compute, &["servers", "detail"]);
-    let rows = setup.link().rows(request, "servers", Paging::Links).await.unwrap();
+    let rows = setup.client().rows(request, "servers", Pagination::Links).await.unwrap();
     assert_eq!((rows.len(), stub.asked("/compute").len()), (1, 2));
 }
 
@@ -274,18 +274,18 @@ async fn every_way_to_go_on_ends() {
     });
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
-    for (paging, mark, all) in [
-        (Paging::Next, "marker=199", 203),
-        (Paging::Names("keypair"), "marker=k199", 203),
-        (Paging::Offset, "offset=200", 203),
-        (Paging::None, "", 200),
+    for (pagination, mark, all) in [
+        (Pagination::Next, "marker=199", 203),
+        (Pagination::Names("keypair"), "marker=k199", 203),
+        (Pagination::Offset, "offset=200", 203),
+        (Pagination::None, "", 200),
     ] {
-        let path = format!("{paging:?}").chars().take(4).collect::<String>();
+        let path = format!("{pagination:?}").chars().take(4).collect::<String>();
         let request = Request::get(Service::Network, &[&path]);
-        let found = setup.link().rows(request, "rows", paging).await.unwrap();
-        assert_eq!(found.len(), all, "{paging:?}");
+        let found = setup.client().rows(request, "rows", pagination).await.unwrap();
+        assert_eq!(found.len(), all, "{pagination:?}");
         let asked = stub.asked(&format!("/network/v2.0/{path}"));
-        assert!(asked.last().unwrap().path.ends_with(mark), "{paging:?}");
+        assert!(asked.last().unwrap().path.ends_with(mark), "{pagination:?}");
     }
 }
 
@@ -320,12 +320,12 @@ async fn an_id_that_leads_elsewhere_is_never_sent() {
     let stub = stub(ok).await;
     let setup = Setup::new(&stub.url);
     for id in ["", ".", "..", "a\nb"] {
-        let sent = setup.link().send(Request::get(Service::Network, &["networks", id])).await;
-        assert_eq!(sent.err().expect("refused").verdict, Verdict::Invalid, "{id:?}");
+        let sent = setup.client().send(Request::get(Service::Network, &["networks", id])).await;
+        assert_eq!(sent.err().expect("refused").kind, ErrorKind::Invalid, "{id:?}");
     }
     assert!(stub.asked("/network").is_empty());
     let request = Request::get(Service::Network, &["networks", "../a?b#c%2e"]);
-    setup.link().send(request).await.unwrap();
+    setup.client().send(request).await.unwrap();
     assert_eq!(stub.asked("/network")[0].path, "/network/v2.0/networks/..%2Fa%3Fb%23c%252e");
 }
 
@@ -350,8 +350,8 @@ async fn none_found_proves_nothing_right_after_the_first_reply() {
     let stub = stub(ok).await;
     let setup = Setup::new(&stub.url);
     setup.get(Service::Network).await.unwrap();
-    let doubt = setup.link().proves_absence(Service::Network).unwrap_err();
-    assert_eq!((doubt.verdict, doubt.code), (Verdict::Transient, "search_settling"));
+    let doubt = setup.client().proves_absence(Service::Network).unwrap_err();
+    assert_eq!((doubt.kind, doubt.code), (ErrorKind::Transient, "search_settling"));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 use super::job::Phase;
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Done, Job, Kind, Left, Stage, cinder, copied, external};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
 use crate::openstack::owner;
 
 pub(super) struct Backup;
@@ -36,7 +36,7 @@ static SHAPE: Shape = Shape {
     list: &["snapshots", "detail"],
     row: "",
     rows: "snapshots",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[fixed("server_id", Compare::Exact), mutable("name", Compare::Exact)],
     shown: &["status", "snapshots"],
     verbs: &[cinder::RESTORE],
@@ -69,36 +69,44 @@ impl Kind for Backup {
         Some(500)
     }
 
-    async fn get(&self, link: Link<'_>, id: &str) -> Result<(Value, Option<Timestamp>), Trouble> {
+    async fn get(
+        &self,
+        client: CallClient<'_>,
+        id: &str,
+    ) -> Result<(Value, Option<Timestamp>), ApiError> {
         let none = || {
             let message = format!("no snapshot carries the mark {id}");
-            Trouble::harmless(Verdict::Gone, "not_found", message)
+            ApiError::harmless(ErrorKind::NotFound, "not_found", message)
         };
         let key = owner::unmark(id).ok_or_else(none)?;
-        let parts = parts(link, &key).await?;
+        let parts = parts(client, &key).await?;
         if parts.is_empty() {
-            link.proves_absence(Service::Volume)?;
+            client.proves_absence(Service::Volume)?;
         }
         whole(&key, &parts).map(|row| (row, None)).ok_or_else(none)
     }
 
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
-        let parts = parts(link, &search.owner_key).await?;
+    async fn search(
+        &self,
+        client: CallClient<'_>,
+        search: &Search,
+    ) -> Result<Vec<Value>, ApiError> {
+        let parts = parts(client, &search.owner_key).await?;
         Ok(whole(&search.owner_key, &parts).into_iter().collect())
     }
 
-    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
         Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
     }
 
     /// One for each mark on the page; a backup whose parts are on two pages shows on both.
     async fn page(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         mark: Option<&str>,
-    ) -> Result<(Vec<Value>, Option<String>), Trouble> {
-        let request = self.everything(link).await?;
-        let (rows, next) = link.page(request, SHAPE.rows, SHAPE.paging, mark).await?;
+    ) -> Result<(Vec<Value>, Option<String>), ApiError> {
+        let request = self.everything(client).await?;
+        let (rows, next) = client.page(request, SHAPE.rows, SHAPE.pagination, mark).await?;
         let mut backups: Vec<Value> = Vec::new();
         for row in rows.iter().filter(|row| row["metadata"].get(BACKUP_OF).is_some()) {
             let Some(key) = owner::in_properties(&row["metadata"]) else { continue };
@@ -111,43 +119,43 @@ impl Kind for Backup {
         Ok((backups, next))
     }
 
-    async fn creation(&self, _: Link<'_>, _: &Create) -> Result<Request, Trouble> {
-        Err(Trouble::harmless(Verdict::Bug, "no_single_request", "a backup is made of several"))
+    async fn creation(&self, _: CallClient<'_>, _: &Create) -> Result<Request, ApiError> {
+        Err(ApiError::harmless(ErrorKind::Bug, "no_single_request", "a backup is made of several"))
     }
 
-    async fn make(&self, link: Link<'_>, create: &Create) -> Result<Value, Failure> {
+    async fn make(&self, client: CallClient<'_>, create: &Create) -> Result<Value, Failure> {
         let (key, server) = (&create.owner_key, create.spec["server_id"].as_str());
         let id = owner::mark(key);
         // The name is known before anything is there.
-        link.context.control.record_id(&external(&id)).await?;
-        take(link, key, server.unwrap_or_default(), &create.spec["name"], &[]).await?;
+        client.context.control.record_id(&external(&id)).await?;
+        take(client, key, server.unwrap_or_default(), &create.spec["name"], &[]).await?;
         Ok(json!({ "id": id }))
     }
 
     async fn change(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         _: &[String],
-    ) -> Result<Left, Trouble> {
-        for part in parts(link, &target.owner_key).await? {
+    ) -> Result<Left, ApiError> {
+        for part in parts(client, &target.owner_key).await? {
             let path = ["snapshots", part["id"].as_str().unwrap_or_default()];
             let body = json!({"snapshot": {"name": spec["name"]}});
-            link.send(Request::put(Service::Volume, &path, body)).await?;
+            client.send(Request::put(Service::Volume, &path, body)).await?;
         }
         Ok(Left::Nothing)
     }
 
-    async fn remove(&self, link: Link<'_>, target: &ObjectRef) -> Result<(), Trouble> {
+    async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
         let Some(key) = owner::unmark(target.external_id.as_str()) else { return Ok(()) };
-        for part in parts(link, &key).await? {
+        for part in parts(client, &key).await? {
             if part["status"] == "deleting" {
                 continue;
             }
             let path = ["snapshots", part["id"].as_str().unwrap_or_default()];
-            match link.send(Request::delete(Service::Volume, &path)).await {
-                Err(trouble) if trouble.verdict != Verdict::Gone => return Err(trouble),
+            match client.send(Request::delete(Service::Volume, &path)).await {
+                Err(error) if error.kind != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
@@ -155,10 +163,10 @@ impl Kind for Backup {
     }
 
     /// One volume after the other; one that is used, or has a newer snapshot, is refused by the cloud.
-    async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
-        for part in parts(link, &act.target.owner_key).await? {
+    async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
+        for part in parts(client, &act.target.owner_key).await? {
             let text = |member: &str| part[member].as_str().unwrap_or_default().to_owned();
-            cinder::revert(link, &text("volume_id"), &text("id")).await?;
+            cinder::revert(client, &text("volume_id"), &text("id")).await?;
         }
         Ok(Done::Later)
     }
@@ -166,15 +174,15 @@ impl Kind for Backup {
     /// What broke off goes on with the volumes that are missing.
     async fn nudge(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         job: &Job,
         attributes: &Value,
-    ) -> Result<Option<Stage>, Trouble> {
+    ) -> Result<Option<Stage>, ApiError> {
         let snapshots = attributes["snapshots"].as_array().cloned().unwrap_or_default();
         let volumes: Vec<_> =
             snapshots.iter().filter_map(|part| part["volume_id"].as_str()).collect();
         if cinder::restores(job) {
-            return cinder::reverted(link, &volumes).await.map(Some);
+            return cinder::reverted(client, &volumes).await.map(Some);
         }
         if job.phase == Phase::Delete {
             let failed = attributes["status"].as_str().filter(|text| *text == "error_deleting");
@@ -189,7 +197,7 @@ impl Kind for Backup {
             return Ok(None);
         }
         let server = attributes["server_id"].as_str().unwrap_or_default();
-        take(link, &job.target.owner_key, server, &attributes["name"], &volumes).await?;
+        take(client, &job.target.owner_key, server, &attributes["name"], &volumes).await?;
         Ok(Some(Stage::Working))
     }
 
@@ -203,8 +211,8 @@ fn is_part(row: &Value, key: &OwnerKey) -> bool {
         && owner::in_properties(&row["metadata"]).as_ref() == Some(key)
 }
 
-async fn parts(link: Link<'_>, key: &OwnerKey) -> Result<Vec<Value>, Trouble> {
-    let mut parts = cinder::search(link, SHAPE.list, SHAPE.rows, key).await?;
+async fn parts(client: CallClient<'_>, key: &OwnerKey) -> Result<Vec<Value>, ApiError> {
+    let mut parts = cinder::search(client, SHAPE.list, SHAPE.rows, key).await?;
     parts.retain(|row| is_part(row, key));
     Ok(parts)
 }
@@ -251,24 +259,24 @@ fn called(parts: &[Value]) -> Value {
 
 /// Takes a snapshot of each volume of the server that has none yet.
 async fn take(
-    link: Link<'_>,
+    client: CallClient<'_>,
     key: &OwnerKey,
     server: &str,
     name: &Value,
     done: &[&str],
-) -> Result<(), Trouble> {
+) -> Result<(), ApiError> {
     let path = ["servers", server, "os-volume_attachments"];
     let attached =
-        link.rows(Request::get(Service::Compute, &path), "volumeAttachments", Paging::None);
-    let attached = attached.await.map_err(|trouble| match trouble.verdict {
-        Verdict::Gone => trouble.judged(Verdict::NoReference),
-        _ => trouble,
+        client.rows(Request::get(Service::Compute, &path), "volumeAttachments", Pagination::None);
+    let attached = attached.await.map_err(|error| match error.kind {
+        ErrorKind::NotFound => error.with_kind(ErrorKind::NoReference),
+        _ => error,
     })?;
     let volumes: Vec<_> = attached.iter().filter_map(|row| row["volumeId"].as_str()).collect();
     let missing: Vec<_> = volumes.iter().filter(|volume| !done.contains(volume)).collect();
     if missing.is_empty() {
         let message = "the server has no volume that is not in the backup already";
-        return Err(Trouble::harmless(Verdict::Invalid, "no_volumes", message));
+        return Err(ApiError::harmless(ErrorKind::Invalid, "no_volumes", message));
     }
     let count = (done.len() + missing.len()).to_string();
     for (index, volume) in missing.iter().enumerate() {
@@ -277,8 +285,8 @@ async fn take(
         let snapshot =
             json!({"volume_id": volume, "name": name, "force": true, "metadata": metadata});
         let request = Request::post(Service::Volume, &["snapshots"], json!({"snapshot": snapshot}));
-        let sent = link.send(request).await;
-        sent.map_err(|trouble| if index + done.len() > 0 { trouble.partial() } else { trouble })?;
+        let sent = client.send(request).await;
+        sent.map_err(|error| if index + done.len() > 0 { error.partial() } else { error })?;
     }
     Ok(())
 }

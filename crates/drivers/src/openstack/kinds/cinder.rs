@@ -6,7 +6,7 @@ use stateward_domain::id::OwnerKey;
 use super::job::Phase;
 use super::shape::{NO_INPUT, Verb};
 use super::{Job, Stage, volume};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
 use crate::openstack::owner::{self, PROPERTY};
 
 /// Keys of metadata that Cinder and Nova write by themselves.
@@ -42,17 +42,17 @@ pub(super) fn with_mark(users: Option<&Value>, key: &OwnerKey) -> Value {
 
 /// Rows with the mark. A cloud that does not let members filter answers 400: then all are read.
 pub(super) async fn search(
-    link: Link<'_>,
+    client: CallClient<'_>,
     list: &[&str],
     rows: &str,
     key: &OwnerKey,
-) -> Result<Vec<Value>, Trouble> {
+) -> Result<Vec<Value>, ApiError> {
     let all = Request::get(Service::Volume, list);
     let filter = json!({ PROPERTY: owner::mark(key) }).to_string().replace('"', "'");
     let filtered = all.clone().query("metadata", &filter);
-    match link.rows(filtered, rows, Paging::Links).await {
-        Err(trouble) if trouble.verdict == Verdict::Invalid => {
-            link.rows(all, rows, Paging::Links).await
+    match client.rows(filtered, rows, Pagination::Links).await {
+        Err(error) if error.kind == ErrorKind::Invalid => {
+            client.rows(all, rows, Pagination::Links).await
         }
         outcome => outcome,
     }
@@ -62,15 +62,19 @@ pub(super) async fn search(
 pub(super) const RESTORE: Verb = Verb { name: "restore", input: NO_INPUT, idempotent: true };
 
 /// Asks for a volume as a snapshot of it has it: the newest of its snapshots, of a volume that nobody uses.
-pub(super) async fn revert(link: Link<'_>, of: &str, snapshot: &str) -> Result<(), Trouble> {
-    volume::act(link, of, "revert", json!({ "snapshot_id": snapshot })).await
+pub(super) async fn revert(
+    client: CallClient<'_>,
+    of: &str,
+    snapshot: &str,
+) -> Result<(), ApiError> {
+    volume::act(client, of, "revert", json!({ "snapshot_id": snapshot })).await
 }
 
 /// How far the volumes are that are being given back what they held: the worst of them.
-pub(super) async fn reverted(link: Link<'_>, volumes: &[&str]) -> Result<Stage, Trouble> {
+pub(super) async fn reverted(client: CallClient<'_>, volumes: &[&str]) -> Result<Stage, ApiError> {
     let mut all = Stage::Settled;
     for id in volumes {
-        let reply = link.send(Request::get(Service::Volume, &["volumes", id])).await?;
+        let reply = client.send(Request::get(Service::Volume, &["volumes", id])).await?;
         match stage(&reply.body["volume"], &["available", "in-use"], &[]) {
             Stage::Settled => {}
             Stage::Working => all = Stage::Working,
@@ -86,9 +90,9 @@ pub(super) fn restores(job: &Job) -> bool {
 }
 
 /// What Cinder says about an object that failed: the newest message.
-pub(super) async fn reason(link: Link<'_>, id: &str) -> Option<String> {
+pub(super) async fn reason(client: CallClient<'_>, id: &str) -> Option<String> {
     let request = Request::get(Service::Volume, &["messages"]).query("limit", MESSAGES);
-    let reply = link.send(request).await.ok()?;
+    let reply = client.send(request).await.ok()?;
     let mut messages = reply.body["messages"].as_array()?.iter();
     let message = messages.find(|message| message["resource_uuid"] == *id)?;
     message["user_message"].as_str().map(str::to_owned)

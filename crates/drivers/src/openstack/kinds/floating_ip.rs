@@ -10,7 +10,7 @@ use stateward_domain::kind::OnLost;
 use super::neutron::NeutronKind;
 use super::normal::{address, respell};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{Link, Paging, Service, Trouble};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Service};
 use crate::openstack::names::Noun;
 
 pub(super) struct FloatingIp;
@@ -25,7 +25,7 @@ static SHAPE: Shape = Shape {
     list: &["floatingips"],
     row: "floatingip",
     rows: "floatingips",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         fixed("floating_network_id", Compare::Source),
         fixed("floating_ip_address", Compare::Exact),
@@ -58,11 +58,11 @@ impl NeutronKind for FloatingIp {
     /// The inner address means something only together with its port.
     async fn resolve(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         spec: &Value,
         members: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
-        link.identify(members, "floating_network_id", Noun::Network).await?;
+    ) -> Result<(), ApiError> {
+        client.identify(members, "floating_network_id", Noun::Network).await?;
         if members.contains_key("fixed_ip_address")
             && let Some(port) = spec.get("port_id")
         {

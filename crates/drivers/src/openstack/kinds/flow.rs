@@ -13,7 +13,7 @@ use super::clock::rests_for;
 use super::job::{Job, Phase};
 use super::shape::Change;
 use super::{Done, Kind, Left, Stage, external};
-use crate::openstack::client::{Link, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
 /// Pointer under which a plan says that the object is not at rest.
 const STATUS: &str = "/status";
@@ -52,32 +52,32 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
 /// See `Driver::observe`. Only the service's own "not found" of this very id proves absence.
 pub(in crate::openstack) async fn observe(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     target: &ObjectRef,
 ) -> Result<Observation, Failure> {
     let id = target.external_id.as_str();
-    let row = match kind.get(link, id).await {
+    let row = match kind.get(client, id).await {
         Ok((row, _)) => row,
-        Err(trouble) if trouble.denies(id) => {
-            let id = trouble.request_id.unwrap_or_else(|| "none".to_owned());
-            let proof = format!("{}, request {id}", trouble.message);
+        Err(error) if error.proves_absence_of(id) => {
+            let id = error.request_id.unwrap_or_else(|| "none".to_owned());
+            let proof = format!("{}, request {id}", error.message);
             return Ok(Observation::Absent { proof });
         }
-        Err(trouble) if trouble.verdict == Verdict::Gone => {
-            return Ok(Observation::Unknown { reason: trouble.message });
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            return Ok(Observation::Unknown { reason: error.message });
         }
-        Err(trouble) => return Err(trouble.into()),
+        Err(error) => return Err(error.into()),
     };
     if kind.id(&row) != Some(id) {
         return Err(nonsense(kind).into());
     }
-    Ok(Observation::Present(object(kind, link, &row).await?))
+    Ok(Observation::Present(object(kind, client, &row).await?))
 }
 
-async fn object(kind: &dyn Kind, link: Link<'_>, row: &Value) -> Result<Object, Failure> {
+async fn object(kind: &dyn Kind, client: CallClient<'_>, row: &Value) -> Result<Object, Failure> {
     let mut object = plainly(kind, row).ok_or_else(|| nonsense(kind))?;
     if let Value::Object(attributes) = &mut object.attributes {
-        kind.complete(link, row, attributes).await?;
+        kind.complete(client, row, attributes).await?;
     }
     Ok(object)
 }
@@ -92,20 +92,20 @@ fn plainly(kind: &dyn Kind, row: &Value) -> Option<Object> {
 /// See `Driver::find`. No service is believed that its rows fit: some ignore filters that they do not know.
 pub(in crate::openstack) async fn find(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     search: &Search,
 ) -> Result<Vec<Object>, Failure> {
-    let rows = kind.search(link, search).await?;
+    let rows = kind.search(client, search).await?;
     let ours = |row: &&Value| {
         !kind.shape().owner_key || kind.owner(row).as_ref() == Some(&search.owner_key)
     };
     let mut found = Vec::new();
     for row in rows.iter().filter(ours) {
-        found.push(object(kind, link, row).await?);
+        found.push(object(kind, client, row).await?);
     }
     // Where the name itself is unique, a second creation is refused: nothing has to be proved.
     if found.is_empty() && kind.shape().owner_key {
-        link.proves_absence(kind.shape().service)?;
+        client.proves_absence(kind.shape().service)?;
     }
     Ok(found)
 }
@@ -113,10 +113,10 @@ pub(in crate::openstack) async fn find(
 /// See `Driver::list`.
 pub(in crate::openstack) async fn list(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     cursor: Option<&str>,
 ) -> Result<Listing, Failure> {
-    let (rows, cursor) = kind.page(link, cursor).await?;
+    let (rows, cursor) = kind.page(client, cursor).await?;
     let alone = rows.iter().map(|row| unnested(kind, row)).filter(|row| kind.stands_alone(row));
     Ok(Listing { objects: alone.filter_map(|row| plainly(kind, row)).collect(), cursor })
 }
@@ -132,18 +132,18 @@ fn unnested<'a>(kind: &dyn Kind, row: &'a Value) -> &'a Value {
 /// See `Driver::create`.
 pub(in crate::openstack) async fn create(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     create: &Create,
 ) -> Result<Outcome, Failure> {
-    let row = kind.make(link, create).await?;
+    let row = kind.make(client, create).await?;
     let Some(id) = kind.id(&row) else {
         let message =
             format!("{} made something and does not say what", kind.shape().service.name());
         return Err(Failure::doubtful(ErrorClass::Ambiguous, "nonsense_reply", message));
     };
     let external_id = external(id);
-    link.context.control.record_id(&external_id).await?;
-    kind.furnish(link, id, create).await.map_err(Trouble::partial)?;
+    client.context.control.record_id(&external_id).await?;
+    kind.furnish(client, id, create).await.map_err(ApiError::partial)?;
     Ok(match kind.poll_ms() {
         Some(poll) => {
             Job::new(kind.shape().name, id, &create.owner_key, Phase::Create).pending(poll)
@@ -155,7 +155,7 @@ pub(in crate::openstack) async fn create(
 /// See `Driver::update`.
 pub(in crate::openstack) async fn update(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     update: &Update,
 ) -> Result<Outcome, Failure> {
     let fixed = |field: &&String| {
@@ -174,9 +174,9 @@ pub(in crate::openstack) async fn update(
         let mut job = of(target, Phase::Update);
         job.spec = needed(&update.spec, &fields);
         job.fields = fields;
-        return advance(kind, link, job).await;
+        return advance(kind, client, job).await;
     }
-    let left = kind.change(link, target, &update.spec, &fields).await?;
+    let left = kind.change(client, target, &update.spec, &fields).await?;
     Ok(after(kind, target, &update.spec, left))
 }
 
@@ -211,29 +211,31 @@ fn needed(spec: &Value, fields: &[String]) -> Value {
 /// See `Driver::delete`.
 pub(in crate::openstack) async fn delete(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     target: &ObjectRef,
 ) -> Result<Outcome, Failure> {
-    match kind.remove(link, target).await {
+    match kind.remove(client, target).await {
         Ok(()) => Ok(match kind.poll_ms() {
             Some(poll) => of(target, Phase::Delete).pending(poll),
             None => gone(),
         }),
-        Err(trouble) if matches!(trouble.verdict, Verdict::Gone | Verdict::Already) => Ok(gone()),
-        Err(trouble) if trouble.verdict == Verdict::Conflict && kind.poll_ms().is_some() => {
-            match settle(kind, link, &of(target, Phase::Delete)).await? {
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::AlreadyDone) => {
+            Ok(gone())
+        }
+        Err(error) if error.kind == ErrorKind::Conflict && kind.poll_ms().is_some() => {
+            match settle(kind, client, &of(target, Phase::Delete)).await? {
                 // It is in the middle of something: it can go once that is over.
                 Some((Stage::Working, _)) => {
                     Ok(of(target, Phase::Delete).pending(kind.poll_ms().unwrap_or_default()))
                 }
-                Some(_) => Err(waits(kind, link, target, trouble).await),
+                Some(_) => Err(waits(kind, client, target, error).await),
                 None => Ok(gone()),
             }
         }
-        Err(trouble) if trouble.verdict == Verdict::Waits => {
-            Err(waits(kind, link, target, trouble).await)
+        Err(error) if error.kind == ErrorKind::Blocked => {
+            Err(waits(kind, client, target, error).await)
         }
-        Err(trouble) => Err(trouble.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -242,28 +244,33 @@ fn gone() -> Outcome {
 }
 
 /// Who has to go first: an entity if it carries our mark.
-async fn waits(kind: &dyn Kind, link: Link<'_>, target: &ObjectRef, trouble: Trouble) -> Failure {
-    let blocker = kind.blocker(link, target.external_id.as_str()).await.ok().flatten();
+async fn waits(
+    kind: &dyn Kind,
+    client: CallClient<'_>,
+    target: &ObjectRef,
+    error: ApiError,
+) -> Failure {
+    let blocker = kind.blocker(client, target.external_id.as_str()).await.ok().flatten();
     let Some(blocker) = blocker else {
-        return trouble.judged(Verdict::Waits).into();
+        return error.with_kind(ErrorKind::Blocked).into();
     };
     let message = format!("{} {} still uses it", blocker.noun, blocker.id);
     let class = match blocker.owner.as_ref().and_then(OwnerKey::parse) {
         Some((on, _)) => ErrorClass::DependencyNotReady { on },
         None => ErrorClass::Transient,
     };
-    let request_id = trouble.request_id;
+    let request_id = error.request_id;
     Failure { request_id, ..Failure::harmless(class, "in_use", message) }
 }
 
 /// See `Driver::action`.
 pub(in crate::openstack) async fn act(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     act: &Act,
 ) -> Result<Outcome, Failure> {
     let external_id = Some(act.target.external_id.clone());
-    Ok(match (kind.verb(link, act).await?, kind.poll_ms()) {
+    Ok(match (kind.verb(client, act).await?, kind.poll_ms()) {
         (Done::Later, Some(poll)) => {
             of(&act.target, Phase::Action(act.action.0.clone())).pending(poll)
         }
@@ -275,10 +282,10 @@ pub(in crate::openstack) async fn act(
 /// See `Driver::resume`.
 pub(in crate::openstack) async fn resume(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     job: Job,
 ) -> Result<Outcome, Failure> {
-    advance(kind, link, job).await
+    advance(kind, client, job).await
 }
 
 /// See `Driver::cancel`: none of these services takes back what it began.
@@ -287,23 +294,23 @@ pub(in crate::openstack) fn cancel() -> Failure {
     Failure::harmless(ErrorClass::Invalid, "not_cancellable", message)
 }
 
-async fn advance(kind: &dyn Kind, link: Link<'_>, job: Job) -> Result<Outcome, Failure> {
+async fn advance(kind: &dyn Kind, client: CallClient<'_>, job: Job) -> Result<Outcome, Failure> {
     let poll = kind.poll_ms().unwrap_or(1_000);
-    let Some((stage, row)) = settle(kind, link, &job).await? else {
+    let Some((stage, row)) = settle(kind, client, &job).await? else {
         if job.phase == Phase::Delete {
             return Ok(gone());
         }
         // Some services still say of what is gone why it is: of what failed and was taken away, say.
-        let why = kind.reason(link, job.id(), &Value::Null).await;
+        let why = kind.reason(client, job.id(), &Value::Null).await;
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let message = format!("it vanished while the cloud worked on it{why}");
         return Err(Failure::doubtful(ErrorClass::NotFound, "vanished", message));
     };
     match (stage, &job.phase) {
         (Stage::Working, _) => Ok(job.pending(poll)),
-        (Stage::Settled, Phase::Delete) => delete(kind, link, &job.target).await,
+        (Stage::Settled, Phase::Delete) => delete(kind, client, &job.target).await,
         (Stage::Settled, _) if !job.fields.is_empty() => {
-            let left = kind.change(link, &job.target, &job.spec, &job.fields).await?;
+            let left = kind.change(client, &job.target, &job.spec, &job.fields).await?;
             Ok(after(kind, &job.target, &job.spec, left))
         }
         (Stage::Settled, _) => Ok(Outcome::Done {
@@ -311,7 +318,7 @@ async fn advance(kind: &dyn Kind, link: Link<'_>, job: Job) -> Result<Outcome, F
             attributes: Value::Null,
         }),
         (Stage::Failed(status), phase) => {
-            let why = kind.reason(link, job.id(), &row).await;
+            let why = kind.reason(client, job.id(), &row).await;
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let message = format!("it is in status {status}{why}");
             let mut failure = Failure::harmless(ErrorClass::Invalid, "failed_status", message);
@@ -322,7 +329,7 @@ async fn advance(kind: &dyn Kind, link: Link<'_>, job: Job) -> Result<Outcome, F
             } else if *phase != Phase::Delete && unused {
                 // It never worked, so nothing is lost with it; the next attempt makes another one.
                 failure.class = ErrorClass::Transient;
-                kind.remove(link, &job.target).await?;
+                kind.remove(client, &job.target).await?;
             }
             Err(failure)
         }
@@ -332,20 +339,20 @@ async fn advance(kind: &dyn Kind, link: Link<'_>, job: Job) -> Result<Outcome, F
 /// How the object stands; `None` = it is gone.
 async fn settle(
     kind: &dyn Kind,
-    link: Link<'_>,
+    client: CallClient<'_>,
     job: &Job,
 ) -> Result<Option<(Stage, Value)>, Failure> {
-    let (row, now) = match kind.get(link, job.id()).await {
+    let (row, now) = match kind.get(client, job.id()).await {
         Ok((row, now)) => (row, now),
-        Err(trouble) if trouble.denies(job.id()) => return Ok(None),
+        Err(error) if error.proves_absence_of(job.id()) => return Ok(None),
         // The work is asked after again: this answer says nothing of the object.
-        Err(trouble) if trouble.verdict == Verdict::Gone => {
-            return Err(trouble.judged(Verdict::Transient).into());
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            return Err(error.with_kind(ErrorKind::Transient).into());
         }
-        Err(trouble) => return Err(trouble.into()),
+        Err(error) => return Err(error.into()),
     };
     let attributes = json!(kind.attributes(&row));
-    let stage = match kind.nudge(link, job, &attributes).await? {
+    let stage = match kind.nudge(client, job, &attributes).await? {
         Some(stage) => stage,
         None => kind.stage(&attributes),
     };
@@ -358,7 +365,7 @@ async fn settle(
     Ok(Some((stage, row)))
 }
 
-fn nonsense(kind: &dyn Kind) -> Trouble {
+fn nonsense(kind: &dyn Kind) -> ApiError {
     let message = format!("{} shows another object", kind.shape().service.name());
-    Trouble::harmless(Verdict::Transient, "nonsense_reply", message)
+    ApiError::harmless(ErrorKind::Transient, "nonsense_reply", message)
 }

@@ -19,7 +19,9 @@ use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Kind, Left, Stage, copied, external};
-use crate::openstack::client::{Body, Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{
+    ApiError, Body, CallClient, ErrorKind, Pagination, Request, Service,
+};
 use crate::openstack::owner::{self, PROPERTY};
 
 pub(super) struct Image;
@@ -33,7 +35,7 @@ static SHAPE: Shape = Shape {
     list: &["images"],
     row: "",
     rows: "images",
-    paging: Paging::Next,
+    pagination: Pagination::Next,
     fields: &[
         fixed("disk_format", Compare::Exact),
         fixed("container_format", Compare::Exact),
@@ -203,17 +205,21 @@ impl Kind for Image {
         Some(500)
     }
 
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+    async fn search(
+        &self,
+        client: CallClient<'_>,
+        search: &Search,
+    ) -> Result<Vec<Value>, ApiError> {
         let id = id_of(&search.owner_key);
-        match self.get(link, &id).await {
+        match self.get(client, &id).await {
             Ok((row, _)) => Ok(vec![row]),
-            Err(trouble) if trouble.denies(&id) => Ok(Vec::new()),
-            Err(trouble) => Err(trouble),
+            Err(error) if error.proves_absence_of(&id) => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 
-    async fn everything(&self, link: Link<'_>) -> Result<Request, Trouble> {
-        let project = link.project_id().await?;
+    async fn everything(&self, client: CallClient<'_>) -> Result<Request, ApiError> {
+        let project = client.project_id().await?;
         let request = Request::get(Service::Image, SHAPE.list).query("owner", &project);
         Ok(request.query("sort_key", "id").query("sort_dir", "asc"))
     }
@@ -223,7 +229,7 @@ impl Kind for Image {
         row["name"].as_str().is_none_or(|name| !name.ends_with("-shelved"))
     }
 
-    async fn creation(&self, _: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
         let mut image = create.spec.as_object().cloned().unwrap_or_default();
         // It comes with its own request, and protection would keep a failed one from going.
         for later in ["content", "source_url", "protected"] {
@@ -237,38 +243,43 @@ impl Kind for Image {
         Ok(Request::post(Service::Image, SHAPE.list, Value::Object(image)))
     }
 
-    async fn furnish(&self, link: Link<'_>, id: &str, create: &Create) -> Result<(), Trouble> {
-        fill(link, id, &create.spec).await?;
+    async fn furnish(
+        &self,
+        client: CallClient<'_>,
+        id: &str,
+        create: &Create,
+    ) -> Result<(), ApiError> {
+        fill(client, id, &create.spec).await?;
         match create.spec.get("protected") {
-            Some(protected) => patch(link, id, vec![add("protected", protected)]).await,
+            Some(protected) => patch(client, id, vec![add("protected", protected)]).await,
             None => Ok(()),
         }
     }
 
     /// Glance says that the id is used: then it is this key's image, or was.
-    async fn taken(&self, _: Link<'_>, create: &Create, trouble: Trouble) -> Failure {
+    async fn taken(&self, _: CallClient<'_>, create: &Create, error: ApiError) -> Failure {
         let class = ErrorClass::AlreadyExists { external_id: external(&id_of(&create.owner_key)) };
-        Failure { class, ..trouble.into() }
+        Failure { class, ..error.into() }
     }
 
     async fn change(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Left, ApiError> {
         let id = target.external_id.as_str();
         let mut changes = Vec::new();
         for (name, value) in members(spec, fields) {
             match (name.as_str(), value) {
                 ("content" | "source_url", _) => {
-                    let (row, _) = self.get(link, id).await?;
+                    let (row, _) = self.get(client, id).await?;
                     if has_content(&row) {
                         let message = "the content of an image cannot change; make another one";
-                        return Err(Trouble::harmless(Verdict::Immutable, "immutable", message));
+                        return Err(ApiError::harmless(ErrorKind::Immutable, "immutable", message));
                     }
-                    fill(link, id, spec).await?;
+                    fill(client, id, spec).await?;
                 }
                 ("properties", Value::Object(properties)) => {
                     changes.extend(properties.iter().map(|(name, value)| add(name, value)));
@@ -276,7 +287,7 @@ impl Kind for Image {
                 (name, value) => changes.push(add(name, &value)),
             }
         }
-        patch(link, id, changes).await?;
+        patch(client, id, changes).await?;
         Ok(Left::Working(Vec::new()))
     }
 
@@ -286,15 +297,15 @@ impl Kind for Image {
 }
 
 /// Brings the content: what the desired state holds, or what the cloud itself downloads.
-async fn fill(link: Link<'_>, id: &str, spec: &Value) -> Result<(), Trouble> {
+async fn fill(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), ApiError> {
     if let Some(url) = spec.get("source_url") {
         let body = json!({"method": {"name": "web-download", "uri": url}});
         let path = ["images", id, "import"];
-        return link.send(Request::post(Service::Image, &path, body)).await.map(drop);
+        return client.send(Request::post(Service::Image, &path, body)).await.map(drop);
     }
     let Some(content) = spec["content"].as_str().and_then(decoded) else { return Ok(()) };
     let request = Request::new(Service::Image, Method::PUT, &["images", id, "file"]);
-    link.send(request.with(Body::Bytes(content))).await.map(drop)
+    client.send(request.with(Body::Bytes(content))).await.map(drop)
 }
 
 /// Works for members that are there and for those that are not.
@@ -303,12 +314,12 @@ fn add(name: &str, value: &Value) -> Value {
     json!({"op": "add", "path": path, "value": value})
 }
 
-async fn patch(link: Link<'_>, id: &str, changes: Vec<Value>) -> Result<(), Trouble> {
+async fn patch(client: CallClient<'_>, id: &str, changes: Vec<Value>) -> Result<(), ApiError> {
     if changes.is_empty() {
         return Ok(());
     }
     let request = Request::new(Service::Image, Method::PATCH, &["images", id]);
-    link.send(request.with(Body::Typed(MEDIA_PATCH, Value::Array(changes)))).await.map(drop)
+    client.send(request.with(Body::Typed(MEDIA_PATCH, Value::Array(changes)))).await.map(drop)
 }
 
 #[cfg(test)]

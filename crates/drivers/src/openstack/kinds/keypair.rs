@@ -14,7 +14,7 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed};
 use super::{Kind, Left, copied, external};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Request, Service};
 
 pub(super) struct Keypair;
 
@@ -27,7 +27,7 @@ static SHAPE: Shape = Shape {
     list: &["os-keypairs"],
     row: "keypair",
     rows: "keypairs",
-    paging: Paging::Names("keypair"),
+    pagination: Pagination::Names("keypair"),
     fields: &[fixed("name", Compare::Exact), fixed("public_key", Compare::Exact)],
     shown: &["fingerprint", "type"],
     verbs: &[],
@@ -76,40 +76,44 @@ impl Kind for Keypair {
     }
 
     /// One of this name with another key is not ours, and the creation will say that it is there.
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+    async fn search(
+        &self,
+        client: CallClient<'_>,
+        search: &Search,
+    ) -> Result<Vec<Value>, ApiError> {
         let name = search.spec["name"].as_str().unwrap_or_default();
-        match self.get(link, name).await {
+        match self.get(client, name).await {
             Ok((row, _)) => {
                 let ours = self.attributes(&row)["public_key"] == search.spec["public_key"];
                 Ok(if ours { vec![row] } else { Vec::new() })
             }
-            Err(trouble) if trouble.denies(name) => Ok(Vec::new()),
-            Err(trouble) => Err(trouble),
+            Err(error) if error.proves_absence_of(name) => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 
-    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
         Ok(Request::get(Service::Compute, SHAPE.list))
     }
 
-    async fn creation(&self, _: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
         let body = json!({ "keypair": create.spec });
         Ok(Request::post(Service::Compute, SHAPE.list, body))
     }
 
-    async fn taken(&self, _: Link<'_>, create: &Create, trouble: Trouble) -> Failure {
+    async fn taken(&self, _: CallClient<'_>, create: &Create, error: ApiError) -> Failure {
         let external_id = external(create.spec["name"].as_str().unwrap_or_default());
         let class = ErrorClass::AlreadyExists { external_id };
-        Failure { class, ..trouble.into() }
+        Failure { class, ..error.into() }
     }
 
     async fn change(
         &self,
-        _: Link<'_>,
+        _: CallClient<'_>,
         _: &ObjectRef,
         _: &Value,
         _: &[String],
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Left, ApiError> {
         Ok(Left::Nothing)
     }
 }

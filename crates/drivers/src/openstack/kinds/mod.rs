@@ -38,7 +38,7 @@ use stateward_domain::id::{ExternalId, KindName, OwnerKey};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
-use super::client::{Link, Request, Trouble, Verdict};
+use super::client::{ApiError, CallClient, ErrorKind, Request};
 pub(super) use flow::{
     act, cancel, check, create, delete, find, list, observe, plan, resume, update,
 };
@@ -122,10 +122,10 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     /// Adds what only further requests show.
     async fn complete(
         &self,
-        _link: Link<'_>,
+        _link: CallClient<'_>,
         _row: &Value,
         _attributes: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         Ok(())
     }
 
@@ -143,26 +143,31 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     }
 
     /// The object called `id`, and the service's clock.
-    async fn get(&self, link: Link<'_>, id: &str) -> Result<(Value, Option<Timestamp>), Trouble> {
+    async fn get(
+        &self,
+        client: CallClient<'_>,
+        id: &str,
+    ) -> Result<(Value, Option<Timestamp>), ApiError> {
         let shape = self.shape();
-        let reply = link.send(Request::get(shape.service, &[shape.path, id])).await?;
+        let reply = client.send(Request::get(shape.service, &[shape.path, id])).await?;
         Ok((unwrapped(shape, reply.body), reply.date))
     }
 
     /// Rows that may carry the key; they are looked at again one by one.
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble>;
+    async fn search(&self, client: CallClient<'_>, search: &Search)
+    -> Result<Vec<Value>, ApiError>;
 
     /// The list of all objects of this project.
-    async fn everything(&self, link: Link<'_>) -> Result<Request, Trouble>;
+    async fn everything(&self, client: CallClient<'_>) -> Result<Request, ApiError>;
 
     /// One page of the list: rows, and where to go on.
     async fn page(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         mark: Option<&str>,
-    ) -> Result<(Vec<Value>, Option<String>), Trouble> {
+    ) -> Result<(Vec<Value>, Option<String>), ApiError> {
         let shape = self.shape();
-        link.page(self.everything(link).await?, shape.rows, shape.paging, mark).await
+        client.page(self.everything(client).await?, shape.rows, shape.pagination, mark).await
     }
 
     /// Whether a row of the list is an object by itself, not a part of another one.
@@ -171,74 +176,79 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     }
 
     /// The request that makes the object.
-    async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble>;
+    async fn creation(&self, client: CallClient<'_>, create: &Create) -> Result<Request, ApiError>;
 
     /// Makes the object; the row that the service answers.
-    async fn make(&self, link: Link<'_>, create: &Create) -> Result<Value, Failure> {
-        let sent = match self.creation(link, create).await {
-            Ok(request) => link.send(request).await,
-            Err(trouble) => Err(trouble),
+    async fn make(&self, client: CallClient<'_>, create: &Create) -> Result<Value, Failure> {
+        let sent = match self.creation(client, create).await {
+            Ok(request) => client.send(request).await,
+            Err(error) => Err(error),
         };
         match sent {
             Ok(reply) => Ok(unwrapped(self.shape(), reply.body)),
-            Err(trouble) if trouble.verdict == Verdict::Taken => {
-                Err(self.taken(link, create, trouble).await)
+            Err(error) if error.kind == ErrorKind::Exists => {
+                Err(self.taken(client, create, error).await)
             }
             // Nothing was asked for by id but what the desired state names.
-            Err(trouble) if trouble.verdict == Verdict::Gone => {
-                Err(trouble.judged(Verdict::NoReference).into())
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                Err(error.with_kind(ErrorKind::NoReference).into())
             }
-            Err(trouble) => Err(trouble.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// What is to be done right after the object was made and its id recorded.
-    async fn furnish(&self, _link: Link<'_>, _id: &str, _create: &Create) -> Result<(), Trouble> {
+    async fn furnish(
+        &self,
+        _link: CallClient<'_>,
+        _id: &str,
+        _create: &Create,
+    ) -> Result<(), ApiError> {
         Ok(())
     }
 
     /// What it means that the creation was refused because something like it is there.
-    async fn taken(&self, _link: Link<'_>, _create: &Create, trouble: Trouble) -> Failure {
-        trouble.into()
+    async fn taken(&self, _link: CallClient<'_>, _create: &Create, error: ApiError) -> Failure {
+        error.into()
     }
 
     /// Changes `fields` as far as that goes without waiting.
     async fn change(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, Trouble>;
+    ) -> Result<Left, ApiError>;
 
     /// Asks for the object's end.
-    async fn remove(&self, link: Link<'_>, target: &ObjectRef) -> Result<(), Trouble> {
+    async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
         let (shape, id) = (self.shape(), target.external_id.as_str());
-        link.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
+        client.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
     }
 
     /// What keeps the object from going: noun, id, and the mark it carries.
-    async fn blocker(&self, _link: Link<'_>, _id: &str) -> Result<Option<Blocker>, Trouble> {
+    async fn blocker(&self, _link: CallClient<'_>, _id: &str) -> Result<Option<Blocker>, ApiError> {
         Ok(None)
     }
 
     /// Does one of the kind's verbs. `true` = the cloud goes on with it.
-    async fn verb(&self, _link: Link<'_>, _act: &Act) -> Result<Done, Trouble> {
-        Err(Trouble::harmless(Verdict::Invalid, "unknown_action", "the kind has no such action"))
+    async fn verb(&self, _link: CallClient<'_>, _act: &Act) -> Result<Done, ApiError> {
+        Err(ApiError::harmless(ErrorKind::Invalid, "unknown_action", "the kind has no such action"))
     }
 
     /// A look at pending work: what may have to be done so that it goes on. `None` = `stage` says it all.
     async fn nudge(
         &self,
-        _link: Link<'_>,
+        _link: CallClient<'_>,
         _job: &Job,
         _attributes: &Value,
-    ) -> Result<Option<Stage>, Trouble> {
+    ) -> Result<Option<Stage>, ApiError> {
         Ok(None)
     }
 
     /// Why the object failed, from the service's own messages.
-    async fn reason(&self, _link: Link<'_>, _id: &str, _row: &Value) -> Option<String> {
+    async fn reason(&self, _link: CallClient<'_>, _id: &str, _row: &Value) -> Option<String> {
         None
     }
 

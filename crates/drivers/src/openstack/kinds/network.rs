@@ -8,7 +8,7 @@ use stateward_domain::kind::OnLost;
 use super::Blocker;
 use super::neutron::{NeutronKind, owner, ports};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{Link, Paging, Service, Trouble};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Service};
 
 pub(super) struct Network;
 
@@ -21,7 +21,7 @@ static SHAPE: Shape = Shape {
     list: &["networks"],
     row: "network",
     rows: "networks",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         mutable("name", Compare::Exact),
         mutable("description", Compare::Exact),
@@ -47,7 +47,7 @@ impl NeutronKind for Network {
         &SHAPE
     }
 
-    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
-        Ok(Blocker::first("port", &ports(link, &[("network_id", id)]).await?, owner))
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
+        Ok(Blocker::first("port", &ports(client, &[("network_id", id)]).await?, owner))
     }
 }

@@ -12,7 +12,7 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::shape::Shape;
 use super::{Blocker, Kind, Left, copied};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Request, Service};
 use crate::openstack::owner;
 
 /// What one of Neutron's kinds has of its own.
@@ -33,10 +33,10 @@ pub(super) trait NeutronKind: Send + Sync {
     /// See [`Kind::complete`].
     async fn complete(
         &self,
-        _link: Link<'_>,
+        _link: CallClient<'_>,
         _row: &Value,
         _attributes: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         Ok(())
     }
 
@@ -53,30 +53,30 @@ pub(super) trait NeutronKind: Send + Sync {
     /// Puts ids in the place of names before `members` of `spec` are sent, and adds what has to go with them.
     async fn resolve(
         &self,
-        _link: Link<'_>,
+        _link: CallClient<'_>,
         _spec: &Value,
         _members: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         Ok(())
     }
 
     /// Makes separate fields as desired, whatever they are now.
     async fn separate(
         &self,
-        _link: Link<'_>,
+        _link: CallClient<'_>,
         _id: &str,
         _wanted: &Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         Ok(())
     }
 
     /// What has to go with the object, before it.
-    async fn dismantle(&self, _link: Link<'_>, _id: &str) -> Result<(), Trouble> {
+    async fn dismantle(&self, _link: CallClient<'_>, _id: &str) -> Result<(), ApiError> {
         Ok(())
     }
 
     /// See [`Kind::blocker`].
-    async fn blocker(&self, _link: Link<'_>, _id: &str) -> Result<Option<Blocker>, Trouble> {
+    async fn blocker(&self, _link: CallClient<'_>, _id: &str) -> Result<Option<Blocker>, ApiError> {
         Ok(None)
     }
 }
@@ -100,11 +100,11 @@ impl<T: NeutronKind> Kind for Neutron<T> {
 
     async fn complete(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         row: &Value,
         attributes: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
-        self.0.complete(link, row, attributes).await
+    ) -> Result<(), ApiError> {
+        self.0.complete(client, row, attributes).await
     }
 
     /// In the tags, or in the description while the tag is not there yet.
@@ -113,12 +113,16 @@ impl<T: NeutronKind> Kind for Neutron<T> {
     }
 
     /// By both places of the mark; an object may be found twice.
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+    async fn search(
+        &self,
+        client: CallClient<'_>,
+        search: &Search,
+    ) -> Result<Vec<Value>, ApiError> {
         let (shape, mark) = (self.shape(), owner::mark(&search.owner_key));
         let mut found: Vec<Value> = Vec::new();
         for place in ["description", "tags"] {
             let request = Request::get(Service::Network, &[shape.path]).query(place, &mark);
-            for row in link.rows(request, shape.rows, Paging::Links).await? {
+            for row in client.rows(request, shape.rows, Pagination::Links).await? {
                 if found.iter().all(|known| known["id"] != row["id"]) {
                     found.push(row);
                 }
@@ -128,8 +132,8 @@ impl<T: NeutronKind> Kind for Neutron<T> {
     }
 
     /// Only the project's own: networks of others are shared, and an administrator sees everybody's.
-    async fn everything(&self, link: Link<'_>) -> Result<Request, Trouble> {
-        let project = link.project_id().await?;
+    async fn everything(&self, client: CallClient<'_>) -> Result<Request, ApiError> {
+        let project = client.project_id().await?;
         let request = Request::get(Service::Network, &[self.shape().path]);
         Ok(request.query("project_id", &project).query("sort_key", "id").query("sort_dir", "asc"))
     }
@@ -138,36 +142,41 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         self.0.stands_alone(row)
     }
 
-    async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+    async fn creation(&self, client: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
         let mut body = create.spec.as_object().cloned().unwrap_or_default();
         body.retain(|name, _| !self.0.separate_fields().contains(&name.as_str()));
-        self.0.resolve(link, &create.spec, &mut body).await?;
+        self.0.resolve(client, &create.spec, &mut body).await?;
         body.insert("description".to_owned(), Value::from(owner::mark(&create.owner_key)));
         let shape = self.shape();
         Ok(Request::post(shape.service, &[shape.path], json!({ shape.row: body })))
     }
 
-    async fn furnish(&self, link: Link<'_>, id: &str, create: &Create) -> Result<(), Trouble> {
-        tag(self.shape(), link, id, &create.owner_key).await?;
+    async fn furnish(
+        &self,
+        client: CallClient<'_>,
+        id: &str,
+        create: &Create,
+    ) -> Result<(), ApiError> {
+        tag(self.shape(), client, id, &create.owner_key).await?;
         if let Some(description) = create.spec.get("description") {
             let members = json!({ "description": description });
-            put(self.shape(), link, id, members).await?;
+            put(self.shape(), client, id, members).await?;
         }
         let fields = self.0.separate_fields().iter();
         let wanted: Map<_, _> = fields
             .filter_map(|name| Some(((*name).to_owned(), create.spec.get(name)?.clone())))
             .collect();
-        if wanted.is_empty() { Ok(()) } else { self.0.separate(link, id, &wanted).await }
+        if wanted.is_empty() { Ok(()) } else { self.0.separate(client, id, &wanted).await }
     }
 
     /// One request for all plain fields: some are only accepted together.
     async fn change(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Left, ApiError> {
         let (shape, id) = (self.shape(), target.external_id.as_str());
         let (separate, plain): (Vec<_>, Vec<_>) = members(spec, fields)
             .into_iter()
@@ -175,26 +184,26 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         let mut plain = Map::from_iter(plain);
         if plain.contains_key("description") {
             // Before a text covers the mark there, the tag has to hold it.
-            tag(shape, link, id, &target.owner_key).await?;
+            tag(shape, client, id, &target.owner_key).await?;
         }
         if !plain.is_empty() {
-            self.0.resolve(link, spec, &mut plain).await?;
-            put(shape, link, id, Value::Object(plain)).await?;
+            self.0.resolve(client, spec, &mut plain).await?;
+            put(shape, client, id, Value::Object(plain)).await?;
         }
         if !separate.is_empty() {
-            self.0.separate(link, id, &Map::from_iter(separate)).await?;
+            self.0.separate(client, id, &Map::from_iter(separate)).await?;
         }
         Ok(Left::Nothing)
     }
 
-    async fn remove(&self, link: Link<'_>, target: &ObjectRef) -> Result<(), Trouble> {
+    async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
         let (shape, id) = (self.shape(), target.external_id.as_str());
-        self.0.dismantle(link, id).await?;
-        link.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
+        self.0.dismantle(client, id).await?;
+        client.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
     }
 
-    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
-        self.0.blocker(link, id).await
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
+        self.0.blocker(client, id).await
     }
 }
 
@@ -215,20 +224,25 @@ pub(super) fn owner(row: &Value) -> Option<OwnerKey> {
 }
 
 /// Puts the mark among the tags; the other tags stay. Repeating it changes nothing.
-async fn tag(shape: &Shape, link: Link<'_>, id: &str, key: &OwnerKey) -> Result<(), Trouble> {
+async fn tag(
+    shape: &Shape,
+    client: CallClient<'_>,
+    id: &str,
+    key: &OwnerKey,
+) -> Result<(), ApiError> {
     let path = [shape.path, id, "tags", &owner::mark(key)];
-    link.send(Request::new(Service::Network, Method::PUT, &path)).await.map(drop)
+    client.send(Request::new(Service::Network, Method::PUT, &path)).await.map(drop)
 }
 
 /// Writes some members of an object.
 pub(super) async fn put(
     shape: &Shape,
-    link: Link<'_>,
+    client: CallClient<'_>,
     id: &str,
     members: Value,
-) -> Result<(), Trouble> {
+) -> Result<(), ApiError> {
     let body = json!({ shape.row: members });
-    link.send(Request::put(Service::Network, &[shape.path, id], body)).await.map(drop)
+    client.send(Request::put(Service::Network, &[shape.path, id], body)).await.map(drop)
 }
 
 /// The members of `spec` that `fields` name.
@@ -238,12 +252,15 @@ pub(super) fn members(spec: &Value, fields: &[String]) -> Map<String, Value> {
 }
 
 /// Ports that fit, but for those that the cloud keeps for itself and that go with their network.
-pub(super) async fn ports(link: Link<'_>, filters: &[(&str, &str)]) -> Result<Vec<Value>, Trouble> {
+pub(super) async fn ports(
+    client: CallClient<'_>,
+    filters: &[(&str, &str)],
+) -> Result<Vec<Value>, ApiError> {
     let mut request = Request::get(Service::Network, &["ports"]);
     for (key, value) in filters {
         request = request.query(key, value);
     }
-    let mut ports = link.rows(request, "ports", Paging::Links).await?;
+    let mut ports = client.rows(request, "ports", Pagination::Links).await?;
     ports.retain(|port| port["device_owner"] != "network:dhcp");
     Ok(ports)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Done;
 use super::clock::rests_for;
 use super::shape::{NO_INPUT, Verb};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
 use crate::openstack::names::Noun;
 
 /// A guest that does not let go of a volume for longer never will.
@@ -84,98 +84,98 @@ pub(super) const VERBS: &[Verb] = &[
 
 /// Does a verb. One that is done already is a success: Nova would call it a wrong state.
 pub(super) async fn perform(
-    link: Link<'_>,
+    client: CallClient<'_>,
     server: &Value,
     name: &str,
     input: &Value,
-) -> Result<Done, Trouble> {
+) -> Result<Done, ApiError> {
     let id = server["id"].as_str().unwrap_or_default();
     if let Some(verb) = PLAIN.iter().find(|verb| verb.name == name) {
         let idle = server["OS-EXT-STS:task_state"].is_null();
         if idle && verb.done.is_some_and(|done| server["status"] == done) {
             return Ok(Done::Now(Value::Null));
         }
-        action(link, id, verb.action, Value::Null).await?;
+        action(client, id, verb.action, Value::Null).await?;
         return Ok(Done::Later);
     }
     let text = |name: &str| input[name].as_str();
     match name {
         "rescue" if server["status"] == "RESCUE" => Ok(Done::Now(Value::Null)),
         // It answers with a password, which is dropped.
-        "rescue" => later(action(link, id, "rescue", json!({})).await),
+        "rescue" => later(action(client, id, "rescue", json!({})).await),
         "reboot" => {
             let how = text("type").unwrap_or("SOFT");
-            later(action(link, id, "reboot", json!({ "type": how })).await)
+            later(action(client, id, "reboot", json!({ "type": how })).await)
         }
         "rebuild" => {
             let image = match text("imageRef") {
-                Some(image) => link.id_of(Noun::Image, image).await?,
+                Some(image) => client.id_of(Noun::Image, image).await?,
                 None => server["image"]["id"].as_str().unwrap_or_default().to_owned(),
             };
-            later(action(link, id, "rebuild", json!({ "imageRef": image })).await)
+            later(action(client, id, "rebuild", json!({ "imageRef": image })).await)
         }
         "create-image" => {
             let input = json!({"name": input["name"]});
-            let reply = action(link, id, "createImage", input).await?;
+            let reply = action(client, id, "createImage", input).await?;
             Ok(Done::Now(json!({"image_id": reply["image_id"]})))
         }
         "console-log" => {
             let length = input["length"].as_u64().unwrap_or(100);
             let reply =
-                action(link, id, "os-getConsoleOutput", json!({ "length": length })).await?;
+                action(client, id, "os-getConsoleOutput", json!({ "length": length })).await?;
             Ok(Done::Now(json!({"output": reply["output"]})))
         }
         _ => {
             let message = "the kind has no such action";
-            Err(Trouble::harmless(Verdict::Invalid, "unknown_action", message))
+            Err(ApiError::harmless(ErrorKind::Invalid, "unknown_action", message))
         }
     }
 }
 
-fn later(sent: Result<Value, Trouble>) -> Result<Done, Trouble> {
+fn later(sent: Result<Value, ApiError>) -> Result<Done, ApiError> {
     sent.map(|_| Done::Later)
 }
 
 /// One of the API's actions.
 pub(super) async fn action(
-    link: Link<'_>,
+    client: CallClient<'_>,
     id: &str,
     name: &str,
     input: Value,
-) -> Result<Value, Trouble> {
+) -> Result<Value, ApiError> {
     let path = ["servers", id, "action"];
-    let reply = link.send(Request::post(Service::Compute, &path, json!({ name: input }))).await?;
+    let reply = client.send(Request::post(Service::Compute, &path, json!({ name: input }))).await?;
     Ok(reply.body)
 }
 
 /// Attaches the wanted volumes that are not there, then detaches those that are there and not wanted. Both are
 /// accepted only; the volumes tell when it is done.
 pub(super) async fn set_volumes(
-    link: Link<'_>,
+    client: CallClient<'_>,
     server: &Value,
     wanted: &Value,
-) -> Result<(), Trouble> {
+) -> Result<(), ApiError> {
     let id = server["id"].as_str().unwrap_or_default();
-    let there = data_volumes(link, server).await?;
+    let there = data_volumes(client, server).await?;
     let wanted: Vec<&str> =
         wanted.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for volume in wanted.iter().filter(|volume| there.iter().all(|known| known != *volume)) {
         let body = json!({"volumeAttachment": {"volumeId": volume}});
         let path = ["servers", id, "os-volume_attachments"];
-        let sent = link.send(Request::post(Service::Compute, &path, body)).await;
-        sent.map_err(|trouble| match trouble.verdict {
+        let sent = client.send(Request::post(Service::Compute, &path, body)).await;
+        sent.map_err(|error| match error.kind {
             // In another server, or in the middle of something.
-            Verdict::Invalid => trouble.judged(Verdict::Conflict),
-            _ => trouble,
+            ErrorKind::Invalid => error.with_kind(ErrorKind::Conflict),
+            _ => error,
         })?;
     }
     for volume in there.iter().filter(|volume| !wanted.contains(&volume.as_str())) {
         let path = ["servers", id, "os-volume_attachments", volume];
-        match link.send(Request::delete(Service::Compute, &path)).await {
-            Err(trouble) if trouble.verdict == Verdict::Gone => {}
+        match client.send(Request::delete(Service::Compute, &path)).await {
+            Err(error) if error.kind == ErrorKind::NotFound => {}
             // It is being detached already.
-            Err(trouble) if trouble.verdict == Verdict::Invalid => {
-                return Err(trouble.judged(Verdict::Conflict));
+            Err(error) if error.kind == ErrorKind::Invalid => {
+                return Err(error.with_kind(ErrorKind::Conflict));
             }
             outcome => drop(outcome?),
         }
@@ -190,14 +190,17 @@ pub(super) fn volumes(server: &Value) -> Vec<&str> {
 }
 
 /// The same without the root of a server that boots from a volume.
-pub(super) async fn data_volumes(link: Link<'_>, server: &Value) -> Result<Vec<String>, Trouble> {
+pub(super) async fn data_volumes(
+    client: CallClient<'_>,
+    server: &Value,
+) -> Result<Vec<String>, ApiError> {
     let mut volumes: Vec<_> = volumes(server).into_iter().map(str::to_owned).collect();
     if server["image"]["id"].is_string() || volumes.is_empty() {
         return Ok(volumes);
     }
     let path = ["servers", server["id"].as_str().unwrap_or_default(), "os-volume_attachments"];
     let request = Request::get(Service::Compute, &path);
-    let attached = link.rows(request, "volumeAttachments", Paging::None).await?;
+    let attached = client.rows(request, "volumeAttachments", Pagination::None).await?;
     // The root is the first device, whatever the bus calls it.
     let first = attached.iter().min_by_key(|row| row["device"].as_str().map(str::to_owned));
     if let Some(root) = first.and_then(|row| row["volumeId"].as_str()) {
@@ -208,10 +211,10 @@ pub(super) async fn data_volumes(link: Link<'_>, server: &Value) -> Result<Vec<S
 
 /// Gives the server's ports the wanted security groups, by name.
 pub(super) async fn set_groups(
-    link: Link<'_>,
+    client: CallClient<'_>,
     server: &Value,
     wanted: &Value,
-) -> Result<(), Trouble> {
+) -> Result<(), ApiError> {
     let id = server["id"].as_str().unwrap_or_default();
     let names = |list: &Value| -> BTreeSet<String> {
         let groups = list.as_array().into_iter().flatten();
@@ -219,27 +222,27 @@ pub(super) async fn set_groups(
     };
     let (there, wanted) = (names(&server["security_groups"]), names(wanted));
     for name in wanted.difference(&there) {
-        action(link, id, "addSecurityGroup", json!({ "name": name })).await?;
+        action(client, id, "addSecurityGroup", json!({ "name": name })).await?;
     }
     for name in there.difference(&wanted) {
-        action(link, id, "removeSecurityGroup", json!({ "name": name })).await?;
+        action(client, id, "removeSecurityGroup", json!({ "name": name })).await?;
     }
     Ok(())
 }
 
 /// Whether one of the server's volumes is still on its way in or out.
-pub(super) async fn volumes_move(link: Link<'_>, server: &str) -> Result<bool, Trouble> {
+pub(super) async fn volumes_move(client: CallClient<'_>, server: &str) -> Result<bool, ApiError> {
     let path = ["servers", server, "os-volume_attachments"];
     let request = Request::get(Service::Compute, &path);
-    let attached = link.rows(request, "volumeAttachments", Paging::None).await?;
+    let attached = client.rows(request, "volumeAttachments", Pagination::None).await?;
     for volume in attached.iter().filter_map(|row| row["volumeId"].as_str()) {
-        let reply = link.send(Request::get(Service::Volume, &["volumes", volume])).await?;
+        let reply = client.send(Request::get(Service::Volume, &["volumes", volume])).await?;
         let row = &reply.body["volume"];
         if row["status"] == "detaching" && rests_for(row, reply.date, DETACHES_IN) {
             // It failed, and says so nowhere. Back to where it was, it can be asked for again.
             let path = ["volumes", volume, "action"];
             let body = json!({"os-roll_detaching": {}});
-            link.send(Request::post(Service::Volume, &path, body)).await?;
+            client.send(Request::post(Service::Volume, &path, body)).await?;
         } else if row["status"] != "in-use" {
             return Ok(true);
         }

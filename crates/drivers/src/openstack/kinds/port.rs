@@ -11,7 +11,7 @@ use stateward_domain::kind::OnLost;
 use super::neutron::NeutronKind;
 use super::normal::{address, respell, respell_all};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{Link, Paging, Service, Trouble};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Service};
 use crate::openstack::names::Noun;
 
 pub(super) struct Port;
@@ -25,7 +25,7 @@ static SHAPE: Shape = Shape {
     list: &["ports"],
     row: "port",
     rows: "ports",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         fixed("network_id", Compare::Source),
         fixed("mac_address", Compare::Exact),
@@ -104,11 +104,11 @@ impl NeutronKind for Port {
     /// Port security goes only together with groups and pairs.
     async fn resolve(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         spec: &Value,
         members: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
-        link.identify(members, "network_id", Noun::Network).await?;
+    ) -> Result<(), ApiError> {
+        client.identify(members, "network_id", Noun::Network).await?;
         let security = members.get("port_security_enabled").and_then(Value::as_bool);
         for list in ["security_groups", "allowed_address_pairs"] {
             match security {

@@ -13,7 +13,9 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 use super::neutron::{self, members};
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Blocker, Kind, Left, copied, external, quotas};
-use crate::openstack::client::{Body, Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{
+    ApiError, Body, CallClient, ErrorKind, Pagination, Request, Service,
+};
 use crate::openstack::owner;
 
 pub(super) struct Project;
@@ -27,7 +29,7 @@ static SHAPE: Shape = Shape {
     list: &["projects"],
     row: "project",
     rows: "projects",
-    paging: Paging::None,
+    pagination: Pagination::None,
     fields: &[
         mutable("name", Compare::Exact),
         mutable("description", Compare::Exact),
@@ -73,12 +75,12 @@ impl Kind for Project {
 
     async fn complete(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         row: &Value,
         attributes: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         let id = row["id"].as_str().unwrap_or_default();
-        attributes.insert("quotas".to_owned(), quotas::read(link, id).await?);
+        attributes.insert("quotas".to_owned(), quotas::read(client, id).await?);
         Ok(())
     }
 
@@ -86,17 +88,21 @@ impl Kind for Project {
         owner::in_tags(&row["tags"])
     }
 
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+    async fn search(
+        &self,
+        client: CallClient<'_>,
+        search: &Search,
+    ) -> Result<Vec<Value>, ApiError> {
         let request = Request::get(Service::Identity, SHAPE.list);
         let request = request.query("tags", &owner::mark(&search.owner_key));
-        link.rows(request, SHAPE.rows, SHAPE.paging).await
+        client.rows(request, SHAPE.rows, SHAPE.pagination).await
     }
 
-    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
         Ok(Request::get(Service::Identity, SHAPE.list))
     }
 
-    async fn creation(&self, _: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
         let mut project = create.spec.as_object().cloned().unwrap_or_default();
         project.remove("quotas");
         let tags = with_mark(project.get("tags"), &create.owner_key);
@@ -104,64 +110,69 @@ impl Kind for Project {
         Ok(Request::post(Service::Identity, SHAPE.list, json!({ "project": project })))
     }
 
-    async fn furnish(&self, link: Link<'_>, id: &str, create: &Create) -> Result<(), Trouble> {
-        quotas::write(link, id, &create.spec["quotas"]).await
+    async fn furnish(
+        &self,
+        client: CallClient<'_>,
+        id: &str,
+        create: &Create,
+    ) -> Result<(), ApiError> {
+        quotas::write(client, id, &create.spec["quotas"]).await
     }
 
     /// The id in Keystone's sentence is that of the project that it did not make.
-    async fn taken(&self, link: Link<'_>, create: &Create, trouble: Trouble) -> Failure {
+    async fn taken(&self, client: CallClient<'_>, create: &Create, error: ApiError) -> Failure {
         let name = create.spec["name"].as_str().unwrap_or_default();
         let mut request = Request::get(Service::Identity, SHAPE.list).query("name", name);
         if let Some(domain) = create.spec["domain_id"].as_str() {
             request = request.query("domain_id", domain);
         }
-        let found = link.rows(request, SHAPE.rows, SHAPE.paging).await.unwrap_or_default();
+        let found = client.rows(request, SHAPE.rows, SHAPE.pagination).await.unwrap_or_default();
         let same = |row: &&Value| {
             row["name"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name))
         };
         let id = found.iter().find(same).and_then(|row| row["id"].as_str());
         match id.map(external) {
             Some(external_id) => {
-                Failure { class: ErrorClass::AlreadyExists { external_id }, ..trouble.into() }
+                Failure { class: ErrorClass::AlreadyExists { external_id }, ..error.into() }
             }
-            None => trouble.into(),
+            None => error.into(),
         }
     }
 
     async fn change(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Left, ApiError> {
         let id = target.external_id.as_str();
         let mut members = members(spec, fields);
         if let Some(wanted) = members.remove("quotas") {
-            quotas::write(link, id, &wanted).await?;
+            quotas::write(client, id, &wanted).await?;
         }
         if let Some(tags) = members.get_mut("tags") {
             *tags = with_mark(Some(tags), &target.owner_key);
         }
         if !members.is_empty() {
             let request = Request::new(Service::Identity, Method::PATCH, &["projects", id]);
-            link.send(request.with(Body::Json(json!({ "project": members })))).await?;
+            client.send(request.with(Body::Json(json!({ "project": members })))).await?;
         }
         Ok(Left::Nothing)
     }
 
-    async fn remove(&self, link: Link<'_>, target: &ObjectRef) -> Result<(), Trouble> {
+    async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
         let id = target.external_id.as_str();
-        self.get(link, id).await?;
-        if let Some(blocker) = self.blocker(link, id).await? {
+        self.get(client, id).await?;
+        if let Some(blocker) = self.blocker(client, id).await? {
             let message = format!("{} {} is still in it", blocker.noun, blocker.id);
-            return Err(Trouble::harmless(Verdict::Waits, "in_use", message));
+            return Err(ApiError::harmless(ErrorKind::Blocked, "in_use", message));
         }
-        quotas::reset(link, id).await?;
-        link.send(Request::delete(Service::Identity, &["projects", id])).await.map(drop)
+        quotas::reset(client, id).await?;
+        client.send(Request::delete(Service::Identity, &["projects", id])).await.map(drop)
     }
 
-    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
         for (service, path, rows, noun) in CONTENTS {
             let mut request = Request::get(*service, path).query("limit", "1");
             request = match service {
@@ -169,7 +180,7 @@ impl Kind for Project {
                 Service::Network => request.query("project_id", id),
                 _ => request.query("all_tenants", "1").query("project_id", id),
             };
-            let reply = link.send(request).await?;
+            let reply = client.send(request).await?;
             let found = reply.body[*rows].as_array().cloned().unwrap_or_default();
             let blocker = Blocker::first(noun, &found, |row| {
                 let tagged = neutron::owner(row);

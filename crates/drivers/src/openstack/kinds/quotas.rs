@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::openstack::client::{Link, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Request, Service};
 
 /// Services that have quotas, and what they call the document.
 const PLACES: &[(&str, Service, &str, &str)] = &[
@@ -12,10 +12,10 @@ const PLACES: &[(&str, Service, &str, &str)] = &[
 ];
 
 /// All quotas of a project, by service.
-pub(super) async fn read(link: Link<'_>, project: &str) -> Result<Value, Trouble> {
+pub(super) async fn read(client: CallClient<'_>, project: &str) -> Result<Value, ApiError> {
     let mut quotas = Map::new();
     for (name, service, path, wrapper) in PLACES {
-        let reply = link.send(Request::get(*service, &[path, project])).await?;
+        let reply = client.send(Request::get(*service, &[path, project])).await?;
         let mut set = reply.body[*wrapper].as_object().cloned().unwrap_or_default();
         set.retain(|_, value| value.is_i64());
         quotas.insert((*name).to_owned(), Value::Object(set));
@@ -24,7 +24,11 @@ pub(super) async fn read(link: Link<'_>, project: &str) -> Result<Value, Trouble
 }
 
 /// Writes the quotas that are named, and no others.
-pub(super) async fn write(link: Link<'_>, project: &str, wanted: &Value) -> Result<(), Trouble> {
+pub(super) async fn write(
+    client: CallClient<'_>,
+    project: &str,
+    wanted: &Value,
+) -> Result<(), ApiError> {
     for (name, service, path, wrapper) in PLACES {
         let Some(set) = wanted[*name].as_object().filter(|set| !set.is_empty()) else { continue };
         let mut set = set.clone();
@@ -33,16 +37,16 @@ pub(super) async fn write(link: Link<'_>, project: &str, wanted: &Value) -> Resu
             set.insert("force".to_owned(), Value::Bool(true));
         }
         let body = json!({ *wrapper: set });
-        link.send(Request::put(*service, &[path, project], body)).await?;
+        client.send(Request::put(*service, &[path, project], body)).await?;
     }
     Ok(())
 }
 
 /// Back to the defaults. Neutron says that there are none when they are.
-pub(super) async fn reset(link: Link<'_>, project: &str) -> Result<(), Trouble> {
+pub(super) async fn reset(client: CallClient<'_>, project: &str) -> Result<(), ApiError> {
     for (_, service, path, _) in PLACES {
-        match link.send(Request::delete(*service, &[path, project])).await {
-            Err(trouble) if trouble.verdict != Verdict::Gone => return Err(trouble),
+        match client.send(Request::delete(*service, &[path, project])).await {
+            Err(error) if error.kind != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }

@@ -11,7 +11,7 @@ use super::Blocker;
 use super::neutron::{NeutronKind, attributes, owner, ports, put};
 use super::normal::{address, prefix, respell_all};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
 use crate::openstack::names::Noun;
 
 pub(super) struct Router;
@@ -25,7 +25,7 @@ static SHAPE: Shape = Shape {
     list: &["routers"],
     row: "router",
     rows: "routers",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         mutable("name", Compare::Exact),
         mutable("description", Compare::Exact),
@@ -96,15 +96,15 @@ impl NeutronKind for Router {
     /// Interfaces are ports; the network outside may be named.
     async fn complete(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         row: &Value,
         attributes: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         let id = row["id"].as_str().unwrap_or_default();
-        let interfaces = interfaces(link, id).await?;
+        let interfaces = interfaces(client, id).await?;
         attributes.insert("interfaces".to_owned(), Value::Array(interfaces));
         if let Some(network) = row["external_gateway_info"]["network_id"].as_str() {
-            let name = network_name(link, network).await?;
+            let name = network_name(client, network).await?;
             let gateway = json!({"network_id": network, "network_name": name});
             attributes.insert("external_gateway_info".to_owned(), gateway);
         }
@@ -117,14 +117,14 @@ impl NeutronKind for Router {
 
     async fn resolve(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         _: &Value,
         members: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         let Some(gateway) = members.get_mut("external_gateway_info") else { return Ok(()) };
         let network = gateway["network_id"].as_str().map(str::to_owned);
         *gateway = match network {
-            Some(network) => json!({"network_id": link.id_of(Noun::Network, &network).await?}),
+            Some(network) => json!({"network_id": client.id_of(Noun::Network, &network).await?}),
             None => json!({}),
         };
         Ok(())
@@ -133,52 +133,52 @@ impl NeutronKind for Router {
     /// A route needs the interface that it leads through, and an interface cannot go while one does.
     async fn separate(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         id: &str,
         wanted: &Map<String, Value>,
-    ) -> Result<(), Trouble> {
-        let there = interfaces(link, id).await?;
+    ) -> Result<(), ApiError> {
+        let there = interfaces(client, id).await?;
         let unchanged = Value::Array(there.clone());
         let (missing, extra) = compared(&there, wanted.get("interfaces").unwrap_or(&unchanged));
         for interface in missing {
-            add(link, id, interface).await?;
+            add(client, id, interface).await?;
         }
         if let Some(routes) = wanted.get("routes") {
-            put(&SHAPE, link, id, json!({ "routes": routes })).await?;
+            put(&SHAPE, client, id, json!({ "routes": routes })).await?;
         }
         for interface in extra {
-            remove(link, id, interface).await?;
+            remove(client, id, interface).await?;
         }
         Ok(())
     }
 
     /// The interfaces belong to the router, but for ports that are entities themselves.
-    async fn dismantle(&self, link: Link<'_>, id: &str) -> Result<(), Trouble> {
-        let reply = link.send(Request::get(Service::Network, &["routers", id])).await?;
+    async fn dismantle(&self, client: CallClient<'_>, id: &str) -> Result<(), ApiError> {
+        let reply = client.send(Request::get(Service::Network, &["routers", id])).await?;
         if reply.body["router"]["routes"].as_array().is_some_and(|routes| !routes.is_empty()) {
-            put(&SHAPE, link, id, json!({"routes": []})).await?;
+            put(&SHAPE, client, id, json!({"routes": []})).await?;
         }
-        for port in interface_ports(link, id).await? {
+        for port in interface_ports(client, id).await? {
             if owner(&port).is_none() {
-                remove(link, id, &json!({"port_id": port["id"]})).await?;
+                remove(client, id, &json!({"port_id": port["id"]})).await?;
             }
         }
         Ok(())
     }
 
-    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
         // An interface cannot go while a floating IP leads through it, and Neutron does not name that one.
         let request = Request::get(Service::Network, &["floatingips"]).query("router_id", id);
-        let through = link.rows(request, "floatingips", Paging::Links).await?;
+        let through = client.rows(request, "floatingips", Pagination::Links).await?;
         if let Some(floating) = Blocker::first("floating IP", &through, owner) {
             return Ok(Some(floating));
         }
-        Ok(Blocker::first("port", &interface_ports(link, id).await?, owner))
+        Ok(Blocker::first("port", &interface_ports(client, id).await?, owner))
     }
 }
 
-async fn interface_ports(link: Link<'_>, id: &str) -> Result<Vec<Value>, Trouble> {
-    let mut ports = ports(link, &[("device_id", id)]).await?;
+async fn interface_ports(client: CallClient<'_>, id: &str) -> Result<Vec<Value>, ApiError> {
+    let mut ports = ports(client, &[("device_id", id)]).await?;
     // Plain, distributed, and highly available ones have different words.
     ports.retain(|port| {
         port["device_owner"].as_str().is_some_and(|owner| owner.contains("interface"))
@@ -186,42 +186,42 @@ async fn interface_ports(link: Link<'_>, id: &str) -> Result<Vec<Value>, Trouble
     Ok(ports)
 }
 
-async fn interfaces(link: Link<'_>, id: &str) -> Result<Vec<Value>, Trouble> {
-    let ports = interface_ports(link, id).await?;
+async fn interfaces(client: CallClient<'_>, id: &str) -> Result<Vec<Value>, ApiError> {
+    let ports = interface_ports(client, id).await?;
     let interface = |port: &Value| json!({"port_id": port["id"], "subnet_id": port["fixed_ips"][0]["subnet_id"]});
     let mut interfaces: Vec<_> = ports.iter().map(interface).collect();
     interfaces.sort_by_key(Value::to_string);
     Ok(interfaces)
 }
 
-async fn network_name(link: Link<'_>, id: &str) -> Result<Value, Trouble> {
+async fn network_name(client: CallClient<'_>, id: &str) -> Result<Value, ApiError> {
     let request = Request::get(Service::Network, &["networks", id]).query("fields", "name");
-    match link.send(request).await {
+    match client.send(request).await {
         Ok(reply) => Ok(reply.body["network"]["name"].clone()),
-        Err(trouble) if trouble.verdict == Verdict::Gone => Ok(Value::Null),
-        Err(trouble) => Err(trouble),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(error),
     }
 }
 
 /// One that is there already, which a lost reply leaves behind, is a success.
-async fn add(link: Link<'_>, id: &str, interface: &Value) -> Result<(), Trouble> {
+async fn add(client: CallClient<'_>, id: &str, interface: &Value) -> Result<(), ApiError> {
     let member = |name: &str| interface[name].as_str().map(|id| json!({ name: id }));
     let body = member("port_id").or_else(|| member("subnet_id")).unwrap_or_default();
     let path = ["routers", id, "add_router_interface"];
-    match link.send(Request::put(Service::Network, &path, body)).await {
+    match client.send(Request::put(Service::Network, &path, body)).await {
         // One that was asked for before may be on its way: it takes the address that this one wants.
-        Err(trouble) if trouble.verdict == Verdict::Taken => Err(trouble.judged(Verdict::Conflict)),
-        Err(trouble) if trouble.verdict != Verdict::Already => Err(trouble),
+        Err(error) if error.kind == ErrorKind::Exists => Err(error.with_kind(ErrorKind::Conflict)),
+        Err(error) if error.kind != ErrorKind::AlreadyDone => Err(error),
         _ => Ok(()),
     }
 }
 
 /// This deletes the interface's port, too.
-async fn remove(link: Link<'_>, id: &str, interface: &Value) -> Result<(), Trouble> {
+async fn remove(client: CallClient<'_>, id: &str, interface: &Value) -> Result<(), ApiError> {
     let path = ["routers", id, "remove_router_interface"];
     let body = json!({"port_id": interface["port_id"]});
-    match link.send(Request::put(Service::Network, &path, body)).await {
-        Err(trouble) if trouble.verdict != Verdict::Gone => Err(trouble),
+    match client.send(Request::put(Service::Network, &path, body)).await {
+        Err(error) if error.kind != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use super::neutron::{NeutronKind, attributes, owner, ports};
 use super::normal::fault;
 use super::rules::{SELF, essence, normal};
 use super::shape::{Compare, Shape, mutable, set};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
 
 pub(super) struct SecurityGroup;
 
@@ -26,7 +26,7 @@ static SHAPE: Shape = Shape {
     list: &["security-groups"],
     row: "security_group",
     rows: "security_groups",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         mutable("name", Compare::Exact),
         mutable("description", Compare::Exact),
@@ -95,11 +95,11 @@ impl NeutronKind for SecurityGroup {
     /// between; but for those that differ in their description alone, of which Neutron has no two.
     async fn separate(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         id: &str,
         wanted: &Map<String, Value>,
-    ) -> Result<(), Trouble> {
-        let reply = link.send(Request::get(Service::Network, &["security-groups", id])).await?;
+    ) -> Result<(), ApiError> {
+        let reply = client.send(Request::get(Service::Network, &["security-groups", id])).await?;
         let rows = reply.body["security_group"]["security_group_rules"].as_array().cloned();
         let there: Vec<(Value, String)> = rows
             .unwrap_or_default()
@@ -115,22 +115,22 @@ impl NeutronKind for SecurityGroup {
             .iter()
             .filter(|(rule, _)| !wanted.contains(rule))
             .partition(|(rule, _)| replaced.contains(&essence(rule)));
-        remove(link, &first).await?;
-        add(link, id, &missing).await?;
-        remove(link, &last).await
+        remove(client, &first).await?;
+        add(client, id, &missing).await?;
+        remove(client, &last).await
     }
 
-    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
-        Ok(Blocker::first("port", &ports(link, &[("security_groups", id)]).await?, owner))
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
+        Ok(Blocker::first("port", &ports(client, &[("security_groups", id)]).await?, owner))
     }
 }
 
 /// All or none.
-async fn add(link: Link<'_>, id: &str, rules: &[&Value]) -> Result<(), Trouble> {
+async fn add(client: CallClient<'_>, id: &str, rules: &[&Value]) -> Result<(), ApiError> {
     if rules.is_empty() {
         return Ok(());
     }
-    let bodies = rules.iter().map(|rule| {
+    let response = rules.iter().map(|rule| {
         let mut body = (*rule).clone();
         body["security_group_id"] = Value::from(id);
         if body["remote_group_id"] == SELF {
@@ -138,20 +138,20 @@ async fn add(link: Link<'_>, id: &str, rules: &[&Value]) -> Result<(), Trouble> 
         }
         body
     });
-    let body = json!({"security_group_rules": bodies.collect::<Vec<_>>()});
-    let sent = link.send(Request::post(Service::Network, &["security-group-rules"], body)).await;
+    let body = json!({"security_group_rules": response.collect::<Vec<_>>()});
+    let sent = client.send(Request::post(Service::Network, &["security-group-rules"], body)).await;
     match sent {
         // Somebody else was faster; a fresh look tells what is still missing.
-        Err(trouble) if trouble.verdict == Verdict::Taken => Err(trouble.judged(Verdict::Conflict)),
+        Err(error) if error.kind == ErrorKind::Exists => Err(error.with_kind(ErrorKind::Conflict)),
         outcome => outcome.map(drop),
     }
 }
 
-async fn remove(link: Link<'_>, rules: &[&(Value, String)]) -> Result<(), Trouble> {
+async fn remove(client: CallClient<'_>, rules: &[&(Value, String)]) -> Result<(), ApiError> {
     for (_, id) in rules {
         let request = Request::delete(Service::Network, &["security-group-rules", id]);
-        match link.send(request).await {
-            Err(trouble) if trouble.verdict != Verdict::Gone => return Err(trouble),
+        match client.send(request).await {
+            Err(error) if error.kind != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }

@@ -14,7 +14,7 @@ use super::normal::fault;
 use super::server_body::{self, USER_DATA, digest};
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Done, Job, Kind, Left, Stage, copied, nova};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
 use crate::openstack::names::{Noun, is_uuid};
 use crate::openstack::owner;
 
@@ -29,7 +29,7 @@ static SHAPE: Shape = Shape {
     list: &["servers", "detail"],
     row: "server",
     rows: "servers",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         mutable("name", Compare::Exact),
         mutable("description", Compare::Exact),
@@ -154,20 +154,20 @@ impl Kind for Server {
     /// The flavor's id; the ports, because Nova's own list of addresses is late; which volume is its root.
     async fn complete(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         row: &Value,
         attributes: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         if let Some(name) = row["flavor"]["original_name"].as_str()
-            && let Some(id) = link.id_named(Noun::Flavor, name).await?
+            && let Some(id) = client.id_named(Noun::Flavor, name).await?
         {
             attributes.insert("flavor_id".to_owned(), Value::from(id));
         }
         let id = row["id"].as_str().unwrap_or_default();
-        let ports = super::neutron::ports(link, &[("device_id", id)]).await?;
+        let ports = super::neutron::ports(client, &[("device_id", id)]).await?;
         let nics = ports.iter().map(|port| json!({"port": port["id"], "uuid": port["network_id"]}));
         attributes.insert("networks".to_owned(), Value::Array(nics.collect()));
-        let volumes = nova::data_volumes(link, row).await?;
+        let volumes = nova::data_volumes(client, row).await?;
         attributes.insert("volumes".to_owned(), json!(volumes));
         Ok(())
     }
@@ -193,88 +193,92 @@ impl Kind for Server {
         Some(1_000)
     }
 
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
+    async fn search(
+        &self,
+        client: CallClient<'_>,
+        search: &Search,
+    ) -> Result<Vec<Value>, ApiError> {
         let request = Request::get(Service::Compute, SHAPE.list);
         let request = request.query("tags", &owner::mark(&search.owner_key));
-        link.rows(request, SHAPE.rows, SHAPE.paging).await
+        client.rows(request, SHAPE.rows, SHAPE.pagination).await
     }
 
-    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
         let request = Request::get(Service::Compute, SHAPE.list);
         Ok(request.query("sort_key", "uuid").query("sort_dir", "asc"))
     }
 
-    async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble> {
-        let body = server_body::creation(link, create).await?;
+    async fn creation(&self, client: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
+        let body = server_body::creation(client, create).await?;
         Ok(Request::post(Service::Compute, &["servers"], body))
     }
 
     async fn change(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Left, ApiError> {
         let id = target.external_id.as_str();
-        let (row, _) = self.get(link, id).await?;
+        let (row, _) = self.get(client, id).await?;
         let mut members = super::neutron::members(spec, fields);
         let (volumes, flavor) = (members.remove("volumes"), members.remove("flavorRef"));
         if let Some(metadata) = members.remove("metadata") {
             let metadata = server_body::metadata(Some(&metadata), row["metadata"].get(USER_DATA));
-            put(link, &["servers", id, "metadata"], json!({ "metadata": metadata })).await?;
+            put(client, &["servers", id, "metadata"], json!({ "metadata": metadata })).await?;
         }
         if let Some(tags) = members.remove("tags") {
             let tags = server_body::tags(Some(&tags), &target.owner_key);
-            put(link, &["servers", id, "tags"], json!({ "tags": tags })).await?;
+            put(client, &["servers", id, "tags"], json!({ "tags": tags })).await?;
         }
         if let Some(groups) = members.remove("security_groups") {
-            nova::set_groups(link, &row, &groups).await?;
+            nova::set_groups(client, &row, &groups).await?;
         }
         if !members.is_empty() {
-            put(link, &["servers", id], json!({ "server": members })).await?;
+            put(client, &["servers", id], json!({ "server": members })).await?;
         }
         if let Some(volumes) = volumes {
-            nova::set_volumes(link, &row, &volumes).await?;
+            nova::set_volumes(client, &row, &volumes).await?;
             let rest = flavor.map(|_| "/flavorRef".to_owned());
             return Ok(Left::Working(rest.into_iter().collect()));
         }
         if let Some(flavor) = flavor {
-            let flavor = link.id_of(Noun::Flavor, flavor.as_str().unwrap_or_default()).await?;
-            nova::action(link, id, "resize", json!({ "flavorRef": flavor })).await?;
+            let flavor = client.id_of(Noun::Flavor, flavor.as_str().unwrap_or_default()).await?;
+            nova::action(client, id, "resize", json!({ "flavorRef": flavor })).await?;
             return Ok(Left::Working(Vec::new()));
         }
         Ok(Left::Nothing)
     }
 
-    async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
-        let (row, _) = self.get(link, act.target.external_id.as_str()).await?;
-        nova::perform(link, &row, act.action.as_str(), &act.input).await
+    async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
+        let (row, _) = self.get(client, act.target.external_id.as_str()).await?;
+        nova::perform(client, &row, act.action.as_str(), &act.input).await
     }
 
     /// A resized server is confirmed; attached and detached volumes are waited for.
     async fn nudge(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         job: &Job,
         attributes: &Value,
-    ) -> Result<Option<Stage>, Trouble> {
+    ) -> Result<Option<Stage>, ApiError> {
         let resized = attributes["status"] == RESIZED && attributes["task_state"].is_null();
         if job.phase == Phase::Delete {
             return Ok(resized.then_some(Stage::Settled));
         }
         if resized {
-            self.confirm(link, job.id()).await?;
+            self.confirm(client, job.id()).await?;
             return Ok(Some(Stage::Working));
         }
         let settled = self.stage(attributes) == Stage::Settled;
-        if settled && job.phase == Phase::Update && nova::volumes_move(link, job.id()).await? {
+        if settled && job.phase == Phase::Update && nova::volumes_move(client, job.id()).await? {
             return Ok(Some(Stage::Working));
         }
         Ok(None)
     }
 
-    async fn reason(&self, _: Link<'_>, _: &str, row: &Value) -> Option<String> {
+    async fn reason(&self, _: CallClient<'_>, _: &str, row: &Value) -> Option<String> {
         row["fault"]["message"].as_str().map(|text| text.chars().take(300).collect())
     }
 
@@ -296,21 +300,21 @@ impl Kind for Server {
 impl Server {
     /// Lets a resize stand. The confirmation before this one may have ended between our look and our call: then
     /// Nova refuses, and nothing is left to confirm.
-    async fn confirm(&self, link: Link<'_>, id: &str) -> Result<(), Trouble> {
-        match nova::action(link, id, "confirmResize", Value::Null).await {
-            Err(trouble) if trouble.verdict == Verdict::Conflict => {
-                let (row, _) = self.get(link, id).await?;
-                if row["status"] == RESIZED { Err(trouble) } else { Ok(()) }
+    async fn confirm(&self, client: CallClient<'_>, id: &str) -> Result<(), ApiError> {
+        match nova::action(client, id, "confirmResize", Value::Null).await {
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                let (row, _) = self.get(client, id).await?;
+                if row["status"] == RESIZED { Err(error) } else { Ok(()) }
             }
             // Somebody else's confirmation is under way: the status is behind what Nova knows.
-            Err(trouble) if trouble.verdict == Verdict::Invalid => Ok(()),
+            Err(error) if error.kind == ErrorKind::Invalid => Ok(()),
             outcome => outcome.map(drop),
         }
     }
 }
 
-async fn put(link: Link<'_>, path: &[&str], body: Value) -> Result<(), Trouble> {
-    link.send(Request::put(Service::Compute, path, body)).await.map(drop)
+async fn put(client: CallClient<'_>, path: &[&str], body: Value) -> Result<(), ApiError> {
+    client.send(Request::put(Service::Compute, path, body)).await.map(drop)
 }
 
 fn is_base64(text: &str) -> bool {

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::Create;
 
-use crate::openstack::client::{Link, Trouble};
+use crate::openstack::client::{ApiError, CallClient};
 use crate::openstack::names::Noun;
 use crate::openstack::owner;
 
@@ -41,11 +41,11 @@ pub(super) fn tags(users: Option<&Value>, key: &OwnerKey) -> Value {
 }
 
 /// The body of `POST /servers`.
-pub(super) async fn creation(link: Link<'_>, create: &Create) -> Result<Value, Trouble> {
+pub(super) async fn creation(client: CallClient<'_>, create: &Create) -> Result<Value, ApiError> {
     let mut server = create.spec.as_object().cloned().unwrap_or_default();
-    link.identify(&mut server, "flavorRef", Noun::Flavor).await?;
-    link.identify(&mut server, "imageRef", Noun::Image).await?;
-    networks(link, &mut server).await?;
+    client.identify(&mut server, "flavorRef", Noun::Flavor).await?;
+    client.identify(&mut server, "imageRef", Noun::Image).await?;
+    networks(client, &mut server).await?;
     let tags = tags(server.get("tags"), &create.owner_key);
     server.insert("tags".to_owned(), tags);
     let user_data = server.get("user_data").and_then(Value::as_str).map(digest).map(Value::from);
@@ -62,11 +62,11 @@ pub(super) async fn creation(link: Link<'_>, create: &Create) -> Result<Value, T
     Ok(body)
 }
 
-async fn networks(link: Link<'_>, server: &mut Map<String, Value>) -> Result<(), Trouble> {
+async fn networks(client: CallClient<'_>, server: &mut Map<String, Value>) -> Result<(), ApiError> {
     let networks = server.entry("networks").or_insert_with(|| Value::from("auto"));
     for nic in networks.as_array_mut().into_iter().flatten() {
         if let Value::Object(nic) = nic {
-            link.identify(nic, "uuid", Noun::Network).await?;
+            client.identify(nic, "uuid", Noun::Network).await?;
         }
     }
     Ok(())

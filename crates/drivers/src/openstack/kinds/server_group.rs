@@ -10,7 +10,7 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::shape::{Compare, Shape, fixed};
 use super::{Kind, Left, copied};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Request, Service};
 use crate::openstack::owner;
 
 pub(super) struct ServerGroup;
@@ -24,7 +24,7 @@ static SHAPE: Shape = Shape {
     list: &["os-server-groups"],
     row: "server_group",
     rows: "server_groups",
-    paging: Paging::Offset,
+    pagination: Pagination::Offset,
     fields: &[
         fixed("name", Compare::Exact),
         fixed("policy", Compare::Exact),
@@ -57,16 +57,16 @@ impl Kind for ServerGroup {
     }
 
     /// There is no filter: all are read.
-    async fn search(&self, link: Link<'_>, _: &Search) -> Result<Vec<Value>, Trouble> {
+    async fn search(&self, client: CallClient<'_>, _: &Search) -> Result<Vec<Value>, ApiError> {
         let request = Request::get(Service::Compute, SHAPE.list);
-        link.rows(request, SHAPE.rows, SHAPE.paging).await
+        client.rows(request, SHAPE.rows, SHAPE.pagination).await
     }
 
-    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
         Ok(Request::get(Service::Compute, SHAPE.list))
     }
 
-    async fn creation(&self, _: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
         let mut group = create.spec.clone();
         let name = group["name"].as_str().unwrap_or_default();
         group["name"] = Value::from(owner::marked_name(name, &create.owner_key));
@@ -75,11 +75,11 @@ impl Kind for ServerGroup {
 
     async fn change(
         &self,
-        _: Link<'_>,
+        _: CallClient<'_>,
         _: &ObjectRef,
         _: &Value,
         _: &[String],
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Left, ApiError> {
         Ok(Left::Nothing)
     }
 }

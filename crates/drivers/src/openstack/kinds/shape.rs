@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use stateward_domain::kind::{ActionSpec, KindSpec, OnLost};
 
-use crate::openstack::client::{Paging, Service};
+use crate::openstack::client::{Pagination, Service};
 use crate::openstack::names::is_uuid;
 
 /// Whether a field can change while the object lives.
@@ -75,7 +75,7 @@ pub(in crate::openstack) struct Shape {
     pub(super) row: &'static str,
     /// Wrapper of many: `networks`.
     pub(super) rows: &'static str,
-    pub(super) paging: Paging,
+    pub(super) pagination: Pagination,
     pub(super) fields: &'static [Field],
     /// Further members of the API's object that are shown.
     pub(super) shown: &'static [&'static str],

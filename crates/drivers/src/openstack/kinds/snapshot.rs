@@ -14,7 +14,7 @@ use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Done, Job, Kind, Left, Stage, cinder, copied};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Request, Service};
 use crate::openstack::owner;
 
 pub(super) struct Snapshot;
@@ -28,7 +28,7 @@ static SHAPE: Shape = Shape {
     list: &["snapshots", "detail"],
     row: "snapshot",
     rows: "snapshots",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         fixed("volume_id", Compare::Exact),
         mutable("name", Compare::Exact),
@@ -77,13 +77,17 @@ impl Kind for Snapshot {
         Some(500)
     }
 
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
-        let mut rows = cinder::search(link, SHAPE.list, SHAPE.rows, &search.owner_key).await?;
+    async fn search(
+        &self,
+        client: CallClient<'_>,
+        search: &Search,
+    ) -> Result<Vec<Value>, ApiError> {
+        let mut rows = cinder::search(client, SHAPE.list, SHAPE.rows, &search.owner_key).await?;
         rows.retain(|row| self.stands_alone(row));
         Ok(rows)
     }
 
-    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
         Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
     }
 
@@ -93,7 +97,7 @@ impl Kind for Snapshot {
     }
 
     /// `force` lets a volume be in use; without it, below 3.66, Cinder refuses.
-    async fn creation(&self, _: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
         let mut snapshot = create.spec.as_object().cloned().unwrap_or_default();
         snapshot.entry("force").or_insert(Value::Bool(true));
         let metadata = cinder::with_mark(snapshot.get("metadata"), &create.owner_key);
@@ -103,47 +107,47 @@ impl Kind for Snapshot {
 
     async fn change(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Left, ApiError> {
         let id = target.external_id.as_str();
         let mut members = members(spec, fields);
         if let Some(metadata) = members.remove("metadata") {
             let metadata = cinder::with_mark(Some(&metadata), &target.owner_key);
             let path = ["snapshots", id, "metadata"];
             let body = json!({ "metadata": metadata });
-            link.send(Request::put(Service::Volume, &path, body)).await?;
+            client.send(Request::put(Service::Volume, &path, body)).await?;
         }
         if !members.is_empty() {
             let body = json!({ "snapshot": members });
-            link.send(Request::put(Service::Volume, &["snapshots", id], body)).await?;
+            client.send(Request::put(Service::Volume, &["snapshots", id], body)).await?;
         }
         Ok(Left::Nothing)
     }
 
-    async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
+    async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
         let volume = act.spec["volume_id"].as_str().unwrap_or_default();
-        cinder::revert(link, volume, act.target.external_id.as_str()).await?;
+        cinder::revert(client, volume, act.target.external_id.as_str()).await?;
         Ok(Done::Later)
     }
 
     async fn nudge(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         job: &Job,
         attributes: &Value,
-    ) -> Result<Option<Stage>, Trouble> {
+    ) -> Result<Option<Stage>, ApiError> {
         if !cinder::restores(job) {
             return Ok(None);
         }
         let volume = attributes["volume_id"].as_str().unwrap_or_default();
-        cinder::reverted(link, &[volume]).await.map(Some)
+        cinder::reverted(client, &[volume]).await.map(Some)
     }
 
-    async fn reason(&self, link: Link<'_>, id: &str, _: &Value) -> Option<String> {
-        cinder::reason(link, id).await
+    async fn reason(&self, client: CallClient<'_>, id: &str, _: &Value) -> Option<String> {
+        cinder::reason(client, id).await
     }
 
     fn remade(&self) -> bool {

@@ -10,7 +10,7 @@ use super::Blocker;
 use super::neutron::{NeutronKind, owner, ports};
 use super::normal::{address, prefix, respell, respell_all};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{Link, Paging, Service, Trouble};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Service};
 use crate::openstack::names::Noun;
 
 pub(super) struct Subnet;
@@ -24,7 +24,7 @@ static SHAPE: Shape = Shape {
     list: &["subnets"],
     row: "subnet",
     rows: "subnets",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         fixed("network_id", Compare::Source),
         fixed("cidr", Compare::Exact),
@@ -75,15 +75,15 @@ impl NeutronKind for Subnet {
 
     async fn resolve(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         _: &Value,
         members: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
-        link.identify(members, "network_id", Noun::Network).await
+    ) -> Result<(), ApiError> {
+        client.identify(members, "network_id", Noun::Network).await
     }
 
-    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
         let filter = format!("subnet_id={id}");
-        Ok(Blocker::first("port", &ports(link, &[("fixed_ips", &filter)]).await?, owner))
+        Ok(Blocker::first("port", &ports(client, &[("fixed_ips", &filter)]).await?, owner))
     }
 }

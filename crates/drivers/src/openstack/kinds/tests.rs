@@ -38,11 +38,15 @@ fn target(name: &str, id: &str) -> ObjectRef {
 }
 
 /// Goes on with pending work until it is done, or fails.
-async fn finish(kind: &dyn Kind, link: Link<'_>, outcome: Outcome) -> Result<Outcome, Failure> {
+async fn finish(
+    kind: &dyn Kind,
+    client: CallClient<'_>,
+    outcome: Outcome,
+) -> Result<Outcome, Failure> {
     let mut outcome = outcome;
     for _ in 0..20 {
         let Outcome::Pending { handle, .. } = &outcome else { return Ok(outcome) };
-        outcome = resume(kind, link, Job::read(handle)?).await?;
+        outcome = resume(kind, client, Job::read(handle)?).await?;
     }
     panic!("it never ends: {outcome:?}")
 }
@@ -77,7 +81,7 @@ async fn the_mark_of_a_network_is_never_away() {
     let stub = stub(|_, _| Answer::json(201, json!({"network": {"id": "n1"}}))).await;
     let setup = Setup::new(&stub.url);
     let create = creation("openstack.network", json!({"name": "a", "description": "mine"}));
-    super::create(kind("openstack.network"), setup.link(), &create).await.unwrap();
+    super::create(kind("openstack.network"), setup.client(), &create).await.unwrap();
     let mark = owner::mark(&key());
     assert_eq!(
         steps(&stub, "/network"),
@@ -103,7 +107,7 @@ async fn what_breaks_off_after_the_creation_is_named_and_partial() {
     let setup = Setup::new(&stub.url);
     let create = creation("openstack.network", json!({"name": "a"}));
     let failure =
-        super::create(kind("openstack.network"), setup.link(), &create).await.unwrap_err();
+        super::create(kind("openstack.network"), setup.client(), &create).await.unwrap_err();
     assert_eq!(failure.effect, Effect::Partial);
     assert_eq!(*setup.control.recorded.lock().unwrap(), ["n1"], "it can be found again");
     let kind = kind("openstack.network");
@@ -133,7 +137,7 @@ async fn a_search_believes_no_filter() {
         spec: json!({}),
         since: None,
     };
-    let found = find(kind("openstack.volume"), setup.link(), &search).await.unwrap();
+    let found = find(kind("openstack.volume"), setup.client(), &search).await.unwrap();
     let ids: Vec<_> = found.iter().map(|object| object.external_id.as_str()).collect();
     assert_eq!(ids, ["v3"]);
     let filter = &stub.asked("/volume")[0].path;
@@ -152,7 +156,7 @@ async fn a_cloud_that_refuses_the_filter_is_read_as_a_whole() {
     });
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
-    let rows = cinder::search(setup.link(), &["volumes", "detail"], "volumes", &key()).await;
+    let rows = cinder::search(setup.client(), &["volumes", "detail"], "volumes", &key()).await;
     assert_eq!(rows.unwrap().len(), 1);
 }
 
@@ -188,9 +192,9 @@ async fn a_creation_is_done_when_the_cloud_says_so() {
     let setup = Setup::new(&stub.url);
     let kind = kind("openstack.volume");
     let create = creation("openstack.volume", json!({"size": 1, "metadata": {"a": "1"}}));
-    let outcome = super::create(kind, setup.link(), &create).await.unwrap();
+    let outcome = super::create(kind, setup.client(), &create).await.unwrap();
     assert!(matches!(outcome, Outcome::Pending { .. }), "{outcome:?}");
-    let done = finish(kind, setup.link(), outcome).await.unwrap();
+    let done = finish(kind, setup.client(), outcome).await.unwrap();
     assert!(matches!(done, Outcome::Done { external_id: Some(id), .. } if id.as_str() == "v1"));
     assert_eq!(
         stub.asked("/volume")[0].body["volume"]["metadata"],
@@ -205,14 +209,14 @@ async fn what_failed_while_it_was_made_is_removed_and_may_be_made_again() {
     let setup = Setup::new(&stub.url);
     let kind = kind("openstack.volume");
     let create = creation("openstack.volume", json!({"size": 1}));
-    let outcome = super::create(kind, setup.link(), &create).await.unwrap();
-    let failure = finish(kind, setup.link(), outcome).await.unwrap_err();
+    let outcome = super::create(kind, setup.client(), &create).await.unwrap();
+    let failure = finish(kind, setup.client(), outcome).await.unwrap_err();
     assert_eq!(failure.class, ErrorClass::Transient);
     assert!(failure.message.contains("no room"), "{failure}");
     assert!(steps(&stub, "/volume").iter().any(|step| step.starts_with("DELETE")));
     // Whoever did not hear that, and asks again, hears why it is gone.
     let job = Job::new("openstack.volume", "v1", &key(), job::Phase::Create);
-    let failure = resume(kind, setup.link(), job).await.unwrap_err();
+    let failure = resume(kind, setup.client(), job).await.unwrap_err();
     assert_eq!(failure.class, ErrorClass::NotFound);
     assert!(failure.message.contains("no room"), "{failure}");
 }
@@ -232,7 +236,7 @@ async fn what_failed_later_is_never_removed() {
         fields,
         observed,
     };
-    let failure = super::update(kind, setup.link(), &update).await.unwrap_err();
+    let failure = super::update(kind, setup.client(), &update).await.unwrap_err();
     assert_eq!(failure.class, ErrorClass::Invalid);
     assert!(steps(&stub, "/volume").iter().all(|step| step.starts_with("GET")));
 }
@@ -253,8 +257,8 @@ async fn a_deletion_waits_until_it_is_allowed_and_until_it_is_done() {
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
     let kind = kind("openstack.volume");
-    let outcome = delete(kind, setup.link(), &target("openstack.volume", "v1")).await.unwrap();
-    let done = finish(kind, setup.link(), outcome).await.unwrap();
+    let outcome = delete(kind, setup.client(), &target("openstack.volume", "v1")).await.unwrap();
+    let done = finish(kind, setup.client(), outcome).await.unwrap();
     assert!(matches!(done, Outcome::Done { external_id: None, .. }), "{done:?}");
     assert!(!stuck.load(Ordering::SeqCst));
 }
@@ -283,7 +287,7 @@ async fn a_deletion_that_is_in_the_way_of_an_entity_waits_for_that() {
         let stub = stub.await;
         let setup = Setup::new(&stub.url);
         let target = target("openstack.network", "n1");
-        let failure = delete(kind("openstack.network"), setup.link(), &target).await.unwrap_err();
+        let failure = delete(kind("openstack.network"), setup.client(), &target).await.unwrap_err();
         assert_eq!(failure.class, class);
         assert_eq!(failure.message, "port p1 still uses it");
     }
@@ -313,7 +317,7 @@ async fn a_router_waits_for_the_floating_ip_that_leads_through_it() {
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
     let target = target("openstack.router", "r1");
-    let failure = delete(kind("openstack.router"), setup.link(), &target).await.unwrap_err();
+    let failure = delete(kind("openstack.router"), setup.client(), &target).await.unwrap_err();
     assert_eq!(failure.class, ErrorClass::DependencyNotReady { on });
     assert_eq!(failure.message, "floating IP f1 still uses it");
 }
@@ -328,7 +332,7 @@ async fn a_missing_reference_is_not_a_missing_object() {
     let setup = Setup::new(&stub.url);
     let network = "9b4ee8a4-0b0e-4f3e-a3c4-0a4b0f7ad1d4";
     let create = creation("openstack.port", json!({"network_id": network}));
-    let failure = super::create(kind("openstack.port"), setup.link(), &create).await.unwrap_err();
+    let failure = super::create(kind("openstack.port"), setup.client(), &create).await.unwrap_err();
     assert_eq!((failure.class, failure.effect), (ErrorClass::Invalid, Effect::None));
 }
 
@@ -365,7 +369,7 @@ async fn a_volume_that_is_never_let_go_is_taken_back() {
     });
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
-    assert!(nova::volumes_move(setup.link(), "s1").await.unwrap(), "v2 may still go");
+    assert!(nova::volumes_move(setup.client(), "s1").await.unwrap(), "v2 may still go");
     let changes: Vec<_> =
         steps(&stub, "/volume").into_iter().filter(|step| !step.starts_with("GET")).collect();
     assert_eq!(changes, ["POST /volume/v3/p1/volumes/v1/action"]);

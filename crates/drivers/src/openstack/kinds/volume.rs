@@ -13,7 +13,7 @@ use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, Verb, fixed, mutable};
 use super::{Blocker, Done, Kind, Left, Stage, cinder, copied};
-use crate::openstack::client::{Link, Paging, Request, Service, Trouble, Verdict};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
 use crate::openstack::names::Noun;
 use crate::openstack::owner;
 
@@ -28,7 +28,7 @@ static SHAPE: Shape = Shape {
     list: &["volumes", "detail"],
     row: "volume",
     rows: "volumes",
-    paging: Paging::Links,
+    pagination: Pagination::Links,
     fields: &[
         mutable("name", Compare::Exact),
         mutable("description", Compare::Exact),
@@ -113,12 +113,12 @@ impl Kind for Volume {
     /// Cinder shows a type by its name; the desired state may name it by its id.
     async fn complete(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         row: &Value,
         attributes: &mut Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         let Some(name) = row["volume_type"].as_str() else { return Ok(()) };
-        if let Some(id) = link.id_named(Noun::VolumeType, name).await? {
+        if let Some(id) = client.id_named(Noun::VolumeType, name).await? {
             attributes.insert("volume_type_id".to_owned(), Value::from(id));
         }
         Ok(())
@@ -136,11 +136,15 @@ impl Kind for Volume {
         Some(500)
     }
 
-    async fn search(&self, link: Link<'_>, search: &Search) -> Result<Vec<Value>, Trouble> {
-        cinder::search(link, SHAPE.list, SHAPE.rows, &search.owner_key).await
+    async fn search(
+        &self,
+        client: CallClient<'_>,
+        search: &Search,
+    ) -> Result<Vec<Value>, ApiError> {
+        cinder::search(client, SHAPE.list, SHAPE.rows, &search.owner_key).await
     }
 
-    async fn everything(&self, _: Link<'_>) -> Result<Request, Trouble> {
+    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
         Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
     }
 
@@ -150,17 +154,17 @@ impl Kind for Volume {
         !(bare && row["status"] == "in-use")
     }
 
-    async fn creation(&self, link: Link<'_>, create: &Create) -> Result<Request, Trouble> {
+    async fn creation(&self, client: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
         let mut volume = create.spec.as_object().cloned().unwrap_or_default();
         for later in ["bootable", "readonly"] {
             volume.remove(later);
         }
-        link.identify(&mut volume, "imageRef", Noun::Image).await?;
+        client.identify(&mut volume, "imageRef", Noun::Image).await?;
         if let Some(Value::String(image)) = volume.get("imageRef") {
             // Cinder says the same of an image that is not there and of a Glance that is away.
-            link.send(Request::get(Service::Image, &["images", image])).await?;
+            client.send(Request::get(Service::Image, &["images", image])).await?;
         }
-        link.identify(&mut volume, "volume_type", Noun::VolumeType).await?;
+        client.identify(&mut volume, "volume_type", Noun::VolumeType).await?;
         let metadata = cinder::with_mark(volume.get("metadata"), &create.owner_key);
         volume.insert("metadata".to_owned(), metadata);
         Ok(Request::post(Service::Volume, &["volumes"], json!({ "volume": volume })))
@@ -168,60 +172,60 @@ impl Kind for Volume {
 
     async fn change(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, Trouble> {
+    ) -> Result<Left, ApiError> {
         let id = target.external_id.as_str();
-        self.describe(link, target, spec, fields).await?;
+        self.describe(client, target, spec, fields).await?;
         for field in fields {
             let (verb, input) = match field.as_str() {
                 "/bootable" => ("os-set_bootable", json!({"bootable": spec["bootable"]})),
                 "/readonly" => ("os-update_readonly_flag", json!({"readonly": spec["readonly"]})),
                 _ => continue,
             };
-            act(link, id, verb, input).await?;
+            act(client, id, verb, input).await?;
         }
         let mut slow = fields.iter().filter(|field| SLOW.contains(&field.as_str())).cloned();
         match slow.next().as_deref() {
             None => return Ok(Left::Nothing),
-            Some("/size") => extend(link, id, spec).await?,
+            Some("/size") => extend(client, id, spec).await?,
             Some(_) => {
                 let wanted = spec["volume_type"].as_str().unwrap_or_default();
-                let new_type = link.id_of(Noun::VolumeType, wanted).await?;
+                let new_type = client.id_of(Noun::VolumeType, wanted).await?;
                 let input = json!({"new_type": new_type, "migration_policy": "on-demand"});
-                act(link, id, "os-retype", input).await?;
+                act(client, id, "os-retype", input).await?;
             }
         }
         Ok(Left::Working(slow.collect()))
     }
 
-    async fn blocker(&self, link: Link<'_>, id: &str) -> Result<Option<Blocker>, Trouble> {
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
         let request = Request::get(Service::Volume, &["snapshots", "detail"]);
         let snapshots =
-            link.rows(request.query("volume_id", id), "snapshots", Paging::Links).await?;
+            client.rows(request.query("volume_id", id), "snapshots", Pagination::Links).await?;
         let mark = |row: &Value| owner::in_properties(&row["metadata"]);
         if let Some(snapshot) = Blocker::first("snapshot", &snapshots, mark) {
             return Ok(Some(snapshot));
         }
-        let (row, _) = self.get(link, id).await?;
+        let (row, _) = self.get(client, id).await?;
         let server = row["attachments"][0]["server_id"].as_str();
         let Some(server) = server else { return Ok(None) };
-        let reply = link.send(Request::get(Service::Compute, &["servers", server])).await?;
+        let reply = client.send(Request::get(Service::Compute, &["servers", server])).await?;
         let mark = |row: &Value| owner::in_tags(&row["tags"]);
         Ok(Blocker::first("server", &[reply.body["server"].clone()], mark))
     }
 
-    async fn verb(&self, link: Link<'_>, act: &Act) -> Result<Done, Trouble> {
+    async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
         let id = act.target.external_id.as_str();
         let verb = if act.action.0 == "revert" { "revert" } else { "os-reset_status" };
-        self::act(link, id, verb, act.input.clone()).await?;
+        self::act(client, id, verb, act.input.clone()).await?;
         Ok(Done::Later)
     }
 
-    async fn reason(&self, link: Link<'_>, id: &str, _: &Value) -> Option<String> {
-        cinder::reason(link, id).await
+    async fn reason(&self, client: CallClient<'_>, id: &str, _: &Value) -> Option<String> {
+        cinder::reason(client, id).await
     }
 
     fn remade(&self) -> bool {
@@ -233,11 +237,11 @@ impl Volume {
     /// What one PUT changes, in any state. It replaces all metadata, so the mark goes with it.
     async fn describe(
         &self,
-        link: Link<'_>,
+        client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         let mut members = members(spec, fields);
         members.retain(|name, _| matches!(name.as_str(), "name" | "description" | "metadata"));
         if let Some(metadata) = members.get_mut("metadata") {
@@ -248,22 +252,27 @@ impl Volume {
         }
         let path = ["volumes", target.external_id.as_str()];
         let body = json!({ "volume": members });
-        link.send(Request::put(Service::Volume, &path, body)).await.map(drop)
+        client.send(Request::put(Service::Volume, &path, body)).await.map(drop)
     }
 }
 
 /// Volumes only grow.
-async fn extend(link: Link<'_>, id: &str, spec: &Value) -> Result<(), Trouble> {
-    let (row, _) = Volume.get(link, id).await?;
+async fn extend(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), ApiError> {
+    let (row, _) = Volume.get(client, id).await?;
     if spec["size"].as_u64() < row["size"].as_u64() {
         let message = "a volume cannot become smaller";
-        return Err(Trouble::harmless(Verdict::Immutable, "cannot_shrink", message));
+        return Err(ApiError::harmless(ErrorKind::Immutable, "cannot_shrink", message));
     }
-    act(link, id, "os-extend", json!({"new_size": spec["size"]})).await
+    act(client, id, "os-extend", json!({"new_size": spec["size"]})).await
 }
 
 /// Asks Cinder to do something with a volume.
-pub(super) async fn act(link: Link<'_>, id: &str, verb: &str, input: Value) -> Result<(), Trouble> {
+pub(super) async fn act(
+    client: CallClient<'_>,
+    id: &str,
+    verb: &str,
+    input: Value,
+) -> Result<(), ApiError> {
     let path = ["volumes", id, "action"];
-    link.send(Request::post(Service::Volume, &path, json!({ verb: input }))).await.map(drop)
+    client.send(Request::post(Service::Volume, &path, json!({ verb: input }))).await.map(drop)
 }

@@ -12,7 +12,7 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::{Attempt, ExternalId};
 use stateward_domain::ports::driver::{CallContext, CallControl};
 
-use super::client::{Client, Link};
+use super::client::{CallClient, Client};
 use super::cloud::{Cloud, Environment};
 pub(super) use stub::{Answer, Asked, LOGIN, Stub, login, stub};
 
@@ -79,7 +79,7 @@ impl Setup {
         Self { client: Client::new(cloud).unwrap(), control, context }
     }
 
-    pub(super) fn link(&self) -> Link<'_> {
-        Link::new(&self.client, &self.context)
+    pub(super) fn client(&self) -> CallClient<'_> {
+        CallClient::new(&self.client, &self.context)
     }
 }

@@ -1,10 +1,10 @@
 use stateward_domain::failure::{ErrorClass, Failure};
 
-use super::super::trouble::Trouble;
+use super::super::error::ApiError;
 use super::*;
 
 /// Service, status, name and sentence of the error as they were seen on the wire; the code of the row.
-type Case = (Service, u16, &'static str, &'static str, Verdict, &'static str);
+type Case = (Service, u16, &'static str, &'static str, ErrorKind, &'static str);
 
 /// One for each row of the table.
 const CASES: &[Case] = &[
@@ -72,16 +72,16 @@ const CASES: &[Case] = &[
         409,
         "IpAddressAlreadyAllocated",
         "IP address 10.0.0.5 already allocated",
-        Taken,
+        Exists,
         "address_taken",
     ),
-    (Network, 409, "MacAddressInUse", "Unable to complete operation", Taken, "mac_address_taken"),
+    (Network, 409, "MacAddressInUse", "Unable to complete operation", Exists, "mac_address_taken"),
     (
         Network,
         409,
         "SecurityGroupRuleExists",
         "Security group rule already exists. Rule id is x.",
-        Taken,
+        Exists,
         "rule_exists",
     ),
     (
@@ -100,13 +100,13 @@ const CASES: &[Case] = &[
         Invalid,
         "port_security",
     ),
-    (Network, 409, "NetworkInUse", "Unable to complete operation on network x.", Waits, "in_use"),
+    (Network, 409, "NetworkInUse", "Unable to complete operation on network x.", Blocked, "in_use"),
     (
         Network,
         409,
         "FloatingIPPortAlreadyAssociated",
         "Cannot associate floating IP",
-        Waits,
+        Blocked,
         "in_use",
     ),
     (Network, 409, "SomethingNew", "whatever", Conflict, "conflict"),
@@ -115,10 +115,10 @@ const CASES: &[Case] = &[
         404,
         "ExternalGatewayForFloatingIPNotFound",
         "External network is not reachable",
-        Waits,
+        Blocked,
         "no_gateway",
     ),
-    (Network, 404, "NetworkNotFound", "Network x could not be found.", Gone, "not_found"),
+    (Network, 404, "NetworkNotFound", "Network x could not be found.", NotFound, "not_found"),
     (
         Network,
         400,
@@ -132,7 +132,7 @@ const CASES: &[Case] = &[
         400,
         "BadRequest",
         "Bad router request: Router already has a port on subnet x.",
-        Already,
+        AlreadyDone,
         "already_done",
     ),
     (Network, 400, "InvalidInput", "Invalid input for operation: overlaps", Invalid, "invalid"),
@@ -169,7 +169,7 @@ const CASES: &[Case] = &[
         "wrong_state",
     ),
     (Volume, 400, "badRequest", "Invalid input for field/attribute size.", Invalid, "invalid"),
-    (Volume, 404, "itemNotFound", "Volume x could not be found.", Gone, "not_found"),
+    (Volume, 404, "itemNotFound", "Volume x could not be found.", NotFound, "not_found"),
     (
         Compute,
         400,
@@ -195,9 +195,9 @@ const CASES: &[Case] = &[
         Invalid,
         "invalid",
     ),
-    (Compute, 404, "itemNotFound", "Instance x could not be found.", Gone, "not_found"),
-    (Compute, 409, "conflictingRequest", "Port x is still in use.", Waits, "in_use"),
-    (Compute, 409, "conflictingRequest", "Instance x is locked", Waits, "locked"),
+    (Compute, 404, "itemNotFound", "Instance x could not be found.", NotFound, "not_found"),
+    (Compute, 409, "conflictingRequest", "Port x is still in use.", Blocked, "in_use"),
+    (Compute, 409, "conflictingRequest", "Instance x is locked", Blocked, "locked"),
     (
         Compute,
         409,
@@ -206,7 +206,7 @@ const CASES: &[Case] = &[
         Invalid,
         "ambiguous_name",
     ),
-    (Compute, 409, "conflictingRequest", "Key pair 'x' already exists.", Taken, "taken"),
+    (Compute, 409, "conflictingRequest", "Key pair 'x' already exists.", Exists, "taken"),
     (
         Compute,
         409,
@@ -220,12 +220,12 @@ const CASES: &[Case] = &[
         409,
         "error",
         "Conflict occurred attempting to store project - name is x",
-        Taken,
+        Exists,
         "taken",
     ),
     (Image, 409, "Conflict", "Image ID x already exists!", Conflict, "conflict"),
-    (Identity, 404, "error", "Could not find project: x.", Gone, "not_found"),
-    (Image, 404, "Not Found", "No image found with ID x", Gone, "not_found"),
+    (Identity, 404, "error", "Could not find project: x.", NotFound, "not_found"),
+    (Image, 404, "Not Found", "No image found with ID x", NotFound, "not_found"),
     (Image, 400, "Bad Request", "Invalid image", Invalid, "invalid"),
     (Volume, 403, "forbidden", "Policy doesn't allow volume_extension", Forbidden, "forbidden"),
     (
@@ -233,13 +233,13 @@ const CASES: &[Case] = &[
         406,
         "computeFault",
         "Version 2.999 is not supported",
-        NotOffered,
+        Unsupported,
         "microversion_unsupported",
     ),
     (Volume, 409, "conflictingRequest", "whatever", Conflict, "conflict"),
     (Network, 413, "Request Entity Too Large", "Request is too large.", Invalid, "too_large"),
     (Image, 415, "Unsupported Media Type", "Unsupported", Bug, "media_type_refused"),
-    (Image, 429, "Too Many Requests", "slow down", Verdict::RateLimited(10_000), "rate_limited"),
+    (Image, 429, "Too Many Requests", "slow down", ErrorKind::RateLimited(10_000), "rate_limited"),
     (
         Compute,
         503,
@@ -250,76 +250,87 @@ const CASES: &[Case] = &[
     ),
 ];
 
-fn refusal(case: &Case, said: Option<&Said>) -> (Verdict, &'static str) {
+fn refusal(case: &Case, error_body: Option<&ErrorBody>) -> (ErrorKind, &'static str) {
     let (service, status, ..) = *case;
-    classify(&Refusal { service, changes: true, status, said, retry_after: Some(0) })
+    classify(&Refusal { service, changes: true, status, error_body, retry_after: Some(0) })
 }
 
 #[test]
 fn each_row_means_what_it_says() {
     for case in CASES {
-        let (_, _, name, message, verdict, code) = *case;
-        let said = Said { name: name.to_owned(), message: message.to_owned() };
-        let said = Some(&said).filter(|said| !said.name.is_empty());
-        assert_eq!(refusal(case, said), (verdict, code), "{case:?}");
+        let (_, _, name, message, kind, code) = *case;
+        let error_body = ErrorBody { name: name.to_owned(), message: message.to_owned() };
+        let error_body = Some(&error_body).filter(|error_body| !error_body.name.is_empty());
+        assert_eq!(refusal(case, error_body), (kind, code), "{case:?}");
     }
 }
 
 #[test]
 fn each_row_has_its_case() {
-    for (index, (service, status, sign, ..)) in ROWS.iter().enumerate() {
+    for (index, (service, status, pattern, ..)) in ROWS.iter().enumerate() {
         let first = |case: &&Case| {
-            let said = Said { name: case.2.to_owned(), message: case.3.to_owned() };
-            let said = Some(&said).filter(|said| !said.name.is_empty());
-            let row = ROWS.iter().position(|(service, status, sign, _, _)| {
+            let error_body = ErrorBody { name: case.2.to_owned(), message: case.3.to_owned() };
+            let error_body = Some(&error_body).filter(|error_body| !error_body.name.is_empty());
+            let row = ROWS.iter().position(|(service, status, pattern, _, _)| {
                 service.is_none_or(|service| service == case.0)
                     && *status == case.1
-                    && fits(*sign, said)
+                    && fits(*pattern, error_body)
             });
             row == Some(index)
         };
         let name = service.map(Service::name);
-        let sign = match sign {
+        let pattern = match pattern {
             Is(text) | Has(text) | Says(text) => text,
             Any => "any",
             Unshaped => "unshaped",
         };
-        assert!(CASES.iter().any(|case| first(&case)), "no case for {name:?} {status} {sign}");
+        assert!(CASES.iter().any(|case| first(&case)), "no case for {name:?} {status} {pattern}");
     }
 }
 
 #[test]
 fn a_quota_is_no_rate_limit_but_a_pause_is() {
     let of = |retry_after| {
-        let said = Said { name: "overLimit".to_owned(), message: "x".to_owned() };
+        let error_body = ErrorBody { name: "overLimit".to_owned(), message: "x".to_owned() };
         classify(&Refusal {
             service: Volume,
             changes: true,
             status: 413,
-            said: Some(&said),
+            error_body: Some(&error_body),
             retry_after,
         })
     };
     assert_eq!(of(Some(0)), (Quota, "quota_exceeded"));
-    assert_eq!(of(Some(3)), (Verdict::RateLimited(3_000), "rate_limited"));
-    assert_eq!(of(Some(u64::MAX)).0, Verdict::RateLimited(RATE_PAUSE_MS_MAX));
+    assert_eq!(of(Some(3)), (ErrorKind::RateLimited(3_000), "rate_limited"));
+    assert_eq!(of(Some(u64::MAX)).0, ErrorKind::RateLimited(RATE_PAUSE_MS_MAX));
 }
 
 #[test]
 fn what_a_failing_server_was_asked_to_change_may_be_done() {
     for status in [500, 502, 503, 504] {
         let of = |changes| {
-            classify(&Refusal { service: Compute, changes, status, said: None, retry_after: None })
+            classify(&Refusal {
+                service: Compute,
+                changes,
+                status,
+                error_body: None,
+                retry_after: None,
+            })
         };
         assert_eq!((of(true).0, of(false).0), (Ambiguous, Transient), "{status}");
     }
     let of = |status| {
-        let refusal =
-            Refusal { service: Compute, changes: true, status, said: None, retry_after: None };
+        let refusal = Refusal {
+            service: Compute,
+            changes: true,
+            status,
+            error_body: None,
+            retry_after: None,
+        };
         classify(&refusal)
     };
     assert_eq!(of(418), (Invalid, "refused"));
-    assert_eq!(of(302), (NotOffered, "redirected"));
+    assert_eq!(of(302), (Unsupported, "redirected"));
 }
 
 /// Whatever a service answers to a request about an object, the backend as a whole stays usable.
@@ -329,11 +340,14 @@ fn no_reply_of_a_service_is_about_the_whole_backend() {
         for status in (300..=308).chain(400..=451).chain(500..=511) {
             for (name, message) in [("", ""), ("error", "whatever"), ("itemNotFound", "whatever")] {
                 for changes in [false, true] {
-                    let said = Said { name: name.to_owned(), message: message.to_owned() };
-                    let said = Some(&said).filter(|said| !said.name.is_empty());
-                    let refusal = Refusal { service, changes, status, said, retry_after: None };
-                    let (verdict, code) = classify(&refusal);
-                    let class = Failure::from(Trouble::harmless(verdict, code, message)).class;
+                    let error_body =
+                        ErrorBody { name: name.to_owned(), message: message.to_owned() };
+                    let error_body =
+                        Some(&error_body).filter(|error_body| !error_body.name.is_empty());
+                    let refusal =
+                        Refusal { service, changes, status, error_body, retry_after: None };
+                    let (kind, code) = classify(&refusal);
+                    let class = Failure::from(ApiError::harmless(kind, code, message)).class;
                     let closes = [ErrorClass::Unauthorized, ErrorClass::Misconfigured];
                     assert!(!closes.contains(&class), "{service:?} {status} {name} {code}");
                 }
@@ -358,17 +372,18 @@ fn each_status_has_its_class() {
         (503, false, ErrorClass::Transient),
         (302, false, ErrorClass::Refused),
     ] {
-        let said = Said { name: "anything".to_owned(), message: "Thing x".to_owned() };
-        let refusal =
-            Refusal { service: Network, changes, status, said: Some(&said), retry_after: None };
-        let (verdict, code) = classify(&refusal);
-        assert_eq!(
-            Failure::from(Trouble::harmless(verdict, code, "m")).class,
-            expected,
-            "{status}"
-        );
+        let error_body = ErrorBody { name: "anything".to_owned(), message: "Thing x".to_owned() };
+        let refusal = Refusal {
+            service: Network,
+            changes,
+            status,
+            error_body: Some(&error_body),
+            retry_after: None,
+        };
+        let (kind, code) = classify(&refusal);
+        assert_eq!(Failure::from(ApiError::harmless(kind, code, "m")).class, expected, "{status}");
     }
-    let limited = Verdict::RateLimited(RATE_PAUSE_MS);
-    let limited = Failure::from(Trouble::harmless(limited, "rate_limited", "m"));
+    let limited = ErrorKind::RateLimited(RATE_PAUSE_MS);
+    let limited = Failure::from(ApiError::harmless(limited, "rate_limited", "m"));
     assert_eq!(limited.class.name(), "rate_limited");
 }

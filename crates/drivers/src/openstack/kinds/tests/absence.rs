@@ -25,7 +25,7 @@ async fn only_the_service_s_own_word_proves_absence() {
         let stub = stub.await;
         let setup = Setup::new(&stub.url);
         let target = target("openstack.volume", "v1");
-        let seen = match observe(kind("openstack.volume"), setup.link(), &target).await {
+        let seen = match observe(kind("openstack.volume"), setup.client(), &target).await {
             Ok(Observation::Present(_)) => "present",
             Ok(Observation::Absent { .. }) => "absent",
             Ok(Observation::Unknown { .. }) => "unknown",
@@ -64,9 +64,9 @@ async fn believed(kind: &dyn Kind, id: &str, body: String) -> [bool; 2] {
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
     let name = kind.shape().name;
-    let seen = observe(kind, setup.link(), &target(name, id)).await;
+    let seen = observe(kind, setup.client(), &target(name, id)).await;
     let job = Job::new(name, id, &key(), job::Phase::Delete);
-    let ended = resume(kind, setup.link(), job).await;
+    let ended = resume(kind, setup.client(), job).await;
     [matches!(seen, Ok(Observation::Absent { .. })), matches!(ended, Ok(Outcome::Done { .. }))]
 }
 

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::Link;
+use super::CallClient;
+use super::error::{ApiError, ErrorKind};
 use super::request::Request;
-use super::trouble::{Trouble, Verdict};
 
 /// Rows of a page.
 const PAGE: usize = 200;
@@ -14,7 +14,7 @@ const PAGES_MAX: usize = 500;
 
 /// How a list goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::openstack) enum Paging {
+pub(in crate::openstack) enum Pagination {
     /// After the last row's `id`; `<rows>_links` says whether there is more.
     Links,
     /// After the last row's `id`; `next` says whether there is more.
@@ -27,44 +27,44 @@ pub(in crate::openstack) enum Paging {
     None,
 }
 
-impl Link<'_> {
+impl CallClient<'_> {
     /// One page of `rows`, and the mark of the next; `None` = that was the last.
     pub(in crate::openstack) async fn page(
         self,
         request: Request,
         rows: &str,
-        paging: Paging,
+        pagination: Pagination,
         mark: Option<&str>,
-    ) -> Result<(Vec<Value>, Option<String>), Trouble> {
+    ) -> Result<(Vec<Value>, Option<String>), ApiError> {
         let mut request = request;
-        if paging != Paging::None {
+        if pagination != Pagination::None {
             request = request.query("limit", &PAGE.to_string());
         }
         if let Some(mark) = mark {
-            let key = if paging == Paging::Offset { "offset" } else { "marker" };
+            let key = if pagination == Pagination::Offset { "offset" } else { "marker" };
             request = request.query(key, mark);
         }
         let reply = self.send(request).await?;
         let Some(found) = reply.body[rows].as_array() else {
             let message = format!("a list has no `{rows}`");
-            return Err(Trouble::harmless(Verdict::Transient, "nonsense_reply", message));
+            return Err(ApiError::harmless(ErrorKind::Transient, "nonsense_reply", message));
         };
         let last = |pointer: &str| {
             let id = found.last().and_then(|row| row.pointer(pointer)).and_then(Value::as_str);
             id.map(str::to_owned)
         };
         let full = found.len() >= PAGE;
-        let next = match paging {
-            Paging::None => None,
-            Paging::Links => {
+        let next = match pagination {
+            Pagination::None => None,
+            Pagination::Links => {
                 let links = reply.body[format!("{rows}_links")].as_array();
                 let more =
-                    links.is_some_and(|links| links.iter().any(|link| link["rel"] == "next"));
+                    links.is_some_and(|links| links.iter().any(|client| client["rel"] == "next"));
                 last("/id").filter(|_| more)
             }
-            Paging::Next => last("/id").filter(|_| reply.body["next"].is_string()),
-            Paging::Names(wrapper) => last(&format!("/{wrapper}/name")).filter(|_| full),
-            Paging::Offset => {
+            Pagination::Next => last("/id").filter(|_| reply.body["next"].is_string()),
+            Pagination::Names(wrapper) => last(&format!("/{wrapper}/name")).filter(|_| full),
+            Pagination::Offset => {
                 let before: usize = mark.and_then(|mark| mark.parse().ok()).unwrap_or(0);
                 full.then(|| (before + found.len()).to_string())
             }
@@ -77,12 +77,13 @@ impl Link<'_> {
         self,
         request: Request,
         rows: &str,
-        paging: Paging,
-    ) -> Result<Vec<Value>, Trouble> {
+        pagination: Pagination,
+    ) -> Result<Vec<Value>, ApiError> {
         let mut all = Vec::new();
         let mut mark: Option<String> = None;
         for _ in 0..PAGES_MAX {
-            let (found, next) = self.page(request.clone(), rows, paging, mark.as_deref()).await?;
+            let (found, next) =
+                self.page(request.clone(), rows, pagination, mark.as_deref()).await?;
             all.extend(found);
             mark = next;
             if mark.is_none() {
@@ -90,6 +91,6 @@ impl Link<'_> {
             }
         }
         let message = format!("more than {} rows match", PAGES_MAX * PAGE);
-        Err(Trouble::harmless(Verdict::Transient, "too_many_rows", message))
+        Err(ApiError::harmless(ErrorKind::Transient, "too_many_rows", message))
     }
 }

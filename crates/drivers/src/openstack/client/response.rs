@@ -9,17 +9,17 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// Why a body was not read.
-pub(super) enum Unread {
+pub(super) enum BodyError {
     Broken,
     TooLarge,
 }
 
 /// Reads the body; JSON whatever its label says, `Null` when it is empty or something else.
-pub(super) async fn read(mut response: Response) -> Result<Value, Unread> {
+pub(super) async fn read(mut response: Response) -> Result<Value, BodyError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|_| Unread::Broken)? {
+    while let Some(chunk) = response.chunk().await.map_err(|_| BodyError::Broken)? {
         if bytes.len() + chunk.len() > BYTES_MAX {
-            return Err(Unread::TooLarge);
+            return Err(BodyError::TooLarge);
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -28,18 +28,18 @@ pub(super) async fn read(mut response: Response) -> Result<Value, Unread> {
 
 /// What an error says: its name (Neutron's `type`, the only key of Nova and Cinder) and its sentence.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct ErrorBody {
     pub(super) name: String,
     pub(super) message: String,
 }
 
 /// Reads any of the shapes that the services answer errors in; `None` = it is none of theirs.
-pub(super) fn said(body: &Value) -> Option<Said> {
+pub(super) fn error_body(body: &Value) -> Option<ErrorBody> {
     let members = body.as_object()?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     if members.contains_key("message") && members.contains_key("code") {
-        let message = safe(&text(&body["message"]).unwrap_or_default());
-        return Some(Said { name: text(&body["title"]).unwrap_or_default(), message });
+        let message = sanitized(&text(&body["message"]).unwrap_or_default());
+        return Some(ErrorBody { name: text(&body["title"]).unwrap_or_default(), message });
     }
     let [(name, inner)] = members.iter().collect::<Vec<_>>()[..] else { return None };
     let message = match inner {
@@ -47,11 +47,11 @@ pub(super) fn said(body: &Value) -> Option<Said> {
         inner => text(inner.get("message")?)?,
     };
     let name = inner.get("type").and_then(text).unwrap_or_else(|| name.clone());
-    Some(Said { name, message: safe(&message) })
+    Some(ErrorBody { name, message: sanitized(&message) })
 }
 
 /// One line of bounded length, without markup, and without what the user sent: it could be a secret.
-pub(super) fn safe(message: &str) -> String {
+pub(super) fn sanitized(message: &str) -> String {
     let mut plain = String::new();
     let mut in_tag = false;
     for character in message.chars() {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn pair(body: Value) -> Option<(String, String)> {
-        said(&body).map(|said| (said.name, said.message))
+        error_body(&body).map(|error_body| (error_body.name, error_body.message))
     }
 
     #[test]
@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn messages_are_one_short_line_without_what_was_sent() {
         let message = "Invalid input for field/attribute user_data. Value: hunter2. 'hunter2' is";
-        assert_eq!(safe(message), "Invalid input for field/attribute user_data.");
-        assert_eq!(safe("<h1>a\nb\t c</h1>"), "a b c");
-        assert_eq!(safe(&"x".repeat(5_000)).len(), MESSAGE_CHARS_MAX);
+        assert_eq!(sanitized(message), "Invalid input for field/attribute user_data.");
+        assert_eq!(sanitized("<h1>a\nb\t c</h1>"), "a b c");
+        assert_eq!(sanitized(&"x".repeat(5_000)).len(), MESSAGE_CHARS_MAX);
     }
 }

@@ -15,19 +15,19 @@ const SETTLES_IN: Duration = Duration::from_secs(5);
 /// Since when each service answers without a break. A process that just began knows of none: another one may
 /// have asked before.
 #[derive(Default)]
-pub(super) struct Doubts(Mutex<HashMap<Service, Instant>>);
+pub(super) struct ReplyHistory(Mutex<HashMap<Service, Instant>>);
 
-impl Doubts {
-    pub(super) fn answered(&self, service: Service, now: Instant) {
+impl ReplyHistory {
+    pub(super) fn record_reply(&self, service: Service, now: Instant) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(service).or_insert(now);
     }
 
-    pub(super) fn unanswered(&self, service: Service) {
+    pub(super) fn record_silence(&self, service: Service) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&service);
     }
 
     /// Whether "none" is a proof.
-    pub(super) fn settled(&self, service: Service, now: Instant) -> bool {
+    pub(super) fn is_settled(&self, service: Service, now: Instant) -> bool {
         let since = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&service).copied();
         since.is_some_and(|since| now.saturating_duration_since(since) >= SETTLES_IN)
     }
@@ -39,17 +39,17 @@ mod tests {
 
     #[test]
     fn nothing_is_proved_until_a_service_has_answered_for_a_while() {
-        let (doubts, start) = (Doubts::default(), Instant::now());
+        let (absence_proof, start) = (ReplyHistory::default(), Instant::now());
         let after = |ms| start + Duration::from_millis(ms);
-        assert!(!doubts.settled(Service::Volume, after(60_000)), "it never answered");
-        doubts.answered(Service::Volume, start);
-        doubts.answered(Service::Volume, after(3_000));
-        assert!(!doubts.settled(Service::Volume, after(4_999)));
-        assert!(doubts.settled(Service::Volume, after(5_000)));
-        assert!(!doubts.settled(Service::Image, after(5_000)), "each for itself");
-        doubts.unanswered(Service::Volume);
-        doubts.answered(Service::Volume, after(6_000));
-        assert!(!doubts.settled(Service::Volume, after(10_999)));
-        assert!(doubts.settled(Service::Volume, after(11_000)));
+        assert!(!absence_proof.is_settled(Service::Volume, after(60_000)), "it never answered");
+        absence_proof.record_reply(Service::Volume, start);
+        absence_proof.record_reply(Service::Volume, after(3_000));
+        assert!(!absence_proof.is_settled(Service::Volume, after(4_999)));
+        assert!(absence_proof.is_settled(Service::Volume, after(5_000)));
+        assert!(!absence_proof.is_settled(Service::Image, after(5_000)), "each for itself");
+        absence_proof.record_silence(Service::Volume);
+        absence_proof.record_reply(Service::Volume, after(6_000));
+        assert!(!absence_proof.is_settled(Service::Volume, after(10_999)));
+        assert!(absence_proof.is_settled(Service::Volume, after(11_000)));
     }
 }

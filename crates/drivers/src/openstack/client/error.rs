@@ -2,31 +2,31 @@
 
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
-use super::bodies::safe;
 use super::catalogue::Service;
+use super::response::sanitized;
 use crate::exhausted::Lack;
 use crate::instrumented::not_sent;
 
 /// What the driver makes of it; finer than [`ErrorClass`], because a kind knows more than a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::openstack) enum Verdict {
+pub(in crate::openstack) enum ErrorKind {
     Transient,
     /// Retry after so many milliseconds.
     RateLimited(u64),
     Ambiguous,
     Conflict,
     /// The service itself says that there is none.
-    Gone,
+    NotFound,
     /// Something with the same natural identity is there.
-    Taken,
+    Exists,
     Invalid,
     Immutable,
     /// A name or id in the desired state leads nowhere.
     NoReference,
     /// Something else uses it or has to be there first; passes once that is done.
-    Waits,
+    Blocked,
     /// It is done already.
-    Already,
+    AlreadyDone,
     /// The token is worn out, or the service could not check it.
     Unauthenticated,
     Unauthorized,
@@ -36,7 +36,7 @@ pub(in crate::openstack) enum Verdict {
     Forbidden,
     /// The cloud does not have the service, or not as it is asked for: too old, elsewhere, behind something that changes
     /// requests. The others may be well.
-    NotOffered,
+    Unsupported,
     /// This process ran out of something of its own; nothing was sent.
     Exhausted,
     Bug,
@@ -45,8 +45,8 @@ pub(in crate::openstack) enum Verdict {
 
 /// A request without success.
 #[derive(Clone, Debug)]
-pub(in crate::openstack) struct Trouble {
-    pub(in crate::openstack) verdict: Verdict,
+pub(in crate::openstack) struct ApiError {
+    pub(in crate::openstack) kind: ErrorKind,
     pub(in crate::openstack) code: &'static str,
     pub(in crate::openstack) message: String,
     pub(in crate::openstack) request_id: Option<String>,
@@ -54,33 +54,33 @@ pub(in crate::openstack) struct Trouble {
     service: Option<Service>,
 }
 
-impl Trouble {
+impl ApiError {
     pub(in crate::openstack) fn harmless(
-        verdict: Verdict,
+        kind: ErrorKind,
         code: &'static str,
         message: impl Into<String>,
     ) -> Self {
         let message = message.into();
-        Self { verdict, code, message, request_id: None, effect: Effect::None, service: None }
+        Self { kind, code, message, request_id: None, effect: Effect::None, service: None }
     }
 
     /// The reply to a request that may have been carried out did not come.
     pub(super) fn ambiguous(code: &'static str, message: impl Into<String>) -> Self {
-        Self { effect: Effect::Maybe, ..Self::harmless(Verdict::Ambiguous, code, message) }
+        Self { effect: Effect::Maybe, ..Self::harmless(ErrorKind::Ambiguous, code, message) }
     }
 
     /// A connection that was not begun because this process lacks something; `None` = it failed otherwise.
-    pub(super) fn of_ours(error: &reqwest::Error) -> Option<Self> {
+    pub(super) fn local_exhaustion(error: &reqwest::Error) -> Option<Self> {
         let lack = Lack::of_connection(error)?;
-        Some(Self::harmless(Verdict::Exhausted, lack.code, lack.message))
+        Some(Self::harmless(ErrorKind::Exhausted, lack.code, lack.message))
     }
 
     pub(super) fn not_sent() -> Self {
         let message = not_sent().message;
-        Self::harmless(Verdict::NotSent, "not_sent", message)
+        Self::harmless(ErrorKind::NotSent, "not_sent", message)
     }
 
-    pub(super) fn of(mut self, service: Service, request_id: Option<String>) -> Self {
+    pub(super) fn with_request(mut self, service: Service, request_id: Option<String>) -> Self {
         self.service = Some(service);
         self.request_id = request_id;
         self
@@ -88,13 +88,13 @@ impl Trouble {
 
     /// Whether the service itself says that it has no object called `id`: its "not found" names it. Any other 404 proves
     /// nothing: a gateway's, a router's that does not know the path, or a policy's that hides what may not be seen.
-    pub(in crate::openstack) fn denies(&self, id: &str) -> bool {
-        self.verdict == Verdict::Gone && names(&self.message, &safe(id))
+    pub(in crate::openstack) fn proves_absence_of(&self, id: &str) -> bool {
+        self.kind == ErrorKind::NotFound && names(&self.message, &sanitized(id))
     }
 
     /// The same, as a kind understands it.
-    pub(in crate::openstack) fn judged(mut self, verdict: Verdict) -> Self {
-        self.verdict = verdict;
+    pub(in crate::openstack) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
         self
     }
 
@@ -105,25 +105,27 @@ impl Trouble {
     }
 
     fn class(&self) -> ErrorClass {
-        match self.verdict {
+        match self.kind {
             // The engine knows no wait for something that is no entity; growing pauses come closest.
-            Verdict::Transient | Verdict::Unauthenticated | Verdict::Waits => ErrorClass::Transient,
-            Verdict::RateLimited(after_ms) => {
+            ErrorKind::Transient | ErrorKind::Unauthenticated | ErrorKind::Blocked => {
+                ErrorClass::Transient
+            }
+            ErrorKind::RateLimited(after_ms) => {
                 let scope = self.service.map(Service::name).unwrap_or_default().to_owned();
                 ErrorClass::RateLimited { after_ms, scope }
             }
-            Verdict::Ambiguous => ErrorClass::Ambiguous,
-            Verdict::Conflict | Verdict::Already => ErrorClass::Conflict,
-            Verdict::Gone => ErrorClass::NotFound,
-            Verdict::Taken | Verdict::Invalid | Verdict::NoReference => ErrorClass::Invalid,
-            Verdict::Forbidden | Verdict::NotOffered => ErrorClass::Refused,
-            Verdict::Exhausted => ErrorClass::Exhausted,
-            Verdict::Immutable => ErrorClass::Immutable,
-            Verdict::Unauthorized => ErrorClass::Unauthorized,
-            Verdict::Misconfigured => ErrorClass::Misconfigured,
-            Verdict::Quota => ErrorClass::QuotaExceeded,
-            Verdict::Bug => ErrorClass::Bug,
-            Verdict::NotSent => ErrorClass::Cancelled,
+            ErrorKind::Ambiguous => ErrorClass::Ambiguous,
+            ErrorKind::Conflict | ErrorKind::AlreadyDone => ErrorClass::Conflict,
+            ErrorKind::NotFound => ErrorClass::NotFound,
+            ErrorKind::Exists | ErrorKind::Invalid | ErrorKind::NoReference => ErrorClass::Invalid,
+            ErrorKind::Forbidden | ErrorKind::Unsupported => ErrorClass::Refused,
+            ErrorKind::Exhausted => ErrorClass::Exhausted,
+            ErrorKind::Immutable => ErrorClass::Immutable,
+            ErrorKind::Unauthorized => ErrorClass::Unauthorized,
+            ErrorKind::Misconfigured => ErrorClass::Misconfigured,
+            ErrorKind::Quota => ErrorClass::QuotaExceeded,
+            ErrorKind::Bug => ErrorClass::Bug,
+            ErrorKind::NotSent => ErrorClass::Cancelled,
         }
     }
 }
@@ -137,14 +139,14 @@ fn names(text: &str, id: &str) -> bool {
         })
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
         Self {
-            class: trouble.class(),
-            code: trouble.code.to_owned(),
-            message: trouble.message,
-            request_id: trouble.request_id,
-            effect: trouble.effect,
+            class: error.class(),
+            code: error.code.to_owned(),
+            message: error.message,
+            request_id: error.request_id,
+            effect: error.effect,
         }
     }
 }
@@ -156,22 +158,25 @@ mod tests {
     #[test]
     fn only_a_not_found_that_names_the_object_denies_it() {
         let id = "4f0c-1";
-        for (verdict, message, denies) in [
-            (Verdict::Gone, "nova answers 404: Instance 4f0c-1 could not be found.", true),
-            (Verdict::Gone, "keystone answers 404: Could not find project: 4f0c-1.", true),
-            (Verdict::Gone, "glance answers 404: No image found with ID 4f0c-1", true),
-            (Verdict::Gone, "nova answers 404: Instance 4f0c-12 could not be found.", false),
-            (Verdict::Gone, "nova answers 404: Instance a4f0c-1 could not be found.", false),
-            (Verdict::Gone, "neutron answers 404: The resource could not be found.", false),
-            (Verdict::Gone, "nova answers 404", false),
-            (Verdict::Transient, "nova answers 404: Instance 4f0c-1 could not be found.", false),
+        for (kind, message, denies) in [
+            (ErrorKind::NotFound, "nova answers 404: Instance 4f0c-1 could not be found.", true),
+            (ErrorKind::NotFound, "keystone answers 404: Could not find project: 4f0c-1.", true),
+            (ErrorKind::NotFound, "glance answers 404: No image found with ID 4f0c-1", true),
+            (ErrorKind::NotFound, "nova answers 404: Instance 4f0c-12 could not be found.", false),
+            (ErrorKind::NotFound, "nova answers 404: Instance a4f0c-1 could not be found.", false),
+            (ErrorKind::NotFound, "neutron answers 404: The resource could not be found.", false),
+            (ErrorKind::NotFound, "nova answers 404", false),
+            (ErrorKind::Transient, "nova answers 404: Instance 4f0c-1 could not be found.", false),
         ] {
-            let trouble = Trouble::harmless(verdict, "not_found", message);
-            assert_eq!(trouble.denies(id), denies, "{message}");
+            let error = ApiError::harmless(kind, "not_found", message);
+            assert_eq!(error.proves_absence_of(id), denies, "{message}");
         }
-        let keypair =
-            Trouble::harmless(Verdict::Gone, "not_found", "Keypair a b not found for user u");
-        assert!(keypair.denies("a  b"), "messages have single blanks");
-        assert!(!keypair.denies(""));
+        let keypair = ApiError::harmless(
+            ErrorKind::NotFound,
+            "not_found",
+            "Keypair a b not found for user u",
+        );
+        assert!(keypair.proves_absence_of("a  b"), "messages have single blanks");
+        assert!(!keypair.proves_absence_of(""));
     }
 }
