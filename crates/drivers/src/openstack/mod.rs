@@ -8,8 +8,9 @@
 mod client;
 mod cloud;
 mod kinds;
-mod names;
+mod name_resolution;
 mod owner;
+mod service;
 #[cfg(test)]
 mod testing;
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::catalogue::Service;
+use crate::openstack::service::Service;
 
 /// Measured: 0.2 s; the rest is margin.
 const SETTLES_IN: Duration = Duration::from_secs(5);

@@ -5,63 +5,7 @@ use serde_json::Value;
 
 use super::error::{ApiError, ErrorKind};
 use crate::openstack::cloud::Cloud;
-
-/// The services that kinds live in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::openstack) enum Service {
-    Identity,
-    Compute,
-    Volume,
-    Network,
-    Image,
-}
-
-impl Service {
-    const ALL: [Self; 5] =
-        [Self::Identity, Self::Compute, Self::Volume, Self::Network, Self::Image];
-
-    /// The types that catalogues list it under, the best first.
-    const fn types(self) -> &'static [&'static str] {
-        match self {
-            Self::Identity => &["identity"],
-            Self::Compute => &["compute"],
-            Self::Volume => &["block-storage", "volumev3"],
-            Self::Network => &["network"],
-            Self::Image => &["image"],
-        }
-    }
-
-    /// The part of the path that some catalogues leave out.
-    const fn version(self) -> &'static str {
-        match self {
-            Self::Identity | Self::Volume => "v3",
-            Self::Compute => "v2.1",
-            Self::Network => "v2.0",
-            Self::Image => "v2",
-        }
-    }
-
-    /// Its word in the header `OpenStack-API-Version`, and the version that everything here is written for:
-    /// that of Train, which every living cloud has.
-    pub(super) const fn microversion(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::Compute => Some(("compute", "2.79")),
-            Self::Volume => Some(("volume", "3.59")),
-            _ => None,
-        }
-    }
-
-    /// Its name in messages.
-    pub(in crate::openstack) const fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "keystone",
-            Self::Compute => "nova",
-            Self::Volume => "cinder",
-            Self::Network => "neutron",
-            Self::Image => "glance",
-        }
-    }
-}
+use crate::openstack::service::{Service, append_version};
 
 /// The list that comes with a token.
 pub(super) struct Catalogue(Vec<Value>);
@@ -91,7 +35,7 @@ impl Catalogue {
             // Its address ends with the project, so the version is never missing.
             return Ok(url);
         }
-        with_version(&mut url, service.version());
+        append_version(&mut url, service.version());
         Ok(url)
     }
 
@@ -110,20 +54,5 @@ impl Catalogue {
                 && cloud.region.as_deref().is_none_or(|wanted| region == Some(wanted))
         });
         endpoint?["url"].as_str()
-    }
-}
-
-/// Ends the path with `version` unless it ends with a version already.
-pub(in crate::openstack) fn with_version(url: &mut Url, version: &str) {
-    let last = url.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let versioned = last.strip_prefix('v').is_some_and(|rest| {
-        rest.starts_with(|c: char| c.is_ascii_digit())
-            && rest.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-    });
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty();
-        if !versioned {
-            path.push(version);
-        }
     }
 }

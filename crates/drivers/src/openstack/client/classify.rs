@@ -6,12 +6,12 @@
 //! No row is about the whole backend: that other services, and other objects of the same one, are well is what a probe would
 //! find, since it only logs in. So nothing here is `Unauthorized` or `Misconfigured`; see `login` for these.
 
-use super::catalogue::Service;
 use super::error::ErrorKind::{
     self, AlreadyDone, Ambiguous, Blocked, Bug, Conflict, Exists, Forbidden, Immutable, Invalid,
     NoReference, NotFound, Quota, Transient, Unauthenticated, Unsupported,
 };
 use super::response::ErrorBody;
+use crate::openstack::service::Service;
 use Pattern::{Any, Has, Is, Says, Unshaped};
 use Service::{Compute, Identity, Image, Network, Volume};
 

@@ -2,10 +2,10 @@
 
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
-use super::catalogue::Service;
 use super::response::sanitized;
 use crate::exhausted::Lack;
 use crate::instrumented::not_sent;
+use crate::openstack::service::Service;
 
 /// What the driver makes of it; finer than [`ErrorClass`], because a kind knows more than a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::catalogue::{Catalogue, Service};
+use super::catalogue::Catalogue;
 use super::error::{ApiError, ErrorKind};
 use super::send::{before_deadline, request_id};
 use super::session::{Token, renew_at};
 use super::{CallClient, response};
-use crate::openstack::cloud::{Cloud, Login, Named, Secret};
+use crate::openstack::cloud::{Cloud, Credentials, KeystoneRef, Secret};
+use crate::openstack::service::Service;
 
 /// Shorter lives than this are taken for this: a token has to serve at least the request that it is for.
 const LIFE_MIN: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ async fn ask(client: CallClient<'_>) -> Result<Token, ApiError> {
         .http
         .request(Method::POST, url)
         .header("Accept", "application/json")
-        .json(&auth_document(&shared.cloud.login))
+        .json(&auth_document(&shared.cloud.credentials))
         .send()
         .await;
     let response = sent.map_err(|error| {
@@ -94,20 +95,22 @@ fn token(asked: Instant, cloud: &Cloud, value: Secret, body: &Value) -> Result<T
     Ok(Token { value, catalogue, project_id, renew_at })
 }
 
-fn auth_document(login: &Login) -> Value {
-    match login {
-        Login::Password { user, password, project } => {
-            let mut user = named(user);
+fn auth_document(credentials: &Credentials) -> Value {
+    match credentials {
+        Credentials::Password { user, password, project } => {
+            let mut user = keystone_ref(user);
             user["password"] = Value::from(password.reveal());
             json!({"auth": {
                 "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": named(project)},
+                "scope": {"project": keystone_ref(project)},
             }})
         }
-        Login::ApplicationCredential { credential, secret } => {
+        Credentials::ApplicationCredential { credential, secret } => {
             let mut body = match credential {
-                Named::Name { name, domain } => json!({"name": name, "user": named(domain)}),
-                other => named(other),
+                KeystoneRef::Name { name, domain } => {
+                    json!({"name": name, "user": keystone_ref(domain)})
+                }
+                other => keystone_ref(other),
             };
             body["secret"] = Value::from(secret.reveal());
             let methods = ["application_credential"];
@@ -116,10 +119,10 @@ fn auth_document(login: &Login) -> Value {
     }
 }
 
-fn named(name: &Named) -> Value {
+fn keystone_ref(name: &KeystoneRef) -> Value {
     match name {
-        Named::Id(id) => json!({"id": id}),
-        Named::Domain(name) => json!({"name": name}),
-        Named::Name { name, domain } => json!({"name": name, "domain": named(domain)}),
+        KeystoneRef::Id(id) => json!({"id": id}),
+        KeystoneRef::Domain(name) => json!({"name": name}),
+        KeystoneRef::Name { name, domain } => json!({"name": name, "domain": keystone_ref(domain)}),
     }
 }

@@ -10,6 +10,7 @@ mod catalogue;
 mod classify;
 mod error;
 mod login;
+mod name_cache;
 mod pagination;
 mod request;
 mod response;
@@ -23,12 +24,12 @@ use uuid::Uuid;
 
 use super::NAME;
 use super::cloud::Cloud;
-use super::names::Names;
 use crate::http::is_this_machine;
 use crate::settings::ConnectError;
 use absence_proof::ReplyHistory;
-pub(super) use catalogue::{Service, with_version};
 pub(super) use error::{ApiError, ErrorKind};
+use name_cache::NameCache;
+pub(super) use name_cache::{NamePair, NamedResource};
 pub(super) use pagination::Pagination;
 pub(super) use request::{Body, Request};
 use session::Session;
@@ -44,7 +45,7 @@ pub(super) struct Client {
     cloud: Cloud,
     session: Session,
     absence_proof: ReplyHistory,
-    pub(super) names: Names,
+    pub(super) name_cache: NameCache,
 }
 
 impl Client {
@@ -73,9 +74,9 @@ impl Client {
             http = http.tls_certs_only(authorities);
         }
         let http = http.build().map_err(|error| unusable(error.to_string()))?;
-        let (session, absence_proof, names) =
-            (Session::default(), ReplyHistory::default(), Names::default());
-        Ok(Self { http, cloud, session, absence_proof, names })
+        let (session, absence_proof, name_cache) =
+            (Session::default(), ReplyHistory::default(), NameCache::default());
+        Ok(Self { http, cloud, session, absence_proof, name_cache })
     }
 }
 

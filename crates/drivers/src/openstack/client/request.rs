@@ -3,8 +3,8 @@
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use super::catalogue::Service;
 use super::error::{ApiError, ErrorKind};
+use crate::openstack::service::Service;
 
 /// What is sent along.
 #[derive(Clone)]

@@ -10,13 +10,13 @@ use serde_json::Value;
 use stateward_domain::failure::Failure;
 
 use super::CallClient;
-use super::catalogue::Service;
 use super::classify::{Refusal, classify};
 use super::error::{ApiError, ErrorKind};
 use super::request::{Body, Request};
 use super::response::{self, BodyError};
 use super::session::Token;
 use crate::instrumented::time_is_up;
+use crate::openstack::service::Service;
 
 /// So much earlier than its call a request ends, so that what it ended with is still told.
 const MARGIN: Duration = Duration::from_millis(250);

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 use tokio::sync::Mutex;
 
-use super::catalogue::{Catalogue, Service};
+use super::catalogue::Catalogue;
 use super::error::ApiError;
 use super::{CallClient, login};
 use crate::openstack::cloud::{Cloud, Secret};
+use crate::openstack::service::Service;
 
 /// What Keystone gave.
 pub(super) struct Token {

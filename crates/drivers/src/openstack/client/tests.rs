@@ -10,6 +10,7 @@ use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::openstack::service::Service;
 use crate::openstack::testing::{Answer, Asked, LOGIN, Setup, Stub, login, stub};
 
 impl Setup {

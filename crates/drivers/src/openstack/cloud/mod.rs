@@ -1,7 +1,8 @@
 //! Where a cloud is and how to log in: the backend's own keys, a cloud of `clouds.yaml`, or the `OS_*` variables.
 
-mod files;
-mod sources;
+mod clouds_yaml;
+mod config_source;
+mod environment;
 
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-pub(super) use sources::Environment;
+pub(super) use environment::Environment;
 
 use super::NAME;
 use crate::settings::{ConnectError, Settings};
@@ -37,26 +38,26 @@ impl std::fmt::Debug for Secret {
 
 /// A user, project or domain: by id, or by a name in a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Named {
+pub(super) enum KeystoneRef {
     Id(String),
-    Name { name: String, domain: Box<Named> },
+    Name { name: String, domain: Box<KeystoneRef> },
     Domain(String),
 }
 
 /// What Keystone is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Login {
+pub(super) enum Credentials {
     /// A person's or a service's password, and the project to work in.
-    Password { user: Named, password: Secret, project: Named },
+    Password { user: KeystoneRef, password: Secret, project: KeystoneRef },
     /// An application credential: the project is its own.
-    ApplicationCredential { credential: Named, secret: Secret },
+    ApplicationCredential { credential: KeystoneRef, secret: Secret },
 }
 
 /// A cloud, ready to be connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cloud {
     pub(super) auth_url: Url,
-    pub(super) login: Login,
+    pub(super) credentials: Credentials,
     /// `None` = the only region that the catalogue has of a service.
     pub(super) region: Option<String>,
     /// `public`, `internal` or `admin`.
@@ -67,7 +68,7 @@ pub(super) struct Cloud {
 /// All keys, of whatever source; as in the section `auth` of `clouds.yaml` and beside it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Keys {
+struct CloudKeys {
     auth_type: Option<String>,
     auth_url: Option<String>,
     username: Option<String>,
@@ -118,12 +119,12 @@ impl Cloud {
     /// An unknown, missing or contradictory key; a file that cannot be read. Never the value of a key.
     pub(super) fn resolve(settings: &Settings, env: &Environment) -> Result<Self, ConnectError> {
         if let Some(unknown) = settings.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-            return Err(wrong(format!("unknown key `{unknown}`")));
+            return Err(invalid(format!("unknown key `{unknown}`")));
         }
         if let Some((key, _)) = settings.iter().find(|(_, value)| !value.is_string()) {
-            return Err(wrong(format!("`{key}` must be a text")));
+            return Err(invalid(format!("`{key}` must be a text")));
         }
-        let mut keys = sources::base(settings, env)?;
+        let mut keys = config_source::base_keys(settings, env)?;
         for (key, value) in settings {
             keys.insert(key.clone(), value.clone());
         }
@@ -132,23 +133,23 @@ impl Cloud {
 
     fn build(keys: Map<String, Value>) -> Result<Self, ConnectError> {
         // The message of serde would show the value.
-        let keys: Keys = serde_json::from_value(Value::Object(keys))
-            .map_err(|_| wrong("a key of the cloud is no text"))?;
+        let keys: CloudKeys = serde_json::from_value(Value::Object(keys))
+            .map_err(|_| invalid("a key of the cloud is no text"))?;
         if keys.verify == Some(false) {
-            return Err(wrong("`verify: false` is refused: name the cloud's own CA in `cacert`"));
+            return Err(invalid("`verify: false` is refused: name the cloud's own CA in `cacert`"));
         }
-        let auth_url = keys.auth_url.as_deref().ok_or_else(|| wrong("`auth_url` is missing"))?;
+        let auth_url = keys.auth_url.as_deref().ok_or_else(|| invalid("`auth_url` is missing"))?;
         let mut auth_url: Url =
-            auth_url.parse().map_err(|_| wrong("`auth_url` is no address of a web service"))?;
+            auth_url.parse().map_err(|_| invalid("`auth_url` is no address of a web service"))?;
         if !matches!(auth_url.scheme(), "http" | "https") || auth_url.cannot_be_a_base() {
-            return Err(wrong("`auth_url` is no address of a web service"));
+            return Err(invalid("`auth_url` is no address of a web service"));
         }
-        super::client::with_version(&mut auth_url, "v3");
+        super::service::append_version(&mut auth_url, "v3");
         let interface = keys.interface.clone().unwrap_or_else(|| "public".to_owned());
         let interface = interface.trim_end_matches("URL").to_owned();
         Ok(Self {
             auth_url,
-            login: login(&keys)?,
+            credentials: credentials(&keys)?,
             region: keys.region_name,
             interface,
             cacert: keys.cacert,
@@ -156,44 +157,51 @@ impl Cloud {
     }
 }
 
-fn login(keys: &Keys) -> Result<Login, ConnectError> {
+fn credentials(keys: &CloudKeys) -> Result<Credentials, ConnectError> {
     let domain = |id: &Option<String>, name: &Option<String>| match (id, name) {
-        (Some(id), _) => Named::Id(id.clone()),
-        (None, Some(name)) => Named::Domain(name.clone()),
-        (None, None) => Named::Id("default".to_owned()),
+        (Some(id), _) => KeystoneRef::Id(id.clone()),
+        (None, Some(name)) => KeystoneRef::Domain(name.clone()),
+        (None, None) => KeystoneRef::Id("default".to_owned()),
     };
     let user_domain = domain(&keys.user_domain_id, &keys.user_domain_name);
     let project_domain = domain(&keys.project_domain_id, &keys.project_domain_name);
-    let user = named(keys.user_id.as_ref(), keys.username.as_ref(), user_domain.clone());
+    let user = keystone_ref(keys.user_id.as_ref(), keys.username.as_ref(), user_domain.clone());
     if let Some(secret) = &keys.application_credential_secret {
         let owner = Box::new(user.unwrap_or(user_domain));
         let credential = match (&keys.application_credential_id, &keys.application_credential_name)
         {
-            (Some(id), _) => Named::Id(id.clone()),
-            (None, Some(name)) => Named::Name { name: name.clone(), domain: owner },
-            _ => return Err(wrong("`application_credential_id` is missing")),
+            (Some(id), _) => KeystoneRef::Id(id.clone()),
+            (None, Some(name)) => KeystoneRef::Name { name: name.clone(), domain: owner },
+            _ => return Err(invalid("`application_credential_id` is missing")),
         };
-        return Ok(Login::ApplicationCredential { credential, secret: Secret::new(secret) });
+        return Ok(Credentials::ApplicationCredential { credential, secret: Secret::new(secret) });
     }
     if keys.auth_type.as_deref().is_some_and(|auth| auth.contains("applicationcredential")) {
-        return Err(wrong("`application_credential_secret` is missing"));
+        return Err(invalid("`application_credential_secret` is missing"));
     }
-    let user = user.ok_or_else(|| wrong("`username` or `user_id` is missing"))?;
-    let password = keys.password.as_ref().ok_or_else(|| wrong("`password` is missing"))?;
-    let project = named(keys.project_id.as_ref(), keys.project_name.as_ref(), project_domain)
-        .ok_or_else(|| wrong("`project_name` or `project_id` is missing"))?;
-    Ok(Login::Password { user, password: Secret::new(password), project })
+    let user = user.ok_or_else(|| invalid("`username` or `user_id` is missing"))?;
+    let password = keys.password.as_ref().ok_or_else(|| invalid("`password` is missing"))?;
+    let project =
+        keystone_ref(keys.project_id.as_ref(), keys.project_name.as_ref(), project_domain)
+            .ok_or_else(|| invalid("`project_name` or `project_id` is missing"))?;
+    Ok(Credentials::Password { user, password: Secret::new(password), project })
 }
 
-fn named(id: Option<&String>, name: Option<&String>, domain: Named) -> Option<Named> {
+fn keystone_ref(
+    id: Option<&String>,
+    name: Option<&String>,
+    domain: KeystoneRef,
+) -> Option<KeystoneRef> {
     match (id, name) {
-        (Some(id), _) => Some(Named::Id(id.clone())),
-        (None, Some(name)) => Some(Named::Name { name: name.clone(), domain: Box::new(domain) }),
+        (Some(id), _) => Some(KeystoneRef::Id(id.clone())),
+        (None, Some(name)) => {
+            Some(KeystoneRef::Name { name: name.clone(), domain: Box::new(domain) })
+        }
         (None, None) => None,
     }
 }
 
-fn wrong(message: impl Into<String>) -> ConnectError {
+fn invalid(message: impl Into<String>) -> ConnectError {
     ConnectError::Settings { driver: NAME, message: message.into() }
 }
 

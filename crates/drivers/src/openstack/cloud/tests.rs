@@ -38,10 +38,12 @@ fn a_named_cloud_comes_from_the_file_with_its_secrets_from_the_one_beside_it() {
     assert_eq!(cloud.auth_url.as_str(), "http://cloud.test:5000/v3");
     assert_eq!(cloud.region.as_deref(), Some("RegionOne"));
     assert_eq!(cloud.interface, "public");
-    let Login::Password { user, password, project } = &cloud.login else { panic!("{cloud:?}") };
-    let domain = Named::Domain("Default".to_owned());
-    assert_eq!(*user, Named::Name { name: "demo".to_owned(), domain: Box::new(domain) });
-    assert!(matches!(project, Named::Name { name, .. } if name == "demo"));
+    let Credentials::Password { user, password, project } = &cloud.credentials else {
+        panic!("{cloud:?}")
+    };
+    let domain = KeystoneRef::Domain("Default".to_owned());
+    assert_eq!(*user, KeystoneRef::Name { name: "demo".to_owned(), domain: Box::new(domain) });
+    assert!(matches!(project, KeystoneRef::Name { name, .. } if name == "demo"));
     assert_eq!(password.reveal(), "hush");
 }
 
@@ -52,8 +54,10 @@ fn the_section_s_own_keys_win() {
     let section =
         json!({"cloud": "demo", "clouds_file": file, "project_id": "p1", "password": "other"});
     let cloud = resolve(section, none).unwrap();
-    let Login::Password { project, password, .. } = &cloud.login else { panic!("{cloud:?}") };
-    assert_eq!((project, password.reveal()), (&Named::Id("p1".to_owned()), "other"));
+    let Credentials::Password { project, password, .. } = &cloud.credentials else {
+        panic!("{cloud:?}")
+    };
+    assert_eq!((project, password.reveal()), (&KeystoneRef::Id("p1".to_owned()), "other"));
 }
 
 #[test]
@@ -69,9 +73,9 @@ fn variables_are_the_last_resort() {
     });
     let cloud = cloud.unwrap();
     assert_eq!(cloud.auth_url.as_str(), "https://cloud.test/identity/v3");
-    let credential = Named::Id("cred".to_owned());
+    let credential = KeystoneRef::Id("cred".to_owned());
     let secret = Secret::new("hush");
-    assert_eq!(cloud.login, Login::ApplicationCredential { credential, secret });
+    assert_eq!(cloud.credentials, Credentials::ApplicationCredential { credential, secret });
 }
 
 #[test]

@@ -17,8 +17,9 @@ use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 use super::job::Phase;
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Done, Job, Kind, Left, Stage, cinder, copied, external};
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner;
+use crate::openstack::service::Service;
 
 pub(super) struct Backup;
 

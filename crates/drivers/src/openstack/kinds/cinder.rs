@@ -5,9 +5,10 @@ use stateward_domain::id::OwnerKey;
 
 use super::job::Phase;
 use super::shape::{NO_INPUT, Verb};
-use super::{Job, Stage, volume};
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
+use super::{Job, Stage};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner::{self, PROPERTY};
+use crate::openstack::service::Service;
 
 /// Keys of metadata that Cinder and Nova write by themselves.
 const THEIRS: &[&str] = &["readonly", "attached_mode"];
@@ -67,7 +68,18 @@ pub(super) async fn revert(
     of: &str,
     snapshot: &str,
 ) -> Result<(), ApiError> {
-    volume::act(client, of, "revert", json!({ "snapshot_id": snapshot })).await
+    volume_action(client, of, "revert", json!({ "snapshot_id": snapshot })).await
+}
+
+/// Asks Cinder to do something with a volume.
+pub(super) async fn volume_action(
+    client: CallClient<'_>,
+    id: &str,
+    verb: &str,
+    input: Value,
+) -> Result<(), ApiError> {
+    let path = ["volumes", id, "action"];
+    client.send(Request::post(Service::Volume, &path, json!({ verb: input }))).await.map(drop)
 }
 
 /// How far the volumes are that are being given back what they held: the worst of them.

@@ -10,8 +10,9 @@ use stateward_domain::kind::OnLost;
 use super::neutron::NeutronKind;
 use super::normal::{address, respell};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Service};
-use crate::openstack::names::Noun;
+use crate::openstack::client::NamedResource;
+use crate::openstack::client::{ApiError, CallClient, Pagination};
+use crate::openstack::service::Service;
 
 pub(super) struct FloatingIp;
 
@@ -62,7 +63,7 @@ impl NeutronKind for FloatingIp {
         spec: &Value,
         members: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
-        client.identify(members, "floating_network_id", Noun::Network).await?;
+        client.resolve_field(members, "floating_network_id", NamedResource::Network).await?;
         if members.contains_key("fixed_ip_address")
             && let Some(port) = spec.get("port_id")
         {

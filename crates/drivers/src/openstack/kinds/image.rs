@@ -19,10 +19,9 @@ use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Kind, Left, Stage, copied, external};
-use crate::openstack::client::{
-    ApiError, Body, CallClient, ErrorKind, Pagination, Request, Service,
-};
+use crate::openstack::client::{ApiError, Body, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner::{self, PROPERTY};
+use crate::openstack::service::Service;
 
 pub(super) struct Image;
 

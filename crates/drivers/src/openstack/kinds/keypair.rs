@@ -14,7 +14,8 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed};
 use super::{Kind, Left, copied, external};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Request, Service};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
+use crate::openstack::service::Service;
 
 pub(super) struct Keypair;
 

@@ -8,7 +8,8 @@ use stateward_domain::kind::OnLost;
 use super::Blocker;
 use super::neutron::{NeutronKind, owner, ports};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Service};
+use crate::openstack::client::{ApiError, CallClient, Pagination};
+use crate::openstack::service::Service;
 
 pub(super) struct Network;
 

@@ -12,8 +12,9 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::shape::Shape;
 use super::{Blocker, Kind, Left, copied};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Request, Service};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner;
+use crate::openstack::service::Service;
 
 /// What one of Neutron's kinds has of its own.
 #[async_trait]

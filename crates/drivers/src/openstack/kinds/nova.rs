@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::Done;
 use super::clock::rests_for;
 use super::shape::{NO_INPUT, Verb};
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
-use crate::openstack::names::Noun;
+use crate::openstack::client::NamedResource;
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
+use crate::openstack::service::Service;
 
 /// A guest that does not let go of a volume for longer never will.
 const DETACHES_IN: SignedDuration = SignedDuration::from_mins(10);
@@ -109,7 +110,7 @@ pub(super) async fn perform(
         }
         "rebuild" => {
             let image = match text("imageRef") {
-                Some(image) => client.id_of(Noun::Image, image).await?,
+                Some(image) => client.resolve_id(NamedResource::Image, image).await?,
                 None => server["image"]["id"].as_str().unwrap_or_default().to_owned(),
             };
             later(action(client, id, "rebuild", json!({ "imageRef": image })).await)

@@ -11,8 +11,9 @@ use stateward_domain::kind::OnLost;
 use super::neutron::NeutronKind;
 use super::normal::{address, respell, respell_all};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Service};
-use crate::openstack::names::Noun;
+use crate::openstack::client::NamedResource;
+use crate::openstack::client::{ApiError, CallClient, Pagination};
+use crate::openstack::service::Service;
 
 pub(super) struct Port;
 
@@ -108,7 +109,7 @@ impl NeutronKind for Port {
         spec: &Value,
         members: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
-        client.identify(members, "network_id", Noun::Network).await?;
+        client.resolve_field(members, "network_id", NamedResource::Network).await?;
         let security = members.get("port_security_enabled").and_then(Value::as_bool);
         for list in ["security_groups", "allowed_address_pairs"] {
             match security {

@@ -13,10 +13,9 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 use super::neutron::{self, members};
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Blocker, Kind, Left, copied, external, quotas};
-use crate::openstack::client::{
-    ApiError, Body, CallClient, ErrorKind, Pagination, Request, Service,
-};
+use crate::openstack::client::{ApiError, Body, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner;
+use crate::openstack::service::Service;
 
 pub(super) struct Project;
 

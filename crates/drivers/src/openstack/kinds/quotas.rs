@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Request, Service};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Request};
+use crate::openstack::service::Service;
 
 /// Services that have quotas, and what they call the document.
 const PLACES: &[(&str, Service, &str, &str)] = &[

@@ -11,8 +11,9 @@ use super::Blocker;
 use super::neutron::{NeutronKind, attributes, owner, ports, put};
 use super::normal::{address, prefix, respell_all};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
-use crate::openstack::names::Noun;
+use crate::openstack::client::NamedResource;
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
+use crate::openstack::service::Service;
 
 pub(super) struct Router;
 
@@ -124,7 +125,9 @@ impl NeutronKind for Router {
         let Some(gateway) = members.get_mut("external_gateway_info") else { return Ok(()) };
         let network = gateway["network_id"].as_str().map(str::to_owned);
         *gateway = match network {
-            Some(network) => json!({"network_id": client.id_of(Noun::Network, &network).await?}),
+            Some(network) => {
+                json!({"network_id": client.resolve_id(NamedResource::Network, &network).await?})
+            }
             None => json!({}),
         };
         Ok(())

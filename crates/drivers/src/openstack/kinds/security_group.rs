@@ -13,7 +13,8 @@ use super::neutron::{NeutronKind, attributes, owner, ports};
 use super::normal::fault;
 use super::rules::{SELF, essence, normal};
 use super::shape::{Compare, Shape, mutable, set};
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
+use crate::openstack::service::Service;
 
 pub(super) struct SecurityGroup;
 

@@ -14,9 +14,11 @@ use super::normal::fault;
 use super::server_body::{self, USER_DATA, digest};
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Done, Job, Kind, Left, Stage, copied, nova};
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
-use crate::openstack::names::{Noun, is_uuid};
+use crate::openstack::client::NamedResource;
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
+use crate::openstack::name_resolution::is_uuid;
 use crate::openstack::owner;
+use crate::openstack::service::Service;
 
 pub(super) struct Server;
 
@@ -159,7 +161,7 @@ impl Kind for Server {
         attributes: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
         if let Some(name) = row["flavor"]["original_name"].as_str()
-            && let Some(id) = client.id_named(Noun::Flavor, name).await?
+            && let Some(id) = client.cached_id(NamedResource::Flavor, name).await?
         {
             attributes.insert("flavor_id".to_owned(), Value::from(id));
         }
@@ -244,7 +246,9 @@ impl Kind for Server {
             return Ok(Left::Working(rest.into_iter().collect()));
         }
         if let Some(flavor) = flavor {
-            let flavor = client.id_of(Noun::Flavor, flavor.as_str().unwrap_or_default()).await?;
+            let flavor = client
+                .resolve_id(NamedResource::Flavor, flavor.as_str().unwrap_or_default())
+                .await?;
             nova::action(client, id, "resize", json!({ "flavorRef": flavor })).await?;
             return Ok(Left::Working(Vec::new()));
         }

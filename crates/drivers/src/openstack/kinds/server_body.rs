@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::Create;
 
+use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient};
-use crate::openstack::names::Noun;
 use crate::openstack::owner;
 
 /// Key of the metadata that holds a digest of the user data, which Nova never shows.
@@ -43,8 +43,8 @@ pub(super) fn tags(users: Option<&Value>, key: &OwnerKey) -> Value {
 /// The body of `POST /servers`.
 pub(super) async fn creation(client: CallClient<'_>, create: &Create) -> Result<Value, ApiError> {
     let mut server = create.spec.as_object().cloned().unwrap_or_default();
-    client.identify(&mut server, "flavorRef", Noun::Flavor).await?;
-    client.identify(&mut server, "imageRef", Noun::Image).await?;
+    client.resolve_field(&mut server, "flavorRef", NamedResource::Flavor).await?;
+    client.resolve_field(&mut server, "imageRef", NamedResource::Image).await?;
     networks(client, &mut server).await?;
     let tags = tags(server.get("tags"), &create.owner_key);
     server.insert("tags".to_owned(), tags);
@@ -66,7 +66,7 @@ async fn networks(client: CallClient<'_>, server: &mut Map<String, Value>) -> Re
     let networks = server.entry("networks").or_insert_with(|| Value::from("auto"));
     for nic in networks.as_array_mut().into_iter().flatten() {
         if let Value::Object(nic) = nic {
-            client.identify(nic, "uuid", Noun::Network).await?;
+            client.resolve_field(nic, "uuid", NamedResource::Network).await?;
         }
     }
     Ok(())

@@ -10,8 +10,9 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::shape::{Compare, Shape, fixed};
 use super::{Kind, Left, copied};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Request, Service};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner;
+use crate::openstack::service::Service;
 
 pub(super) struct ServerGroup;
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 use stateward_domain::kind::{ActionSpec, KindSpec, OnLost};
 
-use crate::openstack::client::{Pagination, Service};
-use crate::openstack::names::is_uuid;
+use crate::openstack::client::Pagination;
+use crate::openstack::name_resolution::is_uuid;
+use crate::openstack::service::Service;
 
 /// Whether a field can change while the object lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,8 +14,9 @@ use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, fixed, mutable};
 use super::{Done, Job, Kind, Left, Stage, cinder, copied};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Request, Service};
+use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner;
+use crate::openstack::service::Service;
 
 pub(super) struct Snapshot;
 

@@ -10,8 +10,9 @@ use super::Blocker;
 use super::neutron::{NeutronKind, owner, ports};
 use super::normal::{address, prefix, respell, respell_all};
 use super::shape::{Compare, Shape, fixed, mutable};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Service};
-use crate::openstack::names::Noun;
+use crate::openstack::client::NamedResource;
+use crate::openstack::client::{ApiError, CallClient, Pagination};
+use crate::openstack::service::Service;
 
 pub(super) struct Subnet;
 
@@ -79,7 +80,7 @@ impl NeutronKind for Subnet {
         _: &Value,
         members: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
-        client.identify(members, "network_id", Noun::Network).await
+        client.resolve_field(members, "network_id", NamedResource::Network).await
     }
 
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {

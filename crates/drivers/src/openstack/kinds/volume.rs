@@ -13,9 +13,10 @@ use super::neutron::members;
 use super::normal::fault;
 use super::shape::{Compare, Shape, Verb, fixed, mutable};
 use super::{Blocker, Done, Kind, Left, Stage, cinder, copied};
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request, Service};
-use crate::openstack::names::Noun;
+use crate::openstack::client::NamedResource;
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner;
+use crate::openstack::service::Service;
 
 pub(super) struct Volume;
 
@@ -118,7 +119,7 @@ impl Kind for Volume {
         attributes: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
         let Some(name) = row["volume_type"].as_str() else { return Ok(()) };
-        if let Some(id) = client.id_named(Noun::VolumeType, name).await? {
+        if let Some(id) = client.cached_id(NamedResource::VolumeType, name).await? {
             attributes.insert("volume_type_id".to_owned(), Value::from(id));
         }
         Ok(())
@@ -159,12 +160,12 @@ impl Kind for Volume {
         for later in ["bootable", "readonly"] {
             volume.remove(later);
         }
-        client.identify(&mut volume, "imageRef", Noun::Image).await?;
+        client.resolve_field(&mut volume, "imageRef", NamedResource::Image).await?;
         if let Some(Value::String(image)) = volume.get("imageRef") {
             // Cinder says the same of an image that is not there and of a Glance that is away.
             client.send(Request::get(Service::Image, &["images", image])).await?;
         }
-        client.identify(&mut volume, "volume_type", Noun::VolumeType).await?;
+        client.resolve_field(&mut volume, "volume_type", NamedResource::VolumeType).await?;
         let metadata = cinder::with_mark(volume.get("metadata"), &create.owner_key);
         volume.insert("metadata".to_owned(), metadata);
         Ok(Request::post(Service::Volume, &["volumes"], json!({ "volume": volume })))
@@ -185,7 +186,7 @@ impl Kind for Volume {
                 "/readonly" => ("os-update_readonly_flag", json!({"readonly": spec["readonly"]})),
                 _ => continue,
             };
-            act(client, id, verb, input).await?;
+            cinder::volume_action(client, id, verb, input).await?;
         }
         let mut slow = fields.iter().filter(|field| SLOW.contains(&field.as_str())).cloned();
         match slow.next().as_deref() {
@@ -193,9 +194,9 @@ impl Kind for Volume {
             Some("/size") => extend(client, id, spec).await?,
             Some(_) => {
                 let wanted = spec["volume_type"].as_str().unwrap_or_default();
-                let new_type = client.id_of(Noun::VolumeType, wanted).await?;
+                let new_type = client.resolve_id(NamedResource::VolumeType, wanted).await?;
                 let input = json!({"new_type": new_type, "migration_policy": "on-demand"});
-                act(client, id, "os-retype", input).await?;
+                cinder::volume_action(client, id, "os-retype", input).await?;
             }
         }
         Ok(Left::Working(slow.collect()))
@@ -220,7 +221,7 @@ impl Kind for Volume {
     async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
         let id = act.target.external_id.as_str();
         let verb = if act.action.0 == "revert" { "revert" } else { "os-reset_status" };
-        self::act(client, id, verb, act.input.clone()).await?;
+        cinder::volume_action(client, id, verb, act.input.clone()).await?;
         Ok(Done::Later)
     }
 
@@ -263,16 +264,5 @@ async fn extend(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), Ap
         let message = "a volume cannot become smaller";
         return Err(ApiError::harmless(ErrorKind::Immutable, "cannot_shrink", message));
     }
-    act(client, id, "os-extend", json!({"new_size": spec["size"]})).await
-}
-
-/// Asks Cinder to do something with a volume.
-pub(super) async fn act(
-    client: CallClient<'_>,
-    id: &str,
-    verb: &str,
-    input: Value,
-) -> Result<(), ApiError> {
-    let path = ["volumes", id, "action"];
-    client.send(Request::post(Service::Volume, &path, json!({ verb: input }))).await.map(drop)
+    cinder::volume_action(client, id, "os-extend", json!({"new_size": spec["size"]})).await
 }

@@ -1,7 +1,7 @@
 //! What proves that an object is not there, of any kind.
 
 use super::*;
-use crate::openstack::client::Service;
+use crate::openstack::service::Service;
 
 #[tokio::test]
 async fn only_the_service_s_own_word_proves_absence() {

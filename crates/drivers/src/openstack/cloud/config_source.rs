@@ -4,46 +4,31 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{files, wrong};
+use super::environment::Environment;
+use super::{clouds_yaml, invalid};
 use crate::settings::{ConnectError, Settings};
-
-/// The variables and directories that a search looks at; a value, so that tests need none of the process'.
-pub(in crate::openstack) struct Environment {
-    pub(in crate::openstack) variable: fn(&str) -> Option<String>,
-}
-
-impl Environment {
-    /// That of this process.
-    pub(in crate::openstack) fn process() -> Self {
-        Self { variable: |name| std::env::var(name).ok().filter(|value| !value.is_empty()) }
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<String> {
-        (self.variable)(name)
-    }
-}
 
 /// What the section stands on: a cloud that it names, nothing when it says everything itself, else whatever
 /// `OS_CLOUD` or the other variables name.
-pub(super) fn base(
+pub(super) fn base_keys(
     settings: &Settings,
     env: &Environment,
 ) -> Result<Map<String, Value>, ConnectError> {
     let text = |key: &str| settings.get(key).and_then(Value::as_str).map(str::to_owned);
     let file = text("clouds_file").map(PathBuf::from);
     if let Some(cloud) = text("cloud") {
-        return files::cloud(&cloud, file, env);
+        return clouds_yaml::cloud_keys(&cloud, file, env);
     }
     if settings.contains_key("auth_url") {
         return Ok(Map::new());
     }
     if let Some(cloud) = env.get("OS_CLOUD") {
-        return files::cloud(&cloud, file, env);
+        return clouds_yaml::cloud_keys(&cloud, file, env);
     }
     if env.get("OS_AUTH_URL").is_some() {
         return Ok(variables(env));
     }
-    Err(wrong("neither `cloud` nor `auth_url` is set, nor `OS_CLOUD` or `OS_AUTH_URL`"))
+    Err(invalid("neither `cloud` nor `auth_url` is set, nor `OS_CLOUD` or `OS_AUTH_URL`"))
 }
 
 /// `OS_USERNAME` and the like: the same keys, in capitals.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::sources::Environment;
-use super::wrong;
+use super::environment::Environment;
+use super::invalid;
 use crate::settings::ConnectError;
 
 /// Larger files are something else.
@@ -15,7 +15,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 ///
 /// # Errors
 /// No file, no such cloud in it, or a file that is no YAML. The message names the file, never what is in it.
-pub(super) fn cloud(
+pub(super) fn cloud_keys(
     name: &str,
     file: Option<PathBuf>,
     env: &Environment,
@@ -24,10 +24,10 @@ pub(super) fn cloud(
     let file = match explicit {
         Some(file) => file,
         None => first(&places("clouds.yaml", env))
-            .ok_or_else(|| wrong(format!("cloud `{name}`: there is no clouds.yaml")))?,
+            .ok_or_else(|| invalid(format!("cloud `{name}`: there is no clouds.yaml")))?,
     };
     let mut keys = section(&file, name)?
-        .ok_or_else(|| wrong(format!("{} has no cloud `{name}`", file.display())))?;
+        .ok_or_else(|| invalid(format!("{} has no cloud `{name}`", file.display())))?;
     let beside = file.parent().map(|folder| folder.join("secure.yaml"));
     let explicit = env.get("OS_CLIENT_SECURE_FILE").map(PathBuf::from);
     if let Some(secure) = explicit.or(beside).filter(|path| path.is_file())
@@ -54,7 +54,7 @@ fn first(places: &[PathBuf]) -> Option<PathBuf> {
 }
 
 fn section(file: &Path, cloud: &str) -> Result<Option<Map<String, Value>>, ConnectError> {
-    let unreadable = |what: &str| wrong(format!("{}: {what}", file.display()));
+    let unreadable = |what: &str| invalid(format!("{}: {what}", file.display()));
     let length = std::fs::metadata(file).map_err(|error| unreadable(&error.to_string()))?.len();
     if length > FILE_BYTES_MAX {
         return Err(unreadable("is too large"));

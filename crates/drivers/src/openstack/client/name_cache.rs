@@ -1,0 +1,42 @@
+//! Lists of names and ids that were read a moment ago.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Types and flavors change rarely, and an old list is only used to read with.
+const KEPT: Duration = Duration::from_mins(1);
+
+/// What may be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::openstack) enum NamedResource {
+    Flavor,
+    Image,
+    Network,
+    VolumeType,
+}
+
+/// Id and name.
+pub(in crate::openstack) type NamePair = (String, String);
+/// A list, and when it was read.
+type Recent = (Instant, Arc<Vec<NamePair>>);
+
+/// Lists that were read a moment ago; at most one of each resource.
+#[derive(Default)]
+pub(in crate::openstack) struct NameCache(Mutex<HashMap<NamedResource, Recent>>);
+
+impl NameCache {
+    pub(in crate::openstack) fn recent(
+        &self,
+        resource: NamedResource,
+    ) -> Option<Arc<Vec<NamePair>>> {
+        let lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read, list) = lists.get(&resource)?;
+        (read.elapsed() < KEPT).then(|| Arc::clone(list))
+    }
+
+    pub(in crate::openstack) fn keep(&self, resource: NamedResource, list: &Arc<Vec<NamePair>>) {
+        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.insert(resource, (Instant::now(), Arc::clone(list)));
+    }
+}
