@@ -9,7 +9,7 @@ mod client;
 mod cloud;
 mod kinds;
 mod name_resolution;
-mod owner;
+mod owner_key;
 mod service;
 #[cfg(test)]
 mod testing;
@@ -31,7 +31,7 @@ use crate::settings::{ConnectError, Settings};
 use client::{CallClient, Client};
 use cloud::{Cloud, Environment};
 pub use kinds::kinds;
-use kinds::{Job, kind_of};
+use kinds::{PendingJob, kind_of};
 
 /// Name of the driver in a backend's configuration.
 pub const NAME: &str = "openstack";
@@ -117,7 +117,7 @@ impl Driver for OpenStack {
     }
 
     async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
-        let job = Job::read(handle)?;
+        let job = PendingJob::from_handle(handle)?;
         kinds::resume(kind_of(&job.target.kind)?, self.client(context), job).await
     }
 

@@ -34,15 +34,15 @@ impl CallClient<'_> {
         request: Request,
         rows: &str,
         pagination: Pagination,
-        mark: Option<&str>,
+        marker: Option<&str>,
     ) -> Result<(Vec<Value>, Option<String>), ApiError> {
         let mut request = request;
         if pagination != Pagination::None {
             request = request.query("limit", &PAGE.to_string());
         }
-        if let Some(mark) = mark {
+        if let Some(marker) = marker {
             let key = if pagination == Pagination::Offset { "offset" } else { "marker" };
-            request = request.query(key, mark);
+            request = request.query(key, marker);
         }
         let reply = self.send(request).await?;
         let Some(found) = reply.body[rows].as_array() else {
@@ -65,11 +65,11 @@ impl CallClient<'_> {
             Pagination::Next => last("/id").filter(|_| reply.body["next"].is_string()),
             Pagination::Names(wrapper) => last(&format!("/{wrapper}/name")).filter(|_| full),
             Pagination::Offset => {
-                let before: usize = mark.and_then(|mark| mark.parse().ok()).unwrap_or(0);
+                let before: usize = marker.and_then(|marker| marker.parse().ok()).unwrap_or(0);
                 full.then(|| (before + found.len()).to_string())
             }
         };
-        Ok((found.clone(), next.filter(|next| Some(next.as_str()) != mark)))
+        Ok((found.clone(), next.filter(|next| Some(next.as_str()) != marker)))
     }
 
     /// All rows of a list.
@@ -80,13 +80,13 @@ impl CallClient<'_> {
         pagination: Pagination,
     ) -> Result<Vec<Value>, ApiError> {
         let mut all = Vec::new();
-        let mut mark: Option<String> = None;
+        let mut marker: Option<String> = None;
         for _ in 0..PAGES_MAX {
             let (found, next) =
-                self.page(request.clone(), rows, pagination, mark.as_deref()).await?;
+                self.page(request.clone(), rows, pagination, marker.as_deref()).await?;
             all.extend(found);
-            mark = next;
-            if mark.is_none() {
+            marker = next;
+            if marker.is_none() {
                 return Ok(all);
             }
         }

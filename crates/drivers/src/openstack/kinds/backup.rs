@@ -14,11 +14,13 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
-use super::job::Phase;
-use super::shape::{Compare, Shape, fixed, mutable};
-use super::{Done, Job, Kind, Left, Stage, cinder, copied, external};
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
+use super::pending_job::Phase;
+use super::{
+    ActionOutcome, Kind, PendingJob, Remaining, Stage, cinder, copy_fields, to_external_id,
+};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
 pub(super) struct Backup;
@@ -28,7 +30,7 @@ pub(super) const BACKUP_OF: &str = "managed_server";
 const VOLUME: &str = "managed_volume";
 const PARTS: &str = "managed_parts";
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.backup",
     summary: "Snapshots of all volumes of a server, taken one after the other.",
     schema: include_str!("backup.schema.json"),
@@ -39,8 +41,8 @@ static SHAPE: Shape = Shape {
     rows: "snapshots",
     pagination: Pagination::Links,
     fields: &[fixed("server_id", Compare::Exact), mutable("name", Compare::Exact)],
-    shown: &["status", "snapshots"],
-    verbs: &[cinder::RESTORE],
+    computed: &["status", "snapshots"],
+    actions: &[cinder::RESTORE],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(30),
@@ -50,16 +52,16 @@ static SHAPE: Shape = Shape {
 
 #[async_trait]
 impl Kind for Backup {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        copied(&SHAPE, row)
+        copy_fields(&META, row)
     }
 
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
-        row["id"].as_str().and_then(owner::unmark)
+        row["id"].as_str().and_then(owner_key::decode)
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
@@ -79,12 +81,12 @@ impl Kind for Backup {
             let message = format!("no snapshot carries the mark {id}");
             ApiError::harmless(ErrorKind::NotFound, "not_found", message)
         };
-        let key = owner::unmark(id).ok_or_else(none)?;
+        let key = owner_key::decode(id).ok_or_else(none)?;
         let parts = parts(client, &key).await?;
         if parts.is_empty() {
             client.proves_absence(Service::Volume)?;
         }
-        whole(&key, &parts).map(|row| (row, None)).ok_or_else(none)
+        merge_parts(&key, &parts).map(|row| (row, None)).ok_or_else(none)
     }
 
     async fn search(
@@ -93,63 +95,67 @@ impl Kind for Backup {
         search: &Search,
     ) -> Result<Vec<Value>, ApiError> {
         let parts = parts(client, &search.owner_key).await?;
-        Ok(whole(&search.owner_key, &parts).into_iter().collect())
+        Ok(merge_parts(&search.owner_key, &parts).into_iter().collect())
     }
 
-    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
-        Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
+    async fn list_request(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
+        Ok(Request::get(Service::Volume, META.list).query("sort", "id:asc"))
     }
 
     /// One for each mark on the page; a backup whose parts are on two pages shows on both.
     async fn page(
         &self,
         client: CallClient<'_>,
-        mark: Option<&str>,
+        marker: Option<&str>,
     ) -> Result<(Vec<Value>, Option<String>), ApiError> {
-        let request = self.everything(client).await?;
-        let (rows, next) = client.page(request, SHAPE.rows, SHAPE.pagination, mark).await?;
+        let request = self.list_request(client).await?;
+        let (rows, next) = client.page(request, META.rows, META.pagination, marker).await?;
         let mut backups: Vec<Value> = Vec::new();
         for row in rows.iter().filter(|row| row["metadata"].get(BACKUP_OF).is_some()) {
-            let Some(key) = owner::in_properties(&row["metadata"]) else { continue };
+            let Some(key) = owner_key::from_properties(&row["metadata"]) else { continue };
             let same: Vec<_> = rows.iter().filter(|row| is_part(row, &key)).cloned().collect();
-            let known = |backup: &Value| backup["id"] == owner::mark(&key);
+            let known = |backup: &Value| backup["id"] == owner_key::encode(&key);
             if !backups.iter().any(known) {
-                backups.extend(whole(&key, &same));
+                backups.extend(merge_parts(&key, &same));
             }
         }
         Ok((backups, next))
     }
 
-    async fn creation(&self, _: CallClient<'_>, _: &Create) -> Result<Request, ApiError> {
+    async fn create_request(&self, _: CallClient<'_>, _: &Create) -> Result<Request, ApiError> {
         Err(ApiError::harmless(ErrorKind::Bug, "no_single_request", "a backup is made of several"))
     }
 
-    async fn make(&self, client: CallClient<'_>, create: &Create) -> Result<Value, Failure> {
+    async fn create_object(
+        &self,
+        client: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Value, Failure> {
         let (key, server) = (&create.owner_key, create.spec["server_id"].as_str());
-        let id = owner::mark(key);
+        let id = owner_key::encode(key);
         // The name is known before anything is there.
-        client.context.control.record_id(&external(&id)).await?;
-        take(client, key, server.unwrap_or_default(), &create.spec["name"], &[]).await?;
+        client.context.control.record_id(&to_external_id(&id)).await?;
+        take_snapshots(client, key, server.unwrap_or_default(), &create.spec["name"], &[]).await?;
         Ok(json!({ "id": id }))
     }
 
-    async fn change(
+    async fn update_fields(
         &self,
         client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         _: &[String],
-    ) -> Result<Left, ApiError> {
+    ) -> Result<Remaining, ApiError> {
         for part in parts(client, &target.owner_key).await? {
             let path = ["snapshots", part["id"].as_str().unwrap_or_default()];
             let body = json!({"snapshot": {"name": spec["name"]}});
             client.send(Request::put(Service::Volume, &path, body)).await?;
         }
-        Ok(Left::Nothing)
+        Ok(Remaining::Nothing)
     }
 
     async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
-        let Some(key) = owner::unmark(target.external_id.as_str()) else { return Ok(()) };
+        let Some(key) = owner_key::decode(target.external_id.as_str()) else { return Ok(()) };
         for part in parts(client, &key).await? {
             if part["status"] == "deleting" {
                 continue;
@@ -164,26 +170,30 @@ impl Kind for Backup {
     }
 
     /// One volume after the other; one that is used, or has a newer snapshot, is refused by the cloud.
-    async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
+    async fn perform_action(
+        &self,
+        client: CallClient<'_>,
+        act: &Act,
+    ) -> Result<ActionOutcome, ApiError> {
         for part in parts(client, &act.target.owner_key).await? {
             let text = |member: &str| part[member].as_str().unwrap_or_default().to_owned();
             cinder::revert(client, &text("volume_id"), &text("id")).await?;
         }
-        Ok(Done::Later)
+        Ok(ActionOutcome::Pending)
     }
 
     /// What broke off goes on with the volumes that are missing.
-    async fn nudge(
+    async fn poll_hook(
         &self,
         client: CallClient<'_>,
-        job: &Job,
+        job: &PendingJob,
         attributes: &Value,
     ) -> Result<Option<Stage>, ApiError> {
         let snapshots = attributes["snapshots"].as_array().cloned().unwrap_or_default();
         let volumes: Vec<_> =
             snapshots.iter().filter_map(|part| part["volume_id"].as_str()).collect();
-        if cinder::restores(job) {
-            return cinder::reverted(client, &volumes).await.map(Some);
+        if cinder::is_restore(job) {
+            return cinder::revert_stage(client, &volumes).await.map(Some);
         }
         if job.phase == Phase::Delete {
             let failed = attributes["status"].as_str().filter(|text| *text == "error_deleting");
@@ -198,28 +208,29 @@ impl Kind for Backup {
             return Ok(None);
         }
         let server = attributes["server_id"].as_str().unwrap_or_default();
-        take(client, &job.target.owner_key, server, &attributes["name"], &volumes).await?;
+        take_snapshots(client, &job.target.owner_key, server, &attributes["name"], &volumes)
+            .await?;
         Ok(Some(Stage::Working))
     }
 
-    fn remade(&self) -> bool {
+    fn recreate_on_error(&self) -> bool {
         true
     }
 }
 
 fn is_part(row: &Value, key: &OwnerKey) -> bool {
     row["metadata"].get(BACKUP_OF).is_some()
-        && owner::in_properties(&row["metadata"]).as_ref() == Some(key)
+        && owner_key::from_properties(&row["metadata"]).as_ref() == Some(key)
 }
 
 async fn parts(client: CallClient<'_>, key: &OwnerKey) -> Result<Vec<Value>, ApiError> {
-    let mut parts = cinder::search(client, SHAPE.list, SHAPE.rows, key).await?;
+    let mut parts = cinder::search(client, META.list, META.rows, key).await?;
     parts.retain(|row| is_part(row, key));
     Ok(parts)
 }
 
 /// The parts as one object; `None` = there are none. Its status is the worst of theirs.
-fn whole(key: &OwnerKey, parts: &[Value]) -> Option<Value> {
+fn merge_parts(key: &OwnerKey, parts: &[Value]) -> Option<Value> {
     let first = parts.first()?;
     // Without its count nobody knows whether it is whole, but it is certainly there.
     let count = first["metadata"][PARTS].as_str().and_then(|text| text.parse().ok());
@@ -243,14 +254,14 @@ fn whole(key: &OwnerKey, parts: &[Value]) -> Option<Value> {
         })
         .collect();
     Some(json!({
-        "id": owner::mark(key), "server_id": first["metadata"][BACKUP_OF], "name": called(parts),
+        "id": owner_key::encode(key), "server_id": first["metadata"][BACKUP_OF], "name": common_name(parts),
         "status": status, "snapshots": snapshots,
     }))
 }
 
 /// What the parts are called. Where they differ it is no name that anybody wants, so that it shows as drift
 /// whichever of them was renamed.
-fn called(parts: &[Value]) -> Value {
+fn common_name(parts: &[Value]) -> Value {
     let names: BTreeSet<_> = parts.iter().filter_map(|part| part["name"].as_str()).collect();
     if parts.iter().all(|part| part["name"] == parts[0]["name"]) {
         return parts[0]["name"].clone();
@@ -259,7 +270,7 @@ fn called(parts: &[Value]) -> Value {
 }
 
 /// Takes a snapshot of each volume of the server that has none yet.
-async fn take(
+async fn take_snapshots(
     client: CallClient<'_>,
     key: &OwnerKey,
     server: &str,
@@ -282,7 +293,7 @@ async fn take(
     let count = (done.len() + missing.len()).to_string();
     for (index, volume) in missing.iter().enumerate() {
         let users = json!({ BACKUP_OF: server, VOLUME: volume, PARTS: count });
-        let metadata = cinder::with_mark(Some(&users), key);
+        let metadata = cinder::with_owner_key(Some(&users), key);
         let snapshot =
             json!({"volume_id": volume, "name": name, "force": true, "metadata": metadata});
         let request = Request::post(Service::Volume, &["snapshots"], json!({"snapshot": snapshot}));
@@ -306,18 +317,18 @@ mod tests {
             let metadata = json!({"managed_server": "s", "managed_parts": "2"});
             json!({"id": "x", "status": status, "name": name, "metadata": metadata})
         };
-        let status = |parts: &[Value]| whole(&key, parts).unwrap()["status"].clone();
+        let status = |parts: &[Value]| merge_parts(&key, parts).unwrap()["status"].clone();
         assert_eq!(status(&[part("available", "a"), part("available", "a")]), "available");
         assert_eq!(status(&[part("available", "a")]), "partial");
         assert_eq!(status(&[part("available", "a"), part("creating", "a")]), "creating");
         assert_eq!(status(&[part("error", "a"), part("creating", "a")]), "error");
-        let name = |parts: &[Value]| whole(&key, parts).unwrap()["name"].clone();
+        let name = |parts: &[Value]| merge_parts(&key, parts).unwrap()["name"].clone();
         assert_eq!(name(&[part("available", "a"), part("available", "a")]), "a");
         for (one, other) in [("a", "b"), ("b", "a")] {
             let renamed = name(&[part("available", one), part("available", other)]);
             assert_eq!(renamed, "a | b", "neither the one nor the other");
         }
-        assert!(whole(&key, &[]).is_none());
+        assert!(merge_parts(&key, &[]).is_none());
         let miscounted =
             json!({"id": "x", "status": "available", "metadata": {"managed_server": "s"}});
         assert_eq!(status(&[miscounted]), "partial", "what is there is never absent");

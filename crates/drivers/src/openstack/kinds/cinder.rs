@@ -3,17 +3,17 @@
 use serde_json::{Map, Value, json};
 use stateward_domain::id::OwnerKey;
 
-use super::job::Phase;
-use super::shape::{NO_INPUT, Verb};
-use super::{Job, Stage};
+use super::kind_meta::{ActionMeta, NO_INPUT};
+use super::pending_job::Phase;
+use super::{PendingJob, Stage};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
-use crate::openstack::owner::{self, PROPERTY};
+use crate::openstack::owner_key::{self, PROPERTY};
 use crate::openstack::service::Service;
 
 /// Keys of metadata that Cinder and Nova write by themselves.
-const THEIRS: &[&str] = &["readonly", "attached_mode"];
+const CLOUD_KEYS: &[&str] = &["readonly", "attached_mode"];
 /// Messages looked at for a reason.
-const MESSAGES: &str = "50";
+const MESSAGES_MAX: &str = "50";
 
 /// How a status stands.
 pub(super) fn stage(attributes: &Value, settled: &[&str], failed: &[&str]) -> Stage {
@@ -28,16 +28,16 @@ pub(super) fn stage(attributes: &Value, settled: &[&str], failed: &[&str]) -> St
 }
 
 /// The user's part of the metadata.
-pub(super) fn users(metadata: &Value) -> Value {
+pub(super) fn user_metadata(metadata: &Value) -> Value {
     let mut users = metadata.as_object().cloned().unwrap_or_default();
-    users.retain(|key, _| key != PROPERTY && !THEIRS.contains(&key.as_str()));
+    users.retain(|key, _| key != PROPERTY && !CLOUD_KEYS.contains(&key.as_str()));
     Value::Object(users)
 }
 
 /// The whole metadata: the user's part and the mark.
-pub(super) fn with_mark(users: Option<&Value>, key: &OwnerKey) -> Value {
+pub(super) fn with_owner_key(users: Option<&Value>, key: &OwnerKey) -> Value {
     let mut metadata: Map<_, _> = users.and_then(Value::as_object).cloned().unwrap_or_default();
-    metadata.insert(PROPERTY.to_owned(), Value::from(owner::mark(key)));
+    metadata.insert(PROPERTY.to_owned(), Value::from(owner_key::encode(key)));
     Value::Object(metadata)
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn search(
     key: &OwnerKey,
 ) -> Result<Vec<Value>, ApiError> {
     let all = Request::get(Service::Volume, list);
-    let filter = json!({ PROPERTY: owner::mark(key) }).to_string().replace('"', "'");
+    let filter = json!({ PROPERTY: owner_key::encode(key) }).to_string().replace('"', "'");
     let filtered = all.clone().query("metadata", &filter);
     match client.rows(filtered, rows, Pagination::Links).await {
         Err(error) if error.kind == ErrorKind::Invalid => {
@@ -60,7 +60,8 @@ pub(super) async fn search(
 }
 
 /// The verb of what holds a volume as it was. Asked for again, it gives back the same.
-pub(super) const RESTORE: Verb = Verb { name: "restore", input: NO_INPUT, idempotent: true };
+pub(super) const RESTORE: ActionMeta =
+    ActionMeta { name: "restore", input: NO_INPUT, idempotent: true };
 
 /// Asks for a volume as a snapshot of it has it: the newest of its snapshots, of a volume that nobody uses.
 pub(super) async fn revert(
@@ -75,15 +76,18 @@ pub(super) async fn revert(
 pub(super) async fn volume_action(
     client: CallClient<'_>,
     id: &str,
-    verb: &str,
+    action: &str,
     input: Value,
 ) -> Result<(), ApiError> {
     let path = ["volumes", id, "action"];
-    client.send(Request::post(Service::Volume, &path, json!({ verb: input }))).await.map(drop)
+    client.send(Request::post(Service::Volume, &path, json!({ action: input }))).await.map(drop)
 }
 
 /// How far the volumes are that are being given back what they held: the worst of them.
-pub(super) async fn reverted(client: CallClient<'_>, volumes: &[&str]) -> Result<Stage, ApiError> {
+pub(super) async fn revert_stage(
+    client: CallClient<'_>,
+    volumes: &[&str],
+) -> Result<Stage, ApiError> {
     let mut all = Stage::Settled;
     for id in volumes {
         let reply = client.send(Request::get(Service::Volume, &["volumes", id])).await?;
@@ -97,13 +101,13 @@ pub(super) async fn reverted(client: CallClient<'_>, volumes: &[&str]) -> Result
 }
 
 /// Whether it is a restoration that the cloud works on.
-pub(super) fn restores(job: &Job) -> bool {
-    matches!(&job.phase, Phase::Action(verb) if verb == RESTORE.name)
+pub(super) fn is_restore(job: &PendingJob) -> bool {
+    matches!(&job.phase, Phase::Action(action) if action == RESTORE.name)
 }
 
 /// What Cinder says about an object that failed: the newest message.
-pub(super) async fn reason(client: CallClient<'_>, id: &str) -> Option<String> {
-    let request = Request::get(Service::Volume, &["messages"]).query("limit", MESSAGES);
+pub(super) async fn failure_reason(client: CallClient<'_>, id: &str) -> Option<String> {
+    let request = Request::get(Service::Volume, &["messages"]).query("limit", MESSAGES_MAX);
     let reply = client.send(request).await.ok()?;
     let mut messages = reply.body["messages"].as_array()?.iter();
     let message = messages.find(|message| message["resource_uuid"] == *id)?;

@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::OnLost;
 
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::NeutronKind;
-use super::normal::{address, respell};
-use super::shape::{Compare, Shape, fixed, mutable};
+use super::normalise::{address, normalise_field};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;
@@ -17,7 +17,7 @@ use crate::openstack::service::Service;
 pub(super) struct FloatingIp;
 
 /// It is done once its port is as desired: its status needs an agent that not every cloud has.
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.floating_ip",
     summary: "An address outside that leads to a port inside.",
     schema: include_str!("floating_ip.schema.json"),
@@ -34,8 +34,8 @@ static SHAPE: Shape = Shape {
         mutable("fixed_ip_address", Compare::Exact),
         mutable("description", Compare::Exact),
     ],
-    shown: &["status", "router_id", "project_id"],
-    verbs: &[],
+    computed: &["status", "router_id", "project_id"],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -45,14 +45,14 @@ static SHAPE: Shape = Shape {
 
 #[async_trait]
 impl NeutronKind for FloatingIp {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let mut faults = Vec::new();
-        respell(spec, "floating_ip_address", address, &mut faults);
-        respell(spec, "fixed_ip_address", address, &mut faults);
+        normalise_field(spec, "floating_ip_address", address, &mut faults);
+        normalise_field(spec, "fixed_ip_address", address, &mut faults);
         faults
     }
 

@@ -15,17 +15,17 @@ use stateward_domain::json_pointer;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
-use super::normal::fault;
-use super::shape::{Compare, Shape, fixed, mutable};
-use super::{Kind, Left, Stage, copied, external};
+use super::normalise::field_error;
+use super::{Kind, Remaining, Stage, copy_fields, to_external_id};
 use crate::openstack::client::{ApiError, Body, CallClient, ErrorKind, Pagination, Request};
-use crate::openstack::owner::{self, PROPERTY};
+use crate::openstack::owner_key::{self, PROPERTY};
 use crate::openstack::service::Service;
 
 pub(super) struct Image;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.image",
     summary: "A disk image that servers and volumes are made from.",
     schema: include_str!("image.schema.json"),
@@ -38,7 +38,7 @@ static SHAPE: Shape = Shape {
     fields: &[
         fixed("disk_format", Compare::Exact),
         fixed("container_format", Compare::Exact),
-        // Until it is there, it can be brought; see `change`.
+        // Until it is there, it can be brought; see `update_fields`.
         mutable("content", Compare::By(same_content)),
         mutable("source_url", Compare::By(same_source)),
         mutable("name", Compare::Exact),
@@ -50,7 +50,7 @@ static SHAPE: Shape = Shape {
         mutable("tags", Compare::Set),
         mutable("properties", Compare::By(same_properties)),
     ],
-    shown: &[
+    computed: &[
         "status",
         "size",
         "os_hash_algo",
@@ -60,7 +60,7 @@ static SHAPE: Shape = Shape {
         "os_glance_importing_to_stores",
         "os_glance_failed_import",
     ],
-    verbs: &[],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -70,7 +70,7 @@ static SHAPE: Shape = Shape {
 
 const MEDIA_PATCH: &str = "application/openstack-images-v2.1-json-patch";
 /// Members of an image that are its own and not properties that somebody gave it.
-const OWN: &[&str] = &[
+const STANDARD_MEMBERS: &[&str] = &[
     "id",
     "name",
     "status",
@@ -129,8 +129,8 @@ fn same_properties(observed: &Value, wanted: &Value) -> bool {
 }
 
 /// The id that the image of an owner key has. Ids are never free again; the incarnation is in it.
-fn id_of(key: &OwnerKey) -> String {
-    let digest = Sha256::digest(owner::mark(key).as_bytes());
+fn image_id(key: &OwnerKey) -> String {
+    let digest = Sha256::digest(owner_key::encode(key).as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
@@ -138,40 +138,43 @@ fn id_of(key: &OwnerKey) -> String {
 
 #[async_trait]
 impl Kind for Image {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let properties = spec.get("properties").and_then(Value::as_object);
         let names = properties.into_iter().flatten().map(|(name, _)| name.as_str());
-        let bad: Vec<_> = names.filter(|name| *name == PROPERTY || OWN.contains(name)).collect();
+        let bad: Vec<_> =
+            names.filter(|name| *name == PROPERTY || STANDARD_MEMBERS.contains(name)).collect();
         let mut faults: Vec<_> = bad
             .iter()
-            .map(|name| fault(&format!("/properties/{name}"), "is no property of the user's"))
+            .map(|name| field_error(&format!("/properties/{name}"), "is no property of the user's"))
             .collect();
         let content = spec.get("content").and_then(Value::as_str);
         if content.is_some_and(|content| decoded(content).is_none()) {
-            faults.push(fault("/content", "is no base64"));
+            faults.push(field_error("/content", "is no base64"));
         }
         if content.is_some() && spec.contains_key("source_url") {
-            faults.push(fault("/source_url", "is there besides content"));
+            faults.push(field_error("/source_url", "is there besides content"));
         }
         faults
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = copied(&SHAPE, row);
+        let mut attributes = copy_fields(&META, row);
         let tags = row["tags"].as_array().into_iter().flatten();
-        let tags: Vec<_> =
-            tags.filter(|tag| tag.as_str().and_then(owner::unmark).is_none()).cloned().collect();
+        let tags: Vec<_> = tags
+            .filter(|tag| tag.as_str().and_then(owner_key::decode).is_none())
+            .cloned()
+            .collect();
         attributes.insert("tags".to_owned(), Value::Array(tags));
         let mut properties = row.as_object().cloned().unwrap_or_default();
         properties.retain(|name, value| {
             value.is_string()
                 && name != PROPERTY
                 && !name.starts_with("os_glance_")
-                && !OWN.contains(&name.as_str())
+                && !STANDARD_MEMBERS.contains(&name.as_str())
         });
         attributes.insert("properties".to_owned(), Value::Object(properties));
         attributes
@@ -180,7 +183,7 @@ impl Kind for Image {
     /// Images that are made of a server or a volume inherit the properties of the one below, our mark too: only
     /// one that also has the mark's own id is ours.
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
-        owner::in_properties(row).filter(|key| row["id"] == id_of(key))
+        owner_key::from_properties(row).filter(|key| row["id"] == image_id(key))
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
@@ -209,7 +212,7 @@ impl Kind for Image {
         client: CallClient<'_>,
         search: &Search,
     ) -> Result<Vec<Value>, ApiError> {
-        let id = id_of(&search.owner_key);
+        let id = image_id(&search.owner_key);
         match self.get(client, &id).await {
             Ok((row, _)) => Ok(vec![row]),
             Err(error) if error.proves_absence_of(&id) => Ok(Vec::new()),
@@ -217,18 +220,22 @@ impl Kind for Image {
         }
     }
 
-    async fn everything(&self, client: CallClient<'_>) -> Result<Request, ApiError> {
+    async fn list_request(&self, client: CallClient<'_>) -> Result<Request, ApiError> {
         let project = client.project_id().await?;
-        let request = Request::get(Service::Image, SHAPE.list).query("owner", &project);
+        let request = Request::get(Service::Image, META.list).query("owner", &project);
         Ok(request.query("sort_key", "id").query("sort_dir", "asc"))
     }
 
     /// Shelved servers keep an image that is theirs.
-    fn stands_alone(&self, row: &Value) -> bool {
+    fn is_top_level(&self, row: &Value) -> bool {
         row["name"].as_str().is_none_or(|name| !name.ends_with("-shelved"))
     }
 
-    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
+    async fn create_request(
+        &self,
+        _: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError> {
         let mut image = create.spec.as_object().cloned().unwrap_or_default();
         // It comes with its own request, and protection would keep a failed one from going.
         for later in ["content", "source_url", "protected"] {
@@ -237,37 +244,43 @@ impl Kind for Image {
         if let Some(Value::Object(properties)) = image.remove("properties") {
             image.extend(properties);
         }
-        image.insert("id".to_owned(), Value::from(id_of(&create.owner_key)));
-        image.insert(PROPERTY.to_owned(), Value::from(owner::mark(&create.owner_key)));
-        Ok(Request::post(Service::Image, SHAPE.list, Value::Object(image)))
+        image.insert("id".to_owned(), Value::from(image_id(&create.owner_key)));
+        image.insert(PROPERTY.to_owned(), Value::from(owner_key::encode(&create.owner_key)));
+        Ok(Request::post(Service::Image, META.list, Value::Object(image)))
     }
 
-    async fn furnish(
+    async fn after_create(
         &self,
         client: CallClient<'_>,
         id: &str,
         create: &Create,
     ) -> Result<(), ApiError> {
-        fill(client, id, &create.spec).await?;
+        upload_content(client, id, &create.spec).await?;
         match create.spec.get("protected") {
-            Some(protected) => patch(client, id, vec![add("protected", protected)]).await,
+            Some(protected) => patch(client, id, vec![patch_add("protected", protected)]).await,
             None => Ok(()),
         }
     }
 
     /// Glance says that the id is used: then it is this key's image, or was.
-    async fn taken(&self, _: CallClient<'_>, create: &Create, error: ApiError) -> Failure {
-        let class = ErrorClass::AlreadyExists { external_id: external(&id_of(&create.owner_key)) };
+    async fn on_already_exists(
+        &self,
+        _: CallClient<'_>,
+        create: &Create,
+        error: ApiError,
+    ) -> Failure {
+        let class =
+            ErrorClass::AlreadyExists { external_id: to_external_id(&image_id(&create.owner_key)) };
         Failure { class, ..error.into() }
     }
 
-    async fn change(
+    async fn update_fields(
         &self,
         client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, ApiError> {
+    ) -> Result<Remaining, ApiError> {
         let id = target.external_id.as_str();
         let mut changes = Vec::new();
         for (name, value) in members(spec, fields) {
@@ -278,25 +291,25 @@ impl Kind for Image {
                         let message = "the content of an image cannot change; make another one";
                         return Err(ApiError::harmless(ErrorKind::Immutable, "immutable", message));
                     }
-                    fill(client, id, spec).await?;
+                    upload_content(client, id, spec).await?;
                 }
                 ("properties", Value::Object(properties)) => {
-                    changes.extend(properties.iter().map(|(name, value)| add(name, value)));
+                    changes.extend(properties.iter().map(|(name, value)| patch_add(name, value)));
                 }
-                (name, value) => changes.push(add(name, &value)),
+                (name, value) => changes.push(patch_add(name, &value)),
             }
         }
         patch(client, id, changes).await?;
-        Ok(Left::Working(Vec::new()))
+        Ok(Remaining::Working(Vec::new()))
     }
 
-    fn remade(&self) -> bool {
+    fn recreate_on_error(&self) -> bool {
         true
     }
 }
 
 /// Brings the content: what the desired state holds, or what the cloud itself downloads.
-async fn fill(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), ApiError> {
+async fn upload_content(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), ApiError> {
     if let Some(url) = spec.get("source_url") {
         let body = json!({"method": {"name": "web-download", "uri": url}});
         let path = ["images", id, "import"];
@@ -308,7 +321,7 @@ async fn fill(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), ApiE
 }
 
 /// Works for members that are there and for those that are not.
-fn add(name: &str, value: &Value) -> Value {
+fn patch_add(name: &str, value: &Value) -> Value {
     let path = format!("/{}", json_pointer::escape(name));
     json!({"op": "add", "path": path, "value": value})
 }
@@ -331,8 +344,8 @@ mod tests {
     #[test]
     fn an_image_that_inherited_the_mark_is_not_ours() {
         let key = OwnerKey::new(EntityId(Uuid::from_u128(7)), Incarnation(1));
-        let row = |id: &str| json!({"id": id, "managed_entity": owner::mark(&key)});
-        assert_eq!(Image.owner(&row(&id_of(&key))), Some(key.clone()));
+        let row = |id: &str| json!({"id": id, "managed_entity": owner_key::encode(&key)});
+        assert_eq!(Image.owner(&row(&image_id(&key))), Some(key.clone()));
         assert_eq!(Image.owner(&row("another")), None);
     }
 
@@ -353,9 +366,9 @@ mod tests {
     fn an_id_is_the_key_s_alone() {
         let key =
             |incarnation| OwnerKey::new(EntityId(Uuid::from_u128(7)), Incarnation(incarnation));
-        assert_eq!(id_of(&key(1)), id_of(&key(1)));
-        assert_ne!(id_of(&key(1)), id_of(&key(2)));
-        assert!(Uuid::try_parse(&id_of(&key(1))).is_ok());
+        assert_eq!(image_id(&key(1)), image_id(&key(1)));
+        assert_ne!(image_id(&key(1)), image_id(&key(2)));
+        assert!(Uuid::try_parse(&image_id(&key(1))).is_ok());
     }
 
     #[test]

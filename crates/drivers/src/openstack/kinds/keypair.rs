@@ -11,15 +11,15 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
-use super::normal::fault;
-use super::shape::{Compare, Shape, fixed};
-use super::{Kind, Left, copied, external};
+use super::kind_meta::{Compare, KindMeta, fixed};
+use super::normalise::field_error;
+use super::{Kind, Remaining, copy_fields, to_external_id};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::service::Service;
 
 pub(super) struct Keypair;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.keypair",
     summary: "A public key that servers are given when they are made.",
     schema: include_str!("keypair.schema.json"),
@@ -30,8 +30,8 @@ static SHAPE: Shape = Shape {
     rows: "keypairs",
     pagination: Pagination::Names("keypair"),
     fields: &[fixed("name", Compare::Exact), fixed("public_key", Compare::Exact)],
-    shown: &["fingerprint", "type"],
-    verbs: &[],
+    computed: &["fingerprint", "type"],
+    actions: &[],
     identity: Some("/name"),
     owner_key: false,
     settle: Duration::from_secs(10),
@@ -41,21 +41,24 @@ static SHAPE: Shape = Shape {
 };
 
 /// Nova keeps every space and line end; they mean nothing.
-fn spelled(key: &str) -> String {
+fn normalised_key(key: &str) -> String {
     key.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[async_trait]
 impl Kind for Keypair {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let Some(Value::String(key)) = spec.get_mut("public_key") else { return Vec::new() };
-        *key = spelled(key);
+        *key = normalised_key(key);
         if key.split(' ').count() < 2 {
-            return vec![fault("/public_key", "is no public key such as `ssh-ed25519 AAAA…`")];
+            return vec![field_error(
+                "/public_key",
+                "is no public key such as `ssh-ed25519 AAAA…`",
+            )];
         }
         Vec::new()
     }
@@ -65,9 +68,9 @@ impl Kind for Keypair {
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = copied(&SHAPE, row);
+        let mut attributes = copy_fields(&META, row);
         if let Some(Value::String(key)) = attributes.get_mut("public_key") {
-            *key = spelled(key);
+            *key = normalised_key(key);
         }
         attributes
     }
@@ -93,28 +96,37 @@ impl Kind for Keypair {
         }
     }
 
-    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
-        Ok(Request::get(Service::Compute, SHAPE.list))
+    async fn list_request(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
+        Ok(Request::get(Service::Compute, META.list))
     }
 
-    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
+    async fn create_request(
+        &self,
+        _: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError> {
         let body = json!({ "keypair": create.spec });
-        Ok(Request::post(Service::Compute, SHAPE.list, body))
+        Ok(Request::post(Service::Compute, META.list, body))
     }
 
-    async fn taken(&self, _: CallClient<'_>, create: &Create, error: ApiError) -> Failure {
-        let external_id = external(create.spec["name"].as_str().unwrap_or_default());
+    async fn on_already_exists(
+        &self,
+        _: CallClient<'_>,
+        create: &Create,
+        error: ApiError,
+    ) -> Failure {
+        let external_id = to_external_id(create.spec["name"].as_str().unwrap_or_default());
         let class = ErrorClass::AlreadyExists { external_id };
         Failure { class, ..error.into() }
     }
 
-    async fn change(
+    async fn update_fields(
         &self,
         _: CallClient<'_>,
         _: &ObjectRef,
         _: &Value,
         _: &[String],
-    ) -> Result<Left, ApiError> {
-        Ok(Left::Nothing)
+    ) -> Result<Remaining, ApiError> {
+        Ok(Remaining::Nothing)
     }
 }

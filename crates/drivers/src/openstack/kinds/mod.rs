@@ -1,30 +1,30 @@
 //! The kinds. What all of them do alike is in `flow`; a kind says only what is its own.
 //!
-//! To add one: (1) a file with its [`Shape`] and its `impl Kind`, (2) its schema beside it, (3) a line in
+//! To add one: (1) a file with its [`KindMeta`] and its `impl Kind`, (2) its schema beside it, (3) a line in
 //! [`KINDS`]. The contract suite asks for a subject.
 
 mod backup;
 mod cinder;
-mod clock;
+mod driver_calls;
 mod floating_ip;
-mod flow;
+mod idle_time;
 mod image;
-mod job;
 mod keypair;
+mod kind_meta;
 mod network;
 mod neutron;
-mod normal;
+mod normalise;
 mod nova;
+mod pending_job;
 mod port;
 mod project;
 mod quotas;
 mod router;
-mod rules;
 mod security_group;
+mod security_rules;
 mod server;
 mod server_body;
 mod server_group;
-mod shape;
 mod snapshot;
 mod subnet;
 mod volume;
@@ -39,12 +39,12 @@ use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::client::{ApiError, CallClient, ErrorKind, Request};
-pub(super) use flow::{
+pub(super) use driver_calls::{
     act, cancel, check, create, delete, find, list, observe, plan, resume, update,
 };
-pub(super) use job::Job;
+use kind_meta::KindMeta;
 use neutron::Neutron;
-use shape::Shape;
+pub(super) use pending_job::PendingJob;
 
 /// Every kind, in the order in which they need each other.
 const KINDS: &[&dyn Kind] = &[
@@ -69,7 +69,7 @@ const KINDS: &[&dyn Kind] = &[
 /// # Errors
 /// `Bug`: the engine asks only for kinds that the driver declares.
 pub(super) fn kind_of(name: &KindName) -> Result<&'static dyn Kind, Failure> {
-    let found = KINDS.iter().find(|kind| kind.shape().name == name.as_str());
+    let found = KINDS.iter().find(|kind| kind.meta().name == name.as_str());
     found.copied().ok_or_else(|| {
         Failure::harmless(ErrorClass::Bug, "unknown_kind", "the kind is not of this driver")
     })
@@ -78,7 +78,7 @@ pub(super) fn kind_of(name: &KindName) -> Result<&'static dyn Kind, Failure> {
 /// What this driver serves.
 #[must_use]
 pub fn kinds() -> Vec<KindSpec> {
-    KINDS.iter().map(|kind| kind.shape().declare()).collect()
+    KINDS.iter().map(|kind| kind.meta().declare()).collect()
 }
 
 /// How far an object is from rest.
@@ -92,7 +92,7 @@ pub(super) enum Stage {
 }
 
 /// What is left of a change after some requests of it.
-pub(super) enum Left {
+pub(super) enum Remaining {
     /// Nothing, and nothing goes on.
     Nothing,
     /// The cloud works on it; then these fields are still to be changed.
@@ -102,7 +102,7 @@ pub(super) enum Left {
 /// What one kind does in its own way. `row` is always an object of the API, without its wrapper.
 #[async_trait]
 pub(in crate::openstack) trait Kind: Send + Sync {
-    fn shape(&self) -> &'static Shape;
+    fn meta(&self) -> &'static KindMeta;
 
     /// Checks what the schema cannot, and puts the desired state into the one spelling that is compared.
     fn normalise(&self, _spec: &mut Map<String, Value>) -> Vec<FieldError> {
@@ -116,13 +116,13 @@ pub(in crate::openstack) trait Kind: Send + Sync {
 
     /// The fields as the desired state spells them.
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        copied(self.shape(), row)
+        copy_fields(self.meta(), row)
     }
 
     /// Adds what only further requests show.
-    async fn complete(
+    async fn complete_attributes(
         &self,
-        _link: CallClient<'_>,
+        _client: CallClient<'_>,
         _row: &Value,
         _attributes: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
@@ -148,9 +148,9 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         client: CallClient<'_>,
         id: &str,
     ) -> Result<(Value, Option<Timestamp>), ApiError> {
-        let shape = self.shape();
-        let reply = client.send(Request::get(shape.service, &[shape.path, id])).await?;
-        Ok((unwrapped(shape, reply.body), reply.date))
+        let meta = self.meta();
+        let reply = client.send(Request::get(meta.service, &[meta.path, id])).await?;
+        Ok((unwrapped(meta, reply.body), reply.date))
     }
 
     /// Rows that may carry the key; they are looked at again one by one.
@@ -158,36 +158,44 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     -> Result<Vec<Value>, ApiError>;
 
     /// The list of all objects of this project.
-    async fn everything(&self, client: CallClient<'_>) -> Result<Request, ApiError>;
+    async fn list_request(&self, client: CallClient<'_>) -> Result<Request, ApiError>;
 
     /// One page of the list: rows, and where to go on.
     async fn page(
         &self,
         client: CallClient<'_>,
-        mark: Option<&str>,
+        marker: Option<&str>,
     ) -> Result<(Vec<Value>, Option<String>), ApiError> {
-        let shape = self.shape();
-        client.page(self.everything(client).await?, shape.rows, shape.pagination, mark).await
+        let meta = self.meta();
+        client.page(self.list_request(client).await?, meta.rows, meta.pagination, marker).await
     }
 
     /// Whether a row of the list is an object by itself, not a part of another one.
-    fn stands_alone(&self, _row: &Value) -> bool {
+    fn is_top_level(&self, _row: &Value) -> bool {
         true
     }
 
     /// The request that makes the object.
-    async fn creation(&self, client: CallClient<'_>, create: &Create) -> Result<Request, ApiError>;
+    async fn create_request(
+        &self,
+        client: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError>;
 
     /// Makes the object; the row that the service answers.
-    async fn make(&self, client: CallClient<'_>, create: &Create) -> Result<Value, Failure> {
-        let sent = match self.creation(client, create).await {
+    async fn create_object(
+        &self,
+        client: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Value, Failure> {
+        let sent = match self.create_request(client, create).await {
             Ok(request) => client.send(request).await,
             Err(error) => Err(error),
         };
         match sent {
-            Ok(reply) => Ok(unwrapped(self.shape(), reply.body)),
+            Ok(reply) => Ok(unwrapped(self.meta(), reply.body)),
             Err(error) if error.kind == ErrorKind::Exists => {
-                Err(self.taken(client, create, error).await)
+                Err(self.on_already_exists(client, create, error).await)
             }
             // Nothing was asked for by id but what the desired state names.
             Err(error) if error.kind == ErrorKind::NotFound => {
@@ -198,9 +206,9 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     }
 
     /// What is to be done right after the object was made and its id recorded.
-    async fn furnish(
+    async fn after_create(
         &self,
-        _link: CallClient<'_>,
+        _client: CallClient<'_>,
         _id: &str,
         _create: &Create,
     ) -> Result<(), ApiError> {
@@ -208,52 +216,70 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     }
 
     /// What it means that the creation was refused because something like it is there.
-    async fn taken(&self, _link: CallClient<'_>, _create: &Create, error: ApiError) -> Failure {
+    async fn on_already_exists(
+        &self,
+        _client: CallClient<'_>,
+        _create: &Create,
+        error: ApiError,
+    ) -> Failure {
         error.into()
     }
 
     /// Changes `fields` as far as that goes without waiting.
-    async fn change(
+    async fn update_fields(
         &self,
         client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, ApiError>;
+    ) -> Result<Remaining, ApiError>;
 
     /// Asks for the object's end.
     async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
-        let (shape, id) = (self.shape(), target.external_id.as_str());
-        client.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
+        let (meta, id) = (self.meta(), target.external_id.as_str());
+        client.send(Request::delete(meta.service, &[meta.path, id])).await.map(drop)
     }
 
     /// What keeps the object from going: noun, id, and the mark it carries.
-    async fn blocker(&self, _link: CallClient<'_>, _id: &str) -> Result<Option<Blocker>, ApiError> {
+    async fn blocker(
+        &self,
+        _client: CallClient<'_>,
+        _id: &str,
+    ) -> Result<Option<Blocker>, ApiError> {
         Ok(None)
     }
 
     /// Does one of the kind's verbs. `true` = the cloud goes on with it.
-    async fn verb(&self, _link: CallClient<'_>, _act: &Act) -> Result<Done, ApiError> {
+    async fn perform_action(
+        &self,
+        _client: CallClient<'_>,
+        _act: &Act,
+    ) -> Result<ActionOutcome, ApiError> {
         Err(ApiError::harmless(ErrorKind::Invalid, "unknown_action", "the kind has no such action"))
     }
 
     /// A look at pending work: what may have to be done so that it goes on. `None` = `stage` says it all.
-    async fn nudge(
+    async fn poll_hook(
         &self,
-        _link: CallClient<'_>,
-        _job: &Job,
+        _client: CallClient<'_>,
+        _job: &PendingJob,
         _attributes: &Value,
     ) -> Result<Option<Stage>, ApiError> {
         Ok(None)
     }
 
     /// Why the object failed, from the service's own messages.
-    async fn reason(&self, _link: CallClient<'_>, _id: &str, _row: &Value) -> Option<String> {
+    async fn failure_reason(
+        &self,
+        _client: CallClient<'_>,
+        _id: &str,
+        _row: &Value,
+    ) -> Option<String> {
         None
     }
 
     /// Whether an object that failed while it was made is to be removed, so that it can be made anew.
-    fn remade(&self) -> bool {
+    fn recreate_on_error(&self) -> bool {
         false
     }
 
@@ -263,17 +289,17 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     }
 
     /// Whether a deletion that failed is to be asked for again; otherwise only an administrator can help.
-    fn deletes_again(&self) -> bool {
+    fn retries_failed_deletion(&self) -> bool {
         false
     }
 }
 
 /// How a verb ended.
-pub(super) enum Done {
+pub(super) enum ActionOutcome {
     /// With this answer.
-    Now(Value),
+    Finished(Value),
     /// The cloud works on it.
-    Later,
+    Pending,
 }
 
 /// Something that uses an object.
@@ -296,17 +322,17 @@ impl Blocker {
 }
 
 /// The members of `row` that the kind manages or shows.
-pub(super) fn copied(shape: &Shape, row: &Value) -> Map<String, Value> {
-    let names = shape.fields.iter().map(|field| field.name).chain(shape.shown.iter().copied());
+pub(super) fn copy_fields(meta: &KindMeta, row: &Value) -> Map<String, Value> {
+    let names = meta.fields.iter().map(|field| field.name).chain(meta.computed.iter().copied());
     let present = names.filter_map(|name| Some((name.to_owned(), row.get(name)?.clone())));
     present.collect()
 }
 
-fn unwrapped(shape: &Shape, mut body: Value) -> Value {
-    if shape.row.is_empty() { body } else { body[shape.row].take() }
+fn unwrapped(meta: &KindMeta, mut body: Value) -> Value {
+    if meta.row.is_empty() { body } else { body[meta.row].take() }
 }
 
-fn external(id: &str) -> ExternalId {
+fn to_external_id(id: &str) -> ExternalId {
     ExternalId(id.to_owned())
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use stateward_domain::kind::OnLost;
 
 use super::Blocker;
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{NeutronKind, owner, ports};
-use super::shape::{Compare, Shape, fixed, mutable};
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;
 
 pub(super) struct Network;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.network",
     summary: "A virtual network (layer 2) of the project.",
     schema: include_str!("network.schema.json"),
@@ -33,8 +33,8 @@ static SHAPE: Shape = Shape {
         mutable("router:external", Compare::Exact),
         fixed("availability_zone_hints", Compare::Set),
     ],
-    shown: &["status", "subnets", "project_id"],
-    verbs: &[],
+    computed: &["status", "subnets", "project_id"],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -44,8 +44,8 @@ static SHAPE: Shape = Shape {
 
 #[async_trait]
 impl NeutronKind for Network {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {

@@ -10,16 +10,16 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
-use super::shape::Shape;
-use super::{Blocker, Kind, Left, copied};
+use super::kind_meta::KindMeta;
+use super::{Blocker, Kind, Remaining, copy_fields};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
 /// What one of Neutron's kinds has of its own.
 #[async_trait]
 pub(super) trait NeutronKind: Send + Sync {
-    fn shape(&self) -> &'static Shape;
+    fn meta(&self) -> &'static KindMeta;
 
     /// See [`Kind::normalise`].
     fn normalise(&self, _spec: &mut Map<String, Value>) -> Vec<FieldError> {
@@ -28,25 +28,25 @@ pub(super) trait NeutronKind: Send + Sync {
 
     /// See [`Kind::attributes`].
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        attributes(self.shape(), row)
+        attributes(self.meta(), row)
     }
 
-    /// See [`Kind::complete`].
-    async fn complete(
+    /// See [`Kind::complete_attributes`].
+    async fn complete_attributes(
         &self,
-        _link: CallClient<'_>,
+        _client: CallClient<'_>,
         _row: &Value,
         _attributes: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
         Ok(())
     }
 
-    /// See [`Kind::stands_alone`].
-    fn stands_alone(&self, _row: &Value) -> bool {
+    /// See [`Kind::is_top_level`].
+    fn is_top_level(&self, _row: &Value) -> bool {
         true
     }
 
-    /// Fields with requests of their own, see [`NeutronKind::separate`].
+    /// Fields with requests of their own, see [`NeutronKind::update_separate_fields`].
     fn separate_fields(&self) -> &'static [&'static str] {
         &[]
     }
@@ -54,7 +54,7 @@ pub(super) trait NeutronKind: Send + Sync {
     /// Puts ids in the place of names before `members` of `spec` are sent, and adds what has to go with them.
     async fn resolve(
         &self,
-        _link: CallClient<'_>,
+        _client: CallClient<'_>,
         _spec: &Value,
         _members: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
@@ -62,9 +62,9 @@ pub(super) trait NeutronKind: Send + Sync {
     }
 
     /// Makes separate fields as desired, whatever they are now.
-    async fn separate(
+    async fn update_separate_fields(
         &self,
-        _link: CallClient<'_>,
+        _client: CallClient<'_>,
         _id: &str,
         _wanted: &Map<String, Value>,
     ) -> Result<(), ApiError> {
@@ -72,12 +72,16 @@ pub(super) trait NeutronKind: Send + Sync {
     }
 
     /// What has to go with the object, before it.
-    async fn dismantle(&self, _link: CallClient<'_>, _id: &str) -> Result<(), ApiError> {
+    async fn before_delete(&self, _client: CallClient<'_>, _id: &str) -> Result<(), ApiError> {
         Ok(())
     }
 
     /// See [`Kind::blocker`].
-    async fn blocker(&self, _link: CallClient<'_>, _id: &str) -> Result<Option<Blocker>, ApiError> {
+    async fn blocker(
+        &self,
+        _client: CallClient<'_>,
+        _id: &str,
+    ) -> Result<Option<Blocker>, ApiError> {
         Ok(None)
     }
 }
@@ -87,8 +91,8 @@ pub(super) struct Neutron<T>(pub(super) T);
 
 #[async_trait]
 impl<T: NeutronKind> Kind for Neutron<T> {
-    fn shape(&self) -> &'static Shape {
-        self.0.shape()
+    fn meta(&self) -> &'static KindMeta {
+        self.0.meta()
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
@@ -99,13 +103,13 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         self.0.attributes(row)
     }
 
-    async fn complete(
+    async fn complete_attributes(
         &self,
         client: CallClient<'_>,
         row: &Value,
         attributes: &mut Map<String, Value>,
     ) -> Result<(), ApiError> {
-        self.0.complete(client, row, attributes).await
+        self.0.complete_attributes(client, row, attributes).await
     }
 
     /// In the tags, or in the description while the tag is not there yet.
@@ -119,11 +123,11 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         client: CallClient<'_>,
         search: &Search,
     ) -> Result<Vec<Value>, ApiError> {
-        let (shape, mark) = (self.shape(), owner::mark(&search.owner_key));
+        let (meta, mark) = (self.meta(), owner_key::encode(&search.owner_key));
         let mut found: Vec<Value> = Vec::new();
         for place in ["description", "tags"] {
-            let request = Request::get(Service::Network, &[shape.path]).query(place, &mark);
-            for row in client.rows(request, shape.rows, Pagination::Links).await? {
+            let request = Request::get(Service::Network, &[meta.path]).query(place, &mark);
+            for row in client.rows(request, meta.rows, Pagination::Links).await? {
                 if found.iter().all(|known| known["id"] != row["id"]) {
                     found.push(row);
                 }
@@ -133,74 +137,82 @@ impl<T: NeutronKind> Kind for Neutron<T> {
     }
 
     /// Only the project's own: networks of others are shared, and an administrator sees everybody's.
-    async fn everything(&self, client: CallClient<'_>) -> Result<Request, ApiError> {
+    async fn list_request(&self, client: CallClient<'_>) -> Result<Request, ApiError> {
         let project = client.project_id().await?;
-        let request = Request::get(Service::Network, &[self.shape().path]);
+        let request = Request::get(Service::Network, &[self.meta().path]);
         Ok(request.query("project_id", &project).query("sort_key", "id").query("sort_dir", "asc"))
     }
 
-    fn stands_alone(&self, row: &Value) -> bool {
-        self.0.stands_alone(row)
+    fn is_top_level(&self, row: &Value) -> bool {
+        self.0.is_top_level(row)
     }
 
-    async fn creation(&self, client: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
+    async fn create_request(
+        &self,
+        client: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError> {
         let mut body = create.spec.as_object().cloned().unwrap_or_default();
         body.retain(|name, _| !self.0.separate_fields().contains(&name.as_str()));
         self.0.resolve(client, &create.spec, &mut body).await?;
-        body.insert("description".to_owned(), Value::from(owner::mark(&create.owner_key)));
-        let shape = self.shape();
-        Ok(Request::post(shape.service, &[shape.path], json!({ shape.row: body })))
+        body.insert("description".to_owned(), Value::from(owner_key::encode(&create.owner_key)));
+        let meta = self.meta();
+        Ok(Request::post(meta.service, &[meta.path], json!({ meta.row: body })))
     }
 
-    async fn furnish(
+    async fn after_create(
         &self,
         client: CallClient<'_>,
         id: &str,
         create: &Create,
     ) -> Result<(), ApiError> {
-        tag(self.shape(), client, id, &create.owner_key).await?;
+        tag(self.meta(), client, id, &create.owner_key).await?;
         if let Some(description) = create.spec.get("description") {
             let members = json!({ "description": description });
-            put(self.shape(), client, id, members).await?;
+            put(self.meta(), client, id, members).await?;
         }
         let fields = self.0.separate_fields().iter();
         let wanted: Map<_, _> = fields
             .filter_map(|name| Some(((*name).to_owned(), create.spec.get(name)?.clone())))
             .collect();
-        if wanted.is_empty() { Ok(()) } else { self.0.separate(client, id, &wanted).await }
+        if wanted.is_empty() {
+            Ok(())
+        } else {
+            self.0.update_separate_fields(client, id, &wanted).await
+        }
     }
 
     /// One request for all plain fields: some are only accepted together.
-    async fn change(
+    async fn update_fields(
         &self,
         client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, ApiError> {
-        let (shape, id) = (self.shape(), target.external_id.as_str());
+    ) -> Result<Remaining, ApiError> {
+        let (meta, id) = (self.meta(), target.external_id.as_str());
         let (separate, plain): (Vec<_>, Vec<_>) = members(spec, fields)
             .into_iter()
             .partition(|(name, _)| self.0.separate_fields().contains(&name.as_str()));
         let mut plain = Map::from_iter(plain);
         if plain.contains_key("description") {
             // Before a text covers the mark there, the tag has to hold it.
-            tag(shape, client, id, &target.owner_key).await?;
+            tag(meta, client, id, &target.owner_key).await?;
         }
         if !plain.is_empty() {
             self.0.resolve(client, spec, &mut plain).await?;
-            put(shape, client, id, Value::Object(plain)).await?;
+            put(meta, client, id, Value::Object(plain)).await?;
         }
         if !separate.is_empty() {
-            self.0.separate(client, id, &Map::from_iter(separate)).await?;
+            self.0.update_separate_fields(client, id, &Map::from_iter(separate)).await?;
         }
-        Ok(Left::Nothing)
+        Ok(Remaining::Nothing)
     }
 
     async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
-        let (shape, id) = (self.shape(), target.external_id.as_str());
-        self.0.dismantle(client, id).await?;
-        client.send(Request::delete(shape.service, &[shape.path, id])).await.map(drop)
+        let (meta, id) = (self.meta(), target.external_id.as_str());
+        self.0.before_delete(client, id).await?;
+        client.send(Request::delete(meta.service, &[meta.path, id])).await.map(drop)
     }
 
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
@@ -209,10 +221,10 @@ impl<T: NeutronKind> Kind for Neutron<T> {
 }
 
 /// The members that a kind manages or shows; the description that holds our mark is none of the user's.
-pub(super) fn attributes(shape: &Shape, row: &Value) -> Map<String, Value> {
-    let mut attributes = copied(shape, row);
+pub(super) fn attributes(meta: &KindMeta, row: &Value) -> Map<String, Value> {
+    let mut attributes = copy_fields(meta, row);
     let description = row["description"].as_str().unwrap_or_default();
-    if owner::unmark(description).is_some() {
+    if owner_key::decode(description).is_some() {
         attributes.insert("description".to_owned(), Value::from(""));
     }
     attributes
@@ -220,30 +232,30 @@ pub(super) fn attributes(shape: &Shape, row: &Value) -> Map<String, Value> {
 
 /// The mark of any of Neutron's objects.
 pub(super) fn owner(row: &Value) -> Option<OwnerKey> {
-    let description = || row["description"].as_str().and_then(owner::unmark);
-    owner::in_tags(&row["tags"]).or_else(description)
+    let description = || row["description"].as_str().and_then(owner_key::decode);
+    owner_key::from_tags(&row["tags"]).or_else(description)
 }
 
 /// Puts the mark among the tags; the other tags stay. Repeating it changes nothing.
 async fn tag(
-    shape: &Shape,
+    meta: &KindMeta,
     client: CallClient<'_>,
     id: &str,
     key: &OwnerKey,
 ) -> Result<(), ApiError> {
-    let path = [shape.path, id, "tags", &owner::mark(key)];
+    let path = [meta.path, id, "tags", &owner_key::encode(key)];
     client.send(Request::new(Service::Network, Method::PUT, &path)).await.map(drop)
 }
 
 /// Writes some members of an object.
 pub(super) async fn put(
-    shape: &Shape,
+    meta: &KindMeta,
     client: CallClient<'_>,
     id: &str,
     members: Value,
 ) -> Result<(), ApiError> {
-    let body = json!({ shape.row: members });
-    client.send(Request::put(Service::Network, &[shape.path, id], body)).await.map(drop)
+    let body = json!({ meta.row: members });
+    client.send(Request::put(Service::Network, &[meta.path, id], body)).await.map(drop)
 }
 
 /// The members of `spec` that `fields` name.

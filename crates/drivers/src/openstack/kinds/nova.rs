@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::Done;
-use super::clock::rests_for;
-use super::shape::{NO_INPUT, Verb};
+use super::ActionOutcome;
+use super::idle_time::idle_longer_than;
+use super::kind_meta::{ActionMeta, NO_INPUT};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::service::Service;
@@ -17,29 +17,33 @@ const DETACHES_IN: SignedDuration = SignedDuration::from_mins(10);
 
 /// A verb: what it is called here, the action that it is in the API, and the status that shows that it is done
 /// already; `None` = no status does.
-pub(super) struct ServerVerb {
+pub(super) struct ServerAction {
     pub(super) name: &'static str,
-    action: &'static str,
+    api_name: &'static str,
     done: Option<&'static str>,
 }
 
-const fn verb(name: &'static str, action: &'static str, done: Option<&'static str>) -> ServerVerb {
-    ServerVerb { name, action, done }
+const fn action(
+    name: &'static str,
+    api_name: &'static str,
+    done: Option<&'static str>,
+) -> ServerAction {
+    ServerAction { name, api_name, done }
 }
 
 /// `pause` and `resume` are verbs of every entity, so the API's actions of that name are called otherwise.
-const PLAIN: &[ServerVerb] = &[
-    verb("start", "os-start", Some("ACTIVE")),
-    verb("stop", "os-stop", Some("SHUTOFF")),
-    verb("freeze", "pause", Some("PAUSED")),
-    verb("unfreeze", "unpause", Some("ACTIVE")),
-    verb("suspend", "suspend", Some("SUSPENDED")),
-    verb("wake", "resume", Some("ACTIVE")),
-    verb("shelve", "shelve", Some("SHELVED_OFFLOADED")),
-    verb("unshelve", "unshelve", Some("ACTIVE")),
-    verb("unrescue", "unrescue", Some("ACTIVE")),
-    verb("lock", "lock", None),
-    verb("unlock", "unlock", None),
+const SIMPLE: &[ServerAction] = &[
+    action("start", "os-start", Some("ACTIVE")),
+    action("stop", "os-stop", Some("SHUTOFF")),
+    action("freeze", "pause", Some("PAUSED")),
+    action("unfreeze", "unpause", Some("ACTIVE")),
+    action("suspend", "suspend", Some("SUSPENDED")),
+    action("wake", "resume", Some("ACTIVE")),
+    action("shelve", "shelve", Some("SHELVED_OFFLOADED")),
+    action("unshelve", "unshelve", Some("ACTIVE")),
+    action("unrescue", "unrescue", Some("ACTIVE")),
+    action("lock", "lock", None),
+    action("unlock", "unlock", None),
 ];
 
 const REBOOT_INPUT: &str = r#"{
@@ -59,12 +63,12 @@ const CONSOLE_INPUT: &str = r#"{
     "properties": {"length": {"type": "integer", "minimum": 1, "maximum": 1000}}
 }"#;
 
-const fn plain(name: &'static str) -> Verb {
-    Verb { name, input: NO_INPUT, idempotent: true }
+const fn plain(name: &'static str) -> ActionMeta {
+    ActionMeta { name, input: NO_INPUT, idempotent: true }
 }
 
 /// As they are declared.
-pub(super) const VERBS: &[Verb] = &[
+pub(super) const ACTIONS: &[ActionMeta] = &[
     plain("start"),
     plain("stop"),
     plain("freeze"),
@@ -77,10 +81,10 @@ pub(super) const VERBS: &[Verb] = &[
     plain("unrescue"),
     plain("lock"),
     plain("unlock"),
-    Verb { name: "reboot", input: REBOOT_INPUT, idempotent: false },
-    Verb { name: "rebuild", input: REBUILD_INPUT, idempotent: false },
-    Verb { name: "create-image", input: IMAGE_INPUT, idempotent: false },
-    Verb { name: "console-log", input: CONSOLE_INPUT, idempotent: true },
+    ActionMeta { name: "reboot", input: REBOOT_INPUT, idempotent: false },
+    ActionMeta { name: "rebuild", input: REBUILD_INPUT, idempotent: false },
+    ActionMeta { name: "create-image", input: IMAGE_INPUT, idempotent: false },
+    ActionMeta { name: "console-log", input: CONSOLE_INPUT, idempotent: true },
 ];
 
 /// Does a verb. One that is done already is a success: Nova would call it a wrong state.
@@ -89,42 +93,42 @@ pub(super) async fn perform(
     server: &Value,
     name: &str,
     input: &Value,
-) -> Result<Done, ApiError> {
+) -> Result<ActionOutcome, ApiError> {
     let id = server["id"].as_str().unwrap_or_default();
-    if let Some(verb) = PLAIN.iter().find(|verb| verb.name == name) {
+    if let Some(action) = SIMPLE.iter().find(|action| action.name == name) {
         let idle = server["OS-EXT-STS:task_state"].is_null();
-        if idle && verb.done.is_some_and(|done| server["status"] == done) {
-            return Ok(Done::Now(Value::Null));
+        if idle && action.done.is_some_and(|done| server["status"] == done) {
+            return Ok(ActionOutcome::Finished(Value::Null));
         }
-        action(client, id, verb.action, Value::Null).await?;
-        return Ok(Done::Later);
+        post_action(client, id, action.api_name, Value::Null).await?;
+        return Ok(ActionOutcome::Pending);
     }
     let text = |name: &str| input[name].as_str();
     match name {
-        "rescue" if server["status"] == "RESCUE" => Ok(Done::Now(Value::Null)),
+        "rescue" if server["status"] == "RESCUE" => Ok(ActionOutcome::Finished(Value::Null)),
         // It answers with a password, which is dropped.
-        "rescue" => later(action(client, id, "rescue", json!({})).await),
+        "rescue" => pending(post_action(client, id, "rescue", json!({})).await),
         "reboot" => {
             let how = text("type").unwrap_or("SOFT");
-            later(action(client, id, "reboot", json!({ "type": how })).await)
+            pending(post_action(client, id, "reboot", json!({ "type": how })).await)
         }
         "rebuild" => {
             let image = match text("imageRef") {
                 Some(image) => client.resolve_id(NamedResource::Image, image).await?,
                 None => server["image"]["id"].as_str().unwrap_or_default().to_owned(),
             };
-            later(action(client, id, "rebuild", json!({ "imageRef": image })).await)
+            pending(post_action(client, id, "rebuild", json!({ "imageRef": image })).await)
         }
         "create-image" => {
             let input = json!({"name": input["name"]});
-            let reply = action(client, id, "createImage", input).await?;
-            Ok(Done::Now(json!({"image_id": reply["image_id"]})))
+            let reply = post_action(client, id, "createImage", input).await?;
+            Ok(ActionOutcome::Finished(json!({"image_id": reply["image_id"]})))
         }
         "console-log" => {
             let length = input["length"].as_u64().unwrap_or(100);
             let reply =
-                action(client, id, "os-getConsoleOutput", json!({ "length": length })).await?;
-            Ok(Done::Now(json!({"output": reply["output"]})))
+                post_action(client, id, "os-getConsoleOutput", json!({ "length": length })).await?;
+            Ok(ActionOutcome::Finished(json!({"output": reply["output"]})))
         }
         _ => {
             let message = "the kind has no such action";
@@ -133,12 +137,12 @@ pub(super) async fn perform(
     }
 }
 
-fn later(sent: Result<Value, ApiError>) -> Result<Done, ApiError> {
-    sent.map(|_| Done::Later)
+fn pending(sent: Result<Value, ApiError>) -> Result<ActionOutcome, ApiError> {
+    sent.map(|_| ActionOutcome::Pending)
 }
 
 /// One of the API's actions.
-pub(super) async fn action(
+pub(super) async fn post_action(
     client: CallClient<'_>,
     id: &str,
     name: &str,
@@ -223,10 +227,10 @@ pub(super) async fn set_groups(
     };
     let (there, wanted) = (names(&server["security_groups"]), names(wanted));
     for name in wanted.difference(&there) {
-        action(client, id, "addSecurityGroup", json!({ "name": name })).await?;
+        post_action(client, id, "addSecurityGroup", json!({ "name": name })).await?;
     }
     for name in there.difference(&wanted) {
-        action(client, id, "removeSecurityGroup", json!({ "name": name })).await?;
+        post_action(client, id, "removeSecurityGroup", json!({ "name": name })).await?;
     }
     Ok(())
 }
@@ -239,7 +243,7 @@ pub(super) async fn volumes_move(client: CallClient<'_>, server: &str) -> Result
     for volume in attached.iter().filter_map(|row| row["volumeId"].as_str()) {
         let reply = client.send(Request::get(Service::Volume, &["volumes", volume])).await?;
         let row = &reply.body["volume"];
-        if row["status"] == "detaching" && rests_for(row, reply.date, DETACHES_IN) {
+        if row["status"] == "detaching" && idle_longer_than(row, reply.date, DETACHES_IN) {
             // It failed, and says so nowhere. Back to where it was, it can be asked for again.
             let path = ["volumes", volume, "action"];
             let body = json!({"os-roll_detaching": {}});

@@ -8,16 +8,16 @@ use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::OnLost;
 
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::NeutronKind;
-use super::normal::{address, respell, respell_all};
-use super::shape::{Compare, Shape, fixed, mutable};
+use super::normalise::{address, normalise_field, normalise_list_fields};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;
 
 pub(super) struct Port;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.port",
     summary: "A connection point of a network: addresses, security groups, and whatever is plugged in.",
     schema: include_str!("port.schema.json"),
@@ -39,8 +39,8 @@ static SHAPE: Shape = Shape {
         mutable("port_security_enabled", Compare::Exact),
         mutable("binding:vnic_type", Compare::Exact),
     ],
-    shown: &["status", "device_id", "device_owner", "project_id"],
-    verbs: &[],
+    computed: &["status", "device_id", "device_owner", "project_id"],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -85,19 +85,19 @@ fn same_pairs(observed: &Value, wanted: &Value) -> bool {
 
 #[async_trait]
 impl NeutronKind for Port {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let mut faults = Vec::new();
-        respell_all(spec, "fixed_ips", "ip_address", address, &mut faults);
-        respell(spec, "mac_address", |mac| Some(mac.to_lowercase()), &mut faults);
+        normalise_list_fields(spec, "fixed_ips", "ip_address", address, &mut faults);
+        normalise_field(spec, "mac_address", |mac| Some(mac.to_lowercase()), &mut faults);
         faults
     }
 
     /// Parts of routers, of DHCP and of floating addresses go with these.
-    fn stands_alone(&self, row: &Value) -> bool {
+    fn is_top_level(&self, row: &Value) -> bool {
         let owner = row["device_owner"].as_str().unwrap_or_default();
         owner.is_empty() || owner.starts_with("compute:")
     }

@@ -10,16 +10,16 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{self, members};
-use super::shape::{Compare, Shape, fixed, mutable};
-use super::{Blocker, Kind, Left, copied, external, quotas};
+use super::{Blocker, Kind, Remaining, copy_fields, quotas, to_external_id};
 use crate::openstack::client::{ApiError, Body, CallClient, ErrorKind, Pagination, Request};
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
 pub(super) struct Project;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.project",
     summary: "A project: a space of its own, with quotas.",
     schema: include_str!("project.schema.json"),
@@ -38,8 +38,8 @@ static SHAPE: Shape = Shape {
         fixed("domain_id", Compare::Exact),
         fixed("parent_id", Compare::Exact),
     ],
-    shown: &[],
-    verbs: &[],
+    computed: &[],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -60,19 +60,19 @@ const CONTENTS: &[(Service, &[&str], &str, &str)] = &[
 
 #[async_trait]
 impl Kind for Project {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = copied(&SHAPE, row);
+        let mut attributes = copy_fields(&META, row);
         let tags = row["tags"].as_array().into_iter().flatten();
-        let tags = tags.filter(|tag| tag.as_str().and_then(owner::unmark).is_none());
+        let tags = tags.filter(|tag| tag.as_str().and_then(owner_key::decode).is_none());
         attributes.insert("tags".to_owned(), Value::Array(tags.cloned().collect()));
         attributes
     }
 
-    async fn complete(
+    async fn complete_attributes(
         &self,
         client: CallClient<'_>,
         row: &Value,
@@ -84,7 +84,7 @@ impl Kind for Project {
     }
 
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
-        owner::in_tags(&row["tags"])
+        owner_key::from_tags(&row["tags"])
     }
 
     async fn search(
@@ -92,24 +92,28 @@ impl Kind for Project {
         client: CallClient<'_>,
         search: &Search,
     ) -> Result<Vec<Value>, ApiError> {
-        let request = Request::get(Service::Identity, SHAPE.list);
-        let request = request.query("tags", &owner::mark(&search.owner_key));
-        client.rows(request, SHAPE.rows, SHAPE.pagination).await
+        let request = Request::get(Service::Identity, META.list);
+        let request = request.query("tags", &owner_key::encode(&search.owner_key));
+        client.rows(request, META.rows, META.pagination).await
     }
 
-    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
-        Ok(Request::get(Service::Identity, SHAPE.list))
+    async fn list_request(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
+        Ok(Request::get(Service::Identity, META.list))
     }
 
-    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
+    async fn create_request(
+        &self,
+        _: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError> {
         let mut project = create.spec.as_object().cloned().unwrap_or_default();
         project.remove("quotas");
-        let tags = with_mark(project.get("tags"), &create.owner_key);
+        let tags = with_owner_key(project.get("tags"), &create.owner_key);
         project.insert("tags".to_owned(), tags);
-        Ok(Request::post(Service::Identity, SHAPE.list, json!({ "project": project })))
+        Ok(Request::post(Service::Identity, META.list, json!({ "project": project })))
     }
 
-    async fn furnish(
+    async fn after_create(
         &self,
         client: CallClient<'_>,
         id: &str,
@@ -119,18 +123,23 @@ impl Kind for Project {
     }
 
     /// The id in Keystone's sentence is that of the project that it did not make.
-    async fn taken(&self, client: CallClient<'_>, create: &Create, error: ApiError) -> Failure {
+    async fn on_already_exists(
+        &self,
+        client: CallClient<'_>,
+        create: &Create,
+        error: ApiError,
+    ) -> Failure {
         let name = create.spec["name"].as_str().unwrap_or_default();
-        let mut request = Request::get(Service::Identity, SHAPE.list).query("name", name);
+        let mut request = Request::get(Service::Identity, META.list).query("name", name);
         if let Some(domain) = create.spec["domain_id"].as_str() {
             request = request.query("domain_id", domain);
         }
-        let found = client.rows(request, SHAPE.rows, SHAPE.pagination).await.unwrap_or_default();
+        let found = client.rows(request, META.rows, META.pagination).await.unwrap_or_default();
         let same = |row: &&Value| {
             row["name"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name))
         };
         let id = found.iter().find(same).and_then(|row| row["id"].as_str());
-        match id.map(external) {
+        match id.map(to_external_id) {
             Some(external_id) => {
                 Failure { class: ErrorClass::AlreadyExists { external_id }, ..error.into() }
             }
@@ -138,26 +147,26 @@ impl Kind for Project {
         }
     }
 
-    async fn change(
+    async fn update_fields(
         &self,
         client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, ApiError> {
+    ) -> Result<Remaining, ApiError> {
         let id = target.external_id.as_str();
         let mut members = members(spec, fields);
         if let Some(wanted) = members.remove("quotas") {
             quotas::write(client, id, &wanted).await?;
         }
         if let Some(tags) = members.get_mut("tags") {
-            *tags = with_mark(Some(tags), &target.owner_key);
+            *tags = with_owner_key(Some(tags), &target.owner_key);
         }
         if !members.is_empty() {
             let request = Request::new(Service::Identity, Method::PATCH, &["projects", id]);
             client.send(request.with(Body::Json(json!({ "project": members })))).await?;
         }
-        Ok(Left::Nothing)
+        Ok(Remaining::Nothing)
     }
 
     async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
@@ -183,7 +192,7 @@ impl Kind for Project {
             let found = reply.body[*rows].as_array().cloned().unwrap_or_default();
             let blocker = Blocker::first(noun, &found, |row| {
                 let tagged = neutron::owner(row);
-                tagged.or_else(|| owner::in_properties(&row["metadata"]))
+                tagged.or_else(|| owner_key::from_properties(&row["metadata"]))
             });
             if blocker.is_some() {
                 return Ok(blocker);
@@ -194,8 +203,8 @@ impl Kind for Project {
 }
 
 /// The user's tags and the mark.
-fn with_mark(tags: Option<&Value>, key: &OwnerKey) -> Value {
+fn with_owner_key(tags: Option<&Value>, key: &OwnerKey) -> Value {
     let mut tags = tags.and_then(Value::as_array).cloned().unwrap_or_default();
-    tags.push(Value::from(owner::mark(key)));
+    tags.push(Value::from(owner_key::encode(key)));
     Value::Array(tags)
 }

@@ -8,16 +8,16 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::OnLost;
 
 use super::Blocker;
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{NeutronKind, attributes, owner, ports, put};
-use super::normal::{address, prefix, respell_all};
-use super::shape::{Compare, Shape, fixed, mutable};
+use super::normalise::{address, normalise_list_fields, prefix};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::service::Service;
 
 pub(super) struct Router;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.router",
     summary: "A router between subnets, and to a network outside.",
     schema: include_str!("router.schema.json"),
@@ -36,8 +36,8 @@ static SHAPE: Shape = Shape {
         mutable("routes", Compare::Set),
         fixed("availability_zone_hints", Compare::Set),
     ],
-    shown: &["status", "project_id"],
-    verbs: &[],
+    computed: &["status", "project_id"],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -74,19 +74,19 @@ fn compared<'a>(there: &'a [Value], wanted: &'a Value) -> (Vec<&'a Value>, Vec<&
 
 #[async_trait]
 impl NeutronKind for Router {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let mut faults = Vec::new();
-        respell_all(spec, "routes", "destination", prefix, &mut faults);
-        respell_all(spec, "routes", "nexthop", address, &mut faults);
+        normalise_list_fields(spec, "routes", "destination", prefix, &mut faults);
+        normalise_list_fields(spec, "routes", "nexthop", address, &mut faults);
         faults
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = attributes(&SHAPE, row);
+        let mut attributes = attributes(&META, row);
         let network = &row["external_gateway_info"]["network_id"];
         let gateway =
             if network.is_string() { json!({"network_id": network}) } else { Value::Null };
@@ -95,7 +95,7 @@ impl NeutronKind for Router {
     }
 
     /// Interfaces are ports; the network outside may be named.
-    async fn complete(
+    async fn complete_attributes(
         &self,
         client: CallClient<'_>,
         row: &Value,
@@ -134,7 +134,7 @@ impl NeutronKind for Router {
     }
 
     /// A route needs the interface that it leads through, and an interface cannot go while one does.
-    async fn separate(
+    async fn update_separate_fields(
         &self,
         client: CallClient<'_>,
         id: &str,
@@ -147,7 +147,7 @@ impl NeutronKind for Router {
             add(client, id, interface).await?;
         }
         if let Some(routes) = wanted.get("routes") {
-            put(&SHAPE, client, id, json!({ "routes": routes })).await?;
+            put(&META, client, id, json!({ "routes": routes })).await?;
         }
         for interface in extra {
             remove(client, id, interface).await?;
@@ -156,10 +156,10 @@ impl NeutronKind for Router {
     }
 
     /// The interfaces belong to the router, but for ports that are entities themselves.
-    async fn dismantle(&self, client: CallClient<'_>, id: &str) -> Result<(), ApiError> {
+    async fn before_delete(&self, client: CallClient<'_>, id: &str) -> Result<(), ApiError> {
         let reply = client.send(Request::get(Service::Network, &["routers", id])).await?;
         if reply.body["router"]["routes"].as_array().is_some_and(|routes| !routes.is_empty()) {
-            put(&SHAPE, client, id, json!({"routes": []})).await?;
+            put(&META, client, id, json!({"routes": []})).await?;
         }
         for port in interface_ports(client, id).await? {
             if owner(&port).is_none() {

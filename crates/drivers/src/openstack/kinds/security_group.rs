@@ -9,16 +9,16 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::OnLost;
 
 use super::Blocker;
+use super::kind_meta::{Compare, KindMeta, mutable, set};
 use super::neutron::{NeutronKind, attributes, owner, ports};
-use super::normal::fault;
-use super::rules::{SELF, essence, normal};
-use super::shape::{Compare, Shape, mutable, set};
+use super::normalise::field_error;
+use super::security_rules::{SELF, normalised, without_description};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::service::Service;
 
 pub(super) struct SecurityGroup;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.security_group",
     summary: "A set of rules for the traffic of ports.",
     schema: include_str!("security_group.schema.json"),
@@ -34,8 +34,8 @@ static SHAPE: Shape = Shape {
         mutable("stateful", Compare::Exact),
         mutable("rules", Compare::By(same_rules)),
     ],
-    shown: &["id", "project_id"],
-    verbs: &[],
+    computed: &["id", "project_id"],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -48,25 +48,25 @@ fn same_rules(observed: &Value, wanted: &Value) -> bool {
     let own = observed["id"].as_str();
     let wanted = wanted.as_array().into_iter().flatten();
     let wanted: BTreeSet<_> =
-        wanted.filter_map(|rule| Some(normal(rule, own)?.to_string())).collect();
+        wanted.filter_map(|rule| Some(normalised(rule, own)?.to_string())).collect();
     set(&observed["rules"]) == wanted
 }
 
 #[async_trait]
 impl NeutronKind for SecurityGroup {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let Some(Value::Array(rules)) = spec.get_mut("rules") else { return Vec::new() };
         let mut faults = Vec::new();
         for (index, rule) in rules.iter_mut().enumerate() {
-            if let Some(normal) = normal(rule, None) {
+            if let Some(normal) = normalised(rule, None) {
                 *rule = normal;
             } else {
                 let pointer = format!("/rules/{index}/remote_ip_prefix");
-                faults.push(fault(&pointer, "is no prefix"));
+                faults.push(field_error(&pointer, "is no prefix"));
             }
         }
         rules.sort_by_key(Value::to_string);
@@ -75,16 +75,17 @@ impl NeutronKind for SecurityGroup {
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = attributes(&SHAPE, row);
+        let mut attributes = attributes(&META, row);
         let rules = row["security_group_rules"].as_array().into_iter().flatten();
-        let mut rules: Vec<_> = rules.filter_map(|rule| normal(rule, row["id"].as_str())).collect();
+        let mut rules: Vec<_> =
+            rules.filter_map(|rule| normalised(rule, row["id"].as_str())).collect();
         rules.sort_by_key(Value::to_string);
         attributes.insert("rules".to_owned(), Value::Array(rules));
         attributes
     }
 
     /// Every project has one that nobody can delete or rename.
-    fn stands_alone(&self, row: &Value) -> bool {
+    fn is_top_level(&self, row: &Value) -> bool {
         row["name"] != "default"
     }
 
@@ -94,7 +95,7 @@ impl NeutronKind for SecurityGroup {
 
     /// New rules come before old ones go, so that nothing that is allowed before and after is cut off
     /// between; but for those that differ in their description alone, of which Neutron has no two.
-    async fn separate(
+    async fn update_separate_fields(
         &self,
         client: CallClient<'_>,
         id: &str,
@@ -105,17 +106,18 @@ impl NeutronKind for SecurityGroup {
         let there: Vec<(Value, String)> = rows
             .unwrap_or_default()
             .iter()
-            .filter_map(|row| Some((normal(row, Some(id))?, row["id"].as_str()?.to_owned())))
+            .filter_map(|row| Some((normalised(row, Some(id))?, row["id"].as_str()?.to_owned())))
             .collect();
         let wanted: Vec<Value> = wanted["rules"].as_array().cloned().unwrap_or_default();
-        let wanted: Vec<Value> = wanted.iter().filter_map(|rule| normal(rule, Some(id))).collect();
+        let wanted: Vec<Value> =
+            wanted.iter().filter_map(|rule| normalised(rule, Some(id))).collect();
         let missing: Vec<_> =
             wanted.iter().filter(|rule| there.iter().all(|(known, _)| known != *rule)).collect();
-        let replaced: BTreeSet<_> = missing.iter().map(|rule| essence(rule)).collect();
+        let replaced: BTreeSet<_> = missing.iter().map(|rule| without_description(rule)).collect();
         let (first, last): (Vec<_>, Vec<_>) = there
             .iter()
             .filter(|(rule, _)| !wanted.contains(rule))
-            .partition(|(rule, _)| replaced.contains(&essence(rule)));
+            .partition(|(rule, _)| replaced.contains(&without_description(rule)));
         remove(client, &first).await?;
         add(client, id, &missing).await?;
         remove(client, &last).await

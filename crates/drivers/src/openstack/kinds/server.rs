@@ -9,20 +9,20 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
-use super::job::Phase;
-use super::normal::fault;
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
+use super::normalise::field_error;
+use super::pending_job::Phase;
 use super::server_body::{self, USER_DATA, digest};
-use super::shape::{Compare, Shape, fixed, mutable};
-use super::{Done, Job, Kind, Left, Stage, copied, nova};
+use super::{ActionOutcome, Kind, PendingJob, Remaining, Stage, copy_fields, nova};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::name_resolution::is_uuid;
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
 pub(super) struct Server;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.server",
     summary: "A virtual machine.",
     schema: include_str!("server.schema.json"),
@@ -44,15 +44,15 @@ static SHAPE: Shape = Shape {
         mutable("flavorRef", Compare::Either("flavor_id")),
         fixed("imageRef", Compare::Source),
         fixed("networks", Compare::By(same_networks)),
-        fixed("block_device_mapping_v2", Compare::Unseen),
+        fixed("block_device_mapping_v2", Compare::NotObserved),
         fixed("key_name", Compare::Exact),
         fixed("config_drive", Compare::Exact),
         fixed("availability_zone", Compare::By(same_zone)),
         fixed("server_group", Compare::Exact),
         fixed("user_data", Compare::By(same_user_data)),
     ],
-    shown: &["status", "created", "addresses", "locked", "hostId"],
-    verbs: nova::VERBS,
+    computed: &["status", "created", "addresses", "locked", "hostId"],
+    actions: nova::ACTIONS,
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(30),
@@ -106,27 +106,27 @@ fn same_user_data(observed: &Value, wanted: &Value) -> bool {
 
 #[async_trait]
 impl Kind for Server {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let mut faults = Vec::new();
         if !spec.contains_key("imageRef") && !spec.contains_key("block_device_mapping_v2") {
-            faults.push(fault("/imageRef", "is missing: nothing says what it boots from"));
+            faults.push(field_error("/imageRef", "is missing: nothing says what it boots from"));
         }
         let ours = |metadata: &Value| server_body::users_metadata(metadata) != *metadata;
         if spec.get("metadata").is_some_and(ours) {
-            faults.push(fault("/metadata", "has a key that Stateward writes"));
+            faults.push(field_error("/metadata", "has a key that Stateward writes"));
         }
         if spec.get("user_data").and_then(Value::as_str).is_some_and(|text| !is_base64(text)) {
-            faults.push(fault("/user_data", "is no base64"));
+            faults.push(field_error("/user_data", "is no base64"));
         }
         faults
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = copied(&SHAPE, row);
+        let mut attributes = copy_fields(&META, row);
         let mut put = |name: &str, value: Value| attributes.insert(name.to_owned(), value);
         put("task_state", row["OS-EXT-STS:task_state"].clone());
         put("launched_at", row["OS-SRV-USG:launched_at"].clone());
@@ -141,7 +141,7 @@ impl Kind for Server {
         let groups: Vec<_> = groups.map(|group| json!({"name": group["name"]})).collect();
         put("security_groups", Value::Array(groups));
         let tags = row["tags"].as_array().into_iter().flatten();
-        let tags = tags.filter(|tag| tag.as_str().and_then(owner::unmark).is_none());
+        let tags = tags.filter(|tag| tag.as_str().and_then(owner_key::decode).is_none());
         put("tags", Value::Array(tags.cloned().collect()));
         // None reads as an empty text, which nobody can declare.
         for name in ["accessIPv4", "accessIPv6"] {
@@ -154,7 +154,7 @@ impl Kind for Server {
     }
 
     /// The flavor's id; the ports, because Nova's own list of addresses is late; which volume is its root.
-    async fn complete(
+    async fn complete_attributes(
         &self,
         client: CallClient<'_>,
         row: &Value,
@@ -175,7 +175,7 @@ impl Kind for Server {
     }
 
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
-        owner::in_tags(&row["tags"])
+        owner_key::from_tags(&row["tags"])
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
@@ -200,28 +200,32 @@ impl Kind for Server {
         client: CallClient<'_>,
         search: &Search,
     ) -> Result<Vec<Value>, ApiError> {
-        let request = Request::get(Service::Compute, SHAPE.list);
-        let request = request.query("tags", &owner::mark(&search.owner_key));
-        client.rows(request, SHAPE.rows, SHAPE.pagination).await
+        let request = Request::get(Service::Compute, META.list);
+        let request = request.query("tags", &owner_key::encode(&search.owner_key));
+        client.rows(request, META.rows, META.pagination).await
     }
 
-    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
-        let request = Request::get(Service::Compute, SHAPE.list);
+    async fn list_request(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
+        let request = Request::get(Service::Compute, META.list);
         Ok(request.query("sort_key", "uuid").query("sort_dir", "asc"))
     }
 
-    async fn creation(&self, client: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
-        let body = server_body::creation(client, create).await?;
+    async fn create_request(
+        &self,
+        client: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError> {
+        let body = server_body::create_request(client, create).await?;
         Ok(Request::post(Service::Compute, &["servers"], body))
     }
 
-    async fn change(
+    async fn update_fields(
         &self,
         client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, ApiError> {
+    ) -> Result<Remaining, ApiError> {
         let id = target.external_id.as_str();
         let (row, _) = self.get(client, id).await?;
         let mut members = super::neutron::members(spec, fields);
@@ -243,28 +247,32 @@ impl Kind for Server {
         if let Some(volumes) = volumes {
             nova::set_volumes(client, &row, &volumes).await?;
             let rest = flavor.map(|_| "/flavorRef".to_owned());
-            return Ok(Left::Working(rest.into_iter().collect()));
+            return Ok(Remaining::Working(rest.into_iter().collect()));
         }
         if let Some(flavor) = flavor {
             let flavor = client
                 .resolve_id(NamedResource::Flavor, flavor.as_str().unwrap_or_default())
                 .await?;
-            nova::action(client, id, "resize", json!({ "flavorRef": flavor })).await?;
-            return Ok(Left::Working(Vec::new()));
+            nova::post_action(client, id, "resize", json!({ "flavorRef": flavor })).await?;
+            return Ok(Remaining::Working(Vec::new()));
         }
-        Ok(Left::Nothing)
+        Ok(Remaining::Nothing)
     }
 
-    async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
+    async fn perform_action(
+        &self,
+        client: CallClient<'_>,
+        act: &Act,
+    ) -> Result<ActionOutcome, ApiError> {
         let (row, _) = self.get(client, act.target.external_id.as_str()).await?;
         nova::perform(client, &row, act.action.as_str(), &act.input).await
     }
 
     /// A resized server is confirmed; attached and detached volumes are waited for.
-    async fn nudge(
+    async fn poll_hook(
         &self,
         client: CallClient<'_>,
-        job: &Job,
+        job: &PendingJob,
         attributes: &Value,
     ) -> Result<Option<Stage>, ApiError> {
         let resized = attributes["status"] == RESIZED && attributes["task_state"].is_null();
@@ -282,11 +290,11 @@ impl Kind for Server {
         Ok(None)
     }
 
-    async fn reason(&self, _: CallClient<'_>, _: &str, row: &Value) -> Option<String> {
+    async fn failure_reason(&self, _: CallClient<'_>, _: &str, row: &Value) -> Option<String> {
         row["fault"]["message"].as_str().map(|text| text.chars().take(300).collect())
     }
 
-    fn remade(&self) -> bool {
+    fn recreate_on_error(&self) -> bool {
         true
     }
 
@@ -296,7 +304,7 @@ impl Kind for Server {
     }
 
     /// Deleting again is all that helps a deletion that failed, and it does.
-    fn deletes_again(&self) -> bool {
+    fn retries_failed_deletion(&self) -> bool {
         true
     }
 }
@@ -305,7 +313,7 @@ impl Server {
     /// Lets a resize stand. The confirmation before this one may have ended between our look and our call: then
     /// Nova refuses, and nothing is left to confirm.
     async fn confirm(&self, client: CallClient<'_>, id: &str) -> Result<(), ApiError> {
-        match nova::action(client, id, "confirmResize", Value::Null).await {
+        match nova::post_action(client, id, "confirmResize", Value::Null).await {
             Err(error) if error.kind == ErrorKind::Conflict => {
                 let (row, _) = self.get(client, id).await?;
                 if row["status"] == RESIZED { Err(error) } else { Ok(()) }

@@ -7,7 +7,7 @@ use stateward_domain::ports::driver::Create;
 
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient};
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 
 /// Key of the metadata that holds a digest of the user data, which Nova never shows.
 pub(super) const USER_DATA: &str = "managed_user_data";
@@ -36,12 +36,15 @@ pub(super) fn metadata(users: Option<&Value>, digest: Option<&Value>) -> Value {
 /// The user's tags and the mark.
 pub(super) fn tags(users: Option<&Value>, key: &OwnerKey) -> Value {
     let mut tags = users.and_then(Value::as_array).cloned().unwrap_or_default();
-    tags.push(Value::from(owner::mark(key)));
+    tags.push(Value::from(owner_key::encode(key)));
     Value::Array(tags)
 }
 
 /// The body of `POST /servers`.
-pub(super) async fn creation(client: CallClient<'_>, create: &Create) -> Result<Value, ApiError> {
+pub(super) async fn create_request(
+    client: CallClient<'_>,
+    create: &Create,
+) -> Result<Value, ApiError> {
     let mut server = create.spec.as_object().cloned().unwrap_or_default();
     client.resolve_field(&mut server, "flavorRef", NamedResource::Flavor).await?;
     client.resolve_field(&mut server, "imageRef", NamedResource::Image).await?;

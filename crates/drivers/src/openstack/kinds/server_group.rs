@@ -8,15 +8,15 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
-use super::shape::{Compare, Shape, fixed};
-use super::{Kind, Left, copied};
+use super::kind_meta::{Compare, KindMeta, fixed};
+use super::{Kind, Remaining, copy_fields};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
 pub(super) struct ServerGroup;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.server_group",
     summary: "Servers that are to be placed together, or apart.",
     schema: include_str!("server_group.schema.json"),
@@ -31,8 +31,8 @@ static SHAPE: Shape = Shape {
         fixed("policy", Compare::Exact),
         fixed("rules", Compare::Exact),
     ],
-    shown: &["members"],
-    verbs: &[],
+    computed: &["members"],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -42,45 +42,49 @@ static SHAPE: Shape = Shape {
 
 #[async_trait]
 impl Kind for ServerGroup {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = copied(&SHAPE, row);
-        let (name, _) = owner::unmarked_name(row["name"].as_str().unwrap_or_default());
+        let mut attributes = copy_fields(&META, row);
+        let (name, _) = owner_key::split_name(row["name"].as_str().unwrap_or_default());
         attributes.insert("name".to_owned(), Value::from(name));
         attributes
     }
 
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
-        row["name"].as_str().and_then(|name| owner::unmarked_name(name).1)
+        row["name"].as_str().and_then(|name| owner_key::split_name(name).1)
     }
 
     /// There is no filter: all are read.
     async fn search(&self, client: CallClient<'_>, _: &Search) -> Result<Vec<Value>, ApiError> {
-        let request = Request::get(Service::Compute, SHAPE.list);
-        client.rows(request, SHAPE.rows, SHAPE.pagination).await
+        let request = Request::get(Service::Compute, META.list);
+        client.rows(request, META.rows, META.pagination).await
     }
 
-    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
-        Ok(Request::get(Service::Compute, SHAPE.list))
+    async fn list_request(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
+        Ok(Request::get(Service::Compute, META.list))
     }
 
-    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
+    async fn create_request(
+        &self,
+        _: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError> {
         let mut group = create.spec.clone();
         let name = group["name"].as_str().unwrap_or_default();
-        group["name"] = Value::from(owner::marked_name(name, &create.owner_key));
-        Ok(Request::post(Service::Compute, SHAPE.list, json!({ "server_group": group })))
+        group["name"] = Value::from(owner_key::append_to_name(name, &create.owner_key));
+        Ok(Request::post(Service::Compute, META.list, json!({ "server_group": group })))
     }
 
-    async fn change(
+    async fn update_fields(
         &self,
         _: CallClient<'_>,
         _: &ObjectRef,
         _: &Value,
         _: &[String],
-    ) -> Result<Left, ApiError> {
-        Ok(Left::Nothing)
+    ) -> Result<Remaining, ApiError> {
+        Ok(Remaining::Nothing)
     }
 }

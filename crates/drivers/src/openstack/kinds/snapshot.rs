@@ -10,17 +10,17 @@ use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::backup::BACKUP_OF;
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
-use super::normal::fault;
-use super::shape::{Compare, Shape, fixed, mutable};
-use super::{Done, Job, Kind, Left, Stage, cinder, copied};
+use super::normalise::field_error;
+use super::{ActionOutcome, Kind, PendingJob, Remaining, Stage, cinder, copy_fields};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
 pub(super) struct Snapshot;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.snapshot",
     summary: "A snapshot of a volume.",
     schema: include_str!("snapshot.schema.json"),
@@ -36,10 +36,10 @@ static SHAPE: Shape = Shape {
         mutable("description", Compare::Exact),
         mutable("metadata", Compare::Exact),
         // Says how it is made, and is nothing of the snapshot.
-        fixed("force", Compare::Unseen),
+        fixed("force", Compare::NotObserved),
     ],
-    shown: &["status", "size", "created_at"],
-    verbs: &[cinder::RESTORE],
+    computed: &["status", "size", "created_at"],
+    actions: &[cinder::RESTORE],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(30),
@@ -49,25 +49,26 @@ static SHAPE: Shape = Shape {
 
 #[async_trait]
 impl Kind for Snapshot {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
-        if spec.get("metadata").is_some_and(|metadata| cinder::users(metadata) != *metadata) {
-            return vec![fault("/metadata", "has a key that the cloud or Stateward writes")];
+        if spec.get("metadata").is_some_and(|metadata| cinder::user_metadata(metadata) != *metadata)
+        {
+            return vec![field_error("/metadata", "has a key that the cloud or Stateward writes")];
         }
         Vec::new()
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = copied(&SHAPE, row);
-        attributes.insert("metadata".to_owned(), cinder::users(&row["metadata"]));
+        let mut attributes = copy_fields(&META, row);
+        attributes.insert("metadata".to_owned(), cinder::user_metadata(&row["metadata"]));
         attributes
     }
 
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
-        owner::in_properties(&row["metadata"])
+        owner_key::from_properties(&row["metadata"])
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
@@ -83,40 +84,44 @@ impl Kind for Snapshot {
         client: CallClient<'_>,
         search: &Search,
     ) -> Result<Vec<Value>, ApiError> {
-        let mut rows = cinder::search(client, SHAPE.list, SHAPE.rows, &search.owner_key).await?;
-        rows.retain(|row| self.stands_alone(row));
+        let mut rows = cinder::search(client, META.list, META.rows, &search.owner_key).await?;
+        rows.retain(|row| self.is_top_level(row));
         Ok(rows)
     }
 
-    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
-        Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
+    async fn list_request(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
+        Ok(Request::get(Service::Volume, META.list).query("sort", "id:asc"))
     }
 
     /// A part of a backup carries that one's mark and goes with it.
-    fn stands_alone(&self, row: &Value) -> bool {
+    fn is_top_level(&self, row: &Value) -> bool {
         row["metadata"].get(BACKUP_OF).is_none()
     }
 
     /// `force` lets a volume be in use; without it, below 3.66, Cinder refuses.
-    async fn creation(&self, _: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
+    async fn create_request(
+        &self,
+        _: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError> {
         let mut snapshot = create.spec.as_object().cloned().unwrap_or_default();
         snapshot.entry("force").or_insert(Value::Bool(true));
-        let metadata = cinder::with_mark(snapshot.get("metadata"), &create.owner_key);
+        let metadata = cinder::with_owner_key(snapshot.get("metadata"), &create.owner_key);
         snapshot.insert("metadata".to_owned(), metadata);
         Ok(Request::post(Service::Volume, &["snapshots"], json!({ "snapshot": snapshot })))
     }
 
-    async fn change(
+    async fn update_fields(
         &self,
         client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, ApiError> {
+    ) -> Result<Remaining, ApiError> {
         let id = target.external_id.as_str();
         let mut members = members(spec, fields);
         if let Some(metadata) = members.remove("metadata") {
-            let metadata = cinder::with_mark(Some(&metadata), &target.owner_key);
+            let metadata = cinder::with_owner_key(Some(&metadata), &target.owner_key);
             let path = ["snapshots", id, "metadata"];
             let body = json!({ "metadata": metadata });
             client.send(Request::put(Service::Volume, &path, body)).await?;
@@ -125,33 +130,37 @@ impl Kind for Snapshot {
             let body = json!({ "snapshot": members });
             client.send(Request::put(Service::Volume, &["snapshots", id], body)).await?;
         }
-        Ok(Left::Nothing)
+        Ok(Remaining::Nothing)
     }
 
-    async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
-        let volume = act.spec["volume_id"].as_str().unwrap_or_default();
-        cinder::revert(client, volume, act.target.external_id.as_str()).await?;
-        Ok(Done::Later)
-    }
-
-    async fn nudge(
+    async fn perform_action(
         &self,
         client: CallClient<'_>,
-        job: &Job,
+        act: &Act,
+    ) -> Result<ActionOutcome, ApiError> {
+        let volume = act.spec["volume_id"].as_str().unwrap_or_default();
+        cinder::revert(client, volume, act.target.external_id.as_str()).await?;
+        Ok(ActionOutcome::Pending)
+    }
+
+    async fn poll_hook(
+        &self,
+        client: CallClient<'_>,
+        job: &PendingJob,
         attributes: &Value,
     ) -> Result<Option<Stage>, ApiError> {
-        if !cinder::restores(job) {
+        if !cinder::is_restore(job) {
             return Ok(None);
         }
         let volume = attributes["volume_id"].as_str().unwrap_or_default();
-        cinder::reverted(client, &[volume]).await.map(Some)
+        cinder::revert_stage(client, &[volume]).await.map(Some)
     }
 
-    async fn reason(&self, client: CallClient<'_>, id: &str, _: &Value) -> Option<String> {
-        cinder::reason(client, id).await
+    async fn failure_reason(&self, client: CallClient<'_>, id: &str, _: &Value) -> Option<String> {
+        cinder::failure_reason(client, id).await
     }
 
-    fn remade(&self) -> bool {
+    fn recreate_on_error(&self) -> bool {
         true
     }
 }

@@ -7,16 +7,16 @@ use stateward_domain::kind::OnLost;
 use std::time::Duration;
 
 use super::Blocker;
+use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{NeutronKind, owner, ports};
-use super::normal::{address, prefix, respell, respell_all};
-use super::shape::{Compare, Shape, fixed, mutable};
+use super::normalise::{address, normalise_field, normalise_list_fields, prefix};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;
 
 pub(super) struct Subnet;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.subnet",
     summary: "A block of addresses of a network.",
     schema: include_str!("subnet.schema.json"),
@@ -43,8 +43,8 @@ static SHAPE: Shape = Shape {
         mutable("host_routes", Compare::Set),
         mutable("service_types", Compare::Set),
     ],
-    shown: &["project_id"],
-    verbs: &[],
+    computed: &["project_id"],
+    actions: &[],
     identity: None,
     owner_key: true,
     settle: Duration::from_secs(10),
@@ -54,18 +54,18 @@ static SHAPE: Shape = Shape {
 
 #[async_trait]
 impl NeutronKind for Subnet {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let mut faults = Vec::new();
-        respell(spec, "cidr", prefix, &mut faults);
-        respell(spec, "gateway_ip", address, &mut faults);
-        respell_all(spec, "allocation_pools", "start", address, &mut faults);
-        respell_all(spec, "allocation_pools", "end", address, &mut faults);
-        respell_all(spec, "host_routes", "destination", prefix, &mut faults);
-        respell_all(spec, "host_routes", "nexthop", address, &mut faults);
+        normalise_field(spec, "cidr", prefix, &mut faults);
+        normalise_field(spec, "gateway_ip", address, &mut faults);
+        normalise_list_fields(spec, "allocation_pools", "start", address, &mut faults);
+        normalise_list_fields(spec, "allocation_pools", "end", address, &mut faults);
+        normalise_list_fields(spec, "host_routes", "destination", prefix, &mut faults);
+        normalise_list_fields(spec, "host_routes", "nexthop", address, &mut faults);
         if let Some(cidr) = spec.get("cidr").and_then(Value::as_str) {
             // The cidr says it; Neutron wants it said twice.
             let version = if cidr.contains(':') { 6 } else { 4 };

@@ -14,7 +14,7 @@ use stateward_domain::ports::driver::{
 use uuid::Uuid;
 
 use super::*;
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 use crate::openstack::testing::{Answer, Asked, Setup, stub};
 
 fn key() -> OwnerKey {
@@ -25,7 +25,7 @@ fn kind(name: &str) -> &'static dyn Kind {
     kind_of(&KindName::from(name)).unwrap()
 }
 
-fn creation(name: &str, spec: Value) -> Create {
+fn create_request(name: &str, spec: Value) -> Create {
     Create { kind: KindName::from(name), owner_key: key(), spec }
 }
 
@@ -46,7 +46,7 @@ async fn finish(
     let mut outcome = outcome;
     for _ in 0..20 {
         let Outcome::Pending { handle, .. } = &outcome else { return Ok(outcome) };
-        outcome = resume(kind, client, Job::read(handle)?).await?;
+        outcome = resume(kind, client, PendingJob::from_handle(handle)?).await?;
     }
     panic!("it never ends: {outcome:?}")
 }
@@ -59,20 +59,20 @@ fn steps(stub: &crate::openstack::testing::Stub, path: &str) -> Vec<String> {
 #[test]
 fn every_declaration_is_sound() {
     for kind in KINDS {
-        let (shape, spec) = (kind.shape(), kind.shape().declare());
+        let (meta, spec) = (kind.meta(), kind.meta().declare());
         let properties = spec.schema["properties"].as_object().unwrap();
-        assert_eq!(spec.schema["title"], shape.name);
-        let declared: Vec<_> = shape.fields.iter().map(|field| field.name).collect();
+        assert_eq!(spec.schema["title"], meta.name);
+        let declared: Vec<_> = meta.fields.iter().map(|field| field.name).collect();
         for name in properties.keys() {
             assert!(
                 declared.contains(&name.as_str()),
                 "{}: {name} is compared by nobody",
-                shape.name
+                meta.name
             );
         }
-        assert_eq!(properties.len(), declared.len(), "{}: a field without schema", shape.name);
-        assert!(spec.owner_key || spec.identity.is_some(), "{}: would leak", shape.name);
-        assert!(!spec.settle.is_zero(), "{}", shape.name);
+        assert_eq!(properties.len(), declared.len(), "{}: a field without schema", meta.name);
+        assert!(spec.owner_key || spec.identity.is_some(), "{}: would leak", meta.name);
+        assert!(!spec.settle.is_zero(), "{}", meta.name);
     }
 }
 
@@ -80,9 +80,9 @@ fn every_declaration_is_sound() {
 async fn the_mark_of_a_network_is_never_away() {
     let stub = stub(|_, _| Answer::json(201, json!({"network": {"id": "n1"}}))).await;
     let setup = Setup::new(&stub.url);
-    let create = creation("openstack.network", json!({"name": "a", "description": "mine"}));
+    let create = create_request("openstack.network", json!({"name": "a", "description": "mine"}));
     super::create(kind("openstack.network"), setup.client(), &create).await.unwrap();
-    let mark = owner::mark(&key());
+    let mark = owner_key::encode(&key());
     assert_eq!(
         steps(&stub, "/network"),
         [
@@ -105,13 +105,13 @@ async fn what_breaks_off_after_the_creation_is_named_and_partial() {
     });
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
-    let create = creation("openstack.network", json!({"name": "a"}));
+    let create = create_request("openstack.network", json!({"name": "a"}));
     let failure =
         super::create(kind("openstack.network"), setup.client(), &create).await.unwrap_err();
     assert_eq!(failure.effect, Effect::Partial);
     assert_eq!(*setup.control.recorded.lock().unwrap(), ["n1"], "it can be found again");
     let kind = kind("openstack.network");
-    let row = json!({"id": "n1", "description": owner::mark(&key()), "tags": []});
+    let row = json!({"id": "n1", "description": owner_key::encode(&key()), "tags": []});
     assert_eq!(kind.owner(&row), Some(key()), "also without its tag");
     assert_eq!(kind.attributes(&row)["description"], "", "the mark is none of the user's text");
 }
@@ -124,8 +124,8 @@ async fn a_search_believes_no_filter() {
             200,
             json!({"volumes": [
                 {"id": "v1", "metadata": {}},
-                {"id": "v2", "metadata": {"managed_entity": owner::mark(&other)}},
-                {"id": "v3", "metadata": {"managed_entity": owner::mark(&key())}},
+                {"id": "v2", "metadata": {"managed_entity": owner_key::encode(&other)}},
+                {"id": "v3", "metadata": {"managed_entity": owner_key::encode(&key())}},
             ]}),
         )
     });
@@ -141,7 +141,10 @@ async fn a_search_believes_no_filter() {
     let ids: Vec<_> = found.iter().map(|object| object.external_id.as_str()).collect();
     assert_eq!(ids, ["v3"]);
     let filter = &stub.asked("/volume")[0].path;
-    assert!(filter.contains("managed_entity") && filter.contains(&owner::mark(&key())), "{filter}");
+    assert!(
+        filter.contains("managed_entity") && filter.contains(&owner_key::encode(&key())),
+        "{filter}"
+    );
 }
 
 #[tokio::test]
@@ -151,7 +154,7 @@ async fn a_cloud_that_refuses_the_filter_is_read_as_a_whole() {
             let message = "Invalid filters metadata are found in query options.";
             return Answer::json(400, json!({"badRequest": {"code": 400, "message": message}}));
         }
-        let metadata = json!({"managed_entity": owner::mark(&key())});
+        let metadata = json!({"managed_entity": owner_key::encode(&key())});
         Answer::json(200, json!({"volumes": [{"id": "v3", "metadata": metadata}]}))
     });
     let stub = stub.await;
@@ -191,14 +194,14 @@ async fn a_creation_is_done_when_the_cloud_says_so() {
     let stub = stub(volume(&["creating", "downloading", "available"])).await;
     let setup = Setup::new(&stub.url);
     let kind = kind("openstack.volume");
-    let create = creation("openstack.volume", json!({"size": 1, "metadata": {"a": "1"}}));
+    let create = create_request("openstack.volume", json!({"size": 1, "metadata": {"a": "1"}}));
     let outcome = super::create(kind, setup.client(), &create).await.unwrap();
     assert!(matches!(outcome, Outcome::Pending { .. }), "{outcome:?}");
     let done = finish(kind, setup.client(), outcome).await.unwrap();
     assert!(matches!(done, Outcome::Done { external_id: Some(id), .. } if id.as_str() == "v1"));
     assert_eq!(
         stub.asked("/volume")[0].body["volume"]["metadata"],
-        json!({"a": "1", "managed_entity": owner::mark(&key())})
+        json!({"a": "1", "managed_entity": owner_key::encode(&key())})
     );
     assert_eq!(stub.asked("/volume/v3/p1/volumes/v1").len(), 3);
 }
@@ -208,14 +211,14 @@ async fn what_failed_while_it_was_made_is_removed_and_may_be_made_again() {
     let stub = stub(volume(&["creating", "error"])).await;
     let setup = Setup::new(&stub.url);
     let kind = kind("openstack.volume");
-    let create = creation("openstack.volume", json!({"size": 1}));
+    let create = create_request("openstack.volume", json!({"size": 1}));
     let outcome = super::create(kind, setup.client(), &create).await.unwrap();
     let failure = finish(kind, setup.client(), outcome).await.unwrap_err();
     assert_eq!(failure.class, ErrorClass::Transient);
     assert!(failure.message.contains("no room"), "{failure}");
     assert!(steps(&stub, "/volume").iter().any(|step| step.starts_with("DELETE")));
     // Whoever did not hear that, and asks again, hears why it is gone.
-    let job = Job::new("openstack.volume", "v1", &key(), job::Phase::Create);
+    let job = PendingJob::new("openstack.volume", "v1", &key(), pending_job::Phase::Create);
     let failure = resume(kind, setup.client(), job).await.unwrap_err();
     assert_eq!(failure.class, ErrorClass::NotFound);
     assert!(failure.message.contains("no room"), "{failure}");
@@ -267,7 +270,7 @@ async fn a_deletion_waits_until_it_is_allowed_and_until_it_is_done() {
 async fn a_deletion_that_is_in_the_way_of_an_entity_waits_for_that() {
     let owned = OwnerKey::new(EntityId(Uuid::from_u128(77)), Incarnation(1));
     let port = |tag: Option<OwnerKey>| {
-        let tags: Vec<_> = tag.iter().map(owner::mark).collect();
+        let tags: Vec<_> = tag.iter().map(owner_key::encode).collect();
         json!({"ports": [
             {"id": "dhcp", "device_owner": "network:dhcp"},
             {"id": "p1", "device_owner": "", "tags": tags},
@@ -296,7 +299,7 @@ async fn a_deletion_that_is_in_the_way_of_an_entity_waits_for_that() {
 #[tokio::test]
 async fn a_router_waits_for_the_floating_ip_that_leads_through_it() {
     let on = EntityId(Uuid::from_u128(78));
-    let mark = owner::mark(&OwnerKey::new(on, Incarnation(1)));
+    let mark = owner_key::encode(&OwnerKey::new(on, Incarnation(1)));
     let stub = stub(move |asked, _| {
         if asked.path.contains("/floatingips?router_id=r1") {
             return Answer::json(200, json!({"floatingips": [{"id": "f1", "tags": [mark]}]}));
@@ -331,7 +334,7 @@ async fn a_missing_reference_is_not_a_missing_object() {
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
     let network = "9b4ee8a4-0b0e-4f3e-a3c4-0a4b0f7ad1d4";
-    let create = creation("openstack.port", json!({"network_id": network}));
+    let create = create_request("openstack.port", json!({"network_id": network}));
     let failure = super::create(kind("openstack.port"), setup.client(), &create).await.unwrap_err();
     assert_eq!((failure.class, failure.effect), (ErrorClass::Invalid, Effect::None));
 }
@@ -347,10 +350,10 @@ fn what_the_cloud_works_on_is_never_as_desired_and_never_compared() {
 #[test]
 fn a_mark_that_hangs_on_parts_of_a_backup_is_none_of_a_snapshot() {
     let part = json!({"id": "s1", "metadata": {
-        "managed_entity": owner::mark(&key()), "managed_server": "x",
+        "managed_entity": owner_key::encode(&key()), "managed_server": "x",
     }});
-    assert!(!kind("openstack.snapshot").stands_alone(&part));
-    assert!(kind("openstack.snapshot").stands_alone(&json!({"id": "s2", "metadata": {}})));
+    assert!(!kind("openstack.snapshot").is_top_level(&part));
+    assert!(kind("openstack.snapshot").is_top_level(&json!({"id": "s2", "metadata": {}})));
 }
 
 #[tokio::test]

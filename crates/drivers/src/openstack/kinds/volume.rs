@@ -9,18 +9,18 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
+use super::kind_meta::{ActionMeta, Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
-use super::normal::fault;
-use super::shape::{Compare, Shape, Verb, fixed, mutable};
-use super::{Blocker, Done, Kind, Left, Stage, cinder, copied};
+use super::normalise::field_error;
+use super::{ActionOutcome, Blocker, Kind, Remaining, Stage, cinder, copy_fields};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
-use crate::openstack::owner;
+use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
 pub(super) struct Volume;
 
-static SHAPE: Shape = Shape {
+static META: KindMeta = KindMeta {
     name: "openstack.volume",
     summary: "A block device of the project.",
     schema: include_str!("volume.schema.json"),
@@ -43,9 +43,9 @@ static SHAPE: Shape = Shape {
         fixed("snapshot_id", Compare::Exact),
         fixed("source_volid", Compare::Exact),
     ],
-    shown: &["status", "attachments", "encrypted", "multiattach"],
-    verbs: &[
-        Verb {
+    computed: &["status", "attachments", "encrypted", "multiattach"],
+    actions: &[
+        ActionMeta {
             name: "revert",
             input: r#"{
             "type": "object", "required": ["snapshot_id"], "additionalProperties": false,
@@ -53,7 +53,7 @@ static SHAPE: Shape = Shape {
         }"#,
             idempotent: true,
         },
-        Verb {
+        ActionMeta {
             name: "reset-status",
             input: r#"{
             "type": "object", "required": ["status"], "additionalProperties": false,
@@ -76,8 +76,8 @@ const SLOW: &[&str] = &["/size", "/volume_type"];
 
 #[async_trait]
 impl Kind for Volume {
-    fn shape(&self) -> &'static Shape {
-        &SHAPE
+    fn meta(&self) -> &'static KindMeta {
+        &META
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
@@ -85,24 +85,28 @@ impl Kind for Volume {
         let given: Vec<_> = sources.into_iter().filter(|name| spec.contains_key(*name)).collect();
         let mut faults = Vec::new();
         if given.len() > 1 {
-            faults.push(fault(&format!("/{}", given[1]), "a volume is made from one source only"));
+            faults.push(field_error(
+                &format!("/{}", given[1]),
+                "a volume is made from one source only",
+            ));
         }
         let sized = given.first().is_some_and(|source| *source != "imageRef");
         if !sized && !spec.contains_key("size") {
-            faults.push(fault("/size", "is missing"));
+            faults.push(field_error("/size", "is missing"));
         }
-        if spec.get("metadata").is_some_and(|metadata| cinder::users(metadata) != *metadata) {
-            faults.push(fault("/metadata", "has a key that the cloud or Stateward writes"));
+        if spec.get("metadata").is_some_and(|metadata| cinder::user_metadata(metadata) != *metadata)
+        {
+            faults.push(field_error("/metadata", "has a key that the cloud or Stateward writes"));
         }
         faults
     }
 
     fn attributes(&self, row: &Value) -> Map<String, Value> {
-        let mut attributes = copied(&SHAPE, row);
+        let mut attributes = copy_fields(&META, row);
         let readonly = row["metadata"]["readonly"].as_str();
         let readonly = readonly.is_some_and(|text| text.eq_ignore_ascii_case("true"));
         attributes.insert("readonly".to_owned(), Value::from(readonly));
-        attributes.insert("metadata".to_owned(), cinder::users(&row["metadata"]));
+        attributes.insert("metadata".to_owned(), cinder::user_metadata(&row["metadata"]));
         attributes.insert("bootable".to_owned(), Value::from(row["bootable"] == "true"));
         let image = &row["volume_image_metadata"]["image_id"];
         if image.is_string() {
@@ -112,7 +116,7 @@ impl Kind for Volume {
     }
 
     /// Cinder shows a type by its name; the desired state may name it by its id.
-    async fn complete(
+    async fn complete_attributes(
         &self,
         client: CallClient<'_>,
         row: &Value,
@@ -126,7 +130,7 @@ impl Kind for Volume {
     }
 
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
-        owner::in_properties(&row["metadata"])
+        owner_key::from_properties(&row["metadata"])
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
@@ -142,20 +146,24 @@ impl Kind for Volume {
         client: CallClient<'_>,
         search: &Search,
     ) -> Result<Vec<Value>, ApiError> {
-        cinder::search(client, SHAPE.list, SHAPE.rows, &search.owner_key).await
+        cinder::search(client, META.list, META.rows, &search.owner_key).await
     }
 
-    async fn everything(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
-        Ok(Request::get(Service::Volume, SHAPE.list).query("sort", "id:asc"))
+    async fn list_request(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
+        Ok(Request::get(Service::Volume, META.list).query("sort", "id:asc"))
     }
 
     /// The root of a server that Nova made by itself has neither name nor metadata.
-    fn stands_alone(&self, row: &Value) -> bool {
+    fn is_top_level(&self, row: &Value) -> bool {
         let bare = row["name"] == "" && row["metadata"].as_object().is_some_and(Map::is_empty);
         !(bare && row["status"] == "in-use")
     }
 
-    async fn creation(&self, client: CallClient<'_>, create: &Create) -> Result<Request, ApiError> {
+    async fn create_request(
+        &self,
+        client: CallClient<'_>,
+        create: &Create,
+    ) -> Result<Request, ApiError> {
         let mut volume = create.spec.as_object().cloned().unwrap_or_default();
         for later in ["bootable", "readonly"] {
             volume.remove(later);
@@ -166,31 +174,31 @@ impl Kind for Volume {
             client.send(Request::get(Service::Image, &["images", image])).await?;
         }
         client.resolve_field(&mut volume, "volume_type", NamedResource::VolumeType).await?;
-        let metadata = cinder::with_mark(volume.get("metadata"), &create.owner_key);
+        let metadata = cinder::with_owner_key(volume.get("metadata"), &create.owner_key);
         volume.insert("metadata".to_owned(), metadata);
         Ok(Request::post(Service::Volume, &["volumes"], json!({ "volume": volume })))
     }
 
-    async fn change(
+    async fn update_fields(
         &self,
         client: CallClient<'_>,
         target: &ObjectRef,
         spec: &Value,
         fields: &[String],
-    ) -> Result<Left, ApiError> {
+    ) -> Result<Remaining, ApiError> {
         let id = target.external_id.as_str();
         self.describe(client, target, spec, fields).await?;
         for field in fields {
-            let (verb, input) = match field.as_str() {
+            let (action, input) = match field.as_str() {
                 "/bootable" => ("os-set_bootable", json!({"bootable": spec["bootable"]})),
                 "/readonly" => ("os-update_readonly_flag", json!({"readonly": spec["readonly"]})),
                 _ => continue,
             };
-            cinder::volume_action(client, id, verb, input).await?;
+            cinder::volume_action(client, id, action, input).await?;
         }
         let mut slow = fields.iter().filter(|field| SLOW.contains(&field.as_str())).cloned();
         match slow.next().as_deref() {
-            None => return Ok(Left::Nothing),
+            None => return Ok(Remaining::Nothing),
             Some("/size") => extend(client, id, spec).await?,
             Some(_) => {
                 let wanted = spec["volume_type"].as_str().unwrap_or_default();
@@ -199,14 +207,14 @@ impl Kind for Volume {
                 cinder::volume_action(client, id, "os-retype", input).await?;
             }
         }
-        Ok(Left::Working(slow.collect()))
+        Ok(Remaining::Working(slow.collect()))
     }
 
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
         let request = Request::get(Service::Volume, &["snapshots", "detail"]);
         let snapshots =
             client.rows(request.query("volume_id", id), "snapshots", Pagination::Links).await?;
-        let mark = |row: &Value| owner::in_properties(&row["metadata"]);
+        let mark = |row: &Value| owner_key::from_properties(&row["metadata"]);
         if let Some(snapshot) = Blocker::first("snapshot", &snapshots, mark) {
             return Ok(Some(snapshot));
         }
@@ -214,22 +222,26 @@ impl Kind for Volume {
         let server = row["attachments"][0]["server_id"].as_str();
         let Some(server) = server else { return Ok(None) };
         let reply = client.send(Request::get(Service::Compute, &["servers", server])).await?;
-        let mark = |row: &Value| owner::in_tags(&row["tags"]);
+        let mark = |row: &Value| owner_key::from_tags(&row["tags"]);
         Ok(Blocker::first("server", &[reply.body["server"].clone()], mark))
     }
 
-    async fn verb(&self, client: CallClient<'_>, act: &Act) -> Result<Done, ApiError> {
+    async fn perform_action(
+        &self,
+        client: CallClient<'_>,
+        act: &Act,
+    ) -> Result<ActionOutcome, ApiError> {
         let id = act.target.external_id.as_str();
-        let verb = if act.action.0 == "revert" { "revert" } else { "os-reset_status" };
-        cinder::volume_action(client, id, verb, act.input.clone()).await?;
-        Ok(Done::Later)
+        let action = if act.action.0 == "revert" { "revert" } else { "os-reset_status" };
+        cinder::volume_action(client, id, action, act.input.clone()).await?;
+        Ok(ActionOutcome::Pending)
     }
 
-    async fn reason(&self, client: CallClient<'_>, id: &str, _: &Value) -> Option<String> {
-        cinder::reason(client, id).await
+    async fn failure_reason(&self, client: CallClient<'_>, id: &str, _: &Value) -> Option<String> {
+        cinder::failure_reason(client, id).await
     }
 
-    fn remade(&self) -> bool {
+    fn recreate_on_error(&self) -> bool {
         true
     }
 }
@@ -246,7 +258,7 @@ impl Volume {
         let mut members = members(spec, fields);
         members.retain(|name, _| matches!(name.as_str(), "name" | "description" | "metadata"));
         if let Some(metadata) = members.get_mut("metadata") {
-            *metadata = cinder::with_mark(Some(metadata), &target.owner_key);
+            *metadata = cinder::with_owner_key(Some(metadata), &target.owner_key);
         }
         if members.is_empty() {
             return Ok(());

@@ -63,9 +63,9 @@ async fn believed(kind: &dyn Kind, id: &str, body: String) -> [bool; 2] {
     });
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
-    let name = kind.shape().name;
+    let name = kind.meta().name;
     let seen = observe(kind, setup.client(), &target(name, id)).await;
-    let job = Job::new(name, id, &key(), job::Phase::Delete);
+    let job = PendingJob::new(name, id, &key(), pending_job::Phase::Delete);
     let ended = resume(kind, setup.client(), job).await;
     [matches!(seen, Ok(Observation::Absent { .. })), matches!(ended, Ok(Outcome::Done { .. }))]
 }
@@ -73,8 +73,9 @@ async fn believed(kind: &dyn Kind, id: &str, body: String) -> [bool; 2] {
 #[tokio::test]
 async fn no_404_but_the_service_s_own_of_this_id_proves_the_absence_of_any_kind() {
     for kind in KINDS {
-        let (name, service) = (kind.shape().name, kind.shape().service);
-        let id = if name == "openstack.backup" { owner::mark(&key()) } else { "x1".to_owned() };
+        let (name, service) = (kind.meta().name, kind.meta().service);
+        let id =
+            if name == "openstack.backup" { owner_key::encode(&key()) } else { "x1".to_owned() };
         for stranger in [
             "<html><h1>404 Not Found</h1></html>".to_owned(),
             json!({"message": "no Route matched with those values"}).to_string(),

@@ -18,7 +18,7 @@ pub(super) enum Phase {
 
 /// Where the work stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(in crate::openstack) struct Job {
+pub(in crate::openstack) struct PendingJob {
     pub(in crate::openstack) target: ObjectRef,
     pub(super) phase: Phase,
     /// Fields that are still to be changed once the cloud is done with what it does now.
@@ -29,7 +29,7 @@ pub(in crate::openstack) struct Job {
     pub(super) spec: Value,
 }
 
-impl Job {
+impl PendingJob {
     pub(super) fn new(kind: &str, id: &str, owner_key: &OwnerKey, phase: Phase) -> Self {
         let target = ObjectRef {
             kind: KindName::from(kind),
@@ -39,7 +39,7 @@ impl Job {
         Self { target, phase, fields: Vec::new(), spec: Value::Null }
     }
 
-    pub(in crate::openstack) fn read(handle: &Value) -> Result<Self, Failure> {
+    pub(in crate::openstack) fn from_handle(handle: &Value) -> Result<Self, Failure> {
         Self::deserialize(handle).map_err(|_| {
             let message = "the handle is none of this driver";
             Failure::harmless(ErrorClass::Bug, "bad_handle", message)
@@ -63,11 +63,12 @@ mod tests {
     #[test]
     fn a_handle_comes_back_as_the_same_job() {
         let key = OwnerKey("x-1".to_owned());
-        let mut job = Job::new("openstack.volume", "v", &key, Phase::Action("revert".to_owned()));
+        let mut job =
+            PendingJob::new("openstack.volume", "v", &key, Phase::Action("revert".to_owned()));
         job.fields = vec!["/size".to_owned()];
         job.spec = json!({"size": 2});
         let Outcome::Pending { handle, .. } = job.pending(500) else { panic!("pending") };
-        assert_eq!(Job::read(&handle).unwrap(), job);
-        assert_eq!(Job::read(&json!({"job": 7})).unwrap_err().code, "bad_handle");
+        assert_eq!(PendingJob::from_handle(&handle).unwrap(), job);
+        assert_eq!(PendingJob::from_handle(&json!({"job": 7})).unwrap_err().code, "bad_handle");
     }
 }

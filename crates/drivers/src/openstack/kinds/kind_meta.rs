@@ -12,7 +12,7 @@ use crate::openstack::service::Service;
 
 /// Whether a field can change while the object lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum Mutability {
     InPlace,
     Never,
 }
@@ -32,28 +32,28 @@ pub(super) enum Compare {
     /// By a function of all that is observed and the desired value.
     By(fn(&Value, &Value) -> bool),
     /// Not observed at all.
-    Unseen,
+    NotObserved,
 }
 
 /// A field of the desired state.
 pub(super) struct Field {
     pub(super) name: &'static str,
-    pub(super) change: Change,
+    pub(super) mutability: Mutability,
     pub(super) compare: Compare,
 }
 
 /// A field that can change.
 pub(super) const fn mutable(name: &'static str, compare: Compare) -> Field {
-    Field { name, change: Change::InPlace, compare }
+    Field { name, mutability: Mutability::InPlace, compare }
 }
 
 /// A field that cannot.
 pub(super) const fn fixed(name: &'static str, compare: Compare) -> Field {
-    Field { name, change: Change::Never, compare }
+    Field { name, mutability: Mutability::Never, compare }
 }
 
 /// A verb: its name, its input as JSON Schema, whether it may be repeated.
-pub(super) struct Verb {
+pub(super) struct ActionMeta {
     pub(super) name: &'static str,
     pub(super) input: &'static str,
     pub(super) idempotent: bool,
@@ -63,7 +63,7 @@ pub(super) struct Verb {
 pub(super) const NO_INPUT: &str = r#"{"type": "object", "additionalProperties": false}"#;
 
 /// The declaration of a kind.
-pub(in crate::openstack) struct Shape {
+pub(in crate::openstack) struct KindMeta {
     pub(super) name: &'static str,
     pub(super) summary: &'static str,
     pub(super) schema: &'static str,
@@ -79,8 +79,8 @@ pub(in crate::openstack) struct Shape {
     pub(super) pagination: Pagination,
     pub(super) fields: &'static [Field],
     /// Further members of the API's object that are shown.
-    pub(super) shown: &'static [&'static str],
-    pub(super) verbs: &'static [Verb],
+    pub(super) computed: &'static [&'static str],
+    pub(super) actions: &'static [ActionMeta],
     pub(super) identity: Option<&'static str>,
     pub(super) owner_key: bool,
     pub(super) settle: Duration,
@@ -88,18 +88,18 @@ pub(in crate::openstack) struct Shape {
     pub(super) on_lost: OnLost,
 }
 
-impl Shape {
+impl KindMeta {
     /// As the engine wants it.
     ///
     /// # Panics
     /// When a schema that is part of the program is no JSON, which the tests would have shown.
     pub(super) fn declare(&self) -> KindSpec {
         let json = |text| serde_json::from_str(text).expect("the schema is part of the program");
-        let fixed = self.fields.iter().filter(|field| field.change == Change::Never);
-        let verb = |verb: &Verb| ActionSpec {
-            name: verb.name.into(),
-            input: json(verb.input),
-            idempotent: verb.idempotent,
+        let fixed = self.fields.iter().filter(|field| field.mutability == Mutability::Never);
+        let action = |action: &ActionMeta| ActionSpec {
+            name: action.name.into(),
+            input: json(action.input),
+            idempotent: action.idempotent,
         };
         KindSpec {
             name: self.name.into(),
@@ -110,7 +110,7 @@ impl Shape {
             write_only: Vec::new(),
             identity: self.identity.map(str::to_owned),
             owner_key: self.owner_key,
-            actions: self.verbs.iter().map(verb).collect(),
+            actions: self.actions.iter().map(action).collect(),
             settle: self.settle,
             retry_budget: self.retry_budget,
             on_lost: self.on_lost,
@@ -141,7 +141,7 @@ impl Field {
             },
             Compare::Either(other) => seen == wanted || observed[other] == *wanted,
             Compare::By(equal) => equal(observed, wanted),
-            Compare::Unseen => true,
+            Compare::NotObserved => true,
         }
     }
 }

@@ -4,7 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// Whether the object was last touched longer than `patience` before `now`; unknown times are no reason.
-pub(super) fn rests_for(row: &Value, now: Option<Timestamp>, patience: SignedDuration) -> bool {
+pub(super) fn idle_longer_than(
+    row: &Value,
+    now: Option<Timestamp>,
+    patience: SignedDuration,
+) -> bool {
     let touched = row["updated_at"].as_str().or_else(|| row["updated"].as_str());
     let touched = touched.or_else(|| row["created_at"].as_str());
     // Cinder leaves the zone out; it means UTC.
@@ -36,8 +40,8 @@ mod tests {
             ),
             (json!({}), false),
         ] {
-            assert_eq!(rests_for(&row, now, hour), rests, "{row}");
+            assert_eq!(idle_longer_than(&row, now, hour), rests, "{row}");
         }
-        assert!(!rests_for(&json!({"updated": "2020-01-01T00:00:00Z"}), None, hour));
+        assert!(!idle_longer_than(&json!({"updated": "2020-01-01T00:00:00Z"}), None, hour));
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn address(text: &str) -> Option<String> {
 }
 
 /// Puts the text at `name` into its one spelling; a fault when it has none.
-pub(super) fn respell(
+pub(super) fn normalise_field(
     spec: &mut Map<String, Value>,
     name: &str,
     spell: fn(&str) -> Option<String>,
@@ -45,12 +45,12 @@ pub(super) fn respell(
     let Some(Value::String(text)) = spec.get_mut(name) else { return };
     match spell(text) {
         Some(normal) => *text = normal,
-        None => faults.push(fault(&format!("/{name}"), "is no address of the expected form")),
+        None => faults.push(field_error(&format!("/{name}"), "is no address of the expected form")),
     }
 }
 
 /// The same for a member of each object of a list.
-pub(super) fn respell_all(
+pub(super) fn normalise_list_fields(
     spec: &mut Map<String, Value>,
     list: &str,
     member: &str,
@@ -64,13 +64,13 @@ pub(super) fn respell_all(
             *text = normal;
         } else {
             let pointer = format!("/{list}/{index}/{member}");
-            faults.push(fault(&pointer, "is no address of the expected form"));
+            faults.push(field_error(&pointer, "is no address of the expected form"));
         }
     }
 }
 
 /// A fault of the desired state.
-pub(super) fn fault(pointer: &str, message: &str) -> FieldError {
+pub(super) fn field_error(pointer: &str, message: &str) -> FieldError {
     FieldError { pointer: pointer.to_owned(), message: message.to_owned() }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::normal::prefix;
+use super::normalise::prefix;
 
 /// In place of the group's own id, which nobody knows before it is made.
 pub(super) const SELF: &str = "self";
@@ -36,7 +36,7 @@ const PROTOCOLS: &[(u64, &str)] = &[
 
 /// The one spelling of a rule; `own` is the id of its group, where that is known. What means "any" is left out.
 /// `None` = a prefix that is none.
-pub(super) fn normal(rule: &Value, own: Option<&str>) -> Option<Value> {
+pub(super) fn normalised(rule: &Value, own: Option<&str>) -> Option<Value> {
     let text = |name: &str| rule[name].as_str().filter(|text| !text.is_empty());
     let mut normal = Map::new();
     let mut put = |name: &str, value: Value| normal.insert(name.to_owned(), value);
@@ -66,7 +66,7 @@ pub(super) fn normal(rule: &Value, own: Option<&str>) -> Option<Value> {
 }
 
 /// The same rule but for its description: Neutron has no two of these.
-pub(super) fn essence(rule: &Value) -> String {
+pub(super) fn without_description(rule: &Value) -> String {
     let mut rule = rule.clone();
     if let Value::Object(members) = &mut rule {
         members.remove("description");
@@ -121,18 +121,23 @@ mod tests {
             (json!({"remote_group_id": "own"}), json!({"remote_group_id": "self"})),
         ];
         for (one, other) in same {
-            assert_eq!(normal(&one, Some("own")), normal(&other, Some("own")), "{one} {other}");
+            assert_eq!(
+                normalised(&one, Some("own")),
+                normalised(&other, Some("own")),
+                "{one} {other}"
+            );
         }
         let ports = json!({"protocol": "tcp", "port_range_min": 22, "port_range_max": 22});
-        assert_ne!(normal(&ports, None), normal(&json!({"protocol": "tcp"}), None));
-        assert_eq!(normal(&json!({"remote_ip_prefix": "x"}), None), None);
+        assert_ne!(normalised(&ports, None), normalised(&json!({"protocol": "tcp"}), None));
+        assert_eq!(normalised(&json!({"remote_ip_prefix": "x"}), None), None);
     }
 
     #[test]
     fn rules_that_differ_in_their_description_alone_are_one_to_neutron() {
-        let rule =
-            |text: &str| normal(&json!({"protocol": "tcp", "description": text}), None).unwrap();
+        let rule = |text: &str| {
+            normalised(&json!({"protocol": "tcp", "description": text}), None).unwrap()
+        };
         assert_ne!(rule("a"), rule("b"));
-        assert_eq!(essence(&rule("a")), essence(&rule("b")));
+        assert_eq!(without_description(&rule("a")), without_description(&rule("b")));
     }
 }

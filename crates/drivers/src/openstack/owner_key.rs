@@ -10,7 +10,7 @@ use stateward_domain::id::{Incarnation, OwnerKey};
 pub(super) const PROPERTY: &str = "managed_entity";
 
 /// The key as a mark. One that is no key of ours, which never happens, marks nothing else either.
-pub(super) fn mark(key: &OwnerKey) -> String {
+pub(super) fn encode(key: &OwnerKey) -> String {
     match key.parse() {
         Some((entity, incarnation)) => format!("{}.{entity}.{incarnation}", OwnerKey::MARKER),
         None => format!("{}.{}", OwnerKey::MARKER, key.0.to_lowercase()),
@@ -18,33 +18,33 @@ pub(super) fn mark(key: &OwnerKey) -> String {
 }
 
 /// The key that `text` is the mark of; `None` when it is none.
-pub(super) fn unmark(text: &str) -> Option<OwnerKey> {
+pub(super) fn decode(text: &str) -> Option<OwnerKey> {
     let (entity, incarnation) =
         text.strip_prefix(OwnerKey::MARKER)?.strip_prefix('.')?.split_once('.')?;
     let key = OwnerKey::new(entity.parse().ok()?, Incarnation(incarnation.parse().ok()?));
     // Another spelling of the same id would not be found again by its mark.
-    (mark(&key) == text).then_some(key)
+    (encode(&key) == text).then_some(key)
 }
 
 /// The key among tags.
-pub(super) fn in_tags(tags: &Value) -> Option<OwnerKey> {
-    tags.as_array()?.iter().filter_map(Value::as_str).find_map(unmark)
+pub(super) fn from_tags(tags: &Value) -> Option<OwnerKey> {
+    tags.as_array()?.iter().filter_map(Value::as_str).find_map(decode)
 }
 
 /// The key in a map of metadata or properties.
-pub(super) fn in_properties(properties: &Value) -> Option<OwnerKey> {
-    properties[PROPERTY].as_str().and_then(unmark)
+pub(super) fn from_properties(properties: &Value) -> Option<OwnerKey> {
+    properties[PROPERTY].as_str().and_then(decode)
 }
 
 /// A name that carries a mark, for objects that have no other place.
-pub(super) fn marked_name(name: &str, key: &OwnerKey) -> String {
-    format!("{name} [{}]", mark(key))
+pub(super) fn append_to_name(name: &str, key: &OwnerKey) -> String {
+    format!("{name} [{}]", encode(key))
 }
 
 /// The name without its mark, and the key.
-pub(super) fn unmarked_name(name: &str) -> (&str, Option<OwnerKey>) {
+pub(super) fn split_name(name: &str) -> (&str, Option<OwnerKey>) {
     let split = name.strip_suffix(']').and_then(|rest| rest.rsplit_once(" ["));
-    match split.map(|(name, text)| (name, unmark(text))) {
+    match split.map(|(name, text)| (name, decode(text))) {
         Some((name, Some(key))) => (name, Some(key)),
         _ => (name, None),
     }
@@ -64,33 +64,37 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back_as_the_key_and_fits_into_a_tag() {
-        let mark = mark(&key());
-        assert_eq!(mark, "managed-entity.ffffffff-ffff-ffff-ffff-fffffffffff8.12");
-        assert_eq!(unmark(&mark), Some(key()));
+        let encoded = encode(&key());
+        assert_eq!(encoded, "managed-entity.ffffffff-ffff-ffff-ffff-fffffffffff8.12");
+        assert_eq!(decode(&encoded), Some(key()));
         let longest = OwnerKey::new(EntityId(Uuid::nil()), Incarnation(9_999_999));
-        assert!(super::mark(&longest).len() <= 60);
+        assert!(encode(&longest).len() <= 60);
     }
 
     #[test]
     fn nothing_else_is_a_mark() {
-        let mark = mark(&key());
-        for other in
-            [&mark.to_uppercase(), &format!(" {mark}"), &format!("{mark}0x"), "managed-entity", ""]
-        {
-            assert_eq!(unmark(other), None, "{other}");
+        let encoded = encode(&key());
+        for other in [
+            &encoded.to_uppercase(),
+            &format!(" {encoded}"),
+            &format!("{encoded}0x"),
+            "managed-entity",
+            "",
+        ] {
+            assert_eq!(decode(other), None, "{other}");
         }
-        let padded = mark.replace(".12", ".012");
-        assert_eq!(unmark(&padded), None, "another spelling");
+        let padded = encoded.replace(".12", ".012");
+        assert_eq!(decode(&padded), None, "another spelling");
     }
 
     #[test]
     fn every_place_is_read() {
-        let mark = mark(&key());
-        assert_eq!(in_tags(&json!(["a", mark])), Some(key()));
-        assert_eq!(in_tags(&Value::Null), None);
-        assert_eq!(in_properties(&json!({"managed_entity": mark, "b": "c"})), Some(key()));
-        let name = marked_name("web [1]", &key());
-        assert_eq!(unmarked_name(&name), ("web [1]", Some(key())));
-        assert_eq!(unmarked_name("web [1]"), ("web [1]", None));
+        let encoded = encode(&key());
+        assert_eq!(from_tags(&json!(["a", encoded])), Some(key()));
+        assert_eq!(from_tags(&Value::Null), None);
+        assert_eq!(from_properties(&json!({"managed_entity": encoded, "b": "c"})), Some(key()));
+        let name = append_to_name("web [1]", &key());
+        assert_eq!(split_name(&name), ("web [1]", Some(key())));
+        assert_eq!(split_name("web [1]"), ("web [1]", None));
     }
 }

@@ -9,16 +9,16 @@ use stateward_domain::ports::driver::{
     Act, Create, Listing, Object, ObjectRef, Observation, Outcome, Plan, Search, Update,
 };
 
-use super::clock::rests_for;
-use super::job::{Job, Phase};
-use super::shape::Change;
-use super::{Done, Kind, Left, Stage, external};
+use super::idle_time::idle_longer_than;
+use super::kind_meta::Mutability;
+use super::pending_job::{PendingJob, Phase};
+use super::{ActionOutcome, Kind, Remaining, Stage, to_external_id};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
 /// Pointer under which a plan says that the object is not at rest.
 const STATUS: &str = "/status";
 /// A request that a broken message queue swallowed leaves an object in between for good.
-const PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+const STUCK_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// See `Driver::check`.
 pub(in crate::openstack) fn check(kind: &dyn Kind, spec: &Value) -> Result<Value, Vec<FieldError>> {
@@ -37,8 +37,8 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
         // Much of it does not show yet, or not any more: to compare it would be to guess.
         return Plan::Update { fields: vec![STATUS.to_owned()] };
     }
-    let differing = kind.shape().differing(observed, spec);
-    let fixed = differing.iter().any(|field| field.change == Change::Never);
+    let differing = kind.meta().differing(observed, spec);
+    let fixed = differing.iter().any(|field| field.mutability == Mutability::Never);
     let fields: Vec<_> = differing.iter().map(|field| format!("/{}", field.name)).collect();
     if fixed {
         Plan::Replace { fields }
@@ -69,22 +69,26 @@ pub(in crate::openstack) async fn observe(
         Err(error) => return Err(error.into()),
     };
     if kind.id(&row) != Some(id) {
-        return Err(nonsense(kind).into());
+        return Err(wrong_object(kind).into());
     }
-    Ok(Observation::Present(object(kind, client, &row).await?))
+    Ok(Observation::Present(observed_object(kind, client, &row).await?))
 }
 
-async fn object(kind: &dyn Kind, client: CallClient<'_>, row: &Value) -> Result<Object, Failure> {
-    let mut object = plainly(kind, row).ok_or_else(|| nonsense(kind))?;
+async fn observed_object(
+    kind: &dyn Kind,
+    client: CallClient<'_>,
+    row: &Value,
+) -> Result<Object, Failure> {
+    let mut object = object_from_row(kind, row).ok_or_else(|| wrong_object(kind))?;
     if let Value::Object(attributes) = &mut object.attributes {
-        kind.complete(client, row, attributes).await?;
+        kind.complete_attributes(client, row, attributes).await?;
     }
     Ok(object)
 }
 
 /// Without what only further requests show.
-fn plainly(kind: &dyn Kind, row: &Value) -> Option<Object> {
-    let external_id = external(kind.id(row)?);
+fn object_from_row(kind: &dyn Kind, row: &Value) -> Option<Object> {
+    let external_id = to_external_id(kind.id(row)?);
     let attributes = Value::Object(kind.attributes(row));
     Some(Object { external_id, attributes, owner_key: kind.owner(row) })
 }
@@ -97,15 +101,15 @@ pub(in crate::openstack) async fn find(
 ) -> Result<Vec<Object>, Failure> {
     let rows = kind.search(client, search).await?;
     let ours = |row: &&Value| {
-        !kind.shape().owner_key || kind.owner(row).as_ref() == Some(&search.owner_key)
+        !kind.meta().owner_key || kind.owner(row).as_ref() == Some(&search.owner_key)
     };
     let mut found = Vec::new();
     for row in rows.iter().filter(ours) {
-        found.push(object(kind, client, row).await?);
+        found.push(observed_object(kind, client, row).await?);
     }
     // Where the name itself is unique, a second creation is refused: nothing has to be proved.
-    if found.is_empty() && kind.shape().owner_key {
-        client.proves_absence(kind.shape().service)?;
+    if found.is_empty() && kind.meta().owner_key {
+        client.proves_absence(kind.meta().service)?;
     }
     Ok(found)
 }
@@ -117,13 +121,14 @@ pub(in crate::openstack) async fn list(
     cursor: Option<&str>,
 ) -> Result<Listing, Failure> {
     let (rows, cursor) = kind.page(client, cursor).await?;
-    let alone = rows.iter().map(|row| unnested(kind, row)).filter(|row| kind.stands_alone(row));
-    Ok(Listing { objects: alone.filter_map(|row| plainly(kind, row)).collect(), cursor })
+    let alone =
+        rows.iter().map(|row| without_wrapper(kind, row)).filter(|row| kind.is_top_level(row));
+    Ok(Listing { objects: alone.filter_map(|row| object_from_row(kind, row)).collect(), cursor })
 }
 
 /// Nova wraps each row of a list of keypairs once more.
-fn unnested<'a>(kind: &dyn Kind, row: &'a Value) -> &'a Value {
-    match row.get(kind.shape().row) {
+fn without_wrapper<'a>(kind: &dyn Kind, row: &'a Value) -> &'a Value {
+    match row.get(kind.meta().row) {
         Some(inner) if inner.is_object() => inner,
         _ => row,
     }
@@ -135,18 +140,18 @@ pub(in crate::openstack) async fn create(
     client: CallClient<'_>,
     create: &Create,
 ) -> Result<Outcome, Failure> {
-    let row = kind.make(client, create).await?;
+    let row = kind.create_object(client, create).await?;
     let Some(id) = kind.id(&row) else {
         let message =
-            format!("{} made something and does not say what", kind.shape().service.name());
+            format!("{} made something and does not say what", kind.meta().service.name());
         return Err(Failure::doubtful(ErrorClass::Ambiguous, "nonsense_reply", message));
     };
-    let external_id = external(id);
+    let external_id = to_external_id(id);
     client.context.control.record_id(&external_id).await?;
-    kind.furnish(client, id, create).await.map_err(ApiError::partial)?;
+    kind.after_create(client, id, create).await.map_err(ApiError::partial)?;
     Ok(match kind.poll_ms() {
         Some(poll) => {
-            Job::new(kind.shape().name, id, &create.owner_key, Phase::Create).pending(poll)
+            PendingJob::new(kind.meta().name, id, &create.owner_key, Phase::Create).pending(poll)
         }
         None => Outcome::Done { external_id: Some(external_id), attributes: Value::Null },
     })
@@ -160,7 +165,7 @@ pub(in crate::openstack) async fn update(
 ) -> Result<Outcome, Failure> {
     let fixed = |field: &&String| {
         *field != STATUS
-            && kind.shape().field(field).is_none_or(|field| field.change == Change::Never)
+            && kind.meta().field(field).is_none_or(|field| field.mutability == Mutability::Never)
     };
     if let Some(field) = update.fields.iter().find(fixed) {
         let message = format!("{field} cannot change");
@@ -171,20 +176,20 @@ pub(in crate::openstack) async fn update(
     if fields.iter().any(|field| field == STATUS) {
         // Whatever is to be changed, first the cloud has to be done with what it does.
         fields.retain(|field| field != STATUS);
-        let mut job = of(target, Phase::Update);
-        job.spec = needed(&update.spec, &fields);
+        let mut job = job_for(target, Phase::Update);
+        job.spec = spec_part(&update.spec, &fields);
         job.fields = fields;
-        return advance(kind, client, job).await;
+        return advance_job(kind, client, job).await;
     }
-    let left = kind.change(client, target, &update.spec, &fields).await?;
-    Ok(after(kind, target, &update.spec, left))
+    let left = kind.update_fields(client, target, &update.spec, &fields).await?;
+    Ok(update_outcome(kind, target, &update.spec, left))
 }
 
-fn after(kind: &dyn Kind, target: &ObjectRef, spec: &Value, left: Left) -> Outcome {
+fn update_outcome(kind: &dyn Kind, target: &ObjectRef, spec: &Value, left: Remaining) -> Outcome {
     match (left, kind.poll_ms()) {
-        (Left::Working(fields), Some(poll)) => {
-            let mut job = of(target, Phase::Update);
-            job.spec = needed(spec, &fields);
+        (Remaining::Working(fields), Some(poll)) => {
+            let mut job = job_for(target, Phase::Update);
+            job.spec = spec_part(spec, &fields);
             job.fields = fields;
             job.pending(poll)
         }
@@ -194,12 +199,12 @@ fn after(kind: &dyn Kind, target: &ObjectRef, spec: &Value, left: Left) -> Outco
     }
 }
 
-fn of(target: &ObjectRef, phase: Phase) -> Job {
-    Job::new(target.kind.as_str(), target.external_id.as_str(), &target.owner_key, phase)
+fn job_for(target: &ObjectRef, phase: Phase) -> PendingJob {
+    PendingJob::new(target.kind.as_str(), target.external_id.as_str(), &target.owner_key, phase)
 }
 
 /// The part of the desired state that `fields` are in.
-fn needed(spec: &Value, fields: &[String]) -> Value {
+fn spec_part(spec: &Value, fields: &[String]) -> Value {
     let part = |field: &String| {
         let name = field.strip_prefix('/')?;
         Some((name.to_owned(), spec.get(name)?.clone()))
@@ -216,35 +221,35 @@ pub(in crate::openstack) async fn delete(
 ) -> Result<Outcome, Failure> {
     match kind.remove(client, target).await {
         Ok(()) => Ok(match kind.poll_ms() {
-            Some(poll) => of(target, Phase::Delete).pending(poll),
-            None => gone(),
+            Some(poll) => job_for(target, Phase::Delete).pending(poll),
+            None => deleted(),
         }),
         Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::AlreadyDone) => {
-            Ok(gone())
+            Ok(deleted())
         }
         Err(error) if error.kind == ErrorKind::Conflict && kind.poll_ms().is_some() => {
-            match settle(kind, client, &of(target, Phase::Delete)).await? {
+            match poll_stage(kind, client, &job_for(target, Phase::Delete)).await? {
                 // It is in the middle of something: it can go once that is over.
                 Some((Stage::Working, _)) => {
-                    Ok(of(target, Phase::Delete).pending(kind.poll_ms().unwrap_or_default()))
+                    Ok(job_for(target, Phase::Delete).pending(kind.poll_ms().unwrap_or_default()))
                 }
-                Some(_) => Err(waits(kind, client, target, error).await),
-                None => Ok(gone()),
+                Some(_) => Err(blocked_failure(kind, client, target, error).await),
+                None => Ok(deleted()),
             }
         }
         Err(error) if error.kind == ErrorKind::Blocked => {
-            Err(waits(kind, client, target, error).await)
+            Err(blocked_failure(kind, client, target, error).await)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn gone() -> Outcome {
+fn deleted() -> Outcome {
     Outcome::Done { external_id: None, attributes: Value::Null }
 }
 
 /// Who has to go first: an entity if it carries our mark.
-async fn waits(
+async fn blocked_failure(
     kind: &dyn Kind,
     client: CallClient<'_>,
     target: &ObjectRef,
@@ -270,12 +275,12 @@ pub(in crate::openstack) async fn act(
     act: &Act,
 ) -> Result<Outcome, Failure> {
     let external_id = Some(act.target.external_id.clone());
-    Ok(match (kind.verb(client, act).await?, kind.poll_ms()) {
-        (Done::Later, Some(poll)) => {
-            of(&act.target, Phase::Action(act.action.0.clone())).pending(poll)
+    Ok(match (kind.perform_action(client, act).await?, kind.poll_ms()) {
+        (ActionOutcome::Pending, Some(poll)) => {
+            job_for(&act.target, Phase::Action(act.action.0.clone())).pending(poll)
         }
-        (Done::Now(attributes), _) => Outcome::Done { external_id, attributes },
-        (Done::Later, None) => Outcome::Done { external_id, attributes: Value::Null },
+        (ActionOutcome::Finished(attributes), _) => Outcome::Done { external_id, attributes },
+        (ActionOutcome::Pending, None) => Outcome::Done { external_id, attributes: Value::Null },
     })
 }
 
@@ -283,9 +288,9 @@ pub(in crate::openstack) async fn act(
 pub(in crate::openstack) async fn resume(
     kind: &dyn Kind,
     client: CallClient<'_>,
-    job: Job,
+    job: PendingJob,
 ) -> Result<Outcome, Failure> {
-    advance(kind, client, job).await
+    advance_job(kind, client, job).await
 }
 
 /// See `Driver::cancel`: none of these services takes back what it began.
@@ -294,14 +299,18 @@ pub(in crate::openstack) fn cancel() -> Failure {
     Failure::harmless(ErrorClass::Invalid, "not_cancellable", message)
 }
 
-async fn advance(kind: &dyn Kind, client: CallClient<'_>, job: Job) -> Result<Outcome, Failure> {
+async fn advance_job(
+    kind: &dyn Kind,
+    client: CallClient<'_>,
+    job: PendingJob,
+) -> Result<Outcome, Failure> {
     let poll = kind.poll_ms().unwrap_or(1_000);
-    let Some((stage, row)) = settle(kind, client, &job).await? else {
+    let Some((stage, row)) = poll_stage(kind, client, &job).await? else {
         if job.phase == Phase::Delete {
-            return Ok(gone());
+            return Ok(deleted());
         }
         // Some services still say of what is gone why it is: of what failed and was taken away, say.
-        let why = kind.reason(client, job.id(), &Value::Null).await;
+        let why = kind.failure_reason(client, job.id(), &Value::Null).await;
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let message = format!("it vanished while the cloud worked on it{why}");
         return Err(Failure::doubtful(ErrorClass::NotFound, "vanished", message));
@@ -310,21 +319,22 @@ async fn advance(kind: &dyn Kind, client: CallClient<'_>, job: Job) -> Result<Ou
         (Stage::Working, _) => Ok(job.pending(poll)),
         (Stage::Settled, Phase::Delete) => delete(kind, client, &job.target).await,
         (Stage::Settled, _) if !job.fields.is_empty() => {
-            let left = kind.change(client, &job.target, &job.spec, &job.fields).await?;
-            Ok(after(kind, &job.target, &job.spec, left))
+            let left = kind.update_fields(client, &job.target, &job.spec, &job.fields).await?;
+            Ok(update_outcome(kind, &job.target, &job.spec, left))
         }
         (Stage::Settled, _) => Ok(Outcome::Done {
             external_id: Some(job.target.external_id.clone()),
             attributes: Value::Null,
         }),
         (Stage::Failed(status), phase) => {
-            let why = kind.reason(client, job.id(), &row).await;
+            let why = kind.failure_reason(client, job.id(), &row).await;
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let message = format!("it is in status {status}{why}");
             let mut failure = Failure::harmless(ErrorClass::Invalid, "failed_status", message);
             failure.effect = Effect::Partial;
-            let unused = *phase == Phase::Create && kind.remade() || kind.never_worked(&row);
-            if *phase == Phase::Delete && kind.deletes_again() {
+            let unused =
+                *phase == Phase::Create && kind.recreate_on_error() || kind.never_worked(&row);
+            if *phase == Phase::Delete && kind.retries_failed_deletion() {
                 failure.class = ErrorClass::Transient;
             } else if *phase != Phase::Delete && unused {
                 // It never worked, so nothing is lost with it; the next attempt makes another one.
@@ -337,10 +347,10 @@ async fn advance(kind: &dyn Kind, client: CallClient<'_>, job: Job) -> Result<Ou
 }
 
 /// How the object stands; `None` = it is gone.
-async fn settle(
+async fn poll_stage(
     kind: &dyn Kind,
     client: CallClient<'_>,
-    job: &Job,
+    job: &PendingJob,
 ) -> Result<Option<(Stage, Value)>, Failure> {
     let (row, now) = match kind.get(client, job.id()).await {
         Ok((row, now)) => (row, now),
@@ -352,11 +362,11 @@ async fn settle(
         Err(error) => return Err(error.into()),
     };
     let attributes = json!(kind.attributes(&row));
-    let stage = match kind.nudge(client, job, &attributes).await? {
+    let stage = match kind.poll_hook(client, job, &attributes).await? {
         Some(stage) => stage,
         None => kind.stage(&attributes),
     };
-    let stage = if stage == Stage::Working && rests_for(&row, now, PATIENCE) {
+    let stage = if stage == Stage::Working && idle_longer_than(&row, now, STUCK_AFTER) {
         let status = row["status"].as_str().unwrap_or("unknown");
         Stage::Failed(format!("{status} for more than an hour; it needs an administrator"))
     } else {
@@ -365,7 +375,7 @@ async fn settle(
     Ok(Some((stage, row)))
 }
 
-fn nonsense(kind: &dyn Kind) -> ApiError {
-    let message = format!("{} shows another object", kind.shape().service.name());
+fn wrong_object(kind: &dyn Kind) -> ApiError {
+    let message = format!("{} shows another object", kind.meta().service.name());
     ApiError::harmless(ErrorKind::Transient, "nonsense_reply", message)
 }
