@@ -4,7 +4,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use rustix::io::Errno;
 use stateward_domain::failure::{ErrorClass, Failure};
 
-use super::failures;
+use super::errors;
 
 const NAME_BYTES_MAX: usize = 256;
 
@@ -71,7 +71,7 @@ impl Account {
             Self::Name(name) => name,
         };
         let found = known(find(name))
-            .map_err(|errno| failures::below_root(errno, &format!("look up the {noun}")))?;
+            .map_err(|errno| errors::below_root(errno, &format!("look up the {noun}")))?;
         found.ok_or_else(|| {
             let message = format!("this system knows no {noun} called {name}");
             Failure::harmless(ErrorClass::Invalid, code, message)

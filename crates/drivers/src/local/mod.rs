@@ -4,17 +4,17 @@
 //! reported. Missing parents are made, but belong to nobody. Nothing is ever deleted recursively.
 
 mod accounts;
-mod blocking;
-mod change;
-mod failures;
+mod atomic_write;
+mod blocking_pool;
+mod errors;
 mod kinds;
-mod look;
+mod list;
+mod mutate;
+mod observe;
 mod ownership;
 mod paths;
 mod root;
 mod spec;
-mod stage;
-mod walk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use crate::plan::plan_by_fields;
 use crate::settings::{self, ConnectError, Settings};
 use kinds::Kind;
 pub use kinds::kinds;
-use look::Found;
+use observe::PathState;
 use paths::RelativePath;
 use root::Root;
 
@@ -44,14 +44,14 @@ pub const NAME: &str = "local";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+struct LocalSettings {
     /// Directory that everything lives in; made when it is missing.
     root: PathBuf,
 }
 
 /// Opens the root that `settings` name; makes it, and its marker, when they are missing.
 pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
-    let keys: Keys = settings::parse(NAME, settings)?;
+    let keys: LocalSettings = settings::parse(NAME, settings)?;
     let root = Root::prepare(keys.root)
         .map_err(|failure| ConnectError::Unusable { driver: NAME, message: failure.message })?;
     Ok(Arc::new(Local { kinds: kinds(), root: Arc::new(root) }))
@@ -80,18 +80,18 @@ impl Driver for Local {
         let kind = self.kinds.iter().find(|known| known.name == *kind);
         // A foreign kind never gets here; if it did, doing nothing would be the harmless answer.
         kind.map_or(Plan::Noop, |kind| {
-            plan_by_fields(kind, &look::spelled_alike(observed, spec), spec)
+            plan_by_fields(kind, &observe::with_declared_account_spelling(observed, spec), spec)
         })
     }
 
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let root = self.root.clone();
-        blocking::run(context, move |_| root.identity()).await
+        blocking_pool::run(context, move |_| root.identity()).await
     }
 
     async fn health(&self, context: &CallContext) -> Result<(), Failure> {
         let root = self.root.clone();
-        blocking::run(context, move |_| root.open().map(drop)).await
+        blocking_pool::run(context, move |_| root.open().map(drop)).await
     }
 
     async fn observe(
@@ -101,16 +101,19 @@ impl Driver for Local {
     ) -> Result<Observation, Failure> {
         let (root, kind) = (self.root.clone(), kind_of(&target.kind)?);
         let path = path_of(&target.external_id)?;
-        blocking::run(context, move |_| look::look(&root, kind, &path).map(look::observation)).await
+        blocking_pool::run(context, move |_| {
+            observe::observe_path(&root, kind, &path).map(observe::observation)
+        })
+        .await
     }
 
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let (root, kind) = (self.root.clone(), kind_of(&search.kind)?);
         let spec = spec::checked(kind, &search.spec)?;
-        blocking::run(context, move |_| {
-            Ok(match look::look(&root, kind, &spec.path)? {
-                Found::Same(object) => vec![object],
-                Found::Not(_) => Vec::new(),
+        blocking_pool::run(context, move |_| {
+            Ok(match observe::observe_path(&root, kind, &spec.path)? {
+                PathState::Present(object) => vec![object],
+                PathState::Absent(_) => Vec::new(),
             })
         })
         .await
@@ -124,14 +127,16 @@ impl Driver for Local {
     ) -> Result<Listing, Failure> {
         let (root, kind) = (self.root.clone(), kind_of(kind)?);
         let cursor = cursor.map(str::to_owned);
-        blocking::run(context, move |permit| walk::list(&root, kind, cursor.as_deref(), permit))
-            .await
+        blocking_pool::run(context, move |permit| {
+            list::list(&root, kind, cursor.as_deref(), permit)
+        })
+        .await
     }
 
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
         let (root, kind) = (self.root.clone(), kind_of(&create.kind)?);
         let spec = spec::checked(kind, &create.spec)?;
-        blocking::run(context, move |permit| change::create(&root, kind, &spec, permit)).await
+        blocking_pool::run(context, move |permit| mutate::create(&root, kind, &spec, permit)).await
     }
 
     async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
@@ -141,13 +146,13 @@ impl Driver for Local {
             let message = "a path cannot change; the object has to be replaced";
             return Err(Failure::harmless(ErrorClass::Immutable, "path_immutable", message));
         }
-        blocking::run(context, move |permit| change::update(&root, kind, &spec, permit)).await
+        blocking_pool::run(context, move |permit| mutate::update(&root, kind, &spec, permit)).await
     }
 
     async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         let (root, kind) = (self.root.clone(), kind_of(&target.kind)?);
         let path = path_of(&target.external_id)?;
-        blocking::run(context, move |permit| change::delete(&root, kind, &path, permit)).await
+        blocking_pool::run(context, move |permit| mutate::delete(&root, kind, &path, permit)).await
     }
 
     async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
@@ -156,7 +161,7 @@ impl Driver for Local {
             return Err(Failure::harmless(ErrorClass::Invalid, "unknown_action", message));
         }
         let (root, path) = (self.root.clone(), path_of(&act.target.external_id)?);
-        blocking::run(context, move |permit| change::checksum(&root, &path, permit)).await
+        blocking_pool::run(context, move |permit| mutate::checksum(&root, &path, permit)).await
     }
 
     async fn resume(&self, _: &CallContext, _: &Value) -> Result<Outcome, Failure> {

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 use stateward_domain::failure::{ErrorClass, Failure};
 
-use super::failures;
+use super::errors;
 use super::spec::Spec;
 
 const SET_IDS: u32 = 0o6000;
@@ -19,7 +19,7 @@ const OWNER_READS: u32 = 0o400;
 
 /// What a desired state says of it; `None` = not managed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Managed {
+pub(super) struct ManagedOwnership {
     pub(super) owner: Option<u32>,
     pub(super) group: Option<u32>,
     pub(super) mode: Option<u32>,
@@ -27,13 +27,13 @@ pub(super) struct Managed {
 
 /// What an object had before it was written anew.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Before {
+pub(super) struct PreviousOwnership {
     owner: u32,
     group: u32,
     mode: u32,
 }
 
-impl Managed {
+impl ManagedOwnership {
     /// With names resolved to ids.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Managed {
     }
 }
 
-impl From<&Stat> for Before {
+impl From<&Stat> for PreviousOwnership {
     fn from(stat: &Stat) -> Self {
         Self { owner: stat.st_uid, group: stat.st_gid, mode: stat.st_mode & 0o7777 }
     }
@@ -61,13 +61,15 @@ impl From<&Stat> for Before {
 /// `Invalid` when something managed is not permitted to this process; failures of the disk.
 pub(super) fn apply(
     object: &OwnedFd,
-    managed: &Managed,
-    before: Option<&Before>,
+    managed: &ManagedOwnership,
+    before: Option<&PreviousOwnership>,
 ) -> Result<(), Failure> {
-    own(object, managed, before)?;
+    set_owner_and_group(object, managed, before)?;
     let now = stat(object)?;
     let is_file = FileType::from_raw_mode(now.st_mode).is_file();
-    let Some(mode) = mode_of(is_file, managed, before, &Before::from(&now))? else { return Ok(()) };
+    let Some(mode) = target_mode(is_file, managed, before, &PreviousOwnership::from(&now))? else {
+        return Ok(());
+    };
     if now.st_mode & 0o7777 != mode
         && let Err(errno) = set_mode(object, mode)
     {
@@ -83,13 +85,17 @@ pub(super) fn apply(
             return Err(Failure::harmless(ErrorClass::Invalid, "mode_hides_content", message));
         }
         set_mode(object, mode | OWNER_READS)
-            .map_err(|errno| failures::below_root(errno, "change the mode"))?;
+            .map_err(|errno| errors::below_root(errno, "change the mode"))?;
     }
     Ok(())
 }
 
 /// Sets owner and group, one by one: a process that may not give files away may still set a group that it is in.
-fn own(object: &OwnedFd, managed: &Managed, before: Option<&Before>) -> Result<(), Failure> {
+fn set_owner_and_group(
+    object: &OwnedFd,
+    managed: &ManagedOwnership,
+    before: Option<&PreviousOwnership>,
+) -> Result<(), Failure> {
     let now = stat(object)?;
     let group = managed.group.or_else(|| before.map(|before| before.group));
     if let Some(gid) = group.filter(|gid| *gid != now.st_gid)
@@ -109,11 +115,11 @@ fn own(object: &OwnedFd, managed: &Managed, before: Option<&Before>) -> Result<(
 }
 
 /// The mode that `now`'s object is to have; `None` = the one that it has.
-fn mode_of(
+fn target_mode(
     is_file: bool,
-    managed: &Managed,
-    before: Option<&Before>,
-    now: &Before,
+    managed: &ManagedOwnership,
+    before: Option<&PreviousOwnership>,
+    now: &PreviousOwnership,
 ) -> Result<Option<u32>, Failure> {
     let Some(mode) = managed.mode.or_else(|| before.map(|before| before.mode)) else {
         return Ok(None);
@@ -137,29 +143,34 @@ fn mode_of(
 }
 
 /// Through its handle in /proc: that works for handles of a path alone, and never follows a link.
-fn itself(object: &OwnedFd) -> String {
+fn proc_path(object: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", object.as_raw_fd())
 }
 
 fn change_owner(object: &OwnedFd, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
     let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-    rustix::fs::chownat(CWD, itself(object), uid, gid, AtFlags::empty())
+    rustix::fs::chownat(CWD, proc_path(object), uid, gid, AtFlags::empty())
 }
 
 fn set_mode(object: &OwnedFd, mode: u32) -> Result<(), Errno> {
-    rustix::fs::chmodat(CWD, itself(object), Mode::from_raw_mode(mode), AtFlags::empty())
+    rustix::fs::chmodat(CWD, proc_path(object), Mode::from_raw_mode(mode), AtFlags::empty())
 }
 
 fn readable(object: &OwnedFd) -> Result<bool, Failure> {
-    match rustix::fs::openat(CWD, itself(object), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+    match rustix::fs::openat(
+        CWD,
+        proc_path(object),
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         Ok(_) => Ok(true),
         Err(Errno::ACCESS | Errno::PERM) => Ok(false),
-        Err(errno) => Err(failures::below_root(errno, "read the file back")),
+        Err(errno) => Err(errors::below_root(errno, "read the file back")),
     }
 }
 
 fn stat(object: &OwnedFd) -> Result<Stat, Failure> {
-    rustix::fs::fstat(object).map_err(|errno| failures::below_root(errno, "look at it"))
+    rustix::fs::fstat(object).map_err(|errno| errors::below_root(errno, "look at it"))
 }
 
 /// What the kernel refuses of a managed field is a fault of the desired state, as long as this process has its rights.
@@ -169,7 +180,7 @@ fn refused(errno: Errno, field: &str, doing: &str) -> Failure {
         Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP => {
             not_permitted(field, &format!("may not change it: {errno}"))
         }
-        _ => failures::below_root(errno, doing),
+        _ => errors::below_root(errno, doing),
     }
 }
 
@@ -182,22 +193,22 @@ fn not_permitted(field: &str, why: &str) -> Failure {
 mod tests {
     use super::*;
 
-    fn object(owner: u32, group: u32, mode: u32) -> Before {
-        Before { owner, group, mode }
+    fn object(owner: u32, group: u32, mode: u32) -> PreviousOwnership {
+        PreviousOwnership { owner, group, mode }
     }
 
     fn mode(
-        managed: &Managed,
-        before: Option<Before>,
-        now: &Before,
+        managed: &ManagedOwnership,
+        before: Option<PreviousOwnership>,
+        now: &PreviousOwnership,
     ) -> Result<Option<u32>, String> {
-        mode_of(true, managed, before.as_ref(), now).map_err(|failure| failure.code)
+        target_mode(true, managed, before.as_ref(), now).map_err(|failure| failure.code)
     }
 
     #[test]
     fn set_id_bits_never_move_to_another_owner() {
-        let nothing = Managed::default();
-        let wants = |mode| Managed { mode: Some(mode), ..nothing };
+        let nothing = ManagedOwnership::default();
+        let wants = |mode| ManagedOwnership { mode: Some(mode), ..nothing };
         let before = Some(object(1_000, 1_000, 0o6755));
         let (kept, moved) = (object(1_000, 1_000, 0o600), object(0, 1_000, 0o600));
         let grouped = object(1_000, 0, 0o600);
@@ -212,8 +223,8 @@ mod tests {
             (wants(0o1755), moved, Ok(Some(0o1755))),
             (wants(0o755), moved, Ok(Some(0o755))),
             // A new owner that was asked for gets the bits only if they were asked for, too.
-            (Managed { owner: Some(0), ..nothing }, moved, Ok(Some(0o755))),
-            (Managed { owner: Some(0), ..wants(0o4755) }, moved, Ok(Some(0o4755))),
+            (ManagedOwnership { owner: Some(0), ..nothing }, moved, Ok(Some(0o755))),
+            (ManagedOwnership { owner: Some(0), ..wants(0o4755) }, moved, Ok(Some(0o4755))),
         ] {
             assert_eq!(mode(&managed, before, &now), expected, "{managed:?} {now:?}");
         }
@@ -224,7 +235,7 @@ mod tests {
     #[test]
     fn the_bits_of_a_directory_are_no_authority() {
         let (before, now) = (object(1_000, 1_000, 0o2775), object(0, 0, 0o755));
-        let mode = mode_of(false, &Managed::default(), Some(&before), &now);
+        let mode = target_mode(false, &ManagedOwnership::default(), Some(&before), &now);
         assert_eq!(mode, Ok(Some(0o2775)));
     }
 }

@@ -12,9 +12,9 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use stateward_domain::failure::{ErrorClass, Failure};
 
-use super::failures;
-use super::ownership::Managed;
-use super::stage::Stage;
+use super::atomic_write::StagedFile;
+use super::errors;
+use super::ownership::ManagedOwnership;
 
 /// Name of the file that says which world this root is.
 const MARKER: &str = ".stateward-identity";
@@ -26,7 +26,7 @@ pub(super) struct Root {
     path: PathBuf,
     /// What the engine was told last. A root that says otherwise is refused until the engine has asked again
     /// and compared: so nothing is made, deleted or called absent in a swapped root.
-    told: Mutex<String>,
+    reported_identity: Mutex<String>,
 }
 
 impl Root {
@@ -37,18 +37,19 @@ impl Root {
             let message = format!("could not make the root: {error}");
             Failure::harmless(ErrorClass::Misconfigured, "root_unusable", message)
         })?;
-        let root = Self { path, told: Mutex::default() };
+        let root = Self { path, reported_identity: Mutex::default() };
         let directory = root.open_unchecked()?;
         if read_marker(&directory)?.is_none() {
             let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-            let managed = Managed { mode: Some(0o644), ..Managed::default() };
-            let stage = Stage::write(&directory, format!("{id}\n").as_bytes(), &managed, None)?;
+            let managed = ManagedOwnership { mode: Some(0o644), ..ManagedOwnership::default() };
+            let stage =
+                StagedFile::write(&directory, format!("{id}\n").as_bytes(), &managed, None)?;
             match stage.publish_new(&directory, MARKER) {
                 // Two processes may start on one root: the first marker counts for both.
                 Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(failures::of_root(errno)),
+                Err(errno) => return Err(errors::of_root(errno)),
             }
-            rustix::fs::fsync(&directory).map_err(failures::of_root)?;
+            rustix::fs::fsync(&directory).map_err(errors::of_root)?;
         }
         root.identity()?;
         Ok(root)
@@ -57,7 +58,7 @@ impl Root {
     /// Reads the marker, and remembers it as what the engine knows.
     pub(super) fn identity(&self) -> Result<String, Failure> {
         let marker = read_marker(&self.open_unchecked()?)?.ok_or_else(marker_missing)?;
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&marker);
+        self.reported_identity.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&marker);
         Ok(marker)
     }
 
@@ -68,18 +69,18 @@ impl Root {
     pub(super) fn open(&self) -> Result<OwnedFd, Failure> {
         let directory = self.open_unchecked()?;
         let marker = read_marker(&directory)?.ok_or_else(marker_missing)?;
-        let same = *self.told.lock().unwrap_or_else(PoisonError::into_inner) == marker;
+        let same = *self.reported_identity.lock().unwrap_or_else(PoisonError::into_inner) == marker;
         if same { Ok(directory) } else { Err(root_changed()) }
     }
 
     fn open_unchecked(&self) -> Result<OwnedFd, Failure> {
-        rustix::fs::openat(CWD, &self.path, DIRECTORY, Mode::empty()).map_err(failures::of_root)
+        rustix::fs::openat(CWD, &self.path, DIRECTORY, Mode::empty()).map_err(errors::of_root)
     }
 }
 
 /// Opens the directory `path` below `root`; `None` = the root itself.
-pub(super) fn directory(root: &OwnedFd, path: Option<&str>) -> Result<OwnedFd, Errno> {
-    let Some(path) = path else { return another(root) };
+pub(super) fn open_directory(root: &OwnedFd, path: Option<&str>) -> Result<OwnedFd, Errno> {
+    let Some(path) = path else { return duplicate(root) };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(root, path, DIRECTORY, Mode::empty(), resolve) {
         // Old kernels and some sandboxes do not know the call; going step by step is as safe, only slower.
@@ -88,9 +89,12 @@ pub(super) fn directory(root: &OwnedFd, path: Option<&str>) -> Result<OwnedFd, E
     }
 }
 
-/// Like [`directory`], but makes what is missing. Parents stay when the call fails later: they are unmanaged.
-pub(super) fn directory_made(root: &OwnedFd, path: Option<&str>) -> Result<OwnedFd, Errno> {
-    match (directory(root, path), path) {
+/// Like [`open_directory`], but makes what is missing. Parents stay when the call fails later: they are unmanaged.
+pub(super) fn open_or_create_directory(
+    root: &OwnedFd,
+    path: Option<&str>,
+) -> Result<OwnedFd, Errno> {
+    match (open_directory(root, path), path) {
         (Err(Errno::NOENT), Some(path)) => descend(root, path, |parent, name| {
             match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
                 Ok(()) => rustix::fs::fsync(parent),
@@ -102,7 +106,7 @@ pub(super) fn directory_made(root: &OwnedFd, path: Option<&str>) -> Result<Owned
     }
 }
 
-fn another(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
+fn duplicate(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
     handle.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
@@ -111,12 +115,12 @@ fn descend(
     path: &str,
     missing: impl Fn(&OwnedFd, &str) -> Result<(), Errno>,
 ) -> Result<OwnedFd, Errno> {
-    let mut here = another(root)?;
+    let mut here = duplicate(root)?;
     for name in path.split('/') {
-        here = match child(&here, name) {
+        here = match open_child(&here, name) {
             Err(Errno::NOENT) => {
                 missing(&here, name)?;
-                child(&here, name)?
+                open_child(&here, name)?
             }
             result => result?,
         };
@@ -125,7 +129,7 @@ fn descend(
 }
 
 /// Opens a directory by its name in another one; a symbolic link is refused.
-pub(super) fn child(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn open_child(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let opened = rustix::fs::openat(&parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
     match opened {
         // With O_DIRECTORY the kernel calls a symbolic link "not a directory"; users deserve the real reason.
@@ -144,10 +148,10 @@ fn read_marker(directory: &OwnedFd) -> Result<Option<String>, Failure> {
     let file = match rustix::fs::openat(directory, MARKER, flags, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(failures::of_root(errno)),
+        Err(errno) => return Err(errors::of_root(errno)),
     };
     let mut buffer = [0; MARKER_BYTES_MAX];
-    let length = rustix::io::read(&file, &mut buffer[..]).map_err(failures::of_root)?;
+    let length = rustix::io::read(&file, &mut buffer[..]).map_err(errors::of_root)?;
     let text = String::from_utf8_lossy(&buffer[..length]).trim().to_owned();
     match text.parse::<uuid::Uuid>() {
         Ok(_) => Ok(Some(text)),

@@ -70,28 +70,32 @@ pub(super) fn mode_text(mode: u32) -> String {
 }
 
 fn parse(kind: Kind, spec: &Value) -> Result<Spec, Vec<FieldError>> {
-    let raw: Raw = Raw::deserialize(spec).map_err(|error| vec![fault("", error.to_string())])?;
+    let raw: Raw =
+        Raw::deserialize(spec).map_err(|error| vec![field_error("", error.to_string())])?;
     let mut errors = Vec::new();
-    let path =
-        RelativePath::parse(&raw.path).map_err(|message| errors.push(fault("/path", message)));
+    let path = RelativePath::parse(&raw.path)
+        .map_err(|message| errors.push(field_error("/path", message)));
     match (kind, &raw.content) {
-        (Kind::File, None) => errors.push(fault("/content", "is missing")),
+        (Kind::File, None) => errors.push(field_error("/content", "is missing")),
         (Kind::File, Some(content)) if content.len() > CONTENT_BYTES_MAX => {
-            errors.push(fault("/content", format!("is longer than {CONTENT_BYTES_MAX} bytes")));
+            errors
+                .push(field_error("/content", format!("is longer than {CONTENT_BYTES_MAX} bytes")));
         }
-        (Kind::Directory, Some(_)) => errors.push(fault("/content", "a directory has no content")),
+        (Kind::Directory, Some(_)) => {
+            errors.push(field_error("/content", "a directory has no content"));
+        }
         _ => {}
     }
     let mut account = |text: Option<String>, pointer| {
         let account = text.map(|text| Account::parse(&text)).transpose();
         account.unwrap_or_else(|message| {
-            errors.push(fault(pointer, message));
+            errors.push(field_error(pointer, message));
             None
         })
     };
     let (owner, group) = (account(raw.owner, "/owner"), account(raw.group, "/group"));
     let mode = raw.mode.map(|text| parse_mode(&text)).transpose();
-    let mode = mode.map_err(|message| errors.push(fault("/mode", message)));
+    let mode = mode.map_err(|message| errors.push(field_error("/mode", message)));
     match (path, mode) {
         (Ok(path), Ok(mode)) if errors.is_empty() => {
             Ok(Spec { path, content: raw.content.unwrap_or_default(), owner, group, mode })
@@ -109,7 +113,7 @@ fn parse_mode(text: &str) -> Result<u32, String> {
     u32::from_str_radix(text, 8).map_err(|error| error.to_string())
 }
 
-fn fault(pointer: &str, message: impl Into<String>) -> FieldError {
+fn field_error(pointer: &str, message: impl Into<String>) -> FieldError {
     FieldError { pointer: pointer.to_owned(), message: message.into() }
 }
 

@@ -11,14 +11,14 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::Outcome;
 
-use super::blocking::Permit;
+use super::atomic_write::{StagedFile, TEMPORARY};
+use super::blocking_pool::Permit;
 use super::kinds::Kind;
-use super::ownership::{self, Before, Managed};
+use super::ownership::{self, ManagedOwnership, PreviousOwnership};
 use super::paths::RelativePath;
 use super::root::{self, Root};
 use super::spec::Spec;
-use super::stage::{Stage, TEMPORARY};
-use super::{failures, look};
+use super::{errors, observe};
 
 /// Makes it, unless something is there already.
 pub(super) fn create(
@@ -30,18 +30,18 @@ pub(super) fn create(
     let root = root.open()?;
     let (parent, name) = spec.path.split();
     // Before anything is made: a name that nobody has is no reason for new directories.
-    let managed = Managed::of(spec)?;
-    permit.ask()?;
-    let parent = root::directory_made(&root, parent)
-        .map_err(|e| failures::below_root(e, "make the parent directories"))?;
+    let managed = ManagedOwnership::of(spec)?;
+    permit.check()?;
+    let parent = root::open_or_create_directory(&root, parent)
+        .map_err(|e| errors::below_root(e, "make the parent directories"))?;
     let made = match kind {
         Kind::File => {
-            let stage = Stage::write(&parent, spec.content.as_bytes(), &managed, None)?;
-            permit.ask()?;
+            let stage = StagedFile::write(&parent, spec.content.as_bytes(), &managed, None)?;
+            permit.check()?;
             stage.publish_new(&parent, name)
         }
         Kind::Directory => {
-            permit.ask()?;
+            permit.check()?;
             // Not for a moment more open than wanted.
             let mode = spec.mode.unwrap_or(0o777) & 0o777;
             rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))
@@ -49,28 +49,28 @@ pub(super) fn create(
     };
     match made {
         Ok(()) => {}
-        Err(Errno::EXIST) => return Err(taken(kind, &parent, name, &spec.path)),
-        Err(errno) => return Err(failures::below_root(errno, "create it")),
+        Err(Errno::EXIST) => return Err(path_taken(kind, &parent, name, &spec.path)),
+        Err(errno) => return Err(errors::below_root(errno, "create it")),
     }
     if kind == Kind::Directory
-        && let Err(failure) = adjust(&parent, name, &managed)
+        && let Err(failure) = apply_to_directory(&parent, name, &managed)
     {
         // What cannot be as desired is not left behind, unless somebody put something into it already.
         let undone = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR).is_ok();
-        return Err(if undone { failure } else { failures::after_change(failure) });
+        return Err(if undone { failure } else { errors::after_change(failure) });
     }
-    durable(&parent)?;
+    sync_directory(&parent)?;
     Ok(done(&spec.path))
 }
 
-fn taken(kind: Kind, parent: &OwnedFd, name: &str, path: &RelativePath) -> Failure {
+fn path_taken(kind: Kind, parent: &OwnedFd, name: &str, path: &RelativePath) -> Failure {
     match type_of(parent, name) {
         Ok(Some(found)) if kind.is(found) => Failure::harmless(
             ErrorClass::AlreadyExists { external_id: ExternalId(path.as_str().to_owned()) },
             "already_exists",
             format!("a {} is at the path already", kind.noun()),
         ),
-        Ok(Some(_)) => failures::other_type(kind.noun()),
+        Ok(Some(_)) => errors::other_type(kind.noun()),
         Ok(None) => {
             let message = "something was at the path for a moment";
             Failure::harmless(ErrorClass::Conflict, "path_in_motion", message)
@@ -92,30 +92,35 @@ pub(super) fn update(
 ) -> Result<Outcome, Failure> {
     let root = root.open()?;
     let (parent, name) = spec.path.split();
-    let parent = match root::directory(&root, parent) {
+    let parent = match root::open_directory(&root, parent) {
         Err(Errno::NOENT) => return Err(not_found()),
-        result => result.map_err(|e| failures::below_root(e, "open the parent directory"))?,
+        result => result.map_err(|e| errors::below_root(e, "open the parent directory"))?,
     };
     let there = stat_of(&parent, name)?.ok_or_else(not_found)?;
     if !kind.is(FileType::from_raw_mode(there.st_mode)) {
-        return Err(failures::other_type(kind.noun()));
+        return Err(errors::other_type(kind.noun()));
     }
-    let managed = Managed::of(spec)?;
+    let managed = ManagedOwnership::of(spec)?;
     match kind {
         Kind::File => {
             let content = spec.content.as_bytes();
-            let stage = Stage::write(&parent, content, &managed, Some(&Before::from(&there)))?;
-            permit.ask()?;
+            let stage = StagedFile::write(
+                &parent,
+                content,
+                &managed,
+                Some(&PreviousOwnership::from(&there)),
+            )?;
+            permit.check()?;
             stage.publish_over(&parent, name).map_err(|errno| match errno {
-                Errno::ISDIR => failures::other_type(kind.noun()),
-                _ => failures::below_root(errno, "replace the file"),
+                Errno::ISDIR => errors::other_type(kind.noun()),
+                _ => errors::below_root(errno, "replace the file"),
             })?;
-            durable(&parent)?;
+            sync_directory(&parent)?;
         }
         Kind::Directory => {
-            permit.ask()?;
+            permit.check()?;
             // Owner and group may be changed already when the mode is refused.
-            adjust(&parent, name, &managed).map_err(failures::after_change)?;
+            apply_to_directory(&parent, name, &managed).map_err(errors::after_change)?;
         }
     }
     Ok(done(&spec.path))
@@ -130,28 +135,28 @@ pub(super) fn delete(
 ) -> Result<Outcome, Failure> {
     let root = root.open()?;
     let (parent, name) = path.split();
-    let parent = match root::directory(&root, parent) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(gone()),
-        result => result.map_err(|e| failures::below_root(e, "open the parent directory"))?,
+    let parent = match root::open_directory(&root, parent) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(deleted()),
+        result => result.map_err(|e| errors::below_root(e, "open the parent directory"))?,
     };
     if !type_of(&parent, name)?.is_some_and(|found| kind.is(found)) {
-        return Ok(gone());
+        return Ok(deleted());
     }
-    permit.ask()?;
+    permit.check()?;
     let removed = match kind {
         Kind::File => rustix::fs::unlinkat(&parent, name, AtFlags::empty()),
         Kind::Directory => remove_directory(&parent, name),
     };
     match removed {
-        Ok(()) => durable(&parent)?,
+        Ok(()) => sync_directory(&parent)?,
         Err(Errno::NOENT) => {}
         Err(Errno::NOTEMPTY | Errno::EXIST) => {
             let message = "the directory is not empty; what is in it is never deleted with it";
             return Err(Failure::harmless(ErrorClass::Conflict, "directory_not_empty", message));
         }
-        Err(errno) => return Err(failures::below_root(errno, "delete it")),
+        Err(errno) => return Err(errors::below_root(errno, "delete it")),
     }
-    Ok(gone())
+    Ok(deleted())
 }
 
 /// The digest of the content as it is on the disk, whatever its size.
@@ -162,18 +167,19 @@ pub(super) fn checksum(
 ) -> Result<Outcome, Failure> {
     let root = root.open()?;
     let (parent, name) = path.split();
-    let opened = root::directory(&root, parent).and_then(|parent| look::open_file(&parent, name));
+    let opened =
+        root::open_directory(&root, parent).and_then(|parent| observe::open_file(&parent, name));
     let mut file = match opened {
         Err(Errno::NOENT | Errno::NOTDIR) => return Err(not_found()),
-        result => result.map_err(|e| failures::below_root(e, "open the file"))?,
+        result => result.map_err(|e| errors::below_root(e, "open the file"))?,
     }
     .into_file();
     let (mut digest, mut size) = (Sha256::new(), 0_u64);
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        permit.ask()?;
+        permit.check()?;
         let length = file.read(&mut buffer).map_err(|error| {
-            failures::below_root(Errno::from_io_error(&error).unwrap_or(Errno::IO), "read the file")
+            errors::below_root(Errno::from_io_error(&error).unwrap_or(Errno::IO), "read the file")
         })?;
         if length == 0 {
             break;
@@ -181,7 +187,7 @@ pub(super) fn checksum(
         digest.update(&buffer[..length]);
         size += length as u64;
     }
-    let attributes = json!({"sha256": look::hex(&digest.finalize()), "size": size});
+    let attributes = json!({"sha256": observe::hex(&digest.finalize()), "size": size});
     let external_id = Some(ExternalId(path.as_str().to_owned()));
     Ok(Outcome::Done { external_id, attributes })
 }
@@ -202,7 +208,7 @@ fn remove_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         result => return result,
     }
-    let directory = root::child(parent, name)?;
+    let directory = root::open_child(parent, name)?;
     let mut left_behind = Vec::new();
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
@@ -222,11 +228,15 @@ fn remove_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
 }
 
 /// Gives the directory `name` what is managed of it.
-fn adjust(parent: &OwnedFd, name: &str, managed: &Managed) -> Result<(), Failure> {
+fn apply_to_directory(
+    parent: &OwnedFd,
+    name: &str,
+    managed: &ManagedOwnership,
+) -> Result<(), Failure> {
     // A handle of the path alone, because its mode may forbid to open it.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(parent, name, flags, Mode::empty())
-        .map_err(|errno| failures::below_root(errno, "open the directory"))?;
+        .map_err(|errno| errors::below_root(errno, "open the directory"))?;
     ownership::apply(&directory, managed, None)
 }
 
@@ -238,14 +248,14 @@ fn stat_of(parent: &OwnedFd, name: &str) -> Result<Option<Stat>, Failure> {
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(failures::below_root(errno, "look at the path")),
+        Err(errno) => Err(errors::below_root(errno, "look at the path")),
     }
 }
 
 /// Waits until the directory's new entry is on the disk: before that, a crash may undo what was reported.
-fn durable(parent: &OwnedFd) -> Result<(), Failure> {
+fn sync_directory(parent: &OwnedFd) -> Result<(), Failure> {
     rustix::fs::fsync(parent)
-        .map_err(|e| failures::after_change(failures::below_root(e, "write the directory")))
+        .map_err(|e| errors::after_change(errors::below_root(e, "write the directory")))
 }
 
 fn done(path: &RelativePath) -> Outcome {
@@ -253,7 +263,7 @@ fn done(path: &RelativePath) -> Outcome {
     Outcome::Done { external_id, attributes: Value::Null }
 }
 
-fn gone() -> Outcome {
+fn deleted() -> Outcome {
     Outcome::Done { external_id: None, attributes: Value::Null }
 }
 

@@ -8,11 +8,11 @@ use rustix::io::Errno;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::ports::driver::{Listing, Object};
 
-use super::blocking::Permit;
+use super::blocking_pool::Permit;
 use super::kinds::Kind;
 use super::paths::{DEPTH_MAX, RESERVED};
 use super::root::{self, Root};
-use super::{failures, look};
+use super::{errors, observe};
 
 const PAGE_OBJECTS_MAX: usize = 500;
 /// Contents are part of the objects, so the number alone bounds nothing.
@@ -46,23 +46,23 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn visit(&mut self, directory: &OwnedFd, prefix: &str, depth: usize) -> Result<(), Failure> {
-        if self.permit.abandoned() {
+        if self.permit.is_abandoned() {
             let message = "nobody waits for the listing any more";
             return Err(Failure::harmless(ErrorClass::Cancelled, "given_up", message));
         }
-        let names = names(directory).map_err(|e| failures::below_root(e, "list a directory"))?;
+        let names = names(directory).map_err(|e| errors::below_root(e, "list a directory"))?;
         for name in names {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             match self.entry(directory, &name, &path, depth) {
                 // Gone since its name was read, or closed to us: not listed, which claims nothing.
                 Ok(())
-                | Err(Fault::Passed(
+                | Err(ListError::Errno(
                     Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::LOOP,
                 )) => {}
-                Err(Fault::Passed(errno)) => {
-                    return Err(failures::below_root(errno, "list a directory"));
+                Err(ListError::Errno(errno)) => {
+                    return Err(errors::below_root(errno, "list a directory"));
                 }
-                Err(Fault::Failed(failure)) => return Err(failure),
+                Err(ListError::Failure(failure)) => return Err(failure),
             }
             if self.full {
                 break;
@@ -77,14 +77,14 @@ impl Walk<'_> {
         name: &str,
         path: &str,
         depth: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ListError> {
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let found = FileType::from_raw_mode(stat.st_mode);
-        let seen = self.after.is_some_and(|after| order(path, after) != Ordering::Greater);
+        let seen = self.after.is_some_and(|after| compare_paths(path, after) != Ordering::Greater);
         if self.kind.is(found) && !seen {
-            let attributes = look::attributes(self.kind, parent, name, path, &stat)?;
+            let attributes = observe::attributes(self.kind, parent, name, path, &stat)?;
             self.bytes += attributes["content"].as_str().map_or(0, str::len);
-            self.objects.push(look::object(path, attributes));
+            self.objects.push(observe::object(path, attributes));
             if self.objects.len() >= PAGE_OBJECTS_MAX || self.bytes >= PAGE_BYTES_MAX {
                 self.full = true;
                 return Ok(());
@@ -93,26 +93,26 @@ impl Walk<'_> {
         // A subtree before the cursor was listed in full, unless the cursor is in it.
         let done = seen && self.after.is_some_and(|after| !is_below(after, path));
         if found == FileType::Directory && !done && depth + 1 < DEPTH_MAX {
-            self.visit(&root::child(parent, name)?, path, depth + 1)?;
+            self.visit(&root::open_child(parent, name)?, path, depth + 1)?;
         }
         Ok(())
     }
 }
 
-enum Fault {
-    Passed(Errno),
-    Failed(Failure),
+enum ListError {
+    Errno(Errno),
+    Failure(Failure),
 }
 
-impl From<Errno> for Fault {
+impl From<Errno> for ListError {
     fn from(errno: Errno) -> Self {
-        Self::Passed(errno)
+        Self::Errno(errno)
     }
 }
 
-impl From<Failure> for Fault {
+impl From<Failure> for ListError {
     fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+        Self::Failure(failure)
     }
 }
 
@@ -130,7 +130,7 @@ fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
 }
 
 /// The order of the walk: component by component, so that a directory comes right before what is in it.
-fn order(a: &str, b: &str) -> Ordering {
+fn compare_paths(a: &str, b: &str) -> Ordering {
     a.split('/').cmp(b.split('/'))
 }
 

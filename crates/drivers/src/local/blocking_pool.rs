@@ -19,12 +19,12 @@ impl Permit {
     ///
     /// # Errors
     /// `Cancelled` without effect: the step must not be taken.
-    pub(super) fn ask(&self) -> Result<(), Failure> {
-        if self.abandoned() || !self.control.may_send() { Err(not_sent()) } else { Ok(()) }
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.is_abandoned() || !self.control.may_send() { Err(not_sent()) } else { Ok(()) }
     }
 
     /// Whether nobody waits for the result any more; long reading work stops then.
-    pub(super) fn abandoned(&self) -> bool {
+    pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
 }

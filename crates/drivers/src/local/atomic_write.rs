@@ -8,32 +8,32 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use stateward_domain::failure::Failure;
 
-use super::failures;
-use super::ownership::{self, Before, Managed};
+use super::errors;
+use super::ownership::{self, ManagedOwnership, PreviousOwnership};
 use super::paths::RESERVED;
 
 /// Staged content, in the directory where it will be published. Dropping it without publishing removes it.
-pub(super) struct Stage<'a> {
+pub(super) struct StagedFile<'a> {
     directory: &'a OwnedFd,
     file: OwnedFd,
     /// `None` while it has no name at all, so that not even a kill leaves anything behind.
     name: Option<String>,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> StagedFile<'a> {
     /// Writes `content` as a file with what is `managed`, and else with owner, group and mode of the one `before` it
     /// where they can be kept; waits until it is on the disk.
     ///
     /// # Errors
-    /// As [`failures::below_root`] and [`ownership::apply`]; nothing is left behind.
+    /// As [`errors::below_root`] and [`ownership::apply`]; nothing is left behind.
     pub(super) fn write(
         directory: &'a OwnedFd,
         content: &[u8],
-        managed: &Managed,
-        before: Option<&Before>,
+        managed: &ManagedOwnership,
+        before: Option<&PreviousOwnership>,
     ) -> Result<Self, Failure> {
-        let stage = Self::open(directory).map_err(|e| failures::below_root(e, "make a file"))?;
-        let written = |errno| failures::below_root(errno, "write the content");
+        let stage = Self::open(directory).map_err(|e| errors::below_root(e, "make a file"))?;
+        let written = |errno| errors::below_root(errno, "write the content");
         stage.fill(content).map_err(written)?;
         // After the content: writing clears set-user-ID bits.
         ownership::apply(&stage.file, managed, before)?;
@@ -102,12 +102,12 @@ impl<'a> Stage<'a> {
     }
 
     fn link(&self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
-        let itself = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        rustix::fs::linkat(CWD, itself, directory, name, AtFlags::SYMLINK_FOLLOW)
+        let proc_path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        rustix::fs::linkat(CWD, proc_path, directory, name, AtFlags::SYMLINK_FOLLOW)
     }
 }
 
-impl Drop for Stage<'_> {
+impl Drop for StagedFile<'_> {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
             // Best effort: what stays behind has a reserved name and is in nobody's way.

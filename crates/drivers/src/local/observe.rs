@@ -15,57 +15,61 @@ use super::kinds::Kind;
 use super::paths::RelativePath;
 use super::root::{self, Root};
 use super::spec::{CONTENT_BYTES_MAX, mode_text};
-use super::{accounts, failures};
+use super::{accounts, errors};
 
 /// What is at a path.
-pub(super) enum Found {
+pub(super) enum PathState {
     /// Something of the kind that was asked for.
-    Same(Object),
+    Present(Object),
     /// Nothing, or nothing of that kind; the text says which.
-    Not(String),
+    Absent(String),
 }
 
 /// Looks at `path`.
 ///
 /// # Errors
 /// The look proved nothing: the way to the path is closed, or the disk failed.
-pub(super) fn look(root: &Root, kind: Kind, path: &RelativePath) -> Result<Found, Failure> {
+pub(super) fn observe_path(
+    root: &Root,
+    kind: Kind,
+    path: &RelativePath,
+) -> Result<PathState, Failure> {
     let root = root.open()?;
     let (parent, name) = path.split();
-    let parent = match root::directory(&root, parent) {
+    let parent = match root::open_directory(&root, parent) {
         Ok(parent) => parent,
         Err(Errno::NOENT) => {
-            return Ok(Found::Not("the directory that held it is gone".to_owned()));
+            return Ok(PathState::Absent("the directory that held it is gone".to_owned()));
         }
         Err(Errno::NOTDIR) => {
-            return Ok(Found::Not("a parent is no directory".to_owned()));
+            return Ok(PathState::Absent("a parent is no directory".to_owned()));
         }
-        Err(errno) => return Err(unseen(errno)),
+        Err(errno) => return Err(observe_failed(errno)),
     };
     let stat = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(Found::Not("the path does not exist".to_owned())),
-        Err(errno) => return Err(unseen(errno)),
+        Err(Errno::NOENT) => return Ok(PathState::Absent("the path does not exist".to_owned())),
+        Err(errno) => return Err(observe_failed(errno)),
     };
     if !kind.is(FileType::from_raw_mode(stat.st_mode)) {
-        return Ok(Found::Not(format!("what is at the path is no {}", kind.noun())));
+        return Ok(PathState::Absent(format!("what is at the path is no {}", kind.noun())));
     }
     match attributes(kind, &parent, name, path.as_str(), &stat) {
-        Ok(attributes) => Ok(Found::Same(object(path.as_str(), attributes))),
-        Err(Errno::NOENT) => Ok(Found::Not("it went away during the look".to_owned())),
-        Err(errno) => Err(unseen(errno)),
+        Ok(attributes) => Ok(PathState::Present(object(path.as_str(), attributes))),
+        Err(Errno::NOENT) => Ok(PathState::Absent("it went away during the look".to_owned())),
+        Err(errno) => Err(observe_failed(errno)),
     }
 }
 
-fn unseen(errno: Errno) -> Failure {
-    failures::below_root(errno, "look at the path")
+fn observe_failed(errno: Errno) -> Failure {
+    errors::below_root(errno, "look at the path")
 }
 
 /// The answer to `observe`.
-pub(super) fn observation(found: Found) -> Observation {
+pub(super) fn observation(found: PathState) -> Observation {
     match found {
-        Found::Same(object) => Observation::Present(object),
-        Found::Not(proof) => Observation::Absent { proof },
+        PathState::Present(object) => Observation::Present(object),
+        PathState::Absent(proof) => Observation::Absent { proof },
     }
 }
 
@@ -93,7 +97,7 @@ pub(super) fn attributes(
 }
 
 /// `observed` with owner and group as `spec` spells them: an id where it names an id.
-pub(super) fn spelled_alike(observed: &Value, spec: &Value) -> Value {
+pub(super) fn with_declared_account_spelling(observed: &Value, spec: &Value) -> Value {
     let mut observed = observed.clone();
     for (name, id) in [("owner", "uid"), ("group", "gid")] {
         let Some(id) = observed.get(id).and_then(Value::as_u64) else { continue };
