@@ -10,13 +10,13 @@
 //! add a line to `DRIVERS` below, (3) run the contract suite for each of its kinds from `tests/`.
 #![warn(missing_docs)]
 
-mod exhausted;
 pub mod fake;
 pub mod http;
 mod instrumented;
 pub mod local;
 pub mod openstack;
 mod plan;
+mod resource_exhaustion;
 mod settings;
 
 use std::sync::Arc;

@@ -8,10 +8,10 @@
 //! The world deliberately knows no idempotency token: a create that is sent twice makes two things, so that a
 //! control plane which does that can be seen doing it.
 
-mod faults;
-mod remote;
+mod connection;
+mod fault_control;
+mod random_faults;
 mod server;
-mod steer;
 mod world;
 
 use std::sync::Arc;
@@ -32,11 +32,11 @@ use stateward_domain::ports::driver::{
 use crate::instrumented::not_sent;
 use crate::plan::plan_by_fields;
 use crate::settings::{self, ConnectError, Settings};
-use faults::Faults;
-use remote::Place;
+use connection::WorldConnection;
+use fault_control::{ControlledCall, FaultInjector};
+use random_faults::RandomFaults;
 pub use server::serve_world;
-use steer::{Call, Steering};
-use world::{Ask, Reply, Thing};
+use world::{Thing, WorldReply, WorldRequest};
 
 /// Name of the driver in a backend's configuration.
 pub const NAME: &str = "fake";
@@ -46,7 +46,7 @@ const PASSWORD: &str = "/password";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Keys {
+struct FakeSettings {
     /// Time that every call takes.
     #[serde(deserialize_with = "settings::duration")]
     latency: Duration,
@@ -62,7 +62,7 @@ struct Keys {
     token: Option<String>,
 }
 
-impl Default for Keys {
+impl Default for FakeSettings {
     fn default() -> Self {
         let errors = vec!["transient".to_owned()];
         Self { latency: Duration::ZERO, error_rate: 0.0, errors, seed: 7, url: None, token: None }
@@ -100,37 +100,37 @@ pub fn kinds() -> Vec<KindSpec> {
 }
 
 pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
-    let keys: Keys = settings::parse(NAME, settings)?;
-    let faults = Faults::new(keys.error_rate, &keys.errors, keys.seed)
+    let keys: FakeSettings = settings::parse(NAME, settings)?;
+    let faults = RandomFaults::new(keys.error_rate, &keys.errors, keys.seed)
         .map_err(|message| ConnectError::Settings { driver: NAME, message })?;
-    let place = Place::new(keys.url.as_deref(), keys.token)
+    let world = WorldConnection::new(keys.url.as_deref(), keys.token)
         .map_err(|message| ConnectError::Unusable { driver: NAME, message })?;
-    let steering = Steering::default();
-    Ok(Arc::new(Fake { kinds: kinds(), place, faults, steering, latency: keys.latency }))
+    let fault_injector = FaultInjector::default();
+    Ok(Arc::new(Fake { kinds: kinds(), world, faults, fault_injector, latency: keys.latency }))
 }
 
 struct Fake {
     kinds: Vec<KindSpec>,
-    place: Place,
-    faults: Faults,
-    steering: Steering,
+    world: WorldConnection,
+    faults: RandomFaults,
+    fault_injector: FaultInjector,
     latency: Duration,
 }
 
 impl Fake {
     /// Takes the time that a call takes. A timer has a resolution: without a latency it would still take one.
-    async fn linger(&self) {
+    async fn simulate_latency(&self) {
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
         }
     }
 
     /// A call that changes nothing.
-    async fn look(&self, ask: Ask) -> Result<Reply, Failure> {
-        self.linger().await;
+    async fn read(&self, request: WorldRequest) -> Result<WorldReply, Failure> {
+        self.simulate_latency().await;
         match self.faults.draw() {
-            Some(fault) => Err(fault.before()),
-            None => self.place.ask(ask).await,
+            Some(fault) => Err(fault.without_effect()),
+            None => self.world.request(request).await,
         }
     }
 
@@ -138,22 +138,22 @@ impl Fake {
     async fn change(
         &self,
         context: &CallContext,
-        call: Call,
+        call: ControlledCall,
         key: &OwnerKey,
         spec: &Value,
-        ask: Ask,
-    ) -> Result<Reply, Failure> {
-        self.linger().await;
-        self.steering.obey(call, key, spec)?;
+        request: WorldRequest,
+    ) -> Result<WorldReply, Failure> {
+        self.simulate_latency().await;
+        self.fault_injector.inject(call, key, spec)?;
         let fault = self.faults.draw();
         if !context.control.may_send() {
             return Err(not_sent());
         }
         match fault {
-            None => self.place.ask(ask).await,
-            Some(fault) if !fault.after_the_fact() => Err(fault.before()),
+            None => self.world.request(request).await,
+            Some(fault) if !fault.is_after_the_change() => Err(fault.without_effect()),
             Some(fault) => {
-                self.place.ask(ask).await?;
+                self.world.request(request).await?;
                 Err(fault.reply_lost())
             }
         }
@@ -161,15 +161,15 @@ impl Fake {
 
     /// The desired state that a thing was last given, for steering calls that carry none.
     async fn spec_of(&self, id: &ExternalId) -> Result<Value, Failure> {
-        match self.place.ask(Ask::Observe { id: id.0.clone() }).await? {
-            Reply::Thing(Some(thing)) => Ok(thing.attributes),
+        match self.world.request(WorldRequest::Observe { id: id.0.clone() }).await? {
+            WorldReply::Thing(Some(thing)) => Ok(thing.attributes),
             _ => Ok(Value::Null),
         }
     }
 }
 
 /// Attributes and password of a desired state.
-fn apart(spec: &Value) -> (Value, Option<String>) {
+fn split_password(spec: &Value) -> (Value, Option<String>) {
     let mut attributes = spec.clone();
     let members = attributes.as_object_mut();
     let password = members.and_then(|members| members.remove(PASSWORD.trim_start_matches('/')));
@@ -184,27 +184,27 @@ fn object(thing: Thing) -> Object {
     }
 }
 
-fn outcome(reply: Reply) -> Result<Outcome, Failure> {
+fn outcome(reply: WorldReply) -> Result<Outcome, Failure> {
     match reply {
-        Reply::Done { id, attributes } => {
+        WorldReply::Done { id, attributes } => {
             Ok(Outcome::Done { external_id: id.map(ExternalId), attributes })
         }
-        Reply::Pending { job, poll_after_ms, .. } => {
+        WorldReply::Pending { job, poll_after_ms, .. } => {
             Ok(Outcome::Pending { handle: json!({"job": job}), poll_after_ms })
         }
-        Reply::Missing => {
+        WorldReply::Missing => {
             Err(Failure::harmless(ErrorClass::NotFound, "not_found", "there is no such thing"))
         }
-        _ => Err(nonsense()),
+        _ => Err(unexpected_reply()),
     }
 }
 
-fn nonsense() -> Failure {
+fn unexpected_reply() -> Failure {
     Failure::harmless(ErrorClass::Bug, "nonsense", "the world answered something else")
 }
 
 fn job(handle: &Value) -> Result<String, Failure> {
-    handle["job"].as_str().map(str::to_owned).ok_or_else(nonsense)
+    handle["job"].as_str().map(str::to_owned).ok_or_else(unexpected_reply)
 }
 
 #[async_trait]
@@ -223,33 +223,37 @@ impl Driver for Fake {
     }
 
     async fn identity(&self, _: &CallContext) -> Result<String, Failure> {
-        match self.place.ask(Ask::Identity).await? {
-            Reply::Identity(identity) => Ok(identity),
-            _ => Err(nonsense()),
+        match self.world.request(WorldRequest::Identity).await? {
+            WorldReply::Identity(identity) => Ok(identity),
+            _ => Err(unexpected_reply()),
         }
     }
 
     async fn health(&self, _: &CallContext) -> Result<(), Failure> {
-        self.place.ask(Ask::Identity).await.map(drop)
+        self.world.request(WorldRequest::Identity).await.map(drop)
     }
 
     async fn observe(&self, _: &CallContext, target: &ObjectRef) -> Result<Observation, Failure> {
-        match self.look(Ask::Observe { id: target.external_id.0.clone() }).await? {
-            Reply::Thing(Some(thing)) => {
-                self.steering.obey(Call::Observe, &target.owner_key, &thing.attributes)?;
+        match self.read(WorldRequest::Observe { id: target.external_id.0.clone() }).await? {
+            WorldReply::Thing(Some(thing)) => {
+                self.fault_injector.inject(
+                    ControlledCall::Observe,
+                    &target.owner_key,
+                    &thing.attributes,
+                )?;
                 Ok(Observation::Present(object(thing)))
             }
-            Reply::Thing(None) => {
+            WorldReply::Thing(None) => {
                 Ok(Observation::Absent { proof: "the world does not have it".to_owned() })
             }
-            _ => Err(nonsense()),
+            _ => Err(unexpected_reply()),
         }
     }
 
     async fn find(&self, _: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
-        match self.look(Ask::Find { owner_key: search.owner_key.0.clone() }).await? {
-            Reply::Things { things, .. } => Ok(things.into_iter().map(object).collect()),
-            _ => Err(nonsense()),
+        match self.read(WorldRequest::Find { owner_key: search.owner_key.0.clone() }).await? {
+            WorldReply::Things { things, .. } => Ok(things.into_iter().map(object).collect()),
+            _ => Err(unexpected_reply()),
         }
     }
 
@@ -259,20 +263,22 @@ impl Driver for Fake {
         _: &KindName,
         cursor: Option<&str>,
     ) -> Result<Listing, Failure> {
-        match self.look(Ask::List { cursor: cursor.map(str::to_owned) }).await? {
-            Reply::Things { things, cursor } => {
+        match self.read(WorldRequest::List { cursor: cursor.map(str::to_owned) }).await? {
+            WorldReply::Things { things, cursor } => {
                 Ok(Listing { objects: things.into_iter().map(object).collect(), cursor })
             }
-            _ => Err(nonsense()),
+            _ => Err(unexpected_reply()),
         }
     }
 
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
-        let (attributes, password) = apart(&create.spec);
-        let ask = Ask::Create { owner_key: create.owner_key.0.clone(), attributes, password };
-        let reply =
-            self.change(context, Call::Create, &create.owner_key, &create.spec, ask).await?;
-        if let Reply::Pending { id: Some(id), .. } = &reply {
+        let (attributes, password) = split_password(&create.spec);
+        let request =
+            WorldRequest::Create { owner_key: create.owner_key.0.clone(), attributes, password };
+        let reply = self
+            .change(context, ControlledCall::Create, &create.owner_key, &create.spec, request)
+            .await?;
+        if let WorldReply::Pending { id: Some(id), .. } = &reply {
             context.control.record_id(&ExternalId(id.clone())).await?;
         }
         outcome(reply)
@@ -285,30 +291,32 @@ impl Driver for Fake {
             return Err(Failure::harmless(ErrorClass::Immutable, "immutable", message));
         }
         let id = update.target.external_id.0.clone();
-        let (attributes, password) = apart(&update.spec);
-        let ask = Ask::Update { id, attributes, password };
+        let (attributes, password) = split_password(&update.spec);
+        let request = WorldRequest::Update { id, attributes, password };
         let key = &update.target.owner_key;
-        outcome(self.change(context, Call::Update, key, &update.spec, ask).await?)
+        outcome(self.change(context, ControlledCall::Update, key, &update.spec, request).await?)
     }
 
     async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         let spec = self.spec_of(&target.external_id).await?;
-        let ask = Ask::Delete { id: target.external_id.0.clone() };
-        outcome(self.change(context, Call::Delete, &target.owner_key, &spec, ask).await?)
+        let request = WorldRequest::Delete { id: target.external_id.0.clone() };
+        outcome(
+            self.change(context, ControlledCall::Delete, &target.owner_key, &spec, request).await?,
+        )
     }
 
     async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
         let id = act.target.external_id.0.clone();
-        let ask = Ask::Act { id, action: act.action.0.clone() };
+        let request = WorldRequest::Act { id, action: act.action.0.clone() };
         let key = &act.target.owner_key;
-        outcome(self.change(context, Call::Action, key, &act.spec, ask).await?)
+        outcome(self.change(context, ControlledCall::Action, key, &act.spec, request).await?)
     }
 
     async fn resume(&self, _: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
-        outcome(self.look(Ask::Resume { job: job(handle)? }).await?)
+        outcome(self.read(WorldRequest::Resume { job: job(handle)? }).await?)
     }
 
     async fn cancel(&self, _: &CallContext, handle: &Value) -> Result<(), Failure> {
-        self.place.ask(Ask::Cancel { job: job(handle)? }).await.map(drop)
+        self.world.request(WorldRequest::Cancel { job: job(handle)? }).await.map(drop)
     }
 }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::world::{Ask, Counts, World};
+use super::world::{Counts, World, WorldRequest};
 
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 const CONNECTIONS_MAX: usize = 1_024;
@@ -52,7 +52,7 @@ struct Shared {
     requests: AtomicU64,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -71,14 +71,14 @@ pub async fn serve_world(
         max_in_flight: AtomicU64::new(0),
         requests: AtomicU64::new(0),
     });
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connection_slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted?.0,
             () = &mut shutdown => return Ok(()),
         };
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let Ok(slot) = Arc::clone(&connection_slots).acquire_owned().await else { return Ok(()) };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let answer = service_fn(move |request| answer(Arc::clone(&shared), request));
@@ -87,7 +87,7 @@ pub async fn serve_world(
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection broke");
             }
-            drop(place);
+            drop(slot);
         });
     }
 }
@@ -103,28 +103,34 @@ async fn answer(
     let body = body.to_bytes();
     let path = parts.uri.path().to_owned();
     Ok(match (&parts.method, path.as_str()) {
-        (&Method::POST, "/ask") => asked(&shared, parts.headers.get(AUTHORIZATION), &body).await,
+        (&Method::POST, "/ask") => {
+            handle_request(&shared, parts.headers.get(AUTHORIZATION), &body).await
+        }
         (&Method::GET, "/counts") => json(&CountsReply {
-            counts: locked(&shared.world).counts(),
+            counts: lock(&shared.world).counts(),
             max_in_flight: shared.max_in_flight.load(Ordering::Relaxed),
             requests: shared.requests.load(Ordering::Relaxed),
         }),
         (&Method::PUT, "/control") => match serde_json::from_slice(&body) {
             Ok(control) => {
-                *locked(&shared.control) = control;
+                *lock(&shared.control) = control;
                 status(StatusCode::NO_CONTENT)
             }
             Err(_) => status(StatusCode::BAD_REQUEST),
         },
         (method, path) => match path.strip_prefix("/things/") {
-            Some(id) => tampered(&shared, method, id, &body),
+            Some(id) => handle_tampering(&shared, method, id, &body),
             None => status(StatusCode::NOT_FOUND),
         },
     })
 }
 
-async fn asked(shared: &Shared, shown: Option<&HeaderValue>, body: &[u8]) -> Response<Full<Bytes>> {
-    let control = locked(&shared.control).clone();
+async fn handle_request(
+    shared: &Shared,
+    shown: Option<&HeaderValue>,
+    body: &[u8],
+) -> Response<Full<Bytes>> {
+    let control = lock(&shared.control).clone();
     if control.down {
         return status(StatusCode::SERVICE_UNAVAILABLE);
     }
@@ -133,25 +139,30 @@ async fn asked(shared: &Shared, shown: Option<&HeaderValue>, body: &[u8]) -> Res
     {
         return status(StatusCode::UNAUTHORIZED);
     }
-    let Ok(ask) = serde_json::from_slice::<Ask>(body) else {
+    let Ok(ask) = serde_json::from_slice::<WorldRequest>(body) else {
         return status(StatusCode::BAD_REQUEST);
     };
     let now = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
     shared.max_in_flight.fetch_max(now, Ordering::Relaxed);
     shared.requests.fetch_add(1, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(control.latency_ms)).await;
-    let reply = locked(&shared.world).ask(ask);
+    let reply = lock(&shared.world).handle(ask);
     shared.in_flight.fetch_sub(1, Ordering::Relaxed);
     json(&reply)
 }
 
-fn tampered(shared: &Shared, method: &Method, id: &str, body: &[u8]) -> Response<Full<Bytes>> {
-    let mut world = locked(&shared.world);
+fn handle_tampering(
+    shared: &Shared,
+    method: &Method,
+    id: &str,
+    body: &[u8],
+) -> Response<Full<Bytes>> {
+    let mut world = lock(&shared.world);
     let id = id.to_owned();
     let done = match *method {
         Method::PUT => serde_json::from_slice::<Value>(body).is_ok_and(|a| world.tamper(&id, a)),
         Method::DELETE => {
-            world.ask(Ask::Delete { id });
+            world.handle(WorldRequest::Delete { id });
             true
         }
         _ => false,

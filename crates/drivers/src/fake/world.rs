@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::steer::Wishes;
+use super::fault_control::FaultControl;
 
 /// Things of one page.
 const PAGE: usize = 500;
@@ -26,7 +26,7 @@ pub(super) struct Thing {
 /// What is asked of a world. Not `Debug`: it may hold a password.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Ask {
+pub(super) enum WorldRequest {
     Identity,
     Observe { id: String },
     Find { owner_key: String },
@@ -39,7 +39,7 @@ pub(super) enum Ask {
     Cancel { job: String },
 }
 
-impl Ask {
+impl WorldRequest {
     /// Whether it changes something.
     pub(super) const fn changes(&self) -> bool {
         matches!(
@@ -52,7 +52,7 @@ impl Ask {
 /// What a world answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reply {
+pub(super) enum WorldReply {
     Identity(String),
     Thing(Option<Thing>),
     Things { things: Vec<Thing>, cursor: Option<String> },
@@ -74,25 +74,25 @@ pub(super) struct Counts {
     pub(super) passwords: BTreeMap<String, String>,
 }
 
-struct Held {
+struct StoredThing {
     thing: Thing,
-    shows_at: Instant,
+    visible_at: Instant,
 }
 
-struct Job {
+struct WorldJob {
     ends_at: Instant,
-    ask: Ask,
+    request: WorldRequest,
     /// Id that the thing will have.
     id: Option<String>,
     /// Set once it is done, so that a lost reply can be asked for again.
-    reply: Option<Reply>,
+    reply: Option<WorldReply>,
 }
 
 /// All things of one world.
 pub(super) struct World {
     identity: String,
-    things: BTreeMap<String, Held>,
-    jobs: BTreeMap<String, Job>,
+    things: BTreeMap<String, StoredThing>,
+    jobs: BTreeMap<String, WorldJob>,
     counts: Counts,
     last: u64,
 }
@@ -119,63 +119,65 @@ impl World {
     }
 
     /// Answers.
-    pub(super) fn ask(&mut self, ask: Ask) -> Reply {
-        let pending = match &ask {
-            Ask::Create { attributes, .. } | Ask::Update { attributes, .. } => {
-                Wishes::of(attributes).pending_ms
+    pub(super) fn handle(&mut self, request: WorldRequest) -> WorldReply {
+        let pending = match &request {
+            WorldRequest::Create { attributes, .. } | WorldRequest::Update { attributes, .. } => {
+                FaultControl::of(attributes).pending_ms
             }
-            Ask::Delete { id } | Ask::Act { id, .. } => {
+            WorldRequest::Delete { id } | WorldRequest::Act { id, .. } => {
                 let thing = self.things.get(id);
-                thing.and_then(|held| Wishes::of(&held.thing.attributes).pending_ms)
+                thing.and_then(|held| FaultControl::of(&held.thing.attributes).pending_ms)
             }
             _ => None,
         };
         match pending {
-            Some(ms) => self.begin(ask, ms),
-            None => self.act(ask, None),
+            Some(ms) => self.start_job(request, ms),
+            None => self.apply(request, None),
         }
     }
 
-    fn begin(&mut self, ask: Ask, ms: u64) -> Reply {
+    fn start_job(&mut self, request: WorldRequest, ms: u64) -> WorldReply {
         let job = format!("job-{:012}", self.next());
-        let id = matches!(ask, Ask::Create { .. }).then(|| self.new_id());
+        let id = matches!(request, WorldRequest::Create { .. }).then(|| self.new_id());
         let ends_at = Instant::now() + Duration::from_millis(ms);
         if self.jobs.len() >= JOBS_MAX {
             self.jobs.pop_first();
         }
-        self.jobs.insert(job.clone(), Job { ends_at, ask, id: id.clone(), reply: None });
-        Reply::Pending { job, id, poll_after_ms: ms.min(200) }
+        self.jobs.insert(job.clone(), WorldJob { ends_at, request, id: id.clone(), reply: None });
+        WorldReply::Pending { job, id, poll_after_ms: ms.min(200) }
     }
 
-    fn act(&mut self, ask: Ask, id: Option<String>) -> Reply {
-        match ask {
-            Ask::Identity => Reply::Identity(self.identity.clone()),
-            Ask::Observe { id } => {
-                Reply::Thing(self.things.get(&id).map(|held| held.thing.clone()))
+    fn apply(&mut self, request: WorldRequest, id: Option<String>) -> WorldReply {
+        match request {
+            WorldRequest::Identity => WorldReply::Identity(self.identity.clone()),
+            WorldRequest::Observe { id } => {
+                WorldReply::Thing(self.things.get(&id).map(|held| held.thing.clone()))
             }
-            Ask::Find { owner_key } => {
+            WorldRequest::Find { owner_key } => {
                 self.page(None, |thing| thing.owner_key.as_deref() == Some(owner_key.as_str()))
             }
-            Ask::List { cursor } => self.page(cursor, |_| true),
-            Ask::Create { owner_key, attributes, password } => {
+            WorldRequest::List { cursor } => self.page(cursor, |_| true),
+            WorldRequest::Create { owner_key, attributes, password } => {
                 self.create(owner_key, attributes, password, id)
             }
-            Ask::Update { id, attributes, password } => self.update(id, attributes, password),
-            Ask::Delete { id } => {
-                self.things.remove(&id);
-                Reply::Done { id: None, attributes: Value::Null }
+            WorldRequest::Update { id, attributes, password } => {
+                self.update(id, attributes, password)
             }
-            Ask::Act { id, action } => {
+            WorldRequest::Delete { id } => {
+                self.things.remove(&id);
+                WorldReply::Done { id: None, attributes: Value::Null }
+            }
+            WorldRequest::Act { id, action } => {
                 if !self.things.contains_key(&id) {
-                    return Reply::Missing;
+                    return WorldReply::Missing;
                 }
                 *self.counts.actions.entry(format!("{id}/{action}")).or_default() += 1;
-                Reply::Done { id: Some(id), attributes: Value::Null }
+                WorldReply::Done { id: Some(id), attributes: Value::Null }
             }
-            Ask::Resume { job } => self.resume(&job),
-            Ask::Cancel { job } => {
+            WorldRequest::Resume { job } => self.resume(&job),
+            WorldRequest::Cancel { job } => {
                 self.jobs.remove(&job);
-                Reply::Done { id: None, attributes: Value::Null }
+                WorldReply::Done { id: None, attributes: Value::Null }
             }
         }
     }
@@ -186,29 +188,29 @@ impl World {
         attributes: Value,
         password: Option<String>,
         id: Option<String>,
-    ) -> Reply {
+    ) -> WorldReply {
         let id = id.unwrap_or_else(|| self.new_id());
-        self.keep(&id, password);
+        self.record_password(&id, password);
         *self.counts.creates.entry(owner_key.clone()).or_default() += 1;
-        let hidden = Duration::from_millis(Wishes::of(&attributes).hide_ms.unwrap_or(0));
+        let hidden = Duration::from_millis(FaultControl::of(&attributes).hide_ms.unwrap_or(0));
         let thing =
             Thing { id: id.clone(), owner_key: Some(owner_key), attributes: attributes.clone() };
-        self.things.insert(id.clone(), Held { thing, shows_at: Instant::now() + hidden });
-        Reply::Done { id: Some(id), attributes }
+        self.things.insert(id.clone(), StoredThing { thing, visible_at: Instant::now() + hidden });
+        WorldReply::Done { id: Some(id), attributes }
     }
 
-    fn update(&mut self, id: String, attributes: Value, password: Option<String>) -> Reply {
+    fn update(&mut self, id: String, attributes: Value, password: Option<String>) -> WorldReply {
         if self.things.contains_key(&id) {
-            self.keep(&id, password);
+            self.record_password(&id, password);
         }
-        let Some(held) = self.things.get_mut(&id) else { return Reply::Missing };
-        if !Wishes::of(&attributes).ignore_updates {
+        let Some(held) = self.things.get_mut(&id) else { return WorldReply::Missing };
+        if !FaultControl::of(&attributes).ignore_updates {
             held.thing.attributes = attributes.clone();
         }
-        Reply::Done { id: Some(id), attributes }
+        WorldReply::Done { id: Some(id), attributes }
     }
 
-    fn keep(&mut self, id: &str, password: Option<String>) {
+    fn record_password(&mut self, id: &str, password: Option<String>) {
         if let Some(password) = password {
             let digest = Sha256::digest(password);
             let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -216,32 +218,32 @@ impl World {
         }
     }
 
-    fn resume(&mut self, name: &str) -> Reply {
-        let Some(job) = self.jobs.get_mut(name) else { return Reply::Missing };
+    fn resume(&mut self, name: &str) -> WorldReply {
+        let Some(job) = self.jobs.get_mut(name) else { return WorldReply::Missing };
         if let Some(reply) = &job.reply {
             return reply.clone();
         }
         let left = job.ends_at.saturating_duration_since(Instant::now());
         if !left.is_zero() {
             let poll_after_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).clamp(10, 200);
-            return Reply::Pending { job: name.to_owned(), id: job.id.clone(), poll_after_ms };
+            return WorldReply::Pending { job: name.to_owned(), id: job.id.clone(), poll_after_ms };
         }
-        let (ask, id) = (job.ask.clone(), job.id.clone());
-        let reply = self.act(ask, id);
+        let (request, id) = (job.request.clone(), job.id.clone());
+        let reply = self.apply(request, id);
         if let Some(job) = self.jobs.get_mut(name) {
             job.reply = Some(reply.clone());
         }
         reply
     }
 
-    fn page(&self, cursor: Option<String>, fits: impl Fn(&Thing) -> bool) -> Reply {
+    fn page(&self, cursor: Option<String>, fits: impl Fn(&Thing) -> bool) -> WorldReply {
         let now = Instant::now();
         let after = cursor.unwrap_or_default();
-        let shown = self.things.values().filter(|held| held.shows_at <= now);
+        let shown = self.things.values().filter(|held| held.visible_at <= now);
         let things = shown.map(|held| &held.thing).filter(|thing| thing.id > after && fits(thing));
         let things: Vec<Thing> = things.take(PAGE).cloned().collect();
         let cursor = things.last().filter(|_| things.len() == PAGE).map(|thing| thing.id.clone());
-        Reply::Things { things, cursor }
+        WorldReply::Things { things, cursor }
     }
 
     fn new_id(&mut self) -> String {

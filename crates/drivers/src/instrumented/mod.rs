@@ -1,8 +1,8 @@
 //! What surrounds every call of every driver: crash points, deadline, panics, nonsense.
 
-mod crash;
-mod guard;
-mod sanity;
+mod call_limits;
+mod failpoints;
+mod reply_validation;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use stateward_domain::ports::driver::{
     Search, Update,
 };
 
-pub use crash::FAILPOINTS;
-use guard::{Call, guarded};
-pub(crate) use guard::{not_sent, time_is_up};
+use call_limits::{Call, with_limits};
+pub(crate) use call_limits::{deadline_reached, not_sent};
+pub use failpoints::FAILPOINTS;
 
 /// A driver that keeps its promises whatever the one inside does:
 /// - a call ends by its deadline or when it is given up; one that changes something is then `Ambiguous`;
@@ -69,17 +69,17 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
 
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let call = self.reading("identity", None);
-        crash::point("driver::identity::before").await;
-        let identity = guarded(&call, context, self.inner.identity(context)).await;
-        crash::point("driver::identity::after").await;
-        sanity::identity(&call, identity?)
+        failpoints::hit("driver::identity::before").await;
+        let identity = with_limits(&call, context, self.inner.identity(context)).await;
+        failpoints::hit("driver::identity::after").await;
+        reply_validation::identity(&call, identity?)
     }
 
     async fn health(&self, context: &CallContext) -> Result<(), Failure> {
-        crash::point("driver::health::before").await;
+        failpoints::hit("driver::health::before").await;
         let call = self.reading("health", None);
-        let health = guarded(&call, context, self.inner.health(context)).await;
-        crash::point("driver::health::after").await;
+        let health = with_limits(&call, context, self.inner.health(context)).await;
+        failpoints::hit("driver::health::after").await;
         health
     }
 
@@ -89,18 +89,18 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         target: &ObjectRef,
     ) -> Result<Observation, Failure> {
         let call = self.reading("observe", Some(&target.kind));
-        crash::point("driver::observe::before").await;
-        let result = guarded(&call, context, self.inner.observe(context, target)).await;
-        crash::point("driver::observe::after").await;
-        sanity::observation(&call, target, result?)
+        failpoints::hit("driver::observe::before").await;
+        let result = with_limits(&call, context, self.inner.observe(context, target)).await;
+        failpoints::hit("driver::observe::after").await;
+        reply_validation::observation(&call, target, result?)
     }
 
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let call = self.reading("find", Some(&search.kind));
-        crash::point("driver::find::before").await;
-        let result = guarded(&call, context, self.inner.find(context, search)).await;
-        crash::point("driver::find::after").await;
-        sanity::found(&call, search, result?)
+        failpoints::hit("driver::find::before").await;
+        let result = with_limits(&call, context, self.inner.find(context, search)).await;
+        failpoints::hit("driver::find::after").await;
+        reply_validation::found(&call, search, result?)
     }
 
     async fn list(
@@ -110,58 +110,58 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         cursor: Option<&str>,
     ) -> Result<Listing, Failure> {
         let call = self.reading("list", Some(kind));
-        crash::point("driver::list::before").await;
-        let page = guarded(&call, context, self.inner.list(context, kind, cursor)).await;
-        crash::point("driver::list::after").await;
-        sanity::page(&call, cursor, page?)
+        failpoints::hit("driver::list::before").await;
+        let page = with_limits(&call, context, self.inner.list(context, kind, cursor)).await;
+        failpoints::hit("driver::list::after").await;
+        reply_validation::page(&call, cursor, page?)
     }
 
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {
         let call = self.changing("create", Some(&create.kind));
-        crash::point("driver::create::before").await;
-        let result = guarded(&call, context, self.inner.create(context, create)).await;
-        crash::point("driver::create::after").await;
-        sanity::created(&call, result?)
+        failpoints::hit("driver::create::before").await;
+        let result = with_limits(&call, context, self.inner.create(context, create)).await;
+        failpoints::hit("driver::create::after").await;
+        reply_validation::created(&call, result?)
     }
 
     async fn update(&self, context: &CallContext, update: &Update) -> Result<Outcome, Failure> {
         let call = self.changing("update", Some(&update.target.kind));
-        crash::point("driver::update::before").await;
-        let result = guarded(&call, context, self.inner.update(context, update)).await;
-        crash::point("driver::update::after").await;
-        sanity::changed(&call, &update.target, result?)
+        failpoints::hit("driver::update::before").await;
+        let result = with_limits(&call, context, self.inner.update(context, update)).await;
+        failpoints::hit("driver::update::after").await;
+        reply_validation::changed(&call, &update.target, result?)
     }
 
     async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         let call = self.changing("delete", Some(&target.kind));
-        crash::point("driver::delete::before").await;
-        let result = guarded(&call, context, self.inner.delete(context, target)).await;
-        crash::point("driver::delete::after").await;
-        sanity::ended(&call, result?)
+        failpoints::hit("driver::delete::before").await;
+        let result = with_limits(&call, context, self.inner.delete(context, target)).await;
+        failpoints::hit("driver::delete::after").await;
+        reply_validation::valid_outcome(&call, result?)
     }
 
     async fn action(&self, context: &CallContext, act: &Act) -> Result<Outcome, Failure> {
         let call = self.changing("action", Some(&act.target.kind));
-        crash::point("driver::action::before").await;
-        let result = guarded(&call, context, self.inner.action(context, act)).await;
-        crash::point("driver::action::after").await;
-        sanity::changed(&call, &act.target, result?)
+        failpoints::hit("driver::action::before").await;
+        let result = with_limits(&call, context, self.inner.action(context, act)).await;
+        failpoints::hit("driver::action::after").await;
+        reply_validation::changed(&call, &act.target, result?)
     }
 
     /// Only asks, so it is a reading call: giving it up changes nothing.
     async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
         let call = self.reading("resume", None);
-        crash::point("driver::resume::before").await;
-        let result = guarded(&call, context, self.inner.resume(context, handle)).await;
-        crash::point("driver::resume::after").await;
-        sanity::ended(&call, result?)
+        failpoints::hit("driver::resume::before").await;
+        let result = with_limits(&call, context, self.inner.resume(context, handle)).await;
+        failpoints::hit("driver::resume::after").await;
+        reply_validation::valid_outcome(&call, result?)
     }
 
     async fn cancel(&self, context: &CallContext, handle: &Value) -> Result<(), Failure> {
         let call = self.changing("cancel", None);
-        crash::point("driver::cancel::before").await;
-        let result = guarded(&call, context, self.inner.cancel(context, handle)).await;
-        crash::point("driver::cancel::after").await;
+        failpoints::hit("driver::cancel::before").await;
+        let result = with_limits(&call, context, self.inner.cancel(context, handle)).await;
+        failpoints::hit("driver::cancel::after").await;
         result
     }
 }

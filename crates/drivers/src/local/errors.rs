@@ -3,13 +3,13 @@
 use rustix::io::Errno;
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
-use crate::exhausted::Lack;
+use crate::resource_exhaustion::ResourceExhausted;
 
 /// The failure of something below the root. `doing` names the step; paths stay out of it, because the entity
 /// that carries the failure names its path anyway.
 pub(super) fn below_root(errno: Errno, doing: &str) -> Failure {
-    if let Some(lack) = Lack::of(errno) {
-        return lack.failure();
+    if let Some(exhausted) = ResourceExhausted::of(errno) {
+        return exhausted.failure();
     }
     let (class, code) = match errno {
         Errno::NOSPC | Errno::DQUOT | Errno::MLINK => (ErrorClass::QuotaExceeded, "no_space"),
@@ -27,8 +27,8 @@ pub(super) fn below_root(errno: Errno, doing: &str) -> Failure {
 
 /// The failure of opening the root itself: that is the configuration's fault, not an entity's.
 pub(super) fn of_root(errno: Errno) -> Failure {
-    if let Some(lack) = Lack::of(errno) {
-        return lack.failure();
+    if let Some(exhausted) = ResourceExhausted::of(errno) {
+        return exhausted.failure();
     }
     let (class, code) = match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::PERM | Errno::LOOP => {

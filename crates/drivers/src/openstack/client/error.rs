@@ -3,9 +3,9 @@
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
 use super::response::sanitized;
-use crate::exhausted::Lack;
 use crate::instrumented::not_sent;
 use crate::openstack::service::Service;
+use crate::resource_exhaustion::ResourceExhausted;
 
 /// What the driver makes of it; finer than [`ErrorClass`], because a kind knows more than a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +71,8 @@ impl ApiError {
 
     /// A connection that was not begun because this process lacks something; `None` = it failed otherwise.
     pub(super) fn local_exhaustion(error: &reqwest::Error) -> Option<Self> {
-        let lack = Lack::of_connection(error)?;
-        Some(Self::harmless(ErrorKind::Exhausted, lack.code, lack.message))
+        let exhausted = ResourceExhausted::of_connection(error)?;
+        Some(Self::harmless(ErrorKind::Exhausted, exhausted.code, exhausted.message))
     }
 
     pub(super) fn not_sent() -> Self {

@@ -15,7 +15,7 @@ use super::error::{ApiError, ErrorKind};
 use super::request::{Body, Request};
 use super::response::{self, BodyError};
 use super::session::Token;
-use crate::instrumented::time_is_up;
+use crate::instrumented::deadline_reached;
 use crate::openstack::service::Service;
 
 /// So much earlier than its call a request ends, so that what it ended with is still told.
@@ -44,7 +44,7 @@ pub(super) async fn before_deadline<T>(
     tokio::select! {
         biased;
         done = exchange => Ok(Some(done)),
-        () = time_is_up(client.context, MARGIN) => Ok(None),
+        () = deadline_reached(client.context, MARGIN) => Ok(None),
     }
 }
 

@@ -7,41 +7,41 @@ use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use stateward_domain::failure::{ErrorClass, Failure};
 
-use super::world::{Ask, Reply, World};
-use crate::exhausted::Lack;
+use super::world::{World, WorldReply, WorldRequest};
+use crate::resource_exhaustion::ResourceExhausted;
 
 /// A world in memory is the same one as long as nobody asks what became of its things.
 const MEMORY: &str = "memory";
 
-pub(super) enum Place {
-    Memory(Mutex<World>),
-    Process { http: reqwest::Client, url: String, token: Option<SecretString> },
+pub(super) enum WorldConnection {
+    InMemory(Mutex<World>),
+    Http { http: reqwest::Client, url: String, token: Option<SecretString> },
 }
 
-impl Place {
+impl WorldConnection {
     pub(super) fn new(url: Option<&str>, token: Option<String>) -> Result<Self, String> {
         let Some(url) = url else {
-            return Ok(Self::Memory(Mutex::new(World::new(MEMORY.to_owned()))));
+            return Ok(Self::InMemory(Mutex::new(World::new(MEMORY.to_owned()))));
         };
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build();
         let http = http.map_err(|error| error.to_string())?;
         let token = token.map(SecretString::from);
-        Ok(Self::Process { http, url: url.trim_end_matches('/').to_owned(), token })
+        Ok(Self::Http { http, url: url.trim_end_matches('/').to_owned(), token })
     }
 
-    pub(super) async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
+    pub(super) async fn request(&self, ask: WorldRequest) -> Result<WorldReply, Failure> {
         match self {
-            Self::Memory(world) => {
-                Ok(world.lock().unwrap_or_else(PoisonError::into_inner).ask(ask))
+            Self::InMemory(world) => {
+                Ok(world.lock().unwrap_or_else(PoisonError::into_inner).handle(ask))
             }
-            Self::Process { http, url, token } => {
+            Self::Http { http, url, token } => {
                 let changes = ask.changes();
                 let mut request = http.post(format!("{url}/ask")).json(&ask);
                 if let Some(token) = token {
                     request = request.bearer_auth(token.expose_secret());
                 }
                 let sent = request.send().await;
-                let response = sent.map_err(|error| unanswered(&error, changes))?;
+                let response = sent.map_err(|error| no_reply(&error, changes))?;
                 if response.status() == StatusCode::UNAUTHORIZED {
                     let message = "the world refuses the token";
                     return Err(Failure::harmless(ErrorClass::Unauthorized, "refused", message));
@@ -50,16 +50,16 @@ impl Place {
                     let message = format!("the world answered {}", response.status());
                     return Err(Failure::harmless(ErrorClass::Transient, "world_down", message));
                 }
-                response.json().await.map_err(|error| unanswered(&error, changes))
+                response.json().await.map_err(|error| no_reply(&error, changes))
             }
         }
     }
 }
 
 /// Without a connection nothing was sent; afterwards, whatever was asked for may have been done.
-fn unanswered(error: &reqwest::Error, changes: bool) -> Failure {
-    if let Some(lack) = Lack::of_connection(error) {
-        return lack.failure();
+fn no_reply(error: &reqwest::Error, changes: bool) -> Failure {
+    if let Some(exhausted) = ResourceExhausted::of_connection(error) {
+        return exhausted.failure();
     }
     let message = "the world does not answer";
     if changes && !error.is_connect() {

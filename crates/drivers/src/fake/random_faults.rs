@@ -8,13 +8,13 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::ExternalId;
 
 /// How long a scope rests that is limited on purpose.
-const REST_MS: u64 = 50;
+const RATE_LIMIT_MS: u64 = 50;
 
 /// The class called `name`, as a backend would fill it in; `None` when there is none.
 pub(super) fn class_of(name: &str) -> Option<ErrorClass> {
     let classes = [
         ErrorClass::Transient,
-        ErrorClass::RateLimited { after_ms: REST_MS, scope: String::new() },
+        ErrorClass::RateLimited { after_ms: RATE_LIMIT_MS, scope: String::new() },
         ErrorClass::Ambiguous,
         ErrorClass::Conflict,
         ErrorClass::NotFound,
@@ -32,23 +32,23 @@ pub(super) fn class_of(name: &str) -> Option<ErrorClass> {
 }
 
 /// One failure that was drawn.
-pub(super) struct Fault {
+pub(super) struct InjectedFault {
     class: ErrorClass,
-    late: bool,
+    after_change: bool,
 }
 
-impl Fault {
+impl InjectedFault {
     pub(super) const fn new(class: ErrorClass) -> Self {
-        Self { class, late: false }
+        Self { class, after_change: false }
     }
 
     /// Whether the change is done all the same and only its reply is lost.
-    pub(super) const fn after_the_fact(&self) -> bool {
-        self.late
+    pub(super) const fn is_after_the_change(&self) -> bool {
+        self.after_change
     }
 
     /// The failure of a call that did nothing. Who asked cannot know that when it is `Ambiguous`.
-    pub(super) fn before(self) -> Failure {
+    pub(super) fn without_effect(self) -> Failure {
         if self.class == ErrorClass::Ambiguous {
             return self.reply_lost();
         }
@@ -62,13 +62,13 @@ impl Fault {
 }
 
 /// Draws failures.
-pub(super) struct Faults {
+pub(super) struct RandomFaults {
     rate: f64,
     classes: Vec<ErrorClass>,
     chance: Mutex<StdRng>,
 }
 
-impl Faults {
+impl RandomFaults {
     pub(super) fn new(rate: f64, classes: &[String], seed: u64) -> Result<Self, String> {
         if !(0.0..=1.0).contains(&rate) {
             return Err("error_rate is not between 0 and 1".to_owned());
@@ -80,7 +80,7 @@ impl Faults {
     }
 
     /// Whether the next call fails, and how.
-    pub(super) fn draw(&self) -> Option<Fault> {
+    pub(super) fn draw(&self) -> Option<InjectedFault> {
         if self.rate == 0.0 || self.classes.is_empty() {
             return None;
         }
@@ -89,7 +89,7 @@ impl Faults {
             return None;
         }
         let class = self.classes[chance.random_range(0..self.classes.len())].clone();
-        let late = class == ErrorClass::Ambiguous && chance.random_bool(0.5);
-        Some(Fault { class, late })
+        let after_change = class == ErrorClass::Ambiguous && chance.random_bool(0.5);
+        Some(InjectedFault { class, after_change })
     }
 }

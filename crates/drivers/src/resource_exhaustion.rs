@@ -9,20 +9,21 @@ use stateward_domain::failure::{ErrorClass, Failure};
 
 /// Something of our own that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lack {
+pub(crate) struct ResourceExhausted {
     /// Code of the failure.
     pub(crate) code: &'static str,
     /// One sentence for people.
     pub(crate) message: &'static str,
 }
 
-const DESCRIPTORS: Lack = Lack {
+const DESCRIPTORS: ResourceExhausted = ResourceExhausted {
     code: "too_many_open_files",
     message: "the service has no file descriptor left: raise its limit (LimitNOFILE, ulimit -n)",
 };
-const MEMORY: Lack = Lack { code: "out_of_memory", message: "the system has no memory left" };
+const MEMORY: ResourceExhausted =
+    ResourceExhausted { code: "out_of_memory", message: "the system has no memory left" };
 
-impl Lack {
+impl ResourceExhausted {
     /// What `errno` says that we ran out of; `None` = it is about something else.
     ///
     /// `EADDRNOTAVAIL` is not among them: where a host has no IPv6 it also means that the address leads nowhere.
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_error_number_is_found_below_whatever_wraps_it() {
-        for (errno, lack) in [
+        for (errno, exhausted) in [
             (Errno::MFILE, Some(DESCRIPTORS)),
             (Errno::NFILE, Some(DESCRIPTORS)),
             (Errno::NOMEM, Some(MEMORY)),
@@ -93,7 +94,7 @@ mod tests {
             let injected = || std::io::Error::from_raw_os_error(errno.raw_os_error());
             let error = Client(std::io::Error::other(Opening(injected())));
             assert_eq!(errno_in(&error), Some(errno));
-            assert_eq!(errno_in(&error).and_then(Lack::of), lack, "{errno}");
+            assert_eq!(errno_in(&error).and_then(ResourceExhausted::of), exhausted, "{errno}");
         }
         assert_eq!(errno_in(&Client(std::io::Error::other("lookup failed"))), None);
         assert!(descriptors_are_left());

@@ -8,11 +8,11 @@ use serde_json::Value;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{EntityId, OwnerKey};
 
-use super::faults::{Fault, class_of};
+use super::random_faults::{InjectedFault, class_of};
 
 /// Sorts of calls that can be steered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Call {
+pub(super) enum ControlledCall {
     Observe,
     Create,
     Update,
@@ -20,7 +20,7 @@ pub(super) enum Call {
     Action,
 }
 
-impl Call {
+impl ControlledCall {
     const fn name(self) -> &'static str {
         match self {
             Self::Observe => "observe",
@@ -35,12 +35,13 @@ impl Call {
 /// The member `_fake`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Wishes {
+pub(super) struct FaultControl {
     fail: BTreeMap<String, String>,
     times: Option<u32>,
     panic: Option<String>,
     /// The call whose failure repeats the password, as careless backends do.
-    tell: Option<String>,
+    #[serde(rename = "tell")]
+    leak_password_in: Option<String>,
     /// What `dependency_not_ready` waits for.
     on: Option<EntityId>,
     pub(super) pending_ms: Option<u64>,
@@ -48,33 +49,38 @@ pub(super) struct Wishes {
     pub(super) ignore_updates: bool,
 }
 
-impl Wishes {
+impl FaultControl {
     /// The wishes in a desired state; none when there are none, or none that can be read.
     pub(super) fn of(spec: &Value) -> Self {
         spec.get("_fake")
-            .and_then(|wishes| serde_json::from_value(wishes.clone()).ok())
+            .and_then(|control| serde_json::from_value(control.clone()).ok())
             .unwrap_or_default()
     }
 }
 
 /// Counts how often calls failed as they were asked to.
 #[derive(Default)]
-pub(super) struct Steering {
-    failed: Mutex<HashMap<(OwnerKey, Call), u32>>,
+pub(super) struct FaultInjector {
+    failed: Mutex<HashMap<(OwnerKey, ControlledCall), u32>>,
 }
 
-impl Steering {
+impl FaultInjector {
     /// Things whose failures are counted at most; beyond, all counts begin anew.
     const COUNTED_MAX: usize = 100_000;
 
     /// Fails, or panics, as `spec` wishes.
-    pub(super) fn obey(&self, call: Call, key: &OwnerKey, spec: &Value) -> Result<(), Failure> {
-        let wishes = Wishes::of(spec);
-        assert!(wishes.panic.as_deref() != Some(call.name()), "asked to panic");
-        let tells = wishes.tell.as_deref() == Some(call.name());
-        let told = tells.then(|| spec["password"].as_str()).flatten();
-        let transient = || told.map(|_| ErrorClass::Transient.name().to_owned());
-        let Some(class) = wishes.fail.get(call.name()).cloned().or_else(transient) else {
+    pub(super) fn inject(
+        &self,
+        call: ControlledCall,
+        key: &OwnerKey,
+        spec: &Value,
+    ) -> Result<(), Failure> {
+        let control = FaultControl::of(spec);
+        assert!(control.panic.as_deref() != Some(call.name()), "asked to panic");
+        let leaks = control.leak_password_in.as_deref() == Some(call.name());
+        let leaked = leaks.then(|| spec["password"].as_str()).flatten();
+        let transient = || leaked.map(|_| ErrorClass::Transient.name().to_owned());
+        let Some(class) = control.fail.get(call.name()).cloned().or_else(transient) else {
             return Ok(());
         };
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,19 +88,19 @@ impl Steering {
             failed.clear();
         }
         let count = failed.entry((key.clone(), call)).or_default();
-        if *count >= wishes.times.unwrap_or(1) {
+        if *count >= control.times.unwrap_or(1) {
             return Ok(());
         }
         *count += 1;
-        let waits = wishes.on.filter(|_| class == "dependency_not_ready");
+        let waits = control.on.filter(|_| class == "dependency_not_ready");
         let class =
             waits.map(|on| ErrorClass::DependencyNotReady { on }).or_else(|| class_of(&class));
-        let failure = class.map(|class| Fault::new(class).before());
-        match (failure, told) {
+        let failure = class.map(|class| InjectedFault::new(class).without_effect());
+        match (failure, leaked) {
             (None, _) => Ok(()),
             (Some(failure), None) => Err(failure),
-            (Some(failure), Some(told)) => {
-                Err(Failure { message: format!("{told} is too weak"), ..failure })
+            (Some(failure), Some(leaked)) => {
+                Err(Failure { message: format!("{leaked} is too weak"), ..failure })
             }
         }
     }

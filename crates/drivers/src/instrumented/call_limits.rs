@@ -39,7 +39,7 @@ impl Call {
         }
     }
 
-    fn given_up(&self, code: &str, message: &str) -> Failure {
+    fn abandoned(&self, code: &str, message: &str) -> Failure {
         if self.changes {
             Failure::doubtful(ErrorClass::Ambiguous, code, message)
         } else {
@@ -49,7 +49,7 @@ impl Call {
 }
 
 /// Runs `future` within the limits that `context` sets.
-pub(super) async fn guarded<T>(
+pub(super) async fn with_limits<T>(
     call: &Call,
     context: &CallContext,
     future: impl Future<Output = Result<T, Failure>> + Send,
@@ -61,10 +61,10 @@ pub(super) async fn guarded<T>(
         kind = call.kind,
         attempt = context.attempt.0,
     );
-    limited(call, context, future).instrument(span).await
+    run_limited(call, context, future).instrument(span).await
 }
 
-async fn limited<T>(
+async fn run_limited<T>(
     call: &Call,
     context: &CallContext,
     future: impl Future<Output = Result<T, Failure>> + Send,
@@ -79,18 +79,18 @@ async fn limited<T>(
         result = AssertUnwindSafe(future).catch_unwind() => {
             result.unwrap_or_else(|_| Err(call.bug("panic", "it panicked")))
         }
-        () = context.control.cancelled() => Err(call.given_up("given_up", "the call was given up")),
-        () = time_is_up(context, Duration::ZERO) => {
-            Err(call.given_up("deadline_passed", "no reply before the deadline"))
+        () = context.control.cancelled() => Err(call.abandoned("given_up", "the call was given up")),
+        () = deadline_reached(context, Duration::ZERO) => {
+            Err(call.abandoned("deadline_passed", "no reply before the deadline"))
         }
     };
     tracing::debug!(elapsed_ms = started.elapsed().as_millis(), ok = result.is_ok(), "called");
-    result.map_err(consistent)
+    result.map_err(without_contradiction)
 }
 
 /// Resolves `margin` before the call's time is over. What is left may grow meanwhile, because the lease is
 /// renewed.
-pub(crate) async fn time_is_up(context: &CallContext, margin: Duration) {
+pub(crate) async fn deadline_reached(context: &CallContext, margin: Duration) {
     loop {
         let left = context.control.remaining().saturating_sub(margin);
         if left.is_zero() {
@@ -107,7 +107,7 @@ pub(crate) fn not_sent() -> Failure {
 }
 
 /// "Ambiguous, but certainly nothing happened" would let the engine skip the look that it owes.
-fn consistent(failure: Failure) -> Failure {
+fn without_contradiction(failure: Failure) -> Failure {
     match failure.class {
         ErrorClass::Ambiguous if failure.effect == Effect::None => {
             Failure { effect: Effect::Maybe, ..failure }

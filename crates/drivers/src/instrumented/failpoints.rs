@@ -32,13 +32,13 @@ pub const FAILPOINTS: &[&str] = &[
 ];
 
 /// The process dies or stands still here when a test asked for it.
-pub(super) async fn point(name: &str) {
-    if let Some(pause) = asked_to_pause(name) {
+pub(super) async fn hit(name: &str) {
+    if let Some(pause) = pause_at(name) {
         tokio::time::sleep(pause).await;
     }
 }
 
-fn asked_to_pause(name: &str) -> Option<Duration> {
+fn pause_at(name: &str) -> Option<Duration> {
     debug_assert!(FAILPOINTS.contains(&name), "{name} is not listed");
     fail_point!(name, |pause| {
         let Some(pause) = pause else { std::process::abort() };

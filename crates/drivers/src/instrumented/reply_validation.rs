@@ -4,7 +4,7 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Listing, Object, ObjectRef, Observation, Outcome, Search};
 
-use super::guard::Call;
+use super::call_limits::Call;
 
 /// Polling faster than this helps nobody.
 const POLL_MS_MIN: u64 = 10;
@@ -51,7 +51,7 @@ pub(super) fn created(call: &Call, outcome: Outcome) -> Result<Outcome, Failure>
         let named = external_id.as_ref().is_some_and(|id| !id.as_str().is_empty());
         refuse(call, !named, "it made something without naming it")?;
     }
-    ended(call, outcome)
+    valid_outcome(call, outcome)
 }
 
 pub(super) fn changed(
@@ -63,10 +63,10 @@ pub(super) fn changed(
         let other: &ExternalId = &target.external_id;
         refuse(call, id != other, "it changed another object")?;
     }
-    ended(call, outcome)
+    valid_outcome(call, outcome)
 }
 
-pub(super) fn ended(call: &Call, outcome: Outcome) -> Result<Outcome, Failure> {
+pub(super) fn valid_outcome(call: &Call, outcome: Outcome) -> Result<Outcome, Failure> {
     match outcome {
         Outcome::Pending { handle, poll_after_ms } => {
             refuse(call, handle.is_null(), "work goes on, but there is no handle")?;
