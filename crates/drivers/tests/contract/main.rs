@@ -7,10 +7,10 @@
 )]
 
 mod control;
-mod lives;
+mod failpoints;
 mod local;
 mod openstack;
 mod ownership;
-mod points;
 mod promises;
 mod subject;
+mod suite;

@@ -7,9 +7,9 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{ActionName, ExternalId};
 use stateward_domain::ports::driver::{Act, Driver, Outcome, Plan};
 
-use super::ground::Ground;
+use super::env::Env;
 use super::plans::variable;
-use super::{and_clean, cloud_for, subject};
+use super::{cloud_for, subject, then_clean_up};
 use crate::control::{Control, context};
 use crate::subject::Subject;
 
@@ -74,16 +74,16 @@ async fn a_server_does_every_verb_and_stays_as_desired() {
         let refused = act(&subject, &id, "unfreeze", json!({})).await;
         assert!(refused.is_ok(), "it is active already: {refused:?}");
     };
-    and_clean(test, subject.clear()).await;
+    then_clean_up(test, subject.clear()).await;
 }
 
 #[tokio::test]
 async fn an_image_of_a_server_inherits_a_mark_and_is_still_nobody_s() {
     let Some(driver) = cloud_for("openstack.image") else { return };
-    let mut ground = Ground::new(&driver);
+    let mut env = Env::new(&driver);
     let image =
         json!({"disk_format": "raw", "container_format": "bare", "content": "c3RhdGV3YXJk"});
-    let base = ground.lay("openstack.image", image.clone()).await;
+    let base = env.create("openstack.image", image.clone()).await;
     let images = subject(&driver, "openstack.image", vec![image], Value::Null);
     let server = server(&driver, &base);
     let test = async {
@@ -97,9 +97,9 @@ async fn an_image_of_a_server_inherits_a_mark_and_is_still_nobody_s() {
         assert!(inherited.contains_key("base_image_ref"), "it is of the server: {inherited:?}");
         assert_eq!(seen.owner_key, None, "a sweep would delete it");
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         server.clear().await;
-        ground.clear().await;
+        env.clear().await;
     })
     .await;
 }
@@ -107,10 +107,10 @@ async fn an_image_of_a_server_inherits_a_mark_and_is_still_nobody_s() {
 #[tokio::test]
 async fn a_volume_goes_back_to_its_last_snapshot() {
     let Some(driver) = cloud_for("openstack.volume") else { return };
-    let mut ground = Ground::new(&driver);
+    let mut env = Env::new(&driver);
     let desired = json!({"name": "stateward-actions", "size": 1});
-    let volume = ground.lay("openstack.volume", desired.clone()).await;
-    let snapshot = ground.lay("openstack.snapshot", json!({"volume_id": volume})).await;
+    let volume = env.create("openstack.volume", desired.clone()).await;
+    let snapshot = env.create("openstack.snapshot", json!({"volume_id": volume})).await;
     let subject = subject(&driver, "openstack.volume", vec![desired], Value::Null);
     let id = ExternalId(volume);
     let of = json!({"volume_id": id.as_str()});
@@ -122,15 +122,15 @@ async fn a_volume_goes_back_to_its_last_snapshot() {
         act(&snapshots, &snapshot, "restore", json!({})).await.unwrap();
         assert_eq!(status(&subject, &id).await, "available", "it waited for the end");
     };
-    and_clean(test, ground.clear()).await;
+    then_clean_up(test, env.clear()).await;
 }
 
 #[tokio::test]
 async fn a_backup_gives_back_every_volume_that_nobody_uses() {
     let Some(driver) = cloud_for("openstack.backup") else { return };
-    let mut ground = Ground::new(&driver);
+    let mut env = Env::new(&driver);
     let desired = json!({"name": "stateward-actions", "size": 1});
-    let disk = ground.lay("openstack.volume", desired.clone()).await;
+    let disk = env.create("openstack.volume", desired.clone()).await;
     let volume = subject(&driver, "openstack.volume", vec![desired], Value::Null);
     let machine = server(&driver, &variable("STATEWARD_TEST_IMAGE", "tiny"));
     let with = |volumes: Value| {
@@ -148,10 +148,10 @@ async fn a_backup_gives_back_every_volume_that_nobody_uses() {
         act(&backup, &id, "restore", json!({})).await.unwrap();
         assert_eq!(status(&volume, &ExternalId(disk.clone())).await, "available");
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         backup.clear().await;
         machine.clear().await;
-        ground.clear().await;
+        env.clear().await;
     })
     .await;
 }
@@ -159,16 +159,16 @@ async fn a_backup_gives_back_every_volume_that_nobody_uses() {
 #[tokio::test]
 async fn only_an_administrator_says_what_status_a_volume_has() {
     let Some(driver) = cloud_for("openstack.volume") else { return };
-    let mut ground = Ground::new(&driver);
+    let mut env = Env::new(&driver);
     let desired = json!({"name": "stateward-actions", "size": 1});
-    let id = ExternalId(ground.lay("openstack.volume", desired.clone()).await);
+    let id = ExternalId(env.create("openstack.volume", desired.clone()).await);
     let subject = subject(&driver, "openstack.volume", vec![desired], Value::Null);
     let test = async {
         let refused = act(&subject, &id, "reset-status", json!({"status": "error"})).await;
         assert!(refused.unwrap_err().message.contains("olicy"), "whoever may not is told why");
         assert_eq!(status(&subject, &id).await, "available");
     };
-    and_clean(test, ground.clear()).await;
+    then_clean_up(test, env.clear()).await;
 }
 
 #[tokio::test]
@@ -191,5 +191,5 @@ async fn an_image_is_downloaded_by_the_cloud() {
         assert!(failure.message.contains("import failed"), "{failure}");
         assert!(subject.find(&subject.desired[1]).await.is_empty(), "it was left behind");
     };
-    and_clean(test, subject.clear()).await;
+    then_clean_up(test, subject.clear()).await;
 }

@@ -11,9 +11,9 @@ use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Driver, Plan};
 
 use super::cloud::Cloud;
-use super::ground::Ground;
+use super::env::Env;
 use super::plans::Plans;
-use super::{ADMIN, and_clean, cloud_for, network, others};
+use super::{ADMIN, cloud_for, network, storage_and_compute, then_clean_up};
 use crate::subject::Subject;
 
 /// How long the cloud may work on a change.
@@ -38,14 +38,14 @@ fn case(base: Value, field: &str, value: Value) -> Case {
 }
 
 /// Where a variation is none that another client can make alone.
-async fn cases(kind: &str, ground: &mut Ground) -> Vec<Case> {
+async fn cases(kind: &str, env: &mut Env) -> Vec<Case> {
     let none = || json!({});
     match kind {
         "openstack.network" => {
             vec![case(none(), "shared", json!(true)), case(none(), "router:external", json!(true))]
         }
         "openstack.port" => {
-            let subnet = ground.first("openstack.subnet");
+            let subnet = env.first("openstack.subnet");
             let at = |ip: &str| json!([{"subnet_id": subnet, "ip_address": ip}]);
             vec![
                 // Where no address is given, any will do.
@@ -55,12 +55,12 @@ async fn cases(kind: &str, ground: &mut Ground) -> Vec<Case> {
             ]
         }
         "openstack.floating_ip" => {
-            let subnet = ground.first("openstack.subnet");
+            let subnet = env.first("openstack.subnet");
             let addresses = ["10.97.4.50", "10.97.4.51"];
             let addresses = addresses.map(|ip| json!({"subnet_id": subnet, "ip_address": ip}));
-            let network = ground.first("openstack.network");
+            let network = env.first("openstack.network");
             let port = json!({"network_id": network, "fixed_ips": addresses});
-            let port = ground.lay("openstack.port", port).await;
+            let port = env.create("openstack.port", port).await;
             let base = json!({"port_id": port, "fixed_ip_address": "10.97.4.50"});
             vec![case(base, "fixed_ip_address", json!("10.97.4.51"))]
         }
@@ -77,8 +77,8 @@ fn mutable(subject: &Subject) -> BTreeSet<String> {
 }
 
 /// All that is changed for a kind, each field once; what cannot be taken back comes last.
-async fn all_cases(kind: &str, plans: &Plans, ground: &mut Ground) -> Vec<Case> {
-    let mut all = cases(kind, ground).await;
+async fn all_cases(kind: &str, plans: &Plans, env: &mut Env) -> Vec<Case> {
+    let mut all = cases(kind, env).await;
     for change in &plans.variations {
         let field = field(change);
         if !all.iter().any(|case| case.field == field) {
@@ -148,16 +148,10 @@ impl Drift<'_> {
 }
 
 /// Every field of a kind in turn, or those that only an administrator may change.
-async fn drifts(
-    driver: &Arc<dyn Driver>,
-    kind: &str,
-    cloud: &str,
-    plans: Plans,
-    ground: &mut Ground,
-) {
+async fn drifts(driver: &Arc<dyn Driver>, kind: &str, cloud: &str, plans: Plans, env: &mut Env) {
     let admins = |field: &str| ["shared", "router:external"].contains(&field);
     let is_admin = kind == "openstack.project" || std::env::var(ADMIN).is_ok_and(|a| a == cloud);
-    let chosen = all_cases(kind, &plans, ground).await;
+    let chosen = all_cases(kind, &plans, env).await;
     let one_way: Vec<_> = plans.one_way.iter().map(field).collect();
     let subject = plans.subject(driver, kind);
     let mut covered: BTreeSet<String> = chosen.iter().map(|case| case.field.clone()).collect();
@@ -173,9 +167,9 @@ async fn drifts(
             }
         }
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         subject.clear().await;
-        ground.clear().await;
+        env.clear().await;
         tampers::clean(kind).await;
     })
     .await;
@@ -196,9 +190,9 @@ macro_rules! drifts {
                 let Some(driver) = cloud_for($kind) else { return };
                 let variable = if $kind == "openstack.project" { ADMIN } else { "OS_CLOUD" };
                 let cloud = std::env::var(variable).unwrap();
-                let mut ground = Ground::new(&driver);
-                let plans = $plans(&mut ground).await;
-                drifts(&driver, $kind, &cloud, plans, &mut ground).await;
+                let mut env = Env::new(&driver);
+                let plans = $plans(&mut env).await;
+                drifts(&driver, $kind, &cloud, plans, &mut env).await;
             }
         )*
     };
@@ -207,25 +201,25 @@ macro_rules! drifts {
 drifts! {
     every_field_of_a_network_is_put_back, "openstack.network": network::network;
     every_field_of_a_subnet_is_put_back, "openstack.subnet": network::subnet;
-    every_field_of_a_volume_is_put_back, "openstack.volume": others::volume;
-    every_field_of_a_snapshot_is_put_back, "openstack.snapshot": others::snapshot;
+    every_field_of_a_volume_is_put_back, "openstack.volume": storage_and_compute::volume;
+    every_field_of_a_snapshot_is_put_back, "openstack.snapshot": storage_and_compute::snapshot;
     every_field_of_a_security_group_is_put_back, "openstack.security_group": network::security_group;
     every_field_of_a_port_is_put_back, "openstack.port": network::port;
     every_field_of_a_router_is_put_back, "openstack.router": network::router;
     every_field_of_a_floating_ip_is_put_back, "openstack.floating_ip": network::floating_ip;
-    every_field_of_an_image_is_put_back, "openstack.image": others::image;
-    every_field_of_a_server_is_put_back, "openstack.server": others::server;
-    every_field_of_a_project_is_put_back, "openstack.project": others::project;
-    every_field_of_a_backup_is_put_back, "openstack.backup": others::backup;
+    every_field_of_an_image_is_put_back, "openstack.image": storage_and_compute::image;
+    every_field_of_a_server_is_put_back, "openstack.server": storage_and_compute::server;
+    every_field_of_a_project_is_put_back, "openstack.project": storage_and_compute::project;
+    every_field_of_a_backup_is_put_back, "openstack.backup": storage_and_compute::backup;
 }
 
 #[tokio::test]
 async fn what_only_an_administrator_changes_of_a_network_is_put_back_by_one() {
     let Some(driver) = cloud_for("openstack.project") else { return };
-    let mut ground = Ground::new(&driver);
-    let plans = network::network(&mut ground).await;
+    let mut env = Env::new(&driver);
+    let plans = network::network(&mut env).await;
     let cloud = std::env::var(ADMIN).unwrap();
-    drifts(&driver, "openstack.network", &cloud, plans, &mut ground).await;
+    drifts(&driver, "openstack.network", &cloud, plans, &mut env).await;
 }
 
 #[test]

@@ -14,7 +14,7 @@ use stateward_domain::ports::driver::{Create, Driver, Observation, Plan};
 use tokio::process::Command;
 
 use super::plans::variable;
-use super::{and_clean, cloud_for, subject};
+use super::{cloud_for, subject, then_clean_up};
 use crate::control::{Control, context};
 use crate::subject::Subject;
 
@@ -67,7 +67,7 @@ async fn what_was_asked_of_a_frozen_service_is_found_and_not_made_twice() {
             assert_eq!(found.len(), 1, "{service}: the request ran after all");
             assert_eq!(found[0].owner_key, Some(subject.key()));
         };
-        and_clean(test, async {
+        then_clean_up(test, async {
             script.run(&format!("resume {service}")).await;
             subject.clear().await;
         })
@@ -89,7 +89,7 @@ async fn a_volume_that_failed_is_removed_and_the_next_one_succeeds() {
         subject.next_incarnation();
         subject.create(&subject.desired[0]).await.unwrap();
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         script.run("fault volume-create clear").await;
         subject.clear().await;
     })
@@ -112,7 +112,7 @@ async fn a_server_that_never_booted_is_removed() {
         script.run("fault server-create clear").await;
         assert!(gone(&subject).await, "it was left behind");
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         script.run("fault server-create clear").await;
         subject.clear().await;
     })
@@ -144,7 +144,7 @@ async fn a_volume_that_could_not_grow_waits_for_an_administrator() {
         assert_eq!(subject.plan(&id, &subject.desired[0]).await, status, "it is not well");
         assert!(!gone_at_once(&subject).await, "data may be in it: it is never removed");
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         script.run("fault volume-extend clear").await;
         subject.clear().await;
     })
@@ -180,7 +180,7 @@ async fn a_keystone_that_is_away_proves_nothing_and_parks_nothing() {
             assert!(matches!(seen, Observation::Present(_)), "{seen:?}");
         }
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         script.run("start keystone").await;
         subject.clear().await;
         image.clear().await;
@@ -204,7 +204,7 @@ async fn tokens_that_wear_out_are_renewed() {
             tokio::time::sleep(Duration::from_millis(2_500)).await;
         }
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         script.run("token-ttl 3600").await;
         subject.clear().await;
     })

@@ -9,12 +9,12 @@ mod actions;
 #[expect(dead_code, reason = "shared with the tests of the binary, which use all of it")]
 mod cloud;
 mod drift;
+mod env;
 mod faults;
-mod ground;
 mod kinds;
 mod network;
-mod others;
 mod plans;
+mod storage_and_compute;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -77,7 +77,7 @@ pub(crate) fn subject(
 }
 
 /// Runs `test`, then `clean`, whatever became of `test`.
-pub(crate) async fn and_clean(test: impl Future<Output = ()>, clean: impl Future<Output = ()>) {
+pub(crate) async fn then_clean_up(test: impl Future<Output = ()>, clean: impl Future<Output = ()>) {
     let outcome = AssertUnwindSafe(test).catch_unwind().await;
     clean.await;
     if let Err(panic) = outcome {

@@ -1,15 +1,15 @@
 //! Plans for the kinds of the network.
 #![expect(
     clippy::unused_async,
-    reason = "one signature for those that need ground and those that do not"
+    reason = "one signature for those that need an environment and those that do not"
 )]
 
 use serde_json::{Value, json};
 
-use super::ground::Ground;
+use super::env::Env;
 use super::plans::{ELSEWHERE, Plans, external};
 
-pub(crate) async fn network(_: &mut Ground) -> Plans {
+pub(crate) async fn network(_: &mut Env) -> Plans {
     Plans {
         desired: json!({"name": "stateward-contract", "admin_state_up": true, "description": "first"}),
         variations: vec![
@@ -24,8 +24,8 @@ pub(crate) async fn network(_: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn subnet(ground: &mut Ground) -> Plans {
-    let network = ground.lay("openstack.network", json!({"name": "stateward-ground"})).await;
+pub(crate) async fn subnet(env: &mut Env) -> Plans {
+    let network = env.create("openstack.network", json!({"name": "stateward-ground"})).await;
     Plans {
         desired: json!({
             "network_id": network, "cidr": "10.97.0.9/24", "name": "stateward-contract",
@@ -50,7 +50,7 @@ pub(crate) async fn subnet(ground: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn security_group(_: &mut Ground) -> Plans {
+pub(crate) async fn security_group(_: &mut Env) -> Plans {
     let ssh = json!({"protocol": "TCP", "port_range_min": 22, "port_range_max": 22, "remote_ip_prefix": "192.0.2.9/24"});
     let ours = json!({"protocol": 17, "remote_group_id": "self", "description": "among us"});
     let any = json!({"direction": "egress", "ethertype": "IPv6"});
@@ -73,9 +73,9 @@ pub(crate) async fn security_group(_: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn port(ground: &mut Ground) -> Plans {
-    let (network, subnet) = ground.network("10.97.1.0/24").await;
-    let group = ground.lay("openstack.security_group", json!({"name": "stateward-ground"})).await;
+pub(crate) async fn port(env: &mut Env) -> Plans {
+    let (network, subnet) = env.network("10.97.1.0/24").await;
+    let group = env.create("openstack.security_group", json!({"name": "stateward-ground"})).await;
     Plans {
         desired: json!({
             "network_id": network, "name": "stateward-contract", "admin_state_up": true,
@@ -96,10 +96,10 @@ pub(crate) async fn port(ground: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn router(ground: &mut Ground) -> Plans {
-    let (network, one) = ground.network("10.97.2.0/24").await;
+pub(crate) async fn router(env: &mut Env) -> Plans {
+    let (network, one) = env.network("10.97.2.0/24").await;
     let two = json!({"network_id": network, "cidr": "10.97.3.0/24"});
-    let two = ground.lay("openstack.subnet", two).await;
+    let two = env.create("openstack.subnet", two).await;
     Plans {
         desired: json!({
             "name": "stateward-contract", "description": "", "external_gateway_info": {"network_id": external()},
@@ -119,17 +119,17 @@ pub(crate) async fn router(ground: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn floating_ip(ground: &mut Ground) -> Plans {
-    let (network, subnet) = ground.network("10.97.4.0/24").await;
+pub(crate) async fn floating_ip(env: &mut Env) -> Plans {
+    let (network, subnet) = env.network("10.97.4.0/24").await;
     let router = json!({
         "name": "stateward-ground", "external_gateway_info": {"network_id": external()},
         "interfaces": [{"subnet_id": subnet}],
     });
-    ground.lay("openstack.router", router).await;
+    env.create("openstack.router", router).await;
     // One that the cloud chose might be another that is wanted later.
     let address = json!({"subnet_id": subnet, "ip_address": "10.97.4.9"});
     let port = json!({"network_id": network, "fixed_ips": [address]});
-    let port = ground.lay("openstack.port", port).await;
+    let port = env.create("openstack.port", port).await;
     Plans {
         desired: json!({"floating_network_id": external(), "port_id": null, "description": "first"}),
         variations: vec![json!({"description": "second"}), json!({"port_id": port})],

@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::{breakable, volume};
 use crate::control::{Control, context};
-use crate::openstack::{and_clean, cloud_for, subject};
+use crate::openstack::{cloud_for, subject, then_clean_up};
 
 #[tokio::test]
 async fn what_the_quota_does_not_allow_is_told_as_that_and_makes_nothing() {
@@ -21,7 +21,7 @@ async fn what_the_quota_does_not_allow_is_told_as_that_and_makes_nothing() {
         assert_eq!((failure.class.clone(), failure.effect), expected, "{failure}");
         assert!(subject.find(&subject.desired[0]).await.is_empty());
     };
-    and_clean(test, subject.clear()).await;
+    then_clean_up(test, subject.clear()).await;
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_volume_waits_for_a_service_that_is_away_and_is_made_once() {
         subject.finished(outcome).await.unwrap();
         assert_eq!(subject.find(&subject.desired[0]).await.len(), 1);
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         script.run("start cinder-volume").await;
         subject.clear().await;
     })
@@ -67,7 +67,7 @@ async fn a_volume_that_cannot_be_deleted_is_never_called_gone() {
         assert!(matches!(subject.observe(&id).await, Observation::Present(_)));
         assert!(subject.delete(&id).await.is_err(), "asked again, it is no more gone than before");
     };
-    and_clean(test, async {
+    then_clean_up(test, async {
         script.run("fault volume-delete clear").await;
         let mut reset = Command::new("openstack");
         reset.args(["--os-cloud", &admin, "volume", "set", "--state", "error", id.as_str()]);

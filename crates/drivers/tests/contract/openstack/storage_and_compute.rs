@@ -1,15 +1,15 @@
 //! Plans for storage, servers, and what they need.
 #![expect(
     clippy::unused_async,
-    reason = "one signature for those that need ground and those that do not"
+    reason = "one signature for those that need an environment and those that do not"
 )]
 
 use serde_json::json;
 
-use super::ground::Ground;
+use super::env::Env;
 use super::plans::{ELSEWHERE, Plans, variable};
 
-pub(crate) async fn volume(_: &mut Ground) -> Plans {
+pub(crate) async fn volume(_: &mut Env) -> Plans {
     Plans {
         desired: json!({
             "name": "stateward-contract", "size": 1, "description": null, "metadata": {"a": "1"},
@@ -27,9 +27,9 @@ pub(crate) async fn volume(_: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn snapshot(ground: &mut Ground) -> Plans {
+pub(crate) async fn snapshot(env: &mut Env) -> Plans {
     let volume =
-        ground.lay("openstack.volume", json!({"name": "stateward-ground", "size": 1})).await;
+        env.create("openstack.volume", json!({"name": "stateward-ground", "size": 1})).await;
     Plans {
         desired: json!({"volume_id": volume, "name": "stateward-contract", "metadata": {"a": "1"}}),
         variations: vec![
@@ -42,7 +42,7 @@ pub(crate) async fn snapshot(ground: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn image(_: &mut Ground) -> Plans {
+pub(crate) async fn image(_: &mut Env) -> Plans {
     Plans {
         desired: json!({
             "name": "stateward-contract", "disk_format": "raw", "container_format": "bare",
@@ -64,12 +64,12 @@ pub(crate) async fn image(_: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn server(ground: &mut Ground) -> Plans {
-    let (network, _) = ground.network("10.97.5.0/24").await;
+pub(crate) async fn server(env: &mut Env) -> Plans {
+    let (network, _) = env.network("10.97.5.0/24").await;
     let group = json!({"name": "stateward-ground", "policy": "soft-affinity"});
-    let group = ground.lay("openstack.server_group", group).await;
+    let group = env.create("openstack.server_group", group).await;
     let volume = json!({"name": "stateward-ground", "size": 1});
-    let volume = ground.lay("openstack.volume", volume).await;
+    let volume = env.create("openstack.volume", volume).await;
     Plans {
         desired: json!({
             "name": "stateward-contract", "flavorRef": variable("STATEWARD_TEST_FLAVOR", "m1.tiny"),
@@ -94,19 +94,19 @@ pub(crate) async fn server(ground: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn backup(ground: &mut Ground) -> Plans {
-    let (network, _) = ground.network("10.97.6.0/24").await;
+pub(crate) async fn backup(env: &mut Env) -> Plans {
+    let (network, _) = env.network("10.97.6.0/24").await;
     let mut volumes = Vec::new();
     for _ in 0..2 {
         let volume = json!({"name": "stateward-ground", "size": 1});
-        volumes.push(ground.lay("openstack.volume", volume).await);
+        volumes.push(env.create("openstack.volume", volume).await);
     }
     let server = json!({
         "name": "stateward-ground", "flavorRef": variable("STATEWARD_TEST_FLAVOR", "m1.tiny"),
         "imageRef": variable("STATEWARD_TEST_IMAGE", "tiny"), "networks": [{"uuid": network}],
         "volumes": volumes,
     });
-    let server = ground.lay("openstack.server", server).await;
+    let server = env.create("openstack.server", server).await;
     Plans {
         desired: json!({"server_id": server, "name": "stateward-contract"}),
         variations: vec![json!({"name": "stateward-contract-2"})],
@@ -115,7 +115,7 @@ pub(crate) async fn backup(ground: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn keypair(_: &mut Ground) -> Plans {
+pub(crate) async fn keypair(_: &mut Env) -> Plans {
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVmjp6nmRYdQeCFqfbkmfP8zPPCuUt5LXyFQxdJZhlG";
     let name = format!("stateward-contract-{}", std::process::id());
     Plans {
@@ -126,7 +126,7 @@ pub(crate) async fn keypair(_: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn server_group(_: &mut Ground) -> Plans {
+pub(crate) async fn server_group(_: &mut Env) -> Plans {
     Plans {
         desired: json!({"name": "stateward [contract]", "policy": "anti-affinity"}),
         variations: Vec::new(),
@@ -135,7 +135,7 @@ pub(crate) async fn server_group(_: &mut Ground) -> Plans {
     }
 }
 
-pub(crate) async fn project(_: &mut Ground) -> Plans {
+pub(crate) async fn project(_: &mut Env) -> Plans {
     let quotas = |cores: i64| {
         json!({
             "compute": {"cores": cores}, "volume": {"gigabytes": 7}, "network": {"router": -1},

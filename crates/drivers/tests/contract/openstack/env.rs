@@ -10,18 +10,18 @@ use super::subject;
 use crate::subject::Subject;
 
 /// Objects to build on; gone again in the opposite order.
-pub(crate) struct Ground {
+pub(crate) struct Env {
     driver: Arc<dyn Driver>,
     made: Vec<(Subject, ExternalId)>,
 }
 
-impl Ground {
+impl Env {
     pub(crate) fn new(driver: &Arc<dyn Driver>) -> Self {
         Self { driver: driver.clone(), made: Vec::new() }
     }
 
     /// Makes one; its id.
-    pub(crate) async fn lay(&mut self, kind: &str, desired: Value) -> String {
+    pub(crate) async fn create(&mut self, kind: &str, desired: Value) -> String {
         let subject = subject(&self.driver, kind, vec![desired.clone()], Value::Null);
         let id = subject.create(&desired).await.unwrap();
         self.made.push((subject, id.clone()));
@@ -30,9 +30,9 @@ impl Ground {
 
     /// A network and a subnet of it.
     pub(crate) async fn network(&mut self, cidr: &str) -> (String, String) {
-        let network = self.lay("openstack.network", json!({"name": "stateward-ground"})).await;
+        let network = self.create("openstack.network", json!({"name": "stateward-ground"})).await;
         let desired = json!({"network_id": network, "cidr": cidr});
-        let subnet = self.lay("openstack.subnet", desired).await;
+        let subnet = self.create("openstack.subnet", desired).await;
         (network, subnet)
     }
 

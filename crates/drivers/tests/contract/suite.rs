@@ -15,7 +15,7 @@ macro_rules! promises {
         )*
 
         /// All of them, one after the other, each on a world that the one before left empty.
-        pub(crate) async fn keeps_all(subject: &Subject) {
+        pub(crate) async fn run_all(subject: &Subject) {
             $(
                 println!("{}: {}", subject.kind, stringify!($name));
                 promises::$name(subject).await;
