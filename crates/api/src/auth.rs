@@ -19,11 +19,11 @@ use stateward_domain::id::{EntityId, Namespace, TokenId};
 use stateward_engine::Error;
 use subtle::ConstantTimeEq;
 
-use crate::app::App;
-use crate::error::taken;
-use crate::identity;
+use crate::app_state::AppState;
+use crate::error::conflict_with_holder;
+use crate::in_flight::InFlight;
 use crate::problem::Problem;
-use crate::turn::Turn;
+use crate::server_proof;
 
 /// The first administrator's token; only its digest is kept.
 pub struct AdminToken {
@@ -39,7 +39,7 @@ impl AdminToken {
 
     /// Shows that this server knows the token.
     pub(crate) fn proof(&self, challenge: &str) -> String {
-        identity::answer(&self.digest, challenge)
+        server_proof::answer(&self.digest, challenge)
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Whether the token is still valid: for what goes on long after it was shown.
-    pub(crate) fn is_let_in(&self, app: &App) -> bool {
+    pub(crate) fn is_still_valid(&self, app: &AppState) -> bool {
         self.token.is_none_or(|token| app.engine.access().is_valid(token))
     }
 
@@ -77,22 +77,22 @@ impl Caller {
     }
 
     /// Whether `role` is granted in `namespace`.
-    pub(crate) fn may(&self, role: Role, namespace: &Namespace) -> bool {
+    pub(crate) fn can(&self, role: Role, namespace: &Namespace) -> bool {
         allows(&self.grants, role, Some(namespace))
     }
 
     /// Refuses a caller without `role` beside all namespaces.
-    pub(crate) fn everywhere(&self, role: Role) -> Result<(), Problem> {
+    pub(crate) fn require_global(&self, role: Role) -> Result<(), Problem> {
         if allows(&self.grants, role, None) { Ok(()) } else { Err(forbidden(role)) }
     }
 
     /// Refuses a caller without `role` in `namespace`, which the caller knows of.
-    pub(crate) fn needs(&self, role: Role, namespace: &Namespace) -> Result<(), Problem> {
-        if self.may(role, namespace) { Ok(()) } else { Err(forbidden(role)) }
+    pub(crate) fn require(&self, role: Role, namespace: &Namespace) -> Result<(), Problem> {
+        if self.can(role, namespace) { Ok(()) } else { Err(forbidden(role)) }
     }
 
     /// The namespaces that may be looked into; `None` = all.
-    pub(crate) fn sees(&self) -> Option<Vec<Namespace>> {
+    pub(crate) fn visible_namespaces(&self) -> Option<Vec<Namespace>> {
         if allows(&self.grants, Role::Viewer, None) {
             return None;
         }
@@ -102,25 +102,25 @@ impl Caller {
     /// The entity, for a caller with `role` in its namespace. Without any role there, it does not exist.
     pub(crate) async fn entity(
         &self,
-        app: &App,
+        app: &AppState,
         id: EntityId,
         role: Role,
     ) -> Result<Arc<Entity>, Problem> {
         let entity = app.engine.entity(id).await?;
         let namespace = &entity.manifest.namespace;
-        if !self.may(Role::Viewer, namespace) {
+        if !self.can(Role::Viewer, namespace) {
             // What is not there costs this read more: without it, the time would tell the two apart.
             let _ = app.engine.views().entity(id).await;
             return Err(Problem::not_found());
         }
-        self.needs(role, namespace)?;
+        self.require(role, namespace)?;
         Ok(entity)
     }
 
     /// The engine's answer to a change, as this caller may see it.
     pub(crate) async fn answer<T>(
         &self,
-        app: &App,
+        app: &AppState,
         outcome: Result<T, Error>,
     ) -> Result<T, Problem> {
         match outcome {
@@ -131,13 +131,13 @@ impl Caller {
 
     /// The problem that the engine's answer to a change is for this caller: whose something is that is taken is told
     /// only where the caller may look.
-    async fn refusal(&self, app: &App, error: Error) -> Problem {
+    async fn refusal(&self, app: &AppState, error: Error) -> Problem {
         let Error::IdentityTaken { holder: Some(holder) } = &error else { return error.into() };
         let visible = match app.engine.entity(*holder).await {
-            Ok(entity) => self.may(Role::Viewer, &entity.manifest.namespace),
+            Ok(entity) => self.can(Role::Viewer, &entity.manifest.namespace),
             Err(_) => false,
         };
-        taken("identity-taken", error.to_string(), visible.then_some(*holder))
+        conflict_with_holder("identity-taken", error.to_string(), visible.then_some(*holder))
     }
 }
 
@@ -158,7 +158,7 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let caller = authenticate(request);
         if let Ok(caller) = &caller {
-            Turn::of(request).identify(caller.token);
+            InFlight::of(request).set_caller(caller.token);
         }
         ready(caller)
     }
@@ -170,7 +170,7 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
     let header = header.ok_or_else(|| refused("a bearer token is needed"))?;
     let (scheme, token) =
         header.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
-    let app = request.app_data::<web::Data<App>>().ok_or_else(|| refused("no application"))?;
+    let app = request.app_data::<web::Data<AppState>>().ok_or_else(|| refused("no application"))?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused("a bearer token is needed"));
     }
@@ -181,7 +181,7 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
     // Looked up by digest: how long that takes says nothing about a token that is not known.
     let identity = app.engine.access().identify(&hexadecimal(&digest));
     let identity = identity.ok_or_else(|| refused("the token is not valid"))?;
-    app.limits.count(identity.token_id).map_err(|wait| {
+    app.limits.check_rate(identity.token_id).map_err(|wait| {
         let problem = Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-requests",

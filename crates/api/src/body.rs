@@ -15,13 +15,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use stateward_engine::admission::kinds::Kinds;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::decompress::Coding;
+use crate::fair_semaphore::{CallerId, FairPermit, units};
+use crate::in_flight::InFlight;
 use crate::json::{parse, typed};
 use crate::limits::Limits;
 use crate::problem::Problem;
-use crate::shares::{Share, Who, units};
-use crate::turn::Turn;
 
 /// Bytes of a body at most, beside the largest text that a kind allows in it.
 const REST_BYTES_MAX: usize = 1024 * 1024;
@@ -65,7 +65,7 @@ pub(crate) struct Body {
     pub(crate) media_type: String,
     /// What was sent, decompressed.
     pub(crate) bytes: web::Bytes,
-    memory: RefCell<Memory>,
+    memory: RefCell<MemoryBudget>,
 }
 
 impl FromRequest for Body {
@@ -78,19 +78,20 @@ impl FromRequest for Body {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
         let announced = header(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0);
         let coding = Coding::of(header(CONTENT_ENCODING));
-        let (app, turn) = (request.app_data::<web::Data<App>>().cloned(), Turn::of(request));
+        let (app, in_flight) =
+            (request.app_data::<web::Data<AppState>>().cloned(), InFlight::of(request));
         let payload = payload.take();
         Box::pin(async move {
             let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "who asks?");
             // Nothing is read for somebody whom nobody knows.
-            let (app, who) = app.zip(turn.who()).ok_or_else(unknown)?;
-            let mut memory = Memory::of(app.limits.clone(), who)?;
+            let (app, who) = app.zip(in_flight.caller()).ok_or_else(unknown)?;
+            let mut memory = MemoryBudget::of(app.limits.clone(), who)?;
             if announced > limit {
                 return Err(too_large(limit));
             }
             let coding = coding?;
             let received =
-                tokio::time::timeout(BODY_TIMEOUT, received(payload, limit, &mut memory)).await;
+                tokio::time::timeout(BODY_TIMEOUT, receive(payload, limit, &mut memory)).await;
             let received = received.map_err(|_| {
                 let detail = "the body did not come in time";
                 Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail)
@@ -110,10 +111,10 @@ impl FromRequest for Body {
     }
 }
 
-async fn received(
+async fn receive(
     mut payload: Payload,
     limit: usize,
-    memory: &mut Memory,
+    memory: &mut MemoryBudget,
 ) -> Result<web::BytesMut, Problem> {
     let mut bytes = web::BytesMut::new();
     while let Some(piece) = payload.next().await {
@@ -135,16 +136,16 @@ fn too_large(limit: usize) -> Problem {
 
 /// The memory that a request takes for its body and for what is made of it; bounded for all callers together and for
 /// each.
-struct Memory {
+struct MemoryBudget {
     limits: Arc<Limits>,
-    share: Share,
+    share: FairPermit,
     /// Bytes; the share has whole units.
     taken: usize,
     granted: u32,
 }
 
-impl Memory {
-    fn of(limits: Arc<Limits>, who: Who) -> Result<Self, Problem> {
+impl MemoryBudget {
+    fn of(limits: Arc<Limits>, who: CallerId) -> Result<Self, Problem> {
         let share = limits.bodies.take(who, 0).ok_or_else(no_memory)?;
         Ok(Self { limits, share, taken: 0, granted: 0 })
     }
@@ -166,7 +167,7 @@ fn no_memory() -> Problem {
 
 impl Body {
     /// What was made of the body is gone: what is made next takes its place.
-    pub(crate) fn begin_again(&self) {
+    pub(crate) fn reset_charge(&self) {
         self.memory.borrow_mut().taken = self.bytes.len();
     }
 
@@ -180,7 +181,7 @@ impl Body {
 
     /// The body as a `T`.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        self.is(&["application/json"])?;
+        self.require_media_type(&["application/json"])?;
         parse(&self.bytes)
     }
 
@@ -194,7 +195,7 @@ impl Body {
     }
 
     /// Refuses other media types than `accepted`.
-    pub(crate) fn is(&self, accepted: &[&str]) -> Result<(), Problem> {
+    pub(crate) fn require_media_type(&self, accepted: &[&str]) -> Result<(), Problem> {
         if accepted.contains(&self.media_type.as_str()) {
             return Ok(());
         }

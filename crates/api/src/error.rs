@@ -40,9 +40,9 @@ impl From<Error> for Problem {
             Error::InUse { .. } | Error::BackendInUse { .. } => Self::conflict("in-use", detail),
             Error::BadConfiguration(_) => Self::conflict("bad-configuration", detail),
             Error::TooMany => Self::conflict("too-many", detail),
-            Error::NameTaken { holder } => taken("name-taken", detail, holder),
+            Error::NameTaken { holder } => conflict_with_holder("name-taken", detail, holder),
             // The holder may be in a namespace that the caller may not see: see `Caller::refusal`.
-            Error::IdentityTaken { .. } => taken("identity-taken", detail, None),
+            Error::IdentityTaken { .. } => conflict_with_holder("identity-taken", detail, None),
             Error::KeyReused => Self::unprocessable("idempotency-key-reused", detail),
             Error::ShownOnce(_) => Self::conflict("shown-once", detail),
             Error::NotFound => Self::not_found(),
@@ -96,7 +96,11 @@ fn with_faults(name: &'static str, detail: String, faults: &[FieldError]) -> Pro
 }
 
 /// A conflict about something that only one entity can have; `holder` is named only to those who may see it.
-pub(crate) fn taken(name: &'static str, detail: String, holder: Option<EntityId>) -> Problem {
+pub(crate) fn conflict_with_holder(
+    name: &'static str,
+    detail: String,
+    holder: Option<EntityId>,
+) -> Problem {
     match holder {
         Some(holder) => Problem::conflict(name, format!("{detail} by entity {holder}")),
         None => Problem::conflict(name, detail),

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use stateward_domain::envelope::{Envelope, Idempotency};
 use stateward_domain::id::{Namespace, Revision};
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::{Caller, hexadecimal};
-use crate::observe::RequestId;
+use crate::middleware::RequestId;
 use crate::problem::Problem;
 
 const REASON_CHARS_MAX: usize = 500;
@@ -51,7 +51,7 @@ pub(crate) fn envelope(
     body: &[u8],
 ) -> Result<Envelope, Problem> {
     // A header that is not valid is refused before anything is written, also one that only the answer needs.
-    wait(request)?;
+    prefer_wait(request)?;
     let reason = text(request, "Stateward-Reason")?;
     if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
         let detail = format!("a reason has {REASON_CHARS_MAX} characters at most");
@@ -71,7 +71,7 @@ pub(crate) fn envelope(
 }
 
 /// Refuses a change without a reason where its namespace requires one.
-pub(crate) fn check_reason(app: &App, envelope: &Envelope) -> Result<(), Problem> {
+pub(crate) fn check_reason(app: &AppState, envelope: &Envelope) -> Result<(), Problem> {
     let settings = app.engine.access().namespace(&envelope.namespace);
     let missing = envelope.reason.as_ref().is_none_or(|reason| reason.trim().is_empty());
     if missing && settings.is_some_and(|settings| settings.require_reason) {
@@ -102,7 +102,7 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>
 }
 
 /// `Prefer: wait=N`; `None` when the client does not want to wait.
-pub(crate) fn wait(request: &HttpRequest) -> Result<Option<Duration>, Problem> {
+pub(crate) fn prefer_wait(request: &HttpRequest) -> Result<Option<Duration>, Problem> {
     let Some(prefer) = text(request, "Prefer")? else { return Ok(None) };
     // Preferences that are not known are ignored, as RFC 7240 wants it.
     let wait = prefer
@@ -120,38 +120,38 @@ pub(crate) fn wait(request: &HttpRequest) -> Result<Option<Duration>, Problem> {
 
 /// `If-Match`: the revisions of which one has to be the present one; `None` = any is right.
 pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Vec<Revision>>, Problem> {
-    match tags(request, "If-Match")? {
-        None | Some(Tags::Any) => Ok(None),
-        Some(Tags::Of(revisions)) => Ok(Some(revisions)),
+    match entity_tags(request, "If-Match")? {
+        None | Some(EntityTags::Any) => Ok(None),
+        Some(EntityTags::Of(revisions)) => Ok(Some(revisions)),
     }
 }
 
 /// `If-None-Match`: whether the client has seen `revision` already.
-pub(crate) fn has_seen(request: &HttpRequest, revision: Revision) -> Result<bool, Problem> {
-    Ok(match tags(request, "If-None-Match")? {
+pub(crate) fn if_none_match(request: &HttpRequest, revision: Revision) -> Result<bool, Problem> {
+    Ok(match entity_tags(request, "If-None-Match")? {
         None => false,
-        Some(Tags::Any) => true,
-        Some(Tags::Of(revisions)) => revisions.contains(&revision),
+        Some(EntityTags::Any) => true,
+        Some(EntityTags::Of(revisions)) => revisions.contains(&revision),
     })
 }
 
 /// The entity tags of a condition (RFC 9110, 8.8.3).
 #[derive(Debug, PartialEq, Eq)]
-enum Tags {
+enum EntityTags {
     /// `*`
     Any,
     /// Those of a list that are revisions; no other tag is one of ours.
     Of(Vec<Revision>),
 }
 
-fn tags(request: &HttpRequest, name: &str) -> Result<Option<Tags>, Problem> {
+fn entity_tags(request: &HttpRequest, name: &str) -> Result<Option<EntityTags>, Problem> {
     let lines: Vec<_> = request.headers().get_all(name).collect();
     if lines.is_empty() {
         return Ok(None);
     }
     // Several lines are one list.
     let lines: Option<Vec<_>> = lines.into_iter().map(|line| line.to_str().ok()).collect();
-    let tags = lines.and_then(|lines| listed(&lines.join(",")));
+    let tags = lines.and_then(|lines| parse_entity_tags(&lines.join(",")));
     tags.map(Some).ok_or_else(|| {
         let detail =
             format!("{name} takes revisions in quotes, such as \"3\" or \"3\", \"4\", or *");
@@ -161,9 +161,9 @@ fn tags(request: &HttpRequest, name: &str) -> Result<Option<Tags>, Problem> {
 
 /// A list of tags; `None` when it is none. A weak tag means the same as a strong one: it counts revisions of what is
 /// stored, and a proxy that compresses an answer weakens its tag without changing that.
-fn listed(text: &str) -> Option<Tags> {
+fn parse_entity_tags(text: &str) -> Option<EntityTags> {
     if text.trim() == "*" {
-        return Some(Tags::Any);
+        return Some(EntityTags::Any);
     }
     let (mut revisions, mut count) = (Vec::new(), 0);
     let mut rest = text.trim_matches([' ', '\t', ',']);
@@ -178,7 +178,7 @@ fn listed(text: &str) -> Option<Tags> {
             rest = rest.strip_prefix(',')?.trim_start_matches([' ', '\t', ',']);
         }
     }
-    (count > 0).then_some(Tags::Of(revisions))
+    (count > 0).then_some(EntityTags::Of(revisions))
 }
 
 #[cfg(test)]
@@ -187,11 +187,12 @@ mod tests {
 
     #[test]
     fn tags_are_read_as_the_standard_has_them() {
-        let of =
-            |revisions: &[u64]| Some(Tags::Of(revisions.iter().copied().map(Revision).collect()));
+        let of = |revisions: &[u64]| {
+            Some(EntityTags::Of(revisions.iter().copied().map(Revision).collect()))
+        };
         for (text, tags) in [
-            ("*", Some(Tags::Any)),
-            (" * ", Some(Tags::Any)),
+            ("*", Some(EntityTags::Any)),
+            (" * ", Some(EntityTags::Any)),
             ("\"3\"", of(&[3])),
             ("W/\"3\"", of(&[3])),
             ("\"1\", W/\"3\"", of(&[1, 3])),
@@ -208,7 +209,7 @@ mod tests {
             ("*, \"3\"", None),
             ("\"3\", *", None),
         ] {
-            assert_eq!(listed(text), tags, "{text:?}");
+            assert_eq!(parse_entity_tags(text), tags, "{text:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `routes` has a folder for each noun and a file for each verb; `dto` is what goes over the wire; `problem` says
 //! how errors look, `error` which status each has; `auth` knows the callers; `params`, `position`, `body` and `headers` read
-//! requests, `asking` knows which of them were carried out before, `reply` writes the answers to changes, `sse` what
+//! requests, `change_request` knows which of them were carried out before, `reply` writes the answers to changes, `sse` what
 //! watchers are sent.
 //!
 //! **Architecture invariant:** only this crate names actix, and only it knows HTTP statuses. It decides nothing:
@@ -15,37 +15,37 @@
     reason = "handlers live on one worker thread, with the request they hold"
 )]
 
-mod app;
-mod asking;
+mod app_state;
 mod auth;
 mod body;
+mod bounded_patch;
+mod change_request;
+mod change_response;
 mod connections;
 mod decompress;
 mod dto;
-mod echo;
+mod echo_server;
 mod error;
+mod fair_semaphore;
 mod headers;
-pub mod identity;
+mod in_flight;
 pub mod json;
 mod limits;
-mod observe;
+mod middleware;
 mod openapi;
 mod params;
-mod patch;
 mod position;
 mod problem;
-mod reply;
 mod routes;
 mod server;
-mod shares;
+pub mod server_proof;
 mod sse;
 mod stream;
 mod tls;
-mod turn;
 
-pub use app::{App, Histograms, Parts};
+pub use app_state::{AppParts, AppState, Histograms};
 pub use auth::AdminToken;
-pub use echo::echo;
+pub use echo_server::serve_echo;
 pub use limits::LimitSettings;
 pub use server::{Server, serve};
 pub use tls::{BadCertificate, Tls};

@@ -9,7 +9,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use stateward_domain::id::TokenId;
 use tokio::sync::Semaphore;
 
-use crate::shares::Shares;
+use crate::fair_semaphore::FairSemaphore;
 
 /// Tokens whose rate is kept before those at rest are forgotten.
 const TOKENS_KEPT: usize = 20_000;
@@ -35,9 +35,9 @@ const CATCH_UP_BYTES_EACH: usize = 32 * 1024 * 1024;
 /// Counters of what is under way.
 pub(crate) struct Limits {
     pub(crate) in_flight: Arc<Semaphore>,
-    pub(crate) waiting: Shares,
-    pub(crate) bodies: Shares,
-    pub(crate) catching_up: Shares,
+    pub(crate) waiting: FairSemaphore,
+    pub(crate) bodies: FairSemaphore,
+    pub(crate) catching_up: FairSemaphore,
     tokens: DefaultKeyedRateLimiter<TokenId>,
 }
 
@@ -45,15 +45,15 @@ impl Limits {
     pub(crate) fn new(settings: LimitSettings) -> Self {
         Self {
             in_flight: Arc::new(Semaphore::new(settings.in_flight_max)),
-            waiting: Shares::new(settings.waiting_max, settings.waiting_max.div_ceil(2)),
-            bodies: Shares::of_bytes(BODIES_BYTES_MAX, BODIES_BYTES_EACH),
-            catching_up: Shares::of_bytes(CATCH_UP_BYTES_MAX, CATCH_UP_BYTES_EACH),
+            waiting: FairSemaphore::new(settings.waiting_max, settings.waiting_max.div_ceil(2)),
+            bodies: FairSemaphore::of_bytes(BODIES_BYTES_MAX, BODIES_BYTES_EACH),
+            catching_up: FairSemaphore::of_bytes(CATCH_UP_BYTES_MAX, CATCH_UP_BYTES_EACH),
             tokens: RateLimiter::keyed(Quota::per_second(settings.rate_per_token)),
         }
     }
 
     /// Counts a request of a token; how long to wait when there were too many.
-    pub(crate) fn count(&self, token: TokenId) -> Result<(), Duration> {
+    pub(crate) fn check_rate(&self, token: TokenId) -> Result<(), Duration> {
         if self.tokens.len() > TOKENS_KEPT {
             self.tokens.retain_recent();
         }
@@ -74,9 +74,9 @@ mod tests {
         let token = |digit: &str| digit.repeat(32).parse::<TokenId>().expect("an id");
         let (a, b) = (token("1"), token("2"));
         for _ in 0..3 {
-            assert!(limits.count(a).is_ok());
+            assert!(limits.check_rate(a).is_ok());
         }
-        assert!(limits.count(a).is_err_and(|wait| wait <= Duration::from_secs(1)));
-        assert!(limits.count(b).is_ok());
+        assert!(limits.check_rate(a).is_err_and(|wait| wait <= Duration::from_secs(1)));
+        assert!(limits.check_rate(b).is_ok());
     }
 }

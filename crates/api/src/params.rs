@@ -7,10 +7,10 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use stateward_domain::id::Position;
 
-use crate::app::App;
+use crate::app_state::AppState;
+use crate::in_flight::InFlight;
 use crate::position;
 use crate::problem::Problem;
-use crate::turn::Turn;
 
 /// Items of a page unless asked for otherwise, and at most.
 const PAGE_SIZE: usize = 50;
@@ -20,7 +20,7 @@ const PAGE_SIZE_MAX: usize = 1_000;
 pub(crate) struct Params {
     left: Vec<(String, String)>,
     /// Of the request.
-    pub(crate) turn: Turn,
+    pub(crate) in_flight: InFlight,
 }
 
 impl FromRequest for Params {
@@ -29,7 +29,8 @@ impl FromRequest for Params {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let parsed = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
-        let parsed = parsed.map(|query| Self { left: query.into_inner(), turn: Turn::of(request) });
+        let parsed =
+            parsed.map(|query| Self { left: query.into_inner(), in_flight: InFlight::of(request) });
         ready(parsed.map_err(|error| Problem::malformed("bad-query", error.to_string())))
     }
 }
@@ -60,15 +61,15 @@ impl Params {
         text.parse().map(Some).map_err(bad)
     }
 
-    /// The value of `name`, a position of this log; see [`position::known`].
+    /// The value of `name`, a position of this log; see [`position::parse`].
     pub(crate) async fn position(
         &mut self,
-        app: &App,
+        app: &AppState,
         name: &str,
     ) -> Result<Option<Position>, Problem> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let bad = || Problem::malformed("bad-parameter", format!("{name} is not valid"));
-        position::known(app, &text, bad).await.map(Some)
+        position::parse(app, &text, bad).await.map(Some)
     }
 
     /// Number of items of the page.

@@ -3,7 +3,7 @@
 use stateward_domain::id::Position;
 use stateward_engine::Error;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::problem::Problem;
 
 /// The position that `text` is, if this log can have handed it out; `malformed` = what to answer when it is none.
@@ -11,8 +11,8 @@ use crate::problem::Problem;
 /// # Errors
 /// 410 `position-gone` for a position of another epoch (the log was restored, or is another one) or ahead of the head:
 /// waiting for it would never end, and reading on from it would skip events.
-pub(crate) async fn known(
-    app: &App,
+pub(crate) async fn parse(
+    app: &AppState,
     text: &str,
     malformed: impl FnOnce() -> Problem,
 ) -> Result<Position, Problem> {

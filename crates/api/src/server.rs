@@ -14,12 +14,12 @@ use actix_web::{App as Actix, Error, web};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::body::BodyLimit;
 use crate::connections::Connections;
 use crate::stream::Stream;
 use crate::tls::Tls;
-use crate::{observe, routes};
+use crate::{middleware, routes};
 
 /// How long a client may take for the head of a request, and how long a connection may be without one.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ impl Default for Server {
 /// # Errors
 /// When the listener cannot be used.
 pub async fn serve(
-    app: App,
+    app: AppState,
     listener: TcpListener,
     server: Server,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -80,7 +80,7 @@ pub async fn serve(
     let ends = builder.graceful_shutdown_signal();
     let http = builder.listen("stateward", listener, move || {
         let actix = Actix::new()
-            .wrap(actix_web::middleware::from_fn(observe::around))
+            .wrap(actix_web::middleware::from_fn(middleware::with_request_context))
             .app_data(app.clone())
             .app_data(limit)
             .configure(routes::configure);

@@ -23,8 +23,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) enum Stream {
-    Plain(Watched),
-    Tls(Box<TlsStream<Watched>>),
+    Plain(MonitoredStream),
+    Tls(Box<TlsStream<MonitoredStream>>),
 }
 
 impl Stream {
@@ -37,7 +37,7 @@ impl Stream {
         connection: Arc<Connection>,
         tls: Option<TlsAcceptor>,
     ) -> io::Result<Self> {
-        let watched = Watched::new(io, connection, STALLED_MAX);
+        let watched = MonitoredStream::new(io, connection, STALLED_MAX);
         let Some(tls) = tls else { return Ok(Self::Plain(watched)) };
         let agreed = tokio::time::timeout(HANDSHAKE_MAX, tls.accept(watched)).await;
         agreed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(Box::new).map(Self::Tls)
@@ -60,7 +60,7 @@ impl Stream {
 }
 
 /// A connection that looks whether it has to end.
-pub(crate) struct Watched {
+pub(crate) struct MonitoredStream {
     io: TcpStream,
     connection: Arc<Connection>,
     stalled_max: Duration,
@@ -68,13 +68,13 @@ pub(crate) struct Watched {
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watched {
+impl MonitoredStream {
     fn new(io: TcpStream, connection: Arc<Connection>, stalled_max: Duration) -> Self {
         Self { io, connection, stalled_max, stalled: None }
     }
 
     /// What comes of a try to write; an error when nothing could be written for too long.
-    fn moves<T>(
+    fn check_stalled<T>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<T>>,
@@ -90,7 +90,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for MonitoredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -103,14 +103,14 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for MonitoredStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        self.moves(context, written)
+        self.check_stalled(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -127,7 +127,7 @@ impl AsyncWrite for Watched {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(context, pieces);
-        self.moves(context, written)
+        self.check_stalled(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -202,12 +202,12 @@ mod tests {
     use crate::connections::Connections;
 
     /// A connection and its peer.
-    async fn pair(all: &Arc<Connections>, stalled_max: Duration) -> (Watched, TcpStream) {
+    async fn pair(all: &Arc<Connections>, stalled_max: Duration) -> (MonitoredStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let peer = TcpStream::connect(listener.local_addr().expect("an address")).await;
         let (io, _) = listener.accept().await.expect("a connection");
         let connection = all.open().expect("there is room");
-        (Watched::new(io, connection, stalled_max), peer.expect("a connection"))
+        (MonitoredStream::new(io, connection, stalled_max), peer.expect("a connection"))
     }
 
     #[tokio::test]

@@ -49,7 +49,7 @@ pub(crate) struct EntityView<'a> {
     references: Vec<ReferenceView>,
     /// Who refers to it, at most 1000 of them; only where one entity is asked for, as it is now
     #[serde(skip_serializing_if = "Option::is_none")]
-    referenced_by: Option<Vec<UserView>>,
+    referenced_by: Option<Vec<DependentView>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(value_type = Vec<crate::openapi::words::DifferenceShape>, required = false)]
     drift: &'a [Difference],
@@ -70,7 +70,8 @@ struct ReferenceView {
 
 /// An entity that refers to another.
 #[derive(Serialize, utoipa::ToSchema)]
-struct UserView {
+#[schema(as = UserView)]
+struct DependentView {
     id: String,
     kind: String,
     name: String,
@@ -152,7 +153,7 @@ impl<'a> From<&'a Entity> for EntityView<'a> {
             conditions: entity.conditions().into_iter().map(condition).collect(),
             error: entity.error.as_ref().map(ErrorView::from),
             observed: observed(entity),
-            references: referred(entity),
+            references: reference_views(entity),
             referenced_by: None,
             drift: entity.drift.as_ref().map_or(&[][..], |drift| &drift.diff),
             created_at: time::text(entity.created_at),
@@ -164,17 +165,17 @@ impl<'a> From<&'a Entity> for EntityView<'a> {
 impl EntityView<'_> {
     /// The same, with those who refer to it.
     #[must_use]
-    pub(crate) fn used_by(self, users: &[Arc<Entity>]) -> Self {
-        let user = |user: &Arc<Entity>| UserView {
-            id: user.id.to_string(),
-            kind: user.manifest.kind.to_string(),
-            name: user.manifest.name.to_string(),
+    pub(crate) fn with_dependents(self, dependents: &[Arc<Entity>]) -> Self {
+        let dependent = |dependent: &Arc<Entity>| DependentView {
+            id: dependent.id.to_string(),
+            kind: dependent.manifest.kind.to_string(),
+            name: dependent.manifest.name.to_string(),
         };
-        Self { referenced_by: Some(users.iter().map(user).collect()), ..self }
+        Self { referenced_by: Some(dependents.iter().map(dependent).collect()), ..self }
     }
 }
 
-fn referred(entity: &Entity) -> Vec<ReferenceView> {
+fn reference_views(entity: &Entity) -> Vec<ReferenceView> {
     let view = |reference: Reference| ReferenceView {
         pointer: reference.pointer,
         kind: reference.target.kind.to_string(),

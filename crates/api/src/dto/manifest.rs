@@ -12,12 +12,14 @@ use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namesp
 use stateward_engine::access::DEFAULT_NAMESPACE;
 use stateward_engine::service::{Declaration, EntityChange};
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::problem::Problem;
 
 /// A member that may be left out. `null` is refused: whoever sent it meant something else than the default, which is
 /// what leaving it out means.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(reader: D) -> Result<Option<T>, D::Error> {
+fn non_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    reader: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(reader).map(Some)
 }
 
@@ -28,29 +30,29 @@ pub(crate) struct ManifestBody {
     kind: String,
     #[schema(min_length = 1, max_length = 253, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     name: String,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(nullable = false)]
     namespace: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(nullable = false)]
     backend: Option<String>,
     #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
     desired: Value,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(min_length = 1, max_length = 1024, nullable = false)]
     external_id: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<crate::openapi::words::DeletionWord>, nullable = false)]
     deletion_policy: Option<DeletionPolicy>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<crate::openapi::words::DriftWord>, nullable = false)]
     drift_policy: Option<DriftPolicy>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<crate::openapi::words::ManagementWord>, nullable = false)]
     management_policy: Option<ManagementPolicy>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<crate::openapi::words::ReplaceWord>, nullable = false)]
     replace: Option<ReplacePolicy>,
     #[serde(default)]
@@ -66,10 +68,10 @@ impl ManifestBody {
     }
 
     /// What adopts is only looked at, and left alone at the end, unless the user says otherwise.
-    pub(crate) fn declaration(self, app: &App) -> Result<Declaration, Problem> {
+    pub(crate) fn declaration(self, app: &AppState) -> Result<Declaration, Problem> {
         let namespace = self.namespace();
         if app.engine.access().namespace(&namespace).is_none() {
-            return Err(App::unknown_namespace());
+            return Err(AppState::unknown_namespace());
         }
         let imports = self.external_id.is_some();
         let (deletion, management) = if imports {
@@ -101,28 +103,28 @@ impl ManifestBody {
 #[derive(Default, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     desired: Option<Value>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     labels: Option<BTreeMap<String, String>>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<crate::openapi::words::DeletionWord>, nullable = false)]
     deletion_policy: Option<DeletionPolicy>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<crate::openapi::words::DriftWord>, nullable = false)]
     drift_policy: Option<DriftPolicy>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<crate::openapi::words::ManagementWord>, nullable = false)]
     management_policy: Option<ManagementPolicy>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<crate::openapi::words::ReplaceWord>, nullable = false)]
     replace: Option<ReplacePolicy>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     ignore_fields: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     protected: Option<bool>,
 }

@@ -7,8 +7,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::resource;
-use crate::app::App;
-use crate::identity;
+use crate::app_state::AppState;
+use crate::server_proof;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -41,11 +41,12 @@ struct Readiness {
     params(("Stateward-Challenge" = Option<String>, Header, description = "32 random bytes in hexadecimal: the answer's `Stateward-Proof` shows that this server knows the first administrator's token")),
     responses((status = 200, description = "It does", body = String, content_type = "text/plain")),
 )]
-pub(crate) async fn livez(app: web::Data<App>, request: HttpRequest) -> HttpResponse {
+pub(crate) async fn livez(app: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
     let mut response = HttpResponse::Ok();
-    let challenge = request.headers().get(identity::CHALLENGE).and_then(|text| text.to_str().ok());
-    if let Some(challenge) = challenge.filter(|text| identity::is_challenge(text)) {
-        response.insert_header((identity::PROOF, app.admin.proof(challenge)));
+    let challenge =
+        request.headers().get(server_proof::CHALLENGE).and_then(|text| text.to_str().ok());
+    if let Some(challenge) = challenge.filter(|text| server_proof::is_challenge(text)) {
+        response.insert_header((server_proof::PROOF, app.admin.proof(challenge)));
     }
     response.content_type("text/plain; charset=utf-8").body("ok\n")
 }
@@ -71,7 +72,7 @@ fn clock(skew: Duration) -> Check {
     security(()),
     responses((status = 200, description = "Ready", body = Readiness), (status = 503, description = "Not yet", body = Readiness)),
 )]
-pub(crate) async fn readyz(app: web::Data<App>) -> HttpResponse {
+pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
     let mut checks = Vec::new();
     let mut ready = true;
     for status in app.engine.projections().await {

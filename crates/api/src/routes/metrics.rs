@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, web};
 use stateward_engine::backends::availability::Unavailable;
 
 use super::resource;
-use crate::app::App;
+use crate::app_state::AppState;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(resource("/metrics", &[Method::GET]).route(web::get().to(metrics)));
@@ -28,7 +28,7 @@ type Gauge = BTreeMap<String, f64>;
     security(()),
     responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain")),
 )]
-pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
+pub(crate) async fn metrics(app: web::Data<AppState>) -> HttpResponse {
     let mut text = String::new();
     entities(&app, &mut text).await;
     backends(&app, &mut text).await;
@@ -39,7 +39,7 @@ pub(crate) async fn metrics(app: web::Data<App>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text)
 }
 
-async fn entities(app: &App, text: &mut String) {
+async fn entities(app: &AppState, text: &mut String) {
     let (mut all, mut blocked, mut dead) = (Gauge::new(), Gauge::new(), 0.0);
     for count in app.engine.views().counts().await.unwrap_or_default() {
         let (backend, kind, state) = (&count.backend, &count.kind, count.state.name());
@@ -59,7 +59,7 @@ async fn entities(app: &App, text: &mut String) {
     write(text, "stateward_dead_letters", &Gauge::from([(String::new(), dead)]));
 }
 
-async fn backends(app: &App, text: &mut String) {
+async fn backends(app: &AppState, text: &mut String) {
     let (mut open, mut due, mut unknown) = (Gauge::new(), Gauge::new(), Gauge::new());
     for status in app.engine.backend_statuses() {
         let labels = format!("backend=\"{}\"", status.backend.name());
@@ -77,7 +77,7 @@ async fn backends(app: &App, text: &mut String) {
     write(text, "stateward_unknown_objects", &unknown);
 }
 
-async fn projections(app: &App, text: &mut String) {
+async fn projections(app: &AppState, text: &mut String) {
     let (mut events, mut seconds) = (Gauge::new(), Gauge::new());
     let head = app.engine.log().head().await.unwrap_or_default();
     let now = app.engine.clock().now();

@@ -23,7 +23,7 @@ use actix_web::{Resource, ResponseError, web};
 use serde::Serialize;
 use stateward_domain::id::Namespace;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -81,7 +81,7 @@ fn id<T: FromStr>(text: &str) -> Result<T, Problem> {
 
 /// The namespaces of a list: the one that was asked for, if the caller may look into it, else all that may be.
 pub(crate) fn namespaces(caller: &Caller, asked: Option<String>) -> Option<Vec<Namespace>> {
-    let sees = caller.sees();
+    let sees = caller.visible_namespaces();
     match asked.map(Namespace) {
         None => sees,
         Some(name) if sees.as_ref().is_none_or(|sees| sees.contains(&name)) => Some(vec![name]),
@@ -91,12 +91,12 @@ pub(crate) fn namespaces(caller: &Caller, asked: Option<String>) -> Option<Vec<N
 
 /// `?wait_for=POSITION`: waits until lists show what happened up to there. A position that this log never reaches is
 /// refused at once.
-async fn wait_for(app: &App, params: &mut Params) -> Result<(), Problem> {
+async fn wait_for(app: &AppState, params: &mut Params) -> Result<(), Problem> {
     let Some(position) = params.position(app, "wait_for").await? else { return Ok(()) };
     if app.engine.caught_up(position, Duration::ZERO).await {
         return Ok(());
     }
-    let place = params.turn.wait(app);
+    let place = params.in_flight.move_to_waiting(app);
     if place.is_none() {
         return Err(Problem::unavailable("too many requests wait for a position"));
     }

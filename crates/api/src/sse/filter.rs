@@ -22,7 +22,7 @@ impl Filter {
     /// Takes `namespace`, `type` and `entity` out of the query; each may be given several times.
     pub(crate) fn new(caller: &Caller, params: &mut Params) -> Result<Self, Problem> {
         let asked = params.all("namespace");
-        let all = || caller.sees();
+        let all = || caller.visible_namespaces();
         let namespaces = if asked.is_empty() {
             all()
         } else {

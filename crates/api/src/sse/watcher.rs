@@ -13,21 +13,21 @@ use stateward_engine::access::AccessChanges;
 use tokio::sync::watch;
 
 use super::batch::{PIECE_BYTES, render};
-use super::hub::{NotKept, Place};
+use super::hub::{NotBuffered, WatcherSlot};
 use super::{Filter, Hub};
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::shares::{Share, units};
+use crate::fair_semaphore::{FairPermit, units};
 
 /// A comment so often, that proxies do not take a quiet stream for a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Events read at a time while catching up.
-const PAGE: usize = 200;
+const PAGE_EVENTS: usize = 200;
 const COMMENT: &[u8] = b": still here\n\n";
 const RECONNECT: &[u8] = b"retry: 1000\nevent: reconnect\ndata: {}\n\n";
 
 struct Watcher {
-    app: App,
+    app: AppState,
     caller: Caller,
     access: AccessChanges,
     filter: Filter,
@@ -40,20 +40,20 @@ struct Watcher {
     sent: usize,
     /// What was read from the log for this watcher alone, and the memory that it takes.
     waiting: VecDeque<Bytes>,
-    memory: Option<Share>,
+    memory: Option<FairPermit>,
     ends: bool,
-    _place: Place,
+    _slot: WatcherSlot,
 }
 
 /// The events behind `after`, as they come, as long as the caller's token is valid; `None` when too many watch.
 pub(crate) fn watch(
-    app: &App,
+    app: &AppState,
     caller: Caller,
     filter: Filter,
     after: Position,
 ) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
     let hub: &Arc<Hub> = &app.hub;
-    let place = hub.place(caller.token())?;
+    let slot = hub.acquire_slot(caller.token())?;
     let watcher = Watcher {
         app: app.clone(),
         access: app.engine.access().changes(),
@@ -67,19 +67,19 @@ pub(crate) fn watch(
         waiting: VecDeque::from([Bytes::from_static(b": welcome\n\n")]),
         memory: None,
         ends: false,
-        _place: place,
+        _slot: slot,
     };
     Some(futures_util::stream::unfold(watcher, |mut watcher| async {
-        let piece = watcher.piece().await?;
+        let piece = watcher.next_piece().await?;
         Some((Ok(piece), watcher))
     }))
 }
 
 impl Watcher {
     /// The next bytes to send; `None` = the end.
-    async fn piece(&mut self) -> Option<Bytes> {
+    async fn next_piece(&mut self) -> Option<Bytes> {
         loop {
-            if !self.caller.is_let_in(&self.app) {
+            if !self.caller.is_still_valid(&self.app) {
                 return None;
             }
             if let Some(piece) = self.next_waiting() {
@@ -119,11 +119,11 @@ impl Watcher {
             memory = limits.catching_up.wait(self.caller.token(), units(PAGE_BYTES_MAX)) => memory,
             () = self.app.engine.stopped() => None,
         };
-        let Some(mut memory) = memory else { return self.send_away() };
-        let Ok(events) = self.app.engine.log().read_log(self.seen, PAGE).await else {
-            return self.send_away();
+        let Some(mut memory) = memory else { return self.end_with_reconnect() };
+        let Ok(events) = self.app.engine.log().read_log(self.seen, PAGE_EVENTS).await else {
+            return self.end_with_reconnect();
         };
-        self.behind = may_have_more(&events, PAGE);
+        self.behind = may_have_more(&events, PAGE_EVENTS);
         for event in events {
             self.seen = event.position;
             // Most of what was missed is often not wanted: only what is, is rendered.
@@ -139,7 +139,7 @@ impl Watcher {
     async fn follow(&mut self) -> Option<Bytes> {
         // Before the look: what is handed out after it rings.
         self.moved.mark_unchanged();
-        match self.handed_out() {
+        match self.next_published() {
             Ok(Some(piece)) => return Some(piece),
             // The rest of a text that was begun is gone. The client comes back with the last event that it saw whole.
             Err(_) if self.sent > 0 => {
@@ -148,9 +148,9 @@ impl Watcher {
             }
             // Nothing was handed out since this watcher came, or nobody was seen to watch when it was: then it was in
             // the log already, and read.
-            Ok(None) | Err(NotKept::Nothing) => {}
-            Err(NotKept::TooOld) => {
-                self.send_away();
+            Ok(None) | Err(NotBuffered::Nothing) => {}
+            Err(NotBuffered::TooOld) => {
+                self.end_with_reconnect();
                 return None;
             }
         }
@@ -158,7 +158,7 @@ impl Watcher {
             moved = self.moved.changed() => {
                 // An error means that the hub is gone.
                 if moved.is_err() {
-                    self.send_away();
+                    self.end_with_reconnect();
                 }
             }
             // Whether the token is still valid is asked before anything else is sent.
@@ -166,14 +166,14 @@ impl Watcher {
             () = tokio::time::sleep(HEARTBEAT) => {
                 self.waiting.push_back(Bytes::from_static(COMMENT));
             }
-            () = self.app.engine.stopped() => self.send_away(),
+            () = self.app.engine.stopped() => self.end_with_reconnect(),
         }
         None
     }
 
     /// The next piece of what was handed out last and is wanted; `None` when there is none. A watcher keeps its place
     /// and nothing else, so that one that does not read holds no more than the piece.
-    fn handed_out(&mut self) -> Result<Option<Bytes>, NotKept> {
+    fn next_published(&mut self) -> Result<Option<Bytes>, NotBuffered> {
         while let Some(batch) = self.app.hub.next(self.seen)? {
             if let Some(piece) = batch.piece(&self.filter, self.seen, self.sent) {
                 self.sent += piece.len();
@@ -186,7 +186,7 @@ impl Watcher {
     }
 
     /// Too slow, or the server ends: the watcher comes back with the last position that it saw.
-    fn send_away(&mut self) {
+    fn end_with_reconnect(&mut self) {
         self.waiting.push_back(Bytes::from_static(RECONNECT));
         self.ends = true;
     }

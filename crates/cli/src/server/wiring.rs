@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use stateward_api::{AdminToken, App, LimitSettings, Server, Tls};
+use stateward_api::{AdminToken, AppState, LimitSettings, Server, Tls};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
 use stateward_domain::time::LogClock;
@@ -80,7 +80,7 @@ pub(crate) async fn start(
     let engine = engine(config, files, &store, clock, observe_only).await?;
     engine.access().load().await.context("cannot read who may come in")?;
     let head_at_start = store.log.head().await?;
-    let app = App::new(stateward_api::Parts {
+    let app = AppState::new(stateward_api::AppParts {
         engine: engine.clone(),
         admin: AdminToken::new(&token),
         head_at_start,

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use stateward_domain::access::Role;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::openapi::problems::Refused;
 use crate::openapi::words::CheckpointShape;
@@ -19,11 +19,11 @@ use crate::problem::Problem;
     responses((status = 200, description = "The checkpoint", body = CheckpointShape), Refused),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Viewer)?;
+    caller.require_global(Role::Viewer)?;
     Ok(HttpResponse::Ok().json(app.engine.checkpoint().await?))
 }

@@ -10,10 +10,10 @@ use stateward_engine::Error;
 use stateward_engine::service::export::Selection;
 
 use super::LINES;
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::headers;
-use crate::observe::is_head;
+use crate::middleware::is_head_request;
 use crate::openapi::params::ExportParams;
 use crate::openapi::problems::{Gone, Refused};
 use crate::params::Params;
@@ -29,12 +29,12 @@ use crate::problem::Problem;
     responses((status = 200, description = "The events", body = String, content_type = "application/x-ndjson"), Refused, Gone),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     mut params: Params,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    caller.everywhere(Role::Admin)?;
+    caller.require_global(Role::Admin)?;
     let selection = Selection {
         after: params.position(&app, "after").await?.unwrap_or_default(),
         until: params.position(&app, "until").await?,
@@ -42,7 +42,7 @@ pub(crate) async fn handler(
         types: params.all("type"),
     };
     params.finish()?;
-    if is_head(&request) {
+    if is_head_request(&request) {
         // No copy is taken.
         return Ok(HttpResponse::Ok()
             .content_type(LINES)

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stateward_domain::access::Role;
 use stateward_domain::audit::{Checkpoint, Report, VerificationProgress};
-use stateward_engine::{Engine, Error, service::VerificationPermit};
+use stateward_engine::{Engine, Error, engine::Turn};
 use tokio::sync::{oneshot, watch};
 
 use super::LINES;
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::openapi::problems::{Refused, RefusedBody};
@@ -41,23 +41,23 @@ struct VerifyBody {
     responses((status = 200, description = "What is wrong, the first 100 of it", content((ReportShape = "application/json"), (String = "application/x-ndjson"))), Refused, RefusedBody),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Viewer)?;
+    caller.require_global(Role::Viewer)?;
     let VerifyBody { against } = body.json_or_default()?;
     if against.as_ref().is_some_and(|kept| i64::try_from(kept.count).is_err()) {
         let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
         return Err(problem.at("/against/count", "is more than any log has"));
     }
-    let turn = app.engine.verification_permit()?;
+    let turn = app.engine.audit_turn()?;
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains(LINES)) {
-        let lines = Watched::begin(app.engine.clone(), turn, against).lines();
+        let lines = VerificationStream::begin(app.engine.clone(), turn, against).lines();
         return Ok(HttpResponse::Ok().content_type(LINES).streaming(lines));
     }
     let report = app.engine.verify(&turn, against.as_ref(), &|_| ()).await?;
@@ -65,22 +65,22 @@ pub(crate) async fn handler(
 }
 
 /// A verification whose progress is sent. It ends with whoever listens.
-struct Watched {
+struct VerificationStream {
     progress: watch::Receiver<VerificationProgress>,
     outcome: oneshot::Receiver<Result<Report, Error>>,
     task: JoinHandle<()>,
     ended: bool,
 }
 
-impl Watched {
-    fn begin(engine: Engine, turn: VerificationPermit, against: Option<Checkpoint>) -> Self {
+impl VerificationStream {
+    fn begin(engine: Engine, turn: Turn, against: Option<Checkpoint>) -> Self {
         let (sender, progress) = watch::channel(VerificationProgress::default());
         let (reply, outcome) = oneshot::channel();
         let task = actix_web::rt::spawn(async move {
-            let tell = |progress| {
+            let report_progress = |progress| {
                 sender.send_replace(progress);
             };
-            let outcome = engine.verify(&turn, against.as_ref(), &tell).await;
+            let outcome = engine.verify(&turn, against.as_ref(), &report_progress).await;
             // Nobody listens any more: then nobody wants to know.
             let _ = reply.send(outcome);
         });
@@ -116,7 +116,7 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for VerificationStream {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -9,10 +9,10 @@ use stateward_domain::id::BackendName;
 use stateward_domain::time::Timestamp;
 
 use super::BackendView;
-use crate::app::App;
-use crate::asking::{Asked, Asking};
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
 use crate::headers;
 use crate::openapi::params::ChangeHeaders;
@@ -38,7 +38,7 @@ struct ActionBody {
     responses((status = 200, description = "The backend after it", body = BackendView), Refused, Missing, RefusedBody, Taken),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<(String, String)>,
     params: Params,
@@ -46,15 +46,16 @@ pub(crate) async fn handler(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
+    caller.require_global(Role::Admin)?;
     let (name, action) = path.into_inner();
     let name = BackendName(name);
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    let record = match asking.asked(None).await? {
-        Asked::New { envelope, turn: _turn } => {
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    let record = match change_request.check_idempotency(None).await? {
+        IdempotencyCheck::First { envelope, turn: _turn } => {
             act(&app, &name, &action, *envelope, body.json_or_default()?).await?
         }
-        Asked::Again(first) => app.engine.backend_at(&name, first.version).await?,
+        IdempotencyCheck::Replay(first) => app.engine.backend_at(&name, first.version).await?,
     };
     let backend = app.engine.backends().get(&name);
     Ok(HttpResponse::Ok().json(BackendView::recorded(&name, &record, backend.as_deref())))
@@ -62,7 +63,7 @@ pub(crate) async fn handler(
 
 /// The backend's record right after the action.
 async fn act(
-    app: &App,
+    app: &AppState,
     name: &BackendName,
     action: &str,
     mut envelope: Envelope,

@@ -14,7 +14,7 @@ use stateward_engine::backends::availability::Unavailable;
 use stateward_engine::service::BackendStatus;
 
 use super::{ListReply, resource};
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
@@ -109,7 +109,7 @@ pub(super) fn view(status: &BackendStatus) -> BackendView {
     responses((status = 200, description = "All backends", body = ListReply<BackendView>), Refused),
 )]
 pub(crate) async fn list(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     _caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
@@ -128,7 +128,7 @@ pub(crate) async fn list(
     responses((status = 200, description = "The backend", body = BackendView), Refused, Missing),
 )]
 pub(crate) async fn get(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     _caller: Caller,
     path: web::Path<String>,
     params: Params,

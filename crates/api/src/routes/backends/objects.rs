@@ -7,7 +7,7 @@ use stateward_domain::id::{BackendName, KindName};
 use stateward_engine::Error;
 use stateward_engine::service::BackendObject;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::openapi::params::ObjectParams;
 use crate::openapi::problems::{Missing, Refused};
@@ -45,12 +45,12 @@ impl From<BackendObject> for ObjectView {
     responses((status = 200, description = "A page", body = ListReply<ObjectView>), Refused, Missing),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {
-    caller.everywhere(Role::Operator)?;
+    caller.require_global(Role::Operator)?;
     let (kind, token) = (params.text("kind")?, params.text("page_token")?);
     params.finish()?;
     let kind = kind.ok_or_else(|| Problem::malformed("bad-parameter", "name a kind"))?;

@@ -5,10 +5,10 @@ use serde::Serialize;
 use stateward_domain::access::Role;
 use stateward_engine::backends::BackendChange;
 
-use crate::app::App;
-use crate::asking::{Asked, Asking};
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
@@ -36,18 +36,19 @@ struct ReloadedBackend {
     responses((status = 200, description = "What changed", body = ReloadReply), Refused, RefusedBody, Taken),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    let changes = match asking.asked(None).await? {
-        Asked::New { envelope, turn: _turn } => app.engine.reload(&envelope).await?,
-        Asked::Again(first) => app.engine.reloaded_at(first.version).await?,
+    caller.require_global(Role::Admin)?;
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    let changes = match change_request.check_idempotency(None).await? {
+        IdempotencyCheck::First { envelope, turn: _turn } => app.engine.reload(&envelope).await?,
+        IdempotencyCheck::Replay(first) => app.engine.reloaded_at(first.version).await?,
     };
     let backends = changes
         .into_iter()

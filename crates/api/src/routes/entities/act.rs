@@ -8,15 +8,15 @@ use stateward_domain::entity::state::Decision;
 use stateward_domain::id::{ActionName, EntityId, ExternalId, OperationId};
 use stateward_engine::service::Verb;
 
-use crate::app::App;
-use crate::asking::Asking;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::ChangeRequest;
+use crate::change_response::ChangeReply;
 use crate::openapi::params::{ChangeHeaders, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::ChangeReply;
 use crate::routes::id;
 
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ struct Nothing {}
     responses((status = 200, description = "Done, or nothing had to be done on the backend", body = ChangeReply<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<(String, String)>,
     params: Params,
@@ -72,12 +72,13 @@ pub(crate) async fn handler(
     let (entity_id, name) = path.into_inner();
     let id: EntityId = id(&entity_id)?;
     let entity = caller.entity(&app, id, Role::Operator).await?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     let act = async |envelope| {
         let verb = verb(&name, &body)?;
         caller.answer(&app, app.engine.act(envelope, id, verb).await).await
     };
-    asking.change(&entity.manifest.namespace, act).await
+    change_request.execute(&entity.manifest.namespace, act).await
 }
 
 fn verb(name: &str, body: &Body) -> Result<Verb, Problem> {

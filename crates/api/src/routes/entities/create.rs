@@ -4,16 +4,16 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 use stateward_domain::access::Role;
 
-use crate::app::App;
-use crate::asking::Asking;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::ChangeRequest;
+use crate::change_response::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::dto::manifest::ManifestBody;
 use crate::openapi::params::{ChangeHeaders, PlanParams, WaitHeader};
 use crate::openapi::problems::{Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 
 #[utoipa::path(
     post,
@@ -26,7 +26,7 @@ use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     mut params: Params,
     request: HttpRequest,
@@ -36,16 +36,17 @@ pub(crate) async fn handler(
     params.finish()?;
     let manifest: ManifestBody = body.json()?;
     let namespace = manifest.namespace();
-    if caller.may(Role::Viewer, &namespace) {
-        caller.needs(Role::Operator, &namespace)?;
+    if caller.can(Role::Viewer, &namespace) {
+        caller.require(Role::Operator, &namespace)?;
     } else {
         // Answered like one that is not there.
-        return Err(App::unknown_namespace());
+        return Err(AppState::unknown_namespace());
     }
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     if dry_run {
         let declaration = manifest.declaration(&app)?;
-        asking.planned(&namespace)?;
+        change_request.check_plan(&namespace)?;
         let (backend, desired) = app.engine.preview(&declaration).await?;
         let whole = PlannedChange { field: String::new(), from: Value::Null, to: desired };
         let backend = backend.name().to_string();
@@ -56,5 +57,5 @@ pub(crate) async fn handler(
         let declaration = manifest.declaration(&app)?;
         caller.answer(&app, app.engine.create(envelope, declaration).await).await
     };
-    asking.change(&namespace, create).await
+    change_request.execute(&namespace, create).await
 }

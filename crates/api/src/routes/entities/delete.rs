@@ -7,16 +7,16 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::DeletionPolicy;
 use stateward_domain::id::EntityId;
 
-use crate::app::App;
-use crate::asking::Asking;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::ChangeRequest;
+use crate::change_response::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::headers;
 use crate::openapi::params::{ChangeHeaders, DeletionParams, MatchHeader, PlanParams, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::routes::id;
 
 #[utoipa::path(
@@ -29,7 +29,7 @@ use crate::routes::id;
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     mut params: Params,
@@ -51,12 +51,13 @@ pub(crate) async fn handler(
     if dry_run {
         return Ok(plan(&entity, policy));
     }
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     let delete = async |envelope| {
         let revisions = headers::if_match(&request)?;
         Ok(app.engine.delete(envelope, id, revisions, policy).await?)
     };
-    asking.change(&entity.manifest.namespace, delete).await
+    change_request.execute(&entity.manifest.namespace, delete).await
 }
 
 fn plan(entity: &Entity, policy: Option<DeletionPolicy>) -> HttpResponse {

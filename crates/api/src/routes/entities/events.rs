@@ -7,7 +7,7 @@ use stateward_domain::id::{EntityId, Version};
 use stateward_domain::ports::event_store::may_have_more;
 use stateward_engine::Error;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
 use crate::openapi::params::PageParams;
@@ -26,7 +26,7 @@ use crate::routes::{ListReply, id};
     responses((status = 200, description = "A page", body = ListReply<EventView>), Refused, Missing),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     mut params: Params,

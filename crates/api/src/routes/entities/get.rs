@@ -5,8 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
 use stateward_domain::id::{EntityId, Version};
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
+use crate::change_response::etag;
 use crate::dto::entity::EntityView;
 use crate::dto::time;
 use crate::headers;
@@ -14,11 +15,10 @@ use crate::openapi::params::{AtParams, SeenHeader};
 use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::etag;
 use crate::routes::id;
 
 /// Entities that are named as those that refer to one.
-const USERS_SHOWN_MAX: usize = 1_000;
+const DEPENDENTS_SHOWN_MAX: usize = 1_000;
 
 #[utoipa::path(
     get,
@@ -30,7 +30,7 @@ const USERS_SHOWN_MAX: usize = 1_000;
     responses((status = 200, description = "The entity", body = EntityView<'static>), (status = 304, description = "At a revision that `If-None-Match` names"), Refused, Missing),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     mut params: Params,
@@ -45,12 +45,12 @@ pub(crate) async fn handler(
         // The tag counts what users changed. State and observations go on under the same tag, so that no cache may
         // answer with what it kept: only who asks for it by name is told that no user changed anything.
         let kept_nowhere = (CACHE_CONTROL, "no-store");
-        if headers::has_seen(&request, entity.revision)? {
+        if headers::if_none_match(&request, entity.revision)? {
             let mut same = HttpResponse::NotModified();
             return Ok(same.insert_header(tag).insert_header(kept_nowhere).finish());
         }
-        let users = app.engine.dependents(&entity, USERS_SHOWN_MAX).await?;
-        let view = EntityView::from(&*entity).used_by(&users);
+        let dependents = app.engine.users(&entity, DEPENDENTS_SHOWN_MAX).await?;
+        let view = EntityView::from(&*entity).with_dependents(&dependents);
         return Ok(HttpResponse::Ok().insert_header(tag).insert_header(kept_nowhere).json(view));
     };
     let then = match at.parse().map(Version) {

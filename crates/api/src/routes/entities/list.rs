@@ -7,7 +7,7 @@ use stateward_domain::ports::read_model::EntityFilter;
 use stateward_domain::selector::{REQUIREMENTS_MAX, Requirement, Selector};
 use stateward_engine::Error;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::entity::EntityView;
 use crate::openapi::params::{EntityParams, PageParams, WaitParams};
@@ -26,7 +26,7 @@ use crate::routes::{ListReply, namespaces, wait_for};
     responses((status = 200, description = "A page", body = ListReply<EntityView<'static>>), Refused, Gone),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {

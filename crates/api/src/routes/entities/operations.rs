@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use stateward_domain::access::Role;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
 use crate::openapi::params::{OperationParams, PageParams, WaitParams};
@@ -22,7 +22,7 @@ use crate::routes::{ListReply, id, operations};
     responses((status = 200, description = "A page", body = ListReply<OperationView<'static>>), Refused, Missing, Gone),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     params: Params,

@@ -8,12 +8,13 @@ use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::EntityId;
 use stateward_engine::Error;
-use stateward_engine::service::{Accepted, EntityChange, Preview};
+use stateward_engine::requests::{Accepted, Change, Preview};
 
-use crate::app::App;
-use crate::asking::Asking;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::ChangeRequest;
+use crate::change_response::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::dto::manifest::ChangeBody;
 use crate::json::parse;
 use crate::openapi::PatchStep;
@@ -21,9 +22,8 @@ use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplacePara
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::routes::id;
-use crate::{headers, patch};
+use crate::{bounded_patch, headers};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -41,7 +41,7 @@ const TRIES: u32 = 10;
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     mut params: Params,
@@ -54,18 +54,22 @@ pub(crate) async fn handler(
     params.finish()?;
     let entity = caller.entity(&app, id, Role::Operator).await?;
     let namespace = &entity.manifest.namespace;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    let asked = Patch { app: &app, caller: &caller, id, request: &request, body: &body, replace };
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    let patch_request =
+        Patch { app: &app, caller: &caller, id, request: &request, body: &body, replace };
     if dry_run {
-        asking.planned(namespace)?;
-        return plan(&app, id, &asked.change(&entity)?).await;
+        change_request.check_plan(namespace)?;
+        return plan(&app, id, &patch_request.change(&entity)?).await;
     }
-    asking.change(namespace, async |envelope| asked.carry_out(envelope).await).await
+    change_request
+        .execute(namespace, async |envelope| patch_request.apply_with_retries(envelope).await)
+        .await
 }
 
 /// A patch that is asked for.
 struct Patch<'a> {
-    app: &'a App,
+    app: &'a AppState,
     caller: &'a Caller,
     id: EntityId,
     request: &'a HttpRequest,
@@ -74,7 +78,7 @@ struct Patch<'a> {
 }
 
 impl Patch<'_> {
-    async fn carry_out(&self, envelope: Envelope) -> Result<Accepted, Problem> {
+    async fn apply_with_retries(&self, envelope: Envelope) -> Result<Accepted, Problem> {
         for _ in 0..TRIES {
             let entity = self.app.engine.entity(self.id).await?;
             let change = self.change(&entity)?;
@@ -90,8 +94,8 @@ impl Patch<'_> {
 
     /// The change that it makes of `entity`, to be made at that revision alone; at none, if that is not one of those
     /// that are asked for.
-    fn change(&self, entity: &Entity) -> Result<EntityChange, Problem> {
-        self.body.is(&[MERGE_PATCH, JSON_PATCH])?;
+    fn change(&self, entity: &Entity) -> Result<Change, Problem> {
+        self.body.require_media_type(&[MERGE_PATCH, JSON_PATCH])?;
         let mut revisions = vec![entity.revision];
         if let Some(wanted) = headers::if_match(self.request)? {
             revisions.retain(|revision| wanted.contains(revision));
@@ -105,14 +109,14 @@ fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
         .map_err(|error| Problem::unavailable(error.to_string()))?;
     let members: Vec<String> =
         document.as_object().into_iter().flat_map(Map::keys).cloned().collect();
-    body.begin_again();
+    body.reset_charge();
     if body.media_type == MERGE_PATCH {
         let patch = parse::<Value>(&body.bytes)?;
         body.charge(document::Extent::of(&document).bytes)?;
         json_patch::merge(&mut document, &patch);
     } else {
         let patch: json_patch::Patch = parse(&body.bytes)?;
-        patch::apply(&mut document, &patch, |bytes| body.charge(bytes))?;
+        bounded_patch::apply(&mut document, &patch, |bytes| body.charge(bytes))?;
     }
     // A member that is taken away would be left as it is, which is not what was asked for.
     if let Some(gone) = members.iter().find(|name| document.get(name.as_str()).is_none()) {
@@ -125,9 +129,9 @@ fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
 
 /// What a change of the desired state would change, field by field.
 pub(super) async fn plan(
-    app: &App,
+    app: &AppState,
     id: EntityId,
-    change: &EntityChange,
+    change: &Change,
 ) -> Result<HttpResponse, Problem> {
     let preview = app.engine.preview_update(id, change).await?;
     let Preview { entity, differences, replaces, wants } = preview;

@@ -3,17 +3,17 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
 
-use crate::app::App;
-use crate::asking::Asking;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::ChangeRequest;
+use crate::change_response::{ChangeOrPlan, ChangeReply};
 use crate::dto::manifest::ChangeBody;
 use crate::headers;
 use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::{ChangeOrPlan, ChangeReply};
 use crate::routes::{entities::patch, id};
 
 #[utoipa::path(
@@ -27,7 +27,7 @@ use crate::routes::{entities::patch, id};
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     mut params: Params,
@@ -44,14 +44,15 @@ pub(crate) async fn handler(
         let revisions = headers::if_match(&request)?;
         Ok::<_, Problem>(body.json::<ChangeBody>()?.change(revisions, replace))
     };
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     if dry_run {
-        asking.planned(namespace)?;
+        change_request.check_plan(namespace)?;
         return patch::plan(&app, id, &change()?).await;
     }
     let update = async |envelope| {
         let change = change()?;
         caller.answer(&app, app.engine.update(envelope, id, change).await).await
     };
-    asking.change(namespace, update).await
+    change_request.execute(namespace, update).await
 }

@@ -5,7 +5,7 @@ use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::{PAGE_BYTES_MAX, may_have_more};
 use stateward_engine::Error;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
 use crate::openapi::params::{EventParams, LastSeenHeader, PageParams};
@@ -30,7 +30,7 @@ const SCANNED_BYTES_MAX: usize = 16 * PAGE_BYTES_MAX;
     responses((status = 200, description = "A page, or the stream", content((ListReply<EventView> = "application/json"), (String = "text/event-stream"))), Refused, Gone),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {

@@ -8,7 +8,7 @@ use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, guard, web};
 
 use super::resource;
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -26,7 +26,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 async fn watch(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
     request: HttpRequest,

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::id::Position;
 use stateward_engine::Error;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::params::Params;
 use crate::position;
@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::sse::{self, Filter};
 
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     mut params: Params,
     request: HttpRequest,
@@ -40,9 +40,9 @@ pub(crate) async fn handler(
         .streaming(stream))
 }
 
-async fn last_seen(app: &App, request: &HttpRequest) -> Result<Option<Position>, Problem> {
+async fn last_seen(app: &AppState, request: &HttpRequest) -> Result<Option<Position>, Problem> {
     let Some(value) = request.headers().get("Last-Event-ID") else { return Ok(None) };
     let bad = || Problem::malformed("bad-header", "Last-Event-ID is not valid");
     let text = value.to_str().map_err(|_| bad())?;
-    position::known(app, text, bad).await.map(Some)
+    position::parse(app, text, bad).await.map(Some)
 }

@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use stateward_domain::id::KindName;
 
 use super::{ListReply, resource};
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::openapi::problems::{Missing, Refused};
 use crate::openapi::words::KindShape;
@@ -27,7 +27,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, description = "All kinds", body = ListReply<KindShape>), Refused),
 )]
 pub(crate) async fn list(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     _caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
@@ -46,7 +46,7 @@ pub(crate) async fn list(
     responses((status = 200, description = "The kind", body = KindShape), Refused, Missing),
 )]
 pub(crate) async fn get(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     _caller: Caller,
     path: web::Path<String>,
     params: Params,

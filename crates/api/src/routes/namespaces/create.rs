@@ -8,10 +8,10 @@ use stateward_domain::id::Namespace;
 use stateward_engine::admission::names;
 
 use super::NamespaceView;
-use crate::app::App;
-use crate::asking::{Asked, Asking};
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
@@ -37,22 +37,23 @@ struct NamespaceBody {
     responses((status = 201, description = "Made", body = NamespaceView), Refused, RefusedBody, Taken),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    let asked = asking.asked(None).await?;
+    caller.require_global(Role::Admin)?;
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    let asked = change_request.check_idempotency(None).await?;
     let NamespaceBody { name, require_reason } = body.json()?;
     if !names::is_name(&name) {
         let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
         return Err(problem.at("/name", "is no name: letters, digits, . _ - and at most 253"));
     }
-    if let Asked::New { envelope, turn: _turn } = asked {
+    if let IdempotencyCheck::First { envelope, turn: _turn } = asked {
         let settings = NamespaceSettings { require_reason };
         let namespace = Namespace(name.clone());
         app.engine.access().declare_namespace(&envelope, &namespace, settings).await?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use stateward_domain::access::Role;
 
 use super::{ListReply, resource};
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::openapi::problems::Refused;
 use crate::params::Params;
@@ -44,14 +44,14 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, description = "All of them", body = ListReply<NamespaceView>), Refused),
 )]
 pub(crate) async fn list(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     let all = app.engine.access().namespaces().into_iter();
     let items: Vec<_> = all
-        .filter(|(name, _)| caller.may(Role::Viewer, name))
+        .filter(|(name, _)| caller.can(Role::Viewer, name))
         .map(|(name, settings)| NamespaceView {
             name: name.0,
             require_reason: settings.require_reason,

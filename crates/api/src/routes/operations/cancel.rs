@@ -5,15 +5,15 @@ use stateward_domain::access::Role;
 use stateward_engine::service::Verb;
 
 use super::{find, id};
-use crate::app::App;
-use crate::asking::Asking;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::ChangeRequest;
+use crate::change_response::ChangeReply;
 use crate::openapi::params::{ChangeHeaders, WaitHeader};
 use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::reply::ChangeReply;
 
 #[utoipa::path(
     post,
@@ -25,7 +25,7 @@ use crate::reply::ChangeReply;
     responses((status = 200, description = "Done, or nothing had to be done on the backend", body = ChangeReply<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     params: Params,
@@ -34,9 +34,10 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     let row = find(&app, &caller, id(&path)?).await?;
-    caller.needs(Role::Operator, &row.namespace)?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
+    caller.require(Role::Operator, &row.namespace)?;
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     let cancel =
         async |envelope| Ok(app.engine.act(envelope, row.entity_id, Verb::Cancel(row.id)).await?);
-    asking.change(&row.namespace, cancel).await
+    change_request.execute(&row.namespace, cancel).await
 }

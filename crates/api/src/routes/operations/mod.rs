@@ -14,7 +14,7 @@ use stateward_domain::ports::read_model::OperationFilter;
 use stateward_engine::Error;
 
 use super::{ListReply, id, namespaces, resource, wait_for};
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
 use crate::openapi::params::{OperationParams, PageParams, WaitParams};
@@ -45,7 +45,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, description = "A page", body = ListReply<OperationView<'static>>), Refused, Gone),
 )]
 pub(crate) async fn list(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
@@ -54,7 +54,7 @@ pub(crate) async fn list(
 
 /// A page of operations, of one entity or of all.
 pub(super) async fn page(
-    app: &App,
+    app: &AppState,
     caller: &Caller,
     mut params: Params,
     entity: Option<EntityId>,
@@ -90,7 +90,7 @@ fn state(name: &str) -> Result<OperationState, Problem> {
     responses((status = 200, description = "The operation", body = OperationView<'static>), Refused, Missing),
 )]
 pub(crate) async fn get(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     params: Params,
@@ -102,12 +102,12 @@ pub(crate) async fn get(
 
 /// The operation; an unknown id is looked for once more when everything in the log has been taken in.
 pub(super) async fn find(
-    app: &App,
+    app: &AppState,
     caller: &Caller,
     id: OperationId,
 ) -> Result<OperationRow, Problem> {
     let found = row(app, id).await?;
-    if caller.may(Role::Viewer, &found.namespace) {
+    if caller.can(Role::Viewer, &found.namespace) {
         return not_behind(app, found).await;
     }
     // Answered as late as one that is not there: the time must not tell the two apart.
@@ -117,7 +117,7 @@ pub(super) async fn find(
 
 /// An operation that the read model still shows as open may have ended: then the entity does not have it any more, and
 /// whoever saw that must not be told otherwise here.
-async fn not_behind(app: &App, shown: OperationRow) -> Result<OperationRow, Problem> {
+async fn not_behind(app: &AppState, shown: OperationRow) -> Result<OperationRow, Problem> {
     if shown.state.is_done() {
         return Ok(shown);
     }
@@ -135,7 +135,7 @@ async fn not_behind(app: &App, shown: OperationRow) -> Result<OperationRow, Prob
     Err(Problem::new(status, "position-not-reached", detail).retry_after(1))
 }
 
-async fn row(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
+async fn row(app: &AppState, id: OperationId) -> Result<OperationRow, Problem> {
     let views = app.engine.views();
     if let Some(row) = views.operation(id).await.map_err(Error::from)? {
         return Ok(row);
@@ -145,7 +145,7 @@ async fn row(app: &App, id: OperationId) -> Result<OperationRow, Problem> {
 }
 
 /// Waits a moment for the read model to take in everything that is in the log; false when it had not.
-async fn caught_up(app: &App) -> Result<bool, Problem> {
+async fn caught_up(app: &AppState) -> Result<bool, Problem> {
     let head = app.engine.log().head().await.map_err(Error::from)?;
     Ok(app.engine.caught_up(head, CATCH_UP_MAX).await)
 }

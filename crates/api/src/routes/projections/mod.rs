@@ -7,10 +7,10 @@ use stateward_domain::access::Role;
 use stateward_domain::ports::read_model::Quarantined;
 
 use super::{ListReply, resource};
-use crate::app::App;
-use crate::asking::{Asked, Asking};
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{KeyReused, Missing, Refused};
@@ -48,13 +48,13 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, description = "All of them", body = ListReply<ProjectionView>), Refused),
 )]
 pub(crate) async fn list(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Viewer)?;
-    let view = |status: stateward_engine::service::ProjectionStatus| ProjectionView {
+    caller.require_global(Role::Viewer)?;
+    let view = |status: stateward_engine::engine::ProjectionStatus| ProjectionView {
         name: status.name,
         position: status.progress.position.to_string(),
         recorded_at: status.progress.recorded_at.map(time::text),
@@ -76,7 +76,7 @@ pub(crate) async fn list(
     responses((status = 204, description = "The rebuilt one is live"), Refused, Missing, KeyReused),
 )]
 pub(crate) async fn rebuild(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     params: Params,
@@ -84,9 +84,12 @@ pub(crate) async fn rebuild(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    if let Asked::New { envelope, turn: _turn } = asking.asked(None).await? {
+    caller.require_global(Role::Admin)?;
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    if let IdempotencyCheck::First { envelope, turn: _turn } =
+        change_request.check_idempotency(None).await?
+    {
         app.engine.rebuild(&path).await?;
         // Once it is done: one that broke off is begun anew by its repetition.
         app.engine.record_request(&envelope).await?;
@@ -104,7 +107,7 @@ pub(crate) async fn rebuild(
     responses((status = 204, description = "Tried"), Refused, Missing, KeyReused),
 )]
 pub(crate) async fn retry(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     params: Params,
@@ -112,9 +115,12 @@ pub(crate) async fn retry(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    if let Asked::New { envelope, turn: _turn } = asking.asked(None).await? {
+    caller.require_global(Role::Admin)?;
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    if let IdempotencyCheck::First { envelope, turn: _turn } =
+        change_request.check_idempotency(None).await?
+    {
         app.engine.retry_quarantined(&path).await?;
         app.engine.record_request(&envelope).await?;
     }

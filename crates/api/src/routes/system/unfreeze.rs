@@ -4,10 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use stateward_domain::access::Role;
 
-use crate::app::App;
-use crate::asking::{Asked, Asking};
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::headers;
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody};
@@ -39,16 +39,19 @@ struct UnfreezeReply {
     responses((status = 200, description = "They have begun", body = UnfreezeReply), Refused, RefusedBody),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    let Asked::New { mut envelope, turn: _turn } = asking.asked(None).await? else {
+    caller.require_global(Role::Admin)?;
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    let IdempotencyCheck::First { mut envelope, turn: _turn } =
+        change_request.check_idempotency(None).await?
+    else {
         return Ok(begun());
     };
     let UnfreezeBody { reason } = body.json_or_default()?;

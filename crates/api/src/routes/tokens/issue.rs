@@ -7,10 +7,10 @@ use stateward_domain::access::{Grant, Role, Token};
 use stateward_engine::admission::names;
 
 use super::TokenView;
-use crate::app::App;
-use crate::asking::{Asked, Asking};
+use crate::app_state::AppState;
 use crate::auth::{Caller, digest};
 use crate::body::Body;
+use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{Refused, RefusedBody, Taken};
@@ -41,18 +41,19 @@ struct TokenBody {
     responses((status = 201, description = "Issued", body = TokenView), Refused, RefusedBody, Taken),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
     request: HttpRequest,
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    let (envelope, _turn) = match asking.asked(None).await? {
-        Asked::New { envelope, turn } => (envelope, turn),
-        Asked::Again(first) => {
+    caller.require_global(Role::Admin)?;
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    let (envelope, _turn) = match change_request.check_idempotency(None).await? {
+        IdempotencyCheck::First { envelope, turn } => (envelope, turn),
+        IdempotencyCheck::Replay(first) => {
             return Err(app.engine.access().shown_once(first.version).await.into());
         }
     };
@@ -65,7 +66,7 @@ pub(crate) async fn handler(
         .json(TokenView::new(id, token, Some(value))))
 }
 
-fn checked(app: &App, asked: TokenBody, value: &str) -> Result<Token, Problem> {
+fn checked(app: &AppState, asked: TokenBody, value: &str) -> Result<Token, Problem> {
     let bad = |pointer: &str, detail: &str| {
         let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
         Err(problem.at(pointer, detail))

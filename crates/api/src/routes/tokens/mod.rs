@@ -10,7 +10,7 @@ use stateward_domain::access::{Grant, Role, Token};
 use stateward_domain::id::TokenId;
 
 use super::{ListReply, resource};
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::time;
 use crate::openapi::problems::Refused;
@@ -57,12 +57,12 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     responses((status = 200, description = "All of them, without their values", body = ListReply<TokenView>), Refused),
 )]
 pub(crate) async fn list(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
+    caller.require_global(Role::Admin)?;
     let all = app.engine.access().tokens().into_iter();
     let items: Vec<_> = all.map(|(id, token)| TokenView::new(id, token, None)).collect();
     Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: None }))

@@ -3,10 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
 
-use crate::app::App;
-use crate::asking::{Asked, Asking};
+use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::openapi::params::ChangeHeaders;
 use crate::openapi::problems::{KeyReused, Missing, Refused};
 use crate::params::Params;
@@ -23,7 +23,7 @@ use crate::routes::id;
     responses((status = 204, description = "Revoked"), Refused, Missing, KeyReused),
 )]
 pub(crate) async fn handler(
-    app: web::Data<App>,
+    app: web::Data<AppState>,
     caller: Caller,
     path: web::Path<String>,
     params: Params,
@@ -31,9 +31,12 @@ pub(crate) async fn handler(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
-    caller.everywhere(Role::Admin)?;
-    let asking = Asking { app: &app, caller: &caller, request: &request, body: &body };
-    if let Asked::New { envelope, turn: _turn } = asking.asked(None).await? {
+    caller.require_global(Role::Admin)?;
+    let change_request =
+        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    if let IdempotencyCheck::First { envelope, turn: _turn } =
+        change_request.check_idempotency(None).await?
+    {
         app.engine.access().revoke(&envelope, id(&path)?).await?;
     }
     Ok(HttpResponse::NoContent().finish())

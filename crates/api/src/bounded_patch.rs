@@ -42,7 +42,7 @@ pub(crate) fn apply(
             Problem::unprocessable("patch-failed", format!("step {number}: {why}"))
                 .at(format!("/{number}"), why)
         };
-        let effect = Change::of(document, step);
+        let effect = SizeChange::of(document, step);
         work = work.saturating_add(effect.work);
         if work > WORK_MAX {
             return Err(failed(format!("the patch moves more than {WORK_MAX} bytes")));
@@ -60,13 +60,13 @@ pub(crate) fn apply(
 
 /// What a step would do to the size of a document.
 #[derive(Default)]
-struct Change {
+struct SizeChange {
     added: Extent,
     removed: Extent,
     work: usize,
 }
 
-impl Change {
+impl SizeChange {
     fn of(document: &Value, step: &PatchOperation) -> Self {
         let at = |pointer: &Pointer| document.pointer(pointer.as_str());
         match step {
@@ -100,7 +100,7 @@ impl Change {
 
     /// `value` comes to `path`. What is there goes, unless it is an item of a list that only moves aside.
     fn put(document: &Value, path: &Pointer, value: Extent, replaces: bool) -> Self {
-        let aside = if replaces { 0 } else { items_beside(document, path) };
+        let aside = if replaces { 0 } else { items_moved_by(document, path) };
         let goes = if aside > 0 { None } else { document.pointer(path.as_str()) };
         let removed = goes.map(|gone| named(Extent::of(gone), path)).unwrap_or_default();
         let added = named(value, path);
@@ -108,7 +108,7 @@ impl Change {
     }
 
     fn taken(document: &Value, path: &Pointer, value: Extent) -> Self {
-        let aside = items_beside(document, path);
+        let aside = items_moved_by(document, path);
         let removed = named(value, path);
         Self { added: Extent::default(), removed, work: removed.bytes + aside * ITEM_BYTES }
     }
@@ -139,7 +139,7 @@ fn named(value: Extent, path: &Pointer) -> Extent {
 }
 
 /// Items of the list that `path` points into; 0 when it is none.
-fn items_beside(document: &Value, path: &Pointer) -> usize {
+fn items_moved_by(document: &Value, path: &Pointer) -> usize {
     let list = path.parent().and_then(|parent| document.pointer(parent.as_str()));
     list.and_then(Value::as_array).map_or(0, Vec::len)
 }
@@ -217,7 +217,7 @@ mod tests {
         let patch: json_patch::Patch = serde_json::from_value(steps).expect("a patch");
         let mut extent = Extent::of(&document);
         for step in &patch.0 {
-            extent = Change::of(&document, step).after(&extent).expect("small");
+            extent = SizeChange::of(&document, step).after(&extent).expect("small");
             json_patch::patch(&mut document, slice::from_ref(step)).expect("it fits");
             let exact = Extent::of(&document);
             assert_eq!(extent.values, exact.values, "{step:?}");

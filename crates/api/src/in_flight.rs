@@ -8,21 +8,21 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::app::App;
+use crate::app_state::AppState;
+use crate::fair_semaphore::{CallerId, FairPermit};
 use crate::problem::Problem;
-use crate::shares::{Share, Who};
 
 /// See the module. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Turn(Arc<Inner>);
+pub(crate) struct InFlight(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     place: Mutex<Option<OwnedSemaphorePermit>>,
-    who: OnceLock<Who>,
+    who: OnceLock<CallerId>,
 }
 
-impl Turn {
+impl InFlight {
     /// Of a request that holds `place`.
     pub(crate) fn new(place: OwnedSemaphorePermit) -> Self {
         let place = Mutex::new(Some(place));
@@ -35,31 +35,31 @@ impl Turn {
     }
 
     /// Says who makes the request.
-    pub(crate) fn identify(&self, who: Who) {
+    pub(crate) fn set_caller(&self, who: CallerId) {
         // Who is authenticated twice is the same.
         let _ = self.0.who.set(who);
     }
 
     /// Who makes the request; `None` = that is not known yet.
-    pub(crate) fn who(&self) -> Option<Who> {
+    pub(crate) fn caller(&self) -> Option<CallerId> {
         self.0.who.get().copied()
     }
 
     /// Gives the place up for one among those that wait; `None` when too many wait, or too many of this caller: then
     /// nothing changes.
-    pub(crate) fn wait(&self, app: &App) -> Option<Share> {
-        let share = app.limits.waiting.take(self.who()?, 1)?;
-        self.end();
+    pub(crate) fn move_to_waiting(&self, app: &AppState) -> Option<FairPermit> {
+        let share = app.limits.waiting.take(self.caller()?, 1)?;
+        self.release();
         Some(share)
     }
 
     /// Gives the place up.
-    pub(crate) fn end(&self) {
+    pub(crate) fn release(&self) {
         *self.0.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-impl FromRequest for Turn {
+impl FromRequest for InFlight {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 

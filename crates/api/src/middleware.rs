@@ -15,13 +15,13 @@ use actix_web::web::Bytes;
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 use tracing::Instrument;
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::connections::{Busy, Connection};
+use crate::in_flight::InFlight;
 use crate::problem::Problem;
-use crate::turn::Turn;
 
 /// Bytes of an answer that fits into the buffers on its way.
-const SHORT: u64 = 32 * 1024;
+const BUFFERED_BYTES_MAX: u64 = 32 * 1024;
 /// Told to the client, and the events' request id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -30,11 +30,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct RequestId(pub(crate) String);
 
 /// Mark of a HEAD, which is answered as a GET is, without the body.
-struct Head;
+struct HeadRequest;
 
 /// Whether only the headers of the answer are wanted.
-pub(crate) fn is_head(request: &HttpRequest) -> bool {
-    request.extensions().get::<Head>().is_some()
+pub(crate) fn is_head_request(request: &HttpRequest) -> bool {
+    request.extensions().get::<HeadRequest>().is_some()
 }
 
 /// A body that is not sent, of the size that it would have.
@@ -56,11 +56,11 @@ impl MessageBody for Bodiless {
 }
 
 /// Watches over one request.
-pub(crate) async fn around(
+pub(crate) async fn with_request_context(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(app) = request.app_data::<web::Data<App>>().cloned() else {
+    let Some(app) = request.app_data::<web::Data<AppState>>().cloned() else {
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     let began = Instant::now();
@@ -69,7 +69,7 @@ pub(crate) async fn around(
     let (method, path) = (request.method().clone(), request.match_pattern());
     let head = method == Method::HEAD;
     if head {
-        request.extensions_mut().insert(Head);
+        request.extensions_mut().insert(HeadRequest);
         request.head_mut().method = Method::GET;
     }
     let pattern = path.unwrap_or_else(|| "unknown".to_owned());
@@ -80,10 +80,10 @@ pub(crate) async fn around(
     let probe = ["/livez", "/readyz", "/metrics"].contains(&pattern.as_str());
     let place = if probe { None } else { app.limits.in_flight.clone().try_acquire_owned().ok() };
     let mut response = if probe || place.is_some() {
-        let turn = place.map(Turn::new).unwrap_or_default();
-        request.extensions_mut().insert(turn.clone());
+        let in_flight = place.map(InFlight::new).unwrap_or_default();
+        request.extensions_mut().insert(in_flight.clone());
         let answered = next.call(request).instrument(span.clone()).await;
-        turn.end();
+        in_flight.release();
         match answered {
             Ok(response) => response.map_into_boxed_body(),
             Err(error) => return Err(error),
@@ -96,22 +96,22 @@ pub(crate) async fn around(
         // Dropped here: the server would read a body that it does not send to its end, and a stream has none.
         response = response.map_body(|_, body| BoxBody::new(Bodiless(body.size())));
     } else if let Some(busy) = busy {
-        response = response.map_body(|_, body| held(body, busy));
+        response = response.map_body(|_, body| keep_busy_until_sent(body, busy));
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    record(&span, &method, &pattern, response.status(), began);
+    record_outcome(&span, &method, &pattern, response.status(), began);
     Ok(response)
 }
 
 /// An answer on its way, whose connection is not idle before it is sent.
-struct Held {
+struct BodyKeepingBusy {
     body: BoxBody,
     _busy: Busy,
 }
 
-impl MessageBody for Held {
+impl MessageBody for BodyKeepingBusy {
     type Error = Box<dyn std::error::Error>;
 
     fn size(&self) -> BodySize {
@@ -127,11 +127,11 @@ impl MessageBody for Held {
 }
 
 /// A short answer is sent in one piece.
-fn held(body: BoxBody, busy: Busy) -> BoxBody {
+fn keep_busy_until_sent(body: BoxBody, busy: Busy) -> BoxBody {
     match body.size() {
         BodySize::None => body,
-        BodySize::Sized(length) if length <= SHORT => body,
-        _ => BoxBody::new(Held { body, _busy: busy }),
+        BodySize::Sized(length) if length <= BUFFERED_BYTES_MAX => body,
+        _ => BoxBody::new(BodyKeepingBusy { body, _busy: busy }),
     }
 }
 
@@ -157,7 +157,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-fn record(
+fn record_outcome(
     span: &tracing::Span,
     method: &Method,
     pattern: &str,

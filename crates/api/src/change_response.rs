@@ -11,12 +11,12 @@ use stateward_domain::entity::Entity;
 use stateward_domain::id::Position;
 use stateward_engine::service::{Accepted, FollowedOperation};
 
-use crate::app::App;
+use crate::app_state::AppState;
 use crate::dto::entity::EntityView;
 use crate::dto::operation::OperationView;
 use crate::headers;
+use crate::in_flight::InFlight;
 use crate::problem::Problem;
-use crate::turn::Turn;
 
 /// How long the answer to one who waits is held until the lists show what it says.
 const LISTS_MAX: Duration = Duration::from_secs(1);
@@ -64,14 +64,14 @@ pub(crate) struct PlannedChange {
 }
 
 /// Answers a change: 202, or 200 when nothing is left to be done.
-pub(crate) async fn changed(
-    app: &App,
+pub(crate) async fn respond(
+    app: &AppState,
     request: &HttpRequest,
     accepted: Accepted,
 ) -> Result<HttpResponse, Problem> {
     // A preference, not a right: when too many wait already, the answer comes at once.
-    let asked = headers::wait(request)?;
-    let place = asked.and_then(|_| Turn::of(request).wait(app));
+    let asked = headers::prefer_wait(request)?;
+    let place = asked.and_then(|_| InFlight::of(request).move_to_waiting(app));
     let wait = asked.filter(|_| place.is_some());
     let Accepted { mut entity, operation: mut row, mut position } = accepted;
     let open = row.as_ref().filter(|row| !row.state.is_done()).cloned();

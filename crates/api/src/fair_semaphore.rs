@@ -7,7 +7,7 @@ use stateward_domain::id::TokenId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A caller: the token; `None` = the first administrator's.
-pub(crate) type Who = Option<TokenId>;
+pub(crate) type CallerId = Option<TokenId>;
 
 /// Callers that are remembered before those who hold nothing are forgotten.
 const CALLERS_KEPT: usize = 1_024;
@@ -15,19 +15,19 @@ const CALLERS_KEPT: usize = 1_024;
 const UNIT: usize = 1_024;
 
 /// Units that are there for all callers, and how many of them one caller may hold.
-pub(crate) struct Shares {
+pub(crate) struct FairSemaphore {
     all: Arc<Semaphore>,
     each: usize,
-    callers: Mutex<HashMap<Who, Weak<Semaphore>>>,
+    callers: Mutex<HashMap<CallerId, Weak<Semaphore>>>,
 }
 
 /// What a caller holds; given back when dropped.
-pub(crate) struct Share {
+pub(crate) struct FairPermit {
     of_all: OwnedSemaphorePermit,
     of_caller: OwnedSemaphorePermit,
 }
 
-impl Share {
+impl FairPermit {
     /// Gives back all but `units`.
     pub(crate) fn keep(&mut self, units: u32) {
         for permit in [&mut self.of_all, &mut self.of_caller] {
@@ -42,7 +42,7 @@ pub(crate) fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX)
 }
 
-impl Shares {
+impl FairSemaphore {
     /// `all` units; one caller holds `each` at most.
     pub(crate) fn new(all: usize, each: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), each, callers: Mutex::default() }
@@ -54,24 +54,24 @@ impl Shares {
     }
 
     /// Units for `who`; `None` when there are not as many for this caller, or for all.
-    pub(crate) fn take(&self, who: Who, units: u32) -> Option<Share> {
+    pub(crate) fn take(&self, who: CallerId, units: u32) -> Option<FairPermit> {
         let of_caller = self.of(who).try_acquire_many_owned(units).ok()?;
         let of_all = Arc::clone(&self.all).try_acquire_many_owned(units).ok()?;
-        Some(Share { of_all, of_caller })
+        Some(FairPermit { of_all, of_caller })
     }
 
     /// As [`take`](Self::take), in turn: waits until there are as many. `None` when there never will be.
-    pub(crate) async fn wait(&self, who: Who, units: u32) -> Option<Share> {
+    pub(crate) async fn wait(&self, who: CallerId, units: u32) -> Option<FairPermit> {
         if usize::try_from(units).is_ok_and(|units| units > self.each) {
             return None;
         }
         let of_caller = self.of(who).acquire_many_owned(units).await.ok()?;
         let of_all = Arc::clone(&self.all).acquire_many_owned(units).await.ok()?;
-        Some(Share { of_all, of_caller })
+        Some(FairPermit { of_all, of_caller })
     }
 
     /// Adds units to what is held; false when there are not as many, and nothing is added.
-    pub(crate) fn grow(&self, share: &mut Share, units: u32) -> bool {
+    pub(crate) fn grow(&self, share: &mut FairPermit, units: u32) -> bool {
         let caller = Arc::clone(share.of_caller.semaphore());
         let Ok(of_caller) = caller.try_acquire_many_owned(units) else { return false };
         let Ok(of_all) = Arc::clone(&self.all).try_acquire_many_owned(units) else { return false };
@@ -80,7 +80,7 @@ impl Shares {
         true
     }
 
-    fn of(&self, who: Who) -> Arc<Semaphore> {
+    fn of(&self, who: CallerId) -> Arc<Semaphore> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if callers.len() >= CALLERS_KEPT {
             callers.retain(|_, known| known.strong_count() > 0);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn one_caller_leaves_room_for_others_and_all_together_are_bounded() {
-        let shares = Shares::new(10, 6);
+        let shares = FairSemaphore::new(10, 6);
         let (a, b) = (Some(token("1")), Some(token("2")));
         let mut held = shares.take(a, 4).expect("there is room");
         assert!(shares.take(a, 3).is_none(), "more than one caller may hold");
@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_gets_it_and_who_asks_for_too_much_never_does() {
-        let shares = Shares::new(2, 1);
+        let shares = FairSemaphore::new(2, 1);
         let held = shares.take(None, 1).expect("there is room");
         assert!(shares.wait(None, 2).await.is_none());
         let (waited, ()) = tokio::join!(shares.wait(None, 1), async { drop(held) });

@@ -8,7 +8,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub async fn echo(listener: TcpListener, workers: usize) -> std::io::Result<()> {
+pub async fn serve_echo(listener: TcpListener, workers: usize) -> std::io::Result<()> {
     let back = |body: web::Bytes| async { HttpResponse::Ok().body(body) };
     let server = HttpServer::new(move || App::new().route("/", web::post().to(back)))
         .workers(workers)

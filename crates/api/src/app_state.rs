@@ -14,7 +14,7 @@ use crate::sse::Hub;
 pub type Histograms = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What an [`App`] is made of.
-pub struct Parts {
+pub struct AppParts {
     /// The engine.
     pub engine: Engine,
     /// The first administrator's token.
@@ -29,7 +29,7 @@ pub struct Parts {
 
 /// The interface's side of the engine. Cheap to clone.
 #[derive(Clone)]
-pub struct App {
+pub struct AppState {
     /// The engine.
     pub engine: Engine,
     /// The first administrator's token.
@@ -41,11 +41,11 @@ pub struct App {
     pub head_at_start: Position,
 }
 
-impl App {
+impl AppState {
     /// Everything that handlers need.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let Parts { engine, admin, head_at_start, limits, histograms } = parts;
+    pub fn new(parts: AppParts) -> Self {
+        let AppParts { engine, admin, head_at_start, limits, histograms } = parts;
         let limits = Arc::new(Limits::new(limits));
         let (admin, hub) = (Arc::new(admin), Arc::new(Hub::new()));
         Self { engine, admin, hub, limits, histograms, head_at_start }
