@@ -5,10 +5,9 @@ use std::sync::Arc;
 use stateward_domain::id::Position;
 use stateward_engine::Engine;
 
-use crate::auth::AdminToken;
+use crate::auth::admin_token::AdminToken;
 use crate::limits::{LimitSettings, Limits};
-use crate::problem::Problem;
-use crate::sse::Hub;
+use crate::sse::hub::Hub;
 
 /// Renders the histograms that were recorded so far, in Prometheus' text format.
 pub type Histograms = Arc<dyn Fn() -> String + Send + Sync>;
@@ -49,11 +48,5 @@ impl AppState {
         let limits = Arc::new(Limits::new(limits));
         let (admin, hub) = (Arc::new(admin), Arc::new(Hub::new()));
         Self { engine, admin, hub, limits, histograms, head_at_start }
-    }
-
-    /// The namespace that is named is not there, or not for the caller.
-    pub(crate) fn unknown_namespace() -> Problem {
-        Problem::unprocessable("unknown-namespace", "there is no such namespace, or not for you")
-            .at("/namespace", "is not known")
     }
 }

@@ -8,8 +8,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
-use stateward_domain::id::Position;
-use stateward_engine::service::{Accepted, FollowedOperation};
+use stateward_domain::id::{EntityId, Position};
+use stateward_engine::engine::Followed;
+use stateward_engine::requests::{Accepted, Change, Preview};
 
 use crate::app_state::AppState;
 use crate::dto::entity::EntityView;
@@ -76,8 +77,8 @@ pub(crate) async fn respond(
     let Accepted { mut entity, operation: mut row, mut position } = accepted;
     let open = row.as_ref().filter(|row| !row.state.is_done()).cloned();
     if let (Some(operation), Some(within)) = (open, wait) {
-        let from = FollowedOperation { entity, operation, position };
-        let followed = app.engine.follow_operation(from, within).await?;
+        let from = Followed { entity, operation, position };
+        let followed = app.engine.follow(from, within).await?;
         (entity, row, position) = (followed.entity, Some(followed.operation), followed.position);
         // Whoever waited looks at a list next. The answer itself does not need the lists.
         app.engine.caught_up(position, LISTS_MAX).await;
@@ -102,6 +103,28 @@ pub(crate) async fn respond(
         operation: row.as_ref().map(OperationView::from),
         position,
     }))
+}
+
+/// What a change of the desired state would change, field by field.
+pub(crate) async fn plan(
+    app: &AppState,
+    id: EntityId,
+    change: &Change,
+) -> Result<HttpResponse, Problem> {
+    let preview = app.engine.preview_update(id, change).await?;
+    let Preview { entity, differences, replaces, wants } = preview;
+    let changes: Vec<_> = differences
+        .into_iter()
+        .map(|d| PlannedChange { field: d.field, from: d.observed, to: d.desired })
+        .collect();
+    let action = match (wants, replaces.is_empty()) {
+        (false, _) => "none",
+        (true, true) => "update",
+        (true, false) => "replace",
+    };
+    let backend = entity.manifest.backend.to_string();
+    let plan = Plan { action, backend, changes, replaces };
+    Ok(HttpResponse::Ok().json(PlanReply { plan }))
 }
 
 /// The entity tag: its revision.

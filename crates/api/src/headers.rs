@@ -8,7 +8,8 @@ use stateward_domain::envelope::{Envelope, Idempotency};
 use stateward_domain::id::{Namespace, Revision};
 
 use crate::app_state::AppState;
-use crate::auth::{Caller, hexadecimal};
+use crate::auth::Caller;
+use crate::auth::token_digest::hexadecimal;
 use crate::middleware::RequestId;
 use crate::problem::Problem;
 

@@ -37,6 +37,7 @@ mod params;
 mod position;
 mod problem;
 mod routes;
+mod schema;
 mod server;
 pub mod server_proof;
 mod sse;
@@ -44,7 +45,7 @@ mod stream;
 mod tls;
 
 pub use app_state::{AppParts, AppState, Histograms};
-pub use auth::AdminToken;
+pub use auth::admin_token::AdminToken;
 pub use echo_server::serve_echo;
 pub use limits::LimitSettings;
 pub use server::{Server, serve};

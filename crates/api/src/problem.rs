@@ -59,6 +59,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "there is no such thing, or not for you")
     }
 
+    /// The namespace that is named is not there, or not for the caller.
+    pub(crate) fn unknown_namespace() -> Self {
+        Self::unprocessable("unknown-namespace", "there is no such namespace, or not for you")
+            .at("/namespace", "is not known")
+    }
+
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(1)
     }

@@ -19,7 +19,7 @@ use crate::body::BodyLimit;
 use crate::connections::Connections;
 use crate::stream::Stream;
 use crate::tls::Tls;
-use crate::{middleware, routes};
+use crate::{middleware, openapi, routes};
 
 /// How long a client may take for the head of a request, and how long a connection may be without one.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -83,6 +83,7 @@ pub async fn serve(
             .wrap(actix_web::middleware::from_fn(middleware::with_request_context))
             .app_data(app.clone())
             .app_data(limit)
+            .configure(openapi::configure)
             .configure(routes::configure);
         let actix = actix.into_factory().map_err(|error: Error| error.error_response());
         let ends = ends.clone();

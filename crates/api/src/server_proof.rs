@@ -8,7 +8,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::auth::hexadecimal;
+use crate::auth::token_digest::hexadecimal;
 
 /// Header of `GET /livez` with the challenge.
 pub const CHALLENGE: &str = "Stateward-Challenge";

@@ -23,13 +23,13 @@ pub(crate) struct EntityView<'a> {
     backend: &'a str,
     labels: &'a BTreeMap<String, String>,
     desired: &'a Value,
-    #[schema(value_type = crate::openapi::words::DeletionWord)]
+    #[schema(value_type = crate::schema::enums::DeletionSchema)]
     deletion_policy: DeletionPolicy,
-    #[schema(value_type = crate::openapi::words::DriftWord)]
+    #[schema(value_type = crate::schema::enums::DriftSchema)]
     drift_policy: DriftPolicy,
-    #[schema(value_type = crate::openapi::words::ManagementWord)]
+    #[schema(value_type = crate::schema::enums::ManagementSchema)]
     management_policy: ManagementPolicy,
-    #[schema(value_type = crate::openapi::words::ReplaceWord)]
+    #[schema(value_type = crate::schema::enums::ReplaceSchema)]
     replace: ReplacePolicy,
     ignore_fields: &'a [String],
     protected: bool,
@@ -38,7 +38,7 @@ pub(crate) struct EntityView<'a> {
     generation: u64,
     revision: u64,
     version: u64,
-    #[schema(value_type = crate::openapi::words::StateWord)]
+    #[schema(value_type = crate::schema::enums::StateSchema)]
     state: State,
     conditions: Vec<ConditionView>,
     error: Option<ErrorView<'a>>,
@@ -51,7 +51,7 @@ pub(crate) struct EntityView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     referenced_by: Option<Vec<DependentView>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    #[schema(value_type = Vec<crate::openapi::words::DifferenceShape>, required = false)]
+    #[schema(value_type = Vec<crate::schema::objects::DifferenceSchema>, required = false)]
     drift: &'a [Difference],
     created_at: String,
     updated_at: String,
@@ -89,7 +89,7 @@ struct ConditionView {
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct ObservedView<'a> {
-    #[schema(value_type = crate::openapi::words::PresenceWord)]
+    #[schema(value_type = crate::schema::enums::PresenceSchema)]
     presence: Presence,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<&'a str>,
@@ -109,7 +109,7 @@ pub(crate) struct ErrorView<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
-    #[schema(value_type = crate::openapi::words::EffectWord)]
+    #[schema(value_type = crate::schema::enums::EffectSchema)]
     effect: stateward_domain::failure::Effect,
 }
 

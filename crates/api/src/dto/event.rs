@@ -16,7 +16,7 @@ pub(crate) struct EventView {
     #[serde(rename = "type")]
     kind: String,
     recorded_at: String,
-    #[schema(value_type = crate::openapi::words::ActorShape)]
+    #[schema(value_type = crate::schema::objects::ActorSchema)]
     actor: Actor,
     reason: Option<String>,
     operation_id: Option<String>,

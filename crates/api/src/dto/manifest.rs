@@ -9,10 +9,10 @@ use stateward_domain::entity::state::{
     DeletionPolicy, DriftPolicy, ManagementPolicy, ReplacePolicy, Settings, SettingsPatch,
 };
 use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namespace, Revision};
+use stateward_engine::Engine;
 use stateward_engine::access::DEFAULT_NAMESPACE;
 use stateward_engine::service::{Declaration, EntityChange};
 
-use crate::app_state::AppState;
 use crate::problem::Problem;
 
 /// A member that may be left out. `null` is refused: whoever sent it meant something else than the default, which is
@@ -44,16 +44,16 @@ pub(crate) struct ManifestBody {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "non_null")]
-    #[schema(value_type = Option<crate::openapi::words::DeletionWord>, nullable = false)]
+    #[schema(value_type = Option<crate::schema::enums::DeletionSchema>, nullable = false)]
     deletion_policy: Option<DeletionPolicy>,
     #[serde(default, deserialize_with = "non_null")]
-    #[schema(value_type = Option<crate::openapi::words::DriftWord>, nullable = false)]
+    #[schema(value_type = Option<crate::schema::enums::DriftSchema>, nullable = false)]
     drift_policy: Option<DriftPolicy>,
     #[serde(default, deserialize_with = "non_null")]
-    #[schema(value_type = Option<crate::openapi::words::ManagementWord>, nullable = false)]
+    #[schema(value_type = Option<crate::schema::enums::ManagementSchema>, nullable = false)]
     management_policy: Option<ManagementPolicy>,
     #[serde(default, deserialize_with = "non_null")]
-    #[schema(value_type = Option<crate::openapi::words::ReplaceWord>, nullable = false)]
+    #[schema(value_type = Option<crate::schema::enums::ReplaceSchema>, nullable = false)]
     replace: Option<ReplacePolicy>,
     #[serde(default)]
     ignore_fields: Vec<String>,
@@ -68,10 +68,10 @@ impl ManifestBody {
     }
 
     /// What adopts is only looked at, and left alone at the end, unless the user says otherwise.
-    pub(crate) fn declaration(self, app: &AppState) -> Result<Declaration, Problem> {
+    pub(crate) fn declaration(self, engine: &Engine) -> Result<Declaration, Problem> {
         let namespace = self.namespace();
-        if app.engine.access().namespace(&namespace).is_none() {
-            return Err(AppState::unknown_namespace());
+        if engine.access().namespace(&namespace).is_none() {
+            return Err(Problem::unknown_namespace());
         }
         let imports = self.external_id.is_some();
         let (deletion, management) = if imports {
@@ -110,16 +110,16 @@ pub(crate) struct ChangeBody {
     #[schema(nullable = false)]
     labels: Option<BTreeMap<String, String>>,
     #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<crate::openapi::words::DeletionWord>, nullable = false)]
+    #[schema(value_type = Option<crate::schema::enums::DeletionSchema>, nullable = false)]
     deletion_policy: Option<DeletionPolicy>,
     #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<crate::openapi::words::DriftWord>, nullable = false)]
+    #[schema(value_type = Option<crate::schema::enums::DriftSchema>, nullable = false)]
     drift_policy: Option<DriftPolicy>,
     #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<crate::openapi::words::ManagementWord>, nullable = false)]
+    #[schema(value_type = Option<crate::schema::enums::ManagementSchema>, nullable = false)]
     management_policy: Option<ManagementPolicy>,
     #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<crate::openapi::words::ReplaceWord>, nullable = false)]
+    #[schema(value_type = Option<crate::schema::enums::ReplaceSchema>, nullable = false)]
     replace: Option<ReplacePolicy>,
     #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

@@ -4,4 +4,5 @@ pub(crate) mod entity;
 pub(crate) mod event;
 pub(crate) mod manifest;
 pub(crate) mod operation;
+pub(crate) mod patch;
 pub(crate) mod time;

@@ -13,13 +13,13 @@ pub(crate) struct OperationView<'a> {
     entity_id: String,
     #[serde(rename = "type")]
     kind: &'a str,
-    #[schema(value_type = crate::openapi::words::OperationWord)]
+    #[schema(value_type = crate::schema::enums::OperationSchema)]
     state: OperationState,
     done: bool,
     error: Option<ErrorView<'a>>,
     attempts: u64,
     generation: u64,
-    #[schema(value_type = crate::openapi::words::ActorShape)]
+    #[schema(value_type = crate::schema::objects::ActorSchema)]
     actor: &'a Actor,
     reason: Option<&'a str>,
     superseded_by: Option<String>,

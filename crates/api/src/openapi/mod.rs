@@ -1,26 +1,12 @@
 //! The `OpenAPI` document: made from the annotations beside each handler and the shapes that are sent.
 
-pub(crate) mod params;
-pub(crate) mod problems;
-pub(crate) mod words;
+mod routes;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{RefOr, Required};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{Modify, OpenApi};
 
-/// One step of a JSON Patch (RFC 6902).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct PatchStep {
-    /// `add`, `remove`, `replace`, `move`, `copy` or `test`.
-    op: String,
-    /// JSON pointer.
-    path: String,
-    #[schema(nullable = false)]
-    from: Option<String>,
-    #[schema(required = false)]
-    value: serde_json::Value,
-}
+pub(crate) use routes::configure;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -103,7 +89,7 @@ impl Modify for OptionalBodies {
 }
 
 /// The document.
-pub(crate) fn document() -> utoipa::openapi::OpenApi {
+fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 

@@ -2,7 +2,6 @@
 
 pub(crate) mod audit;
 pub(crate) mod backends;
-pub(crate) mod docs;
 pub(crate) mod entities;
 pub(crate) mod events;
 pub(crate) mod health;
@@ -21,10 +20,8 @@ use actix_web::http::header::ALLOW;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{Resource, ResponseError, web};
 use serde::Serialize;
-use stateward_domain::id::Namespace;
 
 use crate::app_state::AppState;
-use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::Problem;
 
@@ -43,7 +40,6 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .configure(health::configure)
         .configure(metrics::configure)
-        .configure(docs::configure)
         .configure(entities::configure)
         .configure(operations::configure)
         .configure(events::configure)
@@ -58,7 +54,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// A resource that answers other methods than `methods` with a problem that names them.
-fn resource(path: &str, methods: &'static [Method]) -> Resource {
+pub(crate) fn resource(path: &str, methods: &'static [Method]) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
         // Whatever can be read can be asked for its headers alone.
         let head = methods.contains(&Method::GET).then_some("HEAD");
@@ -77,16 +73,6 @@ fn resource(path: &str, methods: &'static [Method]) -> Resource {
 /// An id out of a path; what is no id names nothing.
 fn id<T: FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found())
-}
-
-/// The namespaces of a list: the one that was asked for, if the caller may look into it, else all that may be.
-pub(crate) fn namespaces(caller: &Caller, asked: Option<String>) -> Option<Vec<Namespace>> {
-    let sees = caller.visible_namespaces();
-    match asked.map(Namespace) {
-        None => sees,
-        Some(name) if sees.as_ref().is_none_or(|sees| sees.contains(&name)) => Some(vec![name]),
-        Some(_) => Some(Vec::new()),
-    }
 }
 
 /// `?wait_for=POSITION`: waits until lists show what happened up to there. A position that this log never reaches is

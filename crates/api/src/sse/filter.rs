@@ -7,7 +7,6 @@ use super::batch::Frame;
 use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::routes::namespaces;
 
 /// Which events. Empty lists do not restrict.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +25,7 @@ impl Filter {
         let namespaces = if asked.is_empty() {
             all()
         } else {
-            let one = |name| namespaces(caller, Some(name)).unwrap_or_default();
+            let one = |name| caller.visible(Some(name)).unwrap_or_default();
             Some(asked.into_iter().flat_map(one).collect())
         };
         let entity = |text: String| {

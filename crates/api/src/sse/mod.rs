@@ -6,9 +6,8 @@
 
 mod batch;
 mod filter;
-mod hub;
+pub(crate) mod hub;
 mod watcher;
 
 pub(crate) use filter::Filter;
-pub(crate) use hub::Hub;
 pub(crate) use watcher::watch;

@@ -12,9 +12,9 @@ use stateward_domain::ports::event_store::{PAGE_BYTES_MAX, may_have_more};
 use stateward_engine::access::AccessChanges;
 use tokio::sync::watch;
 
+use super::Filter;
 use super::batch::{PIECE_BYTES, render};
-use super::hub::{NotBuffered, WatcherSlot};
-use super::{Filter, Hub};
+use super::hub::{Hub, NotBuffered, WatcherSlot};
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::fair_semaphore::{FairPermit, units};
@@ -79,7 +79,7 @@ impl Watcher {
     /// The next bytes to send; `None` = the end.
     async fn next_piece(&mut self) -> Option<Bytes> {
         loop {
-            if !self.caller.is_still_valid(&self.app) {
+            if !self.caller.is_still_valid(&self.app.engine) {
                 return None;
             }
             if let Some(piece) = self.next_waiting() {

@@ -5,10 +5,10 @@ use stateward_domain::access::Role;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::openapi::problems::Refused;
-use crate::openapi::words::CheckpointShape;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::objects::CheckpointSchema;
+use crate::schema::problems::Refused;
 
 #[utoipa::path(
     get,
@@ -16,7 +16,7 @@ use crate::problem::Problem;
     operation_id = "take_checkpoint",
     tag = "audit",
     summary = "What the log is now, to be kept elsewhere and verified against later",
-    responses((status = 200, description = "The checkpoint", body = CheckpointShape), Refused),
+    responses((status = 200, description = "The checkpoint", body = CheckpointSchema), Refused),
 )]
 pub(crate) async fn handler(
     app: web::Data<AppState>,

@@ -14,10 +14,10 @@ use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::headers;
 use crate::middleware::is_head_request;
-use crate::openapi::params::ExportParams;
-use crate::openapi::problems::{Gone, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::ExportParams;
+use crate::schema::problems::{Gone, Refused};
 
 #[utoipa::path(
     get,

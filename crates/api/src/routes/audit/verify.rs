@@ -18,16 +18,16 @@ use super::LINES;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::openapi::problems::{Refused, RefusedBody};
-use crate::openapi::words::{CheckpointShape, ReportShape};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::objects::{CheckpointSchema, ReportSchema};
+use crate::schema::problems::{Refused, RefusedBody};
 
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 struct VerifyBody {
     /// A checkpoint that was kept elsewhere: the log has to continue it.
-    #[schema(value_type = Option<CheckpointShape>)]
+    #[schema(value_type = Option<CheckpointSchema>)]
     against: Option<Checkpoint>,
 }
 
@@ -38,7 +38,7 @@ struct VerifyBody {
     tag = "audit",
     summary = "Verify chains, claims and read models; with Accept: application/x-ndjson it says how far it is",
     request_body(content = VerifyBody),
-    responses((status = 200, description = "What is wrong, the first 100 of it", content((ReportShape = "application/json"), (String = "application/x-ndjson"))), Refused, RefusedBody),
+    responses((status = 200, description = "What is wrong, the first 100 of it", content((ReportSchema = "application/json"), (String = "application/x-ndjson"))), Refused, RefusedBody),
 )]
 pub(crate) async fn handler(
     app: web::Data<AppState>,

@@ -15,10 +15,10 @@ use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
 use crate::headers;
-use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{Missing, Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::ChangeHeaders;
+use crate::schema::problems::{Missing, Refused, RefusedBody, Taken};
 
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -16,9 +16,9 @@ use stateward_engine::service::BackendStatus;
 use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::problems::{Missing, Refused};
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct BackendView {

@@ -9,11 +9,11 @@ use stateward_engine::service::BackendObject;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::openapi::params::ObjectParams;
-use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::ListReply;
+use crate::schema::params::ObjectParams;
+use crate::schema::problems::{Missing, Refused};
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct ObjectView {

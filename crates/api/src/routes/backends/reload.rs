@@ -3,16 +3,16 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
-use stateward_engine::backends::BackendChange;
+use stateward_engine::backends::Change;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
-use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::ChangeHeaders;
+use crate::schema::problems::{Refused, RefusedBody, Taken};
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct ReloadReply {
@@ -22,8 +22,8 @@ struct ReloadReply {
 #[derive(Serialize, utoipa::ToSchema)]
 struct ReloadedBackend {
     name: String,
-    #[schema(value_type = crate::openapi::words::ChangeWord)]
-    change: BackendChange,
+    #[schema(value_type = crate::schema::enums::ChangeSchema)]
+    change: Change,
 }
 
 #[utoipa::path(

@@ -13,11 +13,11 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::ChangeRequest;
 use crate::change_response::ChangeReply;
-use crate::openapi::params::{ChangeHeaders, WaitHeader};
-use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
+use crate::schema::params::{ChangeHeaders, WaitHeader};
+use crate::schema::problems::{Missing, Refused, RefusedBody, RefusedChange};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,12 +71,12 @@ pub(crate) async fn handler(
     params.finish()?;
     let (entity_id, name) = path.into_inner();
     let id: EntityId = id(&entity_id)?;
-    let entity = caller.entity(&app, id, Role::Operator).await?;
+    let entity = caller.entity(&app.engine, id, Role::Operator).await?;
     let change_request =
         ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     let act = async |envelope| {
         let verb = verb(&name, &body)?;
-        caller.answer(&app, app.engine.act(envelope, id, verb).await).await
+        caller.answer(&app.engine, app.engine.act(envelope, id, verb).await).await
     };
     change_request.execute(&entity.manifest.namespace, act).await
 }

@@ -10,10 +10,10 @@ use crate::body::Body;
 use crate::change_request::ChangeRequest;
 use crate::change_response::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::dto::manifest::ManifestBody;
-use crate::openapi::params::{ChangeHeaders, PlanParams, WaitHeader};
-use crate::openapi::problems::{Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::{ChangeHeaders, PlanParams, WaitHeader};
+use crate::schema::problems::{Refused, RefusedBody, RefusedChange};
 
 #[utoipa::path(
     post,
@@ -40,12 +40,12 @@ pub(crate) async fn handler(
         caller.require(Role::Operator, &namespace)?;
     } else {
         // Answered like one that is not there.
-        return Err(AppState::unknown_namespace());
+        return Err(Problem::unknown_namespace());
     }
     let change_request =
         ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     if dry_run {
-        let declaration = manifest.declaration(&app)?;
+        let declaration = manifest.declaration(&app.engine)?;
         change_request.check_plan(&namespace)?;
         let (backend, desired) = app.engine.preview(&declaration).await?;
         let whole = PlannedChange { field: String::new(), from: Value::Null, to: desired };
@@ -54,8 +54,8 @@ pub(crate) async fn handler(
         return Ok(HttpResponse::Ok().json(PlanReply { plan }));
     }
     let create = async |envelope| {
-        let declaration = manifest.declaration(&app)?;
-        caller.answer(&app, app.engine.create(envelope, declaration).await).await
+        let declaration = manifest.declaration(&app.engine)?;
+        caller.answer(&app.engine, app.engine.create(envelope, declaration).await).await
     };
     change_request.execute(&namespace, create).await
 }

@@ -13,11 +13,11 @@ use crate::body::Body;
 use crate::change_request::ChangeRequest;
 use crate::change_response::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::headers;
-use crate::openapi::params::{ChangeHeaders, DeletionParams, MatchHeader, PlanParams, WaitHeader};
-use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
+use crate::schema::params::{ChangeHeaders, DeletionParams, MatchHeader, PlanParams, WaitHeader};
+use crate::schema::problems::{Missing, Refused, RefusedBody, RefusedChange};
 
 #[utoipa::path(
     delete,
@@ -47,7 +47,7 @@ pub(crate) async fn handler(
         }
     };
     params.finish()?;
-    let entity = caller.entity(&app, id, Role::Operator).await?;
+    let entity = caller.entity(&app.engine, id, Role::Operator).await?;
     if dry_run {
         return Ok(plan(&entity, policy));
     }

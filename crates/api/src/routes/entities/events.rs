@@ -10,11 +10,11 @@ use stateward_engine::Error;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
-use crate::openapi::params::PageParams;
-use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::{ListReply, id};
+use crate::schema::params::PageParams;
+use crate::schema::problems::{Missing, Refused};
 
 #[utoipa::path(
     get,
@@ -35,7 +35,7 @@ pub(crate) async fn handler(
     let size = params.page_size()?;
     let after = params.value("page_token")?.map(Version).unwrap_or_default();
     params.finish()?;
-    caller.entity(&app, id, Role::Viewer).await?;
+    caller.entity(&app.engine, id, Role::Viewer).await?;
     let stream = StreamId::entity(id);
     let events = app.engine.log().read_stream(&stream, after, size).await.map_err(Error::from)?;
     let more = may_have_more(&events, size);

@@ -11,11 +11,11 @@ use crate::change_response::etag;
 use crate::dto::entity::EntityView;
 use crate::dto::time;
 use crate::headers;
-use crate::openapi::params::{AtParams, SeenHeader};
-use crate::openapi::problems::{Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
+use crate::schema::params::{AtParams, SeenHeader};
+use crate::schema::problems::{Missing, Refused};
 
 /// Entities that are named as those that refer to one.
 const DEPENDENTS_SHOWN_MAX: usize = 1_000;
@@ -39,7 +39,7 @@ pub(crate) async fn handler(
     let id: EntityId = id(&path)?;
     let at = params.text("at")?;
     params.finish()?;
-    let entity = caller.entity(&app, id, Role::Viewer).await?;
+    let entity = caller.entity(&app.engine, id, Role::Viewer).await?;
     let Some(at) = at else {
         let tag = (ETAG, etag(&entity));
         // The tag counts what users changed. State and observations go on under the same tag, so that no cache may

@@ -10,11 +10,11 @@ use stateward_engine::Error;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::entity::EntityView;
-use crate::openapi::params::{EntityParams, PageParams, WaitParams};
-use crate::openapi::problems::{Gone, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::routes::{ListReply, namespaces, wait_for};
+use crate::routes::{ListReply, wait_for};
+use crate::schema::params::{EntityParams, PageParams, WaitParams};
+use crate::schema::problems::{Gone, Refused};
 
 #[utoipa::path(
     get,
@@ -43,7 +43,7 @@ pub(crate) async fn handler(
 
 fn filter(caller: &Caller, params: &mut Params) -> Result<EntityFilter, Problem> {
     Ok(EntityFilter {
-        namespaces: namespaces(caller, params.text("namespace")?),
+        namespaces: caller.visible(params.text("namespace")?),
         kind: params.text("kind")?.map(KindName),
         name: params.text("name")?.map(EntityName),
         backend: params.text("backend")?.map(BackendName),

@@ -6,11 +6,11 @@ use stateward_domain::access::Role;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
-use crate::openapi::params::{OperationParams, PageParams, WaitParams};
-use crate::openapi::problems::{Gone, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::{ListReply, id, operations};
+use crate::schema::params::{OperationParams, PageParams, WaitParams};
+use crate::schema::problems::{Gone, Missing, Refused};
 
 #[utoipa::path(
     get,
@@ -28,6 +28,6 @@ pub(crate) async fn handler(
     params: Params,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&path)?;
-    caller.entity(&app, id, Role::Viewer).await?;
+    caller.entity(&app.engine, id, Role::Viewer).await?;
     operations::page(&app, &caller, params, Some(id)).await
 }

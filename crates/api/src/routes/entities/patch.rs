@@ -8,21 +8,21 @@ use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::EntityId;
 use stateward_engine::Error;
-use stateward_engine::requests::{Accepted, Change, Preview};
+use stateward_engine::requests::{Accepted, Change};
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::ChangeRequest;
-use crate::change_response::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
+use crate::change_response::{self, ChangeOrPlan, ChangeReply};
 use crate::dto::manifest::ChangeBody;
+use crate::dto::patch::PatchStep;
 use crate::json::parse;
-use crate::openapi::PatchStep;
-use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
-use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
+use crate::schema::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
+use crate::schema::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::{bounded_patch, headers};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -52,7 +52,7 @@ pub(crate) async fn handler(
     let dry_run = params.value("dry_run")?.unwrap_or(false);
     let replace = params.value("replace")?.unwrap_or(false);
     params.finish()?;
-    let entity = caller.entity(&app, id, Role::Operator).await?;
+    let entity = caller.entity(&app.engine, id, Role::Operator).await?;
     let namespace = &entity.manifest.namespace;
     let change_request =
         ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
@@ -60,7 +60,7 @@ pub(crate) async fn handler(
         Patch { app: &app, caller: &caller, id, request: &request, body: &body, replace };
     if dry_run {
         change_request.check_plan(namespace)?;
-        return plan(&app, id, &patch_request.change(&entity)?).await;
+        return change_response::plan(&app, id, &patch_request.change(&entity)?).await;
     }
     change_request
         .execute(namespace, async |envelope| patch_request.apply_with_retries(envelope).await)
@@ -86,7 +86,7 @@ impl Patch<'_> {
             let pinned = change.if_revision.as_deref() == Some(&[entity.revision]);
             match self.app.engine.update(envelope.clone(), self.id, change).await {
                 Err(Error::Refused(Refusal::RevisionMismatch { .. })) if pinned => {}
-                outcome => return self.caller.answer(self.app, outcome).await,
+                outcome => return self.caller.answer(&self.app.engine, outcome).await,
             }
         }
         Err(Problem::unavailable("the entity changes too fast"))
@@ -125,26 +125,4 @@ fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
     }
     serde_json::from_value(document)
         .map_err(|error| Problem::unprocessable("bad-document", error.to_string()))
-}
-
-/// What a change of the desired state would change, field by field.
-pub(super) async fn plan(
-    app: &AppState,
-    id: EntityId,
-    change: &Change,
-) -> Result<HttpResponse, Problem> {
-    let preview = app.engine.preview_update(id, change).await?;
-    let Preview { entity, differences, replaces, wants } = preview;
-    let changes: Vec<_> = differences
-        .into_iter()
-        .map(|d| PlannedChange { field: d.field, from: d.observed, to: d.desired })
-        .collect();
-    let action = match (wants, replaces.is_empty()) {
-        (false, _) => "none",
-        (true, true) => "update",
-        (true, false) => "replace",
-    };
-    let backend = entity.manifest.backend.to_string();
-    let plan = Plan { action, backend, changes, replaces };
-    Ok(HttpResponse::Ok().json(PlanReply { plan }))
 }

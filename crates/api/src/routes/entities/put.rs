@@ -7,14 +7,14 @@ use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::ChangeRequest;
-use crate::change_response::{ChangeOrPlan, ChangeReply};
+use crate::change_response::{self, ChangeOrPlan, ChangeReply};
 use crate::dto::manifest::ChangeBody;
 use crate::headers;
-use crate::openapi::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
-use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::routes::{entities::patch, id};
+use crate::routes::id;
+use crate::schema::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
+use crate::schema::problems::{Missing, Refused, RefusedBody, RefusedChange};
 
 #[utoipa::path(
     put,
@@ -38,7 +38,7 @@ pub(crate) async fn handler(
     let dry_run = params.value("dry_run")?.unwrap_or(false);
     let replace = params.value("replace")?.unwrap_or(false);
     params.finish()?;
-    let entity = caller.entity(&app, id, Role::Operator).await?;
+    let entity = caller.entity(&app.engine, id, Role::Operator).await?;
     let namespace = &entity.manifest.namespace;
     let change = || {
         let revisions = headers::if_match(&request)?;
@@ -48,11 +48,11 @@ pub(crate) async fn handler(
         ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     if dry_run {
         change_request.check_plan(namespace)?;
-        return patch::plan(&app, id, &change()?).await;
+        return change_response::plan(&app, id, &change()?).await;
     }
     let update = async |envelope| {
         let change = change()?;
-        caller.answer(&app, app.engine.update(envelope, id, change).await).await
+        caller.answer(&app.engine, app.engine.update(envelope, id, change).await).await
     };
     change_request.execute(namespace, update).await
 }

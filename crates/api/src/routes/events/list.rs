@@ -8,11 +8,11 @@ use stateward_engine::Error;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
-use crate::openapi::params::{EventParams, LastSeenHeader, PageParams};
-use crate::openapi::problems::{Gone, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::ListReply;
+use crate::schema::params::{EventParams, LastSeenHeader, PageParams};
+use crate::schema::problems::{Gone, Refused};
 use crate::sse::Filter;
 
 /// Events that are looked at for one page, at most: a filter that fits little must not read the whole log.

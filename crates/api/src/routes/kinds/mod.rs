@@ -7,10 +7,10 @@ use stateward_domain::id::KindName;
 use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::openapi::problems::{Missing, Refused};
-use crate::openapi::words::KindShape;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::objects::KindSchema;
+use crate::schema::problems::{Missing, Refused};
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -24,7 +24,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     operation_id = "list_kinds",
     tag = "kinds",
     summary = "What can be declared",
-    responses((status = 200, description = "All kinds", body = ListReply<KindShape>), Refused),
+    responses((status = 200, description = "All kinds", body = ListReply<KindSchema>), Refused),
 )]
 pub(crate) async fn list(
     app: web::Data<AppState>,
@@ -43,7 +43,7 @@ pub(crate) async fn list(
     tag = "kinds",
     summary = "A kind with its schema",
     params(("kind" = String, Path, description = "Name")),
-    responses((status = 200, description = "The kind", body = KindShape), Refused, Missing),
+    responses((status = 200, description = "The kind", body = KindSchema), Refused, Missing),
 )]
 pub(crate) async fn get(
     app: web::Data<AppState>,

@@ -8,10 +8,10 @@ use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
-use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{KeyReused, Missing, Refused, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::ChangeHeaders;
+use crate::schema::problems::{KeyReused, Missing, Refused, Taken};
 
 #[utoipa::path(
     delete,

@@ -11,9 +11,9 @@ use stateward_domain::access::Role;
 use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::openapi::problems::Refused;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::problems::Refused;
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct NamespaceView {

@@ -10,10 +10,10 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::ChangeRequest;
 use crate::change_response::ChangeReply;
-use crate::openapi::params::{ChangeHeaders, WaitHeader};
-use crate::openapi::problems::{Missing, Refused, RefusedBody, RefusedChange};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::{ChangeHeaders, WaitHeader};
+use crate::schema::problems::{Missing, Refused, RefusedBody, RefusedChange};
 
 #[utoipa::path(
     post,

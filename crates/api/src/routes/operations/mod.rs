@@ -13,14 +13,14 @@ use stateward_domain::id::{EntityId, OperationId};
 use stateward_domain::ports::read_model::OperationFilter;
 use stateward_engine::Error;
 
-use super::{ListReply, id, namespaces, resource, wait_for};
+use super::{ListReply, id, resource, wait_for};
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
-use crate::openapi::params::{OperationParams, PageParams, WaitParams};
-use crate::openapi::problems::{Gone, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::{OperationParams, PageParams, WaitParams};
+use crate::schema::problems::{Gone, Missing, Refused};
 
 /// How long an answer waits for the read model.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub(super) async fn page(
     let size = params.page_size()?;
     let token = params.text("page_token")?;
     let state = params.text("state")?.as_deref().map(state).transpose()?;
-    let namespaces = namespaces(caller, params.text("namespace")?);
+    let namespaces = caller.visible(params.text("namespace")?);
     params.finish()?;
     let filter = OperationFilter { namespaces, entity, state };
     let page = app.engine.views().operations(&filter, size, token.as_deref()).await;

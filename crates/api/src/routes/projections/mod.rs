@@ -12,10 +12,10 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
-use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{KeyReused, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::ChangeHeaders;
+use crate::schema::problems::{KeyReused, Missing, Refused};
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct ProjectionView {
@@ -23,7 +23,7 @@ struct ProjectionView {
     position: String,
     recorded_at: Option<String>,
     stopped: Option<String>,
-    #[schema(value_type = Vec<crate::openapi::words::QuarantineShape>)]
+    #[schema(value_type = Vec<crate::schema::objects::QuarantineSchema>)]
     quarantined: Vec<Quarantined>,
 }
 

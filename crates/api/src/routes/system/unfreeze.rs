@@ -9,10 +9,10 @@ use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::headers;
-use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{Refused, RefusedBody};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::ChangeHeaders;
+use crate::schema::problems::{Refused, RefusedBody};
 
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -8,14 +8,15 @@ use stateward_engine::admission::names;
 
 use super::TokenView;
 use crate::app_state::AppState;
-use crate::auth::{Caller, digest};
+use crate::auth::Caller;
+use crate::auth::token_digest::digest;
 use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
-use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{Refused, RefusedBody, Taken};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::params::ChangeHeaders;
+use crate::schema::problems::{Refused, RefusedBody, Taken};
 
 const GRANTS_MAX: usize = 100;
 
@@ -24,7 +25,7 @@ const GRANTS_MAX: usize = 100;
 struct TokenBody {
     #[schema(min_length = 1, max_length = 253, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     actor: String,
-    #[schema(value_type = Vec<crate::openapi::words::GrantShape>, min_items = 1, max_items = 100)]
+    #[schema(value_type = Vec<crate::schema::objects::GrantSchema>, min_items = 1, max_items = 100)]
     grants: Vec<Grant>,
     #[schema(format = DateTime)]
     expires_at: Option<String>,

@@ -13,15 +13,15 @@ use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::time;
-use crate::openapi::problems::Refused;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::problems::Refused;
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct TokenView {
     id: String,
     actor: String,
-    #[schema(value_type = Vec<crate::openapi::words::GrantShape>)]
+    #[schema(value_type = Vec<crate::schema::objects::GrantSchema>)]
     grants: Vec<Grant>,
     expires_at: Option<String>,
     /// Only in the answer to its making.

@@ -7,11 +7,11 @@ use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
-use crate::openapi::params::ChangeHeaders;
-use crate::openapi::problems::{KeyReused, Missing, Refused};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
+use crate::schema::params::ChangeHeaders;
+use crate::schema::problems::{KeyReused, Missing, Refused};
 
 #[utoipa::path(
     delete,

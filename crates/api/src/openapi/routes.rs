@@ -4,16 +4,15 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::resource;
-use crate::openapi;
+use crate::routes::resource;
 
-pub(super) fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/openapi.json", &[Method::GET]).route(web::get().to(document)))
+        .service(resource("/openapi.json", &[Method::GET]).route(web::get().to(serve_document)))
         .service(web::redirect("/docs", "/docs/"))
         .service(SwaggerUi::new("/docs/{_:.*}").config("/openapi.json".into()));
 }
 
-async fn document() -> HttpResponse {
-    HttpResponse::Ok().json(openapi::document())
+async fn serve_document() -> HttpResponse {
+    HttpResponse::Ok().json(super::document())
 }

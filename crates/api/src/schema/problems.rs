@@ -5,7 +5,8 @@ use utoipa::{IntoResponses, ToSchema};
 
 /// A problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
-pub(crate) struct ProblemShape {
+#[schema(as = ProblemShape)]
+pub(crate) struct ProblemSchema {
     /// Stable: `urn:stateward:problem:NAME`.
     #[serde(rename = "type")]
     kind: String,
@@ -15,12 +16,13 @@ pub(crate) struct ProblemShape {
     /// Faults of the body, when it has any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, inline)]
-    errors: Vec<FaultShape>,
+    errors: Vec<FaultSchema>,
 }
 
 /// One fault of a body.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct FaultShape {
+#[schema(as = FaultShape)]
+pub(crate) struct FaultSchema {
     /// JSON pointer.
     pointer: String,
     detail: String,
@@ -33,7 +35,7 @@ macro_rules! refusals {
         #[expect(dead_code, reason = "only the document needs it")]
         pub(crate) enum $name {
             $(#[response(status = $status, description = $text, content_type = "application/problem+json")]
-            $variant(#[to_schema] ProblemShape),)*
+            $variant(#[to_schema] ProblemSchema),)*
         }
     )*};
 }

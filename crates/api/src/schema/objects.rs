@@ -1,53 +1,14 @@
-//! Words of the domain, as the document names them. They exist for the document alone: `words_are_those_of_the_domain`
-//! holds them to what is really sent.
+//! Objects of the domain, as the `OpenAPI` document describes them. They exist for the document alone.
 
 use utoipa::ToSchema;
 
-macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident { $($word:ident),* $(,)? })*) => {$(
-        $(#[$doc])*
-        #[derive(ToSchema)]
-        #[schema(rename_all = "snake_case")]
-        #[expect(dead_code, reason = "only its schema is used")]
-        pub(crate) enum $name { $($word),* }
-    )*};
-}
-
-words! {
-    /// Where an entity stands.
-    StateWord {
-        CreationScheduled, Creating, Ok, UpdateScheduled, Updating, DeletionScheduled, Deleting, Deleted, Erred,
-    }
-    /// What happens to the object when its entity is deleted.
-    DeletionWord { Delete, Orphan }
-    /// What happens when the object differs by itself.
-    DriftWord { Correct, Report, Ignore }
-    /// Whether the object may be changed at all.
-    ManagementWord { Full, ObserveOnly }
-    /// Whether the object may go for another when a field has to change that cannot change in place.
-    ReplaceWord { Never, Allowed }
-    /// Whether the object is there.
-    PresenceWord { Absent, Unknown, Present }
-    /// What a failed call may have done.
-    EffectWord { None, Maybe, Partial }
-    /// Where an operation stands.
-    OperationWord { Pending, Running, Succeeded, Failed, Superseded, Cancelled }
-    /// What a grant allows.
-    RoleWord { Viewer, Operator, Admin }
-    /// What a new configuration means for a backend.
-    ChangeWord { Added, Changed, Removed, Unchanged }
-    /// What happens when an object is gone.
-    LostWord { Ask, Recreate, Report }
-    /// What is wrong with an event, or with the log.
-    FaultWord {
-        File, Unreadable, Position, Version, Stream, Hash, Time, Payload, Claim, View, Checkpoint,
-    }
-}
+use super::enums::{FaultSchema, LostSchema, RoleSchema};
 
 /// Who did it, as opaque ids.
 #[derive(ToSchema)]
+#[schema(as = ActorShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct ActorShape {
+pub(crate) struct ActorSchema {
     /// `user`, `system` or `worker`.
     #[schema(rename = "type")]
     kind: String,
@@ -58,8 +19,9 @@ pub(crate) struct ActorShape {
 
 /// One differing field.
 #[derive(ToSchema)]
+#[schema(as = DifferenceShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct DifferenceShape {
+pub(crate) struct DifferenceSchema {
     /// JSON pointer.
     field: String,
     desired: serde_json::Value,
@@ -68,17 +30,19 @@ pub(crate) struct DifferenceShape {
 
 /// A role in one namespace, or in all.
 #[derive(ToSchema)]
+#[schema(as = GrantShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct GrantShape {
-    role: RoleWord,
+pub(crate) struct GrantSchema {
+    role: RoleSchema,
     #[schema(nullable = false)]
     namespace: Option<String>,
 }
 
 /// A verb of a kind.
 #[derive(ToSchema)]
+#[schema(as = ActionShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct ActionShape {
+pub(crate) struct ActionSchema {
     name: String,
     /// JSON Schema of its input.
     input: serde_json::Value,
@@ -88,8 +52,9 @@ pub(crate) struct ActionShape {
 
 /// What can be declared.
 #[derive(ToSchema)]
+#[schema(as = KindShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct KindShape {
+pub(crate) struct KindSchema {
     name: String,
     summary: String,
     /// JSON Schema of the desired state.
@@ -99,17 +64,18 @@ pub(crate) struct KindShape {
     write_only: Vec<String>,
     identity: Option<String>,
     owner_key: bool,
-    actions: Vec<ActionShape>,
+    actions: Vec<ActionSchema>,
     /// Milliseconds.
     settle: u64,
     retry_budget: u32,
-    on_lost: LostWord,
+    on_lost: LostSchema,
 }
 
 /// A stream that a read model set aside.
 #[derive(ToSchema)]
+#[schema(as = QuarantineShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct QuarantineShape {
+pub(crate) struct QuarantineSchema {
     stream: String,
     position: String,
     message: String,
@@ -117,8 +83,9 @@ pub(crate) struct QuarantineShape {
 
 /// What the log was at a moment.
 #[derive(ToSchema)]
+#[schema(as = CheckpointShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct CheckpointShape {
+pub(crate) struct CheckpointSchema {
     #[schema(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     log_id: String,
     #[schema(pattern = "^[0-9a-f]{40}$")]
@@ -133,8 +100,9 @@ pub(crate) struct CheckpointShape {
 
 /// One thing that is wrong, as far as it is known where.
 #[derive(ToSchema)]
+#[schema(as = AuditFaultShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct AuditFaultShape {
+pub(crate) struct AuditFaultSchema {
     /// `category/id`.
     #[schema(required = true)]
     stream: Option<String>,
@@ -142,7 +110,7 @@ pub(crate) struct AuditFaultShape {
     version: Option<u64>,
     #[schema(required = true)]
     position: Option<String>,
-    fault: FaultWord,
+    fault: FaultSchema,
     detail: String,
     /// The table that does not hold what follows from the log, where it is one of those.
     table: Option<String>,
@@ -154,18 +122,19 @@ pub(crate) struct AuditFaultShape {
 
 /// What a verification found.
 #[derive(ToSchema)]
+#[schema(as = ReportShape)]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct ReportShape {
+pub(crate) struct ReportSchema {
     ok: bool,
     events: u64,
     streams: u64,
     /// Rows of the read model that were compared with a fresh fold.
     entities: u64,
     /// The first 100.
-    faults: Vec<AuditFaultShape>,
+    faults: Vec<AuditFaultSchema>,
     fault_count: u64,
     /// What is no fault and worth knowing: what could not be compared, and what else is there to look at.
     notes: Vec<String>,
-    checkpoint: CheckpointShape,
+    checkpoint: CheckpointSchema,
     elapsed_ms: u64,
 }

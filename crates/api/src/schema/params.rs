@@ -2,7 +2,7 @@
 
 use utoipa::IntoParams;
 
-use super::words::{DeletionWord, OperationWord, StateWord};
+use super::enums::{DeletionSchema, OperationSchema, StateSchema};
 
 /// Of every list.
 #[derive(IntoParams)]
@@ -55,7 +55,7 @@ pub(crate) struct EntityParams {
     backend: Option<String>,
     /// Deleted ones are only listed with `deleted`.
     #[param(inline, nullable = false)]
-    state: Option<StateWord>,
+    state: Option<StateSchema>,
     #[param(nullable = false)]
     drifted: Option<bool>,
     /// `KEY=VALUE`, the value as it is; may be given several times.
@@ -76,7 +76,7 @@ pub(crate) struct OperationParams {
     #[param(nullable = false)]
     namespace: Option<String>,
     #[param(inline, nullable = false)]
-    state: Option<OperationWord>,
+    state: Option<OperationSchema>,
 }
 
 /// Which events.
@@ -214,7 +214,7 @@ pub(crate) struct ReplaceParams {
 pub(crate) struct DeletionParams {
     /// What becomes of the object; as the entity says when absent.
     #[param(inline, nullable = false)]
-    policy: Option<DeletionWord>,
+    policy: Option<DeletionSchema>,
 }
 
 /// Time travel.
