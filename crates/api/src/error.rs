@@ -84,7 +84,19 @@ fn refused(refusal: &Refusal) -> Problem {
             let status = StatusCode::TOO_MANY_REQUESTS;
             Problem::new(status, "too-many-operations", detail).retry_after(5)
         }
-        _ => Problem::conflict("refused", detail),
+        Refusal::Exists
+        | Refusal::StaleAttempt
+        | Refusal::StaleObservation
+        | Refusal::Paused
+        | Refusal::Erred
+        | Refusal::TooManyAbandoned
+        | Refusal::Irreplaceable(_)
+        | Refusal::AdoptOnly
+        | Refusal::Unfit(_) => Problem::conflict("refused", detail),
+        other => {
+            tracing::error!(refusal = %other, "no problem type for this refusal");
+            Problem::conflict("refused", detail)
+        }
     }
 }
 
