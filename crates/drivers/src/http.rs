@@ -1,14 +1,14 @@
-//! What HTTP clients share.
+//! Checks of addresses, shared by HTTP clients.
 
 use std::net::{IpAddr, UdpSocket};
 
 use reqwest::Url;
 
-/// Whether `url` names this machine: a loopback or unspecified address, an address of one of its interfaces, `localhost`
-/// or a name below it (RFC 6761), or its host name. Such requests never go through a proxy: it would read the token, and
-/// would look for the server on its own machine.
+/// Whether `url` names this machine: a loopback or unspecified address, an address of one of its interfaces,
+/// `localhost` or a name below it (RFC 6761), or its host name. Such requests must not go through a proxy: it would
+/// read the token, and would look for the server on its own machine.
 ///
-/// The parsed host decides, never the text: in `http://127.0.0.1:x@host/` the host is `host`.
+/// Only the parsed host counts, not the text: in `http://127.0.0.1:x@host/` the host is `host`.
 #[must_use]
 pub fn is_this_machine(url: &Url) -> bool {
     is_loopback(url)
@@ -19,7 +19,7 @@ pub fn is_this_machine(url: &Url) -> bool {
         }
 }
 
-/// Whether `url` names a loopback address, `localhost` or a name below it: what is sent there leaves no interface.
+/// Whether `url` names a loopback address, `localhost` or a name below it: requests to it leave no network interface.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     match host(url) {
@@ -33,9 +33,9 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 enum Host<'a> {
-    /// IPv4-mapped IPv6 addresses as IPv4.
+    /// An address; IPv4-mapped IPv6 addresses are converted to IPv4.
     Address(IpAddr),
-    /// In lower case, as the parser leaves it.
+    /// A name in lower case, as the parser returns it.
     Name(&'a str),
 }
 
@@ -48,7 +48,7 @@ fn host(url: &Url) -> Option<Host<'_>> {
     })
 }
 
-/// The system binds a socket to its own addresses only; nothing is sent.
+/// Whether `ip` is an address of this machine. The system binds sockets to its own addresses only; nothing is sent.
 fn is_assigned(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
 }
@@ -57,7 +57,7 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
 }
 
-/// With or without its domain on either side.
+/// Whether `name` is the host name `own`; either may have a domain.
 fn is_host_name(name: &str, own: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
@@ -105,7 +105,7 @@ mod tests {
             ("http://127.0.0.1:8420", true),
             ("http://0.0.0.0:8502", true),
             ("http://[::]:8502", true),
-            // TEST-NET-1 and the documentation prefix of IPv6: addresses of no machine.
+            // TEST-NET-1 and the documentation prefix of IPv6: never assigned to a machine.
             ("http://192.0.2.1", false),
             ("http://[2001:db8::1]", false),
             ("http://0.0.0.0@example.org/", false),

@@ -1,13 +1,13 @@
-//! The drivers: each makes the things of its kinds real in one sort of backend.
+//! The drivers: each observes and changes the objects of its kinds in one type of backend.
 //!
-//! What holds for all of them:
+//! Invariants of all drivers:
 //! - A driver keeps no state that matters and never retries; see [`stateward_domain::ports::driver`].
-//! - [`connect`] wraps every driver in [`Instrumented`], which enforces deadlines, catches panics and refuses
-//!   replies that make no sense. So a driver may simply do its work.
+//! - [`connect`] wraps every driver in [`Instrumented`], which enforces deadlines, catches panics and rejects invalid
+//!   replies, so that a driver need not.
 //! - No error text holds a secret or a raw reply.
 //!
-//! To add a driver: (1) write its module with the JSON Schema of each kind beside it, (2) name the module and
-//! add a line to `DRIVERS` below, (3) run the contract suite for each of its kinds from `tests/`.
+//! To add a driver: (1) write its module with the JSON Schema of each kind beside it, (2) name the module and add a
+//! line to `DRIVERS` below, (3) run the contract suite for each of its kinds from `tests/`.
 #![warn(missing_docs)]
 
 pub mod fake;
@@ -27,7 +27,7 @@ use stateward_domain::ports::driver::Driver;
 pub use instrumented::{FAILPOINTS, Instrumented};
 pub use settings::{ConnectError, Settings};
 
-/// What the registry knows about a driver.
+/// A registered driver.
 struct Entry {
     name: &'static str,
     kinds: fn() -> Vec<KindSpec>,
@@ -40,12 +40,12 @@ const DRIVERS: &[Entry] = &[
     Entry { name: openstack::NAME, kinds: openstack::kinds, connect: openstack::connect },
 ];
 
-/// Connects to a backend. Sends nothing over a network, so a backend that is down shows in `health`; blocks
-/// for some disk access at most.
+/// Connects to a backend. Sends nothing over a network, so a backend that is down shows in `health`; blocks for some
+/// disk access at most.
 ///
 /// # Errors
 /// [`ConnectError::UnknownDriver`], [`ConnectError::Settings`] for an unknown or malformed key, and
-/// [`ConnectError::Unusable`] when the settings lead nowhere (a root that cannot be made).
+/// [`ConnectError::Unusable`] if the backend cannot be used with the settings (a root that cannot be created).
 pub fn connect(driver: &str, settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
     let entry = DRIVERS.iter().find(|entry| entry.name == driver).ok_or_else(|| {
         let known = DRIVERS.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
@@ -55,7 +55,7 @@ pub fn connect(driver: &str, settings: &Settings) -> Result<Arc<dyn Driver>, Con
     Ok(Arc::new(Instrumented::new(entry.name, inner)))
 }
 
-/// The kinds of all drivers, also of those that no backend uses.
+/// The kinds of all drivers, including those that no backend uses.
 #[must_use]
 pub fn kinds() -> Vec<KindSpec> {
     DRIVERS.iter().flat_map(|entry| (entry.kinds)()).collect()

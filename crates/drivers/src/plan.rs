@@ -1,13 +1,13 @@
-//! The plan of kinds whose fields can be compared one by one.
+//! The plan of kinds whose fields are compared one by one.
 
 use serde_json::Value;
 use stateward_domain::json_pointer::{self, covers};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::Plan;
 
-/// The plan of a kind whose fields can all be compared one by one: every field that `spec` names must be equal
-/// in `observed`; a difference in an immutable field asks for a replacement. Objects are compared by their
-/// named members, everything else as a whole.
+/// The plan of a kind whose fields are compared one by one: every field in `spec` must be equal in `observed`; a
+/// difference in an immutable field requires a replacement. Objects are compared by the members in `spec`, everything
+/// else as a whole.
 pub(crate) fn plan_by_fields(kind: &KindSpec, observed: &Value, spec: &Value) -> Plan {
     let mut fields = Vec::new();
     differences("", observed, spec, &mut fields);

@@ -1,5 +1,5 @@
-//! What this process ran out of itself: descriptors, memory. That says nothing of the backend it was about to call, and
-//! nothing of the object.
+//! Resources that this process ran out of: descriptors, memory. Such a failure proves nothing about the backend or the
+//! object.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use stateward_domain::failure::{ErrorClass, Failure};
 
-/// Something of our own that is used up.
+/// An exhausted resource of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ResourceExhausted {
     /// Code of the failure.
@@ -24,9 +24,9 @@ const MEMORY: ResourceExhausted =
     ResourceExhausted { code: "out_of_memory", message: "the system has no memory left" };
 
 impl ResourceExhausted {
-    /// What `errno` says that we ran out of; `None` = it is about something else.
+    /// The resource that `errno` reports as exhausted; `None` = another error.
     ///
-    /// `EADDRNOTAVAIL` is not among them: where a host has no IPv6 it also means that the address leads nowhere.
+    /// `EADDRNOTAVAIL` is not included: on a host without IPv6 it also means that the address is not reachable.
     pub(crate) fn of(errno: Errno) -> Option<Self> {
         match errno {
             Errno::MFILE | Errno::NFILE => Some(DESCRIPTORS),
@@ -35,20 +35,20 @@ impl ResourceExhausted {
         }
     }
 
-    /// Why a connection was not even begun; `None` = it failed for another reason, or was made.
+    /// The resource that was missing for a connection; `None` = the connection failed for another reason, or was made.
     pub(crate) fn of_connection(error: &reqwest::Error) -> Option<Self> {
         if !error.is_connect() {
             return None;
         }
         match errno_in(error) {
             Some(errno) => Self::of(errno),
-            // Resolving a name opens files and sockets, and its error does not say why that failed.
+            // Resolving a name opens files and sockets, and its error does not give the cause.
             None if !descriptors_are_left() => Some(DESCRIPTORS),
             None => None,
         }
     }
 
-    /// The failure of a call for which nothing was sent.
+    /// The failure of a call that sent nothing.
     pub(crate) fn failure(self) -> Failure {
         Failure::harmless(ErrorClass::Exhausted, self.code, self.message)
     }

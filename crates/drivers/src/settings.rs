@@ -1,4 +1,4 @@
-//! Settings of a backend: what its TOML section says beside the keys that every backend has.
+//! Settings of a backend: its own keys in the TOML section, without those that every backend has.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// A backend's own keys, without those that the engine reads (`driver`, `concurrency`, …).
 pub type Settings = Map<String, Value>;
 
-/// Why no connection was made; one line, fit for the person who wrote the configuration.
+/// Why a backend cannot be connected; one line, for the author of the configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -18,28 +18,28 @@ pub enum ConnectError {
     UnknownDriver {
         /// The name that was asked for.
         name: String,
-        /// All that there are, for the message.
+        /// All known names, for the message.
         known: String,
     },
     /// A key is unknown, missing or malformed.
     #[error("driver `{driver}`: {message}")]
     Settings {
-        /// Whose settings they are.
+        /// The driver.
         driver: &'static str,
-        /// What is wrong with which key.
+        /// The key, and what is wrong with it.
         message: String,
     },
-    /// The settings are well formed, but the backend cannot be used with them.
+    /// The settings are valid, but the backend cannot be used with them.
     #[error("driver `{driver}`: {message}")]
     Unusable {
-        /// Which driver.
+        /// The driver.
         driver: &'static str,
         /// What failed.
         message: String,
     },
 }
 
-/// Reads the settings of `driver`; its type says `deny_unknown_fields`.
+/// Reads the settings of `driver`; `T` has to deny unknown fields.
 pub(crate) fn parse<T: DeserializeOwned>(
     driver: &'static str,
     settings: &Settings,

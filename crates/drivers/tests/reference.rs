@@ -1,4 +1,4 @@
-//! The pages in `docs/kinds` are made from the kinds themselves: `make docs` writes them, this test holds them to it.
+//! Checks that the pages in `docs/kinds` match the kinds; `make docs` generates them.
 #![expect(clippy::unwrap_used, reason = "tests stop at what they find")]
 
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Where the world is: in memory, or in another process.
+//! The connection to a world: in this process, or over HTTP to another one.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use super::world::{World, WorldReply, WorldRequest};
 use crate::resource_exhaustion::ResourceExhausted;
 
-/// A world in memory is the same one as long as nobody asks what became of its things.
+/// Identity of a world in memory: always the same, although its things are lost at a restart.
 const MEMORY: &str = "memory";
 
 pub(super) enum WorldConnection {
@@ -56,7 +56,8 @@ impl WorldConnection {
     }
 }
 
-/// Without a connection nothing was sent; afterwards, whatever was asked for may have been done.
+/// The failure of a request without a reply. If no connection was made, nothing was sent; otherwise the request may
+/// have been carried out.
 fn no_reply(error: &reqwest::Error, changes: bool) -> Failure {
     if let Some(exhausted) = ResourceExhausted::of_connection(error) {
         return exhausted.failure();

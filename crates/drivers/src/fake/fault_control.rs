@@ -1,4 +1,4 @@
-//! How one thing behaves: the member `_fake` of its desired state.
+//! Fault control of one thing: the member `_fake` of its desired state says which of its calls fail, and how.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use stateward_domain::id::{EntityId, OwnerKey};
 
 use super::random_faults::{InjectedFault, class_of};
 
-/// Sorts of calls that can be steered.
+/// Calls that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ControlledCall {
     Observe,
@@ -39,10 +39,10 @@ pub(super) struct FaultControl {
     fail: BTreeMap<String, String>,
     times: Option<u32>,
     panic: Option<String>,
-    /// The call whose failure repeats the password, as careless backends do.
+    /// The call whose failure message repeats the password, as careless backends do.
     #[serde(rename = "tell")]
     leak_password_in: Option<String>,
-    /// What `dependency_not_ready` waits for.
+    /// The entity that a `dependency_not_ready` failure waits for.
     on: Option<EntityId>,
     pub(super) pending_ms: Option<u64>,
     pub(super) hide_ms: Option<u64>,
@@ -50,7 +50,7 @@ pub(super) struct FaultControl {
 }
 
 impl FaultControl {
-    /// The wishes in a desired state; none when there are none, or none that can be read.
+    /// The fault control in a desired state; the default if it has none, or none that can be read.
     pub(super) fn of(spec: &Value) -> Self {
         spec.get("_fake")
             .and_then(|control| serde_json::from_value(control.clone()).ok())
@@ -58,17 +58,20 @@ impl FaultControl {
     }
 }
 
-/// Counts how often calls failed as they were asked to.
+/// Makes calls fail as the desired state asks, and counts how often each of them did.
 #[derive(Default)]
 pub(super) struct FaultInjector {
     failed: Mutex<HashMap<(OwnerKey, ControlledCall), u32>>,
 }
 
 impl FaultInjector {
-    /// Things whose failures are counted at most; beyond, all counts begin anew.
+    /// Things whose failures are counted at most; beyond that, all counts start again.
     const COUNTED_MAX: usize = 100_000;
 
-    /// Fails, or panics, as `spec` wishes.
+    /// Fails or panics as the fault control in `spec` asks.
+    ///
+    /// # Errors
+    /// The failure that was asked for, until it happened `times` times.
     pub(super) fn inject(
         &self,
         call: ControlledCall,

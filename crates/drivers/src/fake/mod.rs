@@ -1,12 +1,12 @@
-//! Driver `fake`: things that exist only in a world of our own, which fails when asked to. For trying out, and
-//! for tests of everything else.
+//! Driver `fake`: things that exist only in a simulated world, which fails on request. For trials, and for tests of
+//! everything else.
 //!
-//! - `world`: the things; `server` puts a world into a process of its own, `remote` is the way to one
-//! - `steer`: how one thing behaves, by the member `_fake` of its desired state; `faults`: how the backend does,
-//!   by its settings
+//! - `world`: the things; `server` runs a world in a process of its own, `connection` is the client of one
+//! - `fault_control`: failures of one thing, asked for by the member `_fake` of its desired state; `random_faults`:
+//!   failures of the whole backend, by its settings
 //!
-//! The world deliberately knows no idempotency token: a create that is sent twice makes two things, so that a
-//! control plane which does that can be seen doing it.
+//! The world deliberately knows no idempotency token: a create that is sent twice makes two things, so that tests see a
+//! control plane that does so.
 
 mod connection;
 mod fault_control;
@@ -41,24 +41,24 @@ use world::{Thing, WorldReply, WorldRequest};
 /// Name of the driver in a backend's configuration.
 pub const NAME: &str = "fake";
 const KIND: &str = "fake.thing";
-/// The field that goes in and never comes out.
+/// The write-only field.
 const PASSWORD: &str = "/password";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct FakeSettings {
-    /// Time that every call takes.
+    /// Duration of every call.
     #[serde(deserialize_with = "settings::duration")]
     latency: Duration,
     /// Share of calls that fail, between 0 and 1.
     error_rate: f64,
     /// Classes of those failures.
     errors: Vec<String>,
-    /// Makes the failures the same every time.
+    /// Seed of the random failures: the same seed gives the same failures.
     seed: u64,
     /// Address of a world in another process; `None` = in memory.
     url: Option<String>,
-    /// What that world wants to be told by whoever asks; `None` = nothing.
+    /// Bearer token that the other world requires; `None` = none.
     token: Option<String>,
 }
 
@@ -69,10 +69,10 @@ impl Default for FakeSettings {
     }
 }
 
-/// What this driver serves.
+/// The kinds of this driver.
 ///
 /// # Panics
-/// When the schema that is part of the program is no JSON, which a test would have shown.
+/// If the schema, which is part of the program, is no JSON; a test covers that.
 #[must_use]
 pub fn kinds() -> Vec<KindSpec> {
     let any = json!({"type": "object"});
@@ -93,7 +93,7 @@ pub fn kinds() -> Vec<KindSpec> {
         owner_key: true,
         actions: vec![action("ping", true), action("poke", false)],
         settle: Duration::from_millis(500),
-        // It fails on purpose, and often.
+        // Calls fail on purpose, and often.
         retry_budget: 20,
         on_lost: OnLost::Ask,
     }]
@@ -118,7 +118,8 @@ struct Fake {
 }
 
 impl Fake {
-    /// Takes the time that a call takes. A timer has a resolution: without a latency it would still take one.
+    /// Waits for the configured latency. A zero latency does not wait at all, because even the shortest timer takes
+    /// time.
     async fn simulate_latency(&self) {
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
@@ -159,7 +160,7 @@ impl Fake {
         }
     }
 
-    /// The desired state that a thing was last given, for steering calls that carry none.
+    /// The desired state that a thing was given last: the fault control of calls that carry no desired state.
     async fn spec_of(&self, id: &ExternalId) -> Result<Value, Failure> {
         match self.world.request(WorldRequest::Observe { id: id.0.clone() }).await? {
             WorldReply::Thing(Some(thing)) => Ok(thing.attributes),
@@ -168,7 +169,7 @@ impl Fake {
     }
 }
 
-/// Attributes and password of a desired state.
+/// Splits a desired state into attributes and password.
 fn split_password(spec: &Value) -> (Value, Option<String>) {
     let mut attributes = spec.clone();
     let members = attributes.as_object_mut();

@@ -1,4 +1,4 @@
-//! Failures by chance, the same every time for the same seed.
+//! Random failures, reproducible by their seed.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,10 +7,10 @@ use rand::{RngExt, SeedableRng};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::ExternalId;
 
-/// How long a scope rests that is limited on purpose.
+/// Pause that an injected rate limit asks for.
 const RATE_LIMIT_MS: u64 = 50;
 
-/// The class called `name`, as a backend would fill it in; `None` when there is none.
+/// The class called `name`, with the data that a backend would give; `None` if there is no such class.
 pub(super) fn class_of(name: &str) -> Option<ErrorClass> {
     let classes = [
         ErrorClass::Transient,
@@ -31,7 +31,7 @@ pub(super) fn class_of(name: &str) -> Option<ErrorClass> {
     classes.into_iter().find(|class| class.name() == name)
 }
 
-/// One failure that was drawn.
+/// One failure to be injected.
 pub(super) struct InjectedFault {
     class: ErrorClass,
     after_change: bool,
@@ -42,12 +42,13 @@ impl InjectedFault {
         Self { class, after_change: false }
     }
 
-    /// Whether the change is done all the same and only its reply is lost.
+    /// Whether the change is carried out and only its reply is lost.
     pub(super) const fn is_after_the_change(&self) -> bool {
         self.after_change
     }
 
-    /// The failure of a call that did nothing. Who asked cannot know that when it is `Ambiguous`.
+    /// The failure of a call that had no effect. An `Ambiguous` one is reported as a lost reply, because the caller
+    /// cannot tell them apart.
     pub(super) fn without_effect(self) -> Failure {
         if self.class == ErrorClass::Ambiguous {
             return self.reply_lost();
@@ -61,7 +62,7 @@ impl InjectedFault {
     }
 }
 
-/// Draws failures.
+/// Draws failures at a given rate.
 pub(super) struct RandomFaults {
     rate: f64,
     classes: Vec<ErrorClass>,
@@ -79,7 +80,7 @@ impl RandomFaults {
         Ok(Self { rate, classes, chance: Mutex::new(StdRng::seed_from_u64(seed)) })
     }
 
-    /// Whether the next call fails, and how.
+    /// The failure of the next call; `None` = it succeeds.
     pub(super) fn draw(&self) -> Option<InjectedFault> {
         if self.rate == 0.0 || self.classes.is_empty() {
             return None;

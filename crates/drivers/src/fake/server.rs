@@ -1,7 +1,7 @@
-//! A world in a process of its own, over HTTP: it outlives the control plane and counts what that does.
+//! A world in a process of its own, over HTTP: it outlives the control plane and counts its requests.
 //!
-//! `POST /ask` is for the driver. For tests: `GET /counts`, `PUT /control` (`{"down": bool, "latency_ms": n, "token": text}`),
-//! `PUT /things/{id}` (attributes) and `DELETE /things/{id}`.
+//! `POST /ask` is for the driver. For tests: `GET /counts`, `PUT /control` (`{"down": bool, "latency_ms": n, "token":
+//! text}`), `PUT /things/{id}` (attributes) and `DELETE /things/{id}`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -30,7 +30,7 @@ const CONNECTIONS_MAX: usize = 1_024;
 struct Control {
     down: bool,
     latency_ms: u64,
-    /// Asks without this bearer token are refused; `None` = anybody may ask.
+    /// Requests to `/ask` without this bearer token are refused; `None` = no token is needed.
     token: Option<String>,
 }
 
@@ -38,7 +38,7 @@ struct Control {
 struct CountsReply {
     #[serde(flatten)]
     counts: Counts,
-    /// Requests of the driver at the same time, at most so far.
+    /// Highest number of concurrent requests of the driver so far.
     max_in_flight: u64,
     /// Requests of the driver.
     requests: u64,
@@ -59,7 +59,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Serves an empty world on `listener` until `shutdown`.
 ///
 /// # Errors
-/// When the listener breaks.
+/// If the listener fails.
 pub async fn serve_world(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,

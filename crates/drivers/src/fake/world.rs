@@ -1,5 +1,4 @@
-//! The things, and what can be asked of them. The same code serves a world in memory and one in a process of
-//! its own.
+//! The simulated world: its things, requests and replies. The same code runs in memory and behind the HTTP server.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use super::fault_control::FaultControl;
 
 /// Things of one page.
 const PAGE: usize = 500;
-/// Pending jobs remembered at most; the oldest go first.
+/// Pending jobs kept at most; the oldest are dropped.
 const JOBS_MAX: usize = 100_000;
 
 /// A thing.
@@ -23,7 +22,7 @@ pub(super) struct Thing {
     pub(super) attributes: Value,
 }
 
-/// What is asked of a world. Not `Debug`: it may hold a password.
+/// A request to a world. Not `Debug`: it may hold a password.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum WorldRequest {
@@ -40,7 +39,7 @@ pub(super) enum WorldRequest {
 }
 
 impl WorldRequest {
-    /// Whether it changes something.
+    /// Whether the request changes something.
     pub(super) const fn changes(&self) -> bool {
         matches!(
             self,
@@ -49,7 +48,7 @@ impl WorldRequest {
     }
 }
 
-/// What a world answers.
+/// The reply to a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum WorldReply {
@@ -61,16 +60,16 @@ pub(super) enum WorldReply {
     Missing,
 }
 
-/// How often what was done; for tests.
+/// Counts of what was done; for tests.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Counts {
     /// Creations by owner key.
     pub(super) creates: BTreeMap<String, u64>,
-    /// Actions by thing and verb.
+    /// Actions by thing and action.
     pub(super) actions: BTreeMap<String, u64>,
-    /// Things that are there.
+    /// Things that exist.
     pub(super) objects: u64,
-    /// SHA-256 of the password that each thing was given last, in hexadecimal: what went in, without telling it.
+    /// SHA-256 of the last password of each thing, in hexadecimal: tests can compare it without reading the password.
     pub(super) passwords: BTreeMap<String, String>,
 }
 
@@ -82,9 +81,9 @@ struct StoredThing {
 struct WorldJob {
     ends_at: Instant,
     request: WorldRequest,
-    /// Id that the thing will have.
+    /// Id of the thing to be created.
     id: Option<String>,
-    /// Set once it is done, so that a lost reply can be asked for again.
+    /// The reply of a finished job, kept so that it can be sent again if it was lost.
     reply: Option<WorldReply>,
 }
 
@@ -112,13 +111,13 @@ impl World {
         Counts { objects: self.things.len() as u64, ..self.counts.clone() }
     }
 
-    /// Sets a member of a thing behind the control plane's back; false when there is no such thing.
+    /// Replaces the attributes of a thing without the control plane; false if there is no such thing.
     pub(super) fn tamper(&mut self, id: &str, attributes: Value) -> bool {
         let held = self.things.get_mut(id);
         held.map(|held| held.thing.attributes = attributes).is_some()
     }
 
-    /// Answers.
+    /// Carries out a request, or starts a job for it.
     pub(super) fn handle(&mut self, request: WorldRequest) -> WorldReply {
         let pending = match &request {
             WorldRequest::Create { attributes, .. } | WorldRequest::Update { attributes, .. } => {

@@ -1,4 +1,4 @@
-//! The limits of one call: deadline, cancellation, permission to send, panics.
+//! Limits of one call: deadline, cancellation, permission to send, panics.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -10,7 +10,7 @@ use stateward_domain::id::KindName;
 use stateward_domain::ports::driver::CallContext;
 use tracing::Instrument;
 
-/// What is being called, for spans and messages.
+/// The call, for spans and messages.
 pub(super) struct Call {
     pub(super) driver: &'static str,
     pub(super) name: &'static str,
@@ -29,7 +29,7 @@ impl Call {
         Self { driver, name, kind, changes }
     }
 
-    /// A fault of the driver; after a call that changes something the effect is unknown.
+    /// A fault of the driver; the effect is unknown if the call changes something.
     pub(super) fn bug(&self, code: &str, message: &str) -> Failure {
         let message = format!("{} of driver {}: {message}", self.name, self.driver);
         if self.changes {
@@ -73,7 +73,7 @@ async fn run_limited<T>(
         return Err(not_sent());
     }
     let started = Instant::now();
-    // The driver comes first: a result that is there already is never thrown away for a deadline.
+    // The driver is polled first: a result that is ready is never discarded because of the deadline.
     let result = tokio::select! {
         biased;
         result = AssertUnwindSafe(future).catch_unwind() => {
@@ -88,8 +88,7 @@ async fn run_limited<T>(
     result.map_err(without_contradiction)
 }
 
-/// Resolves `margin` before the call's time is over. What is left may grow meanwhile, because the lease is
-/// renewed.
+/// Resolves `margin` before the deadline of the call. Renewing the lease extends the deadline, so it is read again.
 pub(crate) async fn deadline_reached(context: &CallContext, margin: Duration) {
     loop {
         let left = context.control.remaining().saturating_sub(margin);
@@ -100,13 +99,14 @@ pub(crate) async fn deadline_reached(context: &CallContext, margin: Duration) {
     }
 }
 
-/// The failure of a request that was not sent because the engine said that it may not be.
+/// The failure of a request that was not sent because the engine no longer permits it.
 pub(crate) fn not_sent() -> Failure {
     let message = "the attempt's time is over; nothing was sent";
     Failure::harmless(ErrorClass::Cancelled, "not_sent", message)
 }
 
-/// "Ambiguous, but certainly nothing happened" would let the engine skip the look that it owes.
+/// Gives `Ambiguous` failures at least the effect `Maybe`: with the effect `None` the engine would skip the observation
+/// that an ambiguous failure requires.
 fn without_contradiction(failure: Failure) -> Failure {
     match failure.class {
         ErrorClass::Ambiguous if failure.effect == Effect::None => {

@@ -1,11 +1,11 @@
-//! Crash points around each call: a test build dies there when one is set to `return`, and stands still for n
-//! milliseconds when it is set to `return(n)`; a plain build has none.
+//! Failpoints before and after each call. In test builds, `return` aborts the process there and `return(n)` sleeps n
+//! milliseconds; other builds have none.
 
 use std::time::Duration;
 
 use fail::fail_point;
 
-/// Names of the crash points of the drivers.
+/// Names of the failpoints of the drivers.
 pub const FAILPOINTS: &[&str] = &[
     "driver::identity::before",
     "driver::identity::after",
@@ -31,7 +31,7 @@ pub const FAILPOINTS: &[&str] = &[
     "driver::cancel::after",
 ];
 
-/// The process dies or stands still here when a test asked for it.
+/// Aborts the process or sleeps here if a test configured the failpoint.
 pub(super) async fn hit(name: &str) {
     if let Some(pause) = pause_at(name) {
         tokio::time::sleep(pause).await;

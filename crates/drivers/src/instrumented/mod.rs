@@ -1,4 +1,4 @@
-//! What surrounds every call of every driver: crash points, deadline, panics, nonsense.
+//! The decorator of every driver: failpoints, deadlines, panics, validation of replies.
 
 mod call_limits;
 mod failpoints;
@@ -22,10 +22,10 @@ use call_limits::{Call, with_limits};
 pub(crate) use call_limits::{deadline_reached, not_sent};
 pub use failpoints::FAILPOINTS;
 
-/// A driver that keeps its promises whatever the one inside does:
-/// - a call ends by its deadline or when it is given up; one that changes something is then `Ambiguous`;
-/// - nothing that changes something is begun once the engine says that it may not be;
-/// - a panic and a reply that makes no sense are failures of class `Bug`, of that call alone;
+/// A driver that holds the contract of the port even if `inner` does not:
+/// - a call ends by its deadline or when it is cancelled; one that changes something is then `Ambiguous`;
+/// - no change begins after the engine withdrew its permission;
+/// - a panic or an invalid reply is a failure of class `Bug`, of that call alone;
 /// - each call has a span with the names of driver, call and kind.
 pub struct Instrumented<D: ?Sized> {
     name: &'static str,
@@ -33,7 +33,7 @@ pub struct Instrumented<D: ?Sized> {
 }
 
 impl<D: Driver + ?Sized> Instrumented<D> {
-    /// Wraps `inner`; `name` is for spans.
+    /// Wraps `inner`; `name` appears in spans.
     #[must_use]
     pub fn new(name: &'static str, inner: Arc<D>) -> Self {
         Self { name, inner }
@@ -148,7 +148,7 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         reply_validation::changed(&call, &act.target, result?)
     }
 
-    /// Only asks, so it is a reading call: giving it up changes nothing.
+    /// A reading call: it only queries the backend, so cancelling it has no effect.
     async fn resume(&self, context: &CallContext, handle: &Value) -> Result<Outcome, Failure> {
         let call = self.reading("resume", None);
         failpoints::hit("driver::resume::before").await;

@@ -1,4 +1,5 @@
-//! Replies that cannot be true: better one dead letter than a log that says nonsense.
+//! Validation of replies: one that cannot be true becomes a failure, because a dead letter is better than a false
+//! event.
 
 use stateward_domain::failure::Failure;
 use stateward_domain::id::ExternalId;
@@ -6,9 +7,9 @@ use stateward_domain::ports::driver::{Listing, Object, ObjectRef, Observation, O
 
 use super::call_limits::Call;
 
-/// Polling faster than this helps nobody.
+/// Polling faster than this has no use.
 const POLL_MS_MIN: u64 = 10;
-/// A driver that asks to be left alone for longer has miscounted.
+/// A longer pause is taken for an error of the driver.
 const POLL_MS_MAX: u64 = 3_600_000;
 
 pub(super) fn identity(call: &Call, identity: String) -> Result<String, Failure> {

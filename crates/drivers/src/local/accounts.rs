@@ -1,4 +1,4 @@
-//! Users and groups: by name, as the system's databases know them, or by numeric id.
+//! Users and groups, by name (from the system's databases) or by numeric id.
 
 use nix::unistd::{Gid, Group, Uid, User};
 use rustix::io::Errno;
@@ -8,7 +8,7 @@ use super::errors;
 
 const NAME_BYTES_MAX: usize = 256;
 
-/// A user or a group as a desired state names it.
+/// A user or a group, as named in a desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Account {
     Id(u32),
@@ -19,10 +19,10 @@ impl Account {
     /// Reads a name, or digits as an id.
     ///
     /// # Errors
-    /// What is wrong with it, for people.
+    /// A message for people that says what is wrong.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            // The greatest one means "as it is" to the kernel, so nothing can belong to it.
+            // The kernel reads the greatest id as "unchanged", so no file can belong to it.
             let id = text.parse().ok().filter(|id| *id != u32::MAX);
             return id.map(Self::Id).ok_or_else(|| "is no id of a user or a group".to_owned());
         }
@@ -36,7 +36,7 @@ impl Account {
         Ok(Self::Name(text.to_owned()))
     }
 
-    /// The one spelling of it.
+    /// The canonical spelling.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Id(id) => id.to_string(),
@@ -47,14 +47,14 @@ impl Account {
     /// The id of the user.
     ///
     /// # Errors
-    /// `Invalid` when no user has the name; a failure of reading the database.
+    /// `Invalid` if no user has the name; a failure if the database cannot be read.
     pub(super) fn uid(&self) -> Result<u32, Failure> {
         self.id("unknown_owner", "user", |name| {
             Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
         })
     }
 
-    /// The id of the group; errors as those of [`uid`](Self::uid).
+    /// The id of the group; errors as for [`uid`](Self::uid).
     pub(super) fn gid(&self) -> Result<u32, Failure> {
         let find = |name: &str| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()));
         self.id("unknown_group", "group", find)
@@ -79,19 +79,19 @@ impl Account {
     }
 }
 
-/// The name of a user, or the id as text where it has none.
+/// The name of a user; the id as text if the user has no name.
 pub(super) fn user(uid: u32) -> Result<String, Errno> {
     let user = known(User::from_uid(Uid::from_raw(uid)))?;
     Ok(user.map_or_else(|| uid.to_string(), |user| user.name))
 }
 
-/// The name of a group, or the id as text where it has none.
+/// The name of a group; the id as text if the group has no name.
 pub(super) fn group(gid: u32) -> Result<String, Errno> {
     let group = known(Group::from_gid(Gid::from_raw(gid)))?;
     Ok(group.map_or_else(|| gid.to_string(), |group| group.name))
 }
 
-/// Several errors mean that there is no such entry, `ENOENT` also that there is no database; see getpwnam(3).
+/// Maps the errors that mean "no such entry" to `None`; `ENOENT` also means that there is no database, see getpwnam(3).
 fn known<T>(found: nix::Result<Option<T>>) -> Result<Option<T>, Errno> {
     use nix::errno::Errno as Code;
     match found {
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_an_error_of_the_desired_state_and_an_unknown_id_is_its_own_name() {
-        let nobody = Account::Name("no-such-account".to_owned());
-        let (owner, group) = (nobody.uid().unwrap_err(), nobody.gid().unwrap_err());
+        let unknown = Account::Name("no-such-account".to_owned());
+        let (owner, group) = (unknown.uid().unwrap_err(), unknown.gid().unwrap_err());
         assert_eq!((owner.class, owner.code.as_str()), (ErrorClass::Invalid, "unknown_owner"));
         assert_eq!((group.class, group.code.as_str()), (ErrorClass::Invalid, "unknown_group"));
         assert_eq!(known::<()>(Err(nix::Error::ENOENT)), Ok(None), "a system without accounts");

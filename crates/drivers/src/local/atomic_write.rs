@@ -1,4 +1,4 @@
-//! A file that is written in full and on the disk before anybody can see it under its name.
+//! Atomic writes: a file becomes visible under its name only when its whole content is on the disk.
 
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -12,17 +12,18 @@ use super::errors;
 use super::ownership::{self, ManagedOwnership, PreviousOwnership};
 use super::paths::RESERVED;
 
-/// Staged content, in the directory where it will be published. Dropping it without publishing removes it.
+/// A staged file in the directory where it will be published. Dropping it unpublished removes it.
 pub(super) struct StagedFile<'a> {
     directory: &'a OwnedFd,
     file: OwnedFd,
-    /// `None` while it has no name at all, so that not even a kill leaves anything behind.
+    /// Temporary name; `None` while the file is unnamed (`O_TMPFILE`), so that even a killed process leaves nothing
+    /// behind.
     name: Option<String>,
 }
 
 impl<'a> StagedFile<'a> {
-    /// Writes `content` as a file with what is `managed`, and else with owner, group and mode of the one `before` it
-    /// where they can be kept; waits until it is on the disk.
+    /// Writes `content` to a file with the `managed` owner, group and mode, and otherwise those of the file `before` it
+    /// if they can be kept; returns when it is on the disk.
     ///
     /// # Errors
     /// As [`errors::below_root`] and [`ownership::apply`]; nothing is left behind.
@@ -35,7 +36,7 @@ impl<'a> StagedFile<'a> {
         let stage = Self::open(directory).map_err(|e| errors::below_root(e, "make a file"))?;
         let written = |errno| errors::below_root(errno, "write the content");
         stage.fill(content).map_err(written)?;
-        // After the content: writing clears set-user-ID bits.
+        // After the content, because writing clears set-user-ID bits.
         ownership::apply(&stage.file, managed, before)?;
         rustix::fs::fsync(&stage.file).map_err(written)?;
         Ok(stage)
@@ -63,16 +64,16 @@ impl<'a> StagedFile<'a> {
         file.write_all(content).map_err(errno)
     }
 
-    /// Gives it its name.
+    /// Publishes the file under a name that is free.
     ///
     /// # Errors
-    /// `EXIST` when something has that name already; it is left as it is.
+    /// `EXIST` if something has that name already; it is left unchanged.
     pub(super) fn publish_new(mut self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
         let Some(temporary) = self.name.clone() else { return self.link(directory, name) };
         let flags = RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(directory, &temporary, directory, name, flags) {
             Err(Errno::INVAL | Errno::NOSYS) => {
-                // A hard link is as exclusive; the temporary name is removed on drop.
+                // A hard link is exclusive as well; the temporary name is removed on drop.
                 rustix::fs::linkat(directory, &temporary, directory, name, AtFlags::empty())
             }
             result => {
@@ -84,13 +85,13 @@ impl<'a> StagedFile<'a> {
         }
     }
 
-    /// Puts it in the place of the file that has that name.
+    /// Publishes the file in place of the one that has the name.
     pub(super) fn publish_over(mut self, directory: &OwnedFd, name: &str) -> Result<(), Errno> {
         let temporary = if let Some(temporary) = self.name.clone() {
             temporary
         } else {
-            // Only a name can be renamed over another. A kill right here leaves that name behind; it is
-            // reserved, never listed, and removed with its directory.
+            // Only a named file can be renamed over another. A process killed here leaves the temporary name behind; it
+            // is reserved, never listed, and removed with its directory.
             let temporary = temporary_name();
             self.link(directory, &temporary)?;
             self.name = Some(temporary.clone());
@@ -110,13 +111,13 @@ impl<'a> StagedFile<'a> {
 impl Drop for StagedFile<'_> {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
-            // Best effort: what stays behind has a reserved name and is in nobody's way.
+            // Best effort: a leftover has a reserved name and does no harm.
             let _ = rustix::fs::unlinkat(self.directory, name, AtFlags::empty());
         }
     }
 }
 
-/// Beginning of the names of files that are being written.
+/// Prefix of the names of files that are being written.
 pub(super) const TEMPORARY: &str = ".stateward-tmp-";
 
 fn temporary_name() -> String {

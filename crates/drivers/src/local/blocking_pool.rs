@@ -1,4 +1,4 @@
-//! File work happens on the blocking pool, and it cannot be stopped from outside: so it asks.
+//! File system work runs on the blocking pool and cannot be cancelled from outside, so it checks a [`Permit`] itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,14 +8,14 @@ use stateward_domain::ports::driver::{CallContext, CallControl};
 
 use crate::instrumented::not_sent;
 
-/// What file work asks right before each step that others can see.
+/// Permission to go on; checked right before each step with a visible effect.
 pub(super) struct Permit {
     control: Arc<dyn CallControl>,
     abandoned: Arc<AtomicBool>,
 }
 
 impl Permit {
-    /// Whether the caller still waits and the engine still allows changes.
+    /// Checks that the caller still waits and the engine still permits changes.
     ///
     /// # Errors
     /// `Cancelled` without effect: the step must not be taken.
@@ -23,7 +23,7 @@ impl Permit {
         if self.is_abandoned() || !self.control.may_send() { Err(not_sent()) } else { Ok(()) }
     }
 
-    /// Whether nobody waits for the result any more; long reading work stops then.
+    /// Whether the caller dropped the call; long reads stop then.
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
@@ -37,8 +37,8 @@ impl Drop for AbandonOnDrop {
     }
 }
 
-/// Runs `work` on the blocking pool. Dropping the future refuses every permit that `work` asks for afterwards;
-/// a step that was already permitted may still happen.
+/// Runs `work` on the blocking pool. Dropping the future makes every later check of the permit fail; a step that was
+/// already permitted may still happen.
 pub(super) async fn run<T: Send + 'static>(
     context: &CallContext,
     work: impl FnOnce(&Permit) -> Result<T, Failure> + Send + 'static,

@@ -1,31 +1,31 @@
-//! What the kernel's error numbers mean to the engine.
+//! The kernel's error numbers as failures.
 
 use rustix::io::Errno;
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
 use crate::resource_exhaustion::ResourceExhausted;
 
-/// The failure of something below the root. `doing` names the step; paths stay out of it, because the entity
-/// that carries the failure names its path anyway.
+/// The failure of a step below the root. `doing` names the step. The message has no path, because the entity names it
+/// already.
 pub(super) fn below_root(errno: Errno, doing: &str) -> Failure {
     if let Some(exhausted) = ResourceExhausted::of(errno) {
         return exhausted.failure();
     }
     let (class, code) = match errno {
         Errno::NOSPC | Errno::DQUOT | Errno::MLINK => (ErrorClass::QuotaExceeded, "no_space"),
-        // Of this path alone: a directory without permission, a read-only mount below the root.
+        // About this path alone: a directory without permission, a read-only mount below the root.
         Errno::ACCESS | Errno::PERM => (ErrorClass::Refused, "permission_denied"),
         Errno::ROFS => (ErrorClass::Refused, "read_only"),
         Errno::LOOP | Errno::XDEV => (ErrorClass::Invalid, "symlink_in_path"),
         Errno::NOTDIR => (ErrorClass::Invalid, "parent_not_directory"),
         Errno::NAMETOOLONG => (ErrorClass::Invalid, "name_too_long"),
-        // The rest is the disk, or somebody working in the same place: it may pass.
+        // The rest is a disk error or a concurrent change, and may pass.
         _ => (ErrorClass::Transient, "io_error"),
     };
     Failure::harmless(class, code, format!("could not {doing}: {errno}"))
 }
 
-/// The failure of opening the root itself: that is the configuration's fault, not an entity's.
+/// The failure to open the root itself: a fault of the configuration, not of an entity.
 pub(super) fn of_root(errno: Errno) -> Failure {
     if let Some(exhausted) = ResourceExhausted::of(errno) {
         return exhausted.failure();
@@ -39,12 +39,12 @@ pub(super) fn of_root(errno: Errno) -> Failure {
     Failure::harmless(class, code, format!("could not open the backend's root: {errno}"))
 }
 
-/// The same failure, but after something was changed.
+/// The same failure after a change: its effect is `Maybe`.
 pub(super) fn after_change(failure: Failure) -> Failure {
     Failure { effect: Effect::Maybe, ..failure }
 }
 
-/// Something that is no `noun` sits at the path.
+/// The object at the path is not of the type `noun`.
 pub(super) fn other_type(noun: &str) -> Failure {
     let message = format!("something that is no {noun} is at the path");
     Failure::harmless(ErrorClass::Invalid, "other_type", message)
@@ -56,8 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// Each error number, what it means of something below the root, and what of the root itself. Only the latter says
-    /// anything of the backend.
+    /// Error number, its class below the root, and its class for the root itself. Only the latter is about the backend.
     const TABLE: &[(Errno, ErrorClass, ErrorClass)] = &[
         (Errno::ACCESS, Refused, Misconfigured),
         (Errno::PERM, Refused, Misconfigured),

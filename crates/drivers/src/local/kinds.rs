@@ -1,4 +1,4 @@
-//! The two kinds: their declarations and their names as a type.
+//! The two kinds: their declarations, and an enum of them.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use stateward_domain::id::{ActionName, KindName};
 use stateward_domain::kind::{ActionSpec, KindSpec, OnLost};
 
-/// Verb of `local.file`: the digest of the content as it is on the disk.
+/// Action of `local.file`: computes the digest of the content on the disk.
 pub(super) const CHECKSUM: &str = "checksum";
 
-/// What an entity of this driver is.
+/// A kind of this driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -29,7 +29,7 @@ impl Kind {
         }
     }
 
-    /// The word for it in messages.
+    /// The kind's noun in messages.
     pub(super) const fn noun(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -45,7 +45,7 @@ impl Kind {
     }
 }
 
-/// What this driver serves.
+/// The kinds of this driver.
 #[must_use]
 pub fn kinds() -> Vec<KindSpec> {
     let checksum = ActionSpec { name: CHECKSUM.into(), input: empty_input(), idempotent: true };
@@ -73,7 +73,7 @@ fn kind(kind: Kind, summary: &str, schema: &str, actions: Vec<ActionSpec>) -> Ki
         identity: Some("/path".to_owned()),
         owner_key: false,
         actions,
-        // A file system shows a file at once; the rest is for a write that a worker had already begun.
+        // A file system shows a file at once; the time is for a write that another worker had already begun.
         settle: Duration::from_secs(1),
         retry_budget: 5,
         on_lost: OnLost::Recreate,
@@ -84,7 +84,7 @@ fn empty_input() -> Value {
     json!({"type": "object", "additionalProperties": false})
 }
 
-/// Whether `name` is the verb of files.
+/// Whether `name` is the action of files.
 pub(super) fn is_checksum(name: &ActionName) -> bool {
     name.as_str() == CHECKSUM
 }

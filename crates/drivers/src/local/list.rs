@@ -1,4 +1,4 @@
-//! Listing: everything of a kind below the root, page by page, in a stable order.
+//! Listing of all objects of a kind below the root, page by page, in a stable order.
 
 use std::cmp::Ordering;
 use std::os::fd::OwnedFd;
@@ -15,13 +15,13 @@ use super::root::{self, Root};
 use super::{errors, observe};
 
 const PAGE_OBJECTS_MAX: usize = 500;
-/// Contents are part of the objects, so the number alone bounds nothing.
+/// Objects contain their contents, so a limit on their number alone does not bound a page.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// One page; the cursor is the path of its last object.
 ///
-/// What changes during the walk may be missed or seen once, never twice. Names that are not UTF-8 are left
-/// out: no entity can have such a path.
+/// An object that changes during the walk is listed at most once and may be missed. Names that are not UTF-8 are left
+/// out, because no entity can have such a path.
 pub(super) fn list(
     root: &Root,
     kind: Kind,
@@ -47,14 +47,14 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn visit(&mut self, directory: &OwnedFd, prefix: &str, depth: usize) -> Result<(), Failure> {
         if self.permit.is_abandoned() {
-            let message = "nobody waits for the listing any more";
+            let message = "the caller of the listing is gone";
             return Err(Failure::harmless(ErrorClass::Cancelled, "given_up", message));
         }
         let names = names(directory).map_err(|e| errors::below_root(e, "list a directory"))?;
         for name in names {
             let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
             match self.entry(directory, &name, &path, depth) {
-                // Gone since its name was read, or closed to us: not listed, which claims nothing.
+                // Deleted since its name was read, or not readable: leaving it out of the list claims nothing.
                 Ok(())
                 | Err(ListError::Errno(
                     Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::LOOP,
@@ -90,7 +90,7 @@ impl Walk<'_> {
                 return Ok(());
             }
         }
-        // A subtree before the cursor was listed in full, unless the cursor is in it.
+        // A subtree before the cursor was listed in full, unless it contains the cursor.
         let done = seen && self.after.is_some_and(|after| !is_below(after, path));
         if found == FileType::Directory && !done && depth + 1 < DEPTH_MAX {
             self.visit(&root::open_child(parent, name)?, path, depth + 1)?;
@@ -129,12 +129,12 @@ fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
     Ok(names)
 }
 
-/// The order of the walk: component by component, so that a directory comes right before what is in it.
+/// The order of the walk: by components, so that a directory comes right before its content.
 fn compare_paths(a: &str, b: &str) -> Ordering {
     a.split('/').cmp(b.split('/'))
 }
 
-/// Whether `path` is `above` or below it.
+/// Whether `path` equals `above` or is below it.
 fn is_below(path: &str, above: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

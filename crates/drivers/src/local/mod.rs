@@ -1,7 +1,7 @@
 //! Driver `local`: files and directories below one directory, the backend's root.
 //!
-//! Nothing outside the root is ever read or written; see `root`. A change is on the disk before it is
-//! reported. Missing parents are made, but belong to nobody. Nothing is ever deleted recursively.
+//! Nothing outside the root is ever read or written; see `root`. A change is on the disk before it is reported. Missing
+//! parents are created, but no entity owns them. Nothing is ever deleted recursively.
 
 mod accounts;
 mod atomic_write;
@@ -45,11 +45,11 @@ pub const NAME: &str = "local";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LocalSettings {
-    /// Directory that everything lives in; made when it is missing.
+    /// Directory that contains all objects; created if it is missing.
     root: PathBuf,
 }
 
-/// Opens the root that `settings` name; makes it, and its marker, when they are missing.
+/// Opens the root that `settings` name; creates it and its marker if they are missing.
 pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
     let keys: LocalSettings = settings::parse(NAME, settings)?;
     let root = Root::prepare(keys.root)
@@ -78,7 +78,7 @@ impl Driver for Local {
 
     fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
         let kind = self.kinds.iter().find(|known| known.name == *kind);
-        // A foreign kind never gets here; if it did, doing nothing would be the harmless answer.
+        // The engine passes only kinds of this driver; for any other, no change is the safe plan.
         kind.map_or(Plan::Noop, |kind| {
             plan_by_fields(kind, &observe::with_declared_account_spelling(observed, spec), spec)
         })
@@ -179,7 +179,7 @@ fn kind_of(name: &KindName) -> Result<Kind, Failure> {
     })
 }
 
-/// External ids come back from the log, and some from users who adopt: they are checked like any path.
+/// The path in an external id. Some external ids are typed by users who adopt, so each is checked like any path.
 fn path_of(id: &ExternalId) -> Result<RelativePath, Failure> {
     RelativePath::parse(id.as_str()).map_err(|message| {
         let message = format!("the external id {message}");

@@ -1,4 +1,4 @@
-//! Changing: create, update, delete, and the action.
+//! Changes: create, update, delete; and the action `checksum`.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ use super::root::{self, Root};
 use super::spec::Spec;
 use super::{errors, observe};
 
-/// Makes it, unless something is there already.
+/// Creates the object, unless the path exists.
 pub(super) fn create(
     root: &Root,
     kind: Kind,
@@ -29,7 +29,7 @@ pub(super) fn create(
 ) -> Result<Outcome, Failure> {
     let root = root.open()?;
     let (parent, name) = spec.path.split();
-    // Before anything is made: a name that nobody has is no reason for new directories.
+    // Before the first change: an unknown account must not leave new parent directories behind.
     let managed = ManagedOwnership::of(spec)?;
     permit.check()?;
     let parent = root::open_or_create_directory(&root, parent)
@@ -42,7 +42,7 @@ pub(super) fn create(
         }
         Kind::Directory => {
             permit.check()?;
-            // Not for a moment more open than wanted.
+            // Never more open than wanted, not even for a moment.
             let mode = spec.mode.unwrap_or(0o777) & 0o777;
             rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))
         }
@@ -55,7 +55,7 @@ pub(super) fn create(
     if kind == Kind::Directory
         && let Err(failure) = apply_to_directory(&parent, name, &managed)
     {
-        // What cannot be as desired is not left behind, unless somebody put something into it already.
+        // A directory that cannot be as desired is removed again, unless it already has content.
         let undone = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR).is_ok();
         return Err(if undone { failure } else { errors::after_change(failure) });
     }
@@ -79,11 +79,11 @@ fn path_taken(kind: Kind, parent: &OwnedFd, name: &str, path: &RelativePath) -> 
     }
 }
 
-/// Makes what is there as desired.
+/// Makes the existing object as desired.
 ///
-/// A file is replaced as a whole: readers see the old or the new content, never a part. Owner, group and mode of the old
-/// one are carried over as far as this process may, see [`ownership`]; extended attributes, access
-/// control lists and hard links are not.
+/// A file is replaced as a whole: readers see the old or the new content, never a part. Owner, group and mode of the
+/// old file are kept as far as this process may, see [`ownership`]; extended attributes, access control lists and hard
+/// links are not.
 pub(super) fn update(
     root: &Root,
     kind: Kind,
@@ -119,14 +119,14 @@ pub(super) fn update(
         }
         Kind::Directory => {
             permit.check()?;
-            // Owner and group may be changed already when the mode is refused.
+            // Owner and group may already be changed when the mode is refused.
             apply_to_directory(&parent, name, &managed).map_err(errors::after_change)?;
         }
     }
     Ok(done(&spec.path))
 }
 
-/// Removes it; what is not there, or is something else by now, is a success.
+/// Deletes the object. Succeeds if the path does not exist, or holds another type of object by now.
 pub(super) fn delete(
     root: &Root,
     kind: Kind,
@@ -159,7 +159,7 @@ pub(super) fn delete(
     Ok(deleted())
 }
 
-/// The digest of the content as it is on the disk, whatever its size.
+/// The digest of the content on the disk, of any size.
 pub(super) fn checksum(
     root: &Root,
     path: &RelativePath,
@@ -202,7 +202,7 @@ impl IntoFile for OwnedFd {
     }
 }
 
-/// Removes an empty directory. Files that we were writing when we were killed do not count as content.
+/// Removes an empty directory. Temporary files of a killed process do not count as content.
 fn remove_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
@@ -227,13 +227,13 @@ fn remove_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-/// Gives the directory `name` what is managed of it.
+/// Applies the managed owner, group and mode to the directory `name`.
 fn apply_to_directory(
     parent: &OwnedFd,
     name: &str,
     managed: &ManagedOwnership,
 ) -> Result<(), Failure> {
-    // A handle of the path alone, because its mode may forbid to open it.
+    // An `O_PATH` handle, because the mode may forbid any other.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(parent, name, flags, Mode::empty())
         .map_err(|errno| errors::below_root(errno, "open the directory"))?;
@@ -252,7 +252,7 @@ fn stat_of(parent: &OwnedFd, name: &str) -> Result<Option<Stat>, Failure> {
     }
 }
 
-/// Waits until the directory's new entry is on the disk: before that, a crash may undo what was reported.
+/// Flushes the directory entry to the disk: without it, a crash could undo a change that was reported.
 fn sync_directory(parent: &OwnedFd) -> Result<(), Failure> {
     rustix::fs::fsync(parent)
         .map_err(|e| errors::after_change(errors::below_root(e, "write the directory")))

@@ -1,4 +1,4 @@
-//! Looking: one object, and its attributes as the desired state spells them.
+//! Observation of one object: its attributes, in the spelling of the desired state.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -17,18 +17,18 @@ use super::root::{self, Root};
 use super::spec::{CONTENT_BYTES_MAX, mode_text};
 use super::{accounts, errors};
 
-/// What is at a path.
+/// The state of a path.
 pub(super) enum PathState {
-    /// Something of the kind that was asked for.
+    /// An object of the requested kind.
     Present(Object),
-    /// Nothing, or nothing of that kind; the text says which.
+    /// No object of that kind; the text is the proof.
     Absent(String),
 }
 
-/// Looks at `path`.
+/// Observes `path`.
 ///
 /// # Errors
-/// The look proved nothing: the way to the path is closed, or the disk failed.
+/// Nothing is proved: a directory on the way is not accessible, or the disk failed.
 pub(super) fn observe_path(
     root: &Root,
     kind: Kind,
@@ -65,7 +65,7 @@ fn observe_failed(errno: Errno) -> Failure {
     errors::below_root(errno, "look at the path")
 }
 
-/// The answer to `observe`.
+/// The result of `observe`.
 pub(super) fn observation(found: PathState) -> Observation {
     match found {
         PathState::Present(object) => Observation::Present(object),
@@ -77,7 +77,7 @@ pub(super) fn object(path: &str, attributes: Value) -> Object {
     Object { external_id: ExternalId(path.to_owned()), attributes, owner_key: None }
 }
 
-/// The attributes of what `stat` found as `name`.
+/// The attributes of the object `name`, whose status is `stat`.
 pub(super) fn attributes(
     kind: Kind,
     parent: &OwnedFd,
@@ -96,7 +96,7 @@ pub(super) fn attributes(
     Ok(attributes)
 }
 
-/// `observed` with owner and group as `spec` spells them: an id where it names an id.
+/// `observed` with owner and group in the spelling of `spec`: as an id where `spec` has an id.
 pub(super) fn with_declared_account_spelling(observed: &Value, spec: &Value) -> Value {
     let mut observed = observed.clone();
     for (name, id) in [("owner", "uid"), ("group", "gid")] {
@@ -109,7 +109,8 @@ pub(super) fn with_declared_account_spelling(observed: &Value, spec: &Value) -> 
     observed
 }
 
-/// The content as text, or else an object, which equals no desired text and changes when the file does.
+/// The content as text. Content that is no text is an object instead: it equals no desired text, and changes whenever
+/// the file does.
 fn content(parent: &OwnedFd, name: &str, stat: &Stat) -> Result<Value, Errno> {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let too_large = || json!({"size": size, "modified": stat.st_mtime, "too_large": true});
@@ -117,7 +118,7 @@ fn content(parent: &OwnedFd, name: &str, stat: &Stat) -> Result<Value, Errno> {
         return Ok(too_large());
     }
     let file = match open_file(parent, name) {
-        // Its mode hides it even from us. Writing it anew helps, so that counts as drift, not as a failure.
+        // The mode forbids reading. Rewriting the file repairs that, so it is drift, not a failure.
         Err(Errno::ACCESS | Errno::PERM) => return Ok(json!({"size": size, "unreadable": true})),
         result => result?,
     };
@@ -136,7 +137,7 @@ fn content(parent: &OwnedFd, name: &str, stat: &Stat) -> Result<Value, Errno> {
     })
 }
 
-/// Opens a regular file for reading; never waits for the other end of a pipe, never follows a link.
+/// Opens a regular file for reading; never blocks on a pipe, never follows a link.
 pub(super) fn open_file(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(parent, name, flags, Mode::empty())?;

@@ -1,8 +1,8 @@
-//! Owner, group and mode of what is made or written anew: what is managed is so or the change fails, what is not
-//! managed stays as it was where that is possible.
+//! Owner, group and mode of objects that are created or rewritten: a managed value is set or the change fails; an
+//! unmanaged one is kept if possible.
 //!
-//! A set-user-ID or set-group-ID bit is an authority of its owner and group. It never moves to others: where they cannot
-//! be kept it is dropped, or the change fails when the bit itself is managed.
+//! Invariant: a set-user-ID or set-group-ID bit never passes to another owner or group, because it is an authority of
+//! theirs. If they cannot be kept, the bit is dropped, or the change fails if the mode is managed.
 
 use std::os::fd::AsRawFd;
 
@@ -17,7 +17,7 @@ use super::spec::Spec;
 const SET_IDS: u32 = 0o6000;
 const OWNER_READS: u32 = 0o400;
 
-/// What a desired state says of it; `None` = not managed.
+/// The values in a desired state; `None` = not managed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ManagedOwnership {
     pub(super) owner: Option<u32>,
@@ -25,7 +25,7 @@ pub(super) struct ManagedOwnership {
     pub(super) mode: Option<u32>,
 }
 
-/// What an object had before it was written anew.
+/// The values of an object before it was rewritten.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PreviousOwnership {
     owner: u32,
@@ -34,7 +34,7 @@ pub(super) struct PreviousOwnership {
 }
 
 impl ManagedOwnership {
-    /// With names resolved to ids.
+    /// The values of `spec`, with names resolved to ids.
     ///
     /// # Errors
     /// `Invalid` for names that the system does not know.
@@ -53,12 +53,12 @@ impl From<&Stat> for PreviousOwnership {
     }
 }
 
-/// Gives `object` owner, group and mode; `before` = those of the object in whose place it comes.
+/// Sets owner, group and mode of `object`; `before` = those of the object that it replaces.
 ///
-/// `object` may be a handle that was opened for its path alone, because a mode may forbid any other.
+/// `object` may be an `O_PATH` handle, because a mode may forbid any other.
 ///
 /// # Errors
-/// `Invalid` when something managed is not permitted to this process; failures of the disk.
+/// `Invalid` if this process may not set a managed value; failures of the disk.
 pub(super) fn apply(
     object: &OwnedFd,
     managed: &ManagedOwnership,
@@ -90,7 +90,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// Sets owner and group, one by one: a process that may not give files away may still set a group that it is in.
+/// Sets owner and group separately: a process that may not change the owner may still set a group of its own.
 fn set_owner_and_group(
     object: &OwnedFd,
     managed: &ManagedOwnership,
@@ -114,7 +114,7 @@ fn set_owner_and_group(
     Ok(())
 }
 
-/// The mode that `now`'s object is to have; `None` = the one that it has.
+/// The mode to set on the object `now`; `None` = leave it.
 fn target_mode(
     is_file: bool,
     managed: &ManagedOwnership,
@@ -142,7 +142,7 @@ fn target_mode(
     Err(Failure::harmless(ErrorClass::Invalid, "owner_not_kept", message))
 }
 
-/// Through its handle in /proc: that works for handles of a path alone, and never follows a link.
+/// The path of a handle in /proc: it works for `O_PATH` handles, and never follows a link.
 fn proc_path(object: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", object.as_raw_fd())
 }
@@ -173,10 +173,10 @@ fn stat(object: &OwnedFd) -> Result<Stat, Failure> {
     rustix::fs::fstat(object).map_err(|errno| errors::below_root(errno, "look at it"))
 }
 
-/// What the kernel refuses of a managed field is a fault of the desired state, as long as this process has its rights.
+/// The failure to set a managed field: a fault of the desired state if the kernel denied permission.
 fn refused(errno: Errno, field: &str, doing: &str) -> Failure {
     match errno {
-        // An id that has no place in the user namespace is invalid to the kernel.
+        // The kernel reports an id outside the user namespace as invalid.
         Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP => {
             not_permitted(field, &format!("may not change it: {errno}"))
         }
@@ -222,7 +222,7 @@ mod tests {
             (wants(0o4755), grouped, Err(dropped)),
             (wants(0o1755), moved, Ok(Some(0o1755))),
             (wants(0o755), moved, Ok(Some(0o755))),
-            // A new owner that was asked for gets the bits only if they were asked for, too.
+            // A declared new owner gets the bits only if the mode is declared, too.
             (ManagedOwnership { owner: Some(0), ..nothing }, moved, Ok(Some(0o755))),
             (ManagedOwnership { owner: Some(0), ..wants(0o4755) }, moved, Ok(Some(0o4755))),
         ] {

@@ -1,14 +1,14 @@
-//! Paths as users write them, checked before anything touches the disk.
+//! Paths as users write them, checked before any access to the disk.
 //!
-//! This is the first of two fences. The second is in [`super::root`], where the kernel refuses to leave the
-//! root; so a mistake here alone lets nobody out.
+//! This is the first of two checks. The second is in [`super::root`], where the kernel refuses to leave the root; so a
+//! mistake here alone does not escape it.
 
-/// Names with this beginning are ours: the marker of the root and files that are being written.
+/// Prefix of reserved names: the marker of the root and files that are being written.
 pub(super) const RESERVED: &str = ".stateward-";
 
 const COMPONENT_BYTES_MAX: usize = 255;
 const PATH_BYTES_MAX: usize = 3072;
-/// Bounds the walk of `list` and the number of parents that one create makes.
+/// Bounds the depth of `list` and the number of parents that one create makes.
 pub(super) const DEPTH_MAX: usize = 64;
 
 /// A path below the root: components joined by `/`, none of them empty, `.`, `..` or reserved.
@@ -19,7 +19,7 @@ impl RelativePath {
     /// Checks and normalises: `a//./b/` becomes `a/b`.
     ///
     /// # Errors
-    /// What is wrong with it, for people.
+    /// A message for people that says what is wrong.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with('/') {
             return Err("must be relative to the backend's root".to_owned());
@@ -45,7 +45,7 @@ impl RelativePath {
         &self.0
     }
 
-    /// The directory that holds it (`None` = the root itself) and its name there.
+    /// The parent directory (`None` = the root) and the name in it.
     pub(super) fn split(&self) -> (Option<&str>, &str) {
         match self.0.rsplit_once('/') {
             Some((parent, name)) => (Some(parent), name),
@@ -61,7 +61,7 @@ fn check_component(part: &str) -> Result<(), String> {
     if part.len() > COMPONENT_BYTES_MAX {
         return Err(format!("has a component longer than {COMPONENT_BYTES_MAX} bytes"));
     }
-    // NUL cannot be in a file name at all; the other control characters would garble logs and terminals.
+    // File names cannot contain NUL; other control characters would garble logs and terminals.
     if part.chars().any(char::is_control) {
         return Err("must not contain control characters".to_owned());
     }

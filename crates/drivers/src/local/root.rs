@@ -1,8 +1,8 @@
-//! The root directory, and the only ways from it to anything below.
+//! The root directory, and the only functions that open anything below it.
 //!
-//! Every path is resolved from a fresh handle of the root with `openat2` and `RESOLVE_BENEATH |
-//! RESOLVE_NO_SYMLINKS`: neither `..` nor a symbolic link, not even one that replaces a parent during the
-//! call, leads out. A fresh handle, because a root that was unmounted or swapped has to be noticed.
+//! Invariant: every path is resolved from a fresh handle of the root with `openat2` and `RESOLVE_BENEATH |
+//! RESOLVE_NO_SYMLINKS`, so that neither `..` nor a symbolic link, not even one that replaces a parent during the call,
+//! leads out. The handle is fresh, so that an unmounted or replaced root is noticed.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ use super::atomic_write::StagedFile;
 use super::errors;
 use super::ownership::ManagedOwnership;
 
-/// Name of the file that says which world this root is.
+/// Name of the file with the identity of this root.
 const MARKER: &str = ".stateward-identity";
 const MARKER_BYTES_MAX: usize = 128;
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
@@ -24,14 +24,14 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::
 /// One backend's root.
 pub(super) struct Root {
     path: PathBuf,
-    /// What the engine was told last. A root that says otherwise is refused until the engine has asked again
-    /// and compared: so nothing is made, deleted or called absent in a swapped root.
+    /// The identity that was reported to the engine last. A root with another identity is refused until the engine has
+    /// read and compared it: so nothing is created, deleted or proved absent in a replaced root.
     reported_identity: Mutex<String>,
 }
 
 impl Root {
-    /// Makes the root if it is missing, and its marker if it has none. A fresh marker is another world: the
-    /// engine, which knows the recorded one, parks the backend.
+    /// Creates the root if it is missing, and its marker if it has none. A new marker is a new identity: the engine,
+    /// which recorded the old one, parks the backend.
     pub(super) fn prepare(path: PathBuf) -> Result<Self, Failure> {
         std::fs::create_dir_all(&path).map_err(|error| {
             let message = format!("could not make the root: {error}");
@@ -45,7 +45,7 @@ impl Root {
             let stage =
                 StagedFile::write(&directory, format!("{id}\n").as_bytes(), &managed, None)?;
             match stage.publish_new(&directory, MARKER) {
-                // Two processes may start on one root: the first marker counts for both.
+                // Two processes may start on one root: the first marker is valid for both.
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errors::of_root(errno)),
             }
@@ -55,7 +55,7 @@ impl Root {
         Ok(root)
     }
 
-    /// Reads the marker, and remembers it as what the engine knows.
+    /// Reads the marker, and keeps it as the reported identity.
     pub(super) fn identity(&self) -> Result<String, Failure> {
         let marker = read_marker(&self.open_unchecked()?)?.ok_or_else(marker_missing)?;
         self.reported_identity.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&marker);
@@ -65,7 +65,7 @@ impl Root {
     /// Opens the root.
     ///
     /// # Errors
-    /// `Misconfigured` when it is not there or is another one than the engine was told of.
+    /// `Misconfigured` if it does not exist, or its identity is not the reported one.
     pub(super) fn open(&self) -> Result<OwnedFd, Failure> {
         let directory = self.open_unchecked()?;
         let marker = read_marker(&directory)?.ok_or_else(marker_missing)?;
@@ -83,13 +83,14 @@ pub(super) fn open_directory(root: &OwnedFd, path: Option<&str>) -> Result<Owned
     let Some(path) = path else { return duplicate(root) };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(root, path, DIRECTORY, Mode::empty(), resolve) {
-        // Old kernels and some sandboxes do not know the call; going step by step is as safe, only slower.
+        // Old kernels and some sandboxes lack `openat2`; descending step by step is as safe, only slower.
         Err(Errno::NOSYS) => descend(root, path, |_, _| Err(Errno::NOENT)),
         result => result,
     }
 }
 
-/// Like [`open_directory`], but makes what is missing. Parents stay when the call fails later: they are unmanaged.
+/// Like [`open_directory`], but creates missing directories. They stay if the call fails later, because parents are not
+/// managed.
 pub(super) fn open_or_create_directory(
     root: &OwnedFd,
     path: Option<&str>,
@@ -128,11 +129,11 @@ fn descend(
     Ok(here)
 }
 
-/// Opens a directory by its name in another one; a symbolic link is refused.
+/// Opens a directory by its name in `parent`; refuses a symbolic link.
 pub(super) fn open_child(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let opened = rustix::fs::openat(&parent, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
     match opened {
-        // With O_DIRECTORY the kernel calls a symbolic link "not a directory"; users deserve the real reason.
+        // With O_DIRECTORY the kernel reports a symbolic link as "not a directory"; this gives users the real reason.
         Err(Errno::NOTDIR) if is_symlink(&parent, name) => Err(Errno::LOOP),
         result => result,
     }

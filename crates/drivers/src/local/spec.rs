@@ -1,4 +1,4 @@
-//! The desired state of both kinds, checked and in one spelling.
+//! The desired state of both kinds: validation and normalisation.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use super::accounts::Account;
 use super::kinds::Kind;
 use super::paths::RelativePath;
 
-/// What is observed as text has to fit into an event.
+/// Observed content has to fit into an event.
 pub(super) const CONTENT_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Deserialize)]
@@ -28,11 +28,11 @@ pub(super) struct Spec {
     pub(super) path: RelativePath,
     /// Empty for directories.
     pub(super) content: String,
-    /// User that owns it; `None` = not managed.
+    /// Owner; `None` = not managed.
     pub(super) owner: Option<Account>,
-    /// Group that it belongs to; `None` = not managed.
+    /// Group; `None` = not managed.
     pub(super) group: Option<Account>,
-    /// Permission bits, set-user-ID, set-group-ID and sticky bit included; `None` = not managed.
+    /// Permission, set-user-ID, set-group-ID and sticky bits; `None` = not managed.
     pub(super) mode: Option<u32>,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn check(kind: Kind, spec: &Value) -> Result<Value, Vec<FieldError>> 
     Ok(Value::Object(normal))
 }
 
-/// For calls: the engine passes only what was checked, but a call trusts nobody.
+/// Parses the desired state of a call. The engine passes only checked ones, but a call does not rely on that.
 pub(super) fn checked(kind: Kind, spec: &Value) -> Result<Spec, Failure> {
     parse(kind, spec).map_err(|errors| {
         let faults: Vec<_> =
@@ -64,7 +64,7 @@ pub(super) fn checked(kind: Kind, spec: &Value) -> Result<Spec, Failure> {
     })
 }
 
-/// Mode bits as the attribute `mode`.
+/// Mode bits in the spelling of the attribute `mode`.
 pub(super) fn mode_text(mode: u32) -> String {
     format!("{:04o}", mode & 0o7777)
 }
@@ -104,7 +104,7 @@ fn parse(kind: Kind, spec: &Value) -> Result<Spec, Vec<FieldError>> {
     }
 }
 
-/// Every mode that a look can show: whether this process can live with it shows when it is set.
+/// Accepts every mode that can be observed; whether this process may set it is checked when it does.
 fn parse_mode(text: &str) -> Result<u32, String> {
     let octal = text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     if !octal || !(3..=4).contains(&text.len()) {

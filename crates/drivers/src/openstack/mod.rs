@@ -1,8 +1,8 @@
 //! Driver `openstack`: networks, volumes, servers and more, over the public APIs of one cloud.
 //!
-//! - Whatever has a place for it carries the owner key, see `owner`; it is written with the creation where the
-//!   API takes it there, and every row of a search is looked at again for it.
-//! - An object that the cloud still works on is never "as desired": its status is part of every plan.
+//! - Every object that can carries the owner key, see `owner_key`. It is written with the creation if the API permits
+//!   it, and every row of a search is checked for it.
+//! - An object that the cloud still works on is never as desired: its status is part of every plan.
 //! - Only the service's own "not found" proves absence.
 
 mod client;
@@ -36,7 +36,7 @@ use kinds::{PendingJob, kind_of};
 /// Name of the driver in a backend's configuration.
 pub const NAME: &str = "openstack";
 
-/// Finds the cloud that `settings` lead to; sends nothing.
+/// Resolves the cloud that `settings` refer to; sends nothing.
 pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
     let cloud = Cloud::resolve(settings, &Environment::process())?;
     Ok(Arc::new(OpenStack { kinds: kinds(), client: Client::new(cloud)? }))
@@ -67,7 +67,7 @@ impl Driver for OpenStack {
     }
 
     fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
-        // A foreign kind never gets here; if it did, doing nothing would be the harmless answer.
+        // The engine passes only kinds of this driver; for any other, no change is the safe plan.
         kind_of(kind).map_or(Plan::Noop, |kind| kinds::plan(kind, observed, spec))
     }
 

@@ -1,4 +1,4 @@
-//! Names in place of ids: flavors, images, networks and volume types may be written either way.
+//! Resolves names to ids: flavors, images, networks and volume types may be given as either.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::client::{
 };
 use crate::openstack::service::Service;
 
-/// Names offered in place of a wrong one.
+/// Similar names that an error suggests.
 const OFFERED_MAX: usize = 3;
 
 impl NamedResource {
@@ -53,10 +53,10 @@ pub(super) fn is_uuid(text: &str) -> bool {
 }
 
 impl CallClient<'_> {
-    /// The id that `text` stands for, which may be one.
+    /// The id of the resource `text`, which may be an id already.
     ///
     /// # Errors
-    /// `NoReference`, with the names that come closest, or when several have that name.
+    /// `NoReference` with the most similar names, or if several resources have that name.
     pub(super) async fn resolve_id(
         self,
         resource: NamedResource,
@@ -69,7 +69,7 @@ impl CallClient<'_> {
         choose(resource, text, &pairs).map(str::to_owned)
     }
 
-    /// Puts the id in the place of a name in the member `field`, if there is one.
+    /// Replaces a name by its id in the member `field`, if there is one.
     ///
     /// # Errors
     /// As for [`resolve_id`](Self::resolve_id).
@@ -85,7 +85,7 @@ impl CallClient<'_> {
         Ok(())
     }
 
-    /// The id of what is called `name`; `None` when that is not certain. May be a minute old.
+    /// The id of the resource `name`; `None` if it is not unique or not found. Up to a minute old.
     pub(super) async fn cached_id(
         self,
         resource: NamedResource,
@@ -148,7 +148,7 @@ fn nearest(wanted: &str, pairs: &[NamePair]) -> String {
     names.join(", ")
 }
 
-/// Edits between two texts (Levenshtein), without regard to case.
+/// Edit distance of two texts (Levenshtein), case-insensitive.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();

@@ -1,15 +1,15 @@
-//! The owner key as it is written into OpenStack's objects: `managed-entity.<entity>.<incarnation>`.
+//! The owner key as OpenStack's objects carry it: `managed-entity.<entity>.<incarnation>`.
 //!
-//! Lower case, because databases compare it without regard to case; a dot, because it separates nothing in tags,
-//! names or metadata; 60 characters at most, which is what Nova's tags hold.
+//! Lower case, because databases compare it case-insensitively; a dot, because it is no separator in tags, names or
+//! metadata; at most 60 characters, the limit of Nova's tags.
 
 use serde_json::Value;
 use stateward_domain::id::{Incarnation, OwnerKey};
 
-/// Name of the metadata and properties that hold it.
+/// Key of the metadata or property that holds it.
 pub(super) const PROPERTY: &str = "managed_entity";
 
-/// The key as a mark. One that is no key of ours, which never happens, marks nothing else either.
+/// The encoded key. A malformed key, which never occurs, is encoded to a text that matches no other.
 pub(super) fn encode(key: &OwnerKey) -> String {
     match key.parse() {
         Some((entity, incarnation)) => format!("{}.{entity}.{incarnation}", OwnerKey::MARKER),
@@ -17,31 +17,31 @@ pub(super) fn encode(key: &OwnerKey) -> String {
     }
 }
 
-/// The key that `text` is the mark of; `None` when it is none.
+/// The decoded key; `None` if `text` is none.
 pub(super) fn decode(text: &str) -> Option<OwnerKey> {
     let (entity, incarnation) =
         text.strip_prefix(OwnerKey::MARKER)?.strip_prefix('.')?.split_once('.')?;
     let key = OwnerKey::new(entity.parse().ok()?, Incarnation(incarnation.parse().ok()?));
-    // Another spelling of the same id would not be found again by its mark.
+    // A search by the encoded key would not find another spelling of the same id.
     (encode(&key) == text).then_some(key)
 }
 
-/// The key among tags.
+/// The owner key in a list of tags.
 pub(super) fn from_tags(tags: &Value) -> Option<OwnerKey> {
     tags.as_array()?.iter().filter_map(Value::as_str).find_map(decode)
 }
 
-/// The key in a map of metadata or properties.
+/// The owner key in a map of metadata or properties.
 pub(super) fn from_properties(properties: &Value) -> Option<OwnerKey> {
     properties[PROPERTY].as_str().and_then(decode)
 }
 
-/// A name that carries a mark, for objects that have no other place.
+/// A name with the owner key as suffix, for objects that have no other place.
 pub(super) fn append_to_name(name: &str, key: &OwnerKey) -> String {
     format!("{name} [{}]", encode(key))
 }
 
-/// The name without its mark, and the key.
+/// The name without the suffix, and the owner key.
 pub(super) fn split_name(name: &str) -> (&str, Option<OwnerKey>) {
     let split = name.strip_suffix(']').and_then(|rest| rest.rsplit_once(" ["));
     match split.map(|(name, text)| (name, decode(text))) {

@@ -1,8 +1,8 @@
-//! The services of a cloud: their names in catalogues, their API versions.
+//! The services of a cloud: their names in catalogues and their API versions.
 
 use reqwest::Url;
 
-/// The services that kinds live in.
+/// The services that the kinds use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Service {
     Identity,
@@ -16,7 +16,7 @@ impl Service {
     pub(super) const ALL: [Self; 5] =
         [Self::Identity, Self::Compute, Self::Volume, Self::Network, Self::Image];
 
-    /// The types that catalogues list it under, the best first.
+    /// The types under which catalogues list it, the preferred one first.
     pub(super) const fn types(self) -> &'static [&'static str] {
         match self {
             Self::Identity => &["identity"],
@@ -27,7 +27,7 @@ impl Service {
         }
     }
 
-    /// The part of the path that some catalogues leave out.
+    /// The path segment that some catalogues omit.
     pub(super) const fn version(self) -> &'static str {
         match self {
             Self::Identity | Self::Volume => "v3",
@@ -37,8 +37,8 @@ impl Service {
         }
     }
 
-    /// Its word in the header `OpenStack-API-Version`, and the version that everything here is written for:
-    /// that of Train, which every living cloud has.
+    /// Its name in the header `OpenStack-API-Version`, and the version that all requests are written for: that of
+    /// Train, which every supported cloud has.
     pub(super) const fn microversion(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Compute => Some(("compute", "2.79")),
@@ -59,7 +59,7 @@ impl Service {
     }
 }
 
-/// Ends the path with `version` unless it ends with a version already.
+/// Appends `version` to the path unless it ends with a version already.
 pub(super) fn append_version(url: &mut Url, version: &str) {
     let last = url.path().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let versioned = last.strip_prefix('v').is_some_and(|rest| {

@@ -1,4 +1,4 @@
-//! The engine's side of a call, as a test plays it.
+//! The engine's side of a call, for tests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::{Attempt, ExternalId};
 use stateward_domain::ports::driver::{CallContext, CallControl};
 
-/// Lets calls happen, and remembers what they recorded.
+/// Permits calls, and records the ids that they report.
 pub(crate) struct Control {
     pub(crate) may_send: AtomicBool,
     pub(crate) recorded: Mutex<Vec<ExternalId>>,
@@ -41,7 +41,7 @@ impl Control {
         Self::with_time(Duration::from_mins(1))
     }
 
-    /// For calls that are given up after a while.
+    /// With a shorter deadline.
     pub(crate) fn with_time(remaining: Duration) -> Arc<Self> {
         let ends = Instant::now() + remaining;
         Arc::new(Self { may_send: AtomicBool::new(true), recorded: Mutex::default(), ends })

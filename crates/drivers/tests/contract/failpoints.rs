@@ -1,4 +1,4 @@
-//! The list of crash points is the list of calls: one before and one after each.
+//! Every call of the port has a failpoint before and one after it.
 
 #[test]
 fn every_call_of_a_driver_has_its_crash_points() {

@@ -1,4 +1,4 @@
-//! The driver `local` alone: its root is a wall.
+//! Tests of the driver `local` alone: nothing outside its root is reachable.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -48,7 +48,7 @@ async fn no_path_leads_out() {
     ] {
         assert!(create(&*driver, path).await.is_err(), "{path:?}");
     }
-    // What is at the path is a link, whatever it points at: it is in the way, and is not followed.
+    // The link itself occupies the path, whatever its target, and is not followed.
     assert!(create(&*driver, "dangling").await.is_err());
     assert!(std::fs::read_dir(&outside).unwrap().next().is_none(), "something got out");
 }
@@ -86,7 +86,7 @@ async fn parents_are_made_and_kept() {
         owner_key: key(1),
     };
     driver.delete(&context(&Control::new()), &target).await.unwrap();
-    assert!(root.join("a/b").is_dir(), "parents belong to nobody");
+    assert!(root.join("a/b").is_dir(), "no entity owns the parents");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_directory_with_something_in_it_is_never_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     let driver = connect(&root);
-    create(&*driver, "kept/by-somebody").await.unwrap();
+    create(&*driver, "kept/by-another-client").await.unwrap();
     let target = ObjectRef {
         kind: KindName::from("local.directory"),
         external_id: ExternalId("kept".to_owned()),
@@ -102,7 +102,7 @@ async fn a_directory_with_something_in_it_is_never_deleted() {
     };
     let refused = driver.delete(&context(&Control::new()), &target).await.expect_err("refused");
     assert_eq!(refused.class, ErrorClass::Conflict);
-    assert!(root.join("kept/by-somebody").is_file());
+    assert!(root.join("kept/by-another-client").is_file());
 }
 
 #[tokio::test]

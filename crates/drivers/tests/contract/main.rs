@@ -1,5 +1,5 @@
-//! What every driver promises, for every kind. A new driver adds a subject; it writes no test of its own for what
-//! stands here.
+//! The contract that every driver keeps, for every kind. A new driver adds a subject; it needs no tests of its own for
+//! this contract.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,

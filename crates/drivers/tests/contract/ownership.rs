@@ -1,4 +1,4 @@
-//! Owner, group and mode of `local.*`: what is managed, what is kept, and every mode that there is.
+//! Owner, group and mode of `local.*`: managed values, kept values, and every mode.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn local() -> Local {
     Local { driver: stateward_drivers::connect("local", &keys).unwrap(), root, _folder: folder }
 }
 
-/// Whether this process may give files away; says so when it may not.
+/// Whether this process may change owners; prints a note if not.
 fn gives_away() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -71,7 +71,7 @@ impl Local {
         self.driver.plan(&KindName::from(kind), &observed, &spec)
     }
 
-    /// Makes it as desired; the fields that were not.
+    /// Makes the object as desired; returns the fields that were different.
     async fn repair(&self, kind: &str, desired: &Value) -> Vec<String> {
         let spec = self.checked(kind, desired);
         let (target, observed) = self.observed(kind, desired["path"].as_str().unwrap()).await;
@@ -122,7 +122,7 @@ async fn owner_and_group_that_are_managed_are_put_back_and_the_rest_stays() {
         assert_eq!(local.repair(kind, &desired).await, ["/group", "/owner"]);
         assert_eq!(of(&path), (1_234, 0, "700".to_owned()), "{kind}");
     }
-    // A new owner gets no authority that was the old one's.
+    // A new owner does not inherit the set-ID bits of the old one.
     let desired = json!({"path": "local.file", "content": "two", "owner": "77"});
     become_of(&local.root.join("local.file"), 1_234, 0, 0o6755);
     local.repair("local.file", &desired).await;

@@ -1,4 +1,4 @@
-//! From creation to deletion, with everything that may go wrong in between: what a driver promises for a kind.
+//! The contract of a driver for a kind, from creation to deletion, with the failures in between.
 
 use std::sync::atomic::Ordering;
 
@@ -73,7 +73,7 @@ pub(crate) async fn a_deletion_is_proved_and_may_be_repeated(subject: &Subject) 
     let id = subject.create(desired).await.unwrap();
     subject.delete(&id).await.unwrap();
     subject.is_proved_absent(&id).await;
-    // Nor is it a failure to delete what is gone: the engine takes no failure for a proof of absence.
+    // Deleting a deleted object succeeds, because the engine takes no failure as a proof of absence.
     subject.delete(&id).await.expect("what is gone is deleted");
     subject.is_proved_absent(&id).await;
     assert!(subject.find(desired).await.is_empty(), "{kind}");
@@ -87,7 +87,7 @@ pub(crate) async fn drift_is_seen_and_corrected(subject: &Subject) {
     match (&subject.tamper, subject.desired.get(1)) {
         (Some(tamper), _) => tamper(&id),
         (None, Some(other)) => subject.update(&id, other).await.unwrap(),
-        // Nothing of it can change.
+        // No field is mutable.
         (None, None) => return,
     }
     assert!(matches!(subject.plan(&id, desired).await, Plan::Update { .. }), "{kind}");

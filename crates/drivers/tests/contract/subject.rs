@@ -1,4 +1,4 @@
-//! One kind of one driver under test, and calls on it that a test can write in one line.
+//! A kind of a driver under test, with helpers for its calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,21 +17,21 @@ use uuid::Uuid;
 use crate::control::{Control, context};
 use crate::openstack;
 
-/// Changes the object behind everyone's back.
+/// Changes the object without the driver.
 type Tamper = Box<dyn Fn(&ExternalId) + Send + Sync>;
 
 pub(crate) struct Subject {
     pub(crate) driver: Arc<dyn Driver>,
     pub(crate) kind: KindName,
-    /// Desired states: the first one is made, each further one differs from it in one field.
+    /// Desired states: the first one is created, each further one differs from it in one field.
     pub(crate) desired: Vec<Value>,
     /// A desired state with an immutable field changed.
     pub(crate) immutable: Value,
-    /// Those of `desired`, at its end, that cannot be taken back: a size that only grows.
+    /// Those of `desired`, at its end, that cannot be reverted: a size that only grows.
     pub(crate) one_way: Vec<Value>,
-    /// `None` where only the world itself can: then the drift is made by an update.
+    /// `None` if only the driver can change the object: then the drift is made by an update.
     pub(crate) tamper: Option<Tamper>,
-    /// Whose objects they are; counts on where an object's place is not free again.
+    /// The owner of the objects; the incarnation counts up where an object's id cannot be reused.
     pub(crate) owner: EntityId,
     pub(crate) incarnation: AtomicU64,
     _folder: Option<tempfile::TempDir>,
@@ -102,10 +102,10 @@ fn fake() -> Subject {
     Subject::new(&driver, "fake.thing", desired, immutable)
 }
 
-/// Owns what is made in a world of its own.
+/// Owner of the objects in backends that only one test uses.
 const OWNER: EntityId = EntityId(Uuid::from_u128(1));
 
-/// Every kind of every driver that needs nothing but this process.
+/// Every kind of every driver that needs no external service.
 pub(crate) fn all() -> Vec<Subject> {
     let subjects = vec![local("local.file"), local("local.directory"), fake()];
     let mut covered: Vec<_> = subjects.iter().map(|s| s.kind.clone()).collect();
@@ -122,7 +122,7 @@ pub(crate) fn key(number: u128) -> OwnerKey {
 }
 
 impl Subject {
-    /// One whose drift is made by an update.
+    /// A subject whose drift is made by an update.
     pub(crate) fn new(
         driver: &Arc<dyn Driver>,
         kind: &str,
@@ -151,7 +151,7 @@ impl Subject {
         self.driver.check(&self.kind, desired).expect("valid")
     }
 
-    /// Creates; waits as long as the backend works on it.
+    /// Creates an object; waits while the backend works on it.
     pub(crate) async fn create(&self, desired: &Value) -> Result<ExternalId, Failure> {
         let control = Control::new();
         let create =
@@ -162,7 +162,7 @@ impl Subject {
         Ok(external_id.expect("a creation names its object"))
     }
 
-    /// Waits as long as the backend works on it.
+    /// Waits while the backend works on it.
     pub(crate) async fn finished(&self, outcome: Outcome) -> Result<Option<ExternalId>, Failure> {
         let mut outcome = outcome;
         loop {
@@ -185,7 +185,7 @@ impl Subject {
         self.driver.observe(&context(&control), &self.target(id)).await.unwrap()
     }
 
-    /// A look succeeds, and says why the object is certainly not there: no failure stands for an absence.
+    /// Asserts that an observation proves the absence: it succeeds, and gives a proof.
     pub(crate) async fn is_proved_absent(&self, id: &ExternalId) {
         match self.observe(id).await {
             Observation::Absent { proof } => assert!(!proof.is_empty(), "{}", self.kind),
@@ -193,7 +193,7 @@ impl Subject {
         }
     }
 
-    /// The object, which has to be there.
+    /// The object, which has to exist.
     pub(crate) async fn present(&self, id: &ExternalId) -> Object {
         match self.observe(id).await {
             Observation::Present(object) => object,
@@ -220,10 +220,10 @@ impl Subject {
         self.finished(outcome).await.map(drop)
     }
 
-    /// Deletes what a promise left behind; the next one's objects are others.
+    /// Deletes the objects that a test left behind; the next test uses another incarnation.
     pub(crate) async fn clear(&self) {
         for object in self.find(&self.desired[0]).await {
-            // Right after the first reply of a backend, that nothing is there proves nothing yet.
+            // Right after the first reply of a backend, an empty search proves nothing.
             while let Err(failure) = self.delete(&object.external_id).await {
                 assert!(failure.is_settling(), "{failure}");
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -250,7 +250,7 @@ impl Subject {
         };
         loop {
             match self.driver.find(&context(&control), &search).await {
-                // The backend answers since a moment only; "none" is no proof yet.
+                // The backend has just begun to answer, so an empty search proves nothing.
                 Err(failure) if failure.is_settling() => {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }

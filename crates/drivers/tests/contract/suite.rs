@@ -1,4 +1,4 @@
-//! Every promise, for every kind that needs nothing but this process.
+//! The contract, for every kind that needs no external service.
 
 use crate::promises;
 use crate::subject::{Subject, all};
@@ -14,7 +14,7 @@ macro_rules! promises {
             }
         )*
 
-        /// All of them, one after the other, each on a world that the one before left empty.
+        /// Runs all tests in turn; each cleans up after itself.
         pub(crate) async fn run_all(subject: &Subject) {
             $(
                 println!("{}: {}", subject.kind, stringify!($name));

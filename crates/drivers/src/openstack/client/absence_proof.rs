@@ -1,7 +1,7 @@
-//! Whether a search that finds nothing proves anything.
+//! Whether an empty search result proves absence.
 //!
-//! A service that hung carries out, once it wakes, what was asked of it meanwhile, also for clients that are
-//! gone; its first replies may still come before that. So "none" counts only a while after its first reply.
+//! A service that hung carries out its queued requests once it wakes, also those of clients that are gone, and may
+//! answer others before. So an empty result counts only some time after the first reply.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,8 +12,8 @@ use crate::openstack::service::Service;
 /// Measured: 0.2 s; the rest is margin.
 const SETTLES_IN: Duration = Duration::from_secs(5);
 
-/// Since when each service answers without a break. A process that just began knows of none: another one may
-/// have asked before.
+/// Since when each service has answered without interruption. It is empty when the process starts, because another
+/// process may have sent requests before.
 #[derive(Default)]
 pub(super) struct ReplyHistory(Mutex<HashMap<Service, Instant>>);
 
@@ -26,7 +26,7 @@ impl ReplyHistory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&service);
     }
 
-    /// Whether "none" is a proof.
+    /// Whether an empty result of `service` proves absence.
     pub(super) fn is_settled(&self, service: Service, now: Instant) -> bool {
         let since = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&service).copied();
         since.is_some_and(|since| now.saturating_duration_since(since) >= SETTLES_IN)

@@ -1,4 +1,4 @@
-//! Where each service is, from the token's catalogue.
+//! Endpoints of the services, from the catalogue in the token.
 
 use reqwest::Url;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::error::{ApiError, ErrorKind};
 use crate::openstack::cloud::Cloud;
 use crate::openstack::service::{Service, append_version};
 
-/// The list that comes with a token.
+/// The service catalogue of a token.
 pub(super) struct Catalogue(Vec<Value>);
 
 impl Catalogue {
@@ -15,10 +15,10 @@ impl Catalogue {
         Self(services.as_array().cloned().unwrap_or_default())
     }
 
-    /// The address of a service in the cloud's region and interface.
+    /// The endpoint of a service in the cloud's region and interface.
     ///
     /// # Errors
-    /// The catalogue does not have it: this cloud has no such service.
+    /// `Unsupported` if the catalogue does not have it.
     pub(super) fn endpoint(&self, service: Service, cloud: &Cloud) -> Result<Url, ApiError> {
         let found = service.types().iter().find_map(|kind| self.of_type(kind, cloud));
         let address = found.and_then(|address| address.parse::<Url>().ok());
@@ -32,14 +32,14 @@ impl Catalogue {
             return Err(ApiError::harmless(ErrorKind::Unsupported, "no_endpoint", message));
         };
         if service == Service::Volume {
-            // Its address ends with the project, so the version is never missing.
+            // Cinder's endpoint ends with the project id, so it always has its version.
             return Ok(url);
         }
         append_version(&mut url, service.version());
         Ok(url)
     }
 
-    /// Whether any service is in the cloud's region and interface. If none is, these are wrong.
+    /// Whether any service has an endpoint in the cloud's region and interface. If none has, these are wrong.
     pub(super) fn has_any(&self, cloud: &Cloud) -> bool {
         Service::ALL.iter().any(|service| self.endpoint(*service, cloud).is_ok())
     }

@@ -1,10 +1,11 @@
-//! From a refused request to an [`ErrorKind`]: one table, the first row that fits wins.
+//! Maps a refused request to an [`ErrorKind`] by one table; the first row that matches wins.
 //!
-//! Rows decide on status and the service's own name of the error. They look at its sentence only where nothing
-//! else tells two cases apart; then the words were seen on the wire.
+//! Rows match the status and the service's own error name. They match the error text only where nothing else
+//! distinguishes two cases; the words were then seen on the wire.
 //!
-//! No row is about the whole backend: that other services, and other objects of the same one, are well is what a probe would
-//! find, since it only logs in. So nothing here is `Unauthorized` or `Misconfigured`; see `login` for these.
+//! Invariant: no row concerns the whole backend. Other services, and other objects of the same one, may be well, and a
+//! health check, which only logs in, would find no fault. So no row is `Unauthorized` or `Misconfigured`; only `login`
+//! returns these.
 
 use super::error::ErrorKind::{
     self, AlreadyDone, Ambiguous, Blocked, Bug, Conflict, Exists, Forbidden, Immutable, Invalid,
@@ -15,17 +16,17 @@ use crate::openstack::service::Service;
 use Pattern::{Any, Has, Is, Says, Unshaped};
 use Service::{Compute, Identity, Image, Network, Volume};
 
-/// What tells a reply apart beside its status.
+/// How a reply is matched beside its status.
 #[derive(Clone, Copy)]
 enum Pattern {
     Any,
-    /// The body has none of the shapes of a service: something in between answered.
+    /// The body has no error format of a service: a proxy or gateway answered.
     Unshaped,
     /// The error's name.
     Is(&'static str),
     /// A part of the error's name.
     Has(&'static str),
-    /// A part of its sentence, in lower case.
+    /// A part of the error text, in lower case.
     Says(&'static str),
 }
 
@@ -33,11 +34,11 @@ type Row = (Option<Service>, u16, Pattern, ErrorKind, &'static str);
 
 const ROWS: &[Row] = &[
     (None, 401, Any, Unauthenticated, "unauthenticated"),
-    // Something between us and the service does not know the path; that proves no absence.
+    // A proxy or gateway does not know the path; that proves no absence.
     (None, 404, Unshaped, Transient, "not_routed"),
-    // The sentence of the services' own routers, and of a policy of Neutron that hides what is there.
+    // The text of the services' own routers, and of a Neutron policy that hides an object.
     (None, 404, Says("the resource could not be found"), Transient, "not_routed"),
-    // Where there is no room.
+    // Out of quota or capacity.
     (Some(Volume), 413, Is("overLimit"), Quota, "quota_exceeded"),
     (Some(Compute), 403, Says("quota exceeded"), Quota, "quota_exceeded"),
     (Some(Compute), 413, Is("overLimit"), Quota, "quota_exceeded"),
@@ -45,7 +46,7 @@ const ROWS: &[Row] = &[
     (Some(Network), 503, Is("NoNetworkAvailable"), Quota, "no_segment_left"),
     (Some(Network), 409, Is("IpAddressGenerationFailure"), Quota, "no_address_left"),
     (Some(Image), 413, Any, Quota, "quota_exceeded"),
-    // Neutron: its types.
+    // Neutron, by the error's `type`.
     (Some(Network), 409, Is("IpAddressAlreadyAllocated"), Exists, "address_taken"),
     (Some(Network), 409, Is("MacAddressInUse"), Exists, "mac_address_taken"),
     (Some(Network), 409, Is("SecurityGroupRuleExists"), Exists, "rule_exists"),
@@ -60,7 +61,7 @@ const ROWS: &[Row] = &[
     (Some(Network), 400, Says("already has a port on subnet"), AlreadyDone, "already_done"),
     (Some(Network), 400, Any, Invalid, "invalid"),
     (Some(Network), 412, Any, Conflict, "changed_meanwhile"),
-    // Cinder has no 409: a wrong state is a 400.
+    // Cinder reports a wrong state as 400; it has no 409.
     (Some(Volume), 400, Says("unable to access requested image"), Transient, "image_unavailable"),
     (Some(Volume), 400, Says("invalid volume:"), Conflict, "wrong_state"),
     (Some(Volume), 400, Says("invalid snapshot:"), Conflict, "wrong_state"),
@@ -82,7 +83,7 @@ const ROWS: &[Row] = &[
     (Some(Image), 409, Any, Conflict, "conflict"),
     (Some(Identity), 404, Any, NotFound, "not_found"),
     (Some(Image), 404, Any, NotFound, "not_found"),
-    // All alike.
+    // All services.
     (None, 400, Any, Invalid, "invalid"),
     (None, 403, Any, Forbidden, "forbidden"),
     (None, 406, Any, Unsupported, "microversion_unsupported"),
@@ -94,12 +95,12 @@ const ROWS: &[Row] = &[
     (None, 503, Says("keystone service is temporarily unavailable"), Transient, "keystone_down"),
 ];
 
-/// Pause after a 429 that names none.
+/// Pause after a 429 without `Retry-After`.
 const RATE_PAUSE_MS: u64 = 10_000;
-/// Nobody rests for longer than this because of a header.
+/// Upper bound of the pause that a header can ask for.
 const RATE_PAUSE_MS_MAX: u64 = 3_600_000;
 
-/// A reply without success.
+/// A reply with an error status.
 pub(super) struct Refusal<'a> {
     pub(super) service: Service,
     pub(super) changes: bool,

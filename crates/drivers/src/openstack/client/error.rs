@@ -1,4 +1,4 @@
-//! What a request that was no success means to this driver, and then to the engine.
+//! Errors of requests, and their mapping to failures.
 
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
@@ -7,43 +7,43 @@ use crate::instrumented::not_sent;
 use crate::openstack::service::Service;
 use crate::resource_exhaustion::ResourceExhausted;
 
-/// What the driver makes of it; finer than [`ErrorClass`], because a kind knows more than a client.
+/// The kind of an error; finer than [`ErrorClass`], because the kinds of objects treat some of them differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::openstack) enum ErrorKind {
     Transient,
-    /// Retry after so many milliseconds.
+    /// Retry after this many milliseconds.
     RateLimited(u64),
     Ambiguous,
     Conflict,
-    /// The service itself says that there is none.
+    /// The service itself reports that the object does not exist.
     NotFound,
-    /// Something with the same natural identity is there.
+    /// An object with the same natural identity exists.
     Exists,
     Invalid,
     Immutable,
-    /// A name or id in the desired state leads nowhere.
+    /// A name or id in the desired state refers to nothing.
     NoReference,
-    /// Something else uses it or has to be there first; passes once that is done.
+    /// Another object uses it, or has to exist first; resolves itself once that is done.
     Blocked,
-    /// It is done already.
+    /// The change was already made.
     AlreadyDone,
-    /// The token is worn out, or the service could not check it.
+    /// The token expired, or the service could not check it.
     Unauthenticated,
     Unauthorized,
     Misconfigured,
     Quota,
-    /// The role does not allow it; proves nothing.
+    /// The role does not permit it; proves nothing about the object.
     Forbidden,
-    /// The cloud does not have the service, or not as it is asked for: too old, elsewhere, behind something that changes
-    /// requests. The others may be well.
+    /// The cloud does not offer the service, or not in the required version, region or unmodified form (a proxy drops
+    /// headers). Other services may be well.
     Unsupported,
-    /// This process ran out of something of its own; nothing was sent.
+    /// This process ran out of a resource; nothing was sent.
     Exhausted,
     Bug,
     NotSent,
 }
 
-/// A request without success.
+/// A failed request.
 #[derive(Clone, Debug)]
 pub(in crate::openstack) struct ApiError {
     pub(in crate::openstack) kind: ErrorKind,
@@ -64,12 +64,12 @@ impl ApiError {
         Self { kind, code, message, request_id: None, effect: Effect::None, service: None }
     }
 
-    /// The reply to a request that may have been carried out did not come.
+    /// The reply was lost; the request may have been carried out.
     pub(super) fn ambiguous(code: &'static str, message: impl Into<String>) -> Self {
         Self { effect: Effect::Maybe, ..Self::harmless(ErrorKind::Ambiguous, code, message) }
     }
 
-    /// A connection that was not begun because this process lacks something; `None` = it failed otherwise.
+    /// The error of a connection that this process had no resources for; `None` = it failed for another reason.
     pub(super) fn local_exhaustion(error: &reqwest::Error) -> Option<Self> {
         let exhausted = ResourceExhausted::of_connection(error)?;
         Some(Self::harmless(ErrorKind::Exhausted, exhausted.code, exhausted.message))
@@ -86,19 +86,20 @@ impl ApiError {
         self
     }
 
-    /// Whether the service itself says that it has no object called `id`: its "not found" names it. Any other 404 proves
-    /// nothing: a gateway's, a router's that does not know the path, or a policy's that hides what may not be seen.
+    /// Whether the service itself reports that no object `id` exists: its "not found" names the id. Any other 404
+    /// proves nothing: it may come from a gateway, a router that does not know the path, or a policy that hides the
+    /// object.
     pub(in crate::openstack) fn proves_absence_of(&self, id: &str) -> bool {
         self.kind == ErrorKind::NotFound && names(&self.message, &sanitized(id))
     }
 
-    /// The same, as a kind understands it.
+    /// The same error, reclassified.
     pub(in crate::openstack) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// After an earlier request of the same call changed something.
+    /// The same error, after an earlier request of the same call changed something.
     pub(in crate::openstack) fn partial(mut self) -> Self {
         self.effect = Effect::Partial;
         self
@@ -106,7 +107,7 @@ impl ApiError {
 
     fn class(&self) -> ErrorClass {
         match self.kind {
-            // The engine knows no wait for something that is no entity; growing pauses come closest.
+            // The engine can only wait for entities; a retry with backoff comes closest.
             ErrorKind::Transient | ErrorKind::Unauthenticated | ErrorKind::Blocked => {
                 ErrorClass::Transient
             }
@@ -130,7 +131,7 @@ impl ApiError {
     }
 }
 
-/// Whether `id` stands in `text` as a word of its own.
+/// Whether `text` contains `id` as a whole word.
 fn names(text: &str, id: &str) -> bool {
     let inside = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     !id.is_empty()

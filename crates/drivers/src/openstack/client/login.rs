@@ -1,4 +1,4 @@
-//! Logging in: `POST /v3/auth/tokens`.
+//! Login: `POST /v3/auth/tokens`.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use super::{CallClient, response};
 use crate::openstack::cloud::{Cloud, Credentials, KeystoneRef, Secret};
 use crate::openstack::service::Service;
 
-/// Shorter lives than this are taken for this: a token has to serve at least the request that it is for.
+/// Lower bound of a token's lifetime: it has to last at least for the current request.
 const LIFE_MIN: Duration = Duration::from_secs(1);
 
-/// Asks Keystone for a token. It changes nothing that is managed, so it needs no permission.
+/// Requests a token from Keystone. It changes no managed object, so it needs no permission to send.
 pub(super) async fn login(client: CallClient<'_>) -> Result<Token, ApiError> {
     before_deadline(client, ask(client))
         .await?

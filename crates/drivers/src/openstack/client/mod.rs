@@ -1,8 +1,8 @@
-//! A thin client of OpenStack's APIs: it sends one request, and says what became of it.
+//! A thin client of OpenStack's APIs: sends one request, and classifies the reply.
 //!
-//! - Nothing is retried but a request that a worn-out token was refused for: that had no effect.
-//! - Every request ends with the deadline of its call; one that changes something is sent only while it may be.
-//! - A reply that is no success becomes [`ApiError`] by one table, see `classify`.
+//! - Nothing is retried but a request that was refused because of its token: that had no effect.
+//! - Every request ends by the deadline of its call; a change is sent only while the engine permits it.
+//! - An error reply becomes an [`ApiError`] by one table, see `classify`.
 //! - No error, log or `Debug` holds a token, a password or a body.
 
 mod absence_proof;
@@ -34,12 +34,12 @@ pub(super) use pagination::Pagination;
 pub(super) use request::{Body, Request};
 use session::Session;
 
-/// A cloud that does not even take a connection is down.
+/// A cloud that does not accept a connection in this time is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// No single request is waited for longer, however much time its call has.
+/// Timeout of a single request, even if its call has more time.
 const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 
-/// One connection to one cloud as one user in one project. Shared by all calls.
+/// The connection to one cloud as one user in one project. Shared by all calls.
 pub(super) struct Client {
     http: reqwest::Client,
     cloud: Cloud,
@@ -52,13 +52,13 @@ impl Client {
     /// Prepares a client; sends nothing.
     ///
     /// # Errors
-    /// A CA file that cannot be read.
+    /// If the CA file cannot be read.
     pub(super) fn new(cloud: Cloud) -> Result<Self, ConnectError> {
         let unusable = |message: String| ConnectError::Unusable { driver: NAME, message };
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT_MAX)
-            // A redirect would take the token to a place that nobody named.
+            // Following a redirect would send the token to a host that is not configured.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("stateward/", env!("CARGO_PKG_VERSION")));
         if is_this_machine(&cloud.auth_url) {
@@ -80,17 +80,17 @@ impl Client {
     }
 }
 
-/// The client within one call of the driver: deadline and permission are the call's.
+/// The client within one call of the driver, with the call's deadline and permission.
 #[derive(Clone, Copy)]
 pub(super) struct CallClient<'a> {
     pub(super) shared: &'a Client,
     pub(super) context: &'a CallContext,
-    /// Goes with every request of the call, so that the services' logs can be searched for it.
+    /// Sent with every request of the call, so that the services' logs can be searched for it.
     call: Uuid,
 }
 
 impl<'a> CallClient<'a> {
-    /// For one call.
+    /// A client for one call.
     pub(super) fn new(shared: &'a Client, context: &'a CallContext) -> Self {
         let call = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         Self { shared, context, call }

@@ -1,13 +1,13 @@
-//! Lists of names and ids that were read a moment ago.
+//! Cache of name-to-id lists.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Types and flavors change rarely, and an old list is only used to read with.
+/// Types and flavors change rarely, and a cached list is used for reading only.
 const KEPT: Duration = Duration::from_mins(1);
 
-/// What may be named.
+/// Resources that a desired state may name instead of giving an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::openstack) enum NamedResource {
     Flavor,
@@ -18,10 +18,10 @@ pub(in crate::openstack) enum NamedResource {
 
 /// Id and name.
 pub(in crate::openstack) type NamePair = (String, String);
-/// A list, and when it was read.
+/// A list and the time when it was read.
 type Recent = (Instant, Arc<Vec<NamePair>>);
 
-/// Lists that were read a moment ago; at most one of each resource.
+/// The cached lists; at most one for each resource.
 #[derive(Default)]
 pub(in crate::openstack) struct NameCache(Mutex<HashMap<NamedResource, Recent>>);
 

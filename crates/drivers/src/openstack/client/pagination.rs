@@ -1,5 +1,5 @@
-//! Lists, page by page. A page is asked for by a mark and never by the link that the service offers: behind a
-//! proxy such links lead elsewhere, and the token with them.
+//! Pagination. The next page is requested by a marker, never by the link in the reply: behind a proxy such links lead
+//! to another host, and would take the token there.
 
 use serde_json::Value;
 
@@ -7,28 +7,28 @@ use super::CallClient;
 use super::error::{ApiError, ErrorKind};
 use super::request::Request;
 
-/// Rows of a page.
+/// Rows per page.
 const PAGE: usize = 200;
-/// Pages of one search at most; beyond, it gives up rather than claim to have seen all.
+/// Pages of one search at most; beyond that it fails, because an incomplete result must not look complete.
 const PAGES_MAX: usize = 500;
 
-/// How a list goes on.
+/// How the next page is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::openstack) enum Pagination {
-    /// After the last row's `id`; `<rows>_links` says whether there is more.
+    /// By the `id` of the last row; `<rows>_links` says whether there is more.
     Links,
-    /// After the last row's `id`; `next` says whether there is more.
+    /// By the `id` of the last row; `next` says whether there is more.
     Next,
-    /// After the last row's `name` in its wrapper.
+    /// By the `name` of the last row, in its wrapper.
     Names(&'static str),
-    /// By number.
+    /// By offset.
     Offset,
-    /// Everything at once.
+    /// A single page.
     None,
 }
 
 impl CallClient<'_> {
-    /// One page of `rows`, and the mark of the next; `None` = that was the last.
+    /// One page of `rows`, and the marker of the next; `None` = it was the last.
     pub(in crate::openstack) async fn page(
         self,
         request: Request,

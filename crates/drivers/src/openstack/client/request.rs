@@ -1,4 +1,4 @@
-//! One request, as a value.
+//! A request to a service.
 
 use reqwest::{Method, Url};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::error::{ApiError, ErrorKind};
 use crate::openstack::service::Service;
 
-/// What is sent along.
+/// The body of a request.
 #[derive(Clone)]
 pub(in crate::openstack) enum Body {
     None,
@@ -16,7 +16,7 @@ pub(in crate::openstack) enum Body {
     Bytes(Vec<u8>),
 }
 
-/// A request to one of the services; the path is below the service's endpoint.
+/// A request; the path is relative to the service's endpoint.
 #[derive(Clone)]
 pub(in crate::openstack) struct Request {
     pub(super) service: Service,
@@ -63,15 +63,15 @@ impl Request {
         self
     }
 
-    /// Whether the cloud may be another one afterwards.
+    /// Whether the request may change something.
     pub(super) fn changes(&self) -> bool {
         self.method != Method::GET && self.method != Method::HEAD
     }
 
-    /// The whole address. Ids come from users who adopt, so they are never trusted to be one segment.
+    /// The URL. Ids may come from users who adopt, so a segment is never assumed to be safe.
     ///
     /// # Errors
-    /// A segment that would lead elsewhere.
+    /// `Invalid` for a segment that would lead to another path.
     pub(super) fn url(&self, endpoint: &Url) -> Result<Url, ApiError> {
         let bad = |segment: &String| matches!(segment.as_str(), "" | "." | "..");
         let control = |segment: &String| segment.chars().any(char::is_control);

@@ -1,11 +1,11 @@
-//! Bodies of replies: bounded, and, when they tell of an error, reduced to one safe sentence.
+//! Bodies of replies: bounded; an error body is reduced to its name and one safe sentence.
 
 use reqwest::Response;
 use serde_json::Value;
 
 /// A page of 200 servers with all their members has about 1 MiB.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Longer explanations are cut.
+/// Longer messages are cut.
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// Why a body was not read.
@@ -14,7 +14,7 @@ pub(super) enum BodyError {
     TooLarge,
 }
 
-/// Reads the body; JSON whatever its label says, `Null` when it is empty or something else.
+/// Reads the body as JSON, whatever its media type; `Null` if it is empty or no JSON.
 pub(super) async fn read(mut response: Response) -> Result<Value, BodyError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| BodyError::Broken)? {
@@ -26,14 +26,14 @@ pub(super) async fn read(mut response: Response) -> Result<Value, BodyError> {
     Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
 }
 
-/// What an error says: its name (Neutron's `type`, the only key of Nova and Cinder) and its sentence.
+/// The content of an error body: its name (Neutron's `type`, the only key of Nova and Cinder) and its message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ErrorBody {
     pub(super) name: String,
     pub(super) message: String,
 }
 
-/// Reads any of the shapes that the services answer errors in; `None` = it is none of theirs.
+/// Reads any of the error formats of the services; `None` = another format.
 pub(super) fn error_body(body: &Value) -> Option<ErrorBody> {
     let members = body.as_object()?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -50,7 +50,8 @@ pub(super) fn error_body(body: &Value) -> Option<ErrorBody> {
     Some(ErrorBody { name, message: sanitized(&message) })
 }
 
-/// One line of bounded length, without markup, and without what the user sent: it could be a secret.
+/// Reduces a message to one line of bounded length, without markup and without values that the user sent, which could
+/// be secrets.
 pub(super) fn sanitized(message: &str) -> String {
     let mut plain = String::new();
     let mut in_tag = false;
@@ -62,7 +63,7 @@ pub(super) fn sanitized(message: &str) -> String {
             other => plain.push(if other.is_control() { ' ' } else { other }),
         }
     }
-    // Nova and Neutron repeat refused values behind this word.
+    // Nova and Neutron repeat refused values after this word.
     let plain = plain.split("Value:").next().unwrap_or_default();
     let words: Vec<_> = plain.split_whitespace().collect();
     words.join(" ").chars().take(MESSAGE_CHARS_MAX).collect()

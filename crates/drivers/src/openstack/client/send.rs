@@ -1,4 +1,4 @@
-//! One request on its way: permission, time, token, and what came back.
+//! Sends one request: permission, deadline, token, reply.
 
 use std::time::{Duration, Instant};
 
@@ -18,22 +18,22 @@ use super::session::Token;
 use crate::instrumented::deadline_reached;
 use crate::openstack::service::Service;
 
-/// So much earlier than its call a request ends, so that what it ended with is still told.
+/// A request ends this much before its call, so that its result can still be reported.
 const MARGIN: Duration = Duration::from_millis(250);
 const MEDIA_JSON: &str = "application/json";
 
-/// A success.
+/// The reply to a successful request.
 pub(in crate::openstack) struct Reply {
-    /// JSON; `Null` when the reply had none.
+    /// JSON; `Null` if the reply had none.
     pub(in crate::openstack) body: Value,
-    /// The service's clock when it answered.
+    /// The service's clock at the time of the reply.
     pub(in crate::openstack) date: Option<Timestamp>,
 }
 
-/// What `exchange` comes to; `None` when the call's time is over before.
+/// The result of `exchange`; `None` if the deadline of the call comes first.
 ///
 /// # Errors
-/// It is over already: nothing was sent.
+/// `NotSent` if the deadline has passed already.
 pub(super) async fn before_deadline<T>(
     client: CallClient<'_>,
     exchange: impl Future<Output = T>,
@@ -48,14 +48,14 @@ pub(super) async fn before_deadline<T>(
     }
 }
 
-/// The backend's own id of the request.
+/// The backend's id of the request.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("X-Openstack-Request-Id")?.to_str().ok()?;
     Some(text.chars().take(64).collect())
 }
 
 impl CallClient<'_> {
-    /// Sends a request; with a fresh token again when its token was refused, which had no effect.
+    /// Sends a request; once more with a new token if its token was refused, which had no effect.
     pub(in crate::openstack) async fn send(self, request: Request) -> Result<Reply, ApiError> {
         let token = self.shared.session.token(self, None).await?;
         match self.send_with(&request, &token).await {
@@ -67,28 +67,28 @@ impl CallClient<'_> {
         }
     }
 
-    /// Id of the project that the credentials belong to.
+    /// Id of the project of the credentials.
     pub(in crate::openstack) async fn project_id(self) -> Result<String, ApiError> {
         Ok(self.shared.session.token(self, None).await?.project_id.clone())
     }
 
-    /// Which world this is: the same project in the same region. Users change with their credentials.
+    /// The identity of the backend: project and region. The user is not part of it, because credentials change.
     pub(in crate::openstack) async fn identity(self) -> Result<String, ApiError> {
         let project = self.project_id().await?;
         let region = self.shared.cloud.region.as_deref().unwrap_or("any");
         Ok(format!("openstack project {project} in region {region}"))
     }
 
-    /// Logs in anew.
+    /// Checks the credentials by a new login.
     pub(in crate::openstack) async fn health(self) -> Result<(), ApiError> {
         self.shared.session.forget().await;
         self.shared.session.token(self, None).await.map(drop)
     }
 
-    /// Whether an empty search of `service` proves that there is none.
+    /// Checks that an empty search result of `service` proves absence.
     ///
     /// # Errors
-    /// Not yet: `service` was silent a moment ago, and may still carry out what it was asked for.
+    /// `Transient` if `service` did not answer a moment ago, and may still carry out earlier requests.
     pub(in crate::openstack) fn proves_absence(self, service: Service) -> Result<(), ApiError> {
         if self.shared.absence_proof.is_settled(service, Instant::now()) {
             return Ok(());
@@ -109,7 +109,7 @@ impl CallClient<'_> {
         let built = match &request.body {
             Body::None => built,
             Body::Json(body) => built.json(body),
-            // `json` names its own type only where there is none yet.
+            // `json` sets its own media type only if none is set.
             Body::Typed(media, body) => built.header("Content-Type", *media).json(body),
             Body::Bytes(bytes) => {
                 built.header("Content-Type", "application/octet-stream").body(bytes.clone())
@@ -162,9 +162,9 @@ impl CallClient<'_> {
         if !status.is_success() {
             let error = error_from_response(request, status.as_u16(), &headers, &body);
             match error.kind {
-                // A proxy that gave up waiting, perhaps: the service may still do it.
+                // Possibly a timeout of a proxy: the service may still carry out the request.
                 ErrorKind::Ambiguous => self.shared.absence_proof.record_silence(request.service),
-                // These may come from something before the service.
+                // These may come from a proxy in front of the service.
                 ErrorKind::Transient | ErrorKind::Unauthenticated | ErrorKind::RateLimited(_) => {}
                 _ => self.shared.absence_proof.record_reply(request.service, Instant::now()),
             }
@@ -177,7 +177,8 @@ impl CallClient<'_> {
         Ok(Reply { body, date })
     }
 
-    /// Without a connection nothing was sent; afterwards, whatever was asked for may have been done.
+    /// The error of a request without a reply. If no connection was made, nothing was sent; otherwise the request may
+    /// have been carried out.
     fn on_no_response(self, request: &Request, unreachable: bool) -> ApiError {
         let service = request.service;
         self.shared.absence_proof.record_silence(service);
@@ -207,7 +208,8 @@ fn headers(built: RequestBuilder, request: &Request, token: &Token) -> RequestBu
     built
 }
 
-/// A proxy that drops the header makes the service answer as its oldest version would, without a word.
+/// Checks that the reply names the API version. A proxy that drops the request's header makes the service answer in its
+/// oldest version, without an error.
 fn check_version_echo(request: &Request, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some((word, _)) = request.service.microversion() else { return Ok(()) };
     let mut echoes = headers.get_all("OpenStack-API-Version").iter();

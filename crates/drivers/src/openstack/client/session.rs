@@ -1,4 +1,4 @@
-//! The token: fetched once for all who need it, renewed before it wears out.
+//! The token: fetched once for all calls, renewed before it expires.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use super::{CallClient, login};
 use crate::openstack::cloud::{Cloud, Secret};
 use crate::openstack::service::Service;
 
-/// What Keystone gave.
+/// A token of Keystone, with its catalogue.
 pub(super) struct Token {
     pub(super) value: Secret,
     pub(super) catalogue: Catalogue,
     pub(super) project_id: String,
-    /// Known by this process' own clock, so that clocks need not agree.
+    /// By this process's own clock, so that clocks need not agree.
     pub(super) renew_at: Instant,
 }
 
@@ -26,7 +26,7 @@ impl Token {
     }
 }
 
-/// When to renew a token that was asked for at `asked` and lives for `life`.
+/// When to renew a token that was requested at `asked` and is valid for `life`.
 pub(super) fn renew_at(asked: Instant, life: Duration) -> Instant {
     asked + life.mul_f64(0.75)
 }
@@ -37,13 +37,13 @@ struct State {
     failed: Option<(Instant, ApiError)>,
 }
 
-/// The only place that logs in.
+/// The token, if any, and the last failed login. The only code that logs in.
 #[derive(Default)]
 pub(super) struct Session(Mutex<State>);
 
 impl Session {
-    /// A token that is good for a while; `rejected` is one that a service just refused. Who comes while another
-    /// one logs in waits for that result, also when it is a failure.
+    /// A valid token; `rejected` is one that a service just refused. Concurrent callers share one login and its result,
+    /// including a failure.
     pub(super) async fn token(
         &self,
         client: CallClient<'_>,
@@ -76,7 +76,7 @@ impl Session {
         }
     }
 
-    /// Forgets the token, so that the next request logs in.
+    /// Drops the token, so that the next request logs in.
     pub(super) async fn forget(&self) {
         self.0.lock().await.token = None;
     }

@@ -1,4 +1,4 @@
-//! The client against a stub: what is sent, how often, and what is made of every way to fail.
+//! The client against a stub: requests sent, retries, and the classification of every failure.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -105,7 +105,7 @@ async fn a_token_is_renewed_at_three_quarters_of_its_life() {
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
     setup.get(Service::Network).await.unwrap();
-    // The clock is the event.
+    // A real sleep, because the session reads the system's clock.
     tokio::time::sleep(Duration::from_millis(800)).await;
     setup.get(Service::Network).await.unwrap();
     assert_eq!(stub.logins(), 2);
@@ -125,7 +125,7 @@ async fn a_refused_token_is_renewed_and_the_request_repeated_once() {
     let always = stub(|_, _| Answer::json(401, json!({"error": {"code": 401, "message": "no"}})));
     let always = always.await;
     let failure = Setup::new(&always.url).post(Service::Network).await;
-    // Keystone just gave the token: the service could not check it.
+    // Keystone just issued the token, so the service could not check it.
     assert_eq!((failure.class, failure.effect), (ErrorClass::Transient, Effect::None));
     assert_eq!((always.logins(), always.asked("/network").len()), (2, 2));
 }
@@ -225,7 +225,7 @@ async fn a_list_is_read_to_its_end_and_no_further() {
 
 #[tokio::test]
 async fn the_last_page_may_be_empty() {
-    // Nova says "next" whenever a page is full.
+    // Nova sends a "next" link whenever a page is full.
     let stub = stub(|asked, _| {
         let rows = if asked.path.contains("marker") { json!([]) } else { json!([{"id": "s1"}]) };
         let links = json!([{"rel": "next", "href": "http://192.0.2.1/x"}]);

@@ -1,4 +1,4 @@
-//! `clouds.yaml`, and the `secure.yaml` beside it that holds what others must not read.
+//! `clouds.yaml`, and `secure.yaml` beside it, which holds the secrets.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ use super::environment::Environment;
 use super::invalid;
 use crate::settings::ConnectError;
 
-/// Larger files are something else.
+/// A larger file is no clouds.yaml.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The keys of `cloud`, the members of its `auth` beside the others.
+/// The keys of the cloud `name`, with the members of its `auth` moved up.
 ///
 /// # Errors
-/// No file, no such cloud in it, or a file that is no YAML. The message names the file, never what is in it.
+/// No file, no such cloud in it, or a file that is no YAML. The message names the file, never its content.
 pub(super) fn cloud_keys(
     name: &str,
     file: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub(super) fn cloud_keys(
     Ok(keys)
 }
 
-/// Where openstacksdk looks, in its order.
+/// The search path of openstacksdk, in its order.
 fn places(file: &str, env: &Environment) -> Vec<PathBuf> {
     let home = env.get("HOME").map(PathBuf::from);
     let config = env.get("XDG_CONFIG_HOME").map(PathBuf::from);

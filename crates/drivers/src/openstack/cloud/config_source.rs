@@ -1,4 +1,4 @@
-//! From which source the keys come: the backend's section alone, a named cloud, or the environment.
+//! The source of a cloud's keys: the backend's section alone, a named cloud, or the environment.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,8 @@ use super::environment::Environment;
 use super::{clouds_yaml, invalid};
 use crate::settings::{ConnectError, Settings};
 
-/// What the section stands on: a cloud that it names, nothing when it says everything itself, else whatever
-/// `OS_CLOUD` or the other variables name.
+/// The keys that the section overrides: those of the cloud that it names; none if it has its own `auth_url`; otherwise
+/// those of `OS_CLOUD` or of the other variables.
 pub(super) fn base_keys(
     settings: &Settings,
     env: &Environment,
@@ -31,7 +31,7 @@ pub(super) fn base_keys(
     Err(invalid("neither `cloud` nor `auth_url` is set, nor `OS_CLOUD` or `OS_AUTH_URL`"))
 }
 
-/// `OS_USERNAME` and the like: the same keys, in capitals.
+/// The same keys from the environment, in capitals: `OS_USERNAME` and so on.
 fn variables(env: &Environment) -> Map<String, Value> {
     super::KNOWN
         .iter()

@@ -1,4 +1,4 @@
-//! Where a cloud is and how to log in: the backend's own keys, a cloud of `clouds.yaml`, or the `OS_*` variables.
+//! Endpoint and credentials of a cloud, from the backend's own keys, a cloud of `clouds.yaml`, or the `OS_*` variables.
 
 mod clouds_yaml;
 mod config_source;
@@ -15,7 +15,7 @@ pub(super) use environment::Environment;
 use super::NAME;
 use crate::settings::{ConnectError, Settings};
 
-/// Text that must not show: it has no `Display`, and its `Debug` says nothing.
+/// A secret text: it has no `Display`, and its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret(String);
 
@@ -24,7 +24,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text, for the one place that sends it.
+    /// The secret, for the request that sends it.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// A user, project or domain: by id, or by a name in a domain.
+/// Reference to a user, project or domain in Keystone: by id, or by a name in a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum KeystoneRef {
     Id(String),
@@ -44,28 +44,28 @@ pub(super) enum KeystoneRef {
     Domain(String),
 }
 
-/// What Keystone is shown.
+/// What is sent to Keystone to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credentials {
-    /// A person's or a service's password, and the project to work in.
+    /// The password of a person or a service, and the project to work in.
     Password { user: KeystoneRef, password: Secret, project: KeystoneRef },
-    /// An application credential: the project is its own.
+    /// An application credential; it belongs to a project already.
     ApplicationCredential { credential: KeystoneRef, secret: Secret },
 }
 
-/// A cloud, ready to be connected to.
+/// The resolved configuration of a cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cloud {
     pub(super) auth_url: Url,
     pub(super) credentials: Credentials,
-    /// `None` = the only region that the catalogue has of a service.
+    /// `None` = any region of the catalogue.
     pub(super) region: Option<String>,
     /// `public`, `internal` or `admin`.
     pub(super) interface: String,
     pub(super) cacert: Option<PathBuf>,
 }
 
-/// All keys, of whatever source; as in the section `auth` of `clouds.yaml` and beside it.
+/// All keys of any source; the members of `auth` in `clouds.yaml` and the others in one struct.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct CloudKeys {
@@ -113,10 +113,10 @@ const KNOWN: &[&str] = &[
 ];
 
 impl Cloud {
-    /// Reads the section of a backend, and the files and variables that it leads to.
+    /// Resolves the section of a backend, with the files and variables that it refers to.
     ///
     /// # Errors
-    /// An unknown, missing or contradictory key; a file that cannot be read. Never the value of a key.
+    /// An unknown, missing or contradictory key; a file that cannot be read. The message never contains a value.
     pub(super) fn resolve(settings: &Settings, env: &Environment) -> Result<Self, ConnectError> {
         if let Some(unknown) = settings.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             return Err(invalid(format!("unknown key `{unknown}`")));
@@ -132,7 +132,7 @@ impl Cloud {
     }
 
     fn build(keys: Map<String, Value>) -> Result<Self, ConnectError> {
-        // The message of serde would show the value.
+        // Serde's message would contain the value.
         let keys: CloudKeys = serde_json::from_value(Value::Object(keys))
             .map_err(|_| invalid("a key of the cloud is no text"))?;
         if keys.verify == Some(false) {

@@ -1,7 +1,8 @@
 //! `openstack.backup`: one snapshot of each volume of a server.
 //!
-//! There is no such object in the API. Its parts carry the mark, and the mark is its name; so it can be found,
-//! and what broke off half way goes on. It is not one moment: the snapshots are taken one after the other.
+//! The API has no such object. Its id is its encoded owner key, which every snapshot carries; so it can be found, and
+//! an interrupted creation can continue. It is not consistent across volumes: the snapshots are taken one after the
+//! other.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::openstack::service::Service;
 
 pub(super) struct Backup;
 
-/// Metadata of each part: the server, the volume, and of how many parts it is one.
+/// Metadata keys of each snapshot: the server, the volume, and the number of snapshots of the backup.
 pub(super) const BACKUP_OF: &str = "managed_server";
 const VOLUME: &str = "managed_volume";
 const PARTS: &str = "managed_parts";
@@ -102,7 +103,7 @@ impl Kind for Backup {
         Ok(Request::get(Service::Volume, META.list).query("sort", "id:asc"))
     }
 
-    /// One for each mark on the page; a backup whose parts are on two pages shows on both.
+    /// One backup for each owner key on the page; a backup whose snapshots are on two pages is listed on both.
     async fn page(
         &self,
         client: CallClient<'_>,
@@ -133,7 +134,7 @@ impl Kind for Backup {
     ) -> Result<Value, Failure> {
         let (key, server) = (&create.owner_key, create.spec["server_id"].as_str());
         let id = owner_key::encode(key);
-        // The name is known before anything is there.
+        // The id is known before anything is created.
         client.context.control.record_id(&to_external_id(&id)).await?;
         take_snapshots(client, key, server.unwrap_or_default(), &create.spec["name"], &[]).await?;
         Ok(json!({ "id": id }))
@@ -169,7 +170,7 @@ impl Kind for Backup {
         Ok(())
     }
 
-    /// One volume after the other; one that is used, or has a newer snapshot, is refused by the cloud.
+    /// Reverts one volume after the other; the cloud refuses one that is in use, or has a newer snapshot.
     async fn perform_action(
         &self,
         client: CallClient<'_>,
@@ -182,7 +183,7 @@ impl Kind for Backup {
         Ok(ActionOutcome::Pending)
     }
 
-    /// What broke off goes on with the volumes that are missing.
+    /// Continues an interrupted creation with the missing volumes.
     async fn poll_hook(
         &self,
         client: CallClient<'_>,
@@ -229,10 +230,10 @@ async fn parts(client: CallClient<'_>, key: &OwnerKey) -> Result<Vec<Value>, Api
     Ok(parts)
 }
 
-/// The parts as one object; `None` = there are none. Its status is the worst of theirs.
+/// The snapshots as one object; `None` = there are none. Its status is the worst of theirs.
 fn merge_parts(key: &OwnerKey, parts: &[Value]) -> Option<Value> {
     let first = parts.first()?;
-    // Without its count nobody knows whether it is whole, but it is certainly there.
+    // Without the number it is unknown whether the backup is complete, but it certainly exists.
     let count = first["metadata"][PARTS].as_str().and_then(|text| text.parse().ok());
     let count: usize = count.unwrap_or(usize::MAX);
     let text = |part: &Value| part["status"].as_str().unwrap_or("unknown").to_owned();
@@ -259,7 +260,7 @@ fn merge_parts(key: &OwnerKey, parts: &[Value]) -> Option<Value> {
     }))
 }
 
-/// What the parts are called. Where they differ it is no name that anybody wants, so that it shows as drift
+/// The name of the snapshots. If they differ, all names are joined: that equals no desired name, so it is drift
 /// whichever of them was renamed.
 fn common_name(parts: &[Value]) -> Value {
     let names: BTreeSet<_> = parts.iter().filter_map(|part| part["name"].as_str()).collect();
@@ -269,7 +270,7 @@ fn common_name(parts: &[Value]) -> Value {
     Value::from(names.into_iter().collect::<Vec<_>>().join(" | "))
 }
 
-/// Takes a snapshot of each volume of the server that has none yet.
+/// Takes a snapshot of each volume of the server that is not in `done`.
 async fn take_snapshots(
     client: CallClient<'_>,
     key: &OwnerKey,

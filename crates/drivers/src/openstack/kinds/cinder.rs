@@ -1,4 +1,4 @@
-//! What Cinder's kinds share: the mark is metadata, work takes a while, and a reason is a message.
+//! Shared by Cinder's kinds: the owner key is metadata, changes are asynchronous, and failure reasons are messages.
 
 use serde_json::{Map, Value, json};
 use stateward_domain::id::OwnerKey;
@@ -10,12 +10,12 @@ use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Requ
 use crate::openstack::owner_key::{self, PROPERTY};
 use crate::openstack::service::Service;
 
-/// Keys of metadata that Cinder and Nova write by themselves.
+/// Metadata keys that Cinder and Nova write themselves.
 const CLOUD_KEYS: &[&str] = &["readonly", "attached_mode"];
-/// Messages looked at for a reason.
+/// Messages that are searched for a reason.
 const MESSAGES_MAX: &str = "50";
 
-/// How a status stands.
+/// Maps a status to a stage.
 pub(super) fn stage(attributes: &Value, settled: &[&str], failed: &[&str]) -> Stage {
     let status = attributes["status"].as_str().unwrap_or_default();
     if settled.contains(&status) {
@@ -27,21 +27,21 @@ pub(super) fn stage(attributes: &Value, settled: &[&str], failed: &[&str]) -> St
     }
 }
 
-/// The user's part of the metadata.
+/// The metadata that belongs to the user.
 pub(super) fn user_metadata(metadata: &Value) -> Value {
     let mut users = metadata.as_object().cloned().unwrap_or_default();
     users.retain(|key, _| key != PROPERTY && !CLOUD_KEYS.contains(&key.as_str()));
     Value::Object(users)
 }
 
-/// The whole metadata: the user's part and the mark.
+/// The user's metadata and the owner key.
 pub(super) fn with_owner_key(users: Option<&Value>, key: &OwnerKey) -> Value {
     let mut metadata: Map<_, _> = users.and_then(Value::as_object).cloned().unwrap_or_default();
     metadata.insert(PROPERTY.to_owned(), Value::from(owner_key::encode(key)));
     Value::Object(metadata)
 }
 
-/// Rows with the mark. A cloud that does not let members filter answers 400: then all are read.
+/// Rows with the owner key. A cloud that does not let members filter answers 400: then all rows are read.
 pub(super) async fn search(
     client: CallClient<'_>,
     list: &[&str],
@@ -59,11 +59,12 @@ pub(super) async fn search(
     }
 }
 
-/// The verb of what holds a volume as it was. Asked for again, it gives back the same.
+/// The action of snapshots and backups that reverts volumes to them. Repeating it has the same result.
 pub(super) const RESTORE: ActionMeta =
     ActionMeta { name: "restore", input: NO_INPUT, idempotent: true };
 
-/// Asks for a volume as a snapshot of it has it: the newest of its snapshots, of a volume that nobody uses.
+/// Reverts a volume to a snapshot. Cinder permits it for the newest snapshot only, and only while the volume is not in
+/// use.
 pub(super) async fn revert(
     client: CallClient<'_>,
     of: &str,
@@ -72,7 +73,7 @@ pub(super) async fn revert(
     volume_action(client, of, "revert", json!({ "snapshot_id": snapshot })).await
 }
 
-/// Asks Cinder to do something with a volume.
+/// Posts an action of a volume.
 pub(super) async fn volume_action(
     client: CallClient<'_>,
     id: &str,
@@ -83,7 +84,7 @@ pub(super) async fn volume_action(
     client.send(Request::post(Service::Volume, &path, json!({ action: input }))).await.map(drop)
 }
 
-/// How far the volumes are that are being given back what they held: the worst of them.
+/// The stage of volumes that are being reverted: the worst of them.
 pub(super) async fn revert_stage(
     client: CallClient<'_>,
     volumes: &[&str],
@@ -100,12 +101,12 @@ pub(super) async fn revert_stage(
     Ok(all)
 }
 
-/// Whether it is a restoration that the cloud works on.
+/// Whether the job is a restore.
 pub(super) fn is_restore(job: &PendingJob) -> bool {
     matches!(&job.phase, Phase::Action(action) if action == RESTORE.name)
 }
 
-/// What Cinder says about an object that failed: the newest message.
+/// The newest message of Cinder about a failed object.
 pub(super) async fn failure_reason(client: CallClient<'_>, id: &str) -> Option<String> {
     let request = Request::get(Service::Volume, &["messages"]).query("limit", MESSAGES_MAX);
     let reply = client.send(request).await.ok()?;

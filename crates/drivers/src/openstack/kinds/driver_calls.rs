@@ -1,4 +1,4 @@
-//! The calls of a driver, as far as they are the same for every kind.
+//! The calls of a driver, as far as all kinds share them.
 
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
@@ -15,9 +15,10 @@ use super::pending_job::{PendingJob, Phase};
 use super::{ActionOutcome, Kind, Remaining, Stage, to_external_id};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
-/// Pointer under which a plan says that the object is not at rest.
+/// Pointer of a plan for an object that is not settled.
 const STATUS: &str = "/status";
-/// A request that a broken message queue swallowed leaves an object in between for good.
+/// An object is stuck after this time: a broken message queue can lose a request and leave the object in transition for
+/// ever.
 const STUCK_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// See `Driver::check`.
@@ -34,7 +35,7 @@ pub(in crate::openstack) fn check(kind: &dyn Kind, spec: &Value) -> Result<Value
 /// See `Driver::plan`. An object that the cloud still works on, or that failed, is never as desired.
 pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value) -> Plan {
     if kind.stage(observed) != Stage::Settled {
-        // Much of it does not show yet, or not any more: to compare it would be to guess.
+        // Its attributes are incomplete while it is not settled, so they are not compared.
         return Plan::Update { fields: vec![STATUS.to_owned()] };
     }
     let differing = kind.meta().differing(observed, spec);
@@ -49,7 +50,7 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
     }
 }
 
-/// See `Driver::observe`. Only the service's own "not found" of this very id proves absence.
+/// See `Driver::observe`. Only the service's own "not found" of this id proves absence.
 pub(in crate::openstack) async fn observe(
     kind: &dyn Kind,
     client: CallClient<'_>,
@@ -86,14 +87,15 @@ async fn observed_object(
     Ok(object)
 }
 
-/// Without what only further requests show.
+/// The object without the attributes that need further requests.
 fn object_from_row(kind: &dyn Kind, row: &Value) -> Option<Object> {
     let external_id = to_external_id(kind.id(row)?);
     let attributes = Value::Object(kind.attributes(row));
     Some(Object { external_id, attributes, owner_key: kind.owner(row) })
 }
 
-/// See `Driver::find`. No service is believed that its rows fit: some ignore filters that they do not know.
+/// See `Driver::find`. The owner key of each row is checked, because some services ignore filters that they do not
+/// know.
 pub(in crate::openstack) async fn find(
     kind: &dyn Kind,
     client: CallClient<'_>,
@@ -107,7 +109,7 @@ pub(in crate::openstack) async fn find(
     for row in rows.iter().filter(ours) {
         found.push(observed_object(kind, client, row).await?);
     }
-    // Where the name itself is unique, a second creation is refused: nothing has to be proved.
+    // Where the name itself is unique, a second creation is refused, so no proof is needed.
     if found.is_empty() && kind.meta().owner_key {
         client.proves_absence(kind.meta().service)?;
     }
@@ -174,7 +176,7 @@ pub(in crate::openstack) async fn update(
     let target = &update.target;
     let mut fields = update.fields.clone();
     if fields.iter().any(|field| field == STATUS) {
-        // Whatever is to be changed, first the cloud has to be done with what it does.
+        // The change waits until the cloud has finished its current work.
         fields.retain(|field| field != STATUS);
         let mut job = job_for(target, Phase::Update);
         job.spec = spec_part(&update.spec, &fields);
@@ -203,7 +205,7 @@ fn job_for(target: &ObjectRef, phase: Phase) -> PendingJob {
     PendingJob::new(target.kind.as_str(), target.external_id.as_str(), &target.owner_key, phase)
 }
 
-/// The part of the desired state that `fields` are in.
+/// The part of the desired state that `fields` name.
 fn spec_part(spec: &Value, fields: &[String]) -> Value {
     let part = |field: &String| {
         let name = field.strip_prefix('/')?;
@@ -229,7 +231,7 @@ pub(in crate::openstack) async fn delete(
         }
         Err(error) if error.kind == ErrorKind::Conflict && kind.poll_ms().is_some() => {
             match poll_stage(kind, client, &job_for(target, Phase::Delete)).await? {
-                // It is in the middle of something: it can go once that is over.
+                // The object is in transition: it is deleted afterwards.
                 Some((Stage::Working, _)) => {
                     Ok(job_for(target, Phase::Delete).pending(kind.poll_ms().unwrap_or_default()))
                 }
@@ -248,7 +250,7 @@ fn deleted() -> Outcome {
     Outcome::Done { external_id: None, attributes: Value::Null }
 }
 
-/// Who has to go first: an entity if it carries our mark.
+/// The failure of a deletion that another object blocks. It waits for an entity if that object has an owner key.
 async fn blocked_failure(
     kind: &dyn Kind,
     client: CallClient<'_>,
@@ -293,7 +295,7 @@ pub(in crate::openstack) async fn resume(
     advance_job(kind, client, job).await
 }
 
-/// See `Driver::cancel`: none of these services takes back what it began.
+/// See `Driver::cancel`: none of the services can cancel work.
 pub(in crate::openstack) fn cancel() -> Failure {
     let message = "the cloud cannot be stopped; what comes of it is seen afterwards";
     Failure::harmless(ErrorClass::Invalid, "not_cancellable", message)
@@ -309,7 +311,7 @@ async fn advance_job(
         if job.phase == Phase::Delete {
             return Ok(deleted());
         }
-        // Some services still say of what is gone why it is: of what failed and was taken away, say.
+        // Some services keep the failure reason of an object that they removed.
         let why = kind.failure_reason(client, job.id(), &Value::Null).await;
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         let message = format!("it vanished while the cloud worked on it{why}");
@@ -337,7 +339,7 @@ async fn advance_job(
             if *phase == Phase::Delete && kind.retries_failed_deletion() {
                 failure.class = ErrorClass::Transient;
             } else if *phase != Phase::Delete && unused {
-                // It never worked, so nothing is lost with it; the next attempt makes another one.
+                // The object never worked, so removing it loses nothing; the next attempt creates another one.
                 failure.class = ErrorClass::Transient;
                 kind.remove(client, &job.target).await?;
             }
@@ -346,7 +348,7 @@ async fn advance_job(
     }
 }
 
-/// How the object stands; `None` = it is gone.
+/// The stage of the object and its row; `None` = it does not exist.
 async fn poll_stage(
     kind: &dyn Kind,
     client: CallClient<'_>,
@@ -355,7 +357,7 @@ async fn poll_stage(
     let (row, now) = match kind.get(client, job.id()).await {
         Ok((row, now)) => (row, now),
         Err(error) if error.proves_absence_of(job.id()) => return Ok(None),
-        // The work is asked after again: this answer says nothing of the object.
+        // The job is polled again: this reply proves nothing about the object.
         Err(error) if error.kind == ErrorKind::NotFound => {
             return Err(error.with_kind(ErrorKind::Transient).into());
         }

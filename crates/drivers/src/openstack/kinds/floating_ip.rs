@@ -16,7 +16,7 @@ use crate::openstack::service::Service;
 
 pub(super) struct FloatingIp;
 
-/// It is done once its port is as desired: its status needs an agent that not every cloud has.
+/// Its status is not compared: it depends on an agent that not every cloud has.
 static META: KindMeta = KindMeta {
     name: "openstack.floating_ip",
     summary: "An address outside that leads to a port inside.",
@@ -56,7 +56,7 @@ impl NeutronKind for FloatingIp {
         faults
     }
 
-    /// The inner address means something only together with its port.
+    /// A fixed address is valid only together with its port.
     async fn resolve(
         &self,
         client: CallClient<'_>,

@@ -1,9 +1,9 @@
-//! How long nothing happened to an object: by the cloud's own clock on both sides, so that ours does not matter.
+//! Time since the last change of an object. Both times are of the cloud's clock, so that ours does not matter.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// Whether the object was last touched longer than `patience` before `now`; unknown times are no reason.
+/// Whether the last change was more than `patience` before `now`; false if a time is unknown.
 pub(super) fn idle_longer_than(
     row: &Value,
     now: Option<Timestamp>,
@@ -11,7 +11,7 @@ pub(super) fn idle_longer_than(
 ) -> bool {
     let touched = row["updated_at"].as_str().or_else(|| row["updated"].as_str());
     let touched = touched.or_else(|| row["created_at"].as_str());
-    // Cinder leaves the zone out; it means UTC.
+    // Cinder omits the time zone; it is UTC.
     let zoned = touched.map(|text| format!("{}Z", text.trim_end_matches('Z')));
     let touched = zoned.and_then(|text| text.parse::<Timestamp>().ok());
     match (touched, now) {

@@ -1,4 +1,4 @@
-//! `openstack.image`: its id follows from the owner key, so that a second creation cannot make a second one.
+//! `openstack.image`: its id is derived from the owner key, so that a repeated creation cannot create a second image.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ static META: KindMeta = KindMeta {
     fields: &[
         fixed("disk_format", Compare::Exact),
         fixed("container_format", Compare::Exact),
-        // Until it is there, it can be brought; see `update_fields`.
+        // Content can be uploaded as long as there is none; see `update_fields`.
         mutable("content", Compare::By(same_content)),
         mutable("source_url", Compare::By(same_source)),
         mutable("name", Compare::Exact),
@@ -69,7 +69,7 @@ static META: KindMeta = KindMeta {
 };
 
 const MEDIA_PATCH: &str = "application/openstack-images-v2.1-json-patch";
-/// Members of an image that are its own and not properties that somebody gave it.
+/// Standard members of an image; all others are properties.
 const STANDARD_MEMBERS: &[&str] = &[
     "id",
     "name",
@@ -98,18 +98,18 @@ const STANDARD_MEMBERS: &[&str] = &[
     "stores",
 ];
 
-/// The content is never read back: a digest tells whether it is the same.
+/// Compares the content by its digest; it is never read back.
 fn same_content(observed: &Value, wanted: &Value) -> bool {
     let digest = wanted.as_str().and_then(decoded).map(|bytes| {
         Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     });
-    // Nobody but sha512 is known to us.
+    // Only sha512 digests can be compared.
     let comparable = observed["os_hash_algo"] == "sha512";
     has_content(observed)
         && (!comparable || Some(&observed["os_hash_value"]) == digest.map(Value::from).as_ref())
 }
 
-/// What was downloaded cannot be compared, only missed.
+/// Downloaded content cannot be compared; only its absence is a difference.
 fn same_source(observed: &Value, _: &Value) -> bool {
     has_content(observed)
 }
@@ -122,13 +122,13 @@ fn decoded(content: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(content).ok()
 }
 
-/// The cloud gives images properties of its own: only the named ones are compared.
+/// Compares only the named properties, because the cloud adds its own.
 fn same_properties(observed: &Value, wanted: &Value) -> bool {
     let mut wanted = wanted.as_object().into_iter().flatten();
     wanted.all(|(name, value)| observed["properties"][name.as_str()] == *value)
 }
 
-/// The id that the image of an owner key has. Ids are never free again; the incarnation is in it.
+/// The id of an owner key's image. Glance never frees ids, so the incarnation is part of it.
 fn image_id(key: &OwnerKey) -> String {
     let digest = Sha256::digest(owner_key::encode(key).as_bytes());
     let mut bytes = [0; 16];
@@ -180,8 +180,8 @@ impl Kind for Image {
         attributes
     }
 
-    /// Images that are made of a server or a volume inherit the properties of the one below, our mark too: only
-    /// one that also has the mark's own id is ours.
+    /// Images made from a server or a volume inherit the properties of their base image, including its owner key; so an
+    /// image is ours only if its id is the one of the key, too.
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
         owner_key::from_properties(row).filter(|key| row["id"] == image_id(key))
     }
@@ -196,7 +196,7 @@ impl Kind for Image {
             "queued" if import("failed_import") => {
                 Stage::Failed("queued, because its import failed".to_owned())
             }
-            // One that nobody brings its content stays queued.
+            // An image whose content is never uploaded stays queued.
             "active" | "queued" => Stage::Settled,
             status @ ("killed" | "deactivated" | "deleted") => Stage::Failed(status.to_owned()),
             _ => Stage::Working,
@@ -226,7 +226,7 @@ impl Kind for Image {
         Ok(request.query("sort_key", "id").query("sort_dir", "asc"))
     }
 
-    /// Shelved servers keep an image that is theirs.
+    /// Images of shelved servers belong to the servers.
     fn is_top_level(&self, row: &Value) -> bool {
         row["name"].as_str().is_none_or(|name| !name.ends_with("-shelved"))
     }
@@ -237,7 +237,7 @@ impl Kind for Image {
         create: &Create,
     ) -> Result<Request, ApiError> {
         let mut image = create.spec.as_object().cloned().unwrap_or_default();
-        // It comes with its own request, and protection would keep a failed one from going.
+        // These need their own requests; and a failed image could not be deleted if it were protected.
         for later in ["content", "source_url", "protected"] {
             image.remove(later);
         }
@@ -262,7 +262,7 @@ impl Kind for Image {
         }
     }
 
-    /// Glance says that the id is used: then it is this key's image, or was.
+    /// Glance reports that the id was used: it is this key's image, or was.
     async fn on_already_exists(
         &self,
         _: CallClient<'_>,
@@ -308,7 +308,7 @@ impl Kind for Image {
     }
 }
 
-/// Brings the content: what the desired state holds, or what the cloud itself downloads.
+/// Uploads the content, or lets the cloud download it.
 async fn upload_content(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), ApiError> {
     if let Some(url) = spec.get("source_url") {
         let body = json!({"method": {"name": "web-download", "uri": url}});
@@ -320,7 +320,7 @@ async fn upload_content(client: CallClient<'_>, id: &str, spec: &Value) -> Resul
     client.send(request.with(Body::Bytes(content))).await.map(drop)
 }
 
-/// Works for members that are there and for those that are not.
+/// An operation that adds or replaces a member.
 fn patch_add(name: &str, value: &Value) -> Value {
     let path = format!("/{}", json_pointer::escape(name));
     json!({"op": "add", "path": path, "value": value})

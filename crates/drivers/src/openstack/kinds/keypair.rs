@@ -1,4 +1,4 @@
-//! `openstack.keypair`: it has no place for a mark, but its name is unique. It belongs to the user of the
+//! `openstack.keypair`: it cannot carry an owner key, but its name is unique. It belongs to the user of the
 //! credentials, not to the project.
 
 use std::time::Duration;
@@ -36,11 +36,11 @@ static META: KindMeta = KindMeta {
     owner_key: false,
     settle: Duration::from_secs(10),
     retry_budget: 8,
-    // It is public, and the desired state has all of it.
+    // It is public, and the desired state contains all of it.
     on_lost: OnLost::Recreate,
 };
 
-/// Nova keeps every space and line end; they mean nothing.
+/// The key with single spaces. Nova keeps every space and line end; they have no meaning.
 fn normalised_key(key: &str) -> String {
     key.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -79,7 +79,7 @@ impl Kind for Keypair {
         None
     }
 
-    /// One of this name with another key is not ours, and the creation will say that it is there.
+    /// A keypair of this name with another key is not ours; the creation will report that it exists.
     async fn search(
         &self,
         client: CallClient<'_>,

@@ -1,4 +1,4 @@
-//! What every kind says of itself as data: its fields, how they are compared, where it is in the API.
+//! The declaration of a kind as data: its fields, how they are compared, its place in the API.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::openstack::client::Pagination;
 use crate::openstack::name_resolution::is_uuid;
 use crate::openstack::service::Service;
 
-/// Whether a field can change while the object lives.
+/// Whether a field can change while the object exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mutability {
     InPlace,
@@ -24,14 +24,14 @@ pub(super) enum Compare {
     Exact,
     /// As a set: order and repetition mean nothing.
     Set,
-    /// An id, or a name that only meant something while the object was made: images and networks are renamed
-    /// and replaced under the same name, and what was made from them stays as it is.
+    /// An id, or a name that is resolved only at creation: images and networks are renamed and replaced under the same
+    /// name, and objects made from them stay unchanged.
     Source,
     /// An id or a name; the other of the two is observed under this key.
     Either(&'static str),
-    /// By a function of all that is observed and the desired value.
+    /// By a function of the whole observed state and the desired value.
     By(fn(&Value, &Value) -> bool),
-    /// Not observed at all.
+    /// Not observed, so never different.
     NotObserved,
 }
 
@@ -52,14 +52,14 @@ pub(super) const fn fixed(name: &'static str, compare: Compare) -> Field {
     Field { name, mutability: Mutability::Never, compare }
 }
 
-/// A verb: its name, its input as JSON Schema, whether it may be repeated.
+/// An action: its name, its input as JSON Schema, whether it is idempotent.
 pub(super) struct ActionMeta {
     pub(super) name: &'static str,
     pub(super) input: &'static str,
     pub(super) idempotent: bool,
 }
 
-/// Input of verbs that need none.
+/// Input schema of actions without input.
 pub(super) const NO_INPUT: &str = r#"{"type": "object", "additionalProperties": false}"#;
 
 /// The declaration of a kind.
@@ -70,15 +70,15 @@ pub(in crate::openstack) struct KindMeta {
     pub(super) service: Service,
     /// Collection in the path: `networks`.
     pub(super) path: &'static str,
-    /// Path of the list, when it is another one: `volumes/detail`.
+    /// Path of the list, if it is not `path`: `volumes/detail`.
     pub(super) list: &'static [&'static str],
-    /// Wrapper of one: `network`; empty = none.
+    /// Wrapper of one object: `network`; empty = none.
     pub(super) row: &'static str,
-    /// Wrapper of many: `networks`.
+    /// Wrapper of a list: `networks`.
     pub(super) rows: &'static str,
     pub(super) pagination: Pagination,
     pub(super) fields: &'static [Field],
-    /// Further members of the API's object that are shown.
+    /// Further members of the API's object that are observed.
     pub(super) computed: &'static [&'static str],
     pub(super) actions: &'static [ActionMeta],
     pub(super) identity: Option<&'static str>,
@@ -89,10 +89,10 @@ pub(in crate::openstack) struct KindMeta {
 }
 
 impl KindMeta {
-    /// As the engine wants it.
+    /// The declaration for the engine.
     ///
     /// # Panics
-    /// When a schema that is part of the program is no JSON, which the tests would have shown.
+    /// If a schema, which is part of the program, is no JSON; tests cover that.
     pub(super) fn declare(&self) -> KindSpec {
         let json = |text| serde_json::from_str(text).expect("the schema is part of the program");
         let fixed = self.fields.iter().filter(|field| field.mutability == Mutability::Never);
@@ -122,7 +122,7 @@ impl KindMeta {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The fields that `spec` names and that are otherwise.
+    /// The fields that `spec` names and whose observed value differs.
     pub(super) fn differing(&self, observed: &Value, spec: &Value) -> Vec<&Field> {
         let named = |field: &&Field| spec.get(field.name).is_some();
         self.fields.iter().filter(named).filter(|field| !field.equal(observed, spec)).collect()
@@ -146,7 +146,7 @@ impl Field {
     }
 }
 
-/// The members of a list, each once; `null` is the empty one.
+/// The distinct members of a list; `null` is an empty list.
 pub(super) fn set(value: &Value) -> BTreeSet<String> {
     value.as_array().into_iter().flatten().map(ToString::to_string).collect()
 }

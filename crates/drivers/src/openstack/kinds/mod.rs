@@ -1,7 +1,7 @@
-//! The kinds. What all of them do alike is in `flow`; a kind says only what is its own.
+//! The kinds. Their common calls are in `driver_calls`; a kind implements only what is specific to it.
 //!
-//! To add one: (1) a file with its [`KindMeta`] and its `impl Kind`, (2) its schema beside it, (3) a line in
-//! [`KINDS`]. The contract suite asks for a subject.
+//! To add one: (1) a file with its [`KindMeta`] and its `impl Kind`, (2) its schema beside it, (3) a line in [`KINDS`].
+//! The contract suite then requires a subject.
 
 mod backup;
 mod cinder;
@@ -46,7 +46,7 @@ use kind_meta::KindMeta;
 use neutron::Neutron;
 pub(super) use pending_job::PendingJob;
 
-/// Every kind, in the order in which they need each other.
+/// Every kind, in the order of their dependencies.
 const KINDS: &[&dyn Kind] = &[
     &Neutron(network::Network),
     &Neutron(subnet::Subnet),
@@ -75,51 +75,51 @@ pub(super) fn kind_of(name: &KindName) -> Result<&'static dyn Kind, Failure> {
     })
 }
 
-/// What this driver serves.
+/// The kinds of this driver.
 #[must_use]
 pub fn kinds() -> Vec<KindSpec> {
     KINDS.iter().map(|kind| kind.meta().declare()).collect()
 }
 
-/// How far an object is from rest.
+/// The stage of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Settled,
     /// The cloud works on it.
     Working,
-    /// It stopped half way, and this is how it looks.
+    /// It stopped in a failed state; the text is its status.
     Failed(String),
 }
 
-/// What is left of a change after some requests of it.
+/// What remains of a change after its first requests.
 pub(super) enum Remaining {
-    /// Nothing, and nothing goes on.
+    /// Nothing; the change is complete.
     Nothing,
-    /// The cloud works on it; then these fields are still to be changed.
+    /// The cloud works on it; these fields are to be changed afterwards.
     Working(Vec<String>),
 }
 
-/// What one kind does in its own way. `row` is always an object of the API, without its wrapper.
+/// The part of a driver that is specific to one kind. `row` is always an object of the API, without its wrapper.
 #[async_trait]
 pub(in crate::openstack) trait Kind: Send + Sync {
     fn meta(&self) -> &'static KindMeta;
 
-    /// Checks what the schema cannot, and puts the desired state into the one spelling that is compared.
+    /// Checks what the schema cannot, and normalises the desired state for comparison.
     fn normalise(&self, _spec: &mut Map<String, Value>) -> Vec<FieldError> {
         Vec::new()
     }
 
-    /// The backend's name of the object.
+    /// The backend's id of the object.
     fn id<'a>(&self, row: &'a Value) -> Option<&'a str> {
         row["id"].as_str()
     }
 
-    /// The fields as the desired state spells them.
+    /// The observed fields, in the spelling of the desired state.
     fn attributes(&self, row: &Value) -> Map<String, Value> {
         copy_fields(self.meta(), row)
     }
 
-    /// Adds what only further requests show.
+    /// Adds the attributes that need further requests.
     async fn complete_attributes(
         &self,
         _client: CallClient<'_>,
@@ -129,20 +129,20 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         Ok(())
     }
 
-    /// The mark that the object carries.
+    /// The owner key that the object carries.
     fn owner(&self, row: &Value) -> Option<OwnerKey>;
 
-    /// Whether the object, as its attributes show it, rests.
+    /// The stage of the object with these attributes.
     fn stage(&self, _attributes: &Value) -> Stage {
         Stage::Settled
     }
 
-    /// How often to ask while the cloud works; `None` = it never leaves work behind.
+    /// Polling interval while the cloud works; `None` = changes are synchronous.
     fn poll_ms(&self) -> Option<u64> {
         None
     }
 
-    /// The object called `id`, and the service's clock.
+    /// The object `id`, and the service's clock.
     async fn get(
         &self,
         client: CallClient<'_>,
@@ -153,14 +153,14 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         Ok((unwrapped(meta, reply.body), reply.date))
     }
 
-    /// Rows that may carry the key; they are looked at again one by one.
+    /// Rows that may carry the owner key; the caller checks each of them.
     async fn search(&self, client: CallClient<'_>, search: &Search)
     -> Result<Vec<Value>, ApiError>;
 
-    /// The list of all objects of this project.
+    /// The request that lists all objects of this project.
     async fn list_request(&self, client: CallClient<'_>) -> Result<Request, ApiError>;
 
-    /// One page of the list: rows, and where to go on.
+    /// One page of the list: rows, and the marker of the next page.
     async fn page(
         &self,
         client: CallClient<'_>,
@@ -170,19 +170,19 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         client.page(self.list_request(client).await?, meta.rows, meta.pagination, marker).await
     }
 
-    /// Whether a row of the list is an object by itself, not a part of another one.
+    /// Whether a row is an object of its own, not a part of another one.
     fn is_top_level(&self, _row: &Value) -> bool {
         true
     }
 
-    /// The request that makes the object.
+    /// The request that creates the object.
     async fn create_request(
         &self,
         client: CallClient<'_>,
         create: &Create,
     ) -> Result<Request, ApiError>;
 
-    /// Makes the object; the row that the service answers.
+    /// Creates the object; returns the row of the reply.
     async fn create_object(
         &self,
         client: CallClient<'_>,
@@ -197,7 +197,7 @@ pub(in crate::openstack) trait Kind: Send + Sync {
             Err(error) if error.kind == ErrorKind::Exists => {
                 Err(self.on_already_exists(client, create, error).await)
             }
-            // Nothing was asked for by id but what the desired state names.
+            // The only ids in the request are those of the desired state.
             Err(error) if error.kind == ErrorKind::NotFound => {
                 Err(error.with_kind(ErrorKind::NoReference).into())
             }
@@ -205,7 +205,7 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         }
     }
 
-    /// What is to be done right after the object was made and its id recorded.
+    /// Runs right after the object was created and its id recorded.
     async fn after_create(
         &self,
         _client: CallClient<'_>,
@@ -215,7 +215,7 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         Ok(())
     }
 
-    /// What it means that the creation was refused because something like it is there.
+    /// The failure of a creation that was refused because a similar object exists.
     async fn on_already_exists(
         &self,
         _client: CallClient<'_>,
@@ -225,7 +225,7 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         error.into()
     }
 
-    /// Changes `fields` as far as that goes without waiting.
+    /// Changes `fields` as far as possible without waiting.
     async fn update_fields(
         &self,
         client: CallClient<'_>,
@@ -234,13 +234,13 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         fields: &[String],
     ) -> Result<Remaining, ApiError>;
 
-    /// Asks for the object's end.
+    /// Requests the deletion of the object.
     async fn remove(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<(), ApiError> {
         let (meta, id) = (self.meta(), target.external_id.as_str());
         client.send(Request::delete(meta.service, &[meta.path, id])).await.map(drop)
     }
 
-    /// What keeps the object from going: noun, id, and the mark it carries.
+    /// The dependent that blocks the deletion.
     async fn blocker(
         &self,
         _client: CallClient<'_>,
@@ -249,7 +249,7 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         Ok(None)
     }
 
-    /// Does one of the kind's verbs. `true` = the cloud goes on with it.
+    /// Performs an action of the kind.
     async fn perform_action(
         &self,
         _client: CallClient<'_>,
@@ -258,7 +258,7 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         Err(ApiError::harmless(ErrorKind::Invalid, "unknown_action", "the kind has no such action"))
     }
 
-    /// A look at pending work: what may have to be done so that it goes on. `None` = `stage` says it all.
+    /// Runs at each poll of a pending job, and may send requests that keep it going. `None` = `stage` decides.
     async fn poll_hook(
         &self,
         _client: CallClient<'_>,
@@ -278,31 +278,31 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         None
     }
 
-    /// Whether an object that failed while it was made is to be removed, so that it can be made anew.
+    /// Whether an object that failed during its creation is deleted, so that it can be created again.
     fn recreate_on_error(&self) -> bool {
         false
     }
 
-    /// Whether an object that failed certainly never worked.
+    /// Whether a failed object certainly never worked.
     fn never_worked(&self, _row: &Value) -> bool {
         false
     }
 
-    /// Whether a deletion that failed is to be asked for again; otherwise only an administrator can help.
+    /// Whether a failed deletion is requested again; otherwise only an administrator can help.
     fn retries_failed_deletion(&self) -> bool {
         false
     }
 }
 
-/// How a verb ended.
+/// The result of an action.
 pub(super) enum ActionOutcome {
-    /// With this answer.
+    /// Done, with this result.
     Finished(Value),
     /// The cloud works on it.
     Pending,
 }
 
-/// Something that uses an object.
+/// A dependent that blocks a deletion.
 pub(super) struct Blocker {
     pub(super) noun: &'static str,
     pub(super) id: String,
@@ -321,7 +321,7 @@ impl Blocker {
     }
 }
 
-/// The members of `row` that the kind manages or shows.
+/// The members of `row` that the kind manages or observes.
 pub(super) fn copy_fields(meta: &KindMeta, row: &Value) -> Map<String, Value> {
     let names = meta.fields.iter().map(|field| field.name).chain(meta.computed.iter().copied());
     let present = names.filter_map(|name| Some((name.to_owned(), row.get(name)?.clone())));

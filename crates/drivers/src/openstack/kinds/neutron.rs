@@ -1,7 +1,7 @@
-//! What Neutron's kinds share. Everything there is synchronous: a reply is final.
+//! Shared by Neutron's kinds. All changes are synchronous: a reply is final.
 //!
-//! The only place for a mark in a creation is `description`, which users want too. So the mark begins there,
-//! is written into a tag once the object is there, and only then makes room for the user's text.
+//! A creation can carry the owner key only in `description`, which users need, too. So the key is created there, copied
+//! into a tag once the object exists, and only then replaced by the user's text.
 
 use async_trait::async_trait;
 use reqwest::Method;
@@ -16,7 +16,7 @@ use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
-/// What one of Neutron's kinds has of its own.
+/// The part of a kind that is specific to one of Neutron's objects.
 #[async_trait]
 pub(super) trait NeutronKind: Send + Sync {
     fn meta(&self) -> &'static KindMeta;
@@ -51,7 +51,7 @@ pub(super) trait NeutronKind: Send + Sync {
         &[]
     }
 
-    /// Puts ids in the place of names before `members` of `spec` are sent, and adds what has to go with them.
+    /// Resolves names to ids before `members` of `spec` are sent, and adds the members that have to be sent with them.
     async fn resolve(
         &self,
         _client: CallClient<'_>,
@@ -61,7 +61,7 @@ pub(super) trait NeutronKind: Send + Sync {
         Ok(())
     }
 
-    /// Makes separate fields as desired, whatever they are now.
+    /// Makes the separate fields as desired, whatever their present values.
     async fn update_separate_fields(
         &self,
         _client: CallClient<'_>,
@@ -71,7 +71,7 @@ pub(super) trait NeutronKind: Send + Sync {
         Ok(())
     }
 
-    /// What has to go with the object, before it.
+    /// Deletes what has to go before the object.
     async fn before_delete(&self, _client: CallClient<'_>, _id: &str) -> Result<(), ApiError> {
         Ok(())
     }
@@ -86,7 +86,7 @@ pub(super) trait NeutronKind: Send + Sync {
     }
 }
 
-/// A kind of Neutron's.
+/// Adapter from a [`NeutronKind`] to a [`Kind`].
 pub(super) struct Neutron<T>(pub(super) T);
 
 #[async_trait]
@@ -112,12 +112,12 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         self.0.complete_attributes(client, row, attributes).await
     }
 
-    /// In the tags, or in the description while the tag is not there yet.
+    /// In the tags, or in the description until the tag is set.
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
         owner(row)
     }
 
-    /// By both places of the mark; an object may be found twice.
+    /// Searches both places of the owner key; merges the results.
     async fn search(
         &self,
         client: CallClient<'_>,
@@ -136,7 +136,7 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         Ok(found)
     }
 
-    /// Only the project's own: networks of others are shared, and an administrator sees everybody's.
+    /// Only objects of the project: shared networks of others are visible, too, and administrators see all projects.
     async fn list_request(&self, client: CallClient<'_>) -> Result<Request, ApiError> {
         let project = client.project_id().await?;
         let request = Request::get(Service::Network, &[self.meta().path]);
@@ -182,7 +182,7 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         }
     }
 
-    /// One request for all plain fields: some are only accepted together.
+    /// One request for all plain fields, because some are accepted only together.
     async fn update_fields(
         &self,
         client: CallClient<'_>,
@@ -196,7 +196,7 @@ impl<T: NeutronKind> Kind for Neutron<T> {
             .partition(|(name, _)| self.0.separate_fields().contains(&name.as_str()));
         let mut plain = Map::from_iter(plain);
         if plain.contains_key("description") {
-            // Before a text covers the mark there, the tag has to hold it.
+            // The tag has to hold the owner key before a text replaces it in the description.
             tag(meta, client, id, &target.owner_key).await?;
         }
         if !plain.is_empty() {
@@ -220,7 +220,7 @@ impl<T: NeutronKind> Kind for Neutron<T> {
     }
 }
 
-/// The members that a kind manages or shows; the description that holds our mark is none of the user's.
+/// The members that a kind manages or observes; a description that holds the owner key is shown as empty.
 pub(super) fn attributes(meta: &KindMeta, row: &Value) -> Map<String, Value> {
     let mut attributes = copy_fields(meta, row);
     let description = row["description"].as_str().unwrap_or_default();
@@ -230,13 +230,13 @@ pub(super) fn attributes(meta: &KindMeta, row: &Value) -> Map<String, Value> {
     attributes
 }
 
-/// The mark of any of Neutron's objects.
+/// The owner key of any of Neutron's objects.
 pub(super) fn owner(row: &Value) -> Option<OwnerKey> {
     let description = || row["description"].as_str().and_then(owner_key::decode);
     owner_key::from_tags(&row["tags"]).or_else(description)
 }
 
-/// Puts the mark among the tags; the other tags stay. Repeating it changes nothing.
+/// Adds the owner key to the tags; the other tags stay. Idempotent.
 async fn tag(
     meta: &KindMeta,
     client: CallClient<'_>,
@@ -264,7 +264,7 @@ pub(super) fn members(spec: &Value, fields: &[String]) -> Map<String, Value> {
     named.filter_map(|name| Some((name.to_owned(), spec.get(name)?.clone()))).collect()
 }
 
-/// Ports that fit, but for those that the cloud keeps for itself and that go with their network.
+/// Ports that match, without those of DHCP, which the cloud deletes with the network.
 pub(super) async fn ports(
     client: CallClient<'_>,
     filters: &[(&str, &str)],

@@ -1,4 +1,4 @@
-//! One spelling for what may be written in several: addresses, prefixes, protocols.
+//! Canonical spelling of values with several spellings: addresses, prefixes, protocols.
 
 use stateward_domain::field_error::FieldError;
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ pub(super) fn address(text: &str) -> Option<String> {
     text.parse::<IpAddr>().ok().map(|address| address.to_string())
 }
 
-/// Puts the text at `name` into its one spelling; a fault when it has none.
+/// Normalises the text of the field `name`; adds a field error if it is not valid.
 pub(super) fn normalise_field(
     spec: &mut Map<String, Value>,
     name: &str,
@@ -69,7 +69,7 @@ pub(super) fn normalise_list_fields(
     }
 }
 
-/// A fault of the desired state.
+/// An error of a field of the desired state.
 pub(super) fn field_error(pointer: &str, message: &str) -> FieldError {
     FieldError { pointer: pointer.to_owned(), message: message.to_owned() }
 }

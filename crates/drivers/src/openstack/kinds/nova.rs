@@ -1,4 +1,4 @@
-//! What is particular to servers: their volumes, their flavor, and the verbs that they know.
+//! Parts of servers that need requests of their own: volumes, security groups, actions.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::service::Service;
 
-/// A guest that does not let go of a volume for longer never will.
+/// A guest that did not release a volume in this time never will.
 const DETACHES_IN: SignedDuration = SignedDuration::from_mins(10);
 
-/// A verb: what it is called here, the action that it is in the API, and the status that shows that it is done
-/// already; `None` = no status does.
+/// An action: its name here, its name in the API, and the status that shows that it is done already; `None` = no status
+/// does.
 pub(super) struct ServerAction {
     pub(super) name: &'static str,
     api_name: &'static str,
@@ -31,7 +31,7 @@ const fn action(
     ServerAction { name, api_name, done }
 }
 
-/// `pause` and `resume` are verbs of every entity, so the API's actions of that name are called otherwise.
+/// `pause` and `resume` are actions of every entity, so the API's actions of these names have other names here.
 const SIMPLE: &[ServerAction] = &[
     action("start", "os-start", Some("ACTIVE")),
     action("stop", "os-stop", Some("SHUTOFF")),
@@ -67,7 +67,7 @@ const fn plain(name: &'static str) -> ActionMeta {
     ActionMeta { name, input: NO_INPUT, idempotent: true }
 }
 
-/// As they are declared.
+/// The declared actions.
 pub(super) const ACTIONS: &[ActionMeta] = &[
     plain("start"),
     plain("stop"),
@@ -87,7 +87,7 @@ pub(super) const ACTIONS: &[ActionMeta] = &[
     ActionMeta { name: "console-log", input: CONSOLE_INPUT, idempotent: true },
 ];
 
-/// Does a verb. One that is done already is a success: Nova would call it a wrong state.
+/// Performs an action. One that is done already succeeds, although Nova would report a wrong state.
 pub(super) async fn perform(
     client: CallClient<'_>,
     server: &Value,
@@ -106,7 +106,7 @@ pub(super) async fn perform(
     let text = |name: &str| input[name].as_str();
     match name {
         "rescue" if server["status"] == "RESCUE" => Ok(ActionOutcome::Finished(Value::Null)),
-        // It answers with a password, which is dropped.
+        // The reply contains a password, which is dropped.
         "rescue" => pending(post_action(client, id, "rescue", json!({})).await),
         "reboot" => {
             let how = text("type").unwrap_or("SOFT");
@@ -141,7 +141,7 @@ fn pending(sent: Result<Value, ApiError>) -> Result<ActionOutcome, ApiError> {
     sent.map(|_| ActionOutcome::Pending)
 }
 
-/// One of the API's actions.
+/// Posts an action of a server.
 pub(super) async fn post_action(
     client: CallClient<'_>,
     id: &str,
@@ -153,8 +153,8 @@ pub(super) async fn post_action(
     Ok(reply.body)
 }
 
-/// Attaches the wanted volumes that are not there, then detaches those that are there and not wanted. Both are
-/// accepted only; the volumes tell when it is done.
+/// Attaches the wanted volumes that are missing, then detaches those that are not wanted. Both are asynchronous; the
+/// volumes show when they are done.
 pub(super) async fn set_volumes(
     client: CallClient<'_>,
     server: &Value,
@@ -169,7 +169,7 @@ pub(super) async fn set_volumes(
         let path = ["servers", id, "os-volume_attachments"];
         let sent = client.send(Request::post(Service::Compute, &path, body)).await;
         sent.map_err(|error| match error.kind {
-            // In another server, or in the middle of something.
+            // Attached to another server, or in transition.
             ErrorKind::Invalid => error.with_kind(ErrorKind::Conflict),
             _ => error,
         })?;
@@ -188,13 +188,13 @@ pub(super) async fn set_volumes(
     Ok(())
 }
 
-/// Ids of the volumes that are attached.
+/// Ids of the attached volumes.
 pub(super) fn volumes(server: &Value) -> Vec<&str> {
     let attached = server["os-extended-volumes:volumes_attached"].as_array();
     attached.into_iter().flatten().filter_map(|volume| volume["id"].as_str()).collect()
 }
 
-/// The same without the root of a server that boots from a volume.
+/// The attached volumes without the root volume of a server that boots from one.
 pub(super) async fn data_volumes(
     client: CallClient<'_>,
     server: &Value,
@@ -206,7 +206,7 @@ pub(super) async fn data_volumes(
     let path = ["servers", server["id"].as_str().unwrap_or_default(), "os-volume_attachments"];
     let request = Request::get(Service::Compute, &path);
     let attached = client.rows(request, "volumeAttachments", Pagination::None).await?;
-    // The root is the first device, whatever the bus calls it.
+    // The root is the first device, whatever its bus.
     let first = attached.iter().min_by_key(|row| row["device"].as_str().map(str::to_owned));
     if let Some(root) = first.and_then(|row| row["volumeId"].as_str()) {
         volumes.retain(|volume| volume != root);
@@ -214,7 +214,7 @@ pub(super) async fn data_volumes(
     Ok(volumes)
 }
 
-/// Gives the server's ports the wanted security groups, by name.
+/// Sets the security groups of the server's ports, by name.
 pub(super) async fn set_groups(
     client: CallClient<'_>,
     server: &Value,
@@ -235,7 +235,7 @@ pub(super) async fn set_groups(
     Ok(())
 }
 
-/// Whether one of the server's volumes is still on its way in or out.
+/// Whether one of the server's volumes is still being attached or detached.
 pub(super) async fn volumes_move(client: CallClient<'_>, server: &str) -> Result<bool, ApiError> {
     let path = ["servers", server, "os-volume_attachments"];
     let request = Request::get(Service::Compute, &path);
@@ -244,7 +244,7 @@ pub(super) async fn volumes_move(client: CallClient<'_>, server: &str) -> Result
         let reply = client.send(Request::get(Service::Volume, &["volumes", volume])).await?;
         let row = &reply.body["volume"];
         if row["status"] == "detaching" && idle_longer_than(row, reply.date, DETACHES_IN) {
-            // It failed, and says so nowhere. Back to where it was, it can be asked for again.
+            // The detachment failed without a report. Rolled back, it can be requested again.
             let path = ["volumes", volume, "action"];
             let body = json!({"os-roll_detaching": {}});
             client.send(Request::post(Service::Volume, &path, body)).await?;

@@ -1,4 +1,4 @@
-//! Work that the cloud goes on with: the handle of `Pending`, which has to make sense to any process.
+//! Pending work of the cloud: the handle of `Pending`, which any process has to be able to resume.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{ExternalId, KindName, OwnerKey};
 use stateward_domain::ports::driver::{ObjectRef, Outcome};
 
-/// What the work is for.
+/// The purpose of the work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Phase {
@@ -16,15 +16,15 @@ pub(super) enum Phase {
     Action(String),
 }
 
-/// Where the work stands.
+/// The state of the work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::openstack) struct PendingJob {
     pub(in crate::openstack) target: ObjectRef,
     pub(super) phase: Phase,
-    /// Fields that are still to be changed once the cloud is done with what it does now.
+    /// Fields to be changed once the cloud has finished its current work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) fields: Vec<String>,
-    /// The desired state, as far as `fields` needs it.
+    /// The part of the desired state that `fields` need.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub(super) spec: Value,
 }
@@ -46,7 +46,7 @@ impl PendingJob {
         })
     }
 
-    /// To be asked again after `poll_after_ms`.
+    /// The outcome that polls this job again after `poll_after_ms`.
     pub(super) fn pending(&self, poll_after_ms: u64) -> Outcome {
         Outcome::Pending { handle: json!(self), poll_after_ms }
     }

@@ -48,12 +48,12 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
-/// Each wanted address is one of those that there are, as far as it says what it wants. Neutron adds automatic
-/// IPv6 addresses by itself, so further ones of these are no difference.
+/// Whether each wanted address matches one of the observed, by the members that it names. Neutron adds automatic IPv6
+/// addresses, so additional ones of these are no difference.
 fn same_addresses(observed: &Value, wanted: &Value) -> bool {
     let mut there = observed["fixed_ips"].as_array().cloned().unwrap_or_default();
     let mut wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
-    // The most exact choose first.
+    // The most specific entries are matched first.
     wanted.sort_by_key(|entry| std::cmp::Reverse(entry.as_object().map_or(0, Map::len)));
     for entry in wanted {
         let members = entry.as_object().into_iter().flatten().collect::<Vec<_>>();
@@ -67,7 +67,7 @@ fn same_addresses(observed: &Value, wanted: &Value) -> bool {
     there.iter().all(|extra| extra["ip_address"].as_str().is_some_and(|ip| ip.contains(':')))
 }
 
-/// A pair without MAC address has the port's.
+/// A pair without a MAC address uses the port's.
 fn same_pairs(observed: &Value, wanted: &Value) -> bool {
     let own = observed["mac_address"].as_str().unwrap_or_default();
     let pairs = |list: &Value| -> BTreeSet<(String, String)> {
@@ -96,13 +96,13 @@ impl NeutronKind for Port {
         faults
     }
 
-    /// Parts of routers, of DHCP and of floating addresses go with these.
+    /// Ports of routers, DHCP and floating IPs are deleted with these.
     fn is_top_level(&self, row: &Value) -> bool {
         let owner = row["device_owner"].as_str().unwrap_or_default();
         owner.is_empty() || owner.starts_with("compute:")
     }
 
-    /// Port security goes only together with groups and pairs.
+    /// Port security changes only together with groups and pairs.
     async fn resolve(
         &self,
         client: CallClient<'_>,
@@ -114,7 +114,7 @@ impl NeutronKind for Port {
         for list in ["security_groups", "allowed_address_pairs"] {
             match security {
                 Some(false) => drop(members.insert(list.to_owned(), json!([]))),
-                // They were lost when it was turned off.
+                // They were removed when port security was disabled.
                 Some(true) => {
                     if let Some(wanted) = spec.get(list) {
                         members.insert(list.to_owned(), wanted.clone());

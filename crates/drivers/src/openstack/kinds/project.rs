@@ -1,4 +1,4 @@
-//! `openstack.project`, with its quotas: for backends whose credentials are an administrator's.
+//! `openstack.project`, with its quotas: for backends with administrator credentials.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
-/// What a project must not be deleted under: nothing of it would go, and nobody could reach it any more.
+/// Objects that block the deletion of a project: they would stay, and would no longer be reachable.
 const CONTENTS: &[(Service, &[&str], &str, &str)] = &[
     (Service::Compute, &["servers", "detail"], "servers", "server"),
     (Service::Volume, &["volumes", "detail"], "volumes", "volume"),
@@ -122,7 +122,7 @@ impl Kind for Project {
         quotas::write(client, id, &create.spec["quotas"]).await
     }
 
-    /// The id in Keystone's sentence is that of the project that it did not make.
+    /// The id in Keystone's error is that of the project that was not created, so the existing one is searched by name.
     async fn on_already_exists(
         &self,
         client: CallClient<'_>,
@@ -202,7 +202,7 @@ impl Kind for Project {
     }
 }
 
-/// The user's tags and the mark.
+/// The user's tags and the owner key.
 fn with_owner_key(tags: Option<&Value>, key: &OwnerKey) -> Value {
     let mut tags = tags.and_then(Value::as_array).cloned().unwrap_or_default();
     tags.push(Value::from(owner_key::encode(key)));

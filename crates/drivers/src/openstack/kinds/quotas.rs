@@ -1,11 +1,11 @@
-//! Quotas of a project: three services keep them, each in its own way.
+//! Quotas of a project, which three services keep, each in its own format.
 
 use serde_json::{Map, Value, json};
 
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Request};
 use crate::openstack::service::Service;
 
-/// Services that have quotas, and what they call the document.
+/// Services that have quotas: name, service, path, wrapper.
 const PLACES: &[(&str, Service, &str, &str)] = &[
     ("compute", Service::Compute, "os-quota-sets", "quota_set"),
     ("volume", Service::Volume, "os-quota-sets", "quota_set"),
@@ -24,7 +24,7 @@ pub(super) async fn read(client: CallClient<'_>, project: &str) -> Result<Value,
     Ok(Value::Object(quotas))
 }
 
-/// Writes the quotas that are named, and no others.
+/// Writes only the quotas that are named.
 pub(super) async fn write(
     client: CallClient<'_>,
     project: &str,
@@ -34,7 +34,7 @@ pub(super) async fn write(
         let Some(set) = wanted[*name].as_object().filter(|set| !set.is_empty()) else { continue };
         let mut set = set.clone();
         if *service == Service::Compute {
-            // Below what is used: the others accept that as it is.
+            // Nova refuses a quota below the present usage without it; the others accept one.
             set.insert("force".to_owned(), Value::Bool(true));
         }
         let body = json!({ *wrapper: set });
@@ -43,7 +43,7 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// Back to the defaults. Neutron says that there are none when they are.
+/// Resets all quotas to the defaults. Neutron answers 404 if they are the defaults already.
 pub(super) async fn reset(client: CallClient<'_>, project: &str) -> Result<(), ApiError> {
     for (_, service, path, _) in PLACES {
         match client.send(Request::delete(*service, &[path, project])).await {
@@ -54,7 +54,7 @@ pub(super) async fn reset(client: CallClient<'_>, project: &str) -> Result<(), A
     Ok(())
 }
 
-/// Whether each quota that is named is as wanted.
+/// Whether each named quota has the wanted value.
 pub(super) fn same(observed: &Value, wanted: &Value) -> bool {
     let mut services = wanted.as_object().into_iter().flatten();
     services.all(|(service, set)| {

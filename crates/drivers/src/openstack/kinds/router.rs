@@ -45,7 +45,7 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
-/// Only the network is the user's to choose; addresses and SNAT are an administrator's.
+/// Compares only the network: addresses and SNAT are chosen by administrators.
 fn same_gateway(observed: &Value, wanted: &Value) -> bool {
     let seen = &observed["external_gateway_info"];
     match wanted["network_id"].as_str() {
@@ -60,7 +60,7 @@ fn same_interfaces(observed: &Value, wanted: &Value) -> bool {
     missing.is_empty() && extra.is_empty()
 }
 
-/// The wanted interfaces that are not there, and those that are there and not wanted.
+/// The wanted interfaces that are missing, and the existing ones that are not wanted.
 fn compared<'a>(there: &'a [Value], wanted: &'a Value) -> (Vec<&'a Value>, Vec<&'a Value>) {
     let fits = |seen: &Value, wanted: &Value| match wanted["port_id"].as_str() {
         Some(port) => seen["port_id"] == port,
@@ -94,7 +94,7 @@ impl NeutronKind for Router {
         attributes
     }
 
-    /// Interfaces are ports; the network outside may be named.
+    /// Reads the interfaces, which are ports, and the name of the external network.
     async fn complete_attributes(
         &self,
         client: CallClient<'_>,
@@ -133,7 +133,7 @@ impl NeutronKind for Router {
         Ok(())
     }
 
-    /// A route needs the interface that it leads through, and an interface cannot go while one does.
+    /// Adds interfaces before routes, and removes them after: a route needs its interface, and blocks its removal.
     async fn update_separate_fields(
         &self,
         client: CallClient<'_>,
@@ -155,7 +155,7 @@ impl NeutronKind for Router {
         Ok(())
     }
 
-    /// The interfaces belong to the router, but for ports that are entities themselves.
+    /// Removes the interfaces, which belong to the router, except ports that are entities themselves.
     async fn before_delete(&self, client: CallClient<'_>, id: &str) -> Result<(), ApiError> {
         let reply = client.send(Request::get(Service::Network, &["routers", id])).await?;
         if reply.body["router"]["routes"].as_array().is_some_and(|routes| !routes.is_empty()) {
@@ -170,7 +170,7 @@ impl NeutronKind for Router {
     }
 
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
-        // An interface cannot go while a floating IP leads through it, and Neutron does not name that one.
+        // A floating IP that uses an interface blocks its removal, and Neutron's error does not name it.
         let request = Request::get(Service::Network, &["floatingips"]).query("router_id", id);
         let through = client.rows(request, "floatingips", Pagination::Links).await?;
         if let Some(floating) = Blocker::first("floating IP", &through, owner) {
@@ -182,7 +182,7 @@ impl NeutronKind for Router {
 
 async fn interface_ports(client: CallClient<'_>, id: &str) -> Result<Vec<Value>, ApiError> {
     let mut ports = ports(client, &[("device_id", id)]).await?;
-    // Plain, distributed, and highly available ones have different words.
+    // The names for plain, distributed and highly available interfaces differ.
     ports.retain(|port| {
         port["device_owner"].as_str().is_some_and(|owner| owner.contains("interface"))
     });
@@ -206,20 +206,20 @@ async fn network_name(client: CallClient<'_>, id: &str) -> Result<Value, ApiErro
     }
 }
 
-/// One that is there already, which a lost reply leaves behind, is a success.
+/// Adds an interface. One that exists already, because a reply was lost, is a success.
 async fn add(client: CallClient<'_>, id: &str, interface: &Value) -> Result<(), ApiError> {
     let member = |name: &str| interface[name].as_str().map(|id| json!({ name: id }));
     let body = member("port_id").or_else(|| member("subnet_id")).unwrap_or_default();
     let path = ["routers", id, "add_router_interface"];
     match client.send(Request::put(Service::Network, &path, body)).await {
-        // One that was asked for before may be on its way: it takes the address that this one wants.
+        // An interface that was requested before may be in creation, and holds the address.
         Err(error) if error.kind == ErrorKind::Exists => Err(error.with_kind(ErrorKind::Conflict)),
         Err(error) if error.kind != ErrorKind::AlreadyDone => Err(error),
         _ => Ok(()),
     }
 }
 
-/// This deletes the interface's port, too.
+/// Removes an interface, and with it the port.
 async fn remove(client: CallClient<'_>, id: &str, interface: &Value) -> Result<(), ApiError> {
     let path = ["routers", id, "remove_router_interface"];
     let body = json!({"port_id": interface["port_id"]});
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interfaces_are_told_by_what_names_them() {
+    fn interfaces_are_matched_by_what_names_them() {
         let there =
             [json!({"port_id": "p", "subnet_id": "s"}), json!({"port_id": "q", "subnet_id": "t"})];
         let wanted = json!([{"subnet_id": "s"}, {"port_id": "r"}]);

@@ -43,7 +43,7 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
-/// One who writes the group's own id means the group itself.
+/// A rule that refers to the group's own id means the group itself.
 fn same_rules(observed: &Value, wanted: &Value) -> bool {
     let own = observed["id"].as_str();
     let wanted = wanted.as_array().into_iter().flatten();
@@ -84,7 +84,7 @@ impl NeutronKind for SecurityGroup {
         attributes
     }
 
-    /// Every project has one that nobody can delete or rename.
+    /// The project's default group cannot be deleted or renamed.
     fn is_top_level(&self, row: &Value) -> bool {
         row["name"] != "default"
     }
@@ -93,8 +93,9 @@ impl NeutronKind for SecurityGroup {
         &["rules"]
     }
 
-    /// New rules come before old ones go, so that nothing that is allowed before and after is cut off
-    /// between; but for those that differ in their description alone, of which Neutron has no two.
+    /// Adds new rules before it removes old ones, so that traffic that is allowed before and after is never
+    /// interrupted. Rules that differ in their description alone are removed first, because Neutron does not accept
+    /// both.
     async fn update_separate_fields(
         &self,
         client: CallClient<'_>,
@@ -128,7 +129,7 @@ impl NeutronKind for SecurityGroup {
     }
 }
 
-/// All or none.
+/// Adds all rules or none.
 async fn add(client: CallClient<'_>, id: &str, rules: &[&Value]) -> Result<(), ApiError> {
     if rules.is_empty() {
         return Ok(());
@@ -144,7 +145,7 @@ async fn add(client: CallClient<'_>, id: &str, rules: &[&Value]) -> Result<(), A
     let body = json!({"security_group_rules": response.collect::<Vec<_>>()});
     let sent = client.send(Request::post(Service::Network, &["security-group-rules"], body)).await;
     match sent {
-        // Somebody else was faster; a fresh look tells what is still missing.
+        // A concurrent change was faster; the next observation shows what is still missing.
         Err(error) if error.kind == ErrorKind::Exists => Err(error.with_kind(ErrorKind::Conflict)),
         outcome => outcome.map(drop),
     }

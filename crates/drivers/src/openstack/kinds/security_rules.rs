@@ -1,14 +1,14 @@
-//! Rules of security groups in one spelling: Neutron accepts several for the same, and then says that it is
-//! there already.
+//! Canonical form of security group rules: Neutron accepts several spellings of one rule, and then reports that it
+//! exists already.
 
 use serde_json::{Map, Value};
 
 use super::normalise::prefix;
 
-/// In place of the group's own id, which nobody knows before it is made.
+/// Stands for the group's own id, which is unknown before it is created.
 pub(super) const SELF: &str = "self";
 
-/// Names that Neutron knows numbers of protocols by.
+/// Neutron's names of protocol numbers.
 const PROTOCOLS: &[(u64, &str)] = &[
     (1, "icmp"),
     (2, "igmp"),
@@ -34,8 +34,8 @@ const PROTOCOLS: &[(u64, &str)] = &[
     (136, "udplite"),
 ];
 
-/// The one spelling of a rule; `own` is the id of its group, where that is known. What means "any" is left out.
-/// `None` = a prefix that is none.
+/// The canonical form of a rule; `own` is the id of its group, if known. Values that mean "any" are left out. `None` =
+/// the prefix is not valid.
 pub(super) fn normalised(rule: &Value, own: Option<&str>) -> Option<Value> {
     let text = |name: &str| rule[name].as_str().filter(|text| !text.is_empty());
     let mut normal = Map::new();
@@ -65,7 +65,7 @@ pub(super) fn normalised(rule: &Value, own: Option<&str>) -> Option<Value> {
     Some(Value::Object(normal))
 }
 
-/// The same rule but for its description: Neutron has no two of these.
+/// The rule without its description: Neutron does not accept two rules that are equal in this.
 pub(super) fn without_description(rule: &Value) -> String {
     let mut rule = rule.clone();
     if let Value::Object(members) = &mut rule {

@@ -60,27 +60,27 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
-/// Where a server rests, as long as no task runs.
+/// Statuses of a server that is settled, unless a task runs.
 const SETTLED: &[&str] =
     &["ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "RESCUE", "SHELVED", "SHELVED_OFFLOADED"];
 const FAILED: &[&str] = &["ERROR", "UNKNOWN", "SOFT_DELETED"];
-/// It waits for somebody to confirm that it works.
+/// The resize waits for confirmation.
 const RESIZED: &str = "VERIFY_RESIZE";
 
-/// Each wanted one is one of those that there are, and there are no others.
+/// Whether the wanted networks and the observed ones match one to one.
 fn same_networks(observed: &Value, wanted: &Value) -> bool {
     let mut there = observed["networks"].as_array().cloned().unwrap_or_default();
     match wanted {
         Value::String(all) => all == "auto" || there.is_empty(),
         wanted => {
             let mut wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
-            // What is named exactly chooses first.
+            // The most specific entries are matched first.
             wanted.sort_by_key(|nic| nic["port"].is_null());
             let missing = wanted.iter().any(|nic| {
                 let fits = |seen: &Value| match (nic["port"].as_str(), nic["uuid"].as_str()) {
                     (Some(port), _) => seen["port"] == port,
                     (None, Some(network)) if is_uuid(network) => seen["uuid"] == network,
-                    // A name meant something when the server was made.
+                    // A name was resolved when the server was created.
                     _ => true,
                 };
                 let found = there.iter().position(fits);
@@ -91,14 +91,14 @@ fn same_networks(observed: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// It shows where the server landed: nothing while it is off-loaded, never a host.
+/// The observed zone is where the server runs: empty while it is off-loaded, and without a host.
 fn same_zone(observed: &Value, wanted: &Value) -> bool {
     let seen = observed["availability_zone"].as_str().unwrap_or_default();
     let zone = wanted.as_str().and_then(|zone| zone.split(':').next()).unwrap_or_default();
     seen.is_empty() || zone.is_empty() || seen == zone
 }
 
-/// Nova does not show it; a digest of ours does. Without one nothing can be said.
+/// Compares our digest, because Nova does not show user data. Without a digest it is not compared.
 fn same_user_data(observed: &Value, wanted: &Value) -> bool {
     let seen = observed["user_data_digest"].as_str();
     seen.is_none_or(|seen| wanted.as_str().is_some_and(|wanted| digest(wanted) == seen))
@@ -143,7 +143,7 @@ impl Kind for Server {
         let tags = row["tags"].as_array().into_iter().flatten();
         let tags = tags.filter(|tag| tag.as_str().and_then(owner_key::decode).is_none());
         put("tags", Value::Array(tags.cloned().collect()));
-        // None reads as an empty text, which nobody can declare.
+        // Nova shows a missing address as an empty text, which cannot be declared.
         for name in ["accessIPv4", "accessIPv6"] {
             put(name, row[name].as_str().filter(|text| !text.is_empty()).into());
         }
@@ -153,7 +153,7 @@ impl Kind for Server {
         attributes
     }
 
-    /// The flavor's id; the ports, because Nova's own list of addresses is late; which volume is its root.
+    /// Reads the flavor's id, the ports (Nova's own list of addresses lags behind) and the data volumes.
     async fn complete_attributes(
         &self,
         client: CallClient<'_>,
@@ -268,7 +268,7 @@ impl Kind for Server {
         nova::perform(client, &row, act.action.as_str(), &act.input).await
     }
 
-    /// A resized server is confirmed; attached and detached volumes are waited for.
+    /// Confirms a resize, and waits for volumes that are being attached or detached.
     async fn poll_hook(
         &self,
         client: CallClient<'_>,
@@ -298,27 +298,27 @@ impl Kind for Server {
         true
     }
 
-    /// One that never booted has nothing to lose.
+    /// A server that never booted has no data to lose.
     fn never_worked(&self, row: &Value) -> bool {
         row["OS-SRV-USG:launched_at"].is_null()
     }
 
-    /// Deleting again is all that helps a deletion that failed, and it does.
+    /// A failed deletion succeeds when it is repeated.
     fn retries_failed_deletion(&self) -> bool {
         true
     }
 }
 
 impl Server {
-    /// Lets a resize stand. The confirmation before this one may have ended between our look and our call: then
-    /// Nova refuses, and nothing is left to confirm.
+    /// Confirms a resize. An earlier confirmation may have completed between the observation and this call: then Nova
+    /// refuses this one, and nothing is left to confirm.
     async fn confirm(&self, client: CallClient<'_>, id: &str) -> Result<(), ApiError> {
         match nova::post_action(client, id, "confirmResize", Value::Null).await {
             Err(error) if error.kind == ErrorKind::Conflict => {
                 let (row, _) = self.get(client, id).await?;
                 if row["status"] == RESIZED { Err(error) } else { Ok(()) }
             }
-            // Somebody else's confirmation is under way: the status is behind what Nova knows.
+            // Another confirmation is in progress: the status lags behind.
             Err(error) if error.kind == ErrorKind::Invalid => Ok(()),
             outcome => outcome.map(drop),
         }
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_told_by_ports_before_networks() {
+    fn networks_are_matched_by_ports_before_networks() {
         let net = "9b4ee8a4-0b0e-4f3e-a3c4-0a4b0f7ad1d4";
         let seen = json!({"networks": [{"port": "p", "uuid": net}, {"port": "q", "uuid": net}]});
         assert!(same_networks(&seen, &json!([{"uuid": net}, {"port": "p"}])));

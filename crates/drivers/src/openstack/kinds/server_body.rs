@@ -1,4 +1,4 @@
-//! What a server's creation sends.
+//! The body of a server's creation.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -9,22 +9,22 @@ use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient};
 use crate::openstack::owner_key;
 
-/// Key of the metadata that holds a digest of the user data, which Nova never shows.
+/// Metadata key with a digest of the user data, which Nova never shows.
 pub(super) const USER_DATA: &str = "managed_user_data";
 
-/// Digest of user data; short, because it only has to tell two apart.
+/// Digest of user data; short, because it only has to distinguish two.
 pub(super) fn digest(user_data: &str) -> String {
     Sha256::digest(user_data.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The user's part of the metadata.
+/// The metadata that belongs to the user.
 pub(super) fn users_metadata(metadata: &Value) -> Value {
     let mut users = metadata.as_object().cloned().unwrap_or_default();
     users.remove(USER_DATA);
     Value::Object(users)
 }
 
-/// The whole metadata: the user's part, and the digest if there is one.
+/// The user's metadata, and the digest if there is one.
 pub(super) fn metadata(users: Option<&Value>, digest: Option<&Value>) -> Value {
     let mut metadata = users.and_then(Value::as_object).cloned().unwrap_or_default();
     if let Some(digest) = digest {
@@ -33,7 +33,7 @@ pub(super) fn metadata(users: Option<&Value>, digest: Option<&Value>) -> Value {
     Value::Object(metadata)
 }
 
-/// The user's tags and the mark.
+/// The user's tags and the owner key.
 pub(super) fn tags(users: Option<&Value>, key: &OwnerKey) -> Value {
     let mut tags = users.and_then(Value::as_array).cloned().unwrap_or_default();
     tags.push(Value::from(owner_key::encode(key)));
@@ -75,7 +75,7 @@ async fn networks(client: CallClient<'_>, server: &mut Map<String, Value>) -> Re
     Ok(())
 }
 
-/// Volumes that are there at once need a place in the list of devices; then the image needs one, too.
+/// Adds volumes to the list of block devices; the image needs an entry there then, too.
 fn with_volumes(server: &mut Map<String, Value>, volumes: &Value) {
     let volumes: Vec<_> = volumes.as_array().into_iter().flatten().cloned().collect();
     if volumes.is_empty() {

@@ -1,4 +1,4 @@
-//! `openstack.server_group`: it has no place for a mark but its name, so its name ends with it.
+//! `openstack.server_group`: it can carry the owner key only in its name, as a suffix.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Kind for ServerGroup {
         row["name"].as_str().and_then(|name| owner_key::split_name(name).1)
     }
 
-    /// There is no filter: all are read.
+    /// Nova has no filter, so all rows are read.
     async fn search(&self, client: CallClient<'_>, _: &Search) -> Result<Vec<Value>, ApiError> {
         let request = Request::get(Service::Compute, META.list);
         client.rows(request, META.rows, META.pagination).await

@@ -1,4 +1,4 @@
-//! `openstack.snapshot`: a volume at one moment.
+//! `openstack.snapshot`: a snapshot of a volume.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ static META: KindMeta = KindMeta {
         mutable("name", Compare::Exact),
         mutable("description", Compare::Exact),
         mutable("metadata", Compare::Exact),
-        // Says how it is made, and is nothing of the snapshot.
+        // It controls the creation, and is no property of the snapshot.
         fixed("force", Compare::NotObserved),
     ],
     computed: &["status", "size", "created_at"],
@@ -93,12 +93,12 @@ impl Kind for Snapshot {
         Ok(Request::get(Service::Volume, META.list).query("sort", "id:asc"))
     }
 
-    /// A part of a backup carries that one's mark and goes with it.
+    /// A snapshot of a backup carries the backup's owner key and is deleted with it.
     fn is_top_level(&self, row: &Value) -> bool {
         row["metadata"].get(BACKUP_OF).is_none()
     }
 
-    /// `force` lets a volume be in use; without it, below 3.66, Cinder refuses.
+    /// `force` permits a snapshot of a volume in use; without it, Cinder refuses that below 3.66.
     async fn create_request(
         &self,
         _: CallClient<'_>,

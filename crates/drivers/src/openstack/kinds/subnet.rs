@@ -34,11 +34,11 @@ static META: KindMeta = KindMeta {
         fixed("ipv6_address_mode", Compare::Exact),
         mutable("name", Compare::Exact),
         mutable("description", Compare::Exact),
-        // A null means "none", and is something else than nothing said.
+        // A null means "no gateway"; absent means unmanaged.
         mutable("gateway_ip", Compare::Exact),
         mutable("enable_dhcp", Compare::Exact),
         mutable("allocation_pools", Compare::Set),
-        // Guests ask them in this order.
+        // Guests use them in this order.
         mutable("dns_nameservers", Compare::Exact),
         mutable("host_routes", Compare::Set),
         mutable("service_types", Compare::Set),
@@ -67,7 +67,7 @@ impl NeutronKind for Subnet {
         normalise_list_fields(spec, "host_routes", "destination", prefix, &mut faults);
         normalise_list_fields(spec, "host_routes", "nexthop", address, &mut faults);
         if let Some(cidr) = spec.get("cidr").and_then(Value::as_str) {
-            // The cidr says it; Neutron wants it said twice.
+            // Neutron requires the version although the prefix implies it.
             let version = if cidr.contains(':') { 6 } else { 4 };
             spec.entry("ip_version").or_insert_with(|| Value::from(version));
         }

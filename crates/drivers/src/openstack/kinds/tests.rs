@@ -1,4 +1,4 @@
-//! What all kinds do alike, against a stub: where the mark goes, what is believed, what is waited for.
+//! The behaviour that all kinds share, against a stub: owner keys, proofs of absence, polling.
 
 mod absence;
 
@@ -37,7 +37,7 @@ fn target(name: &str, id: &str) -> ObjectRef {
     }
 }
 
-/// Goes on with pending work until it is done, or fails.
+/// Resumes pending work until it is done, or fails.
 async fn finish(
     kind: &dyn Kind,
     client: CallClient<'_>,
@@ -64,11 +64,7 @@ fn every_declaration_is_sound() {
         assert_eq!(spec.schema["title"], meta.name);
         let declared: Vec<_> = meta.fields.iter().map(|field| field.name).collect();
         for name in properties.keys() {
-            assert!(
-                declared.contains(&name.as_str()),
-                "{}: {name} is compared by nobody",
-                meta.name
-            );
+            assert!(declared.contains(&name.as_str()), "{}: {name} is never compared", meta.name);
         }
         assert_eq!(properties.len(), declared.len(), "{}: a field without schema", meta.name);
         assert!(spec.owner_key || spec.identity.is_some(), "{}: would leak", meta.name);
@@ -163,7 +159,7 @@ async fn a_cloud_that_refuses_the_filter_is_read_as_a_whole() {
     assert_eq!(rows.unwrap().len(), 1);
 }
 
-/// A volume that passes through `statuses`, one at each look; then it is gone.
+/// A volume with these `statuses`, one for each GET; a DELETE removes it.
 fn volume(statuses: &'static [&'static str]) -> impl Fn(&Asked, usize) -> Answer {
     let gone = AtomicBool::new(false);
     move |asked, before| match asked.method.as_str() {
@@ -217,7 +213,7 @@ async fn what_failed_while_it_was_made_is_removed_and_may_be_made_again() {
     assert_eq!(failure.class, ErrorClass::Transient);
     assert!(failure.message.contains("no room"), "{failure}");
     assert!(steps(&stub, "/volume").iter().any(|step| step.starts_with("DELETE")));
-    // Whoever did not hear that, and asks again, hears why it is gone.
+    // A caller that missed this failure gets the reason when it polls again.
     let job = PendingJob::new("openstack.volume", "v1", &key(), pending_job::Phase::Create);
     let failure = resume(kind, setup.client(), job).await.unwrap_err();
     assert_eq!(failure.class, ErrorClass::NotFound);

@@ -69,9 +69,9 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
-/// Where it is at rest, and where it stays until somebody does something.
+/// Statuses of a settled volume.
 const SETTLED: &[&str] = &["available", "in-use", "maintenance", "awaiting-transfer"];
-/// The fields that Cinder changes while one waits; only one at a time.
+/// The fields that Cinder changes asynchronously, one at a time.
 const SLOW: &[&str] = &["/size", "/volume_type"];
 
 #[async_trait]
@@ -115,7 +115,7 @@ impl Kind for Volume {
         attributes
     }
 
-    /// Cinder shows a type by its name; the desired state may name it by its id.
+    /// Adds the id of the type: Cinder shows its name, and the desired state may have either.
     async fn complete_attributes(
         &self,
         client: CallClient<'_>,
@@ -153,7 +153,7 @@ impl Kind for Volume {
         Ok(Request::get(Service::Volume, META.list).query("sort", "id:asc"))
     }
 
-    /// The root of a server that Nova made by itself has neither name nor metadata.
+    /// The root volume that Nova made for a server has neither name nor metadata.
     fn is_top_level(&self, row: &Value) -> bool {
         let bare = row["name"] == "" && row["metadata"].as_object().is_some_and(Map::is_empty);
         !(bare && row["status"] == "in-use")
@@ -170,7 +170,7 @@ impl Kind for Volume {
         }
         client.resolve_field(&mut volume, "imageRef", NamedResource::Image).await?;
         if let Some(Value::String(image)) = volume.get("imageRef") {
-            // Cinder says the same of an image that is not there and of a Glance that is away.
+            // Cinder gives the same error for a missing image and for a Glance that is down.
             client.send(Request::get(Service::Image, &["images", image])).await?;
         }
         client.resolve_field(&mut volume, "volume_type", NamedResource::VolumeType).await?;
@@ -247,7 +247,7 @@ impl Kind for Volume {
 }
 
 impl Volume {
-    /// What one PUT changes, in any state. It replaces all metadata, so the mark goes with it.
+    /// Changes what one PUT can, in any state. It replaces all metadata, so it includes the owner key.
     async fn describe(
         &self,
         client: CallClient<'_>,
@@ -269,7 +269,7 @@ impl Volume {
     }
 }
 
-/// Volumes only grow.
+/// Grows the volume; it cannot shrink.
 async fn extend(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), ApiError> {
     let (row, _) = Volume.get(client, id).await?;
     if spec["size"].as_u64() < row["size"].as_u64() {

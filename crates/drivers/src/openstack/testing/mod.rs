@@ -1,4 +1,4 @@
-//! A connection to a stub, for tests of the client and of the kinds.
+//! A client connected to a stub, for tests of the client and of the kinds.
 
 mod stub;
 
@@ -16,7 +16,7 @@ use super::client::{CallClient, Client};
 use super::cloud::{Cloud, Environment};
 pub(super) use stub::{Answer, Asked, LOGIN, Stub, login, stub};
 
-/// The engine's side.
+/// The engine's side of a call.
 pub(super) struct Control {
     pub(super) may_send: AtomicBool,
     ends: Mutex<Instant>,
@@ -44,13 +44,13 @@ impl CallControl for Control {
 }
 
 impl Control {
-    /// From now on so much time is left.
+    /// Sets the remaining time, from now.
     pub(super) fn leave(&self, left: Duration) {
         *self.ends.lock().unwrap() = Instant::now() + left;
     }
 }
 
-/// A client and what a call of it needs.
+/// A client, and the context of a call.
 pub(super) struct Setup {
     pub(super) client: Client,
     pub(super) control: Arc<Control>,
@@ -58,7 +58,7 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// With a password, which is `hush`.
+    /// With password credentials; the password is `hush`.
     pub(super) fn new(url: &str) -> Self {
         let settings = json!({
             "auth_url": url, "username": "u", "password": "hush", "project_name": "p",

@@ -1,4 +1,4 @@
-//! A cloud of one process: it answers as a test tells it, and remembers what it was asked.
+//! A stub of a cloud: answers by a script, and records the requests.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(in crate::openstack) struct Asked {
     pub(in crate::openstack) method: String,
@@ -23,12 +23,12 @@ pub(in crate::openstack) struct Asked {
     pub(in crate::openstack) body: Value,
 }
 
-/// What it is answered.
+/// The answer of the script.
 pub(in crate::openstack) enum Answer {
     Reply(u16, Vec<(&'static str, String)>, String),
-    /// `{}`, once somebody says so.
+    /// `{}`, once notified.
     Once(Arc<Notify>),
-    /// The connection stays open, and silent.
+    /// No reply; the connection stays open.
     Never,
 }
 
@@ -43,7 +43,7 @@ impl Answer {
 
 type Script = dyn Fn(&Asked, usize) -> Answer + Send + Sync;
 
-/// Runs until it is dropped.
+/// Runs until dropped.
 pub(in crate::openstack) struct Stub {
     pub(in crate::openstack) url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -57,15 +57,15 @@ impl Drop for Stub {
 }
 
 impl Stub {
-    /// Answers logins with tokens that live for an hour, and everything else by `script`, which is told how many
-    /// requests to the same path came before.
+    /// Answers logins with tokens valid for an hour, and everything else by `script`, which gets the number of earlier
+    /// requests to the same path.
     pub(in crate::openstack) async fn new(
         script: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static,
     ) -> Self {
         Self::with_life("PT1H", script).await
     }
 
-    /// The same with tokens of another life.
+    /// The same with another token lifetime.
     pub(in crate::openstack) async fn with_life(
         life: &'static str,
         script: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static,
@@ -87,7 +87,7 @@ impl Stub {
         Self { url, asked, task }
     }
 
-    /// Requests whose path begins like this.
+    /// Requests whose path starts with `path`.
     pub(in crate::openstack) fn asked(&self, path: &str) -> Vec<Asked> {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|asked| asked.path.starts_with(path)).cloned().collect()
@@ -112,12 +112,12 @@ pub(in crate::openstack) async fn stub(
     .await
 }
 
-/// For scripts: the usual answer to a login.
+/// For scripts: the standard answer to a login.
 pub(in crate::openstack) fn login() -> Answer {
     Answer::Reply(0, Vec::new(), String::new())
 }
 
-/// The n-th token is called `token-n`.
+/// The n-th token has the value `token-n`.
 fn token(url: &str, life: &str, before: usize) -> Answer {
     let issued: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let life: jiff::SignedDuration = life.parse().unwrap();
@@ -131,7 +131,7 @@ fn token(url: &str, life: &str, before: usize) -> Answer {
         };
         json!({"type": kind, "endpoints": [endpoint("internal"), endpoint("public")]})
     };
-    // A region with networks alone.
+    // A region that has Neutron alone.
     let bare = json!({"type": "network", "endpoints": [
         {"interface": "public", "region_id": "RegionThree", "url": format!("{url}/network")},
     ]});

@@ -1,4 +1,4 @@
-//! The verbs of servers and volumes, each from the state that it is meant for, and again once it is done.
+//! The actions of servers and volumes, each from the state that it is meant for, and again once it is done.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{cloud_for, subject, then_clean_up};
 use crate::control::{Control, context};
 use crate::subject::Subject;
 
-/// Does a verb and waits for its end; what it answered.
+/// Performs an action and waits for its end; returns its result.
 async fn act(
     subject: &Subject,
     id: &ExternalId,
@@ -78,7 +78,7 @@ async fn a_server_does_every_verb_and_stays_as_desired() {
 }
 
 #[tokio::test]
-async fn an_image_of_a_server_inherits_a_mark_and_is_still_nobody_s() {
+async fn an_image_of_a_server_inherits_an_owner_key_and_is_still_not_ours() {
     let Some(driver) = cloud_for("openstack.image") else { return };
     let mut env = Env::new(&driver);
     let image =
@@ -126,7 +126,7 @@ async fn a_volume_goes_back_to_its_last_snapshot() {
 }
 
 #[tokio::test]
-async fn a_backup_gives_back_every_volume_that_nobody_uses() {
+async fn a_backup_restores_every_volume_that_is_not_in_use() {
     let Some(driver) = cloud_for("openstack.backup") else { return };
     let mut env = Env::new(&driver);
     let desired = json!({"name": "stateward-actions", "size": 1});
@@ -165,7 +165,7 @@ async fn only_an_administrator_says_what_status_a_volume_has() {
     let subject = subject(&driver, "openstack.volume", vec![desired], Value::Null);
     let test = async {
         let refused = act(&subject, &id, "reset-status", json!({"status": "error"})).await;
-        assert!(refused.unwrap_err().message.contains("olicy"), "whoever may not is told why");
+        assert!(refused.unwrap_err().message.contains("olicy"), "the failure says why");
         assert_eq!(status(&subject, &id).await, "available");
     };
     then_clean_up(test, env.clear()).await;

@@ -1,4 +1,4 @@
-//! Every field that can change behind our back, changed there by a plain client: the driver names it, and puts it back.
+//! Drift of every mutable field, made by a plain client: the driver reports the field, and corrects it.
 
 mod tampers;
 
@@ -16,18 +16,18 @@ use super::plans::Plans;
 use super::{ADMIN, cloud_for, network, storage_and_compute, then_clean_up};
 use crate::subject::Subject;
 
-/// How long the cloud may work on a change.
+/// Time that the cloud may need for a change.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Fields that are not changed here, and why.
+/// Fields that are not tested, and why.
 const UNTOUCHED: &[(&str, &str, &str)] = &[
-    ("openstack.image", "content", "Glance lets nobody change the data of an image"),
+    ("openstack.image", "content", "Glance does not permit changes of the data of an image"),
     ("openstack.image", "source_url", "as `content`: it only says where that comes from"),
 ];
 
-/// A field, and what somebody else makes of it.
+/// A field, and the value that another client sets.
 struct Case {
-    /// What else the desired state says.
+    /// Further members of the desired state.
     base: Value,
     field: String,
     value: Value,
@@ -37,7 +37,7 @@ fn case(base: Value, field: &str, value: Value) -> Case {
     Case { base, field: field.to_owned(), value }
 }
 
-/// Where a variation is none that another client can make alone.
+/// Cases for variations that another client cannot make alone.
 async fn cases(kind: &str, env: &mut Env) -> Vec<Case> {
     let none = || json!({});
     match kind {
@@ -48,9 +48,9 @@ async fn cases(kind: &str, env: &mut Env) -> Vec<Case> {
             let subnet = env.first("openstack.subnet");
             let at = |ip: &str| json!([{"subnet_id": subnet, "ip_address": ip}]);
             vec![
-                // Where no address is given, any will do.
+                // Without a given address, any is as desired.
                 case(json!({"fixed_ips": at("10.97.1.50")}), "fixed_ips", at("10.97.1.77")),
-                // Port security goes only where no group is.
+                // Port security can be disabled only without groups.
                 case(json!({"security_groups": []}), "port_security_enabled", json!(false)),
             ]
         }
@@ -69,14 +69,14 @@ async fn cases(kind: &str, env: &mut Env) -> Vec<Case> {
     }
 }
 
-/// The fields that can change: all of the schema but those that are fixed.
+/// The mutable fields: all of the schema but the immutable ones.
 fn mutable(subject: &Subject) -> BTreeSet<String> {
     let spec = subject.spec();
     let fields = spec.schema["properties"].as_object().unwrap().keys();
     fields.filter(|name| !spec.immutable.contains(&format!("/{name}"))).cloned().collect()
 }
 
-/// All that is changed for a kind, each field once; what cannot be taken back comes last.
+/// All changes of a kind, one per field; those that cannot be reverted come last.
 async fn all_cases(kind: &str, plans: &Plans, env: &mut Env) -> Vec<Case> {
     let mut all = cases(kind, env).await;
     for change in &plans.variations {
@@ -99,14 +99,14 @@ struct Drift<'a> {
 }
 
 impl Drift<'_> {
-    /// One field: changed by somebody else, named, put back.
+    /// Changes one field by another client; expects the driver to report and correct it.
     async fn follows(&self, case: &Case, back: bool) {
         let (kind, field, subject) = (&self.subject.kind, case.field.as_str(), self.subject);
         println!("{kind}: {field}");
         let mut desired = subject.desired[0].clone();
         let observed = subject.present(&self.id).await.attributes;
         if desired.get(field).is_none() {
-            // Only what is managed drifts.
+            // Only a managed field can drift.
             desired[field] = observed[field].clone();
         }
         for (name, value) in case.base.as_object().unwrap() {
@@ -132,7 +132,7 @@ impl Drift<'_> {
         }
     }
 
-    /// Waits until this is the plan.
+    /// Waits for this plan.
     async fn reaches(&self, desired: &Value, wanted: &Plan) {
         let started = Instant::now();
         loop {
@@ -147,7 +147,7 @@ impl Drift<'_> {
     }
 }
 
-/// Every field of a kind in turn, or those that only an administrator may change.
+/// Tests every mutable field of a kind, or only those that need an administrator.
 async fn drifts(driver: &Arc<dyn Driver>, kind: &str, cloud: &str, plans: Plans, env: &mut Env) {
     let admins = |field: &str| ["shared", "router:external"].contains(&field);
     let is_admin = kind == "openstack.project" || std::env::var(ADMIN).is_ok_and(|a| a == cloud);
@@ -158,7 +158,7 @@ async fn drifts(driver: &Arc<dyn Driver>, kind: &str, cloud: &str, plans: Plans,
     let untouched = UNTOUCHED.iter().filter(|(of, ..)| *of == kind);
     covered.extend(untouched.map(|(_, field, _)| (*field).to_owned()));
     let test = async {
-        assert_eq!(covered, mutable(&subject), "{kind}: fields that nobody tampers with");
+        assert_eq!(covered, mutable(&subject), "{kind}: fields without a test");
         let id = subject.create(&subject.desired[0]).await.unwrap();
         let drift = Drift { subject: &subject, cloud: Cloud::named(cloud).await, id };
         for case in &chosen {

@@ -1,4 +1,4 @@
-//! What a kind needs before it can be made: other kinds, made by the same driver.
+//! Objects that a kind needs before it can be created, made by the same driver.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use stateward_domain::ports::driver::Driver;
 use super::subject;
 use crate::subject::Subject;
 
-/// Objects to build on; gone again in the opposite order.
+/// Prerequisite objects; deleted in reverse order.
 pub(crate) struct Env {
     driver: Arc<dyn Driver>,
     made: Vec<(Subject, ExternalId)>,
@@ -20,7 +20,7 @@ impl Env {
         Self { driver: driver.clone(), made: Vec::new() }
     }
 
-    /// Makes one; its id.
+    /// Creates an object; returns its id.
     pub(crate) async fn create(&mut self, kind: &str, desired: Value) -> String {
         let subject = subject(&self.driver, kind, vec![desired.clone()], Value::Null);
         let id = subject.create(&desired).await.unwrap();
@@ -42,7 +42,7 @@ impl Env {
         first.expect("it was laid").1.0.clone()
     }
 
-    /// Takes it all away. A test that broke off may have left something on it: that goes first.
+    /// Deletes all objects. A failed test may have left dependents, which block that; then the leftover is reported.
     pub(crate) async fn clear(&mut self) {
         while let Some((subject, id)) = self.made.pop() {
             if let Err(failure) = subject.delete(&id).await {

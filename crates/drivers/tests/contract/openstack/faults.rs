@@ -1,6 +1,6 @@
-//! What the driver concludes when the cloud itself breaks. These need a cloud that a script can break:
-//! `STATEWARD_TEST_OPENSTACK_SCRIPT` names one that knows `pause`, `resume`, `stop` and `start` of a service,
-//! `fault OPERATION error|clear`, and `token-ttl SECONDS`. They run one at a time.
+//! What the driver concludes when the cloud itself fails. These need a cloud that a script can break:
+//! `STATEWARD_TEST_OPENSTACK_SCRIPT` names one that knows `pause`, `resume`, `stop` and `start` of a service, `fault
+//! OPERATION error|clear`, and `token-ttl SECONDS`. They run one at a time.
 
 mod limits;
 
@@ -50,7 +50,7 @@ async fn what_was_asked_of_a_frozen_service_is_found_and_not_made_twice() {
     let network = json!({"name": "stateward-fault"});
     let network = subject(&driver, "openstack.network", vec![network], Value::Null);
     for (service, subject) in [("cinder-api", volume(&driver)), ("neutron-server", network)] {
-        // A token, so that the request itself is what hangs.
+        // Fetches a token, so that the request itself is what hangs.
         assert!(subject.find(&subject.desired[0]).await.is_empty());
         let test = async {
             script.run(&format!("pause {service}")).await;
@@ -119,7 +119,7 @@ async fn a_server_that_never_booted_is_removed() {
     .await;
 }
 
-/// Waits for a deletion that was asked for; `false` = half a minute was not enough.
+/// Waits for a requested deletion; `false` = it took more than half a minute.
 async fn gone(subject: &Subject) -> bool {
     for _ in 0..60 {
         if subject.find(&subject.desired[0]).await.is_empty() {
@@ -166,12 +166,12 @@ async fn a_keystone_that_is_away_proves_nothing_and_parks_nothing() {
         let volume_id = subject.create(&subject.desired[0]).await.unwrap();
         let image_id = image.create(&image.desired[0]).await.unwrap();
         script.run("stop keystone").await;
-        // The services believe a token that they have seen for ten seconds.
+        // The services cache a validated token for ten seconds.
         tokio::time::sleep(Duration::from_secs(12)).await;
         for (subject, id) in [(&subject, &volume_id), (&image, &image_id)] {
             let control = Control::new();
             let seen = driver.observe(&context(&control), &subject.target(id)).await;
-            let failure = seen.expect_err("nobody can know");
+            let failure = seen.expect_err("the state is unknown");
             assert_eq!(failure.class, ErrorClass::Transient, "{}: {failure}", subject.kind);
         }
         script.run("start keystone").await;

@@ -1,4 +1,4 @@
-//! Every promise of the contract, for every kind, on the cloud.
+//! The whole contract, for every kind, on the cloud.
 
 use super::env::Env;
 use super::{cloud_for, network, storage_and_compute, then_clean_up};

@@ -1,7 +1,7 @@
-//! The driver `openstack` against a real cloud: `make test-openstack` runs these with whatever cloud `OS_CLOUD`
-//! names. Everywhere else they say that they were skipped.
+//! The driver `openstack` against a real cloud: `make test-openstack` runs these with the cloud that `OS_CLOUD` names.
+//! Otherwise they report that they were skipped.
 //!
-//! They make what they need in the project, and delete it again, also when a promise was broken.
+//! They create what they need in the project, and delete it again, also after a failure.
 #![expect(clippy::print_stdout, reason = "says what it skips and what it leaves behind")]
 
 mod actions;
@@ -28,9 +28,9 @@ use stateward_domain::ports::driver::Driver;
 use crate::subject::Subject;
 pub(crate) use kinds::KINDS;
 
-/// Set by `make test-openstack`: a cloud that happens to be configured is not ours to make things in.
+/// Set by `make test-openstack`: without it, a configured cloud must not be touched.
 const WANTED: &str = "STATEWARD_TEST_OPENSTACK";
-/// A cloud whose credentials may make projects; without it that kind is skipped.
+/// A cloud whose credentials may create projects; without it that kind is skipped.
 const ADMIN: &str = "STATEWARD_TEST_ADMIN_CLOUD";
 
 /// The driver for a kind; `None`, with the reason printed, where no cloud is wanted. Projects need another
@@ -51,32 +51,32 @@ pub(crate) fn cloud_for(kind: &str) -> Option<Arc<dyn Driver>> {
     Some(stateward_drivers::connect("openstack", &settings).expect("OS_CLOUD names a cloud"))
 }
 
-/// Says once what is skipped, past the capture of a test that passes.
+/// Prints once what is skipped, bypassing the output capture of passing tests.
 fn skipped() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
         let line = "skipped: everything that needs a cloud; see `make test-openstack`";
-        // Nobody may be there to read it.
+        // Standard error may be closed.
         #[expect(clippy::disallowed_methods, reason = "past the capture of the test harness")]
         let _ = writeln!(std::io::stderr(), "{line}");
     });
 }
 
-/// A subject that owns its objects alone.
+/// A subject with an owner of its own.
 pub(crate) fn subject(
     driver: &Arc<dyn Driver>,
     kind: &str,
     desired: Vec<Value>,
     immutable: Value,
 ) -> Subject {
-    // Chance, so that nobody else who tests in the project owns them.
+    // Random, so that concurrent tests in the project do not share it.
     let owner = EntityId(uuid::Builder::from_random_bytes(rand::random()).into_uuid());
     let mut subject = Subject::new(driver, kind, desired, immutable);
     subject.owner = owner;
     subject
 }
 
-/// Runs `test`, then `clean`, whatever became of `test`.
+/// Runs `test`, then `clean`, even if `test` panicked.
 pub(crate) async fn then_clean_up(test: impl Future<Output = ()>, clean: impl Future<Output = ()>) {
     let outcome = AssertUnwindSafe(test).catch_unwind().await;
     clean.await;

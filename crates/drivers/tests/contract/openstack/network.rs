@@ -1,4 +1,4 @@
-//! Plans for the kinds of the network.
+//! Test plans for Neutron's kinds.
 #![expect(
     clippy::unused_async,
     reason = "one signature for those that need an environment and those that do not"
@@ -68,7 +68,7 @@ pub(crate) async fn security_group(_: &mut Env) -> Plans {
             json!({"stateful": false}),
         ],
         one_way: Vec::new(),
-        // Nothing of it is immutable.
+        // No field is immutable.
         immutable: Value::Null,
     }
 }
@@ -126,7 +126,7 @@ pub(crate) async fn floating_ip(env: &mut Env) -> Plans {
         "interfaces": [{"subnet_id": subnet}],
     });
     env.create("openstack.router", router).await;
-    // One that the cloud chose might be another that is wanted later.
+    // A fixed address: one that the cloud chose could collide with a later one.
     let address = json!({"subnet_id": subnet, "ip_address": "10.97.4.9"});
     let port = json!({"network_id": network, "fixed_ips": [address]});
     let port = env.create("openstack.port", port).await;

@@ -1,4 +1,4 @@
-//! What is done with a kind: a desired state, and what may become of it.
+//! Test plans: a desired state of a kind and its variations.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::subject::Subject;
 pub(crate) struct Plans {
     pub(crate) desired: Value,
     pub(crate) variations: Vec<Value>,
-    /// Variations that cannot be taken back.
+    /// Variations that cannot be reverted.
     pub(crate) one_way: Vec<Value>,
-    /// A change of an immutable field; null = it has none.
+    /// A change of an immutable field; null = the kind has none.
     pub(crate) immutable: Value,
 }
 
@@ -44,12 +44,12 @@ impl Plans {
 /// An id of nothing, for references that cannot change anyway.
 pub(crate) const ELSEWHERE: &str = "00000000-0000-4000-8000-000000000000";
 
-/// The network outside, by its name.
+/// The name of the external network.
 pub(crate) fn external() -> String {
     variable("STATEWARD_TEST_EXTERNAL_NETWORK", "public")
 }
 
-/// What the cloud has to have already.
+/// The name of a resource that the cloud has to have.
 pub(crate) fn variable(name: &str, usual: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| usual.to_owned())
 }

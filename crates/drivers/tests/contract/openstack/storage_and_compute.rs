@@ -1,4 +1,4 @@
-//! Plans for storage, servers, and what they need.
+//! Test plans for storage, servers, and what they need.
 #![expect(
     clippy::unused_async,
     reason = "one signature for those that need an environment and those that do not"

@@ -3,10 +3,10 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use super::super::error::ApiError;
 use super::*;
 
-/// Service, status, name and sentence of the error as they were seen on the wire; the code of the row.
+/// Service, status, error name and error text as seen on the wire; the expected kind and code.
 type Case = (Service, u16, &'static str, &'static str, ErrorKind, &'static str);
 
-/// One for each row of the table.
+/// One case for each row of the table.
 const CASES: &[Case] = &[
     (
         Network,
@@ -333,7 +333,7 @@ fn what_a_failing_server_was_asked_to_change_may_be_done() {
     assert_eq!(of(302), (Unsupported, "redirected"));
 }
 
-/// Whatever a service answers to a request about an object, the backend as a whole stays usable.
+/// No reply about an object makes the backend as a whole unusable.
 #[test]
 fn no_reply_of_a_service_is_about_the_whole_backend() {
     for service in [Identity, Compute, Volume, Network, Image] {
@@ -356,7 +356,7 @@ fn no_reply_of_a_service_is_about_the_whole_backend() {
     }
 }
 
-/// What the statuses that many services share mean to the engine.
+/// Error classes of the statuses that many services share.
 #[test]
 fn each_status_has_its_class() {
     for (status, changes, expected) in [

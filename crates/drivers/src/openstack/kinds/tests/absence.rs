@@ -1,4 +1,4 @@
-//! What proves that an object is not there, of any kind.
+//! Proofs of absence, for every kind.
 
 use super::*;
 use crate::openstack::service::Service;
@@ -35,7 +35,7 @@ async fn only_the_service_s_own_word_proves_absence() {
     }
 }
 
-/// Not found, as each service says it of `id`.
+/// The error body of each service for a missing `id`.
 fn denial(service: Service, id: &str) -> Value {
     let message = format!("Thing {id} could not be found.");
     match service {
@@ -54,7 +54,7 @@ fn denial(service: Service, id: &str) -> Value {
     }
 }
 
-/// Whether a look, and a question after a deletion that the cloud works on, take `body` of a 404 for the end.
+/// Whether an observation, and a poll of a pending deletion, accept a 404 with `body` as a proof of absence.
 async fn believed(kind: &dyn Kind, id: &str, body: String) -> [bool; 2] {
     let stub = stub(move |_, _| {
         let echo = ("OpenStack-API-Version", "compute 2.79, volume 3.59".to_owned());
@@ -91,7 +91,7 @@ async fn no_404_but_the_service_s_own_of_this_id_proves_the_absence_of_any_kind(
                 "{name} {stranger}"
             );
         }
-        // A backup is several snapshots: a list proves its absence.
+        // A backup consists of snapshots: a list proves its absence.
         if name != "openstack.backup" {
             let own = denial(service, &id).to_string();
             assert_eq!(believed(*kind, &id, own.clone()).await, [true; 2], "{name} {own}");

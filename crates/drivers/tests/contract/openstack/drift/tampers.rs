@@ -1,4 +1,4 @@
-//! How a plain client changes one field of an object.
+//! Changes of one field by a plain client.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use stateward_domain::id::ExternalId;
 use super::super::ADMIN;
 use super::super::cloud::Cloud;
 
-/// Another type of volumes, which an administrator makes and takes away.
+/// Another volume type, which an administrator creates and deletes.
 pub(super) const VOLUME_TYPE: &str = "stateward-drift";
 
-/// Changes a field to `value`, or to something else where it is a list of which only a part is ours.
+/// Sets a field to `value`, or to another value if it is a list of which only a part is ours.
 pub(super) async fn change(cloud: &Cloud, kind: &str, id: &ExternalId, field: &str, value: &Value) {
     let id = id.as_str();
     match kind {
@@ -39,7 +39,7 @@ pub(super) async fn change(cloud: &Cloud, kind: &str, id: &ExternalId, field: &s
     }
 }
 
-/// Takes away what the changes of a kind needed.
+/// Deletes what the changes of a kind created.
 pub(super) async fn clean(kind: &str) {
     let ("openstack.volume", Ok(admin)) = (kind, std::env::var(ADMIN)) else { return };
     let admin = Cloud::named(&admin).await;
@@ -59,14 +59,14 @@ fn neutron(kind: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// A second interface: that of the first subnet named that has none.
+/// Adds an interface of the first named subnet.
 async fn interface(cloud: &Cloud, id: &str, value: &Value) {
     let wanted = json!({"subnet_id": value[0]["subnet_id"]});
     let path = format!("/v2.0/routers/{id}/add_router_interface");
     cloud.ask(Method::PUT, "network", &path, wanted).await;
 }
 
-/// Another address of the same port, without which it cannot be given.
+/// Sets another address of the same port; the request needs the port, too.
 async fn address(cloud: &Cloud, id: &str, value: &Value) {
     let path = format!("/v2.0/floatingips/{id}");
     let shown = cloud.ask(Method::GET, "network", &path, Value::Null).await;
@@ -84,7 +84,7 @@ async fn rule(cloud: &Cloud, id: &str) {
     cloud.ask(Method::POST, "network", "/v2.0/security-group-rules", body).await;
 }
 
-/// What volumes and snapshots have in common. Metadata are merged: the mark stays.
+/// Shared by volumes and snapshots. Metadata are merged, so the owner key stays.
 async fn cinder(cloud: &Cloud, row: &str, id: &str, field: &str, value: &Value) {
     let path = format!("/{row}s/{id}");
     if field == "metadata" {
@@ -120,7 +120,7 @@ async fn volume_type(admin: &Cloud) -> Option<String> {
     ours["id"].as_str().map(str::to_owned)
 }
 
-/// One of its snapshots is called otherwise.
+/// Renames one of its snapshots.
 async fn backup(cloud: &Cloud, mark: &str, value: &Value) {
     let list = cloud.ask(Method::GET, "volume", "/snapshots/detail", Value::Null).await;
     let snapshots = list["snapshots"].as_array().unwrap();
@@ -131,7 +131,7 @@ async fn backup(cloud: &Cloud, mark: &str, value: &Value) {
 async fn image(cloud: &Cloud, id: &str, field: &str, value: &Value) {
     let path = format!("/v2/images/{id}");
     match field {
-        // The mark is a tag, too.
+        // The owner key is a tag, too, so the others are added to it.
         "tags" => {
             let path = format!("{path}/tags/tampered");
             cloud.ask(Method::PUT, "image", &path, Value::Null).await;

@@ -1,5 +1,5 @@
 //! What the driver concludes when a cloud is full, slow, or cannot delete. As in `faults`, a script breaks the cloud;
-//! they run one at a time with those.
+//! run one at a time with those.
 
 use serde_json::json;
 use stateward_domain::failure::{Effect, ErrorClass};
@@ -11,7 +11,7 @@ use crate::control::{Control, context};
 use crate::openstack::{cloud_for, subject, then_clean_up};
 
 #[tokio::test]
-async fn what_the_quota_does_not_allow_is_told_as_that_and_makes_nothing() {
+async fn an_exceeded_quota_is_reported_as_such_and_creates_nothing() {
     let Some(driver) = cloud_for("openstack.volume") else { return };
     let desired = json!({"name": "stateward-fault", "size": 2_000_000});
     let subject = subject(&driver, "openstack.volume", vec![desired], serde_json::Value::Null);
@@ -55,7 +55,7 @@ async fn a_volume_waits_for_a_service_that_is_away_and_is_made_once() {
 async fn a_volume_that_cannot_be_deleted_is_never_called_gone() {
     let Some((driver, script)) = breakable() else { return };
     let Ok(admin) = std::env::var("STATEWARD_TEST_ADMIN_CLOUD") else {
-        println!("skipped: nobody could clean up after it");
+        println!("skipped: no administrator to clean up after it");
         return;
     };
     let subject = volume(&driver);
