@@ -1,4 +1,4 @@
-//! What every handler works with.
+//! The state that every handler gets.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::sse::hub::Hub;
 /// Renders the histograms that were recorded so far, in Prometheus' text format.
 pub type Histograms = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// What an [`App`] is made of.
+/// The parts of an [`AppState`].
 pub struct AppParts {
     /// The engine.
     pub engine: Engine,
@@ -20,13 +20,13 @@ pub struct AppParts {
     pub admin: AdminToken,
     /// The log's head when the process started.
     pub head_at_start: Position,
-    /// How much is served at once.
+    /// Limits of concurrent work.
     pub limits: LimitSettings,
     /// See [`Histograms`].
     pub histograms: Histograms,
 }
 
-/// The interface's side of the engine. Cheap to clone.
+/// The application state: the engine and what the interface adds to it. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     /// The engine.
@@ -36,12 +36,12 @@ pub struct AppState {
     pub(crate) hub: Arc<Hub>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) histograms: Histograms,
-    /// The log's head when the process started: ready means that every projection got there.
+    /// The log's head when the process started: the service is ready once every projection has reached it.
     pub head_at_start: Position,
 }
 
 impl AppState {
-    /// Everything that handlers need.
+    /// The state of a server made of `parts`.
     #[must_use]
     pub fn new(parts: AppParts) -> Self {
         let AppParts { engine, admin, head_at_start, limits, histograms } = parts;

@@ -1,4 +1,4 @@
-//! Request bodies: bounded, JSON, and without members that nobody knows.
+//! Request bodies: bounded, JSON, without unknown members.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -23,27 +23,27 @@ use crate::json::{parse, typed};
 use crate::limits::Limits;
 use crate::problem::Problem;
 
-/// Bytes of a body at most, beside the largest text that a kind allows in it.
+/// Maximum bytes of a body, beside the largest text that a kind allows in it.
 const REST_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of one character at most: a control character is written as `\u0001`, and whatever takes more than three bytes
-/// of UTF-8 need not be escaped.
+/// Maximum bytes of one character: a control character is escaped as `\u0001`; characters of more than three bytes in
+/// UTF-8 need no escape.
 const CHAR_BYTES_MAX: usize = 6;
-/// Whatever a schema says, a body is no larger than this.
+/// Upper bound of a body, whatever the schemas allow.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Bytes of a body at most.
+/// Maximum bytes of a body.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyLimit(pub(crate) usize);
 
 impl BodyLimit {
-    /// Every desired state that the schema of one of `kinds` allows fits into a body, however it has to be escaped.
+    /// Every desired state that the schemas of `kinds` allow fits into the body, in any escaping.
     pub(crate) fn of(kinds: &Kinds) -> Self {
         let longest = kinds.iter().map(|kind| longest_text(&kind.schema)).max().unwrap_or_default();
         Self(longest.saturating_mul(CHAR_BYTES_MAX).saturating_add(REST_BYTES_MAX).min(BYTES_MAX))
     }
 }
 
-/// Characters of the longest text that a schema sets a bound to.
+/// Characters of the longest text that a schema bounds.
 fn longest_text(schema: &Value) -> usize {
     match schema {
         Value::Object(members) => {
@@ -56,14 +56,14 @@ fn longest_text(schema: &Value) -> usize {
     }
 }
 
-/// How long a body may take to arrive.
+/// Time limit for receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The whole body with its media type.
+/// A complete body with its media type.
 pub(crate) struct Body {
-    /// Media type without parameters, lower case; empty when none is named.
+    /// Media type in lower case without parameters; empty if the request has none.
     pub(crate) media_type: String,
-    /// What was sent, decompressed.
+    /// The decompressed body.
     pub(crate) bytes: web::Bytes,
     memory: RefCell<MemoryBudget>,
 }
@@ -83,7 +83,7 @@ impl FromRequest for Body {
         let payload = payload.take();
         Box::pin(async move {
             let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "who asks?");
-            // Nothing is read for somebody whom nobody knows.
+            // The body of an unauthenticated request is not read.
             let (app, who) = app.zip(in_flight.caller()).ok_or_else(unknown)?;
             let mut memory = MemoryBudget::of(app.limits.clone(), who)?;
             if announced > limit {
@@ -134,12 +134,11 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
-/// The memory that a request takes for its body and for what is made of it; bounded for all callers together and for
-/// each.
+/// The memory of a request's body and of the values parsed from it; bounded for all callers and for each.
 struct MemoryBudget {
     limits: Arc<Limits>,
     share: FairPermit,
-    /// Bytes; the share has whole units.
+    /// Bytes; the permit has whole units.
     taken: usize,
     granted: u32,
 }
@@ -166,15 +165,15 @@ fn no_memory() -> Problem {
 }
 
 impl Body {
-    /// What was made of the body is gone: what is made next takes its place.
+    /// Releases the memory of values parsed from the body: the next values take its place.
     pub(crate) fn reset_charge(&self) {
         self.memory.borrow_mut().taken = self.bytes.len();
     }
 
-    /// Counts `bytes` more for what is made of the body, until the request is answered.
+    /// Charges `bytes` for values parsed from the body, until the response is sent.
     ///
     /// # Errors
-    /// 503 when too much is taken already.
+    /// 503 if too much memory is in use.
     pub(crate) fn charge(&self, bytes: usize) -> Result<(), Problem> {
         self.memory.borrow_mut().grow(bytes)
     }
@@ -185,7 +184,7 @@ impl Body {
         parse(&self.bytes)
     }
 
-    /// The body, an object, as a `T`, or its default when there is none. An empty list is no empty object.
+    /// The body, an object, as a `T`; the default of `T` if there is no body. An empty list is no empty object.
     pub(crate) fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
         if self.bytes.is_empty() {
             return Ok(T::default());
@@ -194,7 +193,7 @@ impl Body {
         typed(Value::Object(object))
     }
 
-    /// Refuses other media types than `accepted`.
+    /// Refuses media types other than `accepted`.
     pub(crate) fn require_media_type(&self, accepted: &[&str]) -> Result<(), Problem> {
         if accepted.contains(&self.media_type.as_str()) {
             return Ok(());

@@ -1,6 +1,7 @@
-//! JSON Patch (RFC 6902) whose result is bounded: a few bytes of `copy` can ask for any amount of memory, depth and time.
+//! JSON Patch (RFC 6902) with a bounded result: without bounds, a few bytes of `copy` could request any amount of
+//! memory, depth and time.
 //!
-//! Each step is measured before it is done, so that nothing is cloned that would be refused.
+//! Each step is measured before it is applied, so that nothing is cloned that would be refused.
 
 use std::slice;
 
@@ -11,20 +12,20 @@ use stateward_domain::document::{Excess, Extent, Limits};
 
 use crate::problem::Problem;
 
-/// Steps of one patch at most.
+/// Maximum steps of a patch.
 const STEPS_MAX: usize = 1_000;
 /// Bytes that all steps together may copy, replace, remove or move aside.
 const WORK_MAX: usize = 256 * 1024 * 1024;
-/// What moving one item of a list aside counts for.
+/// Cost of moving one item of a list aside.
 const ITEM_BYTES: usize = 32;
-/// Levels and bytes of the patched document around the desired state that is in it.
+/// Additional levels and bytes of the patched document, which contains the desired state.
 const LEVELS_AROUND: usize = 1;
 const BYTES_AROUND: usize = 256 * 1024;
 
-/// Applies `patch`. `charge` is asked for more memory before the document grows by so many bytes.
+/// Applies `patch`. Calls `charge` with the number of bytes before the document grows.
 ///
 /// # Errors
-/// The first step that cannot be done or would make the document too large; the document is then of no use.
+/// The first step that fails or would make the document too large; the document must then be discarded.
 pub(crate) fn apply(
     document: &mut Value,
     patch: &json_patch::Patch,
@@ -58,7 +59,7 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// What a step would do to the size of a document.
+/// The effect of a step on the size of a document.
 #[derive(Default)]
 struct SizeChange {
     added: Extent,
@@ -98,7 +99,7 @@ impl SizeChange {
         }
     }
 
-    /// `value` comes to `path`. What is there goes, unless it is an item of a list that only moves aside.
+    /// Puts `value` at `path`. It replaces the value there, unless that is an item of a list, which moves aside.
     fn put(document: &Value, path: &Pointer, value: Extent, replaces: bool) -> Self {
         let aside = if replaces { 0 } else { items_moved_by(document, path) };
         let goes = if aside > 0 { None } else { document.pointer(path.as_str()) };
@@ -113,7 +114,10 @@ impl SizeChange {
         Self { added: Extent::default(), removed, work: removed.bytes + aside * ITEM_BYTES }
     }
 
-    /// The document's extent once the step is done; refused when it is beyond the limits and larger than before.
+    /// The document's extent after the step.
+    ///
+    /// # Errors
+    /// If it exceeds the limits and is larger than before.
     fn after(&self, before: &Extent) -> Result<Extent, Excess> {
         let limits = Limits::DOCUMENT;
         let bytes = (before.bytes + self.added.bytes).saturating_sub(self.removed.bytes);
@@ -132,13 +136,13 @@ impl SizeChange {
     }
 }
 
-/// `value` as it stands at `path`: with its name, and as deep as it is there.
+/// `value` at `path`: including its name and depth there.
 fn named(value: Extent, path: &Pointer) -> Extent {
     let name = path.last().map_or(0, |token| token.encoded().len());
     Extent { depth: value.depth + path.count(), bytes: value.bytes + name + 4, ..value }
 }
 
-/// Items of the list that `path` points into; 0 when it is none.
+/// Items of the list that `path` points into; 0 if it points into no list.
 fn items_moved_by(document: &Value, path: &Pointer) -> usize {
     let list = path.parent().and_then(|parent| document.pointer(parent.as_str()));
     list.and_then(Value::as_array).map_or(0, Vec::len)

@@ -1,8 +1,8 @@
-//! Requests that change something: what surrounds them, and whether they were carried out before.
+//! Requests that change something: their envelope and their idempotency.
 //!
-//! An idempotency key is asked for right behind authentication and role: what may have changed since the first request
-//! (a schema, the configuration, the entity) must not change its answer. An envelope that may be recorded comes out of
-//! here alone, so that no handler can forget it.
+//! The idempotency key is looked up right after authentication and authorisation: changes since the first request (of a
+//! schema, the configuration, the entity) must not change its response. Only this module makes envelopes of changes, so
+//! that no handler can omit the lookup.
 
 use actix_web::{HttpRequest, HttpResponse};
 use stateward_domain::envelope::Envelope;
@@ -17,7 +17,7 @@ use crate::body::Body;
 use crate::problem::Problem;
 use crate::{change_response, headers};
 
-/// A request that changes something, of a caller who may.
+/// A request that changes something, of an authorised caller.
 pub(crate) struct ChangeRequest<'a> {
     pub(crate) app: &'a AppState,
     pub(crate) caller: &'a Caller,
@@ -27,14 +27,14 @@ pub(crate) struct ChangeRequest<'a> {
 
 /// Whether a request was carried out before.
 pub(crate) enum IdempotencyCheck {
-    /// It is the first under its key, or has none. Others under the same key wait for the end of `turn`.
+    /// It is the first with its key, or has none. Concurrent requests with the same key wait until `turn` is dropped.
     First { envelope: Box<Envelope>, turn: Option<KeyTurn> },
-    /// It was, with this as its last event.
+    /// It was carried out before; this is its last event.
     Replay(Holder),
 }
 
 impl ChangeRequest<'_> {
-    /// Whether it was carried out before; `namespace` `None` = it is beside all namespaces.
+    /// Looks the idempotency key up; `namespace` `None` = the request belongs to no namespace.
     pub(crate) async fn check_idempotency(
         &self,
         namespace: Option<&Namespace>,
@@ -48,13 +48,12 @@ impl ChangeRequest<'_> {
         Ok(IdempotencyCheck::First { envelope: Box::new(envelope), turn })
     }
 
-    /// Refuses what would be refused for its headers if it were no plan; nothing is asked for, because a plan leaves
-    /// nothing.
+    /// Validates the headers of a plan. The idempotency key is not looked up, because a plan records nothing.
     pub(crate) fn check_plan(&self, namespace: &Namespace) -> Result<(), Problem> {
         headers::check_reason(self.app, &self.envelope(Some(namespace))?)
     }
 
-    /// Answers a change of an entity in `namespace`, which `act` carries out unless it was carried out before.
+    /// Responds to a change of an entity in `namespace`; `act` carries it out, unless it was carried out before.
     pub(crate) async fn execute(
         &self,
         namespace: &Namespace,
@@ -64,7 +63,7 @@ impl ChangeRequest<'_> {
             IdempotencyCheck::Replay(first) => self.app.engine.first_reply(&first).await?,
             IdempotencyCheck::First { envelope, turn } => {
                 let accepted = act(*envelope).await?;
-                // Those who sent it twice need not wait as long as this one wants to.
+                // Repetitions of the request need not wait until this one responds.
                 drop(turn);
                 accepted
             }

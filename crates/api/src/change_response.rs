@@ -1,4 +1,4 @@
-//! The answer to a change: entity, operation, position; at once, or once the operation is done.
+//! The response to a change: entity, operation, position; immediate, or once the operation is done.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::headers;
 use crate::in_flight::InFlight;
 use crate::problem::Problem;
 
-/// How long the answer to one who waits is held until the lists show what it says.
+/// How long the response to a client that waits is delayed until lists include the change.
 const LISTS_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -64,13 +64,13 @@ pub(crate) struct PlannedChange {
     pub(crate) to: Value,
 }
 
-/// Answers a change: 202, or 200 when nothing is left to be done.
+/// Responds to a change: 202, or 200 if nothing remains to be done.
 pub(crate) async fn respond(
     app: &AppState,
     request: &HttpRequest,
     accepted: Accepted,
 ) -> Result<HttpResponse, Problem> {
-    // A preference, not a right: when too many wait already, the answer comes at once.
+    // Waiting is a preference: if too many requests wait already, the response is immediate.
     let asked = headers::prefer_wait(request)?;
     let place = asked.and_then(|_| InFlight::of(request).move_to_waiting(app));
     let wait = asked.filter(|_| place.is_some());
@@ -80,10 +80,10 @@ pub(crate) async fn respond(
         let from = Followed { entity, operation, position };
         let followed = app.engine.follow(from, within).await?;
         (entity, row, position) = (followed.entity, Some(followed.operation), followed.position);
-        // Whoever waited looks at a list next. The answer itself does not need the lists.
+        // A client that waited often reads a list next. The response itself does not need the lists.
         app.engine.caught_up(position, LISTS_MAX).await;
     }
-    // Who does not wait is told that it was accepted, also where nothing was left to be done.
+    // Without waiting, the response is always 202, even if nothing remains to be done.
     let done = row.as_ref().is_none_or(|row| wait.is_some() && row.state.is_done());
     let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = HttpResponse::build(status);
@@ -105,7 +105,7 @@ pub(crate) async fn respond(
     }))
 }
 
-/// What a change of the desired state would change, field by field.
+/// Responds with the plan of an update: the changes of the desired state, field by field.
 pub(crate) async fn plan(
     app: &AppState,
     id: EntityId,
@@ -127,7 +127,7 @@ pub(crate) async fn plan(
     Ok(HttpResponse::Ok().json(PlanReply { plan }))
 }
 
-/// The entity tag: its revision.
+/// The entity tag: the revision.
 pub(crate) fn etag(entity: &Entity) -> String {
     format!("\"{}\"", entity.revision)
 }

@@ -1,5 +1,5 @@
-//! Open connections. There is always room for one more: when there are as many as may be, the one that has been without a
-//! request for the longest time is closed. So idle connections keep nobody out, probes among them.
+//! Open connections. A new one is always accepted while another is idle: at the limit, the connection that has been
+//! idle for the longest time is closed. So idle connections cannot lock out others, such as health probes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,35 +15,35 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Inner {
-    /// Counts everything that happens: a later one has a higher number.
+    /// A logical clock: later events have higher numbers.
     clock: u64,
     open: HashMap<u64, Open>,
-    /// Since when each connection without a request has none, and its id.
+    /// For each idle connection: since when it is idle, and its id.
     idle: BTreeSet<(u64, u64)>,
 }
 
 struct Open {
     ended: Arc<Ended>,
-    /// Requests that are worked on.
+    /// Requests in progress.
     requests: usize,
     idle_since: u64,
 }
 
-/// Whether a connection was closed to make room, and who has to be told.
+/// Whether a connection was closed to make room, and the task to wake.
 #[derive(Default)]
 struct Ended {
     flag: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// One open connection; forgotten when dropped.
+/// One open connection; removed from the list when dropped.
 pub(crate) struct Connection {
     id: u64,
     ended: Arc<Ended>,
     all: Arc<Connections>,
 }
 
-/// A request that is worked on; its connection is not idle before this is dropped.
+/// A request in progress; its connection is not idle until this is dropped.
 pub(crate) struct Busy(Arc<Connection>);
 
 impl Inner {
@@ -54,12 +54,12 @@ impl Inner {
 }
 
 impl Connections {
-    /// At most `max` connections, but for those that are just being closed.
+    /// At most `max` connections, not counting those that are being closed.
     pub(crate) fn new(max: usize) -> Self {
         Self { max, inner: Mutex::default() }
     }
 
-    /// One more connection; `None` when all others are busy.
+    /// Adds a connection; `None` if all others are busy.
     pub(crate) fn open(self: &Arc<Self>) -> Option<Arc<Connection>> {
         let mut inner = self.inner();
         let leaving = if inner.open.len() < self.max {
@@ -85,7 +85,7 @@ impl Connections {
 }
 
 impl Connection {
-    /// A request began.
+    /// Marks a request as in progress.
     pub(crate) fn busy(self: &Arc<Self>) -> Busy {
         let mut inner = self.all.inner();
         if let Some(open) = inner.open.get_mut(&self.id) {
@@ -96,9 +96,9 @@ impl Connection {
         Busy(Arc::clone(self))
     }
 
-    /// Whether it was closed to make room. If not, the task of `context` is woken when it is.
+    /// Whether the connection was closed to make room. If not, the task of `context` is woken when it is.
     pub(crate) fn has_ended(&self, context: &std::task::Context<'_>) -> bool {
-        // Registered before the look: what happens in between wakes.
+        // Registered before the flag is read, so that no wake-up is lost in between.
         self.ended.waker.register(context.waker());
         self.ended.flag.load(Ordering::Acquire)
     }
@@ -111,7 +111,7 @@ impl Drop for Busy {
         let now = inner.tick();
         let Some(open) = inner.open.get_mut(&id) else { return };
         open.requests -= 1;
-        // One that was closed in the meantime is not closed again.
+        // A connection that was closed meanwhile does not become idle again.
         if open.requests == 0 && !open.ended.flag.load(Ordering::Acquire) {
             open.idle_since = now;
             inner.idle.insert((now, id));
@@ -143,7 +143,7 @@ mod tests {
         let all = Arc::new(Connections::new(3));
         let [first, second, third] = std::array::from_fn(|_| all.open().expect("there is room"));
         let busy = first.busy();
-        // It was the second, and is the last that had a request.
+        // The second connection becomes the one with the most recent request.
         drop(second.busy());
         let fourth = all.open().expect("an idle one goes");
         let open = [&first, &second, &third, &fourth];

@@ -1,4 +1,4 @@
-//! Compressed bodies: a few bytes can stand for any number, so they are taken apart in pieces, each paid for first.
+//! Decompression of bodies. A few bytes can expand to any number, so it is done in pieces, and each is charged first.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use crate::problem::Problem;
 
-/// Bytes that are taken out at a time.
+/// Bytes decompressed at a time.
 const PIECE: usize = 64 * 1024;
 
 /// How a body is compressed.
@@ -19,10 +19,10 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// What `Content-Encoding` says; `None` = there is no such header.
+    /// The coding in `Content-Encoding`; `Identity` without the header.
     ///
     /// # Errors
-    /// 415 for a coding that is not understood here.
+    /// 415 for an unsupported coding.
     pub(crate) fn of(header: Option<&str>) -> Result<Self, Problem> {
         match header.map(|text| text.trim().to_ascii_lowercase()).as_deref() {
             None | Some("" | "identity") => Ok(Self::Identity),
@@ -35,10 +35,10 @@ impl Coding {
         }
     }
 
-    /// What `body` stands for. `charge` is asked before each further piece of so many bytes.
+    /// The decompressed `body`. Calls `charge` with the number of bytes before each piece is kept.
     ///
     /// # Errors
-    /// What `charge` refuses with; 400 for a body that is not compressed so.
+    /// Those of `charge`; 400 if the body has another format.
     pub(crate) fn decode(
         self,
         body: &[u8],

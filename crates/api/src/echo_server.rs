@@ -1,13 +1,13 @@
-//! A server that does nothing but answer with what it was sent: what HTTP itself costs, for measurements.
+//! An echo server: the cost of HTTP itself, for benchmarks.
 
 use std::net::TcpListener;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 
-/// Answers every POST to `/` on `listener` with its body, in `workers` threads, until the process ends.
+/// Responds to every POST to `/` on `listener` with its body, in `workers` threads, until the process ends.
 ///
 /// # Errors
-/// When the listener cannot be used.
+/// If the listener cannot be used.
 pub async fn serve_echo(listener: TcpListener, workers: usize) -> std::io::Result<()> {
     let back = |body: web::Bytes| async { HttpResponse::Ok().body(body) };
     let server = HttpServer::new(move || App::new().route("/", web::post().to(back)))

@@ -1,4 +1,4 @@
-//! Which problem each of the engine's errors is: the only place that knows.
+//! Maps the engine's errors to problems; no other code does.
 
 use actix_web::http::StatusCode;
 use stateward_domain::entity::Refusal;
@@ -41,7 +41,7 @@ impl From<Error> for Problem {
             Error::BadConfiguration(_) => Self::conflict("bad-configuration", detail),
             Error::TooMany => Self::conflict("too-many", detail),
             Error::NameTaken { holder } => conflict_with_holder("name-taken", detail, holder),
-            // The holder may be in a namespace that the caller may not see: see `Caller::refusal`.
+            // The holder may be in a namespace that the caller may not read: see `Caller::refusal`.
             Error::IdentityTaken { .. } => conflict_with_holder("identity-taken", detail, None),
             Error::KeyReused => Self::unprocessable("idempotency-key-reused", detail),
             Error::ShownOnce(_) => Self::conflict("shown-once", detail),
@@ -107,7 +107,7 @@ fn with_faults(name: &'static str, detail: String, faults: &[FieldError]) -> Pro
     })
 }
 
-/// A conflict about something that only one entity can have; `holder` is named only to those who may see it.
+/// A conflict about something that only one entity can have. Pass `holder` only if the caller may see it.
 pub(crate) fn conflict_with_holder(
     name: &'static str,
     detail: String,

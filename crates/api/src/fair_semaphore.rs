@@ -1,4 +1,4 @@
-//! Something that is bounded for all callers together and for each of them: places to wait, bytes in memory.
+//! A semaphore with a limit for all callers together and one for each: slots for waiting requests, bytes of memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -6,29 +6,29 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use stateward_domain::id::TokenId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A caller: the token; `None` = the first administrator's.
+/// A caller: its token; `None` = the first administrator's.
 pub(crate) type CallerId = Option<TokenId>;
 
-/// Callers that are remembered before those who hold nothing are forgotten.
+/// Callers that are kept before those without permits are dropped.
 const CALLERS_KEPT: usize = 1_024;
-/// Bytes are counted in units of this size.
+/// Bytes per unit.
 const UNIT: usize = 1_024;
 
-/// Units that are there for all callers, and how many of them one caller may hold.
+/// Units for all callers, and the number that one caller may hold.
 pub(crate) struct FairSemaphore {
     all: Arc<Semaphore>,
     each: usize,
     callers: Mutex<HashMap<CallerId, Weak<Semaphore>>>,
 }
 
-/// What a caller holds; given back when dropped.
+/// The units that a caller holds; released when dropped.
 pub(crate) struct FairPermit {
     of_all: OwnedSemaphorePermit,
     of_caller: OwnedSemaphorePermit,
 }
 
 impl FairPermit {
-    /// Gives back all but `units`.
+    /// Releases all but `units`.
     pub(crate) fn keep(&mut self, units: u32) {
         for permit in [&mut self.of_all, &mut self.of_caller] {
             let held = permit.num_permits();
@@ -43,24 +43,24 @@ pub(crate) fn units(bytes: usize) -> u32 {
 }
 
 impl FairSemaphore {
-    /// `all` units; one caller holds `each` at most.
+    /// `all` units, of which one caller may hold `each`.
     pub(crate) fn new(all: usize, each: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), each, callers: Mutex::default() }
     }
 
-    /// As many bytes, in units.
+    /// The same with numbers of bytes, converted to units.
     pub(crate) fn of_bytes(all: usize, each: usize) -> Self {
         Self::new(all / UNIT, each / UNIT)
     }
 
-    /// Units for `who`; `None` when there are not as many for this caller, or for all.
+    /// Takes units for `who`; `None` if not as many are free for this caller, or for all.
     pub(crate) fn take(&self, who: CallerId, units: u32) -> Option<FairPermit> {
         let of_caller = self.of(who).try_acquire_many_owned(units).ok()?;
         let of_all = Arc::clone(&self.all).try_acquire_many_owned(units).ok()?;
         Some(FairPermit { of_all, of_caller })
     }
 
-    /// As [`take`](Self::take), in turn: waits until there are as many. `None` when there never will be.
+    /// As [`take`](Self::take), but waits in a fair queue. `None` if one caller may not hold as many.
     pub(crate) async fn wait(&self, who: CallerId, units: u32) -> Option<FairPermit> {
         if usize::try_from(units).is_ok_and(|units| units > self.each) {
             return None;
@@ -70,7 +70,7 @@ impl FairSemaphore {
         Some(FairPermit { of_all, of_caller })
     }
 
-    /// Adds units to what is held; false when there are not as many, and nothing is added.
+    /// Adds units to a permit; false, without any effect, if not as many are free.
     pub(crate) fn grow(&self, share: &mut FairPermit, units: u32) -> bool {
         let caller = Arc::clone(share.of_caller.semaphore());
         let Ok(of_caller) = caller.try_acquire_many_owned(units) else { return false };
@@ -85,7 +85,7 @@ impl FairSemaphore {
         if callers.len() >= CALLERS_KEPT {
             callers.retain(|_, known| known.strong_count() > 0);
         }
-        // Whoever holds something keeps it alive.
+        // A caller's semaphore lives as long as one of its permits.
         if let Some(known) = callers.get(&who).and_then(Weak::upgrade) {
             return known;
         }

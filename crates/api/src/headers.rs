@@ -1,4 +1,4 @@
-//! Request headers that mean something to a change.
+//! Request headers of changes.
 
 use std::time::Duration;
 
@@ -17,20 +17,20 @@ const REASON_CHARS_MAX: usize = 500;
 const KEY_CHARS_MAX: usize = 255;
 const WAIT_MAX: Duration = Duration::from_mins(1);
 
-/// Text of a header; `None` when it is not there.
+/// Text of a header; `None` if it is absent.
 fn text<'a>(request: &'a HttpRequest, name: &str) -> Result<Option<&'a str>, Problem> {
     let Some(value) = request.headers().get(name) else { return Ok(None) };
-    // Header values may be UTF-8 beyond ASCII; reasons often are.
+    // Header values may contain UTF-8 beyond ASCII; reasons often do.
     let text = std::str::from_utf8(value.as_bytes()).ok();
     let text = text.filter(|text| !text.chars().any(char::is_control));
     text.map(Some)
         .ok_or_else(|| Problem::malformed("bad-header", format!("{name} is not valid text")))
 }
 
-/// The reason in a body that has one beside the header, held to the header's bounds.
+/// A reason in a body, validated like the header.
 ///
 /// # Errors
-/// 422.
+/// 422 if it is too long or has control characters.
 pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, Problem> {
     let fits = |text: &String| {
         text.chars().count() <= REASON_CHARS_MAX && !text.chars().any(char::is_control)
@@ -43,15 +43,15 @@ pub(crate) fn reason(text: Option<String>) -> Result<Option<String>, Problem> {
     Err(problem.at("/reason", detail))
 }
 
-/// Who, why, from where, and under which idempotency key, for a request in `namespace`; `None` = beside all
-/// namespaces. `body` tells another request under the same key.
+/// The envelope of a request in `namespace`; `None` = in no namespace. `body` is part of the fingerprint that detects
+/// another request with the same idempotency key.
 pub(crate) fn envelope(
     caller: &Caller,
     request: &HttpRequest,
     namespace: Option<&Namespace>,
     body: &[u8],
 ) -> Result<Envelope, Problem> {
-    // A header that is not valid is refused before anything is written, also one that only the answer needs.
+    // An invalid header is refused before anything is written, even if only the response needs it.
     prefer_wait(request)?;
     let reason = text(request, "Stateward-Reason")?;
     if reason.is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
@@ -71,7 +71,7 @@ pub(crate) fn envelope(
     })
 }
 
-/// Refuses a change without a reason where its namespace requires one.
+/// Refuses a change without a reason in a namespace that requires one.
 pub(crate) fn check_reason(app: &AppState, envelope: &Envelope) -> Result<(), Problem> {
     let settings = app.engine.access().namespace(&envelope.namespace);
     let missing = envelope.reason.as_ref().is_none_or(|reason| reason.trim().is_empty());
@@ -102,10 +102,10 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<Idempotency>
     Ok(Some(Idempotency { key: hexadecimal(&Sha256::digest(key)), fingerprint }))
 }
 
-/// `Prefer: wait=N`; `None` when the client does not want to wait.
+/// The time in `Prefer: wait=N`; `None` if the client does not wait.
 pub(crate) fn prefer_wait(request: &HttpRequest) -> Result<Option<Duration>, Problem> {
     let Some(prefer) = text(request, "Prefer")? else { return Ok(None) };
-    // Preferences that are not known are ignored, as RFC 7240 wants it.
+    // Unknown preferences are ignored, as RFC 7240 requires.
     let wait = prefer
         .split([',', ';'])
         .filter_map(|preference| preference.trim().split_once('='))
@@ -119,7 +119,7 @@ pub(crate) fn prefer_wait(request: &HttpRequest) -> Result<Option<Duration>, Pro
     Ok(Some(Duration::from_secs(seconds).min(WAIT_MAX)))
 }
 
-/// `If-Match`: the revisions of which one has to be the present one; `None` = any is right.
+/// `If-Match`: the acceptable current revisions; `None` = any.
 pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Vec<Revision>>, Problem> {
     match entity_tags(request, "If-Match")? {
         None | Some(EntityTags::Any) => Ok(None),
@@ -127,7 +127,7 @@ pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Vec<Revision>>, P
     }
 }
 
-/// `If-None-Match`: whether the client has seen `revision` already.
+/// `If-None-Match`: whether the client has `revision` already.
 pub(crate) fn if_none_match(request: &HttpRequest, revision: Revision) -> Result<bool, Problem> {
     Ok(match entity_tags(request, "If-None-Match")? {
         None => false,
@@ -141,7 +141,7 @@ pub(crate) fn if_none_match(request: &HttpRequest, revision: Revision) -> Result
 enum EntityTags {
     /// `*`
     Any,
-    /// Those of a list that are revisions; no other tag is one of ours.
+    /// The tags of a list that are revisions; others are never ours.
     Of(Vec<Revision>),
 }
 
@@ -150,7 +150,7 @@ fn entity_tags(request: &HttpRequest, name: &str) -> Result<Option<EntityTags>, 
     if lines.is_empty() {
         return Ok(None);
     }
-    // Several lines are one list.
+    // Several header lines are one list.
     let lines: Option<Vec<_>> = lines.into_iter().map(|line| line.to_str().ok()).collect();
     let tags = lines.and_then(|lines| parse_entity_tags(&lines.join(",")));
     tags.map(Some).ok_or_else(|| {
@@ -160,8 +160,8 @@ fn entity_tags(request: &HttpRequest, name: &str) -> Result<Option<EntityTags>, 
     })
 }
 
-/// A list of tags; `None` when it is none. A weak tag means the same as a strong one: it counts revisions of what is
-/// stored, and a proxy that compresses an answer weakens its tag without changing that.
+/// Parses a list of tags; `None` if it is malformed. A weak tag equals a strong one: it identifies the stored revision,
+/// and proxies that compress a response weaken its tag without changing that.
 fn parse_entity_tags(text: &str) -> Option<EntityTags> {
     if text.trim() == "*" {
         return Some(EntityTags::Any);
@@ -198,7 +198,7 @@ mod tests {
             ("W/\"3\"", of(&[3])),
             ("\"1\", W/\"3\"", of(&[1, 3])),
             ("\"1\",\"3\" , ,\"4\",", of(&[1, 3, 4])),
-            // Some other server's: valid, and never ours.
+            // Another server's tag: valid, but never ours.
             ("\"a,b\", \"3\"", of(&[3])),
             ("\"+3\", \"03\", \"3-gzip\", \"\", \"99999999999999999999\"", of(&[])),
             ("", None),

@@ -1,5 +1,5 @@
-//! A request's place among those that are worked on. A request that waits gives it up for one among those that wait, so
-//! that waiting holds up nobody who could be served.
+//! The in-flight slot of a request. A request that waits exchanges it for a waiting slot, so that waiting requests do
+//! not block others.
 
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,37 +23,37 @@ struct Inner {
 }
 
 impl InFlight {
-    /// Of a request that holds `place`.
+    /// For a request that holds the slot `place`.
     pub(crate) fn new(place: OwnedSemaphorePermit) -> Self {
         let place = Mutex::new(Some(place));
         Self(Arc::new(Inner { place, who: OnceLock::new() }))
     }
 
-    /// The turn of `request`.
+    /// The slot of `request`.
     pub(crate) fn of(request: &HttpRequest) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_default()
     }
 
-    /// Says who makes the request.
+    /// Sets the authenticated caller.
     pub(crate) fn set_caller(&self, who: CallerId) {
-        // Who is authenticated twice is the same.
+        // A second authentication of the same request has the same result.
         let _ = self.0.who.set(who);
     }
 
-    /// Who makes the request; `None` = that is not known yet.
+    /// The authenticated caller; `None` before authentication.
     pub(crate) fn caller(&self) -> Option<CallerId> {
         self.0.who.get().copied()
     }
 
-    /// Gives the place up for one among those that wait; `None` when too many wait, or too many of this caller: then
-    /// nothing changes.
+    /// Exchanges the slot for a waiting one; `None`, without any effect, if too many requests wait, in total or of this
+    /// caller.
     pub(crate) fn move_to_waiting(&self, app: &AppState) -> Option<FairPermit> {
         let share = app.limits.waiting.take(self.caller()?, 1)?;
         self.release();
         Some(share)
     }
 
-    /// Gives the place up.
+    /// Releases the slot.
     pub(crate) fn release(&self) {
         *self.0.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -1,5 +1,5 @@
-//! JSON as strict as it has to be where a log keeps it for ever: no member twice, no number that would be stored as
-//! another one, no bottomless nesting. Request bodies and the command line's manifests are read by the same rules.
+//! Strict JSON, because the log keeps it for ever: no duplicate members, no numbers that would be rounded, bounded
+//! nesting. Request bodies and the manifests of the command line are read by the same rules.
 
 use std::fmt;
 
@@ -11,21 +11,20 @@ use stateward_domain::document::Limits;
 
 use crate::problem::Problem;
 
-/// Levels of nesting at most: a desired state, and the document around it.
+/// Maximum levels of nesting: those of a desired state, and the document around it.
 pub const DEPTH_MAX: usize = Limits::DOCUMENT.depth + 1;
 
-/// JSON bytes as a `T`: what is no JSON is malformed, what has another shape is unprocessable.
+/// Parses JSON as a `T`: invalid JSON is malformed, another structure is unprocessable.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let value = value(bytes).map_err(|error| Problem::malformed("bad-json", error.to_string()));
     typed(value?)
 }
 
-/// The one value that `bytes` hold.
+/// The single value in `bytes`.
 ///
 /// # Errors
-/// What is no JSON, and what JSON allows but no two readers take alike: a member that is there twice, an integer
-/// beyond 64 bits (`i64` and `u64`), a number beyond `f64`, a lone surrogate, more than [`DEPTH_MAX`] levels. With line
-/// and column, both from 1.
+/// Invalid JSON, and JSON that readers interpret differently: a duplicate member, an integer beyond 64 bits (`i64` and
+/// `u64`), a number beyond `f64`, a lone surrogate, more than [`DEPTH_MAX`] levels. With line and column, both from 1.
 pub fn value(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { depth: 0 }.deserialize(&mut reader)?;
@@ -34,27 +33,27 @@ pub fn value(bytes: &[u8]) -> Result<Value, serde_json::Error> {
         None => Ok(value),
         Some(offset) => {
             let (line, column) = place(&bytes[..offset]);
-            // `serde_json` reads the place back out of such a message.
+            // `serde_json` parses the line and column in such a message.
             let message = format!("an integer beyond 64 bits at line {line} column {column}");
             Err(serde_json::Error::custom(message))
         }
     }
 }
 
-/// A value of a text of several, which follow each other with white space or nothing between them.
+/// One of several values in a text, separated by white space or not at all.
 #[derive(Debug)]
 pub struct Document<'a> {
     text: &'a str,
-    /// Line on which it begins, from 1.
+    /// Line of its beginning, from 1.
     pub line: usize,
-    /// Column at which it begins, from 1.
+    /// Column of its beginning, from 1.
     pub column: usize,
 }
 
-/// Splits a text of JSON values; each is still to be read by [`Document::value`].
+/// Splits a text into JSON values; read each with [`Document::value`].
 ///
 /// # Errors
-/// What is no JSON by its syntax, with line and column.
+/// Invalid JSON syntax, with line and column.
 pub fn documents(text: &str) -> Result<Vec<Document<'_>>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let (mut documents, mut end) = (Vec::new(), 0);
@@ -68,10 +67,10 @@ pub fn documents(text: &str) -> Result<Vec<Document<'_>>, serde_json::Error> {
 }
 
 impl Document<'_> {
-    /// Its value, by the rules of [`value`].
+    /// The value, by the rules of [`value`].
     ///
     /// # Errors
-    /// Line and column in the whole text, from 1, and what is wrong there.
+    /// Line and column in the whole text, from 1, and the message.
     pub fn value(&self) -> Result<Value, (usize, usize, String)> {
         value(self.text.as_bytes()).map_err(|error| {
             let column = if error.line() <= 1 { self.column - 1 } else { 0 };
@@ -82,15 +81,15 @@ impl Document<'_> {
     }
 }
 
-/// Line and column, both from 1, of what follows `before`.
+/// Line and column, both from 1, of the character after `before`.
 fn place(before: &[u8]) -> (usize, usize) {
     let line = before.split(|&byte| byte == b'\n').count();
     let column = before.iter().rev().take_while(|&&byte| byte != b'\n').count();
     (line, column + 1)
 }
 
-/// Offset of the first integer in valid JSON that fits neither `i64` nor `u64`: `serde_json` would make the nearest
-/// `f64` of it without a word.
+/// Offset of the first integer in valid JSON that fits neither `i64` nor `u64`: `serde_json` would silently round it to
+/// an `f64`.
 fn integer_beyond_64_bits(json: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(&byte) = json.get(at) {
@@ -114,7 +113,7 @@ fn integer_beyond_64_bits(json: &[u8]) -> Option<usize> {
     None
 }
 
-/// Offset behind the quotation mark that ends the text that begins at `at`.
+/// Offset after the closing quotation mark of the text that begins at `at`.
 fn end_of_text(json: &[u8], mut at: usize) -> usize {
     loop {
         match json.get(at) {
@@ -125,7 +124,7 @@ fn end_of_text(json: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// A value as a `T`: what has another shape is unprocessable.
+/// Converts a value to a `T`: another structure is unprocessable.
 pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     serde_json::from_value(value).map_err(|error| match error.classify() {
         Category::Data => Problem::unprocessable("bad-document", error.to_string()),

@@ -1,12 +1,13 @@
 //! The REST interface.
 //!
-//! `routes` has a folder for each noun and a file for each verb; `dto` is what goes over the wire; `problem` says
-//! how errors look, `error` which status each has; `auth` knows the callers; `params`, `position`, `body` and `headers` read
-//! requests, `change_request` knows which of them were carried out before, `reply` writes the answers to changes, `sse` what
-//! watchers are sent.
+//! `routes` has a folder for each noun and a file for each verb; `dto` has the bodies of requests and responses,
+//! `schema` what only the `OpenAPI` document needs, `openapi` the document. `auth` authenticates and authorises
+//! callers. `params`, `position`, `body` and `headers` read requests, `change_request` checks idempotency,
+//! `change_response` responds to changes. `problem` formats errors, `error` maps those of the engine. `sse` streams
+//! events to watchers, `middleware` surrounds every request.
 //!
-//! **Architecture invariant:** only this crate names actix, and only it knows HTTP statuses. It decides nothing:
-//! whatever changes something goes through `stateward-engine`.
+//! **Architecture invariant:** only this crate names actix and HTTP statuses. It decides nothing: every change goes
+//! through `stateward-engine`.
 //!
 //! To add an endpoint: (1) a file with a `handler` in the noun's folder, (2) its line in the noun's `mod.rs`.
 #![warn(missing_docs)]

@@ -1,4 +1,4 @@
-//! How much is served at once: what is beyond is refused at once, so that the rest goes on.
+//! Limits of concurrent work: a request beyond them is refused at once, so that the others proceed.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use tokio::sync::Semaphore;
 
 use crate::fair_semaphore::FairSemaphore;
 
-/// Tokens whose rate is kept before those at rest are forgotten.
+/// Tokens whose rates are kept before inactive ones are dropped.
 const TOKENS_KEPT: usize = 20_000;
 
-/// How much is served.
+/// Limits of concurrent work.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitSettings {
-    /// Requests a second of each issued token.
+    /// Requests per second of each issued token.
     pub rate_per_token: NonZeroU32,
-    /// Requests that are worked on at the same time; probes and watchers do not count.
+    /// Concurrent requests; probes and watchers do not count.
     pub in_flight_max: usize,
-    /// Requests that wait for the end of their operation, or for a position, at the same time; half of them of one caller.
+    /// Requests that wait for their operation or for a position at the same time; one caller may have half of them.
     pub waiting_max: usize,
 }
 
-/// Bytes of bodies, and of documents made of them, in all requests; and in those of one caller.
+/// Bytes of bodies, and of documents made of them: in all requests, and in those of one caller.
 const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 const BODIES_BYTES_EACH: usize = 48 * 1024 * 1024;
-/// Bytes of events that watchers catch up with, for all and for one caller.
+/// Bytes of events that watchers read from the log to catch up: for all, and for one caller.
 const CATCH_UP_BYTES_MAX: usize = 64 * 1024 * 1024;
 const CATCH_UP_BYTES_EACH: usize = 32 * 1024 * 1024;
 
-/// Counters of what is under way.
+/// Counters of the work in progress.
 pub(crate) struct Limits {
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) waiting: FairSemaphore,
@@ -52,7 +52,10 @@ impl Limits {
         }
     }
 
-    /// Counts a request of a token; how long to wait when there were too many.
+    /// Counts a request of a token.
+    ///
+    /// # Errors
+    /// How long to wait, if the rate is exceeded.
     pub(crate) fn check_rate(&self, token: TokenId) -> Result<(), Duration> {
         if self.tokens.len() > TOKENS_KEPT {
             self.tokens.retain_recent();

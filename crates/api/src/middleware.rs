@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, its span, its time, and the bound on how many there are.
+//! Middleware of every request: request id, span, duration, and the limit of concurrent requests.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,24 +20,24 @@ use crate::connections::{Busy, Connection};
 use crate::in_flight::InFlight;
 use crate::problem::Problem;
 
-/// Bytes of an answer that fits into the buffers on its way.
+/// Bytes of a response body that fits into the buffers of the connection.
 const BUFFERED_BYTES_MAX: u64 = 32 * 1024;
-/// Told to the client, and the events' request id.
+/// Sent to the client, and recorded as the request id of events.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Id of a request, for handlers.
 #[derive(Clone)]
 pub(crate) struct RequestId(pub(crate) String);
 
-/// Mark of a HEAD, which is answered as a GET is, without the body.
+/// Marks a HEAD request, which is routed as a GET, and answered without the body.
 struct HeadRequest;
 
-/// Whether only the headers of the answer are wanted.
+/// Whether only the headers of the response are wanted.
 pub(crate) fn is_head_request(request: &HttpRequest) -> bool {
     request.extensions().get::<HeadRequest>().is_some()
 }
 
-/// A body that is not sent, of the size that it would have.
+/// An empty body that reports the size of the omitted one.
 struct Bodiless(BodySize);
 
 impl MessageBody for Bodiless {
@@ -55,7 +55,7 @@ impl MessageBody for Bodiless {
     }
 }
 
-/// Watches over one request.
+/// Runs a request with its id and span, within the limit of concurrent requests.
 pub(crate) async fn with_request_context(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -93,7 +93,7 @@ pub(crate) async fn with_request_context(
         request.into_response(problem.error_response()).map_into_boxed_body()
     };
     if head {
-        // Dropped here: the server would read a body that it does not send to its end, and a stream has none.
+        // The body is dropped here: the server would read an unsent body to its end, and a stream has none.
         response = response.map_body(|_, body| BoxBody::new(Bodiless(body.size())));
     } else if let Some(busy) = busy {
         response = response.map_body(|_, body| keep_busy_until_sent(body, busy));
@@ -105,7 +105,7 @@ pub(crate) async fn with_request_context(
     Ok(response)
 }
 
-/// An answer on its way, whose connection is not idle before it is sent.
+/// A response body that keeps its connection busy until it is sent.
 struct BodyKeepingBusy {
     body: BoxBody,
     _busy: Busy,
@@ -126,7 +126,7 @@ impl MessageBody for BodyKeepingBusy {
     }
 }
 
-/// A short answer is sent in one piece.
+/// Wraps long bodies only; a short one is sent in one piece.
 fn keep_busy_until_sent(body: BoxBody, busy: Busy) -> BoxBody {
     match body.size() {
         BodySize::None => body,
@@ -135,7 +135,7 @@ fn keep_busy_until_sent(body: BoxBody, busy: Busy) -> BoxBody {
     }
 }
 
-/// The trace id in a W3C `traceparent` (version, trace id, parent id, flags in hexadecimal); `None` when there is none.
+/// The trace id in a W3C `traceparent` (version, trace id, parent id, flags in hexadecimal); `None` if there is none.
 fn trace_id(headers: &HeaderMap) -> Option<String> {
     let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
     let (_version, trace) = (parts.next()?, parts.next()?);
@@ -143,7 +143,7 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
     sound.then(|| trace.to_owned())
 }
 
-/// The method as a label: names that clients make up must not become metrics of their own.
+/// The method as a metric label: names that clients invent must not create metrics.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! Query parameters: taken one by one, and whatever is left over is refused.
+//! Query parameters: each is taken by name, and any left over is refused.
 
 use std::future::{Ready, ready};
 use std::str::FromStr;
@@ -12,14 +12,14 @@ use crate::in_flight::InFlight;
 use crate::position;
 use crate::problem::Problem;
 
-/// Items of a page unless asked for otherwise, and at most.
+/// Items of a page: default and maximum.
 const PAGE_SIZE: usize = 50;
 const PAGE_SIZE_MAX: usize = 1_000;
 
 /// The query of one request.
 pub(crate) struct Params {
     left: Vec<(String, String)>,
-    /// Of the request.
+    /// The in-flight slot of the request.
     pub(crate) in_flight: InFlight,
 }
 
@@ -72,7 +72,7 @@ impl Params {
         position::parse(app, &text, bad).await.map(Some)
     }
 
-    /// Number of items of the page.
+    /// The size of the page.
     pub(crate) fn page_size(&mut self) -> Result<usize, Problem> {
         let Some(asked) = self.value::<i64>("page_size")? else { return Ok(PAGE_SIZE) };
         match usize::try_from(asked) {
@@ -81,7 +81,7 @@ impl Params {
         }
     }
 
-    /// Refuses what nobody took.
+    /// Refuses parameters that were not taken.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         match self.left.first() {
             None => Ok(()),

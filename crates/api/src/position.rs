@@ -1,4 +1,4 @@
-//! Positions that clients send back: the only place that parses them, so none is used before it was checked.
+//! Positions from clients. Only this module parses them, so that each is checked before its use.
 
 use stateward_domain::id::Position;
 use stateward_engine::Error;
@@ -6,7 +6,7 @@ use stateward_engine::Error;
 use crate::app_state::AppState;
 use crate::problem::Problem;
 
-/// The position that `text` is, if this log can have handed it out; `malformed` = what to answer when it is none.
+/// Parses and checks a position; `malformed` makes the problem for a text that is none.
 ///
 /// # Errors
 /// 410 `position-gone` for a position of another epoch (the log was restored, or is another one) or ahead of the head:

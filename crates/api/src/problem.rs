@@ -1,11 +1,11 @@
-//! Errors as RFC 9457 problem documents: a stable type for programs, a sentence for people, a list of faults.
+//! RFC 9457 problem documents: a stable type for programs, a sentence for people, a list of faults.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
-/// Prefix of every type: names, not addresses.
+/// Prefix of every type, which is a name, not an address.
 const TYPES: &str = "urn:stateward:problem:";
 
 /// One fault of the request.
@@ -17,7 +17,7 @@ pub(crate) struct Fault {
     pub(crate) detail: String,
 }
 
-/// An error on its way to the client.
+/// A problem to be sent to the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -59,7 +59,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "there is no such thing, or not for you")
     }
 
-    /// The namespace that is named is not there, or not for the caller.
+    /// The named namespace does not exist, or the caller may not read it.
     pub(crate) fn unknown_namespace() -> Self {
         Self::unprocessable("unknown-namespace", "there is no such namespace, or not for you")
             .at("/namespace", "is not known")

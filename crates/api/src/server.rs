@@ -21,18 +21,18 @@ use crate::stream::Stream;
 use crate::tls::Tls;
 use crate::{middleware, openapi, routes};
 
-/// How long a client may take for the head of a request, and how long a connection may be without one.
+/// Time limit for the head of a request, and of an idle connection.
 const HEAD_MAX: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How the server runs.
+/// Settings of the server.
 #[derive(Clone)]
 pub struct Server {
-    /// Threads that answer.
+    /// Worker threads.
     pub workers: usize,
-    /// Open connections at most. One more makes the longest idle one close.
+    /// Maximum number of open connections. Another one closes the connection that has been idle for the longest time.
     pub connections_max: usize,
-    /// How long running requests may take after the end was asked for.
+    /// Time limit of running requests after shutdown was requested.
     pub drain: Duration,
     /// `None` = no encryption.
     pub tls: Option<Tls>,
@@ -50,10 +50,10 @@ impl Default for Server {
     }
 }
 
-/// Serves `app` on `listener` until `shutdown`; running requests are answered first.
+/// Serves `app` on `listener` until `shutdown`; completes running requests first.
 ///
 /// # Errors
-/// When the listener cannot be used.
+/// If the listener cannot be used.
 pub async fn serve(
     app: AppState,
     listener: TcpListener,
@@ -73,7 +73,7 @@ pub async fn serve(
     let connections = Arc::new(Connections::new(server.connections_max));
     let builder = actix_server::Server::build()
         .workers(server.workers)
-        // Bounded by `Connections`: here, the next one would have to wait for one of them to end.
+        // `Connections` limits them: with a limit here, a new connection would wait until another ends.
         .max_concurrent_connections(usize::MAX >> 1)
         .shutdown_timeout(server.drain.as_secs())
         .disable_signals();
@@ -116,7 +116,7 @@ pub async fn serve(
 
 type Accepted = (Stream, Protocol, Option<std::net::SocketAddr>);
 
-/// Makes a connection of `io`; closes it where all others are busy.
+/// Accepts a connection; refuses it if all others are busy.
 async fn accept(
     io: TcpStream,
     connections: Arc<Connections>,
@@ -124,7 +124,7 @@ async fn accept(
 ) -> Result<Accepted, DispatchError> {
     let full = || DispatchError::Io(io::Error::other("all connections are busy"));
     let connection = connections.open().ok_or_else(full)?;
-    // Answers are small, and each is waited for.
+    // Responses are small, and clients wait for each.
     io.set_nodelay(true).map_err(DispatchError::Io)?;
     let peer = io.peer_addr().ok();
     let stream = Stream::open(io, connection, tls).await.map_err(DispatchError::Io)?;

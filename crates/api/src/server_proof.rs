@@ -1,23 +1,23 @@
-//! How a server shows that it is the one whose data directory a local client reads, before that client sends it the
-//! first administrator's token: an address file that a killed server left behind may name a port that somebody else
-//! listens on by now.
+//! Proof of a server's identity for local clients. A client that found the server by its address file checks it before
+//! it sends the first administrator's token, because the file of a killed server may name a port that another process
+//! uses now.
 //!
-//! Both sides know the token, so the server answers a random challenge with an HMAC under the token's digest. Whoever does
-//! not know the token cannot answer, and learns nothing from a challenge.
+//! Both sides know the token: the server answers a random challenge with an HMAC under the token's digest. A process
+//! without the token cannot answer, and a challenge reveals nothing to it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use crate::auth::token_digest::hexadecimal;
 
-/// Header of `GET /livez` with the challenge.
+/// Request header of `GET /livez` with the challenge.
 pub const CHALLENGE: &str = "Stateward-Challenge";
-/// Header of the answer with the proof.
+/// Response header with the proof.
 pub const PROOF: &str = "Stateward-Proof";
-/// Characters of a challenge: 32 bytes in hexadecimal, so that an answer is of no use for anything else.
+/// Characters of a challenge: 32 bytes in hexadecimal, so that a response cannot be used for anything else.
 pub const CHALLENGE_CHARS: usize = 64;
 
-/// What a server that knows `token` answers to `challenge`.
+/// The proof of a server that knows `token`, for `challenge`.
 #[must_use]
 pub fn proof(token: &str, challenge: &str) -> String {
     answer(&Sha256::digest(token).into(), challenge)
@@ -31,7 +31,7 @@ pub(crate) fn answer(digest: &[u8; 32], challenge: &str) -> String {
     hexadecimal(&mac.finalize().into_bytes())
 }
 
-/// Whether `text` is a challenge.
+/// Whether `text` is a valid challenge.
 pub(crate) fn is_challenge(text: &str) -> bool {
     text.len() == CHALLENGE_CHARS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

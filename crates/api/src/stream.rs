@@ -1,5 +1,5 @@
-//! The bytes of one connection, encrypted or not, and the two ways in which it ends early: it is idle where another one
-//! needs the room, or its peer does not take what it is sent.
+//! The byte stream of one connection, encrypted or not. It ends early in two cases: the connection is idle and another
+//! one needs its place, or the peer does not read.
 
 use std::future::Future;
 use std::io;
@@ -16,12 +16,12 @@ use tokio_rustls::server::TlsStream;
 
 use crate::connections::Connection;
 
-/// How long a peer may take nothing of what it is sent. Whoever does not read holds memory.
+/// Time limit for a peer that does not read, because unsent data hold memory.
 const STALLED_MAX: Duration = Duration::from_secs(30);
-/// How long an encrypted connection may take to be agreed upon.
+/// Time limit of a TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
-/// See the module.
+/// A connection's stream; see the module.
 pub(crate) enum Stream {
     Plain(MonitoredStream),
     Tls(Box<TlsStream<MonitoredStream>>),
@@ -31,7 +31,7 @@ impl Stream {
     /// Takes over `io` as `connection`.
     ///
     /// # Errors
-    /// When no encryption is agreed upon, where there has to be one.
+    /// If the TLS handshake fails or takes too long.
     pub(crate) async fn open(
         io: TcpStream,
         connection: Arc<Connection>,
@@ -50,7 +50,7 @@ impl Stream {
         }
     }
 
-    /// Whether HTTP/2 was agreed upon.
+    /// Whether the handshake chose HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
         match self {
             Self::Plain(_) => false,
@@ -59,12 +59,12 @@ impl Stream {
     }
 }
 
-/// A connection that looks whether it has to end.
+/// A stream that checks whether it has to end.
 pub(crate) struct MonitoredStream {
     io: TcpStream,
     connection: Arc<Connection>,
     stalled_max: Duration,
-    /// Set while the peer takes nothing.
+    /// The timer, set while the peer does not read.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
@@ -73,7 +73,7 @@ impl MonitoredStream {
         Self { io, connection, stalled_max, stalled: None }
     }
 
-    /// What comes of a try to write; an error when nothing could be written for too long.
+    /// Checks the result of a write: an error if nothing could be written for too long.
     fn check_stalled<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! Encryption: a certificate chain and its key, which can be read again while the server runs.
+//! TLS: a certificate chain and its key, which can be reloaded while the server runs.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// A certificate with its key, fit for a server. Cheap to clone; all clones present the same certificate.
+/// A server's certificate with its key. Cheap to clone; all clones present the same certificate.
 #[derive(Clone)]
 pub struct Tls {
     pub(crate) config: ServerConfig,
     presented: Arc<Presented>,
 }
 
-/// Why a certificate or key cannot be used: one line, without what is in the files.
+/// Why a certificate or key cannot be used: one line, without the content of the files.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: {message}")]
 pub struct BadCertificate {
@@ -30,7 +30,7 @@ impl Tls {
     /// Reads the chain in `certificates` and the key in `key`, both PEM.
     ///
     /// # Errors
-    /// A file that cannot be read or holds something else, a key that does not fit the certificate.
+    /// A file that cannot be read or has another content, or a key that does not match the certificate.
     pub fn load(certificates: &Path, key: &Path) -> Result<Self, BadCertificate> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let presented = Arc::new(Presented {
@@ -46,7 +46,7 @@ impl Tls {
         Ok(Self { config, presented })
     }
 
-    /// Reads the same files again. Handshakes from now on present what they hold; established connections go on.
+    /// Reads the same files again. New handshakes present the new certificate; established connections continue.
     ///
     /// # Errors
     /// As [`load`](Self::load); the earlier certificate stays.
@@ -57,7 +57,7 @@ impl Tls {
         Ok(())
     }
 
-    /// The server's own certificate as it is presented now, DER.
+    /// The server's certificate that is presented now, DER.
     #[must_use]
     pub fn certificate(&self) -> Vec<u8> {
         let current = self.presented.current();
@@ -66,7 +66,7 @@ impl Tls {
     }
 }
 
-/// The certificate of handshakes, whatever name a client asks for.
+/// The certificate for all handshakes, whatever server name a client requests.
 struct Presented {
     current: RwLock<Arc<CertifiedKey>>,
     /// Chain and key.

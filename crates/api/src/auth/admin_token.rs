@@ -11,18 +11,18 @@ pub struct AdminToken {
 }
 
 impl AdminToken {
-    /// Remembers the digest of `token`.
+    /// Keeps the digest of `token`.
     #[must_use]
     pub fn new(token: &str) -> Self {
         Self { digest: Sha256::digest(token).into() }
     }
 
-    /// Whether `digest` is the token's; takes the same time for every digest.
+    /// Whether `digest` is the token's; compares in constant time.
     pub(super) fn matches(&self, digest: &[u8; 32]) -> bool {
         self.digest.ct_eq(digest).into()
     }
 
-    /// Shows that this server knows the token.
+    /// The proof that this server knows the token.
     pub(crate) fn proof(&self, challenge: &str) -> String {
         server_proof::answer(&self.digest, challenge)
     }

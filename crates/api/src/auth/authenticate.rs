@@ -1,4 +1,4 @@
-//! From the `Authorization` header to a caller.
+//! Authentication: from the `Authorization` header to a caller.
 
 use std::future::{Ready, ready};
 
@@ -43,7 +43,7 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
     if app.admin.matches(&digest) {
         return Ok(first_administrator());
     }
-    // Looked up by digest: how long that takes says nothing about a token that is not known.
+    // The lookup is by digest, so its duration reveals nothing about an unknown token.
     let identity = app.engine.access().identify(&hexadecimal(&digest));
     let identity = identity.ok_or_else(|| refused("the token is not valid"))?;
     app.limits.check_rate(identity.token_id).map_err(|wait| {

@@ -1,4 +1,4 @@
-//! What a caller may see and do.
+//! Authorisation: what a caller may see and do.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use stateward_engine::{Engine, Error};
 use crate::error::conflict_with_holder;
 use crate::problem::Problem;
 
-/// An authenticated caller. A handler that takes one lets nobody else in.
+/// An authenticated caller. A handler with this argument rejects all others.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) actor: Actor,
@@ -27,7 +27,7 @@ impl Caller {
         Self { actor, grants, token }
     }
 
-    /// Whether the token is still valid: for what goes on long after it was shown.
+    /// Whether the token is still valid; checked again by responses that outlive the request, such as watches.
     pub(crate) fn is_still_valid(&self, engine: &Engine) -> bool {
         self.token.is_none_or(|token| engine.access().is_valid(token))
     }
@@ -42,17 +42,17 @@ impl Caller {
         allows(&self.grants, role, Some(namespace))
     }
 
-    /// Refuses a caller without `role` beside all namespaces.
+    /// Refuses a caller without `role` in all namespaces.
     pub(crate) fn require_global(&self, role: Role) -> Result<(), Problem> {
         if allows(&self.grants, role, None) { Ok(()) } else { Err(forbidden(role)) }
     }
 
-    /// Refuses a caller without `role` in `namespace`, which the caller knows of.
+    /// Refuses a caller without `role` in `namespace`; the caller must be allowed to see the namespace.
     pub(crate) fn require(&self, role: Role, namespace: &Namespace) -> Result<(), Problem> {
         if self.can(role, namespace) { Ok(()) } else { Err(forbidden(role)) }
     }
 
-    /// The namespaces that may be looked into; `None` = all.
+    /// The namespaces that the caller may read; `None` = all.
     pub(crate) fn visible_namespaces(&self) -> Option<Vec<Namespace>> {
         if allows(&self.grants, Role::Viewer, None) {
             return None;
@@ -60,7 +60,8 @@ impl Caller {
         Some(self.grants.iter().filter_map(|grant| grant.namespace.clone()).collect())
     }
 
-    /// The namespaces of a list: the one that was asked for, if the caller may look into it, else all that may be.
+    /// The namespaces of a list: the requested one, or an empty list if the caller may not read it; without a request
+    /// all that the caller may read, `None` = all there are.
     pub(crate) fn visible(&self, asked: Option<String>) -> Option<Vec<Namespace>> {
         let visible = self.visible_namespaces();
         match asked.map(Namespace) {
@@ -72,7 +73,10 @@ impl Caller {
         }
     }
 
-    /// The entity, for a caller with `role` in its namespace. Without any role there, it does not exist.
+    /// The entity, for a caller with `role` in its namespace.
+    ///
+    /// # Errors
+    /// 404 without any role there; 403 if the role is too low.
     pub(crate) async fn entity(
         &self,
         engine: &Engine,
@@ -82,7 +86,8 @@ impl Caller {
         let entity = engine.entity(id).await?;
         let namespace = &entity.manifest.namespace;
         if !self.can(Role::Viewer, namespace) {
-            // What is not there costs this read more: without it, the time would tell the two apart.
+            // Reading a missing entity costs this query more; without it, the response time would show that the entity
+            // exists.
             let _ = engine.views().entity(id).await;
             return Err(Problem::not_found());
         }
@@ -90,7 +95,7 @@ impl Caller {
         Ok(entity)
     }
 
-    /// The engine's answer to a change, as this caller may see it.
+    /// The engine's result of a change, with a problem that reveals nothing that this caller may not see.
     pub(crate) async fn answer<T>(
         &self,
         engine: &Engine,
@@ -102,8 +107,8 @@ impl Caller {
         }
     }
 
-    /// The problem that the engine's answer to a change is for this caller: whose something is that is taken is told
-    /// only where the caller may look.
+    /// The problem of an engine error. The holder of a taken identity is named only if the caller may read its
+    /// namespace.
     async fn refusal(&self, engine: &Engine, error: Error) -> Problem {
         let Error::IdentityTaken { holder: Some(holder) } = &error else { return error.into() };
         let visible = match engine.entity(*holder).await {

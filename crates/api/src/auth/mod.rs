@@ -1,7 +1,7 @@
-//! Who calls, and what they may do.
+//! Authentication and authorisation of callers.
 //!
-//! A token is compared by its digest: nothing of it can be learnt from how long a refusal takes. What a caller may
-//! not see is answered like what is not there.
+//! A token is compared by its digest, so that the duration of a refusal reveals nothing about it. What a caller may not
+//! see is answered like what does not exist.
 
 pub(crate) mod admin_token;
 mod authenticate;

@@ -11,7 +11,7 @@ pub(crate) fn digest(token: &str) -> String {
 
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a text never fails.
+        // Writing to a `String` never fails.
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -1,4 +1,4 @@
-//! An entity as users see it: its manifest and what became of it.
+//! An entity in responses: its manifest and its state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ impl<'a> From<&'a Entity> for EntityView<'a> {
 }
 
 impl EntityView<'_> {
-    /// The same, with those who refer to it.
+    /// The same view with its dependents.
     #[must_use]
     pub(crate) fn with_dependents(self, dependents: &[Arc<Entity>]) -> Self {
         let dependent = |dependent: &Arc<Entity>| DependentView {

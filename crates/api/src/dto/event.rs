@@ -1,4 +1,4 @@
-//! An event as users see it.
+//! An event in responses.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! What users send: a manifest, or the members of one that change.
+//! Manifests in requests: a whole one, or the members to change.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use stateward_domain::entity::state::{
 use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namespace, Revision};
 use stateward_engine::Engine;
 use stateward_engine::access::DEFAULT_NAMESPACE;
-use stateward_engine::service::{Declaration, EntityChange};
+use stateward_engine::requests::{Change, Declaration};
 
 use crate::problem::Problem;
 
-/// A member that may be left out. `null` is refused: whoever sent it meant something else than the default, which is
-/// what leaving it out means.
+/// A member that may be absent, but not `null`: absent means the default, and a client that sends `null` expects
+/// something else.
 fn non_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     reader: D,
 ) -> Result<Option<T>, D::Error> {
@@ -62,12 +62,13 @@ pub(crate) struct ManifestBody {
 }
 
 impl ManifestBody {
-    /// The namespace that it names, whether there is one or not.
+    /// The namespace in the manifest; it need not exist.
     pub(crate) fn namespace(&self) -> Namespace {
         Namespace::from(self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE))
     }
 
-    /// What adopts is only looked at, and left alone at the end, unless the user says otherwise.
+    /// The declaration. An entity that adopts an object is by default `observe_only`, and its object is kept on
+    /// deletion.
     pub(crate) fn declaration(self, engine: &Engine) -> Result<Declaration, Problem> {
         let namespace = self.namespace();
         if engine.access().namespace(&namespace).is_none() {
@@ -130,7 +131,7 @@ pub(crate) struct ChangeBody {
 }
 
 impl ChangeBody {
-    /// The document as it stands.
+    /// The current document of an entity.
     pub(crate) fn of(entity: &Entity) -> Self {
         let settings = entity.manifest.settings.clone();
         Self {
@@ -145,9 +146,9 @@ impl ChangeBody {
         }
     }
 
-    /// The change that it asks for; `replace` = the object may be replaced for it.
-    pub(crate) fn change(self, if_revision: Option<Vec<Revision>>, replace: bool) -> EntityChange {
-        EntityChange {
+    /// The requested change; `replace` = the object may be replaced for it.
+    pub(crate) fn change(self, if_revision: Option<Vec<Revision>>, replace: bool) -> Change {
+        Change {
             if_revision,
             replace,
             desired: self.desired,

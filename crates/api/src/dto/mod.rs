@@ -1,4 +1,4 @@
-//! What goes over the wire. Members never change their names.
+//! Bodies of requests and responses. Their members are never renamed.
 
 pub(crate) mod entity;
 pub(crate) mod event;

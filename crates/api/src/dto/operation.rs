@@ -1,4 +1,4 @@
-//! An operation as users see it.
+//! An operation in responses.
 
 use serde::Serialize;
 use stateward_domain::entity::operation::{OperationRow, OperationState};

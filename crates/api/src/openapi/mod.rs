@@ -1,4 +1,4 @@
-//! The `OpenAPI` document: made from the annotations beside each handler and the shapes that are sent.
+//! The `OpenAPI` document, generated from the annotations of handlers and bodies.
 
 mod routes;
 
@@ -68,7 +68,7 @@ impl Modify for Bearer {
     }
 }
 
-/// Requests whose body may be left out; an `Option` would also let it be `null`.
+/// Requests with an optional body; declared as an `Option` it could also be `null`.
 struct OptionalBodies;
 
 impl OptionalBodies {

@@ -1,4 +1,4 @@
-//! `/openapi.json` and `/docs`: the interface, for programs and for people.
+//! `/openapi.json` and `/docs`: the document, for programs and for people.
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};

@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`: for machines, without a token.
+//! `/livez` and `/readyz`: probes, without a token.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(crate) async fn livez(app: web::Data<AppState>, request: HttpRequest) -> Htt
     response.content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
-/// A wall clock this far behind is told of; it makes nothing wait.
+/// A wall clock that lags more than this is reported; it delays nothing.
 const SKEW_MAX: Duration = Duration::from_secs(1);
 
 fn clock(skew: Duration) -> Check {

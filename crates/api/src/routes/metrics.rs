@@ -1,4 +1,4 @@
-//! `/metrics`: the gauges are counted when they are asked for, the histograms are kept as things happen.
+//! `/metrics`: gauges are computed for each request, histograms are recorded as events happen.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,8 +15,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(resource("/metrics", &[Method::GET]).route(web::get().to(metrics)));
 }
 
-/// A gauge: labels as they are written, and its value. Names in labels hold no quotes: configuration and drivers see
-/// to it.
+/// A gauge: formatted labels and their values. Names in labels contain no quotes; configuration and drivers ensure
+/// that.
 type Gauge = BTreeMap<String, f64>;
 
 #[utoipa::path(
@@ -84,7 +84,7 @@ async fn projections(app: &AppState, text: &mut String) {
     for status in app.engine.projections().await {
         let labels = format!("name=\"{}\"", status.name);
         let behind = head.minor.saturating_sub(status.progress.position.minor);
-        // Only who is behind lags: when nothing happens, the last event grows old by itself.
+        // Only a projection that is behind lags: without new events, the last one grows old by itself.
         let last = status.progress.recorded_at.filter(|_| behind > 0);
         let lag = last.map_or(0.0, |last| now.since(last).as_secs_f64());
         events.insert(labels.clone(), as_number(behind));
@@ -100,7 +100,7 @@ const fn as_number(count: u64) -> f64 {
 }
 
 fn write(text: &mut String, name: &str, gauge: &Gauge) {
-    // Writing to a text never fails.
+    // Writing to a `String` never fails.
     let _ = writeln!(text, "# TYPE {name} gauge");
     for (labels, value) in gauge {
         let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };

@@ -25,7 +25,7 @@ use crate::app_state::AppState;
 use crate::params::Params;
 use crate::problem::Problem;
 
-/// How long a list waits for the position that a client wants to see.
+/// How long a list waits for the requested position.
 const WAIT_FOR_MAX: Duration = Duration::from_secs(10);
 
 /// A page of a list.
@@ -53,10 +53,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .default_service(web::to(|| async { Problem::not_found().error_response() }));
 }
 
-/// A resource that answers other methods than `methods` with a problem that names them.
+/// A resource that answers methods other than `methods` with a problem that lists them.
 pub(crate) fn resource(path: &str, methods: &'static [Method]) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
-        // Whatever can be read can be asked for its headers alone.
+        // Every GET also answers HEAD.
         let head = methods.contains(&Method::GET).then_some("HEAD");
         let allowed: Vec<_> = methods.iter().map(Method::as_str).chain(head).collect();
         let allowed = allowed.join(", ");
@@ -70,13 +70,13 @@ pub(crate) fn resource(path: &str, methods: &'static [Method]) -> Resource {
     }))
 }
 
-/// An id out of a path; what is no id names nothing.
+/// Parses an id in a path; a malformed one is answered with 404.
 fn id<T: FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
 
-/// `?wait_for=POSITION`: waits until lists show what happened up to there. A position that this log never reaches is
-/// refused at once.
+/// `?wait_for=POSITION`: waits until lists include the position. A position that this log never reaches is refused at
+/// once.
 async fn wait_for(app: &AppState, params: &mut Params) -> Result<(), Problem> {
     let Some(position) = params.position(app, "wait_for").await? else { return Ok(()) };
     if app.engine.caught_up(position, Duration::ZERO).await {

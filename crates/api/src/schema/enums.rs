@@ -1,5 +1,4 @@
-//! Words of the domain, as the document names them. They exist for the document alone: `words_are_those_of_the_domain`
-//! holds them to what is really sent.
+//! Enums of the domain, as the `OpenAPI` document describes them. They exist for the document alone.
 
 use utoipa::ToSchema;
 

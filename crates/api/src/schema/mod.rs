@@ -1,6 +1,6 @@
-//! What the `OpenAPI` document says of parameters, refusals and values of the domain: schemas without a use at run time.
+//! Schemas of parameters, refusals and domain values that only the `OpenAPI` document uses.
 //!
-//! Below `dto` and `routes`, which name them; the document itself is `openapi`, above both.
+//! This module is below `dto` and `routes`, which refer to it; the document itself, `openapi`, is above both.
 
 pub(crate) mod enums;
 pub(crate) mod objects;

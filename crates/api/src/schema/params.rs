@@ -1,4 +1,4 @@
-//! Query parameters and headers, as the document names them.
+//! Query parameters and headers in the `OpenAPI` document.
 
 use utoipa::IntoParams;
 

@@ -1,4 +1,4 @@
-//! How requests are refused.
+//! Error responses in the `OpenAPI` document.
 
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};

@@ -1,4 +1,4 @@
-//! Events that were read together, rendered once, however many watch and whatever they want of them.
+//! Events that were read together. Each is rendered once for all watchers.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,14 +9,13 @@ use stateward_domain::id::{Namespace, Position};
 use super::Filter;
 use crate::dto::event::EventView;
 
-/// Filters whose selection is kept with a batch. Most watchers want the same; whoever is one of few is served from
-/// the frames.
+/// Filters whose result is cached with a batch. Most watchers have the same filter; others are served from the frames.
 const SELECTIONS_MAX: usize = 4;
 
-/// Bytes that a watcher is sent at a time: what one that does not read holds.
+/// Bytes sent to a watcher at a time: the most that one that does not read can hold.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
-/// An event, ready to be sent, with what filters ask of it.
+/// A rendered event, with the values that filters compare.
 pub(super) struct Frame {
     pub(super) position: Position,
     pub(super) event_type: String,
@@ -26,7 +25,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Renders `event`; `None` for one whose payload is no JSON, which is reported where it is rendered.
+    /// Renders `event`; `None` if its payload is no JSON, which is logged there.
     fn new(event: &Recorded) -> Option<Self> {
         Some(Self {
             position: event.position,
@@ -38,7 +37,7 @@ impl Frame {
     }
 }
 
-/// `event` as it is sent; `None` for one whose payload is no JSON.
+/// The text of `event` in the stream; `None` if its payload is no JSON.
 pub(super) fn render(event: &Recorded) -> Option<Bytes> {
     let view = EventView::try_from(event).ok()?;
     let data = serde_json::to_string(&view).ok()?;
@@ -49,9 +48,9 @@ pub(super) fn render(event: &Recorded) -> Option<Bytes> {
 /// Consecutive events of the log.
 pub(crate) struct Batch {
     frames: Vec<Frame>,
-    /// The batch begins right behind this position.
+    /// The position before the first event.
     after: Position,
-    /// Its last event.
+    /// The position of the last event.
     pub(super) last: Position,
     selections: Mutex<Vec<(Filter, Bytes)>>,
 }
@@ -64,14 +63,13 @@ impl Batch {
         Self { frames, after, last, selections: Mutex::default() }
     }
 
-    /// Bytes that it holds, without those of kept selections, which are at most [`SELECTIONS_MAX`] times as many.
+    /// Bytes of the frames. Cached results are not included; they take at most [`SELECTIONS_MAX`] times as much.
     pub(super) fn size(&self) -> usize {
         self.frames.iter().map(|frame| frame.bytes.len()).sum()
     }
 
-    /// The next piece of what `filter` lets through behind `seen`, of which `sent` bytes were sent; `None` = that was all.
-    /// Watchers who want the same share one text, unless too many want different things. No watcher holds more than the
-    /// piece.
+    /// The next piece for `filter` after `seen`, of which `sent` bytes were sent; `None` = all was sent. Watchers with
+    /// equal filters share one text, unless there are too many filters. No watcher holds more than the piece.
     pub(super) fn piece(&self, filter: &Filter, seen: Position, sent: usize) -> Option<Bytes> {
         if let Some(text) = self.shared(filter, seen) {
             return (sent < text.len())
@@ -90,8 +88,8 @@ impl Batch {
         (!piece.is_empty()).then(|| piece.freeze())
     }
 
-    /// All that `filter` lets through, as one text for all who want the same; `None` for a watcher who saw a part of the
-    /// batch, and when too many want different things.
+    /// All events that match `filter`, as one shared text; `None` for a watcher that has seen a part of the batch, and
+    /// if there are too many filters.
     fn shared(&self, filter: &Filter, seen: Position) -> Option<Bytes> {
         if seen > self.after {
             return None;
@@ -140,11 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_small_and_make_up_what_is_wanted_whoever_else_watches() {
+    fn pieces_are_small_and_make_up_what_is_wanted_whatever_others_watch() {
         let events: Vec<_> = (1..=20).map(|minor| event(minor, 1 << minor)).collect();
         let batch = Batch::new(Position::START, &events);
         for number in 0..SELECTIONS_MAX + 2 {
-            // All want something else, so that some of them find no room for a shared text.
+            // All filters differ, so that some of them are not cached.
             let filter = Filter::of_types(&["type.1", &format!("none.{number}")]);
             for seen in [Position::START, events[6].position] {
                 let (mut text, mut sent) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! Which events a reader wants, and may have.
+//! Filters of events: what a reader requests and may see.
 
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Namespace};
@@ -8,10 +8,10 @@ use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::Problem;
 
-/// Which events. Empty lists do not restrict.
+/// A filter. Empty lists do not restrict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filter {
-    /// `None` = all, also those beside all namespaces.
+    /// `None` = all, also events of no namespace.
     namespaces: Option<Vec<Namespace>>,
     types: Vec<String>,
     streams: Vec<String>,
@@ -36,20 +36,20 @@ impl Filter {
         Ok(Self { namespaces, types: params.all("type"), streams })
     }
 
-    /// Lets through what has one of these types.
+    /// Matches events of these types.
     #[cfg(test)]
     pub(super) fn of_types(types: &[&str]) -> Self {
         let types = types.iter().map(|name| (*name).to_owned()).collect();
         Self { namespaces: None, types, streams: Vec::new() }
     }
 
-    /// Whether `event` is wanted and may be seen.
+    /// Whether `event` matches and may be seen.
     pub(crate) fn fits(&self, event: &Recorded) -> bool {
         self.wants(&event.event_type, || event.stream.to_string())
             && self.may_see(|| event.envelope().namespace)
     }
 
-    /// As [`fits`](Self::fits), for an event that was taken apart already.
+    /// As [`fits`](Self::fits), for a rendered event.
     pub(super) fn fits_frame(&self, frame: &Frame) -> bool {
         self.wants(&frame.event_type, || frame.stream.clone())
             && self.may_see(|| frame.namespace.clone())

@@ -1,4 +1,4 @@
-//! One reader of the log for all watchers, and what it read last.
+//! The hub: it reads the log once for all watchers, and buffers the latest events.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,26 +11,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::batch::Batch;
 
-/// Bytes and batches that are kept: a watcher that is further behind has to reconnect.
+/// Size of the buffer: a watcher that is further behind has to reconnect.
 const BUFFER_BYTES: usize = 16 * 1024 * 1024;
 const BUFFER_BATCHES: usize = 256;
-/// Watchers at most, and of one issued token.
+/// Maximum number of watchers: in total, and of one issued token.
 const WATCHERS_MAX: usize = 4_096;
 const WATCHERS_PER_TOKEN: usize = 256;
-/// Events read and handed out at a time.
+/// Events that are read and published at a time.
 const PAGE_EVENTS: usize = 500;
-/// Rest after each handout, so that what comes meanwhile is handed out together: waking many watchers costs more than
-/// what they are woken for. The first event after a quiet time is not held up.
+/// Pause after each batch, so that events that come meanwhile form one batch: waking many watchers costs more than the
+/// events themselves. The first event after a quiet time is not delayed.
 const HANDOUT_PAUSE: Duration = Duration::from_millis(10);
-/// Longer by this for each watcher: a thousand of them are woken sixteen times a second.
+/// Added to the pause for each watcher: a thousand of them are woken sixteen times a second.
 const HANDOUT_PAUSE_PER_WATCHER: Duration = Duration::from_micros(50);
-/// After a failure of the log.
+/// Pause after a failure of the log.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
-/// What was handed out last.
+/// The buffer of published events.
 #[derive(Default)]
 struct RecentBatches {
-    /// Nothing behind this position is missing; `None` = nobody watched.
+    /// The buffer is complete after this position; `None` = there was no watcher.
     after: Option<Position>,
     batches: VecDeque<Arc<Batch>>,
     bytes: usize,
@@ -41,7 +41,7 @@ impl RecentBatches {
         self.after.get_or_insert(after);
         self.bytes += batch.size();
         self.batches.push_back(batch);
-        // The newest stays, however large it is: it is in memory anyhow.
+        // The newest batch stays, whatever its size: it is in memory anyway.
         while self.batches.len() > 1
             && (self.bytes > BUFFER_BYTES || self.batches.len() > BUFFER_BATCHES)
             && let Some(oldest) = self.batches.pop_front()
@@ -52,24 +52,24 @@ impl RecentBatches {
     }
 }
 
-/// Why what follows a position is not in memory.
+/// Why the events after a position are not buffered.
 pub(super) enum NotBuffered {
-    /// Nothing is kept, because nobody watched a moment ago.
+    /// The buffer is empty, because there was no watcher.
     Nothing,
-    /// It was kept, and is no more.
+    /// They were dropped from the buffer.
     TooOld,
 }
 
-/// Hands out what is new in the log.
+/// Publishes new events of the log to watchers.
 pub(crate) struct Hub {
     recent: RwLock<RecentBatches>,
-    /// The last event that was handed out: a hint to look.
+    /// The last published position: a wake-up hint.
     moved: watch::Sender<Position>,
     slots: Arc<Semaphore>,
     by_token: Mutex<HashMap<TokenId, usize>>,
 }
 
-/// A watcher's place, free again when dropped.
+/// A watcher's slot; released when dropped.
 pub(super) struct WatcherSlot {
     hub: Arc<Hub>,
     token: Option<TokenId>,
@@ -96,7 +96,7 @@ impl Hub {
         Self { recent: RwLock::default(), moved, slots, by_token: Mutex::default() }
     }
 
-    /// A place for one more watcher; `None` when there are too many, or too many of this token.
+    /// A slot for one more watcher; `None` if there are too many, in total or of this token.
     pub(super) fn acquire_slot(self: &Arc<Self>, token: Option<TokenId>) -> Option<WatcherSlot> {
         let permit = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         if let Some(token) = token {
@@ -110,12 +110,12 @@ impl Hub {
         Some(WatcherSlot { hub: Arc::clone(self), token, _permit: permit })
     }
 
-    /// Rung whenever something was handed out. From then on everything is kept for a while.
+    /// Notified after each publication. From now on events are buffered.
     pub(super) fn subscribe(&self) -> watch::Receiver<Position> {
         self.moved.subscribe()
     }
 
-    /// The batch behind `seen`; `Ok(None)` when there is nothing newer.
+    /// The batch after `seen`; `Ok(None)` if there is nothing newer.
     pub(super) fn next(&self, seen: Position) -> Result<Option<Arc<Batch>>, NotBuffered> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         match recent.after {
@@ -132,7 +132,7 @@ impl Hub {
         let last = events.last().map_or(after, |event| event.position);
         {
             let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
-            // Nobody watches: nothing is rendered. Whoever comes after this finds nothing here, and reads the log.
+            // Without watchers nothing is rendered. A later watcher finds an empty buffer, and reads the log.
             if self.moved.receiver_count() == 0 {
                 *recent = RecentBatches::default();
             } else {
@@ -147,7 +147,7 @@ impl Hub {
         HANDOUT_PAUSE + HANDOUT_PAUSE_PER_WATCHER * watchers
     }
 
-    /// Reads the log from `from` on, until the engine stops.
+    /// Publishes the log after `from`, until the engine stops.
     pub(crate) async fn run(&self, engine: &Engine, mut from: Position) {
         let stopped = engine.stopped();
         tokio::pin!(stopped);

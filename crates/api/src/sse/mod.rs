@@ -1,8 +1,8 @@
-//! Watching the log: each event is read and rendered once, however many watch.
+//! Watches of the log: each event is read and rendered once for all watchers.
 //!
-//! A watcher first reads what it missed from the log, then takes what the hub handed out last. One that is too slow for
-//! that is told to reconnect: it comes back with the last position it saw, and nothing is lost. It never slows the
-//! others or the log. Watchers who want the same are sent the same bytes.
+//! A watcher first reads the events that it missed from the log, then those that the hub publishes. One that is too
+//! slow gets a reconnect event: it comes back with its last position, and nothing is lost. It never slows the others or
+//! the log. Watchers with equal filters are sent the same bytes.
 
 mod batch;
 mod filter;

@@ -1,4 +1,4 @@
-//! What one watcher is sent.
+//! The event stream of one watcher.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,7 +19,7 @@ use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::fair_semaphore::{FairPermit, units};
 
-/// A comment so often, that proxies do not take a quiet stream for a dead one.
+/// Interval of comments, which keep proxies from closing a quiet stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Events read at a time while catching up.
 const PAGE_EVENTS: usize = 200;
@@ -32,20 +32,20 @@ struct Watcher {
     access: AccessChanges,
     filter: Filter,
     moved: watch::Receiver<Position>,
-    /// The last event that was sent or passed over.
+    /// The last position that was sent or skipped.
     seen: Position,
-    /// Still reading what was missed.
+    /// Whether missed events are still read from the log.
     behind: bool,
-    /// Bytes of what was handed out behind `seen` that were sent already.
+    /// Bytes of the batch after `seen` that were sent already.
     sent: usize,
-    /// What was read from the log for this watcher alone, and the memory that it takes.
+    /// Events that were read from the log for this watcher alone, and the memory that they take.
     waiting: VecDeque<Bytes>,
     memory: Option<FairPermit>,
     ends: bool,
     _slot: WatcherSlot,
 }
 
-/// The events behind `after`, as they come, as long as the caller's token is valid; `None` when too many watch.
+/// The events after `after`, until the caller's token becomes invalid; `None` if there are too many watchers.
 pub(crate) fn watch(
     app: &AppState,
     caller: Caller,
@@ -59,7 +59,7 @@ pub(crate) fn watch(
         access: app.engine.access().changes(),
         caller,
         filter,
-        // Before the log is read: what comes in between is then seen twice, and passed over once.
+        // Subscribed before the log is read: events in between are then seen twice, and skipped once.
         moved: hub.subscribe(),
         seen: after,
         behind: true,
@@ -107,8 +107,8 @@ impl Watcher {
         Some(piece)
     }
 
-    /// Goes on with what is in memory if nothing is missing there, else takes a page from the log, in turn with all who
-    /// have to.
+    /// Switches to the buffer if it is complete after `seen`; otherwise reads a page of the log, in turn with other
+    /// watchers.
     async fn catch_up(&mut self) {
         if self.app.hub.next(self.seen).is_ok() {
             self.behind = false;
@@ -126,7 +126,7 @@ impl Watcher {
         self.behind = may_have_more(&events, PAGE_EVENTS);
         for event in events {
             self.seen = event.position;
-            // Most of what was missed is often not wanted: only what is, is rendered.
+            // Only events that match are rendered, because often most do not.
             if self.filter.fits(&event) {
                 self.waiting.extend(render(&event));
             }
@@ -135,19 +135,19 @@ impl Watcher {
         self.memory = Some(memory);
     }
 
-    /// The next piece of what was handed out; `None` after anything else that happened.
+    /// The next published piece; `None` after any other event.
     async fn follow(&mut self) -> Option<Bytes> {
-        // Before the look: what is handed out after it rings.
+        // Before the buffer is read, so that a later publication notifies.
         self.moved.mark_unchanged();
         match self.next_published() {
             Ok(Some(piece)) => return Some(piece),
-            // The rest of a text that was begun is gone. The client comes back with the last event that it saw whole.
+            // The rest of a batch that was partly sent was dropped. The client comes back with the last complete event.
             Err(_) if self.sent > 0 => {
                 self.ends = true;
                 return None;
             }
-            // Nothing was handed out since this watcher came, or nobody was seen to watch when it was: then it was in
-            // the log already, and read.
+            // Nothing was published since this watcher subscribed, or there was no watcher then: the events were in the
+            // log already, and were read there.
             Ok(None) | Err(NotBuffered::Nothing) => {}
             Err(NotBuffered::TooOld) => {
                 self.end_with_reconnect();
@@ -161,7 +161,7 @@ impl Watcher {
                     self.end_with_reconnect();
                 }
             }
-            // Whether the token is still valid is asked before anything else is sent.
+            // The token is checked before anything else is sent.
             () = self.access.next() => {}
             () = tokio::time::sleep(HEARTBEAT) => {
                 self.waiting.push_back(Bytes::from_static(COMMENT));
@@ -171,8 +171,8 @@ impl Watcher {
         None
     }
 
-    /// The next piece of what was handed out last and is wanted; `None` when there is none. A watcher keeps its place
-    /// and nothing else, so that one that does not read holds no more than the piece.
+    /// The next piece of published events that match; `None` if there is none. A watcher keeps only its position, so
+    /// that one that does not read holds no more than the piece.
     fn next_published(&mut self) -> Result<Option<Bytes>, NotBuffered> {
         while let Some(batch) = self.app.hub.next(self.seen)? {
             if let Some(piece) = batch.piece(&self.filter, self.seen, self.sent) {
@@ -185,7 +185,8 @@ impl Watcher {
         Ok(None)
     }
 
-    /// Too slow, or the server ends: the watcher comes back with the last position that it saw.
+    /// Ends the stream of a watcher that is too slow, or of a server that stops: the client comes back with its last
+    /// position.
     fn end_with_reconnect(&mut self) {
         self.waiting.push_back(Bytes::from_static(RECONNECT));
         self.ends = true;

@@ -1,4 +1,4 @@
-//! What the log is now.
+//! `GET /v1/audit/checkpoint`.
 
 use actix_web::{HttpResponse, web};
 use stateward_domain::access::Role;

@@ -1,4 +1,4 @@
-//! A copy of the log.
+//! `GET /v1/audit/export`: a copy of the log.
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Bytes;
@@ -43,18 +43,18 @@ pub(crate) async fn handler(
     };
     params.finish()?;
     if is_head_request(&request) {
-        // No copy is taken.
+        // A HEAD request makes no copy.
         return Ok(HttpResponse::Ok()
             .content_type(LINES)
             .insert_header((CACHE_CONTROL, "no-store"))
             .finish());
     }
-    // Each copy that is taken is recorded: none is a repetition.
+    // Each export is recorded, so none is a repetition of another.
     let envelope = headers::envelope(&caller, &request, None, &[])?;
     let envelope = Envelope { idempotency: None, ..envelope };
     let export = app.engine.export(&envelope, selection).await?;
     let lines = futures_util::stream::unfold(export, |mut export| async {
-        // An error breaks the connection off: half an export must not be taken for a whole one.
+        // An error aborts the connection, so that a partial export cannot be taken for a complete one.
         let lines = export.lines().await.map(|lines| lines.map(Bytes::from));
         lines.transpose().map(|lines: Result<Bytes, Error>| (lines, export))
     });

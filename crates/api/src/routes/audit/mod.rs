@@ -1,4 +1,4 @@
-//! `/v1/audit`: whether the log is what it was, and copies of it.
+//! `/v1/audit`: verification, checkpoints and exports of the log.
 
 pub(crate) mod checkpoint;
 pub(crate) mod export;
@@ -9,7 +9,7 @@ use actix_web::web;
 
 use super::resource;
 
-/// A document a line.
+/// One JSON document per line.
 const LINES: &str = "application/x-ndjson";
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {

@@ -1,4 +1,4 @@
-//! Whether the log is what it was.
+//! `POST /v1/audit/verify`: verification of the log.
 
 use std::convert::Infallible;
 
@@ -64,7 +64,7 @@ pub(crate) async fn handler(
     Ok(HttpResponse::Ok().json(report))
 }
 
-/// A verification whose progress is sent. It ends with whoever listens.
+/// A verification that streams its progress. Dropping the stream aborts it.
 struct VerificationStream {
     progress: watch::Receiver<VerificationProgress>,
     outcome: oneshot::Receiver<Result<Report, Error>>,
@@ -81,7 +81,7 @@ impl VerificationStream {
                 sender.send_replace(progress);
             };
             let outcome = engine.verify(&turn, against.as_ref(), &report_progress).await;
-            // Nobody listens any more: then nobody wants to know.
+            // The client has disconnected.
             let _ = reply.send(outcome);
         });
         Self { progress, outcome, task, ended: false }

@@ -61,7 +61,7 @@ pub(crate) async fn handler(
     Ok(HttpResponse::Ok().json(BackendView::recorded(&name, &record, backend.as_deref())))
 }
 
-/// The backend's record right after the action.
+/// Performs the action; returns the backend's record right after it.
 async fn act(
     app: &AppState,
     name: &BackendName,

@@ -1,4 +1,4 @@
-//! `/v1/backends`: how they stand; `act` is what a person does about it.
+//! `/v1/backends`: status; `act` has the actions of administrators.
 
 pub(crate) mod act;
 pub(crate) mod objects;
@@ -35,8 +35,8 @@ pub(super) struct BackendView {
 }
 
 impl BackendView {
-    /// The backend as its record says, which is the same whenever it is asked; of `backend`, which is configured now,
-    /// only what no record says.
+    /// The view of a backend's record, which is reproducible; `backend`, the present configuration, fills in only what
+    /// no record holds.
     pub(super) fn recorded(name: &BackendName, record: &Record, backend: Option<&Backend>) -> Self {
         let settings = backend.map(|backend| &backend.settings);
         let now = record.updated_at;

@@ -1,4 +1,4 @@
-//! `GET /v1/backends/{name}/objects`: what is there, managed or not.
+//! `GET /v1/backends/{name}/objects`: the existing objects, managed or not.
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;

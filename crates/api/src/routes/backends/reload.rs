@@ -1,4 +1,4 @@
-//! `POST /v1/backends/reload`: reads the configuration and all secrets anew.
+//! `POST /v1/backends/reload`: reloads the configuration and all secrets.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;

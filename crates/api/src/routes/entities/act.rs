@@ -1,4 +1,4 @@
-//! `POST /v1/entities/{id}/actions/{name}`: verbs that every kind has, and the kind's own.
+//! `POST /v1/entities/{id}/actions/{name}`: actions of every entity, and those of its kind.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;

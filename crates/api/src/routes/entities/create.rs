@@ -39,7 +39,7 @@ pub(crate) async fn handler(
     if caller.can(Role::Viewer, &namespace) {
         caller.require(Role::Operator, &namespace)?;
     } else {
-        // Answered like one that is not there.
+        // A namespace that the caller may not read is answered like one that does not exist.
         return Err(Problem::unknown_namespace());
     }
     let change_request =

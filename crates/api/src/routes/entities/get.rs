@@ -1,4 +1,4 @@
-//! `GET /v1/entities/{id}`: the fold of the log, never stale; with `at`, as it was.
+//! `GET /v1/entities/{id}`: the fold of the log, never stale; with `at`, an earlier state.
 
 use actix_web::http::header::{CACHE_CONTROL, ETAG};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -17,7 +17,7 @@ use crate::routes::id;
 use crate::schema::params::{AtParams, SeenHeader};
 use crate::schema::problems::{Missing, Refused};
 
-/// Entities that are named as those that refer to one.
+/// Maximum number of dependents in the response.
 const DEPENDENTS_SHOWN_MAX: usize = 1_000;
 
 #[utoipa::path(
@@ -42,8 +42,8 @@ pub(crate) async fn handler(
     let entity = caller.entity(&app.engine, id, Role::Viewer).await?;
     let Some(at) = at else {
         let tag = (ETAG, etag(&entity));
-        // The tag counts what users changed. State and observations go on under the same tag, so that no cache may
-        // answer with what it kept: only who asks for it by name is told that no user changed anything.
+        // The tag is the revision, which counts changes of users. State and observations change under the same tag, so
+        // caches must not store the response: only a client that sends the tag gets a 304.
         let kept_nowhere = (CACHE_CONTROL, "no-store");
         if headers::if_none_match(&request, entity.revision)? {
             let mut same = HttpResponse::NotModified();

@@ -53,7 +53,8 @@ fn filter(caller: &Caller, params: &mut Params) -> Result<EntityFilter, Problem>
     })
 }
 
-/// All that `label` (one label's exact value) and `selector` (kubectl's grammar) ask for; each may be given several times.
+/// The conjunction of all `label` (exact value of one label) and `selector` (kubectl's grammar) parameters; each may be
+/// given several times.
 fn selector(params: &mut Params) -> Result<Selector, Problem> {
     let mut all = Selector::default();
     for label in params.all("label") {

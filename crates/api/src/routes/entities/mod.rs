@@ -1,4 +1,4 @@
-//! `/v1/entities`: what users declare.
+//! `/v1/entities`: the declared entities.
 
 pub(crate) mod act;
 pub(crate) mod create;

@@ -1,4 +1,4 @@
-//! `PATCH /v1/entities/{id}`: patches the document that PUT replaces members of.
+//! `PATCH /v1/entities/{id}`: patches the document whose members PUT replaces.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
@@ -27,7 +27,7 @@ use crate::{bounded_patch, headers};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
-/// A patch is made on what was read; so often it is made anew when somebody was faster.
+/// A patch applies to the revision that was read; it is applied again this often if another change was faster.
 const TRIES: u32 = 10;
 
 #[utoipa::path(
@@ -67,7 +67,7 @@ pub(crate) async fn handler(
         .await
 }
 
-/// A patch that is asked for.
+/// A requested patch.
 struct Patch<'a> {
     app: &'a AppState,
     caller: &'a Caller,
@@ -82,7 +82,7 @@ impl Patch<'_> {
         for _ in 0..TRIES {
             let entity = self.app.engine.entity(self.id).await?;
             let change = self.change(&entity)?;
-            // What was read is what is patched, whatever other revision would do as well.
+            // The patch was made from this revision, even if the client accepts others.
             let pinned = change.if_revision.as_deref() == Some(&[entity.revision]);
             match self.app.engine.update(envelope.clone(), self.id, change).await {
                 Err(Error::Refused(Refusal::RevisionMismatch { .. })) if pinned => {}
@@ -92,8 +92,7 @@ impl Patch<'_> {
         Err(Problem::unavailable("the entity changes too fast"))
     }
 
-    /// The change that it makes of `entity`, to be made at that revision alone; at none, if that is not one of those
-    /// that are asked for.
+    /// The change that the patch makes of `entity`, for this revision only; for none, if the client does not accept it.
     fn change(&self, entity: &Entity) -> Result<Change, Problem> {
         self.body.require_media_type(&[MERGE_PATCH, JSON_PATCH])?;
         let mut revisions = vec![entity.revision];
@@ -118,7 +117,7 @@ fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
         let patch: json_patch::Patch = parse(&body.bytes)?;
         bounded_patch::apply(&mut document, &patch, |bytes| body.charge(bytes))?;
     }
-    // A member that is taken away would be left as it is, which is not what was asked for.
+    // Removing a member would leave it unchanged, which the client does not expect.
     if let Some(gone) = members.iter().find(|name| document.get(name.as_str()).is_none()) {
         let problem = Problem::unprocessable("bad-document", "a member cannot be taken away");
         return Err(problem.at(format!("/{gone}"), "give it its empty or default value"));

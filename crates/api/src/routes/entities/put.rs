@@ -1,4 +1,4 @@
-//! `PUT /v1/entities/{id}`: replaces each member that it names and leaves the others.
+//! `PUT /v1/entities/{id}`: replaces each named member and keeps the others.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;

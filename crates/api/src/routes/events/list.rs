@@ -1,4 +1,4 @@
-//! A page of the log.
+//! `GET /v1/events`: a page of the log.
 
 use actix_web::{HttpResponse, web};
 use stateward_domain::id::Position;
@@ -15,9 +15,9 @@ use crate::schema::params::{EventParams, LastSeenHeader, PageParams};
 use crate::schema::problems::{Gone, Refused};
 use crate::sse::Filter;
 
-/// Events that are looked at for one page, at most: a filter that fits little must not read the whole log.
+/// Maximum events read for one page: a filter that matches few events must not read the whole log.
 const SCANNED_MAX: usize = 10_000;
-/// Their bytes at most.
+/// Maximum bytes of these events.
 const SCANNED_BYTES_MAX: usize = 16 * PAGE_BYTES_MAX;
 
 #[utoipa::path(

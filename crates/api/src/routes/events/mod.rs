@@ -1,4 +1,4 @@
-//! `GET /v1/events`: the whole log, page by page, or as it grows with `Accept: text/event-stream`.
+//! `GET /v1/events`: the log, page by page; as a stream with `Accept: text/event-stream`.
 
 pub(crate) mod list;
 pub(crate) mod watch;

@@ -1,4 +1,4 @@
-//! The log as it grows (server-sent events).
+//! `GET /v1/events` as a stream (server-sent events).
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -22,7 +22,7 @@ pub(crate) async fn handler(
     let after = params.position(&app, "after").await?;
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
-    // A browser that comes back says what it saw last; that is newer than what its address says.
+    // A browser that reconnects sends its last event, which is newer than the position in the address.
     let after = last_seen(&app, &request).await?.or(after);
     let after = match after {
         Some(after) => after,
@@ -35,7 +35,7 @@ pub(crate) async fn handler(
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        // A proxy in between must not collect what is meant to arrive at once.
+        // Proxies must not buffer the stream.
         .insert_header(("X-Accel-Buffering", "no"))
         .streaming(stream))
 }

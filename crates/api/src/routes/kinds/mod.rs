@@ -1,4 +1,4 @@
-//! `/v1/kinds`: what can be declared.
+//! `/v1/kinds`: the kinds that can be declared.
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};

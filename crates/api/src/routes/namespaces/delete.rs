@@ -1,4 +1,4 @@
-//! `DELETE /v1/namespaces/{name}`: only when nothing lives in it.
+//! `DELETE /v1/namespaces/{name}`: only for a namespace without entities.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;

@@ -1,4 +1,4 @@
-//! `/v1/operations`: change requests, from acceptance to their ends.
+//! `/v1/operations`: change requests from acceptance to completion.
 
 pub(crate) mod cancel;
 
@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::schema::params::{OperationParams, PageParams, WaitParams};
 use crate::schema::problems::{Gone, Missing, Refused};
 
-/// How long an answer waits for the read model.
+/// How long a response waits for the read model.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
@@ -100,7 +100,7 @@ pub(crate) async fn get(
     Ok(HttpResponse::Ok().json(OperationView::from(&row)))
 }
 
-/// The operation; an unknown id is looked for once more when everything in the log has been taken in.
+/// The operation; an unknown id is looked up again after the read model has caught up.
 pub(super) async fn find(
     app: &AppState,
     caller: &Caller,
@@ -110,20 +110,20 @@ pub(super) async fn find(
     if caller.can(Role::Viewer, &found.namespace) {
         return not_behind(app, found).await;
     }
-    // Answered as late as one that is not there: the time must not tell the two apart.
+    // A missing operation is looked up twice, so this one is, too: the response time must not show that it exists.
     let _ = row(app, OperationId::default()).await;
     Err(Problem::not_found())
 }
 
-/// An operation that the read model still shows as open may have ended: then the entity does not have it any more, and
-/// whoever saw that must not be told otherwise here.
+/// Ensures that an operation is not shown as open after it ended: a client that read its entity may know already. The
+/// read model may lag, so the entity is checked.
 async fn not_behind(app: &AppState, shown: OperationRow) -> Result<OperationRow, Problem> {
     if shown.state.is_done() {
         return Ok(shown);
     }
     match app.engine.entity(shown.entity_id).await {
         Ok(entity) if entity.operation(shown.id).is_none() => {}
-        // What cannot be folded is shown as it was last.
+        // An entity that cannot be folded is shown in its last known state.
         Ok(_) | Err(Error::Unreadable(_)) => return Ok(shown),
         Err(error) => return Err(error.into()),
     }
@@ -144,7 +144,7 @@ async fn row(app: &AppState, id: OperationId) -> Result<OperationRow, Problem> {
     views.operation(id).await.map_err(Error::from)?.ok_or_else(Problem::not_found)
 }
 
-/// Waits a moment for the read model to take in everything that is in the log; false when it had not.
+/// Waits for the read model to reach the log's head; false if it did not in time.
 async fn caught_up(app: &AppState) -> Result<bool, Problem> {
     let head = app.engine.log().head().await.map_err(Error::from)?;
     Ok(app.engine.caught_up(head, CATCH_UP_MAX).await)

@@ -1,4 +1,4 @@
-//! `/v1/projections`: how the read models stand; replaying them.
+//! `/v1/projections`: status and rebuild of the read models.
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -91,7 +91,7 @@ pub(crate) async fn rebuild(
         change_request.check_idempotency(None).await?
     {
         app.engine.rebuild(&path).await?;
-        // Once it is done: one that broke off is begun anew by its repetition.
+        // Recorded only when it is done, so that repeating an interrupted rebuild starts it again.
         app.engine.record_request(&envelope).await?;
     }
     Ok(HttpResponse::NoContent().finish())

@@ -1,4 +1,4 @@
-//! A person looked, and lets changes of backends begin.
+//! `POST /v1/system/unfreeze`: an administrator permits changes of backends.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! `/v1/tokens`: who may come in. Values are shown once and kept nowhere.
+//! `/v1/tokens`: access tokens. Their values are shown once and not stored.
 
 pub(crate) mod issue;
 pub(crate) mod revoke;

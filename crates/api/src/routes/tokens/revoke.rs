@@ -1,4 +1,4 @@
-//! `DELETE /v1/tokens/{id}`: nobody comes in with it any more, at once.
+//! `DELETE /v1/tokens/{id}`: revokes a token at once.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
