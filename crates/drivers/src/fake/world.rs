@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::fault_control::FaultControl;
 
 /// Things of one page.
-const PAGE: usize = 500;
+const PAGE_THINGS: usize = 500;
 /// Pending jobs kept at most; the oldest are dropped.
 const JOBS_MAX: usize = 100_000;
 
@@ -240,8 +240,9 @@ impl World {
         let after = cursor.unwrap_or_default();
         let shown = self.things.values().filter(|held| held.visible_at <= now);
         let things = shown.map(|held| &held.thing).filter(|thing| thing.id > after && fits(thing));
-        let things: Vec<Thing> = things.take(PAGE).cloned().collect();
-        let cursor = things.last().filter(|_| things.len() == PAGE).map(|thing| thing.id.clone());
+        let things: Vec<Thing> = things.take(PAGE_THINGS).cloned().collect();
+        let cursor =
+            things.last().filter(|_| things.len() == PAGE_THINGS).map(|thing| thing.id.clone());
         WorldReply::Things { things, cursor }
     }
 

@@ -8,7 +8,7 @@ use super::error::{ApiError, ErrorKind};
 use super::request::Request;
 
 /// Rows per page.
-const PAGE: usize = 200;
+const PAGE_ROWS: usize = 200;
 /// Pages of one search at most; beyond that it fails, because an incomplete result must not look complete.
 const PAGES_MAX: usize = 500;
 
@@ -38,7 +38,7 @@ impl CallClient<'_> {
     ) -> Result<(Vec<Value>, Option<String>), ApiError> {
         let mut request = request;
         if pagination != Pagination::None {
-            request = request.query("limit", &PAGE.to_string());
+            request = request.query("limit", &PAGE_ROWS.to_string());
         }
         if let Some(marker) = marker {
             let key = if pagination == Pagination::Offset { "offset" } else { "marker" };
@@ -53,7 +53,7 @@ impl CallClient<'_> {
             let id = found.last().and_then(|row| row.pointer(pointer)).and_then(Value::as_str);
             id.map(str::to_owned)
         };
-        let full = found.len() >= PAGE;
+        let full = found.len() >= PAGE_ROWS;
         let next = match pagination {
             Pagination::None => None,
             Pagination::Links => {
@@ -90,7 +90,7 @@ impl CallClient<'_> {
                 return Ok(all);
             }
         }
-        let message = format!("more than {} rows match", PAGES_MAX * PAGE);
+        let message = format!("more than {} rows match", PAGES_MAX * PAGE_ROWS);
         Err(ApiError::harmless(ErrorKind::Transient, "too_many_rows", message))
     }
 }

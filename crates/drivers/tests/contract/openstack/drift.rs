@@ -17,7 +17,7 @@ use super::{ADMIN, cloud_for, network, storage_and_compute, then_clean_up};
 use crate::subject::Subject;
 
 /// Time that the cloud may need for a change.
-const PATIENCE: Duration = Duration::from_mins(1);
+const CHANGE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Fields that are not tested, and why.
 const UNTOUCHED: &[(&str, &str, &str)] = &[
@@ -141,7 +141,7 @@ impl Drift<'_> {
                 return;
             }
             assert!(matches!(plan, Plan::Noop | Plan::Update { .. }), "{plan:?}");
-            assert!(started.elapsed() < PATIENCE, "{}: {plan:?}", self.subject.kind);
+            assert!(started.elapsed() < CHANGE_TIMEOUT, "{}: {plan:?}", self.subject.kind);
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
