@@ -8,8 +8,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::event_store::Holder;
-use stateward_engine::engine::KeyTurn;
-use stateward_engine::requests::Accepted;
+use stateward_engine::service::Accepted;
+use stateward_engine::service::IdempotencyPermit;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
@@ -28,7 +28,7 @@ pub(crate) struct ChangeRequest<'a> {
 /// Whether a request was carried out before.
 pub(crate) enum IdempotencyCheck {
     /// It is the first with its key, or has none. Concurrent requests with the same key wait until `turn` is dropped.
-    First { envelope: Box<Envelope>, turn: Option<KeyTurn> },
+    First { envelope: Box<Envelope>, turn: Option<IdempotencyPermit> },
     /// It was carried out before; this is its last event.
     Replay(Holder),
 }
@@ -40,8 +40,8 @@ impl ChangeRequest<'_> {
         namespace: Option<&Namespace>,
     ) -> Result<IdempotencyCheck, Problem> {
         let envelope = self.envelope(namespace)?;
-        let turn = self.app.engine.turn(&envelope).await;
-        if let Some(first) = self.app.engine.first(&envelope).await? {
+        let turn = self.app.engine.idempotency_permit(&envelope).await;
+        if let Some(first) = self.app.engine.first_request(&envelope).await? {
             return Ok(IdempotencyCheck::Replay(first));
         }
         headers::check_reason(self.app, &envelope)?;

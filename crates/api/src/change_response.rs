@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::id::{EntityId, Position};
-use stateward_engine::engine::Followed;
-use stateward_engine::requests::{Accepted, Change, Preview};
+use stateward_engine::service::FollowedOperation;
+use stateward_engine::service::{Accepted, EntityChange, Preview};
 
 use crate::app_state::AppState;
 use crate::dto::entity::EntityView;
@@ -77,8 +77,8 @@ pub(crate) async fn respond(
     let Accepted { mut entity, operation: mut row, mut position } = accepted;
     let open = row.as_ref().filter(|row| !row.state.is_done()).cloned();
     if let (Some(operation), Some(within)) = (open, wait) {
-        let from = Followed { entity, operation, position };
-        let followed = app.engine.follow(from, within).await?;
+        let from = FollowedOperation { entity, operation, position };
+        let followed = app.engine.follow_operation(from, within).await?;
         (entity, row, position) = (followed.entity, Some(followed.operation), followed.position);
         // A client that waited often reads a list next. The response itself does not need the lists.
         app.engine.caught_up(position, LISTS_MAX).await;
@@ -109,7 +109,7 @@ pub(crate) async fn respond(
 pub(crate) async fn plan(
     app: &AppState,
     id: EntityId,
-    change: &Change,
+    change: &EntityChange,
 ) -> Result<HttpResponse, Problem> {
     let preview = app.engine.preview_update(id, change).await?;
     let Preview { entity, differences, replaces, wants } = preview;

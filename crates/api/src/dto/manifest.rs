@@ -11,7 +11,7 @@ use stateward_domain::entity::state::{
 use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namespace, Revision};
 use stateward_engine::Engine;
 use stateward_engine::access::DEFAULT_NAMESPACE;
-use stateward_engine::requests::{Change, Declaration};
+use stateward_engine::service::{Declaration, EntityChange};
 
 use crate::problem::Problem;
 
@@ -147,8 +147,8 @@ impl ChangeBody {
     }
 
     /// The requested change; `replace` = the object may be replaced for it.
-    pub(crate) fn change(self, if_revision: Option<Vec<Revision>>, replace: bool) -> Change {
-        Change {
+    pub(crate) fn change(self, if_revision: Option<Vec<Revision>>, replace: bool) -> EntityChange {
+        EntityChange {
             if_revision,
             replace,
             desired: self.desired,

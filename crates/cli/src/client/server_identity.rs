@@ -1,7 +1,7 @@
 //! Verifies that the server at an address is the one that the local token belongs to.
 
 use anyhow::bail;
-use stateward_api::identity::{CHALLENGE, PROOF, proof};
+use stateward_api::server_proof::{CHALLENGE, PROOF, proof};
 
 use super::retry::SendFailure;
 use super::send::TIMEOUT;

@@ -1,4 +1,4 @@
-//! `stateward bench`, and the echo that it compares with.
+//! `stateward bench`, and the echo server that it compares with.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -9,12 +9,12 @@ use clap::Args;
 use serde::Serialize;
 use stateward_api::Server;
 
-use crate::bench::{self, Plan};
-use crate::terminal;
+use crate::bench::{self, BenchPlan};
+use crate::presentation::terminal;
 
-/// Where data lie when nobody says: beside what was built, which is on a disk and not in memory.
+/// Default folder for data: beside the build's output, which is on a disk and not in memory.
 const FOLDER: &str = "./target/bench";
-/// Sizes that two servers can be compared at: a page of the small one has to be full.
+/// Bounds of `--scale`: the small server has a hundredth of the entities, and a page of it has to be full.
 const SCALE_MIN: u64 = 500;
 const SCALE_MAX: u64 = 10_000_000;
 
@@ -50,7 +50,7 @@ pub(crate) struct Bench {
     check: bool,
 }
 
-/// As many as a server takes without further settings.
+/// Parses a number of connections: up to what a server accepts with default settings.
 fn connections(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=1_024).contains(number));
     number.ok_or_else(|| "is no number from 1 to 1024".to_owned())
@@ -65,20 +65,20 @@ impl Bench {
             );
             let report = bench::scale::run(&self.folder(), entities).await?;
             self.print(&report)?;
-            return self.judge(report.missed());
+            return self.check_targets(report.missed());
         }
         let report = bench::run(&self.plan()?).await?;
         self.print(&report)?;
-        self.judge(&report.missed())
+        self.check_targets(&report.missed())
     }
 
-    fn judge(&self, missed: &[impl AsRef<str>]) -> anyhow::Result<()> {
+    fn check_targets(&self, missed: &[impl AsRef<str>]) -> anyhow::Result<()> {
         let missed: Vec<_> = missed.iter().map(AsRef::as_ref).collect();
         anyhow::ensure!(!self.check || missed.is_empty(), "missed: {}", missed.join("; "));
         Ok(())
     }
 
-    fn plan(&self) -> anyhow::Result<Plan> {
+    fn plan(&self) -> anyhow::Result<BenchPlan> {
         let (seconds, entities, events) =
             if self.quick { (1.0, 1_000, 30_000) } else { (3.0, 10_000, 300_000) };
         let seconds = self.seconds.unwrap_or(seconds);
@@ -87,7 +87,7 @@ impl Bench {
         anyhow::ensure!((1..=1_000_000).contains(&entities), "--entities is from 1 to 1000000");
         let time = Duration::from_secs_f64(seconds);
         let connections = self.connections.clone();
-        Ok(Plan { folder: self.folder(), connections, time, entities, events })
+        Ok(BenchPlan { folder: self.folder(), connections, time, entities, events })
     }
 
     fn folder(&self) -> PathBuf {
@@ -98,13 +98,13 @@ impl Bench {
     fn print(&self, report: &(impl Serialize + Display)) -> anyhow::Result<()> {
         let json = serde_json::to_string_pretty(report).context("figures are JSON")?;
         match &self.json {
-            Some(file) if file.as_os_str() == "-" => terminal::say(&json)?,
+            Some(file) if file.as_os_str() == "-" => terminal::print(&json)?,
             Some(file) => {
                 std::fs::write(file, json + "\n")
                     .with_context(|| format!("cannot write {}", file.display()))?;
-                terminal::say(&report.to_string())?;
+                terminal::print(&report.to_string())?;
             }
-            None => terminal::say(&format!("{report}\n{json}"))?,
+            None => terminal::print(&format!("{report}\n{json}"))?,
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ pub(crate) struct Echo {}
 impl Echo {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen")?;
-        terminal::say(&format!("http://{}", listener.local_addr()?))?;
+        terminal::print(&format!("http://{}", listener.local_addr()?))?;
         stateward_api::serve_echo(listener, Server::default().workers)
             .await
             .context("the echo broke")

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stateward_domain::access::Role;
 use stateward_domain::audit::{Checkpoint, Report, VerificationProgress};
-use stateward_engine::{Engine, Error, engine::Turn};
+use stateward_engine::{Engine, Error, service::VerificationPermit};
 use tokio::sync::{oneshot, watch};
 
 use super::LINES;
@@ -54,7 +54,7 @@ pub(crate) async fn handler(
         let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
         return Err(problem.at("/against/count", "is more than any log has"));
     }
-    let turn = app.engine.audit_turn()?;
+    let turn = app.engine.verification_permit()?;
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains(LINES)) {
         let lines = VerificationStream::begin(app.engine.clone(), turn, against).lines();
@@ -73,7 +73,7 @@ struct VerificationStream {
 }
 
 impl VerificationStream {
-    fn begin(engine: Engine, turn: Turn, against: Option<Checkpoint>) -> Self {
+    fn begin(engine: Engine, turn: VerificationPermit, against: Option<Checkpoint>) -> Self {
         let (sender, progress) = watch::channel(VerificationProgress::default());
         let (reply, outcome) = oneshot::channel();
         let task = actix_web::rt::spawn(async move {

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
-use stateward_engine::backends::Change;
+use stateward_domain::system::BackendChange;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
@@ -23,7 +23,7 @@ struct ReloadReply {
 struct ReloadedBackend {
     name: String,
     #[schema(value_type = crate::schema::enums::ChangeSchema)]
-    change: Change,
+    change: BackendChange,
 }
 
 #[utoipa::path(

@@ -49,7 +49,7 @@ pub(crate) async fn handler(
             let mut same = HttpResponse::NotModified();
             return Ok(same.insert_header(tag).insert_header(kept_nowhere).finish());
         }
-        let dependents = app.engine.users(&entity, DEPENDENTS_SHOWN_MAX).await?;
+        let dependents = app.engine.dependents(&entity, DEPENDENTS_SHOWN_MAX).await?;
         let view = EntityView::from(&*entity).with_dependents(&dependents);
         return Ok(HttpResponse::Ok().insert_header(tag).insert_header(kept_nowhere).json(view));
     };

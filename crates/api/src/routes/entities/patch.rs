@@ -8,7 +8,7 @@ use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::EntityId;
 use stateward_engine::Error;
-use stateward_engine::requests::{Accepted, Change};
+use stateward_engine::service::{Accepted, EntityChange};
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
@@ -93,7 +93,7 @@ impl Patch<'_> {
     }
 
     /// The change that the patch makes of `entity`, for this revision only; for none, if the client does not accept it.
-    fn change(&self, entity: &Entity) -> Result<Change, Problem> {
+    fn change(&self, entity: &Entity) -> Result<EntityChange, Problem> {
         self.body.require_media_type(&[MERGE_PATCH, JSON_PATCH])?;
         let mut revisions = vec![entity.revision];
         if let Some(wanted) = headers::if_match(self.request)? {

@@ -54,7 +54,7 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, Problem> {
     params.finish()?;
     caller.require_global(Role::Viewer)?;
-    let view = |status: stateward_engine::engine::ProjectionStatus| ProjectionView {
+    let view = |status: stateward_engine::service::ProjectionStatus| ProjectionView {
         name: status.name,
         position: status.progress.position.to_string(),
         recorded_at: status.progress.recorded_at.map(time::text),
