@@ -10,7 +10,7 @@ test: ## Everything that needs no other service
 
 check: lint test audit ## What a change has to pass
 
-CIRCLES_MAX = 13
+CIRCLES_MAX = 7
 lint: ## Format, lints, the register of comments and docs, and circles of imports
 	cargo fmt --all --check
 	tests/lint/words.py
