@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context;
 use stateward_api::{AdminToken, AppState, LimitSettings, Server, Tls};
 use stateward_domain::ports::event_store::EventStore;
-use stateward_domain::ports::sync_queue::SyncQueue;
 use stateward_domain::time::LogClock;
 use stateward_engine::clock::ClockAndIds;
 use stateward_engine::process_manager::lease::LeaseTimes;
@@ -77,7 +76,7 @@ pub(crate) async fn start(
     let store = Arc::new(store);
     let token = admin_token::load_or_create(&directory)?;
     let files = FileConfiguration::new(source, &directory);
-    let engine = engine(config, files, &store, clock, observe_only).await?;
+    let engine = engine(config, files, &store, clock, observe_only)?;
     engine.access().load().await.context("cannot read who may come in")?;
     let head_at_start = store.log.head().await?;
     let app = AppState::new(stateward_api::AppParts {
@@ -117,15 +116,13 @@ pub(crate) async fn start(
     })
 }
 
-async fn engine(
+fn engine(
     config: &Config,
     files: FileConfiguration,
     store: &Store,
     clock: LogClock,
     observe_only: bool,
 ) -> anyhow::Result<Engine> {
-    // The lock on the directory proves that no other worker runs, so all leases are void.
-    store.queue.release_all().await.context("cannot end the leases of an earlier process")?;
     let configuration = files.configuration(config)?;
     let parts = Parts {
         log: store.log.clone(),

@@ -174,16 +174,17 @@ pub trait SyncQueue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError>;
 
-    /// Extends the lease to `duration` from now; false when it has expired or belongs to another worker. Idempotent.
+    /// Extends these leases, each an entity and its worker, to `duration` from now; returns the entities whose leases
+    /// were extended. The others have expired or belong to another worker. Idempotent. One call renews all leases of a
+    /// process.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]; then the lease ends when it would have.
+    /// [`QueueError::Unavailable`]; then each lease ends when it would have.
     async fn renew(
         &self,
-        entity: EntityId,
-        worker: &str,
+        held: &[(EntityId, String)],
         duration: Duration,
-    ) -> Result<bool, QueueError>;
+    ) -> Result<Vec<EntityId>, QueueError>;
 
     /// Ends leases. Idempotent: one that belongs to another worker meanwhile is not touched.
     ///
@@ -207,13 +208,6 @@ pub trait SyncQueue: Send + Sync {
     /// # Errors
     /// [`QueueError::Unavailable`].
     async fn void_snoozes(&self, backend: &BackendName) -> Result<(), QueueError>;
-
-    /// Ends every lease at once. Only for a start that has proved by other means that no worker runs: with several
-    /// nodes it would end the leases of the others. Idempotent.
-    ///
-    /// # Errors
-    /// [`QueueError::Unavailable`].
-    async fn release_all(&self) -> Result<(), QueueError>;
 
     /// Deletes the backend's drift timers that end later than `longest` from now; returns their number. No timer is
     /// set that far ahead, so an earlier process with a wrong clock set them. They are seeded anew. Idempotent.
@@ -249,11 +243,17 @@ pub trait SyncQueue: Send + Sync {
     /// [`QueueError::Unavailable`].
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError>;
 
-    /// At most `limit` of the entities that depend on any of these names ([`ClaimKey::name`]), each once. Read-only.
+    /// A page of the entities that depend on any of these names ([`ClaimKey::name`]): at most `limit` with ids above
+    /// `after`, each once, in ascending order; `None` = from the first. Read-only.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
-    async fn dependents(&self, of: &[ClaimKey], limit: usize) -> Result<Dependents, QueueError>;
+    async fn dependents(
+        &self,
+        of: &[ClaimKey],
+        after: Option<EntityId>,
+        limit: usize,
+    ) -> Result<Dependents, QueueError>;
 
     /// How long the oldest work of each backend has been due, for metrics; zero when all of it waits. Read-only.
     ///

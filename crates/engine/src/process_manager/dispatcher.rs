@@ -192,8 +192,9 @@ async fn run_leased(
     let times = shared.lease_times;
     let held =
         HeldLease::new(&lease, &worker, times, &shared.clock, requested_at, &shared.shutdown);
+    let held = shared.lease_keeper.hold(held);
     let began = shared.clock.elapsed();
-    let outcome = run_round(&shared, &backend, Arc::new(held)).instrument(span).await;
+    let outcome = run_round(&shared, &backend, held).instrument(span).await;
     let took = shared.clock.elapsed().saturating_sub(began);
     metrics::histogram!("stateward_round_seconds", "backend" => backend.name().to_string())
         .record(took.as_secs_f64());
@@ -223,12 +224,7 @@ async fn run_round(shared: &Shared, backend: &Arc<Backend>, lease: Arc<HeldLease
     let seen = Mutex::new(lease.seen);
     let baseline = ObservationBaseline::new(lease.observed_under);
     let round = Round { shared, backend, lease: Arc::clone(&lease), kind, seen, baseline };
-    let mut work = std::pin::pin!(round.run());
-    tokio::select! {
-        outcome = &mut work => outcome,
-        // Never resolves; renews the lease while the round runs.
-        () = lease.keep_renewed(&*shared.queue) => work.await,
-    }
+    round.run().await
 }
 
 async fn kind_of(shared: &Shared, lease: &HeldLease) -> Result<KindName, crate::error::Error> {

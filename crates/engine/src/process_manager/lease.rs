@@ -12,7 +12,7 @@ use stateward_domain::envelope::Envelope;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, EntityId, ExternalId, Incarnation, Position, Version};
 use stateward_domain::ports::driver::CallControl;
-use stateward_domain::ports::sync_queue::{Lease, LeaseReason, SyncQueue};
+use stateward_domain::ports::sync_queue::{Lease, LeaseReason};
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::bounded;
@@ -46,6 +46,8 @@ pub(crate) struct HeldLease {
     clock: ClockAndIds,
     /// End on the worker's side, on the steady clock, in microseconds.
     ends: AtomicU64,
+    /// On the steady clock, in microseconds.
+    renewal_due: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -69,6 +71,7 @@ impl HeldLease {
             times,
             clock: clock.clone(),
             ends: AtomicU64::new(0),
+            renewal_due: AtomicU64::new(0),
             stop: shutdown.child_token(),
         };
         held.extend(requested_at);
@@ -90,44 +93,52 @@ impl HeldLease {
         self.stop.cancelled().await;
     }
 
-    /// Renews the lease after each third of its duration. When it is lost, cancels all calls under it and never
-    /// resolves: the round ends by itself, so that a late result is still reported.
-    pub(crate) async fn keep_renewed(&self, queue: &dyn SyncQueue) {
-        let mut pause = self.times.duration / 3;
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => std::future::pending().await,
-            }
-            if renewal_is_suspended() {
-                continue;
-            }
-            let requested_at = self.clock.elapsed();
-            let renewal = queue.renew(self.entity, &self.worker, self.times.duration).await;
-            match renewal {
-                Ok(true) => {
-                    self.extend(requested_at);
-                    pause = self.times.duration / 3;
-                }
-                Err(_) if !self.remaining().is_zero() => pause = self.times.duration / 20,
-                Ok(false) | Err(_) => {
-                    tracing::warn!(entity.id = %self.entity, "lease lost");
-                    self.stop.cancel();
-                }
-            }
+    /// The steady time at which it is to be renewed.
+    pub(crate) fn renewal_due(&self) -> Duration {
+        Duration::from_micros(self.renewal_due.load(Ordering::Acquire))
+    }
+
+    /// The lease was extended by a renewal, or taken, that was requested at this steady time.
+    pub(crate) fn extend(&self, requested_at: Duration) {
+        let ends = (requested_at + self.times.duration).saturating_sub(self.times.margin);
+        self.ends.store(micros(ends), Ordering::Release);
+        self.renew_again_at(requested_at + self.times.duration / 3);
+    }
+
+    /// The renewal failed: it is tried again soon while there is time left, else the lease is lost.
+    pub(crate) fn renewal_failed(&self) {
+        if self.remaining().is_zero() {
+            return self.lose();
+        }
+        self.renew_again_at(self.clock.elapsed() + self.times.duration / 20);
+    }
+
+    /// The lease is to be renewed at this steady time.
+    pub(crate) fn renew_again_at(&self, at: Duration) {
+        self.renewal_due.store(micros(at), Ordering::Release);
+    }
+
+    /// Cancels all calls under the lease. The round ends by itself, so that a late result is still reported.
+    pub(crate) fn lose(&self) {
+        if !self.stop.is_cancelled() {
+            tracing::warn!(entity.id = %self.entity, "lease lost");
+            self.stop.cancel();
         }
     }
 
-    fn extend(&self, requested_at: Duration) {
-        let ends = (requested_at + self.times.duration).saturating_sub(self.times.margin);
-        self.ends.store(u64::try_from(ends.as_micros()).unwrap_or(u64::MAX), Ordering::Release);
+    /// Whether it is to be renewed no more: it is lost, or the process stops.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// The entity and worker that the table has.
+    pub(crate) fn key(&self) -> (EntityId, String) {
+        (self.entity, self.worker.clone())
     }
 }
 
-/// A fail point: a test stops renewals by setting `engine::lease::renew` to `return`, as if the process stood still.
-fn renewal_is_suspended() -> bool {
-    fail::fail_point!("engine::lease::renew", |_| true);
-    false
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Control of a driver call that belongs to an attempt.

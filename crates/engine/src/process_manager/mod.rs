@@ -1,6 +1,6 @@
 //! Process managers: one dispatcher per backend leases queued entities and runs a round for each.
 //!
-//! - `dispatcher`, `lease`: which entities run, and how long a worker may act on one
+//! - `dispatcher`, `lease`, `lease_keeper`: which entities run, and how long a worker may act on one
 //! - `round`: reload, observe, plan, execute one action; `observe` and `execute` are its I/O
 //! - `plan`: what a round does next, as pure functions; `retry`: what follows a failure
 //! - `resolve`: references as values, and whether dependents remain
@@ -12,6 +12,7 @@
 //! the queue earlier; nothing is lost with them.
 
 pub mod lease;
+pub mod lease_keeper;
 
 mod backend_record;
 mod dispatcher;
@@ -38,7 +39,7 @@ use stateward_domain::ports::driver::Driver;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::kinds::Kinds;
@@ -49,6 +50,7 @@ use crate::commands::control_streams::ControlStreams;
 use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::process_manager::lease::LeaseTimes;
+use crate::process_manager::lease_keeper::LeaseKeeper;
 use crate::projections::runner::ProjectionProgress;
 use crate::secrets::Secrets;
 
@@ -79,6 +81,8 @@ pub struct Shared {
     pub clock: ClockAndIds,
     /// How long leases last.
     pub lease_times: LeaseTimes,
+    /// Renews the leases of running rounds.
+    pub lease_keeper: LeaseKeeper,
     /// Time between sweeps for objects without an entity.
     pub sweep_interval: Duration,
     /// Set = only observe: nothing is changed on any backend before a person allows it.
@@ -126,6 +130,8 @@ pub async fn run(shared: Arc<Shared>, backends: Backends) {
     if let Err(error) = ownership::record_contests(&shared).await {
         tracing::error!(%error, "contests for objects were not recorded");
     }
+    let mut keeper = JoinSet::new();
+    keeper.spawn(keep_leases(Arc::clone(&shared)));
     let blocker = tokio::spawn(unavailable_backend::run(Arc::clone(&shared), backends.clone()));
     let mut changes = backends.subscribe();
     let mut supervisors: BTreeMap<_, (Arc<Backend>, JoinHandle<()>)> = BTreeMap::new();
@@ -153,6 +159,24 @@ pub async fn run(shared: Arc<Shared>, backends: Backends) {
         if let Err(error) = task.await {
             tracing::error!(%error, "a process manager panicked");
         }
+    }
+    // Leases are renewed until the last round has ended.
+    keeper.shutdown().await;
+}
+
+/// Renews leases, again after a panic. Never returns; ends by being aborted.
+async fn keep_leases(shared: Arc<Shared>) {
+    loop {
+        let shared = Arc::clone(&shared);
+        let mut keeper = JoinSet::new();
+        keeper.spawn(async move {
+            let Shared { lease_keeper, queue, clock, lease_times, .. } = &*shared;
+            lease_keeper.run(&**queue, clock, *lease_times).await;
+        });
+        if let Some(Err(error)) = keeper.join_next().await {
+            tracing::error!(%error, "the renewal of leases panicked, and is restarted");
+        }
+        tokio::time::sleep(PANIC_BACKOFF).await;
     }
 }
 

@@ -138,10 +138,10 @@ impl Resolver<'_> {
     pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
         let head = self.shared.log.head().await?;
         let name = [ClaimKey::name(entity)];
-        let mut dependents = self.shared.queue.dependents(&name, 1).await?;
+        let mut dependents = self.shared.queue.dependents(&name, None, 1).await?;
         if dependents.as_of < head {
             self.shared.wait_for_executor(head).await?;
-            dependents = self.shared.queue.dependents(&name, 1).await?;
+            dependents = self.shared.queue.dependents(&name, None, 1).await?;
             if dependents.as_of < head {
                 return Err(Error::Unavailable("the queue was reset".to_owned()));
             }

@@ -32,6 +32,8 @@ mod tests;
 const DEPENDENCY_RETRY: Duration = Duration::from_secs(1);
 /// Changes per write: an entity may have any number of dependents, and other writers wait for the queue too.
 const CHANGES_MAX: usize = 1_000;
+/// Dependents read at a time.
+const DEPENDENTS_PAGE: usize = 1_000;
 
 /// The projection.
 pub struct Executor {
@@ -101,16 +103,20 @@ impl Executor {
         let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
         // Entities of this batch are evaluated already.
         let is_evaluated = |id: &EntityId| by_entity.get(id).is_some_and(|it| it.last.is_some());
-        let dependents = self.dependents(&stale_names).await?;
-        for id in dependents.into_iter().filter(|id| !is_evaluated(id)) {
-            if changes.len() >= CHANGES_MAX {
-                // If the process stops after this write, the batch is applied again: a row is a function of the log.
-                woken |= self.queue.advance(from, from, &changes).await.map_err(queue_error)?;
-                changes.clear();
+        let mut page = self.dependents(&stale_names, None).await?;
+        while let Some(&last) = page.last() {
+            for id in page.into_iter().filter(|id| !is_evaluated(id)) {
+                if changes.len() >= CHANGES_MAX {
+                    // If the process stops after this write, the batch is applied again: a row is a function of the
+                    // log.
+                    woken |= self.queue.advance(from, from, &changes).await.map_err(queue_error)?;
+                    changes.clear();
+                }
+                let Some(dependent) = if_readable(self.entities.fresh(id).await)? else { continue };
+                woken_backends.insert(dependent.manifest.backend.clone());
+                changes.push(self.row(cache, &dependent, to, at).await?);
             }
-            let Some(dependent) = if_readable(self.entities.fresh(id).await)? else { continue };
-            woken_backends.insert(dependent.manifest.backend.clone());
-            changes.push(self.row(cache, &dependent, to, at).await?);
+            page = self.dependents(&stale_names, Some(last)).await?;
         }
         cache.finish_scan(&stale_names);
         changes.append(&mut wake_ups);
@@ -118,12 +124,17 @@ impl Executor {
         Ok((woken, woken_backends))
     }
 
-    /// Dependents of these names, as known from earlier batches.
-    async fn dependents(&self, names: &[ClaimKey]) -> Result<Vec<EntityId>, ModelError> {
+    /// The next dependents of these names behind `after`, as known from earlier batches. Empty = there are no more.
+    async fn dependents(
+        &self,
+        names: &[ClaimKey],
+        after: Option<EntityId>,
+    ) -> Result<Vec<EntityId>, ModelError> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.queue.dependents(names, usize::MAX).await.map_err(queue_error)?.entities)
+        let page = self.queue.dependents(names, after, DEPENDENTS_PAGE).await;
+        Ok(page.map_err(queue_error)?.entities)
     }
 
     fn cache(&self) -> MutexGuard<'_, DependentCache> {

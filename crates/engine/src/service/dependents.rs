@@ -23,7 +23,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         let shared = &self.inner.shared;
-        let dependents = shared.queue.dependents(&[ClaimKey::name(entity)], limit).await?;
+        let dependents = shared.queue.dependents(&[ClaimKey::name(entity)], None, limit).await?;
         let mut found = Vec::with_capacity(dependents.entities.len());
         for dependent in dependents.entities {
             match shared.entities.recent(dependent).await {

@@ -36,6 +36,7 @@ use crate::commands::control_streams::ControlStreams;
 use crate::commands::idempotency::IdempotencyPermits;
 use crate::entity_repository::EntityRepository;
 use crate::process_manager::lease::LeaseTimes;
+use crate::process_manager::lease_keeper::LeaseKeeper;
 use crate::process_manager::{self, Shared};
 use crate::projections::executor::Executor;
 use crate::projections::runner::{self, Projection, ProjectionProgress};
@@ -164,6 +165,7 @@ impl Engine {
             reload_wanted: Notify::new(),
             clock: parts.clock,
             lease_times: parts.options.lease_times,
+            lease_keeper: LeaseKeeper::default(),
             sweep_interval: parts.options.sweep_interval,
             observe_only: AtomicBool::new(parts.options.observe_only),
             executor: watch::Sender::new(ProjectionProgress::default()),

@@ -31,6 +31,11 @@ struct Subject {
     store: Store,
 }
 
+/// A lease as a worker names it.
+fn held(number: u128, worker: &str) -> (EntityId, String) {
+    (entity(number), worker.to_owned())
+}
+
 impl Subject {
     async fn new() -> Self {
         Self::in_directory(tempfile::tempdir().unwrap(), ManualClock::new()).await
@@ -185,7 +190,7 @@ async fn a_row_that_waits_for_a_name_is_woken_by_any_entity_of_that_name() {
 async fn dependents_of_an_entity_are_known_as_of_the_checkpoint() {
     let subject = Subject::new().await;
     let key = |text: &str| ClaimKey(format!("{}{text}", ClaimKey::NAME));
-    let of = async |text: &str| subject.queue.dependents(&[key(text)], 9).await.unwrap();
+    let of = async |text: &str| subject.queue.dependents(&[key(text)], None, 9).await.unwrap();
     let row = |number, targets: &[&str]| {
         let dependencies = targets.iter().map(|text| key(text)).collect();
         QueueRow { dependencies, ..subject.due(number, Priority::User, 1) }
@@ -200,11 +205,13 @@ async fn dependents_of_an_entity_are_known_as_of_the_checkpoint() {
     assert_eq!(of("n/k/").await.entities, []);
     assert_eq!(of("n/k/a").await.as_of, subject.queue.checkpoint().await.unwrap());
     assert_eq!(subject.queue.row(entity(1)).await.unwrap(), Some(one));
-    let any = subject.queue.dependents(&[key("n/k/b"), key("n/k/a")], 9).await.unwrap();
+    let any = subject.queue.dependents(&[key("n/k/b"), key("n/k/a")], None, 9).await.unwrap();
     assert_eq!(any.entities, [entity(1), entity(2)], "each once");
-    assert_eq!(subject.queue.dependents(&[], 9).await.unwrap().entities, []);
-    let first = subject.queue.dependents(&[key("n/k/a")], 1).await.unwrap();
+    assert_eq!(subject.queue.dependents(&[], None, 9).await.unwrap().entities, []);
+    let first = subject.queue.dependents(&[key("n/k/a")], None, 1).await.unwrap();
     assert_eq!(first.entities, [entity(1)], "no more than asked for");
+    let next = subject.queue.dependents(&[key("n/k/a")], Some(entity(1)), 9).await.unwrap();
+    assert_eq!(next.entities, [entity(2)], "those behind the page before");
 
     // A new row replaces the old references, also by none.
     subject.advance(&[QueueChange::Put(row(1, &["n/k/b"])), QueueChange::Put(row(2, &[]))]).await;
@@ -256,7 +263,7 @@ async fn a_reset_forgets_rows_and_checkpoint_but_no_lease() {
     *subject.at.lock().unwrap() = Position::START;
     subject.advance(&put).await;
     assert_eq!(subject.lease("two", 1, false).await, [], "its worker still works");
-    subject.queue.release_all().await.unwrap();
+    subject.store.queue.release_all().await.unwrap();
     assert_eq!(subject.lease("two", 1, false).await.len(), 1);
 }
 

@@ -113,11 +113,14 @@ async fn assemble(
     let (named, beside) = ((head.log_id, Arc::clone(&log)), Arc::clone(&inodes));
     let guard = DirectoryGuard::begin(lock, named, beside, broken, background);
     let restore_hold = RestoreHoldFile::new(directory);
+    let queue = Queue::new(Arc::clone(&views_db));
+    // The lock on the directory proves that no other worker runs.
+    queue.end_all_leases().await.map_err(|error| damaged_views(directory, &error))?;
     Ok(Store {
         audit: Arc::new(Auditor::new(files, Arc::new(clock))),
         observe_only: restore_hold.is_set(),
         restore_hold: Arc::new(restore_hold),
-        queue: Arc::new(Queue::new(Arc::clone(&views_db))),
+        queue: Arc::new(queue),
         entities: Arc::new(Entities::new(views_db)),
         log,
         log_id: head.log_id,

@@ -72,21 +72,22 @@ pub(super) async fn lease(
 /// An expired lease is not renewed, even if no other worker took it since: its worker stopped relying on it.
 pub(super) async fn renew(
     connection: &mut SqliteConnection,
-    entity: EntityId,
-    worker: &str,
+    held: &[(EntityId, String)],
     duration: Duration,
     now: Timestamp,
-) -> Result<bool, sqlx::Error> {
-    let renewed = sqlx::query(
-        "UPDATE sync_leases SET until = ?1 WHERE entity = ?2 AND worker = ?3 AND until > ?4",
+) -> Result<Vec<EntityId>, sqlx::Error> {
+    let renewed: Vec<String> = sqlx::query_scalar(
+        "UPDATE sync_leases SET until = ? FROM json_each(?) held \
+         WHERE entity = held.value ->> 0 AND worker = held.value ->> 1 AND until > ? \
+         RETURNING entity",
     )
     .bind(now.after(duration).0)
-    .bind(entity.to_string())
-    .bind(worker)
+    .bind(encode(&held))
     .bind(now.0)
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(renewed.rows_affected() == 1)
+    let id = |text: String| text.parse().map_err(|error| undecodable(Box::new(error)));
+    renewed.into_iter().map(id).collect()
 }
 
 pub(super) async fn release(

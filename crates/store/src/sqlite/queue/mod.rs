@@ -247,6 +247,25 @@ const OLDEST_DUE: &str = "\
     )
     SELECT name, min(due) FROM oldest WHERE due IS NOT NULL GROUP BY name ORDER BY name";
 
+impl Queue {
+    /// Ends every lease and snooze, as the opening of the store does: its lock proves that no worker runs. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    pub async fn release_all(&self) -> Result<(), QueueError> {
+        self.end_all_leases().await.map_err(unavailable)
+    }
+
+    pub(in crate::sqlite) async fn end_all_leases(&self) -> Result<(), sqlx::Error> {
+        let mut writer = self.file.writer().await;
+        crate::failpoints::reach("store::queue::release_all::before");
+        let released = sqlx::query("UPDATE sync_leases SET worker = NULL, until = 0, snooze = 0");
+        released.execute(&mut **writer).await?;
+        crate::failpoints::reach("store::queue::release_all::after");
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl SyncQueue for Queue {
     async fn checkpoint(&self) -> Result<Position, QueueError> {
@@ -305,14 +324,13 @@ impl SyncQueue for Queue {
 
     async fn renew(
         &self,
-        entity: EntityId,
-        worker: &str,
+        held: &[(EntityId, String)],
         duration: Duration,
-    ) -> Result<bool, QueueError> {
+    ) -> Result<Vec<EntityId>, QueueError> {
         let mut writer = self.file.writer().await;
         crate::failpoints::reach("store::queue::renew::before");
         let now = self.file.now().steady;
-        let renewed = leases::renew(&mut writer, entity, worker, duration, now).await;
+        let renewed = leases::renew(&mut writer, held, duration, now).await;
         crate::failpoints::reach("store::queue::renew::after");
         renewed.map_err(unavailable)
     }
@@ -341,15 +359,6 @@ impl SyncQueue for Queue {
         let voided = sqlx::query("UPDATE sync_leases SET snooze = 0 WHERE backend = ?");
         voided.bind(&backend.0).execute(&mut **writer).await.map_err(unavailable)?;
         crate::failpoints::reach("store::queue::void_snoozes::after");
-        Ok(())
-    }
-
-    async fn release_all(&self) -> Result<(), QueueError> {
-        let mut writer = self.file.writer().await;
-        crate::failpoints::reach("store::queue::release_all::before");
-        let released = sqlx::query("UPDATE sync_leases SET worker = NULL, until = 0, snooze = 0");
-        released.execute(&mut **writer).await.map_err(unavailable)?;
-        crate::failpoints::reach("store::queue::release_all::after");
         Ok(())
     }
 
@@ -397,9 +406,15 @@ impl SyncQueue for Queue {
         decode_row(row, dependencies).map(Some).map_err(unavailable)
     }
 
-    async fn dependents(&self, of: &[ClaimKey], limit: usize) -> Result<Dependents, QueueError> {
+    async fn dependents(
+        &self,
+        of: &[ClaimKey],
+        after: Option<EntityId>,
+        limit: usize,
+    ) -> Result<Dependents, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        reference_index::dependents_of(&mut connection, of, limit).await.map_err(unavailable)
+        let dependents = reference_index::dependents_of(&mut connection, of, after, limit).await;
+        dependents.map_err(unavailable)
     }
 
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError> {

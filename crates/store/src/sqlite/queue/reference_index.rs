@@ -57,19 +57,21 @@ pub(super) async fn targets_of(
     Ok(used.into_iter().map(ClaimKey).collect())
 }
 
-/// Entities that depend on any of these names.
+/// Entities above `after` that depend on any of these names, in ascending order.
 pub(super) async fn dependents_of(
     connection: &mut SqliteConnection,
     used: &[ClaimKey],
+    after: Option<EntityId>,
     limit: usize,
 ) -> Result<Dependents, sqlx::Error> {
     // Read first: a write in between makes the dependents newer than `as_of`, never older.
     let as_of = views_db::checkpoint(connection, NAME).await?;
     let dependents: Vec<String> = sqlx::query_scalar(
         "SELECT DISTINCT user FROM sync_uses \
-             WHERE used IN (SELECT value FROM json_each(?)) ORDER BY user LIMIT ?",
+             WHERE used IN (SELECT value FROM json_each(?)) AND user > ? ORDER BY user LIMIT ?",
     )
     .bind(encode(&used))
+    .bind(after.map(|after| after.to_string()).unwrap_or_default())
     .bind(limit_of(limit))
     .fetch_all(connection)
     .await?;

@@ -51,7 +51,7 @@ impl Subject {
         let subject = Self::in_directory(directory, clock).await;
         assert!(!subject.store.observe_only);
         // As every start does.
-        subject.queue.release_all().await.unwrap();
+        subject.store.queue.release_all().await.unwrap();
         subject.queue.forget_late_drift_timers(&BackendName::from("b"), WAIT).await.unwrap();
         subject.queue.seed_drift_timers(&BackendName::from("b"), WAIT).await.unwrap();
         subject
@@ -82,7 +82,7 @@ impl Subject {
                 self.release("once", &lease, None).await;
             }
         }
-        self.queue.release_all().await.unwrap();
+        self.store.queue.release_all().await.unwrap();
     }
 
     async fn leased(&self) -> Vec<u128> {
@@ -121,7 +121,7 @@ async fn set_while_it_is_open_it_delays_nothing_and_ends_nothing_early() {
             "{set:?}: what was asked for now is due now"
         );
         assert_eq!((held.entity, snoozed.entity), (entity(1), entity(7)));
-        subject.queue.release_all().await.unwrap();
+        subject.store.queue.release_all().await.unwrap();
         subject.clock.advance(WAIT);
         assert_eq!(subject.leased().await, [1, 2, 3, 7, 11, 12, 13], "{set:?}: ten seconds later");
     }
@@ -136,9 +136,13 @@ async fn a_lease_is_as_long_as_it_was_asked_for() {
         subject.clock.advance(LEASE * 9 / 10);
         subject.set(set);
         assert_eq!(subject.lease("two", 1, false).await, [], "{set:?}: it is held");
-        assert_eq!(subject.queue.renew(entity(1), "one", LEASE).await, Ok(true), "{set:?}");
+        assert_eq!(
+            subject.queue.renew(&[held(1, "one")], LEASE).await,
+            Ok(vec![entity(1)]),
+            "{set:?}"
+        );
         subject.clock.advance(LEASE);
-        assert_eq!(subject.queue.renew(entity(1), "one", LEASE).await, Ok(false), "{set:?}");
+        assert_eq!(subject.queue.renew(&[held(1, "one")], LEASE).await, Ok(vec![]), "{set:?}");
         assert_eq!(subject.lease("two", 1, false).await.len(), 1, "{set:?}: it is over");
     }
 }
@@ -179,7 +183,7 @@ async fn set_between_two_openings_it_delays_nothing() {
         subject.set(set);
         let subject = subject.restarted().await;
         assert!(subject.leased().await.starts_with(&[1]), "{set:?}: it waits for nothing");
-        subject.queue.release_all().await.unwrap();
+        subject.store.queue.release_all().await.unwrap();
         subject.three(11).await;
         subject.clock.advance(WAIT);
         assert_eq!(subject.leased().await, [1, 2, 3, 11, 12, 13], "{set:?}: no wait is longer");
@@ -208,7 +212,7 @@ async fn what_was_written_ahead_of_the_clock_waits_no_longer_than_it_has_to() {
             assert_eq!(subject.log_clock.moment().skew(), skew);
             subject.three(11).await;
             assert!(subject.leased().await.contains(&11), "{ahead:?}: it waits for nothing");
-            subject.queue.release_all().await.unwrap();
+            subject.store.queue.release_all().await.unwrap();
             subject.clock.advance(WAIT);
             let expected: &[u128] = if events { &[1, 2, 3] } else { &[3] };
             assert_eq!(subject.leased().await, [expected, &[11, 12, 13]].concat(), "{ahead:?}");
@@ -248,7 +252,7 @@ async fn the_files_of_an_older_version_go_on_from_their_newest_time() {
     let subject = Subject::in_directory(directory, clock).await;
     assert_eq!(subject.log_clock.moment().skew(), YEAR);
     assert!(subject.leased().await.starts_with(&[1]), "it waits for nothing");
-    subject.queue.release_all().await.unwrap();
+    subject.store.queue.release_all().await.unwrap();
     subject.clock.advance(WAIT);
     assert_eq!(subject.leased().await, [1, 2, 3], "no wait is longer");
 }

@@ -10,8 +10,8 @@ async fn a_leased_entity_is_not_leased_again() {
     assert_eq!(subject.lease("two", 10, false).await, []);
     subject.clock.advance(LEASE + Duration::from_millis(1));
     assert_eq!(subject.lease("two", 10, false).await.len(), 1, "it ran out");
-    let renewed = subject.queue.renew(entity(1), "one", LEASE).await;
-    assert_eq!(renewed, Ok(false), "a frozen worker learns that it lost it");
+    let renewed = subject.queue.renew(&[held(1, "one")], LEASE).await;
+    assert_eq!(renewed, Ok(vec![]), "a frozen worker learns that it lost it");
 }
 
 #[tokio::test]
@@ -20,11 +20,29 @@ async fn a_renewed_lease_lasts_and_one_that_ended_cannot_be_renewed() {
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
     subject.lease("one", 1, false).await;
     subject.clock.advance(LEASE / 3);
-    assert_eq!(subject.queue.renew(entity(1), "one", LEASE).await, Ok(true));
+    assert_eq!(subject.queue.renew(&[held(1, "one")], LEASE).await, Ok(vec![entity(1)]));
     subject.clock.advance(LEASE.checked_sub(Duration::from_secs(1)).unwrap());
     assert_eq!(subject.lease("two", 1, false).await, []);
     subject.clock.advance(Duration::from_secs(2));
-    assert_eq!(subject.queue.renew(entity(1), "one", LEASE).await, Ok(false));
+    assert_eq!(subject.queue.renew(&[held(1, "one")], LEASE).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn all_leases_of_a_process_are_renewed_at_once() {
+    let subject = Subject::new().await;
+    let rows = [1, 2, 3].map(|number| subject.due(number, Priority::User, 1));
+    subject.advance(&rows.map(QueueChange::Put)).await;
+    subject.lease("one", 2, false).await;
+    subject.lease("two", 1, false).await;
+    subject.clock.advance(LEASE / 3);
+    let mine = [held(1, "one"), held(2, "one"), held(3, "one"), held(4, "one")];
+    let mut renewed = subject.queue.renew(&mine, LEASE).await.unwrap();
+    renewed.sort();
+    assert_eq!(renewed, [entity(1), entity(2)], "neither another worker's nor an unknown one");
+    assert_eq!(subject.queue.renew(&[], LEASE).await, Ok(vec![]));
+    subject.clock.advance(LEASE.checked_sub(Duration::from_secs(1)).unwrap());
+    let left = subject.lease("three", 9, false).await;
+    assert_eq!(left.iter().map(|lease| lease.entity).collect::<Vec<_>>(), [entity(3)]);
 }
 
 #[tokio::test]
@@ -214,13 +232,13 @@ async fn after_which_confirmation_an_entity_was_observed_is_kept() {
         };
         subject.queue.release(&[release]).await.unwrap();
     }
-    subject.queue.release_all().await.unwrap();
+    subject.store.queue.release_all().await.unwrap();
     subject.queue.reset().await.unwrap();
     *subject.at.lock().unwrap() = Position::START;
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
     assert_eq!(subject.lease("one", 1, false).await[0].observed_under, Version(7), "also then");
     // Deleted with the entity.
-    subject.queue.release_all().await.unwrap();
+    subject.store.queue.release_all().await.unwrap();
     subject.advance(&[QueueChange::Remove(entity(1))]).await;
     subject.queue.seed_drift_timers(&backend, Duration::from_secs(1)).await.unwrap();
     subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
