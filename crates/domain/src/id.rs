@@ -1,5 +1,6 @@
 //! Newtypes for every identifier and counter, so that they cannot be confused.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -154,7 +155,9 @@ impl fmt::Display for OwnerKey {
 ///
 /// `epoch` identifies one life of a database, so that a position of another log, or of the same log before a restore,
 /// is recognised; `major` and `minor` order commits within it (`SQLite` uses `minor` alone: the rowid).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Positions of different epochs are not ordered: neither is behind the other. [`Position::START`] alone is before all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Position {
     /// Epoch of the database.
     pub epoch: u32,
@@ -167,6 +170,31 @@ pub struct Position {
 impl Position {
     /// The start of the log: before every event.
     pub const START: Self = Self { epoch: 0, major: 0, minor: 0 };
+
+    /// Whether everything up to `other` is included in what was read up to this position. False across epochs.
+    #[must_use]
+    pub fn includes(self, other: Self) -> bool {
+        self >= other
+    }
+
+    /// The one that is further in the log. `other` where they are of different epochs: the newer knowledge replaces that of
+    /// an earlier life of the log.
+    #[must_use]
+    pub fn furthest(self, other: Self) -> Self {
+        if self > other { self } else { other }
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match (*self == Self::START, *other == Self::START) {
+            (true, true) => Some(Ordering::Equal),
+            (true, false) => Some(Ordering::Less),
+            (false, true) => Some(Ordering::Greater),
+            (false, false) if self.epoch != other.epoch => None,
+            (false, false) => Some((self.major, self.minor).cmp(&(other.major, other.minor))),
+        }
+    }
 }
 
 /// Fixed width, so that the text sorts as the value does.
@@ -222,6 +250,29 @@ mod tests {
         assert!(small.to_string() < large.to_string());
         assert_eq!(large.to_string().parse(), Ok(large));
         assert_eq!("+1".parse::<Position>(), Err(BadPosition));
+    }
+
+    #[test]
+    fn positions_of_different_epochs_are_not_ordered() {
+        let at = |epoch, minor| Position { epoch, major: 0, minor };
+        let pairs = [
+            (at(1, 1), at(1, 2), Some(Ordering::Less)),
+            (at(1, 2), at(1, 2), Some(Ordering::Equal)),
+            (Position { epoch: 1, major: 1, minor: 0 }, at(1, 9), Some(Ordering::Greater)),
+            (at(1, 9), at(2, 1), None),
+            (at(2, 1), at(1, 9), None),
+            (Position::START, at(2, 1), Some(Ordering::Less)),
+            (at(2, 1), Position::START, Some(Ordering::Greater)),
+            (Position::START, Position::START, Some(Ordering::Equal)),
+        ];
+        for (one, other, order) in pairs {
+            assert_eq!(one.partial_cmp(&other), order, "{one} {other}");
+            let includes = matches!(order, Some(Ordering::Equal | Ordering::Greater));
+            assert_eq!(one.includes(other), includes, "{one} {other}");
+        }
+        assert_eq!(at(1, 2).furthest(at(1, 1)), at(1, 2));
+        assert_eq!(at(1, 1).furthest(at(1, 2)), at(1, 2));
+        assert_eq!(at(1, 9).furthest(at(2, 1)), at(2, 1), "of the newer life");
     }
 
     #[test]

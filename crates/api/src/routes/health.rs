@@ -76,7 +76,7 @@ pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
     let mut checks = Vec::new();
     let mut ready = true;
     for status in app.engine.projections().await {
-        let reached = status.progress.position >= app.head_at_start;
+        let reached = status.progress.position.includes(app.head_at_start);
         let ok = reached && status.progress.stopped.is_none();
         ready &= ok;
         let detail = match (status.progress.stopped, status.quarantined.len()) {

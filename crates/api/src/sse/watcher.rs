@@ -179,7 +179,7 @@ impl Watcher {
                 self.sent += piece.len();
                 return Ok(Some(piece));
             }
-            self.seen = self.seen.max(batch.last);
+            self.seen = self.seen.furthest(batch.last);
             self.sent = 0;
         }
         Ok(None)

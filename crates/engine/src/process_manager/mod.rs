@@ -100,7 +100,7 @@ impl Shared {
     /// [`Error::Unavailable`] when the executor does not get there in time: it stopped, or is far behind.
     pub(crate) async fn wait_for_executor(&self, position: Position) -> Result<(), Error> {
         let mut progress = self.executor.subscribe();
-        let reached = progress.wait_for(|progress| progress.position >= position);
+        let reached = progress.wait_for(|progress| progress.position.includes(position));
         match tokio::time::timeout(EXECUTOR_LAG_MAX, reached).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => {

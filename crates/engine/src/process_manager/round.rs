@@ -145,14 +145,14 @@ impl Round<'_> {
     fn outcome(&self, snooze: Option<Duration>, drift_in: Option<Duration>) -> RoundOutcome {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let observed_under = self.baseline.unsaved();
-        let seen = seen.max(self.lease.seen);
+        let seen = seen.furthest(self.lease.seen);
         RoundOutcome { snooze, drift_in, observed_under, ..RoundOutcome::at_once(seen) }
     }
 
     pub(super) fn note_position(&self, done: &CommandOutcome) {
         if !done.events.is_empty() {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            *seen = (*seen).max(done.position);
+            *seen = (*seen).furthest(done.position);
         }
     }
 

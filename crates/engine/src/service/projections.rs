@@ -33,7 +33,7 @@ impl Engine {
             for RunningModel { progress, .. } in &self.inner.models {
                 let mut progress = progress.subscribe();
                 // The sender lives as long as the engine.
-                let _ = progress.wait_for(|progress| progress.position >= position).await;
+                let _ = progress.wait_for(|progress| progress.position.includes(position)).await;
             }
         };
         tokio::time::timeout(within, all).await.is_ok()

@@ -161,7 +161,7 @@ impl PageReplay {
         self.views.entities += u64::from(ended.compared);
         for (model, position) in ended.ahead {
             let newest = self.views.ahead.entry(model).or_default();
-            *newest = position.max(*newest);
+            *newest = position.furthest(*newest);
         }
         let stream = &ended.stream;
         let held = ended.held.into_iter().map(|(key, record)| (stream.clone(), key, record));
