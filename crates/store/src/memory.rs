@@ -10,7 +10,7 @@ use stateward_domain::entity::claims::{Claim, ClaimKey};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::ports::event_store::{
-    Append, AppendError, Appended, EventStore, Holder, ReadError, page_length,
+    Append, AppendError, Appended, EventStore, Holder, LogPage, ReadError, page_length,
 };
 use stateward_domain::time::{LogClock, Timestamp};
 use tokio::sync::watch;
@@ -182,7 +182,7 @@ impl EventStore for MemoryLog {
         Ok(Version(self.state().streams.get(stream).map_or(0, Vec::len) as u64))
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+    async fn read_log(&self, after: Position, limit: usize) -> Result<LogPage, ReadError> {
         let head = self.head().await?;
         if after != Position::START && (after.epoch != 1 || after > head) {
             return Err(ReadError::PositionGone { head });
@@ -190,7 +190,7 @@ impl EventStore for MemoryLog {
         let state = self.state();
         let end = usize::try_from(head.minor).unwrap_or(usize::MAX);
         let from = usize::try_from(after.minor).unwrap_or(usize::MAX).min(end);
-        Ok(page(state.events[from..end].iter().take(limit)))
+        Ok(LogPage::of(after, page(state.events[from..end].iter().take(limit))))
     }
 
     async fn head(&self) -> Result<Position, ReadError> {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use actix_web::web::{Bytes, BytesMut};
 use stateward_domain::envelope::Recorded;
 use stateward_domain::id::{Namespace, Position};
+use stateward_domain::ports::event_store::LogPage;
 
 use super::Filter;
 use crate::dto::event::EventView;
@@ -57,9 +58,9 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// The events that follow `after`.
-    pub(super) fn new(after: Position, events: &[Recorded]) -> Self {
-        let last = events.last().map_or(after, |event| event.position);
-        let frames = events.iter().filter_map(Frame::new).collect();
+    pub(super) fn new(after: Position, page: &LogPage) -> Self {
+        let last = page.through;
+        let frames = page.events.iter().filter_map(Frame::new).collect();
         Self { frames, after, last, selections: Mutex::default() }
     }
 
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn pieces_are_small_and_make_up_what_is_wanted_whatever_others_watch() {
         let events: Vec<_> = (1..=20).map(|minor| event(minor, 1 << minor)).collect();
-        let batch = Batch::new(Position::START, &events);
+        let batch = Batch::new(Position::START, &LogPage::of(Position::START, events.clone()));
         for number in 0..SELECTIONS_MAX + 2 {
             // All filters differ, so that some of them are not cached.
             let filter = Filter::of_types(&["type.1", &format!("none.{number}")]);

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use stateward_domain::envelope::Recorded;
 use stateward_domain::id::{Position, TokenId};
+use stateward_domain::ports::event_store::LogPage;
 use stateward_engine::Engine;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -128,15 +128,15 @@ impl Hub {
         }
     }
 
-    fn publish(&self, after: Position, events: &[Recorded]) {
-        let last = events.last().map_or(after, |event| event.position);
+    fn publish(&self, after: Position, page: &LogPage) {
+        let last = page.through;
         {
             let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
             // Without watchers nothing is rendered. A later watcher finds an empty buffer, and reads the log.
             if self.moved.receiver_count() == 0 {
                 *recent = RecentBatches::default();
             } else {
-                recent.push(after, Arc::new(Batch::new(after, events)));
+                recent.push(after, Arc::new(Batch::new(after, page)));
             }
         }
         self.moved.send_replace(last);
@@ -153,13 +153,13 @@ impl Hub {
         tokio::pin!(stopped);
         loop {
             match engine.log().read_log(from, PAGE_EVENTS).await {
-                Ok(events) if events.is_empty() => tokio::select! {
+                Ok(page) if page.through == from => tokio::select! {
                     () = engine.log().changed_after(from) => {}
                     () = &mut stopped => return,
                 },
-                Ok(events) => {
-                    self.publish(from, &events);
-                    from = events.last().map_or(from, |event| event.position);
+                Ok(page) => {
+                    self.publish(from, &page);
+                    from = page.through;
                     tokio::time::sleep(self.handout_pause()).await;
                 }
                 Err(error) => {

@@ -120,12 +120,12 @@ impl Watcher {
             () = self.app.engine.stopped() => None,
         };
         let Some(mut memory) = memory else { return self.end_with_reconnect() };
-        let Ok(events) = self.app.engine.log().read_log(self.seen, PAGE_EVENTS).await else {
+        let Ok(page) = self.app.engine.log().read_log(self.seen, PAGE_EVENTS).await else {
             return self.end_with_reconnect();
         };
-        self.behind = may_have_more(&events, PAGE_EVENTS);
-        for event in events {
-            self.seen = event.position;
+        self.behind = may_have_more(&page.events, PAGE_EVENTS);
+        self.seen = page.through;
+        for event in page.events {
             // Only events that match are rendered, because often most do not.
             if self.filter.fits(&event) {
                 self.waiting.extend(render(&event));

@@ -33,6 +33,26 @@ pub fn may_have_more(page: &[Recorded], limit: usize) -> bool {
     page.len() >= limit || page.iter().map(Recorded::size).sum::<usize>() >= PAGE_BYTES_MAX
 }
 
+/// A page of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPage {
+    /// Events in commit order.
+    pub events: Vec<Recorded>,
+    /// How far the log was read: the position of the last event behind `after` that was read, also of one that is not in
+    /// `events` because it is not of this system; `after` when there was none. Never above an event that was read: a
+    /// number that a rollback drew is drawn again.
+    pub through: Position,
+}
+
+impl LogPage {
+    /// A page of a log that holds nothing but events of this system.
+    #[must_use]
+    pub fn of(after: Position, events: Vec<Recorded>) -> Self {
+        let through = events.last().map_or(after, |last| last.position);
+        Self { events, through }
+    }
+}
+
 /// An atomic append to one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
@@ -145,9 +165,10 @@ pub trait EventStore: Send + Sync {
     ///
     /// # Errors
     /// [`ReadError::PositionGone`] for a position that is not of this log; [`ReadError::Unavailable`].
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError>;
+    async fn read_log(&self, after: Position, limit: usize) -> Result<LogPage, ReadError>;
 
-    /// Position of the last event; [`Position::START`] when the log is empty.
+    /// Position of the last event; [`Position::START`] when the log is empty. A barrier: every append that any node
+    /// acknowledged before this call is at or before it.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`].
@@ -166,7 +187,8 @@ pub trait EventStore: Send + Sync {
     /// not miss an event also polls.
     async fn changed_after(&self, position: Position);
 
-    /// The holder of `key`; `None` when it is free. The event that took the claim is visible to every reader by then.
+    /// The holder of `key`; `None` when it is free. A holder may be pending: its event is acknowledged soon, or the claim
+    /// is given up, and until then the event is not found.
     ///
     /// # Errors
     /// [`ReadError::Unavailable`].

@@ -222,17 +222,17 @@ impl ControlStreams {
     }
 }
 
-/// The stored event of `stream` at `version`.
+/// The stored event of `stream` at `version`, which took a claim.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Unavailable`].
+/// [`Error::Contended`] while the holder of the claim is pending: its event is not visible yet. [`Error::Unavailable`].
 pub(crate) async fn read_event(
     log: &dyn EventStore,
     stream: &StreamId,
     version: Version,
 ) -> Result<Recorded, Error> {
     let before = Version(version.0.saturating_sub(1));
-    log.read_stream(stream, before, 1).await?.pop().ok_or(Error::NotFound)
+    log.read_stream(stream, before, 1).await?.pop().ok_or(Error::Contended)
 }
 
 /// Appends, and resolves an unknown outcome by sending the same events again, which the log recognises by their ids.

@@ -118,8 +118,8 @@ async fn deliver(
         if shutdown.is_cancelled() {
             return Ok(());
         }
-        let events = log.read_log(from, BATCH).await.map_err(unreadable)?;
-        let Some(last) = events.last() else {
+        let page = log.read_log(from, BATCH).await.map_err(unreadable)?;
+        if page.through == from {
             progress.send_modify(|progress| {
                 progress.position = from;
                 progress.stopped = None;
@@ -132,19 +132,18 @@ async fn deliver(
                 () = shutdown.cancelled() => return Ok(()),
             }
             continue;
-        };
+        }
         let began = tokio::time::Instant::now();
-        match projection.apply(from, last.position, &events).await {
+        match projection.apply(from, page.through, &page.events).await {
             Ok(()) => {
-                from = last.position;
+                from = page.through;
+                let last = page.events.last().map(|last| last.recorded_at);
                 progress.send_modify(|progress| {
-                    *progress = ProjectionProgress {
-                        position: from,
-                        recorded_at: Some(last.recorded_at),
-                        stopped: None,
-                    };
+                    progress.position = from;
+                    progress.recorded_at = last.or(progress.recorded_at);
+                    progress.stopped = None;
                 });
-                if (BATCHING_MIN..BATCH).contains(&events.len())
+                if (BATCHING_MIN..BATCH).contains(&page.events.len())
                     && log.head().await.is_ok_and(|head| head > from)
                 {
                     tokio::time::sleep(began.elapsed().min(BATCHING_PAUSE_MAX)).await;
@@ -184,11 +183,14 @@ async fn first_undelivered(
     stream: &str,
 ) -> Position {
     let from = projection.checkpoint().await.unwrap_or_default();
-    let events = log.read_log(from, BATCH).await.unwrap_or_default();
-    let first = events.iter().find(|event| event.stream.to_string() == stream);
+    let page = log.read_log(from, BATCH).await.unwrap_or_default();
+    let first = page.events.iter().find(|event| event.stream.to_string() == stream);
     first.map_or(from, |event| event.position)
 }
 
 fn unreadable(error: ReadError) -> ModelError {
     ModelError::Unavailable(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

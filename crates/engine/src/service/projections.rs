@@ -73,13 +73,13 @@ impl Engine {
         let beside: Arc<dyn ReadModel> = Arc::from(model.begin_rebuild().await?);
         loop {
             let from = beside.checkpoint().await?;
-            let events = self.log().read_log(from, runner::BATCH).await?;
-            match events.last() {
-                Some(last) => ReadModel::apply(&*beside, from, last.position, &events).await?,
-                None if model.swap().await? => return Ok(()),
-                // The live read model is ahead, and so is the log.
-                None => {}
+            let page = self.log().read_log(from, runner::BATCH).await?;
+            if page.through != from {
+                ReadModel::apply(&*beside, from, page.through, &page.events).await?;
+            } else if model.swap().await? {
+                return Ok(());
             }
+            // Else the live read model is ahead, and so is the log.
         }
     }
 

@@ -108,7 +108,7 @@ async fn history(store: &Store, stream: &str) -> Vec<Recorded> {
 async fn rebuild(store: &Store) {
     let beside = store.entities.begin_rebuild().await.unwrap();
     let to = store.entities.checkpoint().await.unwrap();
-    let all = store.log.read_log(Position::START, usize::MAX).await.unwrap();
+    let all = store.log.read_log(Position::START, usize::MAX).await.unwrap().events;
     let events: Vec<_> = all.into_iter().filter(|event| event.position <= to).collect();
     if to != Position::START {
         beside.apply(Position::START, to, &events).await.unwrap();
@@ -120,7 +120,7 @@ async fn rebuild(store: &Store) {
 /// before their first delivery, and with rebuilds in between.
 async fn delivered(store: &Store, dice: &mut Dice) {
     let model = &*store.entities;
-    let all = store.log.read_log(Position::START, usize::MAX).await.unwrap();
+    let all = store.log.read_log(Position::START, usize::MAX).await.unwrap().events;
     let streams: BTreeSet<_> = all.iter().map(|event| event.stream.to_string()).collect();
     let streams: Vec<_> =
         streams.into_iter().filter(|stream| stream.starts_with(StreamId::ENTITY)).collect();
@@ -164,7 +164,7 @@ async fn counts_and_labels_are_those_of_the_rows_after_any_deliveries() {
         let model = &*store.entities;
         fits(model).await;
         let mut folds: BTreeMap<_, Entity> = BTreeMap::new();
-        for recorded in store.log.read_log(Position::START, usize::MAX).await.unwrap() {
+        for recorded in store.log.read_log(Position::START, usize::MAX).await.unwrap().events {
             let Some(id) = recorded.stream.entity_id() else { continue };
             folds.entry(id).or_default().evolve(&recorded.decode(EntityEvent::known).unwrap());
         }

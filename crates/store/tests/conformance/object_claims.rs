@@ -78,7 +78,7 @@ async fn a_folder_of_an_older_version_gets_its_claims_when_it_is_opened_and_only
     verify(folder.path()).await;
     assert_eq!(on_objects(folder.path()).await, [], "nothing was changed by looking");
     let store = Store::open(folder.path(), ManualClock::new()).await.unwrap();
-    let events = store.log.read_log(Position::START, 100).await.unwrap();
+    let events = store.log.read_log(Position::START, 100).await.unwrap().events;
     assert_eq!(events.len(), 28, "none is added by opening");
     store.close().await;
     drop(store);

@@ -35,18 +35,18 @@ async fn the_log_reads_the_same_from_memory_and_from_the_file() {
         store.log.append(append(id, *version, first, 3, vec![])).await.unwrap();
         *version += 3;
     }
-    let mut remembered = store.log.read_log(Position::START, 100).await.unwrap();
+    let mut remembered = store.log.read_log(Position::START, 100).await.unwrap().events;
     assert_eq!(remembered.len(), 15);
     let newest = remembered[9].position;
-    let after = store.log.read_log(newest, 4).await.unwrap();
+    let after = store.log.read_log(newest, 4).await.unwrap().events;
     assert_eq!(after, remembered[10..14]);
     store.close().await;
     drop(store);
     let store = open(directory.path()).await.unwrap();
-    assert_eq!(store.log.read_log(Position::START, 100).await.unwrap(), remembered);
+    assert_eq!(store.log.read_log(Position::START, 100).await.unwrap().events, remembered);
     store.log.append(append("a", 9, 101, 1, vec![])).await.unwrap();
-    let read = store.log.read_log(Position::START, 100).await.unwrap();
-    remembered.extend(store.log.read_log(remembered[14].position, 100).await.unwrap());
+    let read = store.log.read_log(Position::START, 100).await.unwrap().events;
+    remembered.extend(store.log.read_log(remembered[14].position, 100).await.unwrap().events);
     assert_eq!(read, remembered, "the newest from memory, the others from the file");
     for (id, version) in [("a", 10), ("b", 3)] {
         let whole = store.log.read_stream(&stream(id), Version(0), 100).await.unwrap();
@@ -111,7 +111,7 @@ async fn what_was_appended_is_there_after_a_reopen_and_positions_stay_valid() {
     drop(store);
     let store = open(directory.path()).await.unwrap();
     assert_eq!(store.log.head().await, Ok(last));
-    assert_eq!(store.log.read_log(Position::START, 10).await.unwrap().len(), 3);
+    assert_eq!(store.log.read_log(Position::START, 10).await.unwrap().events.len(), 3);
     assert!(!store.observe_only);
 }
 

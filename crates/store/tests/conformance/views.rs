@@ -69,13 +69,13 @@ impl Subject {
     }
 
     async fn events(&self) -> Vec<Recorded> {
-        self.store.log.read_log(Position::START, usize::MAX).await.unwrap()
+        self.store.log.read_log(Position::START, usize::MAX).await.unwrap().events
     }
 
     /// Applies all events behind the checkpoint of `model`.
     async fn deliver(&self, model: &dyn ReadModel) -> Result<(), ModelError> {
         let from = model.checkpoint().await?;
-        let events = self.store.log.read_log(from, usize::MAX).await.unwrap();
+        let events = self.store.log.read_log(from, usize::MAX).await.unwrap().events;
         match events.last() {
             Some(last) => model.apply(from, last.position, &events).await,
             None => Ok(()),

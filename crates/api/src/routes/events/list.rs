@@ -42,9 +42,9 @@ pub(crate) async fn handler(
     let mut after = token.or(after).unwrap_or(Position::START);
     let (mut items, mut scanned, mut bytes, mut scanned_bytes) = (Vec::new(), 0, 0, 0);
     loop {
-        let events = app.engine.log().read_log(after, size).await.map_err(Error::from)?;
-        scanned += events.len();
-        for event in &events {
+        let page = app.engine.log().read_log(after, size).await.map_err(Error::from)?;
+        scanned += page.events.len();
+        for event in &page.events {
             after = event.position;
             scanned_bytes += event.size();
             if filter.fits(event) {
@@ -56,7 +56,7 @@ pub(crate) async fn handler(
             }
         }
         let full = items.len() == size || bytes >= PAGE_BYTES_MAX;
-        let ends = !may_have_more(&events, size);
+        let ends = !may_have_more(&page.events, size);
         if ends || full || scanned >= SCANNED_MAX || scanned_bytes >= SCANNED_BYTES_MAX {
             let more = !ends || full;
             let next_page_token = more.then(|| after.to_string());

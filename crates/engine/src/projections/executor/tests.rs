@@ -92,7 +92,7 @@ async fn values_of_an_aborted_batch_are_not_kept() {
     fixture.deliver_up_to(1).await;
     fixture.append_event(0, completed("id-2", 2, &json!({}))).await;
     let from = fixture.cached.0.checkpoint().await.expect("a queue");
-    let events = fixture.log.read_log(from, 1).await.expect("a log");
+    let events = fixture.log.read_log(from, 1).await.expect("a log").events;
     let broken = fixture.cached.0.apply(Position::START, events[0].position, &events).await;
     assert!(matches!(broken, Err(ModelError::CheckpointMoved { .. })), "{broken:?}");
     assert!(!fixture.is_due(1).await);

@@ -15,7 +15,7 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{
-    Append, AppendError, Appended, EventStore, Holder, ReadError,
+    Append, AppendError, Appended, EventStore, Holder, LogPage, ReadError,
 };
 use stateward_domain::time::LogClock;
 
@@ -122,12 +122,12 @@ impl EventStore for Log {
         Ok(Version(unsigned(head)))
     }
 
-    async fn read_log(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+    async fn read_log(&self, after: Position, limit: usize) -> Result<LogPage, ReadError> {
         if !self.contains(after) {
             return Err(ReadError::PositionGone { head: self.head().await? });
         }
         if let Some(newest) = self.writer.cache().after(after.minor, self.writer.head(), limit) {
-            return Ok(newest);
+            return Ok(LogPage::of(after, newest));
         }
         let rows: Vec<EventRow> = sqlx::query_as(AssertSqlSafe(PAGE_OF_LOG.as_str()))
             .bind(signed(after.minor))
@@ -136,7 +136,8 @@ impl EventStore for Log {
             .fetch_all(&self.readers)
             .await
             .map_err(unavailable)?;
-        Ok(rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect())
+        let events = rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect();
+        Ok(LogPage::of(after, events))
     }
 
     async fn head(&self) -> Result<Position, ReadError> {

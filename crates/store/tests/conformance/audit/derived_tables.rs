@@ -222,7 +222,7 @@ async fn every_change_of_what_follows_from_the_log_is_found_and_named() {
 async fn project_what_can_be(store: &Store) {
     loop {
         let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
-        let events = store.log.read_log(from, 200).await.unwrap();
+        let events = store.log.read_log(from, 200).await.unwrap().events;
         let Some(last) = events.last() else { return };
         match store.entities.apply(from, last.position, &events).await {
             Err(ModelError::Poisoned { stream, message, .. }) => {
@@ -239,7 +239,7 @@ async fn project_what_can_be(store: &Store) {
 async fn what_is_set_aside_hides_no_row() {
     let fixture = fixture().await;
     let store = fixture.open().await;
-    let first = store.log.read_log(Position::START, 20).await.unwrap();
+    let first = store.log.read_log(Position::START, 20).await.unwrap().events;
     let id = first.iter().find_map(|event| event.stream.entity_id()).unwrap().to_string();
     let version = store.log.head_of(&stream(&id)).await.unwrap();
     // Its payload does not fit its type.

@@ -243,7 +243,7 @@ fn own(history: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
 pub(super) async fn project(store: &Store) {
     loop {
         let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
-        let events = store.log.read_log(from, 200).await.unwrap();
+        let events = store.log.read_log(from, 200).await.unwrap().events;
         let Some(last) = events.last() else { return };
         store.entities.apply(from, last.position, &events).await.unwrap();
     }
@@ -254,7 +254,7 @@ pub(super) async fn enqueue(store: &Store) {
     let mut entities = BTreeMap::<EntityId, Entity>::new();
     loop {
         let from = store.queue.checkpoint().await.unwrap();
-        let events = store.log.read_log(from, 200).await.unwrap();
+        let events = store.log.read_log(from, 200).await.unwrap().events;
         let Some(last) = events.last() else { return };
         // The last change of each entity: their order does not count.
         let mut changes = BTreeMap::new();

@@ -178,7 +178,7 @@ impl Fixture {
 
     pub(super) async fn deliver_up_to(&mut self, limit: usize) -> Option<()> {
         let from = self.cached.0.checkpoint().await.expect("a queue");
-        let events = self.log.read_log(from, limit).await.expect("a log");
+        let events = self.log.read_log(from, limit).await.expect("a log").events;
         let to = events.last()?.position;
         *self.uncached.0.cache() = DependentCache::default();
         // So that both executors read the newest folds.
