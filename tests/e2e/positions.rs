@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::cli::start;
-use crate::harness::{Client, Setup, text};
+use crate::harness::{Client, Setup, text, thing};
 
 /// Parameters that are positions, of all endpoints.
 const NAMES: [&str; 3] = ["wait_for", "after", "until"];
@@ -55,6 +55,37 @@ async fn answer(client: &Client, path: &str, taker: &str, position: &str) -> (St
         return (status, Value::Null);
     }
     (status, response.json().await.unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_of_which_position_it_is_and_events_go_on_from_there() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let client = &server.client;
+    let id = client.thing("one", json!({ "size": 1 })).await;
+    let operations = format!("/v1/entities/{id}/operations");
+    for (number, path) in ["/v1/entities", "/v1/operations", &operations].into_iter().enumerate() {
+        let before = events_after(client, &"0".repeat(40)).await;
+        let position = text(&before.last().unwrap()["position"]);
+        let path = format!("{path}?wait_for={position}");
+        let listed = client.request(Method::GET, &path).send().await.unwrap();
+        let as_of = listed.headers()["Stateward-Position"].to_str().unwrap().to_owned();
+        let entity = thing("two", json!({ "size": number }));
+        let body = json!({ "desired": entity["desired"], "labels": { "at": number.to_string() } });
+        let path = format!("/v1/entities/{id}");
+        let changed = client.send(Method::PUT, &path, Some(&body), &[]).await.unwrap();
+        assert_eq!(changed.status, StatusCode::ACCEPTED, "{:#}", changed.body);
+        let after = events_after(client, &as_of).await;
+        // The change is the first thing behind the list, and all of it is.
+        let last = before.last().unwrap()["version"].as_u64().unwrap();
+        assert_eq!(after[0]["version"].as_u64(), Some(last + 1), "{path}: {after:#?}");
+    }
+}
+
+async fn events_after(client: &Client, position: &str) -> Vec<Value> {
+    let events = client.get(&format!("/v1/events?after={position}")).await;
+    assert_eq!(events.status, StatusCode::OK, "{:#}", events.body);
+    events.body["items"].as_array().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use actix_web::http::header::ALLOW;
 use actix_web::http::{Method, StatusCode};
-use actix_web::{Resource, ResponseError, web};
+use actix_web::{HttpResponse, Resource, ResponseError, web};
 use serde::Serialize;
+use stateward_domain::id::Position;
 
 use crate::app_state::AppState;
 use crate::params::Params;
@@ -33,6 +34,17 @@ const WAIT_FOR_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct ListReply<T> {
     pub(crate) items: Vec<T>,
     pub(crate) next_page_token: Option<String>,
+}
+
+/// A page of a read model, which had applied the events up to `as_of` before it was read.
+pub(crate) fn page_response<T: Serialize>(
+    items: Vec<T>,
+    next_page_token: Option<String>,
+    as_of: Position,
+) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header(("Stateward-Position", as_of.to_string()));
+    response.json(ListReply { items, next_page_token })
 }
 
 /// Adds every route.

@@ -124,6 +124,9 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Token of the next page, opaque; `None` = the last page.
     pub next: Option<String>,
+    /// Position of the last event that the model had applied before the items were read: each of them includes all events
+    /// up to it. Events behind it are all that a caller has to read to follow the list.
+    pub as_of: Position,
 }
 
 /// An entity as the read model has it: the folded aggregate with its times.

@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::ReadModel;
@@ -87,6 +89,21 @@ async fn a_damaged_file_is_named_and_kept() {
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("events.db"), "{error}");
     assert!(std::fs::read_to_string(&path).unwrap().starts_with("this is no database"));
+}
+
+#[tokio::test]
+async fn a_log_whose_identity_is_damaged_does_not_open() {
+    for damage in ["epoch = -1", "epoch = 0", "epoch = 99999999999", "log_id = 'none'"] {
+        let directory = tempfile::tempdir().unwrap();
+        open(directory.path()).await.unwrap().close().await;
+        let options = SqliteConnectOptions::new().filename(directory.path().join("events.db"));
+        let mut file = SqliteConnection::connect_with(&options).await.unwrap();
+        let damaged = format!("UPDATE log SET {damage}");
+        sqlx::query(AssertSqlSafe(damaged)).execute(&mut file).await.unwrap();
+        file.close().await.unwrap();
+        let Err(error) = open(directory.path()).await else { panic!("opened with {damage}") };
+        assert!(matches!(error, OpenError::Damaged { .. }), "{damage}: {error}");
+    }
 }
 
 #[tokio::test]

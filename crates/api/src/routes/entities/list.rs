@@ -12,7 +12,7 @@ use crate::auth::Caller;
 use crate::dto::entity::EntityView;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::routes::{ListReply, wait_for};
+use crate::routes::{ListReply, page_response, wait_for};
 use crate::schema::params::{EntityParams, PageParams, WaitParams};
 use crate::schema::problems::{Gone, Refused};
 
@@ -38,7 +38,7 @@ pub(crate) async fn handler(
     let page = app.engine.views().entities(&filter, size, token.as_deref()).await;
     let page = page.map_err(Error::from)?;
     let items: Vec<_> = page.items.iter().map(|row| EntityView::from(&row.entity)).collect();
-    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: page.next }))
+    Ok(page_response(items, page.next, page.as_of))
 }
 
 fn filter(caller: &Caller, params: &mut Params) -> Result<EntityFilter, Problem> {

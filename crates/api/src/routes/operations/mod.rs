@@ -13,7 +13,7 @@ use stateward_domain::id::{EntityId, OperationId};
 use stateward_domain::ports::read_model::OperationFilter;
 use stateward_engine::Error;
 
-use super::{ListReply, id, resource, wait_for};
+use super::{ListReply, id, page_response, resource, wait_for};
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
@@ -69,7 +69,7 @@ pub(super) async fn page(
     let page = app.engine.views().operations(&filter, size, token.as_deref()).await;
     let page = page.map_err(Error::from)?;
     let items: Vec<_> = page.items.iter().map(OperationView::from).collect();
-    Ok(HttpResponse::Ok().json(ListReply { items, next_page_token: page.next }))
+    Ok(page_response(items, page.next, page.as_of))
 }
 
 fn state(name: &str) -> Result<OperationState, Problem> {

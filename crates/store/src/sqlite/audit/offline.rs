@@ -13,7 +13,7 @@ use super::Auditor;
 use super::file_source::FileSource;
 use crate::audit::Identity;
 use crate::sqlite::error::{OpenError, SqliteErrorClass, classify, message};
-use crate::sqlite::files::open::{APPLICATION_ID, RESTORE};
+use crate::sqlite::files::open::{APPLICATION_ID, RESTORE, stored_identity};
 
 const BUSY: Duration = Duration::from_secs(5);
 /// One streams the log while another runs a query in between.
@@ -60,10 +60,8 @@ pub(in crate::sqlite) async fn open_files(
         },
         _ => failed(error),
     })?;
-    let identity = Identity {
-        log_id: log_id.parse().unwrap_or_default(),
-        epoch: u32::try_from(epoch).unwrap_or_default(),
-    };
+    let (log_id, epoch) = stored_identity(log, &log_id, epoch)?;
+    let identity = Identity { log_id, epoch };
     let views = if views.exists() { Some(reader(views).await?) } else { None };
     Ok(FileSource::new(identity, log.parent().unwrap_or(log), pool, views))
 }

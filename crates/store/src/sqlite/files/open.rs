@@ -150,9 +150,25 @@ async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<LogHead
     let row: Result<(i64, String, i64), _> = row.fetch_one(log).await;
     let (epoch, log_id, minor) =
         row.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
-    let epoch = u32::try_from(epoch).unwrap_or_default();
-    let position = Position { epoch, major: 0, minor: unsigned(minor) };
-    Ok(LogHead { log_id: log_id.parse().unwrap_or_default(), position })
+    let (log_id, epoch) = stored_identity(&directory.join("events.db"), &log_id, epoch)?;
+    Ok(LogHead { log_id, position: Position { epoch, major: 0, minor: unsigned(minor) } })
+}
+
+/// The log's id and epoch, as its file at `path` has them. A damaged one must not open: under another epoch it would give
+/// positions out again.
+pub(in crate::sqlite) fn stored_identity(
+    path: &Path,
+    log_id: &str,
+    epoch: i64,
+) -> Result<(LogId, u32), OpenError> {
+    let damaged = |column: &str| OpenError::Damaged {
+        path: path.to_owned(),
+        message: format!("log.{column} cannot be read"),
+        advice: RESTORE,
+    };
+    let epoch = u32::try_from(epoch).ok().filter(|epoch| *epoch > 0);
+    let log_id = log_id.parse().map_err(|_| damaged("log_id"))?;
+    Ok((log_id, epoch.ok_or_else(|| damaged("epoch"))?))
 }
 
 /// The time floor: no event of the log was recorded later.

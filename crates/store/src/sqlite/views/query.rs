@@ -7,7 +7,7 @@ use stateward_domain::entity::State;
 use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::id::{BackendName, EntityId, KindName, OperationId};
 use stateward_domain::ports::read_model::{
-    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, Page, Views,
+    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, Page, ReadModel, Views,
 };
 use uuid::Uuid;
 
@@ -50,8 +50,10 @@ impl Entities {
     {
         let PageRequest { plan, fingerprint, size, token } = request;
         let after = token.map(|token| page_token::after(&fingerprint, token)).transpose()?;
+        // Before the rows: a delivery in between makes them newer than said, never older.
+        let as_of = ReadModel::checkpoint(self).await?;
         if plan.branches.is_empty() {
-            return Ok(Page { items: Vec::new(), next: None });
+            return Ok(Page { items: Vec::new(), next: None, as_of });
         }
         let n = self.live().await?.0;
         let mut range = IdRange { after: after.map(|id| EntityId(id).to_string()), until: None };
@@ -74,7 +76,7 @@ impl Entities {
             let id = id.map_err(|_| ModelError::Unavailable("an id is none".to_owned()))?;
             Ok(page_token::token(&fingerprint, id))
         };
-        Ok(Page { items, next: last.map(token).transpose()? })
+        Ok(Page { items, next: last.map(token).transpose()?, as_of })
     }
 }
 
@@ -121,10 +123,10 @@ impl Views for Entities {
     ) -> Result<Page<EntityRow>, ModelError> {
         let fingerprint = format!("entities {filter:?}");
         let request = PageRequest { plan: plan::entities(filter), fingerprint, size, token };
-        let Page { items, next } = self.page::<_, ListedEntity>(request).await?;
+        let Page { items, next, as_of } = self.page::<_, ListedEntity>(request).await?;
         let row = |(data, version, created, updated, _)| entity((data, version, created, updated));
         let items = items.into_iter().map(row).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        Ok(Page { items, next, as_of })
     }
 
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, ModelError> {
@@ -146,9 +148,9 @@ impl Views for Entities {
     ) -> Result<Page<OperationRow>, ModelError> {
         let fingerprint = format!("operations {filter:?}");
         let request = PageRequest { plan: plan::operations(filter), fingerprint, size, token };
-        let Page { items, next } = self.page::<_, ListedOperation>(request).await?;
+        let Page { items, next, as_of } = self.page::<_, ListedOperation>(request).await?;
         let items = items.iter().map(|(data, _)| decode(data)).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        Ok(Page { items, next, as_of })
     }
 
     async fn counts(&self) -> Result<Vec<EntityCount>, ModelError> {

@@ -18,6 +18,7 @@ use super::tables::Tables;
 use super::{NAME, REBUILD, unavailable};
 use crate::sqlite::integer::{signed, unsigned};
 use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
+use crate::sqlite::views_db::undecodable;
 
 /// Columns of an [`EntityRow`].
 pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "e.data, e.version, e.created_at, e.updated_at";
@@ -284,12 +285,12 @@ pub(super) async fn quarantined(
     .fetch_all(connection)
     .await
     .map_err(unavailable)?;
-    let entry = |(stream, position, message): (String, String, String)| Quarantined {
-        stream,
-        position: position.parse().unwrap_or_default(),
-        message,
+    let entry = |(stream, position, message): (String, String, String)| {
+        let position =
+            position.parse().map_err(|error| unavailable(undecodable(Box::new(error))))?;
+        Ok(Quarantined { stream, position, message })
     };
-    Ok(rows.into_iter().map(entry).collect())
+    rows.into_iter().map(entry).collect()
 }
 
 pub(super) async fn quarantine(
