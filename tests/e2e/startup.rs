@@ -137,6 +137,12 @@ async fn broken_configurations_are_refused_with_their_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flag_opens_no_other_interface_than_the_configuration_may() {
+    let line = line_of(Setup::new("").command_on(Some("0.0.0.0:0"))).await;
+    assert_names(&line, &["server.listen 0.0.0.0:0", "insecure"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_terminated_server_drains_and_goes_on_later() {
     let world = World::start().await;
     let setup = Setup::with_world(&world.url);

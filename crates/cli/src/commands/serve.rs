@@ -70,11 +70,8 @@ impl Serve {
                 "this variable configures nothing: a section and its key are separated by two underscores"
             );
         }
-        let source = ConfigSource::open(self.config.as_deref())?;
-        let mut config = Config::load(&source)?;
-        if let Some(listen) = self.listen {
-            config.server.listen = listen;
-        }
+        let source = ConfigSource::open(self.config.as_deref())?.with_listen(self.listen);
+        let config = Config::load(&source)?;
         anyhow::ensure!(self.role == Role::All, "the embedded store knows role `all` only");
         // Before signals are handled: a pipe without a writer blocks here, and a signal still ends the process.
         let manifests = self

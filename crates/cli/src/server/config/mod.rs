@@ -105,7 +105,8 @@ impl Config {
     /// # Errors
     /// A file that cannot be read, an unknown key, or an invalid value, with its place.
     pub(crate) fn load(source: &ConfigSource) -> anyhow::Result<Self> {
-        let layers = source.layer().merge(environment::layer());
+        // Invariant: every override is applied before the check, at each reading.
+        let layers = source.layer().merge(environment::layer()).merge(source.flags());
         let mut config: Self = layers.extract().context("the configuration is not valid")?;
         if let Some(base) = source.base() {
             config.relative_to(base);
@@ -194,6 +195,26 @@ mod tests {
         let file = directory.path().join("stateward.toml");
         std::fs::write(&file, text)?;
         Config::load(&ConfigSource::open(Some(&file))?)
+    }
+
+    #[test]
+    fn a_flag_is_checked_like_what_it_overrides() {
+        let load = |text: &str, listen: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("stateward.toml");
+            std::fs::write(&file, text).unwrap();
+            let source = ConfigSource::open(Some(&file)).unwrap();
+            Config::load(&source.with_listen(Some(listen.parse().unwrap())))
+        };
+        let error = load("", "0.0.0.0:1").expect_err("refused");
+        assert!(error.to_string().contains("server.listen 0.0.0.0:1 is not loopback"), "{error:#}");
+        for (text, listen) in [
+            ("[server]\nlisten = \"0.0.0.0:1\"", "127.0.0.1:2"),
+            ("[server]\ninsecure = true", "[::]:2"),
+        ] {
+            let config = load(text, listen).expect("what the flag says is fine");
+            assert_eq!(config.server.listen.to_string(), listen);
+        }
     }
 
     #[test]

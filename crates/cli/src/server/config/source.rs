@@ -1,5 +1,6 @@
 //! The source of the configuration: environment, file, or pipe.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,12 +13,19 @@ use crate::input;
 /// Bytes of a configuration at most.
 const BYTES_MAX: u64 = 1024 * 1024;
 
-/// Where the configuration is read from. Cheap to clone.
+/// Where the configuration is read from, with the flags that override it at each reading. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) enum ConfigSource {
+pub(crate) struct ConfigSource {
+    origin: Origin,
+    /// `--listen`.
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+enum Origin {
     /// The environment alone.
     Environment,
-    /// A file, read at each [`layer`](Self::layer).
+    /// A file, read at each [`layer`](ConfigSource::layer).
     File(PathBuf),
     /// The content of a pipe (`<(…)`, `/dev/stdin`). It is kept, because a second read would find the pipe empty and
     /// yield the defaults. A reload reads secrets and environment again, and uses this text unchanged.
@@ -30,6 +38,43 @@ impl ConfigSource {
     /// # Errors
     /// When `path` cannot be read, or a pipe holds more than 1 MiB.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(Self { origin: Origin::open(path)?, listen: None })
+    }
+
+    /// Overrides `server.listen`; `None` = what file and environment say.
+    pub(crate) const fn with_listen(mut self, listen: Option<SocketAddr>) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// Its present content.
+    pub(super) fn layer(&self) -> Figment {
+        match &self.origin {
+            Origin::Environment => Figment::new(),
+            Origin::File(path) => Figment::from(Toml::file_exact(path)),
+            Origin::Pipe(text) => Figment::from(Toml::string(text)),
+        }
+    }
+
+    /// What the flags say; overrides [`layer`](Self::layer) and the environment.
+    pub(super) fn flags(&self) -> Figment {
+        match self.listen {
+            None => Figment::new(),
+            Some(listen) => Figment::from(("server.listen", listen.to_string())),
+        }
+    }
+
+    /// The directory that its paths are relative to; `None` = the working directory.
+    pub(super) fn base(&self) -> Option<&Path> {
+        match &self.origin {
+            Origin::File(path) => path.parent(),
+            Origin::Environment | Origin::Pipe(_) => None,
+        }
+    }
+}
+
+impl Origin {
+    fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::Environment) };
         let none = || format!("there is no configuration file {}", path.display());
         let metadata = std::fs::metadata(path).with_context(none)?;
@@ -38,23 +83,6 @@ impl ConfigSource {
             return Ok(Self::File(path.to_owned()));
         }
         Ok(Self::Pipe(input::read(path, BYTES_MAX)?.into()))
-    }
-
-    /// Its present content.
-    pub(super) fn layer(&self) -> Figment {
-        match self {
-            Self::Environment => Figment::new(),
-            Self::File(path) => Figment::from(Toml::file_exact(path)),
-            Self::Pipe(text) => Figment::from(Toml::string(text)),
-        }
-    }
-
-    /// The directory that its paths are relative to; `None` = the working directory.
-    pub(super) fn base(&self) -> Option<&Path> {
-        match self {
-            Self::File(path) => path.parent(),
-            Self::Environment | Self::Pipe(_) => None,
-        }
     }
 }
 
