@@ -129,6 +129,49 @@ async fn a_compressed_body_takes_no_more_than_a_plain_one() {
     assert_eq!(send("br", manifest.into_bytes()).await, 415);
 }
 
+/// A manifest in which each of `objects` takes seven bytes as text and a hundred times as much once it is parsed.
+fn manifest_of_objects(name: &str, objects: usize) -> Vec<u8> {
+    let list = vec!["{\"\":0}"; objects].join(",");
+    let manifest = thing(name, json!({ "a": "LIST" })).to_string();
+    manifest.replace("\"LIST\"", &format!("[{list}]")).into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parsed_bodies_take_no_more_memory_than_a_caller_s_share() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    let operator = json!({ "actor": "ops", "grants": [{ "role": "operator" }] });
+    let issued =
+        server.client.send(Method::POST, "/v1/tokens", Some(&operator), &[]).await.unwrap();
+    let operator = Client::new(&server.client.url, &text(&issued.body["value"]));
+    let send = |body: Vec<u8>| {
+        let request = operator.request(Method::POST, "/v1/entities");
+        let request = request.header("Content-Type", "application/json").body(body).send();
+        async move { request.await.unwrap().status().as_u16() }
+    };
+    // The largest one that a desired state may be is served, beside one that is too large for any.
+    assert_eq!(send(manifest_of_objects("largest", 49_000)).await, 202);
+    assert_eq!(send(manifest_of_objects("larger", 60_000)).await, 413);
+    let before = peak(&server);
+    let all = (0..40).map(|number| send(manifest_of_objects(&format!("t{number}"), 49_000)));
+    let probed = async {
+        let mut longest = Duration::ZERO;
+        for _ in 0..10 {
+            let began = std::time::Instant::now();
+            assert_eq!(server.client.get("/livez").await.status, StatusCode::OK);
+            longest = longest.max(began.elapsed());
+        }
+        longest
+    };
+    let (answers, longest) = tokio::join!(futures_util::future::join_all(all), probed);
+    assert!(answers.iter().all(|status| [202, 503].contains(status)), "{answers:?}");
+    assert!(answers.contains(&202), "{answers:?}");
+    // A second in an optimised build; without the bound the probe was given up after ten.
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
+    // Without the bound, 70 MiB for each body.
+    assert!(peak(&server) - before < 800 * MIB, "{} MiB", (peak(&server) - before) / MIB);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_clients_make_up_are_no_labels() {
     let setup = Setup::new("");

@@ -13,6 +13,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use stateward_domain::document::{self, ParsedExtent};
 use stateward_engine::admission::kinds::Kinds;
 
 use crate::app_state::AppState;
@@ -20,7 +21,7 @@ use crate::decompress::Coding;
 use crate::fair_semaphore::{CallerId, FairPermit, units};
 use crate::in_flight::InFlight;
 use crate::json::{parse, typed};
-use crate::limits::Limits;
+use crate::limits::{BODIES_BYTES_EACH, Limits};
 use crate::problem::Problem;
 
 /// Maximum bytes of a body, beside the largest text that a kind allows in it.
@@ -30,6 +31,9 @@ const REST_BYTES_MAX: usize = 1024 * 1024;
 const CHAR_BYTES_MAX: usize = 6;
 /// Upper bound of a body, whatever the schemas allow.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Values of a body, at most: those of a desired state, and room for the rest of a manifest or the steps of a patch.
+const VALUES_MAX: usize = document::Limits::DOCUMENT.values + 10_000;
 
 /// Maximum bytes of a body.
 #[derive(Clone, Copy)]
@@ -65,6 +69,8 @@ pub(crate) struct Body {
     pub(crate) media_type: String,
     /// The decompressed body.
     pub(crate) bytes: web::Bytes,
+    /// Memory of the body and of the value that is parsed from it, in bytes.
+    size: usize,
     memory: RefCell<MemoryBudget>,
 }
 
@@ -106,7 +112,10 @@ impl FromRequest for Body {
                 };
                 coding.decode(&received, charge)?.into()
             };
-            Ok(Self { media_type, bytes, memory: RefCell::new(memory) })
+            let parsed = parsed_bytes(&bytes)?;
+            memory.grow(parsed)?;
+            let size = bytes.len() + parsed;
+            Ok(Self { media_type, bytes, size, memory: RefCell::new(memory) })
         })
     }
 }
@@ -129,12 +138,28 @@ async fn receive(
     Ok(bytes)
 }
 
+/// Memory of what is parsed from `body`, in bytes, before it is parsed.
+///
+/// # Errors
+/// 413 if it has more values than any request needs.
+fn parsed_bytes(body: &[u8]) -> Result<usize, Problem> {
+    let ParsedExtent { values, bytes } = document::parsed_extent(body);
+    if values > VALUES_MAX {
+        let detail = format!("a body has {VALUES_MAX} values at most");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+    }
+    Ok(bytes)
+}
+
 fn too_large(limit: usize) -> Problem {
     let detail = format!("a body has {limit} bytes at most");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
 /// The memory of a request's body and of the values parsed from it; bounded for all callers and for each.
+///
+/// A request that needs more than the share of one caller takes the whole share: it is served while the caller has no
+/// other request with a body. Its need is bounded by the bytes and values of a body and of a document.
 struct MemoryBudget {
     limits: Arc<Limits>,
     share: FairPermit,
@@ -151,7 +176,7 @@ impl MemoryBudget {
 
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
         self.taken += bytes;
-        let more = units(self.taken).saturating_sub(self.granted);
+        let more = units(self.taken.min(BODIES_BYTES_EACH)).saturating_sub(self.granted);
         if !self.limits.bodies.grow(&mut self.share, more) {
             return Err(no_memory());
         }
@@ -165,12 +190,13 @@ fn no_memory() -> Problem {
 }
 
 impl Body {
-    /// Releases the memory of values parsed from the body: the next values take its place.
+    /// Releases the memory of values made with the body, beside the one that is parsed from it: the next values take
+    /// its place.
     pub(crate) fn reset_charge(&self) {
-        self.memory.borrow_mut().taken = self.bytes.len();
+        self.memory.borrow_mut().taken = self.size;
     }
 
-    /// Charges `bytes` for values parsed from the body, until the response is sent.
+    /// Charges `bytes` for values made with the body, until the response is sent.
     ///
     /// # Errors
     /// 503 if too much memory is in use.
@@ -208,6 +234,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_body_with_more_values_than_any_request_needs_is_refused_before_it_is_parsed() {
+        let list = |items: usize| format!("[{}]", vec!["{\"\":0}"; items].join(","));
+        assert!(
+            parsed_bytes(list(VALUES_MAX / 2 - 1).as_bytes()).is_ok_and(|bytes| bytes > 40_000_000)
+        );
+        let problem = parsed_bytes(list(VALUES_MAX / 2 + 1).as_bytes()).expect_err("refused");
+        assert!(problem.to_string().contains("110000 values at most"), "{problem}");
+    }
 
     #[test]
     fn the_longest_text_counts_wherever_a_schema_has_it() {

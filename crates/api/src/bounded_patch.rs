@@ -22,7 +22,8 @@ const ITEM_BYTES: usize = 32;
 const LEVELS_AROUND: usize = 1;
 const BYTES_AROUND: usize = 256 * 1024;
 
-/// Applies `patch`. Calls `charge` with the number of bytes before the document grows.
+/// Applies `patch`. Calls `charge` with bytes of memory before the document grows; the document itself is the caller's
+/// to charge.
 ///
 /// # Errors
 /// The first step that fails or would make the document too large; the document must then be discarded.
@@ -36,8 +37,7 @@ pub(crate) fn apply(
         return Err(Problem::unprocessable("patch-failed", detail));
     }
     let mut extent = Extent::of(document);
-    charge(extent.bytes)?;
-    let (mut charged, mut work) = (extent.bytes, 0_usize);
+    let (mut charged, mut work) = (extent.memory(), 0_usize);
     for (number, step) in patch.0.iter().enumerate() {
         let failed = |why: String| {
             Problem::unprocessable("patch-failed", format!("step {number}: {why}"))
@@ -49,9 +49,9 @@ pub(crate) fn apply(
             return Err(failed(format!("the patch moves more than {WORK_MAX} bytes")));
         }
         extent = effect.after(&extent).map_err(|excess| failed(format!("the result {excess}")))?;
-        if extent.bytes > charged {
-            charge(extent.bytes - charged)?;
-            charged = extent.bytes;
+        if extent.memory() > charged {
+            charge(extent.memory() - charged)?;
+            charged = extent.memory();
         }
         json_patch::patch(document, slice::from_ref(step))
             .map_err(|error| failed(error.kind.to_string()))?;

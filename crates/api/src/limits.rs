@@ -27,7 +27,7 @@ pub struct LimitSettings {
 
 /// Bytes of bodies, and of documents made of them: in all requests, and in those of one caller.
 const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
-const BODIES_BYTES_EACH: usize = 48 * 1024 * 1024;
+pub(crate) const BODIES_BYTES_EACH: usize = 48 * 1024 * 1024;
 /// Bytes of events that watchers read from the log to catch up: for all, and for one caller.
 const CATCH_UP_BYTES_MAX: usize = 64 * 1024 * 1024;
 const CATCH_UP_BYTES_EACH: usize = 32 * 1024 * 1024;

@@ -94,6 +94,12 @@ impl Extent {
         extent
     }
 
+    /// Upper bound of the memory of such a document, in bytes: each value may be an object.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.bytes + self.values * (ENTRY_BYTES + NODE_BYTES)
+    }
+
     /// Compares with `limits`.
     ///
     /// # Errors
@@ -321,13 +327,20 @@ pub struct ParsedExtent {
 }
 
 /// What the JSON `text` becomes once it is parsed, without parsing it: a parser allocates hundreds of bytes for an object
-/// that takes six in a text, so a bound on the text alone bounds no memory. Not recursive; any text has an answer.
+/// that takes six in a text, so a bound on the text alone bounds no memory. The number of values of valid JSON is
+/// exact. Not recursive; any text has an answer.
 #[must_use]
 pub fn parsed_extent(text: &[u8]) -> ParsedExtent {
     let (mut objects, mut values) = (0_usize, 1_usize);
-    scan(text, |_, byte| match byte {
-        b'{' => (objects, values) = (objects + 1, values + 1),
-        b'[' | b',' => values += 1,
+    // An empty object or list has no members to allocate.
+    let has_members = |at: usize| {
+        let next = text[at + 1..].iter().find(|byte| !byte.is_ascii_whitespace());
+        !matches!(next, Some(b'}' | b']'))
+    };
+    scan(text, |at, byte| match byte {
+        b'{' if has_members(at) => (objects, values) = (objects + 1, values + 1),
+        b'[' if has_members(at) => values += 1,
+        b',' => values += 1,
         _ => {}
     });
     let bytes = text.len() + objects * NODE_BYTES + values * ENTRY_BYTES;

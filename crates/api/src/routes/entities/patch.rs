@@ -104,14 +104,16 @@ impl Patch<'_> {
 }
 
 fn patched(entity: &Entity, body: &Body) -> Result<ChangeBody, Problem> {
+    body.reset_charge();
+    body.charge(document::Extent::of(&entity.manifest.desired).memory())?;
     let mut document = serde_json::to_value(ChangeBody::of(entity))
         .map_err(|error| Problem::unavailable(error.to_string()))?;
     let members: Vec<String> =
         document.as_object().into_iter().flat_map(Map::keys).cloned().collect();
-    body.reset_charge();
     if body.media_type == MERGE_PATCH {
         let patch = parse::<Value>(&body.bytes)?;
-        body.charge(document::Extent::of(&document).bytes)?;
+        // What is merged is copied.
+        body.charge(document::Extent::of(&patch).memory())?;
         json_patch::merge(&mut document, &patch);
     } else {
         let patch: json_patch::Patch = parse(&body.bytes)?;
