@@ -21,6 +21,7 @@ mod field_arguments;
 mod input;
 mod json_text;
 mod manifests;
+mod output_file;
 mod presentation;
 mod random;
 mod select;

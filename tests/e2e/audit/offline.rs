@@ -1,5 +1,10 @@
 //! Audits of the files, with and without a server.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode};
 use serde_json::{Value, json};
 
 use super::{flip, live, shown, stateward, verified};
@@ -67,5 +72,41 @@ async fn what_is_not_there_or_no_checkpoint_is_one_clear_line() {
         assert!(said.err.contains(names), "{arguments:?}: {}", said.err);
         assert_eq!(said.err.lines().count(), 1, "{arguments:?}: {}", said.err);
         assert!(!none.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_replaces_a_file_and_no_device_pipe_or_link() {
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    live(&server.client, 1).await;
+    let (data, folder) = (setup.data(), setup.folder.path().join("exports"));
+    std::fs::create_dir(&folder).unwrap();
+    let (file, link, pipe) = (folder.join("file"), folder.join("link"), folder.join("pipe"));
+    symlink("file", &link).unwrap();
+    rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    for offline in [false, true] {
+        let export = async |to: &Path| {
+            let mut arguments = vec!["audit", "export", "--data", shown(&data), "-o", shown(to)];
+            arguments.extend(offline.then_some("--offline"));
+            let said = stateward(&arguments).await;
+            assert_eq!(said.code, Some(0), "offline {offline}: {}", said.err);
+        };
+        std::fs::write(&file, "an older one").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        export(&link).await;
+        assert!(link.is_symlink());
+        assert!(std::fs::read_to_string(&file).unwrap().lines().count() > 10);
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read_to_string(pipe).unwrap()
+        });
+        export(&pipe).await;
+        assert!(reader.join().unwrap().lines().count() > 10);
+        assert!(pipe.metadata().unwrap().file_type().is_fifo());
+        export(Path::new("/dev/null")).await;
+        assert!(Path::new("/dev/null").metadata().unwrap().file_type().is_char_device());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3, "a part is left behind");
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Events {
     /// Follow the log as it grows
     #[arg(short, long)]
     follow: bool,
-    /// After this position [default: from the beginning, with -f from now on]
+    /// After this position, such as that of an event or of a checkpoint; no time [default: from the beginning, with -f from now on]
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
     /// Of this type, such as `entity.sync_failed`; may be repeated

@@ -1,8 +1,6 @@
 //! `stateward audit export`.
 
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -14,6 +12,7 @@ use crate::client::Request;
 use crate::commands::audit::offline;
 use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
+use crate::output_file::OutputFile;
 use crate::presentation::terminal;
 
 /// Bytes of one line at most.
@@ -24,7 +23,7 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
     stateward audit export --type entity.deleted | jq -r .subject\n  \
     stateward audit export -n physics --after \"$(jq -r .position last-month.json)\" -o november.jsonl")]
 pub(crate) struct AuditExport {
-    /// After this position, such as that of a checkpoint
+    /// After this position, such as that of a checkpoint or of an event; no time
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
     /// Up to and including this position
@@ -36,7 +35,8 @@ pub(crate) struct AuditExport {
     /// Of this type; may be repeated
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// Into this file, instead of standard output
+    /// Into this file, for its owner alone, instead of standard output; a file of that name is replaced once the export
+    /// is whole
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Read the files in --data, without a server; that is recorded nowhere
@@ -80,41 +80,39 @@ impl AuditExport {
             namespaces: self.namespaces.into_iter().map(Namespace).collect(),
             types: self.types,
         };
-        let out = || -> anyhow::Result<Box<dyn Write + Send>> {
-            let Some(path) = &self.file else { return Ok(Box::new(terminal::stdout())) };
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-            Ok(Box::new(std::io::BufWriter::new(file)))
+        let count = if let Some(path) = &self.file {
+            let out = || OutputFile::create(path);
+            let (count, file) = offline::export(&context.data, selection, out).await?;
+            file.finish()?;
+            count
+        } else {
+            let exported =
+                offline::export(&context.data, selection, || Ok(terminal::stdout())).await;
+            let (count, _) = exported.map_err(|error| {
+                // An error of reading the log is not one of writing the output.
+                match error.downcast_ref::<stateward_engine::Error>() {
+                    None => terminal::write_error(error),
+                    Some(_) => error,
+                }
+            })?;
+            count
         };
-        let exported = offline::export(&context.data, selection, out).await;
-        let count = exported.map_err(|error| match &self.file {
-            // An error of reading the log is not one of writing the output.
-            None if error.downcast_ref::<stateward_engine::Error>().is_none() => {
-                terminal::write_error(error)
-            }
-            _ => error,
-        })?;
         terminal::note(&format!("{count} events"));
         Ok(Exit::Ok)
     }
 }
 
-/// Writes into a `.part` file, renamed once it is complete: a partial export never has the final name.
+/// Writes all lines; returns their number.
 async fn save(path: &Path, lines: &mut Lines) -> anyhow::Result<u64> {
     let cannot = || format!("cannot write {}", path.display());
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let beside = path.with_file_name(name);
-    let mut file = std::io::BufWriter::new(std::fs::File::create(&beside).with_context(cannot)?);
+    let mut file = OutputFile::create(path)?;
     let bar = terminal::progress("exporting", 0);
     while let Some(line) = lines.next().await? {
         writeln!(file, "{line}").with_context(cannot)?;
         bar.inc_length(1);
         bar.inc(1);
     }
-    file.flush().with_context(cannot)?;
-    file.get_ref().sync_all().with_context(cannot)?;
-    std::fs::rename(&beside, path).with_context(cannot)?;
+    file.finish()?;
     bar.finish_and_clear();
     Ok(bar.position())
 }

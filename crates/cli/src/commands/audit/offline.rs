@@ -42,16 +42,16 @@ pub(crate) async fn checkpoint(data: &Path) -> anyhow::Result<Checkpoint> {
     Ok(checkpoint?)
 }
 
-/// Writes the selected events to the writer that `out` opens; returns their number. The export is not recorded in the
-/// log: a caller who can read the files can copy them as well.
+/// Writes the selected events to the writer that `out` opens; returns their number, and the writer. The export is not
+/// recorded in the log: a caller who can read the files can copy them as well.
 ///
 /// # Errors
 /// When an event cannot be read or written; the output is incomplete then.
-pub(crate) async fn export(
+pub(crate) async fn export<W: Write>(
     data: &Path,
     selection: Selection,
-    out: impl FnOnce() -> anyhow::Result<Box<dyn Write + Send>>,
-) -> anyhow::Result<u64> {
+    out: impl FnOnce() -> anyhow::Result<W>,
+) -> anyhow::Result<(u64, W)> {
     let auditor = Arc::new(open(data).await?);
     let head = auditor.head().await?;
     let mut export = Export::new(auditor.clone(), selection, head);
@@ -66,5 +66,5 @@ pub(crate) async fn export(
     }
     out.flush().context("cannot write the export")?;
     auditor.close().await;
-    Ok(count)
+    Ok((count, out))
 }
