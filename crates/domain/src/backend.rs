@@ -39,7 +39,12 @@ pub enum BackendEvent {
     /// A person confirmed that its present state is right.
     Unparked { at: Timestamp },
     /// A person stopped changes.
-    Paused { at: Timestamp, until: Option<Timestamp> },
+    Paused {
+        at: Timestamp,
+        until: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A person let changes go on.
     Resumed { at: Timestamp },
     /// It is configured; `digest` only tells configurations apart.
@@ -122,16 +127,18 @@ impl DomainEvent for BackendEvent {
 }
 
 /// A pause by a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// Its end; `None` = until a person resumes.
     pub until: Option<Timestamp>,
+    /// Why; `None` = that was not said.
+    pub reason: Option<String>,
 }
 
 impl Pause {
     /// Whether it is in force at `now`.
     #[must_use]
-    pub fn holds(self, now: Timestamp) -> bool {
+    pub fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 }
@@ -173,7 +180,9 @@ impl Backend {
                 self.parked = None;
                 self.confirmed = self.version;
             }
-            BackendEvent::Paused { until, .. } => self.paused = Some(Pause { until: *until }),
+            BackendEvent::Paused { until, reason, .. } => {
+                self.paused = Some(Pause { until: *until, reason: reason.clone() });
+            }
             BackendEvent::Resumed { .. } => self.paused = None,
             BackendEvent::Configured { driver, digest, .. } => {
                 self.driver.clone_from(driver);

@@ -217,7 +217,7 @@ fn every_event_of_a_backend() {
         BackendEvent::IdentityRecorded { at: AT, identity: "cloud-1".to_owned() },
         BackendEvent::Parked { at: AT, cause: ParkCause::MassAbsence { absent: 7, observed: 20 } },
         BackendEvent::Unparked { at: AT },
-        BackendEvent::Paused { at: AT, until: Some(AT) },
+        BackendEvent::Paused { at: AT, until: Some(AT), reason: None },
         BackendEvent::Resumed { at: AT },
         BackendEvent::Configured { at: AT, driver: "fake".to_owned(), digest: "0f".to_owned() },
         BackendEvent::Removed { at: AT },

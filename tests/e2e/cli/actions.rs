@@ -62,7 +62,7 @@ async fn what_failed_or_asks_goes_on() {
     let said = cli.run("apply -f m.yaml --wait").await;
     assert_eq!(said.code, 1, "{said:#?}");
     assert!(said.err.contains("local.file/a: it waits for a decision"), "{said:#?}");
-    assert!(cli.fails("wait file/a", 1).await.contains("stateward decide"));
+    assert!(cli.fails("wait file/a", 4).await.contains("stateward decide"));
 
     assert_eq!(cli.ok("adopt file/a a.txt --wait").await, "local.file/a adopting\n");
     cli.ok("wait file/a --for synced").await;

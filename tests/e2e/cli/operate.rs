@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{Cli, file, start};
+use super::{Cli, file, start, thing};
 use crate::harness::until;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,4 +74,26 @@ async fn how_backends_and_read_models_stand() {
     cli.ok("projections rebuild entities").await;
     cli.ok("projections retry entities").await;
     cli.fails("projections rebuild none", 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_backend_says_why_and_until_when_also_for_what_waits_there() {
+    let (_setup, _server, cli) = start("").await;
+    let line = "backends pause sandbox --until 2h --reason upgrade -o json";
+    let paused = cli.run(line).await.json();
+    assert_eq!(paused["pause"]["reason"], "upgrade");
+    let until = paused["pause"]["until"].as_str().unwrap()[..16].to_owned();
+    let listed = cli.run("backends -o json").await.json();
+    assert_eq!(listed["items"][1]["pause"], paused["pause"]);
+    assert!(listed["items"][0]["pause"].is_null(), "{listed:#}");
+    cli.file("t.yaml", &thing("t", "{size: 1}"));
+    cli.ok("apply -f t.yaml").await;
+    for line in ["backends", "get thing -o wide", "describe thing/t"] {
+        let said = cli.ok(line).await;
+        assert!(said.contains(&until) && said.contains(": upgrade"), "{line}: {said}");
+    }
+    assert!(cli.fails("wait thing/t --timeout 1s", 124).await.contains("paused until"));
+    cli.ok("backends resume sandbox").await;
+    cli.ok("wait thing/t").await;
+    assert!(!cli.ok("backends").await.contains("upgrade"));
 }

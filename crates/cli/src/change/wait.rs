@@ -1,5 +1,6 @@
 //! Waits for the operations of accepted changes.
 
+use std::slice;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use super::results::ChangeResult;
 use crate::client::Client;
+use crate::client::backend_pause::explain_pauses;
 use crate::client::entity_json::{awaits_decision, message};
 use crate::exit::CliError;
 use crate::json_text::text;
@@ -75,6 +77,9 @@ impl WaitOptions {
                 }
             }
         }
+        if is_open(&reply) {
+            explain_pauses(client, slice::from_mut(&mut reply["entity"])).await;
+        }
         let outcome = self.check_operation(&reply).map(|()| (word, reply));
         ChangeResult { label, request: Some(request), outcome }
     }
@@ -84,9 +89,6 @@ impl WaitOptions {
         let id = text(operation, "/id");
         match text(operation, "/state").as_str() {
             "" | "succeeded" => Ok(()),
-            "failed" => {
-                anyhow::bail!("operation {id} failed: {}", text(operation, "/error/message"))
-            }
             "superseded" => {
                 let by = text(operation, "/superseded_by");
                 Err(CliError::conflict(format!("operation {id} was superseded by {by}")))
@@ -96,6 +98,9 @@ impl WaitOptions {
                 "it waits for a decision (`stateward decide`): {}",
                 message(&reply["entity"])
             ))),
+            "failed" => {
+                anyhow::bail!("operation {id} failed: {}", text(operation, "/error/message"))
+            }
             _ => {
                 let entity = &reply["entity"];
                 let state = text(entity, "/state");
@@ -133,6 +138,10 @@ mod tests {
         let ends = ["succeeded", "failed", "superseded", "cancelled", "running"].map(exit);
         let expected = [Exit::Ok, Exit::Failure, Exit::Conflict, Exit::Conflict, Exit::Timeout];
         assert_eq!(ends, expected);
+        let blocked = json!({ "type": "blocked", "status": true, "reason": "DecisionNeeded" });
+        let reply = json!({ "operation": { "id": "op", "state": "failed" }, "entity": { "conditions": [blocked] } });
+        let error = options.check_operation(&reply).expect_err("it is not done");
+        assert_eq!(exit_of(&error), Exit::Conflict, "it waits for a decision");
         assert!(
             options.check_operation(&json!({ "operation": null })).is_ok(),
             "nothing was to be done"

@@ -21,12 +21,18 @@ pub(crate) fn awaits_decision(entity: &Value) -> bool {
     blocked["status"] == true && blocked["reason"] == "DecisionNeeded"
 }
 
-/// The most important message in one line: the error, else what it is blocked on, the drift, or the pause; empty
-/// without any of them.
+/// Member that [`explain_pauses`](super::backend_pause::explain_pauses) adds; never printed as JSON.
+pub(crate) const BACKEND_PAUSE: &str = "backend_pause";
+
+/// The most important message in one line: the error, else the pause of its backend, what it is blocked on, the drift,
+/// or its own pause; empty without any of them.
 pub(crate) fn message(entity: &Value) -> String {
     let error = text(entity, "/error/message");
     if !error.is_empty() {
         return single_line(&error);
+    }
+    if let Some(pause) = entity[BACKEND_PAUSE].as_str() {
+        return single_line(pause);
     }
     let holds = |name: &&str| condition(entity, name)["status"] == true;
     let Some(name) = ["blocked", "drifted", "paused"].into_iter().find(holds) else {

@@ -7,6 +7,7 @@
 //! follows the log; `problem` is an error response.
 
 mod apply_manifest;
+pub(crate) mod backend_pause;
 mod connection;
 pub(crate) mod entity_json;
 mod error_exit;

@@ -1,8 +1,11 @@
 //! `stateward describe`.
 
+use std::slice;
+
 use clap::Args;
 
 use crate::client::Request;
+use crate::client::backend_pause::explain_pauses;
 use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
@@ -33,7 +36,8 @@ impl ClientCommand for Describe {
             let entity = find_one_or_deleted(client, target, &self.place.namespace).await?;
             let path = format!("/v1/entities/{}", text(&entity, "/id"));
             // Only this endpoint lists the dependents.
-            let entity = client.send(&Request::get(path.clone())).await?;
+            let mut entity = client.send(&Request::get(path.clone())).await?;
+            explain_pauses(client, slice::from_mut(&mut entity)).await;
             let operations = Request::get(format!("{path}/operations"));
             let operations = client.list(&operations, Some(OPERATIONS)).await?;
             let events = client.list(&Request::get(format!("{path}/events")), None).await?;

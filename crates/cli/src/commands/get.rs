@@ -2,9 +2,10 @@
 
 use clap::Args;
 
+use crate::client::backend_pause::explain_pauses;
 use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
-use crate::presentation::output::Output;
+use crate::presentation::output::{Format, Output};
 use crate::presentation::render::entity::{ENTITY, ENTITY_ANYWHERE};
 use crate::presentation::terminal;
 use crate::select::Selection;
@@ -23,7 +24,10 @@ pub(crate) struct Get {
 
 impl ClientCommand for Get {
     async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
-        let selected = self.selection.resolve(&context.client).await?;
+        let mut selected = self.selection.resolve(&context.client).await?;
+        if self.output.format == Format::Wide {
+            explain_pauses(&context.client, &mut selected.entities).await;
+        }
         let anywhere = self.selection.filter.is_anywhere();
         let noun = if anywhere { &ENTITY_ANYWHERE } else { &ENTITY };
         match selected.entities.as_slice() {

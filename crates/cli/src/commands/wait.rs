@@ -1,5 +1,6 @@
 //! `stateward wait`.
 
+use std::slice;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::change::wait::timed_out;
+use crate::client::backend_pause::explain_pauses;
 use crate::client::entity_json::{awaits_decision, condition, label, message};
 use crate::client::exit_of;
 use crate::client::watch_until::{self, GoalState};
@@ -35,8 +37,8 @@ const CONDITIONS: &[&str] = &["synced", "ready", "drifted", "paused", "blocked"]
     after_help = "Examples:\n  stateward wait file/motd                       # until it is ok\n  \
     stateward wait -l app=site --for synced --timeout 30s\n  stateward wait file/motd --for deleted\n  \
     stateward wait file/motd --for drifted=false\n\n\
-    Exit code 124 when the time is over; 1 when it cannot come to that by itself any more; 3 when nothing is\n\
-    selected, but with --for deleted or --allow-empty."
+    Exit code 124 when the time is over; 1 when it cannot come to that by itself any more; 4 when it waits for a\n\
+    decision; 3 when nothing is selected, but with --for deleted or --allow-empty."
 )]
 pub(crate) struct Wait {
     #[command(flatten)]
@@ -153,15 +155,20 @@ impl ClientCommand for Wait {
         )
         .await?;
         bar.finish_and_clear();
-        for awaited in awaited {
+        for mut awaited in awaited {
             let name = label(&awaited.entity);
             let error = match awaited.state {
                 GoalState::Reached => {
                     terminal::print(&format!("{name} met"))?;
                     continue;
                 }
+                GoalState::Unreachable(why) if awaits_decision(&awaited.entity) => {
+                    CliError::conflict(why)
+                }
                 GoalState::Unreachable(why) => anyhow::Error::msg(why),
                 GoalState::Pending => {
+                    let entity = slice::from_mut(&mut awaited.entity);
+                    explain_pauses(&context.client, entity).await;
                     let state = text(&awaited.entity, "/state");
                     timed_out(&state, self.timeout, &message(&awaited.entity))
                 }

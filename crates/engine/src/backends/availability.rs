@@ -131,7 +131,13 @@ impl Availability {
     /// Whether a person paused changes. The end that they set is compared with the wall clock.
     #[must_use]
     pub fn paused(&self, now: Moment) -> bool {
-        self.inner().paused.is_some_and(|pause| pause.holds(now.wall))
+        self.inner().paused.as_ref().is_some_and(|pause| pause.holds(now.wall))
+    }
+
+    /// The pause by which a person stopped changes; `None` = none is in force.
+    #[must_use]
+    pub fn pause(&self, now: Moment) -> Option<Pause> {
+        self.inner().paused.clone().filter(|pause| pause.holds(now.wall))
     }
 
     /// The newest confirmation for which every entity's first observation after it is known; `None` = there is none.
@@ -154,7 +160,7 @@ impl Availability {
         }
         inner.version = record.version;
         inner.parked.clone_from(&record.parked);
-        inner.paused = record.paused;
+        inner.paused.clone_from(&record.paused);
         inner.confirmed = record.confirmed;
         for (scope, until) in &record.throttled {
             inner.throttle(scope, now.until(*until), now);

@@ -19,8 +19,8 @@ pub struct BackendStatus {
     pub backend: Arc<Backend>,
     /// Why no round may start; `None` = rounds may start.
     pub unavailable: Option<Unavailable>,
-    /// Whether a person paused changes.
-    pub paused: bool,
+    /// The pause by which a person stopped changes; `None` = none is in force.
+    pub pause: Option<Pause>,
 }
 
 impl Engine {
@@ -40,7 +40,7 @@ impl Engine {
         let status = |backend: &Arc<Backend>| BackendStatus {
             backend: Arc::clone(backend),
             unavailable: backend.availability.unavailable(now),
-            paused: backend.availability.paused(now),
+            pause: backend.availability.pause(now),
         };
         self.inner.backends.all().values().map(status).collect()
     }
@@ -61,8 +61,8 @@ impl Engine {
         self.inner.shared.control.load_up_to(&StreamId::backend(name), version).await
     }
 
-    /// Pauses changes on a backend; `until` `None` = until they are resumed. Returns the backend's record right after
-    /// it.
+    /// Pauses changes on a backend, for the envelope's reason; `until` `None` = until they are resumed. Returns the
+    /// backend's record right after it.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::Unreadable`].
@@ -75,8 +75,11 @@ impl Engine {
         let backend = self.backend(name)?;
         let at = self.clock().now();
         let changed = self.inner.shared.append_backend_events(name, envelope, |record| {
-            let paused = record.paused == Some(Pause { until });
-            if paused { Vec::new() } else { vec![BackendEvent::Paused { at, until }] }
+            let pause = Pause { until, reason: envelope.reason.clone() };
+            if record.paused.as_ref() == Some(&pause) {
+                return Vec::new();
+            }
+            vec![BackendEvent::Paused { at, until, reason: pause.reason }]
         });
         let changed = changed.await?;
         backend.availability.apply_record(&changed.state, self.clock().moment());

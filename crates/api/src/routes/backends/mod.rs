@@ -7,7 +7,7 @@ pub(crate) mod reload;
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
-use stateward_domain::backend::Backend as Record;
+use stateward_domain::backend::{Backend as Record, Pause};
 use stateward_domain::id::BackendName;
 use stateward_engine::backends::Backend;
 use stateward_engine::backends::availability::Unavailable;
@@ -16,6 +16,7 @@ use stateward_engine::service::BackendStatus;
 use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
+use crate::dto::time;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::schema::problems::{Missing, Refused};
@@ -29,9 +30,26 @@ pub(super) struct BackendView {
     /// Whether changes are made there now.
     open: bool,
     paused: bool,
+    /// Why it is paused and until when; `null` = it is not.
+    pause: Option<PauseView>,
     #[schema(value_type = Option<serde_json::Value>)]
     closed: Option<Unavailable>,
     kinds: Vec<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct PauseView {
+    /// `null` = until it is resumed.
+    #[schema(format = DateTime)]
+    until: Option<String>,
+    /// `null` = none was given.
+    reason: Option<String>,
+}
+
+impl PauseView {
+    fn of(pause: Pause) -> Self {
+        Self { until: pause.until.map(time::text), reason: pause.reason }
+    }
 }
 
 impl BackendView {
@@ -45,7 +63,7 @@ impl BackendView {
             Some(cause) => Some(Unavailable::Parked(cause.clone())),
             None => resting.map(|until| Unavailable::Throttled { until }),
         };
-        let paused = record.paused.is_some_and(|pause| pause.holds(now));
+        let pause = record.paused.clone().filter(|pause| pause.holds(now));
         let configured = record.configured.is_some();
         let driver = settings.filter(|_| !configured).map(|settings| settings.driver_name.clone());
         let digest = settings.map(|settings| settings.digest.clone());
@@ -53,8 +71,9 @@ impl BackendView {
             name: name.to_string(),
             driver: driver.unwrap_or_else(|| record.driver.clone()),
             digest: record.configured.clone().or(digest).unwrap_or_default(),
-            open: closed.is_none() && !paused,
-            paused,
+            open: closed.is_none() && pause.is_none(),
+            paused: pause.is_some(),
+            pause: pause.map(PauseView::of),
             closed,
             kinds: backend.map(kinds).unwrap_or_default(),
         }
@@ -93,8 +112,9 @@ pub(super) fn view(status: &BackendStatus) -> BackendView {
         name: backend.name().to_string(),
         driver: backend.settings.driver_name.clone(),
         digest: backend.settings.digest.clone(),
-        open: status.unavailable.is_none() && !status.paused,
-        paused: status.paused,
+        open: status.unavailable.is_none() && status.pause.is_none(),
+        paused: status.pause.is_some(),
+        pause: status.pause.clone().map(PauseView::of),
         closed: status.unavailable.clone(),
         kinds: kinds(backend),
     }

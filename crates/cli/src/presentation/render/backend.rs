@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::joined;
+use crate::client::backend_pause;
 use crate::json_text::text;
 use crate::presentation::output::ResourcePrinter;
 use crate::presentation::output::color::Tone;
@@ -60,8 +61,13 @@ fn state(backend: &Value) -> String {
     }
 }
 
-/// The innermost message of the reason.
+/// The end and reason of a pause, and the innermost message of why it is closed.
 fn why(backend: &Value) -> String {
+    let reasons = [backend_pause::pause(backend).unwrap_or_default(), closed(backend)];
+    reasons.into_iter().filter(|reason| !reason.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+fn closed(backend: &Value) -> String {
     let closed = backend["closed"].as_object().and_then(|tagged| tagged.values().next());
     let Some(inner) = closed else { return String::new() };
     for pointer in ["/message", "/error/message"] {

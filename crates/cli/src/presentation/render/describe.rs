@@ -54,6 +54,7 @@ fn head(entity: &Value, color: bool) -> String {
     field("Name", entity_json::label(entity));
     field("Namespace", text(entity, "/namespace"));
     field("Backend", text(entity, "/backend"));
+    field("Waits", single_line(&text(entity, &format!("/{}", entity_json::BACKEND_PAUSE))));
     field("Id", text(entity, "/id"));
     field("Labels", labels(entity));
     field("State", Tone::of_state(&state).paint(&state, color));

@@ -187,6 +187,8 @@ fn backends() {
         json!({ "name": name, "driver": "fake", "open": closed.is_null() && !paused, "paused": paused,
             "closed": closed, "kinds": ["fake.thing", "fake.other"] })
     };
+    let mut upgrade = backend("upgrade", true, Value::Null);
+    upgrade["pause"] = json!({ "until": "2026-11-25T13:00:00.000000Z", "reason": "new disks" });
     let identity = json!({ "parked": { "identity_changed": { "expected": "a", "found": "b" } } });
     let unusable = json!({ "unusable": { "class": "unauthorized", "code": "401", "message": "the password is wrong" } });
     shown(
@@ -195,6 +197,7 @@ fn backends() {
         &[
             backend("fine", false, Value::Null),
             backend("paused", true, Value::Null),
+            upgrade,
             backend("broken", false, json!("breaker_open")),
             backend("unasked", false, json!({ "unidentified": { "error": null } })),
             backend("other", false, identity),

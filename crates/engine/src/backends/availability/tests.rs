@@ -32,7 +32,7 @@ fn an_older_record_does_not_take_back_what_a_newer_one_said() {
     let availability = Availability::new(2);
     let record = |version, paused: bool| Record {
         version: Version(version),
-        paused: paused.then_some(Pause { until: None }),
+        paused: paused.then_some(Pause { until: None, reason: None }),
         ..Record::default()
     };
     availability.apply_record(&record(2, true), NOW);
@@ -114,7 +114,7 @@ fn a_rest_is_as_long_as_it_was_asked_for_whatever_the_wall_clock_does() {
 #[test]
 fn a_pause_of_a_person_ends_by_the_wall_clock() {
     let availability = Availability::new(2);
-    let paused = Some(Pause { until: Some(at(5).wall) });
+    let paused = Some(Pause { until: Some(at(5).wall), reason: None });
     availability.apply_record(&Record { paused, ..Record::default() }, NOW);
     assert!(availability.paused(Moment { log: at(9).log, steady: at(9).steady, ..NOW }));
     assert!(!availability.paused(Moment { wall: at(5).wall, ..NOW }));

@@ -206,7 +206,7 @@ impl Fixture {
         )
         .await;
         let backend = StreamId::backend(&BackendName::from("sandbox"));
-        self.control(store, backend, &BackendEvent::Paused { at, until: None }).await;
+        self.control(store, backend, &BackendEvent::Paused { at, until: None, reason: None }).await;
         self.control(store, StreamId::system(), &SystemEvent::Unfrozen { at }).await;
     }
 
