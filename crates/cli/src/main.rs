@@ -10,6 +10,7 @@
 //! **Architecture invariant:** the command line knows the REST interface and nothing else of the server: no type of
 //! the domain or the engine is in what it sends, reads or shows.
 
+mod argument_error;
 mod bench;
 mod change;
 mod client;
@@ -45,7 +46,10 @@ struct Arguments {
 fn main() -> ExitCode {
     without_huge_pages();
     let _crash_points = fail::FailScenario::setup();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return not_run(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
@@ -66,6 +70,25 @@ fn without_huge_pages() {
 
 #[cfg(not(target_os = "linux"))]
 const fn without_huge_pages() {}
+
+/// Prints what was asked for instead of a command (help, version), or why the arguments make no sense.
+fn not_run(error: &clap::Error) -> ExitCode {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        presentation::terminal::note(error.render().to_string().trim_end());
+        return exit::Exit::Usage.into();
+    }
+    if error.use_stderr() {
+        return failed(&argument_error::in_one_line(&error.render().to_string()));
+    }
+    let colored = anstream::AutoStream::choice(&presentation::terminal::stdout())
+        != anstream::ColorChoice::Never;
+    let text = error.render();
+    let text = if colored { text.ansi().to_string() } else { text.to_string() };
+    match presentation::terminal::print(text.trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
 
 /// Prints the error that ends the process.
 fn failed(error: &anyhow::Error) -> ExitCode {

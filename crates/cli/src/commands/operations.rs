@@ -11,6 +11,8 @@ use crate::presentation::render::operation::OPERATION;
 use crate::select::target::is_id;
 use crate::select::{check_namespace, find_one_or_deleted};
 
+const STATES: [&str; 6] = ["pending", "running", "succeeded", "failed", "superseded", "cancelled"];
+
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  stateward operations\n  stateward operations --state failed -o wide\n  \
@@ -21,7 +23,7 @@ pub(crate) struct Operations {
     #[arg(value_name = "KIND/NAME|ID|OPERATION")]
     target: Option<String>,
     /// In this state: pending, running, succeeded, failed, superseded, cancelled
-    #[arg(long, value_name = "STATE")]
+    #[arg(long, value_name = "STATE", value_parser = STATES, hide_possible_values = true)]
     state: Option<String>,
     /// In this namespace [default: all; for KIND/NAME: default]
     #[arg(short, long, value_name = "NAME")]
