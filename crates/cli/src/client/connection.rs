@@ -18,7 +18,7 @@ use crate::server::discovery;
 const DEFAULT_URL: &str = "http://127.0.0.1:8420";
 /// The server's default data directory.
 const DEFAULT_DATA: &str = "./data";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Heading of these options in help texts.
 const HEADING: &str = "Connection";
 

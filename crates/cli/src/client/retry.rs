@@ -8,6 +8,8 @@ use reqwest::StatusCode;
 const TRIES_MAX: u32 = 6;
 /// Attempts at most before that: the address may be wrong, and a person waits.
 const TRIES_BEFORE_ANSWER_MAX: u32 = 3;
+/// Time after which there is no further attempt before that.
+const RETRIES_BEFORE_ANSWER_MAX: Duration = Duration::from_secs(1);
 const FIRST: Duration = Duration::from_millis(200);
 /// A longer `Retry-After` is not waited for.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
@@ -36,10 +38,11 @@ pub(super) fn is_busy(status: StatusCode) -> bool {
 
 /// The delay before the next attempt; `None` = no further attempt.
 ///
-/// `repeatable` = the server recognises a repetition. `met` = it has answered a request of this process.
+/// `elapsed` = since the first attempt. `repeatable` = the server recognises a repetition. `met` = it has answered a
+/// request of this process.
 pub(super) fn delay(
     failed: SendFailure,
-    sends: u32,
+    (sends, elapsed): (u32, Duration),
     repeatable: bool,
     met: bool,
 ) -> Option<Duration> {
@@ -50,7 +53,8 @@ pub(super) fn delay(
     };
     let answered = matches!(failed, SendFailure::Busy { .. });
     let sends_max = if met || answered { TRIES_MAX } else { TRIES_BEFORE_ANSWER_MAX };
-    if sends >= sends_max || !(repeatable || certain) {
+    let late = !(met || answered) && elapsed > RETRIES_BEFORE_ANSWER_MAX;
+    if sends >= sends_max || late || !(repeatable || certain) {
         return None;
     }
     let backoff = FIRST * 2_u32.saturating_pow(sends - 1);
@@ -67,10 +71,14 @@ mod tests {
 
     const BUSY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
+    fn at(sends: u32) -> (u32, Duration) {
+        (sends, Duration::ZERO)
+    }
+
     #[test]
     fn rests_grow_and_end() {
         let rests: Vec<_> =
-            (1..=TRIES_MAX).map(|n| delay(SendFailure::Lost, n, true, true)).collect();
+            (1..=TRIES_MAX).map(|n| delay(SendFailure::Lost, at(n), true, true)).collect();
         assert!(rests.windows(2).all(|pair| pair[1].is_none_or(|rest| Some(rest) > pair[0])));
         assert_eq!(rests.last(), Some(&None));
     }
@@ -81,23 +89,26 @@ mod tests {
             status: BUSY,
             retry_after: Some(Duration::from_secs(seconds)),
         };
-        assert_eq!(delay(asks(7), 1, true, true), Some(Duration::from_secs(7)));
-        assert_eq!(delay(asks(3_600), 1, true, true), None);
+        assert_eq!(delay(asks(7), at(1), true, true), Some(Duration::from_secs(7)));
+        assert_eq!(delay(asks(3_600), at(1), true, true), None);
     }
 
     #[test]
     fn what_is_not_recognised_is_sent_again_only_when_it_was_not_taken() {
-        assert_eq!(delay(SendFailure::Lost, 1, false, true), None);
+        assert_eq!(delay(SendFailure::Lost, at(1), false, true), None);
         assert_eq!(
-            delay(SendFailure::Busy { status: BUSY, retry_after: None }, 1, false, true),
+            delay(SendFailure::Busy { status: BUSY, retry_after: None }, at(1), false, true),
             None
         );
-        assert!(delay(SendFailure::Unsent, 1, false, true).is_some());
+        assert!(delay(SendFailure::Unsent, at(1), false, true).is_some());
     }
 
     #[test]
     fn an_address_that_never_answered_is_given_up_soon() {
-        assert_eq!(delay(SendFailure::Unsent, TRIES_BEFORE_ANSWER_MAX, true, false), None);
-        assert!(delay(SendFailure::Unsent, TRIES_BEFORE_ANSWER_MAX, true, true).is_some());
+        assert_eq!(delay(SendFailure::Unsent, at(TRIES_BEFORE_ANSWER_MAX), true, false), None);
+        assert!(delay(SendFailure::Unsent, at(TRIES_BEFORE_ANSWER_MAX), true, true).is_some());
+        let late = (1, Duration::from_secs(2));
+        assert_eq!(delay(SendFailure::Lost, late, true, false), None);
+        assert!(delay(SendFailure::Lost, late, true, true).is_some());
     }
 }

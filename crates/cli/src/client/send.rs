@@ -1,7 +1,7 @@
 //! Builds a request, sends it, and retries it.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -12,7 +12,9 @@ use super::{Client, Problem, Request, Unreachable};
 use crate::exit::CliError;
 
 /// Longer than the server's longest wait before it answers (60 s).
-pub(super) const TIMEOUT: Duration = Duration::from_secs(70);
+const TIMEOUT: Duration = Duration::from_secs(70);
+/// The same before the server has answered any request, which then does not wait.
+pub(super) const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A response with its whole body.
 pub(super) struct BufferedResponse {
@@ -45,7 +47,7 @@ impl Client {
         request: &Request,
         send: impl AsyncFn(reqwest::Request) -> Result<T, (SendFailure, anyhow::Error)>,
     ) -> anyhow::Result<T> {
-        let mut sends = 0;
+        let (mut sends, began) = (0, Instant::now());
         loop {
             sends += 1;
             let (failed, error) = match self.verify_server().await? {
@@ -56,7 +58,8 @@ impl Client {
                 },
             };
             let met = self.has_answered.load(Ordering::Relaxed);
-            let Some(rest) = retry::delay(failed, sends, request.repeatable, met) else {
+            let so_far = (sends, began.elapsed());
+            let Some(rest) = retry::delay(failed, so_far, request.repeatable, met) else {
                 return Err(error);
             };
             self.trace(&format!("  again in {} ms: {error:#}", rest.as_millis()));
@@ -95,7 +98,7 @@ impl Client {
             builder = builder.bearer_auth(token.value());
         }
         if !request.without_timeout && request.accept.is_none() {
-            builder = builder.timeout(TIMEOUT);
+            builder = builder.timeout(self.timeout(request));
         }
         builder = builder.header(ACCEPT, request.accept.unwrap_or("application/json"));
         if let Some((media_type, body)) = &request.body {
@@ -117,6 +120,12 @@ impl Client {
             let why = error.without_url();
             CliError::usage(format!("{} is no address: {why}", self.connection.url))
         })
+    }
+
+    /// How long an answer may take.
+    fn timeout(&self, request: &Request) -> Duration {
+        let met = self.has_answered.load(Ordering::Relaxed);
+        if met || request.wait.is_some() { TIMEOUT } else { FIRST_TIMEOUT }
     }
 
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {

@@ -4,7 +4,7 @@ use anyhow::bail;
 use stateward_api::server_proof::{CHALLENGE, PROOF, proof};
 
 use super::retry::SendFailure;
-use super::send::TIMEOUT;
+use super::send::FIRST_TIMEOUT;
 use super::{Client, ServerConnection};
 
 impl Client {
@@ -29,7 +29,7 @@ impl Client {
         }
         let challenge = crate::random::hexadecimal::<32>()?;
         let asked = self.http.get(format!("{url}/livez")).header(CHALLENGE, &challenge);
-        let answer = match asked.timeout(TIMEOUT).send().await {
+        let answer = match asked.timeout(FIRST_TIMEOUT).send().await {
             Ok(answer) => answer,
             Err(error) => {
                 let failed =
