@@ -35,6 +35,9 @@ pub(crate) fn text(from: impl Read, name: &str, bytes_max: u64) -> anyhow::Resul
             "{name} is longer than {bytes_max} bytes: nothing of it was used"
         )));
     }
+    if [[0xff, 0xfe], [0xfe, 0xff]].iter().any(|mark| bytes.starts_with(mark)) {
+        return Err(CliError::usage(format!("{name} is UTF-16: save it as UTF-8")));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         CliError::usage(format!("{name} is no UTF-8: byte {at} begins no character"))
@@ -52,6 +55,8 @@ mod tests {
         assert!(error.to_string().contains("it is longer than 5 bytes"), "{error}");
         let error = text(&b"ab\xffc"[..], "it", 5).expect_err("refused");
         assert!(error.to_string().contains("byte 2"), "{error}");
+        let error = text(&b"\xff\xfea\0"[..], "it", 5).expect_err("refused");
+        assert!(error.to_string().contains("is UTF-16"), "{error}");
         assert!(read(Path::new("/dev/zero"), 1_000).is_err());
     }
 }

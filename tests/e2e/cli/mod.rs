@@ -3,6 +3,7 @@
 
 mod actions;
 mod declare;
+mod exit_codes;
 mod import;
 mod local;
 mod manifests;

@@ -49,6 +49,7 @@ impl ClientCommand for Apply {
             return Err(CliError::usage("there is no manifest in what was named"));
         }
         let client = &context.client.with_reason(&self.why);
+        self.place.check(client).await?;
         let options = ApplyOptions { dry_run: self.dry_run, replace: self.replace };
         let results = declare_all(client, &documents, options).await;
         let results = self.wait.wait_for_all(client, results).await;

@@ -1,5 +1,6 @@
 //! `stateward backends`.
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -72,7 +73,9 @@ impl ClientCommand for Backends {
             }
             BackendVerb::Get { name } => {
                 let request = Request::get(format!("/v1/backends/{}", escaped(&name)));
-                context.print_one(&BACKEND, &context.client.send(&request).await?, output)?;
+                let backend = context.client.send(&request).await;
+                let backend = backend.with_context(|| format!("backend {name}"))?;
+                context.print_one(&BACKEND, &backend, output)?;
             }
             BackendVerb::Pause { name, until, why } => {
                 let until = until.map(|text| time::future(&text, context.now)).transpose()?;
@@ -105,6 +108,7 @@ async fn act(
     output: Output,
 ) -> anyhow::Result<()> {
     let path = format!("/v1/backends/{}/actions/{action}", escaped(name));
-    let backend = context.client.with_reason(why).send(&Request::post(path).json(body)).await?;
+    let backend = context.client.with_reason(why).send(&Request::post(path).json(body)).await;
+    let backend = backend.with_context(|| format!("backend {name}"))?;
     context.print_one(&BACKEND, &backend, output)
 }

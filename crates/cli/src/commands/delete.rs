@@ -13,7 +13,7 @@ use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::manifests;
 use crate::presentation::terminal;
-use crate::select::{Selected, Selection};
+use crate::select::{Selected, Selection, check_namespace};
 
 /// The server lists at most so many dependents of an entity; with this many there may be more.
 const DEPENDENTS_MAX: usize = 1_000;
@@ -61,6 +61,9 @@ impl Policy {
 impl ClientCommand for Delete {
     async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let mut selected = if !self.files.is_empty() {
+            if let Some(name) = self.selection.filter.explicit_namespace() {
+                check_namespace(&context.client, name).await?;
+            }
             entities_of_manifests(&context.client, &self.files, self.selection.filter.namespace())
                 .await?
         } else if self.selection.is_empty() {

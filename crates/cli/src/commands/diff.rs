@@ -58,7 +58,9 @@ impl Diff {
     async fn differences(&self, context: &CommandContext) -> anyhow::Result<bool> {
         let client = &context.client;
         let mut found = Vec::new();
-        for document in manifests::read_all(&self.files, &self.place.namespace)? {
+        let documents = manifests::read_all(&self.files, &self.place.namespace)?;
+        self.place.check(client).await?;
+        for document in documents {
             let entity = find_entity(client, &document.value).await?;
             found.push(if self.observed {
                 against_observed(document.label(), entity.as_ref(), &document.value["desired"])

@@ -1,8 +1,10 @@
 //! `stateward history`.
 
+use anyhow::Context;
 use clap::Args;
 
 use crate::client::Request;
+use crate::client::entity_json::label;
 use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
@@ -43,7 +45,8 @@ impl ClientCommand for History {
         };
         let is_version = at.bytes().all(|byte| byte.is_ascii_digit());
         let at = if is_version { at.clone() } else { time::past(at, context.now)? };
-        let then = client.send(&Request::get(path).query("at", at)).await?;
+        let then = client.send(&Request::get(path).query("at", &*at)).await;
+        let then = then.with_context(|| format!("{} at {at}", label(&entity)))?;
         match self.output.format {
             // A table would show only a few of the fields.
             Format::Table => terminal::print(&yaml(&then))?,

@@ -1,5 +1,6 @@
 //! `stateward projections`.
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::client::{Request, escaped};
@@ -50,7 +51,8 @@ impl ClientCommand for Projections {
 
 async fn act(context: &CommandContext, name: &str, action: &str, word: &str) -> anyhow::Result<()> {
     let path = format!("/v1/projections/{}/{action}", escaped(name));
-    context.client.send(&Request::post(path).without_timeout()).await?;
+    let sent = context.client.send(&Request::post(path).without_timeout()).await;
+    sent.with_context(|| format!("projection {name}"))?;
     terminal::note(&format!("projection {name} {word}"));
     Ok(())
 }

@@ -13,7 +13,10 @@ use crate::json_text::text;
 use crate::presentation::output::{Output, time};
 use crate::presentation::render::access::TOKEN;
 use crate::presentation::terminal;
+use crate::select::check_namespace;
 use crate::server::admin_token;
+
+const ROLES: [&str; 3] = ["viewer", "operator", "admin"];
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward tokens\n  \
@@ -53,8 +56,8 @@ struct Issue {
     /// Whose it is: an id, which the history names
     actor: String,
     /// ROLE everywhere, or ROLE@NAMESPACE; roles are viewer, operator, admin; may be repeated
-    #[arg(long = "grant", value_name = "ROLE[@NAMESPACE]", required = true)]
-    grants: Vec<String>,
+    #[arg(long = "grant", value_name = "ROLE[@NAMESPACE]", required = true, value_parser = Grant::parse)]
+    grants: Vec<Grant>,
     /// When it ends: in so long (720h) or at this time [default: never]
     #[arg(long, value_name = "DURATION|TIME")]
     expires: Option<String>,
@@ -76,7 +79,8 @@ impl ClientCommand for Tokens {
             TokenVerb::Issue(issue) => issue.run(context, self.output).await?,
             TokenVerb::Revoke { id, why } => {
                 let request = Request::delete(format!("/v1/tokens/{}", escaped(&id)));
-                client.with_reason(&why).send(&request).await?;
+                let sent = client.with_reason(&why).send(&request).await;
+                sent.with_context(|| format!("token {id}"))?;
                 terminal::note(&format!("token {id} revoked"));
             }
         }
@@ -89,7 +93,10 @@ impl Issue {
         use crate::presentation::output::Format;
         let expires = self.expires.as_deref();
         let expires_at = expires.map(|text| time::future(text, context.now)).transpose()?;
-        let grants: Vec<_> = self.grants.iter().map(|text| grant(text)).collect();
+        for name in self.grants.iter().filter_map(|grant| grant.namespace.as_deref()) {
+            check_namespace(&context.client, name).await?;
+        }
+        let grants: Vec<_> = self.grants.iter().map(Grant::body).collect();
         let body = json!({ "actor": self.actor, "grants": grants, "expires_at": expires_at });
         // Before the token is issued: a value that cannot be written would be lost.
         let file = self.to.as_deref().map(admin_token::create_private_file).transpose()?;
@@ -123,9 +130,29 @@ impl Issue {
     }
 }
 
-fn grant(text: &str) -> Value {
-    match text.split_once('@') {
-        Some((role, namespace)) => json!({ "role": role, "namespace": namespace }),
-        None => json!({ "role": text }),
+/// A role, everywhere or in one namespace.
+#[derive(Clone, Debug)]
+struct Grant {
+    role: String,
+    namespace: Option<String>,
+}
+
+impl Grant {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (role, namespace) = match text.split_once('@') {
+            Some((role, namespace)) => (role, Some(namespace.to_owned())),
+            None => (text, None),
+        };
+        if !ROLES.contains(&role) {
+            return Err(format!("`{role}` is no role: they are {}", ROLES.join(", ")));
+        }
+        Ok(Self { role: role.to_owned(), namespace })
+    }
+
+    fn body(&self) -> Value {
+        match &self.namespace {
+            Some(namespace) => json!({ "role": self.role, "namespace": namespace }),
+            None => json!({ "role": self.role }),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
 use stateward_domain::entity::State;
 use stateward_domain::selector::{BadSelector, Selector};
@@ -18,7 +19,7 @@ const SELECTION: &str = "Selection";
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Filter {
     /// Namespace [default: default]
-    #[arg(help_heading = SELECTION, short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    #[arg(help_heading = SELECTION, short, long, value_name = "NAME", conflicts_with = "all_namespaces", value_parser = NonEmptyStringValueParser::new())]
     namespace: Option<String>,
     /// In all namespaces
     #[arg(help_heading = SELECTION, short = 'A', long)]
@@ -80,7 +81,7 @@ impl Filter {
     }
 
     /// The namespace that was named explicitly.
-    pub(super) fn explicit_namespace(&self) -> Option<&str> {
+    pub(crate) fn explicit_namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 

@@ -4,6 +4,7 @@ mod filter;
 pub(crate) mod target;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
 
 use crate::client::{Client, Request, escaped, exit_of};
@@ -18,8 +19,21 @@ pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InNamespace {
     /// Namespace
-    #[arg(short, long, value_name = "NAME", default_value = DEFAULT_NAMESPACE)]
+    #[arg(short, long, value_name = "NAME", default_value = DEFAULT_NAMESPACE, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) namespace: String,
+}
+
+impl InNamespace {
+    /// Checks that a namespace other than the default one exists, before anything in it is named.
+    ///
+    /// # Errors
+    /// It does not exist, or the caller may not see it.
+    pub(crate) async fn check(&self, client: &Client) -> anyhow::Result<()> {
+        if self.namespace == DEFAULT_NAMESPACE {
+            return Ok(());
+        }
+        check_namespace(client, &self.namespace).await
+    }
 }
 
 /// Whether an empty selection is allowed.
