@@ -48,6 +48,7 @@ async fn arguments_without_sense_are_one_line() {
     for (line, part) in [
         ("get --nonsense", "--nonsense"),
         ("wait file/a --timeout soon", "soon"),
+        ("wait file/a --timeout -5s", "is no duration"),
         ("describe", "stateward describe --help"),
         ("apply -f m.yaml -n=", "--namespace"),
         ("get -n=", "--namespace"),

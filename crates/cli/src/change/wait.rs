@@ -27,7 +27,7 @@ pub(crate) struct WaitOptions {
     #[arg(long)]
     wait: bool,
     /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = time::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", allow_hyphen_values = true, value_parser = time::duration)]
     timeout: Duration,
 }
 

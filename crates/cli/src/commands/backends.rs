@@ -37,7 +37,7 @@ enum BackendVerb {
     Pause {
         name: String,
         /// For so long (2h) or until this time [default: until it is resumed]
-        #[arg(long, value_name = "DURATION|TIME")]
+        #[arg(long, value_name = "DURATION|TIME", allow_hyphen_values = true)]
         until: Option<String>,
         #[command(flatten)]
         why: ChangeReason,

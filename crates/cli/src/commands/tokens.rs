@@ -59,7 +59,7 @@ struct Issue {
     #[arg(long = "grant", value_name = "ROLE[@NAMESPACE]", required = true, value_parser = Grant::parse)]
     grants: Vec<Grant>,
     /// When it ends: in so long (720h) or at this time [default: never]
-    #[arg(long, value_name = "DURATION|TIME")]
+    #[arg(long, value_name = "DURATION|TIME", allow_hyphen_values = true)]
     expires: Option<String>,
     /// Write the value into this new file, for its owner alone, and do not show it
     #[arg(long, value_name = "FILE")]

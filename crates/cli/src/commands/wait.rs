@@ -49,7 +49,7 @@ pub(crate) struct Wait {
     #[arg(long = "for", value_name = "STATE|CONDITION", default_value = "ok", value_parser = Goal::parse)]
     goal: Goal,
     /// How long to wait
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = time::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", allow_hyphen_values = true, value_parser = time::duration)]
     timeout: Duration,
 }
 

@@ -61,7 +61,7 @@ fn relative(
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment.to_string());
     }
-    let duration: Option<SignedDuration> = text.parse().ok();
+    let duration = text.parse().ok().filter(|duration: &SignedDuration| !duration.is_negative());
     let moment = duration.and_then(|duration| apply(now, duration).ok());
     let bad =
         || CliError::usage(format!("`{text}` is no RFC 3339 time and no duration such as 10m"));
@@ -102,6 +102,7 @@ mod tests {
     fn durations_are_texts() {
         assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert!(duration("-5s").is_err());
+        assert!(future("-5s", now()).is_err() && past("-5s", now()).is_err());
         assert!(duration("5").is_err());
     }
 }
