@@ -11,10 +11,11 @@ test: ## Everything that needs no other service
 check: lint test audit ## What a change has to pass
 
 CIRCLES_MAX = 7
-lint: ## Format, lints, the register of comments and docs, and circles of imports
+lint: ## Format, lints, the register of comments and docs, circles of imports, what docs are made from
 	cargo fmt --all --check
 	tests/lint/words.py
 	tests/lint/circles.py $(CIRCLES_MAX)
+	tests/lint/module_index.py --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
 
@@ -54,7 +55,8 @@ test-openstack: ## The OpenStack kinds and the binary, in the project of the clo
 e2e: ## The binary from outside only
 	cargo test --package stateward --test e2e
 
-docs: ## Write the pages that are made from the kinds
+docs: ## Write the pages that are made from the kinds and from the modules
+	tests/lint/module_index.py
 	UPDATE_DOCS=1 cargo test --package stateward-drivers --test reference
 
 snapshots: ## Accept changed snapshots after a look at them
