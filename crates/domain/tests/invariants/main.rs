@@ -6,6 +6,7 @@
 
 mod lifecycle;
 mod moves;
+mod transitions;
 
 use lifecycle::Lifecycle;
 use moves::{AttemptOf, Move, ObjectAfter};
