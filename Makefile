@@ -16,6 +16,7 @@ lint: ## Format, lints, the register of comments and docs, circles of imports, w
 	tests/lint/words.py
 	tests/lint/circles.py $(CIRCLES_MAX)
 	tests/lint/module_index.py --check
+	tests/lint/named_tests.py
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
 
