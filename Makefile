@@ -5,8 +5,10 @@
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples/basics
 
-test: ## Everything that needs no other service
+test: ## Everything that needs no other service; what did not run is named at the end
+	@tests/skipped.py --reset
 	cargo test --workspace
+	@tests/skipped.py
 
 check: lint test audit ## What a change has to pass
 

@@ -35,6 +35,8 @@ mod reload;
 mod repeated_requests;
 mod replacement;
 mod secrets;
+#[path = "../skip.rs"]
+mod skip;
 mod startup;
 mod streams;
 mod too_deep;

@@ -8,13 +8,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 
 use crate::harness::{Connection, Server, Setup, condition, reason, text, until};
+use crate::skip::skipped;
 
 const NOBODY: u32 = 65_534;
 
-/// A server of the user `nobody`; `None`, with the reason printed, when this process may not start one.
+/// A server of the user `nobody`; `None`, with the reason recorded, when this process may not start one.
 async fn unprivileged() -> Option<(Setup, Server)> {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root may run a server as another user");
+        skipped("only root may run a server as another user");
         return None;
     }
     let setup = Setup::new(

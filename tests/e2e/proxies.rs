@@ -85,7 +85,7 @@ async fn a_server_on_all_interfaces_applies_to_itself_without_a_proxy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_on_all_interfaces_of_ipv6_applies_to_itself_without_a_proxy() {
     if std::net::TcpListener::bind("[::]:0").is_err() {
-        println!("skipped: no IPv6 here");
+        crate::skip::skipped("no IPv6 here");
         return;
     }
     applied_without_a_proxy("[::]:0", false).await;

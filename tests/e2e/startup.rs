@@ -163,7 +163,7 @@ async fn a_terminated_server_drains_and_goes_on_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_ends_the_server_and_loses_nothing() {
     let Some(disk) = SmallDisk::mount().await else {
-        println!("skipped: only root can mount a small file system");
+        crate::skip::skipped("only root can mount a small file system");
         return;
     };
     let setup = Setup::new("[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\n");

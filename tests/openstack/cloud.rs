@@ -37,19 +37,19 @@ pub(crate) struct Cloud {
 }
 
 impl Cloud {
-    /// As an administrator; `None`, with the reason printed, without credentials.
+    /// As an administrator; `None`, with the reason recorded, without credentials.
     pub(crate) async fn admin() -> Option<Self> {
         let Ok(name) = std::env::var(ADMIN) else {
-            println!("skipped: {ADMIN} names no cloud");
+            crate::skip::skipped(&format!("{ADMIN} names no cloud"));
             return None;
         };
         Some(Self::named(&name).await)
     }
 
-    /// `None`, with the reason printed, where no cloud is to be used.
+    /// `None`, with the reason recorded, where no cloud is to be used.
     pub(crate) async fn wanted() -> Option<Self> {
         if std::env::var_os(WANTED).is_none() {
-            println!("skipped: {WANTED} is not set, see `make test-openstack`");
+            crate::skip::skipped(&format!("{WANTED} is not set, see `make test-openstack`"));
             return None;
         }
         Some(Self::named(&std::env::var("OS_CLOUD").expect("OS_CLOUD names a cloud")).await)

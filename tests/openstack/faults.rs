@@ -11,6 +11,7 @@ use tokio::process::Command;
 use super::cloud::Cloud;
 use super::lifecycle::{configuration, manifest, unique};
 use crate::harness::{Server, Setup, condition, text, until};
+use crate::skip::skipped;
 
 /// A server, the cloud, and the script that causes faults.
 struct Breakable {
@@ -21,11 +22,11 @@ struct Breakable {
 }
 
 impl Breakable {
-    /// `None`, with the reason printed, where no faults may be caused.
+    /// `None`, with the reason recorded, where no faults may be caused.
     async fn new(more: &str) -> Option<Self> {
         let cloud = Cloud::wanted().await?;
         let Ok(script) = std::env::var("STATEWARD_TEST_OPENSTACK_SCRIPT") else {
-            println!("skipped: STATEWARD_TEST_OPENSTACK_SCRIPT names no script");
+            skipped("STATEWARD_TEST_OPENSTACK_SCRIPT names no script");
             return None;
         };
         // The test before may have stopped in the middle.

@@ -22,4 +22,6 @@ mod faults;
 mod kills;
 mod lifecycle;
 mod proxy;
+#[path = "../skip.rs"]
+mod skip;
 mod stack;

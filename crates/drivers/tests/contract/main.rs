@@ -12,5 +12,7 @@ mod local;
 mod openstack;
 mod ownership;
 mod promises;
+#[path = "../../../../tests/skip.rs"]
+mod skip;
 mod subject;
 mod suite;

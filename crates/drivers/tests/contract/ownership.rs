@@ -25,11 +25,11 @@ fn local() -> Local {
     Local { driver: stateward_drivers::connect("local", &keys).unwrap(), root, _folder: folder }
 }
 
-/// Whether this process may change owners; prints a note if not.
+/// Whether this process may change owners; records the skip if not.
 fn gives_away() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("skipped: only root gives files to others");
+        crate::skip::skipped("only root gives files to others");
     }
     root
 }

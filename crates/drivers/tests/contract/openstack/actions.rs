@@ -175,7 +175,7 @@ async fn only_an_administrator_says_what_status_a_volume_has() {
 async fn an_image_is_downloaded_by_the_cloud() {
     let Some(driver) = cloud_for("openstack.image") else { return };
     let Ok(url) = std::env::var("STATEWARD_TEST_IMAGE_URL") else {
-        println!("skipped: STATEWARD_TEST_IMAGE_URL names nothing that the cloud can download");
+        crate::skip::skipped("STATEWARD_TEST_IMAGE_URL names nothing that the cloud can download");
         return;
     };
     let desired =

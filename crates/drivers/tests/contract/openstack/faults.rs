@@ -18,11 +18,13 @@ use super::{cloud_for, subject, then_clean_up};
 use crate::control::{Control, context};
 use crate::subject::Subject;
 
-/// The driver and the script; `None`, with the reason printed, where there is none.
+/// The driver and the script; `None`, with the reason recorded, where there is none.
 fn breakable() -> Option<(Arc<dyn Driver>, Script)> {
     let driver = cloud_for("openstack.volume")?;
     let Some(path) = std::env::var_os("STATEWARD_TEST_OPENSTACK_SCRIPT") else {
-        println!("skipped: STATEWARD_TEST_OPENSTACK_SCRIPT names no script that breaks the cloud");
+        crate::skip::skipped(
+            "STATEWARD_TEST_OPENSTACK_SCRIPT names no script that breaks the cloud",
+        );
         return None;
     };
     Some((driver, Script(PathBuf::from(path))))

@@ -1,5 +1,5 @@
 //! The driver `openstack` against a real cloud: `make test-openstack` runs these with the cloud that `OS_CLOUD` names.
-//! Otherwise they report that they were skipped.
+//! Otherwise they record that they were skipped.
 //!
 //! They create what they need in the project, and delete it again, also after a failure.
 #![expect(clippy::print_stdout, reason = "says what it skips and what it leaves behind")]
@@ -16,15 +16,15 @@ mod network;
 mod plans;
 mod storage_and_compute;
 
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use serde_json::{Map, Value};
 use stateward_domain::id::EntityId;
 use stateward_domain::ports::driver::Driver;
 
+use crate::skip::skipped;
 use crate::subject::Subject;
 pub(crate) use kinds::KINDS;
 
@@ -33,33 +33,22 @@ const WANTED: &str = "STATEWARD_TEST_OPENSTACK";
 /// A cloud whose credentials may create projects; without it that kind is skipped.
 const ADMIN: &str = "STATEWARD_TEST_ADMIN_CLOUD";
 
-/// The driver for a kind; `None`, with the reason printed, where no cloud is wanted. Projects need another
+/// The driver for a kind; `None`, with the reason recorded, where no cloud is wanted. Projects need another
 /// cloud of `clouds.yaml`, with an administrator's credentials: the one that `ADMIN` names.
 pub(crate) fn cloud_for(kind: &str) -> Option<Arc<dyn Driver>> {
     if std::env::var_os(WANTED).is_none() {
-        skipped();
+        skipped("needs a cloud, see `make test-openstack`");
         return None;
     }
     let mut settings = Map::new();
     if kind == "openstack.project" {
         let Ok(cloud) = std::env::var(ADMIN) else {
-            println!("skipped: {ADMIN} names no cloud");
+            skipped(&format!("{ADMIN} names no cloud"));
             return None;
         };
         settings.insert("cloud".to_owned(), Value::from(cloud));
     }
     Some(stateward_drivers::connect("openstack", &settings).expect("OS_CLOUD names a cloud"))
-}
-
-/// Prints once what is skipped, bypassing the output capture of passing tests.
-fn skipped() {
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
-        let line = "skipped: everything that needs a cloud; see `make test-openstack`";
-        // Standard error may be closed.
-        #[expect(clippy::disallowed_methods, reason = "past the capture of the test harness")]
-        let _ = writeln!(std::io::stderr(), "{line}");
-    });
 }
 
 /// A subject with an owner of its own.
