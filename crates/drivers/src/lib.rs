@@ -23,35 +23,46 @@ use std::sync::Arc;
 
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::Driver;
+use stateward_domain::time::SteadyClock;
 
 pub use instrumented::{FAILPOINTS, Instrumented};
 pub use settings::{ConnectError, Settings};
+
+type Connect = fn(&Settings, &Arc<dyn SteadyClock>) -> Result<Arc<dyn Driver>, ConnectError>;
 
 /// A registered driver.
 struct Entry {
     name: &'static str,
     kinds: fn() -> Vec<KindSpec>,
-    connect: fn(&Settings) -> Result<Arc<dyn Driver>, ConnectError>,
+    connect: Connect,
 }
 
 const DRIVERS: &[Entry] = &[
-    Entry { name: fake::NAME, kinds: fake::kinds, connect: fake::connect },
-    Entry { name: local::NAME, kinds: local::kinds, connect: local::connect },
+    Entry { name: fake::NAME, kinds: fake::kinds, connect: |settings, _| fake::connect(settings) },
+    Entry {
+        name: local::NAME,
+        kinds: local::kinds,
+        connect: |settings, _| local::connect(settings),
+    },
     Entry { name: openstack::NAME, kinds: openstack::kinds, connect: openstack::connect },
 ];
 
 /// Connects to a backend. Sends nothing over a network, so a backend that is down shows in `health`; blocks for some
-/// disk access at most.
+/// disk access at most. `clock` measures what a driver keeps for a while, such as a token.
 ///
 /// # Errors
 /// [`ConnectError::UnknownDriver`], [`ConnectError::Settings`] for an unknown or malformed key, and
 /// [`ConnectError::Unusable`] if the backend cannot be used with the settings (a root that cannot be created).
-pub fn connect(driver: &str, settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
+pub fn connect(
+    driver: &str,
+    settings: &Settings,
+    clock: &Arc<dyn SteadyClock>,
+) -> Result<Arc<dyn Driver>, ConnectError> {
     let entry = DRIVERS.iter().find(|entry| entry.name == driver).ok_or_else(|| {
         let known = DRIVERS.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
         ConnectError::UnknownDriver { name: driver.to_owned(), known }
     })?;
-    let inner = (entry.connect)(settings)?;
+    let inner = (entry.connect)(settings, clock)?;
     Ok(Arc::new(Instrumented::new(entry.name, inner)))
 }
 

@@ -11,10 +11,12 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::driver::Driver;
+use stateward_domain::time::SteadyClock;
 use stateward_engine::backends::BackendSettings;
 use stateward_engine::secrets::Secret;
 use stateward_engine::service::configuration::{Configuration, ConfigurationSource};
 
+use crate::clock::SystemClock;
 use crate::server::config::secret::{read, resolve, scrubbed};
 use crate::server::config::{BackendConfig, Config, ConfigSource};
 
@@ -25,6 +27,8 @@ pub(crate) struct FileConfiguration {
     /// Directory of the embedded store; the default root of files lies in it.
     directory: PathBuf,
     connected: Arc<Mutex<Connected>>,
+    /// For the drivers.
+    clock: Arc<dyn SteadyClock>,
 }
 
 /// Drivers by backend, with the fingerprint of the settings and secrets that they were connected with.
@@ -32,7 +36,12 @@ type Connected = BTreeMap<String, (String, Arc<dyn Driver>)>;
 
 impl FileConfiguration {
     pub(crate) fn new(source: ConfigSource, directory: &Path) -> Self {
-        Self { source, directory: directory.to_owned(), connected: Arc::default() }
+        Self {
+            source,
+            directory: directory.to_owned(),
+            connected: Arc::default(),
+            clock: Arc::new(SystemClock),
+        }
     }
 
     /// The engine's configuration from `config` and the current values of the secrets.
@@ -85,7 +94,7 @@ impl FileConfiguration {
         let driver = if let Some((_, driver)) = known {
             Arc::clone(driver)
         } else {
-            let driver = stateward_drivers::connect(&config.driver, &settings);
+            let driver = stateward_drivers::connect(&config.driver, &settings, &self.clock);
             driver.map_err(|error| anyhow::anyhow!(scrubbed(&error.to_string(), &used)))?
         };
         connected.insert(name.to_owned(), (fingerprint.clone(), Arc::clone(&driver)));

@@ -26,6 +26,7 @@ use stateward_domain::ports::driver::{
     Act, CallContext, Create, Driver, Listing, Object, ObjectRef, Observation, Outcome, Plan,
     Search, Update,
 };
+use stateward_domain::time::SteadyClock;
 
 use crate::settings::{ConnectError, Settings};
 use client::{CallClient, Client};
@@ -37,9 +38,12 @@ use kinds::{PendingJob, kind_of};
 pub const NAME: &str = "openstack";
 
 /// Resolves the cloud that `settings` refer to; sends nothing.
-pub(crate) fn connect(settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
+pub(crate) fn connect(
+    settings: &Settings,
+    clock: &Arc<dyn SteadyClock>,
+) -> Result<Arc<dyn Driver>, ConnectError> {
     let cloud = Cloud::resolve(settings, &Environment::process())?;
-    Ok(Arc::new(OpenStack { kinds: kinds(), client: Client::new(cloud)? }))
+    Ok(Arc::new(OpenStack { kinds: kinds(), client: Client::new(cloud, Arc::clone(clock))? }))
 }
 
 struct OpenStack {

@@ -91,12 +91,12 @@ impl CallClient<'_> {
         resource: NamedResource,
         name: &str,
     ) -> Result<Option<String>, ApiError> {
-        let recent = self.shared.name_cache.recent(resource);
+        let recent = self.shared.name_cache.recent(resource, self.now());
         let pairs = if let Some(pairs) = recent {
             pairs
         } else {
             let pairs = Arc::new(self.pairs(resource).await?);
-            self.shared.name_cache.keep(resource, &pairs);
+            self.shared.name_cache.keep(resource, &pairs, self.now());
             pairs
         };
         Ok(choose(resource, name, &pairs).ok().map(str::to_owned))

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use stateward_domain::failure::Failure;
 use stateward_domain::id::{Attempt, ExternalId};
-use stateward_domain::ports::driver::{CallContext, CallControl};
+use stateward_domain::ports::driver::{CallContext, CallControl, Driver};
+use stateward_domain::time::SteadyClock;
+use stateward_drivers::{ConnectError, Settings};
 
 /// Permits calls, and records the ids that they report.
 pub(crate) struct Control {
@@ -45,6 +47,20 @@ impl Control {
     pub(crate) fn with_time(remaining: Duration) -> Arc<Self> {
         let ends = Instant::now() + remaining;
         Arc::new(Self { may_send: AtomicBool::new(true), recorded: Mutex::default(), ends })
+    }
+}
+
+/// A driver whose clock runs as this process does.
+pub(crate) fn connect(driver: &str, settings: &Settings) -> Result<Arc<dyn Driver>, ConnectError> {
+    let clock: Arc<dyn SteadyClock> = Arc::new(RunningClock(Instant::now()));
+    stateward_drivers::connect(driver, settings, &clock)
+}
+
+struct RunningClock(Instant);
+
+impl SteadyClock for RunningClock {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }
 

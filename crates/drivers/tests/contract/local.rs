@@ -13,7 +13,7 @@ use crate::subject::key;
 
 fn connect(root: &Path) -> std::sync::Arc<dyn Driver> {
     let keys = Map::from_iter([("root".to_owned(), Value::from(root.display().to_string()))]);
-    stateward_drivers::connect("local", &keys).unwrap()
+    crate::control::connect("local", &keys).unwrap()
 }
 
 async fn create(driver: &dyn Driver, path: &str) -> Result<(), ErrorClass> {

@@ -22,7 +22,7 @@ fn local() -> Local {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     let keys = Map::from_iter([("root".to_owned(), Value::from(root.display().to_string()))]);
-    Local { driver: stateward_drivers::connect("local", &keys).unwrap(), root, _folder: folder }
+    Local { driver: crate::control::connect("local", &keys).unwrap(), root, _folder: folder }
 }
 
 /// Whether this process may change owners; records the skip if not.

@@ -46,7 +46,7 @@ fn local(kind: &str) -> Subject {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     let keys = settings(json!({ "root": root.display().to_string() }));
-    let driver = stateward_drivers::connect("local", &keys).unwrap();
+    let driver = crate::control::connect("local", &keys).unwrap();
     let file = kind == "local.file";
     let (owner, group) = (rustix::process::geteuid(), rustix::process::getegid());
     let mut first = json!({
@@ -92,7 +92,7 @@ fn local(kind: &str) -> Subject {
 }
 
 fn fake() -> Subject {
-    let driver = stateward_drivers::connect("fake", &Map::new()).unwrap();
+    let driver = crate::control::connect("fake", &Map::new()).unwrap();
     let desired = vec![
         json!({"size": 1, "colour": "blue", "immutable": 1}),
         json!({"size": 2, "colour": "blue", "immutable": 1}),

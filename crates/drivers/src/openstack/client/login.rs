@@ -1,6 +1,6 @@
 //! Login: `POST /v3/auth/tokens`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::Method;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::catalogue::Catalogue;
 use super::error::{ApiError, ErrorKind};
 use super::send::{before_deadline, request_id};
-use super::session::{Token, renew_at};
+use super::token::{Token, renew_at};
 use super::{CallClient, response};
 use crate::openstack::cloud::{Cloud, Credentials, KeystoneRef, Secret};
 use crate::openstack::service::Service;
@@ -34,7 +34,7 @@ async fn ask(client: CallClient<'_>) -> Result<Token, ApiError> {
     if let Ok(mut path) = url.path_segments_mut() {
         path.extend(["auth", "tokens"]);
     }
-    let asked = Instant::now();
+    let asked = client.now();
     let sent = shared
         .http
         .request(Method::POST, url)
@@ -72,7 +72,7 @@ async fn ask(client: CallClient<'_>) -> Result<Token, ApiError> {
     }
 }
 
-fn token(asked: Instant, cloud: &Cloud, value: Secret, body: &Value) -> Result<Token, ApiError> {
+fn token(asked: Duration, cloud: &Cloud, value: Secret, body: &Value) -> Result<Token, ApiError> {
     let time = |name: &str| body[name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let id = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let life = match (time("issued_at"), time("expires_at")) {

@@ -16,10 +16,13 @@ mod request;
 mod response;
 mod send;
 mod session;
+mod token;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::ports::driver::CallContext;
+use stateward_domain::time::SteadyClock;
 use uuid::Uuid;
 
 use super::NAME;
@@ -43,17 +46,18 @@ const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 pub(super) struct Client {
     http: reqwest::Client,
     cloud: Cloud,
+    clock: Arc<dyn SteadyClock>,
     session: Session,
     absence_proof: ReplyHistory,
     pub(super) name_cache: NameCache,
 }
 
 impl Client {
-    /// Prepares a client; sends nothing.
+    /// Prepares a client; sends nothing. `clock` measures the lives of tokens, lists and absences.
     ///
     /// # Errors
     /// If the CA file cannot be read.
-    pub(super) fn new(cloud: Cloud) -> Result<Self, ConnectError> {
+    pub(super) fn new(cloud: Cloud, clock: Arc<dyn SteadyClock>) -> Result<Self, ConnectError> {
         let unusable = |message: String| ConnectError::Unusable { driver: NAME, message };
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -76,7 +80,7 @@ impl Client {
         let http = http.build().map_err(|error| unusable(error.to_string()))?;
         let (session, absence_proof, name_cache) =
             (Session::default(), ReplyHistory::default(), NameCache::default());
-        Ok(Self { http, cloud, session, absence_proof, name_cache })
+        Ok(Self { http, cloud, clock, session, absence_proof, name_cache })
     }
 }
 
@@ -94,6 +98,11 @@ impl<'a> CallClient<'a> {
     pub(super) fn new(shared: &'a Client, context: &'a CallContext) -> Self {
         let call = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         Self { shared, context, call }
+    }
+
+    /// Steady time.
+    pub(in crate::openstack) fn now(self) -> Duration {
+        self.shared.clock.elapsed()
     }
 }
 

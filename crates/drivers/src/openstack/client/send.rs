@@ -1,6 +1,6 @@
 //! Sends one request: permission, deadline, token, reply.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -14,7 +14,7 @@ use super::classify::{Refusal, classify};
 use super::error::{ApiError, ErrorKind};
 use super::request::{Body, Request};
 use super::response::{self, BodyError};
-use super::session::Token;
+use super::token::Token;
 use crate::instrumented::deadline_reached;
 use crate::openstack::service::Service;
 
@@ -90,7 +90,7 @@ impl CallClient<'_> {
     /// # Errors
     /// `Transient` if `service` did not answer a moment ago, and may still carry out earlier requests.
     pub(in crate::openstack) fn proves_absence(self, service: Service) -> Result<(), ApiError> {
-        if self.shared.absence_proof.is_settled(service, Instant::now()) {
+        if self.shared.absence_proof.is_settled(service, self.now()) {
             return Ok(());
         }
         let message = format!(
@@ -124,13 +124,13 @@ impl CallClient<'_> {
     }
 
     async fn exchange(self, request: &Request, built: RequestBuilder) -> Result<Reply, ApiError> {
-        let began = Instant::now();
+        let began = self.now();
         let sent = built.send().await;
         tracing::debug!(
             call = %self.call,
             service = request.service.name(),
             method = %request.method,
-            elapsed_ms = began.elapsed().as_millis(),
+            elapsed_ms = self.now().saturating_sub(began).as_millis(),
             status = sent.as_ref().ok().map(|response| response.status().as_u16()),
             "sent"
         );
@@ -166,11 +166,11 @@ impl CallClient<'_> {
                 ErrorKind::Ambiguous => self.shared.absence_proof.record_silence(request.service),
                 // These may come from a proxy in front of the service.
                 ErrorKind::Transient | ErrorKind::Unauthenticated | ErrorKind::RateLimited(_) => {}
-                _ => self.shared.absence_proof.record_reply(request.service, Instant::now()),
+                _ => self.shared.absence_proof.record_reply(request.service, self.now()),
             }
             return Err(error);
         }
-        self.shared.absence_proof.record_reply(request.service, Instant::now());
+        self.shared.absence_proof.record_reply(request.service, self.now());
         check_version_echo(request, &headers)?;
         let date = headers.get("Date").and_then(|value| value.to_str().ok());
         let date = date.and_then(|text| rfc2822::DateTimeParser::new().parse_timestamp(text).ok());

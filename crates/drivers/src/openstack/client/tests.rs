@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
+use stateward_domain::time::ManualClock;
 use tokio::sync::Notify;
 
 use super::*;
@@ -92,9 +93,6 @@ async fn many_who_wait_for_a_login_that_fails_share_its_failure() {
 
 #[tokio::test]
 async fn a_token_is_renewed_at_three_quarters_of_its_life() {
-    let asked = std::time::Instant::now();
-    let renewed = session::renew_at(asked, Duration::from_secs(100));
-    assert_eq!(renewed - asked, Duration::from_secs(75));
     let stub =
         Stub::with_life(
             "PT1S",
@@ -105,11 +103,13 @@ async fn a_token_is_renewed_at_three_quarters_of_its_life() {
     let stub = stub.await;
     let setup = Setup::new(&stub.url);
     setup.get(Service::Network).await.unwrap();
-    // A real sleep, because the session reads the system's clock.
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    setup.clock.advance(Duration::from_millis(749));
+    setup.get(Service::Network).await.unwrap();
+    assert_eq!(stub.logins(), 1);
+    setup.clock.advance(Duration::from_millis(1));
     setup.get(Service::Network).await.unwrap();
     assert_eq!(stub.logins(), 2);
-    assert_eq!(stub.asked("/network")[1].headers["x-auth-token"], "token-2");
+    assert_eq!(stub.asked("/network")[2].headers["x-auth-token"], "token-2");
 }
 
 #[tokio::test]
@@ -172,9 +172,14 @@ async fn a_request_is_not_given_up_while_its_lease_is_renewed() {
     let first = Duration::from_millis(800);
     setup.control.leave(first);
     let renewed = async {
-        tokio::time::sleep(first / 2).await;
+        while stub.asked("/volume").is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Read when the request was sent.
+        setup.control.asked.notified().await;
         setup.control.leave(Duration::from_secs(10));
-        tokio::time::sleep(first).await;
+        // The old deadline passes: the remaining time is read again, and the request goes on.
+        setup.control.asked.notified().await;
         answers.notify_one();
     };
     let (reply, ()) = tokio::join!(setup.get(Service::Volume), renewed);
@@ -253,7 +258,7 @@ fn an_authority_that_cannot_be_read_is_refused_at_once() {
         let Value::Object(settings) = settings else { unreachable!("an object") };
         let environment = crate::openstack::cloud::Environment { variable: |_| None };
         let cloud = Cloud::resolve(&settings, &environment).unwrap();
-        let error = Client::new(cloud).err().expect("refused").to_string();
+        let error = Client::new(cloud, ManualClock::new()).err().expect("refused").to_string();
         assert!(error.contains("ca.pem"), "{content:?}: {error}");
     }
 }
@@ -353,6 +358,8 @@ async fn none_found_proves_nothing_right_after_the_first_reply() {
     setup.get(Service::Network).await.unwrap();
     let doubt = setup.client().proves_absence(Service::Network).unwrap_err();
     assert_eq!((doubt.kind, doubt.code), (ErrorKind::Transient, "search_settling"));
+    setup.clock.advance(Duration::from_secs(5));
+    setup.client().proves_absence(Service::Network).unwrap();
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 use stateward_domain::failure::Failure;
 use stateward_domain::id::{Attempt, ExternalId};
 use stateward_domain::ports::driver::{CallContext, CallControl};
+use stateward_domain::time::ManualClock;
+
+use tokio::sync::Notify;
 
 use super::client::{CallClient, Client};
 use super::cloud::{Cloud, Environment};
@@ -20,6 +23,8 @@ pub(super) use stub::{Answer, Asked, LOGIN, Stub, login, stub};
 pub(super) struct Control {
     pub(super) may_send: AtomicBool,
     ends: Mutex<Instant>,
+    /// Notified when the remaining time is read.
+    pub(super) asked: Notify,
     pub(super) recorded: Mutex<Vec<String>>,
 }
 
@@ -30,6 +35,7 @@ impl CallControl for Control {
     }
 
     fn remaining(&self) -> Duration {
+        self.asked.notify_one();
         self.ends.lock().unwrap().saturating_duration_since(Instant::now())
     }
 
@@ -54,6 +60,8 @@ impl Control {
 pub(super) struct Setup {
     pub(super) client: Client,
     pub(super) control: Arc<Control>,
+    /// Moves only on request.
+    pub(super) clock: Arc<ManualClock>,
     context: CallContext,
 }
 
@@ -74,9 +82,11 @@ impl Setup {
             may_send: AtomicBool::new(true),
             ends: Mutex::new(Instant::now() + Duration::from_secs(10)),
             recorded: Mutex::default(),
+            asked: Notify::new(),
         });
+        let clock = ManualClock::new();
         let context = CallContext { attempt: Attempt(1), control: control.clone() };
-        Self { client: Client::new(cloud).unwrap(), control, context }
+        Self { client: Client::new(cloud, clock.clone()).unwrap(), clock, control, context }
     }
 
     pub(super) fn client(&self) -> CallClient<'_> {

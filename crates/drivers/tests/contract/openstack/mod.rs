@@ -48,7 +48,7 @@ pub(crate) fn cloud_for(kind: &str) -> Option<Arc<dyn Driver>> {
         };
         settings.insert("cloud".to_owned(), Value::from(cloud));
     }
-    Some(stateward_drivers::connect("openstack", &settings).expect("OS_CLOUD names a cloud"))
+    Some(crate::control::connect("openstack", &settings).expect("OS_CLOUD names a cloud"))
 }
 
 /// A subject with an owner of its own.
