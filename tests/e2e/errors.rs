@@ -359,12 +359,17 @@ async fn a_question_is_asked_once_and_again_after_the_backend_was_away() {
         (reason(&entity, "blocked") == "DecisionNeeded").then_some(entity)
     };
     let asked = until("it asks", asks).await;
-    // Ten more observations record nothing new.
+    // As many checks as another entity needs to find ten changes by others record nothing new.
     let other = client.thing("other", json!({ "size": 1 })).await;
-    for _ in 0..10 {
-        let refresh = format!("/v1/entities/{other}/actions/refresh");
-        client.done(Method::POST, &refresh, json!({})).await;
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let object = text(&client.entity(&other).await["observed"]["external_id"]);
+    for size in 2..12 {
+        let version = client.entity(&other).await["version"].as_u64();
+        world.tamper(&object, &json!({ "size": size })).await;
+        until("the other's drift is corrected", async || {
+            let entity = client.entity(&other).await;
+            (entity["version"].as_u64() > version && condition(&entity, "synced")).then_some(())
+        })
+        .await;
     }
     assert_eq!(client.entity(&id).await["version"], asked["version"], "it asks all the time");
 
