@@ -2,18 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cqrs_es::{Aggregate, event_sink::EventSink};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::entity::command::{Command, Refusal};
-use crate::entity::event::EntityEvent;
 use crate::entity::state::{
     Blocked, Contested, DeletionPolicy, Drift, Lost, ManagementPolicy, Manifest, Observed,
     OpenOperation, OperationKind, Presence, RunningAttempt, State,
 };
 use crate::entity::target::Target;
-use crate::entity::{decide, evolve};
 use crate::failure::{ErrorClass, Failure};
 use crate::id::{
     Attempt, EntityId, ExternalId, Generation, Incarnation, OperationId, OwnerKey, Revision,
@@ -52,7 +48,7 @@ pub struct RetryState {
     pub retry_at: Option<Timestamp>,
 }
 
-/// A managed entity. Fields are public to be read; only [`Aggregate::apply`] changes them.
+/// A managed entity. Fields are public to be read; only [`Entity::evolve`] changes them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entity {
@@ -160,19 +156,6 @@ impl Entity {
     pub const MAX_ABANDONED: u32 = 3;
     /// Consecutive changes that leave the same difference before the entity is blocked.
     pub const MAX_UNCONVERGED: u32 = 3;
-
-    /// Folds `event` into the state.
-    pub fn evolve(&mut self, event: &EntityEvent) {
-        evolve::evolve(self, event);
-    }
-
-    /// Folds a whole stream.
-    #[must_use]
-    pub fn fold<'a>(events: impl IntoIterator<Item = &'a EntityEvent>) -> Self {
-        let mut entity = Self::default();
-        events.into_iter().for_each(|event| entity.evolve(event));
-        entity
-    }
 
     /// Whether it was ever declared.
     #[must_use]
@@ -282,29 +265,5 @@ impl Entity {
     #[must_use]
     pub fn owner_key(&self) -> OwnerKey {
         OwnerKey::new(self.id, self.incarnation)
-    }
-}
-
-impl Aggregate for Entity {
-    const TYPE: &'static str = "entity";
-    type Command = Command;
-    type Event = EntityEvent;
-    type Error = Refusal;
-    type Services = ();
-
-    async fn handle(
-        &mut self,
-        command: Self::Command,
-        _service: &Self::Services,
-        sink: &EventSink<Self>,
-    ) -> Result<(), Self::Error> {
-        for event in decide::decide(self, command.at, &command.intent)? {
-            sink.write(event, self).await;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, event: Self::Event) {
-        self.evolve(&event);
     }
 }

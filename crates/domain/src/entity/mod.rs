@@ -11,6 +11,7 @@ pub mod conditions;
 mod decide;
 pub mod event;
 mod evolve;
+mod framework;
 pub mod operation;
 pub mod references;
 pub mod replacement;

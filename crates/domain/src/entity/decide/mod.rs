@@ -15,11 +15,7 @@ use crate::time::Timestamp;
 ///
 /// # Errors
 /// The reason for a refusal; then nothing happens.
-pub(super) fn decide(
-    entity: &Entity,
-    at: Timestamp,
-    intent: &Intent,
-) -> Result<Vec<EntityEvent>, Refusal> {
+fn decide(entity: &Entity, at: Timestamp, intent: &Intent) -> Result<Vec<EntityEvent>, Refusal> {
     match intent {
         Intent::Create { operation_id, entity_id, schema_version, manifest, identity } => {
             user::create(

@@ -21,7 +21,7 @@ use crate::kind::OnLost;
 use crate::time::Timestamp;
 
 /// Folds one event, then derives the state.
-pub(super) fn evolve(entity: &mut Entity, event: &EntityEvent) {
+fn evolve(entity: &mut Entity, event: &EntityEvent) {
     entity.version = entity.version.next();
     if matches!(event, EntityEvent::RequestRecorded { .. }) {
         // No derivation here: everything that follows from the fold, work included, has to stay unchanged.
@@ -108,6 +108,19 @@ fn state(entity: &Entity) -> State {
 }
 
 impl Entity {
+    /// Folds `event` into the state.
+    pub fn evolve(&mut self, event: &EntityEvent) {
+        evolve(self, event);
+    }
+
+    /// Folds a whole stream.
+    #[must_use]
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a EntityEvent>) -> Self {
+        let mut entity = Self::default();
+        events.into_iter().for_each(|event| entity.evolve(event));
+        entity
+    }
+
     /// Whether the newest desired state still has to be reached. Drift alone does not count.
     #[must_use]
     pub fn wants_sync(&self) -> bool {

@@ -33,6 +33,7 @@ use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
 use super::*;
+use crate::backends::BackendSettings;
 use crate::stub_driver::{self, StubDriver};
 use rendering::{shown, wait};
 
