@@ -95,7 +95,13 @@ fn check_policies(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
             match step {
                 AttemptStep::Create if entity.only_adopts() => Err(Refusal::AdoptOnly),
                 AttemptStep::Replace { .. } => entity.replaceable().map_err(Refusal::Irreplaceable),
-                _ => Ok(()),
+                // `AdoptOnly` and permission to replace concern no other step.
+                AttemptStep::Create
+                | AttemptStep::Update { .. }
+                | AttemptStep::None
+                | AttemptStep::Delete
+                | AttemptStep::Action { .. }
+                | AttemptStep::CleanUp { .. } => Ok(()),
             }
         }
         AttemptStep::Delete if entity.deletion != Some(DeletionPolicy::Delete) => {
@@ -109,7 +115,10 @@ fn check_policies(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal> {
         AttemptStep::Action { operation_id } if entity.operation(*operation_id).is_none() => {
             Err(Refusal::NoSuchOperation)
         }
-        _ => Ok(()),
+        AttemptStep::Delete
+        | AttemptStep::Action { .. }
+        | AttemptStep::CleanUp { .. }
+        | AttemptStep::None => Ok(()),
     }
 }
 
@@ -140,7 +149,13 @@ fn check_precondition(entity: &Entity, start: &Start<'_>) -> Result<(), Refusal>
         AttemptStep::CleanUp { external_id } if !entity.strays.contains_key(external_id) => {
             Err(Refusal::Unfit("clean-up of what is no stray"))
         }
-        _ => Ok(()),
+        AttemptStep::Create
+        | AttemptStep::Update { .. }
+        | AttemptStep::Replace { .. }
+        | AttemptStep::Delete
+        | AttemptStep::Action { .. }
+        | AttemptStep::CleanUp { .. }
+        | AttemptStep::None => Ok(()),
     }
 }
 
