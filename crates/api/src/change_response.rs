@@ -72,7 +72,7 @@ pub(crate) async fn respond(
 ) -> Result<HttpResponse, Problem> {
     // Waiting is a preference: if too many requests wait already, the response is immediate.
     let asked = headers::prefer_wait(request)?;
-    let place = asked.and_then(|_| InFlight::of(request).move_to_waiting(app));
+    let place = asked.and_then(|_| InFlight::of(request).move_to_waiting(&app.limits.waiting));
     let wait = asked.filter(|_| place.is_some());
     let Accepted { mut entity, operation: mut row, mut position } = accepted;
     let open = row.as_ref().filter(|row| !row.state.is_done()).cloned();

@@ -8,8 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::app_state::AppState;
-use crate::fair_semaphore::{CallerId, FairPermit};
+use crate::fair_semaphore::{CallerId, FairPermit, FairSemaphore};
 use crate::problem::Problem;
 
 /// See the module. Cheap to clone.
@@ -45,10 +44,10 @@ impl InFlight {
         self.0.who.get().copied()
     }
 
-    /// Exchanges the slot for a waiting one; `None`, without any effect, if too many requests wait, in total or of this
+    /// Exchanges the slot for one of `waiting`; `None`, without any effect, if too many requests wait, in total or of this
     /// caller.
-    pub(crate) fn move_to_waiting(&self, app: &AppState) -> Option<FairPermit> {
-        let share = app.limits.waiting.take(self.caller()?, 1)?;
+    pub(crate) fn move_to_waiting(&self, waiting: &FairSemaphore) -> Option<FairPermit> {
+        let share = waiting.take(self.caller()?, 1)?;
         self.release();
         Some(share)
     }

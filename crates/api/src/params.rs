@@ -5,11 +5,8 @@ use std::str::FromStr;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use stateward_domain::id::Position;
 
-use crate::app_state::AppState;
 use crate::in_flight::InFlight;
-use crate::position;
 use crate::problem::Problem;
 
 /// Items of a page: default and maximum.
@@ -61,17 +58,6 @@ impl Params {
         text.parse().map(Some).map_err(bad)
     }
 
-    /// The value of `name`, a position of this log; see [`position::parse`].
-    pub(crate) async fn position(
-        &mut self,
-        app: &AppState,
-        name: &str,
-    ) -> Result<Option<Position>, Problem> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        let bad = || Problem::malformed("bad-parameter", format!("{name} is not valid"));
-        position::parse(app, &text, bad).await.map(Some)
-    }
-
     /// The size of the page.
     pub(crate) fn page_size(&mut self) -> Result<usize, Problem> {
         let Some(asked) = self.value::<i64>("page_size")? else { return Ok(PAGE_SIZE) };
@@ -82,7 +68,7 @@ impl Params {
     }
 
     /// Refuses parameters that were not taken.
-    pub(crate) fn finish(self) -> Result<(), Problem> {
+    pub(crate) fn finish(&self) -> Result<(), Problem> {
         match self.left.first() {
             None => Ok(()),
             Some((name, _)) => {

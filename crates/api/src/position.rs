@@ -4,6 +4,7 @@ use stateward_domain::id::Position;
 use stateward_engine::Error;
 
 use crate::app_state::AppState;
+use crate::params::Params;
 use crate::problem::Problem;
 
 /// Parses and checks a position; `malformed` makes the problem for a text that is none.
@@ -19,4 +20,18 @@ pub(crate) async fn parse(
     let position = text.parse().map_err(|_| malformed())?;
     app.engine.log().check(position).await.map_err(Error::from)?;
     Ok(position)
+}
+
+/// The query parameter `name`, parsed and checked by [`parse`]; `None` when it is not there.
+///
+/// # Errors
+/// 400 for a text that is no position; as [`parse`].
+pub(crate) async fn parameter(
+    app: &AppState,
+    params: &mut Params,
+    name: &str,
+) -> Result<Option<Position>, Problem> {
+    let Some(text) = params.text(name)? else { return Ok(None) };
+    let bad = || Problem::malformed("bad-parameter", format!("{name} is not valid"));
+    parse(app, &text, bad).await.map(Some)
 }

@@ -24,6 +24,7 @@ use stateward_domain::id::Position;
 
 use crate::app_state::AppState;
 use crate::params::Params;
+use crate::position;
 use crate::problem::Problem;
 
 /// How long a list waits for the requested position.
@@ -90,11 +91,11 @@ fn id<T: FromStr>(text: &str) -> Result<T, Problem> {
 /// `?wait_for=POSITION`: waits until lists include the position. A position that this log never reaches is refused at
 /// once.
 async fn wait_for(app: &AppState, params: &mut Params) -> Result<(), Problem> {
-    let Some(position) = params.position(app, "wait_for").await? else { return Ok(()) };
+    let Some(position) = position::parameter(app, params, "wait_for").await? else { return Ok(()) };
     if app.engine.caught_up(position, Duration::ZERO).await {
         return Ok(());
     }
-    let place = params.in_flight.move_to_waiting(app);
+    let place = params.in_flight.move_to_waiting(&app.limits.waiting);
     if place.is_none() {
         return Err(Problem::unavailable("too many requests wait for a position"));
     }

@@ -36,6 +36,12 @@ impl Frame {
             bytes: render(event)?,
         })
     }
+
+    /// As [`Filter::fits`], for the rendered event.
+    fn fits(&self, filter: &Filter) -> bool {
+        filter.wants(&self.event_type, || self.stream.clone())
+            && filter.may_see(|| self.namespace.clone())
+    }
 }
 
 /// The text of `event` in the stream; `None` if its payload is no JSON.
@@ -111,7 +117,7 @@ impl Batch {
 
     fn wanted(&self, filter: &Filter, seen: Position) -> impl Iterator<Item = &Frame> {
         let newer = self.frames.iter().filter(move |frame| frame.position > seen);
-        newer.filter(|frame| filter.fits_frame(frame))
+        newer.filter(|frame| frame.fits(filter))
     }
 }
 

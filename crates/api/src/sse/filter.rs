@@ -3,7 +3,6 @@
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Namespace};
 
-use super::batch::Frame;
 use crate::auth::Caller;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -49,18 +48,14 @@ impl Filter {
             && self.may_see(|| event.envelope().namespace)
     }
 
-    /// As [`fits`](Self::fits), for a rendered event.
-    pub(super) fn fits_frame(&self, frame: &Frame) -> bool {
-        self.wants(&frame.event_type, || frame.stream.clone())
-            && self.may_see(|| frame.namespace.clone())
-    }
-
-    fn wants(&self, event_type: &str, stream: impl Fn() -> String) -> bool {
+    /// Whether events of this type and stream match.
+    pub(super) fn wants(&self, event_type: &str, stream: impl Fn() -> String) -> bool {
         let typed = self.types.is_empty() || self.types.iter().any(|wanted| wanted == event_type);
         typed && (self.streams.is_empty() || self.streams.contains(&stream()))
     }
 
-    fn may_see(&self, namespace: impl Fn() -> Namespace) -> bool {
+    /// Whether the reader may see events of this namespace.
+    pub(super) fn may_see(&self, namespace: impl Fn() -> Namespace) -> bool {
         self.namespaces.as_ref().is_none_or(|namespaces| namespaces.contains(&namespace()))
     }
 }

@@ -15,6 +15,7 @@ use crate::auth::Caller;
 use crate::headers;
 use crate::middleware::is_head_request;
 use crate::params::Params;
+use crate::position;
 use crate::problem::Problem;
 use crate::schema::params::ExportParams;
 use crate::schema::problems::{Gone, Refused};
@@ -36,8 +37,8 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     caller.require_global(Role::Admin)?;
     let selection = Selection {
-        after: params.position(&app, "after").await?.unwrap_or_default(),
-        until: params.position(&app, "until").await?,
+        after: position::parameter(&app, &mut params, "after").await?.unwrap_or_default(),
+        until: position::parameter(&app, &mut params, "until").await?,
         namespaces: params.all("namespace").into_iter().map(Namespace).collect(),
         types: params.all("type"),
     };

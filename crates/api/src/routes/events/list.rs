@@ -9,6 +9,7 @@ use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
 use crate::params::Params;
+use crate::position;
 use crate::problem::Problem;
 use crate::routes::ListReply;
 use crate::schema::params::{EventParams, LastSeenHeader, PageParams};
@@ -35,8 +36,8 @@ pub(crate) async fn handler(
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {
     let size = params.page_size()?;
-    let token = params.position(&app, "page_token").await?;
-    let after = params.position(&app, "after").await?;
+    let token = position::parameter(&app, &mut params, "page_token").await?;
+    let after = position::parameter(&app, &mut params, "after").await?;
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
     let mut after = token.or(after).unwrap_or(Position::START);

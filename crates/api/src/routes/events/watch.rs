@@ -19,7 +19,7 @@ pub(crate) async fn handler(
     mut params: Params,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let after = params.position(&app, "after").await?;
+    let after = position::parameter(&app, &mut params, "after").await?;
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
     // A browser that reconnects sends its last event, which is newer than the position in the address.
