@@ -4,7 +4,11 @@
 //! schema, the configuration, the entity) must not change its response. Only this module makes envelopes of changes, so
 //! that no handler can omit the lookup.
 
-use actix_web::{HttpRequest, HttpResponse};
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use stateward_domain::access::Role;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::event_store::Holder;
@@ -14,15 +18,31 @@ use stateward_engine::service::IdempotencyPermit;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
+use crate::params::Params;
 use crate::problem::Problem;
 use crate::{change_response, headers};
 
-/// A request that changes something, of an authorised caller.
-pub(crate) struct ChangeRequest<'a> {
-    pub(crate) app: &'a AppState,
-    pub(crate) caller: &'a Caller,
-    pub(crate) request: &'a HttpRequest,
-    pub(crate) body: &'a Body,
+/// A request that changes something, of an authenticated caller. A handler takes it as its argument.
+pub(crate) struct ChangeRequest {
+    pub(crate) app: web::Data<AppState>,
+    pub(crate) caller: Caller,
+    pub(crate) params: Params,
+    pub(crate) request: HttpRequest,
+    pub(crate) body: Body,
+}
+
+impl FromRequest for ChangeRequest {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let parts = <(web::Data<AppState>, Caller, Params, Body)>::from_request(request, payload);
+        let request = request.clone();
+        Box::pin(async move {
+            let (app, caller, params, body) = parts.await?;
+            Ok(Self { app, caller, params, request, body })
+        })
+    }
 }
 
 /// Whether a request was carried out before.
@@ -33,7 +53,15 @@ pub(crate) enum IdempotencyCheck {
     Replay(Holder),
 }
 
-impl ChangeRequest<'_> {
+impl ChangeRequest {
+    /// As [`check_idempotency`](Self::check_idempotency), for a change of the control plane: it takes no parameters and
+    /// needs the role admin in all namespaces.
+    pub(crate) async fn check_global(&self) -> Result<IdempotencyCheck, Problem> {
+        self.params.finish()?;
+        self.caller.require_global(Role::Admin)?;
+        self.check_idempotency(None).await
+    }
+
     /// Looks the idempotency key up; `namespace` `None` = the request belongs to no namespace.
     pub(crate) async fn check_idempotency(
         &self,
@@ -44,13 +72,13 @@ impl ChangeRequest<'_> {
         if let Some(first) = self.app.engine.first_request(&envelope).await? {
             return Ok(IdempotencyCheck::Replay(first));
         }
-        headers::check_reason(self.app, &envelope)?;
+        headers::check_reason(&self.app, &envelope)?;
         Ok(IdempotencyCheck::First { envelope: Box::new(envelope), turn })
     }
 
     /// Validates the headers of a plan. The idempotency key is not looked up, because a plan records nothing.
     pub(crate) fn check_plan(&self, namespace: &Namespace) -> Result<(), Problem> {
-        headers::check_reason(self.app, &self.envelope(Some(namespace))?)
+        headers::check_reason(&self.app, &self.envelope(Some(namespace))?)
     }
 
     /// Responds to a change of an entity in `namespace`; `act` carries it out, unless it was carried out before.
@@ -68,10 +96,10 @@ impl ChangeRequest<'_> {
                 accepted
             }
         };
-        change_response::respond(self.app, self.request, accepted).await
+        change_response::respond(&self.app, &self.request, accepted).await
     }
 
     fn envelope(&self, namespace: Option<&Namespace>) -> Result<Envelope, Problem> {
-        headers::envelope(self.caller, self.request, namespace, &self.body.bytes)
+        headers::envelope(&self.caller, &self.request, namespace, &self.body.bytes)
     }
 }

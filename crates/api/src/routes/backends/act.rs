@@ -1,8 +1,7 @@
 //! `POST /v1/backends/{name}/actions/{pause|resume|test}`.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use stateward_domain::access::Role;
 use stateward_domain::backend::Backend as Record;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::BackendName;
@@ -10,12 +9,9 @@ use stateward_domain::time::Timestamp;
 
 use super::BackendView;
 use crate::app_state::AppState;
-use crate::auth::Caller;
-use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
 use crate::headers;
-use crate::params::Params;
 use crate::problem::Problem;
 use crate::schema::params::ChangeHeaders;
 use crate::schema::problems::{Missing, Refused, RefusedBody, Taken};
@@ -38,26 +34,20 @@ struct ActionBody {
     responses((status = 200, description = "The backend after it", body = BackendView), Refused, Missing, RefusedBody, Taken),
 )]
 pub(crate) async fn handler(
-    app: web::Data<AppState>,
-    caller: Caller,
+    change: ChangeRequest,
     path: web::Path<(String, String)>,
-    params: Params,
-    request: HttpRequest,
-    body: Body,
 ) -> Result<HttpResponse, Problem> {
-    params.finish()?;
-    caller.require_global(Role::Admin)?;
     let (name, action) = path.into_inner();
     let name = BackendName(name);
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
-    let record = match change_request.check_idempotency(None).await? {
+    let record = match change.check_global().await? {
         IdempotencyCheck::First { envelope, turn: _turn } => {
-            act(&app, &name, &action, *envelope, body.json_or_default()?).await?
+            act(&change.app, &name, &action, *envelope, change.body.json_or_default()?).await?
         }
-        IdempotencyCheck::Replay(first) => app.engine.backend_at(&name, first.version).await?,
+        IdempotencyCheck::Replay(first) => {
+            change.app.engine.backend_at(&name, first.version).await?
+        }
     };
-    let backend = app.engine.backends().get(&name);
+    let backend = change.app.engine.backends().get(&name);
     Ok(HttpResponse::Ok().json(BackendView::recorded(&name, &record, backend.as_deref())))
 }
 

@@ -1,15 +1,10 @@
 //! `POST /v1/backends/reload`: reloads the configuration and all secrets.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use serde::Serialize;
-use stateward_domain::access::Role;
 use stateward_domain::system::BackendChange;
 
-use crate::app_state::AppState;
-use crate::auth::Caller;
-use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
-use crate::params::Params;
 use crate::problem::Problem;
 use crate::schema::params::ChangeHeaders;
 use crate::schema::problems::{Refused, RefusedBody, Taken};
@@ -35,20 +30,12 @@ struct ReloadedBackend {
     params(ChangeHeaders),
     responses((status = 200, description = "What changed", body = ReloadReply), Refused, RefusedBody, Taken),
 )]
-pub(crate) async fn handler(
-    app: web::Data<AppState>,
-    caller: Caller,
-    params: Params,
-    request: HttpRequest,
-    body: Body,
-) -> Result<HttpResponse, Problem> {
-    params.finish()?;
-    caller.require_global(Role::Admin)?;
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
-    let changes = match change_request.check_idempotency(None).await? {
-        IdempotencyCheck::First { envelope, turn: _turn } => app.engine.reload(&envelope).await?,
-        IdempotencyCheck::Replay(first) => app.engine.reloaded_at(first.version).await?,
+pub(crate) async fn handler(change: ChangeRequest) -> Result<HttpResponse, Problem> {
+    let changes = match change.check_global().await? {
+        IdempotencyCheck::First { envelope, turn: _turn } => {
+            change.app.engine.reload(&envelope).await?
+        }
+        IdempotencyCheck::Replay(first) => change.app.engine.reloaded_at(first.version).await?,
     };
     let backends = changes
         .into_iter()

@@ -1,6 +1,6 @@
 //! `POST /v1/entities/{id}/actions/{name}`: actions of every entity, and those of its kind.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::Value;
 use stateward_domain::access::Role;
@@ -8,12 +8,9 @@ use stateward_domain::entity::state::Decision;
 use stateward_domain::id::{ActionName, EntityId, ExternalId, OperationId};
 use stateward_engine::service::Verb;
 
-use crate::app_state::AppState;
-use crate::auth::Caller;
 use crate::body::Body;
 use crate::change_request::ChangeRequest;
 use crate::change_response::ChangeReply;
-use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
 use crate::schema::params::{ChangeHeaders, WaitHeader};
@@ -61,24 +58,21 @@ struct Nothing {}
     responses((status = 200, description = "Done, or nothing had to be done on the backend", body = ChangeReply<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<AppState>,
-    caller: Caller,
+    change: ChangeRequest,
     path: web::Path<(String, String)>,
-    params: Params,
-    request: HttpRequest,
-    body: Body,
 ) -> Result<HttpResponse, Problem> {
-    params.finish()?;
+    change.params.finish()?;
     let (entity_id, name) = path.into_inner();
     let id: EntityId = id(&entity_id)?;
-    let entity = caller.entity(&app.engine, id, Role::Operator).await?;
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
+    let entity = change.caller.entity(&change.app.engine, id, Role::Operator).await?;
     let act = async |envelope| {
-        let verb = verb(&name, &body)?;
-        caller.answer(&app.engine, app.engine.act(envelope, id, verb).await).await
+        let verb = verb(&name, &change.body)?;
+        change
+            .caller
+            .answer(&change.app.engine, change.app.engine.act(envelope, id, verb).await)
+            .await
     };
-    change_request.execute(&entity.manifest.namespace, act).await
+    change.execute(&entity.manifest.namespace, act).await
 }
 
 fn verb(name: &str, body: &Body) -> Result<Verb, Problem> {

@@ -1,19 +1,15 @@
 //! `DELETE /v1/entities/{id}`.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde_json::Value;
 use stateward_domain::access::Role;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::DeletionPolicy;
 use stateward_domain::id::EntityId;
 
-use crate::app_state::AppState;
-use crate::auth::Caller;
-use crate::body::Body;
 use crate::change_request::ChangeRequest;
 use crate::change_response::{ChangeOrPlan, ChangeReply, Plan, PlanReply, PlannedChange};
 use crate::headers;
-use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
 use crate::schema::params::{ChangeHeaders, DeletionParams, MatchHeader, PlanParams, WaitHeader};
@@ -29,16 +25,12 @@ use crate::schema::problems::{Missing, Refused, RefusedBody, RefusedChange};
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<AppState>,
-    caller: Caller,
+    mut change: ChangeRequest,
     path: web::Path<String>,
-    mut params: Params,
-    request: HttpRequest,
-    body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id: EntityId = id(&path)?;
-    let dry_run = params.value("dry_run")?.unwrap_or(false);
-    let policy = match params.text("policy")?.as_deref() {
+    let dry_run = change.params.value("dry_run")?.unwrap_or(false);
+    let policy = match change.params.text("policy")?.as_deref() {
         None => None,
         Some("delete") => Some(DeletionPolicy::Delete),
         Some("orphan") => Some(DeletionPolicy::Orphan),
@@ -46,18 +38,16 @@ pub(crate) async fn handler(
             return Err(Problem::malformed("bad-parameter", "policy is delete or orphan"));
         }
     };
-    params.finish()?;
-    let entity = caller.entity(&app.engine, id, Role::Operator).await?;
+    change.params.finish()?;
+    let entity = change.caller.entity(&change.app.engine, id, Role::Operator).await?;
     if dry_run {
         return Ok(plan(&entity, policy));
     }
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
     let delete = async |envelope| {
-        let revisions = headers::if_match(&request)?;
-        Ok(app.engine.delete(envelope, id, revisions, policy).await?)
+        let revisions = headers::if_match(&change.request)?;
+        Ok(change.app.engine.delete(envelope, id, revisions, policy).await?)
     };
-    change_request.execute(&entity.manifest.namespace, delete).await
+    change.execute(&entity.manifest.namespace, delete).await
 }
 
 fn plan(entity: &Entity, policy: Option<DeletionPolicy>) -> HttpResponse {

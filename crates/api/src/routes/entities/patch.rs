@@ -18,7 +18,6 @@ use crate::change_response::{self, ChangeOrPlan, ChangeReply};
 use crate::dto::manifest::ChangeBody;
 use crate::dto::patch::PatchStep;
 use crate::json::parse;
-use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
 use crate::schema::params::{ChangeHeaders, MatchHeader, PlanParams, ReplaceParams, WaitHeader};
@@ -41,28 +40,28 @@ const TRIES: u32 = 10;
     responses((status = 200, description = "The plan, or done", body = ChangeOrPlan<'static>), (status = 202, description = "Accepted; the operation says how it goes", body = ChangeReply<'static>), Refused, Missing, RefusedBody, RefusedChange),
 )]
 pub(crate) async fn handler(
-    app: web::Data<AppState>,
-    caller: Caller,
+    mut change: ChangeRequest,
     path: web::Path<String>,
-    mut params: Params,
-    request: HttpRequest,
-    body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id: EntityId = id(&path)?;
-    let dry_run = params.value("dry_run")?.unwrap_or(false);
-    let replace = params.value("replace")?.unwrap_or(false);
-    params.finish()?;
-    let entity = caller.entity(&app.engine, id, Role::Operator).await?;
+    let dry_run = change.params.value("dry_run")?.unwrap_or(false);
+    let replace = change.params.value("replace")?.unwrap_or(false);
+    change.params.finish()?;
+    let entity = change.caller.entity(&change.app.engine, id, Role::Operator).await?;
     let namespace = &entity.manifest.namespace;
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
-    let patch_request =
-        Patch { app: &app, caller: &caller, id, request: &request, body: &body, replace };
+    let patch_request = Patch {
+        app: &change.app,
+        caller: &change.caller,
+        id,
+        request: &change.request,
+        body: &change.body,
+        replace,
+    };
     if dry_run {
-        change_request.check_plan(namespace)?;
-        return change_response::plan(&app, id, &patch_request.change(&entity)?).await;
+        change.check_plan(namespace)?;
+        return change_response::plan(&change.app, id, &patch_request.change(&entity)?).await;
     }
-    change_request
+    change
         .execute(namespace, async |envelope| patch_request.apply_with_retries(envelope).await)
         .await
 }

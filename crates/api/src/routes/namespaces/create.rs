@@ -1,18 +1,14 @@
 //! `POST /v1/namespaces`.
 
+use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
-use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use stateward_domain::access::{NamespaceSettings, Role};
+use stateward_domain::access::NamespaceSettings;
 use stateward_domain::id::Namespace;
 use stateward_engine::admission::names;
 
 use super::NamespaceView;
-use crate::app_state::AppState;
-use crate::auth::Caller;
-use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
-use crate::params::Params;
 use crate::problem::Problem;
 use crate::schema::params::ChangeHeaders;
 use crate::schema::problems::{Refused, RefusedBody, Taken};
@@ -36,19 +32,9 @@ struct NamespaceBody {
     request_body = NamespaceBody,
     responses((status = 201, description = "Made", body = NamespaceView), Refused, RefusedBody, Taken),
 )]
-pub(crate) async fn handler(
-    app: web::Data<AppState>,
-    caller: Caller,
-    params: Params,
-    request: HttpRequest,
-    body: Body,
-) -> Result<HttpResponse, Problem> {
-    params.finish()?;
-    caller.require_global(Role::Admin)?;
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
-    let asked = change_request.check_idempotency(None).await?;
-    let NamespaceBody { name, require_reason } = body.json()?;
+pub(crate) async fn handler(change: ChangeRequest) -> Result<HttpResponse, Problem> {
+    let asked = change.check_global().await?;
+    let NamespaceBody { name, require_reason } = change.body.json()?;
     if !names::is_name(&name) {
         let problem = Problem::unprocessable("bad-document", "the document has 1 fault(s)");
         return Err(problem.at("/name", "is no name: letters, digits, . _ - and at most 253"));
@@ -56,7 +42,7 @@ pub(crate) async fn handler(
     if let IdempotencyCheck::First { envelope, turn: _turn } = asked {
         let settings = NamespaceSettings { require_reason };
         let namespace = Namespace(name.clone());
-        app.engine.access().declare_namespace(&envelope, &namespace, settings).await?;
+        change.app.engine.access().declare_namespace(&envelope, &namespace, settings).await?;
     }
     let location = (LOCATION, format!("/v1/namespaces/{name}"));
     let view = NamespaceView { name, require_reason };

@@ -1,7 +1,7 @@
 //! `/v1/projections`: status and rebuild of the read models.
 
 use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
 use stateward_domain::ports::read_model::Quarantined;
@@ -9,7 +9,6 @@ use stateward_domain::ports::read_model::Quarantined;
 use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
 use crate::params::Params;
@@ -76,23 +75,13 @@ pub(crate) async fn list(
     responses((status = 204, description = "The rebuilt one is live"), Refused, Missing, KeyReused),
 )]
 pub(crate) async fn rebuild(
-    app: web::Data<AppState>,
-    caller: Caller,
+    change: ChangeRequest,
     path: web::Path<String>,
-    params: Params,
-    request: HttpRequest,
-    body: Body,
 ) -> Result<HttpResponse, Problem> {
-    params.finish()?;
-    caller.require_global(Role::Admin)?;
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
-    if let IdempotencyCheck::First { envelope, turn: _turn } =
-        change_request.check_idempotency(None).await?
-    {
-        app.engine.rebuild(&path).await?;
+    if let IdempotencyCheck::First { envelope, turn: _turn } = change.check_global().await? {
+        change.app.engine.rebuild(&path).await?;
         // Recorded only when it is done, so that repeating an interrupted rebuild starts it again.
-        app.engine.record_request(&envelope).await?;
+        change.app.engine.record_request(&envelope).await?;
     }
     Ok(HttpResponse::NoContent().finish())
 }
@@ -107,22 +96,12 @@ pub(crate) async fn rebuild(
     responses((status = 204, description = "Tried"), Refused, Missing, KeyReused),
 )]
 pub(crate) async fn retry(
-    app: web::Data<AppState>,
-    caller: Caller,
+    change: ChangeRequest,
     path: web::Path<String>,
-    params: Params,
-    request: HttpRequest,
-    body: Body,
 ) -> Result<HttpResponse, Problem> {
-    params.finish()?;
-    caller.require_global(Role::Admin)?;
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
-    if let IdempotencyCheck::First { envelope, turn: _turn } =
-        change_request.check_idempotency(None).await?
-    {
-        app.engine.retry_quarantined(&path).await?;
-        app.engine.record_request(&envelope).await?;
+    if let IdempotencyCheck::First { envelope, turn: _turn } = change.check_global().await? {
+        change.app.engine.retry_quarantined(&path).await?;
+        change.app.engine.record_request(&envelope).await?;
     }
     Ok(HttpResponse::NoContent().finish())
 }

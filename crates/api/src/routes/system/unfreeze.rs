@@ -1,15 +1,10 @@
 //! `POST /v1/system/unfreeze`: an administrator permits changes of backends.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::HttpResponse;
 use serde::{Deserialize, Serialize};
-use stateward_domain::access::Role;
 
-use crate::app_state::AppState;
-use crate::auth::Caller;
-use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::headers;
-use crate::params::Params;
 use crate::problem::Problem;
 use crate::schema::params::ChangeHeaders;
 use crate::schema::problems::{Refused, RefusedBody};
@@ -38,25 +33,13 @@ struct UnfreezeReply {
     request_body = UnfreezeBody,
     responses((status = 200, description = "They have begun", body = UnfreezeReply), Refused, RefusedBody),
 )]
-pub(crate) async fn handler(
-    app: web::Data<AppState>,
-    caller: Caller,
-    params: Params,
-    request: HttpRequest,
-    body: Body,
-) -> Result<HttpResponse, Problem> {
-    params.finish()?;
-    caller.require_global(Role::Admin)?;
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
-    let IdempotencyCheck::First { mut envelope, turn: _turn } =
-        change_request.check_idempotency(None).await?
-    else {
+pub(crate) async fn handler(change: ChangeRequest) -> Result<HttpResponse, Problem> {
+    let IdempotencyCheck::First { mut envelope, turn: _turn } = change.check_global().await? else {
         return Ok(begun());
     };
-    let UnfreezeBody { reason } = body.json_or_default()?;
+    let UnfreezeBody { reason } = change.body.json_or_default()?;
     envelope.reason = envelope.reason.or(headers::reason(reason)?);
-    app.engine.unfreeze(&envelope).await?;
+    change.app.engine.unfreeze(&envelope).await?;
     Ok(begun())
 }
 

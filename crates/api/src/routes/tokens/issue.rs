@@ -1,19 +1,16 @@
 //! `POST /v1/tokens`.
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
-use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use stateward_domain::access::{Grant, Role, Token};
+use stateward_domain::access::{Grant, Token};
 use stateward_engine::admission::names;
 
 use super::TokenView;
 use crate::app_state::AppState;
-use crate::auth::Caller;
 use crate::auth::token_digest::digest;
-use crate::body::Body;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
-use crate::params::Params;
 use crate::problem::Problem;
 use crate::schema::params::ChangeHeaders;
 use crate::schema::problems::{Refused, RefusedBody, Taken};
@@ -41,26 +38,16 @@ struct TokenBody {
     request_body = TokenBody,
     responses((status = 201, description = "Issued", body = TokenView), Refused, RefusedBody, Taken),
 )]
-pub(crate) async fn handler(
-    app: web::Data<AppState>,
-    caller: Caller,
-    params: Params,
-    request: HttpRequest,
-    body: Body,
-) -> Result<HttpResponse, Problem> {
-    params.finish()?;
-    caller.require_global(Role::Admin)?;
-    let change_request =
-        ChangeRequest { app: &app, caller: &caller, request: &request, body: &body };
-    let (envelope, _turn) = match change_request.check_idempotency(None).await? {
+pub(crate) async fn handler(change: ChangeRequest) -> Result<HttpResponse, Problem> {
+    let (envelope, _turn) = match change.check_global().await? {
         IdempotencyCheck::First { envelope, turn } => (envelope, turn),
         IdempotencyCheck::Replay(first) => {
-            return Err(app.engine.access().shown_once(first.version).await.into());
+            return Err(change.app.engine.access().shown_once(first.version).await.into());
         }
     };
-    let value = app.engine.clock().secret();
-    let token = checked(&app, body.json()?, &value)?;
-    let id = app.engine.access().issue(&envelope, token.clone()).await?;
+    let value = change.app.engine.clock().secret();
+    let token = checked(&change.app, change.body.json()?, &value)?;
+    let id = change.app.engine.access().issue(&envelope, token.clone()).await?;
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("/v1/tokens/{id}")))
         .insert_header((CACHE_CONTROL, "no-store"))
