@@ -3,6 +3,7 @@
 //! - `memory`: a log for tests and simulation, with injected failures
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
+//! - `shared`: rules that need no database, for all adapters
 //! - `hash`: the chain over a stream's events; `audit`: verification of a whole log; `page_token`: tokens of lists;
 //!   `failpoints`: where a test can kill the process
 //!
@@ -19,6 +20,7 @@ pub mod hash;
 mod hex;
 pub mod memory;
 mod page_token;
+mod shared;
 pub mod sqlite;
 
 pub use failpoints::FAILPOINTS;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stateward_domain::entity::claims::{Claim, ClaimKey};
+use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::ports::event_store::{
@@ -15,7 +15,7 @@ use stateward_domain::ports::event_store::{
 use stateward_domain::time::{LogClock, Timestamp};
 use tokio::sync::watch;
 
-use crate::hash;
+use crate::shared::chain::{self, Admission, ClaimChanges, Outcome, StreamHead};
 
 /// A failure of the next append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,70 +74,55 @@ impl MemoryLog {
 }
 
 impl MemoryState {
-    fn append(&mut self, append: &Append, now: Timestamp) -> Result<Appended, AppendError> {
-        if let Some(index) = append.events.last().and_then(|event| self.ids.get(&event.id)) {
-            let recorded = &self.events[*index];
-            return Ok(Appended { version: recorded.version, position: recorded.position });
-        }
+    fn append(&mut self, append: &Append, now: Timestamp) -> Outcome {
         let stream = self.streams.get(&append.stream);
-        let actual = Version(stream.map_or(0, Vec::len) as u64);
-        if actual != append.expected {
-            return Err(AppendError::Conflict { actual });
-        }
-        for claim in &append.claims {
-            if let Claim::Take { key, .. } | Claim::Share { key } = claim
-                && let Some((holder, _)) = self.claims.get(key)
-                && holder.stream != append.stream
-            {
-                return Err(AppendError::ClaimTaken { key: key.clone(), holder: holder.clone() });
-            }
-        }
         let last = stream.and_then(|indices| indices.last()).map(|index| &self.events[*index]);
-        let mut previous = last.map_or(hash::GENESIS, |event| event.hash);
-        let mut version = actual;
-        let mut recorded_at = now.max(last.map_or(now, |event| Timestamp(event.recorded_at.0 + 1)));
-        for event in &append.events {
-            version = version.next();
-            previous = hash::of_new(&previous, &append.stream, version, recorded_at, event);
-            let index = self.events.len();
-            self.events.push(Recorded {
-                position: Position { epoch: 1, major: 0, minor: index as u64 + 1 },
-                stream: append.stream.clone(),
-                version,
-                id: event.id,
-                event_type: event.event_type.clone(),
-                schema_version: event.schema_version,
-                recorded_at,
-                payload: event.payload.clone(),
-                metadata: event.metadata.clone(),
-                hash: previous,
-            });
-            self.ids.insert(event.id, index);
-            self.streams.entry(append.stream.clone()).or_default().push(index);
-            recorded_at = Timestamp(recorded_at.0 + 1);
+        let before = last.map_or(StreamHead::NONE, StreamHead::of);
+        let holder_of = |key: &ClaimKey| self.claims.get(key).map(|(holder, _)| holder);
+        match chain::admit(append, before, holder_of) {
+            Admission::Moved(conflict) => return self.repeated(append).ok_or(conflict),
+            Admission::Refused(refusal) => return Err(refusal),
+            Admission::Fits => {}
         }
-        self.claim(append, actual, now);
-        let position = Position { epoch: 1, major: 0, minor: self.events.len() as u64 };
-        Ok(Appended { version, position })
+        if append.events.iter().any(|event| self.ids.contains_key(&event.id)) {
+            return Err(AppendError::Unavailable("the log has an event of this id".to_owned()));
+        }
+        let mut sealed = Vec::with_capacity(append.events.len());
+        let after = chain::seal(append, before, now, &mut sealed);
+        for event in &sealed {
+            let index = self.events.len();
+            self.events.push(event.recorded(position(index + 1)));
+            self.ids.insert(event.event.id, index);
+            self.streams.entry(append.stream.clone()).or_default().push(index);
+        }
+        self.change_claims(&ClaimChanges::of([append]), now);
+        Ok(Appended { version: after.version, position: position(self.events.len()) })
     }
 
-    fn claim(&mut self, append: &Append, before: Version, now: Timestamp) {
-        for claim in &append.claims {
-            match claim {
-                Claim::Take { key, value, event } => {
-                    let version = Version(before.0 + *event as u64 + 1);
-                    let (stream, value) = (append.stream.clone(), value.clone());
-                    self.claims.insert(key.clone(), (Holder { stream, version, value }, now));
-                }
-                Claim::Share { .. } => {}
-                Claim::Free { key } => {
-                    if self.claims.get(key).is_some_and(|(h, _)| h.stream == append.stream) {
-                        self.claims.remove(key);
-                    }
-                }
+    /// Result of an append that was written before.
+    fn repeated(&self, append: &Append) -> Option<Appended> {
+        let index = *self.ids.get(&append.events.last()?.id)?;
+        let stored = Some(&self.events[index]).filter(|event| event.stream == append.stream)?;
+        Some(Appended { version: stored.version, position: stored.position })
+    }
+
+    fn change_claims(&mut self, changes: &ClaimChanges<'_>, now: Timestamp) {
+        for (key, stream) in &changes.freed {
+            if self.claims.get(*key).is_some_and(|(holder, _)| holder.stream == **stream) {
+                self.claims.remove(*key);
             }
         }
+        for claim in &changes.taken {
+            let stream = claim.stream.clone();
+            let holder = Holder { stream, version: claim.version, value: claim.value.to_owned() };
+            self.claims.insert(claim.key.clone(), (holder, now));
+        }
     }
+}
+
+/// Position of the event with this number, from 1.
+fn position(number: usize) -> Position {
+    Position { epoch: 1, major: 0, minor: number as u64 }
 }
 
 fn page<'a>(events: impl Iterator<Item = &'a Recorded> + Clone) -> Vec<Recorded> {

@@ -74,7 +74,7 @@ async fn the_same_event_twice_in_one_moment_is_written_once() {
 
 #[tokio::test]
 async fn an_event_id_that_another_stream_has_is_refused_alone() {
-    for Subject { name, log, .. } in subjects().await.into_iter().skip(1) {
+    for Subject { name, log, .. } in subjects().await {
         log.append(append("a", 0, 1, 1, vec![])).await.unwrap();
         let both = [append("b", 0, 1, 1, vec![]), append("c", 0, 50, 1, vec![])];
         let outcomes = join_all(both.map(|sent| log.append(sent))).await;

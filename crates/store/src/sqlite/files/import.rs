@@ -14,6 +14,7 @@ use stateward_domain::id::LogId;
 use stateward_domain::time::Timestamp;
 
 use crate::audit::{AuditSource, ChainChecker, ClaimRecord, EntityReplay, Identity};
+use crate::shared::chain::SealedEvent;
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::{OpenError, message};
 use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
@@ -21,7 +22,7 @@ use crate::sqlite::files::install::{StagedInstall, close_connection};
 use crate::sqlite::files::object_claims::ObjectClaims;
 use crate::sqlite::files::open::{RESTORE, log_file};
 use crate::sqlite::integer::signed;
-use crate::sqlite::log::batch::{self, NewEventRow};
+use crate::sqlite::log::batch;
 use crate::sqlite::transaction::WriteConnection;
 
 /// Events written at a time.
@@ -183,11 +184,10 @@ async fn write(writer: &mut WriteConnection, events: &[Recorded]) -> Result<(), 
             metadata: event.metadata.clone(),
         })
         .collect();
-    let rows: Vec<NewEventRow<'_>> = events
+    let rows: Vec<SealedEvent<'_>> = events
         .iter()
         .zip(&stored)
-        .map(|(event, stored)| NewEventRow {
-            position: event.position.minor,
+        .map(|(event, stored)| SealedEvent {
             stream: &event.stream,
             version: event.version,
             recorded_at: event.recorded_at,
@@ -196,7 +196,8 @@ async fn write(writer: &mut WriteConnection, events: &[Recorded]) -> Result<(), 
         })
         .collect();
     let mut transaction = writer.pipeline();
-    batch::insert(&mut transaction, &rows).await?;
+    let first = events.first().map_or(0, |event| event.position.minor);
+    batch::insert(&mut transaction, first, &rows).await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -6,99 +6,19 @@ use std::collections::HashMap;
 
 use sqlx::SqliteConnection;
 use stateward_domain::entity::claims::{Claim, ClaimKey};
-use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
+use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
-use stateward_domain::ports::event_store::{Append, AppendError, Appended, Holder};
+use stateward_domain::ports::event_store::{Append, Appended, Holder};
 use stateward_domain::time::Timestamp;
 
-use crate::hash::{self, Hash};
+use crate::hash;
+use crate::shared::chain::{
+    self, Admission, ClaimChanges, Outcome, SealedEvent, StreamHead, StreamHeads, TakenClaim,
+};
 use crate::sqlite::integer::{signed, unsigned};
 use crate::sqlite::transaction::{
     CommitError, Insert, PipelinedTransaction, Values, WriteConnection,
 };
-
-/// Result of one append.
-pub(in crate::sqlite) type Outcome = Result<Appended, AppendError>;
-
-/// The last event of a stream.
-#[derive(Clone, Copy)]
-struct StreamHead {
-    version: Version,
-    hash: Hash,
-    recorded_at: Timestamp,
-}
-
-impl StreamHead {
-    /// Of a stream without events.
-    const NONE: Self =
-        Self { version: Version(0), hash: hash::GENESIS, recorded_at: Timestamp(i64::MIN) };
-}
-
-/// Heads of streams that were written recently. There is one writer, so they cannot be stale.
-#[derive(Default)]
-pub(in crate::sqlite) struct StreamHeads {
-    known: HashMap<StreamId, StreamHead>,
-}
-
-impl StreamHeads {
-    const MAX: usize = 50_000;
-
-    pub(in crate::sqlite) fn clear(&mut self) {
-        self.known.clear();
-    }
-
-    /// Forgets all heads when there are too many.
-    fn bound(&mut self) {
-        if self.known.len() > Self::MAX {
-            self.known.clear();
-        }
-    }
-
-    /// Whether `appends` need no read: each continues from a cached head, or begins a stream.
-    fn cover(&self, appends: &[Append]) -> bool {
-        appends.iter().all(|append| match self.known.get(&append.stream) {
-            Some(head) => head.version == append.expected,
-            None => append.expected == Version(0),
-        })
-    }
-
-    /// Streams of `appends` without a cached head, as arguments of the query in [`load_heads_and_claims`].
-    fn unknown<'a>(&self, appends: &'a [Append]) -> Vec<[&'a str; 2]> {
-        let unknown = appends.iter().filter(|append| !self.known.contains_key(&append.stream));
-        unknown.map(|append| [append.stream.category.as_str(), append.stream.id.as_str()]).collect()
-    }
-
-    fn of(&self, stream: &StreamId) -> StreamHead {
-        self.known.get(stream).copied().unwrap_or(StreamHead::NONE)
-    }
-}
-
-/// An event with the columns that the log adds.
-pub(in crate::sqlite) struct NewEventRow<'a> {
-    pub(in crate::sqlite) position: u64,
-    pub(in crate::sqlite) stream: &'a StreamId,
-    pub(in crate::sqlite) version: Version,
-    pub(in crate::sqlite) recorded_at: Timestamp,
-    pub(in crate::sqlite) hash: Hash,
-    pub(in crate::sqlite) event: &'a NewEvent,
-}
-
-impl NewEventRow<'_> {
-    fn recorded(&self, epoch: u32) -> Recorded {
-        Recorded {
-            position: Position { epoch, major: 0, minor: self.position },
-            stream: self.stream.clone(),
-            version: self.version,
-            id: self.event.id,
-            event_type: self.event.event_type.clone(),
-            schema_version: self.event.schema_version,
-            recorded_at: self.recorded_at,
-            payload: self.event.payload.clone(),
-            metadata: self.event.metadata.clone(),
-            hash: self.hash,
-        }
-    }
-}
 
 /// Where and when a batch goes into the log: its epoch, its last position, and the time.
 #[derive(Clone, Copy)]
@@ -156,57 +76,37 @@ async fn try_write(
         Mode::Checked => load_heads_and_claims(writer, heads, appends).await?,
     };
     let mut outcomes = Vec::with_capacity(appends.len());
-    let mut rows = Vec::new();
-    let mut accepted = Vec::new();
-    let mut last = head;
+    let (mut sealed, mut accepted) = (Vec::new(), Vec::new());
     for append in appends {
         let before = heads.of(&append.stream);
-        if before.version != append.expected {
-            let repeated = find_repeated(writer, append, epoch).await?;
-            let conflict = AppendError::Conflict { actual: before.version };
-            outcomes.push(repeated.ok_or(conflict));
-            continue;
-        }
-        if let Some(conflict) = claim_conflict(append, &holders) {
-            outcomes.push(Err(conflict));
-            continue;
-        }
-        let after = chain_events(&mut rows, append, before, now, &mut last);
-        let position = Position { epoch, major: 0, minor: last };
-        outcomes.push(Ok(Appended { version: after.version, position }));
-        accepted.push((append, after));
+        outcomes.push(match chain::admit(append, before, |key| holders.get(key)) {
+            Admission::Moved(conflict) => {
+                find_repeated(writer, append, epoch).await?.ok_or(conflict)
+            }
+            Admission::Refused(refusal) => Err(refusal),
+            Admission::Fits => {
+                let after = chain::seal(append, before, now, &mut sealed);
+                accepted.push((append, after));
+                let position = Position { epoch, major: 0, minor: head + sealed.len() as u64 };
+                Ok(Appended { version: after.version, position })
+            }
+        });
     }
-    if rows.is_empty() {
+    if sealed.is_empty() {
         return Ok((outcomes, Vec::new()));
     }
     let mut transaction = writer.pipeline();
-    insert(&mut transaction, &rows).await?;
-    write_claims(&mut transaction, &accepted, now, mode).await?;
+    insert(&mut transaction, head + 1, &sealed).await?;
+    let claims = ClaimChanges::of(accepted.iter().map(|(append, _)| *append));
+    write_claims(&mut transaction, &claims, now, mode).await?;
     transaction.commit().await?;
     for (append, after) in accepted {
-        heads.known.insert(append.stream.clone(), after);
+        heads.record(append.stream.clone(), after);
     }
-    Ok((outcomes, rows.iter().map(|row| row.recorded(epoch)).collect()))
-}
-
-/// Chains the append's events to the stream's head; returns the new head.
-fn chain_events<'a>(
-    rows: &mut Vec<NewEventRow<'a>>,
-    append: &'a Append,
-    mut head: StreamHead,
-    now: Timestamp,
-    last: &mut u64,
-) -> StreamHead {
-    for event in &append.events {
-        let version = head.version.next();
-        let recorded_at = now.max(Timestamp(head.recorded_at.0.saturating_add(1)));
-        let hash = hash::of_new(&head.hash, &append.stream, version, recorded_at, event);
-        *last += 1;
-        let stream = &append.stream;
-        rows.push(NewEventRow { position: *last, stream, version, recorded_at, hash, event });
-        head = StreamHead { version, hash, recorded_at };
-    }
-    head
+    let recorded = (head + 1..)
+        .zip(&sealed)
+        .map(|(minor, event)| event.recorded(Position { epoch, major: 0, minor }));
+    Ok((outcomes, recorded.collect()))
 }
 
 /// A claim: its key, stream, version and value. Or a head: `None`, stream, version, hash and time.
@@ -219,6 +119,7 @@ async fn load_heads_and_claims(
     appends: &[Append],
 ) -> Result<HashMap<ClaimKey, Holder>, sqlx::Error> {
     let unknown = heads.unknown(appends);
+    let unknown: Vec<_> = unknown.iter().map(|stream| [&stream.category, &stream.id]).collect();
     let claims = appends.iter().flat_map(|append| &append.claims);
     let keys: Vec<&ClaimKey> = claims.map(Claim::key).collect();
     let mut holders = HashMap::new();
@@ -247,18 +148,10 @@ async fn load_heads_and_claims(
         } else {
             let hash = value.try_into().unwrap_or(hash::GENESIS);
             let head = StreamHead { version, hash, recorded_at: Timestamp(recorded_at) };
-            heads.known.insert(stream, head);
+            heads.record(stream, head);
         }
     }
     Ok(holders)
-}
-
-fn claim_conflict(append: &Append, holders: &HashMap<ClaimKey, Holder>) -> Option<AppendError> {
-    append.claims.iter().find_map(|claim| {
-        let (Claim::Take { key, .. } | Claim::Share { key }) = claim else { return None };
-        let holder = holders.get(key).filter(|holder| holder.stream != append.stream)?;
-        Some(AppendError::ClaimTaken { key: key.clone(), holder: holder.clone() })
-    })
 }
 
 /// Finds an append that is in the log already, by the id of its last event. Only one whose expected version is stale
@@ -302,14 +195,16 @@ const EVENTS: Insert = Insert {
     conflict: "",
 };
 
-/// Adds the rows to the transaction.
+/// Adds events with consecutive positions, `first` being that of the first one, to the transaction.
 pub(in crate::sqlite) async fn insert(
     transaction: &mut PipelinedTransaction<'_>,
-    rows: &[NewEventRow<'_>],
+    first: u64,
+    events: &[SealedEvent<'_>],
 ) -> Result<(), sqlx::Error> {
-    let bind = |values: &mut Values, row: &NewEventRow<'_>| {
+    let rows: Vec<_> = (first..).zip(events).collect();
+    let bind = |values: &mut Values, (position, row): &(u64, &SealedEvent<'_>)| {
         values
-            .push(signed(row.position))
+            .push(signed(*position))
             .push(row.stream.category.clone())
             .push(row.stream.id.clone())
             .push(signed(row.version.0))
@@ -321,11 +216,8 @@ pub(in crate::sqlite) async fn insert(
             .push(row.recorded_at.0)
             .push(row.hash.to_vec());
     };
-    transaction.insert(&EVENTS, rows, bind).await
+    transaction.insert(&EVENTS, &rows, bind).await
 }
-
-/// A claim to take: stream, version, key and value.
-type ClaimRow<'a> = (&'a StreamId, u64, &'a ClaimKey, &'a String);
 
 const CLAIMS: Insert = Insert {
     table: Cow::Borrowed("claims"),
@@ -340,41 +232,27 @@ const CLAIMS_UPSERT: Insert = Insert {
     ..CLAIMS
 };
 
-/// Adds the claims that the accepted appends free and take. No two appends share a key, so the order does not matter.
+/// Adds the changes of claims to the transaction.
 async fn write_claims(
     transaction: &mut PipelinedTransaction<'_>,
-    accepted: &[(&Append, StreamHead)],
+    claims: &ClaimChanges<'_>,
     now: Timestamp,
     mode: Mode,
 ) -> Result<(), sqlx::Error> {
-    let (mut freed, mut shared) = (Vec::new(), Vec::new());
-    let mut taken: Vec<ClaimRow<'_>> = Vec::new();
-    for (append, _) in accepted {
-        for claim in &append.claims {
-            match claim {
-                Claim::Take { key, value, event } => {
-                    let version = append.expected.0 + *event as u64 + 1;
-                    taken.push((&append.stream, version, key, value));
-                }
-                Claim::Share { key } => {
-                    shared.push((key, &append.stream.category, &append.stream.id));
-                }
-                Claim::Free { key } => {
-                    freed.push((key, &append.stream.category, &append.stream.id));
-                }
-            }
-        }
-    }
-    if !freed.is_empty() {
+    let encode = |pairs: &[(&ClaimKey, &StreamId)]| {
+        let rows = pairs.iter().map(|(key, stream)| (key, &stream.category, &stream.id));
+        serde_json::to_string(&rows.collect::<Vec<_>>()).expect("strings are JSON")
+    };
+    if !claims.freed.is_empty() {
         // Only the holder of a claim frees it.
         transaction
             .push(
                 "DELETE FROM claims WHERE (key, aggregate_type, aggregate_id) IN \
                  (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
             )
-            .push(serde_json::to_string(&freed).expect("strings are JSON"));
+            .push(encode(&claims.freed));
     }
-    if !shared.is_empty() && mode == Mode::Optimistic {
+    if !claims.shared.is_empty() && mode == Mode::Optimistic {
         // A shared key that another stream holds violates the primary key here, as one that is taken does.
         transaction
             .push(
@@ -382,17 +260,17 @@ async fn write_claims(
                  ON c.key = wanted.value ->> 0 WHERE (c.aggregate_type, c.aggregate_id) \
                  <> (wanted.value ->> 1, wanted.value ->> 2)",
             )
-            .push(serde_json::to_string(&shared).expect("strings are JSON"));
+            .push(encode(&claims.shared));
     }
-    let bind = |values: &mut Values, (stream, version, key, value): &ClaimRow<'_>| {
+    let bind = |values: &mut Values, claim: &TakenClaim<'_>| {
         values
-            .push(key.0.clone())
-            .push(stream.category.clone())
-            .push(stream.id.clone())
-            .push(signed(*version))
-            .push((*value).clone())
+            .push(claim.key.0.clone())
+            .push(claim.stream.category.clone())
+            .push(claim.stream.id.clone())
+            .push(signed(claim.version.0))
+            .push(claim.value.to_owned())
             .push(now.0);
     };
     let insert = if mode == Mode::Optimistic { &CLAIMS } else { &CLAIMS_UPSERT };
-    transaction.insert(insert, &taken, bind).await
+    transaction.insert(insert, &claims.taken, bind).await
 }

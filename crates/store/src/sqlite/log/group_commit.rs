@@ -13,9 +13,10 @@ use stateward_domain::ports::event_store::{Append, AppendError, Appended, ReadEr
 use stateward_domain::time::LogClock;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::shared::chain::{Outcome, StreamHeads};
 use crate::sqlite::error::{SqliteErrorClass, classify, message};
 use crate::sqlite::files::inodes::Inodes;
-use crate::sqlite::log::batch::{self, BatchContext, Outcome, StreamHeads};
+use crate::sqlite::log::batch::{self, BatchContext};
 use crate::sqlite::log::log_cache::LogCache;
 use crate::sqlite::transaction::{CommitError, WriteConnection};
 
