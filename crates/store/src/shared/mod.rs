@@ -1,5 +1,8 @@
 //! Rules of the storage ports that need no database, used by every adapter: an adapter adds its statements.
 //!
 //! - `chain`: what an append becomes in the log, and what refuses it
+//! - `group_commit`: which appends share a commit, and what becomes of each; `log_cache`: the newest events in memory
 
 pub(crate) mod chain;
+pub(crate) mod group_commit;
+pub(crate) mod log_cache;

@@ -38,7 +38,7 @@ pub use files::import::{ImportError, import};
 pub use files::restore::restore;
 pub use files::restore_hold::RestoreHoldFile;
 pub use log::Log;
-pub use log::group_commit::Broken;
+pub use log::writer::Broken;
 pub use queue::Queue;
 pub use views::Entities;
 

@@ -25,7 +25,7 @@ use crate::sqlite::files::lock::{Lock, LogHead};
 use crate::sqlite::files::{object_claims, restore_hold, stale_views};
 use crate::sqlite::integer::unsigned;
 use crate::sqlite::log::Log;
-use crate::sqlite::log::group_commit;
+use crate::sqlite::log::writer;
 use crate::sqlite::views_db::{self, ViewsDb};
 use crate::sqlite::{Auditor, Entities, Queue, RestoreHoldFile, Store};
 
@@ -102,7 +102,7 @@ async fn assemble(
     let failed = |error: sqlx::Error| OpenError::from_sqlx(log_path.clone(), &error, RESTORE);
     open_all(&log_readers).await.map_err(failed)?;
     let task = (log, head.position, log_path.clone(), Arc::clone(&inodes));
-    let writer = group_commit::spawn(task, clock.clone(), broken.clone());
+    let writer = writer::spawn(task, clock.clone(), broken.clone());
     let log = Arc::new(Log::new(writer, log_readers, identity.epoch, clock.clone()));
     let views_db = ViewsDb::open(views, readers(&views_path), clock.clone()).await;
     let views_db = views_db.map_err(|error| damaged_views(directory, &error))?;

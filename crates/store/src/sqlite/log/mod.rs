@@ -2,8 +2,7 @@
 
 pub(super) mod batch;
 pub(super) mod event_row;
-pub(super) mod group_commit;
-mod log_cache;
+pub(super) mod writer;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -22,11 +21,11 @@ use stateward_domain::time::LogClock;
 use crate::sqlite::error::message;
 use crate::sqlite::integer::{limit_of, signed, unsigned};
 use crate::sqlite::log::event_row::{COLUMNS, EventRow, page};
-use crate::sqlite::log::group_commit::GroupCommitHandle;
+use crate::sqlite::log::writer::LogWriterHandle;
 
 /// The event log of the embedded store.
 pub struct Log {
-    writer: GroupCommitHandle,
+    writer: LogWriterHandle,
     readers: SqlitePool,
     epoch: u32,
     clock: LogClock,
@@ -34,7 +33,7 @@ pub struct Log {
 
 impl Log {
     pub(in crate::sqlite) fn new(
-        writer: GroupCommitHandle,
+        writer: LogWriterHandle,
         readers: SqlitePool,
         epoch: u32,
         clock: LogClock,
@@ -51,7 +50,7 @@ impl Log {
     pub(in crate::sqlite) async fn close(&self) {
         // The writer last: only a connection that writes can run the final checkpoint.
         self.readers.close().await;
-        self.writer.close().await;
+        self.writer.commits().close().await;
     }
 
     /// The last position that readers may see. `SQLite` shows a commit a moment before the writer publishes it; a
@@ -84,7 +83,7 @@ static PAGE_OF_LOG: LazyLock<String> =
 #[async_trait]
 impl EventStore for Log {
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        self.writer.append(append).await
+        self.writer.commits().append(append).await
     }
 
     async fn read_stream(
@@ -191,6 +190,6 @@ impl EventStore for Log {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         // Steady time: a claim that a clock set forward would expire cannot be brought back when the clock returns.
         let before = self.clock.moment().steady.0.saturating_sub(age);
-        self.writer.forget_claims_before(before).await
+        self.writer.commits().forget_claims_before(before).await
     }
 }

@@ -14,7 +14,7 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The newest events. The writer adds them after each commit, before it publishes the new head.
 #[derive(Default)]
-pub(in crate::sqlite) struct LogCache {
+pub(crate) struct LogCache {
     inner: RwLock<CachedEvents>,
 }
 
@@ -29,7 +29,7 @@ struct CachedEvents {
 
 impl LogCache {
     /// Adds committed events.
-    pub(in crate::sqlite) fn extend(&self, committed: Vec<Recorded>) {
+    pub(crate) fn extend(&self, committed: Vec<Recorded>) {
         let mut inner = self.write();
         for event in committed {
             let last = inner.events.back().map(|last| last.position.minor);
@@ -51,12 +51,7 @@ impl LogCache {
 
     /// Up to `limit` events behind `after` and not behind `visible`; `None` when the first of them is not cached any
     /// more.
-    pub(in crate::sqlite) fn after(
-        &self,
-        after: u64,
-        visible: u64,
-        limit: usize,
-    ) -> Option<Vec<Recorded>> {
+    pub(crate) fn after(&self, after: u64, visible: u64, limit: usize) -> Option<Vec<Recorded>> {
         if after >= visible {
             return Some(Vec::new());
         }
@@ -70,7 +65,7 @@ impl LogCache {
     }
 
     /// Version of the stream's newest event; `None` = it is not cached.
-    pub(in crate::sqlite) fn version(&self, stream: &StreamId) -> Option<Version> {
+    pub(crate) fn version(&self, stream: &StreamId) -> Option<Version> {
         self.read().versions.get(stream).copied()
     }
 
