@@ -8,15 +8,9 @@ use stateward_domain::envelope::StreamId;
 use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::ReadError;
 
+use super::models::{ENTITIES, QUEUE, REBUILD, set_aside_fault};
 use super::view_check::ViewCheck;
 use super::{AuditSource, Identity, StoredCheckpoint};
-
-/// Name of the read model and of its checkpoint.
-pub(crate) const ENTITIES: &str = "entities";
-/// Checkpoint of a read model that is being rebuilt.
-const REBUILD: &str = "entities@beside";
-/// Name of the queue's checkpoint.
-pub(crate) const QUEUE: &str = "sync_queue";
 
 /// Quarantine rows read at a time.
 const PAGE: usize = 1_000;
@@ -68,7 +62,7 @@ pub(super) async fn check(
                 None
             };
             if let Some(what) = what {
-                views.faults.add(quarantine(&row.stream, what));
+                views.faults.add(set_aside_fault(&row.stream, what));
             }
             let place = (row.model, row.stream);
             if place <= after {
@@ -112,16 +106,6 @@ fn is_of(position: Option<Position>, identity: Identity, head: Position) -> bool
 fn checkpoint(name: &str, column: Option<&str>, what: &str) -> Fault {
     let fault = Fault::new(FaultKind::View, format!("the checkpoint of {name}: {what}"));
     fault.in_table("checkpoints", name, column)
-}
-
-fn quarantine(stream: &str, what: &str) -> Fault {
-    let fault = Fault::new(FaultKind::View, format!("what is set aside, {stream}: {what}"));
-    fault.in_table("quarantine", stream, None)
-}
-
-/// The fault that an entity's stream is in quarantine though it should not be, or the reverse.
-pub(super) fn quarantine_fault(stream: &StreamId, what: &str) -> Fault {
-    quarantine(&stream.to_string(), what).of(stream)
 }
 
 /// Waits until the models have caught up with the events that their rows already contained; reports those that do

@@ -11,8 +11,8 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::time::Timestamp;
 
-use super::checkpoints::{self, ENTITIES, QUEUE};
 use super::entity_replay::{ClaimRecord, EntityReplay};
+use super::models::{self, ENTITIES, QUEUE};
 use super::queue_row::{self, Bounds};
 use super::table_row::TableRow;
 use super::{ExpectedViews, StoredRows};
@@ -255,7 +255,7 @@ impl EntityCheck {
             (None, Some(_)) => Some("the read model passed an event of it that cannot be applied"),
             _ => None,
         };
-        wrong.map(|what| checkpoints::quarantine_fault(stream, what)).into_iter().collect()
+        wrong.map(|what| models::quarantine_fault(stream, what)).into_iter().collect()
     }
 
     fn ahead(&self) -> Vec<(&'static str, Position)> {

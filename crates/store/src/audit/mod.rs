@@ -14,12 +14,14 @@
 //! Invariant: nothing that is read is trusted. A row that cannot be parsed is a fault, and the pass goes on. No
 //! database is named here, so that every adapter can use the module.
 
+mod blocking;
 mod chain_checker;
 mod checkpoints;
 mod claim_check;
 mod entity_check;
 mod entity_replay;
 mod faults;
+mod models;
 mod queue_row;
 mod running_digest;
 mod table_row;
@@ -42,8 +44,8 @@ use stateward_domain::time::Timestamp;
 use crate::hash::Hash;
 
 pub use chain_checker::{ChainChecker, Chains};
-pub(crate) use checkpoints::{ENTITIES, QUEUE};
 pub(crate) use entity_replay::{ClaimRecord, EntityReplay};
+pub(crate) use models::{ENTITIES, QUEUE};
 pub use running_digest::RunningDigest;
 pub(crate) use table_row::differences;
 pub use table_row::{Cell, Table, TableRow};

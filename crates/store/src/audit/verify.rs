@@ -6,6 +6,7 @@ use stateward_domain::ports::audit::ProgressFn;
 use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Timestamp;
 
+use super::blocking::run_blocking;
 use super::claim_check::{self, ClaimCheck};
 use super::view_check::{EntityPage, ViewCheck};
 use super::{AuditSource, ChainChecker, Chains, RawRow, checkpoints};
@@ -96,14 +97,6 @@ pub async fn chains(
         done(count);
     }
     Ok(checker.finish(now))
-}
-
-/// Runs CPU-bound work in the blocking pool, so that it does not delay other tasks.
-pub(super) async fn run_blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ReadError> {
-    let gone = |_| ReadError::Unavailable("the verification broke off".to_owned());
-    tokio::task::spawn_blocking(work).await.map_err(gone)
 }
 
 const fn position(row: &RawRow) -> Position {

@@ -8,13 +8,13 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Timestamp;
 
+use super::blocking::run_blocking;
 use super::claim_check::ClaimCheck;
 use super::entity_check::{CheckedEntity, EntityCheck};
 use super::entity_replay::ClaimRecord;
 use super::faults::Faults;
 use super::table_row::{TableRow, differences};
-use super::verify::run_blocking;
-use super::{AuditSource, ExpectedViews, RawRow, ViewPage, checkpoints, place};
+use super::{AuditSource, ExpectedViews, RawRow, ViewPage, models, place};
 
 /// Rows read at a time.
 const PAGE: usize = 1_000;
@@ -185,9 +185,7 @@ impl PageReplay {
         }
         for id in std::mem::take(&mut views.set_aside).into_keys() {
             let stream = StreamId { category: StreamId::ENTITY.to_owned(), id };
-            self.views
-                .faults
-                .add(checkpoints::quarantine_fault(&stream, "the log has no events of it"));
+            self.views.faults.add(models::quarantine_fault(&stream, "the log has no events of it"));
         }
     }
 

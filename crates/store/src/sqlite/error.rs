@@ -1,6 +1,11 @@
 //! Errors of the embedded store, classified by what a person or the process has to do about them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Advice for a damaged log.
+pub(super) const RESTORE: &str = "restore it from a backup";
+/// Advice for damaged views.
+pub(super) const DELETE: &str = "delete it: it is rebuilt from the log";
 
 /// Why the embedded store could not be opened: one line for the terminal.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +88,14 @@ pub(super) fn classify(error: &sqlx::Error) -> SqliteErrorClass {
 }
 
 impl OpenError {
+    /// The error for a path that cannot be written.
+    pub(super) fn from_io(path: &Path, error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull => Self::Full(path.to_owned()),
+            _ => Self::Unwritable { path: path.to_owned(), message: error.to_string() },
+        }
+    }
+
     pub(super) fn from_sqlx(path: PathBuf, error: &sqlx::Error, advice: &'static str) -> Self {
         let message = message(error);
         match classify(error) {

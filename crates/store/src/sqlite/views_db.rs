@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::sqlite::transaction::{PipelinedTransaction, WriteConnection};
 
-/// Tables whose shape does not depend on the read model's version.
+/// Tables that all projections share.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS checkpoints (
     name     TEXT    PRIMARY KEY,
@@ -22,53 +22,6 @@ CREATE TABLE IF NOT EXISTS quarantine (
     message  TEXT NOT NULL,
     PRIMARY KEY (model, stream)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sync_queue (
-    entity    TEXT    PRIMARY KEY,
-    backend   TEXT    NOT NULL,
-    priority  INTEGER NOT NULL,
-    since     INTEGER,
-    due       INTEGER,
-    waits_for TEXT,
-    position  TEXT    NOT NULL,
-    lease_after INTEGER
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sync_queue_waits ON sync_queue (waits_for) WHERE waits_for IS NOT NULL;
-CREATE TABLE IF NOT EXISTS sync_uses (
-    user TEXT NOT NULL,
-    used TEXT NOT NULL,
-    PRIMARY KEY (user, used)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sync_uses_used ON sync_uses (used, user);
-CREATE TABLE IF NOT EXISTS sync_leases (
-    entity    TEXT    PRIMARY KEY,
-    backend   TEXT    NOT NULL,
-    worker    TEXT,
-    until     INTEGER NOT NULL DEFAULT 0,
-    snooze    INTEGER NOT NULL DEFAULT 0,
-    seen      TEXT    NOT NULL DEFAULT '',
-    drift_due INTEGER
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sync_leases_drift ON sync_leases (backend, drift_due)
-    WHERE drift_due IS NOT NULL;
-CREATE TABLE IF NOT EXISTS sync_observed (
-    entity       TEXT    PRIMARY KEY,
-    confirmation INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS sync_observed_since (
-    backend      TEXT    PRIMARY KEY,
-    confirmation INTEGER NOT NULL
-) WITHOUT ROWID;
-";
-
-/// Adds the column that older tables lack: the end of a row's wait in steady time, where `due` is the log's time.
-const LEASE_AFTER: &str = "
-ALTER TABLE sync_queue ADD COLUMN lease_after INTEGER;
-UPDATE sync_queue SET lease_after = due;
-DROP INDEX IF EXISTS sync_queue_due;
-";
-const LEASE_AFTER_INDEX: &str = "
-CREATE INDEX IF NOT EXISTS sync_queue_lease_after ON sync_queue (backend, priority, lease_after)
-    WHERE lease_after IS NOT NULL;
 ";
 
 /// The open file.
@@ -79,22 +32,9 @@ pub(super) struct ViewsDb {
 }
 
 impl ViewsDb {
-    pub(super) async fn open(
-        mut connection: SqliteConnection,
-        readers: SqlitePool,
-        clock: LogClock,
-    ) -> Result<Self, sqlx::Error> {
-        sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
-        add_lease_after(&mut connection).await?;
-        sqlx::query(
-            "INSERT INTO checkpoints (name, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(crate::sqlite::queue::NAME)
-        .bind(Position::START.to_string())
-        .execute(&mut connection)
-        .await?;
-        crate::sqlite::views::tables::prepare(&mut connection).await?;
-        Ok(Self { writer: Mutex::new(WriteConnection::new(connection)), readers, clock })
+    /// The file behind `connection`, whose tables are prepared.
+    pub(super) fn new(connection: SqliteConnection, readers: SqlitePool, clock: LogClock) -> Self {
+        Self { writer: Mutex::new(WriteConnection::new(connection)), readers, clock }
     }
 
     /// The one writing connection.
@@ -117,6 +57,11 @@ impl ViewsDb {
     }
 }
 
+/// Creates the tables that all projections share.
+pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(SCHEMA).execute(connection).await.map(drop)
+}
+
 /// Positions of all checkpoints in the file; empty for a new one.
 pub(super) async fn all_checkpoints(
     connection: &mut SqliteConnection,
@@ -128,17 +73,6 @@ pub(super) async fn all_checkpoints(
     let rows = sqlx::query_scalar("SELECT position FROM checkpoints").fetch_all(connection).await?;
     let position = |text: &String| text.parse().map_err(|error| undecodable(Box::new(error)));
     rows.iter().map(position).collect()
-}
-
-async fn add_lease_after(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let column = "SELECT count(*) FROM pragma_table_info('sync_queue') WHERE name = 'lease_after'";
-    let known: i64 = sqlx::query_scalar(column).fetch_one(&mut *connection).await?;
-    let mut transaction = begin(connection).await?;
-    if known == 0 {
-        sqlx::raw_sql(LEASE_AFTER).execute(&mut *transaction).await?;
-    }
-    sqlx::raw_sql(LEASE_AFTER_INDEX).execute(&mut *transaction).await?;
-    transaction.commit().await
 }
 
 /// The checkpoint of the projection `name`; [`Position::START`] when it has none.

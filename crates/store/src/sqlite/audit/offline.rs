@@ -12,8 +12,8 @@ use stateward_domain::time::Clock;
 use super::Auditor;
 use super::file_source::FileSource;
 use crate::audit::Identity;
-use crate::sqlite::error::{OpenError, SqliteErrorClass, classify, message};
-use crate::sqlite::files::open::{APPLICATION_ID, RESTORE, stored_identity};
+use crate::sqlite::error::{OpenError, RESTORE, SqliteErrorClass, classify, message};
+use crate::sqlite::files::database::{APPLICATION_ID, stored_identity};
 
 const BUSY: Duration = Duration::from_secs(5);
 /// One streams the log while another runs a query in between.

@@ -113,6 +113,7 @@ impl ShadowTables {
         let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
         let mut connection = options.connect().await?;
         sqlx::raw_sql(views_db::SCHEMA).execute(&mut connection).await?;
+        sqlx::raw_sql(queue::schema::SCHEMA).execute(&mut connection).await?;
         TABLES.create(&mut connection).await?;
         let names = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
         let mut tables = Vec::new();

@@ -10,9 +10,8 @@ use stateward_domain::time::Clock;
 
 use crate::audit::Chains;
 use crate::sqlite::audit::offline;
-use crate::sqlite::error::OpenError;
+use crate::sqlite::error::{OpenError, RESTORE};
 use crate::sqlite::files::install::copy_database;
-use crate::sqlite::files::open::{RESTORE, unwritable};
 use crate::sqlite::files::restore_hold::sync_directory;
 use crate::sqlite::{Auditor, audit};
 
@@ -35,7 +34,7 @@ pub async fn backup(
     if to.symlink_metadata().is_ok() {
         return Err(OpenError::Occupied(to.to_owned()));
     }
-    DirBuilder::new().mode(0o700).create(to).map_err(|error| unwritable(to, &error))?;
+    DirBuilder::new().mode(0o700).create(to).map_err(|error| OpenError::from_io(to, &error))?;
     let copied = copy_files(&files, to, log_only, clock).await;
     if copied.is_err() {
         // It was created above, and holds nothing else.
@@ -57,7 +56,7 @@ async fn copy_files(
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let names =
         sync_directory(to).and_then(|()| sync_directory(parent.unwrap_or_else(|| Path::new("."))));
-    names.map_err(|error| unwritable(to, &error))?;
+    names.map_err(|error| OpenError::from_io(to, &error))?;
     let auditor = Auditor::offline(to, clock).await?;
     let chains = auditor.chains().await;
     auditor.close().await;
@@ -70,5 +69,5 @@ async fn copy_file(from: &SqlitePool, to: &Path, name: &str) -> Result<(), OpenE
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
     let mut connection = from.acquire().await.map_err(failed)?;
     copy_database(&mut connection, &partial).await?;
-    std::fs::rename(&partial, &path).map_err(|error| unwritable(&path, &error))
+    std::fs::rename(&partial, &path).map_err(|error| OpenError::from_io(&path, &error))
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use sqlx::{Connection, SqliteConnection};
 use stateward_domain::time::Timestamp;
 
-use crate::sqlite::error::OpenError;
+use crate::sqlite::error::{OpenError, RESTORE};
+use crate::sqlite::files::database::{create_directory, fresh_epoch};
 use crate::sqlite::files::lock::Lock;
-use crate::sqlite::files::open::{RESTORE, create_directory, fresh_epoch, unwritable};
 use crate::sqlite::files::restore_hold::{RestoreHoldFile, sync_directory};
 use crate::sqlite::files::stale_views::{self, remove_if_present};
 
@@ -50,7 +50,7 @@ impl StagedInstall {
         RestoreHoldFile::new(&self.directory).set()?;
         // The recorded head is of the log that was here before.
         self.lock.clear()?;
-        let failed = |error: std::io::Error| unwritable(&self.directory, &error);
+        let failed = |error: std::io::Error| OpenError::from_io(&self.directory, &error);
         stale_views::move_aside(&self.directory, now, fresh_epoch()).map_err(failed)?;
         for name in ["events.db-wal", "events.db-shm"] {
             remove_if_present(&self.directory.join(name)).map_err(failed)?;
@@ -103,11 +103,11 @@ pub(in crate::sqlite) async fn copy_database(
 ) -> Result<(), OpenError> {
     // Created here and not by SQLite, because its files would be readable by everybody; it accepts an empty file.
     let made = OpenOptions::new().create_new(true).write(true).mode(0o600).open(to);
-    made.map_err(|error| unwritable(to, &error))?;
+    made.map_err(|error| OpenError::from_io(to, &error))?;
     let failed = |error: sqlx::Error| OpenError::from_sqlx(to.to_owned(), &error, RESTORE);
     let copied = sqlx::query("VACUUM INTO ?").bind(to.display().to_string()).execute(from).await;
     copied.map_err(failed)?;
-    File::open(to).and_then(|file| file.sync_all()).map_err(|error| unwritable(to, &error))
+    File::open(to).and_then(|file| file.sync_all()).map_err(|error| OpenError::from_io(to, &error))
 }
 
 /// Closes a connection before its file is handed on.

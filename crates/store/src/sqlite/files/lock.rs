@@ -17,7 +17,6 @@ use stateward_domain::id::{LogId, Position};
 use crate::hex;
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::inodes::Inode;
-use crate::sqlite::files::open::unwritable;
 
 const NAME: &str = "lock";
 /// First word of the file; its number is the version of the format.
@@ -63,9 +62,10 @@ impl Lock {
     pub(in crate::sqlite) fn take(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(NAME);
         for _ in 0..TRIES {
-            let folder = File::open(directory).map_err(|error| unwritable(directory, &error))?;
+            let folder =
+                File::open(directory).map_err(|error| OpenError::from_io(directory, &error))?;
             exclusive_where_possible(&folder, directory)?;
-            let file = open(&path).map_err(|error| unwritable(&path, &error))?;
+            let file = open(&path).map_err(|error| OpenError::from_io(&path, &error))?;
             exclusive(&file, directory)?;
             // The directory or the file may have been replaced between being opened and being locked.
             let same = |file: &File, path: &Path| Inode::of_file(file).ok() == Inode::at(path).ok();
@@ -91,7 +91,7 @@ impl Lock {
     /// [`OpenError::Unwritable`] when the file cannot be written, [`OpenError::Locked`] when another process locked a
     /// file in its place.
     pub(in crate::sqlite) fn write(&mut self, head: LogHead) -> Result<(), OpenError> {
-        let failed = |error: std::io::Error| unwritable(&self.path, &error);
+        let failed = |error: std::io::Error| OpenError::from_io(&self.path, &error);
         if Inode::of_file(&self.file).map_err(failed)? != Inode::at(&self.path).unwrap_or_default()
         {
             let made = open(&self.path).map_err(failed)?;
@@ -112,7 +112,7 @@ impl Lock {
     /// # Errors
     /// [`OpenError::Unwritable`].
     pub(in crate::sqlite) fn sync(&self) -> Result<(), OpenError> {
-        self.file.sync_all().map_err(|error| unwritable(&self.path, &error))
+        self.file.sync_all().map_err(|error| OpenError::from_io(&self.path, &error))
     }
 
     /// Removes the record, durably: another log is about to be installed.
@@ -122,7 +122,7 @@ impl Lock {
     pub(in crate::sqlite) fn clear(&mut self) -> Result<(), OpenError> {
         self.written = None;
         let forgotten = self.file.set_len(0).and_then(|()| self.file.sync_all());
-        forgotten.map_err(|error| unwritable(&self.path, &error))
+        forgotten.map_err(|error| OpenError::from_io(&self.path, &error))
     }
 }
 

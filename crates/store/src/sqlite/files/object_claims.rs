@@ -12,9 +12,8 @@ use stateward_domain::envelope::StreamId;
 
 use crate::audit::{ClaimRecord, EntityReplay};
 use crate::sqlite::audit::offline;
-use crate::sqlite::error::OpenError;
+use crate::sqlite::error::{OpenError, RESTORE};
 use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
-use crate::sqlite::files::open::RESTORE;
 use crate::sqlite::integer::signed;
 use crate::sqlite::transaction::{Insert, Values, WriteConnection};
 

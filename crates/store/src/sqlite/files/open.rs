@@ -1,16 +1,10 @@
 //! Opens a store: the directory, its lock, and both files.
 
-use std::borrow::Cow;
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlSafeStr, SqliteConnection};
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::{Connection as _, SqliteConnection};
 use stateward_domain::id::{LogId, Position};
 use stateward_domain::time::{Clock as _, LogClock, Timestamp};
 use tokio::runtime::Handle;
@@ -18,7 +12,10 @@ use tokio::sync::watch;
 
 use crate::audit::Identity;
 use crate::sqlite::audit::file_source::FileSource;
-use crate::sqlite::error::OpenError;
+use crate::sqlite::error::{DELETE, OpenError, RESTORE};
+use crate::sqlite::files::database::{
+    connect, create_directory, fresh_epoch, fresh_id, log_file, open_all, readers, stored_identity,
+};
 use crate::sqlite::files::directory_guard::DirectoryGuard;
 use crate::sqlite::files::inodes::Inodes;
 use crate::sqlite::files::lock::{Lock, LogHead};
@@ -27,28 +24,7 @@ use crate::sqlite::integer::unsigned;
 use crate::sqlite::log::Log;
 use crate::sqlite::log::writer;
 use crate::sqlite::views_db::{self, ViewsDb};
-use crate::sqlite::{Auditor, Entities, Queue, RestoreHoldFile, Store};
-
-/// `application_id` of both files ("STWD"); tells them from databases of other programs.
-pub(in crate::sqlite) const APPLICATION_ID: i64 = 0x5354_5744;
-/// Size that the write-ahead log is truncated to after a checkpoint.
-const WAL_BYTES_MAX: &str = "67108864";
-/// Pages of 4 KiB in the write-ahead log before a checkpoint: under load the same pages are written again and again,
-/// and each checkpoint costs two syncs.
-const CHECKPOINT_PAGES: &str = "4000";
-/// Page cache of a writing connection, in KiB and negative (`cache_size` in <https://sqlite.org/pragma.html>). It
-/// holds the pages that a large delivery touches, so that none is written before the commit.
-const WRITER_CACHE_KIB: &str = "-8192";
-/// Prepared statements of a writing connection.
-const WRITER_STATEMENTS: usize = 256;
-/// Connections that read each file.
-const READERS: u32 = 4;
-/// Files up to this size are checked whole at the start, which takes less than half a second; larger ones as their
-/// pages are read.
-const CHECKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
-const BUSY: Duration = Duration::from_secs(5);
-pub(in crate::sqlite) const RESTORE: &str = "restore it from a backup";
-const DELETE: &str = "delete it: it is rebuilt from the log";
+use crate::sqlite::{Auditor, Entities, Queue, RestoreHoldFile, Store, queue, views};
 
 pub(in crate::sqlite) async fn open(
     directory: &Path,
@@ -76,7 +52,7 @@ pub(in crate::sqlite) async fn open(
         head.position.epoch = begin_epoch(directory, &mut log).await?;
         views.close().await.map_err(|error| damaged_views(directory, &error))?;
         stale_views::retire(directory, &checkpoints, clock.now(), head.position.epoch)
-            .map_err(|error| unwritable(directory, &error))?;
+            .map_err(|error| OpenError::from_io(directory, &error))?;
         views = views_file(directory, background).await?;
     } else if hold.is_set() {
         tracing::error!("observing only: the store was put back; look, then unfreeze");
@@ -90,7 +66,7 @@ async fn assemble(
     directory: &Path,
     lock: Lock,
     (log, head): (SqliteConnection, LogHead),
-    views: SqliteConnection,
+    mut views: SqliteConnection,
     clock: LogClock,
     background: &Handle,
 ) -> Result<Store, OpenError> {
@@ -104,8 +80,9 @@ async fn assemble(
     let task = (log, head.position, log_path.clone(), Arc::clone(&inodes));
     let writer = writer::spawn(task, clock.clone(), broken.clone());
     let log = Arc::new(Log::new(writer, log_readers, identity.epoch, clock.clone()));
-    let views_db = ViewsDb::open(views, readers(&views_path), clock.clone()).await;
-    let views_db = views_db.map_err(|error| damaged_views(directory, &error))?;
+    let prepared = prepare_views(&mut views).await;
+    prepared.map_err(|error| damaged_views(directory, &error))?;
+    let views_db = ViewsDb::new(views, readers(&views_path), clock.clone());
     open_all(&views_db.readers).await.map_err(|error| damaged_views(directory, &error))?;
     let views_db = Arc::new(views_db);
     let views = Some(readers(&views_path));
@@ -130,18 +107,6 @@ async fn assemble(
     })
 }
 
-pub(in crate::sqlite) fn create_directory(directory: &Path) -> Result<(), OpenError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.map_err(|error| unwritable(directory, &error))
-}
-
-pub(in crate::sqlite) fn unwritable(path: &Path, error: &std::io::Error) -> OpenError {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull => OpenError::Full(path.to_owned()),
-        _ => OpenError::Unwritable { path: path.to_owned(), message: error.to_string() },
-    }
-}
-
 /// Id and end of the log; has the epoch even when the log has no event.
 async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<LogHead, OpenError> {
     let row = sqlx::query_as(
@@ -152,23 +117,6 @@ async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<LogHead
         row.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
     let (log_id, epoch) = stored_identity(&directory.join("events.db"), &log_id, epoch)?;
     Ok(LogHead { log_id, position: Position { epoch, major: 0, minor: unsigned(minor) } })
-}
-
-/// The log's id and epoch, as its file at `path` has them. A damaged one must not open: under another epoch it would give
-/// positions out again.
-pub(in crate::sqlite) fn stored_identity(
-    path: &Path,
-    log_id: &str,
-    epoch: i64,
-) -> Result<(LogId, u32), OpenError> {
-    let damaged = |column: &str| OpenError::Damaged {
-        path: path.to_owned(),
-        message: format!("log.{column} cannot be read"),
-        advice: RESTORE,
-    };
-    let epoch = u32::try_from(epoch).ok().filter(|epoch| *epoch > 0);
-    let log_id = log_id.parse().map_err(|_| damaged("log_id"))?;
-    Ok((log_id, epoch.ok_or_else(|| damaged("epoch"))?))
 }
 
 /// The time floor: no event of the log was recorded later.
@@ -190,67 +138,6 @@ async fn begin_epoch(directory: &Path, log: &mut SqliteConnection) -> Result<u32
     Ok(epoch)
 }
 
-/// Opens a log's file and migrates it; `log_id` becomes its id if it has none.
-pub(in crate::sqlite) async fn log_file(
-    path: &Path,
-    synchronous: SqliteSynchronous,
-    log_id: LogId,
-) -> Result<SqliteConnection, OpenError> {
-    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, RESTORE);
-    let mut connection = connect(path, synchronous, RESTORE).await?;
-    migrator().run_direct(None, &mut connection, false).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error)
-        | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => failed(error),
-        other => OpenError::Damaged {
-            path: path.to_owned(),
-            message: other.to_string(),
-            advice: "use the version of stateward that wrote it, or a newer one",
-        },
-    })?;
-    let begin = "INSERT INTO log (only, epoch, log_id, objects_claimed) VALUES (1, ?, ?, 1) \
-                 ON CONFLICT DO NOTHING";
-    sqlx::query(begin)
-        .bind(i64::from(fresh_epoch()))
-        .bind(log_id.to_string())
-        .execute(&mut connection)
-        .await
-        .map_err(failed)?;
-    Ok(connection)
-}
-
-#[expect(clippy::disallowed_methods, reason = "names a database; nothing is decided by it")]
-fn fresh_id() -> uuid::Uuid {
-    uuid::Uuid::new_v4()
-}
-
-/// A random number that identifies one epoch of a database.
-pub(in crate::sqlite) fn fresh_epoch() -> u32 {
-    let [a, b, c, d, ..] = *fresh_id().as_bytes();
-    u32::from_be_bytes([a, b, c, d]).max(1)
-}
-
-fn migrator() -> Migrator {
-    let step = |number, name, text: &'static str| {
-        let kind = MigrationType::Simple;
-        Migration::new(number, Cow::Borrowed(name), kind, text.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        step(1, "events", include_str!("../../../../../migrations/sqlite/0001_events.sql")),
-        step(2, "log_id", include_str!("../../../../../migrations/sqlite/0002_log_id.sql")),
-        step(
-            3,
-            "claims_by_age",
-            include_str!("../../../../../migrations/sqlite/0003_claims_by_age.sql"),
-        ),
-        step(
-            4,
-            "objects_claimed",
-            include_str!("../../../../../migrations/sqlite/0004_objects_claimed.sql"),
-        ),
-        step(5, "time_floor", include_str!("../../../../../migrations/sqlite/0005_time_floor.sql")),
-    ])
-}
-
 /// Opens the views' file. A connection's thread inherits the priority of the thread that opens it.
 async fn views_file(directory: &Path, background: &Handle) -> Result<SqliteConnection, OpenError> {
     let path = directory.join("views.db");
@@ -261,93 +148,17 @@ async fn views_file(directory: &Path, background: &Handle) -> Result<SqliteConne
     opened.map_err(|error| OpenError::Io { path, message: error.to_string() })?
 }
 
+/// Creates the tables of `views.db`, and upgrades those of older versions.
+async fn prepare_views(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    views_db::prepare(connection).await?;
+    queue::schema::prepare(connection).await?;
+    let mut transaction = views_db::begin(connection).await?;
+    if views::tables::prepare(&mut transaction).await? {
+        queue::schema::clear(&mut transaction).await?;
+    }
+    transaction.commit().await
+}
+
 fn damaged_views(directory: &Path, error: &sqlx::Error) -> OpenError {
     OpenError::from_sqlx(directory.join("views.db"), error, DELETE)
-}
-
-/// Opens one file for writing, after a check that it is ours.
-async fn connect(
-    path: &Path,
-    synchronous: SqliteSynchronous,
-    advice: &'static str,
-) -> Result<SqliteConnection, OpenError> {
-    // Created here and not by SQLite, because its files would be readable by everybody.
-    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-    made.map_err(|error| unwritable(path, &error))?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY)
-        .disable_statement_logging()
-        .statement_cache_capacity(WRITER_STATEMENTS)
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("cache_size", WRITER_CACHE_KIB)
-        .pragma("journal_size_limit", WAL_BYTES_MAX);
-    let failed = |error: sqlx::Error| OpenError::from_sqlx(path.to_owned(), &error, advice);
-    // No journal mode yet: setting it writes, and a foreign file must not be changed.
-    let mut connection = options.clone().connect().await.map_err(failed)?;
-    let marks =
-        "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id";
-    let (id, tables): (i64, i64) =
-        sqlx::query_as(marks).fetch_one(&mut connection).await.map_err(failed)?;
-    let ours = id == APPLICATION_ID || (id == 0 && tables == 0);
-    connection.close().await.map_err(failed)?;
-    if !ours {
-        return Err(OpenError::Foreign(path.to_owned()));
-    }
-    let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
-    let mut connection = options.connect().await.map_err(failed)?;
-    check_pages(path, &mut connection, advice).await?;
-    let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
-    sqlx::query(sqlx::AssertSqlSafe(mark)).execute(&mut connection).await.map_err(failed)?;
-    Ok(connection)
-}
-
-/// Runs `SQLite`'s quick check.
-async fn check_pages(
-    path: &Path,
-    connection: &mut SqliteConnection,
-    advice: &'static str,
-) -> Result<(), OpenError> {
-    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    if bytes > CHECKED_BYTES_MAX {
-        return Ok(());
-    }
-    let path = path.to_owned();
-    let found =
-        sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)").fetch_one(connection).await;
-    match found {
-        Ok(found) if found == "ok" => Ok(()),
-        Ok(message) => Err(OpenError::Damaged { path, message: one_line(&message), advice }),
-        Err(error) => Err(OpenError::from_sqlx(path, &error, advice)),
-    }
-}
-
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn readers(path: &Path) -> SqlitePool {
-    let path: PathBuf = path.to_owned();
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .busy_timeout(BUSY)
-        .disable_statement_logging();
-    // A local file does not disconnect as a server does: a test before each use would double the round trips to the
-    // connection's thread. Connections stay open, with the priority of the process that opened the store.
-    let pool = PoolOptions::new()
-        .max_connections(READERS)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None);
-    pool.connect_lazy_with(options)
-}
-
-/// Opens all connections of a pool now: else the first reader would, and they would inherit its priority.
-async fn open_all(pool: &SqlitePool) -> Result<(), sqlx::Error> {
-    let mut opened = Vec::new();
-    for _ in 0..READERS {
-        opened.push(pool.acquire().await?);
-    }
-    Ok(())
 }

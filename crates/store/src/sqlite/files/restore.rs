@@ -10,9 +10,9 @@ use stateward_domain::time::Clock;
 use crate::audit::Chains;
 use crate::sqlite::Auditor;
 use crate::sqlite::audit::offline;
-use crate::sqlite::error::OpenError;
+use crate::sqlite::error::{OpenError, RESTORE};
+use crate::sqlite::files::database::fresh_epoch;
 use crate::sqlite::files::install::{StagedInstall, close_connection, copy_database};
-use crate::sqlite::files::open::{RESTORE, fresh_epoch};
 
 /// Columns of `views.db` that hold positions.
 const POSITIONS: [&str; 4] = [

@@ -12,7 +12,6 @@ use stateward_domain::ports::event_store::ReadError;
 
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::lock::LogHead;
-use crate::sqlite::files::open::unwritable;
 
 /// Why the log that ends at `log` is not the one that was last written here; `None` = no sign of that. `known` is the
 /// recorded head, `views` are the views' checkpoints. Both lag behind their log, so neither can be ahead of it. A
@@ -67,7 +66,7 @@ impl RestoreHoldFile {
         let path = self.path();
         let made = File::create(&path).and_then(|file| file.sync_all());
         made.and_then(|()| sync_directory(&self.directory))
-            .map_err(|error| unwritable(&path, &error))
+            .map_err(|error| OpenError::from_io(&path, &error))
     }
 
     /// Lifts the hold, durably; idempotent.

@@ -3,6 +3,7 @@
 
 mod leases;
 mod reference_index;
+pub(super) mod schema;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -22,11 +23,10 @@ use stateward_domain::ports::sync_queue::{
 use stateward_domain::time::{Moment, Timestamp};
 
 use crate::sqlite::error::message;
+use crate::sqlite::queue::schema::NAME;
 use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
 use crate::sqlite::views_db::{self, ViewsDb, undecodable};
 
-/// Name of the projection's checkpoint.
-pub(in crate::sqlite) const NAME: &str = "sync_queue";
 /// Value of `waits_for` for work that waits for its backend.
 const BACKEND: &str = "backend";
 

@@ -10,7 +10,8 @@ use stateward_domain::id::EntityId;
 use stateward_domain::ports::sync_queue::Dependents;
 
 use crate::sqlite::integer::limit_of;
-use crate::sqlite::queue::{NAME, encode};
+use crate::sqlite::queue::encode;
+use crate::sqlite::queue::schema::NAME;
 use crate::sqlite::transaction::PipelinedTransaction;
 use crate::sqlite::views_db::{self, undecodable};
 

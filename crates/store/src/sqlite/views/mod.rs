@@ -31,12 +31,8 @@ use crate::sqlite::transaction::WriteConnection;
 use crate::sqlite::views_db::{self, ViewsDb, begin};
 use apply::ApplyMode;
 use row_cache::{CachedRows, RowCache};
-use tables::Tables;
+use tables::{NAME, REBUILD, Tables};
 
-/// Name of the model and of its checkpoint.
-const NAME: &str = "entities";
-/// Checkpoint of a rebuild.
-const REBUILD: &str = "entities@beside";
 /// Rows that are read for one page, at most: about three times those of a full page.
 const SCANNED_MAX: usize = 2_000;
 /// Categories of streams that the model ignores: they concern no entity.

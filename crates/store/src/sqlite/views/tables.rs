@@ -6,6 +6,10 @@ use stateward_domain::id::Position;
 
 use super::index::Index;
 
+/// Name of the model and of its checkpoint.
+pub(super) const NAME: &str = "entities";
+/// Checkpoint of a rebuild.
+pub(super) const REBUILD: &str = "entities@beside";
 /// Shape of the tables; raise it when they change, and the next start rebuilds them.
 const SHAPE: i64 = 5;
 /// Table numbers of one shape.
@@ -103,44 +107,30 @@ impl Tables {
 /// The live tables; `None` = there are none (yet).
 pub(super) async fn live(connection: &mut SqliteConnection) -> Result<Option<Tables>, sqlx::Error> {
     let number: Option<i64> = sqlx::query_scalar("SELECT tables FROM checkpoints WHERE name = ?")
-        .bind(super::NAME)
+        .bind(NAME)
         .fetch_optional(connection)
         .await?;
     Ok(number.map(Tables))
 }
 
-/// Creates the tables of this shape unless they exist, and drops leftovers of rebuilds.
+/// Creates the tables of this shape unless they exist, and drops leftovers of rebuilds. Returns whether it created
+/// them: then the caller resets the other projections in the same transaction, because this version may be able to
+/// read streams that the one before it put in quarantine.
 pub(in crate::sqlite) async fn prepare(
     connection: &mut SqliteConnection,
-) -> Result<(), sqlx::Error> {
-    let mut transaction = crate::sqlite::views_db::begin(connection).await?;
-    let found = live(&mut transaction).await?.filter(|tables| tables.0 / PER_SHAPE == SHAPE);
+) -> Result<bool, sqlx::Error> {
+    let found = live(connection).await?.filter(|tables| tables.0 / PER_SHAPE == SHAPE);
     let tables = found.unwrap_or(Tables(SHAPE * PER_SHAPE));
-    drop_all_but(&mut transaction, found).await?;
+    drop_all_but(connection, found).await?;
     if found.is_none() {
-        tables.create(&mut transaction).await?;
-        reset_projections(&mut transaction).await?;
-        point(&mut transaction, super::NAME, Position::START, tables).await?;
+        tables.create(connection).await?;
+        sqlx::query("DELETE FROM quarantine WHERE model = ?")
+            .bind(NAME)
+            .execute(&mut *connection)
+            .await?;
+        point(connection, NAME, Position::START, tables).await?;
     }
-    transaction.commit().await
-}
-
-/// Another version may be able to read streams that the one before it put in quarantine: clears the quarantine, and
-/// resets the queue, so that both are rebuilt like the tables.
-async fn reset_projections(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM quarantine WHERE model = ?")
-        .bind(super::NAME)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::raw_sql("DELETE FROM sync_queue; DELETE FROM sync_uses;")
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("UPDATE checkpoints SET position = ? WHERE name = ?")
-        .bind(Position::START.to_string())
-        .bind(crate::sqlite::queue::NAME)
-        .execute(connection)
-        .await?;
-    Ok(())
+    Ok(found.is_none())
 }
 
 /// Drops all tables of the model but `kept`.
@@ -160,13 +150,10 @@ pub(super) async fn drop_all_but(
         }
     }
     sqlx::query("DELETE FROM checkpoints WHERE name = ?")
-        .bind(super::REBUILD)
+        .bind(REBUILD)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("DELETE FROM quarantine WHERE model = ?")
-        .bind(super::REBUILD)
-        .execute(connection)
-        .await?;
+    sqlx::query("DELETE FROM quarantine WHERE model = ?").bind(REBUILD).execute(connection).await?;
     Ok(())
 }
 
