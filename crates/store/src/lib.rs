@@ -1,6 +1,6 @@
 //! Adapters of the storage ports: the log, the sync queue with its leases, and the read models.
 //!
-//! - `memory`: a log for tests and simulation, with injected failures
+//! - `memory`: log and queue in memory; the log can fail on request
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
 //! - `shared`: rules that need no database, for all adapters
@@ -11,7 +11,7 @@
 //! `views.db`. Every adapter passes the suite in `tests/conformance`.
 //!
 //! To add an adapter: implement the ports of `stateward_domain::ports` in a module of its own and add a subject in
-//! `tests/conformance/support.rs`. The suites of queue, leases, views, audit and open run on `sqlite` only so far.
+//! `tests/conformance/support.rs`. The suites of views, audit and open run on `sqlite` only so far.
 #![warn(missing_docs)]
 
 pub mod audit;

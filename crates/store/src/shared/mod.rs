@@ -2,7 +2,9 @@
 //!
 //! - `chain`: what an append becomes in the log, and what refuses it
 //! - `group_commit`: which appends share a commit, and what becomes of each; `log_cache`: the newest events in memory
+//! - `queue_plan`: what a delivery changes in the sync queue, and when a row may be leased
 
 pub(crate) mod chain;
 pub(crate) mod group_commit;
 pub(crate) mod log_cache;
+pub(crate) mod queue_plan;

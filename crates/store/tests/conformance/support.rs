@@ -6,36 +6,70 @@ use stateward_domain::entity::claims::{Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, StreamId};
 use stateward_domain::id::{EventId, Version};
 use stateward_domain::ports::event_store::{Append, EventStore};
-use stateward_store::memory::MemoryLog;
-use stateward_store::sqlite::Store;
+use stateward_domain::ports::sync_queue::SyncQueue;
+use stateward_domain::time::LogClock;
+use stateward_store::{memory, sqlite};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 pub(crate) use stateward_domain::time::ManualClock;
 
-/// A log with its clock; its directory is deleted with it.
+/// A store of one adapter, with its clock.
 pub(crate) struct Subject {
     pub name: &'static str,
     pub log: Arc<dyn EventStore>,
+    pub queue: Arc<dyn SyncQueue>,
+    pub leases: Leases,
     pub clock: Arc<ManualClock>,
-    _directory: Option<(TempDir, Store)>,
+    pub log_clock: LogClock,
+    /// Its directory is deleted with it.
+    pub files: Option<(TempDir, sqlite::Store)>,
 }
 
-/// One empty log of each adapter.
+/// Ends leases as a start of the process does.
+pub(crate) enum Leases {
+    Memory(Arc<memory::MemoryQueue>),
+    Sqlite(Arc<sqlite::Queue>),
+}
+
+impl Leases {
+    pub(crate) async fn end(&self) {
+        match self {
+            Self::Memory(queue) => queue.release_all(),
+            Self::Sqlite(queue) => queue.release_all().await.unwrap(),
+        }
+    }
+}
+
+impl Subject {
+    fn in_memory() -> Self {
+        let clock = ManualClock::new();
+        let log_clock = LogClock::from(clock.clone());
+        let store = memory::Store::new(log_clock.clone());
+        let (log, leases) = (store.log, Leases::Memory(store.queue.clone()));
+        Self { name: "memory", log, queue: store.queue, leases, clock, log_clock, files: None }
+    }
+
+    /// The files in `directory`, opened.
+    pub(crate) async fn on_disk(directory: TempDir, clock: Arc<ManualClock>) -> Self {
+        let log_clock = LogClock::from(clock.clone());
+        let store = sqlite::Store::open(directory.path(), log_clock.clone()).await.unwrap();
+        Self {
+            name: "sqlite",
+            log: store.log.clone(),
+            queue: store.queue.clone(),
+            leases: Leases::Sqlite(store.queue.clone()),
+            clock,
+            log_clock,
+            files: Some((directory, store)),
+        }
+    }
+}
+
+/// One empty store of each adapter.
 pub(crate) async fn subjects() -> Vec<Subject> {
-    let clock = ManualClock::new();
-    let log = Arc::new(MemoryLog::new(clock.clone()));
-    let memory = Subject { name: "memory", log, clock, _directory: None };
-    let clock = ManualClock::new();
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(directory.path(), clock.clone()).await.unwrap();
-    let sqlite = Subject {
-        name: "sqlite",
-        log: store.log.clone(),
-        clock,
-        _directory: Some((directory, store)),
-    };
-    vec![memory, sqlite]
+    vec![Subject::in_memory(), Subject::on_disk(directory, ManualClock::new()).await]
 }
 
 pub(crate) fn stream(id: &str) -> StreamId {

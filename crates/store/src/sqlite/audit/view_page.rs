@@ -121,7 +121,7 @@ pub(super) async fn page(
         for (raw, (id, row)) in rows.iter().zip(table.rows(&rows)) {
             match row.table.name.as_str() {
                 "sync_uses" => dependencies.entry(id.clone()).or_default().extend(used(&row)),
-                "sync_queue" => drop(queued.insert(id.clone(), queue::row_columns(raw))),
+                "sync_queue" => drop(queued.insert(id.clone(), queue::row::row_columns(raw))),
                 _ => {}
             }
             let stored = page.stored.entry(id).or_default();
@@ -133,7 +133,7 @@ pub(super) async fn page(
         let dependencies = dependencies.remove(&id).unwrap_or_default().into_iter().collect();
         let stored: &mut StoredRows = page.stored.entry(id).or_default();
         stored.queue_row =
-            columns.ok().and_then(|columns| queue::decode_row(columns, dependencies).ok());
+            columns.ok().and_then(|columns| queue::row::decode_row(columns, dependencies).ok());
     }
     let until = page.until.as_deref().unwrap_or(LAST);
     page.set_aside = set_aside(connection, after, until).await?;

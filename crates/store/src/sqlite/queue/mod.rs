@@ -3,32 +3,29 @@
 
 mod leases;
 mod reference_index;
+pub(super) mod row;
 pub(super) mod schema;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteRow;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
+use stateward_domain::entity::work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::sync_queue::{
     Dependents, Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue,
 };
 use stateward_domain::time::{Moment, Timestamp};
 
+use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use crate::sqlite::error::message;
+use crate::sqlite::queue::row::{BACKEND, QueueColumns, decode_row, waits_for};
 use crate::sqlite::queue::schema::NAME;
 use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
-use crate::sqlite::views_db::{self, ViewsDb, undecodable};
-
-/// Value of `waits_for` for work that waits for its backend.
-const BACKEND: &str = "backend";
+use crate::sqlite::views_db::{self, ViewsDb};
 
 /// Sync queue and leases of the embedded store.
 pub struct Queue {
@@ -51,30 +48,25 @@ async fn apply(
     changes: &[QueueChange],
     now: Moment,
 ) -> Result<(), sqlx::Error> {
-    let (mut puts, mut removed, mut woken, mut backends) = (vec![], vec![], vec![], vec![]);
-    for change in changes {
-        match change {
-            QueueChange::Put(row) => puts.push(row),
-            QueueChange::Remove(entity) => removed.push(*entity),
-            QueueChange::Wake { waited_for, at, position } => {
-                let waited_for = waits_for(&WaitsFor::Entity(*waited_for));
-                woken.push((waited_for, *at, position.to_string()));
-            }
-            QueueChange::WakeNamed { name, at, position } => {
-                let waited_for = waits_for(&WaitsFor::Name(name.clone()));
-                woken.push((waited_for, *at, position.to_string()));
-            }
-            QueueChange::WakeBackend { backend, at, position } => {
-                backends.push((backend, *at, *position));
-            }
-        }
-    }
+    let GroupedChanges { puts, removed, wakeups } = GroupedChanges::of(changes);
     put(transaction, &puts, now).await?;
     if !removed.is_empty() {
         reference_index::remove(transaction, &removed);
         transaction
             .push("DELETE FROM sync_queue WHERE entity IN (SELECT value FROM json_each(?))")
             .push(encode(&removed));
+    }
+    let (mut woken, mut backends) = (Vec::new(), Vec::new());
+    for Wakeup { by, at, position } in wakeups {
+        let waited_for = match by {
+            WokenBy::Entity(entity) => WaitsFor::Entity(entity),
+            WokenBy::Name(name) => WaitsFor::Name(name.clone()),
+            WokenBy::Backend(backend) => {
+                backends.push((backend, at, position));
+                continue;
+            }
+        };
+        woken.push((waits_for(&waited_for), at, position.to_string()));
     }
     if !woken.is_empty() {
         wake(transaction, &woken, now);
@@ -128,15 +120,6 @@ const PUT: Insert = Insert {
                lease_after = excluded.lease_after",
 };
 
-/// When the row may be leased, in steady time. Work that does not wait (`due` is not after `since`) may be leased at
-/// once, whatever times were recorded.
-fn lease_after(row: &QueueRow, now: Moment) -> Option<Timestamp> {
-    let due = row.due?;
-    let at = now.steady_of(due);
-    let waits = row.since.is_none_or(|since| due > since);
-    Some(if waits { at } else { at.min(now.steady) })
-}
-
 /// Wakes the rows that wait for one of these: value of `waits_for`, time, and position of the waking event.
 fn wake(
     transaction: &mut PipelinedTransaction<'_>,
@@ -177,59 +160,6 @@ fn wake_backend(
 
 pub(in crate::sqlite) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("ids, numbers and texts are JSON")
-}
-
-/// Value of the column `waits_for`.
-fn waits_for(waits_for: &WaitsFor) -> String {
-    match waits_for {
-        WaitsFor::Entity(id) => id.to_string(),
-        // It begins with `name/`, which no id and not `backend` begins with.
-        WaitsFor::Name(key) => key.0.clone(),
-        WaitsFor::Backend => BACKEND.to_owned(),
-    }
-}
-
-fn decode_wait(text: &str) -> Result<WaitsFor, uuid::Error> {
-    if text == BACKEND {
-        Ok(WaitsFor::Backend)
-    } else if text.starts_with(ClaimKey::NAME) {
-        Ok(WaitsFor::Name(ClaimKey(text.to_owned())))
-    } else {
-        text.parse().map(WaitsFor::Entity)
-    }
-}
-
-pub(in crate::sqlite) type QueueColumns =
-    (String, String, i64, Option<i64>, Option<i64>, Option<String>, String);
-
-/// Decodes a whole row of the table, in the order of its columns.
-pub(in crate::sqlite) fn row_columns(row: &SqliteRow) -> Result<QueueColumns, sqlx::Error> {
-    QueueColumns::from_row(row)
-}
-
-pub(in crate::sqlite) fn decode_row(
-    row: QueueColumns,
-    dependencies: BTreeSet<ClaimKey>,
-) -> Result<QueueRow, sqlx::Error> {
-    let (entity, backend, priority, since, due, waits_for, position) = row;
-    let bad = |error: Box<dyn std::error::Error + Send + Sync>| undecodable(error);
-    Ok(QueueRow {
-        entity: entity.parse().map_err(|error| bad(Box::new(error)))?,
-        backend: BackendName(backend),
-        priority: match priority {
-            0 => Priority::User,
-            1 => Priority::Retry,
-            _ => Priority::Drift,
-        },
-        since: since.map(Timestamp),
-        due: due.map(Timestamp),
-        waits_for: waits_for
-            .map(|text| decode_wait(&text))
-            .transpose()
-            .map_err(|error: uuid::Error| bad(Box::new(error)))?,
-        dependencies,
-        position: position.parse().map_err(|error| bad(Box::new(error)))?,
-    })
 }
 
 /// The oldest due work of each backend: one index lookup per backend and priority, however much is due.

@@ -1,27 +1,24 @@
-//! Setting the wall clock, while the store is open and between two openings: no work is late, no lease ends early,
-//! and no wait is longer than its nominal length.
-
-use sqlx::{Connection, SqliteConnection};
-use stateward_domain::ports::event_store::EventStore;
+//! Setting the wall clock while the store is open: no work is late, no lease ends early, and no wait is longer than
+//! its nominal length.
 
 use super::*;
 use crate::support::append;
 
 const MINUTE: Duration = Duration::from_mins(1);
-const DAY: Duration = Duration::from_hours(24);
-const YEAR: Duration = Duration::from_hours(24 * 365);
+pub(super) const DAY: Duration = Duration::from_hours(24);
+pub(super) const YEAR: Duration = Duration::from_hours(24 * 365);
 /// Length of each wait in these tests.
-const WAIT: Duration = Duration::from_secs(10);
+pub(super) const WAIT: Duration = Duration::from_secs(10);
 
 /// A change of the wall clock.
 #[derive(Clone, Copy, Debug)]
-enum Set {
+pub(super) enum Set {
     Back(Duration),
     Forward(Duration),
     ForwardAndBack(Duration),
 }
 
-const SETTINGS: [Set; 5] = [
+pub(super) const SETTINGS: [Set; 5] = [
     Set::Back(MINUTE),
     Set::Back(Duration::from_hours(3)),
     Set::Forward(DAY),
@@ -31,7 +28,7 @@ const SETTINGS: [Set; 5] = [
 
 impl Subject {
     /// Reads the clocks in between, as any use of the store would.
-    fn set(&self, set: Set) {
+    pub(super) fn set(&self, set: Set) {
         match set {
             Set::Back(by) => self.clock.set_back(by),
             Set::Forward(by) => self.clock.set_forward(by),
@@ -44,21 +41,8 @@ impl Subject {
         self.now();
     }
 
-    async fn restarted(self) -> Self {
-        self.store.close().await;
-        let Self { store, directory, clock, queue, .. } = self;
-        drop((store, queue));
-        let subject = Self::in_directory(directory, clock).await;
-        assert!(!subject.store.observe_only);
-        // As every start does.
-        subject.store.queue.release_all().await.unwrap();
-        subject.queue.forget_late_drift_timers(&BackendName::from("b"), WAIT).await.unwrap();
-        subject.queue.seed_drift_timers(&BackendName::from("b"), WAIT).await.unwrap();
-        subject
-    }
-
     /// Puts rows with the checkpoint at the log's head, so that both files still fit when they are opened again.
-    async fn put(&self, rows: &[QueueRow]) {
+    pub(super) async fn put(&self, rows: &[QueueRow]) {
         let to = self.store.log.head().await.unwrap();
         let from = *self.at.lock().unwrap();
         let rows: Vec<_> = rows.iter().cloned().map(QueueChange::Put).collect();
@@ -68,7 +52,7 @@ impl Subject {
 
     /// Records an event now, and puts three rows that follow from it: work that does not wait, work that waits for
     /// [`WAIT`], and a drift timer that ends then.
-    async fn three(&self, first: u128) {
+    pub(super) async fn three(&self, first: u128) {
         let stream = first.to_string();
         self.store.log.append(append(&stream, 0, first, 1, vec![])).await.unwrap();
         let work = self.due(first, Priority::User, 1);
@@ -82,10 +66,10 @@ impl Subject {
                 self.release("once", &lease, None).await;
             }
         }
-        self.store.queue.release_all().await.unwrap();
+        self.store.leases.end().await;
     }
 
-    async fn leased(&self) -> Vec<u128> {
+    pub(super) async fn leased(&self) -> Vec<u128> {
         let mut all: Vec<_> = self
             .lease("all", 99, true)
             .await
@@ -104,163 +88,80 @@ impl Subject {
 #[tokio::test]
 async fn set_while_it_is_open_it_delays_nothing_and_ends_nothing_early() {
     for set in SETTINGS {
-        let subject = Subject::new().await;
-        subject.three(1).await;
-        subject.advance(&[QueueChange::Put(subject.due(7, Priority::User, 1))]).await;
-        let held = subject.lease("holder", 1, false).await.remove(0);
-        let snoozed = subject.lease("snoozes", 1, false).await.remove(0);
-        subject.release("snoozes", &snoozed, Some(WAIT)).await;
+        for subject in Subject::all().await {
+            subject.three(1).await;
+            subject.advance(&[QueueChange::Put(subject.due(7, Priority::User, 1))]).await;
+            let held = subject.lease("holder", 1, false).await.remove(0);
+            let snoozed = subject.lease("snoozes", 1, false).await.remove(0);
+            subject.release("snoozes", &snoozed, Some(WAIT)).await;
 
-        subject.set(set);
-        assert_eq!(subject.leased().await, Vec::<u128>::new(), "{set:?}: nothing is due");
-        assert_eq!(subject.next().await, Some(WAIT), "{set:?}");
-        subject.three(11).await;
-        assert_eq!(
-            subject.leased().await,
-            [1, 7, 11],
-            "{set:?}: what was asked for now is due now"
-        );
-        assert_eq!((held.entity, snoozed.entity), (entity(1), entity(7)));
-        subject.store.queue.release_all().await.unwrap();
-        subject.clock.advance(WAIT);
-        assert_eq!(subject.leased().await, [1, 2, 3, 7, 11, 12, 13], "{set:?}: ten seconds later");
+            subject.set(set);
+            assert_eq!(subject.leased().await, Vec::<u128>::new(), "{set:?}: nothing is due");
+            assert_eq!(subject.next().await, Some(WAIT), "{set:?}");
+            subject.three(11).await;
+            assert_eq!(
+                subject.leased().await,
+                [1, 7, 11],
+                "{set:?}: what was asked for now is due now"
+            );
+            assert_eq!((held.entity, snoozed.entity), (entity(1), entity(7)));
+            subject.store.leases.end().await;
+            subject.clock.advance(WAIT);
+            assert_eq!(
+                subject.leased().await,
+                [1, 2, 3, 7, 11, 12, 13],
+                "{set:?}: ten seconds later"
+            );
+        }
     }
 }
 
 #[tokio::test]
 async fn a_lease_is_as_long_as_it_was_asked_for() {
     for set in SETTINGS {
-        let subject = Subject::new().await;
-        subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
-        subject.lease("one", 1, false).await;
-        subject.clock.advance(LEASE * 9 / 10);
-        subject.set(set);
-        assert_eq!(subject.lease("two", 1, false).await, [], "{set:?}: it is held");
-        assert_eq!(
-            subject.queue.renew(&[held(1, "one")], LEASE).await,
-            Ok(vec![entity(1)]),
-            "{set:?}"
-        );
-        subject.clock.advance(LEASE);
-        assert_eq!(subject.queue.renew(&[held(1, "one")], LEASE).await, Ok(vec![]), "{set:?}");
-        assert_eq!(subject.lease("two", 1, false).await.len(), 1, "{set:?}: it is over");
+        for subject in Subject::all().await {
+            subject.advance(&[QueueChange::Put(subject.due(1, Priority::User, 1))]).await;
+            subject.lease("one", 1, false).await;
+            subject.clock.advance(LEASE * 9 / 10);
+            subject.set(set);
+            assert_eq!(subject.lease("two", 1, false).await, [], "{set:?}: it is held");
+            assert_eq!(
+                subject.queue.renew(&[held(1, "one")], LEASE).await,
+                Ok(vec![entity(1)]),
+                "{set:?}"
+            );
+            subject.clock.advance(LEASE);
+            assert_eq!(subject.queue.renew(&[held(1, "one")], LEASE).await, Ok(vec![]), "{set:?}");
+            assert_eq!(subject.lease("two", 1, false).await.len(), 1, "{set:?}: it is over");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_woken_row_is_due_whatever_time_the_waker_was_recorded_at() {
     for set in SETTINGS {
-        let subject = Subject::new().await;
-        let later = Some(subject.now().after(Duration::from_hours(1)));
-        let rows = [
-            WaitsFor::Entity(entity(9)),
-            WaitsFor::Name(ClaimKey(format!("{}n/k/a", ClaimKey::NAME))),
-            WaitsFor::Backend,
-        ];
-        let rows = (1..).zip(rows).map(|(number, waits_for)| {
-            let row = subject.due(number, Priority::Retry, 1);
-            QueueChange::Put(QueueRow { due: later, waits_for: Some(waits_for), ..row })
-        });
-        subject.advance(&rows.collect::<Vec<_>>()).await;
-        subject.set(set);
-        let (at, position) = (subject.now().after(DAY), position(7));
-        let name = ClaimKey(format!("{}n/k/a", ClaimKey::NAME));
-        let changes = [
-            QueueChange::Wake { waited_for: entity(9), at, position },
-            QueueChange::WakeNamed { name, at, position },
-            QueueChange::WakeBackend { backend: BackendName::from("b"), at, position },
-        ];
-        assert!(subject.advance(&changes).await);
-        assert_eq!(subject.leased().await, [1, 2, 3], "{set:?}");
-    }
-}
-
-#[tokio::test]
-async fn set_between_two_openings_it_delays_nothing() {
-    for set in SETTINGS {
-        let subject = Subject::new().await;
-        subject.three(1).await;
-        subject.set(set);
-        let subject = subject.restarted().await;
-        assert!(subject.leased().await.starts_with(&[1]), "{set:?}: it waits for nothing");
-        subject.store.queue.release_all().await.unwrap();
-        subject.three(11).await;
-        subject.clock.advance(WAIT);
-        assert_eq!(subject.leased().await, [1, 2, 3, 11, 12, 13], "{set:?}: no wait is longer");
-    }
-}
-
-#[tokio::test]
-async fn what_was_written_ahead_of_the_clock_waits_no_longer_than_it_has_to() {
-    for ahead in [DAY, YEAR] {
-        for events in [true, false] {
-            let clock = ManualClock::new();
-            clock.set_forward(ahead);
-            let subject = Subject::in_directory(tempfile::tempdir().unwrap(), clock).await;
-            if events {
-                subject.three(1).await;
-            } else {
-                // Drift checks alone: nothing was recorded at that time.
-                let row = subject.due(3, Priority::Drift, 1);
-                subject.put(&[idle(row)]).await;
-                let backend = BackendName::from("b");
-                subject.queue.seed_drift_timers(&backend, WAIT).await.unwrap();
-            }
-            subject.clock.set_back(ahead);
-            let subject = subject.restarted().await;
-            let skew = if events { ahead } else { Duration::ZERO };
-            assert_eq!(subject.log_clock.moment().skew(), skew);
-            subject.three(11).await;
-            assert!(subject.leased().await.contains(&11), "{ahead:?}: it waits for nothing");
-            subject.store.queue.release_all().await.unwrap();
-            subject.clock.advance(WAIT);
-            let expected: &[u128] = if events { &[1, 2, 3] } else { &[3] };
-            assert_eq!(subject.leased().await, [expected, &[11, 12, 13]].concat(), "{ahead:?}");
+        for subject in Subject::all().await {
+            let later = Some(subject.now().after(Duration::from_hours(1)));
+            let rows = [
+                WaitsFor::Entity(entity(9)),
+                WaitsFor::Name(ClaimKey(format!("{}n/k/a", ClaimKey::NAME))),
+                WaitsFor::Backend,
+            ];
+            let rows = (1..).zip(rows).map(|(number, waits_for)| {
+                let row = subject.due(number, Priority::Retry, 1);
+                QueueChange::Put(QueueRow { due: later, waits_for: Some(waits_for), ..row })
+            });
+            subject.advance(&rows.collect::<Vec<_>>()).await;
+            subject.set(set);
+            let (at, position) = (subject.now().after(DAY), position(7));
+            let name = ClaimKey(format!("{}n/k/a", ClaimKey::NAME));
+            let changes = [
+                QueueChange::Wake { waited_for: entity(9), at, position },
+                QueueChange::WakeNamed { name, at, position },
+                QueueChange::WakeBackend { backend: BackendName::from("b"), at, position },
+            ];
+            assert!(subject.advance(&changes).await);
+            assert_eq!(subject.leased().await, [1, 2, 3], "{set:?}");
         }
     }
-}
-
-#[tokio::test]
-async fn the_files_of_an_older_version_go_on_from_their_newest_time() {
-    let clock = ManualClock::new();
-    let subject = Subject::in_directory(tempfile::tempdir().unwrap(), clock.clone()).await;
-    clock.advance(YEAR);
-    subject.three(1).await;
-    subject.store.log.append(append("last", 0, 99, 1, vec![])).await.unwrap();
-    subject.store.close().await;
-    let Subject { store, directory, queue, .. } = subject;
-    drop((store, queue));
-    // The last event, and what came after, were recorded after the clock had been set back.
-    older(
-        &directory,
-        "events.db",
-        "ALTER TABLE log DROP COLUMN time_floor; \
-        DELETE FROM _sqlx_migrations WHERE version = 5; \
-        UPDATE events SET recorded_at = 5 WHERE aggregate_id = 'last'",
-    )
-    .await;
-    older(
-        &directory,
-        "views.db",
-        "DROP INDEX sync_queue_lease_after; \
-        ALTER TABLE sync_queue DROP COLUMN lease_after; \
-        CREATE INDEX sync_queue_due ON sync_queue (backend, priority, due) WHERE due IS NOT NULL; \
-        DROP TABLE sync_observed; DROP TABLE sync_observed_since",
-    )
-    .await;
-    clock.set_back(YEAR);
-    let subject = Subject::in_directory(directory, clock).await;
-    assert_eq!(subject.log_clock.moment().skew(), YEAR);
-    assert!(subject.leased().await.starts_with(&[1]), "it waits for nothing");
-    subject.store.queue.release_all().await.unwrap();
-    subject.clock.advance(WAIT);
-    assert_eq!(subject.leased().await, [1, 2, 3], "no wait is longer");
-}
-
-async fn older(directory: &TempDir, name: &str, statements: &'static str) {
-    let path = directory.path().join(name);
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
 }

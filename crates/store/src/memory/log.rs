@@ -1,5 +1,4 @@
-//! A log in memory, for tests and simulation. It keeps every promise of the port but durability; it can delay
-//! visibility, fail, and report an unknown outcome on request.
+//! A log in memory, for tests and simulation. It can delay visibility, fail, and report an unknown outcome on request.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};

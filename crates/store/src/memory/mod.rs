@@ -1,0 +1,31 @@
+//! A store in memory: it keeps every promise of the ports but durability.
+//!
+//! - `log`: the event log, with faults on request; `queue`: the sync queue with its leases
+
+mod log;
+mod queue;
+
+use std::sync::Arc;
+
+use stateward_domain::time::LogClock;
+
+pub use log::{InjectedFault, MemoryLog};
+pub use queue::MemoryQueue;
+
+/// A store in memory. Dropping it loses everything.
+pub struct Store {
+    /// The event log.
+    pub log: Arc<MemoryLog>,
+    /// The sync queue with its leases.
+    pub queue: Arc<MemoryQueue>,
+}
+
+impl Store {
+    /// An empty store that takes its times from `clock`.
+    #[must_use]
+    pub fn new(clock: impl Into<LogClock>) -> Self {
+        let clock = clock.into();
+        let queue = Arc::new(MemoryQueue::new(clock.clone()));
+        Self { log: Arc::new(MemoryLog::new(clock)), queue }
+    }
+}
