@@ -42,7 +42,15 @@ pub struct Executor {
     backends: Backends,
     /// Streams that cannot be folded. In memory only: after a restart they are found again.
     quarantined: Mutex<HashSet<String>>,
-    dependent_cache: Mutex<DependentCache>,
+    dependent_cache: Mutex<CacheAt>,
+}
+
+/// The dependent cache and the checkpoint up to which it holds: events that another executor applied behind it are not
+/// in it.
+#[derive(Default)]
+struct CacheAt {
+    position: Position,
+    cache: DependentCache,
 }
 
 /// A batch's events of one entity.
@@ -137,7 +145,13 @@ impl Executor {
         Ok(page.map_err(queue_error)?.entities)
     }
 
-    fn cache(&self) -> MutexGuard<'_, DependentCache> {
+    /// The last event that this executor applied; [`Position::START`] when it has applied none.
+    #[must_use]
+    pub fn applied(&self) -> Position {
+        self.cache().position
+    }
+
+    fn cache(&self) -> MutexGuard<'_, CacheAt> {
         self.dependent_cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -282,9 +296,9 @@ fn poisoned(recorded: &Recorded, error: &Error) -> ModelError {
 }
 
 #[async_trait]
-impl Projection for Executor {
+impl Projection for Arc<Executor> {
     fn name(&self) -> &'static str {
-        Self::NAME
+        Executor::NAME
     }
 
     async fn checkpoint(&self) -> Result<Position, ModelError> {
@@ -299,9 +313,12 @@ impl Projection for Executor {
     ) -> Result<(), ModelError> {
         // Restore the cache only after the batch committed: values recorded by an aborted batch never reached the
         // queue.
-        let mut cache = std::mem::take(&mut *self.cache());
+        let known = std::mem::take(&mut *self.cache());
+        // Values may have changed, and changed back, in events that another executor applied.
+        let mut cache =
+            if known.position == from { known.cache } else { DependentCache::default() };
         let (woken, woken_backends) = self.deliver(&mut cache, (from, to), events).await?;
-        *self.cache() = cache;
+        *self.cache() = CacheAt { position: to, cache };
         for backend in self.backends.all().values() {
             // Woken rows may be of any backend.
             if woken || woken_backends.contains(backend.name()) {

@@ -202,7 +202,7 @@ impl Engine {
             shared.entities.clone(),
             self.inner.backends.clone(),
         );
-        self.spawn_projection(&mut tasks, executor, &shared.executor, &projections);
+        self.spawn_projection(&mut tasks, Arc::new(executor), &shared.executor, &projections);
         for RunningModel { model, progress } in &self.inner.models {
             self.spawn_projection(&mut tasks, Arc::clone(model), progress, &projections);
         }

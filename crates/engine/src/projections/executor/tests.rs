@@ -100,6 +100,28 @@ async fn values_of_an_aborted_batch_are_not_kept() {
     assert!(fixture.is_due(1).await);
 }
 
+/// The size goes from 1 to 2 and back while another executor applies the events, so that a dependent is built with 2.
+#[tokio::test]
+async fn values_are_forgotten_where_another_executor_went_on() {
+    let mut fixture = Fixture::with_dependents([false]).await;
+    fixture.append_event(0, completed("id-1", 1, &json!({}))).await;
+    fixture.deliver_up_to(500).await;
+    fixture.append_event(0, completed("id-1", 2, &json!({}))).await;
+    fixture.append_event(1, completed("id-1", 1, &json!({ "/a": 2 }))).await;
+    let queue = Arc::clone(&fixture.cached.1);
+    let other = Executor::new(queue, fixture.entities.clone(), Backends::default());
+    let from = fixture.cached.0.checkpoint().await.expect("a queue");
+    let events = fixture.log.read_log(from, 500).await.expect("a log").events;
+    let to = events.last().expect("two events").position;
+    Arc::new(other).apply(from, to, &events).await.expect("applies");
+    assert!(!fixture.is_due(1).await, "built with the newest size");
+    fixture.append_event(0, completed("id-1", 1, &json!({}))).await;
+    let events = fixture.log.read_log(to, 500).await.expect("a log").events;
+    let last = events.last().expect("an event").position;
+    fixture.cached.0.apply(to, last, &events).await.expect("applies");
+    assert!(fixture.is_due(1).await, "the size is another than the one it was built with");
+}
+
 #[tokio::test]
 async fn more_dependents_than_are_written_at_a_time_are_all_evaluated() {
     let count = CHANGES_MAX + CHANGES_MAX / 4;

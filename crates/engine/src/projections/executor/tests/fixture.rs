@@ -29,8 +29,8 @@ pub(super) struct Fixture {
     pub(super) random: StdRng,
     pub(super) log: Arc<dyn EventStore>,
     pub(super) entities: EntityRepository,
-    pub(super) cached: (Executor, Arc<dyn SyncQueue>),
-    pub(super) uncached: (Executor, Arc<dyn SyncQueue>),
+    pub(super) cached: (Arc<Executor>, Arc<dyn SyncQueue>),
+    pub(super) uncached: (Arc<Executor>, Arc<dyn SyncQueue>),
     _stores: [(Store, tempfile::TempDir); 2],
 }
 
@@ -46,7 +46,7 @@ impl Fixture {
         let views: Arc<dyn Views> = stores[0].0.entities.clone();
         let entities = EntityRepository::new(Arc::clone(&log), views);
         let executor = |queue: &Arc<dyn SyncQueue>| {
-            Executor::new(Arc::clone(queue), entities.clone(), Backends::default())
+            Arc::new(Executor::new(Arc::clone(queue), entities.clone(), Backends::default()))
         };
         let [first, second]: [Arc<dyn SyncQueue>; 2] =
             [stores[0].0.queue.clone(), stores[1].0.queue.clone()];
@@ -180,7 +180,7 @@ impl Fixture {
         let from = self.cached.0.checkpoint().await.expect("a queue");
         let events = self.log.read_log(from, limit).await.expect("a log").events;
         let to = events.last()?.position;
-        *self.uncached.0.cache() = DependentCache::default();
+        *self.uncached.0.cache() = CacheAt::default();
         // So that both executors read the newest folds.
         for number in 0..ENTITIES {
             self.entities.fresh(id(number)).await.expect("readable");
