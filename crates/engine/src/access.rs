@@ -1,4 +1,5 @@
-//! Namespaces and access tokens: loaded from the log at start, changed through the log, read on every request.
+//! Namespaces and access tokens: loaded from the log at start, changed through the log by any process, read on every
+//! request.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -81,6 +82,23 @@ impl AccessControl {
         let access = self.streams.load(&StreamId::access()).await?;
         self.remember(access);
         Ok(())
+    }
+
+    /// Folds the events of the access stream that this process does not know yet, whichever process appended them.
+    /// Idempotent.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`]; then the known state stays in force.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        let known = self.known();
+        let newest = self.streams.catch_up(&StreamId::access(), known.access.clone()).await?;
+        self.remember(newest);
+        Ok(())
+    }
+
+    /// The version of the access stream that is in force here.
+    pub(crate) fn version(&self) -> Version {
+        self.known().access.version
     }
 
     /// The identity of the token with this digest (SHA-256, hexadecimal); `None` when the token is unknown, revoked or
@@ -206,7 +224,7 @@ impl AccessControl {
         }
     }
 
-    /// Revokes a token; takes effect at once in this process.
+    /// Revokes a token; takes effect at once in this process, and in others as soon as they read the event.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unavailable`].

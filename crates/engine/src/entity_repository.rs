@@ -207,6 +207,25 @@ impl EntityRepository {
         });
     }
 
+    /// Folds `events`, consecutive events of one entity, into its cached fold, if there is one that precedes them.
+    /// Reads nothing: a cached fold with a gap before `events` stays as it is, and is folded on when it is used.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub(crate) fn follow(&self, id: EntityId, events: &[&Recorded]) -> Result<(), Error> {
+        let Some(mut entity) = self.cache.get(&id) else { return Ok(()) };
+        let known = entity.version;
+        for recorded in events {
+            if recorded.version == entity.version.next() {
+                Arc::make_mut(&mut entity).evolve(&decode(recorded)?);
+            }
+        }
+        if entity.version > known {
+            self.remember(&entity);
+        }
+        Ok(())
+    }
+
     async fn fold_to_head(&self, id: EntityId, base: Arc<Entity>) -> Result<Arc<Entity>, Error> {
         let stream = StreamId::entity(id);
         let mut entity = base;

@@ -3,39 +3,43 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use stateward_domain::id::EntityId;
+use stateward_domain::id::{EntityId, Version};
 use tokio::sync::watch;
 
 /// Wakes waiters of one entity without waking those of others. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Waiters {
-    channels: Arc<Mutex<HashMap<EntityId, watch::Sender<u64>>>>,
+    channels: Arc<Mutex<HashMap<EntityId, watch::Sender<Version>>>>,
 }
 
 /// A waiter for one entity; deregistered when dropped.
 pub struct Waiter {
     entity: EntityId,
     all: Waiters,
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<Version>,
 }
 
 impl Waiters {
     /// Registers a waiter: it sees every change from now on.
     #[must_use]
     pub fn wait_for(&self, entity: EntityId) -> Waiter {
-        let changes =
-            self.channels().entry(entity).or_insert_with(|| watch::Sender::new(0)).subscribe();
+        let changes = self.channels().entry(entity).or_default().subscribe();
         Waiter { entity, all: self.clone(), changes }
     }
 
-    /// Wakes the waiters of the entity.
-    pub fn changed(&self, entity: EntityId) {
+    /// Wakes the waiters of the entity, whose stream has reached `version`. A version that they were woken for before
+    /// wakes none: the process that appends an event, and its follower of the log, both report it.
+    pub fn changed(&self, entity: EntityId, version: Version) {
         if let Some(channel) = self.channels().get(&entity) {
-            channel.send_modify(|count| *count += 1);
+            channel.send_if_modified(|known| {
+                let newer = version > *known;
+                *known = version.max(*known);
+                newer
+            });
         }
     }
 
-    fn channels(&self) -> MutexGuard<'_, HashMap<EntityId, watch::Sender<u64>>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<EntityId, watch::Sender<Version>>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

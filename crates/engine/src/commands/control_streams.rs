@@ -126,7 +126,23 @@ impl ControlStreams {
         stream: &StreamId,
         version: Version,
     ) -> Result<S, Error> {
-        let mut state = S::default();
+        self.fold(stream, S::default(), version).await
+    }
+
+    /// Folds the events of `stream` that follow `known`, a state of it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    pub async fn catch_up<S: Fold>(&self, stream: &StreamId, known: S) -> Result<S, Error> {
+        self.fold(stream, known, Version(u64::MAX)).await
+    }
+
+    async fn fold<S: Fold>(
+        &self,
+        stream: &StreamId,
+        mut state: S,
+        version: Version,
+    ) -> Result<S, Error> {
         loop {
             let page = self.log.read_stream(stream, state.version(), PAGE).await?;
             for recorded in page.iter().take_while(|event| event.version <= version) {

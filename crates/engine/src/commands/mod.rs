@@ -191,7 +191,7 @@ impl Commands {
         if entity.version == appended.version {
             self.entities.remember(&entity);
         }
-        self.waiters.changed(id);
+        self.waiters.changed(id, entity.version);
         Ok(Ok((entity, appended.position)))
     }
 

@@ -31,7 +31,7 @@ mod unavailable_backend;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use stateward_domain::id::{KindName, Position};
@@ -51,7 +51,7 @@ use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::lease_keeper::LeaseKeeper;
-use crate::projections::runner::ProjectionProgress;
+use crate::projections::runner::{self, ProjectionProgress};
 use crate::secrets::Secrets;
 
 /// Pause before a task that panicked is restarted.
@@ -87,7 +87,7 @@ pub struct Shared {
     pub sweep_interval: Duration,
     /// Set = only observe: nothing is changed on any backend before a person allows it.
     pub observe_only: AtomicBool,
-    /// Progress of the executor.
+    /// Progress of this process's executor.
     pub executor: watch::Sender<ProjectionProgress>,
     /// Cancelled to stop everything.
     pub shutdown: CancellationToken,
@@ -99,12 +99,21 @@ impl Shared {
     /// # Errors
     /// [`Error::Unavailable`] when the executor does not get there in time: it stopped, or is far behind.
     pub(crate) async fn wait_for_executor(&self, position: Position) -> Result<(), Error> {
-        let mut progress = self.executor.subscribe();
-        let reached = progress.wait_for(|progress| progress.position.includes(position));
-        match tokio::time::timeout(EXECUTOR_LAG_MAX, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => {
-                Err(Error::Unavailable("the queue is behind the log".to_owned()))
+        let reached = tokio::time::timeout(EXECUTOR_LAG_MAX, self.queue_reached(position)).await;
+        reached.map_err(|_| Error::Unavailable("the queue is behind the log".to_owned()))
+    }
+
+    /// Resolves once the queue includes all events up to `position`, whichever process's executor wrote them.
+    pub(crate) async fn queue_reached(&self, position: Position) {
+        let stored = async || self.queue.checkpoint().await.ok();
+        runner::reached(&self.executor, position, stored).await;
+    }
+
+    /// Ends observe-only in this process, and makes the snoozed work of `backends` due. Idempotent.
+    pub(crate) async fn allow_changes(&self, backends: &Backends) {
+        if self.observe_only.swap(false, Ordering::AcqRel) {
+            for backend in backends.all().values() {
+                self.resume_work(backend).await;
             }
         }
     }

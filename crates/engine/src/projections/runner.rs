@@ -2,6 +2,7 @@
 //! checkpoint makes that exactly once.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,10 +60,46 @@ impl Projection for Arc<dyn ReadModel> {
 pub struct ProjectionProgress {
     /// Last event that was applied.
     pub position: Position,
-    /// When that event was recorded; `None` = no event yet.
+    /// When that event was recorded; `None` = no event yet, or another process applied it.
     pub recorded_at: Option<Timestamp>,
     /// Why the projection is stopped; `None` = it is running.
     pub stopped: Option<String>,
+}
+
+impl ProjectionProgress {
+    /// This process's progress, or the stored checkpoint if another process has moved it further. `stored` was read
+    /// after this progress; `None` = it could not be read.
+    #[must_use]
+    pub fn or_stored(self, stored: Option<Position>) -> Self {
+        match stored {
+            Some(position) if position > self.position => Self { position, ..Self::default() },
+            _ => self,
+        }
+    }
+}
+
+/// How often a waiter reads the stored checkpoint: when another process moves it, nothing wakes the waiter.
+const STORED_POLL: Duration = Duration::from_millis(100);
+
+/// Resolves once a projection has applied all events up to `position`, in this process (`progress`) or in another
+/// (`stored` reads its checkpoint; `None` = it could not be read).
+pub async fn reached<F>(
+    progress: &watch::Sender<ProjectionProgress>,
+    position: Position,
+    stored: impl Fn() -> F + Send,
+) where
+    F: Future<Output = Option<Position>> + Send,
+{
+    let mut local = progress.subscribe();
+    loop {
+        // The sender lives as long as the engine.
+        let here = local.wait_for(|progress| progress.position.includes(position));
+        if tokio::time::timeout(STORED_POLL, here).await.is_ok()
+            || stored().await.is_some_and(|stored| stored.includes(position))
+        {
+            return;
+        }
+    }
 }
 
 /// Maximum events per delivery.

@@ -1,7 +1,6 @@
 //! Audits of the log, and allowing changes after a store was restored.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use stateward_domain::audit::{Checkpoint, Report};
 use stateward_domain::envelope::{Envelope, StreamId};
@@ -72,30 +71,22 @@ impl Engine {
         Ok(export)
     }
 
-    /// Allows changes of backends, after a person checked the restored store. Does nothing when they are allowed
-    /// already.
+    /// Allows changes of backends in every process, after a person checked the restored store. Records nothing when
+    /// they are allowed already.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; then changes are not allowed yet, or the request can be repeated.
+    /// [`Error::Unavailable`]: repeat the request. Changes may be allowed until the next start, but not longer.
     pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
         if self.is_observe_only() {
-            self.allow_changes(envelope).await?;
+            let at = self.clock().now();
+            // Recorded first: otherwise allowed changes could not be distinguished from forbidden ones.
+            self.record(envelope, SystemEvent::Unfrozen { at }).await?;
         }
+        // Also when changes are allowed: a follower of the log may have allowed them before the hold was lifted.
+        self.inner.restore_hold.clear().await?;
+        self.inner.shared.allow_changes(&self.inner.backends).await;
         // Last: if the request is interrupted, its key is still free, and its repetition completes it.
         self.record_request(envelope).await
-    }
-
-    async fn allow_changes(&self, envelope: &Envelope) -> Result<(), Error> {
-        let at = self.clock().now();
-        // Recorded first: otherwise allowed changes could not be distinguished from forbidden ones.
-        self.record(envelope, SystemEvent::Unfrozen { at }).await?;
-        self.inner.restore_hold.clear().await?;
-        let shared = &self.inner.shared;
-        shared.observe_only.store(false, Ordering::Release);
-        for backend in self.inner.backends.all().values() {
-            shared.resume_work(backend).await;
-        }
-        Ok(())
     }
 
     async fn record(&self, envelope: &Envelope, event: SystemEvent) -> Result<(), Error> {

@@ -11,13 +11,14 @@ mod namespaces;
 mod objects;
 mod operations;
 mod projections;
-mod reload;
+pub(crate) mod reload;
 mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use stateward_domain::id::Version;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::audit::{Auditor, RestoreHold};
 use stateward_domain::ports::event_store::EventStore;
@@ -35,6 +36,7 @@ use crate::commands::Commands;
 use crate::commands::control_streams::ControlStreams;
 use crate::commands::idempotency::IdempotencyPermits;
 use crate::entity_repository::EntityRepository;
+use crate::follower::{Followed, Follower};
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::lease_keeper::LeaseKeeper;
 use crate::process_manager::{self, Shared};
@@ -115,12 +117,15 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) backends: Backends,
     pub(crate) waiters: Waiters,
-    access: AccessControl,
+    access: Arc<AccessControl>,
     views: Arc<dyn Views>,
     idempotency_permits: IdempotencyPermits,
+    pub(crate) executor: Arc<Executor>,
     source: Arc<dyn ConfigurationSource>,
-    /// One reload at a time.
-    reloading: Mutex<()>,
+    /// One reload at a time; the version of the system stream with the last one that this process carried out.
+    reloading: Mutex<Version>,
+    /// The version of the system stream with the last reload that any process recorded.
+    reloaded: watch::Sender<Version>,
     models: Vec<RunningModel>,
     auditor: Arc<dyn Auditor>,
     restore_hold: Arc<dyn RestoreHold>,
@@ -175,15 +180,20 @@ impl Engine {
             model,
             progress: watch::Sender::new(ProjectionProgress::default()),
         };
+        let backends = Backends::new(backends, known);
+        let executor =
+            Executor::new(Arc::clone(&shared.queue), shared.entities.clone(), backends.clone());
         let inner = Inner {
             shared: Arc::new(shared),
-            backends: Backends::new(backends, known),
+            backends,
+            executor: Arc::new(executor),
             waiters,
-            access,
+            access: Arc::new(access),
             views: parts.views,
             idempotency_permits: IdempotencyPermits::default(),
             source: parts.source,
             reloading: Mutex::default(),
+            reloaded: watch::Sender::default(),
             models: parts.models.into_iter().map(model).collect(),
             auditor: parts.auditor,
             restore_hold: parts.restore_hold,
@@ -195,22 +205,34 @@ impl Engine {
     /// Runs projections and process managers until [`stop`](Self::stop) is called and running rounds have ended.
     pub async fn run(&self) {
         let shared = &self.inner.shared;
+        // Before the first round: it must not act on a backend that is parked.
+        let follower = Follower::begin(self.followed()).await;
         let projections = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let executor = Executor::new(
-            Arc::clone(&shared.queue),
-            shared.entities.clone(),
-            self.inner.backends.clone(),
-        );
-        self.spawn_projection(&mut tasks, Arc::new(executor), &shared.executor, &projections);
+        let executor = Arc::clone(&self.inner.executor);
+        self.spawn_projection(&mut tasks, executor, &shared.executor, &projections);
         for RunningModel { model, progress } in &self.inner.models {
             self.spawn_projection(&mut tasks, Arc::clone(model), progress, &projections);
         }
+        tasks.spawn(follower.run());
         tasks.spawn(reload::reload_on_demand(self.clone()));
+        tasks.spawn(reload::reload_as_recorded(self.clone()));
         tasks.spawn(forget_claims(Arc::clone(&shared.log), shared.shutdown.clone()));
         process_manager::run(Arc::clone(shared), self.inner.backends.clone()).await;
         projections.cancel();
         while tasks.join_next().await.is_some() {}
+    }
+
+    pub(crate) fn followed(&self) -> Followed {
+        let inner = &self.inner;
+        Followed {
+            shared: Arc::clone(&inner.shared),
+            backends: inner.backends.clone(),
+            access: Arc::clone(&inner.access),
+            waiters: inner.waiters.clone(),
+            executor: Arc::clone(&inner.executor),
+            reloaded: inner.reloaded.clone(),
+        }
     }
 
     fn spawn_projection(

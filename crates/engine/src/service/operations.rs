@@ -16,6 +16,8 @@ use crate::error::Error;
 
 /// Events read per page.
 const PAGE: usize = 100;
+/// The hint that the entity changed may be lost; its end is found after this time at the latest.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An operation, as far as it was followed.
 #[derive(Clone, Debug)]
@@ -47,6 +49,7 @@ impl Engine {
             }
             tokio::select! {
                 () = waiter.changed() => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = tokio::time::sleep_until(deadline) => return Ok(from),
                 () = self.inner.shared.shutdown.cancelled() => return Ok(from),
             }

@@ -27,13 +27,13 @@ pub struct ProjectionStatus {
 }
 
 impl Engine {
-    /// Waits until every read model has applied all events up to `position`; false when one has not after `within`.
+    /// Waits until every read model has applied all events up to `position`, in whichever process its projection runs;
+    /// false when one has not after `within`. Zero only asks what this process knows.
     pub async fn caught_up(&self, position: Position, within: Duration) -> bool {
         let all = async {
-            for RunningModel { progress, .. } in &self.inner.models {
-                let mut progress = progress.subscribe();
-                // The sender lives as long as the engine.
-                let _ = progress.wait_for(|progress| progress.position.includes(position)).await;
+            for RunningModel { model, progress } in &self.inner.models {
+                let stored = async || model.checkpoint().await.ok();
+                runner::reached(progress, position, stored).await;
             }
         };
         tokio::time::timeout(within, all).await.is_ok()
@@ -41,13 +41,16 @@ impl Engine {
 
     /// Status of all projections.
     pub async fn projections(&self) -> Vec<ProjectionStatus> {
+        let shared = &self.inner.shared;
+        let local = shared.executor.borrow().clone();
         let mut all = vec![ProjectionStatus {
             name: Executor::NAME,
-            progress: self.inner.shared.executor.borrow().clone(),
+            progress: local.or_stored(shared.queue.checkpoint().await.ok()),
             quarantined: Vec::new(),
         }];
         for RunningModel { model, progress } in &self.inner.models {
-            let progress = progress.borrow().clone();
+            let local = progress.borrow().clone();
+            let progress = local.or_stored(model.checkpoint().await.ok());
             let quarantined = model.quarantined().await.unwrap_or_default();
             all.push(ProjectionStatus { name: model.name(), progress, quarantined });
         }

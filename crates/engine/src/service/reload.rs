@@ -28,17 +28,12 @@ impl Engine {
     /// [`Error::BadConfiguration`]; [`Error::BackendInUse`] and [`Error::InUse`] when the new configuration removes
     /// something that still has entities; [`Error::Unavailable`]. The present configuration stays in force.
     pub async fn reload(&self, envelope: &Envelope) -> Result<BackendChanges, Error> {
-        let _one_at_a_time = self.inner.reloading.lock().await;
+        let mut last = self.inner.reloading.lock().await;
         let request = envelope;
         // The idempotency key stands for the whole reload; the first of several removals would take it.
         let envelope = &Envelope { idempotency: None, ..envelope.clone() };
-        let read = self.inner.source.read().await.map_err(Error::BadConfiguration)?;
-        self.refuse_removal_of_used(&read).await?;
-        let Configuration { backends, namespaces, secrets } = read;
+        let (changes, other_secrets) = self.apply_configuration().await?;
         let shared = &self.inner.shared;
-        let other_secrets = shared.secrets.replace(secrets);
-        self.access().configure(namespaces);
-        let changes = self.inner.backends.replace(backends);
         let at = shared.clock.now();
         for (name, change) in &changes {
             match (change, self.inner.backends.get(name)) {
@@ -59,15 +54,48 @@ impl Engine {
         if request.actor.kind == Actor::SYSTEM {
             Ok(changes)
         } else {
-            self.record_reload(request, changes).await
+            self.record_reload(request, changes, &mut last).await
         }
     }
 
-    /// Records what a user's reload changed; for a repeated request, returns what the first one changed.
+    /// Reads the configuration and puts it in force here, or leaves the present one in force; the changes, and whether
+    /// any secret changed.
+    async fn apply_configuration(&self) -> Result<(BackendChanges, bool), Error> {
+        let read = self.inner.source.read().await.map_err(Error::BadConfiguration)?;
+        self.refuse_removal_of_used(&read).await?;
+        let Configuration { backends, namespaces, secrets } = read;
+        let other_secrets = self.inner.shared.secrets.replace(secrets);
+        self.access().configure(namespaces);
+        Ok((self.inner.backends.replace(backends), other_secrets))
+    }
+
+    /// Reloads because another process recorded a reload at `version` of the system stream. Does nothing for one that
+    /// this process carried out, and records nothing: the other process did.
+    async fn reload_recorded(&self, version: Version) -> Result<(), Error> {
+        let mut last = self.inner.reloading.lock().await;
+        if *last >= version {
+            return Ok(());
+        }
+        let (changes, other_secrets) = self.apply_configuration().await?;
+        *last = version;
+        tracing::info!("another process reloaded the configuration, and so did this one");
+        for (name, change) in &changes {
+            if (other_secrets || *change == BackendChange::Changed)
+                && let Some(backend) = self.inner.backends.get(name)
+            {
+                self.inner.shared.resume_work(&backend).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records what a user's reload changed, with its version in `last`; for a repeated request, returns what the first
+    /// one changed.
     async fn record_reload(
         &self,
         envelope: &Envelope,
         changes: BackendChanges,
+        last: &mut Version,
     ) -> Result<BackendChanges, Error> {
         let at = self.clock().now();
         let event = SystemEvent::ConfigurationReloaded { at, backends: changes.clone() };
@@ -75,7 +103,10 @@ impl Engine {
         let record = |_: &System| Ok(vec![event.clone()]);
         let outcome = self.inner.shared.control.change(&stream, envelope, record).await?;
         match outcome.repeats {
-            None => Ok(changes),
+            None => {
+                *last = outcome.state.version;
+                Ok(changes)
+            }
             Some(version) => self.reloaded_at(version).await,
         }
     }
@@ -147,6 +178,22 @@ pub(super) async fn reload_on_demand(engine: Engine) {
         tokio::select! {
             () = tokio::time::sleep(RELOAD_PAUSE) => {}
             () = shared.shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// Reloads the configuration whenever another process recorded that it did, until the engine stops. A configuration that
+/// this process cannot read or must not apply leaves the present one in force, until the next reload.
+pub(crate) async fn reload_as_recorded(engine: Engine) {
+    let mut reloaded = engine.inner.reloaded.subscribe();
+    loop {
+        tokio::select! {
+            _ = reloaded.changed() => {}
+            () = engine.stopped() => return,
+        }
+        let version = *reloaded.borrow_and_update();
+        if let Err(error) = engine.reload_recorded(version).await {
+            tracing::error!(%error, "another process reloaded the configuration; this one could not");
         }
     }
 }

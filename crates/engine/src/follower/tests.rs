@@ -1,0 +1,115 @@
+//! Each of two engines on one store learns from the log what the other did.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::access::{Grant, Role, Token};
+use stateward_domain::backend::ParkCause;
+use stateward_domain::id::BackendName;
+use stateward_domain::ports::read_model::ReadModel;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::backends::availability::Unavailable;
+use crate::projections::runner;
+use crate::service::Verb;
+use crate::service::reload::reload_as_recorded;
+
+mod fixture;
+
+use fixture::*;
+
+#[tokio::test]
+async fn a_token_that_one_process_revoked_is_refused_by_the_other() {
+    let Nodes { one, other, .. } = &nodes().await;
+    let grants = vec![Grant { role: Role::Admin, namespace: None }];
+    let token = Token { digest: "d".to_owned(), actor: "ann".to_owned(), grants, expires_at: None };
+    let id = one.engine.access().issue(&envelope(), token).await.expect("issued");
+    soon("issued", || other.engine.access().identify("d").is_some()).await;
+    other.engine.access().revoke(&envelope(), id).await.expect("revoked");
+    soon("revoked", || one.engine.access().identify("d").is_none()).await;
+    assert!(!one.engine.access().is_valid(id));
+}
+
+#[tokio::test]
+async fn a_backend_that_one_process_paused_or_parked_is_so_for_the_other() {
+    let Nodes { one, other, .. } = &nodes().await;
+    let name = BackendName::from("b");
+    one.engine.pause_backend(&name, None, &envelope()).await.expect("paused");
+    soon("paused", || other.is_paused()).await;
+    let cause = ParkCause::MassAbsence { absent: 6, observed: 7 };
+    let shared = &other.engine.inner.shared;
+    shared.park(&other.backend(), cause.clone()).await.expect("parked");
+    soon("parked", || one.unavailable() == Some(Unavailable::Parked(cause.clone()))).await;
+}
+
+#[tokio::test]
+async fn changes_that_one_process_allowed_are_allowed_in_the_other() {
+    let Nodes { one, other, .. } = &nodes().await;
+    assert!(one.engine.is_observe_only() && other.engine.is_observe_only());
+    one.engine.unfreeze(&envelope()).await.expect("allowed");
+    soon("allowed", || !other.engine.is_observe_only()).await;
+}
+
+#[tokio::test]
+async fn an_operation_that_ends_in_one_process_ends_the_wait_in_the_other() {
+    let Nodes { one, other, .. } = &nodes().await;
+    let creation = one.declare().await;
+    let (entity, operation) = (creation.entity.id, creation.operation.id);
+    let wait = other.engine.follow_operation(creation, 10 * SOON);
+    let end = async {
+        // The wait has begun, and waits for its first change.
+        tokio::task::yield_now().await;
+        let cancel = Verb::Cancel(operation);
+        one.engine.act(envelope(), entity, cancel).await.expect("cancelled");
+        std::time::Instant::now()
+    };
+    let (followed, ended) = tokio::join!(wait, end);
+    assert!(ended.elapsed() < SOON, "the wait went on for {:?}", ended.elapsed());
+    assert!(followed.expect("a log").operation.state.is_done());
+}
+
+#[tokio::test]
+async fn a_read_model_that_another_process_writes_is_waited_for() {
+    let Nodes { one, other, store, .. } = &nodes().await;
+    let head = one.declare().await.position;
+    assert!(!other.engine.caught_up(head, Duration::from_millis(1)).await);
+    let model: Arc<dyn ReadModel> = store.entities.clone();
+    let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
+    tokio::spawn(runner::run(store.log.clone(), model, progress, stop));
+    assert!(other.engine.caught_up(head, SOON).await);
+    let shown = other.engine.projections().await;
+    let shown = shown.iter().find(|status| status.name == "entities").expect("it is shown");
+    assert_eq!(shown.progress.position, head, "as ready as the other process made it");
+}
+
+#[tokio::test]
+async fn work_that_another_executor_queued_wakes_the_dispatcher() {
+    let Nodes { one, other, store, .. } = &nodes().await;
+    let backend = other.backend();
+    let woken = backend.wakeup.notified();
+    let head = one.declare().await.position;
+    let executor = Arc::clone(&one.engine.inner.executor);
+    let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
+    tokio::spawn(runner::run(store.log.clone(), executor, progress, stop));
+    tokio::time::timeout(SOON, woken).await.expect("in time");
+    other.engine.inner.shared.wait_for_executor(head).await.expect("the queue includes it");
+}
+
+#[tokio::test]
+async fn a_reload_by_one_process_reloads_the_other_once() {
+    let Nodes { one, other, store, .. } = &nodes().await;
+    for node in [one, other] {
+        tokio::spawn(reload_as_recorded(node.engine.clone()));
+    }
+    let model: Arc<dyn ReadModel> = store.entities.clone();
+    let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
+    tokio::spawn(runner::run(store.log.clone(), model, progress, stop));
+    let before = other.backend();
+    one.engine.reload(&envelope()).await.expect("reloaded");
+    soon("reloaded", || !Arc::ptr_eq(&before, &other.backend())).await;
+    // A further event of the log was followed by both: neither reads its own reload, or one twice.
+    one.engine.pause_backend(&BackendName::from("b"), None, &envelope()).await.expect("paused");
+    soon("paused", || one.is_paused() && other.is_paused()).await;
+    assert_eq!((one.source.readings(), other.source.readings()), (1, 1));
+}
