@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::entity::claims::ClaimKey;
 use crate::entity::work::QueueRow;
 use crate::id::{BackendName, EntityId, Position, Version};
+use crate::ports::read_model::Quarantined;
 use crate::time::Timestamp;
 
 /// The dependents of a name.
@@ -161,11 +162,30 @@ pub trait SyncQueue: Send + Sync {
         changes: &[QueueChange],
     ) -> Result<bool, QueueError>;
 
-    /// Deletes all rows and resets the checkpoint, for a replay from the start; leases stay. Idempotent.
+    /// Deletes all rows, ends all quarantine and resets the checkpoint, for a replay from the start; leases stay.
+    /// Idempotent.
     ///
     /// # Errors
     /// [`QueueError::Unavailable`].
     async fn reset(&self) -> Result<(), QueueError>;
+
+    /// The streams in quarantine: the executor leaves their events out, so that the other streams go on.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, QueueError>;
+
+    /// Puts a stream in quarantine, durably. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn quarantine(&self, entry: &Quarantined) -> Result<(), QueueError>;
+
+    /// Ends the quarantine of a stream (`category/id`), whose row the caller has written. Idempotent.
+    ///
+    /// # Errors
+    /// [`QueueError::Unavailable`].
+    async fn end_quarantine(&self, stream: &str) -> Result<(), QueueError>;
 
     /// Leases what is due: work by priority and age, then drift checks. Not idempotent: a repeated call leases
     /// further entities. No entity is leased twice at once, on any node.

@@ -2,6 +2,7 @@
 //! deleted and replayed. It decides nothing and calls no backend.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,17 +13,19 @@ use stateward_domain::entity::state::{BlockedOn, Manifest};
 use stateward_domain::entity::target::Target;
 use stateward_domain::entity::work::Work;
 use stateward_domain::entity::{Entity, EntityEvent};
-use stateward_domain::envelope::Recorded;
-use stateward_domain::id::{BackendName, EntityId, Position};
+use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::id::{BackendName, EntityId, Position, Version};
+use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{ModelError, Quarantined};
 use stateward_domain::ports::sync_queue::{QueueChange, QueueError, SyncQueue};
 use stateward_domain::time::Timestamp;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::backends::Backends;
 use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::projections::dependent_cache::DependentCache;
-use crate::projections::runner::Projection;
+use crate::projections::runner::{BATCH, Projection};
 use crate::projections::triggers::{Triggers, backend_wake_up};
 
 #[cfg(test)]
@@ -40,8 +43,11 @@ pub struct Executor {
     queue: Arc<dyn SyncQueue>,
     entities: EntityRepository,
     backends: Backends,
-    /// Streams that cannot be folded. In memory only: after a restart they are found again.
-    quarantined: Mutex<HashSet<String>>,
+    /// Whether the queue is known to have no stream in quarantine. A stream that another executor put there since
+    /// fails here too.
+    none_quarantined: AtomicBool,
+    /// Held by a delivery, and by a retry of a quarantined stream.
+    delivering: AsyncMutex<()>,
     dependent_cache: Mutex<CacheAt>,
 }
 
@@ -71,7 +77,8 @@ impl Executor {
             queue,
             entities,
             backends,
-            quarantined: Mutex::default(),
+            none_quarantined: AtomicBool::new(false),
+            delivering: AsyncMutex::default(),
             dependent_cache: Mutex::default(),
         }
     }
@@ -82,8 +89,9 @@ impl Executor {
         cache: &mut DependentCache,
         (from, to): (Position, Position),
         events: &[Recorded],
+        quarantined: &HashSet<String>,
     ) -> Result<(bool, HashSet<BackendName>), ModelError> {
-        let by_entity = self.by_entity(events);
+        let by_entity = by_entity(events, quarantined);
         let (mut wake_ups, mut folded, mut stale_names) = (Vec::new(), Vec::new(), Vec::new());
         for (&id, batch) in &by_entity {
             let entity = self.fold(id, batch).await?;
@@ -155,23 +163,48 @@ impl Executor {
         self.dependent_cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn by_entity<'a>(&self, events: &'a [Recorded]) -> BTreeMap<EntityId, EntityBatch<'a>> {
-        let quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut by_entity = BTreeMap::new();
-        for event in events {
-            let Some(id) = event.stream.entity_id() else { continue };
-            if quarantined.contains(&event.stream.to_string()) {
-                continue;
-            }
-            let entry = by_entity
-                .entry(id)
-                .or_insert_with(|| EntityBatch { events: Vec::new(), last: None });
-            entry.events.push(event);
-            if !EntityEvent::is_mere_record(&event.event_type, event.schema_version) {
-                entry.last = Some(event.position);
+    /// The streams to leave out, read again before each delivery as long as there are any: another process may have
+    /// ended their quarantine.
+    async fn quarantined(&self) -> Result<HashSet<String>, ModelError> {
+        if self.none_quarantined.load(Ordering::Acquire) {
+            return Ok(HashSet::new());
+        }
+        let entries = self.queue.quarantined().await.map_err(queue_error)?;
+        self.none_quarantined.store(entries.is_empty(), Ordering::Release);
+        Ok(entries.into_iter().map(|entry| entry.stream).collect())
+    }
+
+    /// Writes the rows of a stream in quarantine and ends its quarantine. No delivery of this process is under way
+    /// meanwhile: an event that it left out is in the rows, and one after them is delivered again.
+    ///
+    /// # Errors
+    /// [`ModelError::Poisoned`] when the stream still cannot be folded, [`ModelError::Unavailable`]: it stays in
+    /// quarantine. [`ModelError::CheckpointMoved`] when another executor is at work: repeat the call.
+    pub async fn retry(&self, log: &dyn EventStore, stream: &StreamId) -> Result<(), ModelError> {
+        let _delivering = self.delivering.lock().await;
+        let mut after = Version::default();
+        loop {
+            let page = log.read_stream(stream, after, BATCH).await;
+            let page = page.map_err(|error| ModelError::Unavailable(error.to_string()))?;
+            let Some(last) = page.last() else { break };
+            after = last.version;
+            let at = self.queue.checkpoint().await.map_err(queue_error)?;
+            let cache = &mut DependentCache::default();
+            let (woken, backends) = self.deliver(cache, (at, at), &page, &HashSet::new()).await?;
+            self.wake(woken, &backends);
+        }
+        // Dependents were evaluated with other values than the cache has.
+        self.cache().cache = DependentCache::default();
+        self.queue.end_quarantine(&stream.to_string()).await.map_err(queue_error)
+    }
+
+    fn wake(&self, woken: bool, woken_backends: &HashSet<BackendName>) {
+        for backend in self.backends.all().values() {
+            // Woken rows may be of any backend.
+            if woken || woken_backends.contains(backend.name()) {
+                backend.wakeup.notify_one();
             }
         }
-        by_entity
     }
 
     async fn fold(&self, id: EntityId, batch: &EntityBatch<'_>) -> Result<Arc<Entity>, ModelError> {
@@ -271,6 +304,26 @@ impl Executor {
     }
 }
 
+fn by_entity<'a>(
+    events: &'a [Recorded],
+    quarantined: &HashSet<String>,
+) -> BTreeMap<EntityId, EntityBatch<'a>> {
+    let mut by_entity = BTreeMap::new();
+    for event in events {
+        let Some(id) = event.stream.entity_id() else { continue };
+        if quarantined.contains(&event.stream.to_string()) {
+            continue;
+        }
+        let entry =
+            by_entity.entry(id).or_insert_with(|| EntityBatch { events: Vec::new(), last: None });
+        entry.events.push(event);
+        if !EntityEvent::is_mere_record(&event.event_type, event.schema_version) {
+            entry.last = Some(event.position);
+        }
+    }
+    by_entity
+}
+
 /// `None` for a stream that cannot be folded: its own events quarantine it.
 fn if_readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
     match fold {
@@ -311,26 +364,24 @@ impl Projection for Arc<Executor> {
         to: Position,
         events: &[Recorded],
     ) -> Result<(), ModelError> {
+        let _delivering = self.delivering.lock().await;
+        let quarantined = self.quarantined().await?;
         // Restore the cache only after the batch committed: values recorded by an aborted batch never reached the
         // queue.
         let known = std::mem::take(&mut *self.cache());
         // Values may have changed, and changed back, in events that another executor applied.
         let mut cache =
             if known.position == from { known.cache } else { DependentCache::default() };
-        let (woken, woken_backends) = self.deliver(&mut cache, (from, to), events).await?;
+        let (woken, woken_backends) =
+            self.deliver(&mut cache, (from, to), events, &quarantined).await?;
         *self.cache() = CacheAt { position: to, cache };
-        for backend in self.backends.all().values() {
-            // Woken rows may be of any backend.
-            if woken || woken_backends.contains(backend.name()) {
-                backend.wakeup.notify_one();
-            }
-        }
+        self.wake(woken, &woken_backends);
         Ok(())
     }
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
-        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.stream);
-        Ok(())
+        self.none_quarantined.store(false, Ordering::Release);
+        self.queue.quarantine(&entry).await.map_err(queue_error)
     }
 }
 

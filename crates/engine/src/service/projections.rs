@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::read_model::{Quarantined, ReadModel};
 
@@ -46,7 +45,7 @@ impl Engine {
         let mut all = vec![ProjectionStatus {
             name: Executor::NAME,
             progress: local.or_stored(shared.queue.checkpoint().await.ok()),
-            quarantined: Vec::new(),
+            quarantined: shared.queue.quarantined().await.unwrap_or_default(),
         }];
         for RunningModel { model, progress } in &self.inner.models {
             let local = progress.borrow().clone();
@@ -86,15 +85,17 @@ impl Engine {
         }
     }
 
-    /// Replays quarantined streams of a read model; those that still cannot be applied stay quarantined.
+    /// Replays quarantined streams of a projection; those that still cannot be applied stay quarantined.
     ///
     /// # Errors
     /// [`Error::NotFound`] for another projection, [`Error::Unavailable`].
     pub async fn retry_quarantined(&self, projection: &str) -> Result<(), Error> {
+        if projection == Executor::NAME {
+            return self.retry_quarantined_work().await;
+        }
         let model = self.model(projection)?;
         for entry in model.quarantined().await? {
-            let Some((category, id)) = entry.stream.split_once('/') else { continue };
-            let stream = StreamId { category: category.to_owned(), id: id.to_owned() };
+            let Ok(stream) = entry.stream.parse() else { continue };
             let (mut events, mut after) = (Vec::new(), Version::default());
             loop {
                 let page = self.log().read_stream(&stream, after, runner::BATCH).await?;
@@ -103,6 +104,17 @@ impl Engine {
                 events.extend(page);
             }
             if let Err(error) = model.retry(&entry.stream, &events).await {
+                tracing::warn!(stream = entry.stream, %error, "the stream stays set aside");
+            }
+        }
+        Ok(())
+    }
+
+    async fn retry_quarantined_work(&self) -> Result<(), Error> {
+        let quarantined = self.inner.shared.queue.quarantined().await;
+        for entry in quarantined.map_err(|error| Error::Unavailable(error.to_string()))? {
+            let Ok(stream) = entry.stream.parse() else { continue };
+            if let Err(error) = self.inner.executor.retry(self.log(), &stream).await {
                 tracing::warn!(stream = entry.stream, %error, "the stream stays set aside");
             }
         }

@@ -48,7 +48,8 @@ pub(super) async fn check(
         let page = source.quarantine((&after.0, &after.1), PAGE).await?;
         let ends = page.len() < PAGE;
         for row in page {
-            let ours = row.model == ENTITIES || (row.model == REBUILD && rebuilds);
+            let ours = [ENTITIES, QUEUE].contains(&row.model.as_str())
+                || (row.model == REBUILD && rebuilds);
             let entity = row.stream.parse::<StreamId>().is_ok_and(|stream| {
                 stream.entity_id().is_some_and(|id| id.to_string() == stream.id)
             });

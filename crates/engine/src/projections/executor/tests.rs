@@ -122,6 +122,30 @@ async fn values_are_forgotten_where_another_executor_went_on() {
     assert!(fixture.is_due(1).await, "the size is another than the one it was built with");
 }
 
+/// The target of a dependent is in quarantine while its size changes.
+#[tokio::test]
+async fn a_quarantined_stream_is_left_out_after_a_restart_and_caught_up_by_a_retry() {
+    let mut fixture = Fixture::with_dependents([false]).await;
+    let entry = Quarantined {
+        stream: StreamId::entity(id(0)).to_string(),
+        position: fixture.log.head().await.expect("a log"),
+        message: "for a test".to_owned(),
+    };
+    fixture.cached.0.quarantine(entry.clone()).await.expect("a queue");
+    let queue = Arc::clone(&fixture.cached.1);
+    let restarted = Executor::new(queue, fixture.entities.clone(), Backends::default());
+    fixture.cached.0 = Arc::new(restarted);
+    assert_eq!(fixture.cached.1.quarantined().await, Ok(vec![entry]));
+    fixture.append_event(0, completed("id-1", 2, &json!({}))).await;
+    fixture.deliver_up_to(500).await;
+    assert!(!fixture.is_due(1).await, "the event was left out");
+    let stream = StreamId::entity(id(0));
+    fixture.cached.0.retry(&*fixture.log, &stream).await.expect("it can be folded");
+    assert!(fixture.is_due(1).await, "the size is another than the one it was built with");
+    assert_eq!(fixture.cached.1.quarantined().await, Ok(Vec::new()));
+    assert!(fixture.deliver_up_to(500).await.is_none(), "nothing is replayed");
+}
+
 #[tokio::test]
 async fn more_dependents_than_are_written_at_a_time_are_all_evaluated() {
     let count = CHANGES_MAX + CHANGES_MAX / 4;

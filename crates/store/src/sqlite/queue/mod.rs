@@ -1,7 +1,8 @@
 //! The sync queue: rows that the executor alone writes; `leases`: rows of workers; `reference_index`: dependents by
-//! target.
+//! target; `quarantine`: streams that the executor leaves out.
 
 mod leases;
+mod quarantine;
 mod reference_index;
 pub(super) mod row;
 pub(super) mod schema;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
+use stateward_domain::ports::read_model::Quarantined;
 use stateward_domain::ports::sync_queue::{
     Dependents, Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue,
 };
@@ -237,11 +239,27 @@ impl SyncQueue for Queue {
         let mut transaction = writer.pipeline();
         transaction.push("DELETE FROM sync_queue");
         transaction.push("DELETE FROM sync_uses");
+        transaction.push("DELETE FROM quarantine WHERE model = ?").push(NAME);
         let start = transaction.push("UPDATE checkpoints SET position = ? WHERE name = ?");
         start.push(Position::START.to_string()).push(NAME);
         transaction.commit().await.map_err(|error| unavailable(error.into()))?;
         crate::failpoints::reach("store::queue::reset::after");
         Ok(())
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, QueueError> {
+        let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
+        quarantine::all(&mut connection).await.map_err(unavailable)
+    }
+
+    async fn quarantine(&self, entry: &Quarantined) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        quarantine::put(&mut writer, entry).await.map_err(unavailable)
+    }
+
+    async fn end_quarantine(&self, stream: &str) -> Result<(), QueueError> {
+        let mut writer = self.file.writer().await;
+        quarantine::remove(&mut writer, stream).await.map_err(unavailable)
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError> {

@@ -72,9 +72,13 @@ pub(in crate::sqlite) async fn prepare(
         .map(drop)
 }
 
-/// Deletes the rows that the executor writes, and resets its checkpoint.
+/// Deletes the rows that the executor writes, also its quarantine, and resets its checkpoint.
 pub(in crate::sqlite) async fn clear(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql("DELETE FROM sync_queue; DELETE FROM sync_uses;")
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("DELETE FROM quarantine WHERE model = ?")
+        .bind(NAME)
         .execute(&mut *connection)
         .await?;
     sqlx::query("UPDATE checkpoints SET position = ? WHERE name = ?")

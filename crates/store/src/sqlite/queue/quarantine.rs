@@ -1,0 +1,41 @@
+//! Streams that the executor leaves out, in the table that the read models use too.
+
+use sqlx::SqliteConnection;
+use stateward_domain::ports::read_model::Quarantined;
+
+use super::NAME;
+use crate::sqlite::views_db::undecodable;
+
+pub(super) async fn all(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<Quarantined>, sqlx::Error> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT stream, position, message FROM quarantine WHERE model = ? ORDER BY stream",
+    )
+    .bind(NAME)
+    .fetch_all(connection)
+    .await?;
+    let entry = |(stream, position, message): (String, String, String)| {
+        let position = position.parse().map_err(|error| undecodable(Box::new(error)))?;
+        Ok(Quarantined { stream, position, message })
+    };
+    rows.into_iter().map(entry).collect()
+}
+
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    entry: &Quarantined,
+) -> Result<(), sqlx::Error> {
+    let put =
+        "INSERT OR REPLACE INTO quarantine (model, stream, position, message) VALUES (?, ?, ?, ?)";
+    let put = sqlx::query(put).bind(NAME).bind(&entry.stream);
+    put.bind(entry.position.to_string()).bind(&entry.message).execute(connection).await.map(drop)
+}
+
+pub(super) async fn remove(
+    connection: &mut SqliteConnection,
+    stream: &str,
+) -> Result<(), sqlx::Error> {
+    let remove = sqlx::query("DELETE FROM quarantine WHERE model = ? AND stream = ?");
+    remove.bind(NAME).bind(stream).execute(connection).await.map(drop)
+}
