@@ -4,6 +4,7 @@
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
 //! - `shared`: rules that need no database, for all adapters
+//! - `single_node`: the cluster of a store that one process has open
 //! - `hash`: the chain over a stream's events; `audit`: verification of a whole log; `page_token`: tokens of lists;
 //!   `failpoints`: where a test can kill the process
 //!
@@ -21,6 +22,7 @@ mod hex;
 pub mod memory;
 mod page_token;
 mod shared;
+pub mod single_node;
 pub mod sqlite;
 
 pub use failpoints::FAILPOINTS;

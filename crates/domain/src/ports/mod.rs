@@ -1,6 +1,7 @@
 //! What the engine needs from the outside, as object-safe traits that adapters implement.
 
 pub mod audit;
+pub mod cluster;
 pub mod driver;
 pub mod event_store;
 pub mod read_model;

@@ -2,6 +2,7 @@
 //!
 //! - `log`: the event log, of `memory` and `sqlite`; `batch_conflicts`: appends that conflict within a batch
 //! - `queue`: the sync queue and its leases; `views`: read models; `labels_and_counts`: their secondary rows
+//! - `cluster`: members and duties
 //! - `audit`: verification, checkpoints and copies of logs, over the random histories of the domain's invariants
 //! - `object_claims`: which entity manages which object, in a log of an older version
 //! - `open`: errors of opening a store; `restore_hold`: a log that is older than its recorded head
@@ -11,6 +12,7 @@
 
 mod audit;
 mod batch_conflicts;
+mod cluster;
 mod failpoints;
 mod labels_and_counts;
 #[path = "../../../domain/tests/invariants/lifecycle/mod.rs"]

@@ -1,0 +1,101 @@
+//! The processes that work on one store, and which of them has which duty.
+//!
+//! A duty keeps processes from doing the same work several times. It is never what makes a result right: that is the
+//! compare-and-swap of checkpoints, the expected version of appends, and leases.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::id::{BackendName, Position};
+
+/// One life of one process: a restarted process has another id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub Uuid);
+
+/// The tasks that a process runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything.
+    #[default]
+    All,
+    /// The interface only.
+    Api,
+    /// Projections and rounds only.
+    Worker,
+}
+
+/// A process as it describes itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its life.
+    pub id: NodeId,
+    /// Its name, for people; several members may have one name.
+    pub name: String,
+    /// What it runs.
+    pub role: Role,
+    /// Version of its binary.
+    pub version: String,
+    /// The newest catalogue of event types that it reads: an event type is written only once every member knows it.
+    pub knows: u32,
+    /// The last event that it has seen.
+    pub seen: Position,
+    /// Digests of the configurations of its backends.
+    pub backends: BTreeMap<BackendName, String>,
+}
+
+/// Work that one process at a time should do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duty {
+    /// Deliver the log to the projection of this name.
+    Project(String),
+    /// Rebuild the read model of this name.
+    Rebuild(String),
+    /// Look for objects of the backend that belong to no entity.
+    Sweep(BackendName),
+    /// Seed the drift timers of the backend.
+    SeedTimers(BackendName),
+    /// Delete old idempotency claims.
+    ForgetClaims,
+    /// Block entities whose backend no member has configured.
+    Unconfigured,
+}
+
+/// Why the registry of members did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// Retry later. A duty that is held ends when it would have.
+    #[error("the registry of processes is not available: {0}")]
+    Unavailable(String),
+}
+
+/// The members of a cluster and their duties, by the store's clock. Any process may call it, at any time.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Registers or renews `me`; returns all members that live, `me` among them, in the order in which they joined.
+    /// Idempotent. A member that does not call it again is dropped after a time that the adapter sets.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`].
+    async fn beat(&self, me: &Member) -> Result<Vec<Member>, ClusterError>;
+
+    /// Takes the duty, or keeps it, for `duration` from now; false when another process has it. Idempotent.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`]: the duty may have been taken.
+    async fn hold(&self, me: NodeId, duty: &Duty, duration: Duration)
+    -> Result<bool, ClusterError>;
+
+    /// Gives all duties of the process back and removes it from the members. Idempotent.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`]: they end when they would have.
+    async fn leave(&self, me: NodeId) -> Result<(), ClusterError>;
+}

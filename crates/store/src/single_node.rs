@@ -1,0 +1,37 @@
+//! The cluster of a store that one process has open: one member, which has every duty.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stateward_domain::ports::cluster::{Cluster, ClusterError, Duty, Member, NodeId};
+
+/// The only member. A lock on the store keeps other processes out, so nothing is stored.
+#[derive(Default)]
+pub struct SingleNode {
+    member: Mutex<Option<Member>>,
+}
+
+impl SingleNode {
+    fn member(&self) -> MutexGuard<'_, Option<Member>> {
+        self.member.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Cluster for SingleNode {
+    /// The newest caller is the member: an earlier one was an earlier life of this process.
+    async fn beat(&self, me: &Member) -> Result<Vec<Member>, ClusterError> {
+        *self.member() = Some(me.clone());
+        Ok(vec![me.clone()])
+    }
+
+    async fn hold(&self, me: NodeId, _: &Duty, _: Duration) -> Result<bool, ClusterError> {
+        Ok(self.member().as_ref().is_none_or(|member| member.id == me))
+    }
+
+    async fn leave(&self, me: NodeId) -> Result<(), ClusterError> {
+        self.member().take_if(|member| member.id == me);
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! Members and duties, as a process that has the store for itself sees them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use stateward_domain::id::{BackendName, Position};
+use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId, Role};
+use stateward_store::single_node::SingleNode;
+use uuid::Uuid;
+
+/// Clusters that are their caller's alone.
+fn subjects() -> Vec<(&'static str, Box<dyn Cluster>)> {
+    vec![("single node", Box::new(SingleNode::default()))]
+}
+
+fn member(id: u128) -> Member {
+    Member {
+        id: NodeId(Uuid::from_u128(id)),
+        name: "n".to_owned(),
+        role: Role::All,
+        version: "1".to_owned(),
+        knows: 1,
+        seen: Position::START,
+        backends: BTreeMap::new(),
+    }
+}
+
+fn duties() -> [Duty; 6] {
+    let backend = || BackendName::from("b");
+    [
+        Duty::Project("entities".to_owned()),
+        Duty::Rebuild("entities".to_owned()),
+        Duty::Sweep(backend()),
+        Duty::SeedTimers(backend()),
+        Duty::ForgetClaims,
+        Duty::Unconfigured,
+    ]
+}
+
+#[tokio::test]
+async fn a_member_sees_itself_as_it_last_described_itself() {
+    for (name, cluster) in subjects() {
+        let mut me = member(1);
+        assert_eq!(cluster.beat(&me).await, Ok(vec![me.clone()]), "{name}");
+        me.seen = Position { epoch: 1, major: 0, minor: 7 };
+        for _ in 0..2 {
+            assert_eq!(cluster.beat(&me).await, Ok(vec![me.clone()]), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_only_member_takes_and_keeps_every_duty() {
+    for (name, cluster) in subjects() {
+        let me = member(1);
+        cluster.beat(&me).await.unwrap();
+        for duty in duties() {
+            for _ in 0..2 {
+                let held = cluster.hold(me.id, &duty, Duration::from_secs(1)).await;
+                assert_eq!(held, Ok(true), "{name}: {duty:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_member_gives_back_the_next_one_gets() {
+    for (name, cluster) in subjects() {
+        let (me, next) = (member(1), member(2));
+        let duty = Duty::ForgetClaims;
+        cluster.beat(&me).await.unwrap();
+        assert_eq!(cluster.hold(me.id, &duty, Duration::from_hours(1)).await, Ok(true), "{name}");
+        for _ in 0..2 {
+            cluster.leave(me.id).await.unwrap();
+        }
+        assert_eq!(cluster.beat(&next).await, Ok(vec![next.clone()]), "{name}");
+        assert_eq!(cluster.hold(next.id, &duty, Duration::from_secs(1)).await, Ok(true), "{name}");
+        let late = cluster.hold(me.id, &duty, Duration::from_secs(1)).await;
+        assert_eq!(late, Ok(false), "{name}: a process that was declared dead");
+    }
+}
