@@ -12,6 +12,7 @@ use std::time::Duration;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
+use stateward_domain::ports::read_model::Quarantined;
 use stateward_domain::ports::sync_queue::{
     Lease, LeaseReason, LeaseRequest, QueueChange, QueueError, Release, SyncQueue,
 };
@@ -196,6 +197,30 @@ async fn a_row_that_waits_for_a_name_is_woken_by_any_entity_of_that_name() {
                 "{still}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_quarantine_is_kept_until_it_is_ended_or_the_queue_is_reset() {
+    for subject in Subject::all().await {
+        let queue = &subject.queue;
+        let entry = |stream: &str, message: &str| Quarantined {
+            stream: stream.to_owned(),
+            position: position(3),
+            message: message.to_owned(),
+        };
+        for (stream, message) in
+            [("entity/b", "first"), ("entity/a", "other"), ("entity/b", "second")]
+        {
+            queue.quarantine(&entry(stream, message)).await.unwrap();
+        }
+        let kept = queue.quarantined().await.unwrap();
+        assert_eq!(kept, [entry("entity/a", "other"), entry("entity/b", "second")], "by stream");
+        queue.end_quarantine("entity/a").await.unwrap();
+        queue.end_quarantine("entity/a").await.unwrap();
+        assert_eq!(queue.quarantined().await.unwrap(), [entry("entity/b", "second")]);
+        queue.reset().await.unwrap();
+        assert_eq!(queue.quarantined().await.unwrap(), []);
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod index;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::{Priority, QueueRow};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
+use stateward_domain::ports::read_model::Quarantined;
 use stateward_domain::ports::sync_queue::{
     Dependents, Lease, LeaseReason, LeaseRequest, NextDue, QueueChange, QueueError, Release,
     SyncQueue,
@@ -36,6 +37,8 @@ pub struct MemoryQueue {
 struct QueueState {
     checkpoint: Position,
     entries: Entries,
+    /// By stream.
+    quarantined: BTreeMap<String, Quarantined>,
     observed_since: HashMap<BackendName, Version>,
 }
 
@@ -197,7 +200,22 @@ impl SyncQueue for MemoryQueue {
     async fn reset(&self) -> Result<(), QueueError> {
         let mut state = self.state();
         state.entries.delete_rows();
+        state.quarantined.clear();
         state.checkpoint = Position::START;
+        Ok(())
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, QueueError> {
+        Ok(self.state().quarantined.values().cloned().collect())
+    }
+
+    async fn quarantine(&self, entry: &Quarantined) -> Result<(), QueueError> {
+        self.state().quarantined.insert(entry.stream.clone(), entry.clone());
+        Ok(())
+    }
+
+    async fn end_quarantine(&self, stream: &str) -> Result<(), QueueError> {
+        self.state().quarantined.remove(stream);
         Ok(())
     }
 
