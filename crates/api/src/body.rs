@@ -62,6 +62,9 @@ fn longest_text(schema: &Value) -> usize {
 
 /// Time limit for receiving a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of a refused body is read, so that its client receives the response.
+const DRAIN_BYTES_MAX: usize = 2 * BYTES_MAX;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A complete body with its media type.
 pub(crate) struct Body {
@@ -86,22 +89,32 @@ impl FromRequest for Body {
         let coding = Coding::of(header(CONTENT_ENCODING));
         let (app, in_flight) =
             (request.app_data::<web::Data<AppState>>().cloned(), InFlight::of(request));
-        let payload = payload.take();
+        let mut payload = payload.take();
         Box::pin(async move {
             let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "who asks?");
             // The body of an unauthenticated request is not read.
             let (app, who) = app.zip(in_flight.caller()).ok_or_else(unknown)?;
             let mut memory = MemoryBudget::of(app.limits.clone(), who)?;
-            if announced > limit {
-                return Err(too_large(limit));
-            }
+            let received = async {
+                if announced > limit {
+                    return Err(too_large(limit));
+                }
+                coding.clone()?;
+                tokio::time::timeout(BODY_TIMEOUT, receive(&mut payload, limit, &mut memory))
+                    .await
+                    .map_err(|_| {
+                        let detail = "the body did not come in time";
+                        Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail)
+                    })?
+            };
+            let received = match received.await {
+                Ok(received) => received,
+                Err(problem) => {
+                    let _ = tokio::time::timeout(DRAIN_TIMEOUT, drain(&mut payload)).await;
+                    return Err(problem);
+                }
+            };
             let coding = coding?;
-            let received =
-                tokio::time::timeout(BODY_TIMEOUT, receive(payload, limit, &mut memory)).await;
-            let received = received.map_err(|_| {
-                let detail = "the body did not come in time";
-                Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail)
-            })??;
             let bytes = if coding == Coding::Identity {
                 received.freeze()
             } else {
@@ -120,8 +133,20 @@ impl FromRequest for Body {
     }
 }
 
+/// Reads and drops what a refused request still sends: a connection that is closed with unread bytes is reset, and its
+/// client may lose the response.
+async fn drain(payload: &mut Payload) {
+    let mut left = DRAIN_BYTES_MAX;
+    while let Some(Ok(piece)) = payload.next().await {
+        match left.checked_sub(piece.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
 async fn receive(
-    mut payload: Payload,
+    payload: &mut Payload,
     limit: usize,
     memory: &mut MemoryBudget,
 ) -> Result<web::BytesMut, Problem> {
