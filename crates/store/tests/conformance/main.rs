@@ -3,6 +3,10 @@
 //! - `log`: the event log, of `memory` and `sqlite`; `batch_conflicts`: appends that conflict within a batch
 //! - `queue`: the sync queue and its leases; `views`: read models; `labels_and_counts`: their secondary rows
 //! - `cluster`: members and duties
+//! - `support`: the adapters, as `subjects()`. Of each of them: `log`: the event log; `batch_conflicts`: appends that
+//!   conflict within a batch; `queue`: the sync queue and its leases, but `queue/restart`
+//! - Of `sqlite` only, so far: all that follows, and `queue/restart`
+//! - `views`: read models; `labels_and_counts`: their secondary rows
 //! - `audit`: verification, checkpoints and copies of logs, over the random histories of the domain's invariants
 //! - `object_claims`: which entity manages which object, in a log of an older version
 //! - `open`: errors of opening a store; `restore_hold`: a log that is older than its recorded head
