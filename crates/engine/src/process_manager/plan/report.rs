@@ -171,7 +171,7 @@ pub(super) fn fail(c: &RoundContext<'_>, failure: &Failure, action: Option<Opera
     Action::Fail(FailureReport { action, ..failure_report(c, failure, next) })
 }
 
-/// As [`fail`], with `next` instead of the table's answer.
+/// As [`fail()`], with `next` instead of the table's answer.
 pub(super) fn fail_with(c: &RoundContext<'_>, failure: &Failure, next: Next) -> Action {
     Action::Fail(failure_report(c, failure, next))
 }
