@@ -144,7 +144,7 @@ pub(crate) fn clean_up(
 ) -> Action {
     let step = AttemptStep::CleanUp { external_id: stray.clone() };
     let failure = match observation {
-        Observation::Present { object, .. } if !is_anothers(c, object) => {
+        Observation::Present { object, .. } if !is_of_another(c, object) => {
             return report::start(c, step, Some(stray.clone()), None);
         }
         Observation::Present { .. } | Observation::Absent => {
@@ -167,7 +167,7 @@ pub(crate) fn clean_up(
 }
 
 /// Whether `object` carries the key of another entity, or none although the kind has a place for one.
-fn is_anothers(c: &RoundContext<'_>, object: &Object) -> bool {
+fn is_of_another(c: &RoundContext<'_>, object: &Object) -> bool {
     let owner = object.owner_key.as_ref().and_then(stateward_domain::id::OwnerKey::parse);
     owner.map_or(c.kind.owner_key, |(owner, _)| owner != c.entity.id)
 }

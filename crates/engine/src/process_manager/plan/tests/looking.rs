@@ -91,7 +91,7 @@ fn a_missing_secret_is_recorded_once() {
 }
 
 #[test]
-fn a_stray_is_deleted_unless_it_is_anothers() {
+fn a_stray_is_deleted_unless_it_is_of_another() {
     let life = {
         let life = Life::synced();
         let incarnation = life.entity.incarnation;
