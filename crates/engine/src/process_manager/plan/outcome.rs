@@ -245,14 +245,14 @@ pub(super) fn abandon(c: &RoundContext<'_>, running: &RunningAttempt) -> Option<
 }
 
 /// What follows a poll. A failed one does not end the attempt when it may simply be repeated: the handle is the only trace
-/// of the work. `age`: of the attempt.
+/// of the work. A partial effect is one of the work itself, which has ended. `age`: of the attempt.
 pub(crate) fn after_poll(
     c: &RoundContext<'_>,
     outcome: Result<Outcome, Failure>,
     age: Duration,
 ) -> AfterCall {
     match outcome {
-        Err(failure) if is_passing(&failure) => {
+        Err(failure) if is_passing(&failure) && failure.effect != Effect::Partial => {
             AfterCall::Act(Action::Wait(Requeue::After(poll_pause(c, &failure, age))))
         }
         // The poll changed nothing, the work that it asks about may have.

@@ -277,6 +277,10 @@ fn a_poll_that_failed_is_repeated_unless_it_says_that_the_work_failed() {
     let invalid = running(&life, |c| after_poll(c, Err(failure(ErrorClass::Invalid)), seconds(0)));
     let AfterCall::Act(Action::Fail(report)) = invalid else { unreachable!("{invalid:?}") };
     assert_eq!(report.error.effect, Effect::Maybe, "the work was accepted");
+    // The work failed, and left something: the poll did not.
+    let partial = Failure { effect: Effect::Partial, ..failure(ErrorClass::Transient) };
+    let ended = running(&life, |c| shown_after(&after_poll(c, Err(partial), seconds(0))));
+    assert_eq!(ended, "fail driver attempt 1, retry in 1s");
     let done = running(&life, |c| shown_after(&after_poll(c, Ok(done(Some("new"))), seconds(0))));
     assert_eq!(done, "verify new made new by 1 as 1");
 }
