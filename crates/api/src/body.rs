@@ -99,22 +99,22 @@ impl FromRequest for Body {
                 if announced > limit {
                     return Err(too_large(limit));
                 }
-                coding.clone()?;
-                tokio::time::timeout(BODY_TIMEOUT, receive(&mut payload, limit, &mut memory))
-                    .await
-                    .map_err(|_| {
+                let coding = coding?;
+                let received = receive(&mut payload, limit, &mut memory);
+                let received =
+                    tokio::time::timeout(BODY_TIMEOUT, received).await.map_err(|_| {
                         let detail = "the body did not come in time";
                         Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail)
-                    })?
+                    })??;
+                Ok((coding, received))
             };
-            let received = match received.await {
+            let (coding, received) = match received.await {
                 Ok(received) => received,
                 Err(problem) => {
                     let _ = tokio::time::timeout(DRAIN_TIMEOUT, drain(&mut payload)).await;
                     return Err(problem);
                 }
             };
-            let coding = coding?;
             let bytes = if coding == Coding::Identity {
                 received.freeze()
             } else {
