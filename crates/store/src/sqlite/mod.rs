@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod integer;
 mod log;
+mod quarantine;
 mod queue;
 mod transaction;
 mod views;

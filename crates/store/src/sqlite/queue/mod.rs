@@ -1,8 +1,7 @@
 //! The sync queue: rows that the executor alone writes; `leases`: rows of workers; `reference_index`: dependents by
-//! target; `quarantine`: streams that the executor leaves out.
+//! target.
 
 mod leases;
-mod quarantine;
 mod reference_index;
 pub(super) mod row;
 pub(super) mod schema;
@@ -24,6 +23,7 @@ use stateward_domain::time::{Moment, Timestamp};
 
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use crate::sqlite::error::message;
+use crate::sqlite::quarantine;
 use crate::sqlite::queue::row::{BACKEND, QueueColumns, decode_row, waits_for};
 use crate::sqlite::queue::schema::NAME;
 use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
@@ -249,17 +249,17 @@ impl SyncQueue for Queue {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        quarantine::all(&mut connection).await.map_err(unavailable)
+        quarantine::all(&mut connection, NAME).await.map_err(unavailable)
     }
 
     async fn quarantine(&self, entry: &Quarantined) -> Result<(), QueueError> {
         let mut writer = self.file.writer().await;
-        quarantine::put(&mut writer, entry).await.map_err(unavailable)
+        quarantine::put(&mut writer, NAME, entry).await.map_err(unavailable)
     }
 
     async fn end_quarantine(&self, stream: &str) -> Result<(), QueueError> {
         let mut writer = self.file.writer().await;
-        quarantine::remove(&mut writer, stream).await.map_err(unavailable)
+        quarantine::remove(&mut writer, NAME, stream).await.map_err(unavailable)
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError> {

@@ -27,6 +27,7 @@ use stateward_domain::id::Position;
 use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
 
 use crate::sqlite::error::message;
+use crate::sqlite::quarantine;
 use crate::sqlite::transaction::WriteConnection;
 use crate::sqlite::views_db::{self, ViewsDb, begin};
 use apply::ApplyMode;
@@ -193,13 +194,13 @@ impl ReadModel for Entities {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, ModelError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        rows::quarantined(&mut connection, self.checkpoint).await
+        quarantine::all(&mut connection, self.checkpoint).await.map_err(unavailable)
     }
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
         self.forget_caches();
-        rows::quarantine(&mut writer, self.checkpoint, &entry).await
+        quarantine::put(&mut writer, self.checkpoint, &entry).await.map_err(unavailable)
     }
 
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError> {

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::operation::{OperationRow, OperationState};
 use stateward_domain::id::{EntityId, OperationId, Version};
-use stateward_domain::ports::read_model::{EntityRow, ModelError, Quarantined};
+use stateward_domain::ports::read_model::{EntityRow, ModelError};
 use stateward_domain::time::Timestamp;
 
 use super::labels_and_counts::{
@@ -18,7 +18,6 @@ use super::tables::Tables;
 use super::{NAME, REBUILD, unavailable};
 use crate::sqlite::integer::{signed, unsigned};
 use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
-use crate::sqlite::views_db::undecodable;
 
 /// Columns of an [`EntityRow`].
 pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "e.data, e.version, e.created_at, e.updated_at";
@@ -272,43 +271,6 @@ pub(super) async fn set_aside(
         .await
         .map_err(unavailable)?;
     Ok(streams.into_iter().collect())
-}
-
-pub(super) async fn quarantined(
-    connection: &mut SqliteConnection,
-    model: &str,
-) -> Result<Vec<Quarantined>, ModelError> {
-    let rows: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT stream, position, message FROM quarantine WHERE model = ? ORDER BY stream",
-    )
-    .bind(model)
-    .fetch_all(connection)
-    .await
-    .map_err(unavailable)?;
-    let entry = |(stream, position, message): (String, String, String)| {
-        let position =
-            position.parse().map_err(|error| unavailable(undecodable(Box::new(error))))?;
-        Ok(Quarantined { stream, position, message })
-    };
-    rows.into_iter().map(entry).collect()
-}
-
-pub(super) async fn quarantine(
-    connection: &mut SqliteConnection,
-    model: &str,
-    entry: &Quarantined,
-) -> Result<(), ModelError> {
-    sqlx::query(
-        "INSERT OR REPLACE INTO quarantine (model, stream, position, message) VALUES (?, ?, ?, ?)",
-    )
-    .bind(model)
-    .bind(&entry.stream)
-    .bind(entry.position.to_string())
-    .bind(&entry.message)
-    .execute(connection)
-    .await
-    .map_err(unavailable)?;
-    Ok(())
 }
 
 /// Replaces the live model's quarantine by that of the rebuild.

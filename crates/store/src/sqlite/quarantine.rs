@@ -1,18 +1,19 @@
-//! Streams that the executor leaves out, in the table that the read models use too.
+//! Streams that a projection leaves out, in the table that all projections share.
 
 use sqlx::SqliteConnection;
 use stateward_domain::ports::read_model::Quarantined;
 
-use super::NAME;
 use crate::sqlite::views_db::undecodable;
 
+/// The streams that `projection` has in quarantine, in order.
 pub(super) async fn all(
     connection: &mut SqliteConnection,
+    projection: &str,
 ) -> Result<Vec<Quarantined>, sqlx::Error> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT stream, position, message FROM quarantine WHERE model = ? ORDER BY stream",
     )
-    .bind(NAME)
+    .bind(projection)
     .fetch_all(connection)
     .await?;
     let entry = |(stream, position, message): (String, String, String)| {
@@ -24,18 +25,20 @@ pub(super) async fn all(
 
 pub(super) async fn put(
     connection: &mut SqliteConnection,
+    projection: &str,
     entry: &Quarantined,
 ) -> Result<(), sqlx::Error> {
     let put =
         "INSERT OR REPLACE INTO quarantine (model, stream, position, message) VALUES (?, ?, ?, ?)";
-    let put = sqlx::query(put).bind(NAME).bind(&entry.stream);
+    let put = sqlx::query(put).bind(projection).bind(&entry.stream);
     put.bind(entry.position.to_string()).bind(&entry.message).execute(connection).await.map(drop)
 }
 
 pub(super) async fn remove(
     connection: &mut SqliteConnection,
+    projection: &str,
     stream: &str,
 ) -> Result<(), sqlx::Error> {
     let remove = sqlx::query("DELETE FROM quarantine WHERE model = ? AND stream = ?");
-    remove.bind(NAME).bind(stream).execute(connection).await.map(drop)
+    remove.bind(projection).bind(stream).execute(connection).await.map(drop)
 }
