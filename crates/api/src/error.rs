@@ -57,6 +57,11 @@ impl From<Error> for Problem {
             }
             Error::TooLarge(_) => Self::unprocessable("document-too-large", detail),
             Error::Contended | Error::Unavailable(_) => Self::unavailable(detail),
+            Error::Store(error) if error.is_temporary() => Self::unavailable(detail),
+            Error::Store(error) => {
+                tracing::error!(%error, "the store needs a person");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-damaged", detail)
+            }
             other => {
                 tracing::error!(error = %other, "no problem type for this error");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error")

@@ -77,7 +77,7 @@ impl AccessControl {
     /// Folds the access stream. Before this call only configured namespaces exist, and no token is valid.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn load(&self) -> Result<(), Error> {
         let access = self.streams.load(&StreamId::access()).await?;
         self.remember(access);
@@ -88,7 +88,7 @@ impl AccessControl {
     /// Idempotent.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`]; then the known state stays in force.
+    /// [`Error::Store`], [`Error::Unreadable`]; then the known state stays in force.
     pub(crate) async fn catch_up(&self) -> Result<(), Error> {
         let known = self.known();
         let newest = self.streams.catch_up(&StreamId::access(), known.access.clone()).await?;
@@ -152,7 +152,7 @@ impl AccessControl {
     /// Creates a namespace.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::TooMany`], [`Error::Unavailable`].
+    /// [`Error::Exists`], [`Error::TooMany`], [`Error::Store`].
     pub async fn declare_namespace(
         &self,
         envelope: &Envelope,
@@ -175,7 +175,7 @@ impl AccessControl {
     /// Deletes a namespace. The caller has checked that no entity is in it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Configured`], [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::Configured`], [`Error::Store`].
     pub async fn delete_namespace(
         &self,
         envelope: &Envelope,
@@ -198,7 +198,7 @@ impl AccessControl {
     /// Issues a token; its id. The log keeps only the token's digest.
     ///
     /// # Errors
-    /// [`Error::ShownOnce`] when the request was carried out before, [`Error::TooMany`], [`Error::Unavailable`].
+    /// [`Error::ShownOnce`] when the request was carried out before, [`Error::TooMany`], [`Error::Store`].
     pub async fn issue(&self, envelope: &Envelope, token: Token) -> Result<TokenId, Error> {
         let (now, token_id) = (self.clock.moment(), TokenId(self.clock.id()));
         let at = now.log;
@@ -227,7 +227,7 @@ impl AccessControl {
     /// Revokes a token; takes effect at once in this process, and in others as soon as they read the event.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::Store`].
     pub async fn revoke(&self, envelope: &Envelope, token_id: TokenId) -> Result<(), Error> {
         let at = self.clock.now();
         self.change(envelope, |access| {

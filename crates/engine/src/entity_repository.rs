@@ -44,7 +44,7 @@ impl EntityRepository {
     /// A recent fold, which may be behind the log but never ahead of it. The default entity = not declared.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn recent(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
         match self.cache.get(&id) {
             Some(entity) => Ok(entity),
@@ -55,7 +55,7 @@ impl EntityRepository {
     /// The fold of all events in the log at the time of the call. The default entity = not declared.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn fresh(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
         let base = match self.cache.get(&id) {
             Some(entity) => entity,
@@ -77,7 +77,7 @@ impl EntityRepository {
     /// there is none.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn by_name(
         &self,
         namespace: &Namespace,
@@ -94,7 +94,7 @@ impl EntityRepository {
     /// The present values of the references in `desired`, by pointer; or the reference that has no value yet.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Store`].
     pub async fn reference_values(
         &self,
         namespace: &Namespace,
@@ -111,7 +111,7 @@ impl EntityRepository {
     /// cannot be read, so it has no values.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Store`].
     pub async fn reference_targets(
         &self,
         namespace: &Namespace,
@@ -133,7 +133,7 @@ impl EntityRepository {
     /// Usually needs no read.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn fold_with(
         &self,
         id: EntityId,
@@ -158,7 +158,7 @@ impl EntityRepository {
     /// The fold up to and including `version`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn at_version(&self, id: EntityId, version: Version) -> Result<Entity, Error> {
         self.fold_while(id, |event| event.version <= version).await
     }
@@ -167,7 +167,7 @@ impl EntityRepository {
     /// such operation.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn operation_at(
         &self,
         id: EntityId,
@@ -194,7 +194,7 @@ impl EntityRepository {
     /// The fold of all events recorded at or before `time`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn at_time(&self, id: EntityId, time: Timestamp) -> Result<Entity, Error> {
         self.fold_while(id, |event| event.recorded_at <= time).await
     }

@@ -8,6 +8,7 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ActionName, BackendName, EntityId, KindName, Position, TokenId};
 use stateward_domain::ports::event_store::{AppendError, ReadError};
 use stateward_domain::ports::read_model::ModelError;
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::QueueError;
 
 /// Why a command or a query was not carried out. Nothing was written.
@@ -112,9 +113,24 @@ pub enum Error {
     /// Too many conflicts with concurrent changes of the same entity.
     #[error("the entity changes too fast")]
     Contended,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Temporary; the caller may try again.
     #[error("not available: {0}")]
     Unavailable(String),
+}
+
+impl Error {
+    /// Whether the same call may succeed later without a person's help.
+    #[must_use]
+    pub const fn is_temporary(&self) -> bool {
+        match self {
+            Self::Contended | Self::Unavailable(_) => true,
+            Self::Store(error) => error.is_temporary(),
+            _ => false,
+        }
+    }
 }
 
 /// The kind's own actions, for a message.
@@ -128,7 +144,10 @@ fn said(actions: &[ActionName]) -> String {
 
 impl From<QueueError> for Error {
     fn from(error: QueueError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            QueueError::Store(error) => Self::Store(error),
+            other => Self::Unavailable(other.to_string()),
+        }
     }
 }
 
@@ -136,6 +155,7 @@ impl From<ReadError> for Error {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::PositionGone { head } => Self::PositionGone { head },
+            ReadError::Store(error) => Self::Store(error),
             other => Self::Unavailable(other.to_string()),
         }
     }
@@ -145,6 +165,7 @@ impl From<ModelError> for Error {
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::BadPageToken => Self::BadPageToken,
+            ModelError::Store(error) => Self::Store(error),
             other => Self::Unavailable(other.to_string()),
         }
     }
@@ -162,6 +183,7 @@ impl From<AppendError> for Error {
                 }
             }
             AppendError::Conflict { .. } => Self::Contended,
+            AppendError::Store(error) => Self::Store(error),
             other => Self::Unavailable(other.to_string()),
         }
     }

@@ -4,7 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stateward_domain::ports::cluster::{Cluster, ClusterError, Duty, Member, NodeId};
+use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId};
+use stateward_domain::ports::store_error::StoreError;
 
 /// The only member. A lock on the store keeps other processes out, so nothing is stored.
 #[derive(Default)]
@@ -21,16 +22,16 @@ impl SingleNode {
 #[async_trait]
 impl Cluster for SingleNode {
     /// The newest caller is the member: an earlier one was an earlier life of this process.
-    async fn beat(&self, me: &Member) -> Result<Vec<Member>, ClusterError> {
+    async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError> {
         *self.member() = Some(me.clone());
         Ok(vec![me.clone()])
     }
 
-    async fn hold(&self, me: NodeId, _: &Duty, _: Duration) -> Result<bool, ClusterError> {
+    async fn hold(&self, me: NodeId, _: &Duty, _: Duration) -> Result<bool, StoreError> {
         Ok(self.member().as_ref().is_none_or(|member| member.id == me))
     }
 
-    async fn leave(&self, me: NodeId) -> Result<(), ClusterError> {
+    async fn leave(&self, me: NodeId) -> Result<(), StoreError> {
         self.member().take_if(|member| member.id == me);
         Ok(())
     }

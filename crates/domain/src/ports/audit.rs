@@ -30,7 +30,7 @@ pub trait Auditor: Send + Sync {
     /// `Err`. `against` = a checkpoint that the log has to continue; `None` = none is compared.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn verify(
         &self,
         against: Option<&Checkpoint>,
@@ -40,14 +40,14 @@ pub trait Auditor: Send + Sync {
     /// The present checkpoint of the log.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn checkpoint(&self) -> Result<Checkpoint, ReadError>;
 
     /// Events behind `after`, up to and including `until`, in commit order, at most `limit` and
     /// [`PAGE_BYTES_MAX`](super::event_store::PAGE_BYTES_MAX). Empty when there are none.
     ///
     /// # Errors
-    /// [`ReadError::PositionGone`] when one of the positions is not of this log; [`ReadError::Unavailable`], also
+    /// [`ReadError::PositionGone`] when one of the positions is not of this log; [`ReadError::Store`], also
     /// when a row cannot be read.
     async fn chained_events(
         &self,
@@ -64,6 +64,6 @@ pub trait RestoreHold: Send + Sync {
     /// ends it there too.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`]; then the hold may still be set.
+    /// [`ReadError::Store`]; then the hold may still be set.
     async fn clear(&self) -> Result<(), ReadError>;
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::id::{BackendName, Position};
+use crate::ports::store_error::StoreError;
 
 /// One life of one process: a restarted process has another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,15 +68,6 @@ pub enum Duty {
     Unconfigured,
 }
 
-/// Why the registry of members did not answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClusterError {
-    /// Retry later. A duty that is held ends when it would have.
-    #[error("the registry of processes is not available: {0}")]
-    Unavailable(String),
-}
-
 /// The members of a cluster and their duties, by the store's clock. Any process may call it, at any time.
 #[async_trait]
 pub trait Cluster: Send + Sync {
@@ -83,19 +75,18 @@ pub trait Cluster: Send + Sync {
     /// Idempotent. A member that does not call it again is dropped after a time that the adapter sets.
     ///
     /// # Errors
-    /// [`ClusterError::Unavailable`].
-    async fn beat(&self, me: &Member) -> Result<Vec<Member>, ClusterError>;
+    /// [`StoreError`].
+    async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError>;
 
     /// Takes the duty, or keeps it, for `duration` from now; false when another process has it. Idempotent.
     ///
     /// # Errors
-    /// [`ClusterError::Unavailable`]: the duty may have been taken.
-    async fn hold(&self, me: NodeId, duty: &Duty, duration: Duration)
-    -> Result<bool, ClusterError>;
+    /// [`StoreError`]: the duty may have been taken.
+    async fn hold(&self, me: NodeId, duty: &Duty, duration: Duration) -> Result<bool, StoreError>;
 
     /// Gives all duties of the process back and removes it from the members. Idempotent.
     ///
     /// # Errors
-    /// [`ClusterError::Unavailable`]: they end when they would have.
-    async fn leave(&self, me: NodeId) -> Result<(), ClusterError>;
+    /// [`StoreError`]: they end when they would have.
+    async fn leave(&self, me: NodeId) -> Result<(), StoreError>;
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::entity::claims::{Claim, ClaimKey};
 use crate::envelope::{NewEvent, Recorded, StreamId};
 use crate::id::{Position, Version};
+use crate::ports::store_error::StoreError;
 
 /// Bytes of payload and metadata at which a page of events ends, with the event that reaches them. So a page may be
 /// short without being the last one: see [`may_have_more`].
@@ -107,9 +108,9 @@ pub enum AppendError {
     /// The connection broke in the commit: repeat the append with the same event ids to learn the outcome.
     #[error("the outcome of the commit is unknown")]
     OutcomeUnknown,
-    /// Nothing was written; retry later.
-    #[error("the log is not available: {0}")]
-    Unavailable(String),
+    /// The store did not answer. Nothing was written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why the log could not be read.
@@ -122,9 +123,9 @@ pub enum ReadError {
         /// The log's head.
         head: Position,
     },
-    /// Retry later.
-    #[error("the log is not available: {0}")]
-    Unavailable(String),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// The event log. All methods may be called from several tasks and nodes at once.
@@ -138,7 +139,7 @@ pub trait EventStore: Send + Sync {
     /// then unknown.
     ///
     /// # Errors
-    /// [`AppendError::Conflict`], [`AppendError::ClaimTaken`] and [`AppendError::Unavailable`]: nothing was written.
+    /// [`AppendError::Conflict`], [`AppendError::ClaimTaken`] and [`AppendError::Store`]: nothing was written.
     /// [`AppendError::OutcomeUnknown`]: repeat the append.
     async fn append(&self, append: Append) -> Result<Appended, AppendError>;
 
@@ -146,7 +147,7 @@ pub trait EventStore: Send + Sync {
     /// when there are none.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn read_stream(
         &self,
         stream: &StreamId,
@@ -157,28 +158,28 @@ pub trait EventStore: Send + Sync {
     /// The stream's present version; 0 when it does not exist.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError>;
 
     /// Events of all streams behind `after` ([`Position::START`] = all), in commit order, at most `limit` and
     /// [`PAGE_BYTES_MAX`].
     ///
     /// # Errors
-    /// [`ReadError::PositionGone`] for a position that is not of this log; [`ReadError::Unavailable`].
+    /// [`ReadError::PositionGone`] for a position that is not of this log; [`ReadError::Store`].
     async fn read_log(&self, after: Position, limit: usize) -> Result<LogPage, ReadError>;
 
     /// Position of the last event; [`Position::START`] when the log is empty. A barrier: every append that any node
     /// acknowledged before this call is at or before it.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn head(&self) -> Result<Position, ReadError>;
 
     /// Checks that `position` is of this log and not ahead of its head, as every method that takes a position does.
     ///
     /// # Errors
     /// [`ReadError::PositionGone`] for a position of another epoch or ahead of [`head`](Self::head);
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn check(&self, position: Position) -> Result<(), ReadError> {
         self.read_log(position, 0).await.map(drop)
     }
@@ -191,14 +192,14 @@ pub trait EventStore: Send + Sync {
     /// is given up, and until then the event is not found.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError>;
 
     /// Claims with keys that begin with `prefix` and follow `after`, with the streams that hold them, by key, at most
     /// `limit`.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn held_under(
         &self,
         prefix: &str,
@@ -209,6 +210,6 @@ pub trait EventStore: Send + Sync {
     /// Deletes idempotency claims taken longer than `age` ago (at least 7 days); returns their number. Idempotent.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     async fn forget_claims_older_than(&self, age: Duration) -> Result<u64, ReadError>;
 }

@@ -5,4 +5,5 @@ pub mod cluster;
 pub mod driver;
 pub mod event_store;
 pub mod read_model;
+pub mod store_error;
 pub mod sync_queue;

@@ -13,6 +13,7 @@ use crate::envelope::Recorded;
 use crate::id::{
     BackendName, EntityId, EntityName, KindName, Namespace, OperationId, Position, Version,
 };
+use crate::ports::store_error::StoreError;
 use crate::selector::Selector;
 use crate::time::Timestamp;
 
@@ -39,9 +40,9 @@ pub enum ModelError {
     /// The page token was not issued for this filter.
     #[error("the page token is not valid")]
     BadPageToken,
-    /// Retry later.
-    #[error("the read model is not available: {0}")]
-    Unavailable(String),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A stream whose events a projection cannot apply, set aside so that the others go on.
@@ -65,7 +66,7 @@ pub trait ReadModel: Send + Sync {
     /// Position of the last applied event; [`Position::START`] before the first one.
     ///
     /// # Errors
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn checkpoint(&self) -> Result<Position, ModelError>;
 
     /// Applies `events` and moves the checkpoint from `from` to `to`, in one transaction or not at all. Events of
@@ -73,7 +74,7 @@ pub trait ReadModel: Send + Sync {
     ///
     /// # Errors
     /// [`ModelError::CheckpointMoved`] when the checkpoint is not `from`; [`ModelError::Poisoned`] for the first
-    /// stream that cannot be applied; [`ModelError::Unavailable`].
+    /// stream that cannot be applied; [`ModelError::Store`].
     async fn apply(
         &self,
         from: Position,
@@ -84,13 +85,13 @@ pub trait ReadModel: Send + Sync {
     /// The streams in quarantine.
     ///
     /// # Errors
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn quarantined(&self) -> Result<Vec<Quarantined>, ModelError>;
 
     /// Puts a stream in quarantine. Idempotent.
     ///
     /// # Errors
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError>;
 
     /// Deletes all rows of a stream, applies `events`, which are its whole history, and ends its quarantine, in one
@@ -98,21 +99,21 @@ pub trait ReadModel: Send + Sync {
     ///
     /// # Errors
     /// [`ModelError::Poisoned`] when they still cannot be applied: then nothing was changed.
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError>;
 
     /// Creates a second, empty instance, to be filled from the start; queries go on to read the live one. Drops an
     /// unfinished rebuild, so rebuilds of several nodes at once cancel each other.
     ///
     /// # Errors
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError>;
 
     /// Makes the instance from [`begin_rebuild`](Self::begin_rebuild) the live one if its checkpoint has reached that
     /// of the live one; false when it has not. The old tables are dropped later, because a query may be reading them.
     ///
     /// # Errors
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn swap(&self) -> Result<bool, ModelError>;
 }
 
@@ -217,14 +218,14 @@ pub trait Views: Send + Sync {
     /// The row of an entity; `None` when there is none (yet).
     ///
     /// # Errors
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn entity(&self, id: EntityId) -> Result<Option<EntityRow>, ModelError>;
 
     /// Entities by id, which is creation order, a page at a time, stable under inserts. `token` is that of the
     /// previous page.
     ///
     /// # Errors
-    /// [`ModelError::BadPageToken`], [`ModelError::Unavailable`].
+    /// [`ModelError::BadPageToken`], [`ModelError::Store`].
     async fn entities(
         &self,
         filter: &EntityFilter,
@@ -235,13 +236,13 @@ pub trait Views: Send + Sync {
     /// One operation; `None` when there is none (yet).
     ///
     /// # Errors
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, ModelError>;
 
     /// Operations by id, newest first, a page at a time. `token` is that of the previous page.
     ///
     /// # Errors
-    /// [`ModelError::BadPageToken`], [`ModelError::Unavailable`].
+    /// [`ModelError::BadPageToken`], [`ModelError::Store`].
     async fn operations(
         &self,
         filter: &OperationFilter,
@@ -252,6 +253,6 @@ pub trait Views: Send + Sync {
     /// Counts of all undeleted entities, by group.
     ///
     /// # Errors
-    /// [`ModelError::Unavailable`].
+    /// [`ModelError::Store`].
     async fn counts(&self) -> Result<Vec<EntityCount>, ModelError>;
 }

@@ -16,6 +16,7 @@ use crate::entity::claims::ClaimKey;
 use crate::entity::work::QueueRow;
 use crate::id::{BackendName, EntityId, Position, Version};
 use crate::ports::read_model::Quarantined;
+use crate::ports::store_error::StoreError;
 use crate::time::Timestamp;
 
 /// The dependents of a name.
@@ -136,9 +137,9 @@ pub enum QueueError {
         /// The checkpoint.
         actual: Position,
     },
-    /// Retry later.
-    #[error("the queue is not available: {0}")]
-    Unavailable(String),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// The durable queue with its leases. Unless a method says otherwise, several tasks and nodes may call it at once.
@@ -147,14 +148,14 @@ pub trait SyncQueue: Send + Sync {
     /// Position of the last event that the executor has applied; [`Position::START`] before the first one.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn checkpoint(&self) -> Result<Position, QueueError>;
 
     /// Commits `changes` and moves the checkpoint from `from` to `to`, in one transaction or not at all. True when
     /// that woke a waiting row. One executor at a time wins: the checkpoint is compared and swapped.
     ///
     /// # Errors
-    /// [`QueueError::CheckpointMoved`] when the checkpoint is not `from`; [`QueueError::Unavailable`].
+    /// [`QueueError::CheckpointMoved`] when the checkpoint is not `from`; [`QueueError::Store`].
     async fn advance(
         &self,
         from: Position,
@@ -166,32 +167,32 @@ pub trait SyncQueue: Send + Sync {
     /// Idempotent.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn reset(&self) -> Result<(), QueueError>;
 
     /// The streams in quarantine: the executor leaves their events out, so that the other streams go on.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn quarantined(&self) -> Result<Vec<Quarantined>, QueueError>;
 
     /// Puts a stream in quarantine, durably. Idempotent.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn quarantine(&self, entry: &Quarantined) -> Result<(), QueueError>;
 
     /// Ends the quarantine of a stream (`category/id`), whose row the caller has written. Idempotent.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn end_quarantine(&self, stream: &str) -> Result<(), QueueError>;
 
     /// Leases what is due: work by priority and age, then drift checks. Not idempotent: a repeated call leases
     /// further entities. No entity is leased twice at once, on any node.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError>;
 
     /// Extends these leases, each an entity and its worker, to `duration` from now; returns the entities whose leases
@@ -199,7 +200,7 @@ pub trait SyncQueue: Send + Sync {
     /// process.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`]; then each lease ends when it would have.
+    /// [`QueueError::Store`]; then each lease ends when it would have.
     async fn renew(
         &self,
         held: &[(EntityId, String)],
@@ -209,14 +210,14 @@ pub trait SyncQueue: Send + Sync {
     /// Ends leases. Idempotent: one that belongs to another worker meanwhile is not touched.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn release(&self, releases: &[Release]) -> Result<(), QueueError>;
 
     /// The version of the backend's stream from which on [`Lease::observed_under`] is kept without a gap. The first
     /// call for a backend, and the first after the record was lost, records and returns `current`. Idempotent.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn observed_since(
         &self,
         backend: &BackendName,
@@ -226,14 +227,14 @@ pub trait SyncQueue: Send + Sync {
     /// Ends all snoozes of the backend's rows: what they waited for is over. Idempotent.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn void_snoozes(&self, backend: &BackendName) -> Result<(), QueueError>;
 
     /// Deletes the backend's drift timers that end later than `longest` from now; returns their number. No timer is
     /// set that far ahead, so an earlier process with a wrong clock set them. They are seeded anew. Idempotent.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn forget_late_drift_timers(
         &self,
         backend: &BackendName,
@@ -244,7 +245,7 @@ pub trait SyncQueue: Send + Sync {
     /// number. Idempotent.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn seed_drift_timers(
         &self,
         backend: &BackendName,
@@ -254,20 +255,20 @@ pub trait SyncQueue: Send + Sync {
     /// When the backend will have something to lease; drift checks count only if `drift`. Read-only.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError>;
 
     /// The row of an entity; `None` when it has none. Read-only.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError>;
 
     /// A page of the entities that depend on any of these names ([`ClaimKey::name`]): at most `limit` with ids above
     /// `after`, each once, in ascending order; `None` = from the first. Read-only.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn dependents(
         &self,
         of: &[ClaimKey],
@@ -278,6 +279,6 @@ pub trait SyncQueue: Send + Sync {
     /// How long the oldest work of each backend has been due, for metrics; zero when all of it waits. Read-only.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError>;
 }

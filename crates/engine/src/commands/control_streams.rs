@@ -112,7 +112,7 @@ impl ControlStreams {
     /// Folds `stream`; the default state when it is empty.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn load<S: Fold>(&self, stream: &StreamId) -> Result<S, Error> {
         self.load_up_to(stream, Version(u64::MAX)).await
     }
@@ -120,7 +120,7 @@ impl ControlStreams {
     /// Folds `stream` up to and including `version`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn load_up_to<S: Fold>(
         &self,
         stream: &StreamId,
@@ -132,7 +132,7 @@ impl ControlStreams {
     /// Folds the events of `stream` that follow `known`, a state of it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn catch_up<S: Fold>(&self, stream: &StreamId, known: S) -> Result<S, Error> {
         self.fold(stream, known, Version(u64::MAX)).await
     }
@@ -157,7 +157,7 @@ impl ControlStreams {
     /// The state right after the request that `changed` stands for: for a repeated request, that of the first one.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn state_after<S: Fold>(
         &self,
         stream: &StreamId,
@@ -172,7 +172,7 @@ impl ControlStreams {
     /// The event of `stream` at `version`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::NotFound`], [`Error::Store`], [`Error::Unreadable`].
     pub async fn event<S: Fold>(
         &self,
         stream: &StreamId,
@@ -184,7 +184,7 @@ impl ControlStreams {
     /// The first request with the idempotency key of `envelope`; `None` = this is the first, or it has no key.
     ///
     /// # Errors
-    /// [`Error::KeyReused`], [`Error::Unavailable`].
+    /// [`Error::KeyReused`], [`Error::Store`].
     pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
         first_request(&*self.log, envelope).await
     }
@@ -194,7 +194,7 @@ impl ControlStreams {
     /// `envelope`) was carried out before.
     ///
     /// # Errors
-    /// What `decide` returns, [`Error::KeyReused`], [`Error::Unavailable`], [`Error::Unreadable`],
+    /// What `decide` returns, [`Error::KeyReused`], [`Error::Store`], [`Error::Unreadable`],
     /// [`Error::Contended`].
     pub async fn change<S: Fold>(
         &self,
@@ -241,7 +241,7 @@ impl ControlStreams {
 /// The stored event of `stream` at `version`, which took a claim.
 ///
 /// # Errors
-/// [`Error::Contended`] while the holder of the claim is pending: its event is not visible yet. [`Error::Unavailable`].
+/// [`Error::Contended`] while the holder of the claim is pending: its event is not visible yet. [`Error::Store`].
 pub(crate) async fn read_event(
     log: &dyn EventStore,
     stream: &StreamId,

@@ -57,7 +57,7 @@ fn lock(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
 /// The first request with the idempotency key of `envelope`; `None` = this is the first, or it has no key.
 ///
 /// # Errors
-/// [`Error::KeyReused`] when the first one was a different request, [`Error::Unavailable`].
+/// [`Error::KeyReused`] when the first one was a different request, [`Error::Store`].
 pub(crate) async fn first_request(
     log: &dyn EventStore,
     envelope: &Envelope,

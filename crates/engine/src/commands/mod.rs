@@ -65,7 +65,7 @@ impl Commands {
     ///
     /// # Errors
     /// The refusal, a taken name or identity, a reused key; [`Error::Contended`] after too many conflicts,
-    /// [`Error::Unavailable`] when the log is unavailable.
+    /// [`Error::Store`] when the log is unavailable.
     pub async fn execute(
         &self,
         id: EntityId,
@@ -132,7 +132,7 @@ impl Commands {
     /// The reply to the first request with an idempotency key: the fold at the version that it led to.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the request was not about an entity, [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::NotFound`] when the request was not about an entity, [`Error::Store`], [`Error::Unreadable`].
     pub async fn first_reply(&self, first: &Holder) -> Result<CommandOutcome, Error> {
         let id = first.stream.entity_id().ok_or(Error::NotFound)?;
         let last = read_event(&*self.log, &first.stream, first.version).await?;
@@ -156,7 +156,7 @@ impl Commands {
         let mut wait = Duration::from_millis(5);
         loop {
             match self.execute(id, envelope, intent).await {
-                Err(Error::Contended | Error::Unavailable(_)) => {
+                Err(error) if error.is_temporary() => {
                     tokio::time::sleep(self.clock.jittered(wait)).await;
                     wait = (wait * 2).min(Duration::from_secs(2));
                 }

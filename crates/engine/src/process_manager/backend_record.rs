@@ -63,7 +63,7 @@ impl Shared {
     /// A person confirmed the backend as it answers now; returns its record right after that.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], also when the backend does not answer.
+    /// [`Error::Store`], also when the backend does not answer.
     pub(crate) async fn unpark(
         &self,
         backend: &Backend,
@@ -105,8 +105,7 @@ impl Shared {
     /// may have been lost.
     async fn load_observed_since(&self, backend: &Backend) -> Result<(), Error> {
         let record: Record = self.control.load(&StreamId::backend(backend.name())).await?;
-        let since = self.queue.observed_since(backend.name(), record.version).await;
-        let since = since.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let since = self.queue.observed_since(backend.name(), record.version).await?;
         backend.availability.set_observed_since(since);
         Ok(())
     }

@@ -71,7 +71,7 @@ impl Shared {
     /// parks the backend.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when it does not answer, or its answer cannot be recorded; it stays unavailable then.
+    /// [`Error::Store`] when it does not answer, or its answer cannot be recorded; it stays unavailable then.
     pub(crate) async fn identify(&self, backend: &Backend) -> Result<(), Error> {
         let context = self.backend_call_context(backend);
         let found = match backend.settings.driver.identity(&context).await {

@@ -97,7 +97,7 @@ impl Shared {
     /// Resolves once the queue includes all events up to `position`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the executor does not get there in time: it stopped, or is far behind.
+    /// [`Error::Store`] when the executor does not get there in time: it stopped, or is far behind.
     pub(crate) async fn wait_for_executor(&self, position: Position) -> Result<(), Error> {
         let reached = tokio::time::timeout(EXECUTOR_LAG_MAX, self.queue_reached(position)).await;
         reached.map_err(|_| Error::Unavailable("the queue is behind the log".to_owned()))

@@ -17,6 +17,7 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::read_model::{ModelError, Quarantined};
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::{QueueChange, QueueError, SyncQueue};
 use stateward_domain::time::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
@@ -178,14 +179,14 @@ impl Executor {
     /// meanwhile: an event that it left out is in the rows, and one after them is delivered again.
     ///
     /// # Errors
-    /// [`ModelError::Poisoned`] when the stream still cannot be folded, [`ModelError::Unavailable`]: it stays in
+    /// [`ModelError::Poisoned`] when the stream still cannot be folded, [`ModelError::Store`]: it stays in
     /// quarantine. [`ModelError::CheckpointMoved`] when another executor is at work: repeat the call.
     pub async fn retry(&self, log: &dyn EventStore, stream: &StreamId) -> Result<(), ModelError> {
         let _delivering = self.delivering.lock().await;
         let mut after = Version::default();
         loop {
             let page = log.read_stream(stream, after, BATCH).await;
-            let page = page.map_err(|error| ModelError::Unavailable(error.to_string()))?;
+            let page = page.map_err(|error| unavailable(error.into()))?;
             let Some(last) = page.last() else { break };
             after = last.version;
             let at = self.queue.checkpoint().await.map_err(queue_error)?;
@@ -209,7 +210,7 @@ impl Executor {
 
     async fn fold(&self, id: EntityId, batch: &EntityBatch<'_>) -> Result<Arc<Entity>, ModelError> {
         let folded = self.entities.fold_with(id, &batch.events).await;
-        folded.map_err(|error| poisoned(batch.events[0], &error))
+        folded.map_err(|error| poisoned(batch.events[0], error))
     }
 
     /// The entity's queue row as of the event at `position`, recorded at `at`.
@@ -334,17 +335,20 @@ fn if_readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
 }
 
 fn unavailable(error: Error) -> ModelError {
-    ModelError::Unavailable(error.to_string())
+    match error {
+        Error::Store(error) => error.into(),
+        other => StoreError::unavailable(other).into(),
+    }
 }
 
-fn poisoned(recorded: &Recorded, error: &Error) -> ModelError {
+fn poisoned(recorded: &Recorded, error: Error) -> ModelError {
     match error {
         Error::Unreadable(source) => ModelError::Poisoned {
             stream: recorded.stream.to_string(),
             message: source.to_string(),
             unknown: matches!(source, stateward_domain::envelope::DecodeError::Unknown { .. }),
         },
-        other => ModelError::Unavailable(other.to_string()),
+        other => unavailable(other),
     }
 }
 
@@ -388,6 +392,7 @@ impl Projection for Arc<Executor> {
 fn queue_error(error: QueueError) -> ModelError {
     match error {
         QueueError::CheckpointMoved { actual } => ModelError::CheckpointMoved { actual },
-        other => ModelError::Unavailable(other.to_string()),
+        QueueError::Store(error) => error.into(),
+        other => StoreError::unavailable(other).into(),
     }
 }

@@ -11,6 +11,7 @@ use stateward_domain::envelope::Recorded;
 use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::{EventStore, ReadError};
 use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -226,7 +227,10 @@ async fn first_undelivered(
 }
 
 fn unreadable(error: ReadError) -> ModelError {
-    ModelError::Unavailable(error.to_string())
+    match error {
+        ReadError::Store(error) => error.into(),
+        other => StoreError::unavailable(other).into(),
+    }
 }
 
 #[cfg(test)]

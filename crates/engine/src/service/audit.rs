@@ -21,7 +21,7 @@ impl Engine {
     /// Takes the permission to verify until it is dropped.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] while another one runs.
+    /// [`Error::Store`] while another one runs.
     pub fn verification_permit(&self) -> Result<VerificationPermit, Error> {
         let permit = Arc::clone(&self.inner.verification_permits).try_acquire_owned();
         let busy = |_| Error::Unavailable("another verification is under way".to_owned());
@@ -31,7 +31,7 @@ impl Engine {
     /// Verifies the whole log, its claims and the read models; `against` is a checkpoint that the log has to continue.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]. Faults of the log are in the report.
+    /// [`Error::Store`]. Faults of the log are in the report.
     pub async fn verify(
         &self,
         _permit: &VerificationPermit,
@@ -44,7 +44,7 @@ impl Engine {
     /// The log's present checkpoint, to be kept elsewhere.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Store`].
     pub async fn checkpoint(&self) -> Result<Checkpoint, Error> {
         Ok(self.inner.auditor.checkpoint().await?)
     }
@@ -52,7 +52,7 @@ impl Engine {
     /// Exports the events that `selection` matches. The export is recorded in the log before its first line is read.
     ///
     /// # Errors
-    /// [`Error::PositionGone`], [`Error::Unavailable`].
+    /// [`Error::PositionGone`], [`Error::Store`].
     pub async fn export(&self, envelope: &Envelope, selection: Selection) -> Result<Export, Error> {
         let head = self.log().head().await?;
         let export = Export::new(Arc::clone(&self.inner.auditor), selection, head);
@@ -75,7 +75,7 @@ impl Engine {
     /// they are allowed already.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]: repeat the request. Changes may be allowed until the next start, but not longer.
+    /// [`Error::Store`]: repeat the request. Changes may be allowed until the next start, but not longer.
     pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
         if self.is_observe_only() {
             let at = self.clock().now();

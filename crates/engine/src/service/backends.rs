@@ -27,10 +27,9 @@ impl Engine {
     /// For how long the oldest due work of each backend has been due.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Store`].
     pub async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, Error> {
-        let oldest = self.inner.shared.queue.oldest_due().await;
-        oldest.map_err(|error| Error::Unavailable(error.to_string()))
+        Ok(self.inner.shared.queue.oldest_due().await?)
     }
 
     /// Status of all backends.
@@ -48,7 +47,7 @@ impl Engine {
     /// Confirms the identity and contents of a backend, and ends parking and pausing.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::Unavailable`] also when the backend does not answer.
+    /// [`Error::UnknownBackend`], [`Error::Store`] also when the backend does not answer.
     pub async fn unpark(&self, name: &BackendName, envelope: &Envelope) -> Result<Record, Error> {
         self.inner.shared.unpark(&*self.backend(name)?, envelope).await
     }
@@ -56,7 +55,7 @@ impl Engine {
     /// The backend's record at `version`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn backend_at(&self, name: &BackendName, version: Version) -> Result<Record, Error> {
         self.inner.shared.control.load_up_to(&StreamId::backend(name), version).await
     }
@@ -65,7 +64,7 @@ impl Engine {
     /// backend's record right after it.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::UnknownBackend`], [`Error::Store`], [`Error::Unreadable`].
     pub async fn pause_backend(
         &self,
         name: &BackendName,
@@ -89,7 +88,7 @@ impl Engine {
     /// Checks the backend's health and identity at once. Returns the backend's record right after it.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`]; [`Error::Unavailable`] with the backend's answer.
+    /// [`Error::UnknownBackend`]; [`Error::Store`] with the backend's answer.
     pub async fn test_backend(
         &self,
         name: &BackendName,

@@ -12,7 +12,7 @@ impl Engine {
     /// Up to `limit` dependents of `entity`, as far as the queue knows them; none for a deleted entity.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Store`].
     pub async fn dependents(
         &self,
         entity: &Entity,

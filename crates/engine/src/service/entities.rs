@@ -24,7 +24,7 @@ impl Engine {
     /// The fold of all events of the entity.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it was never declared, [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::NotFound`] when it was never declared, [`Error::Store`], [`Error::Unreadable`].
     pub async fn entity(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
         let entity = self.inner.shared.entities.fresh(id).await?;
         if entity.exists() { Ok(entity) } else { Err(Error::NotFound) }
@@ -34,7 +34,7 @@ impl Engine {
     ///
     /// # Errors
     /// Unknown or unsuitable names, [`Error::Invalid`] with every fault, a taken name or identity, a reused key,
-    /// [`Error::Unavailable`].
+    /// [`Error::Store`].
     pub async fn create(
         &self,
         envelope: Envelope,
@@ -103,7 +103,7 @@ impl Engine {
     /// Changes desired state, settings or both.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Immutable`], refusals, [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Immutable`], refusals, [`Error::Store`].
     pub async fn update(
         &self,
         envelope: Envelope,
@@ -157,7 +157,7 @@ impl Engine {
     /// Requests the deletion of an entity; `policy` `None` = the one of its settings.
     ///
     /// # Errors
-    /// [`Error::NotFound`], refusals, [`Error::Unavailable`].
+    /// [`Error::NotFound`], refusals, [`Error::Store`].
     pub async fn delete(
         &self,
         envelope: Envelope,
@@ -174,7 +174,7 @@ impl Engine {
     /// Carries out a verb.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::UnknownAction`], [`Error::Invalid`] input, refusals, [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::UnknownAction`], [`Error::Invalid`] input, refusals, [`Error::Store`].
     pub async fn act(
         &self,
         envelope: Envelope,

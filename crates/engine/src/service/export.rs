@@ -69,7 +69,7 @@ impl Export {
     /// The number of lines.
     ///
     /// # Errors
-    /// [`Error::PositionGone`], [`Error::Unavailable`].
+    /// [`Error::PositionGone`], [`Error::Store`].
     pub async fn count(&self) -> Result<u64, Error> {
         let (mut at, mut count) = (self.selection.after, 0);
         loop {
@@ -85,7 +85,7 @@ impl Export {
     /// The next lines, each with its line break; `None` after the last one.
     ///
     /// # Errors
-    /// [`Error::PositionGone`]; [`Error::Unavailable`], also for an event that cannot be read: the export is incomplete
+    /// [`Error::PositionGone`]; [`Error::Store`], also for an event that cannot be read: the export is incomplete
     /// then.
     pub async fn lines(&mut self) -> Result<Option<String>, Error> {
         loop {

@@ -22,7 +22,7 @@ impl Engine {
     /// first request.
     ///
     /// # Errors
-    /// [`Error::KeyReused`] when the first one was a different request, [`Error::Unavailable`].
+    /// [`Error::KeyReused`] when the first one was a different request, [`Error::Store`].
     pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
         self.inner.shared.control.first_request(envelope).await
     }
@@ -30,7 +30,7 @@ impl Engine {
     /// The reply to the first request about an entity.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the request was not about an entity, [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::NotFound`] when the request was not about an entity, [`Error::Store`], [`Error::Unreadable`].
     pub async fn first_reply(&self, first: &Holder) -> Result<Accepted, Error> {
         Ok(self.inner.shared.commands.first_reply(first).await?.into())
     }
@@ -38,7 +38,7 @@ impl Engine {
     /// Records the key of a request that was carried out and appended no other event; does nothing without a key.
     ///
     /// # Errors
-    /// [`Error::KeyReused`], [`Error::Unavailable`].
+    /// [`Error::KeyReused`], [`Error::Store`].
     pub async fn record_request(&self, envelope: &Envelope) -> Result<(), Error> {
         let nothing = |_: &System| Ok(Vec::new());
         let control = &self.inner.shared.control;

@@ -12,7 +12,7 @@ impl Engine {
     /// Deletes a namespace that has no entities any more.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Configured`], [`Error::InUse`], [`Error::Unavailable`].
+    /// [`Error::NotFound`], [`Error::Configured`], [`Error::InUse`], [`Error::Store`].
     pub async fn delete_namespace(
         &self,
         envelope: &Envelope,

@@ -38,7 +38,7 @@ impl Engine {
     /// counts as managed.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::UnknownKind`], [`Error::BadPageToken`]; [`Error::Unavailable`] with the
+    /// [`Error::UnknownBackend`], [`Error::UnknownKind`], [`Error::BadPageToken`]; [`Error::Store`] with the
     /// backend's answer, or because the backend is unavailable now.
     pub async fn list_objects(
         &self,

@@ -34,7 +34,7 @@ impl Engine {
     /// Follows an operation from the state in `from` until it ends, or for `within`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::Store`], [`Error::Unreadable`].
     pub async fn follow_operation(
         &self,
         mut from: FollowedOperation,

@@ -65,11 +65,10 @@ impl Engine {
     /// work a little later. A read model is replayed beside the live one and swapped in.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for another name, [`Error::Unavailable`].
+    /// [`Error::NotFound`] for another name, [`Error::Store`].
     pub async fn rebuild(&self, projection: &str) -> Result<(), Error> {
         if projection == Executor::NAME {
-            let reset = self.inner.shared.queue.reset().await;
-            return reset.map_err(|error| Error::Unavailable(error.to_string()));
+            return Ok(self.inner.shared.queue.reset().await?);
         }
         let model = self.model(projection)?;
         let beside: Arc<dyn ReadModel> = Arc::from(model.begin_rebuild().await?);
@@ -88,7 +87,7 @@ impl Engine {
     /// Replays quarantined streams of a projection; those that still cannot be applied stay quarantined.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for another projection, [`Error::Unavailable`].
+    /// [`Error::NotFound`] for another projection, [`Error::Store`].
     pub async fn retry_quarantined(&self, projection: &str) -> Result<(), Error> {
         if projection == Executor::NAME {
             return self.retry_quarantined_work().await;
@@ -111,8 +110,7 @@ impl Engine {
     }
 
     async fn retry_quarantined_work(&self) -> Result<(), Error> {
-        let quarantined = self.inner.shared.queue.quarantined().await;
-        for entry in quarantined.map_err(|error| Error::Unavailable(error.to_string()))? {
+        for entry in self.inner.shared.queue.quarantined().await? {
             let Ok(stream) = entry.stream.parse() else { continue };
             if let Err(error) = self.inner.executor.retry(self.log(), &stream).await {
                 tracing::warn!(stream = entry.stream, %error, "the stream stays set aside");

@@ -26,7 +26,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::BadConfiguration`]; [`Error::BackendInUse`] and [`Error::InUse`] when the new configuration removes
-    /// something that still has entities; [`Error::Unavailable`]. The present configuration stays in force.
+    /// something that still has entities; [`Error::Store`]. The present configuration stays in force.
     pub async fn reload(&self, envelope: &Envelope) -> Result<BackendChanges, Error> {
         let mut last = self.inner.reloading.lock().await;
         let request = envelope;
@@ -114,7 +114,7 @@ impl Engine {
     /// What the reload changed that is recorded at `version` of the system stream.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when that event is no reload, [`Error::Unavailable`], [`Error::Unreadable`].
+    /// [`Error::NotFound`] when that event is no reload, [`Error::Store`], [`Error::Unreadable`].
     pub async fn reloaded_at(&self, version: Version) -> Result<BackendChanges, Error> {
         let event = self.inner.shared.control.event::<System>(&StreamId::system(), version).await?;
         match event {

@@ -11,6 +11,7 @@ use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::ports::event_store::{
     Append, AppendError, Appended, EventStore, Holder, LogPage, ReadError, page_length,
 };
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::{LogClock, Timestamp};
 use tokio::sync::watch;
 
@@ -84,7 +85,7 @@ impl MemoryState {
             Admission::Fits => {}
         }
         if append.events.iter().any(|event| self.ids.contains_key(&event.id)) {
-            return Err(AppendError::Unavailable("the log has an event of this id".to_owned()));
+            return Err(StoreError::unavailable("the log has an event of this id").into());
         }
         let mut sealed = Vec::with_capacity(append.events.len());
         let after = chain::seal(append, before, now, &mut sealed);
@@ -137,7 +138,7 @@ impl EventStore for MemoryLog {
         let fault = state.faults.pop_front();
         match fault {
             Some(InjectedFault::Unavailable) => {
-                return Err(AppendError::Unavailable("on purpose".to_owned()));
+                return Err(StoreError::unavailable("on purpose").into());
             }
             Some(InjectedFault::UnknownLost) => return Err(AppendError::OutcomeUnknown),
             Some(InjectedFault::UnknownWritten) | None => {}

@@ -9,7 +9,8 @@ use std::future::Future;
 
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
-use stateward_domain::ports::event_store::{Append, AppendError, ReadError};
+use stateward_domain::ports::event_store::{Append, AppendError};
+use stateward_domain::ports::store_error::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::shared::chain::Outcome;
@@ -56,7 +57,7 @@ pub(crate) trait CommitBatch: Send + 'static {
     fn forget_claims_before(
         &mut self,
         before: i64,
-    ) -> impl Future<Output = Result<u64, ReadError>> + Send;
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Releases the log; nothing is written after it.
     fn close(self) -> impl Future<Output = ()> + Send;
@@ -64,7 +65,7 @@ pub(crate) trait CommitBatch: Send + 'static {
 
 enum Job {
     Append(PendingAppend),
-    Forget { before: i64, reply: oneshot::Sender<Result<u64, ReadError>> },
+    Forget { before: i64, reply: oneshot::Sender<Result<u64, StoreError>> },
     Close { reply: oneshot::Sender<()> },
 }
 
@@ -82,9 +83,9 @@ pub(crate) struct GroupCommitHandle {
 impl GroupCommitHandle {
     /// Appends; the outcome is unknown when the future is dropped.
     pub(crate) async fn append(&self, append: Append) -> Outcome {
-        let gone = || AppendError::Unavailable("the writer is gone".to_owned());
+        let gone = || StoreError::fatal("the writer is gone");
         if append.events.is_empty() {
-            return Err(AppendError::Unavailable("an append needs an event".to_owned()));
+            return Err(StoreError::unavailable("an append needs an event").into());
         }
         let (reply, outcome) = oneshot::channel();
         self.jobs.send(Job::Append(PendingAppend { append, reply })).await.map_err(|_| gone())?;
@@ -92,8 +93,8 @@ impl GroupCommitHandle {
     }
 
     /// As [`CommitBatch::forget_claims_before`].
-    pub(crate) async fn forget_claims_before(&self, before: i64) -> Result<u64, ReadError> {
-        let gone = || ReadError::Unavailable("the writer is gone".to_owned());
+    pub(crate) async fn forget_claims_before(&self, before: i64) -> Result<u64, StoreError> {
+        let gone = || StoreError::fatal("the writer is gone");
         let (reply, outcome) = oneshot::channel();
         self.jobs.send(Job::Forget { before, reply }).await.map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?

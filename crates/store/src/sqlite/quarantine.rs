@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 use stateward_domain::ports::read_model::Quarantined;
 
-use crate::sqlite::views_db::undecodable;
+use crate::sqlite::error::parsed;
 
 /// The streams that `projection` has in quarantine, in order.
 pub(super) async fn all(
@@ -17,7 +17,7 @@ pub(super) async fn all(
     .fetch_all(connection)
     .await?;
     let entry = |(stream, position, message): (String, String, String)| {
-        let position = position.parse().map_err(|error| undecodable(Box::new(error)))?;
+        let position = parsed(("quarantine", "position"), &stream, &position)?;
         Ok(Quarantined { stream, position, message })
     };
     rows.into_iter().map(entry).collect()

@@ -6,6 +6,7 @@ use stateward_domain::id::Position;
 use stateward_domain::time::{LogClock, Moment};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::sqlite::error::parsed;
 use crate::sqlite::transaction::{PipelinedTransaction, WriteConnection};
 
 /// Tables that all projections share.
@@ -23,6 +24,8 @@ CREATE TABLE IF NOT EXISTS quarantine (
     PRIMARY KEY (model, stream)
 ) WITHOUT ROWID;
 ";
+
+const POSITION: (&str, &str) = ("checkpoints", "position");
 
 /// The open file.
 pub(super) struct ViewsDb {
@@ -70,9 +73,9 @@ pub(super) async fn all_checkpoints(
     if sqlx::query_scalar::<_, i64>(there).fetch_one(&mut *connection).await? == 0 {
         return Ok(Vec::new());
     }
-    let rows = sqlx::query_scalar("SELECT position FROM checkpoints").fetch_all(connection).await?;
-    let position = |text: &String| text.parse().map_err(|error| undecodable(Box::new(error)));
-    rows.iter().map(position).collect()
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT name, position FROM checkpoints").fetch_all(connection).await?;
+    rows.iter().map(|(name, text)| parsed(POSITION, name, text)).collect()
 }
 
 /// The checkpoint of the projection `name`; [`Position::START`] when it has none.
@@ -85,9 +88,7 @@ pub(super) async fn checkpoint(
             .bind(name)
             .fetch_optional(connection)
             .await?;
-    text.map_or(Ok(Position::START), |text| {
-        text.parse().map_err(|error| undecodable(Box::new(error)))
-    })
+    text.map_or(Ok(Position::START), |text| parsed(POSITION, name, &text))
 }
 
 /// Moves a checkpoint from `from` to `to`. Must be the first statement of a projection's transaction, which fails
@@ -117,11 +118,6 @@ pub(super) async fn moved_checkpoint(
 ) -> Result<Option<Position>, sqlx::Error> {
     writer.roll_back_abandoned().await;
     Ok(Some(checkpoint(writer, name).await?).filter(|actual| *actual != from))
-}
-
-/// The error for a value in `views.db` that this version did not write.
-pub(super) fn undecodable(source: Box<dyn std::error::Error + Send + Sync>) -> sqlx::Error {
-    sqlx::Error::Decode(source)
 }
 
 /// Begins a transaction with `BEGIN IMMEDIATE`, so that it never waits for the write lock in its middle.

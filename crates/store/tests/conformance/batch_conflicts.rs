@@ -78,7 +78,7 @@ async fn an_event_id_that_another_stream_has_is_refused_alone() {
         log.append(append("a", 0, 1, 1, vec![])).await.unwrap();
         let both = [append("b", 0, 1, 1, vec![]), append("c", 0, 50, 1, vec![])];
         let outcomes = join_all(both.map(|sent| log.append(sent))).await;
-        assert!(matches!(outcomes[0], Err(AppendError::Unavailable(_))), "{name}: {outcomes:?}");
+        assert!(matches!(outcomes[0], Err(AppendError::Store(_))), "{name}: {outcomes:?}");
         assert!(outcomes[1].is_ok(), "{name}: {outcomes:?}");
     }
 }

@@ -8,6 +8,7 @@
 //! - Of `sqlite` only, so far: all that follows, and `queue/restart`
 //! - `views`: read models; `labels_and_counts`: their secondary rows
 //! - `audit`: verification, checkpoints and copies of logs, over the random histories of the domain's invariants
+//! - `damaged_rows`: stored values that this system did not write
 //! - `object_claims`: which entity manages which object, in a log of an older version
 //! - `open`: errors of opening a store; `restore_hold`: a log that is older than its recorded head
 //! - `failpoints`: the list of failpoints
@@ -17,6 +18,7 @@
 mod audit;
 mod batch_conflicts;
 mod cluster;
+mod damaged_rows;
 mod failpoints;
 mod labels_and_counts;
 #[path = "../../../domain/tests/invariants/lifecycle/mod.rs"]

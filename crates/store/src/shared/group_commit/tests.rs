@@ -87,7 +87,7 @@ const DONE: Outcome = Ok(Appended { version: Version(1), position: Position::STA
 const CONFLICT: Outcome = Err(AppendError::Conflict { actual: Version(7) });
 
 fn unavailable(why: &str) -> AppendError {
-    AppendError::Unavailable(why.to_owned())
+    StoreError::unavailable(why).into()
 }
 
 /// Records the batches, by the streams of their appends.
@@ -112,7 +112,7 @@ impl CommitBatch for ScriptedLog {
         self.answers.pop_front().unwrap_or(Answer::Written).to(appends)
     }
 
-    async fn forget_claims_before(&mut self, before: i64) -> Result<u64, ReadError> {
+    async fn forget_claims_before(&mut self, before: i64) -> Result<u64, StoreError> {
         self.record("forget".to_owned());
         Ok(before.unsigned_abs())
     }
@@ -180,12 +180,15 @@ async fn what_queued_meanwhile_shares_a_commit_and_a_close_comes_after_it() {
     let (closed, late) = tokio::join!(handle.close(), handle.append(append("c", 1, &[])));
     assert_eq!(*seen.lock().expect("no panic"), ["ab", "a", "forget", "close"]);
     assert_eq!((closed, late), ((), Err(AppendError::OutcomeUnknown)));
-    assert_eq!(handle.append(append("d", 1, &[])).await, Err(unavailable("the writer is gone")));
+    assert_eq!(
+        handle.append(append("d", 1, &[])).await,
+        Err(StoreError::fatal("the writer is gone").into())
+    );
     handle.close().await;
 }
 
 #[tokio::test]
 async fn an_append_without_events_is_refused() {
     let handle = spawn(ScriptedLog::new(&[]));
-    assert!(matches!(handle.append(append("a", 0, &[])).await, Err(AppendError::Unavailable(_))));
+    assert!(matches!(handle.append(append("a", 0, &[])).await, Err(AppendError::Store(_))));
 }

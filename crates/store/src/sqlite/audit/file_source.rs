@@ -11,6 +11,7 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Holder, ReadError};
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
@@ -20,8 +21,10 @@ use crate::audit::{
     AuditSource, ClaimEvent, ExpectedViews, HeldClaim, Identity, QuarantinedStream, RawRow,
     StoredCheckpoint, TableRow, Unreadable, ViewPage,
 };
+use crate::sqlite::error::store_error;
 use crate::sqlite::error::{SqliteErrorClass, classify, message};
 use crate::sqlite::integer::{limit_of, signed, unsigned};
+use crate::sqlite::log::event_row::POSITION;
 use crate::sqlite::log::event_row::{COLUMNS, page};
 
 /// Lines of `SQLite`'s integrity check that are reported, at most.
@@ -41,7 +44,7 @@ pub(in crate::sqlite) struct FileSource {
 }
 
 pub(super) fn unavailable(error: sqlx::Error) -> ReadError {
-    ReadError::Unavailable(message(&error))
+    store_error(error).into()
 }
 
 fn is_damage(error: &sqlx::Error) -> bool {
@@ -157,7 +160,7 @@ impl FileSource {
 
     /// The shadow tables; created on first use.
     async fn shadow_tables(&self) -> Result<MutexGuard<'_, ShadowTables>, ReadError> {
-        let made = async || Ok(Mutex::new(ShadowTables::open().await.map_err(unavailable)?));
+        let made = async || ShadowTables::open().await.map(Mutex::new).map_err(unavailable);
         Ok(self.shadow_tables.get_or_try_init(made).await?.lock().await)
     }
 }
@@ -204,7 +207,7 @@ impl AuditSource for FileSource {
             }
             head => head,
         };
-        let minor = unsigned(head.map_err(unavailable)?);
+        let minor = head.and_then(|head| unsigned(POSITION, "", head)).map_err(unavailable)?;
         let position = Position { epoch: self.identity.epoch, major: 0, minor };
         Ok(if minor == 0 { Position::START } else { position })
     }
@@ -308,7 +311,7 @@ impl AuditSource for FileSource {
         let mut shadow_tables = self.shadow_tables().await?;
         let mut moment = views.begin().await.map_err(unavailable)?;
         let faults = whole_tables::faults(&mut moment, &mut shadow_tables).await;
-        faults.map_err(|error| ReadError::Unavailable(error.to_string()))
+        faults.map_err(|error| ReadError::Store(StoreError::unavailable(error)))
     }
 
     async fn expected_rows(
@@ -319,11 +322,11 @@ impl AuditSource for FileSource {
             return Ok(Vec::new());
         }
         let rows = self.shadow_tables().await?.rows(folds).await;
-        rows.map_err(|error| ReadError::Unavailable(error.to_string()))
+        rows.map_err(|error| ReadError::Store(StoreError::unavailable(error)))
     }
 }
 
 fn stored_version(row: &SqliteRow, index: usize) -> Version {
     let number: i64 = row.try_get(index).unwrap_or_default();
-    Version(unsigned(number))
+    Version(u64::try_from(number).unwrap_or_default())
 }

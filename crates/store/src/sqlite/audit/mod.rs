@@ -20,6 +20,7 @@ use stateward_domain::audit::{Checkpoint, Report};
 use stateward_domain::id::{LogId, Position};
 use stateward_domain::ports::audit::{Auditor as Port, ChainedEvent, ProgressFn};
 use stateward_domain::ports::event_store::ReadError;
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Clock;
 use tokio::sync::Mutex;
 
@@ -27,6 +28,7 @@ use crate::audit::{AuditSource, Chains, RunningDigest, chains, verify};
 use crate::hash;
 use crate::sqlite::files::stale_views;
 use crate::sqlite::integer::{limit_of, signed, unsigned};
+use crate::sqlite::log::event_row::POSITION;
 use crate::sqlite::log::event_row::{COLUMNS, page};
 use file_source::{FileSource, unavailable};
 
@@ -111,7 +113,7 @@ impl Port for Auditor {
                 break;
             }
         }
-        let minor = unsigned(running.1);
+        let minor = unsigned(POSITION, "", running.1).map_err(unavailable)?;
         let position = Position { epoch: self.files.identity.epoch, major: 0, minor };
         Ok(Checkpoint {
             log_id: self.log_id(),
@@ -143,10 +145,8 @@ impl Port for Auditor {
             .await
             .map_err(unavailable)?;
         let chained = |row| {
-            let event = untrusted_row::read(row, self.files.identity.epoch).map_err(|row| {
-                let detail = format!("the event at {} cannot be read: {}", row.position, row.why);
-                ReadError::Unavailable(detail)
-            })?;
+            let event = untrusted_row::read(row, self.files.identity.epoch)
+                .map_err(|row| StoreError::inconsistent(("events", ""), row.position, row.why))?;
             Ok(ChainedEvent {
                 previous: untrusted_row::blob(row, 11).unwrap_or(hash::GENESIS),
                 event,

@@ -113,10 +113,12 @@ async fn head_of(directory: &Path, log: &mut SqliteConnection) -> Result<LogHead
         "SELECT epoch, log_id, (SELECT coalesce(max(position), 0) FROM events) FROM log",
     );
     let row: Result<(i64, String, i64), _> = row.fetch_one(log).await;
-    let (epoch, log_id, minor) =
-        row.map_err(|error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE))?;
+    let failed =
+        |error: sqlx::Error| OpenError::from_sqlx(directory.join("events.db"), &error, RESTORE);
+    let (epoch, log_id, minor) = row.map_err(failed)?;
     let (log_id, epoch) = stored_identity(&directory.join("events.db"), &log_id, epoch)?;
-    Ok(LogHead { log_id, position: Position { epoch, major: 0, minor: unsigned(minor) } })
+    let minor = unsigned(("events", "position"), "", minor).map_err(failed)?;
+    Ok(LogHead { log_id, position: Position { epoch, major: 0, minor } })
 }
 
 /// The time floor: no event of the log was recorded later.

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use stateward_domain::id::Position;
 use stateward_domain::ports::audit::RestoreHold;
 use stateward_domain::ports::event_store::ReadError;
+use stateward_domain::ports::store_error::StoreError;
 
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::lock::LogHead;
@@ -86,8 +87,8 @@ pub(in crate::sqlite) fn sync_directory(directory: &Path) -> std::io::Result<()>
 #[async_trait]
 impl RestoreHold for RestoreHoldFile {
     async fn clear(&self) -> Result<(), ReadError> {
-        let failed = |error| ReadError::Unavailable(format!("{}: {error}", self.path().display()));
-        self.remove().map_err(failed)
+        let failed = |error| StoreError::unavailable(format!("{}: {error}", self.path().display()));
+        Ok(self.remove().map_err(failed)?)
     }
 }
 

@@ -11,11 +11,12 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Append, Appended, Holder};
 use stateward_domain::time::Timestamp;
 
-use crate::hash;
 use crate::shared::chain::{
     self, Admission, ClaimChanges, Outcome, SealedEvent, StreamHead, StreamHeads, TakenClaim,
 };
+use crate::sqlite::error::undecodable;
 use crate::sqlite::integer::{signed, unsigned};
+use crate::sqlite::log::event_row::{POSITION, VERSION};
 use crate::sqlite::transaction::{
     CommitError, Insert, PipelinedTransaction, Values, WriteConnection,
 };
@@ -141,12 +142,15 @@ async fn load_heads_and_claims(
     .await?;
     for (key, category, id, version, value, recorded_at) in found {
         let stream = StreamId { category, id };
-        let version = Version(unsigned(version));
+        let version = Version(unsigned(VERSION, &stream.to_string(), version)?);
         if let Some(key) = key {
             let value = String::from_utf8_lossy(&value).into_owned();
             holders.insert(ClaimKey(key), Holder { stream, version, value });
         } else {
-            let hash = value.try_into().unwrap_or(hash::GENESIS);
+            let hash = value.try_into().map_err(|value: Vec<u8>| {
+                let why = format!("a hash has 32 bytes, and not {}", value.len());
+                undecodable(("events", "hash"), &stream.to_string(), why)
+            })?;
             let head = StreamHead { version, hash, recorded_at: Timestamp(recorded_at) };
             heads.record(stream, head);
         }
@@ -171,9 +175,12 @@ async fn find_repeated(
     .bind(&append.stream.id)
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|(position, version)| Appended {
-        version: Version(unsigned(version)),
-        position: Position { epoch, major: 0, minor: unsigned(position) },
+    let Some((position, version)) = row else { return Ok(None) };
+    let stream = append.stream.to_string();
+    let minor = unsigned(POSITION, &stream, position)?;
+    Ok(Some(Appended {
+        version: Version(unsigned(VERSION, &stream, version)?),
+        position: Position { epoch, major: 0, minor },
     }))
 }
 

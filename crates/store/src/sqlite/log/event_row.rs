@@ -7,6 +7,8 @@ use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::ports::event_store::PAGE_BYTES_MAX;
 use stateward_domain::time::Timestamp;
 
+use crate::sqlite::error::undecodable;
+
 /// Columns that are selected, in this order.
 pub(in crate::sqlite) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, \
      event_version, payload, metadata, event_id, recorded_at, hash";
@@ -25,6 +27,11 @@ pub(in crate::sqlite) fn page(columns: &str, condition: &str, order: &str, limit
          WHERE coalesce(before, 0) < {PAGE_BYTES_MAX})"
     )
 }
+
+/// Column of an event's position.
+pub(in crate::sqlite) const POSITION: (&str, &str) = ("events", "position");
+/// Column of an event's version in its stream.
+pub(in crate::sqlite) const VERSION: (&str, &str) = ("events", "sequence");
 
 /// One row of [`COLUMNS`]. Its position lacks the epoch.
 pub(in crate::sqlite) struct EventRow(pub(in crate::sqlite) Recorded);
@@ -57,5 +64,6 @@ impl<'r> FromRow<'r, SqliteRow> for EventRow {
 }
 
 fn broken(index: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: format!("events column {index}"), source: source.into() }
+    let column = COLUMNS.split(", ").nth(index).map_or("", str::trim_start);
+    undecodable(("events", column), "", source)
 }

@@ -18,8 +18,9 @@ use stateward_domain::ports::event_store::{
 };
 use stateward_domain::time::LogClock;
 
-use crate::sqlite::error::message;
+use crate::sqlite::error::store_error;
 use crate::sqlite::integer::{limit_of, signed, unsigned};
+use crate::sqlite::log::event_row::VERSION;
 use crate::sqlite::log::event_row::{COLUMNS, EventRow, page};
 use crate::sqlite::log::writer::LogWriterHandle;
 
@@ -67,10 +68,6 @@ impl Log {
     }
 }
 
-fn unavailable(error: sqlx::Error) -> ReadError {
-    ReadError::Unavailable(message(&error))
-}
-
 static PAGE_OF_STREAM: LazyLock<String> = LazyLock::new(|| {
     let condition =
         "aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 AND position <= ?4";
@@ -103,7 +100,7 @@ impl EventStore for Log {
             .bind(limit_of(limit))
             .fetch_all(&self.readers)
             .await
-            .map_err(unavailable)?;
+            .map_err(store_error)?;
         Ok(rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect())
     }
 
@@ -117,8 +114,8 @@ impl EventStore for Log {
         .bind(self.visible())
         .fetch_one(&self.readers)
         .await
-        .map_err(unavailable)?;
-        Ok(Version(unsigned(head)))
+        .map_err(store_error)?;
+        Ok(Version(unsigned(VERSION, &stream.id, head).map_err(store_error)?))
     }
 
     async fn read_log(&self, after: Position, limit: usize) -> Result<LogPage, ReadError> {
@@ -134,7 +131,7 @@ impl EventStore for Log {
             .bind(limit_of(limit))
             .fetch_all(&self.readers)
             .await
-            .map_err(unavailable)?;
+            .map_err(store_error)?;
         let events = rows.into_iter().map(|row| row.in_epoch(self.epoch)).collect();
         Ok(LogPage::of(after, events))
     }
@@ -157,12 +154,10 @@ impl EventStore for Log {
         .bind(self.visible())
         .fetch_optional(&self.readers)
         .await
-        .map_err(unavailable)?;
-        Ok(row.map(|(category, id, version, value)| Holder {
-            stream: StreamId { category, id },
-            version: Version(unsigned(version)),
-            value,
-        }))
+        .map_err(store_error)?;
+        let Some((category, id, version, value)) = row else { return Ok(None) };
+        let version = Version(unsigned(VERSION, &key.0, version).map_err(store_error)?);
+        Ok(Some(Holder { stream: StreamId { category, id }, version, value }))
     }
 
     async fn held_under(
@@ -181,7 +176,7 @@ impl EventStore for Log {
         .bind(limit_of(limit))
         .fetch_all(&self.readers)
         .await
-        .map_err(unavailable)?;
+        .map_err(store_error)?;
         let held = |(key, category, id)| (ClaimKey(key), StreamId { category, id });
         Ok(rows.into_iter().map(held).collect())
     }
@@ -190,6 +185,6 @@ impl EventStore for Log {
         let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         // Steady time: a claim that a clock set forward would expire cannot be brought back when the clock returns.
         let before = self.clock.moment().steady.0.saturating_sub(age);
-        self.writer.commits().forget_claims_before(before).await
+        Ok(self.writer.commits().forget_claims_before(before).await?)
     }
 }

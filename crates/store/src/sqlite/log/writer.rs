@@ -6,14 +6,15 @@ use std::sync::Arc;
 use sqlx::{Connection, SqliteConnection};
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::id::Position;
-use stateward_domain::ports::event_store::{Append, AppendError, ReadError};
+use stateward_domain::ports::event_store::{Append, AppendError};
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::LogClock;
 use tokio::sync::watch;
 
 use crate::shared::chain::{Outcome, StreamHeads};
 use crate::shared::group_commit::{self, BatchError, CommitBatch, GroupCommitHandle};
 use crate::shared::log_cache::LogCache;
-use crate::sqlite::error::{SqliteErrorClass, classify, message};
+use crate::sqlite::error::{SqliteErrorClass, classify, message, store_error};
 use crate::sqlite::files::inodes::Inodes;
 use crate::sqlite::log::batch::{self, BatchContext};
 use crate::sqlite::transaction::{CommitError, WriteConnection};
@@ -110,7 +111,7 @@ impl CommitBatch for LogWriter {
         // As late as possible, to keep the window between this check and the commit small.
         if let Err(line) = self.inodes.check() {
             self.report_broken(Broken::Moved(line.clone()));
-            return Err(BatchError::Final(AppendError::Unavailable(line)));
+            return Err(BatchError::Final(StoreError::fatal(line).into()));
         }
         let context = BatchContext {
             now: self.clock.moment().log,
@@ -122,7 +123,7 @@ impl CommitBatch for LogWriter {
             Ok(written) => written,
             Err(failure) => {
                 self.heads.clear();
-                return Err(self.batch_error(&failure, appends.len()));
+                return Err(self.batch_error(failure, appends.len()));
             }
         };
         if let Some(last) = recorded.last() {
@@ -136,10 +137,10 @@ impl CommitBatch for LogWriter {
         Ok(outcomes)
     }
 
-    async fn forget_claims_before(&mut self, before: i64) -> Result<u64, ReadError> {
+    async fn forget_claims_before(&mut self, before: i64) -> Result<u64, StoreError> {
         if let Err(line) = self.inodes.check() {
             self.report_broken(Broken::Moved(line.clone()));
-            return Err(ReadError::Unavailable(line));
+            return Err(StoreError::fatal(line));
         }
         // The pattern is a literal in the statement, so that the partial index applies.
         let forget = format!(
@@ -148,9 +149,7 @@ impl CommitBatch for LogWriter {
         );
         let forget = sqlx::query(sqlx::AssertSqlSafe(forget)).bind(before);
         let deleted = forget.execute(&mut *self.connection).await;
-        deleted
-            .map(|done| done.rows_affected())
-            .map_err(|error| ReadError::Unavailable(message(&error)))
+        deleted.map(|done| done.rows_affected()).map_err(store_error)
     }
 
     async fn close(self) {
@@ -163,17 +162,17 @@ impl LogWriter {
     /// The error of a batch. After a disk error in a commit it is unknown what is on the disk: the process has to
     /// end, and the next one reads what was really written. Where the appends are tried one by one next, only the
     /// error of such a try ends the process.
-    fn batch_error(&self, failure: &CommitError, appends: usize) -> BatchError {
+    fn batch_error(&self, failure: CommitError, appends: usize) -> BatchError {
         match failure {
             CommitError::NotStarted(error) if appends > 1 => {
-                BatchError::Rejected(AppendError::Unavailable(message(error)))
+                BatchError::Rejected(store_error(error).into())
             }
             CommitError::NotStarted(error) => {
-                self.report_fatal(error, false);
-                BatchError::Rejected(AppendError::Unavailable(message(error)))
+                self.report_fatal(&error, false);
+                BatchError::Rejected(store_error(error).into())
             }
             CommitError::Unknown(error) => {
-                self.report_fatal(error, true);
+                self.report_fatal(&error, true);
                 BatchError::Final(AppendError::OutcomeUnknown)
             }
         }

@@ -8,9 +8,10 @@ use stateward_domain::id::{BackendName, EntityId, Version};
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, NextDue, Release};
 use stateward_domain::time::Timestamp;
 
+use crate::sqlite::error::parsed;
 use crate::sqlite::integer::{limit_of, signed, unsigned};
 use crate::sqlite::queue::encode;
-use crate::sqlite::views_db::{begin, undecodable};
+use crate::sqlite::views_db::begin;
 
 /// Rows that are read to find the next free one, in two rounds: nearly always one of the first four is free.
 const LOOKAHEADS: [u32; 2] = [4, 256];
@@ -44,6 +45,9 @@ static TAKE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+const ENTITY: (&str, &str) = ("sync_leases", "entity");
+const CONFIRMATION: (&str, &str) = ("sync_observed", "confirmation");
+
 pub(super) async fn lease(
     connection: &mut SqliteConnection,
     request: &LeaseRequest,
@@ -60,11 +64,12 @@ pub(super) async fn lease(
             .fetch_all(connection)
             .await?;
     let lease = |(entity, position, idle, observed): (String, String, bool, Option<i64>)| {
-        let entity = entity.parse().map_err(|error| undecodable(Box::new(error)))?;
-        let seen = position.parse().map_err(|error| undecodable(Box::new(error)))?;
+        let observed =
+            observed.map(|number| unsigned(CONFIRMATION, &entity, number)).transpose()?;
+        let seen = parsed(("sync_queue", "position"), &entity, &position)?;
         let reason = if idle { LeaseReason::Drift } else { LeaseReason::Work };
-        let observed_under = version(observed.unwrap_or_default());
-        Ok(Lease { entity, reason, seen, observed_under })
+        let observed_under = Version(observed.unwrap_or_default());
+        Ok(Lease { entity: parsed(ENTITY, &entity, &entity)?, reason, seen, observed_under })
     };
     taken.into_iter().map(lease).collect()
 }
@@ -86,8 +91,7 @@ pub(super) async fn renew(
     .bind(now.0)
     .fetch_all(connection)
     .await?;
-    let id = |text: String| text.parse().map_err(|error| undecodable(Box::new(error)));
-    renewed.into_iter().map(id).collect()
+    renewed.iter().map(|text| parsed(ENTITY, text, text)).collect()
 }
 
 pub(super) async fn release(
@@ -154,11 +158,8 @@ pub(super) async fn observed_since(
     .bind(signed(current.0))
     .fetch_one(connection)
     .await?;
-    Ok(version(known))
-}
-
-fn version(stored: i64) -> Version {
-    Version(unsigned(stored))
+    let place = ("sync_observed_since", "confirmation");
+    Ok(Version(unsigned(place, &backend.0, known)?))
 }
 
 /// Removes drift timers that end after `latest`.

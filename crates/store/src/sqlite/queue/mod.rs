@@ -22,7 +22,7 @@ use stateward_domain::ports::sync_queue::{
 use stateward_domain::time::{Moment, Timestamp};
 
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
-use crate::sqlite::error::message;
+use crate::sqlite::error::store_error;
 use crate::sqlite::quarantine;
 use crate::sqlite::queue::row::{BACKEND, QueueColumns, decode_row, waits_for};
 use crate::sqlite::queue::schema::NAME;
@@ -41,7 +41,7 @@ impl Queue {
 }
 
 fn unavailable(error: sqlx::Error) -> QueueError {
-    QueueError::Unavailable(message(&error))
+    store_error(error).into()
 }
 
 /// Adds the changes. The statements return a row for each row that they wake.

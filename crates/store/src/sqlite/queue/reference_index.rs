@@ -9,11 +9,12 @@ use stateward_domain::entity::work::QueueRow;
 use stateward_domain::id::EntityId;
 use stateward_domain::ports::sync_queue::Dependents;
 
+use crate::sqlite::error::parsed;
 use crate::sqlite::integer::limit_of;
 use crate::sqlite::queue::encode;
 use crate::sqlite::queue::schema::NAME;
 use crate::sqlite::transaction::PipelinedTransaction;
-use crate::sqlite::views_db::{self, undecodable};
+use crate::sqlite::views_db;
 
 /// Dependents, each with the name of a target.
 type References = Vec<(EntityId, ClaimKey)>;
@@ -76,7 +77,7 @@ pub(super) async fn dependents_of(
     .bind(limit_of(limit))
     .fetch_all(connection)
     .await?;
-    let id = |text: String| text.parse().map_err(|error| undecodable(Box::new(error)));
-    let entities = dependents.into_iter().map(id).collect::<Result<_, _>>()?;
+    let id = |text: &String| parsed(("sync_uses", "user"), text, text);
+    let entities = dependents.iter().map(id).collect::<Result<_, _>>()?;
     Ok(Dependents { entities, as_of })
 }

@@ -9,7 +9,7 @@ use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::BackendName;
 use stateward_domain::time::Timestamp;
 
-use crate::sqlite::views_db::undecodable;
+use crate::sqlite::error::{parsed, undecodable};
 
 /// Value of `waits_for` for work that waits for its backend.
 pub(super) const BACKEND: &str = "backend";
@@ -47,22 +47,24 @@ pub(in crate::sqlite) fn decode_row(
     dependencies: BTreeSet<ClaimKey>,
 ) -> Result<QueueRow, sqlx::Error> {
     let (entity, backend, priority, since, due, waits_for, position) = row;
-    let bad = |error: Box<dyn std::error::Error + Send + Sync>| undecodable(error);
+    let waits_for = waits_for.map(|text| decode_wait(&text)).transpose();
     Ok(QueueRow {
-        entity: entity.parse().map_err(|error| bad(Box::new(error)))?,
+        entity: parsed(("sync_queue", "entity"), &entity, &entity)?,
         backend: BackendName(backend),
         priority: match priority {
             0 => Priority::User,
             1 => Priority::Retry,
-            _ => Priority::Drift,
+            2 => Priority::Drift,
+            other => {
+                let why = format!("there is no priority {other}");
+                return Err(undecodable(("sync_queue", "priority"), &entity, why));
+            }
         },
         since: since.map(Timestamp),
         due: due.map(Timestamp),
         waits_for: waits_for
-            .map(|text| decode_wait(&text))
-            .transpose()
-            .map_err(|error: uuid::Error| bad(Box::new(error)))?,
+            .map_err(|error| undecodable(("sync_queue", "waits_for"), &entity, error))?,
         dependencies,
-        position: position.parse().map_err(|error| bad(Box::new(error)))?,
+        position: parsed(("sync_queue", "position"), &entity, &position)?,
     })
 }

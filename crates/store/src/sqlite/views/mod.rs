@@ -25,8 +25,9 @@ use sqlx::SqliteConnection;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::Position;
 use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
+use stateward_domain::ports::store_error::StoreError;
 
-use crate::sqlite::error::message;
+use crate::sqlite::error::store_error;
 use crate::sqlite::quarantine;
 use crate::sqlite::transaction::WriteConnection;
 use crate::sqlite::views_db::{self, ViewsDb, begin};
@@ -63,7 +64,7 @@ struct Delivery<'a> {
 }
 
 pub(super) fn unavailable(error: sqlx::Error) -> ModelError {
-    ModelError::Unavailable(message(&error))
+    store_error(error).into()
 }
 
 impl Entities {
@@ -97,7 +98,7 @@ impl Entities {
             return Ok(known);
         }
         let live = tables::live(connection).await.map_err(unavailable)?;
-        let live = live.ok_or_else(|| ModelError::Unavailable("no tables".to_owned()))?;
+        let live = live.ok_or_else(|| StoreError::unavailable("no tables"))?;
         self.tables.store(live.0, Ordering::Release);
         Ok(live)
     }
@@ -173,7 +174,7 @@ impl ReadModel for Entities {
         };
         let delivery = Delivery { tables, from, to, events: &events };
         let mut written = self.write(&mut writer, &delivery, ApplyMode::Optimistic).await;
-        if matches!(written, Err(ModelError::Unavailable(_))) {
+        if matches!(written, Err(ModelError::Store(_))) {
             self.row_cache().clear();
             written = self.write(&mut writer, &delivery, ApplyMode::Checked).await;
         }

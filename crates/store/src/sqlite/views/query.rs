@@ -9,6 +9,7 @@ use stateward_domain::id::{BackendName, EntityId, KindName, OperationId};
 use stateward_domain::ports::read_model::{
     EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, Page, ReadModel, Views,
 };
+use stateward_domain::ports::store_error::StoreError;
 use uuid::Uuid;
 
 use super::plan::{self, Plan};
@@ -17,6 +18,7 @@ use super::select::{self, IdRange, ListSource};
 use super::tables::Tables;
 use super::{Entities, unavailable};
 use crate::page_token;
+use crate::sqlite::error::undecodable;
 use crate::sqlite::integer::unsigned;
 
 impl Entities {
@@ -73,8 +75,8 @@ impl Entities {
         let last = items.last().filter(|_| more).map(|row| row.id().to_owned()).or(range.until);
         let token = |id: String| {
             let id = Uuid::try_parse(&id);
-            let id = id.map_err(|_| ModelError::Unavailable("an id is none".to_owned()))?;
-            Ok(page_token::token(&fingerprint, id))
+            let id = id.map_err(|error| StoreError::inconsistent(("entities", "id"), "", error));
+            id.map(|id| page_token::token(&fingerprint, id))
         };
         Ok(Page { items, next: last.map(token).transpose()?, as_of })
     }
@@ -137,7 +139,7 @@ impl Views for Entities {
             .fetch_optional(&self.file.readers)
             .await
             .map_err(unavailable)?;
-        data.map(|data| decode(&data)).transpose()
+        data.map(|data| decode("operations", &data)).transpose()
     }
 
     async fn operations(
@@ -149,7 +151,8 @@ impl Views for Entities {
         let fingerprint = format!("operations {filter:?}");
         let request = PageRequest { plan: plan::operations(filter), fingerprint, size, token };
         let Page { items, next, as_of } = self.page::<_, ListedOperation>(request).await?;
-        let items = items.iter().map(|(data, _)| decode(data)).collect::<Result<_, _>>()?;
+        let items =
+            items.iter().map(|(data, _)| decode("operations", data)).collect::<Result<_, _>>()?;
         Ok(Page { items, next, as_of })
     }
 
@@ -165,17 +168,19 @@ impl Views for Entities {
                 .map_err(unavailable)?;
         let state = |name: &str| State::ALL.into_iter().find(|state| state.name() == name);
         let count =
-            |(backend, kind, name, blocked, dead, count): (_, _, String, String, _, i64)| {
-                Some(EntityCount {
+            |(backend, kind, name, blocked, dead, count): (String, _, String, String, _, i64)| {
+                let unknown =
+                    || undecodable(("counts", "state"), &backend, "there is no such state");
+                Ok(EntityCount {
+                    state: state(&name).ok_or_else(unknown)?,
+                    count: unsigned(("counts", "number"), &backend, count)?,
                     backend: BackendName(backend),
                     kind: KindName(kind),
-                    state: state(&name)?,
                     blocked: Some(blocked).filter(|reason| !reason.is_empty()),
                     dead,
-                    count: unsigned(count),
                 })
             };
-        Ok(rows.into_iter().filter_map(count).collect())
+        rows.into_iter().map(count).collect::<Result<_, _>>().map_err(unavailable)
     }
 }
 

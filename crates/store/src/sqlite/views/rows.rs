@@ -9,6 +9,7 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::operation::{OperationRow, OperationState};
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 
 use super::labels_and_counts::{
@@ -41,17 +42,25 @@ const COUNT_CHANGES: &str = "ON CONFLICT (backend, kind, state, blocked, dead) \
 
 pub(in crate::sqlite) fn entity(columns: EntityColumns) -> Result<EntityRow, ModelError> {
     let (data, version, created_at, updated_at) = columns;
+    let version = Version(unsigned(("entities", "version"), "", version).map_err(unavailable)?);
+    let entity = decode::<Entity>("entities", &data)?;
+    // Fields that a document lacks have defaults, so the row is checked by a fact that it holds twice.
+    if entity.version != version {
+        let why = format!("it is of version {}, and its row of {}", entity.version.0, version.0);
+        return Err(StoreError::inconsistent(("entities", "data"), entity.id, why).into());
+    }
     Ok(EntityRow {
-        entity: decode::<Entity>(&data)?,
-        version: Version(unsigned(version)),
+        entity,
+        version,
         created_at: Timestamp(created_at),
         updated_at: Timestamp(updated_at),
     })
 }
 
-pub(super) fn decode<T: DeserializeOwned>(data: &str) -> Result<T, ModelError> {
-    let unreadable = |error| ModelError::Unavailable(format!("a row cannot be read: {error}"));
-    serde_json::from_str(data).map_err(unreadable)
+/// The row of `table` that `data` holds.
+pub(super) fn decode<T: DeserializeOwned>(table: &str, data: &str) -> Result<T, ModelError> {
+    serde_json::from_str(data)
+        .map_err(|error| StoreError::inconsistent((table, "data"), "", error).into())
 }
 
 fn encode(value: &impl Serialize) -> String {
@@ -108,7 +117,9 @@ pub(super) async fn load_operations(
         .fetch_all(connection)
         .await
         .map_err(unavailable)?;
-    rows.iter().map(|data| decode::<OperationRow>(data).map(|row| (row.id, row))).collect()
+    rows.iter()
+        .map(|data| decode::<OperationRow>("operations", data).map(|row| (row.id, row)))
+        .collect()
 }
 
 /// Adds all rows of these entities and operations, none of which exist.

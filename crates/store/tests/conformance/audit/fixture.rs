@@ -80,7 +80,7 @@ impl Fixture {
         Store::open(self.directory.path(), self.clock.clone()).await.unwrap()
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -240,7 +240,7 @@ fn own(history: &[EntityEvent], number: u128) -> Vec<EntityEvent> {
 }
 
 /// Brings the read model up to date.
-pub(super) async fn project(store: &Store) {
+pub(crate) async fn project(store: &Store) {
     loop {
         let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
         let events = store.log.read_log(from, 200).await.unwrap().events;
@@ -250,7 +250,7 @@ pub(super) async fn project(store: &Store) {
 }
 
 /// Brings the queue up to date, as the executor would.
-pub(super) async fn enqueue(store: &Store) {
+pub(crate) async fn enqueue(store: &Store) {
     let mut entities = BTreeMap::<EntityId, Entity>::new();
     loop {
         let from = store.queue.checkpoint().await.unwrap();

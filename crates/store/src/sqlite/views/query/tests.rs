@@ -6,7 +6,7 @@ use sqlx::{Connection, Sqlite, SqliteConnection};
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::operation::OperationState;
 use stateward_domain::entity::state::{Drift, DriftPolicy};
-use stateward_domain::id::{Namespace, Version};
+use stateward_domain::id::Namespace;
 use stateward_domain::selector::Selector;
 use stateward_domain::time::{ManualClock, Timestamp};
 
@@ -188,7 +188,7 @@ fn row(number: usize) -> EntityRow {
             Some(Drift { diff: Vec::new(), since: Timestamp(1), policy: DriftPolicy::default() });
     }
     let (created_at, updated_at) = (Timestamp(1), Timestamp(1));
-    EntityRow { entity, version: Version(1), created_at, updated_at }
+    EntityRow { version: entity.version, entity, created_at, updated_at }
 }
 
 fn fits(filter: &EntityFilter, row: &EntityRow) -> bool {
