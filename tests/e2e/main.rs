@@ -16,6 +16,7 @@ mod bounds;
 mod cli;
 mod clock;
 mod conditions;
+mod damaged_views;
 mod environment;
 mod errors;
 mod guards;

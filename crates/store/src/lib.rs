@@ -1,5 +1,6 @@
 //! Adapters of the storage ports: the log, the sync queue with its leases, and the read models.
 //!
+//! - `open`: opens the store that a URL names; `opened`: what every adapter hands over
 //! - `memory`: log and queue in memory; the log can fail on request
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
@@ -20,9 +21,13 @@ mod failpoints;
 pub mod hash;
 mod hex;
 pub mod memory;
+mod open;
+mod opened;
 mod page_token;
 mod shared;
 pub mod single_node;
 pub mod sqlite;
 
 pub use failpoints::FAILPOINTS;
+pub use open::{Location, open};
+pub use opened::{Broken, Opened, StoreLifetime};

@@ -1,5 +1,6 @@
 //! `/livez` and `/readyz`: probes, without a token.
 
+use stateward_engine::service::BackendStatus;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -61,7 +62,16 @@ fn clock(skew: Duration) -> Check {
     Check { name: "clock".to_owned(), ok, detail: (!ok).then_some(detail) }
 }
 
-/// Ready once every projection reached the head that the log had at the start. Backends that are closed,
+fn queue(app: &AppState) -> Check {
+    let fault = |status: &BackendStatus| {
+        Some(format!("backend {}: {}", status.backend.name(), status.backend.queue_fault()?))
+    };
+    let faults: Vec<_> = app.engine.backend_statuses().iter().filter_map(fault).collect();
+    let detail = (!faults.is_empty()).then(|| faults.join("; "));
+    Check { name: "queue".to_owned(), ok: faults.is_empty(), detail }
+}
+
+/// Ready once every projection reached the head that the log had at the start, while the store can serve. Backends that are closed,
 /// streams that were set aside and a wall clock that was set back are shown, but do not make the service unready: the rest of it works.
 #[utoipa::path(
     get,
@@ -92,6 +102,11 @@ pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
             status.unavailable.as_ref().and_then(|closed| serde_json::to_string(closed).ok());
         let name = format!("backend/{}", status.backend.name());
         checks.push(Check { name, ok: status.unavailable.is_none(), detail });
+    }
+    checks.push(queue(&app));
+    for fact in app.engine.store_health().await {
+        ready &= fact.ok || !fact.serious;
+        checks.push(Check { name: fact.name.to_owned(), ok: fact.ok, detail: fact.detail });
     }
     checks.push(clock(app.engine.clock().moment().skew()));
     let observe_only = app.engine.is_observe_only();

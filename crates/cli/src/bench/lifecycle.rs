@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use stateward_domain::ports::event_store::EventStore;
-use stateward_store::sqlite::Store;
+use stateward_domain::time::LogClock;
+use stateward_store::Location;
+use tokio::runtime::Handle;
 
 use super::create_throughput::create;
 use super::disk::DiskProbe;
@@ -144,9 +145,11 @@ async fn timed(
 
 /// Number of events in the log of a stopped server.
 async fn events(folder: &Path) -> anyhow::Result<u64> {
-    let store = Store::open(&process::data(folder), Arc::new(SystemClock)).await?;
-    let head = store.log.head().await?;
-    store.close().await;
+    let location = Location::Directory(process::data(folder));
+    let clock = LogClock::from(Arc::new(SystemClock));
+    let store = stateward_store::open(&location, clock, &Handle::current()).await?;
+    let head = store.ports.log.head().await?;
+    store.lifetime.close().await;
     Ok(head.minor)
 }
 

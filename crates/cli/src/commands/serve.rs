@@ -10,7 +10,7 @@ use stateward_api::Tls;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_engine::backends::BackendChange;
-use stateward_store::sqlite::Broken;
+use stateward_store::Broken;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{ApplyOptions, Client, ServerConnection, apply_manifest};

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use stateward_api::{AdminToken, AppState, LimitSettings, Server, Tls};
-use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::time::LogClock;
 use stateward_engine::clock::ClockAndIds;
 use stateward_engine::process_manager::lease::LeaseTimes;
 use stateward_engine::service::Options;
 use stateward_engine::{Engine, Parts};
-use stateward_store::sqlite::{Broken, Store};
+use stateward_store::{Broken, Opened, StoreLifetime};
 use tokio::task::JoinHandle;
 
 use crate::clock::SystemClock;
@@ -41,7 +40,7 @@ pub(crate) struct RunningServer {
     /// The data directory.
     pub(crate) directory: PathBuf,
     pub(crate) engine: Engine,
-    store: Arc<Store>,
+    store: Box<dyn StoreLifetime>,
     rounds: JoinHandle<()>,
     background: BackgroundRuntime,
     http: JoinHandle<std::io::Result<()>>,
@@ -69,16 +68,17 @@ pub(crate) async fn start(
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let directory = config.directory(data)?;
+    let location = config.location(data)?;
+    let directory = location.directory().to_owned();
     let background = BackgroundRuntime::start()?;
     let clock = LogClock::from(Arc::new(SystemClock));
-    let store = Store::open_beside(&directory, clock.clone(), &background).await?;
-    let store = Arc::new(store);
+    let store = stateward_store::open(&location, clock.clone(), &background).await?;
+    let log = Arc::clone(&store.ports.log);
     let token = admin_token::load_or_create(&directory)?;
     let files = FileConfiguration::new(source, &directory);
     let engine = engine(config, files, &store, clock, observe_only)?;
     engine.access().load().await.context("cannot read who may come in")?;
-    let head_at_start = store.log.head().await?;
+    let head_at_start = log.head().await?;
     let app = AppState::new(stateward_api::AppParts {
         engine: engine.clone(),
         admin: AdminToken::new(&token),
@@ -108,7 +108,7 @@ pub(crate) async fn start(
         token_file,
         directory,
         engine,
-        store,
+        store: store.lifetime,
         rounds,
         background,
         http,
@@ -119,18 +119,13 @@ pub(crate) async fn start(
 fn engine(
     config: &Config,
     files: FileConfiguration,
-    store: &Store,
+    store: &Opened,
     clock: LogClock,
     observe_only: bool,
 ) -> anyhow::Result<Engine> {
     let configuration = files.configuration(config)?;
     let parts = Parts {
-        log: store.log.clone(),
-        auditor: store.audit.clone(),
-        restore_hold: store.restore_hold.clone(),
-        queue: store.queue.clone(),
-        models: vec![store.entities.clone()],
-        views: store.entities.clone(),
+        store: store.ports.clone(),
         kinds: stateward_drivers::kinds(),
         configuration,
         source: Arc::new(files),
@@ -150,7 +145,7 @@ fn engine(
 impl RunningServer {
     /// Resolves once the projections have applied everything up to the head of the log.
     pub(crate) async fn ready(&self) {
-        let head = self.store.log.head().await.unwrap_or_default();
+        let head = self.engine.log().head().await.unwrap_or_default();
         while !self.engine.caught_up(head, Duration::from_secs(5)).await {
             tracing::info!("replaying the log");
         }

@@ -4,6 +4,8 @@ pub mod audit;
 pub mod cluster;
 pub mod driver;
 pub mod event_store;
+pub mod health;
 pub mod read_model;
 pub mod store_error;
+pub mod store_ports;
 pub mod sync_queue;

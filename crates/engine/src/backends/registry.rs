@@ -1,8 +1,8 @@
 //! The registry of running backends; a new configuration replaces all of them at once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use stateward_domain::id::{BackendName, KindName, Namespace};
@@ -28,6 +28,8 @@ pub struct Backend {
     pub mass_absence: MassAbsenceDetector,
     /// Objects found by the last sweep that carry an owner key of this installation but belong to no entity here.
     pub unknown_objects: AtomicU64,
+    /// Why the queue gave the dispatcher no work last time; `None` = it answered.
+    queue_fault: Mutex<Option<String>>,
     /// Cancelled when a new configuration replaced this backend: no new round starts on it.
     pub(crate) retired: CancellationToken,
     rate: Option<DefaultDirectRateLimiter>,
@@ -44,7 +46,17 @@ impl Backend {
         let (wakeup, mass_absence, retired) =
             (Notify::new(), MassAbsenceDetector::default(), CancellationToken::new());
         let unknown_objects = AtomicU64::new(0);
-        Self { settings, availability, wakeup, mass_absence, unknown_objects, retired, rate }
+        let queue_fault = Mutex::default();
+        Self {
+            settings,
+            availability,
+            wakeup,
+            mass_absence,
+            unknown_objects,
+            queue_fault,
+            retired,
+            rate,
+        }
     }
 
     /// Its name.
@@ -58,6 +70,16 @@ impl Backend {
         if let Some(rate) = &self.rate {
             rate.until_ready().await;
         }
+    }
+
+    /// Why its dispatcher gets no work from the queue; `None` = the queue answers.
+    #[must_use]
+    pub fn queue_fault(&self) -> Option<String> {
+        self.queue_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_queue_fault(&self, fault: Option<String>) {
+        *self.queue_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     /// The kind called `name`, if the driver has it and the configuration allows it.

@@ -41,14 +41,14 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let mut dispatcher =
         Dispatcher { shared, backend, rounds: JoinSet::new(), checks: Arc::default(), seeds_at };
     while !dispatcher.shared.is_stopping(&dispatcher.backend) {
-        let pause = match dispatcher.lease_due().await {
-            Ok(pause) => pause,
-            Err(error) => {
-                let backend = dispatcher.backend.name();
-                tracing::warn!(%backend, %error, "the queue did not answer");
-                QUEUE_RETRY
-            }
-        };
+        let leased = dispatcher.lease_due().await;
+        let fault = leased.as_ref().err().map(ToString::to_string);
+        if let Some(error) = &fault {
+            let backend = dispatcher.backend.name();
+            tracing::warn!(%backend, error, "the queue did not answer");
+        }
+        dispatcher.backend.set_queue_fault(fault);
+        let pause = leased.unwrap_or(QUEUE_RETRY);
         let until_seed = dispatcher.seed_drift_timers().await;
         dispatcher.wait(pause.min(until_seed)).await;
     }

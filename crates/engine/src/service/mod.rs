@@ -22,8 +22,9 @@ use stateward_domain::id::Version;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::audit::{Auditor, RestoreHold};
 use stateward_domain::ports::event_store::EventStore;
+use stateward_domain::ports::health::{Check, StoreHealth};
 use stateward_domain::ports::read_model::{ReadModel, Views};
-use stateward_domain::ports::sync_queue::SyncQueue;
+use stateward_domain::ports::store_ports::StorePorts;
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -62,18 +63,8 @@ const CLAIM_SWEEP: Duration = Duration::from_hours(1);
 
 /// Everything that an engine is built from.
 pub struct Parts {
-    /// The event log.
-    pub log: Arc<dyn EventStore>,
-    /// Reads the log as it is stored.
-    pub auditor: Arc<dyn Auditor>,
-    /// The marker of a restored store, which forbids changes.
-    pub restore_hold: Arc<dyn RestoreHold>,
-    /// Queue and leases.
-    pub queue: Arc<dyn SyncQueue>,
-    /// Writing sides of the read models.
-    pub models: Vec<Arc<dyn ReadModel>>,
-    /// Reading side of the read models.
-    pub views: Arc<dyn Views>,
+    /// The store.
+    pub store: StorePorts,
     /// Every kind that this process knows, including kinds of drivers that no backend uses.
     pub kinds: Vec<KindSpec>,
     /// The configuration to start with.
@@ -129,6 +120,7 @@ pub(crate) struct Inner {
     models: Vec<RunningModel>,
     auditor: Arc<dyn Auditor>,
     restore_hold: Arc<dyn RestoreHold>,
+    health: Arc<dyn StoreHealth>,
     /// One verification at a time.
     verification_permits: Arc<Semaphore>,
 }
@@ -146,25 +138,26 @@ impl Engine {
     /// A kind whose schema is not valid.
     pub fn new(parts: Parts) -> Result<Self, InvalidSchema> {
         let kinds = Arc::new(Kinds::compile(parts.kinds)?);
-        let entities = EntityRepository::new(Arc::clone(&parts.log), Arc::clone(&parts.views));
+        let store = parts.store;
+        let entities = EntityRepository::new(Arc::clone(&store.log), Arc::clone(&store.views));
         let waiters = Waiters::default();
         let commands = Commands::new(
-            Arc::clone(&parts.log),
+            Arc::clone(&store.log),
             entities.clone(),
             parts.clock.clone(),
             waiters.clone(),
         );
-        let control = ControlStreams::new(Arc::clone(&parts.log), parts.clock.clone());
+        let control = ControlStreams::new(Arc::clone(&store.log), parts.clock.clone());
         let Configuration { backends, namespaces, secrets } = parts.configuration;
         let access = AccessControl::new(control.clone(), parts.clock.clone(), namespaces);
         let known = Arc::new(Secrets::default());
         known.replace(secrets);
         let shared = Shared {
             control,
-            log: parts.log,
+            log: store.log,
             commands,
             entities,
-            queue: parts.queue,
+            queue: store.queue,
             kinds,
             secrets: Arc::clone(&known),
             reload_wanted: Notify::new(),
@@ -189,14 +182,15 @@ impl Engine {
             executor: Arc::new(executor),
             waiters,
             access: Arc::new(access),
-            views: parts.views,
+            views: store.views,
             idempotency_permits: IdempotencyPermits::default(),
             source: parts.source,
             reloading: Mutex::default(),
             reloaded: watch::Sender::default(),
-            models: parts.models.into_iter().map(model).collect(),
-            auditor: parts.auditor,
-            restore_hold: parts.restore_hold,
+            models: store.models.into_iter().map(model).collect(),
+            auditor: store.auditor,
+            restore_hold: store.restore_hold,
+            health: store.health,
             verification_permits: Arc::new(Semaphore::new(1)),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -284,6 +278,11 @@ impl Engine {
     #[must_use]
     pub fn log(&self) -> &dyn EventStore {
         &*self.inner.shared.log
+    }
+
+    /// What the store knows about its own state.
+    pub async fn store_health(&self) -> Vec<Check> {
+        self.inner.health.health().await
     }
 
     /// Clock, ids and randomness.

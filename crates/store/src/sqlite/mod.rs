@@ -7,7 +7,7 @@
 //! - `transaction`: how both files are written; `error`: classes of errors; `integer`: integers as
 //!   they are stored
 //!
-//! An I/O error in a commit ends the process, because it is unknown what the disk holds then: see [`Store::broken`].
+//! An I/O error in a commit ends the process, because it is unknown what the disk holds then: see [`Broken`].
 
 mod audit;
 mod error;
@@ -23,11 +23,16 @@ mod views_db;
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use stateward_domain::id::LogId;
 use stateward_domain::ports::event_store::EventStore as _;
+use stateward_domain::ports::health::{Check, StoreHealth};
+use stateward_domain::ports::store_ports::StorePorts;
 use stateward_domain::time::LogClock;
 use tokio::runtime::Handle;
 
+use crate::opened::{Broken, Opened, StoreLifetime};
+use crate::single_node::SingleNode;
 use files::directory_guard::DirectoryGuard;
 use files::inodes::Inodes;
 use files::lock::LogHead;
@@ -39,7 +44,6 @@ pub use files::import::{ImportError, import};
 pub use files::restore::restore;
 pub use files::restore_hold::RestoreHoldFile;
 pub use log::Log;
-pub use log::writer::Broken;
 pub use queue::Queue;
 pub use views::Entities;
 
@@ -85,20 +89,21 @@ impl Store {
         files::open::open(directory, clock.into(), background).await
     }
 
-    /// Resolves when the log cannot be written any more; then the process has to end.
-    pub async fn broken(&self) -> Broken {
-        let gone = || Broken::Unwritable("the log's writer is gone".to_owned());
-        let mut broken = self.broken.clone();
-        let broken = broken.wait_for(Option::is_some).await.ok();
-        broken.and_then(|broken| broken.clone()).unwrap_or_else(gone)
-    }
-
-    /// Checks that the files are where they were opened, so that they may be closed.
-    ///
-    /// # Errors
-    /// [`Broken::Moved`]: then the process has to end without closing them.
-    pub fn in_place(&self) -> Result<(), Broken> {
-        self.inodes.check().map_err(Broken::Moved)
+    /// The store as a bundle of ports.
+    #[must_use]
+    pub fn opened(self) -> Opened {
+        let health = Health { broken: self.broken.clone(), inodes: Arc::clone(&self.inodes) };
+        let ports = StorePorts {
+            log: self.log.clone(),
+            queue: self.queue.clone(),
+            models: vec![self.entities.clone()],
+            views: self.entities.clone(),
+            auditor: self.audit.clone(),
+            restore_hold: self.restore_hold.clone(),
+            cluster: Arc::new(SingleNode::default()),
+            health: Arc::new(health),
+        };
+        Opened { ports, observe_only: self.observe_only, lifetime: Box::new(self) }
     }
 
     /// Writes out what is buffered, closes both files, and records the log's head.
@@ -110,5 +115,40 @@ impl Store {
         if let Ok(position) = self.log.head().await {
             self.guard.record_end(LogHead { log_id: self.log_id, position });
         }
+    }
+}
+
+#[async_trait]
+impl StoreLifetime for Store {
+    async fn broken(&self) -> Broken {
+        let gone = || Broken::Unwritable("the log's writer is gone".to_owned());
+        let mut broken = self.broken.clone();
+        let broken = broken.wait_for(Option::is_some).await.ok();
+        broken.and_then(|broken| broken.clone()).unwrap_or_else(gone)
+    }
+
+    fn in_place(&self) -> Result<(), Broken> {
+        self.inodes.check().map_err(Broken::Moved)
+    }
+
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+}
+
+/// The state of the files.
+struct Health {
+    broken: tokio::sync::watch::Receiver<Option<Broken>>,
+    inodes: Arc<Inodes>,
+}
+
+#[async_trait]
+impl StoreHealth for Health {
+    async fn health(&self) -> Vec<Check> {
+        let broken = self.broken.borrow().as_ref().map(ToString::to_string);
+        vec![
+            Check::serious("store/log", broken),
+            Check::serious("store/files", self.inodes.check().err()),
+        ]
     }
 }

@@ -11,6 +11,7 @@
 //! - `damaged_rows`: stored values that this system did not write
 //! - `object_claims`: which entity manages which object, in a log of an older version
 //! - `open`: errors of opening a store; `restore_hold`: a log that is older than its recorded head
+//! - `health`: what an open store reports about itself
 //! - `failpoints`: the list of failpoints
 
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
@@ -20,6 +21,7 @@ mod batch_conflicts;
 mod cluster;
 mod damaged_rows;
 mod failpoints;
+mod health;
 mod labels_and_counts;
 #[path = "../../../domain/tests/invariants/lifecycle/mod.rs"]
 mod lifecycle;

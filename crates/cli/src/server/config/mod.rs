@@ -6,6 +6,7 @@ mod environment;
 pub(crate) mod secret;
 mod source;
 
+use stateward_store::Location;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -174,15 +175,13 @@ impl Config {
         Ok(())
     }
 
-    /// The directory of the embedded store: from `store.url`, else `data`.
-    pub(crate) fn directory(&self, data: &Path) -> anyhow::Result<PathBuf> {
-        match self.store.url.as_deref() {
-            None => Ok(data.to_owned()),
-            Some(url) => match url.strip_prefix("sqlite:") {
-                Some(path) => Ok(PathBuf::from(path)),
-                None => anyhow::bail!("store.url {url} is not supported: use sqlite:DIRECTORY"),
-            },
-        }
+    /// Where the store is: as `store.url` says, else the embedded one in `data`.
+    pub(crate) fn location(&self, data: &Path) -> anyhow::Result<Location> {
+        let Some(url) = self.store.url.as_deref() else {
+            return Ok(Location::Directory(data.to_owned()));
+        };
+        Location::of(url)
+            .with_context(|| format!("store.url {url} is not supported: use sqlite:DIRECTORY"))
     }
 }
 

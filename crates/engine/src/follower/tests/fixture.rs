@@ -13,8 +13,10 @@ use stateward_domain::id::{BackendName, EntityName, KindName, Namespace, Positio
 use stateward_domain::ports::event_store::{
     Append, AppendError, Appended, EventStore, Holder, LogPage, ReadError,
 };
+use stateward_domain::ports::store_ports::StorePorts;
 use stateward_domain::time::{LogClock, ManualClock};
-use stateward_store::sqlite::Store;
+use stateward_store::{Location, Opened};
+use tokio::runtime::Handle;
 
 use crate::backends::availability::Unavailable;
 use crate::backends::{Backend, BackendSettings};
@@ -111,15 +113,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    async fn new(store: &Store, clock: &LogClock) -> Self {
+    async fn new(store: &StorePorts, clock: &LogClock) -> Self {
         let source = Arc::new(CountedSource::default());
         let parts = Parts {
-            log: Arc::new(SilentLog(store.log.clone())),
-            auditor: store.audit.clone(),
-            restore_hold: store.restore_hold.clone(),
-            queue: store.queue.clone(),
-            models: vec![store.entities.clone()],
-            views: store.entities.clone(),
+            store: StorePorts { log: Arc::new(SilentLog(Arc::clone(&store.log))), ..store.clone() },
             kinds: vec![kind()],
             configuration: configuration(0),
             source: Arc::clone(&source) as Arc<dyn ConfigurationSource>,
@@ -147,15 +144,19 @@ impl Node {
 pub(super) struct Nodes {
     pub(super) one: Node,
     pub(super) other: Node,
-    pub(super) store: Store,
+    pub(super) store: Opened,
     _folder: tempfile::TempDir,
 }
 
 pub(super) async fn nodes() -> Nodes {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = LogClock::from(ManualClock::new());
-    let store = Store::open(folder.path(), clock.clone()).await.expect("a store");
-    let (one, other) = (Node::new(&store, &clock).await, Node::new(&store, &clock).await);
+    let location = Location::Directory(folder.path().to_owned());
+    let background = Handle::current();
+    let store = stateward_store::open(&location, clock.clone(), &background).await;
+    let store = store.expect("a store");
+    let (one, other) =
+        (Node::new(&store.ports, &clock).await, Node::new(&store.ports, &clock).await);
     Nodes { one, other, store, _folder: folder }
 }
 

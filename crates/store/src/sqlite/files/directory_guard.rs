@@ -9,11 +9,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::opened::Broken;
 use crate::sqlite::error::OpenError;
 use crate::sqlite::files::inodes::Inodes;
 use crate::sqlite::files::lock::{Lock, LogHead};
 use crate::sqlite::log::Log;
-use crate::sqlite::log::writer::Broken;
 
 /// A crash loses at most this much of the recorded head. What was read of the log within that time is in the views'
 /// checkpoints.

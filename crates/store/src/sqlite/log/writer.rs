@@ -11,6 +11,7 @@ use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::LogClock;
 use tokio::sync::watch;
 
+use crate::opened::Broken;
 use crate::shared::chain::{Outcome, StreamHeads};
 use crate::shared::group_commit::{self, BatchError, CommitBatch, GroupCommitHandle};
 use crate::shared::log_cache::LogCache;
@@ -21,23 +22,6 @@ use crate::sqlite::transaction::{CommitError, WriteConnection};
 
 /// Events between two truncations of the write-ahead log.
 const CHECKPOINT_EVENTS: usize = 20_000;
-
-/// Why the process has to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// The log cannot be written any more. Open files may be closed in order.
-    Unwritable(String),
-    /// The files were moved. Nothing may be written or closed any more: closing a database removes its write-ahead
-    /// log by path, and that path is another process's now.
-    Moved(String),
-}
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Self::Unwritable(line) | Self::Moved(line)) = self;
-        f.write_str(line)
-    }
-}
 
 /// Sends appends to the writer, and knows what it has written. Cheap to clone.
 #[derive(Clone)]
