@@ -99,8 +99,8 @@ fn wrong(
 /// Whether `position` is the start or an existing position of the log.
 fn is_of(position: Option<Position>, identity: Identity, head: Position) -> bool {
     position.is_some_and(|at| {
-        let ours = at.epoch == identity.epoch && at.major == 0 && at.minor <= head.minor;
-        at == Position::START || (ours && at.minor > 0)
+        let real = !identity.dense || (at.major == 0 && at.minor > 0);
+        at == Position::START || (at.epoch == identity.epoch && head.includes(at) && real)
     })
 }
 

@@ -171,6 +171,9 @@ pub struct Identity {
     pub log_id: LogId,
     /// Epoch of its positions.
     pub epoch: u32,
+    /// Whether the log gives out every number: then a missing position is a missing event. Where a rollback draws
+    /// numbers too, positions only rise, and a missing event shows in its stream and in a checkpoint alone.
+    pub dense: bool,
 }
 
 /// What a verification reads from, in pages, while others write. `Err` = nothing could be read,
@@ -186,8 +189,16 @@ pub trait AuditSource: Send + Sync {
     /// What the storage's own integrity check reports; empty = it is sound.
     async fn damage(&self) -> Result<Vec<String>, ReadError>;
 
+    /// Number of events, for the progress: an estimate is enough.
+    async fn size(&self) -> Result<u64, ReadError>;
+
     /// Rows behind `after`, up to and including `until`, by position.
-    async fn rows(&self, after: u64, until: u64, limit: usize) -> Result<Vec<RawRow>, ReadError>;
+    async fn rows(
+        &self,
+        after: Position,
+        until: Position,
+        limit: usize,
+    ) -> Result<Vec<RawRow>, ReadError>;
 
     /// Events of entities behind `after` (id and version), up to and including the stream `until` (`None` = all), by
     /// id and version.

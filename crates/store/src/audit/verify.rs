@@ -26,7 +26,7 @@ pub async fn verify(
     progress: ProgressFn<'_>,
 ) -> Result<Report, ReadError> {
     // Each event is read twice: by position and by entity.
-    let total = source.head().await?.minor.saturating_mul(2);
+    let total = source.size().await?.saturating_mul(2);
     let report = |done: u64| progress(VerificationProgress { done: done.min(total), total });
     report(0);
     let chains = chains(source, against, now, &report).await?;
@@ -79,11 +79,11 @@ pub async fn chains(
     now: Timestamp,
     done: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Chains, ReadError> {
-    let until = source.head().await?.minor;
+    let until = source.head().await?;
     let mut checker = ChainChecker::new(source.identity(), against);
-    let mut page = source.rows(0, until, PAGE).await?;
+    let mut page = source.rows(Position::START, until, PAGE).await?;
     let mut count = 0;
-    while let Some(last) = page.last().map(|row| position(row).minor) {
+    while let Some(last) = page.last().map(position) {
         count += page.len() as u64;
         let check = move || {
             for row in &page {

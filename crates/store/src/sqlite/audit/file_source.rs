@@ -220,7 +220,17 @@ impl AuditSource for FileSource {
         Ok(lines)
     }
 
-    async fn rows(&self, after: u64, until: u64, limit: usize) -> Result<Vec<RawRow>, ReadError> {
+    async fn size(&self) -> Result<u64, ReadError> {
+        Ok(self.head().await?.minor)
+    }
+
+    async fn rows(
+        &self,
+        after: Position,
+        until: Position,
+        limit: usize,
+    ) -> Result<Vec<RawRow>, ReadError> {
+        let (after, until) = (after.minor, until.minor);
         match self.page(after, until, limit).await {
             Ok(rows) => Ok(self.read(&rows)),
             Err(error) if is_damage(&error) => self.readable_rows(after, until, limit).await,

@@ -61,7 +61,7 @@ pub(in crate::sqlite) async fn open_files(
         _ => failed(error),
     })?;
     let (log_id, epoch) = stored_identity(log, &log_id, epoch)?;
-    let identity = Identity { log_id, epoch };
+    let identity = Identity { log_id, epoch, dense: true };
     let views = if views.exists() { Some(reader(views).await?) } else { None };
     Ok(FileSource::new(identity, log.parent().unwrap_or(log), pool, views))
 }

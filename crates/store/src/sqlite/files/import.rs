@@ -143,7 +143,7 @@ impl<L: BufRead> ExportReader<L> {
         if partial {
             return Err(self.wrong("the export has a part of the log only: it cannot be put back"));
         }
-        let identity = Identity { log_id, epoch: 0 };
+        let identity = Identity { log_id, epoch: 0, dense: true };
         let fresh = || (log_id, ChainChecker::new(identity, None));
         let (first, checker) = self.checker.get_or_insert_with(fresh);
         let (other, follows) = (*first != log_id, checker.follows(&chained.event.stream));

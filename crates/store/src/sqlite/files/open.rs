@@ -73,7 +73,7 @@ async fn assemble(
     let (log_path, views_path) = (directory.join("events.db"), directory.join("views.db"));
     let inodes = Arc::new(Inodes::of(directory, &["events.db", "views.db"])?);
     let (broken, receiver) = watch::channel(None);
-    let identity = Identity { log_id: head.log_id, epoch: head.position.epoch };
+    let identity = Identity { log_id: head.log_id, epoch: head.position.epoch, dense: true };
     let log_readers = readers(&log_path);
     let failed = |error: sqlx::Error| OpenError::from_sqlx(log_path.clone(), &error, RESTORE);
     open_all(&log_readers).await.map_err(failed)?;

@@ -10,7 +10,7 @@ use stateward_store::audit::{ChainChecker, Chains, Identity, RawRow};
 use stateward_store::hash;
 use uuid::Uuid;
 
-const IDENTITY: Identity = Identity { log_id: LogId(Uuid::from_u128(9)), epoch: 3 };
+const IDENTITY: Identity = Identity { log_id: LogId(Uuid::from_u128(9)), epoch: 3, dense: true };
 
 /// A log of several streams: `turns` = the stream of each event.
 fn log(turns: &[u8]) -> Vec<Recorded> {
@@ -49,7 +49,11 @@ fn log(turns: &[u8]) -> Vec<Recorded> {
 }
 
 fn check(events: Vec<Recorded>) -> Chains {
-    let mut checker = ChainChecker::new(IDENTITY, None);
+    check_as(IDENTITY, events)
+}
+
+fn check_as(identity: Identity, events: Vec<Recorded>) -> Chains {
+    let mut checker = ChainChecker::new(identity, None);
     for event in events {
         let row: RawRow = Ok(event);
         checker.take(&row);
@@ -138,5 +142,33 @@ proptest! {
         let chains = check(events);
         prop_assert!(chains.faults.first().iter().all(|f| f.stream.as_ref() == Some(&stream)));
         prop_assert!(chains.faults.count() > 0);
+    }
+
+    #[test]
+    fn where_positions_only_rise_a_gap_is_none_and_a_removed_event_shows_in_its_stream(
+        turns in vec(0_u8..5, 2..40), at in any::<prop::sample::Index>(),
+        steps in vec(1_u64..1_000, 40),
+    ) {
+        let rising = Identity { dense: false, ..IDENTITY };
+        let mut events = log(&turns);
+        let mut minor = 0;
+        for (event, step) in events.iter_mut().zip(steps) {
+            minor += step;
+            event.position.minor = minor;
+        }
+        let sound = check_as(rising, events.clone());
+        prop_assert_eq!(sound.faults.count(), 0, "{:?}", sound.faults.first());
+        prop_assert_eq!(sound.checkpoint.position, events[events.len() - 1].position);
+        let removed = events.remove(at.index(events.len() - 1));
+        let goes_on = events.iter().any(|event| {
+            event.stream == removed.stream && event.version > removed.version
+        });
+        let chains = check_as(rising, events.clone());
+        prop_assert_eq!(chains.faults.count() > 0, goes_on);
+        let last = events.len() - 1;
+        events[last].position = Position::START;
+        let chains = check_as(rising, events);
+        let kinds: Vec<_> = chains.faults.first().iter().map(|fault| fault.fault).collect();
+        prop_assert!(kinds.contains(&FaultKind::Position));
     }
 }
