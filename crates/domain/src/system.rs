@@ -26,6 +26,11 @@ pub enum BackendChange {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SystemEvent {
+    /// The log was restored, imported or copied: nothing is changed on any backend before a person allows it.
+    Frozen {
+        /// When.
+        at: Timestamp,
+    },
     /// A person lifted the restore hold: changes of backends may begin.
     Unfrozen {
         /// When.
@@ -68,6 +73,7 @@ impl SystemEvent {
     #[must_use]
     pub fn known(event_type: &str, schema_version: u32) -> bool {
         let names = [
+            "system.frozen",
             "system.unfrozen",
             "system.audit_exported",
             "system.configuration_reloaded",
@@ -80,6 +86,7 @@ impl SystemEvent {
 impl DomainEvent for SystemEvent {
     fn event_type(&self) -> String {
         match self {
+            Self::Frozen { .. } => "system.frozen",
             Self::Unfrozen { .. } => "system.unfrozen",
             Self::AuditExported { .. } => "system.audit_exported",
             Self::ConfigurationReloaded { .. } => "system.configuration_reloaded",
@@ -98,11 +105,46 @@ impl DomainEvent for SystemEvent {
 pub struct System {
     /// Number of folded events.
     pub version: Version,
+    /// Whether the restore hold is set: changes of backends are forbidden until a person lifts it.
+    pub frozen: bool,
 }
 
 impl System {
-    /// Counts `event`. No decision depends on these events.
-    pub fn evolve(&mut self, _event: &SystemEvent) {
+    /// Folds `event`.
+    pub fn evolve(&mut self, event: &SystemEvent) {
         self.version = self.version.next();
+        match event {
+            SystemEvent::Frozen { .. } => self.frozen = true,
+            SystemEvent::Unfrozen { .. } => self.frozen = false,
+            SystemEvent::AuditExported { .. }
+            | SystemEvent::ConfigurationReloaded { .. }
+            | SystemEvent::RequestRecorded { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hold_is_set_until_a_person_lifts_it() {
+        let at = Timestamp(1);
+        let (frozen, unfrozen) = (SystemEvent::Frozen { at }, SystemEvent::Unfrozen { at });
+        let other = SystemEvent::RequestRecorded { at };
+        for (events, held) in [
+            (vec![], false),
+            (vec![&unfrozen], false),
+            (vec![&frozen, &other], true),
+            (vec![&frozen, &frozen, &unfrozen], false),
+            (vec![&frozen, &unfrozen, &other, &frozen], true),
+        ] {
+            let mut system = System::default();
+            for event in &events {
+                system.evolve(event);
+            }
+            let expected = System { version: Version(events.len() as u64), frozen: held };
+            assert_eq!(system, expected, "{events:?}");
+        }
     }
 }

@@ -232,6 +232,7 @@ fn every_event_of_a_backend() {
 fn every_event_of_the_system() {
     let position = |minor| Position { epoch: 7, major: 0, minor };
     let events = [
+        SystemEvent::Frozen { at: AT },
         SystemEvent::Unfrozen { at: AT },
         SystemEvent::AuditExported {
             at: AT,

@@ -115,6 +115,9 @@ impl Follower {
     async fn start(&mut self) -> Result<(), Error> {
         let head = self.followed.shared.log.head().await?;
         self.followed.access.catch_up().await.or_else(skip_unreadable)?;
+        if self.followed.shared.control.is_frozen().await? {
+            self.followed.shared.forbid_changes();
+        }
         let names: Vec<_> = self.followed.backends.all().keys().cloned().collect();
         for name in &names {
             self.update_backend(name).await?;
@@ -160,8 +163,10 @@ impl Follower {
             }
         }
         self.records.retain(|name, _| self.followed.backends.get(name).is_some());
-        if changes.unfrozen {
-            self.followed.shared.allow_changes(&self.followed.backends).await;
+        match changes.allowed {
+            Some(true) => self.followed.shared.allow_changes(&self.followed.backends).await,
+            Some(false) => self.followed.shared.forbid_changes(),
+            None => {}
         }
         if let Some(version) = changes.reloaded {
             self.followed.reloaded.send_replace(version);

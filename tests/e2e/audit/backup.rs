@@ -115,9 +115,21 @@ async fn unfreezing_lets_work_begin_at_once_and_for_good() {
     let marker = setup.data().join("put-back");
     std::fs::write(&marker, "").unwrap();
 
+    for mark_is_left in [false, true] {
+        server = setup.start().await;
+        assert_eq!(server.client.get("/readyz").await.body["observe_only"], true);
+        assert!(!marker.exists(), "the log has the mark");
+        server.kill_now().await;
+        if mark_is_left {
+            // A process that died between recording the mark and removing it.
+            std::fs::write(&marker, "").unwrap();
+        }
+    }
     server = setup.start().await;
     let client = server.client.clone();
-    assert_eq!(client.get("/readyz").await.body["observe_only"], true);
+    assert_eq!(client.get("/readyz").await.body["observe_only"], true, "by the log alone");
+    let held = client.get("/v1/events?type=system.frozen").await.body;
+    assert_eq!(held["items"].as_array().unwrap().len(), 1, "{held:#}");
     let body = thing("waits", json!({ "size": 1 }));
     let reply = client.send(Method::POST, "/v1/entities", Some(&body), &[]).await.unwrap();
     let id = text(&reply.body["entity"]["id"]);

@@ -77,7 +77,7 @@ pub(crate) async fn start(
     let token = admin_token::load_or_create(&directory)?;
     let files = FileConfiguration::new(source, &directory);
     let engine = engine(config, files, &store, clock, observe_only)?;
-    engine.access().load().await.context("cannot read who may come in")?;
+    engine.begin(store.observe_only).await.context("cannot read who may come in")?;
     let head_at_start = log.head().await?;
     let app = AppState::new(stateward_api::AppParts {
         engine: engine.clone(),
@@ -136,7 +136,7 @@ fn engine(
                 margin: config.workers.lease_margin,
             },
             sweep_interval: config.workers.sweep_interval,
-            observe_only: observe_only || store.observe_only,
+            observe_only,
         },
     };
     Ok(Engine::new(parts)?)

@@ -57,13 +57,13 @@ pub trait Auditor: Send + Sync {
     ) -> Result<Vec<ChainedEvent>, ReadError>;
 }
 
-/// The hold of a restored store: while it is set, nothing is changed on any backend. A person lifts it.
+/// The mark by which an adapter says that the store was restored, imported, copied or cut: then nothing may be changed on
+/// any backend before a person allows it. The log takes the mark over as `system.frozen`.
 #[async_trait]
 pub trait RestoreHold: Send + Sync {
-    /// Lifts the hold, durably. Idempotent. A process that is running with the hold does not notice: the caller
-    /// ends it there too.
+    /// Removes the mark, durably. Idempotent. Only once the log carries it, or a person lifted the hold.
     ///
     /// # Errors
-    /// [`ReadError::Store`]; then the hold may still be set.
+    /// [`ReadError::Store`]; then the mark may still be set, and the next start meets it.
     async fn clear(&self) -> Result<(), ReadError>;
 }

@@ -154,6 +154,21 @@ impl ControlStreams {
         }
     }
 
+    /// Whether the restore hold is set. A hold that this version cannot read is set: nothing acts in doubt.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn is_frozen(&self) -> Result<bool, Error> {
+        match self.load::<System>(&StreamId::system()).await {
+            Ok(system) => Ok(system.frozen),
+            Err(Error::Unreadable(error)) => {
+                tracing::error!(%error, "the stream of the system cannot be read: nothing is changed");
+                Ok(true)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
     /// The state right after the request that `changed` stands for: for a repeated request, that of the first one.
     ///
     /// # Errors

@@ -6,7 +6,9 @@ use stateward_domain::backend::BackendEvent;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 
-/// Stored name of the event that ends observe-only.
+/// Stored name of the event that forbids changes of backends.
+const FROZEN: &str = "system.frozen";
+/// Stored name of the event that allows them.
 const UNFROZEN: &str = "system.unfrozen";
 /// Stored name of the event that a person's reload leaves.
 const RELOADED: &str = "system.configuration_reloaded";
@@ -20,8 +22,8 @@ pub(super) struct Changes<'a> {
     pub(super) access: Version,
     /// Backends with events.
     pub(super) backends: BTreeMap<BackendName, BackendChanges>,
-    /// Whether changes of backends were allowed.
-    pub(super) unfrozen: bool,
+    /// Whether changes of backends are allowed, after the last event that says so; `None` = there is none.
+    pub(super) allowed: Option<bool>,
     /// Version of the system stream at the last reload; `None` = there was none.
     pub(super) reloaded: Option<Version>,
     /// Events of each entity, in order.
@@ -65,7 +67,8 @@ impl<'a> Changes<'a> {
                     self.queued = Some(recorded.position);
                 }
             }
-            (StreamId::SYSTEM, UNFROZEN) => self.unfrozen = true,
+            (StreamId::SYSTEM, FROZEN) => self.allowed = Some(false),
+            (StreamId::SYSTEM, UNFROZEN) => self.allowed = Some(true),
             (StreamId::SYSTEM, RELOADED) => self.reloaded = Some(recorded.version),
             _ => {}
         }
@@ -113,7 +116,9 @@ mod tests {
         let events: Vec<_> = (1..).zip(events).map(|(at, event)| recorded(at, event)).collect();
         let changes = Changes::of(&events);
         assert_eq!((changes.access, changes.reloaded), (Version(1), Some(Version(6))));
-        assert!(changes.unfrozen);
+        assert_eq!(changes.allowed, Some(true));
+        let frozen = [&events[7..8], &[recorded(10, ("system/main", "system.frozen"))]].concat();
+        assert_eq!(Changes::of(&frozen).allowed, Some(false));
         let backends: Vec<_> = changes.backends.values().map(|b| (b.wakes, b.confirmed)).collect();
         assert_eq!(backends, [(false, false), (true, true), (true, false)]);
         assert_eq!(changes.entities.len(), 1);

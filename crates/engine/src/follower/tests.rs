@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stateward_domain::access::{Grant, Role, Token};
 use stateward_domain::backend::ParkCause;
-use stateward_domain::id::BackendName;
+use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::read_model::ReadModel;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,30 @@ async fn changes_that_one_process_allowed_are_allowed_in_the_other() {
     assert!(one.engine.is_observe_only() && other.engine.is_observe_only());
     one.engine.unfreeze(&envelope()).await.expect("allowed");
     soon("allowed", || !other.engine.is_observe_only()).await;
+}
+
+#[tokio::test]
+async fn a_hold_that_one_process_recorded_holds_the_other_until_any_of_them_lifts_it() {
+    let Nodes { one, other, .. } = &nodes().await;
+    one.engine.unfreeze(&envelope()).await.expect("allowed");
+    soon("allowed", || !other.engine.is_observe_only()).await;
+    one.engine.begin(true).await.expect("recorded");
+    assert!(one.engine.is_observe_only());
+    soon("held", || other.engine.is_observe_only()).await;
+    one.engine.begin(true).await.expect("recorded before");
+    let log = one.engine.log();
+    let frozen = async || {
+        let events = log.read_log(Position::START, 100).await.expect("a log").events;
+        events.iter().filter(|event| event.event_type == "system.frozen").count()
+    };
+    assert_eq!(frozen().await, 1, "a repetition records nothing");
+    // This process has not followed the log up to here: its own memory says that changes are allowed.
+    let shared = &other.engine.inner.shared;
+    shared.allow_changes(other.engine.backends()).await;
+    other.engine.unfreeze(&envelope()).await.expect("lifted");
+    soon("lifted", || !one.engine.is_observe_only()).await;
+    one.engine.begin(false).await.expect("a start");
+    assert!(!one.engine.is_observe_only(), "for good");
 }
 
 #[tokio::test]

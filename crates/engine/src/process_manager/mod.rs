@@ -109,6 +109,11 @@ impl Shared {
         runner::reached(&self.executor, position, stored).await;
     }
 
+    /// Forbids changes of backends in this process; running calls go on. Idempotent.
+    pub(crate) fn forbid_changes(&self) {
+        self.observe_only.store(true, Ordering::Release);
+    }
+
     /// Ends observe-only in this process, and makes the snoozed work of `backends` due. Idempotent.
     pub(crate) async fn allow_changes(&self, backends: &Backends) {
         if self.observe_only.swap(false, Ordering::AcqRel) {

@@ -71,24 +71,6 @@ impl Engine {
         Ok(export)
     }
 
-    /// Allows changes of backends in every process, after a person checked the restored store. Records nothing when
-    /// they are allowed already.
-    ///
-    /// # Errors
-    /// [`Error::Store`]: repeat the request. Changes may be allowed until the next start, but not longer.
-    pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
-        if self.is_observe_only() {
-            let at = self.clock().now();
-            // Recorded first: otherwise allowed changes could not be distinguished from forbidden ones.
-            self.record(envelope, SystemEvent::Unfrozen { at }).await?;
-        }
-        // Also when changes are allowed: a follower of the log may have allowed them before the hold was lifted.
-        self.inner.restore_hold.clear().await?;
-        self.inner.shared.allow_changes(&self.inner.backends).await;
-        // Last: if the request is interrupted, its key is still free, and its repetition completes it.
-        self.record_request(envelope).await
-    }
-
     async fn record(&self, envelope: &Envelope, event: SystemEvent) -> Result<(), Error> {
         // The idempotency key is taken by the record of the completed request.
         let envelope = &Envelope { idempotency: None, ..envelope.clone() };

@@ -13,6 +13,7 @@ mod operations;
 mod projections;
 pub(crate) mod reload;
 mod requests;
+mod restore_hold;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

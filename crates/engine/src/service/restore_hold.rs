@@ -1,0 +1,67 @@
+//! The restore hold: a log that was put back acts on no backend before a person allows it.
+//!
+//! Invariant: the mark of the store moves into the log before anything acts, so every process that follows the log knows
+//! the hold, and a copy of the log keeps it.
+
+use stateward_domain::envelope::{Envelope, StreamId};
+use stateward_domain::id::Namespace;
+use stateward_domain::system::{System, SystemEvent};
+
+use super::Engine;
+use crate::error::Error;
+
+/// Actor of the hold in the log.
+const ACTOR: &str = "restore";
+
+impl Engine {
+    /// Brings namespaces, tokens and the restore hold into memory; `restored` = the store has the mark of one that was put
+    /// back, which is recorded in the log. Called before requests are answered and before [`run`](Self::run).
+    /// Idempotent.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; then nothing may act.
+    pub async fn begin(&self, restored: bool) -> Result<(), Error> {
+        self.access().load().await?;
+        let shared = &self.inner.shared;
+        if restored {
+            let at = self.clock().now();
+            let envelope = Envelope::system(ACTOR, Namespace::default());
+            let freeze = |system: &System| {
+                Ok(Vec::from_iter((!system.frozen).then_some(SystemEvent::Frozen { at })))
+            };
+            match shared.control.change(&StreamId::system(), &envelope, freeze).await {
+                // The log has it from here on. A process that dies before this line finds the mark again.
+                Ok(_) => self.inner.restore_hold.clear().await?,
+                // Not recorded behind events that this version does not know: the mark stays.
+                Err(Error::Unreadable(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        if shared.control.is_frozen().await? {
+            shared.forbid_changes();
+        }
+        Ok(())
+    }
+
+    /// Allows changes of backends in every process, after a person checked the restored store. Records nothing when
+    /// they are allowed already.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: repeat the request. Changes may be allowed until the next start, but not longer.
+    pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
+        let (shared, at) = (&self.inner.shared, self.clock().now());
+        let observe_only = self.is_observe_only();
+        let unfreeze = |system: &System| {
+            let held = system.frozen || observe_only;
+            Ok(Vec::from_iter(held.then_some(SystemEvent::Unfrozen { at })))
+        };
+        // Recorded first: otherwise allowed changes could not be distinguished from forbidden ones. The idempotency key
+        // is taken by the record of the completed request.
+        let unkeyed = Envelope { idempotency: None, ..envelope.clone() };
+        shared.control.change(&StreamId::system(), &unkeyed, unfreeze).await?;
+        self.inner.restore_hold.clear().await?;
+        shared.allow_changes(&self.inner.backends).await;
+        // Last: if the request is interrupted, its key is still free, and its repetition completes it.
+        self.record_request(envelope).await
+    }
+}
