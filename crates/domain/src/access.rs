@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
+use crate::control_event::stored_names_of_control_events;
 use crate::id::{Namespace, TokenId, Version};
 use crate::time::Timestamp;
 
@@ -70,39 +70,13 @@ pub enum AccessEvent {
     RequestRecorded { at: Timestamp },
 }
 
-impl AccessEvent {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::NamespaceDeclared { .. } => "access.namespace_declared",
-            Self::NamespaceDeleted { .. } => "access.namespace_deleted",
-            Self::TokenIssued { .. } => "access.token_issued",
-            Self::TokenRevoked { .. } => "access.token_revoked",
-            Self::RequestRecorded { .. } => "access.request_recorded",
-        }
-    }
-
-    /// Whether this version can decode the stored type at that schema version.
-    #[must_use]
-    pub fn known(event_type: &str, schema_version: u32) -> bool {
-        let names = [
-            "access.namespace_declared",
-            "access.namespace_deleted",
-            "access.token_issued",
-            "access.token_revoked",
-            "access.request_recorded",
-        ];
-        schema_version == 1 && names.contains(&event_type)
-    }
-}
-
-impl DomainEvent for AccessEvent {
-    fn event_type(&self) -> String {
-        self.name().to_owned()
-    }
-
-    fn event_version(&self) -> String {
-        "1".to_owned()
-    }
+stored_names_of_control_events! {
+    AccessEvent in "access":
+    NamespaceDeclared => "namespace_declared";
+    NamespaceDeleted => "namespace_deleted";
+    TokenIssued => "token_issued";
+    TokenRevoked => "token_revoked";
+    RequestRecorded => "request_recorded";
 }
 
 /// All namespaces and tokens.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
+use crate::control_event::stored_names_of_control_events;
 use crate::time::Timestamp;
 
 /// Why a backend is parked.
@@ -60,70 +60,26 @@ pub enum BackendEvent {
 }
 
 impl BackendEvent {
-    /// When it happened.
-    #[must_use]
-    pub const fn at(&self) -> Timestamp {
-        match self {
-            Self::IdentityRecorded { at, .. }
-            | Self::Parked { at, .. }
-            | Self::Unparked { at }
-            | Self::Paused { at, .. }
-            | Self::Resumed { at }
-            | Self::Configured { at, .. }
-            | Self::Removed { at }
-            | Self::Reopened { at }
-            | Self::Throttled { at, .. }
-            | Self::RequestRecorded { at } => *at,
-        }
-    }
-
     /// Whether an event of this stored type wakes the work that waits for the backend or its configuration.
     #[must_use]
     pub fn wakes(event_type: &str) -> bool {
         let names = ["unparked", "resumed", "configured", "reopened"];
         event_type.strip_prefix("backend.").is_some_and(|name| names.contains(&name))
     }
-
-    /// Whether this version can decode the stored type at that schema version.
-    #[must_use]
-    pub fn known(event_type: &str, schema_version: u32) -> bool {
-        let names = [
-            "identity_recorded",
-            "parked",
-            "unparked",
-            "paused",
-            "resumed",
-            "configured",
-            "removed",
-            "reopened",
-            "throttled",
-            "request_recorded",
-        ];
-        schema_version == 1
-            && event_type.strip_prefix("backend.").is_some_and(|name| names.contains(&name))
-    }
 }
 
-impl DomainEvent for BackendEvent {
-    fn event_type(&self) -> String {
-        let name = match self {
-            Self::IdentityRecorded { .. } => "identity_recorded",
-            Self::Parked { .. } => "parked",
-            Self::Unparked { .. } => "unparked",
-            Self::Paused { .. } => "paused",
-            Self::Resumed { .. } => "resumed",
-            Self::Configured { .. } => "configured",
-            Self::Removed { .. } => "removed",
-            Self::Reopened { .. } => "reopened",
-            Self::Throttled { .. } => "throttled",
-            Self::RequestRecorded { .. } => "request_recorded",
-        };
-        format!("backend.{name}")
-    }
-
-    fn event_version(&self) -> String {
-        "1".to_owned()
-    }
+stored_names_of_control_events! {
+    BackendEvent in "backend":
+    IdentityRecorded => "identity_recorded";
+    Parked => "parked";
+    Unparked => "unparked";
+    Paused => "paused";
+    Resumed => "resumed";
+    Configured => "configured";
+    Removed => "removed";
+    Reopened => "reopened";
+    Throttled => "throttled";
+    RequestRecorded => "request_recorded";
 }
 
 /// A pause by a person.

@@ -8,6 +8,7 @@ pub mod access;
 pub mod audit;
 pub mod backend;
 pub mod cloud_event;
+mod control_event;
 pub mod document;
 pub mod entity;
 pub mod envelope;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
+use crate::control_event::stored_names_of_control_events;
 use crate::id::{BackendName, Namespace, Position, Version};
 use crate::time::Timestamp;
 
@@ -68,36 +68,13 @@ pub enum SystemEvent {
     },
 }
 
-impl SystemEvent {
-    /// Whether this version can decode the stored type at that schema version.
-    #[must_use]
-    pub fn known(event_type: &str, schema_version: u32) -> bool {
-        let names = [
-            "system.frozen",
-            "system.unfrozen",
-            "system.audit_exported",
-            "system.configuration_reloaded",
-            "system.request_recorded",
-        ];
-        schema_version == 1 && names.contains(&event_type)
-    }
-}
-
-impl DomainEvent for SystemEvent {
-    fn event_type(&self) -> String {
-        match self {
-            Self::Frozen { .. } => "system.frozen",
-            Self::Unfrozen { .. } => "system.unfrozen",
-            Self::AuditExported { .. } => "system.audit_exported",
-            Self::ConfigurationReloaded { .. } => "system.configuration_reloaded",
-            Self::RequestRecorded { .. } => "system.request_recorded",
-        }
-        .to_owned()
-    }
-
-    fn event_version(&self) -> String {
-        "1".to_owned()
-    }
+stored_names_of_control_events! {
+    SystemEvent in "system":
+    Frozen => "frozen";
+    Unfrozen => "unfrozen";
+    AuditExported => "audit_exported";
+    ConfigurationReloaded => "configuration_reloaded";
+    RequestRecorded => "request_recorded";
 }
 
 /// The folded state of the control plane's stream.
