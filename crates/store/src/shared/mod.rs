@@ -3,8 +3,12 @@
 //! - `chain`: what an append becomes in the log, and what refuses it
 //! - `group_commit`: which appends share a commit, and what becomes of each; `log_cache`: the newest events in memory
 //! - `queue_plan`: what a delivery changes in the sync queue, and when a row may be leased
+//! - `views`: the read models: fold, rows, filters and pages
+//! - `stored_row`: rows as lists of named values, and values that cannot be read
 
 pub(crate) mod chain;
 pub(crate) mod group_commit;
 pub(crate) mod log_cache;
 pub(crate) mod queue_plan;
+pub(crate) mod stored_row;
+pub(crate) mod views;

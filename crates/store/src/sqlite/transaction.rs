@@ -10,6 +10,8 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, AssertSqlSafe, Either, Encode, Executor, Sqlite, SqliteConnection, Type};
 
+use crate::shared::stored_row::{RowValues, StoredRow, Value};
+
 /// Rows of one insert. Unused rows of a size are filled with NULLs, so that few distinct statements have to be
 /// prepared.
 const SIZES: [usize; 3] = [1, 8, 64];
@@ -111,6 +113,18 @@ impl Values {
     }
 }
 
+impl RowValues for Values {
+    fn put(&mut self, _: &'static str, value: impl Into<Value>) -> &mut Self {
+        match value.into() {
+            Value::Text(text) => self.push(text),
+            Value::Name(name) => self.push(name),
+            Value::Number(number) => self.push(number),
+            Value::Flag(flag) => self.push(flag),
+            Value::Missing => self.push(None::<i64>),
+        }
+    }
+}
+
 impl PipelinedTransaction<'_> {
     /// Adds a statement; returns the list that its values go to.
     pub(super) fn push(&mut self, statement: &str) -> &mut Values {
@@ -125,8 +139,19 @@ impl PipelinedTransaction<'_> {
         &mut self.connection.inner
     }
 
-    /// Adds inserts of `rows`; `bind` pushes a row's values in the order of the columns. Full chunks are sent at
-    /// once.
+    /// Adds inserts of `rows` into `table`. `conflict` is the clause behind the rows, such as `ON CONFLICT`; may be
+    /// empty. Full chunks are sent at once.
+    pub(super) async fn insert_rows<R: StoredRow + Sync>(
+        &mut self,
+        table: impl Into<Cow<'static, str>> + Send,
+        conflict: &'static str,
+        rows: &[R],
+    ) -> Result<(), sqlx::Error> {
+        let insert = Insert { table: table.into(), columns: R::COLUMNS, conflict };
+        self.insert(&insert, rows, |values, row| row.put(values)).await
+    }
+
+    /// As [`insert_rows`](Self::insert_rows); `bind` pushes a row's values in the order of the columns.
     pub(super) async fn insert<T: Sync>(
         &mut self,
         insert: &Insert,

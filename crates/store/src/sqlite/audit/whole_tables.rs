@@ -14,7 +14,8 @@ use stateward_domain::ports::read_model::{EntityRow, ModelError};
 use super::shadow_tables::{DerivedTable, ShadowTables};
 use super::view_page;
 use crate::audit::{ENTITIES, TableRow, differences};
-use crate::sqlite::views::rows::{self, ENTITY_COLUMNS};
+use crate::shared::views::columns;
+use crate::sqlite::views::rows::ENTITY_COLUMNS;
 use crate::sqlite::views::unavailable;
 
 /// Entities read at a time.
@@ -101,9 +102,8 @@ impl WholeTableComparison<'_> {
         let mut after = String::new();
         loop {
             let statement = format!(
-                "SELECT e.id, {ENTITY_COLUMNS} FROM entities_v{} e WHERE e.id > ? \
-                 ORDER BY e.id LIMIT ?",
-                self.live
+                "SELECT e.id, {} FROM entities_v{} e WHERE e.id > ? ORDER BY e.id LIMIT ?",
+                *ENTITY_COLUMNS, self.live
             );
             let page: Vec<(String, String, i64, i64, i64)> =
                 sqlx::query_as(AssertSqlSafe(statement))
@@ -116,7 +116,7 @@ impl WholeTableComparison<'_> {
             after.clone_from(last);
             // A row that cannot be read, or is of another entity, is a fault that was reported.
             let entity = |(id, data, version, created, updated): (String, _, _, _, _)| {
-                let row = rows::entity((data, version, created, updated)).ok()?;
+                let row = columns::entity((data, version, created, updated)).ok()?;
                 (row.entity.id.to_string() == id).then_some(row)
             };
             let page: Vec<EntityRow> = page.into_iter().filter_map(entity).collect();

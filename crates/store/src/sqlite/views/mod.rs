@@ -1,17 +1,11 @@
 //! The read model `entities`, with `operations` in the same transaction. An entity's row holds the folded
 //! aggregate as JSON, so that it is a snapshot too.
 //!
-//! - `tables`: versioned tables and the pointer to the live ones; `index`: their indexes
-//! - `apply`: a batch of events; `rows`: reading and writing rows; `labels_and_counts`: rows that follow from an
-//!   entity's row; `row_cache`: rows in memory
-//! - `query`: lists; `plan`: which index serves a filter; `select`: the statement for that
+//! - `tables`: versioned tables with their indexes, and the pointer to the live ones
+//! - `rows`: reading and writing rows
+//! - `query`: lists; `select`: the statement of a plan
 
-mod apply;
-mod index;
-mod labels_and_counts;
-mod plan;
 mod query;
-mod row_cache;
 pub(super) mod rows;
 mod select;
 pub(super) mod tables;
@@ -22,23 +16,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
-use stateward_domain::envelope::{Recorded, StreamId};
+use stateward_domain::envelope::Recorded;
 use stateward_domain::id::Position;
 use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
 use stateward_domain::ports::store_error::StoreError;
 
+use crate::shared::views::fold::{self, ApplyMode};
+use crate::shared::views::page::SCANNED_MAX;
+use crate::shared::views::row_cache::{CachedRows, RowCache};
 use crate::sqlite::error::store_error;
 use crate::sqlite::quarantine;
 use crate::sqlite::transaction::WriteConnection;
 use crate::sqlite::views_db::{self, ViewsDb, begin};
-use apply::ApplyMode;
-use row_cache::{CachedRows, RowCache};
+use rows::TablesInTransaction;
 use tables::{NAME, REBUILD, Tables};
-
-/// Rows that are read for one page, at most: about three times those of a full page.
-const SCANNED_MAX: usize = 2_000;
-/// Categories of streams that the model ignores: they concern no entity.
-const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS, StreamId::SYSTEM];
 
 /// The live read model, or a rebuild of it.
 pub struct Entities {
@@ -129,7 +120,8 @@ impl Entities {
         self.row_cache().clear_unless_at(*from);
         let mut transaction = writer.pipeline();
         views_db::compare_and_swap(&mut transaction, self.checkpoint, *from, *to);
-        let rows = apply::apply(&mut transaction, *tables, &self.row_cache, events, mode).await?;
+        let mut rows = TablesInTransaction { transaction: &mut transaction, tables: *tables };
+        let rows = fold::apply(&mut rows, &self.row_cache, events, mode).await?;
         transaction.commit().await.map_err(|error| unavailable(error.into()))?;
         Ok(rows)
     }
@@ -213,9 +205,8 @@ impl ReadModel for Entities {
         // Send now: the reads below must not see the deleted rows.
         transaction.run().await.map_err(unavailable)?;
         let (events, mode): (Vec<_>, _) = (events.iter().collect(), ApplyMode::Checked);
-        if let Err(error) =
-            apply::apply(&mut transaction, tables, &self.row_cache, &events, mode).await
-        {
+        let mut rows = TablesInTransaction { transaction: &mut transaction, tables };
+        if let Err(error) = fold::apply(&mut rows, &self.row_cache, &events, mode).await {
             writer.roll_back_abandoned().await;
             return Err(error);
         }

@@ -1,25 +1,22 @@
 //! Lists: keyset pages over the live tables.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, FromRow, QueryBuilder};
-use stateward_domain::entity::State;
+use sqlx::{AssertSqlSafe, QueryBuilder};
 use stateward_domain::entity::operation::OperationRow;
-use stateward_domain::id::{BackendName, EntityId, KindName, OperationId};
+use stateward_domain::id::{EntityId, OperationId, Position};
 use stateward_domain::ports::read_model::{
-    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, Page, ReadModel, Views,
+    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, Page, ReadModel as _, Views,
 };
 use stateward_domain::ports::store_error::StoreError;
 use uuid::Uuid;
 
-use super::plan::{self, Plan};
-use super::rows::{ENTITY_COLUMNS, EntityColumns, decode, entity};
-use super::select::{self, IdRange, ListSource};
+use super::rows::ENTITY_COLUMNS;
+use super::select::{self, ListTables};
 use super::tables::Tables;
 use super::{Entities, unavailable};
-use crate::page_token;
-use crate::sqlite::error::undecodable;
-use crate::sqlite::integer::unsigned;
+use crate::shared::views::columns::{self, CountColumns, EntityColumns, READ_OF_COUNT};
+use crate::shared::views::page::{self, IdRange, ListSource, PageRequest};
+use crate::shared::views::plan::{EntityAccessPath, OperationAccessPath, Plan};
 
 impl Entities {
     async fn live(&self) -> Result<Tables, ModelError> {
@@ -31,90 +28,103 @@ impl Entities {
     }
 }
 
-/// A request for one page of a list.
-struct PageRequest<'a, S> {
-    plan: Plan<S>,
-    /// Identifies the filter.
-    fingerprint: String,
-    size: usize,
-    token: Option<&'a str>,
-}
-
-impl Entities {
-    /// Reads a page. Where rows have to be tested, at most `scanned_max` are read, and the token continues behind
-    /// them. Rows come with their ids.
-    async fn page<S: ListSource, R>(
-        &self,
-        request: PageRequest<'_, S>,
-    ) -> Result<Page<R>, ModelError>
-    where
-        R: for<'r> FromRow<'r, SqliteRow> + Identified + Send + Unpin,
-    {
-        let PageRequest { plan, fingerprint, size, token } = request;
-        let after = token.map(|token| page_token::after(&fingerprint, token)).transpose()?;
-        // Before the rows: a delivery in between makes them newer than said, never older.
-        let as_of = ReadModel::checkpoint(self).await?;
-        if plan.branches.is_empty() {
-            return Ok(Page { items: Vec::new(), next: None, as_of });
-        }
-        let n = self.live().await?.0;
-        let mut range = IdRange { after: after.map(|id| EntityId(id).to_string()), until: None };
-        if !plan.rest.is_empty() {
-            let mut statement = QueryBuilder::new("");
-            select::bound(&mut statement, n, &plan, &range, self.scanned_max);
-            let bound = statement.build_query_scalar().fetch_optional(&self.file.readers);
-            range.until = bound.await.map_err(unavailable)?;
-        }
-        let mut statement = QueryBuilder::new("");
-        select::rows(&mut statement, n, &plan, &range, size.saturating_add(1));
-        let read = statement.build_query_as().fetch_all(&self.file.readers);
-        let mut items: Vec<R> = read.await.map_err(unavailable)?;
-        // One row more than the page shows that there is a next page.
-        let more = items.len() > size;
-        items.truncate(size);
-        let last = items.last().filter(|_| more).map(|row| row.id().to_owned()).or(range.until);
-        let token = |id: String| {
-            let id = Uuid::try_parse(&id);
-            let id = id.map_err(|error| StoreError::inconsistent(("entities", "id"), "", error));
-            id.map(|id| page_token::token(&fingerprint, id))
-        };
-        Ok(Page { items, next: last.map(token).transpose()?, as_of })
-    }
-}
-
-/// A row with its id.
-trait Identified {
-    fn id(&self) -> &str;
-}
-
+/// Where the ids of lists stand: behind the other columns of their rows.
 type ListedEntity = (String, i64, i64, i64, String);
 type ListedOperation = (String, String);
 
-impl Identified for ListedEntity {
-    fn id(&self) -> &str {
-        &self.4
+impl ListSource<EntityAccessPath, EntityRow> for Entities {
+    async fn as_of(&self) -> Result<Position, ModelError> {
+        self.checkpoint().await
+    }
+
+    async fn bound(
+        &self,
+        plan: &Plan<EntityAccessPath>,
+        range: IdRange,
+        count: usize,
+    ) -> Result<Option<Uuid>, ModelError> {
+        self.bound_of("entities", plan, range, count).await
+    }
+
+    async fn rows(
+        &self,
+        plan: &Plan<EntityAccessPath>,
+        range: IdRange,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, EntityRow)>, ModelError> {
+        let mut statement = QueryBuilder::new("");
+        select::rows(&mut statement, self.live().await?.0, plan, range, limit);
+        let read = statement.build_query_as().fetch_all(&self.file.readers);
+        let rows: Vec<ListedEntity> = read.await.map_err(unavailable)?;
+        let row = |(data, version, created, updated, id): ListedEntity| {
+            Ok((listed_id("entities", &id)?, columns::entity((data, version, created, updated))?))
+        };
+        rows.into_iter().map(row).collect()
     }
 }
 
-impl Identified for ListedOperation {
-    fn id(&self) -> &str {
-        &self.1
+impl ListSource<OperationAccessPath, OperationRow> for Entities {
+    async fn as_of(&self) -> Result<Position, ModelError> {
+        self.checkpoint().await
     }
+
+    async fn bound(
+        &self,
+        plan: &Plan<OperationAccessPath>,
+        range: IdRange,
+        count: usize,
+    ) -> Result<Option<Uuid>, ModelError> {
+        self.bound_of("operations", plan, range, count).await
+    }
+
+    async fn rows(
+        &self,
+        plan: &Plan<OperationAccessPath>,
+        range: IdRange,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, OperationRow)>, ModelError> {
+        let mut statement = QueryBuilder::new("");
+        select::rows(&mut statement, self.live().await?.0, plan, range, limit);
+        let read = statement.build_query_as().fetch_all(&self.file.readers);
+        let rows: Vec<ListedOperation> = read.await.map_err(unavailable)?;
+        let row = |(data, id): &ListedOperation| {
+            Ok((listed_id("operations", id)?, columns::operation(data)?))
+        };
+        rows.iter().map(row).collect()
+    }
+}
+
+impl Entities {
+    async fn bound_of<S: ListTables + Sync>(
+        &self,
+        table: &'static str,
+        plan: &Plan<S>,
+        range: IdRange,
+        count: usize,
+    ) -> Result<Option<Uuid>, ModelError> {
+        let mut statement = QueryBuilder::new("");
+        select::bound(&mut statement, self.live().await?.0, plan, range, count);
+        let bound = statement.build_query_scalar().fetch_optional(&self.file.readers);
+        let bound: Option<String> = bound.await.map_err(unavailable)?;
+        bound.map(|id| listed_id(table, &id)).transpose()
+    }
+}
+
+fn listed_id(table: &'static str, id: &str) -> Result<Uuid, ModelError> {
+    Uuid::try_parse(id).map_err(|error| StoreError::inconsistent((table, "id"), id, error).into())
 }
 
 #[async_trait]
 impl Views for Entities {
     async fn entity(&self, id: EntityId) -> Result<Option<EntityRow>, ModelError> {
-        let statement = format!(
-            "SELECT {ENTITY_COLUMNS} FROM entities_v{} e WHERE id = ?",
-            self.live().await?.0
-        );
+        let n = self.live().await?.0;
+        let statement = format!("SELECT {} FROM entities_v{n} e WHERE id = ?", *ENTITY_COLUMNS);
         let row: Option<EntityColumns> = sqlx::query_as(AssertSqlSafe(statement))
             .bind(id.to_string())
             .fetch_optional(&self.file.readers)
             .await
             .map_err(unavailable)?;
-        row.map(entity).transpose()
+        Ok(row.map(columns::entity).transpose()?)
     }
 
     async fn entities(
@@ -123,12 +133,8 @@ impl Views for Entities {
         size: usize,
         token: Option<&str>,
     ) -> Result<Page<EntityRow>, ModelError> {
-        let fingerprint = format!("entities {filter:?}");
-        let request = PageRequest { plan: plan::entities(filter), fingerprint, size, token };
-        let Page { items, next, as_of } = self.page::<_, ListedEntity>(request).await?;
-        let row = |(data, version, created, updated, _)| entity((data, version, created, updated));
-        let items = items.into_iter().map(row).collect::<Result<_, _>>()?;
-        Ok(Page { items, next, as_of })
+        let request = PageRequest::of_entities(filter, size, token);
+        page::read(self, PageRequest { scanned_max: self.scanned_max, ..request }).await
     }
 
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, ModelError> {
@@ -139,7 +145,7 @@ impl Views for Entities {
             .fetch_optional(&self.file.readers)
             .await
             .map_err(unavailable)?;
-        data.map(|data| decode("operations", &data)).transpose()
+        Ok(data.map(|data| columns::operation(&data)).transpose()?)
     }
 
     async fn operations(
@@ -148,39 +154,21 @@ impl Views for Entities {
         size: usize,
         token: Option<&str>,
     ) -> Result<Page<OperationRow>, ModelError> {
-        let fingerprint = format!("operations {filter:?}");
-        let request = PageRequest { plan: plan::operations(filter), fingerprint, size, token };
-        let Page { items, next, as_of } = self.page::<_, ListedOperation>(request).await?;
-        let items =
-            items.iter().map(|(data, _)| decode("operations", data)).collect::<Result<_, _>>()?;
-        Ok(Page { items, next, as_of })
+        let request = PageRequest::of_operations(filter, size, token);
+        page::read(self, PageRequest { scanned_max: self.scanned_max, ..request }).await
     }
 
     async fn counts(&self) -> Result<Vec<EntityCount>, ModelError> {
         let statement = format!(
-            "SELECT backend, kind, state, blocked, dead, number FROM counts_v{} WHERE number > 0",
+            "SELECT {} FROM counts_v{} WHERE number <> 0",
+            READ_OF_COUNT.join(", "),
             self.live().await?.0
         );
-        let rows: Vec<(String, String, String, String, bool, i64)> =
-            sqlx::query_as(AssertSqlSafe(statement))
-                .fetch_all(&self.file.readers)
-                .await
-                .map_err(unavailable)?;
-        let state = |name: &str| State::ALL.into_iter().find(|state| state.name() == name);
-        let count =
-            |(backend, kind, name, blocked, dead, count): (String, _, String, String, _, i64)| {
-                let unknown =
-                    || undecodable(("counts", "state"), &backend, "there is no such state");
-                Ok(EntityCount {
-                    state: state(&name).ok_or_else(unknown)?,
-                    count: unsigned(("counts", "number"), &backend, count)?,
-                    backend: BackendName(backend),
-                    kind: KindName(kind),
-                    blocked: Some(blocked).filter(|reason| !reason.is_empty()),
-                    dead,
-                })
-            };
-        rows.into_iter().map(count).collect::<Result<_, _>>().map_err(unavailable)
+        let rows: Vec<CountColumns> = sqlx::query_as(AssertSqlSafe(statement))
+            .fetch_all(&self.file.readers)
+            .await
+            .map_err(unavailable)?;
+        rows.into_iter().map(|columns| Ok(columns::count(columns)?)).collect()
     }
 }
 

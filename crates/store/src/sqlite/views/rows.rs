@@ -1,85 +1,77 @@
 //! Reads and writes rows of the model's tables.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::LazyLock;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, SqliteConnection};
-use stateward_domain::entity::Entity;
-use stateward_domain::entity::operation::{OperationRow, OperationState};
-use stateward_domain::id::{EntityId, OperationId, Version};
+use stateward_domain::entity::operation::OperationRow;
+use stateward_domain::id::{EntityId, OperationId};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
-use stateward_domain::ports::store_error::StoreError;
-use stateward_domain::time::Timestamp;
 
-use super::labels_and_counts::{
-    self, ANY_VALUE, BeforeDelivery, EVERYWHERE, Group, LabelAndCountChanges, LabelRow,
-};
 use super::tables::Tables;
 use super::{NAME, REBUILD, unavailable};
-use crate::sqlite::integer::{signed, unsigned};
-use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
+use crate::shared::stored_row::StoredRow as _;
+use crate::shared::views::columns::{self, EntityColumns, FIXED_OF_ENTITY, READ_OF_ENTITY, encode};
+use crate::shared::views::fold::RowStore;
+use crate::shared::views::labels_and_counts::{
+    ANY_VALUE, BeforeDelivery, EVERYWHERE, LabelAndCountChanges, LabelRow, is_deleted,
+};
+use crate::sqlite::transaction::PipelinedTransaction;
 
-/// Columns of an [`EntityRow`].
-pub(in crate::sqlite) const ENTITY_COLUMNS: &str = "e.data, e.version, e.created_at, e.updated_at";
-/// Their values.
-pub(in crate::sqlite) type EntityColumns = (String, i64, i64, i64);
+/// Columns of an [`EntityRow`] in a query of `entities_v<n> e`.
+pub(in crate::sqlite) static ENTITY_COLUMNS: LazyLock<String> =
+    LazyLock::new(|| READ_OF_ENTITY.map(|column| format!("e.{column}")).join(", "));
 
-/// Update of an entity's row after its first event. Columns that never change are left out, so that their indexes are
-/// not touched.
-const ENTITY_CHANGES: &str = "ON CONFLICT (id) DO UPDATE SET state = excluded.state, drifted = excluded.drifted, \
-     blocked = excluded.blocked, dead = excluded.dead, version = excluded.version, \
-     updated_at = excluded.updated_at, labels = excluded.labels, data = excluded.data";
-/// As [`ENTITY_CHANGES`], of an entity that is deleted, which is final.
-const ENTITY_END: &str = "ON CONFLICT (id) DO UPDATE SET state = excluded.state, deleted = excluded.deleted, \
-     drifted = excluded.drifted, blocked = excluded.blocked, dead = excluded.dead, version = excluded.version, \
-     updated_at = excluded.updated_at, labels = excluded.labels, data = excluded.data";
+/// Update of an entity's row after its first event. `deleted` is written at its end alone, which is final.
+static ENTITY_CHANGES: LazyLock<String> =
+    LazyLock::new(|| update_of(|column| !FIXED_OF_ENTITY.contains(&column) && column != "deleted"));
+/// As [`ENTITY_CHANGES`], of an entity that is deleted.
+static ENTITY_END: LazyLock<String> =
+    LazyLock::new(|| update_of(|column| !FIXED_OF_ENTITY.contains(&column)));
 /// As [`ENTITY_CHANGES`], of an operation.
 const OPERATION_CHANGES: &str =
     "ON CONFLICT (id) DO UPDATE SET state = excluded.state, data = excluded.data";
 const COUNT_CHANGES: &str = "ON CONFLICT (backend, kind, state, blocked, dead) \
      DO UPDATE SET number = number + excluded.number";
 
-pub(in crate::sqlite) fn entity(columns: EntityColumns) -> Result<EntityRow, ModelError> {
-    let (data, version, created_at, updated_at) = columns;
-    let version = Version(unsigned(("entities", "version"), "", version).map_err(unavailable)?);
-    let entity = decode::<Entity>("entities", &data)?;
-    // Fields that a document lacks have defaults, so the row is checked by a fact that it holds twice.
-    if entity.version != version {
-        let why = format!("it is of version {}, and its row of {}", entity.version.0, version.0);
-        return Err(StoreError::inconsistent(("entities", "data"), entity.id, why).into());
+fn update_of(written: impl Fn(&str) -> bool) -> String {
+    let columns = EntityRow::COLUMNS.iter().filter(|column| written(column));
+    let values: Vec<_> = columns.map(|column| format!("{column} = excluded.{column}")).collect();
+    format!("ON CONFLICT (id) DO UPDATE SET {}", values.join(", "))
+}
+
+/// The tables of an instance, in a transaction.
+pub(super) struct TablesInTransaction<'t, 'w> {
+    pub(super) transaction: &'t mut PipelinedTransaction<'w>,
+    pub(super) tables: Tables,
+}
+
+impl RowStore for TablesInTransaction<'_, '_> {
+    async fn load_entities(
+        &mut self,
+        ids: &HashSet<EntityId>,
+    ) -> Result<HashMap<EntityId, EntityRow>, ModelError> {
+        load_entities(self.transaction.connection(), self.tables, ids).await
     }
-    Ok(EntityRow {
-        entity,
-        version,
-        created_at: Timestamp(created_at),
-        updated_at: Timestamp(updated_at),
-    })
-}
 
-/// The row of `table` that `data` holds.
-pub(super) fn decode<T: DeserializeOwned>(table: &str, data: &str) -> Result<T, ModelError> {
-    serde_json::from_str(data)
-        .map_err(|error| StoreError::inconsistent((table, "data"), "", error).into())
-}
+    async fn load_operations(
+        &mut self,
+        ids: &HashSet<OperationId>,
+    ) -> Result<BTreeMap<OperationId, OperationRow>, ModelError> {
+        load_operations(self.transaction.connection(), self.tables, ids).await
+    }
 
-fn encode(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("rows are plain data")
-}
-
-/// Name of an operation's state in its column.
-pub(super) const fn state_name(state: OperationState) -> &'static str {
-    match state {
-        OperationState::Pending => "pending",
-        OperationState::Running => "running",
-        OperationState::Succeeded => "succeeded",
-        OperationState::Failed => "failed",
-        OperationState::Superseded => "superseded",
-        OperationState::Cancelled => "cancelled",
+    async fn save(
+        &mut self,
+        before: &BeforeDelivery,
+        entities: &[&EntityRow],
+        operations: &[&OperationRow],
+    ) -> Result<(), ModelError> {
+        save_over(self.transaction, self.tables, before, entities, operations).await
     }
 }
 
-pub(super) async fn load_entities(
+async fn load_entities(
     connection: &mut SqliteConnection,
     tables: Tables,
     ids: &HashSet<EntityId>,
@@ -88,19 +80,19 @@ pub(super) async fn load_entities(
         return Ok(HashMap::new());
     }
     let statement = format!(
-        "SELECT {ENTITY_COLUMNS} FROM entities_v{} e \
-         WHERE id IN (SELECT value FROM json_each(?))",
-        tables.0
+        "SELECT {} FROM entities_v{} e WHERE id IN (SELECT value FROM json_each(?))",
+        *ENTITY_COLUMNS, tables.0
     );
     let rows: Vec<EntityColumns> = sqlx::query_as(AssertSqlSafe(statement))
         .bind(encode(ids))
         .fetch_all(connection)
         .await
         .map_err(unavailable)?;
-    rows.into_iter().map(|columns| entity(columns).map(|row| (row.entity.id, row))).collect()
+    let row = |row: EntityRow| (row.entity.id, row);
+    rows.into_iter().map(|columns| Ok(columns::entity(columns).map(row)?)).collect()
 }
 
-pub(super) async fn load_operations(
+async fn load_operations(
     connection: &mut SqliteConnection,
     tables: Tables,
     ids: &HashSet<OperationId>,
@@ -117,9 +109,8 @@ pub(super) async fn load_operations(
         .fetch_all(connection)
         .await
         .map_err(unavailable)?;
-    rows.iter()
-        .map(|data| decode::<OperationRow>("operations", data).map(|row| (row.id, row)))
-        .collect()
+    let row = |row: OperationRow| (row.id, row);
+    rows.iter().map(|data| Ok(columns::operation(data).map(row)?)).collect()
 }
 
 /// Adds all rows of these entities and operations, none of which exist.
@@ -133,7 +124,7 @@ pub(in crate::sqlite) async fn save(
 }
 
 /// Updates all rows of these entities and operations from the state `before`.
-pub(super) async fn save_over(
+async fn save_over(
     transaction: &mut PipelinedTransaction<'_>,
     tables: Tables,
     before: &BeforeDelivery,
@@ -142,46 +133,8 @@ pub(super) async fn save_over(
 ) -> Result<(), ModelError> {
     save_entities(transaction, tables, entities, &before.begun).await?;
     save_changes(transaction, tables, &LabelAndCountChanges::between(before, entities)).await?;
-    save_operations(transaction, tables, operations).await
-}
-
-/// Columns of an entity's row, in the order of [`bind_entity`].
-const COLUMNS_OF_ENTITIES: &[&str] = &[
-    "id",
-    "namespace",
-    "kind",
-    "name",
-    "backend",
-    "state",
-    "deleted",
-    "drifted",
-    "blocked",
-    "dead",
-    "version",
-    "created_at",
-    "updated_at",
-    "labels",
-    "data",
-];
-
-fn bind_entity(values: &mut Values, row: &EntityRow) {
-    let manifest = &row.entity.manifest;
-    values
-        .push(row.entity.id.to_string())
-        .push(manifest.namespace.0.clone())
-        .push(manifest.kind.0.clone())
-        .push(manifest.name.0.clone())
-        .push(manifest.backend.0.clone())
-        .push(row.entity.state.name())
-        .push(labels_and_counts::is_deleted(row))
-        .push(labels_and_counts::is_drifted(row))
-        .push(labels_and_counts::blocked(row))
-        .push(row.entity.is_dead_letter())
-        .push(signed(row.version.0))
-        .push(row.created_at.0)
-        .push(row.updated_at.0)
-        .push(encode(&manifest.settings.labels))
-        .push(encode(&row.entity));
+    let table = format!("operations_v{}", tables.0);
+    transaction.insert_rows(table, OPERATION_CHANGES, operations).await.map_err(unavailable)
 }
 
 /// Writes rows; those of `begun` are new, and the primary key rejects them where they are not.
@@ -193,13 +146,10 @@ async fn save_entities(
 ) -> Result<(), ModelError> {
     let (new, old): (Vec<_>, Vec<_>) =
         rows.iter().copied().partition(|row| begun.contains(&row.entity.id));
-    let (ended, living): (Vec<_>, Vec<_>) =
-        old.into_iter().partition(|row| labels_and_counts::is_deleted(row));
-    for (rows, conflict) in [(new, ""), (living, ENTITY_CHANGES), (ended, ENTITY_END)] {
-        let table = format!("entities_v{}", tables.0).into();
-        let insert = Insert { table, columns: COLUMNS_OF_ENTITIES, conflict };
-        let bind = |values: &mut Values, row: &&EntityRow| bind_entity(values, row);
-        transaction.insert(&insert, &rows, bind).await.map_err(unavailable)?;
+    let (ended, living): (Vec<_>, Vec<_>) = old.into_iter().partition(|row| is_deleted(row));
+    for (rows, conflict) in [(new, ""), (living, &**ENTITY_CHANGES), (ended, &**ENTITY_END)] {
+        let table = format!("entities_v{}", tables.0);
+        transaction.insert_rows(table, conflict, &rows).await.map_err(unavailable)?;
     }
     Ok(())
 }
@@ -223,52 +173,15 @@ async fn save_changes(
         );
         transaction.push(&delete).push(encode(&gone));
     }
-    let table = format!("labels_v{n}").into();
-    let insert = Insert { table, columns: &["namespace", "key", "value", "id"], conflict: "" };
-    let bind = |values: &mut Values, label: &LabelRow| {
-        let LabelRow { namespace, key, value, id } = label;
-        values.push(namespace.clone()).push(key.clone()).push(value.clone()).push(id.to_string());
-    };
-    transaction.insert(&insert, &changes.new, bind).await.map_err(unavailable)?;
-    let counts: Vec<_> = changes.counts.iter().filter(|(_, by)| **by != 0).collect();
-    let columns = &["backend", "kind", "state", "blocked", "dead", "number"];
-    let table = format!("counts_v{n}").into();
-    let insert = Insert { table, columns, conflict: COUNT_CHANGES };
-    let bind = |values: &mut Values, (group, by): &(&Group, &i64)| {
-        values
-            .push(group.backend.clone())
-            .push(group.kind.clone())
-            .push(group.state)
-            .push(group.blocked)
-            .push(group.dead)
-            .push(**by);
-    };
-    transaction.insert(&insert, &counts, bind).await.map_err(unavailable)?;
+    let labels = transaction.insert_rows(format!("labels_v{n}"), "", &changes.new);
+    labels.await.map_err(unavailable)?;
+    let counts = changes.counts();
+    let added = transaction.insert_rows(format!("counts_v{n}"), COUNT_CHANGES, &counts);
+    added.await.map_err(unavailable)?;
     if !counts.is_empty() {
         transaction.push(&format!("DELETE FROM counts_v{n} WHERE number = 0"));
     }
     Ok(())
-}
-
-async fn save_operations(
-    transaction: &mut PipelinedTransaction<'_>,
-    tables: Tables,
-    rows: &[&OperationRow],
-) -> Result<(), ModelError> {
-    let insert = Insert {
-        table: format!("operations_v{}", tables.0).into(),
-        columns: &["id", "entity", "namespace", "state", "data"],
-        conflict: OPERATION_CHANGES,
-    };
-    let bind = |values: &mut Values, row: &&OperationRow| {
-        values
-            .push(row.id.to_string())
-            .push(row.entity_id.to_string())
-            .push(row.namespace.0.clone())
-            .push(state_name(row.state))
-            .push(encode(row));
-    };
-    transaction.insert(&insert, rows, bind).await.map_err(unavailable)
 }
 
 /// Streams that the model has in quarantine.

@@ -4,23 +4,19 @@ use sqlx::{QueryBuilder, Sqlite};
 use stateward_domain::id::Namespace;
 use stateward_domain::selector::{Requirement, Test};
 
-use super::plan::{Branch, Condition, EntityAccessPath, OperationAccessPath, Plan};
 use super::rows::ENTITY_COLUMNS;
+use super::tables::DRIFTED;
+use crate::shared::views::page::IdRange;
+use crate::shared::views::plan::{Branch, Condition, EntityAccessPath, OperationAccessPath, Plan};
 use crate::sqlite::integer::limit_of;
 
-/// A part of a list, in its order: behind `after`, up to and including `until`.
-#[derive(Clone, Debug, Default)]
-pub(super) struct IdRange {
-    pub(super) after: Option<String>,
-    pub(super) until: Option<String>,
-}
-
 /// What the ranges of a plan are read from.
-pub(super) trait ListSource: Copy {
-    /// Columns of the row `e`; its id follows.
-    const ROW: &'static str;
+pub(super) trait ListTables: Copy {
     /// Whether the list is newest first.
     const BACKWARDS: bool;
+
+    /// Columns of the row `e`; its id follows.
+    fn row() -> &'static str;
 
     /// Alias of the table that has the looked-up columns and the id.
     fn key(self) -> &'static str {
@@ -36,9 +32,12 @@ pub(super) trait ListSource: Copy {
     }
 }
 
-impl ListSource for EntityAccessPath {
-    const ROW: &'static str = ENTITY_COLUMNS;
+impl ListTables for EntityAccessPath {
     const BACKWARDS: bool = false;
+
+    fn row() -> &'static str {
+        &ENTITY_COLUMNS
+    }
 
     fn key(self) -> &'static str {
         if self == Self::Labels { "l" } else { "e" }
@@ -58,14 +57,18 @@ impl ListSource for EntityAccessPath {
 
     fn fixed(self) -> String {
         let Self::Index { index, deleted } = self else { return String::new() };
-        let only = index.condition().map(|condition| format!(" AND e.{condition}"));
-        format!(" AND e.deleted = {}{}", i32::from(deleted), only.unwrap_or_default())
+        // A query has to repeat the condition of a partial index.
+        let only = if index.drifted_only() { format!(" AND e.{DRIFTED}") } else { String::new() };
+        format!(" AND e.deleted = {}{only}", i32::from(deleted))
     }
 }
 
-impl ListSource for OperationAccessPath {
-    const ROW: &'static str = "e.data";
+impl ListTables for OperationAccessPath {
     const BACKWARDS: bool = true;
+
+    fn row() -> &'static str {
+        "e.data"
+    }
 
     fn tables(self, n: i64, _: bool) -> String {
         let index = match self {
@@ -78,17 +81,17 @@ impl ListSource for OperationAccessPath {
     }
 }
 
-/// Selects the rows of `plan` in `range` that match, at most `limit`: [`ListSource::ROW`] and the id.
-pub(super) fn rows<S: ListSource>(
+/// Selects the rows of `plan` in `range` that match, at most `limit`: [`ListTables::row`] and the id.
+pub(super) fn rows<S: ListTables>(
     to: &mut QueryBuilder<Sqlite>,
     n: i64,
     plan: &Plan<S>,
-    range: &IdRange,
+    range: IdRange,
     limit: usize,
 ) {
     union(to, &plan.branches, |to, branch| {
         let (tables, key) = (branch.source.tables(n, true), branch.source.key());
-        to.push(format!("SELECT {}, {key}.id AS id FROM {tables} WHERE ", S::ROW));
+        to.push(format!("SELECT {}, {key}.id AS id FROM {tables} WHERE ", S::row()));
         within(to, branch, range);
         plan.rest.iter().for_each(|condition| test(to, condition));
     });
@@ -96,11 +99,11 @@ pub(super) fn rows<S: ListSource>(
 }
 
 /// Selects the id of the last of `count` rows of the ranges, matching or not; no row when fewer are left.
-pub(super) fn bound<S: ListSource>(
+pub(super) fn bound<S: ListTables>(
     to: &mut QueryBuilder<Sqlite>,
     n: i64,
     plan: &Plan<S>,
-    range: &IdRange,
+    range: IdRange,
     count: usize,
 ) {
     union(to, &plan.branches, |to, branch| {
@@ -111,7 +114,7 @@ pub(super) fn bound<S: ListSource>(
     to.push(order::<S>()).push(" LIMIT 1 OFFSET ").push_bind(limit_of(count.saturating_sub(1)));
 }
 
-fn union<S: ListSource>(
+fn union<S: ListTables>(
     to: &mut QueryBuilder<Sqlite>,
     branches: &[Branch<S>],
     mut select: impl FnMut(&mut QueryBuilder<Sqlite>, &Branch<S>),
@@ -124,22 +127,22 @@ fn union<S: ListSource>(
     }
 }
 
-const fn order<S: ListSource>() -> &'static str {
+const fn order<S: ListTables>() -> &'static str {
     if S::BACKWARDS { " ORDER BY id DESC" } else { " ORDER BY id" }
 }
 
-fn within<S: ListSource>(to: &mut QueryBuilder<Sqlite>, branch: &Branch<S>, range: &IdRange) {
+fn within<S: ListTables>(to: &mut QueryBuilder<Sqlite>, branch: &Branch<S>, range: IdRange) {
     let key = branch.source.key();
     let (behind, up_to) = if S::BACKWARDS { ("<", ">=") } else { (">", "<=") };
     // Sort before and behind every hexadecimal digit.
     let start = if S::BACKWARDS { "~" } else { "" };
     to.push(format!("{key}.id {behind} "));
-    to.push_bind(range.after.clone().unwrap_or_else(|| start.to_owned()));
-    if let Some(until) = &range.until {
-        to.push(format!(" AND {key}.id {up_to} ")).push_bind(until.clone());
+    to.push_bind(range.after.map_or_else(|| start.to_owned(), |id| id.to_string()));
+    if let Some(until) = range.until {
+        to.push(format!(" AND {key}.id {up_to} ")).push_bind(until.to_string());
     }
     for (column, value) in &branch.equal {
-        to.push(format!(" AND {key}.{column} = ")).push_bind(value.clone());
+        to.push(format!(" AND {key}.{} = ", column.name())).push_bind(value.clone());
     }
     to.push(branch.source.fixed());
 }
@@ -153,7 +156,7 @@ fn test(to: &mut QueryBuilder<Sqlite>, condition: &Condition) {
             to.push_bind(listed(names.iter().map(Namespace::as_str))).push("))");
         }
         Condition::Is(column, value) => {
-            to.push(format!(" AND e.{column} = ")).push_bind(value.clone());
+            to.push(format!(" AND e.{} = ", column.name())).push_bind(value.clone());
         }
         Condition::Drifted(drifted) => {
             to.push(format!(" AND e.drifted = {}", i32::from(*drifted)));

@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stateward_domain::id::Position;
 
-use super::index::Index;
+use crate::shared::views::index::Index;
 
 /// Name of the model and of its checkpoint.
 pub(super) const NAME: &str = "entities";
@@ -12,6 +12,8 @@ pub(super) const NAME: &str = "entities";
 pub(super) const REBUILD: &str = "entities@beside";
 /// Shape of the tables; raise it when they change, and the next start rebuilds them.
 const SHAPE: i64 = 5;
+/// Condition of the partial indexes of drifted entities.
+pub(super) const DRIFTED: &str = "drifted = 1";
 /// Table numbers of one shape.
 const PER_SHAPE: i64 = 1_000;
 
@@ -88,7 +90,7 @@ impl Tables {
             CREATE INDEX operations_v{n}_namespace ON operations_v{n} (namespace, id);
             CREATE INDEX operations_v{n}_state ON operations_v{n} (state, id);"
         );
-        let indexes = Index::ALL.map(|index| index.definition(n));
+        let indexes = Index::ALL.map(|index| definition(index, n));
         let schema = schema + &indexes.concat();
         sqlx::raw_sql(AssertSqlSafe(schema)).execute(connection).await?;
         Ok(())
@@ -102,6 +104,16 @@ impl Tables {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await?;
         Ok(())
     }
+}
+
+/// The statement that creates an index of `entities_v<n>`.
+fn definition(index: Index, n: i64) -> String {
+    let columns: String = index.columns().map(|column| format!("{}, ", column.name())).collect();
+    let only = if index.drifted_only() { format!(" WHERE {DRIFTED}") } else { String::new() };
+    format!(
+        "CREATE INDEX entities_v{n}_{} ON entities_v{n} ({columns}deleted, id){only};",
+        index.name(),
+    )
 }
 
 /// The live tables; `None` = there are none (yet).

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use sqlx::{Connection, Sqlite, SqliteConnection};
-use stateward_domain::entity::Entity;
 use stateward_domain::entity::operation::OperationState;
 use stateward_domain::entity::state::{Drift, DriftPolicy};
+use stateward_domain::entity::{Entity, State};
 use stateward_domain::id::Namespace;
 use stateward_domain::selector::Selector;
 use stateward_domain::time::{ManualClock, Timestamp};
 
 use super::*;
+use crate::shared::views::plan;
 use crate::sqlite::Store;
 use crate::sqlite::views::rows;
 
@@ -36,7 +37,7 @@ async fn steps(
 
 /// Each range is an index lookup behind the last page's id, and nothing is sorted: a page costs neither the whole
 /// table nor all matches.
-async fn is_looked_up<S: ListSource + Sync>(
+async fn is_looked_up<S: ListTables + Sync>(
     connection: &mut SqliteConnection,
     plan: &Plan<S>,
     what: &(impl std::fmt::Debug + Sync),
@@ -44,12 +45,12 @@ async fn is_looked_up<S: ListSource + Sync>(
     if plan.branches.is_empty() {
         return;
     }
-    let range = IdRange { after: Some("a".to_owned()), until: None };
-    let up_to = IdRange { until: Some("b".to_owned()), ..range.clone() };
+    let range = IdRange { after: Some(Uuid::from_u128(1)), until: None };
+    let up_to = IdRange { until: Some(Uuid::from_u128(2)), ..range };
     let statements = [
-        steps(connection, |to| select::rows(to, N, plan, &range, 100)).await,
-        steps(connection, |to| select::rows(to, N, plan, &up_to, 100)).await,
-        steps(connection, |to| select::bound(to, N, plan, &range, 100)).await,
+        steps(connection, |to| select::rows(to, N, plan, range, 100)).await,
+        steps(connection, |to| select::rows(to, N, plan, up_to, 100)).await,
+        steps(connection, |to| select::bound(to, N, plan, range, 100)).await,
     ];
     for steps in statements {
         let explained = steps.join("; ");

@@ -1,23 +1,24 @@
-//! Applies a batch of events to the rows of the entities and operations that it touches.
+//! Folds a batch of events into the rows of the entities and operations that it touches.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
 use stateward_domain::entity::EntityEvent;
-use stateward_domain::entity::operation::OperationStep;
+use stateward_domain::entity::operation::{OperationRow, OperationStep};
 use stateward_domain::envelope::{DecodeError, Recorded, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::read_model::{EntityRow, ModelError};
 
 use super::labels_and_counts::{BeforeDelivery, LabelsAndGroup};
 use super::row_cache::{CachedRows, RowCache};
-use super::tables::Tables;
-use super::{IGNORED, rows};
-use crate::sqlite::transaction::PipelinedTransaction;
+
+/// Categories of streams that the model ignores: they concern no entity.
+const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS, StreamId::SYSTEM];
 
 /// How rows of entities are found whose first event is in the batch.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ApplyMode {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ApplyMode {
     /// Assume that they have no row: rows and checkpoint commit together, so an entity that begins behind the
     /// checkpoint has none. Where that is wrong (a stream was re-applied before its first delivery), the primary key
     /// rejects the row, and nothing is written.
@@ -26,11 +27,36 @@ pub(super) enum ApplyMode {
     Checked,
 }
 
-/// Updates the rows with `events`; events that are applied already change nothing. Returns the rows as they are after
-/// the commit.
-pub(super) async fn apply(
-    transaction: &mut PipelinedTransaction<'_>,
-    tables: Tables,
+/// The rows of an instance of the model, in one transaction.
+pub(crate) trait RowStore: Send {
+    /// The rows of these entities, of those that have one.
+    fn load_entities(
+        &mut self,
+        ids: &HashSet<EntityId>,
+    ) -> impl Future<Output = Result<HashMap<EntityId, EntityRow>, ModelError>> + Send;
+
+    /// The rows of these operations, of those that have one.
+    fn load_operations(
+        &mut self,
+        ids: &HashSet<OperationId>,
+    ) -> impl Future<Output = Result<BTreeMap<OperationId, OperationRow>, ModelError>> + Send;
+
+    /// Writes these rows, and the labels and counts that follow from them, over the state `before`.
+    fn save(
+        &mut self,
+        before: &BeforeDelivery,
+        entities: &[&EntityRow],
+        operations: &[&OperationRow],
+    ) -> impl Future<Output = Result<(), ModelError>> + Send;
+}
+
+/// Updates the rows with `events`; events that are applied already change nothing. Rows that are in `row_cache` are
+/// not read. Returns the rows as they are after the commit.
+///
+/// # Errors
+/// [`ModelError::Poisoned`] for the first event that cannot be applied: nothing was saved. Those of `rows`.
+pub(crate) async fn apply(
+    rows: &mut impl RowStore,
     row_cache: &Mutex<RowCache>,
     events: &[&Recorded],
     mode: ApplyMode,
@@ -43,7 +69,7 @@ pub(super) async fn apply(
     let begun: HashSet<EntityId> = events.iter().filter_map(first).collect();
     let mut ids = events.iter().map(|(id, _)| *id).filter(|id| !begun.contains(id)).collect();
     let mut entities = row_cache().take_entities(&mut ids);
-    entities.extend(rows::load_entities(transaction.connection(), tables, &ids).await?);
+    entities.extend(rows.load_entities(&ids).await?);
     let facts = entities.iter().map(|(id, row)| (*id, LabelsAndGroup::of(row))).collect();
     let before = BeforeDelivery { facts, begun };
     let mut touched = HashSet::new();
@@ -58,12 +84,12 @@ pub(super) async fn apply(
     let mentioned = steps.iter().flat_map(OperationStep::mentioned);
     let mut mentioned = mentioned.filter(|id| !opened.contains(id)).collect();
     let mut operations = row_cache().take_operations(&mut mentioned);
-    operations.extend(rows::load_operations(transaction.connection(), tables, &mentioned).await?);
+    operations.extend(rows.load_operations(&mentioned).await?);
     for step in steps {
         step.apply(&mut operations);
     }
     let operations_changed: Vec<_> = operations.values().collect();
-    rows::save_over(transaction, tables, &before, &changed, &operations_changed).await?;
+    rows.save(&before, &changed, &operations_changed).await?;
     Ok(CachedRows { entities, operations })
 }
 

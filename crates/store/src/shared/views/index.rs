@@ -1,9 +1,41 @@
 //! The indexes of the entities' table that lists are read from. Each has the columns that it looks up, then
-//! `deleted`, then the id.
+//! `deleted`, then the id. An adapter says how they are created.
+
+/// A column that lists look rows up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Column {
+    Namespace,
+    Kind,
+    Name,
+    Backend,
+    State,
+    /// Of operations.
+    Entity,
+    /// Of labels.
+    Key,
+    /// Of labels.
+    Value,
+}
+
+impl Column {
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Kind => "kind",
+            Self::Name => "name",
+            Self::Backend => "backend",
+            Self::State => "state",
+            Self::Entity => "entity",
+            Self::Key => "key",
+            Self::Value => "value",
+        }
+    }
+}
 
 /// An index of `entities_v<n>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Index {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Index {
     All,
     Namespace,
     Kind,
@@ -19,7 +51,7 @@ pub(super) enum Index {
 }
 
 impl Index {
-    pub(super) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::All,
         Self::Namespace,
         Self::Kind,
@@ -35,7 +67,7 @@ impl Index {
     ];
 
     /// Suffix of its name.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Namespace => "namespace",
@@ -53,18 +85,18 @@ impl Index {
     }
 
     /// The column that it looks up besides `namespace` and `deleted`.
-    const fn column(self) -> Option<&'static str> {
+    const fn column(self) -> Option<Column> {
         match self {
             Self::All | Self::Namespace | Self::Drifted | Self::DriftedWithin => None,
-            Self::Kind | Self::KindWithin => Some("kind"),
-            Self::Name | Self::NameWithin => Some("name"),
-            Self::Backend | Self::BackendWithin => Some("backend"),
-            Self::State | Self::StateWithin => Some("state"),
+            Self::Kind | Self::KindWithin => Some(Column::Kind),
+            Self::Name | Self::NameWithin => Some(Column::Name),
+            Self::Backend | Self::BackendWithin => Some(Column::Backend),
+            Self::State | Self::StateWithin => Some(Column::State),
         }
     }
 
     /// The columns that it looks up, in order; `deleted` and `id` follow.
-    pub(super) fn columns(self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn columns(self) -> impl Iterator<Item = Column> {
         let within = matches!(
             self,
             Self::Namespace
@@ -74,24 +106,11 @@ impl Index {
                 | Self::StateWithin
                 | Self::DriftedWithin
         );
-        within.then_some("namespace").into_iter().chain(self.column())
+        within.then_some(Column::Namespace).into_iter().chain(self.column())
     }
 
-    /// The condition of a partial index; a query has to repeat it.
-    pub(super) const fn condition(self) -> Option<&'static str> {
-        match self {
-            Self::Drifted | Self::DriftedWithin => Some("drifted = 1"),
-            _ => None,
-        }
-    }
-
-    pub(super) fn definition(self, n: i64) -> String {
-        let columns: String = self.columns().map(|column| format!("{column}, ")).collect();
-        let only = self.condition().map(|condition| format!(" WHERE {condition}"));
-        format!(
-            "CREATE INDEX entities_v{n}_{} ON entities_v{n} ({columns}deleted, id){};",
-            self.name(),
-            only.unwrap_or_default()
-        )
+    /// Whether it has drifted entities only; a query has to say so.
+    pub(crate) const fn drifted_only(self) -> bool {
+        matches!(self, Self::Drifted | Self::DriftedWithin)
     }
 }

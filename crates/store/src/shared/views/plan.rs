@@ -7,51 +7,51 @@ use stateward_domain::id::Namespace;
 use stateward_domain::ports::read_model::{EntityFilter, OperationFilter};
 use stateward_domain::selector::{Requirement, Test};
 
-use super::index::Index;
+use super::columns::state_name;
+use super::index::{Column, Index};
 use super::labels_and_counts::{ANY_VALUE, EVERYWHERE, exact_value};
-use super::rows::state_name;
 
 /// Index ranges that are merged, at most; a condition with more is tested row by row.
-pub(super) const BRANCHES_MAX: usize = 32;
+pub(crate) const BRANCHES_MAX: usize = 32;
 
 /// How a list is read: index ranges in the list's order, which are merged, and conditions that each row is tested
 /// for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan<S> {
+pub(crate) struct Plan<S> {
     /// Disjoint ranges; none = the list is empty.
-    pub(super) branches: Vec<Branch<S>>,
+    pub(crate) branches: Vec<Branch<S>>,
     /// All of these have to hold; none = every row of the ranges matches.
-    pub(super) rest: Vec<Condition>,
+    pub(crate) rest: Vec<Condition>,
 }
 
 /// The rows of an access path in which these columns have these values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Branch<S> {
-    pub(super) source: S,
-    pub(super) equal: Vec<(&'static str, String)>,
+pub(crate) struct Branch<S> {
+    pub(crate) source: S,
+    pub(crate) equal: Vec<(Column, String)>,
 }
 
 /// What entities are read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EntityAccessPath {
+pub(crate) enum EntityAccessPath {
     Index { index: Index, deleted: bool },
     Labels,
 }
 
 /// What operations are read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OperationAccessPath {
+pub(crate) enum OperationAccessPath {
     All,
     Entity,
     Namespace,
     State,
 }
 
-/// A condition that rows are tested for.
+/// A condition that rows are tested for. An adapter writes it as a predicate of its database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     Namespaces(Vec<Namespace>),
-    Is(&'static str, String),
+    Is(Column, String),
     Drifted(bool),
     Label(Requirement),
 }
@@ -59,7 +59,7 @@ pub(super) enum Condition {
 /// A part of a filter that an index can look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Lookup {
-    Column(&'static str, String),
+    Column(Column, String),
     Drifted,
     Label(Requirement),
 }
@@ -74,12 +74,13 @@ impl Lookup {
     }
 
     /// Columns and their values for each range; none where no index serves it.
-    fn ranges(&self) -> Vec<Vec<(&'static str, String)>> {
+    fn ranges(&self) -> Vec<Vec<(Column, String)>> {
         match self {
             Self::Column(column, value) => vec![vec![(*column, value.clone())]],
             Self::Drifted => vec![Vec::new()],
             Self::Label(Requirement { key, test }) => {
-                let range = |value: String| vec![("key", key.clone()), ("value", value)];
+                let range =
+                    |value: String| vec![(Column::Key, key.clone()), (Column::Value, value)];
                 match test {
                     Test::In(values) => {
                         values.iter().map(|value| range(exact_value(value))).collect()
@@ -96,12 +97,12 @@ impl Lookup {
             (Self::Label(_), _) => return EntityAccessPath::Labels,
             (Self::Drifted, false) => Index::Drifted,
             (Self::Drifted, true) => Index::DriftedWithin,
-            (Self::Column("name", _), false) => Index::Name,
-            (Self::Column("name", _), true) => Index::NameWithin,
-            (Self::Column("backend", _), false) => Index::Backend,
-            (Self::Column("backend", _), true) => Index::BackendWithin,
-            (Self::Column("state", _), false) => Index::State,
-            (Self::Column("state", _), true) => Index::StateWithin,
+            (Self::Column(Column::Name, _), false) => Index::Name,
+            (Self::Column(Column::Name, _), true) => Index::NameWithin,
+            (Self::Column(Column::Backend, _), false) => Index::Backend,
+            (Self::Column(Column::Backend, _), true) => Index::BackendWithin,
+            (Self::Column(Column::State, _), false) => Index::State,
+            (Self::Column(Column::State, _), true) => Index::StateWithin,
             (Self::Column(..), false) => Index::Kind,
             (Self::Column(..), true) => Index::KindWithin,
         };
@@ -118,8 +119,9 @@ fn parts(filter: &EntityFilter) -> (Vec<Lookup>, Vec<Condition>) {
     let living = filter.state != Some(State::Deleted);
     let state = filter.state.filter(|_| living);
     // Most entities are `ok` as a rule, so that is hardly selective.
-    let state =
-        |ok: bool| column("state", state.filter(|s| (*s == State::Ok) == ok).map(State::name));
+    let state = |ok: bool| {
+        column(Column::State, state.filter(|s| (*s == State::Ok) == ok).map(State::name))
+    };
     let (mut one_of, mut there, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     for requirement in &filter.selector.requirements {
         let label = requirement.clone();
@@ -131,19 +133,19 @@ fn parts(filter: &EntityFilter) -> (Vec<Lookup>, Vec<Condition>) {
     }
     let drifted = (filter.drifted == Some(true)).then_some(Lookup::Drifted);
     rest.extend((filter.drifted == Some(false)).then_some(Condition::Drifted(false)));
-    let lookups = column("name", filter.name.as_ref().map(|name| &*name.0))
+    let lookups = column(Column::Name, filter.name.as_ref().map(|name| &*name.0))
         .chain(one_of)
         .chain(drifted)
         .chain(state(false))
         .chain(there)
-        .chain(column("backend", filter.backend.as_ref().map(|name| &*name.0)))
-        .chain(column("kind", filter.kind.as_ref().map(|name| &*name.0)))
+        .chain(column(Column::Backend, filter.backend.as_ref().map(|name| &*name.0)))
+        .chain(column(Column::Kind, filter.kind.as_ref().map(|name| &*name.0)))
         .chain(state(true));
     (lookups.collect(), rest)
 }
 
 /// The plan of a list of entities.
-pub(super) fn entities(filter: &EntityFilter) -> Plan<EntityAccessPath> {
+pub(crate) fn entities(filter: &EntityFilter) -> Plan<EntityAccessPath> {
     let deleted = filter.state == Some(State::Deleted);
     let namespaces = filter.namespaces.as_deref();
     let (mut lookups, mut rest) = parts(filter);
@@ -161,7 +163,7 @@ pub(super) fn entities(filter: &EntityFilter) -> Plan<EntityAccessPath> {
         None if within.is_some() => EntityAccessPath::Index { index: Index::Namespace, deleted },
         None => EntityAccessPath::Index { index: Index::All, deleted },
     };
-    let place = |name: &str| ("namespace", name.to_owned());
+    let place = |name: &str| (Column::Namespace, name.to_owned());
     let places: Vec<_> = match within {
         Some(all) => all.iter().map(|name| vec![place(&name.0)]).collect(),
         None if source == EntityAccessPath::Labels => vec![vec![place(EVERYWHERE)]],
@@ -177,9 +179,9 @@ pub(super) fn entities(filter: &EntityFilter) -> Plan<EntityAccessPath> {
 }
 
 /// The plan of a list of operations.
-pub(super) fn operations(filter: &OperationFilter) -> Plan<OperationAccessPath> {
-    let entity = filter.entity.map(|id| ("entity", id.to_string()));
-    let state = filter.state.map(|state| ("state", state_name(state).to_owned()));
+pub(crate) fn operations(filter: &OperationFilter) -> Plan<OperationAccessPath> {
+    let entity = filter.entity.map(|id| (Column::Entity, id.to_string()));
+    let state = filter.state.map(|state| (Column::State, state_name(state).to_owned()));
     let namespaces = filter.namespaces.as_deref();
     let few = |all: &&[Namespace]| all.len() <= BRANCHES_MAX;
     // Most operations have succeeded as a rule, so that is hardly selective.
@@ -187,7 +189,7 @@ pub(super) fn operations(filter: &OperationFilter) -> Plan<OperationAccessPath> 
     let one = |source, equal| vec![Branch { source, equal: vec![equal] }];
     let place = |name: &Namespace| Branch {
         source: OperationAccessPath::Namespace,
-        equal: vec![("namespace", name.0.clone())],
+        equal: vec![(Column::Namespace, name.0.clone())],
     };
     let is = |(column, value)| Condition::Is(column, value);
     let inside = || namespaces.map(|all| Condition::Namespaces(all.to_vec()));

@@ -15,7 +15,7 @@ const OPERATIONS_MAX: usize = 8_192;
 /// Rows exactly as the tables have them. A delivery takes the rows that it changes out, and puts them back after its
 /// commit; after a failure they are read from the tables again.
 #[derive(Default)]
-pub(super) struct RowCache {
+pub(crate) struct RowCache {
     /// Checkpoint of the tables when the last rows were put in.
     at: Position,
     entities: HashMap<EntityId, EntityRow>,
@@ -25,14 +25,14 @@ pub(super) struct RowCache {
 impl RowCache {
     /// Clears the cache unless the tables' checkpoint is `at`: else another writer changed them, such as a concurrent
     /// rebuild.
-    pub(super) fn clear_unless_at(&mut self, at: Position) {
+    pub(crate) fn clear_unless_at(&mut self, at: Position) {
         if self.at != at {
             self.clear();
         }
     }
 
     /// Takes the cached rows of `ids` out, and removes their ids from `ids`.
-    pub(super) fn take_entities(
+    pub(crate) fn take_entities(
         &mut self,
         ids: &mut HashSet<EntityId>,
     ) -> HashMap<EntityId, EntityRow> {
@@ -40,7 +40,7 @@ impl RowCache {
     }
 
     /// As [`take_entities`](Self::take_entities).
-    pub(super) fn take_operations(
+    pub(crate) fn take_operations(
         &mut self,
         ids: &mut HashSet<OperationId>,
     ) -> BTreeMap<OperationId, OperationRow> {
@@ -48,7 +48,7 @@ impl RowCache {
     }
 
     /// Puts rows in that were committed with the checkpoint `at`. Operations that have ended do not change any more.
-    pub(super) fn put(&mut self, at: Position, rows: CachedRows) {
+    pub(crate) fn put(&mut self, at: Position, rows: CachedRows) {
         self.at = at;
         if self.entities.len() + rows.entities.len() > ENTITIES_MAX {
             self.entities.clear();
@@ -63,7 +63,7 @@ impl RowCache {
     }
 
     /// Clears the cache: another writer may have changed the tables.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 }
@@ -78,7 +78,7 @@ fn take<I: Copy + Eq + Hash, R>(
 }
 
 /// Rows that a delivery read or created.
-pub(super) struct CachedRows {
-    pub(super) entities: HashMap<EntityId, EntityRow>,
-    pub(super) operations: BTreeMap<OperationId, OperationRow>,
+pub(crate) struct CachedRows {
+    pub(crate) entities: HashMap<EntityId, EntityRow>,
+    pub(crate) operations: BTreeMap<OperationId, OperationRow>,
 }
