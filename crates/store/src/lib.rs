@@ -1,7 +1,7 @@
 //! Adapters of the storage ports: the log, the sync queue with its leases, and the read models.
 //!
 //! - `open`: opens the store that a URL names; `opened`: what every adapter hands over
-//! - `memory`: log and queue in memory; the log can fail on request
+//! - `memory`: log, queue and read models in memory; the log can fail on request
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
 //! - `shared`: rules that need no database, for all adapters

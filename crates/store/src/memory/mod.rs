@@ -1,9 +1,10 @@
 //! A store in memory: it keeps every promise of the ports but durability.
 //!
-//! - `log`: the event log, with faults on request; `queue`: the sync queue with its leases
+//! - `log`: the event log, with faults on request; `queue`: the sync queue with its leases; `views`: the read models
 
 mod log;
 mod queue;
+mod views;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use stateward_domain::time::LogClock;
 
 pub use log::{InjectedFault, MemoryLog};
 pub use queue::MemoryQueue;
+pub use views::MemoryViews;
 
 /// A store in memory. Dropping it loses everything.
 pub struct Store {
@@ -18,6 +20,8 @@ pub struct Store {
     pub log: Arc<MemoryLog>,
     /// The sync queue with its leases.
     pub queue: Arc<MemoryQueue>,
+    /// The read models `entities` and `operations`, for writing and for queries.
+    pub entities: Arc<MemoryViews>,
 }
 
 impl Store {
@@ -26,6 +30,6 @@ impl Store {
     pub fn new(clock: impl Into<LogClock>) -> Self {
         let clock = clock.into();
         let queue = Arc::new(MemoryQueue::new(clock.clone()));
-        Self { log: Arc::new(MemoryLog::new(clock)), queue }
+        Self { log: Arc::new(MemoryLog::new(clock)), queue, entities: Arc::default() }
     }
 }

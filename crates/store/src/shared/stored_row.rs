@@ -2,11 +2,14 @@
 
 use stateward_domain::ports::store_error::StoreError;
 use std::fmt::Display;
+use std::sync::Arc;
 
 /// A value of a column. An adapter stores each variant in the column type that its schema says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Text(String),
+    /// A text that many rows share.
+    Shared(Arc<str>),
     /// A name that this program knows.
     Name(&'static str),
     Number(i64),
@@ -17,6 +20,12 @@ pub(crate) enum Value {
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::Text(text)
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Self {
+        Self::Shared(text)
     }
 }
 

@@ -117,6 +117,7 @@ impl RowValues for Values {
     fn put(&mut self, _: &'static str, value: impl Into<Value>) -> &mut Self {
         match value.into() {
             Value::Text(text) => self.push(text),
+            Value::Shared(text) => self.push(text),
             Value::Name(name) => self.push(name),
             Value::Number(number) => self.push(number),
             Value::Flag(flag) => self.push(flag),

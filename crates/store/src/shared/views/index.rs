@@ -1,6 +1,10 @@
 //! The indexes of the entities' table that lists are read from. Each has the columns that it looks up, then
 //! `deleted`, then the id. An adapter says how they are created.
 
+use stateward_domain::ports::read_model::EntityRow;
+
+use super::labels_and_counts::is_drifted;
+
 /// A column that lists look rows up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Column {
@@ -29,6 +33,19 @@ impl Column {
             Self::Entity => "entity",
             Self::Key => "key",
             Self::Value => "value",
+        }
+    }
+
+    /// Its value in the row of an entity; `None` = entities do not have the column.
+    pub(crate) fn of_entity(self, row: &EntityRow) -> Option<&str> {
+        let manifest = &row.entity.manifest;
+        match self {
+            Self::Namespace => Some(&manifest.namespace.0),
+            Self::Kind => Some(&manifest.kind.0),
+            Self::Name => Some(&manifest.name.0),
+            Self::Backend => Some(&manifest.backend.0),
+            Self::State => Some(row.entity.state.name()),
+            Self::Entity | Self::Key | Self::Value => None,
         }
     }
 }
@@ -112,5 +129,10 @@ impl Index {
     /// Whether it has drifted entities only; a query has to say so.
     pub(crate) const fn drifted_only(self) -> bool {
         matches!(self, Self::Drifted | Self::DriftedWithin)
+    }
+
+    /// Whether it has this row.
+    pub(crate) fn has(self, row: &EntityRow) -> bool {
+        !self.drifted_only() || is_drifted(row)
     }
 }

@@ -62,6 +62,11 @@ impl LabelsAndGroup {
         Self { group: Some(group), labels: manifest.settings.labels.clone() }
     }
 
+    /// The group that it is counted in; `None` = none.
+    pub(crate) const fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
     /// The rows of its labels; `of` is the entity.
     pub(crate) fn label_rows(&self, of: &EntityRow) -> BTreeSet<LabelRow> {
         let (id, namespace) = (of.entity.id, &*of.entity.manifest.namespace.0);

@@ -5,6 +5,8 @@
 //! - `plan`: which index serves a filter, and what is left to test; `index`: the indexes; `page`: pages of a list
 
 pub(crate) mod columns;
+#[cfg(test)]
+pub(crate) mod filter_cases;
 pub(crate) mod fold;
 pub(crate) mod index;
 pub(crate) mod labels_and_counts;

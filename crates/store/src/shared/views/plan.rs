@@ -2,14 +2,14 @@
 //! filter alone, and the statement names its indexes: the cost of a list does not depend on the query planner.
 
 use stateward_domain::entity::State;
-use stateward_domain::entity::operation::OperationState;
+use stateward_domain::entity::operation::{OperationRow, OperationState};
 use stateward_domain::id::Namespace;
-use stateward_domain::ports::read_model::{EntityFilter, OperationFilter};
+use stateward_domain::ports::read_model::{EntityFilter, EntityRow, OperationFilter};
 use stateward_domain::selector::{Requirement, Test};
 
 use super::columns::state_name;
 use super::index::{Column, Index};
-use super::labels_and_counts::{ANY_VALUE, EVERYWHERE, exact_value};
+use super::labels_and_counts::{ANY_VALUE, EVERYWHERE, exact_value, is_drifted};
 
 /// Index ranges that are merged, at most; a condition with more is tested row by row.
 pub(crate) const BRANCHES_MAX: usize = 32;
@@ -25,21 +25,21 @@ pub(crate) struct Plan<S> {
 }
 
 /// The rows of an access path in which these columns have these values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Branch<S> {
     pub(crate) source: S,
     pub(crate) equal: Vec<(Column, String)>,
 }
 
 /// What entities are read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum EntityAccessPath {
     Index { index: Index, deleted: bool },
     Labels,
 }
 
 /// What operations are read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum OperationAccessPath {
     All,
     Entity,
@@ -47,13 +47,39 @@ pub(crate) enum OperationAccessPath {
     State,
 }
 
-/// A condition that rows are tested for. An adapter writes it as a predicate of its database.
+/// A condition that rows are tested for. An adapter writes it as a predicate of its database, or tests a row itself
+/// ([`of_entity`](Self::of_entity), [`of_operation`](Self::of_operation)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     Namespaces(Vec<Namespace>),
     Is(Column, String),
     Drifted(bool),
     Label(Requirement),
+}
+
+impl Condition {
+    /// Whether the row of an entity fits.
+    pub(crate) fn of_entity(&self, row: &EntityRow) -> bool {
+        let manifest = &row.entity.manifest;
+        match self {
+            Self::Namespaces(all) => all.contains(&manifest.namespace),
+            Self::Is(column, value) => column.of_entity(row) == Some(value),
+            Self::Drifted(drifted) => is_drifted(row) == *drifted,
+            Self::Label(requirement) => requirement.is_met(&manifest.settings.labels),
+        }
+    }
+
+    /// Whether the row of an operation fits.
+    pub(crate) fn of_operation(&self, row: &OperationRow) -> bool {
+        match self {
+            Self::Namespaces(all) => all.contains(&row.namespace),
+            Self::Is(Column::Entity, value) => row.entity_id.to_string() == *value,
+            Self::Is(Column::State, value) => state_name(row.state) == value,
+            Self::Is(Column::Namespace, value) => row.namespace.0 == *value,
+            // Operations have neither: no plan asks for them.
+            Self::Is(..) | Self::Drifted(_) | Self::Label(_) => false,
+        }
+    }
 }
 
 /// A part of a filter that an index can look up.
