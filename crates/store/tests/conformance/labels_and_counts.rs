@@ -6,12 +6,11 @@ use stateward_domain::entity::state::SettingsPatch;
 use stateward_domain::entity::{Entity, EntityEvent, State};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Namespace, Position, Version};
-use stateward_domain::ports::event_store::EventStore;
-use stateward_domain::ports::read_model::{EntityFilter, EntityRow, Quarantined, ReadModel, Views};
+use stateward_domain::ports::read_model::{EntityFilter, EntityRow, Quarantined, Views};
 use stateward_domain::selector::Selector;
-use stateward_store::sqlite::{Entities, Store};
 
-use crate::audit::fixture::{Fixture, histories};
+use crate::histories::{HistoryWriter, histories};
+use crate::support::{Subject, subjects};
 
 /// A pseudo-random generator with a fixed seed.
 struct Dice(u64);
@@ -57,15 +56,15 @@ fn labelled(seed: u8, dice: &mut Dice) -> Vec<Vec<EntityEvent>> {
     all
 }
 
-async fn rows(model: &Entities, filter: &EntityFilter) -> Vec<EntityRow> {
-    let page = model.entities(filter, 1_000, None).await.unwrap();
+async fn rows(views: &dyn Views, filter: &EntityFilter) -> Vec<EntityRow> {
+    let page = views.entities(filter, 1_000, None).await.unwrap();
     assert_eq!(page.next, None);
     page.items
 }
 
 /// Compares counts and label lists with all rows.
-async fn fits(model: &Entities) {
-    let all = rows(model, &EntityFilter::default()).await;
+async fn fits(views: &dyn Views) {
+    let all = rows(views, &EntityFilter::default()).await;
     let mut expected = BTreeMap::new();
     for EntityRow { entity, .. } in &all {
         let blocked = entity.blocked.as_ref().map(|blocked| blocked.on.reason().to_owned());
@@ -74,7 +73,7 @@ async fn fits(model: &Entities) {
         let group = (manifest.backend.clone(), manifest.kind.clone(), entity.state, blocked, dead);
         *expected.entry(group).or_insert(0_u64) += 1;
     }
-    let counted = model.counts().await.unwrap();
+    let counted = views.counts().await.unwrap();
     let groups = counted.len();
     let counted: BTreeMap<_, _> = counted
         .into_iter()
@@ -94,32 +93,32 @@ async fn fits(model: &Entities) {
             let namespaces = namespaces.clone();
             let filter =
                 EntityFilter { namespaces, selector: selector.clone(), ..EntityFilter::default() };
-            assert_eq!(rows(model, &filter).await, expected, "{text}");
+            assert_eq!(rows(views, &filter).await, expected, "{text}");
         }
     }
 }
 
-async fn history(store: &Store, stream: &str) -> Vec<Recorded> {
+async fn history(store: &Subject, stream: &str) -> Vec<Recorded> {
     let (category, id) = stream.split_once('/').unwrap();
     let stream = StreamId { category: category.to_owned(), id: id.to_owned() };
     store.log.read_stream(&stream, Version::default(), usize::MAX).await.unwrap()
 }
 
-async fn rebuild(store: &Store) {
-    let beside = store.entities.begin_rebuild().await.unwrap();
-    let to = store.entities.checkpoint().await.unwrap();
+async fn rebuild(store: &Subject) {
+    let beside = store.model.begin_rebuild().await.unwrap();
+    let to = store.model.checkpoint().await.unwrap();
     let all = store.log.read_log(Position::START, usize::MAX).await.unwrap().events;
     let events: Vec<_> = all.into_iter().filter(|event| event.position <= to).collect();
     if to != Position::START {
         beside.apply(Position::START, to, &events).await.unwrap();
     }
-    assert_eq!(store.entities.swap().await, Ok(true));
+    assert_eq!(store.model.swap().await, Ok(true));
 }
 
 /// Applies everything in batches of any size, some of them twice, with streams that are quarantined and retried, also
 /// before their first delivery, and with rebuilds in between.
-async fn delivered(store: &Store, dice: &mut Dice) {
-    let model = &*store.entities;
+async fn delivered(store: &Subject, dice: &mut Dice) {
+    let (model, views) = (&*store.model, &*store.views);
     let all = store.log.read_log(Position::START, usize::MAX).await.unwrap().events;
     let streams: BTreeSet<_> = all.iter().map(|event| event.stream.to_string()).collect();
     let streams: Vec<_> =
@@ -132,7 +131,7 @@ async fn delivered(store: &Store, dice: &mut Dice) {
         let to = all[end - 1].position;
         model.apply(from, to, &all[begin..end]).await.unwrap();
         next = end;
-        fits(model).await;
+        fits(views).await;
         let stream = &streams[dice.roll(streams.len())];
         match dice.roll(8) {
             0 => rebuild(store).await,
@@ -143,7 +142,7 @@ async fn delivered(store: &Store, dice: &mut Dice) {
             3 | 4 => model.retry(stream, &history(store, stream).await).await.unwrap(),
             _ => {}
         }
-        fits(model).await;
+        fits(views).await;
     }
     for entry in model.quarantined().await.unwrap() {
         model.retry(&entry.stream, &history(store, &entry.stream).await).await.unwrap();
@@ -156,24 +155,24 @@ async fn counts_and_labels_are_those_of_the_rows_after_any_deliveries() {
     for seed in 0..6 {
         let mut dice = Dice(u64::from(seed));
         let histories = labelled(seed, &mut dice);
-        let mut fixture = Fixture::new();
-        let store = fixture.open().await;
-        fixture.append_control_events(&store).await;
-        fixture.append_histories(&store, &histories).await;
-        delivered(&store, &mut dice).await;
-        let model = &*store.entities;
-        fits(model).await;
-        let mut folds: BTreeMap<_, Entity> = BTreeMap::new();
-        for recorded in store.log.read_log(Position::START, usize::MAX).await.unwrap().events {
-            let Some(id) = recorded.stream.entity_id() else { continue };
-            folds.entry(id).or_default().evolve(&recorded.decode(EntityEvent::known).unwrap());
+        for store in subjects().await {
+            let mut writer = HistoryWriter::new(store.clock.clone());
+            writer.append_control_events(&*store.log).await;
+            writer.append_histories(&*store.log, &histories).await;
+            delivered(&store, &mut dice).await;
+            let views = &*store.views;
+            fits(views).await;
+            let mut folds: BTreeMap<_, Entity> = BTreeMap::new();
+            for recorded in store.log.read_log(Position::START, usize::MAX).await.unwrap().events {
+                let Some(id) = recorded.stream.entity_id() else { continue };
+                folds.entry(id).or_default().evolve(&recorded.decode(EntityEvent::known).unwrap());
+            }
+            let living: Vec<_> =
+                folds.into_values().filter(|entity| entity.state != State::Deleted).collect();
+            let rows = rows(views, &EntityFilter::default()).await;
+            assert_eq!(rows.into_iter().map(|row| row.entity).collect::<Vec<_>>(), living);
+            seen.extend(views.counts().await.unwrap().into_iter().map(|count| count.state));
         }
-        let living: Vec<_> =
-            folds.into_values().filter(|entity| entity.state != State::Deleted).collect();
-        let rows = rows(model, &EntityFilter::default()).await;
-        assert_eq!(rows.into_iter().map(|row| row.entity).collect::<Vec<_>>(), living);
-        seen.extend(model.counts().await.unwrap().into_iter().map(|count| count.state));
-        store.close().await;
     }
     assert!(seen.len() > 3, "the lives are all alike: {seen:?}");
 }

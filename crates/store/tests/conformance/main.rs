@@ -1,17 +1,21 @@
 //! The promises of the storage ports, checked against each adapter.
 //!
-//! - `log`: the event log, of `memory` and `sqlite`; `batch_conflicts`: appends that conflict within a batch
-//! - `queue`: the sync queue and its leases; `views`: read models; `labels_and_counts`: their secondary rows
-//! - `cluster`: members and duties
-//! - `support`: the adapters, as `subjects()`. Of each of them: `log`: the event log; `batch_conflicts`: appends that
-//!   conflict within a batch; `queue`: the sync queue and its leases, but `queue/restart`
-//! - Of `sqlite` only, so far: all that follows, and `queue/restart`
+//! Of each adapter, as `support::subjects` lists them; no suite names one:
+//!
+//! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
+//! - `queue`: the sync queue and its leases, but `queue/restart`
 //! - `views`: read models; `labels_and_counts`: their secondary rows
+//! - `cluster`: members and duties
+//! - `support`: the adapters; `histories`: random histories of entities, appended to a log
+//!
+//! Of the files of `sqlite`: `queue/restart`, and
+//!
 //! - `audit`: verification, checkpoints and copies of logs, over the random histories of the domain's invariants
-//! - `damaged_rows`: stored values that this system did not write
 //! - `object_claims`: which entity manages which object, in a log of an older version
 //! - `open`: errors of opening a store; `restore_hold`: a log that is older than its recorded head
 //! - `health`: what an open store reports about itself
+//! - `open`: errors of opening a store; `damaged_rows`: stored values that this system did not write
+//! - `restore_hold`: a log that is older than its recorded head
 //! - `failpoints`: the list of failpoints
 
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
@@ -22,6 +26,7 @@ mod cluster;
 mod damaged_rows;
 mod failpoints;
 mod health;
+mod histories;
 mod labels_and_counts;
 #[path = "../../../domain/tests/invariants/lifecycle/mod.rs"]
 mod lifecycle;

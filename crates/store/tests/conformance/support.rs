@@ -5,9 +5,12 @@ use std::sync::Arc;
 use stateward_domain::entity::claims::{Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, StreamId};
 use stateward_domain::id::{EventId, Version};
+use stateward_domain::ports::cluster::Cluster;
 use stateward_domain::ports::event_store::{Append, EventStore};
+use stateward_domain::ports::read_model::{ReadModel, Views};
 use stateward_domain::ports::sync_queue::SyncQueue;
 use stateward_domain::time::LogClock;
+use stateward_store::single_node::SingleNode;
 use stateward_store::{memory, sqlite};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -20,6 +23,9 @@ pub(crate) struct Subject {
     pub log: Arc<dyn EventStore>,
     pub queue: Arc<dyn SyncQueue>,
     pub leases: Leases,
+    pub model: Arc<dyn ReadModel>,
+    pub views: Arc<dyn Views>,
+    pub cluster: Arc<dyn Cluster>,
     pub clock: Arc<ManualClock>,
     pub log_clock: LogClock,
     /// Its directory is deleted with it.
@@ -46,8 +52,18 @@ impl Subject {
         let clock = ManualClock::new();
         let log_clock = LogClock::from(clock.clone());
         let store = memory::Store::new(log_clock.clone());
-        let (log, leases) = (store.log, Leases::Memory(store.queue.clone()));
-        Self { name: "memory", log, queue: store.queue, leases, clock, log_clock, files: None }
+        Self {
+            name: "memory",
+            log: store.log,
+            leases: Leases::Memory(store.queue.clone()),
+            queue: store.queue,
+            model: store.entities.clone(),
+            views: store.entities,
+            cluster: Arc::new(SingleNode::default()),
+            clock,
+            log_clock,
+            files: None,
+        }
     }
 
     /// The files in `directory`, opened.
@@ -59,6 +75,9 @@ impl Subject {
             log: store.log.clone(),
             queue: store.queue.clone(),
             leases: Leases::Sqlite(store.queue.clone()),
+            model: store.entities.clone(),
+            views: store.entities.clone(),
+            cluster: Arc::new(SingleNode::default()),
             clock,
             log_clock,
             files: Some((directory, store)),

@@ -8,29 +8,31 @@ use stateward_domain::entity::state::{Manifest, Settings, State};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Actor, Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::{EntityId, EventId, Namespace, OperationId, Position, Version};
-use stateward_domain::ports::event_store::{Append, EventStore};
+use stateward_domain::ports::event_store::Append;
 use stateward_domain::ports::read_model::{
     EntityFilter, ModelError, OperationFilter, Quarantined, ReadModel, Views,
 };
 use stateward_domain::time::Timestamp;
-use stateward_store::sqlite::{Entities, Store};
-use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::support::ManualClock;
+use crate::support::{self, subjects};
 
+/// A store whose read model is tested.
 struct Subject {
-    store: Store,
-    model: Arc<Entities>,
-    _directory: TempDir,
+    store: support::Subject,
+    model: Arc<dyn ReadModel>,
+    views: Arc<dyn Views>,
 }
 
 impl Subject {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), ManualClock::new()).await.unwrap();
-        let model = store.entities.clone();
-        Self { store, model, _directory: directory }
+    /// One of each adapter.
+    async fn all() -> Vec<Self> {
+        let of = |store: support::Subject| Self {
+            model: store.model.clone(),
+            views: store.views.clone(),
+            store,
+        };
+        subjects().await.into_iter().map(of).collect()
     }
 
     /// Declares entity `number`, and updates it `updates` times.
@@ -82,8 +84,8 @@ impl Subject {
         }
     }
 
-    async fn all(&self) -> Vec<Entity> {
-        let page = self.model.entities(&EntityFilter::default(), 1_000, None).await.unwrap();
+    async fn rows(&self) -> Vec<Entity> {
+        let page = self.views.entities(&EntityFilter::default(), 1_000, None).await.unwrap();
         page.items.into_iter().map(|row| row.entity).collect()
     }
 }
@@ -121,185 +123,193 @@ fn released(number: u128) -> EntityEvent {
 
 #[tokio::test]
 async fn rows_equal_the_fold_of_the_log() {
-    let subject = Subject::new().await;
-    subject.declare(1, 0).await;
-    subject.declare(2, 3).await;
-    subject.deliver(&*subject.model).await.unwrap();
-    let mut folds = [Entity::default(), Entity::default()];
-    for recorded in subject.events().await {
-        let fold = usize::from(recorded.stream != StreamId::entity(entity(1)));
-        folds[fold].evolve(&recorded.decode(EntityEvent::known).unwrap());
+    for subject in Subject::all().await {
+        subject.declare(1, 0).await;
+        subject.declare(2, 3).await;
+        subject.deliver(&*subject.model).await.unwrap();
+        let mut folds = [Entity::default(), Entity::default()];
+        for recorded in subject.events().await {
+            let fold = usize::from(recorded.stream != StreamId::entity(entity(1)));
+            folds[fold].evolve(&recorded.decode(EntityEvent::known).unwrap());
+        }
+        assert_eq!(subject.rows().await, folds);
+        let row = subject.views.entity(entity(2)).await.unwrap().unwrap();
+        assert_eq!((row.version, row.entity), (Version(4), folds[1].clone()));
     }
-    assert_eq!(subject.all().await, folds);
-    let row = subject.model.entity(entity(2)).await.unwrap().unwrap();
-    assert_eq!((row.version, row.entity), (Version(4), folds[1].clone()));
 }
 
 #[tokio::test]
 async fn delivering_again_changes_nothing() {
-    let subject = Subject::new().await;
-    subject.declare(1, 2).await;
-    let events = subject.events().await;
-    let last = events.last().unwrap().position;
-    subject.model.apply(Position::START, last, &events).await.unwrap();
-    let before = subject.all().await;
-    let again = subject.model.apply(Position::START, last, &events).await;
-    assert_eq!(again, Err(ModelError::CheckpointMoved { actual: last }));
-    // An overlapping delivery: applied events are skipped.
-    subject.append(1, 3, &[EntityEvent::Paused { at: Timestamp(40) }]).await;
-    let all = subject.events().await;
-    subject.model.apply(last, all.last().unwrap().position, &all).await.unwrap();
-    let after = subject.all().await;
-    assert_eq!(after[0].version, Version(4));
-    assert_eq!(after[0].operations, before[0].operations);
+    for subject in Subject::all().await {
+        subject.declare(1, 2).await;
+        let events = subject.events().await;
+        let last = events.last().unwrap().position;
+        subject.model.apply(Position::START, last, &events).await.unwrap();
+        let before = subject.rows().await;
+        let again = subject.model.apply(Position::START, last, &events).await;
+        assert_eq!(again, Err(ModelError::CheckpointMoved { actual: last }));
+        // An overlapping delivery: applied events are skipped.
+        subject.append(1, 3, &[EntityEvent::Paused { at: Timestamp(40) }]).await;
+        let all = subject.events().await;
+        subject.model.apply(last, all.last().unwrap().position, &all).await.unwrap();
+        let after = subject.rows().await;
+        assert_eq!(after[0].version, Version(4));
+        assert_eq!(after[0].operations, before[0].operations);
+    }
 }
 
 #[tokio::test]
 async fn operations_follow_their_requests_to_the_end() {
-    let subject = Subject::new().await;
-    subject.declare(1, 0).await;
-    let create = OperationId(Uuid::from_u128(1_000));
-    let by = OperationId(Uuid::from_u128(1_001));
-    let update = EntityEvent::UpdateRequested {
-        at: Timestamp(20),
-        operation_id: by,
-        schema_version: 1,
-        desired: json!({"size": 9}),
-        replace: false,
-    };
-    let superseded =
-        EntityEvent::OperationSuperseded { at: Timestamp(20), operation_id: create, by };
-    subject.append(1, 1, &[update, superseded]).await;
-    subject.deliver(&*subject.model).await.unwrap();
-    let row = subject.model.operation(create).await.unwrap().unwrap();
-    assert_eq!((row.state, row.superseded_by), (OperationState::Superseded, Some(by)));
-    assert!(row.finished_at.is_some());
-    assert_eq!((row.actor.id.as_str(), row.reason.as_deref()), ("ada", Some("because")));
-    let row = subject.model.operation(by).await.unwrap().unwrap();
-    assert_eq!((row.state, row.kind.as_str()), (OperationState::Pending, "update"));
-    let filter = OperationFilter { entity: Some(entity(1)), ..OperationFilter::default() };
-    let page = subject.model.operations(&filter, 10, None).await.unwrap();
-    assert_eq!(page.items.iter().map(|row| row.id).collect::<Vec<_>>(), [by, create]);
+    for subject in Subject::all().await {
+        subject.declare(1, 0).await;
+        let create = OperationId(Uuid::from_u128(1_000));
+        let by = OperationId(Uuid::from_u128(1_001));
+        let update = EntityEvent::UpdateRequested {
+            at: Timestamp(20),
+            operation_id: by,
+            schema_version: 1,
+            desired: json!({"size": 9}),
+            replace: false,
+        };
+        let superseded =
+            EntityEvent::OperationSuperseded { at: Timestamp(20), operation_id: create, by };
+        subject.append(1, 1, &[update, superseded]).await;
+        subject.deliver(&*subject.model).await.unwrap();
+        let row = subject.views.operation(create).await.unwrap().unwrap();
+        assert_eq!((row.state, row.superseded_by), (OperationState::Superseded, Some(by)));
+        assert!(row.finished_at.is_some());
+        assert_eq!((row.actor.id.as_str(), row.reason.as_deref()), ("ada", Some("because")));
+        let row = subject.views.operation(by).await.unwrap().unwrap();
+        assert_eq!((row.state, row.kind.as_str()), (OperationState::Pending, "update"));
+        let filter = OperationFilter { entity: Some(entity(1)), ..OperationFilter::default() };
+        let page = subject.views.operations(&filter, 10, None).await.unwrap();
+        assert_eq!(page.items.iter().map(|row| row.id).collect::<Vec<_>>(), [by, create]);
+    }
 }
 
 #[tokio::test]
 async fn a_rebuild_equals_the_live_model_and_takes_its_place() {
-    let subject = Subject::new().await;
-    for number in 1..=20 {
-        subject.declare(number, 2).await;
+    for subject in Subject::all().await {
+        for number in 1..=20 {
+            subject.declare(number, 2).await;
+        }
+        subject.deliver(&*subject.model).await.unwrap();
+        let before = subject.rows().await;
+        let beside = subject.model.begin_rebuild().await.unwrap();
+        assert_eq!(beside.checkpoint().await, Ok(Position::START));
+        assert_eq!(subject.model.swap().await, Ok(false), "it has not caught up");
+        assert_eq!(subject.rows().await, before, "queries go on to see the live one");
+        subject.deliver(&*beside).await.unwrap();
+        assert_eq!(subject.model.swap().await, Ok(true));
+        assert_eq!(subject.rows().await, before);
+        subject.declare(21, 0).await;
+        subject.deliver(&*subject.model).await.unwrap();
+        assert_eq!(subject.rows().await.len(), 21, "it goes on from there");
+        let beside = subject.model.begin_rebuild().await.unwrap();
+        subject.deliver(&*beside).await.unwrap();
+        assert_eq!(subject.model.swap().await, Ok(true), "and can be rebuilt again");
+        assert_eq!(subject.rows().await.len(), 21);
     }
-    subject.deliver(&*subject.model).await.unwrap();
-    let before = subject.all().await;
-    let beside = subject.model.begin_rebuild().await.unwrap();
-    assert_eq!(beside.checkpoint().await, Ok(Position::START));
-    assert_eq!(subject.model.swap().await, Ok(false), "it has not caught up");
-    assert_eq!(subject.all().await, before, "queries go on to see the live one");
-    subject.deliver(&*beside).await.unwrap();
-    assert_eq!(subject.model.swap().await, Ok(true));
-    assert_eq!(subject.all().await, before);
-    subject.declare(21, 0).await;
-    subject.deliver(&*subject.model).await.unwrap();
-    assert_eq!(subject.all().await.len(), 21, "it goes on from there");
-    let beside = subject.model.begin_rebuild().await.unwrap();
-    subject.deliver(&*beside).await.unwrap();
-    assert_eq!(subject.model.swap().await, Ok(true), "and can be rebuilt again");
-    assert_eq!(subject.all().await.len(), 21);
 }
 
 #[tokio::test]
 async fn two_rebuilds_at_once_end_with_what_the_log_says() {
-    let subject = Subject::new().await;
-    subject.declare(1, 5).await;
-    subject.deliver(&*subject.model).await.unwrap();
-    let before = subject.all().await;
-    let events = subject.events().await;
-    let (half, last) = (events[2].position, events[5].position);
-    let first = subject.model.begin_rebuild().await.unwrap();
-    first.apply(Position::START, last, &events).await.unwrap();
-    // It begins in the tables of the first rebuild, which does not know of it.
-    let second = subject.model.begin_rebuild().await.unwrap();
-    second.apply(Position::START, half, &events[..3]).await.unwrap();
-    first.apply(half, last, &events[3..]).await.unwrap();
-    assert!(second.apply(half, last, &events[3..]).await.is_err(), "the first one did");
-    assert_eq!(subject.model.swap().await, Ok(true));
-    assert_eq!(subject.all().await, before);
+    for subject in Subject::all().await {
+        subject.declare(1, 5).await;
+        subject.deliver(&*subject.model).await.unwrap();
+        let before = subject.rows().await;
+        let events = subject.events().await;
+        let (half, last) = (events[2].position, events[5].position);
+        let first = subject.model.begin_rebuild().await.unwrap();
+        first.apply(Position::START, last, &events).await.unwrap();
+        // It begins in the tables of the first rebuild, which does not know of it.
+        let second = subject.model.begin_rebuild().await.unwrap();
+        second.apply(Position::START, half, &events[..3]).await.unwrap();
+        first.apply(half, last, &events[3..]).await.unwrap();
+        assert!(second.apply(half, last, &events[3..]).await.is_err(), "the first one did");
+        assert_eq!(subject.model.swap().await, Ok(true));
+        assert_eq!(subject.rows().await, before);
+    }
 }
 
 #[tokio::test]
 async fn an_unknown_event_stops_it_and_a_broken_one_only_its_stream() {
-    let subject = Subject::new().await;
-    subject.declare(1, 0).await;
-    subject.declare(2, 0).await;
-    let mut events = subject.events().await;
-    let last = events.last().unwrap().position;
-    events[0].schema_version = 99;
-    let outcome = subject.model.apply(Position::START, last, &events).await;
-    assert!(matches!(outcome, Err(ModelError::Poisoned { unknown: true, .. })), "{outcome:?}");
-    events[0].schema_version = 1;
-    events[0].payload = "{}".into();
-    let outcome = subject.model.apply(Position::START, last, &events).await;
-    let Err(ModelError::Poisoned { stream, unknown: false, message }) = outcome else {
-        panic!("{outcome:?}");
-    };
-    assert_eq!(subject.model.checkpoint().await, Ok(Position::START), "nothing was applied");
-    let entry = Quarantined { stream: stream.clone(), position: events[0].position, message };
-    subject.model.quarantine(entry.clone()).await.unwrap();
-    subject.model.apply(Position::START, last, &events).await.unwrap();
-    assert_eq!(subject.all().await.len(), 1, "the other goes on");
-    assert_eq!(subject.model.quarantined().await, Ok(vec![entry]));
-    let whole = subject.events().await;
-    subject.model.retry(&stream, &whole[..1]).await.unwrap();
-    assert_eq!(subject.all().await.len(), 2);
-    assert_eq!(subject.model.quarantined().await, Ok(Vec::new()));
+    for subject in Subject::all().await {
+        subject.declare(1, 0).await;
+        subject.declare(2, 0).await;
+        let mut events = subject.events().await;
+        let last = events.last().unwrap().position;
+        events[0].schema_version = 99;
+        let outcome = subject.model.apply(Position::START, last, &events).await;
+        assert!(matches!(outcome, Err(ModelError::Poisoned { unknown: true, .. })), "{outcome:?}");
+        events[0].schema_version = 1;
+        events[0].payload = "{}".into();
+        let outcome = subject.model.apply(Position::START, last, &events).await;
+        let Err(ModelError::Poisoned { stream, unknown: false, message }) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(subject.model.checkpoint().await, Ok(Position::START), "nothing was applied");
+        let entry = Quarantined { stream: stream.clone(), position: events[0].position, message };
+        subject.model.quarantine(entry.clone()).await.unwrap();
+        subject.model.apply(Position::START, last, &events).await.unwrap();
+        assert_eq!(subject.rows().await.len(), 1, "the other goes on");
+        assert_eq!(subject.model.quarantined().await, Ok(vec![entry]));
+        let whole = subject.events().await;
+        subject.model.retry(&stream, &whole[..1]).await.unwrap();
+        assert_eq!(subject.rows().await.len(), 2);
+        assert_eq!(subject.model.quarantined().await, Ok(Vec::new()));
+    }
 }
 
 #[tokio::test]
 async fn pages_are_stable_under_inserts_and_their_tokens_fit_one_filter() {
-    let subject = Subject::new().await;
-    for number in 1..=10 {
-        subject.declare(number * 2, 0).await;
+    for subject in Subject::all().await {
+        for number in 1..=10 {
+            subject.declare(number * 2, 0).await;
+        }
+        subject.deliver(&*subject.model).await.unwrap();
+        let all = EntityFilter::default();
+        let first = subject.views.entities(&all, 4, None).await.unwrap();
+        let token = first.next.clone().unwrap();
+        subject.declare(3, 0).await;
+        subject.declare(99, 0).await;
+        subject.deliver(&*subject.model).await.unwrap();
+        let mut seen: Vec<_> = first.items.iter().map(|row| row.entity.id).collect();
+        let mut next = Some(token.clone());
+        while let Some(token) = next {
+            let page = subject.views.entities(&all, 4, Some(&token)).await.unwrap();
+            seen.extend(page.items.iter().map(|row| row.entity.id));
+            next = page.next;
+        }
+        let expected: Vec<_> = (1..=10).map(|n| entity(n * 2)).chain([entity(99)]).collect();
+        assert_eq!(seen, expected);
+        let other = EntityFilter { kind: Some("other.kind".into()), ..EntityFilter::default() };
+        let refused = subject.views.entities(&other, 4, Some(&token)).await;
+        assert_eq!(refused, Err(ModelError::BadPageToken));
     }
-    subject.deliver(&*subject.model).await.unwrap();
-    let all = EntityFilter::default();
-    let first = subject.model.entities(&all, 4, None).await.unwrap();
-    let token = first.next.clone().unwrap();
-    subject.declare(3, 0).await;
-    subject.declare(99, 0).await;
-    subject.deliver(&*subject.model).await.unwrap();
-    let mut seen: Vec<_> = first.items.iter().map(|row| row.entity.id).collect();
-    let mut next = Some(token.clone());
-    while let Some(token) = next {
-        let page = subject.model.entities(&all, 4, Some(&token)).await.unwrap();
-        seen.extend(page.items.iter().map(|row| row.entity.id));
-        next = page.next;
-    }
-    let expected: Vec<_> = (1..=10).map(|n| entity(n * 2)).chain([entity(99)]).collect();
-    assert_eq!(seen, expected);
-    let other = EntityFilter { kind: Some("other.kind".into()), ..EntityFilter::default() };
-    let refused = subject.model.entities(&other, 4, Some(&token)).await;
-    assert_eq!(refused, Err(ModelError::BadPageToken));
 }
 
 #[tokio::test]
 async fn filters_restrict_and_the_deleted_show_only_when_asked_for() {
-    let subject = Subject::new().await;
-    for number in 1..=6 {
-        subject.declare(number, 0).await;
+    for subject in Subject::all().await {
+        for number in 1..=6 {
+            subject.declare(number, 0).await;
+        }
+        subject.append(6, 1, &[released(6)]).await;
+        subject.deliver(&*subject.model).await.unwrap();
+        let count = async |filter: EntityFilter| {
+            subject.views.entities(&filter, 100, None).await.unwrap().items.len()
+        };
+        let filter = EntityFilter::default;
+        assert_eq!(count(filter()).await, 5);
+        assert_eq!(count(EntityFilter { state: Some(State::Deleted), ..filter() }).await, 1);
+        assert_eq!(count(EntityFilter { name: Some("thing-3".into()), ..filter() }).await, 1);
+        assert_eq!(count(EntityFilter { backend: Some("none".into()), ..filter() }).await, 0);
+        assert_eq!(count(EntityFilter { namespaces: Some(vec![]), ..filter() }).await, 0);
+        assert_eq!(count(EntityFilter { drifted: Some(true), ..filter() }).await, 0);
+        let odd = "parity=1".parse().unwrap();
+        assert_eq!(count(EntityFilter { selector: odd, ..filter() }).await, 3);
+        let counts = subject.views.counts().await.unwrap();
+        assert_eq!(counts.iter().map(|count| count.count).sum::<u64>(), 5);
     }
-    subject.append(6, 1, &[released(6)]).await;
-    subject.deliver(&*subject.model).await.unwrap();
-    let count = async |filter: EntityFilter| {
-        subject.model.entities(&filter, 100, None).await.unwrap().items.len()
-    };
-    let filter = EntityFilter::default;
-    assert_eq!(count(filter()).await, 5);
-    assert_eq!(count(EntityFilter { state: Some(State::Deleted), ..filter() }).await, 1);
-    assert_eq!(count(EntityFilter { name: Some("thing-3".into()), ..filter() }).await, 1);
-    assert_eq!(count(EntityFilter { backend: Some("none".into()), ..filter() }).await, 0);
-    assert_eq!(count(EntityFilter { namespaces: Some(vec![]), ..filter() }).await, 0);
-    assert_eq!(count(EntityFilter { drifted: Some(true), ..filter() }).await, 0);
-    let odd = "parity=1".parse().unwrap();
-    assert_eq!(count(EntityFilter { selector: odd, ..filter() }).await, 3);
-    let counts = subject.model.counts().await.unwrap();
-    assert_eq!(counts.iter().map(|count| count.count).sum::<u64>(), 5);
 }
