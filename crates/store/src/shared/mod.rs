@@ -4,11 +4,14 @@
 //! - `group_commit`: which appends share a commit, and what becomes of each; `log_cache`: the newest events in memory
 //! - `queue_plan`: what a delivery changes in the sync queue, and when a row may be leased
 //! - `views`: the read models: fold, rows, filters and pages
+//! - `event_columns`, `queue_row`: rows of the log and of the queue as they are stored
 //! - `stored_row`: rows as lists of named values, and values that cannot be read
 
 pub(crate) mod chain;
+pub(crate) mod event_columns;
 pub(crate) mod group_commit;
 pub(crate) mod log_cache;
 pub(crate) mod queue_plan;
+pub(crate) mod queue_row;
 pub(crate) mod stored_row;
 pub(crate) mod views;

@@ -14,6 +14,7 @@ pub(crate) enum Value {
     Name(&'static str),
     Number(i64),
     Flag(bool),
+    Bytes(Vec<u8>),
     Missing,
 }
 
@@ -38,6 +39,12 @@ impl From<&'static str> for Value {
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Self::Number(number)
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
     }
 }
 

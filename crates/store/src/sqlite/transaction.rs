@@ -121,6 +121,7 @@ impl RowValues for Values {
             Value::Name(name) => self.push(name),
             Value::Number(number) => self.push(number),
             Value::Flag(flag) => self.push(flag),
+            Value::Bytes(bytes) => self.push(bytes),
             Value::Missing => self.push(None::<i64>),
         }
     }
@@ -240,6 +241,16 @@ impl Insert {
              WHERE column1 IS NOT NULL {conflict}"
         )
     }
+}
+
+/// The clause that replaces these columns of a row whose `key` exists.
+pub(super) fn update_on_conflict<R: StoredRow>(
+    key: &str,
+    written: impl Fn(&str) -> bool,
+) -> String {
+    let columns = R::COLUMNS.iter().filter(|column| **column != key && written(column));
+    let values: Vec<_> = columns.map(|column| format!("{column} = excluded.{column}")).collect();
+    format!("ON CONFLICT ({key}) DO UPDATE SET {}", values.join(", "))
 }
 
 #[cfg(test)]

@@ -21,11 +21,12 @@ use crate::audit::{
     AuditSource, ClaimEvent, ExpectedViews, HeldClaim, Identity, QuarantinedStream, RawRow,
     StoredCheckpoint, TableRow, Unreadable, ViewPage,
 };
+use crate::shared::event_columns::SELECTED;
 use crate::sqlite::error::store_error;
 use crate::sqlite::error::{SqliteErrorClass, classify, message};
 use crate::sqlite::integer::{limit_of, signed, unsigned};
 use crate::sqlite::log::event_row::POSITION;
-use crate::sqlite::log::event_row::{COLUMNS, page};
+use crate::sqlite::log::event_row::page;
 
 /// Lines of `SQLite`'s integrity check that are reported, at most.
 const DAMAGE_LINES: u32 = 20;
@@ -77,7 +78,7 @@ impl FileSource {
         until: u64,
         limit: usize,
     ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let page = page(COLUMNS, "position > ?1 AND position <= ?2", "position", "?3");
+        let page = page(&SELECTED, "position > ?1 AND position <= ?2", "position", "?3");
         sqlx::query(AssertSqlSafe(page))
             .bind(signed(after))
             .bind(signed(until))
@@ -247,7 +248,7 @@ impl AuditSource for FileSource {
         let condition = "aggregate_type = ?1 AND (aggregate_id, sequence) > (?2, ?3) \
                          AND aggregate_id <= ?4";
         let rows =
-            sqlx::query(AssertSqlSafe(page(COLUMNS, condition, "aggregate_id, sequence", "?5")))
+            sqlx::query(AssertSqlSafe(page(&SELECTED, condition, "aggregate_id, sequence", "?5")))
                 .bind(StreamId::ENTITY)
                 .bind(after.0)
                 .bind(signed(after.1.0))

@@ -26,10 +26,11 @@ use tokio::sync::Mutex;
 
 use crate::audit::{AuditSource, Chains, RunningDigest, chains, verify};
 use crate::hash;
+use crate::shared::event_columns::{EventColumn, SELECTED};
 use crate::sqlite::files::stale_views;
 use crate::sqlite::integer::{limit_of, signed, unsigned};
 use crate::sqlite::log::event_row::POSITION;
-use crate::sqlite::log::event_row::{COLUMNS, page};
+use crate::sqlite::log::event_row::page;
 use file_source::{FileSource, unavailable};
 
 /// Hashes read at a time for a checkpoint.
@@ -133,8 +134,9 @@ impl Port for Auditor {
         self.knows(after).await?;
         self.knows(until).await?;
         let columns = format!(
-            "{COLUMNS}, (SELECT b.hash FROM events b WHERE b.aggregate_type = e.aggregate_type \
-             AND b.aggregate_id = e.aggregate_id AND b.sequence = e.sequence - 1)"
+            "{}, (SELECT b.hash FROM events b WHERE b.aggregate_type = e.aggregate_type \
+             AND b.aggregate_id = e.aggregate_id AND b.sequence = e.sequence - 1)",
+            *SELECTED
         );
         let page = page(&columns, "position > ?1 AND position <= ?2", "position", "?3");
         let rows = sqlx::query(AssertSqlSafe(page))
@@ -148,7 +150,8 @@ impl Port for Auditor {
             let event = untrusted_row::read(row, self.files.identity.epoch)
                 .map_err(|row| StoreError::inconsistent(("events", ""), row.position, row.why))?;
             Ok(ChainedEvent {
-                previous: untrusted_row::blob(row, 11).unwrap_or(hash::GENESIS),
+                previous: untrusted_row::blob(row, EventColumn::Hash.place() + 1)
+                    .unwrap_or(hash::GENESIS),
                 event,
             })
         };

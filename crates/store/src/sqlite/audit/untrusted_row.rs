@@ -9,17 +9,21 @@ use stateward_domain::time::Timestamp;
 
 use crate::audit::{Cell, RawRow, Unreadable};
 use crate::hash::Hash;
-use crate::sqlite::log::event_row::COLUMNS;
+use crate::shared::event_columns::EventColumn::{
+    self, Category, Hash as HashColumn, Id, Metadata, Payload, Position as At, RecordedAt,
+    SchemaVersion, StreamId as Stream, Type, Version as Sequence,
+};
 
-/// Decodes a row of [`COLUMNS`]. Every column must be exactly what the log writes: hashes cover values, so another
+/// Decodes a row of [`SELECTED`](crate::shared::event_columns::SELECTED). Every column must be exactly what the log writes: hashes cover values, so another
 /// spelling of the same value would not change them.
 pub(super) fn read(row: &SqliteRow, epoch: u32) -> RawRow {
-    let minor = integer(row, 0).ok().and_then(|minor| u64::try_from(minor).ok());
+    let minor = integer(row, At).ok().and_then(|minor| u64::try_from(minor).ok());
     let position = Position { epoch, major: 0, minor: minor.unwrap_or_default() };
     let stream = stream(row);
     let readable = stream.clone().and_then(|stream| parse(row, position, stream));
     readable.map_err(|why| {
-        let nearly = StreamId { category: lossy(row, 1), id: lossy(row, 2) };
+        let nearly =
+            StreamId { category: lossy(row, Category.place()), id: lossy(row, Stream.place()) };
         let nearly = if stream.is_err() { parse(row, position, nearly).ok() } else { None };
         Box::new(Unreadable {
             position,
@@ -33,59 +37,53 @@ pub(super) fn read(row: &SqliteRow, epoch: u32) -> RawRow {
 }
 
 fn parse(row: &SqliteRow, position: Position, stream: StreamId) -> Result<Recorded, String> {
-    let number = text(row, 5)?;
-    let schema_version: u32 = number.parse().map_err(|_| wrong("event_version", "no number"))?;
+    let number = text(row, SchemaVersion)?;
+    let schema_version: u32 = number.parse().map_err(|_| wrong(SchemaVersion, "no number"))?;
     if schema_version.to_string() != number {
-        return Err(wrong("event_version", "spelt in another way"));
+        return Err(wrong(SchemaVersion, "spelt in another way"));
     }
-    let id = text(row, 8)?;
-    let event: EventId = id.parse().map_err(|_| wrong("event_id", "no id"))?;
+    let id = text(row, Id)?;
+    let event: EventId = id.parse().map_err(|_| wrong(Id, "no id"))?;
     if event.0.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()) != id {
-        return Err(wrong("event_id", "spelt in another way"));
+        return Err(wrong(Id, "spelt in another way"));
     }
     Ok(Recorded {
         position,
         stream,
         version: version(row)?,
         id: event,
-        event_type: text(row, 4)?.to_owned(),
+        event_type: text(row, Type)?.to_owned(),
         schema_version,
-        recorded_at: Timestamp(integer(row, 9)?),
-        payload: text(row, 6)?.into(),
-        metadata: text(row, 7)?.into(),
+        recorded_at: Timestamp(integer(row, RecordedAt)?),
+        payload: text(row, Payload)?.into(),
+        metadata: text(row, Metadata)?.into(),
         hash: hash(row)?,
     })
 }
 
-/// Name of a column of [`COLUMNS`].
-fn name(index: usize) -> &'static str {
-    COLUMNS.split(", ").nth(index).unwrap_or_default().trim_start()
-}
-
-fn wrong(column: &str, what: &str) -> String {
-    format!("{column} is {what}")
+fn wrong(column: EventColumn, what: &str) -> String {
+    format!("{} is {what}", column.name())
 }
 
 fn stream(row: &SqliteRow) -> Result<StreamId, String> {
-    Ok(StreamId { category: text(row, 1)?.to_owned(), id: text(row, 2)?.to_owned() })
+    Ok(StreamId { category: text(row, Category)?.to_owned(), id: text(row, Stream)?.to_owned() })
 }
 
 fn version(row: &SqliteRow) -> Result<Version, String> {
-    let version = u64::try_from(integer(row, 3)?).ok().filter(|version| *version > 0);
-    version.map(Version).ok_or_else(|| wrong("sequence", "less than 1"))
+    let version = u64::try_from(integer(row, Sequence)?).ok().filter(|version| *version > 0);
+    version.map(Version).ok_or_else(|| wrong(Sequence, "less than 1"))
 }
 
-fn text(row: &SqliteRow, index: usize) -> Result<&str, String> {
-    row.try_get(index).map_err(|_| wrong(name(index), "no text"))
+fn text(row: &SqliteRow, column: EventColumn) -> Result<&str, String> {
+    row.try_get(column.place()).map_err(|_| wrong(column, "no text"))
 }
 
-fn integer(row: &SqliteRow, index: usize) -> Result<i64, String> {
-    row.try_get(index).map_err(|_| wrong(name(index), "no integer"))
+fn integer(row: &SqliteRow, column: EventColumn) -> Result<i64, String> {
+    row.try_get(column.place()).map_err(|_| wrong(column, "no integer"))
 }
 
-/// The hash in column 10.
 fn hash(row: &SqliteRow) -> Result<Hash, String> {
-    blob(row, 10).ok_or_else(|| wrong("hash", "no hash"))
+    blob(row, HashColumn.place()).ok_or_else(|| wrong(HashColumn, "no hash"))
 }
 
 /// A hash that is stored as a BLOB; a TEXT of the same bytes is rejected.

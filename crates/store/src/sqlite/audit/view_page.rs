@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, FromRow as _, Row as _, SqliteConnection};
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{Position, Version};
@@ -13,7 +13,7 @@ use super::untrusted_row::{cell, lossy};
 use crate::audit::{
     Cell, ENTITIES, QUEUE, QuarantinedStream, StoredCheckpoint, StoredRows, TableRow, ViewPage,
 };
-use crate::sqlite::queue;
+use crate::shared::queue_row::{self, QueueColumns};
 
 /// Sorts behind every text.
 const LAST: &str = "\u{10ffff}";
@@ -121,7 +121,7 @@ pub(super) async fn page(
         for (raw, (id, row)) in rows.iter().zip(table.rows(&rows)) {
             match row.table.name.as_str() {
                 "sync_uses" => dependencies.entry(id.clone()).or_default().extend(used(&row)),
-                "sync_queue" => drop(queued.insert(id.clone(), queue::row::row_columns(raw))),
+                "sync_queue" => drop(queued.insert(id.clone(), QueueColumns::from_row(raw))),
                 _ => {}
             }
             let stored = page.stored.entry(id).or_default();
@@ -133,7 +133,7 @@ pub(super) async fn page(
         let dependencies = dependencies.remove(&id).unwrap_or_default().into_iter().collect();
         let stored: &mut StoredRows = page.stored.entry(id).or_default();
         stored.queue_row =
-            columns.ok().and_then(|columns| queue::row::decode_row(columns, dependencies).ok());
+            columns.ok().and_then(|columns| queue_row::decode(columns, dependencies).ok());
     }
     let until = page.until.as_deref().unwrap_or(LAST);
     page.set_aside = set_aside(connection, after, until).await?;

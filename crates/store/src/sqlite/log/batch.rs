@@ -14,6 +14,7 @@ use stateward_domain::time::Timestamp;
 use crate::shared::chain::{
     self, Admission, ClaimChanges, Outcome, SealedEvent, StreamHead, StreamHeads, TakenClaim,
 };
+use crate::shared::event_columns::PositionedEvent;
 use crate::sqlite::error::undecodable;
 use crate::sqlite::integer::{signed, unsigned};
 use crate::sqlite::log::event_row::{POSITION, VERSION};
@@ -184,46 +185,15 @@ async fn find_repeated(
     }))
 }
 
-const EVENTS: Insert = Insert {
-    table: Cow::Borrowed("events"),
-    columns: &[
-        "position",
-        "aggregate_type",
-        "aggregate_id",
-        "sequence",
-        "event_type",
-        "event_version",
-        "payload",
-        "metadata",
-        "event_id",
-        "recorded_at",
-        "hash",
-    ],
-    conflict: "",
-};
-
 /// Adds events with consecutive positions, `first` being that of the first one, to the transaction.
 pub(in crate::sqlite) async fn insert(
     transaction: &mut PipelinedTransaction<'_>,
     first: u64,
     events: &[SealedEvent<'_>],
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<_> = (first..).zip(events).collect();
-    let bind = |values: &mut Values, (position, row): &(u64, &SealedEvent<'_>)| {
-        values
-            .push(signed(*position))
-            .push(row.stream.category.clone())
-            .push(row.stream.id.clone())
-            .push(signed(row.version.0))
-            .push(row.event.event_type.clone())
-            .push(row.event.schema_version.to_string())
-            .push(row.event.payload.clone())
-            .push(row.event.metadata.clone())
-            .push(row.event.id.to_string())
-            .push(row.recorded_at.0)
-            .push(row.hash.to_vec());
-    };
-    transaction.insert(&EVENTS, &rows, bind).await
+    let positioned = |(position, event)| PositionedEvent { position, event };
+    let rows: Vec<_> = (first..).zip(events).map(positioned).collect();
+    transaction.insert_rows("events", "", &rows).await
 }
 
 const CLAIMS: Insert = Insert {

@@ -7,11 +7,8 @@ use stateward_domain::id::{EventId, Position, Version};
 use stateward_domain::ports::event_store::PAGE_BYTES_MAX;
 use stateward_domain::time::Timestamp;
 
+use crate::shared::event_columns::EventColumn;
 use crate::sqlite::error::undecodable;
-
-/// Columns that are selected, in this order.
-pub(in crate::sqlite) const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, \
-     event_version, payload, metadata, event_id, recorded_at, hash";
 
 /// The query for a page of `events e`: `columns` of the rows that match `condition`, in `order`, at most as many as
 /// the parameter `limit` says, up to the row that reaches [`PAGE_BYTES_MAX`]. `SQLite` knows the length of a text
@@ -29,11 +26,11 @@ pub(in crate::sqlite) fn page(columns: &str, condition: &str, order: &str, limit
 }
 
 /// Column of an event's position.
-pub(in crate::sqlite) const POSITION: (&str, &str) = ("events", "position");
+pub(in crate::sqlite) const POSITION: (&str, &str) = ("events", EventColumn::Position.name());
 /// Column of an event's version in its stream.
-pub(in crate::sqlite) const VERSION: (&str, &str) = ("events", "sequence");
+pub(in crate::sqlite) const VERSION: (&str, &str) = ("events", EventColumn::Version.name());
 
-/// One row of [`COLUMNS`]. Its position lacks the epoch.
+/// One row of [`SELECTED`](crate::shared::event_columns::SELECTED). Its position lacks the epoch.
 pub(in crate::sqlite) struct EventRow(pub(in crate::sqlite) Recorded);
 
 impl EventRow {
@@ -44,26 +41,37 @@ impl EventRow {
 
 impl<'r> FromRow<'r, SqliteRow> for EventRow {
     fn from_row(row: &'r SqliteRow) -> Result<Self, sqlx::Error> {
-        let unsigned = |index: usize| -> Result<u64, sqlx::Error> {
-            u64::try_from(row.try_get::<i64, _>(index)?).map_err(|error| broken(index, error))
+        use EventColumn::{
+            Category, Hash, Id, Metadata, Payload, Position as At, RecordedAt, SchemaVersion,
+            StreamId as Stream, Type, Version as Sequence,
         };
-        let hash: &[u8] = row.try_get(10)?;
+
+        let unsigned = |column: EventColumn| -> Result<u64, sqlx::Error> {
+            u64::try_from(row.try_get::<i64, _>(column.place())?)
+                .map_err(|error| broken(column, error))
+        };
+        let text = |column: EventColumn| row.try_get::<&str, _>(column.place());
+        let hash: &[u8] = row.try_get(Hash.place())?;
         Ok(Self(Recorded {
-            position: Position { epoch: 0, major: 0, minor: unsigned(0)? },
-            stream: StreamId { category: row.try_get(1)?, id: row.try_get(2)? },
-            version: Version(unsigned(3)?),
-            event_type: row.try_get(4)?,
-            schema_version: row.try_get::<&str, _>(5)?.parse().map_err(|error| broken(5, error))?,
-            payload: row.try_get::<&str, _>(6)?.into(),
-            metadata: row.try_get::<&str, _>(7)?.into(),
-            id: row.try_get::<&str, _>(8)?.parse::<EventId>().map_err(|error| broken(8, error))?,
-            recorded_at: Timestamp(row.try_get(9)?),
-            hash: hash.try_into().map_err(|error| broken(10, error))?,
+            position: Position { epoch: 0, major: 0, minor: unsigned(At)? },
+            stream: StreamId { category: text(Category)?.to_owned(), id: text(Stream)?.to_owned() },
+            version: Version(unsigned(Sequence)?),
+            event_type: text(Type)?.to_owned(),
+            schema_version: text(SchemaVersion)?
+                .parse()
+                .map_err(|error| broken(SchemaVersion, error))?,
+            payload: text(Payload)?.into(),
+            metadata: text(Metadata)?.into(),
+            id: text(Id)?.parse::<EventId>().map_err(|error| broken(Id, error))?,
+            recorded_at: Timestamp(row.try_get(RecordedAt.place())?),
+            hash: hash.try_into().map_err(|error| broken(Hash, error))?,
         }))
     }
 }
 
-fn broken(index: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    let column = COLUMNS.split(", ").nth(index).map_or("", str::trim_start);
-    undecodable(("events", column), "", source)
+fn broken(
+    column: EventColumn,
+    source: impl std::error::Error + Send + Sync + 'static,
+) -> sqlx::Error {
+    undecodable(("events", column.name()), "", source)
 }

@@ -18,10 +18,11 @@ use stateward_domain::ports::event_store::{
 };
 use stateward_domain::time::LogClock;
 
+use crate::shared::event_columns::SELECTED;
 use crate::sqlite::error::store_error;
 use crate::sqlite::integer::{limit_of, signed, unsigned};
 use crate::sqlite::log::event_row::VERSION;
-use crate::sqlite::log::event_row::{COLUMNS, EventRow, page};
+use crate::sqlite::log::event_row::{EventRow, page};
 use crate::sqlite::log::writer::LogWriterHandle;
 
 /// The event log of the embedded store.
@@ -71,11 +72,11 @@ impl Log {
 static PAGE_OF_STREAM: LazyLock<String> = LazyLock::new(|| {
     let condition =
         "aggregate_type = ?1 AND aggregate_id = ?2 AND sequence > ?3 AND position <= ?4";
-    page(COLUMNS, condition, "sequence", "?5")
+    page(&SELECTED, condition, "sequence", "?5")
 });
 
 static PAGE_OF_LOG: LazyLock<String> =
-    LazyLock::new(|| page(COLUMNS, "position > ?1 AND position <= ?2", "position", "?3"));
+    LazyLock::new(|| page(&SELECTED, "position > ?1 AND position <= ?2", "position", "?3"));
 
 #[async_trait]
 impl EventStore for Log {

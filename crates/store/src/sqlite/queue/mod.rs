@@ -3,15 +3,14 @@
 
 mod leases;
 mod reference_index;
-pub(super) mod row;
 pub(super) mod schema;
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use sqlx::AssertSqlSafe;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
@@ -22,11 +21,13 @@ use stateward_domain::ports::sync_queue::{
 use stateward_domain::time::{Moment, Timestamp};
 
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
+use crate::shared::queue_row::{
+    self, BACKEND, QueueColumns, READ_OF_QUEUE, TimedQueueRow, waits_for,
+};
 use crate::sqlite::error::store_error;
 use crate::sqlite::quarantine;
-use crate::sqlite::queue::row::{BACKEND, QueueColumns, decode_row, waits_for};
 use crate::sqlite::queue::schema::NAME;
-use crate::sqlite::transaction::{Insert, PipelinedTransaction, Values};
+use crate::sqlite::transaction::{PipelinedTransaction, update_on_conflict};
 use crate::sqlite::views_db::{self, ViewsDb};
 
 /// Sync queue and leases of the embedded store.
@@ -80,47 +81,23 @@ async fn apply(
 }
 
 /// Inserts or replaces these rows.
-pub(in crate::sqlite) async fn put(
+pub(in crate::sqlite) async fn put<'r>(
     transaction: &mut PipelinedTransaction<'_>,
-    rows: &[&QueueRow],
+    rows: &[&'r QueueRow],
     now: Moment,
 ) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
-    let bind = |values: &mut Values, row: &&QueueRow| {
-        values
-            .push(row.entity.to_string())
-            .push(row.backend.0.clone())
-            .push(row.priority as i64)
-            .push(row.since.map(|at| at.0))
-            .push(row.due.map(|at| at.0))
-            .push(row.waits_for.as_ref().map(waits_for))
-            .push(row.position.to_string())
-            .push(lease_after(row, now).map(|at| at.0));
-    };
-    transaction.insert(&PUT, rows, bind).await?;
+    let timed = |row: &&'r QueueRow| TimedQueueRow { row, lease_after: lease_after(row, now) };
+    let timed: Vec<_> = rows.iter().map(timed).collect();
+    transaction.insert_rows("sync_queue", &PUT, &timed).await?;
     reference_index::put(transaction, rows);
     Ok(())
 }
 
-const PUT: Insert = Insert {
-    table: Cow::Borrowed("sync_queue"),
-    columns: &[
-        "entity",
-        "backend",
-        "priority",
-        "since",
-        "due",
-        "waits_for",
-        "position",
-        "lease_after",
-    ],
-    conflict: "ON CONFLICT (entity) DO UPDATE SET backend = excluded.backend, \
-               priority = excluded.priority, since = excluded.since, due = excluded.due, \
-               waits_for = excluded.waits_for, position = excluded.position, \
-               lease_after = excluded.lease_after",
-};
+static PUT: LazyLock<String> =
+    LazyLock::new(|| update_on_conflict::<TimedQueueRow<'_>>("entity", |_| true));
 
 /// Wakes the rows that wait for one of these: value of `waits_for`, time, and position of the waking event.
 fn wake(
@@ -340,18 +317,17 @@ impl SyncQueue for Queue {
 
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        let row: Option<QueueColumns> = sqlx::query_as(
-            "SELECT entity, backend, priority, since, due, waits_for, position \
-             FROM sync_queue WHERE entity = ?",
-        )
-        .bind(entity.to_string())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(unavailable)?;
+        let columns = READ_OF_QUEUE.join(", ");
+        let row = AssertSqlSafe(format!("SELECT {columns} FROM sync_queue WHERE entity = ?"));
+        let row: Option<QueueColumns> = sqlx::query_as(row)
+            .bind(entity.to_string())
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(unavailable)?;
         let Some(row) = row else { return Ok(None) };
         let dependencies =
             reference_index::targets_of(&mut connection, entity).await.map_err(unavailable)?;
-        decode_row(row, dependencies).map(Some).map_err(unavailable)
+        Ok(Some(queue_row::decode(row, dependencies)?))
     }
 
     async fn dependents(

@@ -10,35 +10,32 @@ use stateward_domain::ports::read_model::{EntityRow, ModelError};
 
 use super::tables::Tables;
 use super::{NAME, REBUILD, unavailable};
-use crate::shared::stored_row::StoredRow as _;
 use crate::shared::views::columns::{self, EntityColumns, FIXED_OF_ENTITY, READ_OF_ENTITY, encode};
 use crate::shared::views::fold::RowStore;
 use crate::shared::views::labels_and_counts::{
     ANY_VALUE, BeforeDelivery, EVERYWHERE, LabelAndCountChanges, LabelRow, is_deleted,
 };
-use crate::sqlite::transaction::PipelinedTransaction;
+use crate::sqlite::transaction::{PipelinedTransaction, update_on_conflict};
 
 /// Columns of an [`EntityRow`] in a query of `entities_v<n> e`.
 pub(in crate::sqlite) static ENTITY_COLUMNS: LazyLock<String> =
     LazyLock::new(|| READ_OF_ENTITY.map(|column| format!("e.{column}")).join(", "));
 
 /// Update of an entity's row after its first event. `deleted` is written at its end alone, which is final.
-static ENTITY_CHANGES: LazyLock<String> =
-    LazyLock::new(|| update_of(|column| !FIXED_OF_ENTITY.contains(&column) && column != "deleted"));
+static ENTITY_CHANGES: LazyLock<String> = LazyLock::new(|| {
+    update_on_conflict::<EntityRow>("id", |column| {
+        !FIXED_OF_ENTITY.contains(&column) && column != "deleted"
+    })
+});
 /// As [`ENTITY_CHANGES`], of an entity that is deleted.
-static ENTITY_END: LazyLock<String> =
-    LazyLock::new(|| update_of(|column| !FIXED_OF_ENTITY.contains(&column)));
+static ENTITY_END: LazyLock<String> = LazyLock::new(|| {
+    update_on_conflict::<EntityRow>("id", |column| !FIXED_OF_ENTITY.contains(&column))
+});
 /// As [`ENTITY_CHANGES`], of an operation.
 const OPERATION_CHANGES: &str =
     "ON CONFLICT (id) DO UPDATE SET state = excluded.state, data = excluded.data";
 const COUNT_CHANGES: &str = "ON CONFLICT (backend, kind, state, blocked, dead) \
      DO UPDATE SET number = number + excluded.number";
-
-fn update_of(written: impl Fn(&str) -> bool) -> String {
-    let columns = EntityRow::COLUMNS.iter().filter(|column| written(column));
-    let values: Vec<_> = columns.map(|column| format!("{column} = excluded.{column}")).collect();
-    format!("ON CONFLICT (id) DO UPDATE SET {}", values.join(", "))
-}
 
 /// The tables of an instance, in a transaction.
 pub(super) struct TablesInTransaction<'t, 'w> {
