@@ -1,7 +1,7 @@
 //! Adapters of the storage ports: the log, the sync queue with its leases, and the read models.
 //!
 //! - `open`: opens the store that a URL names; `opened`: what every adapter hands over
-//! - `memory`: log, queue and read models in memory; the log can fail on request
+//! - `memory`: log, queue, read models and their audit in memory; the log can fail on request
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
 //! - `shared`: rules that need no database, for all adapters
@@ -13,7 +13,8 @@
 //! `views.db`. Every adapter passes the suite in `tests/conformance`.
 //!
 //! To add an adapter: implement the ports of `stateward_domain::ports` in a module of its own and add a subject in
-//! `tests/conformance/support.rs`. The suites of views, audit and open run on `sqlite` only so far.
+//! `tests/conformance/support.rs`: each suite of the ports runs over it. The rules in `shared` leave it to write its
+//! statements.
 #![warn(missing_docs)]
 
 pub mod audit;

@@ -1,20 +1,23 @@
 //! A log in memory, for tests and simulation. It can delay visibility, fail, and report an unknown outcome on request.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::{EventId, Position, Version};
+use stateward_domain::id::{EventId, LogId, Position, Version};
 use stateward_domain::ports::event_store::{
     Append, AppendError, Appended, EventStore, Holder, LogPage, ReadError, page_length,
 };
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::{LogClock, Timestamp};
 use tokio::sync::watch;
+use uuid::Uuid;
 
+use crate::audit::{ClaimEvent, HeldClaim};
 use crate::shared::chain::{self, Admission, ClaimChanges, Outcome, StreamHead};
 
 /// A failure of the next append.
@@ -30,6 +33,7 @@ pub enum InjectedFault {
 
 /// An event log in memory. See the module.
 pub struct MemoryLog {
+    log_id: LogId,
     clock: LogClock,
     state: Mutex<MemoryState>,
     /// Number of events that readers of the whole log see.
@@ -39,7 +43,7 @@ pub struct MemoryLog {
 #[derive(Default)]
 struct MemoryState {
     events: Vec<Recorded>,
-    streams: HashMap<StreamId, Vec<usize>>,
+    streams: BTreeMap<StreamId, Vec<usize>>,
     ids: HashMap<EventId, usize>,
     claims: BTreeMap<ClaimKey, (Holder, Timestamp)>,
     faults: VecDeque<InjectedFault>,
@@ -49,8 +53,14 @@ struct MemoryState {
 impl MemoryLog {
     /// An empty log that takes its times from `clock`.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "names a log; nothing is decided by it")]
     pub fn new(clock: impl Into<LogClock>) -> Self {
-        Self { clock: clock.into(), state: Mutex::default(), visible: watch::Sender::new(0) }
+        Self {
+            log_id: LogId(Uuid::new_v4()),
+            clock: clock.into(),
+            state: Mutex::default(),
+            visible: watch::Sender::new(0),
+        }
     }
 
     /// Injects `faults` into the next appends, one each, in order.
@@ -73,7 +83,89 @@ impl MemoryLog {
     }
 }
 
+/// What an audit reads.
+impl MemoryLog {
+    /// Epoch of all positions.
+    pub(super) const EPOCH: u32 = 1;
+
+    pub(super) const fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// Position of the event with this number; [`Position::START`] for 0.
+    pub(super) const fn position(number: u64) -> Position {
+        if number == 0 {
+            return Position::START;
+        }
+        Position { epoch: Self::EPOCH, major: 0, minor: number }
+    }
+
+    /// Events with numbers behind `after`, up to and including `until`.
+    pub(super) fn events(&self, after: u64, until: u64, limit: usize) -> Vec<Recorded> {
+        let state = self.state();
+        let place = |number| usize::try_from(number).unwrap_or(usize::MAX).min(state.events.len());
+        let (from, end) = (place(after), place(until));
+        let events = state.events[from.min(end)..end].iter();
+        events.take(limit).cloned().collect()
+    }
+
+    /// The event before `event` in its stream.
+    pub(super) fn event_before(&self, event: &Recorded) -> Option<Recorded> {
+        self.state().event(&event.stream, Version(event.version.0.checked_sub(1)?)).cloned()
+    }
+
+    /// Events of entities behind `after`, up to and including the stream `until`, by id and version.
+    pub(super) fn entity_events(
+        &self,
+        after: (&str, Version),
+        until: Option<&str>,
+        limit: usize,
+    ) -> Vec<Recorded> {
+        let state = self.state();
+        let first = StreamId { category: StreamId::ENTITY.to_owned(), id: after.0.to_owned() };
+        let last = |id: &str| until.is_none_or(|until| id <= until);
+        let streams = state
+            .streams
+            .range(first..)
+            .take_while(|(stream, _)| stream.category == StreamId::ENTITY && last(&stream.id));
+        let events = streams.flat_map(|(_, places)| places.iter().map(|at| &state.events[*at]));
+        let behind = |event: &&Recorded| (event.stream.id.as_str(), event.version) > after;
+        events.filter(behind).take(limit).cloned().collect()
+    }
+
+    /// Claims whose keys follow `after`, by key.
+    pub(super) fn claims_after(&self, after: &str, limit: usize) -> Vec<HeldClaim> {
+        let state = self.state();
+        let behind = (Bound::Excluded(ClaimKey(after.to_owned())), Bound::Unbounded);
+        let claims = state.claims.range(behind).take(limit);
+        claims.map(|(key, held)| state.held_claim(key, held)).collect()
+    }
+
+    /// The claim of `key`; `None` = it is not held.
+    pub(super) fn claim(&self, key: &ClaimKey) -> Option<HeldClaim> {
+        let state = self.state();
+        state.claims.get(key).map(|held| state.held_claim(key, held))
+    }
+}
+
 impl MemoryState {
+    fn event(&self, stream: &StreamId, version: Version) -> Option<&Recorded> {
+        let place = usize::try_from(version.0).ok()?.checked_sub(1)?;
+        self.streams.get(stream)?.get(place).map(|at| &self.events[*at])
+    }
+
+    fn held_claim(&self, key: &ClaimKey, (holder, taken_at): &(Holder, Timestamp)) -> HeldClaim {
+        let event = self.event(&holder.stream, holder.version).map(|event| ClaimEvent {
+            metadata: event.metadata.to_string(),
+            recorded_at: event.recorded_at,
+            position: event.position,
+            next: self
+                .event(&holder.stream, holder.version.next())
+                .map(|next| next.metadata.to_string()),
+        });
+        HeldClaim { key: key.clone(), holder: holder.clone(), taken_at: *taken_at, event }
+    }
+
     fn append(&mut self, append: &Append, now: Timestamp) -> Outcome {
         let stream = self.streams.get(&append.stream);
         let last = stream.and_then(|indices| indices.last()).map(|index| &self.events[*index]);

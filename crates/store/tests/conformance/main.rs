@@ -5,12 +5,13 @@
 //! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
 //! - `queue`: the sync queue and its leases, but `queue/restart`
 //! - `views`: read models; `labels_and_counts`: their secondary rows
+//! - `audit_of_stores`: verification of an open store, checkpoints and exports
 //! - `cluster`: members and duties
 //! - `support`: the adapters; `histories`: random histories of entities, appended to a log
 //!
 //! Of the files of `sqlite`: `queue/restart`, and
 //!
-//! - `audit`: verification, checkpoints and copies of logs, over the random histories of the domain's invariants
+//! - `audit`: verification, checkpoints and copies of files, over the random histories of the domain's invariants
 //! - `object_claims`: which entity manages which object, in a log of an older version
 //! - `open`: errors of opening a store; `restore_hold`: a log that is older than its recorded head
 //! - `health`: what an open store reports about itself
@@ -21,6 +22,7 @@
 #![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
 
 mod audit;
+mod audit_of_stores;
 mod batch_conflicts;
 mod cluster;
 mod damaged_rows;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stateward_domain::entity::claims::{Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, StreamId};
 use stateward_domain::id::{EventId, Version};
+use stateward_domain::ports::audit::Auditor;
 use stateward_domain::ports::cluster::Cluster;
 use stateward_domain::ports::event_store::{Append, EventStore};
 use stateward_domain::ports::read_model::{ReadModel, Views};
@@ -25,6 +26,7 @@ pub(crate) struct Subject {
     pub leases: Leases,
     pub model: Arc<dyn ReadModel>,
     pub views: Arc<dyn Views>,
+    pub auditor: Arc<dyn Auditor>,
     pub cluster: Arc<dyn Cluster>,
     pub clock: Arc<ManualClock>,
     pub log_clock: LogClock,
@@ -59,6 +61,7 @@ impl Subject {
             queue: store.queue,
             model: store.entities.clone(),
             views: store.entities,
+            auditor: store.audit,
             cluster: Arc::new(SingleNode::default()),
             clock,
             log_clock,
@@ -77,6 +80,7 @@ impl Subject {
             leases: Leases::Sqlite(store.queue.clone()),
             model: store.entities.clone(),
             views: store.entities.clone(),
+            auditor: store.audit.clone(),
             cluster: Arc::new(SingleNode::default()),
             clock,
             log_clock,

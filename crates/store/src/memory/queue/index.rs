@@ -248,6 +248,15 @@ impl Entries {
         oldest
     }
 
+    /// Rows of entities behind `after` by id, at most `limit`. Sorts all of them: only an audit asks for it.
+    pub(super) fn rows_after(&self, after: Option<EntityId>, limit: usize) -> Vec<QueueRow> {
+        let rows = self.by_id.values().filter_map(|entry| Some(&entry.stored.as_ref()?.row));
+        let mut rows: Vec<_> =
+            rows.filter(|row| after.is_none_or(|after| row.entity > after)).collect();
+        rows.sort_unstable_by_key(|row| row.entity);
+        rows.into_iter().take(limit).cloned().collect()
+    }
+
     /// All entities.
     pub(super) fn ids(&self) -> Vec<EntityId> {
         self.by_id.keys().copied().collect()

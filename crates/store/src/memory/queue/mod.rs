@@ -70,6 +70,29 @@ impl MemoryQueue {
     }
 }
 
+/// A part of the queue, of one moment.
+pub(super) struct StoredQueue {
+    pub(super) checkpoint: Position,
+    pub(super) quarantined: Vec<Quarantined>,
+    pub(super) rows: Vec<QueueRow>,
+    /// The last entity of a full page; `None` = there are no more.
+    pub(super) until: Option<EntityId>,
+}
+
+impl MemoryQueue {
+    /// Rows of entities behind `after` by id, at most `limit`, as an audit reads them.
+    pub(super) fn stored(&self, after: Option<EntityId>, limit: usize) -> StoredQueue {
+        let state = self.state();
+        let rows = if limit == 0 { Vec::new() } else { state.entries.rows_after(after, limit) };
+        StoredQueue {
+            checkpoint: state.checkpoint,
+            quarantined: state.quarantined.values().cloned().collect(),
+            until: rows.last().filter(|_| rows.len() == limit).map(|row| row.entity),
+            rows,
+        }
+    }
+}
+
 impl QueueState {
     fn put(&mut self, row: &QueueRow, now: Moment) {
         let stored = StoredRow { row: row.clone(), lease_after: lease_after(row, now) };

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::Position;
-use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
+use stateward_domain::id::{EntityId, Position};
+use stateward_domain::ports::read_model::{EntityRow, ModelError, Quarantined, ReadModel};
 use stateward_domain::ports::store_error::StoreError;
 use tokio::sync::RwLock;
 
 use crate::shared::views::fold::{self, ApplyMode};
+use crate::shared::views::labels_and_counts::Group;
 use crate::shared::views::page::SCANNED_MAX;
 use crate::shared::views::row_cache::RowCache;
 use tables::Tables;
@@ -51,6 +53,37 @@ impl Default for MemoryViews {
 impl MemoryViews {
     const fn of(instances: Arc<RwLock<Instances>>, beside: bool) -> Self {
         Self { instances, beside, scanned_max: SCANNED_MAX }
+    }
+}
+
+/// A part of the live model, of one moment.
+pub(super) struct StoredViews {
+    pub(super) checkpoint: Position,
+    pub(super) quarantined: Vec<Quarantined>,
+    pub(super) rows: Vec<(EntityRow, Vec<OperationRow>)>,
+    /// The last entity of a full page; `None` = there are no more.
+    pub(super) until: Option<EntityId>,
+}
+
+/// What an audit reads.
+impl MemoryViews {
+    /// Entities behind `after`, at most `limit`.
+    pub(super) async fn stored(&self, after: Option<EntityId>, limit: usize) -> StoredViews {
+        let instances = self.instances.read().await;
+        let Instance { checkpoint, quarantined, tables } = &instances.live;
+        let rows = tables.after(after, limit);
+        StoredViews {
+            checkpoint: *checkpoint,
+            quarantined: quarantined.values().cloned().collect(),
+            until: rows.last().filter(|_| rows.len() == limit).map(|(row, _)| row.entity.id),
+            rows,
+        }
+    }
+
+    pub(super) async fn counts_and_those_of_rows(
+        &self,
+    ) -> (BTreeMap<Group, i64>, BTreeMap<Group, i64>) {
+        self.instances.read().await.live.tables.counts_and_those_of_rows()
     }
 }
 

@@ -103,13 +103,13 @@ fn first(ids: &btree_set::Range<'_, Uuid>, backwards: bool) -> Option<Uuid> {
 
 /// A table with its indexes.
 pub(crate) struct IndexedTable<R: Listed> {
-    rows: HashMap<Uuid, R>,
+    rows: BTreeMap<Uuid, R>,
     index: HashMap<Branch<R::Source>, BTreeSet<Uuid>>,
 }
 
 impl<R: Listed> Default for IndexedTable<R> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), index: HashMap::new() }
+        Self { rows: BTreeMap::new(), index: HashMap::new() }
     }
 }
 
@@ -214,6 +214,32 @@ impl Tables {
     /// Groups with the number of their entities.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&Group, i64)> {
         self.counts.iter().map(|(group, number)| (group, *number))
+    }
+
+    /// Entities behind `after` by id, at most `limit`, each with its operations.
+    pub(super) fn after(
+        &self,
+        after: Option<EntityId>,
+        limit: usize,
+    ) -> Vec<(EntityRow, Vec<OperationRow>)> {
+        let after = after.map_or(Unbounded, |id| Excluded(id.0));
+        let rows = self.entities.rows.range((after, Unbounded)).take(limit);
+        let operations = |row: &EntityRow| {
+            let ids = self.operations.index.get(&of_entity(row.entity.id)).into_iter().flatten();
+            ids.filter_map(|id| self.operations.get(*id).cloned()).collect()
+        };
+        rows.map(|(_, row)| (row.clone(), operations(row))).collect()
+    }
+
+    /// The counts as they are kept, and as the rows make them.
+    pub(super) fn counts_and_those_of_rows(&self) -> (BTreeMap<Group, i64>, BTreeMap<Group, i64>) {
+        let mut counts = BTreeMap::new();
+        for row in self.entities.rows.values() {
+            if let Some(group) = LabelsAndGroup::of(row).group() {
+                *counts.entry(group.clone()).or_default() += 1;
+            }
+        }
+        (self.counts.clone(), counts)
     }
 
     /// Takes the rows of an entity out; `None` = it has none.
