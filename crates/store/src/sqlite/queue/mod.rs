@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::AssertSqlSafe;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
@@ -98,6 +97,10 @@ pub(in crate::sqlite) async fn put<'r>(
 
 static PUT: LazyLock<String> =
     LazyLock::new(|| update_on_conflict::<TimedQueueRow<'_>>("entity", |_| true));
+
+static ROW: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {} FROM sync_queue WHERE entity = ?", READ_OF_QUEUE.join(", "))
+});
 
 /// Wakes the rows that wait for one of these: value of `waits_for`, time, and position of the waking event.
 fn wake(
@@ -317,9 +320,7 @@ impl SyncQueue for Queue {
 
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
-        let columns = READ_OF_QUEUE.join(", ");
-        let row = AssertSqlSafe(format!("SELECT {columns} FROM sync_queue WHERE entity = ?"));
-        let row: Option<QueueColumns> = sqlx::query_as(row)
+        let row: Option<QueueColumns> = sqlx::query_as(ROW.as_str())
             .bind(entity.to_string())
             .fetch_optional(&mut *connection)
             .await
