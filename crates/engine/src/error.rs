@@ -7,7 +7,7 @@ use stateward_domain::envelope::DecodeError;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ActionName, BackendName, EntityId, KindName, Position, TokenId};
 use stateward_domain::ports::event_store::{AppendError, ReadError};
-use stateward_domain::ports::read_model::ModelError;
+use stateward_domain::ports::projection::ModelError;
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::QueueError;
 

@@ -1,7 +1,7 @@
 //! Page tokens: the last id of a page, bound to the filter that it was made for.
 
 use sha2::{Digest, Sha256};
-use stateward_domain::ports::read_model::ModelError;
+use stateward_domain::ports::projection::ModelError;
 use uuid::Uuid;
 
 use crate::hex;

@@ -5,7 +5,6 @@
 //! has caught up.
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::entity::operation::{self, OperationRow, OperationState, OperationStep};
 use crate::entity::{Entity, EntityEvent, State};
@@ -13,87 +12,14 @@ use crate::envelope::Recorded;
 use crate::id::{
     BackendName, EntityId, EntityName, KindName, Namespace, OperationId, Position, Version,
 };
-use crate::ports::store_error::StoreError;
+use crate::ports::projection::{ModelError, Projection};
 use crate::selector::Selector;
 use crate::time::Timestamp;
 
-/// Why a call to a read model failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// The checkpoint is elsewhere: another runner moved it. Read it again.
-    #[error("the checkpoint is at {actual}")]
-    CheckpointMoved {
-        /// The checkpoint.
-        actual: Position,
-    },
-    /// The events of this stream cannot be applied; nothing of the batch was.
-    #[error("stream {stream} cannot be projected: {message}")]
-    Poisoned {
-        /// `category/id`.
-        stream: String,
-        /// Why.
-        message: String,
-        /// Whether this version does not know the event's type: then the projection stops, it never skips.
-        unknown: bool,
-    },
-    /// The page token was not issued for this filter.
-    #[error("the page token is not valid")]
-    BadPageToken,
-    /// The store did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// A stream whose events a projection cannot apply, set aside so that the others go on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quarantined {
-    /// `category/id`.
-    pub stream: String,
-    /// Its first event that failed.
-    pub position: Position,
-    /// Why.
-    pub message: String,
-}
-
-/// The writing side of a projection. Several nodes may run it: the compare-and-swap of the checkpoint lets one of
-/// them win, the others get [`ModelError::CheckpointMoved`].
+/// A projection into tables for queries, which can be rebuilt beside its live instance. Several nodes may write it: the
+/// compare-and-swap of the checkpoint lets one of them win, the others get [`ModelError::CheckpointMoved`].
 #[async_trait]
-pub trait ReadModel: Send + Sync {
-    /// Stable name: `entities`, `sync_queue`.
-    fn name(&self) -> &'static str;
-
-    /// Position of the last applied event; [`Position::START`] before the first one.
-    ///
-    /// # Errors
-    /// [`ModelError::Store`].
-    async fn checkpoint(&self) -> Result<Position, ModelError>;
-
-    /// Applies `events` and moves the checkpoint from `from` to `to`, in one transaction or not at all. Events of
-    /// quarantined streams, and those that were applied before, are skipped.
-    ///
-    /// # Errors
-    /// [`ModelError::CheckpointMoved`] when the checkpoint is not `from`; [`ModelError::Poisoned`] for the first
-    /// stream that cannot be applied; [`ModelError::Store`].
-    async fn apply(
-        &self,
-        from: Position,
-        to: Position,
-        events: &[Recorded],
-    ) -> Result<(), ModelError>;
-
-    /// The streams in quarantine.
-    ///
-    /// # Errors
-    /// [`ModelError::Store`].
-    async fn quarantined(&self) -> Result<Vec<Quarantined>, ModelError>;
-
-    /// Puts a stream in quarantine. Idempotent.
-    ///
-    /// # Errors
-    /// [`ModelError::Store`].
-    async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError>;
-
+pub trait ReadModel: Projection {
     /// Deletes all rows of a stream, applies `events`, which are its whole history, and ends its quarantine, in one
     /// transaction. Idempotent.
     ///

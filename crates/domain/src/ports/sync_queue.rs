@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::entity::claims::ClaimKey;
 use crate::entity::work::QueueRow;
 use crate::id::{BackendName, EntityId, Position, Version};
-use crate::ports::read_model::Quarantined;
+use crate::ports::projection::Quarantined;
 use crate::ports::store_error::StoreError;
 use crate::time::Timestamp;
 

@@ -16,7 +16,7 @@ use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::event_store::EventStore;
-use stateward_domain::ports::read_model::{ModelError, Quarantined};
+use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::{QueueChange, QueueError, SyncQueue};
 use stateward_domain::time::Timestamp;
@@ -26,7 +26,7 @@ use crate::backends::Backends;
 use crate::entity_repository::EntityRepository;
 use crate::error::Error;
 use crate::projections::dependent_cache::DependentCache;
-use crate::projections::runner::{BATCH, Projection};
+use crate::projections::runner::BATCH;
 use crate::projections::triggers::{Triggers, backend_wake_up};
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ impl Executor {
 
     /// The streams to leave out, read again before each delivery as long as there are any: another process may have
     /// ended their quarantine.
-    async fn quarantined(&self) -> Result<HashSet<String>, ModelError> {
+    async fn quarantined_streams(&self) -> Result<HashSet<String>, ModelError> {
         if self.none_quarantined.load(Ordering::Acquire) {
             return Ok(HashSet::new());
         }
@@ -353,7 +353,7 @@ fn poisoned(recorded: &Recorded, error: Error) -> ModelError {
 }
 
 #[async_trait]
-impl Projection for Arc<Executor> {
+impl Projection for Executor {
     fn name(&self) -> &'static str {
         Executor::NAME
     }
@@ -369,7 +369,7 @@ impl Projection for Arc<Executor> {
         events: &[Recorded],
     ) -> Result<(), ModelError> {
         let _delivering = self.delivering.lock().await;
-        let quarantined = self.quarantined().await?;
+        let quarantined = self.quarantined_streams().await?;
         // Restore the cache only after the batch committed: values recorded by an aborted batch never reached the
         // queue.
         let known = std::mem::take(&mut *self.cache());
@@ -381,6 +381,10 @@ impl Projection for Arc<Executor> {
         *self.cache() = CacheAt { position: to, cache };
         self.wake(woken, &woken_backends);
         Ok(())
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, ModelError> {
+        self.queue.quarantined().await.map_err(queue_error)
     }
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {

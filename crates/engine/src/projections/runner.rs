@@ -6,55 +6,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use stateward_domain::envelope::Recorded;
 use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::{EventStore, ReadError};
-use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
+use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// A consumer of the whole log with its own checkpoint.
-#[async_trait]
-pub trait Projection: Send + Sync {
-    /// Stable name.
-    fn name(&self) -> &'static str;
-    /// Position of the last event that was applied.
-    async fn checkpoint(&self) -> Result<Position, ModelError>;
-    /// Applies `events` and moves the checkpoint from `from` to `to` in one step. If it fails, the same events are
-    /// delivered again and overwrite what was written.
-    async fn apply(
-        &self,
-        from: Position,
-        to: Position,
-        events: &[Recorded],
-    ) -> Result<(), ModelError>;
-    /// Quarantines a stream, so that the other streams go on.
-    async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError>;
-}
-
-#[async_trait]
-impl Projection for Arc<dyn ReadModel> {
-    fn name(&self) -> &'static str {
-        ReadModel::name(&**self)
-    }
-    async fn checkpoint(&self) -> Result<Position, ModelError> {
-        ReadModel::checkpoint(&**self).await
-    }
-    async fn apply(
-        &self,
-        from: Position,
-        to: Position,
-        events: &[Recorded],
-    ) -> Result<(), ModelError> {
-        ReadModel::apply(&**self, from, to, events).await
-    }
-    async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
-        ReadModel::quarantine(&**self, entry).await
-    }
-}
 
 /// Progress of a projection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,18 +77,18 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Runs one projection until `shutdown`, publishing its progress.
 pub async fn run(
     log: Arc<dyn EventStore>,
-    projection: impl Projection,
+    projection: Arc<dyn Projection>,
     progress: watch::Sender<ProjectionProgress>,
     shutdown: CancellationToken,
 ) {
     let mut failures = HashMap::new();
     let mut wait = Duration::from_millis(50);
     while !shutdown.is_cancelled() {
-        match deliver(&*log, &projection, &progress, &shutdown).await {
+        match deliver(&*log, &*projection, &progress, &shutdown).await {
             Ok(()) => return,
             Err(error) => {
                 let fatal = matches!(error, ModelError::Poisoned { unknown: true, .. });
-                if !fatal && count_failure(&projection, &*log, &mut failures, &error).await {
+                if !fatal && count_failure(&*projection, &*log, &mut failures, &error).await {
                     continue;
                 }
                 tracing::error!(projection = projection.name(), %error, "projection stopped for now");
@@ -147,7 +105,7 @@ pub async fn run(
 
 async fn deliver(
     log: &dyn EventStore,
-    projection: &impl Projection,
+    projection: &dyn Projection,
     progress: &watch::Sender<ProjectionProgress>,
     shutdown: &CancellationToken,
 ) -> Result<(), ModelError> {
@@ -197,7 +155,7 @@ async fn deliver(
 /// Counts a failure of a stream, and quarantines the stream at the limit; true when the delivery should be retried at
 /// once.
 async fn count_failure(
-    projection: &impl Projection,
+    projection: &dyn Projection,
     log: &dyn EventStore,
     failures: &mut HashMap<String, u32>,
     error: &ModelError,
@@ -216,7 +174,7 @@ async fn count_failure(
 }
 
 async fn first_undelivered(
-    projection: &impl Projection,
+    projection: &dyn Projection,
     log: &dyn EventStore,
     stream: &str,
 ) -> Position {

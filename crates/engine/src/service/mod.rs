@@ -24,6 +24,7 @@ use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::audit::{Auditor, RestoreHold};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::health::{Check, StoreHealth};
+use stateward_domain::ports::projection::Projection;
 use stateward_domain::ports::read_model::{ReadModel, Views};
 use stateward_domain::ports::store_ports::StorePorts;
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
@@ -43,7 +44,7 @@ use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::lease_keeper::LeaseKeeper;
 use crate::process_manager::{self, Shared};
 use crate::projections::executor::Executor;
-use crate::projections::runner::{self, Projection, ProjectionProgress};
+use crate::projections::runner::{self, ProjectionProgress};
 use crate::secrets::Secrets;
 use crate::service::configuration::{Configuration, ConfigurationSource};
 use crate::waiters::Waiters;
@@ -207,7 +208,7 @@ impl Engine {
         let executor = Arc::clone(&self.inner.executor);
         self.spawn_projection(&mut tasks, executor, &shared.executor, &projections);
         for RunningModel { model, progress } in &self.inner.models {
-            self.spawn_projection(&mut tasks, Arc::clone(model), progress, &projections);
+            self.spawn_projection(&mut tasks, model.clone(), progress, &projections);
         }
         tasks.spawn(follower.run());
         tasks.spawn(reload::reload_on_demand(self.clone()));
@@ -233,7 +234,7 @@ impl Engine {
     fn spawn_projection(
         &self,
         tasks: &mut JoinSet<()>,
-        projection: impl Projection + 'static,
+        projection: Arc<dyn Projection>,
         progress: &watch::Sender<ProjectionProgress>,
         shutdown: &CancellationToken,
     ) {

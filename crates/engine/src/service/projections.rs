@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::id::{Position, Version};
-use stateward_domain::ports::read_model::{Quarantined, ReadModel};
+use stateward_domain::ports::projection::Quarantined;
+use stateward_domain::ports::read_model::ReadModel;
 
 use super::{Engine, RunningModel};
 use crate::error::Error;
@@ -76,7 +77,7 @@ impl Engine {
             let from = beside.checkpoint().await?;
             let page = self.log().read_log(from, runner::BATCH).await?;
             if page.through != from {
-                ReadModel::apply(&*beside, from, page.through, &page.events).await?;
+                beside.apply(from, page.through, &page.events).await?;
             } else if model.swap().await? {
                 return Ok(());
             }

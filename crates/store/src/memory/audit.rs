@@ -11,7 +11,7 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, LogId, Position, Version};
 use stateward_domain::ports::audit::{Auditor, ChainedEvent, ProgressFn};
 use stateward_domain::ports::event_store::{EventStore as _, ReadError, page_length};
-use stateward_domain::ports::read_model::Quarantined;
+use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::time::{Clock, LogClock};
 use tokio::sync::Mutex;
 

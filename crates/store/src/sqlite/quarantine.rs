@@ -1,7 +1,7 @@
 //! Streams that a projection leaves out, in the table that all projections share.
 
 use sqlx::SqliteConnection;
-use stateward_domain::ports::read_model::Quarantined;
+use stateward_domain::ports::projection::Quarantined;
 
 use crate::sqlite::error::parsed;
 

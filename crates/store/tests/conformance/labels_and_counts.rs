@@ -6,7 +6,8 @@ use stateward_domain::entity::state::SettingsPatch;
 use stateward_domain::entity::{Entity, EntityEvent, State};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Namespace, Position, Version};
-use stateward_domain::ports::read_model::{EntityFilter, EntityRow, Quarantined, Views};
+use stateward_domain::ports::projection::Quarantined;
+use stateward_domain::ports::read_model::{EntityFilter, EntityRow, Views};
 use stateward_domain::selector::Selector;
 
 use crate::histories::{HistoryWriter, histories};

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::EventStore;
-use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::ports::projection::Projection;
 use stateward_store::sqlite::{OpenError, Store};
 
 use crate::support::{ManualClock, append, stream};
@@ -143,7 +143,7 @@ async fn views_of_another_log_or_ahead_of_it_are_dropped_and_said_so() {
     drop(store);
     let store = open(directory.path()).await.unwrap();
     assert!(store.observe_only);
-    assert_eq!(ReadModel::checkpoint(&*store.entities).await, Ok(Position::START));
+    assert_eq!(Projection::checkpoint(&*store.entities).await, Ok(Position::START));
     store.close().await;
     drop(store);
 
@@ -165,5 +165,5 @@ async fn deleted_views_are_made_anew_without_alarm() {
     std::fs::remove_file(directory.path().join("views.db")).unwrap();
     let store = open(directory.path()).await.unwrap();
     assert!(!store.observe_only);
-    assert_eq!(ReadModel::checkpoint(&*store.entities).await, Ok(Position::START));
+    assert_eq!(Projection::checkpoint(&*store.entities).await, Ok(Position::START));
 }

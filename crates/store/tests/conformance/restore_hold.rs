@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::audit::{Auditor as _, RestoreHold as _};
 use stateward_domain::ports::event_store::{EventStore, ReadError};
-use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::ports::projection::Projection;
 use stateward_store::sqlite::{Auditor, Store};
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ impl Fixture {
         let store = open(directory.path()).await;
         assert!(!store.observe_only, "a stop is none");
         let newest = store.log.append(append("a", 2, 11, 3, vec![])).await.unwrap().position;
-        let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
+        let from = Projection::checkpoint(&*store.entities).await.unwrap();
         store.entities.apply(from, newest, &[]).await.unwrap();
         end(store).await;
         Self { directory, copy, newest, common, _kept: kept }
@@ -207,7 +207,7 @@ async fn views_that_know_more_than_the_log_are_kept_and_named() {
         let head = store.log.head_of(&crate::support::stream("a")).await.unwrap();
         let id = 5_000 + u128::from(head.0);
         let last = store.log.append(append("a", head.0, id, 3, vec![])).await.unwrap().position;
-        let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
+        let from = Projection::checkpoint(&*store.entities).await.unwrap();
         store.entities.apply(from, last, &[]).await.unwrap();
         end(store).await;
         fixture.restore_older_log();

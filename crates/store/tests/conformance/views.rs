@@ -9,9 +9,8 @@ use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Actor, Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::{EntityId, EventId, Namespace, OperationId, Position, Version};
 use stateward_domain::ports::event_store::Append;
-use stateward_domain::ports::read_model::{
-    EntityFilter, ModelError, OperationFilter, Quarantined, ReadModel, Views,
-};
+use stateward_domain::ports::projection::{ModelError, Quarantined};
+use stateward_domain::ports::read_model::{EntityFilter, OperationFilter, ReadModel, Views};
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
-use stateward_domain::ports::read_model::Quarantined;
+use stateward_domain::ports::projection::Quarantined;
 
 use super::{ListReply, resource};
 use crate::app_state::AppState;

@@ -1,8 +1,10 @@
 //! Delivery from a log that holds events of other systems.
 
+use async_trait::async_trait;
 use std::sync::Mutex;
 
 use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::envelope::Recorded;
 use stateward_domain::envelope::{Envelope, NewEvent, StreamId};
 use stateward_domain::id::{EventId, Namespace, Version};
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, Holder, LogPage};
@@ -83,6 +85,9 @@ impl Projection for Deliveries {
         state.1 = to;
         Ok(())
     }
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, ModelError> {
+        Ok(Vec::new())
+    }
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
         unreachable!("{entry:?}")
     }
@@ -103,7 +108,7 @@ async fn events_of_other_systems_are_passed_and_not_waited_for() {
     let head = log.head().await.unwrap();
     let (progress, mut reached) = watch::channel(ProjectionProgress::default());
     let (deliveries, shutdown) = (Deliveries::default(), CancellationToken::new());
-    let runner = run(log, deliveries.clone(), progress, shutdown.clone());
+    let runner = run(log, Arc::new(deliveries.clone()), progress, shutdown.clone());
     let waits = async {
         reached.wait_for(|progress| progress.position.includes(head)).await.unwrap();
         shutdown.cancel();

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::{Priority, QueueRow};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
-use stateward_domain::ports::read_model::Quarantined;
+use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::sync_queue::{
     Dependents, Lease, LeaseReason, LeaseRequest, NextDue, QueueChange, QueueError, Release,
     SyncQueue,

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::id::{EntityId, OperationId, Position};
+use stateward_domain::ports::projection::ModelError;
 use stateward_domain::ports::read_model::{
-    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, Page, Views,
+    EntityCount, EntityFilter, EntityRow, OperationFilter, Page, Views,
 };
 use uuid::Uuid;
 

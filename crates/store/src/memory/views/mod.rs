@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Position};
-use stateward_domain::ports::read_model::{EntityRow, ModelError, Quarantined, ReadModel};
+use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
+use stateward_domain::ports::read_model::{EntityRow, ReadModel};
 use stateward_domain::ports::store_error::StoreError;
 use tokio::sync::RwLock;
 
@@ -103,7 +104,7 @@ fn no_rebuild() -> ModelError {
 }
 
 #[async_trait]
-impl ReadModel for MemoryViews {
+impl Projection for MemoryViews {
     fn name(&self) -> &'static str {
         "entities"
     }
@@ -145,7 +146,10 @@ impl ReadModel for MemoryViews {
         instance.quarantined.insert(entry.stream.clone(), entry);
         Ok(())
     }
+}
 
+#[async_trait]
+impl ReadModel for MemoryViews {
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError> {
         let mut instances = self.instances.write().await;
         let instance = instances.of_mut(self.beside).ok_or_else(no_rebuild)?;

@@ -10,7 +10,8 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::id::{EntityId, OperationId};
-use stateward_domain::ports::read_model::{EntityRow, ModelError};
+use stateward_domain::ports::projection::ModelError;
+use stateward_domain::ports::read_model::EntityRow;
 use uuid::Uuid;
 
 use crate::shared::views::columns::state_name;

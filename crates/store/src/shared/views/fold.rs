@@ -8,7 +8,8 @@ use stateward_domain::entity::EntityEvent;
 use stateward_domain::entity::operation::{OperationRow, OperationStep};
 use stateward_domain::envelope::{DecodeError, Recorded, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Version};
-use stateward_domain::ports::read_model::{EntityRow, ModelError};
+use stateward_domain::ports::projection::ModelError;
+use stateward_domain::ports::read_model::EntityRow;
 
 use super::labels_and_counts::{BeforeDelivery, LabelsAndGroup};
 use super::row_cache::{CachedRows, RowCache};

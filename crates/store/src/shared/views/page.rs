@@ -3,7 +3,8 @@
 use std::future::Future;
 
 use stateward_domain::id::Position;
-use stateward_domain::ports::read_model::{EntityFilter, ModelError, OperationFilter, Page};
+use stateward_domain::ports::projection::ModelError;
+use stateward_domain::ports::read_model::{EntityFilter, OperationFilter, Page};
 use uuid::Uuid;
 
 use super::plan::{self, EntityAccessPath, OperationAccessPath, Plan};

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, Column as _, ConnectOptions, Row as _, SqliteConnection};
 use stateward_domain::entity::operation::OperationRow;
-use stateward_domain::ports::read_model::{EntityRow, ModelError};
+use stateward_domain::ports::projection::ModelError;
+use stateward_domain::ports::read_model::EntityRow;
 use stateward_domain::time::Moment;
 
 use super::untrusted_row::cell;

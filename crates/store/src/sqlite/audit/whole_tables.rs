@@ -9,7 +9,8 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stateward_domain::audit::Fault;
 use stateward_domain::envelope::StreamId;
-use stateward_domain::ports::read_model::{EntityRow, ModelError};
+use stateward_domain::ports::projection::ModelError;
+use stateward_domain::ports::read_model::EntityRow;
 
 use super::shadow_tables::{DerivedTable, ShadowTables};
 use super::view_page;

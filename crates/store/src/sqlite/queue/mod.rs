@@ -13,7 +13,7 @@ use serde::Serialize;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
-use stateward_domain::ports::read_model::Quarantined;
+use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::sync_queue::{
     Dependents, Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue,
 };

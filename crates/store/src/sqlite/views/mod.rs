@@ -18,7 +18,8 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use stateward_domain::envelope::Recorded;
 use stateward_domain::id::Position;
-use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
+use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
+use stateward_domain::ports::read_model::ReadModel;
 use stateward_domain::ports::store_error::StoreError;
 
 use crate::shared::views::fold::{self, ApplyMode};
@@ -138,7 +139,7 @@ impl Entities {
 }
 
 #[async_trait]
-impl ReadModel for Entities {
+impl Projection for Entities {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -195,7 +196,10 @@ impl ReadModel for Entities {
         self.forget_caches();
         quarantine::put(&mut writer, self.checkpoint, &entry).await.map_err(unavailable)
     }
+}
 
+#[async_trait]
+impl ReadModel for Entities {
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
         let tables = self.tables(&mut writer).await?;

@@ -4,8 +4,10 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, QueryBuilder};
 use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::id::{EntityId, OperationId, Position};
+use stateward_domain::ports::projection::ModelError;
+use stateward_domain::ports::projection::Projection as _;
 use stateward_domain::ports::read_model::{
-    EntityCount, EntityFilter, EntityRow, ModelError, OperationFilter, Page, ReadModel as _, Views,
+    EntityCount, EntityFilter, EntityRow, OperationFilter, Page, Views,
 };
 use stateward_domain::ports::store_error::StoreError;
 use uuid::Uuid;

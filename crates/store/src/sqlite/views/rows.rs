@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::id::{EntityId, OperationId};
-use stateward_domain::ports::read_model::{EntityRow, ModelError};
+use stateward_domain::ports::projection::ModelError;
+use stateward_domain::ports::read_model::EntityRow;
 
 use super::tables::Tables;
 use super::{NAME, REBUILD, unavailable};

@@ -6,7 +6,7 @@ use std::path::Path;
 use stateward_domain::id::Position;
 use stateward_domain::ports::audit::{Auditor as _, RestoreHold as _};
 use stateward_domain::ports::event_store::{EventStore, ReadError};
-use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::ports::projection::Projection;
 use stateward_domain::time::Timestamp;
 use stateward_store::sqlite::{ImportError, OpenError, Store, backup, import, restore};
 
@@ -169,7 +169,7 @@ async fn check_restore(fixture: &Fixture, from: &Path, text: &str, views: bool) 
     assert!(store.observe_only);
     let head = store.log.head().await.unwrap();
     assert_ne!(head.epoch, before.position.epoch, "a new life");
-    let stands = ReadModel::checkpoint(&*store.entities).await.unwrap();
+    let stands = Projection::checkpoint(&*store.entities).await.unwrap();
     assert_eq!(stands, if views { head } else { Position::START });
 }
 

@@ -9,7 +9,7 @@ use stateward_domain::audit::{Fault, FaultKind, Report};
 use stateward_domain::id::Position;
 use stateward_domain::ports::audit::Auditor as _;
 use stateward_domain::ports::event_store::EventStore;
-use stateward_domain::ports::read_model::{ModelError, Quarantined, ReadModel};
+use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
 use stateward_store::sqlite::{Auditor, Store};
 
 use super::fixture::{Fixture, enqueue, histories, project};
@@ -221,7 +221,7 @@ async fn every_change_of_what_follows_from_the_log_is_found_and_named() {
 /// Quarantines streams that cannot be applied, as the runner does.
 async fn project_what_can_be(store: &Store) {
     loop {
-        let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
+        let from = Projection::checkpoint(&*store.entities).await.unwrap();
         let events = store.log.read_log(from, 200).await.unwrap().events;
         let Some(last) = events.last() else { return };
         match store.entities.apply(from, last.position, &events).await {

@@ -12,7 +12,7 @@ use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::id::{EntityId, Position, Version};
 use stateward_domain::ports::audit::Auditor as _;
 use stateward_domain::ports::event_store::EventStore;
-use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::ports::projection::Projection;
 use stateward_domain::ports::sync_queue::{QueueChange, SyncQueue};
 use stateward_store::sqlite::{Auditor, Store};
 use tempfile::TempDir;
@@ -115,7 +115,7 @@ impl Fixture {
 /// Brings the read model up to date.
 pub(crate) async fn project(store: &Store) {
     loop {
-        let from = ReadModel::checkpoint(&*store.entities).await.unwrap();
+        let from = Projection::checkpoint(&*store.entities).await.unwrap();
         let events = store.log.read_log(from, 200).await.unwrap().events;
         let Some(last) = events.last() else { return };
         store.entities.apply(from, last.position, &events).await.unwrap();
