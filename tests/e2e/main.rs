@@ -18,6 +18,7 @@ mod clock;
 mod conditions;
 mod damaged_views;
 mod environment;
+mod error_cleared;
 mod errors;
 mod guards;
 mod harness;

@@ -173,6 +173,7 @@ fn observations_and_ends() -> Vec<E> {
         },
         E::DriftCleared { at: AT, observed: observed() },
         E::ObservedChanged { at: AT, observed: Observed::default(), lost: Some(OnLost::Ask) },
+        E::ErrorCleared { at: AT, observed: observed() },
         E::OperationSuperseded { at: AT, operation_id: operation(1), by: operation(2) },
         E::OperationCancelled { at: AT, operation_id: operation(1) },
         E::Deleted { at: AT, operations: vec![operation(1)] },

@@ -263,7 +263,8 @@ fn may_change(before: &Entity, event: &EntityEvent) -> bool {
         }
         EntityEvent::DriftDetected { observed, .. }
         | EntityEvent::DriftCleared { observed, .. }
-        | EntityEvent::ObservedChanged { observed, .. } => names_another(before, observed),
+        | EntityEvent::ObservedChanged { observed, .. }
+        | EntityEvent::ErrorCleared { observed, .. } => names_another(before, observed),
         _ => false,
     }
 }

@@ -197,8 +197,10 @@ pub struct ObservationReport {
     pub attempt: Attempt,
     /// The observation.
     pub observed: Observed,
-    /// How it differs from the desired state.
+    /// How it differs from the desired state. A change that is still to be made is no difference.
     pub diff: Vec<Difference>,
+    /// Whether it was compared with the newest desired state and nothing is to be changed.
+    pub in_sync: bool,
     /// Policy for an absent object.
     pub on_lost: OnLost,
 }

@@ -145,7 +145,8 @@ pub enum EntityEvent {
     /// No other entity names the object any more.
     ContestEnded { at: Timestamp },
 
-    /// The object differs from the desired state though the last sync succeeded.
+    /// The object differs from the desired state though no attempt is to change that: the last sync succeeded, or
+    /// attempts have ended.
     DriftDetected { at: Timestamp, policy: DriftPolicy, diff: Vec<Difference>, observed: Observed },
     /// The object is as desired again without a change of ours.
     DriftCleared { at: Timestamp, observed: Observed },
@@ -156,6 +157,9 @@ pub enum EntityEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost: Option<OnLost>,
     },
+    /// Attempts had ended, and the observation refutes that: the object is as desired, or it changed since its repair
+    /// was given up, which is tried again. Operations that failed stay failed.
+    ErrorCleared { at: Timestamp, observed: Observed },
 
     /// Another operation took the place of this one.
     OperationSuperseded { at: Timestamp, operation_id: OperationId, by: OperationId },
@@ -246,6 +250,7 @@ stored_names! {
     DriftDetected => Observation, "drift_detected", 1;
     DriftCleared => Observation, "drift_cleared", 1;
     ObservedChanged => Observation, "observed_changed", 1;
+    ErrorCleared => Observation, "error_cleared", 1;
     OperationSuperseded => Termination, "operation_superseded", 1;
     OperationCancelled => Termination, "operation_cancelled", 1;
     Deleted => Termination, "deleted", 1;

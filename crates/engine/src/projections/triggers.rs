@@ -22,11 +22,12 @@ const ENDING_EVENTS: [&str; 4] =
     ["entity.deleted", "entity.released", "entity.update_requested", "entity.operation_cancelled"];
 /// Events after which the values that dependents read may differ. A failed change may have left the old values, which
 /// were in doubt while it ran.
-const CHANGING_EVENTS: [&str; 7] = [
+const CHANGING_EVENTS: [&str; 8] = [
     "entity.observed_changed",
     "entity.object_contested",
     "entity.drift_detected",
     "entity.drift_cleared",
+    "entity.error_cleared",
     "entity.sync_failed",
     "entity.delete_requested",
     // May cancel a deletion that was given up.

@@ -96,7 +96,7 @@ fn tone(event: &Value) -> Tone {
         | "entity.drift_detected"
         | "entity.stray_found"
         | "entity.object_contested" => Tone::Bad,
-        "entity.sync_completed" | "entity.drift_cleared" => Tone::Good,
+        "entity.sync_completed" | "entity.drift_cleared" | "entity.error_cleared" => Tone::Good,
         _ => Tone::Plain,
     }
 }

@@ -1,10 +1,10 @@
-//! Decisions on background observations. They never change the desired state and never end the state `erred`.
+//! Decisions on background observations. They never change the desired state.
 
 use super::require_alive;
 use crate::entity::aggregate::Entity;
 use crate::entity::command::{ObservationReport, Refusal};
 use crate::entity::event::EntityEvent;
-use crate::entity::state::{DriftPolicy, Observed, Presence};
+use crate::entity::state::{Decision, DriftPolicy, ManagementPolicy, Observed, Presence};
 use crate::time::Timestamp;
 
 pub(super) fn observe(
@@ -24,8 +24,20 @@ pub(super) fn observe(
         Presence::Absent if entity.lost.is_none() && was_there(entity) => {
             vec![EntityEvent::ObservedChanged { at, observed, lost: Some(report.on_lost) }]
         }
+        // What a given-up creation may have left is gone.
+        Presence::Absent if entity.trouble.erred && entity.may_exist() => {
+            vec![EntityEvent::ObservedChanged { at, observed, lost: None }]
+        }
         Presence::Absent | Presence::Unknown => Vec::new(),
-        Presence::Present => present(entity, at, report, observed),
+        Presence::Present => {
+            let mut events = present(entity, at, report, observed.clone());
+            if refutes_error(entity, report) {
+                // The end of the error records the observation too.
+                events.retain(|event| !matches!(event, EntityEvent::ObservedChanged { .. }));
+                events.push(EntityEvent::ErrorCleared { at, observed });
+            }
+            events
+        }
     })
 }
 
@@ -55,6 +67,32 @@ fn was_there(entity: &Entity) -> bool {
         Presence::Unknown => entity.applied.is_some() && !entity.replacing,
         Presence::Absent => false,
     }
+}
+
+/// Whether the observation ends the state `erred`: the object is as desired, or its given-up repair may succeed now. A
+/// deletion that was given up is retried by users alone.
+fn refutes_error(entity: &Entity, report: &ObservationReport) -> bool {
+    entity.trouble.erred
+        && entity.deletion.is_none()
+        && (report.in_sync || may_be_repaired(entity, report))
+}
+
+/// Whether a repair was given up and the object changed since: what was in its way may be gone. A change that users
+/// requested, a bug, and a person's decision to give up are not retried.
+fn may_be_repaired(entity: &Entity, report: &ObservationReport) -> bool {
+    let settings = &entity.manifest.settings;
+    let (before, now) = (&entity.observed, &report.observed);
+    let known = entity.drift.as_ref().map(|drift| &drift.diff);
+    let changed = before.attributes != now.attributes
+        || before.external_id != now.external_id
+        || known.is_none_or(|known| *known != report.diff);
+    settings.drift_policy == DriftPolicy::Correct
+        && settings.management_policy == ManagementPolicy::Full
+        && before.generation == entity.generation
+        && !report.diff.is_empty()
+        && !entity.is_dead_letter()
+        && entity.error.as_ref().is_none_or(|error| error.code != Decision::GIVEN_UP)
+        && changed
 }
 
 fn present(

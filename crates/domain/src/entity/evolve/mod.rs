@@ -68,6 +68,7 @@ const fn rebinds_object(event: &EntityEvent) -> bool {
         | EntityEvent::DriftDetected { .. }
         | EntityEvent::DriftCleared { .. }
         | EntityEvent::ObservedChanged { .. }
+        | EntityEvent::ErrorCleared { .. }
         | EntityEvent::Deleted { .. }
         | EntityEvent::Released { .. } => true,
         EntityEvent::DecisionTaken { decision, .. } => matches!(decision, Decision::Adopt(_)),

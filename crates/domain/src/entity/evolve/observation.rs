@@ -1,7 +1,9 @@
 //! Folds background observations.
 
-use crate::entity::aggregate::Entity;
+use super::fresh_start;
+use crate::entity::aggregate::{Applied, Entity};
 use crate::entity::event::EntityEvent;
+use crate::entity::references::targets_in;
 use crate::entity::state::{Blocked, BlockedOn, Contested, Drift, Lost, Observed, Presence};
 use crate::id::ExternalId;
 use crate::kind::OnLost;
@@ -27,6 +29,7 @@ pub(super) fn on_observation(entity: &mut Entity, event: &EntityEvent) {
                 None => object_returned(entity),
             }
         }
+        EntityEvent::ErrorCleared { observed, .. } => error_cleared(entity, observed),
         EntityEvent::ObjectContested { at, external_id, holds } => {
             contested(entity, *at, external_id, *holds);
         }
@@ -58,6 +61,20 @@ fn contested(entity: &mut Entity, at: Timestamp, id: &ExternalId, holds: bool) {
         let on = BlockedOn::ObjectTaken;
         entity.blocked = Some(Blocked { on, message, since: at, check_at: at });
     }
+}
+
+/// What is left of drift is to be repaired; without drift the object has the desired state, as after a success.
+fn error_cleared(entity: &mut Entity, observed: &Observed) {
+    entity.observed = observed.clone();
+    entity.materialised |= observed.external_id.is_some();
+    object_returned(entity);
+    if entity.drift.is_none() && observed.generation == entity.generation {
+        let desired = entity.manifest.desired.clone();
+        entity.made_from = targets_in(&desired);
+        entity.applied = Some(Applied { generation: entity.generation, desired });
+        entity.replace_once = false;
+    }
+    fresh_start(entity);
 }
 
 fn object_lost(entity: &mut Entity, at: Timestamp, policy: OnLost) {

@@ -138,7 +138,7 @@ fn decided(
             entity.trouble.erred = true;
             entity.error = Some(Failure::harmless(
                 ErrorClass::Cancelled,
-                "given_up",
+                Decision::GIVEN_UP,
                 "a person decided to give up",
             ));
             return;

@@ -77,3 +77,8 @@ pub enum Decision {
     /// Stop trying; the entity is erred.
     GiveUp,
 }
+
+impl Decision {
+    /// Code of the failure that [`GiveUp`](Self::GiveUp) records.
+    pub(crate) const GIVEN_UP: &str = "given_up";
+}

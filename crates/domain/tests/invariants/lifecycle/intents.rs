@@ -114,8 +114,13 @@ impl Lifecycle {
             Move::Observe { left, differs, on_lost, late } => Intent::Observe(ObservationReport {
                 generation: if *late { Generation(0) } else { entity.generation },
                 attempt: entity.attempt,
-                observed: self.observed(*left, entity.observed.generation),
+                observed: if in_sync(*left, *differs, *on_lost) {
+                    self.observed(*left, entity.generation)
+                } else {
+                    self.observed(*left, entity.observed.generation)
+                },
                 diff: diff(*differs && matches!(left, ObjectAfter::Present)),
+                in_sync: in_sync(*left, *differs, *on_lost),
                 on_lost: [OnLost::Ask, OnLost::Recreate, OnLost::Report][usize::from(*on_lost)],
             }),
             _ => return None,
@@ -252,6 +257,11 @@ impl Lifecycle {
             },
         }
     }
+}
+
+/// Whether an observation finds nothing to change; else a change is still to be made. `choice` decides.
+const fn in_sync(left: ObjectAfter, differs: bool, choice: u8) -> bool {
+    !differs && choice == 0 && matches!(left, ObjectAfter::Present)
 }
 
 /// Operations that an attempt or an observation serves: all but actions.

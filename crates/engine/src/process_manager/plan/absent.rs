@@ -10,7 +10,9 @@ use stateward_domain::kind::OnLost;
 use stateward_domain::time::Timestamp;
 
 use super::blocked::unresolved;
-use super::report::{self, asked, complete, fail, fail_with, observation, open_changes, start};
+use super::report::{
+    self, asked, complete, fail, fail_with, observation, observed_before, open_changes, start,
+};
 use super::{Action, Requeue, Resolution, RoundContext};
 
 /// Whether a creation follows from the object's absence, which takes a resolved desired state.
@@ -31,7 +33,12 @@ pub(super) fn absent(c: &RoundContext<'_>, resolution: &Resolution<'_>) -> Actio
         if asked(c) {
             return complete(c, report::absent(c), Vec::new());
         }
-        let Some(action) = entity.next_action() else { return Action::AWAIT_CHANGE };
+        let Some(action) = entity.next_action() else {
+            if !entity.trouble.erred {
+                return Action::AWAIT_CHANGE;
+            }
+            return observed_before(c, report::absent(c), Vec::new(), Action::AWAIT_CHANGE);
+        };
         let message = "there is no object to act on";
         let failure = Failure::harmless(ErrorClass::Invalid, "no_object", message);
         return fail(c, &failure, Some(action.id));

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use stateward_domain::entity::Entity;
+use stateward_domain::entity::command::ObservationReport;
 use stateward_domain::entity::state::{
     AttemptStep, Difference, ManagementPolicy, Observed, OpenOperation,
 };
@@ -12,7 +13,7 @@ use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Driver, Object, Plan};
 
 use super::blocked::{in_use, unresolved};
-use super::report::{self, asked, complete, fail, observation, start};
+use super::report::{self, asked, complete, fail, observation, observed_before, start};
 use super::{Action, Requeue, Resolution, Resolved, RoundContext};
 use crate::secrets::Secrets;
 
@@ -28,7 +29,7 @@ pub(super) fn present(
 ) -> Action {
     if is_removed(c.entity) {
         return match resolution {
-            Resolution::Dependents(Some(failure)) => in_use(c, failure),
+            Resolution::Dependents(Some(failure)) => uncompared(c, object, in_use(c, failure)),
             _ => start(c, AttemptStep::Delete, Some(object.external_id.clone()), None),
         };
     }
@@ -37,11 +38,18 @@ pub(super) fn present(
         // The failure that made it erred stays the one that is shown.
         Resolution::Waiting(_) if c.entity.trouble.erred => {
             let observed = report::unchanged(c, c.entity, object);
-            only_observed(c, observed, known_difference(c.entity), resolution)
+            let action = only_observed(c, observed, known_difference(c.entity), resolution);
+            uncompared(c, object, action)
         }
-        Resolution::Waiting(reference) => unresolved(c, reference),
+        Resolution::Waiting(reference) => uncompared(c, object, unresolved(c, reference)),
         Resolution::None | Resolution::Dependents(_) => Action::Wait(Requeue::Now),
     }
+}
+
+/// Records what was observed of an object that was not compared, before `action`.
+fn uncompared(c: &RoundContext<'_>, object: &Object, action: Action) -> Action {
+    let observed = report::unchanged(c, c.entity, object);
+    observed_before(c, observed, known_difference(c.entity), action)
 }
 
 fn compared(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> Action {
@@ -63,7 +71,9 @@ fn compared(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> A
     let observed = report::present(c, object, matched, before.references.clone());
     let resolution = || Resolution::Ready(resolved.clone());
     if entity.trouble.erred {
-        return only_observed(c, observed, comparison.diff, &resolution());
+        let diff = comparison.diff;
+        let action = only_observed(c, observed.clone(), diff.clone(), &resolution());
+        return observed_before(c, observed, diff, action);
     }
     let write_only_alone = as_observed && full;
     let wanted = entity.wants_sync() || outdated || write_only_alone;
@@ -80,7 +90,12 @@ fn compared(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> A
     if entity.manifest.settings.management_policy == ManagementPolicy::ObserveOnly {
         return complete(c, observed, comparison.diff);
     }
-    correct(c, object, comparison)
+    let action = correct(c, object, comparison);
+    // A first try records its observation at its end; what waits, or is tried again, may never come to one.
+    if c.may_change() && entity.error.is_none() {
+        return action;
+    }
+    observed_before(c, observed, known_difference(entity), action)
 }
 
 /// It is as desired: end what was asked for, then do what was asked besides.
@@ -89,17 +104,20 @@ fn in_sync(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> Ac
     let references = &resolved.references;
     let wanted = entity.wants_sync() || entity.error.is_some() || entity.is_outdated(references);
     let observed = report::present(c, object, entity.generation, references.clone());
-    if asked(c) || (!entity.trouble.erred && wanted) {
-        return complete(c, observed, Vec::new());
+    let report =
+        ObservationReport { in_sync: true, ..observation(c, observed.clone(), Vec::new()) };
+    let action = if asked(c) || (!entity.trouble.erred && wanted) {
+        complete(c, observed, Vec::new())
+    } else if let Some(action) = entity.next_action() {
+        act(c, action, object.external_id.clone().into(), Ok(resolved))
+    } else {
+        let (recorded, unchanged) = (Requeue::OnChange, Box::new(Action::AWAIT_CHANGE));
+        return Action::Observe { report, recorded, unchanged };
+    };
+    if entity.trouble.erred && c.takes_over.is_none() {
+        return Action::Observe { report, recorded: Requeue::Now, unchanged: Box::new(action) };
     }
-    if let Some(action) = entity.next_action() {
-        return act(c, action, object.external_id.clone().into(), Ok(resolved));
-    }
-    Action::Observe {
-        report: observation(c, observed, Vec::new()),
-        recorded: Requeue::OnChange,
-        unchanged: Box::new(Action::AWAIT_CHANGE),
-    }
+    action
 }
 
 /// Ends refreshes and retries; leaves the object as it is, also when it differs.

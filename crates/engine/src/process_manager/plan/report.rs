@@ -81,7 +81,7 @@ pub(super) fn complete(c: &RoundContext<'_>, observed: Observed, diff: Vec<Diffe
     Action::Complete { completion: completion(c, observed, diff), requeue: None }
 }
 
-/// What a check observed that no operation asked for.
+/// What was observed, as a fact of its own. It proves nothing about the desired state.
 pub(super) fn observation(
     c: &RoundContext<'_>,
     observed: Observed,
@@ -92,8 +92,23 @@ pub(super) fn observation(
         attempt: c.entity.attempt,
         observed,
         diff,
+        in_sync: false,
         on_lost: c.settings.on_lost.unwrap_or(c.kind.on_lost),
     }
+}
+
+/// Records what was observed, if that is news, before `action`. An attempt that has to be taken over ends first.
+pub(super) fn observed_before(
+    c: &RoundContext<'_>,
+    observed: Observed,
+    diff: Vec<Difference>,
+    action: Action,
+) -> Action {
+    if c.takes_over.is_some() {
+        return action;
+    }
+    let report = observation(c, observed, diff);
+    Action::Observe { report, recorded: Requeue::Now, unchanged: Box::new(action) }
 }
 
 /// Begins an attempt for `step`, unless changes are paused. `spec`: what the call writes, and the attributes that an

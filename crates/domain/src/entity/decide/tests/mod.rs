@@ -188,6 +188,7 @@ impl Scenario {
         ObservationReport {
             generation: self.entity.generation,
             attempt: self.entity.attempt,
+            in_sync: observed.presence == Presence::Present && diff.is_empty(),
             observed,
             diff,
             on_lost: OnLost::Ask,

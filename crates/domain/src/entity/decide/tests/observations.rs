@@ -1,7 +1,8 @@
 //! Background observations.
 
 use super::*;
-use crate::entity::state::{DriftPolicy, State};
+use crate::entity::state::{Decision, DriftPolicy, State};
+use crate::failure::Effect;
 
 fn with_policy(drift_policy: DriftPolicy) -> Scenario {
     let mut scenario = Scenario::ok();
@@ -68,16 +69,143 @@ fn a_look_that_began_before_something_else_is_not_believed() {
     assert_eq!(scenario.refused(Intent::Observe(during)), Refusal::StaleObservation);
 }
 
+/// Erred after the repair of drift was refused.
+fn unrepaired() -> Scenario {
+    let mut scenario = with_policy(DriftPolicy::Correct);
+    scenario.observe(scenario.present("object"), difference());
+    scenario.start(update());
+    scenario.fail(ErrorClass::Invalid, Next::Erred);
+    assert_eq!(scenario.entity.state, State::Erred);
+    scenario
+}
+
+fn observed_otherwise(scenario: &Scenario) -> (Observed, Vec<Difference>) {
+    let (before, mut diff) = (scenario.present("object"), difference());
+    diff[0].observed = json!(8);
+    (Observed { attributes: Some(json!({"size": 8})), ..before }, diff)
+}
+
 #[test]
-fn no_look_heals_what_was_given_up() {
+fn an_object_that_is_as_desired_ends_the_error_by_an_event_of_its_own() {
+    let created = || {
+        let mut scenario = Scenario::declared();
+        scenario.start(AttemptStep::Create);
+        scenario.fail(ErrorClass::Invalid, Next::Erred);
+        scenario
+    };
+    for (name, mut scenario, expected) in [
+        ("creation", created(), vec!["error_cleared"]),
+        ("change", Scenario::erred(), vec!["error_cleared"]),
+        ("repair", unrepaired(), vec!["drift_cleared", "error_cleared"]),
+    ] {
+        let failed = scenario.entity.operations.clone();
+        assert_eq!(scenario.observe(scenario.present("object"), Vec::new()), expected, "{name}");
+        let entity = &scenario.entity;
+        assert_eq!((entity.state, entity.synced()), (State::Ok, true), "{name}");
+        assert!(entity.error.is_none() && entity.work().is_none(), "{name}");
+        let applied = entity.applied.as_ref().map(|applied| &applied.desired);
+        assert_eq!(applied, Some(&entity.manifest.desired), "{name}: it is what is there");
+        assert_eq!(entity.operations, failed, "{name}: no operation opens or ends");
+        assert!(
+            scenario.observe(scenario.present("object"), Vec::new()).is_empty(),
+            "{name}: once"
+        );
+    }
+}
+
+#[test]
+fn an_error_stays_while_the_object_differs_and_the_observation_is_recorded() {
     let mut scenario = Scenario::erred();
-    scenario.observe(scenario.present("object"), Vec::new());
+    let before = scenario.entity.observed.generation;
+    let seen = Observed { generation: before, ..scenario.present("object") };
+    assert_eq!(scenario.observe(seen.clone(), difference()), ["drift_detected"]);
     assert_eq!(scenario.entity.state, State::Erred);
-    let operation_id = scenario.operation();
-    scenario.then(Intent::Refresh { operation_id });
-    scenario.complete(AttemptStep::None, scenario.present("object"));
+    assert_eq!(scenario.entity.observed.attributes, seen.attributes);
+    assert!(scenario.entity.drift.is_some() && scenario.entity.work().is_none());
+    assert!(scenario.observe(seen, difference()).is_empty(), "recorded once");
+    let (seen, diff) = observed_otherwise(&scenario);
+    let seen = Observed { generation: before, ..seen };
+    assert_eq!(scenario.observe(seen, diff), ["drift_detected"], "a user's change is not retried");
     assert_eq!(scenario.entity.state, State::Erred);
-    assert!(scenario.entity.error.is_some());
+}
+
+#[test]
+fn a_repair_that_was_given_up_is_tried_again_once_the_object_changed() {
+    let mut scenario = unrepaired();
+    assert!(scenario.observe(scenario.present("object"), difference()).is_empty());
+    assert_eq!(scenario.entity.state, State::Erred, "nothing changed");
+    let (seen, diff) = observed_otherwise(&scenario);
+    assert_eq!(scenario.observe(seen, diff), ["drift_detected", "error_cleared"]);
+    assert!(scenario.entity.work().is_some() && scenario.entity.drift.is_some());
+    scenario.start(update());
+    scenario.complete(update(), scenario.present("object"));
+    assert!(scenario.entity.synced() && scenario.entity.state == State::Ok);
+}
+
+#[test]
+fn what_a_person_or_a_bug_ended_is_no_repair() {
+    let bug = || {
+        let mut scenario = with_policy(DriftPolicy::Correct);
+        scenario.observe(scenario.present("object"), difference());
+        scenario.start(update());
+        scenario.fail(ErrorClass::Bug, Next::Erred);
+        scenario
+    };
+    let reported = || {
+        let mut scenario = unrepaired();
+        let drift_policy = Some(DriftPolicy::Report);
+        scenario.settings(SettingsPatch { drift_policy, ..SettingsPatch::default() });
+        scenario
+    };
+    let given_up = || {
+        let mut scenario = with_policy(DriftPolicy::Correct);
+        scenario.observe(scenario.present("object"), difference());
+        scenario.fail(ErrorClass::Invalid, blocked(BlockedOn::Decision));
+        let operation_id = scenario.operation();
+        scenario.then(Intent::Decide { operation_id, decision: Decision::GiveUp });
+        scenario
+    };
+    for (name, mut scenario) in [("bug", bug()), ("report", reported()), ("person", given_up())] {
+        let (seen, diff) = observed_otherwise(&scenario);
+        assert_eq!(scenario.observe(seen, diff), ["drift_detected"], "{name}");
+        assert_eq!(scenario.entity.state, State::Erred, "{name}");
+    }
+}
+
+#[test]
+fn a_deletion_that_was_given_up_stays_so() {
+    let mut scenario = Scenario::ok();
+    scenario.delete(DeletionPolicy::Delete);
+    scenario.start(AttemptStep::Delete);
+    scenario.fail(ErrorClass::Invalid, Next::Erred);
+    let events = scenario.observe(scenario.present("object"), Vec::new());
+    assert!(!events.contains(&"error_cleared"), "{events:?}");
+    assert_eq!(scenario.entity.state, State::Erred);
+}
+
+#[test]
+fn an_observation_that_compared_nothing_ends_no_error() {
+    let mut scenario = unrepaired();
+    let observation = ObservationReport {
+        in_sync: false,
+        ..scenario.observation(scenario.present("object"), Vec::new())
+    };
+    scenario.then(Intent::Observe(observation));
+    assert_eq!(scenario.entity.state, State::Erred);
+}
+
+#[test]
+fn what_a_failed_creation_left_is_known_to_be_gone() {
+    let mut scenario = Scenario::declared();
+    scenario.start(AttemptStep::Create);
+    let mut report = scenario.failure_report(ErrorClass::Invalid, Next::Erred);
+    report.error.effect = Effect::Maybe;
+    scenario.then(Intent::Fail(report));
+    assert_eq!(scenario.entity.observed.presence, Presence::Unknown);
+    assert_eq!(scenario.observe(absent(), Vec::new()), ["observed_changed"]);
+    assert_eq!(scenario.entity.observed.presence, Presence::Absent);
+    assert!(scenario.entity.lost.is_none() && scenario.entity.state == State::Erred);
+    assert!(scenario.observe(absent(), Vec::new()).is_empty(), "recorded once");
 }
 
 #[test]

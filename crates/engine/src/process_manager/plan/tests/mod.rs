@@ -187,12 +187,14 @@ impl Life {
     }
 
     fn seen(self, observed: Observed, diff: Vec<Difference>, on_lost: OnLost) -> Self {
+        let in_sync = observed.presence == Presence::Present && diff.is_empty();
         let (generation, attempt) = (self.entity.generation, self.entity.attempt);
         self.asked(Intent::Observe(ObservationReport {
             generation,
             attempt,
             observed,
             diff,
+            in_sync,
             on_lost,
         }))
     }
@@ -278,6 +280,10 @@ fn planned(
 fn recorded(life: Life, observation: &Observation, resolution: &Resolution<'_>) -> Life {
     let report = with(&life, WORK, |c| match next_action(c, observation, resolution) {
         Action::Fail(report) => report,
+        Action::Observe { unchanged, .. } => match *unchanged {
+            Action::Fail(report) => report,
+            other => unreachable!("{other:?}"),
+        },
         other => unreachable!("{other:?}"),
     });
     life.asked(Intent::Fail(report))

@@ -23,6 +23,12 @@ fn observe_only() -> Life {
     synced_with(settings(|it| it.management_policy = Some(ManagementPolicy::ObserveOnly)))
 }
 
+/// Erred after the repair of drift was refused.
+fn unrepaired() -> Life {
+    let life = Life::drifted(DriftPolicy::Correct).started(update());
+    life.failed(ErrorClass::Invalid, Next::Erred)
+}
+
 #[test]
 fn an_object_as_desired_ends_what_was_asked_for() {
     let changed = Life::synced().updated(json!({"size": 2}));
@@ -31,7 +37,7 @@ fn an_object_as_desired_ends_what_was_asked_for() {
     let corrected = Life::drifted(DriftPolicy::Correct)
         .started(update())
         .failed(ErrorClass::Transient, Next::Retry { at: NOW });
-    let observe = "observe Present@1 then await change else await change";
+    let observe = "observe Present@1 in sync then await change else await change";
     for (name, life, given, size, expected) in [
         ("check", Life::synced(), CHECK, 1, observe),
         ("declared", Life::declared(), WORK, 1, "complete none for 1 Present@1"),
@@ -46,8 +52,16 @@ fn an_object_as_desired_ends_what_was_asked_for() {
             Life::erred(),
             CHECK,
             2,
-            "observe Present@2 then await change else await change",
+            "observe Present@2 in sync then await change else await change",
         ),
+        (
+            "erred, reverted by hand, refreshed",
+            Life::erred().refreshed(),
+            WORK,
+            2,
+            "observe Present@2 in sync then again else complete none for 1 Present@2",
+        ),
+        ("repair given up, there again", unrepaired(), CHECK, 1, observe),
         (
             "action",
             Life::synced().acted("reboot"),
@@ -80,19 +94,20 @@ fn a_change_is_made_where_it_is_wanted_and_allowed() {
     let changed = || Life::synced().updated(json!({"size": 2}));
     let unsent = Given { may_send: false, ..WORK };
     let abandoned = changed().started(update());
+    let failed = abandoned.clone().failed(ErrorClass::Transient, Next::Retry { at: NOW });
     let observe = settings(|it| it.management_policy = Some(ManagementPolicy::ObserveOnly));
     let abandoned_observer = abandoned.clone().set(observe);
     let start = "start update /size@2 for 1 on object with {\"size\":2}";
     for (name, life, given, expected) in [
         ("wanted", changed(), WORK, start),
         ("no time left", changed(), unsent, "wait 0ns"),
-        ("on hold", changed(), HELD, "wait 30s"),
-        ("paused", changed().paused(), WORK, "wait 30s"),
+        ("on hold", changed(), HELD, "observe Present@1 then again else wait 30s"),
+        ("paused", changed().paused(), WORK, "observe Present@1 then again else wait 30s"),
         (
             "paused, refreshed",
             changed().paused().refreshed(),
             WORK,
-            "complete none for 1 Present@1, wait 30s",
+            "observe Present@1 then again else complete none for 1 Present@1, wait 30s",
         ),
         (
             "abandoned",
@@ -107,12 +122,18 @@ fn a_change_is_made_where_it_is_wanted_and_allowed() {
             WORK,
             "complete none over 2 for 1 Present@0 differs",
         ),
-        ("erred", Life::erred(), CHECK, "await change"),
+        (
+            "tried again",
+            failed,
+            WORK,
+            "observe Present@1 then again else start update /size@2 for 1 on object with {\"size\":2}",
+        ),
+        ("erred", Life::erred(), CHECK, "observe Present@1 differs then again else await change"),
         (
             "erred, refreshed",
             Life::erred().refreshed(),
             WORK,
-            "complete none for 1 Present@1 differs",
+            "observe Present@1 differs then again else complete none for 1 Present@1 differs",
         ),
         ("erred, retried", Life::erred().retried(), WORK, start),
         (
@@ -131,6 +152,9 @@ fn drift_is_recorded_and_then_follows_the_policy() {
     let start = "start update /size@1 on object with {\"size\":1}";
     let ignored = synced_with(settings(|it| it.ignore_fields = Some(vec!["/size".to_owned()])));
     let observed = "observe Present@1 differs then again else";
+    let failed = Life::drifted(DriftPolicy::Correct)
+        .started(update())
+        .failed(ErrorClass::Transient, Next::Retry { at: NOW });
     for (name, life, given, expected) in [
         ("new", Life::synced(), CHECK, format!("{observed} await change")),
         ("correct", Life::drifted(DriftPolicy::Correct), WORK, format!("{observed} {start}")),
@@ -140,6 +164,8 @@ fn drift_is_recorded_and_then_follows_the_policy() {
             HELD,
             format!("{observed} wait 30s"),
         ),
+        ("correct, again", failed, WORK, format!("{observed} {start}")),
+        ("correct, given up", unrepaired(), CHECK, format!("{observed} await change")),
         ("report", Life::drifted(DriftPolicy::Report), CHECK, format!("{observed} await change")),
         (
             "report, refreshed",
@@ -158,7 +184,7 @@ fn drift_is_recorded_and_then_follows_the_policy() {
             "ignored field",
             ignored,
             CHECK,
-            "observe Present@1 then await change else await change".to_owned(),
+            "observe Present@1 in sync then await change else await change".to_owned(),
         ),
     ] {
         assert_eq!(there(&life, given, 9), expected, "{name}");
@@ -205,9 +231,9 @@ fn an_object_goes_when_no_dependent_is_left() {
             leaving(),
             WORK,
             in_use(),
-            "fail in_use, blocked on InUse(EntityId(00000000-0000-0000-0000-000000000009)) until 300s",
+            "observe Present@1 then again else fail in_use, blocked on InUse(EntityId(00000000-0000-0000-0000-000000000009)) until 300s",
         ),
-        ("in use, recorded", waits, WORK, in_use(), "wait 30s"),
+        ("in use, recorded", waits, WORK, in_use(), "observe Present@1 then again else wait 30s"),
         (
             "in use, abandoned",
             abandoned,
@@ -220,7 +246,7 @@ fn an_object_goes_when_no_dependent_is_left() {
     }
     let erred = leaving().started(AttemptStep::Delete).failed(ErrorClass::Invalid, Next::Erred);
     let kept = planned(&erred, CHECK, &present(1), &Resolution::None);
-    assert_eq!(kept, "observe Present@1 then await change else await change", "given up");
+    assert_eq!(kept, "observe Present@1 in sync then await change else await change", "given up");
 }
 
 fn referring() -> Value {
@@ -249,7 +275,9 @@ fn erred_dependent() -> Life {
 
 #[test]
 fn a_dependent_follows_its_references() {
+    let observed = |then: &str| format!("observe Present@1 then again else {then}");
     let blocked = "fail reference_not_ready, blocked on Reference(stub.thing/other) until 300s";
+    let blocked = &observed(blocked);
     let waits = |loss| recorded(dependent(), &present(1), &waiting(loss));
     for (name, life, given, size, resolution, expected) in [
         (
@@ -258,7 +286,7 @@ fn a_dependent_follows_its_references() {
             CHECK,
             1,
             stands_for(1),
-            "observe Present@1 then await change else await change",
+            "observe Present@1 in sync then await change else await change",
         ),
         (
             "new value",
@@ -284,18 +312,18 @@ fn a_dependent_follows_its_references() {
             stands_for(1),
             "observe Present@1 differs then again else await change",
         ),
-        ("not ready, check", dependent(), CHECK, 1, waiting(false), "await change"),
+        ("not ready, check", dependent(), CHECK, 1, waiting(false), &observed("await change")),
         ("not ready, work", dependent(), WORK, 1, waiting(false), blocked),
         ("gone", dependent(), CHECK, 1, waiting(true), blocked),
-        ("gone, recorded", waits(true), WORK, 1, waiting(true), "wait 30s"),
-        ("erred", erred_dependent(), CHECK, 1, waiting(true), "await change"),
+        ("gone, recorded", waits(true), WORK, 1, waiting(true), &observed("wait 30s")),
+        ("erred", erred_dependent(), CHECK, 1, waiting(true), &observed("await change")),
         (
             "erred, refreshed",
             erred_dependent().refreshed(),
             WORK,
             1,
             waiting(true),
-            "complete none for 1 Present@1",
+            &observed("complete none for 1 Present@1"),
         ),
         (
             "erred, with an action",
@@ -311,7 +339,7 @@ fn a_dependent_follows_its_references() {
             HELD,
             1,
             waiting(true),
-            "wait 30s",
+            &observed("wait 30s"),
         ),
     ] {
         assert_eq!(planned(&life, given, &present(size), &resolution), expected, "{name}");
