@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Server, Setup, World, condition, until};
+use crate::harness::{Client, Server, Setup, World, condition, reason, until};
 
 async fn sandbox(world: &World) -> (Setup, Server) {
     let setup = Setup::new(&format!(
@@ -83,6 +83,25 @@ async fn a_repair_is_tried_again_once_the_object_changed_and_records_nothing_unt
     })
     .await;
     assert_eq!(entity["observed"]["attributes"]["size"], 1, "{entity:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_is_what_the_kind_says_of_the_object() {
+    let world = World::start().await;
+    let (_setup, server) = sandbox(&world).await;
+    let client = &server.client;
+    let rests = json!({ "size": 1, "_fake": { "unready": "it rests" } });
+    let id = client.thing("resting", rests.clone()).await;
+    let entity = client.entity(&id).await;
+    assert!(condition(&entity, "synced") && !condition(&entity, "ready"), "{entity:#}");
+    assert_eq!(reason(&entity, "ready"), "NotReady");
+    let object = entity["observed"]["external_id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/entities/{id}");
+    let report = json!({ "drift_policy": "report" });
+    client.send(reqwest::Method::PUT, &path, Some(&report), &[]).await.unwrap();
+    world.tamper(&object, &json!({ "size": 1 })).await;
+    until("it is ready", async || condition(&client.entity(&id).await, "ready").then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,6 +41,7 @@ fn observed() -> Observed {
         attributes: Some(json!({"size": 2})),
         generation: Generation(2),
         references: BTreeMap::new(),
+        unready: Some("its status is SHUTOFF".to_owned()),
         observed_at: Some(AT),
     }
 }

@@ -69,6 +69,7 @@ fn event(number: u64) -> anyhow::Result<EntityEvent> {
                 attributes: Some(desired),
                 generation,
                 references: BTreeMap::new(),
+                unready: None,
                 observed_at: Some(at),
             },
             operations: vec![operation_id],

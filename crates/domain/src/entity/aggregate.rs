@@ -208,7 +208,10 @@ impl Entity {
     /// Whether the object can be used, as far as is known.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.observed.presence == Presence::Present && self.deletion.is_none() && !self.is_deleted()
+        self.observed.presence == Presence::Present
+            && self.observed.unready.is_none()
+            && self.deletion.is_none()
+            && !self.is_deleted()
     }
 
     /// Whether the object may exist: false only if its absence is proved.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::document;
 use crate::entity::aggregate::Entity;
+use crate::entity::state::Presence;
 use crate::time::Timestamp;
 
 /// Shown between the halves of a replacement, beside any other error.
@@ -66,16 +67,20 @@ impl Entity {
 
     fn ready_condition(&self) -> Condition {
         let status = self.ready();
+        let there = self.observed.presence == Presence::Present;
+        let unready = self.observed.unready.as_ref().filter(|_| there && !self.is_deleted());
         let reason = match (status, self.released, self.is_deleted()) {
             (true, ..) => "Present",
             (_, true, _) => "Released",
             (_, _, true) => "Deleted",
+            _ if unready.is_some() => "NotReady",
             _ => "NotPresent",
         };
         let omitted = self.observed.attributes.as_ref().and_then(document::omitted);
-        let message = omitted.map_or_else(String::new, |pointer| {
+        let omitted = omitted.map(|pointer| {
             format!("the backend's answer is too large, a part was left out (at {pointer})")
         });
+        let message = unready.cloned().or(omitted).unwrap_or_default();
         Condition { kind: "ready", status, reason, message, since: self.ready_since }
     }
 

@@ -202,6 +202,12 @@ pub trait Driver: Send + Sync {
     /// Compares normalised values; fields that are not in `spec` are unmanaged. Pure: makes no call.
     fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan;
 
+    /// Why an object in this state cannot be used, as a short text without a full stop; `None` = it can. A fact of its
+    /// own: a stopped server may be as desired. Pure: makes no call.
+    fn unready(&self, _kind: &KindName, _observed: &Value) -> Option<String> {
+        None
+    }
+
     /// Identifies the environment behind the backend (cloud and project id, marker of a directory). An answer other
     /// than the recorded one parks the backend. Read-only.
     ///

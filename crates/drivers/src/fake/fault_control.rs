@@ -47,6 +47,8 @@ pub(super) struct FaultControl {
     pub(super) pending_ms: Option<u64>,
     pub(super) hide_ms: Option<u64>,
     pub(super) ignore_updates: bool,
+    /// Why the thing cannot be used; `None` or empty = it can.
+    pub(super) unready: Option<String>,
 }
 
 impl FaultControl {

@@ -33,7 +33,7 @@ use crate::instrumented::not_sent;
 use crate::plan::plan_by_fields;
 use crate::settings::{self, ConnectError, Settings};
 use connection::WorldConnection;
-use fault_control::{ControlledCall, FaultInjector};
+use fault_control::{ControlledCall, FaultControl, FaultInjector};
 use random_faults::RandomFaults;
 pub use server::serve_world;
 use world::{Thing, WorldReply, WorldRequest};
@@ -221,6 +221,10 @@ impl Driver for Fake {
     fn plan(&self, kind: &KindName, observed: &Value, spec: &Value) -> Plan {
         let kind = self.kinds.iter().find(|known| known.name == *kind);
         kind.map_or(Plan::Noop, |kind| plan_by_fields(kind, observed, spec))
+    }
+
+    fn unready(&self, _: &KindName, observed: &Value) -> Option<String> {
+        FaultControl::of(observed).unready.filter(|why| !why.is_empty())
     }
 
     async fn identity(&self, _: &CallContext) -> Result<String, Failure> {

@@ -67,6 +67,10 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         self.inner.plan(kind, observed, spec)
     }
 
+    fn unready(&self, kind: &KindName, observed: &Value) -> Option<String> {
+        self.inner.unready(kind, observed)
+    }
+
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let call = self.reading("identity", None);
         failpoints::hit("driver::identity::before").await;

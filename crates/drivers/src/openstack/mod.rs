@@ -75,6 +75,10 @@ impl Driver for OpenStack {
         kind_of(kind).map_or(Plan::Noop, |kind| kinds::plan(kind, observed, spec))
     }
 
+    fn unready(&self, kind: &KindName, observed: &Value) -> Option<String> {
+        kind_of(kind).ok().and_then(|kind| kind.unready(observed))
+    }
+
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         Ok(self.client(context).identity().await?)
     }

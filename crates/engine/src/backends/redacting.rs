@@ -96,6 +96,10 @@ impl Driver for RedactingDriver {
         self.inner.plan(kind, observed, spec)
     }
 
+    fn unready(&self, kind: &KindName, observed: &Value) -> Option<String> {
+        self.inner.unready(kind, observed).map(|why| self.text(&why))
+    }
+
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let identity = self.inner.identity(context).await;
         let identity = self.secrets.scrub(&identity.map_err(|failure| self.failure(failure))?);

@@ -130,6 +130,7 @@ fn present(
 
 fn differs(before: &Observed, now: &Observed) -> bool {
     before.attributes != now.attributes
+        || before.unready != now.unready
         || before.presence != now.presence
         || before.external_id != now.external_id
 }

@@ -114,6 +114,9 @@ pub struct Observed {
     /// Reference values of that generation, by pointer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub references: BTreeMap<String, Value>,
+    /// Why the object cannot be used though it is there; `None` = it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready: Option<String>,
     /// When it was observed; `None` = never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,

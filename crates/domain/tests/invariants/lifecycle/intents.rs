@@ -253,6 +253,7 @@ impl Lifecycle {
                 attributes: Some(json!({"size": 1})),
                 generation,
                 references: std::collections::BTreeMap::new(),
+                unready: None,
                 observed_at: Some(Timestamp(3)),
             },
         }

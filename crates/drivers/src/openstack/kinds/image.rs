@@ -18,7 +18,7 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
-use super::{Kind, Remaining, Stage, copy_fields, to_external_id};
+use super::{Kind, Remaining, Stage, copy_fields, status_unless, to_external_id};
 use crate::openstack::client::{ApiError, Body, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner_key::{self, PROPERTY};
 use crate::openstack::service::Service;
@@ -201,6 +201,11 @@ impl Kind for Image {
             status @ ("killed" | "deactivated" | "deleted") => Stage::Failed(status.to_owned()),
             _ => Stage::Working,
         }
+    }
+
+    /// No server starts from an image without content.
+    fn unready(&self, attributes: &Value) -> Option<String> {
+        status_unless(attributes, |status| status == "active")
     }
 
     fn poll_ms(&self) -> Option<u64> {

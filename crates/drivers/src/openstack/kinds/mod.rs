@@ -91,6 +91,12 @@ pub(super) enum Stage {
     Failed(String),
 }
 
+/// The object's status as a reason why it cannot be used, unless `usable` accepts it. Without a status it can be used.
+fn status_unless(attributes: &Value, usable: impl Fn(&str) -> bool) -> Option<String> {
+    let status = attributes["status"].as_str().filter(|status| !usable(status));
+    status.map(|status| format!("its status is {status}"))
+}
+
 /// What remains of a change after its first requests.
 pub(super) enum Remaining {
     /// Nothing; the change is complete.
@@ -135,6 +141,12 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     /// The stage of the object with these attributes.
     fn stage(&self, _attributes: &Value) -> Stage {
         Stage::Settled
+    }
+
+    /// Why an object with these attributes cannot be used; `None` = it can.
+    fn unready(&self, attributes: &Value) -> Option<String> {
+        let settled = self.stage(attributes) == Stage::Settled;
+        status_unless(attributes, |status| settled && !status.eq_ignore_ascii_case("error"))
     }
 
     /// Polling interval while the cloud works; `None` = changes are synchronous.

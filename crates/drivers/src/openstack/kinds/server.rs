@@ -13,7 +13,7 @@ use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::normalise::field_error;
 use super::pending_job::Phase;
 use super::server_body::{self, USER_DATA, digest};
-use super::{ActionOutcome, Kind, PendingJob, Remaining, Stage, copy_fields, nova};
+use super::{ActionOutcome, Kind, PendingJob, Remaining, Stage, copy_fields, nova, status_unless};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::name_resolution::is_uuid;
@@ -64,6 +64,8 @@ static META: KindMeta = KindMeta {
 const SETTLED: &[&str] =
     &["ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "RESCUE", "SHELVED", "SHELVED_OFFLOADED"];
 const FAILED: &[&str] = &["ERROR", "UNKNOWN", "SOFT_DELETED"];
+/// Statuses in which the guest runs.
+const RUNNING: &[&str] = &["ACTIVE", "PASSWORD", RESIZED];
 /// The resize waits for confirmation.
 const RESIZED: &str = "VERIFY_RESIZE";
 
@@ -189,6 +191,11 @@ impl Kind for Server {
         } else {
             Stage::Working
         }
+    }
+
+    /// A server that does not run serves nothing, also where that is desired.
+    fn unready(&self, attributes: &Value) -> Option<String> {
+        status_unless(attributes, |status| RUNNING.contains(&status))
     }
 
     fn poll_ms(&self) -> Option<u64> {

@@ -57,6 +57,30 @@ fn steps(stub: &crate::openstack::testing::Stub, path: &str) -> Vec<String> {
 }
 
 #[test]
+fn an_object_is_ready_when_it_can_be_used() {
+    for (name, attributes, expected) in [
+        ("openstack.server", json!({"status": "ACTIVE", "task_state": null}), None),
+        ("openstack.server", json!({"status": "VERIFY_RESIZE", "task_state": null}), None),
+        ("openstack.server", json!({"status": "SHUTOFF", "task_state": null}), Some("SHUTOFF")),
+        ("openstack.server", json!({"status": "PAUSED", "task_state": null}), Some("PAUSED")),
+        ("openstack.server", json!({"status": "ERROR", "task_state": null}), Some("ERROR")),
+        ("openstack.volume", json!({"status": "in-use"}), None),
+        ("openstack.volume", json!({"status": "creating"}), Some("creating")),
+        ("openstack.volume", json!({"status": "error"}), Some("error")),
+        ("openstack.snapshot", json!({"status": "error_deleting"}), Some("error_deleting")),
+        ("openstack.image", json!({"status": "active"}), None),
+        ("openstack.image", json!({"status": "queued"}), Some("queued")),
+        ("openstack.network", json!({"status": "ACTIVE"}), None),
+        ("openstack.port", json!({"status": "DOWN"}), None),
+        ("openstack.floating_ip", json!({"status": "ERROR"}), Some("ERROR")),
+        ("openstack.keypair", json!({}), None),
+    ] {
+        let expected = expected.map(|status| format!("its status is {status}"));
+        assert_eq!(kind(name).unready(&attributes), expected, "{name} {attributes}");
+    }
+}
+
+#[test]
 fn every_declaration_is_sound() {
     for kind in KINDS {
         let (meta, spec) = (kind.meta(), kind.meta().declare());

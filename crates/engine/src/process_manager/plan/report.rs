@@ -46,6 +46,7 @@ pub(super) fn present(
         attributes: Some(c.kind.without_write_only(&object.attributes)),
         generation,
         references,
+        unready: c.settings.driver.unready(&c.kind.name, &object.attributes),
         observed_at: Some(c.now),
     }
 }

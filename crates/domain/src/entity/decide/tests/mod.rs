@@ -212,6 +212,7 @@ impl Scenario {
             external_id: Some(ExternalId(id.to_owned())),
             attributes: Some(json!({"size": generation.0})),
             references: BTreeMap::new(),
+            unready: None,
             generation,
             observed_at: Some(self.now),
         }

@@ -247,6 +247,25 @@ fn an_object_that_returns_needs_no_decision() {
 }
 
 #[test]
+fn an_object_that_cannot_be_used_is_in_sync_and_not_ready() {
+    let mut scenario = Scenario::ok();
+    let ready = |scenario: &Scenario| {
+        let conditions = scenario.entity.conditions();
+        let ready = conditions.into_iter().find(|condition| condition.kind == "ready");
+        ready.map(|ready| (ready.status, ready.reason, ready.message)).expect("it has one")
+    };
+    assert_eq!(ready(&scenario), (true, "Present", String::new()));
+    let why = "its status is SHUTOFF".to_owned();
+    let stopped = Observed { unready: Some(why.clone()), ..scenario.present("object") };
+    assert_eq!(scenario.observe(stopped.clone(), Vec::new()), ["observed_changed"]);
+    assert_eq!(ready(&scenario), (false, "NotReady", why));
+    assert!(scenario.entity.synced() && scenario.entity.ready_since == scenario.now);
+    assert!(scenario.observe(stopped, Vec::new()).is_empty(), "recorded once");
+    scenario.observe(scenario.present("object"), Vec::new());
+    assert!(ready(&scenario).0);
+}
+
+#[test]
 fn a_look_that_learned_nothing_records_nothing() {
     let mut scenario = Scenario::ok();
     let unknown = Observed { presence: Presence::Unknown, ..Observed::default() };

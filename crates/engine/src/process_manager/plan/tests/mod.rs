@@ -321,6 +321,7 @@ fn observed(id: &str, size: u64, generation: u64) -> Observed {
         external_id: Some(external(id)),
         attributes: Some(json!({ "size": size })),
         references: BTreeMap::new(),
+        unready: None,
         generation: Generation(generation),
         observed_at: Some(Timestamp(1)),
     }

@@ -95,6 +95,7 @@ impl Fixture {
             attributes: Some(json!({ "size": size, "age": age })),
             generation: entity.generation,
             references: values,
+            unready: None,
             observed_at: Some(Timestamp(1)),
         }
     }
