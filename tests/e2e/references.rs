@@ -1,6 +1,7 @@
 //! References between entities: which ones are accepted, and their effects.
 
 mod dependents;
+mod order;
 mod stack;
 mod unfinished_attempts;
 

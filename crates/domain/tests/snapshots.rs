@@ -61,6 +61,7 @@ fn manifest() -> Box<Manifest> {
             ignore_fields: vec!["/size".to_owned()],
             protected: true,
             replace: ReplacePolicy::Allowed,
+            depends_on: Target::parse("fake.thing/first").into_iter().collect(),
         },
         external_id: Some(object()),
     })

@@ -119,14 +119,25 @@ impl EntityRepository {
     ) -> Result<BTreeMap<Target, Option<Arc<Entity>>>, Error> {
         let mut targets = BTreeMap::new();
         for target in references::targets(references) {
-            let fold = match self.by_name(namespace, &target).await {
-                Ok(fold) => fold,
-                Err(Error::Unreadable(_)) => None,
-                Err(error) => return Err(error),
-            };
+            let fold = self.readable_by_name(namespace, &target).await?;
             targets.insert(target, fold);
         }
         Ok(targets)
+    }
+
+    /// As [`by_name`](Self::by_name); `None` also for an entity whose stream cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn readable_by_name(
+        &self,
+        namespace: &Namespace,
+        target: &Target,
+    ) -> Result<Option<Arc<Entity>>, Error> {
+        match self.by_name(namespace, target).await {
+            Err(Error::Unreadable(_)) => Ok(None),
+            fold => fold,
+        }
     }
 
     /// The fold that includes at least `events`: consecutive events of one entity, as a projection delivers them.

@@ -33,6 +33,8 @@ pub(crate) struct EntityView<'a> {
     replace: ReplacePolicy,
     ignore_fields: &'a [String],
     protected: bool,
+    /// Entities (`KIND/NAME`) that are created before this one and deleted after it
+    depends_on: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<&'a str>,
     generation: u64,
@@ -142,6 +144,7 @@ impl<'a> From<&'a Entity> for EntityView<'a> {
             replace: settings.replace,
             ignore_fields: &settings.ignore_fields,
             protected: settings.protected,
+            depends_on: settings.depends_on.iter().map(ToString::to_string).collect(),
             external_id: manifest
                 .external_id
                 .as_ref()

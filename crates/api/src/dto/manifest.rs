@@ -1,13 +1,15 @@
 //! Manifests in requests: a whole one, or the members to change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::state::{
     DeletionPolicy, DriftPolicy, ManagementPolicy, ReplacePolicy, Settings, SettingsPatch,
 };
+use stateward_domain::entity::target::Target;
 use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namespace, Revision};
 use stateward_engine::Engine;
 use stateward_engine::access::DEFAULT_NAMESPACE;
@@ -21,6 +23,26 @@ fn non_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     reader: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(reader).map(Some)
+}
+
+/// Entities by `KIND/NAME`.
+#[derive(Default)]
+pub(crate) struct Dependencies(pub(crate) BTreeSet<Target>);
+
+impl Serialize for Dependencies {
+    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        writer.collect_seq(self.0.iter().map(ToString::to_string))
+    }
+}
+
+impl<'de> Deserialize<'de> for Dependencies {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        let texts = Vec::<String>::deserialize(reader)?;
+        let target = |text: &String| {
+            Target::parse(text).ok_or_else(|| D::Error::custom("depends_on takes \"KIND/NAME\""))
+        };
+        texts.iter().map(target).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// A declaration.
@@ -59,6 +81,11 @@ pub(crate) struct ManifestBody {
     ignore_fields: Vec<String>,
     #[serde(default)]
     protected: bool,
+    /// Entities of the namespace (`KIND/NAME`) that are created before this one and deleted after it, though no value
+    /// of them is used
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, max_items = 64)]
+    depends_on: Dependencies,
 }
 
 impl ManifestBody {
@@ -94,6 +121,7 @@ impl ManifestBody {
                 replace: self.replace.unwrap_or_default(),
                 ignore_fields: self.ignore_fields,
                 protected: self.protected,
+                depends_on: self.depends_on.0,
             },
             external_id: self.external_id.map(ExternalId),
         })
@@ -128,6 +156,9 @@ pub(crate) struct ChangeBody {
     #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     protected: Option<bool>,
+    #[serde(default, deserialize_with = "non_null", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>, max_items = 64, nullable = false)]
+    depends_on: Option<Dependencies>,
 }
 
 impl ChangeBody {
@@ -143,6 +174,7 @@ impl ChangeBody {
             replace: Some(settings.replace),
             ignore_fields: Some(settings.ignore_fields),
             protected: Some(settings.protected),
+            depends_on: Some(Dependencies(settings.depends_on)),
         }
     }
 
@@ -160,6 +192,7 @@ impl ChangeBody {
                 replace: self.replace,
                 ignore_fields: self.ignore_fields,
                 protected: self.protected,
+                depends_on: self.depends_on.map(|targets| targets.0),
             },
         }
     }

@@ -1,5 +1,7 @@
 //! Applies one manifest: creates the entity, or changes the members that the manifest names.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 
@@ -183,9 +185,17 @@ pub(crate) fn replaced_members(manifest: &Value) -> Value {
 /// Named members other than `desired` that differ. The server compares `desired`, because only it knows the defaults.
 pub(crate) fn differing_members(entity: &Value, named: &Value) -> Vec<String> {
     let members = named.as_object().into_iter().flatten();
-    let differs =
-        |(name, value): &(&String, &Value)| *name != "desired" && entity[*name] != **value;
+    let differs = |(name, value): &(&String, &Value)| match name.as_str() {
+        "desired" => false,
+        "depends_on" => as_set(&entity["depends_on"]) != as_set(value),
+        name => entity[name] != **value,
+    };
     members.filter(differs).map(|(name, _)| name.clone()).collect()
+}
+
+/// The distinct texts of a list, whose order means nothing.
+fn as_set(list: &Value) -> BTreeSet<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn without(manifest: &Value, members: &[&str]) -> Value {
@@ -215,5 +225,9 @@ mod tests {
         let entity = json!({ "labels": { "a": "b" }, "protected": false, "desired": { "x": 1 } });
         let named = json!({ "labels": { "a": "b" }, "protected": true, "desired": { "x": 2 } });
         assert_eq!(differing_members(&entity, &named), ["protected"]);
+        let order = |of: Value| json!({ "depends_on": of });
+        let entity = order(json!(["a/x", "a/y"]));
+        assert!(differing_members(&entity, &order(json!(["a/y", "a/x", "a/y"]))).is_empty());
+        assert_eq!(differing_members(&entity, &order(json!(["a/y"]))), ["depends_on"]);
     }
 }

@@ -21,7 +21,8 @@ use crate::select::InNamespace;
 #[command(after_help = "Examples:\n  stateward apply -f examples/\n  \
     stateward apply -f site.yaml --wait --reason 'ticket 7'\n  \
     stateward get local.file/motd -o yaml | sed s/blue/green/ | stateward apply -f -\n\n\
-    What a document does not name is left as it is. One that fails does not keep the others back.")]
+    What a document does not name is left as it is. One that fails does not keep the others back. The order of\n\
+    documents means nothing: what refers to another waits for it, and so does what depends on it by depends_on.")]
 pub(crate) struct Apply {
     /// Manifests: a file, a folder, or - for standard input; may be repeated
     #[arg(short, long = "file", value_name = "PATH", required = true)]

@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 
 use crate::entity::target::Target;
 use crate::field_error::FieldError;
-use crate::id::{EntityName, KindName};
 use crate::json_pointer;
 
 mod cycle;
@@ -22,7 +21,7 @@ mod value;
 
 pub use cycle::cycle;
 pub(crate) use dependencies::targets_in;
-pub use value::{Purpose, Unready, Waiting, value, values};
+pub use value::{Purpose, Unready, Waiting, usable, value, values};
 
 /// The member that makes an object a reference.
 pub const REFERENCE: &str = "$ref";
@@ -163,7 +162,7 @@ fn parse(pointer: &str, members: &Map<String, Value>) -> Result<Reference, Field
     let target = members
         .get(REFERENCE)
         .and_then(Value::as_str)
-        .and_then(target)
+        .and_then(Target::parse)
         .ok_or_else(|| fault("`$ref` takes \"KIND/NAME\""))?;
     let field = match members.get(FIELD) {
         None => Field::ExternalId,
@@ -172,12 +171,6 @@ fn parse(pointer: &str, members: &Map<String, Value>) -> Result<Reference, Field
         })?,
     };
     Ok(Reference { pointer: pointer.to_owned(), target, field })
-}
-
-fn target(text: &str) -> Option<Target> {
-    let (kind, name) = text.split_once('/')?;
-    let whole = !kind.is_empty() && !name.is_empty();
-    whole.then(|| Target { kind: KindName::from(kind), name: EntityName::from(name) })
 }
 
 fn field(text: &str) -> Option<Field> {

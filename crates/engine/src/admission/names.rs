@@ -1,8 +1,9 @@
 //! Names that users choose: short, printable, and the same in URLs, files and shells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stateward_domain::entity::state::{Settings, SettingsPatch};
+use stateward_domain::entity::target::Target;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{EntityName, ExternalId};
 use stateward_domain::json_pointer;
@@ -16,6 +17,7 @@ const LABELS_MAX: usize = 64;
 const LABEL_KEY_CHARS_MAX: usize = 128;
 const LABEL_VALUE_CHARS_MAX: usize = 256;
 const IGNORED_FIELDS_MAX: usize = 64;
+const DEPENDENCIES_MAX: usize = 64;
 const POINTER_CHARS_MAX: usize = 512;
 const EXTERNAL_ID_CHARS_MAX: usize = 1_024;
 /// Prefix of labels that only the control plane sets.
@@ -48,6 +50,7 @@ pub(crate) fn declaration_faults(
     }
     faults.extend(label_faults(&settings.labels));
     faults.extend(ignored_faults(&settings.ignore_fields, &[], kind));
+    faults.extend(dependency_faults(&settings.depends_on));
     faults
 }
 
@@ -62,6 +65,7 @@ pub(crate) fn patch_faults(
     if let Some(pointers) = &patch.ignore_fields {
         faults.extend(ignored_faults(pointers, &before.ignore_fields, Some(kind)));
     }
+    faults.extend(patch.depends_on.as_ref().map(dependency_faults).unwrap_or_default());
     faults
 }
 
@@ -117,6 +121,15 @@ fn ignored_faults(
             Some(fault(&format!("/ignore_fields/{number}"), wrong(pointer)?))
         })
         .collect()
+}
+
+fn dependency_faults(targets: &BTreeSet<Target>) -> Vec<FieldError> {
+    if targets.len() > DEPENDENCIES_MAX {
+        return vec![fault("/depends_on", "has more than 64 entities")];
+    }
+    let wrong = targets.iter().filter(|target| !is_name(target.name.as_str()));
+    let wrong = wrong.map(|target| format!("{target} names no entity"));
+    wrong.map(|message| fault("/depends_on", &message)).collect()
 }
 
 fn fault(pointer: &str, message: &str) -> FieldError {

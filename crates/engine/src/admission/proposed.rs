@@ -1,11 +1,11 @@
 //! A proposed desired state, and all checks that are possible when it is declared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stateward_domain::document::{self, Limits};
 use stateward_domain::entity::references::{self, Reference};
-use stateward_domain::entity::state::Manifest;
+use stateward_domain::entity::state::{Manifest, SettingsPatch};
 use stateward_domain::entity::target::Target;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::Namespace;
@@ -23,12 +23,17 @@ const REACHABLE_MAX: usize = 1_000;
 /// Entities of a cycle that the message names, at most.
 const CYCLE_NAMES_MAX: usize = 10;
 
+/// Pointer to the dependencies in a request.
+const DEPENDS_ON: &str = "/depends_on";
+
 /// A desired state before admission, with its entity.
 pub(crate) struct Proposed<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) namespace: &'a Namespace,
     pub(crate) entity: Target,
     pub(crate) desired: &'a Value,
+    /// Entities that it depends on without a value.
+    pub(crate) depends_on: &'a BTreeSet<Target>,
     /// The present desired state; `None` = the entity is new.
     pub(crate) before: Option<&'a Value>,
 }
@@ -38,13 +43,16 @@ impl<'a> Proposed<'a> {
         manifest: &'a Manifest,
         backend: &'a Backend,
         desired: &'a Value,
+        settings: &'a SettingsPatch,
     ) -> Self {
         let Manifest { namespace, kind, name, desired: before, .. } = manifest;
+        let depends_on = settings.depends_on.as_ref();
         Self {
             backend,
             namespace,
             entity: Target { kind: kind.clone(), name: name.clone() },
             desired,
+            depends_on: depends_on.unwrap_or(&manifest.settings.depends_on),
             before: Some(before),
         }
     }
@@ -61,7 +69,7 @@ impl Admission<'_> {
     /// Checks limits, secrets, references and schema, then the driver's own rules, then cycles through other entities;
     /// returns the normalised desired state.
     pub(crate) async fn admit(&self, proposed: &Proposed<'_>) -> Result<Value, Error> {
-        let Proposed { backend, namespace, entity, desired, before } = proposed;
+        let Proposed { backend, namespace, entity, desired, depends_on, before } = proposed;
         // An unchanged desired state was admitted earlier, perhaps under other limits, and no event repeats it.
         let changes = before.is_none_or(|before| before != *desired);
         if changes {
@@ -92,8 +100,27 @@ impl Admission<'_> {
             // The driver's defaults count too.
             check_limits(&desired, &Limits::DOCUMENT)?;
         }
-        self.refuse_cycle(namespace, entity, &references).await?;
+        self.check_dependencies(namespace, entity, &references, depends_on).await?;
         Ok(desired)
+    }
+
+    /// Refuses dependencies of unknown kinds, and those by which `entity` would wait for itself.
+    ///
+    /// # Errors
+    /// [`Error::BadDocument`], [`Error::Invalid`] where a reference closes the cycle, [`Error::Unavailable`].
+    pub(crate) async fn check_dependencies(
+        &self,
+        namespace: &Namespace,
+        entity: &Target,
+        references: &[Reference],
+        depends_on: &BTreeSet<Target>,
+    ) -> Result<(), Error> {
+        let unknown = depends_on.iter().find(|target| self.kinds.get(&target.kind).is_err());
+        if let Some(Target { kind, .. }) = unknown {
+            let (pointer, message) = (DEPENDS_ON.to_owned(), format!("there is no kind {kind}"));
+            return Err(Error::BadDocument(vec![FieldError { pointer, message }]));
+        }
+        self.refuse_cycle(namespace, entity, references, depends_on).await
     }
 
     /// The references in `desired`, each to an entity that could be declared.
@@ -120,24 +147,29 @@ impl Admission<'_> {
         namespace: &Namespace,
         start: &Target,
         references: &[Reference],
+        depends_on: &BTreeSet<Target>,
     ) -> Result<(), Error> {
-        let uses = self.reachable(namespace, start, references).await?;
+        let mut targets = references::targets(references);
+        targets.extend(depends_on.iter().cloned());
+        let uses = self.reachable(namespace, start, targets.into_iter().collect()).await?;
         let answer = |of: &Target| uses.get(of).cloned().unwrap_or_default();
         let Some(cycle) = references::cycle(start, answer) else { return Ok(()) };
         let by = references.iter().find(|reference| cycle.get(1) == Some(&reference.target));
-        let pointer = by.map(|reference| reference.pointer.clone()).unwrap_or_default();
-        Err(Error::Invalid(vec![FieldError { pointer, message: cycle_message(&cycle) }]))
+        let fault = |pointer| vec![FieldError { pointer, message: cycle_message(&cycle) }];
+        Err(match by {
+            Some(reference) => Error::Invalid(fault(reference.pointer.clone())),
+            None => Error::BadDocument(fault(DEPENDS_ON.to_owned())),
+        })
     }
 
-    /// By entity: the targets of its references, for `start` and all entities reachable from it.
+    /// By entity: its targets, for `start`, which has `targets`, and all entities reachable from it.
     async fn reachable(
         &self,
         namespace: &Namespace,
         start: &Target,
-        references: &[Reference],
+        targets: Vec<Target>,
     ) -> Result<BTreeMap<Target, Vec<Target>>, Error> {
-        let targets = |of: &[Reference]| references::targets(of).into_iter().collect::<Vec<_>>();
-        let mut open = targets(references);
+        let mut open = targets;
         let mut uses = BTreeMap::from([(start.clone(), open.clone())]);
         while let Some(next) = open.pop() {
             if uses.contains_key(&next) {
@@ -149,8 +181,8 @@ impl Admission<'_> {
                 return Err(Error::Invalid(vec![FieldError { pointer: String::new(), message }]));
             }
             let entity = self.entities.by_name(namespace, &next).await?;
-            let found = entity.map(|entity| references::declared(&entity.manifest.desired));
-            let found = targets(&found.unwrap_or_default());
+            let found = entity.map(|entity| entity.manifest.declared_targets());
+            let found: Vec<_> = found.unwrap_or_default().into_iter().collect();
             open.extend(found.iter().cloned());
             uses.insert(next, found);
         }

@@ -128,6 +128,9 @@ impl Round<'_> {
     ) -> Result<Resolution<'e>, Error> {
         match requirement(c, observation) {
             Requirement::Nothing => Ok(Resolution::None),
+            Requirement::DesiredState if *observation == Observation::Absent => {
+                self.resolver().for_creation(c.entity).await
+            }
             Requirement::DesiredState => self.resolver().for_use(c.entity).await,
             Requirement::Dependents => {
                 Ok(Resolution::Dependents(self.resolver().in_use(c.entity).await?))

@@ -8,6 +8,7 @@ use stateward_domain::document::{self, Limits};
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Waiting};
+use stateward_domain::entity::state::Manifest;
 use stateward_domain::failure::{ErrorClass, Failure};
 
 use crate::admission::placeholders::Placeholders;
@@ -48,6 +49,26 @@ impl Resolver<'_> {
             return self.substitute(entity, desired, known);
         }
         Ok(not_ready(&waiting))
+    }
+
+    /// As [`for_use`](Self::for_use), for an object that is to be created: it also waits for the entities that it
+    /// depends on without a value.
+    ///
+    /// # Errors
+    /// When a target cannot be read.
+    pub(crate) async fn for_creation<'v>(
+        &self,
+        entity: &'v Entity,
+    ) -> Result<Resolution<'v>, Error> {
+        let Manifest { namespace, settings, .. } = &entity.manifest;
+        for target in &settings.depends_on {
+            let newest = self.shared.entities.readable_by_name(namespace, target).await?;
+            if let Err(why) = references::usable(newest.as_deref()) {
+                let (pointer, target) = (String::new(), target.clone());
+                return Ok(not_ready(&Waiting { pointer, target, why }));
+            }
+        }
+        self.for_use(entity).await
     }
 
     /// `desired` with values that an object which was made from it can be compared by.

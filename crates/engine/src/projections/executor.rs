@@ -289,7 +289,7 @@ impl Executor {
         })
     }
 
-    /// Whether every reference of `entity` to `target` has a value.
+    /// Whether every reference of `entity` to `target` has a value, and its creation does not wait for it.
     async fn has_value(
         &self,
         cache: &mut DependentCache,
@@ -301,7 +301,8 @@ impl Executor {
         let mut found = references::declared(desired);
         found.retain(|reference| reference.target == *target);
         cache.record(namespace, &found, |_| other.as_deref());
-        Ok(references::values(&found, Purpose::Use, |_| other.as_deref()).is_ok())
+        let values = references::values(&found, Purpose::Use, |_| other.as_deref());
+        Ok(values.is_ok() && !entity.awaits(target, other.as_deref()))
     }
 }
 

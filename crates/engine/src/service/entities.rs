@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use stateward_domain::document::Limits;
 use stateward_domain::entity::command::Intent;
+use stateward_domain::entity::references;
 use stateward_domain::entity::state::{Decision, DeletionPolicy, Difference, Manifest};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::Envelope;
@@ -128,10 +129,21 @@ impl Engine {
         let kind = self.kinds().get(&entity.manifest.kind)?;
         refuse_faults(names::patch_faults(&change.settings, &entity.manifest.settings, kind))?;
         let (desired, replaces) = match &change.desired {
-            None => (None, Vec::new()),
+            None => {
+                if let Some(depends_on) = &change.settings.depends_on {
+                    let Manifest { namespace, desired, .. } = &entity.manifest;
+                    let references = references::declared(desired);
+                    let (admission, target) = (self.admission(), entity.manifest.target());
+                    admission
+                        .check_dependencies(namespace, &target, &references, depends_on)
+                        .await?;
+                }
+                (None, Vec::new())
+            }
             Some(desired) => {
                 let backend = self.backend(&entity.manifest.backend)?;
-                let proposed = Proposed::changed(&entity.manifest, &backend, desired);
+                let proposed =
+                    Proposed::changed(&entity.manifest, &backend, desired, &change.settings);
                 let desired = self.admission().admit(&proposed).await?;
                 let replaces = immutable::changed_immutable_fields(
                     kind,

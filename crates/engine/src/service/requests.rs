@@ -48,7 +48,8 @@ impl Declaration {
     pub(super) fn proposed<'a>(&'a self, backend: &'a Backend) -> Proposed<'a> {
         let Self { namespace, kind, name, desired, .. } = self;
         let entity = Target { kind: kind.clone(), name: name.clone() };
-        Proposed { backend, namespace, entity, desired, before: None }
+        let depends_on = &self.settings.depends_on;
+        Proposed { backend, namespace, entity, desired, depends_on, before: None }
     }
 }
 

@@ -68,6 +68,7 @@ fn head(entity: &Value, color: bool) -> String {
     field("Replace", text(entity, "/replace"));
     field("Protected", yes(&entity["protected"]).to_owned());
     field("Ignores", super::joined(&entity["ignore_fields"]));
+    field("Depends on", super::joined(&entity["depends_on"]));
     field("Uses", entities(&entity["references"]));
     field("Used by", entities(&entity["referenced_by"]));
     field("Created", time::moment(&text(entity, "/created_at")));

@@ -4,20 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{declared, targets};
+use super::{declared, targets, usable};
 use crate::entity::Entity;
 use crate::entity::claims::ClaimKey;
-use crate::entity::state::ManagementPolicy;
+use crate::entity::state::{ManagementPolicy, Manifest, Presence};
 use crate::entity::target::Target;
 
+impl Manifest {
+    /// The targets that it declares: of its references, and those that it depends on without a value.
+    #[must_use]
+    pub fn declared_targets(&self) -> BTreeSet<Target> {
+        let mut targets = targets_in(&self.desired);
+        targets.extend(self.settings.depends_on.iter().cloned());
+        targets
+    }
+}
+
 impl Entity {
-    /// Targets that its object may have been made from, or is to be made from. Empty once the entity is deleted.
+    /// Targets that its object may have been made from, or is to be made from or after. Empty once the entity is
+    /// deleted.
     #[must_use]
     pub fn dependencies(&self) -> BTreeSet<Target> {
         if self.is_deleted() {
             return BTreeSet::new();
         }
-        let mut dependencies = targets_in(&self.manifest.desired);
+        let mut dependencies = self.manifest.declared_targets();
         dependencies.extend(self.made_from.iter().cloned());
         dependencies
     }
@@ -28,6 +39,16 @@ impl Entity {
         let namespace = &self.manifest.namespace;
         let name = |target: Target| ClaimKey::name_of(namespace, &target.kind, &target.name);
         self.dependencies().into_iter().map(name).collect()
+    }
+
+    /// Whether its creation waits for `target`, which it depends on without a value. `newest` is the newest fold of
+    /// that; `None` = it is not declared.
+    #[must_use]
+    pub fn awaits(&self, target: &Target, newest: Option<&Self>) -> bool {
+        self.observed.presence != Presence::Present
+            && self.deletion.is_none()
+            && self.manifest.settings.depends_on.contains(target)
+            && usable(newest).is_err()
     }
 
     /// Whether the object matches the newest desired state with other reference values than `values`, and policy
@@ -86,8 +107,10 @@ mod tests {
         assert_eq!(names(&dependent), ["name/n/fake.thing/new"]);
         dependent.made_from = targets_in(&to("old"));
         assert_eq!(names(&dependent), ["name/n/fake.thing/new", "name/n/fake.thing/old"]);
+        let on = Target::parse("fake.thing/before").expect("a target");
+        dependent.manifest.settings.depends_on.insert(on);
         dependent.deletion = Some(DeletionPolicy::Delete);
-        assert_eq!(names(&dependent).len(), 2, "it is still there");
+        assert_eq!(names(&dependent).len(), 3, "it is still there");
         dependent.state = State::Deleted;
         assert_eq!(names(&dependent), [""; 0]);
     }

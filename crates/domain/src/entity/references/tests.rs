@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn target(text: &str) -> Target {
-    super::target(text).expect("KIND/NAME")
+    Target::parse(text).expect("KIND/NAME")
 }
 
 fn faults(desired: &Value) -> Vec<(String, String)> {
@@ -104,7 +104,7 @@ fn cycle_in(edges: &[(&str, &str)], start: &str) -> Option<Vec<String>> {
         edges
             .iter()
             .filter(|(dependent, _)| *dependent == of)
-            .map(|(_, target)| super::target(target).expect("KIND/NAME"))
+            .map(|(_, target)| Target::parse(target).expect("KIND/NAME"))
             .collect()
     };
     cycle(&target(start), dependencies_of)

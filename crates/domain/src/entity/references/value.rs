@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Field, Reference};
 use crate::entity::Entity;
-use crate::entity::state::Presence;
+use crate::entity::state::{ManagementPolicy, Presence};
 use crate::entity::target::Target;
 
 /// Why a reference has no value. Each of these can pass when the target changes, so none is an error.
@@ -22,6 +22,8 @@ pub enum Unready {
     InDoubt,
     /// Its observation does not have the attribute yet.
     NoAttribute,
+    /// Its object was never as desired, or cannot be used.
+    NotReady,
 }
 
 impl Unready {
@@ -31,7 +33,7 @@ impl Unready {
     pub const fn is_loss(self) -> bool {
         match self {
             Self::Undeclared | Self::NotThere | Self::NoAttribute => true,
-            Self::Leaving | Self::InDoubt => false,
+            Self::Leaving | Self::InDoubt | Self::NotReady => false,
         }
     }
 }
@@ -103,6 +105,22 @@ pub fn value(target: Option<&Entity>, field: &Field, purpose: Purpose) -> Result
     }
 }
 
+/// Whether an entity that depends on `target` without a value may be created: the target's object is there to stay, was
+/// once as desired, and can be used. `None` = the target is not declared.
+///
+/// # Errors
+/// Why not.
+pub fn usable(target: Option<&Entity>) -> Result<(), Unready> {
+    let target = target
+        .filter(|target| target.exists() && !target.is_deleted())
+        .ok_or(Unready::Undeclared)?;
+    stays(target)?;
+    // An object that is only observed is never made as desired.
+    let observed = target.manifest.settings.management_policy == ManagementPolicy::ObserveOnly;
+    let was_reached = target.applied.is_some() || observed;
+    if was_reached && target.ready() { Ok(()) } else { Err(Unready::NotReady) }
+}
+
 fn stays(target: &Entity) -> Result<(), Unready> {
     if target.deletion.is_some() {
         return Err(Unready::Leaving);
@@ -122,8 +140,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::entity::aggregate::Applied;
     use crate::entity::state::{DeletionPolicy, Observed, State};
-    use crate::id::{EntityName, ExternalId, KindName};
+    use crate::id::{EntityName, ExternalId, Generation, KindName};
 
     fn there() -> Entity {
         Entity {
@@ -198,6 +217,35 @@ mod tests {
             assert_eq!(known, Ok(json!("id-1")), "what was made from it is recognised");
         }
         assert_eq!(value(None, &Field::ExternalId, Purpose::Use), Err(Unready::Undeclared));
+    }
+
+    #[test]
+    fn what_others_are_created_after_was_once_as_desired_and_can_be_used() {
+        let applied = Some(Applied { generation: Generation(1), desired: json!({}) });
+        let made = || Entity { applied: applied.clone(), ..there() };
+        let unready = Some("its status is ERROR".to_owned());
+        let mut adopted = there();
+        adopted.manifest.settings.management_policy = ManagementPolicy::ObserveOnly;
+        for (name, target, expected) in [
+            ("made", made(), Ok(())),
+            ("erred since", Entity { state: State::Erred, ..made() }, Ok(())),
+            ("only observed", adopted, Ok(())),
+            ("never as desired", there(), Err(Unready::NotReady)),
+            (
+                "in error",
+                Entity { observed: Observed { unready, ..there().observed }, ..made() },
+                Err(Unready::NotReady),
+            ),
+            (
+                "leaving",
+                Entity { deletion: Some(DeletionPolicy::Delete), ..made() },
+                Err(Unready::Leaving),
+            ),
+            ("deleted", Entity { state: State::Deleted, ..made() }, Err(Unready::Undeclared)),
+        ] {
+            assert_eq!(usable(Some(&target)), expected, "{name}");
+        }
+        assert_eq!(usable(None), Err(Unready::Undeclared));
     }
 
     #[test]

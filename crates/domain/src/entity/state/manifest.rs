@@ -1,6 +1,6 @@
 //! What users declare: names, desired state and settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -88,6 +88,10 @@ pub struct Settings {
     /// Refuses deletion, and so replacement.
     #[serde(default)]
     pub protected: bool,
+    /// Entities of the same namespace that are created before, and deleted after this one, though no value of them is
+    /// used.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub depends_on: BTreeSet<Target>,
 }
 
 /// New values for some settings; an absent member stays as it is.
@@ -109,6 +113,8 @@ pub struct SettingsPatch {
     pub ignore_fields: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protected: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depends_on: Option<BTreeSet<Target>>,
 }
 
 impl Settings {
@@ -126,6 +132,7 @@ impl Settings {
                 .clone()
                 .unwrap_or_else(|| self.ignore_fields.clone()),
             protected: patch.protected.unwrap_or(self.protected),
+            depends_on: patch.depends_on.clone().unwrap_or_else(|| self.depends_on.clone()),
         }
     }
 }
