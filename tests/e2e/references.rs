@@ -168,7 +168,7 @@ async fn an_attribute_that_appears_later_wakes_the_dependents() {
     let address = json!({ "$ref": "fake.thing/net", "field": "observed.attributes.address" });
     let net = client.thing("net", json!({ "size": 1 })).await;
     let dependent = declare(client, "dependent", json!({ "to": address })).await;
-    waits(client, &dependent, "net").await;
+    waits(client, &dependent, "net, which has no observed.attributes.address").await;
     let change = json!({ "desired": { "size": 1, "address": "10.0.0.1" } });
     client.done(Method::PUT, &format!("/v1/entities/{net}"), change).await;
     let dependent = client.reaches(&dependent, "ok").await;

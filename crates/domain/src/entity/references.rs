@@ -36,8 +36,17 @@ const ATTRIBUTES: &str = "observed.attributes.";
 pub enum Field {
     /// The external id of its object.
     ExternalId,
-    /// An attribute of its last observation: the path of member names, never empty.
+    /// An attribute of its last observation: the path of member names and array indices, never empty.
     Attribute(Vec<String>),
+}
+
+impl Field {
+    /// Its JSON pointer in the attributes; `None` = it is no attribute.
+    #[must_use]
+    pub fn pointer(&self) -> Option<String> {
+        let Self::Attribute(names) = self else { return None };
+        Some(names.iter().map(|name| format!("/{}", json_pointer::escape(name))).collect())
+    }
 }
 
 /// In the syntax of `field`.

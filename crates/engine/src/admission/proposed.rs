@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stateward_domain::document::{self, Limits};
-use stateward_domain::entity::references::{self, Reference};
+use stateward_domain::entity::references::{self, Field, Reference};
 use stateward_domain::entity::state::{Manifest, SettingsPatch};
 use stateward_domain::entity::target::Target;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::Namespace;
+use stateward_domain::kind::KindSpec;
 
 use crate::admission::kinds::Kinds;
 use crate::admission::names;
 use crate::admission::placeholders::Placeholders;
+use crate::admission::schema_fields;
 use crate::backends::Backend;
 use crate::entity_repository::EntityRepository;
 use crate::error::Error;
@@ -126,9 +128,12 @@ impl Admission<'_> {
     /// The references in `desired`, each to an entity that could be declared.
     fn checked_references(&self, desired: &Value) -> Result<Vec<Reference>, Vec<FieldError>> {
         let found = references::references(desired)?;
-        let fault = |Reference { pointer, target, .. }: &Reference| {
-            let message = if self.kinds.get(&target.kind).is_err() {
+        let fault = |Reference { pointer, target, field }: &Reference| {
+            let kind = self.kinds.get(&target.kind);
+            let message = if kind.is_err() {
                 format!("there is no kind {}", target.kind)
+            } else if kind.is_ok_and(|kind| !may_have(kind, field)) {
+                format!("{} has no {field}", target.kind)
             } else if !names::is_name(target.name.as_str()) {
                 "names no entity: letters, digits, . _ - and at most 253".to_owned()
             } else {
@@ -190,6 +195,14 @@ impl Admission<'_> {
     }
 }
 
+/// Whether an object of the kind may have the part that a reference takes. Attributes that the schema does not name are
+/// computed by the backend, and unknown here.
+fn may_have(kind: &KindSpec, field: &Field) -> bool {
+    let (Field::Attribute(names), Some(pointer)) = (field, field.pointer()) else { return true };
+    let declared = kind.schema.get("properties").and_then(|all| all.get(names[0].as_str()));
+    declared.is_none() || schema_fields::allows(&kind.schema, &pointer)
+}
+
 /// Refuses a document that is larger than an event may hold, or that contains a marker of an omitted value, which a
 /// caller sent back.
 ///
@@ -224,6 +237,25 @@ mod tests {
     use stateward_domain::id::{EntityName, KindName};
 
     use super::*;
+
+    #[test]
+    fn a_reference_takes_what_there_can_be() {
+        let mut kind = crate::stub_driver::kind();
+        let port =
+            serde_json::json!({ "properties": { "port": {} }, "additionalProperties": false });
+        kind.schema = serde_json::json!({
+            "properties": { "networks": { "type": "array", "items": port } },
+            "additionalProperties": false,
+        });
+        let field = |path: &str| Field::Attribute(path.split('.').map(str::to_owned).collect());
+        for path in ["networks", "networks.0", "networks.0.port", "status", "addresses.lan.0"] {
+            assert!(may_have(&kind, &field(path)), "{path}");
+        }
+        for path in ["networks.port", "networks.0.prt", "networks.first.port"] {
+            assert!(!may_have(&kind, &field(path)), "{path}");
+        }
+        assert!(may_have(&kind, &Field::ExternalId));
+    }
 
     #[test]
     fn a_cycle_is_named_from_end_to_end_and_a_long_one_in_short() {

@@ -64,8 +64,8 @@ impl Resolver<'_> {
         for target in &settings.depends_on {
             let newest = self.shared.entities.readable_by_name(namespace, target).await?;
             if let Err(why) = references::usable(newest.as_deref()) {
-                let (pointer, target) = (String::new(), target.clone());
-                return Ok(not_ready(&Waiting { pointer, target, why }));
+                let (pointer, target, field) = (String::new(), target.clone(), None);
+                return Ok(not_ready(&Waiting { pointer, target, field, why }));
             }
         }
         self.for_use(entity).await

@@ -50,14 +50,24 @@ pub enum Purpose {
 
 /// The target that an entity waits for before its references can be resolved. Reads as the message of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("waits for {target}")]
+#[error("waits for {target}{}", self.missing())]
 pub struct Waiting {
     /// JSON pointer to the reference in the desired state.
     pub pointer: String,
     /// The target.
     pub target: Target,
+    /// The part of it that is waited for; `None` = the target itself.
+    pub field: Option<Field>,
     /// Why it has no value.
     pub why: Unready,
+}
+
+impl Waiting {
+    /// Names the attribute that a target which is there does not have.
+    fn missing(&self) -> String {
+        let field = self.field.as_ref().filter(|_| self.why == Unready::NoAttribute);
+        field.map(|field| format!(", which has no {field}")).unwrap_or_default()
+    }
 }
 
 /// The values of all `references` by pointer, for [`resolve`](super::resolve). `find` returns the newest fold of a
@@ -74,7 +84,10 @@ pub fn values<'a>(
         let pointer = reference.pointer.clone();
         match value(find(&reference.target), &reference.field, purpose) {
             Ok(value) => Ok((pointer, value)),
-            Err(why) => Err(Waiting { pointer, target: reference.target.clone(), why }),
+            Err(why) => {
+                let (target, field) = (reference.target.clone(), Some(reference.field.clone()));
+                Err(Waiting { pointer, target, field, why })
+            }
         }
     };
     references.iter().map(one).collect()
@@ -98,10 +111,21 @@ pub fn value(target: Option<&Entity>, field: &Field, purpose: Purpose) -> Result
         }
         Field::Attribute(names) => {
             let attributes = target.observed.attributes.as_ref().ok_or(Unready::NoAttribute)?;
-            let found = names.iter().try_fold(attributes, |at, name| at.get(name.as_str()));
+            let found = names.iter().try_fold(attributes, |at, name| step(at, name));
             // Backends report undecided attributes as null.
             found.filter(|value| !value.is_null()).cloned().ok_or(Unready::NoAttribute)
         }
+    }
+}
+
+/// The member, or the item of an array by its index.
+fn step<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    match value {
+        Value::Array(items) => {
+            let index = name.parse::<usize>().ok().filter(|index| index.to_string() == name)?;
+            items.get(index)
+        }
+        other => other.get(name),
     }
 }
 
@@ -150,7 +174,9 @@ mod tests {
             observed: Observed {
                 presence: Presence::Present,
                 external_id: Some(ExternalId::from("id-1")),
-                attributes: Some(json!({"port": {"id": 7}, "address": null})),
+                attributes: Some(json!({
+                    "port": {"id": 7}, "address": null, "networks": [{"port": "p-0"}, {}],
+                })),
                 ..Observed::default()
             },
             ..Entity::default()
@@ -166,7 +192,17 @@ mod tests {
         let target = there();
         assert_eq!(value(Some(&target), &Field::ExternalId, Purpose::Use), Ok(json!("id-1")));
         assert_eq!(value(Some(&target), &attribute(&["port", "id"]), Purpose::Use), Ok(json!(7)));
-        for missing in [&["address"][..], &["none"], &["port", "id", "deeper"]] {
+        let port = attribute(&["networks", "0", "port"]);
+        assert_eq!(value(Some(&target), &port, Purpose::Use), Ok(json!("p-0")));
+        for missing in [
+            &["address"][..],
+            &["none"],
+            &["port", "id", "deeper"],
+            &["networks", "1", "port"],
+            &["networks", "2"],
+            &["networks", "00", "port"],
+            &["networks", "port"],
+        ] {
             assert_eq!(
                 value(Some(&target), &attribute(missing), Purpose::Use),
                 Err(Unready::NoAttribute)
@@ -263,5 +299,11 @@ mod tests {
         let waiting = values(&both, Purpose::Use, find).expect_err("red is not there");
         assert_eq!(waiting.to_string(), "waits for fake.thing/red");
         assert_eq!((waiting.pointer.as_str(), waiting.why), ("/b/0", Unready::Undeclared));
+        let field = attribute(&["networks", "1", "port"]);
+        let absent = [Reference { field, ..reference("/c", "blue") }];
+        let waiting = values(&absent, Purpose::Use, find).expect_err("it has no such attribute");
+        let expected =
+            "waits for fake.thing/blue, which has no observed.attributes.networks.1.port";
+        assert_eq!(waiting.to_string(), expected);
     }
 }
