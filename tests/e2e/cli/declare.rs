@@ -59,6 +59,25 @@ async fn what_files_declare_becomes_real_is_compared_and_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_difference_in_form_alone_is_none() {
+    let (_setup, _server, cli) = start("").await;
+    let manifest = |content: &str| {
+        let desired = format!("{{path: form.txt, content: {content}, mode: \"644\"}}");
+        format!("kind: local.file\nname: form\ndesired: {desired}\n")
+    };
+    cli.file("form.yaml", &manifest("one"));
+    cli.ok("apply -f form.yaml --wait").await;
+    assert_eq!(cli.run("diff -f form.yaml").await.code, 0);
+    let observed = cli.run("diff -f form.yaml --observed").await;
+    assert_eq!(observed.code, 0, "{observed:#?}");
+    cli.file("form.yaml", &manifest("two"));
+    let diff = cli.run("diff -f form.yaml").await;
+    let changed = diff.out.lines().filter(|line| line.starts_with(['-', '+']));
+    let changed: Vec<_> = changed.filter(|line| !line.contains("local.file/form")).collect();
+    assert_eq!(changed, ["-  content: one", "+  content: two"], "{}", diff.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_change_in_place_is_replaced_when_that_is_said() {
     let (_setup, _server, cli) = start("").await;
     cli.file("t.yaml", &thing("t", "{immutable: old}"));

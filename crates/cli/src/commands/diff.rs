@@ -63,7 +63,8 @@ impl Diff {
         for document in documents {
             let entity = find_entity(client, &document.value).await?;
             found.push(if self.observed {
-                against_observed(document.label(), entity.as_ref(), &document.value["desired"])
+                let desired = canonical(client, &document, entity.as_ref()).await?;
+                against_observed(document.label(), entity.as_ref(), &desired)
             } else {
                 against_desired(client, &document, entity.as_ref()).await?
             });
@@ -152,14 +153,45 @@ async fn changed(
         Some(plan) if plan["changes"].as_array().is_none_or(Vec::is_empty) => {
             entity["desired"].clone()
         }
-        plan => {
-            let fields = plan.as_ref().and_then(|plan| plan["replaces"].as_array());
+        Some(plan) => {
+            let fields = plan["replaces"].as_array();
             let fields = fields.into_iter().flatten().filter_map(Value::as_str);
             replaces.extend(fields.map(str::to_owned));
-            wanted["desired"].clone()
+            with_changes(&entity["desired"], &plan["changes"], &wanted["desired"])
         }
+        None => wanted["desired"].clone(),
     };
     Ok((after, replaces))
+}
+
+/// The desired state after the planned changes, in the server's form: what differs only in form is no change. A member
+/// that becomes null is gone, unless `wanted` has a null.
+fn with_changes(before: &Value, changes: &Value, wanted: &Value) -> Value {
+    let mut after = before.as_object().cloned().unwrap_or_default();
+    for change in changes.as_array().into_iter().flatten() {
+        let name = change["field"].as_str().unwrap_or_default().trim_start_matches('/');
+        let name = name.replace("~1", "/").replace("~0", "~");
+        let to = &change["to"];
+        if to.is_null() && wanted.get(&name).is_none() {
+            after.remove(&name);
+        } else {
+            after.insert(name, to.clone());
+        }
+    }
+    json!(after)
+}
+
+/// The desired state of a document, in the server's form.
+async fn canonical(
+    client: &Client,
+    document: &Document,
+    entity: Option<&Value>,
+) -> anyhow::Result<Value> {
+    let after = match entity {
+        Some(entity) => changed(client, entity, &replaced_members(&document.value)).await?.0,
+        None => created(client, &document.value).await?,
+    };
+    Ok(after["desired"].clone())
 }
 
 /// The server's plan; `None` for a caller who may only read: then the file itself is compared.
@@ -171,5 +203,26 @@ async fn planned(client: &Client, request: &Request) -> anyhow::Result<Option<Va
             let forbidden = problem.is_some_and(|problem| problem.status == StatusCode::FORBIDDEN);
             if forbidden { Ok(None) } else { Err(error) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_shows_in_the_servers_form() {
+        let before =
+            json!({ "rules": [{ "direction": "ingress" }], "name": "a", "a/b": 1, "old": 2 });
+        let changes = json!([
+            { "field": "/name", "from": "a", "to": "b" },
+            { "field": "/a~1b", "from": 1, "to": 3 },
+            { "field": "/old", "from": 2, "to": null },
+            { "field": "/none", "from": 2, "to": null },
+        ]);
+        let wanted = json!({ "rules": [{}], "name": "b", "a/b": 3, "none": null });
+        let expected =
+            json!({ "rules": [{ "direction": "ingress" }], "name": "b", "a/b": 3, "none": null });
+        assert_eq!(with_changes(&before, &changes, &wanted), expected);
     }
 }
