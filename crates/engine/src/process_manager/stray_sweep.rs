@@ -1,7 +1,7 @@
 //! The sweep: lists objects that carry an owner key of this installation and match no living entity. It is the last
 //! resort against late workers: objects of a known entity become clean-up work, the others are counted and logged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,10 +9,12 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::state::Presence;
 use stateward_domain::envelope::Envelope;
-use stateward_domain::failure::Failure;
+use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId, Incarnation, KindName};
+use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{CallContext, Object};
 use stateward_domain::time::Timestamp;
+use tracing::Instrument;
 
 use crate::backends::Backend;
 use crate::process_manager::Shared;
@@ -20,10 +22,45 @@ use crate::process_manager::Shared;
 /// Maximum pages of one list; the next sweep starts from the beginning.
 const PAGES_MAX: usize = 10_000;
 
+/// What the sweeps of one configuration of a backend found so far, by kind.
+#[derive(Default)]
+struct Sweeps {
+    /// Objects that belong to no entity here. A kind that could not be listed keeps its last count.
+    unknown: BTreeMap<KindName, u64>,
+    /// Kinds that the credentials may not list. New credentials come with a new configuration.
+    refused: BTreeSet<KindName>,
+}
+
+impl Sweeps {
+    /// The kinds to sweep: an object of another kind carries no owner key.
+    fn kinds(&self, specs: &[KindSpec]) -> Vec<KindName> {
+        let kinds = specs.iter().filter(|spec| spec.owner_key).map(|spec| &spec.name);
+        kinds.filter(|kind| !self.refused.contains(kind)).cloned().collect()
+    }
+
+    /// Notes the end of a kind's sweep; returns a failure that concerns the backend.
+    fn note(&mut self, kind: KindName, swept: Result<u64, Failure>) -> Option<Failure> {
+        match swept {
+            Ok(count) => {
+                self.unknown.insert(kind, count);
+                None
+            }
+            Err(failure) if failure.class == ErrorClass::Refused => {
+                tracing::info!(%kind, %failure, "is not swept until the configuration changes");
+                self.refused.insert(kind);
+                None
+            }
+            Err(failure) => {
+                tracing::warn!(%kind, %failure, "sweep broke off");
+                Some(failure)
+            }
+        }
+    }
+}
+
 /// Sweeps at the shared interval; the first sweep is one interval after the start.
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
-    // By kind, so that a kind that cannot be listed keeps its last count.
-    let mut unknown = BTreeMap::new();
+    let mut sweeps = Sweeps::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(shared.clock.jittered(shared.sweep_interval)) => {}
@@ -32,20 +69,15 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         if backend.availability.unavailable(shared.clock.moment()).is_some() {
             continue;
         }
-        let kinds: Vec<KindName> = {
-            let kinds = backend.settings.driver.kinds().iter();
-            kinds.filter(|kind| kind.owner_key).map(|kind| kind.name.clone()).collect()
-        };
-        for kind in kinds {
-            match sweep(&shared, &backend, &kind).await {
-                Ok(count) => drop(unknown.insert(kind, count)),
-                Err(failure) => {
-                    tracing::warn!(backend = %backend.name(), %kind, %failure, "sweep broke off");
-                    shared.record_failure(&backend, &failure).await;
-                }
+        for kind in sweeps.kinds(backend.settings.driver.kinds()) {
+            let span = tracing::info_span!("sweep", backend = %backend.name());
+            let swept = sweep(&shared, &backend, &kind).instrument(span.clone()).await;
+            let failure = span.in_scope(|| sweeps.note(kind, swept));
+            if let Some(failure) = failure {
+                shared.record_failure(&backend, &failure).await;
             }
         }
-        backend.unknown_objects.store(unknown.values().sum(), Ordering::Relaxed);
+        backend.unknown_objects.store(sweeps.unknown.values().sum(), Ordering::Relaxed);
     }
 }
 
@@ -168,6 +200,24 @@ mod tests {
         let object =
             Object { external_id: ExternalId::from(found), owner_key: None, attributes: json!({}) };
         is_stray(&entity, &object, Incarnation::default(), listed_at)
+    }
+
+    #[test]
+    fn a_kind_that_may_not_be_listed_is_refused_once() {
+        let owned = |name: &str| KindSpec { name: name.into(), ..crate::stub_driver::kind() };
+        let unowned = KindSpec { owner_key: false, ..owned("c") };
+        let specs = [owned("a"), owned("b"), unowned];
+        let mut sweeps = Sweeps::default();
+        let names = |sweeps: &Sweeps| -> Vec<String> {
+            sweeps.kinds(&specs).into_iter().map(|kind| kind.0).collect()
+        };
+        assert_eq!(names(&sweeps), ["a", "b"]);
+        assert!(sweeps.note("a".into(), Ok(3)).is_none());
+        let failed = |class| Err(Failure::harmless(class, "on_purpose", "on purpose"));
+        assert!(sweeps.note("b".into(), failed(ErrorClass::Refused)).is_none());
+        assert!(sweeps.note("a".into(), failed(ErrorClass::Transient)).is_some());
+        assert_eq!(names(&sweeps), ["a"]);
+        assert_eq!(sweeps.unknown.values().sum::<u64>(), 3, "the last count stays");
     }
 
     #[test]
