@@ -42,4 +42,5 @@ mod skip;
 mod startup;
 mod streams;
 mod too_deep;
+mod unreached;
 mod watch;

@@ -40,7 +40,8 @@ impl Unavailable {
     /// Whether entities with work are marked as blocked; otherwise their work is only late for a moment.
     #[must_use]
     pub const fn blocks(&self) -> bool {
-        matches!(self, Self::Parked(_) | Self::Unusable(_))
+        let unanswered = matches!(self, Self::Unidentified { error: Some(_) });
+        unanswered || matches!(self, Self::Parked(_) | Self::Unusable(_))
     }
 
     /// Whether a successful health check ends this.

@@ -40,7 +40,7 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         );
         if backend.availability.unavailable(shared.clock.moment()).is_none() {
             match unavailable {
-                Some(Unavailable::Unusable(_)) => shared.reopen(&backend).await,
+                Some(unavailable) if unavailable.blocks() => shared.reopen(&backend).await,
                 Some(_) => shared.resume_work(&backend).await,
                 None => {}
             }

@@ -13,6 +13,7 @@ use stateward_domain::id::{BackendName, EntityId};
 use stateward_domain::ports::sync_queue::{LeaseRequest, QueueError, Release};
 
 use crate::backends::availability::Unavailable;
+use crate::backends::bounded::{MESSAGE_CHARS_MAX, shortened};
 use crate::backends::{Backend, Backends};
 use crate::error::Error;
 use crate::process_manager::Shared;
@@ -62,7 +63,14 @@ pub(super) async fn block_or_wait(
                 .throttled_for(shared.clock.moment())
                 .unwrap_or_default());
         }
-        Unavailable::Unidentified { .. } | Unavailable::BreakerOpen => return Ok(interval),
+        Unavailable::Unidentified { error: None } | Unavailable::BreakerOpen => {
+            return Ok(interval);
+        }
+        Unavailable::Unidentified { error: Some(failure) } => {
+            let message = format!("the backend was not reached yet: {failure}");
+            let message = shortened(message, MESSAGE_CHARS_MAX);
+            Failure::harmless(ErrorClass::Misconfigured, "backend_unreachable", message)
+        }
         Unavailable::Unusable(failure) => failure.clone(),
         Unavailable::Parked(_) => {
             let message = "the backend is parked until a person confirms what it holds";

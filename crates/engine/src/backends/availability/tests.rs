@@ -168,6 +168,20 @@ fn a_confirmation_covers_only_what_is_known_to_be_observed_after_it() {
 }
 
 #[test]
+fn a_backend_that_was_never_reached_blocks_until_it_is() {
+    let availability = Availability::new(2);
+    let blocks = |availability: &Availability| {
+        availability.unavailable(NOW).is_some_and(|unavailable| unavailable.blocks())
+    };
+    assert!(!blocks(&availability), "it was not asked yet");
+    let failure = Failure::harmless(ErrorClass::Transient, "t", "t");
+    availability.record_unidentified(failure);
+    assert!(blocks(&availability));
+    availability.record_identified();
+    assert!(!blocks(&availability));
+}
+
+#[test]
 fn refused_credentials_close_it_until_a_probe_succeeds() {
     let availability = Availability::new(2);
     availability.record_identified();
