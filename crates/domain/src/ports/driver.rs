@@ -221,6 +221,15 @@ pub trait Driver: Send + Sync {
     /// Why it is not usable; the class decides what the engine does.
     async fn health(&self, context: &CallContext) -> Result<(), Failure>;
 
+    /// Checks for a person what a health check leaves out, because only some objects need it: each service that the
+    /// kinds use. Read-only.
+    ///
+    /// # Errors
+    /// What is missing, by name.
+    async fn verify(&self, _context: &CallContext) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Observes one object. Read-only. A deleted object is a result, [`Observation::Absent`], never a failure: only
     /// that result makes the engine end a deletion, or call an object lost.
     ///

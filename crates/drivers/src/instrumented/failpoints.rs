@@ -11,6 +11,8 @@ pub const FAILPOINTS: &[&str] = &[
     "driver::identity::after",
     "driver::health::before",
     "driver::health::after",
+    "driver::verify::before",
+    "driver::verify::after",
     "driver::list::before",
     "driver::list::after",
     "driver::observe::before",

@@ -87,6 +87,14 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         health
     }
 
+    async fn verify(&self, context: &CallContext) -> Result<(), Failure> {
+        failpoints::hit("driver::verify::before").await;
+        let call = self.reading("verify", None);
+        let verified = with_limits(&call, context, self.inner.verify(context)).await;
+        failpoints::hit("driver::verify::after").await;
+        verified
+    }
+
     async fn observe(
         &self,
         context: &CallContext,

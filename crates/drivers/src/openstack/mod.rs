@@ -87,6 +87,10 @@ impl Driver for OpenStack {
         Ok(self.client(context).health().await?)
     }
 
+    async fn verify(&self, context: &CallContext) -> Result<(), Failure> {
+        Ok(self.client(context).verify().await?)
+    }
+
     async fn observe(
         &self,
         context: &CallContext,

@@ -111,6 +111,10 @@ impl Driver for RedactingDriver {
         self.inner.health(context).await.map_err(|failure| self.failure(failure))
     }
 
+    async fn verify(&self, context: &CallContext) -> Result<(), Failure> {
+        self.inner.verify(context).await.map_err(|failure| self.failure(failure))
+    }
+
     async fn observe(
         &self,
         context: &CallContext,

@@ -85,7 +85,7 @@ impl Engine {
         self.inner.shared.control.state_after(&StreamId::backend(name), changed).await
     }
 
-    /// Checks the backend's health and identity at once. Returns the backend's record right after it.
+    /// Checks the backend's health and identity at once, and each service that its kinds use. Returns the backend's record right after it.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`]; [`Error::Store`] with the backend's answer.
@@ -99,17 +99,18 @@ impl Engine {
         let context = shared.backend_call_context(&backend);
         let health = backend.settings.driver.health(&context).await;
         health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
-        let unusable = matches!(
-            backend.availability.unavailable(self.clock().moment()),
-            Some(Unavailable::Unusable(_))
-        );
+        let unavailable = backend.availability.unavailable(self.clock().moment());
+        let blocked = unavailable
+            .is_some_and(|unavailable| unavailable.blocks() && unavailable.ends_by_health_check());
         backend.availability.record_recovery();
         shared.identify(&backend).await?;
-        if unusable {
+        if blocked {
             shared.reopen(&backend).await;
         } else {
             shared.resume_work(&backend).await;
         }
+        let verified = backend.settings.driver.verify(&shared.backend_call_context(&backend)).await;
+        verified.map_err(|failure| Error::Unavailable(failure.to_string()))?;
         let changed = shared.append_backend_events(name, envelope, |_| Vec::new()).await?;
         shared.control.state_after(&StreamId::backend(name), changed).await
     }

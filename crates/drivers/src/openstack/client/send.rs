@@ -85,6 +85,12 @@ impl CallClient<'_> {
         self.shared.session.token(self, None).await.map(drop)
     }
 
+    /// Checks that each service has an endpoint in the region.
+    pub(in crate::openstack) async fn verify(self) -> Result<(), ApiError> {
+        let token = self.shared.session.token(self, None).await?;
+        token.catalogue.check_all(&self.shared.cloud)
+    }
+
     /// Checks that an empty search result of `service` proves absence.
     ///
     /// # Errors
