@@ -31,6 +31,38 @@ pub struct ActionSpec {
     pub idempotent: bool,
 }
 
+/// A step from entities to related ones of one kind, in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelationStep {
+    /// To those that they refer to.
+    To(KindName),
+    /// To those that refer to them.
+    From(KindName),
+}
+
+impl RelationStep {
+    /// The kind that it leads to.
+    #[must_use]
+    pub const fn kind(&self) -> &KindName {
+        let (Self::To(kind) | Self::From(kind)) = self;
+        kind
+    }
+
+    /// The steps from where `steps`, which begin at `kind`, end, back to `kind`.
+    #[must_use]
+    pub fn reversed(steps: &[Self], kind: &KindName) -> Vec<Self> {
+        let before = std::iter::once(kind).chain(steps.iter().map(Self::kind));
+        let back = steps.iter().zip(before).map(|(step, before)| match step {
+            Self::To(_) => Self::From(before.clone()),
+            Self::From(_) => Self::To(before.clone()),
+        });
+        let mut back: Vec<_> = back.collect();
+        back.reverse();
+        back
+    }
+}
+
 /// The specification of a kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KindSpec {
@@ -52,6 +84,10 @@ pub struct KindSpec {
     pub owner_key: bool,
     /// The kind's actions.
     pub actions: Vec<ActionSpec>,
+    /// Steps from an entity to those that come first, though it does not refer to them: what is being created is created
+    /// before it, and of what is being deleted it goes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub implicit: Vec<Vec<RelationStep>>,
     /// How long after an abandoned create "none found" proves nothing, and how long a call that failed with "not
     /// found" waits for another observation.
     #[serde(with = "millis")]
@@ -102,5 +138,28 @@ mod millis {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
         u64::deserialize(d).map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_lead_back_to_where_they_began() {
+        let kind = |name: &str| KindName::from(name);
+        let steps = [
+            RelationStep::To(kind("port")),
+            RelationStep::To(kind("network")),
+            RelationStep::From(kind("subnet")),
+        ];
+        let back = RelationStep::reversed(&steps, &kind("address"));
+        let expected = [
+            RelationStep::To(kind("network")),
+            RelationStep::From(kind("port")),
+            RelationStep::From(kind("address")),
+        ];
+        assert_eq!(back, expected);
+        assert_eq!(RelationStep::reversed(&back, &kind("subnet")), steps);
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn kind() -> KindSpec {
         identity: None,
         owner_key: true,
         actions: vec![action("reboot", true), action("format", false)],
+        implicit: Vec::new(),
         settle: Duration::from_secs(2),
         retry_budget: 3,
         on_lost: OnLost::Ask,

@@ -92,6 +92,7 @@ pub fn kinds() -> Vec<KindSpec> {
         identity: None,
         owner_key: true,
         actions: vec![action("ping", true), action("poke", false)],
+        implicit: Vec::new(),
         settle: Duration::from_millis(500),
         // Calls fail on purpose, and often.
         retry_budget: 20,

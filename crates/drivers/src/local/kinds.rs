@@ -73,6 +73,7 @@ fn kind(kind: Kind, summary: &str, schema: &str, actions: Vec<ActionSpec>) -> Ki
         identity: Some("/path".to_owned()),
         owner_key: false,
         actions,
+        implicit: Vec::new(),
         // A file system shows a file at once; the time is for a write that another worker had already begun.
         settle: Duration::from_secs(1),
         retry_budget: 5,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use stateward_domain::document::{self, Limits};
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::references::{self, Purpose, Waiting};
+use stateward_domain::entity::references::{self, Purpose, Unready, Waiting};
 use stateward_domain::entity::state::Manifest;
 use stateward_domain::failure::{ErrorClass, Failure};
 
@@ -15,6 +15,7 @@ use crate::admission::placeholders::Placeholders;
 use crate::backends::BackendSettings;
 use crate::error::Error;
 use crate::process_manager::Shared;
+use crate::process_manager::implicit::ImplicitDependencies;
 use crate::process_manager::plan::{DesiredFault, Resolution, Resolved, UnresolvedReference};
 
 /// Faults of a desired state that a failure names at most: it goes into an event.
@@ -68,7 +69,17 @@ impl Resolver<'_> {
                 return Ok(not_ready(&Waiting { pointer, target, field, why }));
             }
         }
+        let kind = self.shared.kinds.get(&entity.manifest.kind)?;
+        if let Some(target) = self.implicit().created_first(entity, kind).await? {
+            let (pointer, field, why) = (String::new(), None, Unready::NotReady);
+            return Ok(not_ready(&Waiting { pointer, target, field, why }));
+        }
         self.for_use(entity).await
+    }
+
+    fn implicit(&self) -> ImplicitDependencies<'_> {
+        let Shared { entities, queue, .. } = self.shared;
+        ImplicitDependencies { entities, queue: &**queue }
     }
 
     /// `desired` with values that an object which was made from it can be compared by.
@@ -149,7 +160,7 @@ impl Resolver<'_> {
         document::omitted(desired).map(|pointer| DesiredFault::TooDeep { pointer })
     }
 
-    /// Which dependent keeps the entity from being deleted; `None` = there is none.
+    /// Which dependent keeps the entity from being deleted, or goes before it; `None` = there is none.
     ///
     /// A dependent that referred to it before its deletion was requested is in the queue's tables once the executor is
     /// past that moment. One that came later reads its newest fold, finds it being deleted, and waits.
@@ -167,7 +178,12 @@ impl Resolver<'_> {
                 return Err(Error::Unavailable("the queue was reset".to_owned()));
             }
         }
-        let Some(by) = dependents.entities.first().copied() else { return Ok(None) };
+        let mut by = dependents.entities.first().copied();
+        if by.is_none() {
+            let kinds = self.settings.driver.kinds();
+            by = self.implicit().deleted_first(entity, kinds).await?.map(|other| other.id);
+        }
+        let Some(by) = by else { return Ok(None) };
         let message = match self.shared.entities.fresh(by).await {
             Ok(user) => format!("is used by {}", user.manifest.target()),
             // A dependent of unknown state counts.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
-use stateward_domain::kind::{ActionSpec, KindSpec, OnLost};
+use stateward_domain::kind::{ActionSpec, KindSpec, OnLost, RelationStep};
 
 use crate::openstack::client::Pagination;
 use crate::openstack::name_resolution::is_uuid;
@@ -111,6 +111,7 @@ impl KindMeta {
             identity: self.identity.map(str::to_owned),
             owner_key: self.owner_key,
             actions: self.actions.iter().map(action).collect(),
+            implicit: implicit(self.name),
             settle: self.settle,
             retry_budget: self.retry_budget,
             on_lost: self.on_lost,
@@ -143,6 +144,21 @@ impl Field {
             Compare::By(equal) => equal(observed, wanted),
             Compare::NotObserved => true,
         }
+    }
+}
+
+/// What the objects of a kind are created after without a reference: Neutron gives no address on a network without
+/// subnets, and leads no floating IP to a port whose subnet no router serves.
+fn implicit(kind: &str) -> Vec<Vec<RelationStep>> {
+    let to = |noun: &str| RelationStep::To(format!("openstack.{noun}").as_str().into());
+    let from = |noun: &str| RelationStep::From(format!("openstack.{noun}").as_str().into());
+    match kind {
+        "openstack.port" | "openstack.server" => vec![vec![to("network"), from("subnet")]],
+        "openstack.floating_ip" => vec![
+            vec![to("port"), to("network"), from("subnet"), from("router")],
+            vec![to("port"), to("subnet"), from("router")],
+        ],
+        _ => Vec::new(),
     }
 }
 

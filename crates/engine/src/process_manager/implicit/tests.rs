@@ -1,0 +1,207 @@
+//! A small network: addresses lead to ports through routers and subnets that no address and no port refers to.
+
+use serde_json::{Value, json};
+use stateward_domain::entity::claims;
+use stateward_domain::entity::event::{EntityEvent, Next};
+use stateward_domain::entity::state::{
+    AttemptStep, DeletionPolicy, Manifest, Observed, Presence, Settings,
+};
+use stateward_domain::envelope::{Envelope, NewEvent, StreamId};
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::{
+    Attempt, BackendName, EntityId, EventId, ExternalId, Generation, KindName, Namespace,
+    OperationId, Position,
+};
+use stateward_domain::ports::event_store::{Append, EventStore};
+use stateward_domain::ports::sync_queue::QueueChange;
+use stateward_domain::time::{ManualClock, Timestamp};
+use stateward_store::memory::{MemoryLog, MemoryQueue};
+use stateward_store::sqlite::Store;
+use uuid::Uuid;
+
+use super::*;
+use crate::stub_driver;
+
+struct Fixture {
+    log: Arc<dyn EventStore>,
+    queue: MemoryQueue,
+    entities: EntityRepository,
+    _store: (Store, tempfile::TempDir),
+}
+
+fn kinds() -> Vec<KindSpec> {
+    let to = |noun: &str| RelationStep::To(KindName::from(noun));
+    let from = |noun: &str| RelationStep::From(KindName::from(noun));
+    let address = vec![to("port"), to("net"), from("subnet"), from("router")];
+    let kind = |name: &str, implicit| KindSpec {
+        name: KindName::from(name),
+        implicit,
+        ..stub_driver::kind()
+    };
+    vec![
+        kind("port", vec![vec![to("net"), from("subnet")]]),
+        kind("address", vec![address]),
+        kind("router", Vec::new()),
+    ]
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), ManualClock::new()).await.expect("a store");
+        let log: Arc<dyn EventStore> = Arc::new(MemoryLog::new(ManualClock::new()));
+        let entities = EntityRepository::new(Arc::clone(&log), store.entities.clone());
+        let queue = MemoryQueue::new(ManualClock::new());
+        Self { log, queue, entities, _store: (store, folder) }
+    }
+
+    /// A network with a subnet, a router into it, a port, and an address that leads to the port.
+    async fn network() -> Self {
+        let mut fixture = Self::new().await;
+        fixture.declare(1, "net", json!({})).await;
+        fixture.declare(2, "subnet", json!({"net": {"$ref": "net/it"}})).await;
+        fixture.declare(3, "router", json!({"subnets": [{"$ref": "subnet/it"}]})).await;
+        fixture.declare(4, "port", json!({"net": {"$ref": "net/it"}})).await;
+        fixture.declare(5, "address", json!({"port": {"$ref": "port/it"}})).await;
+        fixture
+    }
+
+    async fn declare(&mut self, number: u128, kind: &str, desired: Value) {
+        let manifest = Manifest {
+            namespace: Namespace::from("n"),
+            kind: KindName::from(kind),
+            name: "it".into(),
+            backend: BackendName::from("b"),
+            desired,
+            settings: Settings::default(),
+            external_id: None,
+        };
+        self.append(
+            number,
+            EntityEvent::CreateRequested {
+                at: Timestamp(2),
+                operation_id: OperationId(Uuid::from_u128(number)),
+                entity_id: id(number),
+                schema_version: 1,
+                identity: None,
+                manifest: Box::new(manifest),
+            },
+        )
+        .await;
+    }
+
+    async fn append(&mut self, number: u128, event: EntityEvent) {
+        let entity = self.entities.fresh(id(number)).await.expect("readable");
+        let envelope = Envelope::system("test", Namespace::from("n"));
+        let (_, claims) =
+            claims::fold(Entity::clone(&entity), std::slice::from_ref(&event), &envelope);
+        let event_id = EventId(Uuid::from_u128(number * 100 + u128::from(entity.version.0)));
+        let events = vec![NewEvent::encode(event_id, &event, &envelope).expect("small")];
+        let (stream, expected) = (StreamId::entity(id(number)), entity.version);
+        self.log.append(Append { stream, expected, events, claims }).await.expect("fits");
+        let entity = self.entity(number).await;
+        let row = entity.queue_row(entity.work(), Position::START).expect("it is tracked");
+        let put = [QueueChange::Put(row)];
+        self.queue.advance(Position::START, Position::START, &put).await.expect("a queue");
+    }
+
+    async fn entity(&self, number: u128) -> Arc<Entity> {
+        self.entities.fresh(id(number)).await.expect("readable")
+    }
+
+    async fn made(&mut self, number: u128) {
+        let observed = Observed {
+            presence: Presence::Present,
+            external_id: Some(ExternalId(number.to_string())),
+            generation: Generation(1),
+            ..Observed::default()
+        };
+        let step = AttemptStep::None;
+        let operations = vec![OperationId(Uuid::from_u128(number))];
+        let (at, attempt, generation) = (Timestamp(3), Attempt(1), Generation(1));
+        let event =
+            EntityEvent::SyncCompleted { at, attempt, generation, step, observed, operations };
+        self.append(number, event).await;
+    }
+
+    async fn failed(&mut self, number: u128, next: Next) {
+        let (at, attempt, generation) = (Timestamp(3), Attempt(1), Generation(1));
+        let error = Failure::harmless(ErrorClass::Invalid, "on_purpose", "on purpose");
+        let (remaining, operations) = (Vec::new(), Vec::new());
+        self.append(
+            number,
+            EntityEvent::SyncFailed { at, attempt, generation, error, next, remaining, operations },
+        )
+        .await;
+    }
+
+    async fn leaving(&mut self, number: u128) {
+        let operation_id = OperationId(Uuid::from_u128(number * 10));
+        let (at, policy) = (Timestamp(4), DeletionPolicy::Delete);
+        self.append(number, EntityEvent::DeleteRequested { at, operation_id, policy }).await;
+    }
+
+    fn implicit(&self) -> ImplicitDependencies<'_> {
+        ImplicitDependencies { entities: &self.entities, queue: &self.queue }
+    }
+
+    /// What the creation of `number` waits for.
+    async fn first(&self, number: u128) -> Option<String> {
+        let entity = self.entity(number).await;
+        let kinds = kinds();
+        let kind = kinds.iter().find(|kind| kind.name == entity.manifest.kind).expect("a kind");
+        let first = self.implicit().created_first(&entity, kind).await.expect("readable");
+        first.map(|target| target.to_string())
+    }
+
+    /// What the deletion of `number` waits for.
+    async fn gone_first(&self, number: u128) -> Option<String> {
+        let entity = self.entity(number).await;
+        let other = self.implicit().deleted_first(&entity, &kinds()).await.expect("readable");
+        other.map(|other| other.manifest.target().to_string())
+    }
+}
+
+fn id(number: u128) -> EntityId {
+    EntityId(Uuid::from_u128(number))
+}
+
+#[tokio::test]
+async fn what_is_created_at_the_same_time_comes_first() {
+    let mut network = Fixture::network().await;
+    assert_eq!(network.first(4).await.as_deref(), Some("subnet/it"));
+    assert_eq!(network.first(5).await.as_deref(), Some("router/it"));
+    network.made(2).await;
+    assert_eq!(network.first(4).await, None);
+    assert_eq!(network.first(5).await.as_deref(), Some("router/it"));
+    network.failed(3, Next::Erred).await;
+    assert_eq!(network.first(5).await, None, "what failed for good keeps no other one");
+}
+
+#[tokio::test]
+async fn neither_waits_for_what_waits_for_it() {
+    let mut network = Fixture::network().await;
+    let on = BlockedOn::Reference(Target { kind: KindName::from("port"), name: "it".into() });
+    network.failed(2, Next::Blocked { on, check_at: Timestamp(9) }).await;
+    assert_eq!(network.first(4).await, None);
+    let on = BlockedOn::Reference(Target { kind: KindName::from("net"), name: "it".into() });
+    network.failed(2, Next::Blocked { on, check_at: Timestamp(9) }).await;
+    assert_eq!(network.first(4).await.as_deref(), Some("subnet/it"));
+}
+
+#[tokio::test]
+async fn of_what_is_deleted_the_dependent_goes_first_and_what_stays_keeps_nothing() {
+    let mut network = Fixture::network().await;
+    for number in 1..=5 {
+        network.made(number).await;
+    }
+    network.leaving(3).await;
+    network.leaving(2).await;
+    assert_eq!((network.gone_first(2).await, network.gone_first(3).await), (None, None));
+    network.leaving(5).await;
+    network.leaving(4).await;
+    assert_eq!(network.gone_first(3).await.as_deref(), Some("address/it"));
+    assert_eq!(network.gone_first(2).await.as_deref(), Some("port/it"));
+    assert_eq!(network.gone_first(5).await, None);
+    assert_eq!(network.first(4).await, None, "nothing is being created");
+}
