@@ -48,6 +48,10 @@ impl Round<'_> {
                     Ok(recorded)
                 }
             }
+            Action::Record { report, then } => {
+                self.report(c.entity, &Intent::Observe(report)).await?;
+                Box::pin(self.execute(c, *then)).await
+            }
             Action::RecordLoss(report) => self.record_loss(c, report).await,
         }
     }

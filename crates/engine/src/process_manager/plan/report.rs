@@ -108,8 +108,7 @@ pub(super) fn observed_before(
     if c.takes_over.is_some() {
         return action;
     }
-    let report = observation(c, observed, diff);
-    Action::Observe { report, recorded: Requeue::Now, unchanged: Box::new(action) }
+    Action::Record { report: observation(c, observed, diff), then: Box::new(action) }
 }
 
 /// Begins an attempt for `step`, unless changes are paused. `spec`: what the call writes, and the attributes that an

@@ -172,6 +172,8 @@ pub(crate) enum Action {
     Fail(FailureReport),
     /// Records what a background check observed. Continues with `unchanged` when that taught nothing.
     Observe { report: ObservationReport, recorded: Requeue, unchanged: Box<Action> },
+    /// Records what was observed, if that is news, then goes on with `then`, which was planned on it.
+    Record { report: ObservationReport, then: Box<Action> },
     /// Records that the object is gone, once the backend proved to be the same one and not too many are gone at once.
     RecordLoss(ObservationReport),
     /// Records nothing.

@@ -53,7 +53,7 @@ fn an_object_is_made_once_it_is_proved_absent() {
             "start create@1 over 1 for 1 with {\"size\":1}",
         ),
         ("after one, on hold", taken_over, HELD, "fail paused over 1, retry in 0ns"),
-        ("refused, check", refused(), CHECK, "observe Absent@0 then again else await change"),
+        ("refused, check", refused(), CHECK, "record Absent@0, await change"),
         ("refused, refreshed", refused().refreshed(), WORK, "complete none for 1 Absent@0"),
         (
             "first half of a replacement, abandoned",

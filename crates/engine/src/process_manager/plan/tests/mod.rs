@@ -268,7 +268,10 @@ fn planned(
             (_, given) => given,
         };
         let action = next_action(c, observation, resolution);
-        if let Action::Observe { report, .. } | Action::RecordLoss(report) = &action {
+        if let Action::Observe { report, .. }
+        | Action::Record { report, .. }
+        | Action::RecordLoss(report) = &action
+        {
             let entity = &life.entity;
             assert_eq!((report.generation, report.attempt), (entity.generation, entity.attempt));
         }
@@ -280,7 +283,7 @@ fn planned(
 fn recorded(life: Life, observation: &Observation, resolution: &Resolution<'_>) -> Life {
     let report = with(&life, WORK, |c| match next_action(c, observation, resolution) {
         Action::Fail(report) => report,
-        Action::Observe { unchanged, .. } => match *unchanged {
+        Action::Record { then, .. } => match *then {
             Action::Fail(report) => report,
             other => unreachable!("{other:?}"),
         },

@@ -33,6 +33,12 @@ pub(super) fn shown(action: &Action) -> String {
             let proved = if report.in_sync { " in sync" } else { "" };
             format!("observe {seen}{proved} then {} else {}", wait(*recorded), shown(unchanged))
         }
+        Action::Record { report, then } => {
+            let differs = if report.diff.is_empty() { "" } else { " differs" };
+            let observed = &report.observed;
+            let seen = format!("{:?}@{}{differs}", observed.presence, observed.generation);
+            format!("record {seen}, {}", shown(then))
+        }
         Action::RecordLoss(report) => {
             format!("loss {:?} {:?}", report.observed.presence, report.on_lost)
         }

@@ -101,13 +101,13 @@ fn a_change_is_made_where_it_is_wanted_and_allowed() {
     for (name, life, given, expected) in [
         ("wanted", changed(), WORK, start),
         ("no time left", changed(), unsent, "wait 0ns"),
-        ("on hold", changed(), HELD, "observe Present@1 then again else wait 30s"),
-        ("paused", changed().paused(), WORK, "observe Present@1 then again else wait 30s"),
+        ("on hold", changed(), HELD, "record Present@1, wait 30s"),
+        ("paused", changed().paused(), WORK, "record Present@1, wait 30s"),
         (
             "paused, refreshed",
             changed().paused().refreshed(),
             WORK,
-            "observe Present@1 then again else complete none for 1 Present@1, wait 30s",
+            "record Present@1, complete none for 1 Present@1, wait 30s",
         ),
         (
             "abandoned",
@@ -126,14 +126,14 @@ fn a_change_is_made_where_it_is_wanted_and_allowed() {
             "tried again",
             failed,
             WORK,
-            "observe Present@1 then again else start update /size@2 for 1 on object with {\"size\":2}",
+            "record Present@1, start update /size@2 for 1 on object with {\"size\":2}",
         ),
-        ("erred", Life::erred(), CHECK, "observe Present@1 differs then again else await change"),
+        ("erred", Life::erred(), CHECK, "record Present@1 differs, await change"),
         (
             "erred, refreshed",
             Life::erred().refreshed(),
             WORK,
-            "observe Present@1 differs then again else complete none for 1 Present@1 differs",
+            "record Present@1 differs, complete none for 1 Present@1 differs",
         ),
         ("erred, retried", Life::erred().retried(), WORK, start),
         (
@@ -165,7 +165,12 @@ fn drift_is_recorded_and_then_follows_the_policy() {
             format!("{observed} wait 30s"),
         ),
         ("correct, again", failed, WORK, format!("{observed} {start}")),
-        ("correct, given up", unrepaired(), CHECK, format!("{observed} await change")),
+        (
+            "correct, given up",
+            unrepaired(),
+            CHECK,
+            "record Present@1 differs, await change".to_owned(),
+        ),
         ("report", Life::drifted(DriftPolicy::Report), CHECK, format!("{observed} await change")),
         (
             "report, refreshed",
@@ -231,9 +236,9 @@ fn an_object_goes_when_no_dependent_is_left() {
             leaving(),
             WORK,
             in_use(),
-            "observe Present@1 then again else fail in_use, blocked on InUse(EntityId(00000000-0000-0000-0000-000000000009)) until 300s",
+            "record Present@1, fail in_use, blocked on InUse(EntityId(00000000-0000-0000-0000-000000000009)) until 300s",
         ),
-        ("in use, recorded", waits, WORK, in_use(), "observe Present@1 then again else wait 30s"),
+        ("in use, recorded", waits, WORK, in_use(), "record Present@1, wait 30s"),
         (
             "in use, abandoned",
             abandoned,
@@ -275,7 +280,7 @@ fn erred_dependent() -> Life {
 
 #[test]
 fn a_dependent_follows_its_references() {
-    let observed = |then: &str| format!("observe Present@1 then again else {then}");
+    let observed = |then: &str| format!("record Present@1, {then}");
     let blocked = "fail reference_not_ready, blocked on Reference(stub.thing/other) until 300s";
     let blocked = &observed(blocked);
     let waits = |loss| recorded(dependent(), &present(1), &waiting(loss));
