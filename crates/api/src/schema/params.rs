@@ -226,3 +226,12 @@ pub(crate) struct AtParams {
     #[param(nullable = false)]
     at: Option<String>,
 }
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the document needs it")]
+pub(crate) struct ImplicitParams {
+    /// Whether `referenced_by` also has what comes after the entity by its kind alone, and has nothing else in its place.
+    #[param(nullable = false)]
+    implicit: Option<bool>,
+}

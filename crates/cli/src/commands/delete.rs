@@ -89,7 +89,7 @@ async fn add_dependents(client: &Client, selected: &mut Selected) -> anyhow::Res
     let mut next = 0;
     while let Some(entity) = selected.entities.get(next) {
         let path = format!("/v1/entities/{}", text(entity, "/id"));
-        let entity = client.send(&Request::get(path)).await?;
+        let entity = client.send(&Request::get(path).query("implicit", "true")).await?;
         let dependents = entity["referenced_by"].as_array().cloned().unwrap_or_default();
         if dependents.len() >= DEPENDENTS_MAX {
             let label = label(&entity);

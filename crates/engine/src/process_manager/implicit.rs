@@ -56,11 +56,8 @@ impl ImplicitDependencies<'_> {
         entity: &Entity,
         kinds: &[KindSpec],
     ) -> Result<Option<Arc<Entity>>, Error> {
-        let leads_here = |steps: &&Vec<RelationStep>| {
-            steps.last().is_some_and(|last| *last.kind() == entity.manifest.kind)
-        };
         for kind in kinds {
-            for steps in kind.implicit.iter().filter(leads_here) {
+            for steps in kind.implicit.iter().filter(|steps| lead_to(steps, entity)) {
                 let back = RelationStep::reversed(steps, &kind.name);
                 let mut related = self.related(entity, &back).await?.into_iter();
                 if let Some(other) = related.find(|other| is_being_deleted(other)) {
@@ -69,6 +66,33 @@ impl ImplicitDependencies<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Up to `limit` entities that come after `entity` by one of `kinds`, and that no other entity could serve in its
+    /// place: without it they would be left over.
+    ///
+    /// # Errors
+    /// When an entity or the queue cannot be read.
+    pub(crate) async fn served_by(
+        &self,
+        entity: &Entity,
+        kinds: &[KindSpec],
+        limit: usize,
+    ) -> Result<Vec<Arc<Entity>>, Error> {
+        let mut served = BTreeMap::new();
+        for kind in kinds {
+            for steps in kind.implicit.iter().filter(|steps| lead_to(steps, entity)) {
+                let back = RelationStep::reversed(steps, &kind.name);
+                for other in self.related(entity, &back).await? {
+                    let ends = self.related(&other, steps).await?;
+                    let alone = ends.iter().all(|end| end.id == entity.id || end.is_deleted());
+                    if alone && !other.is_deleted() && served.len() < limit {
+                        served.insert(other.id, other);
+                    }
+                }
+            }
+        }
+        Ok(served.into_values().collect())
     }
 
     /// The entities that `steps` lead to from `entity`, in its backend.
@@ -135,6 +159,11 @@ impl ImplicitDependencies<'_> {
         // A longer chain is not waited for.
         Ok(true)
     }
+}
+
+/// Whether `steps` may lead to `entity`.
+fn lead_to(steps: &[RelationStep], entity: &Entity) -> bool {
+    steps.last().is_some_and(|last| *last.kind() == entity.manifest.kind)
 }
 
 fn awaited(entity: &Entity) -> Option<Target> {

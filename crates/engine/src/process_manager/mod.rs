@@ -18,7 +18,7 @@ mod backend_record;
 mod dispatcher;
 mod execute;
 mod health_check;
-mod implicit;
+pub(crate) mod implicit;
 mod observation_baseline;
 mod observe;
 mod ownership;

@@ -7,6 +7,7 @@ use stateward_domain::entity::claims::ClaimKey;
 
 use super::Engine;
 use crate::error::Error;
+use crate::process_manager::implicit::ImplicitDependencies;
 
 impl Engine {
     /// Up to `limit` dependents of `entity`, as far as the queue knows them; none for a deleted entity.
@@ -34,5 +35,22 @@ impl Engine {
             }
         }
         Ok(found)
+    }
+
+    /// Up to `limit` entities that come after `entity` by their kind alone, and that nothing else could serve in its
+    /// place; none for a deleted entity, and none while its backend is not configured.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn implicit_dependents(
+        &self,
+        entity: &Entity,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entity>>, Error> {
+        let backend = self.backend(&entity.manifest.backend).ok().filter(|_| !entity.is_deleted());
+        let Some(backend) = backend else { return Ok(Vec::new()) };
+        let shared = &self.inner.shared;
+        let implicit = ImplicitDependencies { entities: &shared.entities, queue: &*shared.queue };
+        implicit.served_by(entity, backend.settings.driver.kinds(), limit).await
     }
 }

@@ -1,5 +1,7 @@
 //! `GET /v1/entities/{id}`: the fold of the log, never stale; with `at`, an earlier state.
 
+use std::collections::BTreeSet;
+
 use actix_web::http::header::{CACHE_CONTROL, ETAG};
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
@@ -14,7 +16,7 @@ use crate::headers;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::routes::id;
-use crate::schema::params::{AtParams, SeenHeader};
+use crate::schema::params::{AtParams, ImplicitParams, SeenHeader};
 use crate::schema::problems::{Missing, Refused};
 
 /// Maximum number of dependents in the response.
@@ -26,7 +28,7 @@ const DEPENDENTS_SHOWN_MAX: usize = 1_000;
     operation_id = "get_entity",
     tag = "entities",
     summary = "An entity as it is, never stale, or as it was",
-    params(("id" = String, Path, description = "Id"), AtParams, SeenHeader),
+    params(("id" = String, Path, description = "Id"), AtParams, ImplicitParams, SeenHeader),
     responses((status = 200, description = "The entity", body = EntityView<'static>), (status = 304, description = "At a revision that `If-None-Match` names"), Refused, Missing),
 )]
 pub(crate) async fn handler(
@@ -38,6 +40,7 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     let id: EntityId = id(&path)?;
     let at = params.text("at")?;
+    let implicit = params.value("implicit")?.unwrap_or(false);
     params.finish()?;
     let entity = caller.entity(&app.engine, id, Role::Viewer).await?;
     let Some(at) = at else {
@@ -49,7 +52,13 @@ pub(crate) async fn handler(
             let mut same = HttpResponse::NotModified();
             return Ok(same.insert_header(tag).insert_header(kept_nowhere).finish());
         }
-        let dependents = app.engine.dependents(&entity, DEPENDENTS_SHOWN_MAX).await?;
+        let mut dependents = app.engine.dependents(&entity, DEPENDENTS_SHOWN_MAX).await?;
+        if implicit {
+            let left = DEPENDENTS_SHOWN_MAX - dependents.len();
+            let more = app.engine.implicit_dependents(&entity, left).await?;
+            let known: BTreeSet<_> = dependents.iter().map(|dependent| dependent.id).collect();
+            dependents.extend(more.into_iter().filter(|more| !known.contains(&more.id)));
+        }
         let view = EntityView::from(&*entity).with_dependents(&dependents);
         return Ok(HttpResponse::Ok().insert_header(tag).insert_header(kept_nowhere).json(view));
     };

@@ -67,10 +67,14 @@ impl Fixture {
     }
 
     async fn declare(&mut self, number: u128, kind: &str, desired: Value) {
+        self.declare_named(number, kind, "it", desired).await;
+    }
+
+    async fn declare_named(&mut self, number: u128, kind: &str, name: &str, desired: Value) {
         let manifest = Manifest {
             namespace: Namespace::from("n"),
             kind: KindName::from(kind),
-            name: "it".into(),
+            name: name.into(),
             backend: BackendName::from("b"),
             desired,
             settings: Settings::default(),
@@ -141,6 +145,13 @@ impl Fixture {
         self.append(number, EntityEvent::DeleteRequested { at, operation_id, policy }).await;
     }
 
+    /// What nothing else serves if `number` is gone.
+    async fn served(&self, number: u128) -> Vec<String> {
+        let entity = self.entity(number).await;
+        let served = self.implicit().served_by(&entity, &kinds(), 10).await.expect("readable");
+        served.iter().map(|other| other.manifest.target().to_string()).collect()
+    }
+
     fn implicit(&self) -> ImplicitDependencies<'_> {
         ImplicitDependencies { entities: &self.entities, queue: &self.queue }
     }
@@ -204,4 +215,15 @@ async fn of_what_is_deleted_the_dependent_goes_first_and_what_stays_keeps_nothin
     assert_eq!(network.gone_first(2).await.as_deref(), Some("port/it"));
     assert_eq!(network.gone_first(5).await, None);
     assert_eq!(network.first(4).await, None, "nothing is being created");
+}
+
+#[tokio::test]
+async fn a_cascade_takes_along_what_nothing_else_serves() {
+    let mut network = Fixture::network().await;
+    assert_eq!(network.served(2).await, ["port/it"]);
+    assert_eq!(network.served(3).await, ["address/it"]);
+    assert_eq!((network.served(1).await, network.served(4).await), (Vec::new(), Vec::new()));
+    network.declare_named(6, "subnet", "other", json!({"net": {"$ref": "net/it"}})).await;
+    assert!(network.served(2).await.is_empty(), "the port may be on the other one");
+    assert_eq!(network.served(3).await, ["address/it"]);
 }
