@@ -12,7 +12,7 @@ use stateward_domain::ports::driver::{
 use super::idle_time::idle_longer_than;
 use super::kind_meta::Mutability;
 use super::pending_job::{PendingJob, Phase};
-use super::{ActionOutcome, Kind, Remaining, Stage, to_external_id};
+use super::{ActionOutcome, Kind, Remaining, Stage, to_external_id, unmanaged};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
 /// Pointer of a plan for an object that is not settled.
@@ -32,7 +32,8 @@ pub(in crate::openstack) fn check(kind: &dyn Kind, spec: &Value) -> Result<Value
     if faults.is_empty() { Ok(Value::Object(normal)) } else { Err(faults) }
 }
 
-/// See `Driver::plan`. An object that the cloud still works on, or that failed, is never as desired.
+/// See `Driver::plan`. An object that the cloud still works on, or that failed, is never as desired. One that holds what
+/// is not understood is never replaced: `update` reports why.
 pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value) -> Plan {
     if kind.stage(observed) != Stage::Settled {
         // Its attributes are incomplete while it is not settled, so they are not compared.
@@ -41,7 +42,7 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
     let differing = kind.meta().differing(observed, spec);
     let fixed = differing.iter().any(|field| field.mutability == Mutability::Never);
     let fields: Vec<_> = differing.iter().map(|field| format!("/{}", field.name)).collect();
-    if fixed {
+    if fixed && !unmanaged::is_partly(observed) {
         Plan::Replace { fields }
     } else if fields.is_empty() {
         Plan::Noop
@@ -88,10 +89,11 @@ async fn observed_object(
 }
 
 /// The object without the attributes that need further requests.
-fn object_from_row(kind: &dyn Kind, row: &Value) -> Option<Object> {
+pub(super) fn object_from_row(kind: &dyn Kind, row: &Value) -> Option<Object> {
     let external_id = to_external_id(kind.id(row)?);
-    let attributes = Value::Object(kind.attributes(row));
-    Some(Object { external_id, attributes, owner_key: kind.owner(row) })
+    let mut attributes = kind.attributes(row);
+    unmanaged::separate(kind, row, &mut attributes);
+    Some(Object { external_id, attributes: Value::Object(attributes), owner_key: kind.owner(row) })
 }
 
 /// See `Driver::find`. The owner key of each row is checked, because some services ignore filters that they do not
@@ -170,9 +172,13 @@ pub(in crate::openstack) async fn update(
             && kind.meta().field(field).is_none_or(|field| field.mutability == Mutability::Never)
     };
     if let Some(field) = update.fields.iter().find(fixed) {
+        if unmanaged::is_partly(&update.observed) {
+            return Err(unmanaged::not_replaced(field, &update.observed));
+        }
         let message = format!("{field} cannot change");
         return Err(Failure::harmless(ErrorClass::Immutable, "immutable", message));
     }
+    unmanaged::refuse(kind, &update.observed, &update.spec, &update.fields)?;
     let target = &update.target;
     let mut fields = update.fields.clone();
     if fields.iter().any(|field| field == STATUS) {

@@ -27,6 +27,7 @@ mod server_body;
 mod server_group;
 mod snapshot;
 mod subnet;
+mod unmanaged;
 mod volume;
 
 use async_trait::async_trait;
@@ -45,6 +46,7 @@ pub(super) use driver_calls::{
 use kind_meta::KindMeta;
 use neutron::Neutron;
 pub(super) use pending_job::PendingJob;
+use unmanaged::Part;
 
 /// Every kind, in the order of their dependencies.
 const KINDS: &[&dyn Kind] = &[
@@ -109,6 +111,11 @@ pub(super) enum Remaining {
 #[async_trait]
 pub(in crate::openstack) trait Kind: Send + Sync {
     fn meta(&self) -> &'static KindMeta;
+
+    /// The fields with objects of the API in them; see [`unmanaged`].
+    fn parts(&self) -> &'static [Part] {
+        &[]
+    }
 
     /// Checks what the schema cannot, and normalises the desired state for comparison.
     fn normalise(&self, _spec: &mut Map<String, Value>) -> Vec<FieldError> {

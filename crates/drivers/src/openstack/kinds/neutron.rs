@@ -11,6 +11,7 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::kind_meta::KindMeta;
+use super::unmanaged::Part;
 use super::{Blocker, Kind, Remaining, copy_fields};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner_key;
@@ -20,6 +21,11 @@ use crate::openstack::service::Service;
 #[async_trait]
 pub(super) trait NeutronKind: Send + Sync {
     fn meta(&self) -> &'static KindMeta;
+
+    /// See [`Kind::parts`].
+    fn parts(&self) -> &'static [Part] {
+        &[]
+    }
 
     /// See [`Kind::normalise`].
     fn normalise(&self, _spec: &mut Map<String, Value>) -> Vec<FieldError> {
@@ -93,6 +99,10 @@ pub(super) struct Neutron<T>(pub(super) T);
 impl<T: NeutronKind> Kind for Neutron<T> {
     fn meta(&self) -> &'static KindMeta {
         self.0.meta()
+    }
+
+    fn parts(&self) -> &'static [Part] {
+        self.0.parts()
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {

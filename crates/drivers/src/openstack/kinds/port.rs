@@ -11,6 +11,7 @@ use stateward_domain::kind::OnLost;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::NeutronKind;
 use super::normalise::{address, normalise_field, normalise_list_fields};
+use super::unmanaged::Part;
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;
@@ -47,6 +48,11 @@ static META: KindMeta = KindMeta {
     retry_budget: 10,
     on_lost: OnLost::Ask,
 };
+
+static PARTS: &[Part] = &[
+    Part::whole("fixed_ips", &["subnet_id", "ip_address"]),
+    Part::whole("allowed_address_pairs", &["ip_address", "mac_address"]),
+];
 
 /// Whether each wanted address matches one of the observed, by the members that it names. Neutron adds automatic IPv6
 /// addresses, so additional ones of these are no difference.
@@ -87,6 +93,10 @@ fn same_pairs(observed: &Value, wanted: &Value) -> bool {
 impl NeutronKind for Port {
     fn meta(&self) -> &'static KindMeta {
         &META
+    }
+
+    fn parts(&self) -> &'static [Part] {
+        PARTS
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {

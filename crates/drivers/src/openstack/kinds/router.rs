@@ -11,6 +11,7 @@ use super::Blocker;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{NeutronKind, attributes, owner, ports, put};
 use super::normalise::{address, normalise_list_fields, prefix};
+use super::unmanaged::{Part, Written};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::service::Service;
@@ -45,6 +46,22 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
+static PARTS: &[Part] = &[
+    Part::whole("routes", &["destination", "nexthop"]),
+    Part {
+        field: "external_gateway_info",
+        member: "external_gateway_info",
+        known: &["network_id"],
+        // Neutron chooses the addresses anew in another network.
+        bookkeeping: &["external_fixed_ips", "enable_snat"],
+        // A change of the network sets the others back to their defaults.
+        strange: |gateway| {
+            if gateway["enable_snat"] == false { vec!["enable_snat"] } else { Vec::new() }
+        },
+        written: Written::AsAWhole,
+    },
+];
+
 /// Compares only the network: addresses and SNAT are chosen by administrators.
 fn same_gateway(observed: &Value, wanted: &Value) -> bool {
     let seen = &observed["external_gateway_info"];
@@ -76,6 +93,10 @@ fn compared<'a>(there: &'a [Value], wanted: &'a Value) -> (Vec<&'a Value>, Vec<&
 impl NeutronKind for Router {
     fn meta(&self) -> &'static KindMeta {
         &META
+    }
+
+    fn parts(&self) -> &'static [Part] {
+        PARTS
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {

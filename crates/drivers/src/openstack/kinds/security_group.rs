@@ -6,13 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
+use stateward_domain::json_pointer;
 use stateward_domain::kind::OnLost;
 
 use super::Blocker;
 use super::kind_meta::{Compare, KindMeta, mutable, set};
 use super::neutron::{NeutronKind, attributes, owner, ports};
 use super::normalise::field_error;
-use super::security_rules::{SELF, normalised, without_description};
+use super::security_rules::{RULES, SELF, normalised, rest, without_description};
+use super::unmanaged::{Part, not_understood};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::service::Service;
 
@@ -58,6 +60,10 @@ impl NeutronKind for SecurityGroup {
         &META
     }
 
+    fn parts(&self) -> &'static [Part] {
+        std::slice::from_ref(&RULES)
+    }
+
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let Some(Value::Array(rules)) = spec.get_mut("rules") else { return Vec::new() };
         let mut faults = Vec::new();
@@ -65,8 +71,10 @@ impl NeutronKind for SecurityGroup {
             if let Some(normal) = normalised(rule, None) {
                 *rule = normal;
             } else {
-                let pointer = format!("/rules/{index}/remote_ip_prefix");
-                faults.push(field_error(&pointer, "is no prefix"));
+                for name in RULES.unknown(rule) {
+                    let pointer = format!("/rules/{index}/{}", json_pointer::escape(&name));
+                    faults.push(field_error(&pointer, "is not understood"));
+                }
             }
         }
         rules.sort_by_key(Value::to_string);
@@ -95,7 +103,7 @@ impl NeutronKind for SecurityGroup {
 
     /// Adds new rules before it removes old ones, so that traffic that is allowed before and after is never
     /// interrupted. Rules that differ in their description alone are removed first, because Neutron does not accept
-    /// both.
+    /// both. Rules that are not understood stay, and what is left of one without the unknown part is not added.
     async fn update_separate_fields(
         &self,
         client: CallClient<'_>,
@@ -104,8 +112,8 @@ impl NeutronKind for SecurityGroup {
     ) -> Result<(), ApiError> {
         let reply = client.send(Request::get(Service::Network, &["security-groups", id])).await?;
         let rows = reply.body["security_group"]["security_group_rules"].as_array().cloned();
+        let rows = rows.unwrap_or_default();
         let there: Vec<(Value, String)> = rows
-            .unwrap_or_default()
             .iter()
             .filter_map(|row| Some((normalised(row, Some(id))?, row["id"].as_str()?.to_owned())))
             .collect();
@@ -114,6 +122,17 @@ impl NeutronKind for SecurityGroup {
             wanted.iter().filter_map(|rule| normalised(rule, Some(id))).collect();
         let missing: Vec<_> =
             wanted.iter().filter(|rule| there.iter().all(|(known, _)| known != *rule)).collect();
+        let widened = |row: &&Value| {
+            normalised(row, Some(id)).is_none()
+                && rest(row, Some(id)).is_some_and(|rest| {
+                    let rest = without_description(&rest);
+                    missing.iter().any(|rule| without_description(rule) == rest)
+                })
+        };
+        let widened: Vec<_> = rows.iter().filter(widened).collect();
+        if !widened.is_empty() {
+            return Err(not_understood(&RULES, &widened));
+        }
         let replaced: BTreeSet<_> = missing.iter().map(|rule| without_description(rule)).collect();
         let (first, last): (Vec<_>, Vec<_>) = there
             .iter()

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::normalise::prefix;
+use super::unmanaged::{Part, Written};
 
 /// Stands for the group's own id, which is unknown before it is created.
 pub(super) const SELF: &str = "self";
@@ -34,9 +35,83 @@ const PROTOCOLS: &[(u64, &str)] = &[
     (136, "udplite"),
 ];
 
+/// The rules of a group. Each is added and removed on its own.
+pub(super) static RULES: Part = Part {
+    field: "rules",
+    member: "security_group_rules",
+    known: &[
+        "direction",
+        "ethertype",
+        "description",
+        "protocol",
+        "port_range_min",
+        "port_range_max",
+        "remote_ip_prefix",
+        "remote_group_id",
+    ],
+    bookkeeping: &[
+        "id",
+        "project_id",
+        "tenant_id",
+        "security_group_id",
+        "standard_attr_id",
+        "created_at",
+        "updated_at",
+        "revision_number",
+        "tags",
+        // The same as `remote_ip_prefix`.
+        "normalized_cidr",
+        // Derived from the group.
+        "belongs_to_default_sg",
+    ],
+    strange,
+    written: Written::ByEntry,
+};
+
+/// The members of a rule with a value that means nothing here. To read one as "any" would widen the rule.
+fn strange(rule: &Value) -> Vec<&'static str> {
+    let one_of = |name: &str, known: [&str; 2]| {
+        is_blank(&rule[name])
+            || rule[name]
+                .as_str()
+                .is_some_and(|text| known.iter().any(|known| text.eq_ignore_ascii_case(known)))
+    };
+    let numeric = |name: &str| is_blank(&rule[name]) || number(&rule[name]).is_some();
+    let text = |name: &str| is_blank(&rule[name]) || rule[name].is_string();
+    let remote = &rule["remote_ip_prefix"];
+    let understood = [
+        ("direction", one_of("direction", ["ingress", "egress"])),
+        ("ethertype", one_of("ethertype", ["IPv4", "IPv6"])),
+        ("description", text("description")),
+        ("protocol", text("protocol") || number(&rule["protocol"]).is_some()),
+        ("port_range_min", numeric("port_range_min")),
+        ("port_range_max", numeric("port_range_max")),
+        ("remote_ip_prefix", is_blank(remote) || remote.as_str().and_then(prefix).is_some()),
+        ("remote_group_id", text("remote_group_id")),
+    ];
+    understood.into_iter().filter(|(_, fine)| !fine).map(|(name, _)| name).collect()
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.is_null() || value == ""
+}
+
+/// The known members of a rule that is not understood: what is left of it must not be made as a rule.
+pub(super) fn rest(rule: &Value, own: Option<&str>) -> Option<Value> {
+    let mut rest = rule.as_object().cloned().unwrap_or_default();
+    let strange = strange(rule);
+    rest.retain(|name, _| {
+        RULES.known.contains(&name.as_str()) && !strange.contains(&name.as_str())
+    });
+    normalised(&Value::Object(rest), own)
+}
+
 /// The canonical form of a rule; `own` is the id of its group, if known. Values that mean "any" are left out. `None` =
-/// the prefix is not valid.
+/// a part of it is not understood.
 pub(super) fn normalised(rule: &Value, own: Option<&str>) -> Option<Value> {
+    if !RULES.unknown(rule).is_empty() {
+        return None;
+    }
     let text = |name: &str| rule[name].as_str().filter(|text| !text.is_empty());
     let mut normal = Map::new();
     let mut put = |name: &str, value: Value| normal.insert(name.to_owned(), value);

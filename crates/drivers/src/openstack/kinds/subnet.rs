@@ -10,6 +10,7 @@ use super::Blocker;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{NeutronKind, owner, ports};
 use super::normalise::{address, normalise_field, normalise_list_fields, prefix};
+use super::unmanaged::Part;
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;
@@ -52,10 +53,19 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
+static PARTS: &[Part] = &[
+    Part::whole("allocation_pools", &["start", "end"]),
+    Part::whole("host_routes", &["destination", "nexthop"]),
+];
+
 #[async_trait]
 impl NeutronKind for Subnet {
     fn meta(&self) -> &'static KindMeta {
         &META
+    }
+
+    fn parts(&self) -> &'static [Part] {
+        PARTS
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {

@@ -1,6 +1,7 @@
 //! The behaviour that all kinds share, against a stub: owner keys, proofs of absence, polling.
 
 mod absence;
+mod unmanaged_parts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
