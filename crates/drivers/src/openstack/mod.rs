@@ -7,6 +7,7 @@
 
 mod client;
 mod cloud;
+mod cloud_time;
 mod kinds;
 mod name_resolution;
 mod owner_key;

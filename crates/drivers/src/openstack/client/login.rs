@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -12,6 +11,7 @@ use super::send::{before_deadline, request_id};
 use super::token::{Token, renew_at};
 use super::{CallClient, response};
 use crate::openstack::cloud::{Cloud, Credentials, KeystoneRef, Secret};
+use crate::openstack::cloud_time;
 use crate::openstack::service::Service;
 
 /// Lower bound of a token's lifetime: it has to last at least for the current request.
@@ -73,7 +73,7 @@ async fn ask(client: CallClient<'_>) -> Result<Token, ApiError> {
 }
 
 fn token(asked: Duration, cloud: &Cloud, value: Secret, body: &Value) -> Result<Token, ApiError> {
-    let time = |name: &str| body[name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let time = |name: &str| body[name].as_str().and_then(cloud_time::parsed);
     let id = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let life = match (time("issued_at"), time("expires_at")) {
         (Some(from), Some(until)) => Duration::try_from(until.duration_since(from)).ok(),

@@ -1,5 +1,7 @@
 //! The client against a stub: requests sent, retries, and the classification of every failure.
 
+mod token_life;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -89,27 +91,6 @@ async fn many_who_wait_for_a_login_that_fails_share_its_failure() {
         one.as_ref().is_err_and(|failure| failure.class == ErrorClass::Unauthorized)
     }));
     assert_eq!(stub.logins(), 1);
-}
-
-#[tokio::test]
-async fn a_token_is_renewed_at_three_quarters_of_its_life() {
-    let stub =
-        Stub::with_life(
-            "PT1S",
-            |asked, before| {
-                if asked.path == LOGIN { login() } else { ok(asked, before) }
-            },
-        );
-    let stub = stub.await;
-    let setup = Setup::new(&stub.url);
-    setup.get(Service::Network).await.unwrap();
-    setup.clock.advance(Duration::from_millis(749));
-    setup.get(Service::Network).await.unwrap();
-    assert_eq!(stub.logins(), 1);
-    setup.clock.advance(Duration::from_millis(1));
-    setup.get(Service::Network).await.unwrap();
-    assert_eq!(stub.logins(), 2);
-    assert_eq!(stub.asked("/network")[2].headers["x-auth-token"], "token-2");
 }
 
 #[tokio::test]

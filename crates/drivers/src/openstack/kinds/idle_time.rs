@@ -3,6 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::openstack::cloud_time;
+
 /// Whether the last change was more than `patience` before `now`; false if a time is unknown.
 pub(super) fn idle_longer_than(
     row: &Value,
@@ -11,10 +13,7 @@ pub(super) fn idle_longer_than(
 ) -> bool {
     let touched = row["updated_at"].as_str().or_else(|| row["updated"].as_str());
     let touched = touched.or_else(|| row["created_at"].as_str());
-    // Cinder omits the time zone; it is UTC.
-    let zoned = touched.map(|text| format!("{}Z", text.trim_end_matches('Z')));
-    let touched = zoned.and_then(|text| text.parse::<Timestamp>().ok());
-    match (touched, now) {
+    match (touched.and_then(cloud_time::parsed), now) {
         (Some(touched), Some(now)) => now.duration_since(touched) > patience,
         _ => false,
     }
