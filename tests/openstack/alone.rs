@@ -1,4 +1,5 @@
 //! Tests that need the project for themselves: they run one at a time.
 
 mod import;
+mod import_odd;
 mod many;

@@ -11,23 +11,23 @@ use super::super::lifecycle::{configuration, unique, variable};
 use crate::harness::{Server, Setup, condition, text, until};
 
 /// An object of the cloud: its kind, its type for Terraform (empty = none), where it is, its id.
-struct Theirs {
-    kind: &'static str,
-    resource: &'static str,
-    service: &'static str,
-    path: &'static str,
-    id: String,
+pub(super) struct Theirs {
+    pub(super) kind: &'static str,
+    pub(super) resource: &'static str,
+    pub(super) service: &'static str,
+    pub(super) path: &'static str,
+    pub(super) id: String,
 }
 
 /// Objects made by a plain client, without our marks; the newest last.
-struct World {
-    cloud: Cloud,
-    all: Vec<Theirs>,
+pub(super) struct World {
+    pub(super) cloud: Cloud,
+    pub(super) all: Vec<Theirs>,
 }
 
 impl World {
     /// Creates one; `pointer` leads to its id in the response.
-    async fn make(
+    pub(super) async fn make(
         &mut self,
         (kind, resource): (&'static str, &'static str),
         (service, path, row): (&'static str, &'static str, &str),
@@ -67,7 +67,7 @@ impl World {
         self.compute(name).await;
     }
 
-    async fn external(&self) -> String {
+    pub(super) async fn external(&self) -> String {
         let list = self.cloud.ask(Method::GET, "network", "/v2.0/networks", Value::Null).await;
         let name = variable("STATEWARD_TEST_EXTERNAL_NETWORK", "public");
         let rows = list["networks"].as_array().unwrap();
@@ -113,7 +113,7 @@ impl World {
         self.reaches("compute", &format!("/servers/{server}"), "/server/status", "ACTIVE").await;
     }
 
-    async fn reaches(&self, service: &str, path: &str, pointer: &str, status: &str) {
+    pub(super) async fn reaches(&self, service: &str, path: &str, pointer: &str, status: &str) {
         until(&format!("{path} is {status}"), async || {
             let shown = self.cloud.ask(Method::GET, service, path, Value::Null).await;
             (shown.pointer(pointer).is_some_and(|shown| shown == status)).then_some(())
@@ -151,7 +151,7 @@ impl World {
 }
 
 /// Runs a command of ours that has to succeed; returns its standard output.
-async fn said(server: &Server, folder: &Path, arguments: &str) -> String {
+pub(super) async fn said(server: &Server, folder: &Path, arguments: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
     command.args(arguments.split(' ')).current_dir(folder).env_remove("FAILPOINTS");
     command.env("STATEWARD_SERVER", &server.client.url);

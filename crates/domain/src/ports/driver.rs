@@ -109,6 +109,9 @@ pub struct Listing {
     pub objects: Vec<Object>,
     /// Where the next page begins; `None` = the last page.
     pub cursor: Option<String>,
+    /// Whether attributes are missing that take further requests per object: an observation shows them.
+    #[serde(default)]
+    pub partial: bool,
 }
 
 /// The change that would bring the object to the desired state.

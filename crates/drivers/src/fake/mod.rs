@@ -271,7 +271,8 @@ impl Driver for Fake {
     ) -> Result<Listing, Failure> {
         match self.read(WorldRequest::List { cursor: cursor.map(str::to_owned) }).await? {
             WorldReply::Things { things, cursor } => {
-                Ok(Listing { objects: things.into_iter().map(object).collect(), cursor })
+                let objects = things.into_iter().map(object).collect();
+                Ok(Listing { objects, cursor, partial: false })
             }
             _ => Err(unexpected_reply()),
         }

@@ -32,7 +32,7 @@ pub(super) fn list(
     let mut walk = Walk { kind, after: cursor, permit, objects: Vec::new(), bytes: 0, full: false };
     walk.visit(&root, "", 0)?;
     let last = walk.objects.last().map(|object| object.external_id.0.clone());
-    Ok(Listing { cursor: last.filter(|_| walk.full), objects: walk.objects })
+    Ok(Listing { cursor: last.filter(|_| walk.full), objects: walk.objects, partial: false })
 }
 
 struct Walk<'a> {

@@ -153,7 +153,7 @@ impl Driver for RedactingDriver {
         // An object with an unusable id must not hide the others.
         let named = |object: &Object| bounded::external_id(&object.external_id).is_ok();
         let objects = bounded::objects(objects.into_iter().filter(named).collect())?;
-        Ok(Listing { objects, cursor })
+        Ok(Listing { objects, cursor, partial: page.partial })
     }
 
     async fn create(&self, context: &CallContext, create: &Create) -> Result<Outcome, Failure> {

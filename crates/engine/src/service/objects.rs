@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
 use stateward_domain::failure::ErrorClass;
-use stateward_domain::id::{BackendName, ExternalId, KindName, OwnerKey};
-use stateward_domain::ports::driver::Object;
+use stateward_domain::id::{BackendName, EntityId, ExternalId, Incarnation, KindName, OwnerKey};
+use stateward_domain::ports::driver::{Object, ObjectRef, Observation};
 use stateward_domain::ports::read_model::EntityFilter;
 
 use super::Engine;
+use crate::backends::Backend;
 use crate::error::Error;
 
 /// Entities read per page.
@@ -74,7 +77,40 @@ impl Engine {
             let managed = named || self.is_owned(object.owner_key.as_ref()).await?;
             objects.push(BackendObject { object, managed });
         }
+        if listing.partial {
+            objects = self.completed(&backend, kind, objects).await?;
+        }
         Ok(ObjectPage { objects, next: listing.cursor })
+    }
+
+    /// The objects with all their attributes: what is adopted by them has to be what the first observation shows.
+    /// Managed ones are not adopted and stay as they are; those that are gone meanwhile are left out.
+    async fn completed(
+        &self,
+        backend: &Backend,
+        kind: &KindName,
+        objects: Vec<BackendObject>,
+    ) -> Result<Vec<BackendObject>, Error> {
+        let observed = objects.into_iter().map(|listed| async move {
+            if listed.managed {
+                return Ok(Some(listed));
+            }
+            backend.wait_for_rate_limit().await;
+            let context = self.inner.shared.backend_call_context(backend);
+            // No entity has it yet, so there is no key to look for.
+            let owner_key = OwnerKey::new(EntityId::default(), Incarnation::default());
+            let external_id = listed.object.external_id.clone();
+            let target = ObjectRef { kind: kind.clone(), external_id, owner_key };
+            match backend.settings.driver.observe(&context, &target).await {
+                Ok(Observation::Present(object)) => Ok(Some(BackendObject { object, ..listed })),
+                Ok(Observation::Absent { .. }) => Ok(None),
+                Ok(Observation::Unknown { reason }) => Err(Error::Unavailable(reason)),
+                Err(failure) => Err(Error::Unavailable(failure.to_string())),
+            }
+        });
+        let observed = stream::iter(observed).buffered(backend.settings.concurrency.max(1));
+        let observed: Vec<_> = observed.try_collect().await?;
+        Ok(observed.into_iter().flatten().collect())
     }
 
     /// Whether an owner key protects an object from adoption. The key of an entity of this log does not, once that

@@ -111,8 +111,9 @@ impl Import {
             let schema = client.send(&Request::get(format!("/v1/kinds/{}", escaped(kind)))).await?;
             let listed = match objects(client, &path, kind).await {
                 // With a member's credentials projects cannot be listed; the other kinds still can.
-                Err(error) if self.all && is_forbidden(&error) => {
-                    omitted.push(Omitted::new(kind, format!("{error:#}")));
+                Err(error) if self.kinds.is_empty() && is_forbidden(&error) => {
+                    let why = format!("{error:#}");
+                    omitted.extend(not_listed(kind, wanted.as_mut(), &why));
                     continue;
                 }
                 listed => listed?,
@@ -143,7 +144,12 @@ impl Import {
                 let name = named.as_ref().map(|named| named.name.as_str());
                 let manifest = builder.manifest(kind, &schema["schema"], &object, name);
                 let required = texts(&schema["schema"]["required"]).into_iter().collect();
-                candidates.push(Candidate { what: format!("{kind} {id}"), manifest, required });
+                let what = match &named {
+                    Some(named) => format!("{} ({kind} {id})", named.address),
+                    None => format!("{kind} {id}"),
+                };
+                omitted.extend(not_understood(&what, &object["attributes"]));
+                candidates.push(Candidate { what, manifest, required });
             }
             if managed > 0 {
                 omitted.push(Omitted::new(kind, format!("{managed} managed already")));
@@ -200,6 +206,24 @@ async fn objects(client: &Client, backend: &str, kind: &str) -> anyhow::Result<V
     Err(CliError::usage(format!("{kind}: too many to import at once")))
 }
 
+/// What an import leaves out of a kind that cannot be listed: every resource of it that a state file names.
+fn not_listed(kind: &str, wanted: Option<&mut Resources>, why: &str) -> Vec<Omitted> {
+    let Some(state) = wanted else { return vec![Omitted::new(kind, why)] };
+    let keys: Vec<_> = state.found.keys().filter(|(known, _)| known == kind).cloned().collect();
+    let gone = keys.iter().filter_map(|key| state.found.remove(key));
+    gone.map(|resource| Omitted::new(resource.address, why)).collect()
+}
+
+/// The parts of an object that the driver does not understand: they are not managed, and stay as they are.
+fn not_understood(what: &str, attributes: &Value) -> Vec<Omitted> {
+    let parts = attributes["unmanaged"].as_object().into_iter().flatten();
+    parts
+        .map(|(field, value)| {
+            Omitted::new(what, format!("{field} {value} is not understood, and stays as it is"))
+        })
+        .collect()
+}
+
 /// Whether the backend refuses to list a kind with the configured credentials.
 fn is_forbidden(error: &anyhow::Error) -> bool {
     let problem = error.chain().find_map(|cause| cause.downcast_ref::<Problem>());
@@ -220,4 +244,41 @@ fn state(file: &Path) -> anyhow::Result<Resources> {
 fn texts(list: &Value) -> BTreeSet<String> {
     let items = list.as_array().into_iter().flatten();
     items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_resource_of_a_kind_that_cannot_be_listed_is_named() {
+        let resource = |kind: &str, name: &str| json!({"mode": "managed", "type": kind, "name": name, "instances": [{"attributes": {"id": name}}]});
+        let state = json!({"version": 4, "resources": [
+            resource("openstack_identity_project_v3", "a"),
+            resource("openstack_identity_project_v3", "b"),
+            resource("openstack_networking_network_v2", "c"),
+        ]});
+        let mut state = tfstate::resources(&state).unwrap();
+        let lines: Vec<_> = not_listed("openstack.project", Some(&mut state), "forbidden")
+            .iter()
+            .map(Omitted::line)
+            .collect();
+        let of = |name: &str| format!("openstack_identity_project_v3.{name}: forbidden");
+        assert_eq!(lines, [of("a"), of("b")]);
+        assert_eq!(state.found.len(), 1, "the other kinds are still taken over");
+        assert_eq!(not_listed("k.a", None, "no")[0].line(), "k.a: no");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_out_with_its_value() {
+        let attributes =
+            json!({"rules": [], "unmanaged": {"rules": [{"remote_address_group_id": "ag"}]}});
+        let lines: Vec<_> =
+            not_understood("k.a x", &attributes).iter().map(Omitted::line).collect();
+        let value = r#"[{"remote_address_group_id":"ag"}]"#;
+        assert_eq!(lines, [format!("k.a x: rules {value} is not understood, and stays as it is")]);
+        assert!(not_understood("k.a x", &json!({"rules": []})).is_empty());
+    }
 }

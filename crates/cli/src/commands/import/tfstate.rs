@@ -23,6 +23,19 @@ const KINDS: &[(&str, &str)] = &[
     ("openstack_networking_subnet_v2", "openstack.subnet"),
 ];
 
+/// Resource types that are no objects of their own here, and the kind whose field has them.
+const PARTS: &[(&str, &str)] = &[
+    ("openstack_compute_floatingip_associate_v2", "port_id of openstack.floating_ip"),
+    ("openstack_compute_interface_attach_v2", "networks of openstack.server"),
+    ("openstack_compute_volume_attach_v2", "volumes of openstack.server"),
+    ("openstack_networking_floatingip_associate_v2", "port_id of openstack.floating_ip"),
+    ("openstack_networking_port_secgroup_associate_v2", "security_groups of openstack.port"),
+    ("openstack_networking_router_interface_v2", "interfaces of openstack.router"),
+    ("openstack_networking_router_route_v2", "routes of openstack.router"),
+    ("openstack_networking_secgroup_rule_v2", "rules of openstack.security_group"),
+    ("openstack_networking_subnet_route_v2", "host_routes of openstack.subnet"),
+];
+
 /// The resources of a state file.
 #[derive(Debug, Default)]
 pub(super) struct Resources {
@@ -82,10 +95,15 @@ fn object(resource: &Value, instance: &Value) -> Result<(String, String), String
             "it is deposed ({key}): another object took its place, and Terraform still has to delete it"
         ));
     }
-    let kind = KINDS.iter().find(|(known, _)| *known == theirs);
-    let (_, kind) = kind.ok_or_else(|| format!("there is no kind here for {theirs}"))?;
+    let named = |table: &[(&'static str, &'static str)]| {
+        table.iter().find(|(known, _)| *known == theirs).map(|(_, ours)| *ours)
+    };
+    if let Some(field) = named(PARTS) {
+        return Err(format!("it is no object of its own here, but in {field}"));
+    }
+    let kind = named(KINDS).ok_or_else(|| format!("there is no kind here for {theirs}"))?;
     match instance["attributes"]["id"].as_str().filter(|id| !id.is_empty()) {
-        Some(id) => Ok(((*kind).to_owned(), id.to_owned())),
+        Some(id) => Ok((kind.to_owned(), id.to_owned())),
         None => Err("it has no id".to_owned()),
     }
 }
@@ -146,6 +164,10 @@ mod tests {
                 "mode": "managed", "type": "random_pet", "name": "dog",
                 "instances": [{"attributes": {"id": "rex"}}],
             },
+            {
+                "mode": "managed", "type": "openstack_networking_secgroup_rule_v2", "name": "ssh",
+                "instances": [{"attributes": {"id": "r1"}}],
+            },
         ]});
         let found = resources(&state).unwrap();
         let omitted: Vec<_> = found.omitted.iter().map(Omitted::line).collect();
@@ -158,6 +180,7 @@ mod tests {
                 format!("{server}[\"again\"]: it is the object of {server}[\"b\"]"),
                 "data.openstack_networking_network_v2.public: it is a data source, which Terraform only reads".to_owned(),
                 "random_pet.dog: there is no kind here for random_pet".to_owned(),
+                "openstack_networking_secgroup_rule_v2.ssh: it is no object of its own here, but in rules of openstack.security_group".to_owned(),
             ]
         );
         let found: Vec<_> = found

@@ -5,9 +5,7 @@ use serde_json::{Map, Value, json};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
-use stateward_domain::ports::driver::{
-    Act, Create, Listing, Object, ObjectRef, Observation, Outcome, Plan, Search, Update,
-};
+use stateward_domain::ports::driver::{Act, Create, ObjectRef, Outcome, Plan, Update};
 
 use super::idle_time::idle_longer_than;
 use super::kind_meta::Mutability;
@@ -48,93 +46,6 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
         Plan::Noop
     } else {
         Plan::Update { fields }
-    }
-}
-
-/// See `Driver::observe`. Only the service's own "not found" of this id proves absence.
-pub(in crate::openstack) async fn observe(
-    kind: &dyn Kind,
-    client: CallClient<'_>,
-    target: &ObjectRef,
-) -> Result<Observation, Failure> {
-    let id = target.external_id.as_str();
-    let row = match kind.get(client, id).await {
-        Ok((row, _)) => row,
-        Err(error) if error.proves_absence_of(id) => {
-            let id = error.request_id.unwrap_or_else(|| "none".to_owned());
-            let proof = format!("{}, request {id}", error.message);
-            return Ok(Observation::Absent { proof });
-        }
-        Err(error) if error.kind == ErrorKind::NotFound => {
-            return Ok(Observation::Unknown { reason: error.message });
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if kind.id(&row) != Some(id) {
-        return Err(wrong_object(kind).into());
-    }
-    Ok(Observation::Present(observed_object(kind, client, &row).await?))
-}
-
-async fn observed_object(
-    kind: &dyn Kind,
-    client: CallClient<'_>,
-    row: &Value,
-) -> Result<Object, Failure> {
-    let mut object = object_from_row(kind, row).ok_or_else(|| wrong_object(kind))?;
-    if let Value::Object(attributes) = &mut object.attributes {
-        kind.complete_attributes(client, row, attributes).await?;
-    }
-    Ok(object)
-}
-
-/// The object without the attributes that need further requests.
-pub(super) fn object_from_row(kind: &dyn Kind, row: &Value) -> Option<Object> {
-    let external_id = to_external_id(kind.id(row)?);
-    let mut attributes = kind.attributes(row);
-    unmanaged::separate(kind, row, &mut attributes);
-    Some(Object { external_id, attributes: Value::Object(attributes), owner_key: kind.owner(row) })
-}
-
-/// See `Driver::find`. The owner key of each row is checked, because some services ignore filters that they do not
-/// know.
-pub(in crate::openstack) async fn find(
-    kind: &dyn Kind,
-    client: CallClient<'_>,
-    search: &Search,
-) -> Result<Vec<Object>, Failure> {
-    let rows = kind.search(client, search).await?;
-    let ours = |row: &&Value| {
-        !kind.meta().owner_key || kind.owner(row).as_ref() == Some(&search.owner_key)
-    };
-    let mut found = Vec::new();
-    for row in rows.iter().filter(ours) {
-        found.push(observed_object(kind, client, row).await?);
-    }
-    // Where the name itself is unique, a second creation is refused, so no proof is needed.
-    if found.is_empty() && kind.meta().owner_key {
-        client.proves_absence(kind.meta().service)?;
-    }
-    Ok(found)
-}
-
-/// See `Driver::list`.
-pub(in crate::openstack) async fn list(
-    kind: &dyn Kind,
-    client: CallClient<'_>,
-    cursor: Option<&str>,
-) -> Result<Listing, Failure> {
-    let (rows, cursor) = kind.page(client, cursor).await?;
-    let alone =
-        rows.iter().map(|row| without_wrapper(kind, row)).filter(|row| kind.is_top_level(row));
-    Ok(Listing { objects: alone.filter_map(|row| object_from_row(kind, row)).collect(), cursor })
-}
-
-/// Nova wraps each row of a list of keypairs once more.
-fn without_wrapper<'a>(kind: &dyn Kind, row: &'a Value) -> &'a Value {
-    match row.get(kind.meta().row) {
-        Some(inner) if inner.is_object() => inner,
-        _ => row,
     }
 }
 
@@ -381,9 +292,4 @@ async fn poll_stage(
         stage
     };
     Ok(Some((stage, row)))
-}
-
-fn wrong_object(kind: &dyn Kind) -> ApiError {
-    let message = format!("{} shows another object", kind.meta().service.name());
-    ApiError::harmless(ErrorKind::Transient, "nonsense_reply", message)
 }

@@ -231,9 +231,10 @@ impl Kind for Image {
         Ok(request.query("sort_key", "id").query("sort_dir", "asc"))
     }
 
-    /// Images of shelved servers belong to the servers.
+    /// Images of shelved servers belong to the servers. Nova says of which server it made an image.
     fn is_top_level(&self, row: &Value) -> bool {
-        row["name"].as_str().is_none_or(|name| !name.ends_with("-shelved"))
+        let shelved = row["name"].as_str().is_some_and(|name| name.ends_with("-shelved"));
+        !(shelved && row["instance_uuid"].is_string())
     }
 
     async fn create_request(

@@ -21,6 +21,7 @@ mod project;
 mod quotas;
 mod router;
 mod security_group;
+mod reads;
 mod security_rules;
 mod server;
 mod server_body;
@@ -40,12 +41,11 @@ use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::client::{ApiError, CallClient, ErrorKind, Request};
-pub(super) use driver_calls::{
-    act, cancel, check, create, delete, find, list, observe, plan, resume, update,
-};
+pub(super) use driver_calls::{act, cancel, check, create, delete, plan, resume, update};
 use kind_meta::KindMeta;
 use neutron::Neutron;
 pub(super) use pending_job::PendingJob;
+pub(super) use reads::{find, list, observe};
 use unmanaged::Part;
 
 /// Every kind, in the order of their dependencies.
@@ -200,6 +200,11 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         client: CallClient<'_>,
         create: &Create,
     ) -> Result<Request, ApiError>;
+    /// Whether the rows of the list lack attributes that take requests for each object.
+    fn list_is_partial(&self) -> bool {
+        false
+    }
+
 
     /// Creates the object; returns the row of the reply.
     async fn create_object(

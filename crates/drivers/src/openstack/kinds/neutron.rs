@@ -47,6 +47,11 @@ pub(super) trait NeutronKind: Send + Sync {
         Ok(())
     }
 
+    /// See [`Kind::list_is_partial`].
+    fn list_is_partial(&self) -> bool {
+        false
+    }
+
     /// See [`Kind::is_top_level`].
     fn is_top_level(&self, _row: &Value) -> bool {
         true
@@ -155,6 +160,10 @@ impl<T: NeutronKind> Kind for Neutron<T> {
 
     fn is_top_level(&self, row: &Value) -> bool {
         self.0.is_top_level(row)
+    }
+
+    fn list_is_partial(&self) -> bool {
+        self.0.list_is_partial()
     }
 
     async fn create_request(

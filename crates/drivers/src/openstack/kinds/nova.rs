@@ -161,7 +161,7 @@ pub(super) async fn set_volumes(
     wanted: &Value,
 ) -> Result<(), ApiError> {
     let id = server["id"].as_str().unwrap_or_default();
-    let there = data_volumes(client, server).await?;
+    let there = attached(client, server).await?.data;
     let wanted: Vec<&str> =
         wanted.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for volume in wanted.iter().filter(|volume| there.iter().all(|known| known != *volume)) {
@@ -194,24 +194,42 @@ pub(super) fn volumes(server: &Value) -> Vec<&str> {
     attached.into_iter().flatten().filter_map(|volume| volume["id"].as_str()).collect()
 }
 
-/// The attached volumes without the root volume of a server that boots from one.
-pub(super) async fn data_volumes(
-    client: CallClient<'_>,
-    server: &Value,
-) -> Result<Vec<String>, ApiError> {
-    let mut volumes: Vec<_> = volumes(server).into_iter().map(str::to_owned).collect();
-    if server["image"]["id"].is_string() || volumes.is_empty() {
-        return Ok(volumes);
+/// The volumes of a server.
+pub(super) struct Attached {
+    /// The volume that it boots from, as a block device of its creation; `None` = it boots from an image.
+    pub(super) root: Option<Value>,
+    /// Ids of all others.
+    pub(super) data: Vec<String>,
+}
+
+/// Reads which of the attached volumes a server boots from.
+pub(super) async fn attached(client: CallClient<'_>, server: &Value) -> Result<Attached, ApiError> {
+    let data: Vec<_> = volumes(server).into_iter().map(str::to_owned).collect();
+    if server["image"]["id"].is_string() || data.is_empty() {
+        return Ok(Attached { root: None, data });
     }
     let path = ["servers", server["id"].as_str().unwrap_or_default(), "os-volume_attachments"];
     let request = Request::get(Service::Compute, &path);
-    let attached = client.rows(request, "volumeAttachments", Pagination::None).await?;
-    // The root is the first device, whatever its bus.
-    let first = attached.iter().min_by_key(|row| row["device"].as_str().map(str::to_owned));
-    if let Some(root) = first.and_then(|row| row["volumeId"].as_str()) {
-        volumes.retain(|volume| volume != root);
-    }
-    Ok(volumes)
+    let rows = client.rows(request, "volumeAttachments", Pagination::None).await?;
+    Ok(without_root(data, &rows))
+}
+
+/// Separates the root from the other volumes: it is the first device, whatever its bus. A volume that was attached
+/// while the server was off-loaded has no device yet.
+fn without_root(mut data: Vec<String>, attachments: &[Value]) -> Attached {
+    let device = |row: &&Value| {
+        let device = row["device"].as_str().map(str::to_owned);
+        (device.is_none(), device)
+    };
+    let Some(first) = attachments.iter().min_by_key(device) else {
+        return Attached { root: None, data };
+    };
+    data.retain(|volume| first["volumeId"] != volume.as_str());
+    let root = json!({
+        "uuid": first["volumeId"], "source_type": "volume", "destination_type": "volume",
+        "boot_index": 0, "delete_on_termination": first["delete_on_termination"] == true,
+    });
+    Attached { root: Some(root), data }
 }
 
 /// Sets the security groups of the server's ports, by name.
@@ -253,4 +271,23 @@ pub(super) async fn volumes_move(client: CallClient<'_>, server: &str) -> Result
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_the_first_device_and_nothing_without_one() {
+        let row = |id: &str, device: Value| json!({"volumeId": id, "device": device, "delete_on_termination": true});
+        let volumes = || ["b", "a", "c"].map(str::to_owned).to_vec();
+        let rows =
+            [row("b", json!("/dev/vdb")), row("a", json!("/dev/vda")), row("c", Value::Null)];
+        let attached = without_root(volumes(), &rows);
+        assert_eq!(attached.data, ["b", "c"]);
+        let root = attached.root.unwrap();
+        assert_eq!((&root["uuid"], &root["boot_index"]), (&json!("a"), &json!(0)));
+        assert_eq!(root["delete_on_termination"], true);
+        assert!(without_root(volumes(), &[]).root.is_none());
+    }
 }

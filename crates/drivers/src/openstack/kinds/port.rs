@@ -106,10 +106,11 @@ impl NeutronKind for Port {
         faults
     }
 
-    /// Ports of routers, DHCP and floating IPs are deleted with these.
+    /// Ports that a service makes and deletes with its own objects (routers, DHCP, floating IPs, load balancers) are
+    /// parts of these. All others are made by users, also if they are in use: by a server, a trunk, bare metal.
     fn is_top_level(&self, row: &Value) -> bool {
-        let owner = row["device_owner"].as_str().unwrap_or_default();
-        owner.is_empty() || owner.starts_with("compute:")
+        let owner = row["device_owner"].as_str().unwrap_or_default().to_lowercase();
+        !["network:", "neutron:", "octavia"].iter().any(|service| owner.starts_with(service))
     }
 
     /// Port security changes only together with groups and pairs.

@@ -83,6 +83,10 @@ impl Kind for Project {
         Ok(())
     }
 
+    fn list_is_partial(&self) -> bool {
+        true
+    }
+
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
         owner_key::from_tags(&row["tags"])
     }

@@ -12,13 +12,43 @@ const PLACES: &[(&str, Service, &str, &str)] = &[
     ("network", Service::Network, "quotas", "quota"),
 ];
 
+/// Whether the desired state can name a quota. A quota that it cannot name is never written.
+fn is_declarable(service: &str, quota: &str) -> bool {
+    match service {
+        "compute" => COMPUTE.contains(&quota),
+        "network" => NETWORK.contains(&quota),
+        _ => true,
+    }
+}
+
+const COMPUTE: &[&str] = &[
+    "cores",
+    "ram",
+    "instances",
+    "key_pairs",
+    "metadata_items",
+    "server_groups",
+    "server_group_members",
+];
+const NETWORK: &[&str] = &[
+    "network",
+    "subnet",
+    "port",
+    "router",
+    "floatingip",
+    "security_group",
+    "security_group_rule",
+    "rbac_policy",
+    "subnetpool",
+];
+
 /// All quotas of a project, by service.
 pub(super) async fn read(client: CallClient<'_>, project: &str) -> Result<Value, ApiError> {
     let mut quotas = Map::new();
     for (name, service, path, wrapper) in PLACES {
         let reply = client.send(Request::get(*service, &[path, project])).await?;
         let mut set = reply.body[*wrapper].as_object().cloned().unwrap_or_default();
-        set.retain(|_, value| value.is_i64());
+        set.retain(|quota, value| value.is_i64() && is_declarable(name, quota));
         quotas.insert((*name).to_owned(), Value::Object(set));
     }
     Ok(Value::Object(quotas))

@@ -1,5 +1,6 @@
 //! `openstack.router`, with its gateway, its interfaces and its routes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -62,11 +63,14 @@ static PARTS: &[Part] = &[
     },
 ];
 
+/// Attribute with the name of the network outside, which the desired state may have instead of the id.
+const NETWORK_NAME: &str = "external_network_name";
+
 /// Compares only the network: addresses and SNAT are chosen by administrators.
 fn same_gateway(observed: &Value, wanted: &Value) -> bool {
     let seen = &observed["external_gateway_info"];
     match wanted["network_id"].as_str() {
-        Some(wanted) => seen["network_id"] == wanted || seen["network_name"] == wanted,
+        Some(wanted) => seen["network_id"] == wanted || observed[NETWORK_NAME] == wanted,
         None => seen["network_id"].is_null(),
     }
 }
@@ -79,9 +83,10 @@ fn same_interfaces(observed: &Value, wanted: &Value) -> bool {
 
 /// The wanted interfaces that are missing, and the existing ones that are not wanted.
 fn compared<'a>(there: &'a [Value], wanted: &'a Value) -> (Vec<&'a Value>, Vec<&'a Value>) {
-    let fits = |seen: &Value, wanted: &Value| match wanted["port_id"].as_str() {
-        Some(port) => seen["port_id"] == port,
-        None => seen["subnet_id"] == wanted["subnet_id"],
+    // An interface with both is the one of its subnet: its port is another one once it was made again.
+    let fits = |seen: &Value, wanted: &Value| match wanted["subnet_id"].as_str() {
+        Some(subnet) => seen["subnet_id"] == subnet,
+        None => seen["port_id"] == wanted["port_id"],
     };
     let wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
     let missing = wanted.iter().filter(|wanted| !there.iter().any(|seen| fits(seen, wanted)));
@@ -115,6 +120,10 @@ impl NeutronKind for Router {
         attributes
     }
 
+    fn list_is_partial(&self) -> bool {
+        true
+    }
+
     /// Reads the interfaces, which are ports, and the name of the external network.
     async fn complete_attributes(
         &self,
@@ -127,8 +136,7 @@ impl NeutronKind for Router {
         attributes.insert("interfaces".to_owned(), Value::Array(interfaces));
         if let Some(network) = row["external_gateway_info"]["network_id"].as_str() {
             let name = network_name(client, network).await?;
-            let gateway = json!({"network_id": network, "network_name": name});
-            attributes.insert("external_gateway_info".to_owned(), gateway);
+            attributes.insert(NETWORK_NAME.to_owned(), name);
         }
         Ok(())
     }
@@ -170,8 +178,13 @@ impl NeutronKind for Router {
         if let Some(routes) = wanted.get("routes") {
             put(&META, client, id, json!({ "routes": routes })).await?;
         }
-        for interface in extra {
-            remove(client, id, interface).await?;
+        for interface in &extra {
+            // A port with several subnets stays as long as one of them is wanted.
+            let stays = |other: &Value| {
+                other["port_id"] == interface["port_id"] && !extra.iter().any(|gone| *gone == other)
+            };
+            let member = if there.iter().any(stays) { "subnet_id" } else { "port_id" };
+            remove(client, id, &json!({ member: interface[member] })).await?;
         }
         Ok(())
     }
@@ -203,19 +216,42 @@ impl NeutronKind for Router {
 
 async fn interface_ports(client: CallClient<'_>, id: &str) -> Result<Vec<Value>, ApiError> {
     let mut ports = ports(client, &[("device_id", id)]).await?;
-    // The names for plain, distributed and highly available interfaces differ.
-    ports.retain(|port| {
-        port["device_owner"].as_str().is_some_and(|owner| owner.contains("interface"))
-    });
+    ports.retain(is_interface);
     Ok(ports)
 }
 
-async fn interfaces(client: CallClient<'_>, id: &str) -> Result<Vec<Value>, ApiError> {
-    let ports = interface_ports(client, id).await?;
-    let interface = |port: &Value| json!({"port_id": port["id"], "subnet_id": port["fixed_ips"][0]["subnet_id"]});
-    let mut interfaces: Vec<_> = ports.iter().map(interface).collect();
+/// Owners of ports that lead into a subnet: of plain, distributed and highly available routers.
+const INTERFACES: &[&str] = &[
+    "network:router_interface",
+    "network:router_interface_distributed",
+    "network:ha_router_replicated_interface",
+];
+
+/// Whether a port of a router is one of its interfaces. The others connect the router's own parts: its gateway, the
+/// network between the nodes of a highly available router (`network:router_ha_interface`), SNAT of a distributed one.
+fn is_interface(port: &Value) -> bool {
+    port["device_owner"].as_str().is_some_and(|owner| INTERFACES.contains(&owner))
+}
+
+/// The interfaces of a router's ports: one for each subnet.
+fn interfaces_of(ports: &[Value]) -> Vec<Value> {
+    let mut interfaces = Vec::new();
+    for port in ports {
+        let addresses = port["fixed_ips"].as_array().into_iter().flatten();
+        let subnets: BTreeSet<_> =
+            addresses.filter_map(|address| address["subnet_id"].as_str()).collect();
+        let entry = |subnet: Value| json!({"port_id": port["id"], "subnet_id": subnet});
+        if subnets.is_empty() {
+            interfaces.push(entry(Value::Null));
+        }
+        interfaces.extend(subnets.into_iter().map(|subnet| entry(Value::from(subnet))));
+    }
     interfaces.sort_by_key(Value::to_string);
-    Ok(interfaces)
+    interfaces
+}
+
+async fn interfaces(client: CallClient<'_>, id: &str) -> Result<Vec<Value>, ApiError> {
+    Ok(interfaces_of(&interface_ports(client, id).await?))
 }
 
 async fn network_name(client: CallClient<'_>, id: &str) -> Result<Value, ApiError> {
@@ -227,10 +263,20 @@ async fn network_name(client: CallClient<'_>, id: &str) -> Result<Value, ApiErro
     }
 }
 
-/// Adds an interface. One that exists already, because a reply was lost, is a success.
+/// Adds an interface: its port, or another one in its subnet if that port is gone with an earlier router.
 async fn add(client: CallClient<'_>, id: &str, interface: &Value) -> Result<(), ApiError> {
     let member = |name: &str| interface[name].as_str().map(|id| json!({ name: id }));
-    let body = member("port_id").or_else(|| member("subnet_id")).unwrap_or_default();
+    match (member("port_id"), member("subnet_id")) {
+        (Some(port), Some(subnet)) => match add_one(client, id, port).await {
+            Err(error) if error.kind == ErrorKind::NotFound => add_one(client, id, subnet).await,
+            outcome => outcome,
+        },
+        (port, subnet) => add_one(client, id, port.or(subnet).unwrap_or_default()).await,
+    }
+}
+
+/// One that exists already, because a reply was lost, is a success.
+async fn add_one(client: CallClient<'_>, id: &str, body: Value) -> Result<(), ApiError> {
     let path = ["routers", id, "add_router_interface"];
     match client.send(Request::put(Service::Network, &path, body)).await {
         // An interface that was requested before may be in creation, and holds the address.
@@ -240,11 +286,10 @@ async fn add(client: CallClient<'_>, id: &str, interface: &Value) -> Result<(), 
     }
 }
 
-/// Removes an interface, and with it the port.
+/// Removes an interface; its port goes with its last subnet.
 async fn remove(client: CallClient<'_>, id: &str, interface: &Value) -> Result<(), ApiError> {
     let path = ["routers", id, "remove_router_interface"];
-    let body = json!({"port_id": interface["port_id"]});
-    match client.send(Request::put(Service::Network, &path, body)).await {
+    match client.send(Request::put(Service::Network, &path, interface.clone())).await {
         Err(error) if error.kind != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -264,8 +309,35 @@ mod tests {
     }
 
     #[test]
+    fn only_ports_into_a_subnet_are_interfaces_and_each_subnet_is_one() {
+        let port = |owner: &str, subnets: &[&str]| {
+            let addresses: Vec<_> = subnets.iter().map(|id| json!({"subnet_id": id})).collect();
+            json!({"id": "p", "device_owner": owner, "fixed_ips": addresses})
+        };
+        for (owner, leads) in [
+            ("network:router_interface", true),
+            ("network:router_interface_distributed", true),
+            ("network:ha_router_replicated_interface", true),
+            ("network:router_ha_interface", false),
+            ("network:router_gateway", false),
+            ("network:router_centralized_snat", false),
+            ("network:floatingip_agent_gateway", false),
+            ("", false),
+        ] {
+            assert_eq!(is_interface(&port(owner, &["s"])), leads, "{owner}");
+        }
+        let interfaces = interfaces_of(&[port(INTERFACES[0], &["t", "s", "s"])]);
+        let entry = |subnet: &str| json!({"port_id": "p", "subnet_id": subnet});
+        assert_eq!(interfaces, [entry("s"), entry("t")]);
+        let (missing, extra) = (json!([entry("s"), {"subnet_id": "u"}]), [&interfaces[1]]);
+        assert_eq!(compared(&interfaces, &missing), (vec![&missing[1]], extra.to_vec()));
+        let by_port = json!([{"port_id": "p"}]);
+        assert_eq!(compared(&interfaces, &by_port), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
     fn a_gateway_is_the_same_by_id_or_by_name_and_none_is_none() {
-        let seen = json!({"external_gateway_info": {"network_id": "n", "network_name": "public"}});
+        let seen = json!({"external_gateway_info": {"network_id": "n"}, NETWORK_NAME: "public"});
         assert!(same_gateway(&seen, &json!({"network_id": "n"})));
         assert!(same_gateway(&seen, &json!({"network_id": "public"})));
         assert!(!same_gateway(&seen, &json!({"network_id": "other"})));

@@ -133,7 +133,6 @@ impl Kind for Server {
         put("task_state", row["OS-EXT-STS:task_state"].clone());
         put("launched_at", row["OS-SRV-USG:launched_at"].clone());
         put("flavorRef", row["flavor"]["original_name"].clone());
-        put("availability_zone", row["OS-EXT-AZ:availability_zone"].clone());
         put("config_drive", Value::from(row["config_drive"] == "True"));
         put("server_group", row["server_groups"][0].clone());
         put("metadata", server_body::users_metadata(&row["metadata"]));
@@ -145,9 +144,14 @@ impl Kind for Server {
         let tags = row["tags"].as_array().into_iter().flatten();
         let tags = tags.filter(|tag| tag.as_str().and_then(owner_key::decode).is_none());
         put("tags", Value::Array(tags.cloned().collect()));
-        // Nova shows a missing address as an empty text, which cannot be declared.
-        for name in ["accessIPv4", "accessIPv6"] {
-            put(name, row[name].as_str().filter(|text| !text.is_empty()).into());
+        // Nova shows a missing value as an empty text, which cannot be declared.
+        for (name, member) in [
+            ("accessIPv4", "accessIPv4"),
+            ("accessIPv6", "accessIPv6"),
+            // Empty while it is off-loaded.
+            ("availability_zone", "OS-EXT-AZ:availability_zone"),
+        ] {
+            put(name, row[member].as_str().filter(|text| !text.is_empty()).into());
         }
         if row["image"]["id"].is_string() {
             put("imageRef", row["image"]["id"].clone());
@@ -156,6 +160,11 @@ impl Kind for Server {
     }
 
     /// Reads the flavor's id, the ports (Nova's own list of addresses lags behind) and the data volumes.
+    /// The list lacks the server group, too.
+    fn list_is_partial(&self) -> bool {
+        true
+    }
+
     async fn complete_attributes(
         &self,
         client: CallClient<'_>,
@@ -171,8 +180,11 @@ impl Kind for Server {
         let ports = super::neutron::ports(client, &[("device_id", id)]).await?;
         let nics = ports.iter().map(|port| json!({"port": port["id"], "uuid": port["network_id"]}));
         attributes.insert("networks".to_owned(), Value::Array(nics.collect()));
-        let volumes = nova::data_volumes(client, row).await?;
-        attributes.insert("volumes".to_owned(), json!(volumes));
+        let attached = nova::attached(client, row).await?;
+        attributes.insert("volumes".to_owned(), json!(attached.data));
+        if let Some(root) = attached.root {
+            attributes.insert("block_device_mapping_v2".to_owned(), json!([root]));
+        }
         Ok(())
     }
 

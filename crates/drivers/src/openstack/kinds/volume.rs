@@ -108,8 +108,10 @@ impl Kind for Volume {
         attributes.insert("readonly".to_owned(), Value::from(readonly));
         attributes.insert("metadata".to_owned(), cinder::user_metadata(&row["metadata"]));
         attributes.insert("bootable".to_owned(), Value::from(row["bootable"] == "true"));
+        // A volume inherits this from its source, and only one source can be declared.
         let image = &row["volume_image_metadata"]["image_id"];
-        if image.is_string() {
+        let is_copy = row["snapshot_id"].is_string() || row["source_volid"].is_string();
+        if image.is_string() && !is_copy {
             attributes.insert("imageRef".to_owned(), image.clone());
         }
         attributes
@@ -151,12 +153,6 @@ impl Kind for Volume {
 
     async fn list_request(&self, _: CallClient<'_>) -> Result<Request, ApiError> {
         Ok(Request::get(Service::Volume, META.list).query("sort", "id:asc"))
-    }
-
-    /// The root volume that Nova made for a server has neither name nor metadata.
-    fn is_top_level(&self, row: &Value) -> bool {
-        let bare = row["name"] == "" && row["metadata"].as_object().is_some_and(Map::is_empty);
-        !(bare && row["status"] == "in-use")
     }
 
     async fn create_request(

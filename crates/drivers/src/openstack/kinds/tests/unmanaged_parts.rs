@@ -78,7 +78,8 @@ fn changes(stub: &Stub) -> Vec<Asked> {
 }
 
 async fn observed(kind: &dyn Kind, setup: &Setup) -> Value {
-    let target = target(kind.meta().name, "x1");
+    let owner_key = OwnerKey::new(EntityId(Uuid::from_u128(9)), Incarnation::default());
+    let target = ObjectRef { owner_key, ..target(kind.meta().name, "x1") };
     let Observation::Present(object) = observe(kind, setup.client(), &target).await.unwrap() else {
         panic!("it is there")
     };
@@ -244,7 +245,7 @@ fn a_gateway_without_snat_keeps_it() {
             "network_id": "n", "enable_snat": snat, "external_fixed_ips": [{"ip_address": "203.0.113.7"}],
         }})
     };
-    let shown = |snat: bool| driver_calls::object_from_row(router, &row(snat)).unwrap().attributes;
+    let shown = |snat: bool| reads::object_from_row(router, &row(snat)).unwrap().attributes;
     assert_eq!(shown(true).get(UNMANAGED), None);
     assert_eq!(shown(false)[UNMANAGED]["external_gateway_info"][0]["enable_snat"], false);
 }
