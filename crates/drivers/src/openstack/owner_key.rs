@@ -31,6 +31,34 @@ pub(super) fn from_tags(tags: &Value) -> Option<OwnerKey> {
     tags.as_array()?.iter().filter_map(Value::as_str).find_map(decode)
 }
 
+/// The tags that are owner keys.
+pub(super) fn marks(tags: &Value) -> impl Iterator<Item = &Value> {
+    let tags = tags.as_array().into_iter().flatten();
+    tags.filter(|tag| tag.as_str().and_then(decode).is_some())
+}
+
+/// The key to write into an object that carries `there`: another owner's stays.
+pub(super) fn kept<'a>(there: Option<&'a OwnerKey>, ours: &'a OwnerKey) -> &'a OwnerKey {
+    let entity = |key: &OwnerKey| key.parse().map(|(entity, _)| entity);
+    there.filter(|there| entity(there) != entity(ours)).unwrap_or(ours)
+}
+
+/// The user's tags with the keys of others that are in `there`; without any, with our own.
+pub(super) fn with_tags(users: Option<&Value>, there: &Value, ours: &OwnerKey) -> Value {
+    let mut tags = users.and_then(Value::as_array).cloned().unwrap_or_default();
+    let there = there.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut keys: Vec<_> = there
+        .filter_map(decode)
+        .map(|there| encode(kept(Some(&there), ours)))
+        .filter(|key| *key != encode(ours))
+        .collect();
+    if keys.is_empty() {
+        keys.push(encode(ours));
+    }
+    tags.extend(keys.into_iter().map(Value::from));
+    Value::Array(tags)
+}
+
 /// The owner key in a map of metadata or properties.
 pub(super) fn from_properties(properties: &Value) -> Option<OwnerKey> {
     properties[PROPERTY].as_str().and_then(decode)
@@ -85,6 +113,24 @@ mod tests {
         }
         let padded = encoded.replace(".12", ".012");
         assert_eq!(decode(&padded), None, "another spelling");
+    }
+
+    #[test]
+    fn the_key_of_another_owner_is_kept_and_an_older_one_of_ours_is_not() {
+        let other = OwnerKey::new(EntityId(Uuid::from_u128(1)), Incarnation(1));
+        let older = OwnerKey::new(EntityId(Uuid::from_u128(u128::MAX - 7)), Incarnation(11));
+        assert_eq!(kept(Some(&other), &key()), &other);
+        assert_eq!(kept(Some(&older), &key()), &key());
+        assert_eq!(kept(None, &key()), &key());
+        for (there, written) in [
+            (json!([]), vec![encode(&key())]),
+            (json!(["a", encode(&older)]), vec![encode(&key())]),
+            (json!([encode(&key()), encode(&other)]), vec![encode(&other)]),
+        ] {
+            let mut expected = vec!["x".to_owned()];
+            expected.extend(written);
+            assert_eq!(with_tags(Some(&json!(["x"])), &there, &key()), json!(expected), "{there}");
+        }
     }
 
     #[test]

@@ -41,6 +41,19 @@ pub(super) fn with_owner_key(users: Option<&Value>, key: &OwnerKey) -> Value {
     Value::Object(metadata)
 }
 
+/// The metadata that replaces that of `row`: the user's, and the owner key that it has.
+pub(super) fn replaced_metadata(users: &Value, row: &Value, ours: &OwnerKey) -> Value {
+    let there = owner_key::from_properties(&row["metadata"]);
+    with_owner_key(Some(users), owner_key::kept(there.as_ref(), ours))
+}
+
+/// The request that adds the owner key to the metadata.
+pub(super) fn mark_request(collection: &str, row: &Value, key: &OwnerKey) -> Option<Request> {
+    let path = [collection, row["id"].as_str()?, "metadata"];
+    let body = json!({"metadata": { PROPERTY: owner_key::encode(key) }});
+    Some(Request::post(Service::Volume, &path, body))
+}
+
 /// Rows with the owner key. A cloud that does not let members filter answers 400: then all rows are read.
 pub(super) async fn search(
     client: CallClient<'_>,

@@ -10,7 +10,7 @@ use stateward_domain::ports::driver::{Act, Create, ObjectRef, Outcome, Plan, Upd
 use super::idle_time::idle_longer_than;
 use super::kind_meta::Mutability;
 use super::pending_job::{PendingJob, Phase};
-use super::{ActionOutcome, Kind, Remaining, Stage, to_external_id, unmanaged};
+use super::{ActionOutcome, Kind, Remaining, Stage, mark, to_external_id, unmanaged};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
 /// Pointer of a plan for an object that is not settled.
@@ -39,7 +39,10 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
     }
     let differing = kind.meta().differing(observed, spec);
     let fixed = differing.iter().any(|field| field.mutability == Mutability::Never);
-    let fields: Vec<_> = differing.iter().map(|field| format!("/{}", field.name)).collect();
+    let mut fields: Vec<_> = differing.iter().map(|field| format!("/{}", field.name)).collect();
+    if mark::is_missing(observed) {
+        fields.push(mark::FIELD.to_owned());
+    }
     if fixed && !unmanaged::is_partly(observed) {
         Plan::Replace { fields }
     } else if fields.is_empty() {
@@ -79,7 +82,7 @@ pub(in crate::openstack) async fn update(
     update: &Update,
 ) -> Result<Outcome, Failure> {
     let fixed = |field: &&String| {
-        *field != STATUS
+        ![STATUS, mark::FIELD].contains(&field.as_str())
             && kind.meta().field(field).is_none_or(|field| field.mutability == Mutability::Never)
     };
     if let Some(field) = update.fields.iter().find(fixed) {
@@ -92,6 +95,11 @@ pub(in crate::openstack) async fn update(
     unmanaged::refuse(kind, &update.observed, &update.spec, &update.fields)?;
     let target = &update.target;
     let mut fields = update.fields.clone();
+    if fields.iter().any(|field| field == mark::FIELD) {
+        // First: what follows may replace the place that holds it.
+        mark::restore(kind, client, target).await?;
+        fields.retain(|field| field != mark::FIELD);
+    }
     if fields.iter().any(|field| field == STATUS) {
         // The change waits until the cloud has finished its current work.
         fields.retain(|field| field != STATUS);
@@ -100,7 +108,11 @@ pub(in crate::openstack) async fn update(
         job.fields = fields;
         return advance_job(kind, client, job).await;
     }
-    let left = kind.update_fields(client, target, &update.spec, &fields).await?;
+    let left = if fields.is_empty() {
+        Remaining::Nothing
+    } else {
+        kind.update_fields(client, target, &update.spec, &fields).await?
+    };
     Ok(update_outcome(kind, target, &update.spec, left))
 }
 

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha256};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
@@ -15,6 +13,7 @@ use stateward_domain::json_pointer;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
+use super::image_content::{decoded, has_content, same_content, same_source, upload_content};
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
@@ -98,30 +97,6 @@ const STANDARD_MEMBERS: &[&str] = &[
     "stores",
 ];
 
-/// Compares the content by its digest; it is never read back.
-fn same_content(observed: &Value, wanted: &Value) -> bool {
-    let digest = wanted.as_str().and_then(decoded).map(|bytes| {
-        Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    });
-    // Only sha512 digests can be compared.
-    let comparable = observed["os_hash_algo"] == "sha512";
-    has_content(observed)
-        && (!comparable || Some(&observed["os_hash_value"]) == digest.map(Value::from).as_ref())
-}
-
-/// Downloaded content cannot be compared; only its absence is a difference.
-fn same_source(observed: &Value, _: &Value) -> bool {
-    has_content(observed)
-}
-
-fn has_content(observed: &Value) -> bool {
-    observed["status"] != "queued"
-}
-
-fn decoded(content: &str) -> Option<Vec<u8>> {
-    BASE64_STANDARD.decode(content).ok()
-}
-
 /// Compares only the named properties, because the cloud adds its own.
 fn same_properties(observed: &Value, wanted: &Value) -> bool {
     let mut wanted = wanted.as_object().into_iter().flatten();
@@ -129,7 +104,7 @@ fn same_properties(observed: &Value, wanted: &Value) -> bool {
 }
 
 /// The id of an owner key's image. Glance never frees ids, so the incarnation is part of it.
-fn image_id(key: &OwnerKey) -> String {
+pub(super) fn image_id(key: &OwnerKey) -> String {
     let digest = Sha256::digest(owner_key::encode(key).as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
@@ -184,6 +159,14 @@ impl Kind for Image {
     /// image is ours only if its id is the one of the key, too.
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
         owner_key::from_properties(row).filter(|key| row["id"] == image_id(key))
+    }
+
+    /// An image with another id is not the key's.
+    fn mark_request(&self, row: &Value, key: &OwnerKey) -> Option<Request> {
+        let id = row["id"].as_str().filter(|id| *id == image_id(key))?;
+        // A key that was inherited from another image is replaced: it names no owner of this one.
+        let mark = patch_add(PROPERTY, &Value::from(owner_key::encode(key)));
+        Some(patch_request(id, vec![mark]))
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
@@ -299,6 +282,11 @@ impl Kind for Image {
                     }
                     upload_content(client, id, spec).await?;
                 }
+                ("tags", Value::Array(mut tags)) => {
+                    let (row, _) = self.get(client, id).await?;
+                    tags.extend(owner_key::marks(&row["tags"]).cloned());
+                    changes.push(patch_add("tags", &Value::Array(tags)));
+                }
                 ("properties", Value::Object(properties)) => {
                     changes.extend(properties.iter().map(|(name, value)| patch_add(name, value)));
                 }
@@ -314,18 +302,6 @@ impl Kind for Image {
     }
 }
 
-/// Uploads the content, or lets the cloud download it.
-async fn upload_content(client: CallClient<'_>, id: &str, spec: &Value) -> Result<(), ApiError> {
-    if let Some(url) = spec.get("source_url") {
-        let body = json!({"method": {"name": "web-download", "uri": url}});
-        let path = ["images", id, "import"];
-        return client.send(Request::post(Service::Image, &path, body)).await.map(drop);
-    }
-    let Some(content) = spec["content"].as_str().and_then(decoded) else { return Ok(()) };
-    let request = Request::new(Service::Image, Method::PUT, &["images", id, "file"]);
-    client.send(request.with(Body::Bytes(content))).await.map(drop)
-}
-
 /// An operation that adds or replaces a member.
 fn patch_add(name: &str, value: &Value) -> Value {
     let path = format!("/{}", json_pointer::escape(name));
@@ -336,8 +312,12 @@ async fn patch(client: CallClient<'_>, id: &str, changes: Vec<Value>) -> Result<
     if changes.is_empty() {
         return Ok(());
     }
+    client.send(patch_request(id, changes)).await.map(drop)
+}
+
+fn patch_request(id: &str, changes: Vec<Value>) -> Request {
     let request = Request::new(Service::Image, Method::PATCH, &["images", id]);
-    client.send(request.with(Body::Typed(MEDIA_PATCH, Value::Array(changes)))).await.map(drop)
+    request.with(Body::Typed(MEDIA_PATCH, Value::Array(changes)))
 }
 
 #[cfg(test)]

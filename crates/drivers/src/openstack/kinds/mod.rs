@@ -9,8 +9,10 @@ mod driver_calls;
 mod floating_ip;
 mod idle_time;
 mod image;
+mod image_content;
 mod keypair;
 mod kind_meta;
+mod mark;
 mod network;
 mod neutron;
 mod normalise;
@@ -19,9 +21,9 @@ mod pending_job;
 mod port;
 mod project;
 mod quotas;
+mod reads;
 mod router;
 mod security_group;
-mod reads;
 mod security_rules;
 mod server;
 mod server_body;
@@ -145,6 +147,12 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     /// The owner key that the object carries.
     fn owner(&self, row: &Value) -> Option<OwnerKey>;
 
+    /// The request that adds the owner key to an object that has none, and changes nothing else; `None` = it cannot be
+    /// added, or not now.
+    fn mark_request(&self, _row: &Value, _key: &OwnerKey) -> Option<Request> {
+        None
+    }
+
     /// The stage of the object with these attributes.
     fn stage(&self, _attributes: &Value) -> Stage {
         Stage::Settled
@@ -189,6 +197,11 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         client.page(self.list_request(client).await?, meta.rows, meta.pagination, marker).await
     }
 
+    /// Whether the rows of the list lack attributes that take requests for each object.
+    fn list_is_partial(&self) -> bool {
+        false
+    }
+
     /// Whether a row is an object of its own, not a part of another one.
     fn is_top_level(&self, _row: &Value) -> bool {
         true
@@ -200,11 +213,6 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         client: CallClient<'_>,
         create: &Create,
     ) -> Result<Request, ApiError>;
-    /// Whether the rows of the list lack attributes that take requests for each object.
-    fn list_is_partial(&self) -> bool {
-        false
-    }
-
 
     /// Creates the object; returns the row of the reply.
     async fn create_object(

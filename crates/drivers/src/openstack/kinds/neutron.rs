@@ -132,6 +132,10 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         owner(row)
     }
 
+    fn mark_request(&self, row: &Value, key: &OwnerKey) -> Option<Request> {
+        Some(tag_request(self.meta(), row["id"].as_str()?, key))
+    }
+
     /// Searches both places of the owner key; merges the results.
     async fn search(
         &self,
@@ -158,12 +162,12 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         Ok(request.query("project_id", &project).query("sort_key", "id").query("sort_dir", "asc"))
     }
 
-    fn is_top_level(&self, row: &Value) -> bool {
-        self.0.is_top_level(row)
-    }
-
     fn list_is_partial(&self) -> bool {
         self.0.list_is_partial()
+    }
+
+    fn is_top_level(&self, row: &Value) -> bool {
+        self.0.is_top_level(row)
     }
 
     async fn create_request(
@@ -216,7 +220,9 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         let mut plain = Map::from_iter(plain);
         if plain.contains_key("description") {
             // The tag has to hold the owner key before a text replaces it in the description.
-            tag(meta, client, id, &target.owner_key).await?;
+            let (row, _) = self.get(client, id).await?;
+            let there = owner(&row);
+            tag(meta, client, id, owner_key::kept(there.as_ref(), &target.owner_key)).await?;
         }
         if !plain.is_empty() {
             self.0.resolve(client, spec, &mut plain).await?;
@@ -262,8 +268,12 @@ async fn tag(
     id: &str,
     key: &OwnerKey,
 ) -> Result<(), ApiError> {
+    client.send(tag_request(meta, id, key)).await.map(drop)
+}
+
+fn tag_request(meta: &KindMeta, id: &str, key: &OwnerKey) -> Request {
     let path = [meta.path, id, "tags", &owner_key::encode(key)];
-    client.send(Request::new(Service::Network, Method::PUT, &path)).await.map(drop)
+    Request::new(Service::Network, Method::PUT, &path)
 }
 
 /// Writes some members of an object.

@@ -91,6 +91,11 @@ impl Kind for Project {
         owner_key::from_tags(&row["tags"])
     }
 
+    fn mark_request(&self, row: &Value, key: &OwnerKey) -> Option<Request> {
+        let path = ["projects", row["id"].as_str()?, "tags", &owner_key::encode(key)];
+        Some(Request::new(Service::Identity, Method::PUT, &path))
+    }
+
     async fn search(
         &self,
         client: CallClient<'_>,
@@ -112,7 +117,7 @@ impl Kind for Project {
     ) -> Result<Request, ApiError> {
         let mut project = create.spec.as_object().cloned().unwrap_or_default();
         project.remove("quotas");
-        let tags = with_owner_key(project.get("tags"), &create.owner_key);
+        let tags = owner_key::with_tags(project.get("tags"), &Value::Null, &create.owner_key);
         project.insert("tags".to_owned(), tags);
         Ok(Request::post(Service::Identity, META.list, json!({ "project": project })))
     }
@@ -164,7 +169,8 @@ impl Kind for Project {
             quotas::write(client, id, &wanted).await?;
         }
         if let Some(tags) = members.get_mut("tags") {
-            *tags = with_owner_key(Some(tags), &target.owner_key);
+            let (row, _) = self.get(client, id).await?;
+            *tags = owner_key::with_tags(Some(tags), &row["tags"], &target.owner_key);
         }
         if !members.is_empty() {
             let request = Request::new(Service::Identity, Method::PATCH, &["projects", id]);
@@ -204,11 +210,4 @@ impl Kind for Project {
         }
         Ok(None)
     }
-}
-
-/// The user's tags and the owner key.
-fn with_owner_key(tags: Option<&Value>, key: &OwnerKey) -> Value {
-    let mut tags = tags.and_then(Value::as_array).cloned().unwrap_or_default();
-    tags.push(Value::from(owner_key::encode(key)));
-    Value::Array(tags)
 }

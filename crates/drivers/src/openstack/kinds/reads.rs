@@ -4,7 +4,7 @@ use serde_json::Value;
 use stateward_domain::failure::Failure;
 use stateward_domain::ports::driver::{Listing, Object, ObjectRef, Observation, Search};
 
-use super::{Kind, to_external_id, unmanaged};
+use super::{Kind, mark, to_external_id, unmanaged};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
 /// See `Driver::observe`. Only the service's own "not found" of this id proves absence.
@@ -29,7 +29,11 @@ pub(in crate::openstack) async fn observe(
     if kind.id(&row) != Some(id) {
         return Err(wrong_object(kind).into());
     }
-    Ok(Observation::Present(observed_object(kind, client, &row).await?))
+    let mut object = observed_object(kind, client, &row).await?;
+    if let Value::Object(attributes) = &mut object.attributes {
+        mark::observe(kind, &row, target, attributes);
+    }
+    Ok(Observation::Present(object))
 }
 
 async fn observed_object(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
@@ -159,12 +160,12 @@ impl Kind for Server {
         attributes
     }
 
-    /// Reads the flavor's id, the ports (Nova's own list of addresses lags behind) and the data volumes.
     /// The list lacks the server group, too.
     fn list_is_partial(&self) -> bool {
         true
     }
 
+    /// Reads the flavor's id, the ports (Nova's own list of addresses lags behind) and the data volumes.
     async fn complete_attributes(
         &self,
         client: CallClient<'_>,
@@ -190,6 +191,14 @@ impl Kind for Server {
 
     fn owner(&self, row: &Value) -> Option<OwnerKey> {
         owner_key::from_tags(&row["tags"])
+    }
+
+    /// Nova refuses tags in any other status.
+    fn mark_request(&self, row: &Value, key: &OwnerKey) -> Option<Request> {
+        let takes = ["ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED"];
+        takes.iter().find(|status| row["status"] == **status)?;
+        let path = ["servers", row["id"].as_str()?, "tags", &owner_key::encode(key)];
+        Some(Request::new(Service::Compute, Method::PUT, &path))
     }
 
     fn stage(&self, attributes: &Value) -> Stage {
@@ -254,7 +263,7 @@ impl Kind for Server {
             put(client, &["servers", id, "metadata"], json!({ "metadata": metadata })).await?;
         }
         if let Some(tags) = members.remove("tags") {
-            let tags = server_body::tags(Some(&tags), &target.owner_key);
+            let tags = owner_key::with_tags(Some(&tags), &row["tags"], &target.owner_key);
             put(client, &["servers", id, "tags"], json!({ "tags": tags })).await?;
         }
         if let Some(groups) = members.remove("security_groups") {

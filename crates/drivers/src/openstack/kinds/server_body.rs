@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::Create;
 
 use crate::openstack::client::NamedResource;
@@ -33,13 +32,6 @@ pub(super) fn metadata(users: Option<&Value>, digest: Option<&Value>) -> Value {
     Value::Object(metadata)
 }
 
-/// The user's tags and the owner key.
-pub(super) fn tags(users: Option<&Value>, key: &OwnerKey) -> Value {
-    let mut tags = users.and_then(Value::as_array).cloned().unwrap_or_default();
-    tags.push(Value::from(owner_key::encode(key)));
-    Value::Array(tags)
-}
-
 /// The body of `POST /servers`.
 pub(super) async fn create_request(
     client: CallClient<'_>,
@@ -49,7 +41,7 @@ pub(super) async fn create_request(
     client.resolve_field(&mut server, "flavorRef", NamedResource::Flavor).await?;
     client.resolve_field(&mut server, "imageRef", NamedResource::Image).await?;
     networks(client, &mut server).await?;
-    let tags = tags(server.get("tags"), &create.owner_key);
+    let tags = owner_key::with_tags(server.get("tags"), &Value::Null, &create.owner_key);
     server.insert("tags".to_owned(), tags);
     let user_data = server.get("user_data").and_then(Value::as_str).map(digest).map(Value::from);
     let metadata = metadata(server.get("metadata"), user_data.as_ref());
@@ -125,8 +117,5 @@ mod tests {
         let whole = metadata(Some(&json!({"a": "1"})), Some(&json!("d")));
         assert_eq!(whole, json!({"a": "1", "managed_user_data": "d"}));
         assert_eq!(users_metadata(&whole), json!({"a": "1"}));
-        let key = OwnerKey("00000000-0000-0000-0000-000000000001-2".to_owned());
-        let tags = tags(Some(&json!(["x"])), &key);
-        assert_eq!(tags[1], "managed-entity.00000000-0000-0000-0000-000000000001.2");
     }
 }

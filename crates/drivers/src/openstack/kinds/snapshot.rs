@@ -71,6 +71,10 @@ impl Kind for Snapshot {
         owner_key::from_properties(&row["metadata"])
     }
 
+    fn mark_request(&self, row: &Value, key: &OwnerKey) -> Option<Request> {
+        cinder::mark_request("snapshots", row, key)
+    }
+
     fn stage(&self, attributes: &Value) -> Stage {
         cinder::stage(attributes, &["available", "backing-up"], &[])
     }
@@ -121,7 +125,8 @@ impl Kind for Snapshot {
         let id = target.external_id.as_str();
         let mut members = members(spec, fields);
         if let Some(metadata) = members.remove("metadata") {
-            let metadata = cinder::with_owner_key(Some(&metadata), &target.owner_key);
+            let (row, _) = self.get(client, id).await?;
+            let metadata = cinder::replaced_metadata(&metadata, &row, &target.owner_key);
             let path = ["snapshots", id, "metadata"];
             let body = json!({ "metadata": metadata });
             client.send(Request::put(Service::Volume, &path, body)).await?;

@@ -1,6 +1,7 @@
 //! The behaviour that all kinds share, against a stub: owner keys, proofs of absence, polling.
 
 mod absence;
+mod marks;
 mod round_trip;
 mod unmanaged_parts;
 

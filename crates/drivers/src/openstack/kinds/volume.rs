@@ -135,6 +135,10 @@ impl Kind for Volume {
         owner_key::from_properties(&row["metadata"])
     }
 
+    fn mark_request(&self, row: &Value, key: &OwnerKey) -> Option<Request> {
+        cinder::mark_request("volumes", row, key)
+    }
+
     fn stage(&self, attributes: &Value) -> Stage {
         cinder::stage(attributes, SETTLED, &[])
     }
@@ -254,7 +258,8 @@ impl Volume {
         let mut members = members(spec, fields);
         members.retain(|name, _| matches!(name.as_str(), "name" | "description" | "metadata"));
         if let Some(metadata) = members.get_mut("metadata") {
-            *metadata = cinder::with_owner_key(Some(metadata), &target.owner_key);
+            let (row, _) = self.get(client, target.external_id.as_str()).await?;
+            *metadata = cinder::replaced_metadata(metadata, &row, &target.owner_key);
         }
         if members.is_empty() {
             return Ok(());
