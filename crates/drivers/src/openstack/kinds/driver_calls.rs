@@ -38,7 +38,7 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
         return Plan::Update { fields: vec![STATUS.to_owned()] };
     }
     let differing = kind.meta().differing(observed, spec);
-    let fixed = differing.iter().any(|field| field.mutability == Mutability::Never);
+    let fixed = differing.iter().any(|field| kind.is_fixed(field, observed));
     let mut fields: Vec<_> = differing.iter().map(|field| format!("/{}", field.name)).collect();
     if mark::is_missing(observed) {
         fields.push(mark::FIELD.to_owned());

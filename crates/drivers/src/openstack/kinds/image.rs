@@ -14,7 +14,7 @@ use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::image_content::{decoded, has_content, same_content, same_source, upload_content};
-use super::kind_meta::{Compare, KindMeta, fixed, mutable};
+use super::kind_meta::{Compare, Field, KindMeta, Mutability, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
 use super::{Kind, Remaining, Stage, copy_fields, status_unless, to_external_id};
@@ -37,7 +37,7 @@ static META: KindMeta = KindMeta {
     fields: &[
         fixed("disk_format", Compare::Exact),
         fixed("container_format", Compare::Exact),
-        // Content can be uploaded as long as there is none; see `update_fields`.
+        // Content can be uploaded as long as there is none; see `is_fixed`.
         mutable("content", Compare::By(same_content)),
         mutable("source_url", Compare::By(same_source)),
         mutable("name", Compare::Exact),
@@ -115,6 +115,12 @@ pub(super) fn image_id(key: &OwnerKey) -> String {
 impl Kind for Image {
     fn meta(&self) -> &'static KindMeta {
         &META
+    }
+
+    /// Glance takes content once: another one takes another image.
+    fn is_fixed(&self, field: &Field, observed: &Value) -> bool {
+        let uploaded = field.name == "content" && has_content(observed);
+        uploaded || field.mutability == Mutability::Never
     }
 
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
@@ -323,6 +329,7 @@ fn patch_request(id: &str, changes: Vec<Value>) -> Request {
 #[cfg(test)]
 mod tests {
     use stateward_domain::id::{EntityId, Incarnation};
+    use stateward_domain::ports::driver::Plan;
     use uuid::Uuid;
 
     use super::*;
@@ -355,6 +362,16 @@ mod tests {
         assert_eq!(image_id(&key(1)), image_id(&key(1)));
         assert_ne!(image_id(&key(1)), image_id(&key(2)));
         assert!(Uuid::try_parse(&image_id(&key(1))).is_ok());
+    }
+
+    #[test]
+    fn other_content_replaces_an_image_and_a_first_one_does_not() {
+        let spec = json!({"content": "dG9hc3Q="});
+        let active = json!({"status": "active", "os_hash_algo": "sha512", "os_hash_value": "x"});
+        let fields = vec!["/content".to_owned()];
+        let planned = |observed: &Value| super::super::plan(&Image, observed, &spec);
+        assert_eq!(planned(&active), Plan::Replace { fields: fields.clone() });
+        assert_eq!(planned(&json!({"status": "queued"})), Plan::Update { fields });
     }
 
     #[test]

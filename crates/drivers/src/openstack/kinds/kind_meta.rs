@@ -36,7 +36,7 @@ pub(super) enum Compare {
 }
 
 /// A field of the desired state.
-pub(super) struct Field {
+pub(in crate::openstack) struct Field {
     pub(super) name: &'static str,
     pub(super) mutability: Mutability,
     pub(super) compare: Compare,

@@ -44,7 +44,7 @@ use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::client::{ApiError, CallClient, ErrorKind, Request};
 pub(super) use driver_calls::{act, cancel, check, create, delete, plan, resume, update};
-use kind_meta::KindMeta;
+use kind_meta::{Field, KindMeta, Mutability};
 use neutron::Neutron;
 pub(super) use pending_job::PendingJob;
 pub(super) use reads::{find, list, observe};
@@ -117,6 +117,11 @@ pub(in crate::openstack) trait Kind: Send + Sync {
     /// The fields with objects of the API in them; see [`unmanaged`].
     fn parts(&self) -> &'static [Part] {
         &[]
+    }
+
+    /// Whether a field of an object in this state can only be changed by replacing the object.
+    fn is_fixed(&self, field: &Field, _observed: &Value) -> bool {
+        field.mutability == Mutability::Never
     }
 
     /// Checks what the schema cannot, and normalises the desired state for comparison.
