@@ -39,6 +39,33 @@ pub(super) async fn change(cloud: &Cloud, kind: &str, id: &ExternalId, field: &s
     }
 }
 
+/// Takes the owner key away from an object, wherever it is.
+pub(super) async fn unmark(cloud: &Cloud, kind: &str, id: &ExternalId, mark: &str) {
+    let id = id.as_str();
+    let (service, path) = match kind {
+        "openstack.server" => ("compute", format!("/servers/{id}/tags/{mark}")),
+        "openstack.project" => ("identity", format!("/projects/{id}/tags/{mark}")),
+        "openstack.volume" => ("volume", format!("/volumes/{id}/metadata/managed_entity")),
+        "openstack.snapshot" => ("volume", format!("/snapshots/{id}/metadata/managed_entity")),
+        "openstack.image" => {
+            let change = json!([{"op": "remove", "path": "/managed_entity"}]);
+            cloud.ask(Method::PATCH, "image", &format!("/v2/images/{id}"), change).await;
+            return;
+        }
+        _ => {
+            let (collection, row) = neutron(kind);
+            let path = format!("/v2.0/{collection}/{id}");
+            let shown = cloud.ask(Method::GET, "network", &path, Value::Null).await;
+            if shown[row]["description"] == mark {
+                let body = json!({ row: {"description": ""} });
+                cloud.ask(Method::PUT, "network", &path, body).await;
+            }
+            ("network", format!("{path}/tags"))
+        }
+    };
+    cloud.ask(Method::DELETE, service, &path, Value::Null).await;
+}
+
 /// Deletes what the changes of a kind created.
 pub(super) async fn clean(kind: &str) {
     let ("openstack.volume", Ok(admin)) = (kind, std::env::var(ADMIN)) else { return };
