@@ -1,5 +1,6 @@
 //! Tests that need the project for themselves: they run one at a time.
 
+mod credentials;
 mod import;
 mod import_odd;
 mod many;

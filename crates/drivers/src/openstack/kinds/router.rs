@@ -180,9 +180,8 @@ impl NeutronKind for Router {
         }
         for interface in &extra {
             // A port with several subnets stays as long as one of them is wanted.
-            let stays = |other: &Value| {
-                other["port_id"] == interface["port_id"] && !extra.iter().any(|gone| *gone == other)
-            };
+            let stays =
+                |other: &Value| other["port_id"] == interface["port_id"] && !extra.contains(&other);
             let member = if there.iter().any(stays) { "subnet_id" } else { "port_id" };
             remove(client, id, &json!({ member: interface[member] })).await?;
         }

@@ -29,7 +29,7 @@ fn object(kind: &dyn Kind, mark: Option<&OwnerKey>) -> Value {
     let Some(text) = text else { return row };
     match kind.meta().name {
         "openstack.volume" | "openstack.snapshot" => {
-            row["metadata"]["managed_entity"] = json!(text)
+            row["metadata"]["managed_entity"] = json!(text);
         }
         "openstack.image" => row["managed_entity"] = json!(text),
         _ => row["tags"] = json!(["user", text]),
