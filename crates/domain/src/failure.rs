@@ -24,8 +24,8 @@ pub enum ErrorClass {
     Ambiguous,
     /// A concurrent change: observe and plan again.
     Conflict,
-    /// Something answered "not found". That proves no absence: the object is observed again after the kind's settle
-    /// time.
+    /// Something answered "not found". That proves no absence: the object is observed again after a
+    /// pause.
     NotFound,
     /// The identity is in use in the backend.
     AlreadyExists {
@@ -148,6 +148,8 @@ pub struct Failure {
 impl Failure {
     /// Code of a search that found nothing while that proves nothing yet: the backend recovered a moment ago.
     pub const SEARCH_SETTLING: &'static str = "search_settling";
+    /// Code of an abandoned creation whose request may still run in the backend: no object is made before it cannot.
+    pub const CREATION_SETTLING: &'static str = "creation_settling";
 
     /// Whether it only says that it is too early to know: the backend works, and no change was tried.
     #[must_use]

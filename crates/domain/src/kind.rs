@@ -88,8 +88,9 @@ pub struct KindSpec {
     /// before it, and of what is being deleted it goes first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub implicit: Vec<Vec<RelationStep>>,
-    /// How long after an abandoned create "none found" proves nothing, and how long a call that failed with "not
-    /// found" waits for another observation.
+    /// How long a create request whose reply was lost may still run in the backend, at most, and its object stay
+    /// invisible: until then "none found" proves nothing. Counted from the end of the call, or from when the call had to
+    /// end if that is not known.
     #[serde(with = "millis")]
     pub settle: Duration,
     /// Consecutive failures before `erred`.

@@ -82,6 +82,10 @@ pub struct Entity {
     /// Time of the last create intent; `None` = never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_intended_at: Option<Timestamp>,
+    /// When the newest creation ended without a known outcome: its request was sent before, and may still run in the
+    /// backend. `None` = the creation runs, or its outcome is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create_lost_at: Option<Timestamp>,
     /// Number of the newest attempt.
     pub attempt: Attempt,
     /// The attempt that runs; `None` = none.

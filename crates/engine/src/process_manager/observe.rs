@@ -45,7 +45,11 @@ impl Round<'_> {
     pub(super) async fn observe_or_find(&self, entity: &Entity) -> Observation {
         let confirmation = self.backend.availability.confirmation();
         let observation = match &entity.observed.external_id {
-            Some(id) => self.observe_object(entity, id).await,
+            Some(id) => match self.observe_object(entity, id).await {
+                // An id that is known before the creation names nothing until its request was carried out.
+                Observation::Absent => found::absent(entity, self.unsettled(entity)),
+                other => other,
+            },
             None => self.find(entity).await.unwrap_or_else(Observation::Failed),
         };
         if matches!(observation, Observation::Present { .. } | Observation::Absent) {
@@ -98,12 +102,16 @@ impl Round<'_> {
                 Ok(Observation::Settling { left: SETTLE_POLL })
             }
             Err(failure) => Err(failure),
-            Ok(objects) => {
-                // By the steady clock: a wall clock that is set forward proves nothing sooner.
-                let age = intended.map(|at| self.shared.clock.log_clock.since(at));
-                Ok(found::classify(entity, self.kind, objects, age))
-            }
+            Ok(objects) => Ok(found::classify(entity, self.kind, objects, self.unsettled(entity))),
         }
+    }
+
+    /// How long a lost creation of `entity` may still run. By the steady clock: a wall clock that is set forward proves
+    /// nothing sooner.
+    fn unsettled(&self, entity: &Entity) -> Duration {
+        let call_timeout = self.backend.settings.call_timeout;
+        let log_clock = &self.shared.clock.log_clock;
+        found::unsettled(entity, self.kind, call_timeout, |at| log_clock.since(at))
     }
 
     /// Further objects with the entity's owner key become clean-up work.

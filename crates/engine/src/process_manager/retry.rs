@@ -11,6 +11,9 @@ use stateward_domain::time::Timestamp;
 
 use crate::backends::{BackendSettings, RetryPolicy};
 
+/// Longest pause for an object to become visible to a call that answered "not found".
+const VISIBLE_IN_MAX: Duration = Duration::from_secs(30);
+
 /// The context in which a failure is handled.
 pub(crate) struct RetryContext<'a> {
     pub(crate) entity: &'a Entity,
@@ -29,8 +32,8 @@ impl RetryContext<'_> {
             ErrorClass::Transient | ErrorClass::Ambiguous | ErrorClass::Cancelled => {
                 self.again(1, Duration::ZERO)
             }
-            // The object may not be visible yet, so the next observation waits for the settle time.
-            ErrorClass::NotFound => self.again(1, self.kind.settle),
+            // The object may not be visible yet.
+            ErrorClass::NotFound => self.again(1, self.kind.settle.min(VISIBLE_IN_MAX)),
             // A concurrent change won; a new observation is enough.
             ErrorClass::Conflict => self.again(10, Duration::ZERO),
             ErrorClass::RateLimited { .. } => self.after_pause(failure),

@@ -6,7 +6,7 @@ use crate::entity::event::{EntityEvent, Next};
 use crate::entity::references::targets_in;
 use crate::entity::state::{AttemptStep, Blocked, Observed, Presence, RunningAttempt};
 use crate::failure::{Effect, Failure};
-use crate::id::{Attempt, Generation};
+use crate::id::{Attempt, Generation, Incarnation};
 use crate::time::Timestamp;
 
 pub(super) fn on_sync(entity: &mut Entity, event: &EntityEvent) {
@@ -24,15 +24,10 @@ pub(super) fn on_sync(entity: &mut Entity, event: &EntityEvent) {
             entity.attempt = *attempt;
             if takes_over.is_some() {
                 entity.trouble.abandoned += 1;
+                creation_lost(entity, *at);
             }
             if matches!(step, AttemptStep::Create) {
-                if *incarnation != entity.incarnation {
-                    entity.incarnation = *incarnation;
-                    entity.materialised = false;
-                    entity.observed.external_id = None;
-                }
-                entity.create_intended_at = Some(*at);
-                entity.create_allowed = false;
+                creation_intended(entity, *at, *incarnation);
             }
             entity.replacing = replacing(entity, step, *was_present);
             if step.mutates() && !matches!(step, AttemptStep::CleanUp { .. }) {
@@ -88,6 +83,26 @@ const fn replacing(entity: &Entity, step: &AttemptStep, was_present: bool) -> bo
     matches!(step, AttemptStep::Replace { .. }) || (entity.replacing && !was_present)
 }
 
+fn creation_intended(entity: &mut Entity, at: Timestamp, incarnation: Incarnation) {
+    if incarnation != entity.incarnation {
+        entity.incarnation = incarnation;
+        entity.materialised = false;
+        entity.observed.external_id = None;
+    }
+    entity.create_intended_at = Some(at);
+    entity.create_lost_at = None;
+    entity.create_allowed = false;
+}
+
+/// The running attempt ends at `at` without a known outcome. If it is a creation whose reply never came, its request may
+/// still run in the backend.
+fn creation_lost(entity: &mut Entity, at: Timestamp) {
+    let running = entity.running.as_ref();
+    if running.is_some_and(|run| run.step == AttemptStep::Create && run.pending.is_none()) {
+        entity.create_lost_at = Some(at);
+    }
+}
+
 /// From here on the object's content is unknown until an attempt succeeds.
 fn mark_content_unknown(entity: &mut Entity) {
     entity.write_only_dirty = true;
@@ -111,6 +126,9 @@ fn completed(
         return;
     }
     entity.observed = observed.clone();
+    if observed.presence != Presence::Unknown {
+        entity.create_lost_at = None;
+    }
     if observed.presence == Presence::Absent {
         entity.made_from.clear();
     }
@@ -149,6 +167,9 @@ fn failed(
     remaining: &[String],
 ) {
     entity.attempt = attempt;
+    if error.effect != Effect::None {
+        creation_lost(entity, at);
+    }
     let running = entity.running.take();
     if let Some(running) = running.filter(|_| error.effect == Effect::None)
         && running.step.mutates()
@@ -160,7 +181,9 @@ fn failed(
         entity.replacing &= !matches!(running.step, AttemptStep::Replace { .. });
     }
     let trouble = &mut entity.trouble;
-    if error.class.uses_budget() {
+    // Waiting for the proof of an abandoned attempt is neither a failed try nor the end of a row of abandoned ones.
+    let is_waiting = error.code == Failure::CREATION_SETTLING;
+    if error.class.uses_budget() && !is_waiting {
         trouble.failures += 1;
     }
     if !remaining.is_empty() {
@@ -168,7 +191,9 @@ fn failed(
             if trouble.remaining == remaining { trouble.unconverged + 1 } else { 1 };
         trouble.remaining = remaining.to_vec();
     }
-    trouble.abandoned = 0;
+    if !is_waiting {
+        trouble.abandoned = 0;
+    }
     trouble.retry_at = None;
     entity.error = Some(error.clone());
     entity.blocked = None;

@@ -49,14 +49,18 @@ pub(super) fn absent(c: &RoundContext<'_>, resolution: &Resolution<'_>) -> Actio
     create(c, resolution)
 }
 
-/// None was found, which proves nothing before the kind's settle time is over.
+/// Longest pause between searches for the object of a lost creation: one that shows ends the wait.
+const SETTLE_POLL_MAX: Duration = Duration::from_secs(2);
+
+/// None was found, which proves nothing while a lost creation may still run.
 pub(super) fn settling(c: &RoundContext<'_>, left: Duration) -> Action {
+    let pause = left.min(SETTLE_POLL_MAX);
     if c.takes_over.is_none() {
-        return Action::Wait(Requeue::After(left));
+        return Action::Wait(Requeue::After(pause));
     }
-    let message = "an earlier creation may still show: waiting before another look";
-    let failure = Failure::doubtful(ErrorClass::Ambiguous, "creation_settling", message);
-    fail_with(c, &failure, Next::Retry { at: c.now.after(left) })
+    let message = "an earlier creation may still run: waiting before another one";
+    let failure = Failure::doubtful(ErrorClass::Ambiguous, Failure::CREATION_SETTLING, message);
+    fail_with(c, &failure, Next::Retry { at: c.now.after(pause) })
 }
 
 /// Whether the absence is news: the object was there, rather than not made yet.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use stateward_domain::entity::Entity;
-use stateward_domain::entity::state::Presence;
+use stateward_domain::entity::state::{AttemptStep, Presence};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::Object;
+use stateward_domain::time::Timestamp;
 
 use super::Observation;
 
@@ -14,29 +15,59 @@ pub(crate) const fn is_searchable(entity: &Entity, kind: &KindSpec) -> bool {
     entity.create_intended_at.is_some() || is_named(kind)
 }
 
-/// Classifies what a search found. `age`: since a creation was last intended; `None` = never.
+/// How long a creation whose reply was lost may still run in the backend; zero = no such creation, or it is over. `since`:
+/// time that passed since an instant.
+///
+/// Invariant: the request was sent before its call ended. If the end was not recorded, because the process died, the
+/// request was sent before the call's time was over, and before now: another worker has the lease.
+pub(crate) fn unsettled(
+    entity: &Entity,
+    kind: &KindSpec,
+    call_timeout: Duration,
+    since: impl Fn(Timestamp) -> Duration,
+) -> Duration {
+    let running = entity.running.as_ref();
+    let runs = running.is_some_and(|run| run.step == AttemptStep::Create && run.pending.is_none());
+    let lost_for = match entity.create_lost_at {
+        Some(at) => since(at),
+        None if runs => Duration::ZERO,
+        None => return Duration::ZERO,
+    };
+    let intended_for = entity.create_intended_at.map_or(Duration::MAX, since);
+    let by_the_end = kind.settle.saturating_sub(lost_for);
+    let by_the_start = (call_timeout + kind.settle).saturating_sub(intended_for);
+    by_the_end.min(by_the_start)
+}
+
+/// Classifies what a search found; `unsettled` as by [`unsettled()`].
 pub(crate) fn classify(
     entity: &Entity,
     kind: &KindSpec,
     found: Vec<Object>,
-    age: Option<Duration>,
+    unsettled: Duration,
 ) -> Observation {
     let unknown = entity.observed.presence == Presence::Unknown;
     let mut found = found.into_iter();
-    let Some(object) = found.next() else {
-        let left = kind.settle.saturating_sub(age.unwrap_or(Duration::MAX));
-        let settles = unknown && !left.is_zero();
-        return if settles { Observation::Settling { left } } else { Observation::Absent };
-    };
+    let Some(object) = found.next() else { return absent(entity, unsettled) };
     // Between the halves of a replacement the old object is gone: one of its name is another's.
     let had = entity.applied.is_some() && !entity.is_between_halves();
-    let owned = !is_named(kind) || (unknown && age.is_some()) || had;
+    let intended = entity.create_intended_at.is_some();
+    let owned = !is_named(kind) || (unknown && intended) || had;
     if owned {
         let extra = found.map(|object| object.external_id).collect();
         Observation::Present { object, extra }
     } else {
         Observation::Unowned { external_id: object.external_id }
     }
+}
+
+/// What it means that no object of the entity was found.
+pub(crate) fn absent(entity: &Entity, unsettled: Duration) -> Observation {
+    let unknown = entity.observed.presence == Presence::Unknown;
+    if unknown && !unsettled.is_zero() {
+        return Observation::Settling { left: unsettled };
+    }
+    Observation::Absent
 }
 
 /// Whether an identity is all that shows whose an object is: the kind has no place for an owner key.

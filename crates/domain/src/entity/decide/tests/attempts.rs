@@ -246,3 +246,29 @@ fn a_replacement_proves_absence_before_it_makes_anew() {
     scenario.complete(AttemptStep::Create, scenario.present("object-2"));
     assert_eq!(scenario.entity.state, State::Ok);
 }
+
+#[test]
+fn waiting_for_a_lost_creation_neither_uses_the_budget_nor_ends_the_row() {
+    let mut scenario = Scenario::declared();
+    scenario.start(AttemptStep::Create);
+    let lost = scenario.entity.attempt;
+    let error = Failure::doubtful(ErrorClass::Ambiguous, Failure::CREATION_SETTLING, "it may run");
+    let report = FailureReport {
+        attempt: None,
+        takes_over: Some(lost),
+        error,
+        next: Next::Retry { at: Timestamp(9) },
+        remaining: Vec::new(),
+        action: None,
+    };
+    assert_eq!(scenario.then(Intent::Fail(report)), ["sync_started", "sync_failed"]);
+    let trouble = &scenario.entity.trouble;
+    assert_eq!((trouble.failures, trouble.abandoned), (0, 1));
+    assert!(scenario.entity.create_lost_at.is_some());
+    scenario.start(AttemptStep::Create);
+    assert_eq!(scenario.entity.create_lost_at, None, "another request");
+    scenario.then(Intent::Complete(
+        scenario.completion(AttemptStep::Create, scenario.present("object")),
+    ));
+    assert_eq!((scenario.entity.trouble.abandoned, scenario.entity.create_lost_at), (0, None));
+}

@@ -126,8 +126,7 @@ fn a_stray_is_deleted_unless_it_is_of_another() {
 
 #[test]
 fn what_a_search_finds_is_classified() {
-    let second = Some(Duration::from_secs(1));
-    let late = Some(Duration::from_secs(2));
+    let (second, late) = (Duration::from_secs(1), Duration::ZERO);
     let two = || vec![named_object("one", 1), named_object("two", 1)];
     let one = || vec![named_object("one", 1)];
     let marked: fn(&mut KindSpec) = |_| {};
@@ -147,13 +146,13 @@ fn what_a_search_finds_is_classified() {
         life
     };
     for (name, life, kind, objects, age, expected) in [
-        ("none, never intended", Life::declared(), marked, vec![], None, "absent"),
+        ("none, never intended", Life::declared(), marked, vec![], late, "absent"),
         ("none, just intended", unknown(), marked, vec![], second, "settling 1s"),
         ("none, settled", unknown(), marked, vec![], late, "absent"),
         ("none, known absent", Life::declared(), marked, vec![], second, "absent"),
-        ("marked", Life::declared(), marked, one(), None, "present one+0"),
+        ("marked", Life::declared(), marked, one(), late, "present one+0"),
         ("marked, two", unknown(), marked, two(), second, "present one+1"),
-        ("named, never intended", Life::declared(), named, one(), None, "unowned one"),
+        ("named, never intended", Life::declared(), named, one(), late, "unowned one"),
         ("named, lost track", unknown(), named, one(), second, "present one+0"),
         ("named, was applied", applied(), named, one(), late, "present one+0"),
         ("named, between the halves", halves(), named, one(), late, "unowned one"),
@@ -176,4 +175,50 @@ fn what_a_search_finds_is_classified() {
     assert!(found::is_searchable(&unknown().entity, &spec));
     named(&mut spec);
     assert!(found::is_searchable(&Life::declared().entity, &spec), "its identity names it");
+}
+
+#[test]
+fn a_lost_creation_counts_as_running_until_its_request_cannot_run_any_more() {
+    let kind = KindSpec { settle: Duration::from_mins(1), ..stub_driver::kind() };
+    let timeout = Duration::from_secs(20);
+    let lost = |life: &Life, seconds: u64| {
+        let now = life.now.after(Duration::from_secs(seconds));
+        found::unsettled(&life.entity, &kind, timeout, |at| now.since(at)).as_secs()
+    };
+    let begun = || Life::declared().started(AttemptStep::Create);
+    // After a kill the request was sent within the call's time from the intent on, and before the takeover.
+    assert_eq!((lost(&begun(), 0), lost(&begun(), 20)), (60, 60), "taken over");
+    assert_eq!((lost(&begun(), 79), lost(&begun(), 80)), (1, 0), "taken over late");
+    let settling = Observation::Settling { left: Duration::from_mins(1) };
+    let waits = recorded(begun(), &settling, &Resolution::None);
+    assert_eq!((lost(&waits, 59), lost(&waits, 60)), (1, 0), "from the takeover on");
+    // After a lost reply, from the end of the call on.
+    let doubtful = |life: Life| {
+        let failure = Failure::doubtful(ErrorClass::Ambiguous, "no_reply", "no reply");
+        let report = with(&life, WORK, |c| match outcome::fail_attempt(c, &failure) {
+            Action::Fail(report) => report,
+            other => unreachable!("{other:?}"),
+        });
+        life.asked(Intent::Fail(report))
+    };
+    let life = doubtful(begun());
+    assert_eq!((lost(&life, 0), lost(&life, 59), lost(&life, 60)), (60, 1, 0));
+    assert_eq!(
+        lost(&doubtful(life.started(AttemptStep::Create)), 0),
+        60,
+        "each request for itself"
+    );
+    let refused = begun().failed(ErrorClass::Invalid, Next::Erred);
+    assert_eq!(lost(&refused, 0), 0, "it had no effect");
+    assert_eq!(lost(&Life::synced(), 0), 0, "it is known");
+    assert_eq!(lost(&Life::declared(), 0), 0, "none was intended");
+}
+
+#[test]
+fn an_object_whose_id_was_known_before_is_not_absent_while_its_creation_may_run() {
+    let lost = Life::declared().started(AttemptStep::Create);
+    let left = Duration::from_secs(3);
+    assert_eq!(found::absent(&lost.entity, left), Observation::Settling { left });
+    assert_eq!(found::absent(&lost.entity, Duration::ZERO), Observation::Absent);
+    assert_eq!(found::absent(&Life::synced().entity, left), Observation::Absent, "it was there");
 }
