@@ -13,7 +13,7 @@ pub(crate) fn configuration(cloud: &str, auth_url: &str, drift_interval: &str) -
     format!(
         "[workers]\nlease = \"5s\"\nlease_margin = \"1s\"\n\
          [backends.cloud]\ndriver = \"openstack\"\ncloud = \"{cloud}\"\nauth_url = \"{auth_url}\"\n\
-         drift_interval = \"{drift_interval}\"\nretry = {{ first = \"200ms\", max = \"2s\" }}\n"
+         drift_interval = \"{drift_interval}\"\nservice_timeout = \"3s\"\nretry = {{ first = \"200ms\", max = \"2s\" }}\n"
     )
 }
 

@@ -56,7 +56,8 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(source: D) -> Result<Duration,
     })
 }
 
-fn duration_of(text: &str) -> Option<Duration> {
+/// A text such as `50ms`, `10s`, `5m` or `1h` as a duration; `None` = another text.
+pub(crate) fn duration_of(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;

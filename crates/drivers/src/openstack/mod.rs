@@ -44,7 +44,8 @@ pub(crate) fn connect(
     clock: &Arc<dyn SteadyClock>,
 ) -> Result<Arc<dyn Driver>, ConnectError> {
     let cloud = Cloud::resolve(settings, &Environment::process())?;
-    Ok(Arc::new(OpenStack { kinds: kinds(), client: Client::new(cloud, Arc::clone(clock))? }))
+    let kinds = kinds::kinds_of(cloud.service_timeout);
+    Ok(Arc::new(OpenStack { kinds, client: Client::new(cloud, Arc::clone(clock))? }))
 }
 
 struct OpenStack {

@@ -94,7 +94,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             lease_times: LeaseTimes::default(),
-            sweep_interval: Duration::from_mins(10),
+            sweep_interval: Duration::from_mins(1),
             observe_only: false,
         }
     }

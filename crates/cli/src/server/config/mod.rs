@@ -95,7 +95,7 @@ impl Default for WorkersConfig {
         Self {
             lease: Duration::from_secs(30),
             lease_margin: Duration::from_secs(5),
-            sweep_interval: Duration::from_mins(10),
+            sweep_interval: Duration::from_mins(1),
         }
     }
 }

@@ -1,7 +1,10 @@
-//! Whether an empty search result proves absence.
+//! What of earlier requests may still change what a search finds.
 //!
-//! A service that hung carries out its queued requests once it wakes, also those of clients that are gone, and may
-//! answer others before. So an empty result counts only some time after the first reply.
+//! The engine waits until a creation whose reply was lost cannot run any more (`KindSpec::settle`). Here is what it cannot
+//! see: services that hung, and requests that create a part of an object.
+//!
+//! A service that hung carries out its queued requests once it wakes, however late, also those of clients that are gone,
+//! and may answer others before. So an empty result counts only some time after the first reply.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +36,29 @@ impl ReplyHistory {
     }
 }
 
+/// When the reply to a change was last lost, by service, in steady time.
+pub(super) struct LostChanges {
+    /// When this process began: an earlier one may have lost a reply right before.
+    began: Duration,
+    lost: Mutex<HashMap<Service, Duration>>,
+}
+
+impl LostChanges {
+    pub(super) fn since(began: Duration) -> Self {
+        Self { began, lost: Mutex::default() }
+    }
+
+    pub(super) fn record(&self, service: Service, now: Duration) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(service, now);
+    }
+
+    /// Whether a change whose reply was lost may still run in `service`, which ends each request in `timeout`.
+    pub(super) fn may_run(&self, service: Service, timeout: Duration, now: Duration) -> bool {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).get(&service).copied();
+        now.saturating_sub(lost.unwrap_or(self.began)) < timeout
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +77,18 @@ mod tests {
         absence_proof.record_reply(Service::Volume, after(6_000));
         assert!(!absence_proof.is_settled(Service::Volume, after(10_999)));
         assert!(absence_proof.is_settled(Service::Volume, after(11_000)));
+    }
+
+    #[test]
+    fn a_lost_change_may_run_for_the_time_out_of_its_service() {
+        let (start, timeout) = (Duration::from_secs(7), Duration::from_mins(1));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let lost = LostChanges::since(start);
+        assert!(lost.may_run(Service::Volume, timeout, after(59)), "of the process before");
+        assert!(!lost.may_run(Service::Volume, timeout, after(60)));
+        lost.record(Service::Volume, after(70));
+        assert!(lost.may_run(Service::Volume, timeout, after(129)));
+        assert!(!lost.may_run(Service::Volume, timeout, after(130)));
+        assert!(!lost.may_run(Service::Compute, timeout, after(75)), "each for itself");
     }
 }

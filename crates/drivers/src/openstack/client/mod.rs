@@ -29,7 +29,7 @@ use super::NAME;
 use super::cloud::Cloud;
 use crate::http::is_this_machine;
 use crate::settings::ConnectError;
-use absence_proof::ReplyHistory;
+use absence_proof::{LostChanges, ReplyHistory};
 pub(super) use error::{ApiError, ErrorKind};
 use name_cache::NameCache;
 pub(super) use name_cache::{NamePair, NamedResource};
@@ -49,6 +49,7 @@ pub(super) struct Client {
     clock: Arc<dyn SteadyClock>,
     session: Session,
     absence_proof: ReplyHistory,
+    lost_changes: LostChanges,
     pub(super) name_cache: NameCache,
 }
 
@@ -80,7 +81,8 @@ impl Client {
         let http = http.build().map_err(|error| unusable(error.to_string()))?;
         let (session, absence_proof, name_cache) =
             (Session::default(), ReplyHistory::default(), NameCache::default());
-        Ok(Self { http, cloud, clock, session, absence_proof, name_cache })
+        let lost_changes = LostChanges::since(clock.elapsed());
+        Ok(Self { http, cloud, clock, session, absence_proof, lost_changes, name_cache })
     }
 }
 

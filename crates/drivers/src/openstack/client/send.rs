@@ -106,6 +106,12 @@ impl CallClient<'_> {
         Err(ApiError::harmless(ErrorKind::Transient, Failure::SEARCH_SETTLING, message))
     }
 
+    /// Whether a change of `service` whose reply was lost may still run: what is missing may still come.
+    pub(in crate::openstack) fn change_may_run(self, service: Service) -> bool {
+        let timeout = self.shared.cloud.service_timeout;
+        self.shared.lost_changes.may_run(service, timeout, self.now())
+    }
+
     async fn send_with(self, request: &Request, token: &Token) -> Result<Reply, ApiError> {
         let endpoint = token.endpoint(request.service, &self.shared.cloud)?;
         let url = request.url(&endpoint)?;
@@ -124,9 +130,13 @@ impl CallClient<'_> {
         if request.changes() && !self.context.control.may_send() {
             return Err(ApiError::not_sent());
         }
-        before_deadline(self, self.exchange(request, built))
+        let outcome = before_deadline(self, self.exchange(request, built))
             .await?
-            .unwrap_or_else(|| Err(self.on_no_response(request, false)))
+            .unwrap_or_else(|| Err(self.on_no_response(request, false)));
+        if outcome.as_ref().is_err_and(|error| error.kind == ErrorKind::Ambiguous) {
+            self.shared.lost_changes.record(request.service, self.now());
+        }
+        outcome
     }
 
     async fn exchange(self, request: &Request, built: RequestBuilder) -> Result<Reply, ApiError> {

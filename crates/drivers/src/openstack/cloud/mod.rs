@@ -5,6 +5,7 @@ mod config_source;
 mod environment;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::Url;
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 pub(super) use environment::Environment;
 
 use super::NAME;
-use crate::settings::{ConnectError, Settings};
+use crate::settings::{ConnectError, Settings, duration_of};
 
 /// A secret text: it has no `Display`, and its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,7 +64,12 @@ pub(super) struct Cloud {
     /// `public`, `internal` or `admin`.
     pub(super) interface: String,
     pub(super) cacert: Option<PathBuf>,
+    /// How long a service works on a request at most, also after the caller is gone.
+    pub(super) service_timeout: Duration,
 }
+
+/// Default of `service_timeout`: the time-out of a load balancer before the services, and of their own calls.
+pub(super) const SERVICE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// All keys of any source; the members of `auth` in `clouds.yaml` and the others in one struct.
 #[derive(Default, Deserialize)]
@@ -110,6 +116,7 @@ const KNOWN: &[&str] = &[
     "region_name",
     "interface",
     "cacert",
+    "service_timeout",
 ];
 
 impl Cloud {
@@ -128,10 +135,10 @@ impl Cloud {
         for (key, value) in settings {
             keys.insert(key.clone(), value.clone());
         }
-        Self::build(keys)
+        Self::build(keys, service_timeout(settings)?)
     }
 
-    fn build(keys: Map<String, Value>) -> Result<Self, ConnectError> {
+    fn build(keys: Map<String, Value>, service_timeout: Duration) -> Result<Self, ConnectError> {
         // Serde's message would contain the value.
         let keys: CloudKeys = serde_json::from_value(Value::Object(keys))
             .map_err(|_| invalid("a key of the cloud is no text"))?;
@@ -153,8 +160,21 @@ impl Cloud {
             region: keys.region_name,
             interface,
             cacert: keys.cacert,
+            service_timeout,
         })
     }
+}
+
+/// A key of the backend's section alone: it is no property of the account.
+fn service_timeout(settings: &Settings) -> Result<Duration, ConnectError> {
+    let Some(text) = settings.get("service_timeout").and_then(Value::as_str) else {
+        return Ok(SERVICE_TIMEOUT);
+    };
+    let longest = Duration::from_hours(1);
+    let time = duration_of(text).filter(|time| !time.is_zero() && *time <= longest);
+    time.ok_or_else(|| {
+        invalid("`service_timeout` must be a duration such as \"60s\", at most \"1h\"")
+    })
 }
 
 fn credentials(keys: &CloudKeys) -> Result<Credentials, ConnectError> {

@@ -103,3 +103,23 @@ fn an_unverified_connection_is_refused() {
     let error = resolve(json!({"cloud": "nowhere", "clouds_file": file}), none).unwrap_err();
     assert!(error.contains("nowhere"), "{error}");
 }
+
+#[test]
+fn the_services_time_out_is_a_minute_unless_the_section_says_otherwise() {
+    let section = |time: Value| {
+        json!({
+            "auth_url": "https://cloud.test", "username": "u", "password": "hush",
+            "project_name": "p", "service_timeout": time,
+        })
+    };
+    let timeout = |time: &str| resolve(section(json!(time)), none).map(|c| c.service_timeout);
+    assert_eq!(timeout("90s"), Ok(Duration::from_secs(90)));
+    for bad in ["", "0s", "60", "2h", "soon"] {
+        assert!(timeout(bad).unwrap_err().contains("`service_timeout`"), "{bad}");
+    }
+    assert!(resolve(section(json!(60)), none).is_err(), "a number has no unit");
+    let plain = json!({
+        "auth_url": "https://cloud.test", "username": "u", "password": "hush", "project_name": "p",
+    });
+    assert_eq!(resolve(plain, none).unwrap().service_timeout, Duration::from_mins(1));
+}

@@ -4,9 +4,6 @@
 //! an interrupted creation can continue. It is not consistent across volumes: the snapshots are taken one after the
 //! other.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -14,6 +11,7 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
+use std::collections::BTreeSet;
 
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::pending_job::Phase;
@@ -46,7 +44,6 @@ static META: KindMeta = KindMeta {
     actions: &[cinder::RESTORE],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(30),
     retry_budget: 8,
     on_lost: OnLost::Ask,
 };
@@ -207,6 +204,10 @@ impl Kind for Backup {
         }
         if attributes["status"] != "partial" {
             return Ok(None);
+        }
+        // The missing part may have been requested: a second request would make two.
+        if client.change_may_run(Service::Volume) {
+            return Ok(Some(Stage::Working));
         }
         let server = attributes["server_id"].as_str().unwrap_or_default();
         take_snapshots(client, &job.target.owner_key, server, &attributes["name"], &volumes)

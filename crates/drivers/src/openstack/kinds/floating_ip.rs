@@ -1,7 +1,5 @@
 //! `openstack.floating_ip`.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use stateward_domain::field_error::FieldError;
@@ -38,7 +36,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 10,
     on_lost: OnLost::Ask,
 };

@@ -1,7 +1,5 @@
 //! `openstack.image`: its id is derived from the owner key, so that a repeated creation cannot create a second image.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -62,7 +60,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 8,
     on_lost: OnLost::Ask,
 };

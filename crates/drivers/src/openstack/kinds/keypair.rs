@@ -1,8 +1,6 @@
 //! `openstack.keypair`: it cannot carry an owner key, but its name is unique. It belongs to the user of the
 //! credentials, not to the project.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::{ErrorClass, Failure};
@@ -34,7 +32,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: Some("/name"),
     owner_key: false,
-    settle: Duration::from_secs(10),
     retry_budget: 8,
     // It is public, and the desired state contains all of it.
     on_lost: OnLost::Recreate,

@@ -83,17 +83,16 @@ pub(in crate::openstack) struct KindMeta {
     pub(super) actions: &'static [ActionMeta],
     pub(super) identity: Option<&'static str>,
     pub(super) owner_key: bool,
-    pub(super) settle: Duration,
     pub(super) retry_budget: u32,
     pub(super) on_lost: OnLost,
 }
 
 impl KindMeta {
-    /// The declaration for the engine.
+    /// The declaration for the engine, in a cloud whose services end a request in `service_timeout`.
     ///
     /// # Panics
     /// If a schema, which is part of the program, is no JSON; tests cover that.
-    pub(super) fn declare(&self) -> KindSpec {
+    pub(super) fn declare(&self, service_timeout: Duration) -> KindSpec {
         let json = |text| serde_json::from_str(text).expect("the schema is part of the program");
         let fixed = self.fields.iter().filter(|field| field.mutability == Mutability::Never);
         let action = |action: &ActionMeta| ActionSpec {
@@ -112,7 +111,7 @@ impl KindMeta {
             owner_key: self.owner_key,
             actions: self.actions.iter().map(action).collect(),
             implicit: implicit(self.name),
-            settle: self.settle,
+            settle: service_timeout,
             retry_budget: self.retry_budget,
             on_lost: self.on_lost,
         }

@@ -33,6 +33,8 @@ mod subnet;
 mod unmanaged;
 mod volume;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -43,6 +45,7 @@ use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::client::{ApiError, CallClient, ErrorKind, Request};
+use super::cloud::SERVICE_TIMEOUT;
 pub(super) use driver_calls::{act, cancel, check, create, delete, plan, resume, update};
 use kind_meta::{Field, KindMeta, Mutability};
 use neutron::Neutron;
@@ -79,10 +82,15 @@ pub(super) fn kind_of(name: &KindName) -> Result<&'static dyn Kind, Failure> {
     })
 }
 
-/// The kinds of this driver.
+/// The kinds of this driver, as a cloud with default settings has them.
 #[must_use]
 pub fn kinds() -> Vec<KindSpec> {
-    KINDS.iter().map(|kind| kind.meta().declare()).collect()
+    kinds_of(SERVICE_TIMEOUT)
+}
+
+/// The kinds in a cloud whose services end a request in `service_timeout`.
+pub(super) fn kinds_of(service_timeout: Duration) -> Vec<KindSpec> {
+    KINDS.iter().map(|kind| kind.meta().declare(service_timeout)).collect()
 }
 
 /// The stage of an object.

@@ -1,8 +1,6 @@
 //! `openstack.network`.
 
 use async_trait::async_trait;
-use std::time::Duration;
-
 use stateward_domain::kind::OnLost;
 
 use super::Blocker;
@@ -37,7 +35,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 10,
     on_lost: OnLost::Ask,
 };

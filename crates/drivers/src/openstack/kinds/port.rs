@@ -1,12 +1,10 @@
 //! `openstack.port`.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::OnLost;
+use std::collections::BTreeSet;
 
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::NeutronKind;
@@ -44,7 +42,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 10,
     on_lost: OnLost::Ask,
 };

@@ -1,7 +1,5 @@
 //! `openstack.project`, with its quotas: for backends with administrator credentials.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -42,7 +40,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 8,
     on_lost: OnLost::Ask,
 };

@@ -1,7 +1,6 @@
 //! `openstack.router`, with its gateway, its interfaces and its routes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
@@ -42,7 +41,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 10,
     on_lost: OnLost::Ask,
 };

@@ -1,13 +1,11 @@
 //! `openstack.security_group`, with its rules as a set.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::json_pointer;
 use stateward_domain::kind::OnLost;
+use std::collections::BTreeSet;
 
 use super::Blocker;
 use super::kind_meta::{Compare, KindMeta, mutable, set};
@@ -40,7 +38,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 10,
     on_lost: OnLost::Ask,
 };

@@ -1,7 +1,5 @@
 //! `openstack.server`.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
@@ -56,7 +54,6 @@ static META: KindMeta = KindMeta {
     actions: nova::ACTIONS,
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(30),
     retry_budget: 6,
     on_lost: OnLost::Ask,
 };

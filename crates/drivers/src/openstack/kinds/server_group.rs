@@ -1,7 +1,5 @@
 //! `openstack.server_group`: it can carry the owner key only in its name, as a suffix.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::id::OwnerKey;
@@ -35,7 +33,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 8,
     on_lost: OnLost::Ask,
 };

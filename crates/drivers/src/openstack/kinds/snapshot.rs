@@ -1,7 +1,5 @@
 //! `openstack.snapshot`: a snapshot of a volume.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
@@ -42,7 +40,6 @@ static META: KindMeta = KindMeta {
     actions: &[cinder::RESTORE],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(30),
     retry_budget: 8,
     on_lost: OnLost::Ask,
 };

@@ -1,11 +1,5 @@
 //! `openstack.subnet`.
 
-use async_trait::async_trait;
-use serde_json::{Map, Value};
-use stateward_domain::field_error::FieldError;
-use stateward_domain::kind::OnLost;
-use std::time::Duration;
-
 use super::Blocker;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{NeutronKind, owner, ports};
@@ -14,6 +8,10 @@ use super::unmanaged::Part;
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use stateward_domain::field_error::FieldError;
+use stateward_domain::kind::OnLost;
 
 pub(super) struct Subnet;
 
@@ -48,7 +46,6 @@ static META: KindMeta = KindMeta {
     actions: &[],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(10),
     retry_budget: 10,
     on_lost: OnLost::Ask,
 };

@@ -4,6 +4,7 @@ mod absence;
 mod marks;
 mod round_trip;
 mod unmanaged_parts;
+mod lost_creation;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,7 +87,7 @@ fn an_object_is_ready_when_it_can_be_used() {
 #[test]
 fn every_declaration_is_sound() {
     for kind in KINDS {
-        let (meta, spec) = (kind.meta(), kind.meta().declare());
+        let (meta, spec) = (kind.meta(), kind.meta().declare(SERVICE_TIMEOUT));
         let properties = spec.schema["properties"].as_object().unwrap();
         assert_eq!(spec.schema["title"], meta.name);
         let declared: Vec<_> = meta.fields.iter().map(|field| field.name).collect();

@@ -1,7 +1,5 @@
 //! `openstack.volume`.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
@@ -64,7 +62,6 @@ static META: KindMeta = KindMeta {
     ],
     identity: None,
     owner_key: true,
-    settle: Duration::from_secs(30),
     retry_budget: 8,
     on_lost: OnLost::Ask,
 };

@@ -1,6 +1,7 @@
 //! What the list shows of an object is what an observation shows, and the manifest that an import makes of it is no
 //! change: over all kinds, with odd objects.
 
+use crate::openstack::cloud::SERVICE_TIMEOUT;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -228,7 +229,7 @@ fn reply(kind: &dyn Kind, odd: &Odd, path: &str) -> Value {
 
 /// What an import declares: the members that the schema knows and that are not null.
 fn declared(kind: &dyn Kind, attributes: &Value) -> Value {
-    let schema = kind.meta().declare().schema;
+    let schema = kind.meta().declare(SERVICE_TIMEOUT).schema;
     let mut desired = attributes.as_object().unwrap().clone();
     desired.retain(|name, value| !value.is_null() && schema["properties"].get(name).is_some());
     let desired = Value::Object(desired);

@@ -2,6 +2,7 @@
 
 use super::super::unmanaged::{UNMANAGED, Written};
 use super::*;
+use crate::openstack::cloud::SERVICE_TIMEOUT;
 use crate::openstack::testing::Stub;
 
 /// Fields with objects in them that are no parts, and why nothing of these objects is lost.
@@ -25,7 +26,7 @@ fn holds_objects(schema: &Value) -> bool {
 #[test]
 fn every_field_with_objects_in_it_has_its_known_members_declared() {
     for kind in KINDS {
-        let (name, spec) = (kind.meta().name, kind.meta().declare());
+        let (name, spec) = (kind.meta().name, kind.meta().declare(SERVICE_TIMEOUT));
         for (field, schema) in spec.schema["properties"].as_object().unwrap() {
             let declared = kind.parts().iter().any(|part| part.field == field);
             let exempt =
