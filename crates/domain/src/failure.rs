@@ -64,6 +64,11 @@ pub enum ErrorClass {
         /// The dependent.
         by: EntityId,
     },
+    /// Something outside of this log uses the object, or is where the change needs room; the message names it. It ends
+    /// without us: tried again, ever more slowly.
+    InUseOutside,
+    /// Something outside of this log has to be there first; as [`InUseOutside`](Self::InUseOutside).
+    MissingOutside,
     /// A bug of a driver or of the engine: dead letter until a person acts.
     Bug,
     /// The driver aborted the call because it was cancelled.
@@ -86,6 +91,8 @@ impl ErrorClass {
                 | Self::DependencyNotReady { .. }
                 | Self::ReferenceNotReady { .. }
                 | Self::InUse { .. }
+                | Self::InUseOutside
+                | Self::MissingOutside
                 | Self::AlreadyExists { .. }
         )
     }
@@ -110,6 +117,8 @@ impl ErrorClass {
             Self::DependencyNotReady { .. } => "dependency_not_ready",
             Self::ReferenceNotReady { .. } => "reference_not_ready",
             Self::InUse { .. } => "in_use",
+            Self::InUseOutside => "in_use_outside",
+            Self::MissingOutside => "missing_outside",
             Self::Bug => "bug",
             Self::Cancelled => "cancelled",
         }

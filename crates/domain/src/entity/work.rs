@@ -147,6 +147,8 @@ impl Entity {
                 BlockedOn::Decision
                 | BlockedOn::ObjectTaken
                 | BlockedOn::Quota
+                | BlockedOn::InUseOutside
+                | BlockedOn::MissingOutside
                 | BlockedOn::Refused
                 | BlockedOn::NotConverging
                 | BlockedOn::Schema => None,

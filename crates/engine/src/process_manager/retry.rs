@@ -53,6 +53,12 @@ impl RetryContext<'_> {
             ErrorClass::InUse { by } => {
                 Next::Blocked { on: BlockedOn::InUse(*by), check_at: slowly }
             }
+            ErrorClass::InUseOutside => {
+                Next::Blocked { on: BlockedOn::InUseOutside, check_at: self.ever_more_slowly() }
+            }
+            ErrorClass::MissingOutside => {
+                Next::Blocked { on: BlockedOn::MissingOutside, check_at: self.ever_more_slowly() }
+            }
             ErrorClass::AlreadyExists { .. } => {
                 Next::Blocked { on: BlockedOn::Decision, check_at: Timestamp::NEVER }
             }
@@ -99,6 +105,8 @@ impl RetryContext<'_> {
                 | ErrorClass::DependencyNotReady { .. }
                 | ErrorClass::ReferenceNotReady { .. }
                 | ErrorClass::InUse { .. }
+                | ErrorClass::InUseOutside
+                | ErrorClass::MissingOutside
         );
         let next = self.next(failure);
         if repeatable && passing && next != Next::Erred {
@@ -106,6 +114,15 @@ impl RetryContext<'_> {
         } else {
             (Next::Retry { at: self.now }, true)
         }
+    }
+
+    /// The next try for something that ends without us: after a quarter of the time that the oldest operation has waited.
+    /// No event tells of the end, and most such obstacles go in seconds, or in hours.
+    fn ever_more_slowly(&self) -> Timestamp {
+        let RetryPolicy { first, max, .. } = self.settings.retry;
+        let oldest = self.entity.operations.first();
+        let pause = oldest.map_or(max, |open| self.now.since(open.since) / 4);
+        self.now.after(pause.max(first).min(max).mul_f64(self.jitter))
     }
 
     fn first_pause(&self) -> Duration {

@@ -28,6 +28,10 @@ pub enum BlockedOn {
     Reference(Target),
     /// Another entity that refers to this one, which is to be deleted.
     InUse(EntityId),
+    /// Something outside of this log that uses the object; the failure's message names it.
+    InUseOutside,
+    /// Something outside of this log that has to be there first.
+    MissingOutside,
     /// The backend's permission to do this to this object.
     Refused,
     /// Another entity of this log that has the object which this one names.
@@ -41,8 +45,8 @@ impl BlockedOn {
         match self {
             Self::Decision => "DecisionNeeded",
             Self::Quota => "QuotaExceeded",
-            Self::Entity(_) | Self::Reference(_) => "DependencyNotReady",
-            Self::InUse(_) => "InUse",
+            Self::Entity(_) | Self::Reference(_) | Self::MissingOutside => "DependencyNotReady",
+            Self::InUse(_) | Self::InUseOutside => "InUse",
             Self::Refused => "Refused",
             Self::Backend => "BackendUnavailable",
             Self::NotConverging => "NotConverging",

@@ -9,7 +9,7 @@
 
 use super::error::ErrorKind::{
     self, AlreadyDone, Ambiguous, Blocked, Bug, Conflict, Exists, Forbidden, Immutable, Invalid,
-    NoReference, NotFound, Quota, Transient, Unauthenticated, Unsupported,
+    Missing, NoReference, NotFound, Quota, Transient, Unauthenticated, Unsupported,
 };
 use super::response::ErrorBody;
 use crate::openstack::service::Service;
@@ -47,15 +47,15 @@ const ROWS: &[Row] = &[
     (Some(Network), 409, Is("IpAddressGenerationFailure"), Quota, "no_address_left"),
     (Some(Image), 413, Any, Quota, "quota_exceeded"),
     // Neutron, by the error's `type`.
-    (Some(Network), 409, Is("IpAddressAlreadyAllocated"), Exists, "address_taken"),
-    (Some(Network), 409, Is("MacAddressInUse"), Exists, "mac_address_taken"),
+    (Some(Network), 409, Is("IpAddressAlreadyAllocated"), Blocked, "address_taken"),
+    (Some(Network), 409, Is("MacAddressInUse"), Blocked, "mac_address_taken"),
     (Some(Network), 409, Is("SecurityGroupRuleExists"), Exists, "rule_exists"),
     (Some(Network), 409, Is("GatewayConflictWithAllocationPools"), Invalid, "gateway_in_pool"),
     (Some(Network), 409, Has("PortSecurity"), Invalid, "port_security"),
     (Some(Network), 409, Has("InUse"), Blocked, "in_use"),
     (Some(Network), 409, Is("FloatingIPPortAlreadyAssociated"), Blocked, "in_use"),
     (Some(Network), 409, Any, Conflict, "conflict"),
-    (Some(Network), 404, Is("ExternalGatewayForFloatingIPNotFound"), Blocked, "no_gateway"),
+    (Some(Network), 404, Is("ExternalGatewayForFloatingIPNotFound"), Missing, "no_gateway"),
     (Some(Network), 404, Any, NotFound, "not_found"),
     (Some(Network), 400, Says("cannot update read-only attribute"), Immutable, "immutable"),
     (Some(Network), 400, Says("already has a port on subnet"), AlreadyDone, "already_done"),
@@ -74,12 +74,13 @@ const ROWS: &[Row] = &[
     (Some(Compute), 400, Any, Invalid, "invalid"),
     (Some(Compute), 404, Any, NotFound, "not_found"),
     (Some(Compute), 409, Says("still in use"), Blocked, "in_use"),
-    (Some(Compute), 409, Says("is locked"), Blocked, "locked"),
+    (Some(Compute), 409, Says("is locked"), Forbidden, "locked"),
     (Some(Compute), 409, Says("multiple"), Invalid, "ambiguous_name"),
     (Some(Compute), 409, Says("already exists"), Exists, "taken"),
     (Some(Compute), 409, Any, Conflict, "wrong_state"),
     // Keystone and Glance.
     (Some(Identity), 409, Any, Exists, "taken"),
+    (Some(Image), 409, Says("in use"), Blocked, "in_use"),
     (Some(Image), 409, Any, Conflict, "conflict"),
     (Some(Identity), 404, Any, NotFound, "not_found"),
     (Some(Image), 404, Any, NotFound, "not_found"),

@@ -23,8 +23,10 @@ pub(in crate::openstack) enum ErrorKind {
     Immutable,
     /// A name or id in the desired state refers to nothing.
     NoReference,
-    /// Another object uses it, or has to exist first; resolves itself once that is done.
+    /// Another object uses it; resolves itself once that is gone.
     Blocked,
+    /// Another object has to exist first; resolves itself once that is there.
+    Missing,
     /// The change was already made.
     AlreadyDone,
     /// The token expired, or the service could not check it.
@@ -107,10 +109,9 @@ impl ApiError {
 
     fn class(&self) -> ErrorClass {
         match self.kind {
-            // The engine can only wait for entities; a retry with backoff comes closest.
-            ErrorKind::Transient | ErrorKind::Unauthenticated | ErrorKind::Blocked => {
-                ErrorClass::Transient
-            }
+            ErrorKind::Transient | ErrorKind::Unauthenticated => ErrorClass::Transient,
+            ErrorKind::Blocked => ErrorClass::InUseOutside,
+            ErrorKind::Missing => ErrorClass::MissingOutside,
             ErrorKind::RateLimited(after_ms) => {
                 let scope = self.service.map(Service::name).unwrap_or_default().to_owned();
                 ErrorClass::RateLimited { after_ms, scope }

@@ -1,23 +1,19 @@
 //! The calls of a driver, as far as all kinds share them.
 
-use jiff::SignedDuration;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::field_error::FieldError;
-use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Outcome, Plan, Update};
 
-use super::idle_time::idle_longer_than;
+use super::blocker::{blocked_failure, wrong_state};
 use super::kind_meta::Mutability;
+use super::object_stage::{job_for, poll_stage};
 use super::pending_job::{PendingJob, Phase};
 use super::{ActionOutcome, Kind, Remaining, Stage, mark, to_external_id, unmanaged};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
 /// Pointer of a plan for an object that is not settled.
 const STATUS: &str = "/status";
-/// An object is stuck after this time: a broken message queue can lose a request and leave the object in transition for
-/// ever.
-const STUCK_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// See `Driver::check`.
 pub(in crate::openstack) fn check(kind: &dyn Kind, spec: &Value) -> Result<Value, Vec<FieldError>> {
@@ -108,12 +104,23 @@ pub(in crate::openstack) async fn update(
         job.fields = fields;
         return advance_job(kind, client, job).await;
     }
-    let left = if fields.is_empty() {
-        Remaining::Nothing
-    } else {
-        kind.update_fields(client, target, &update.spec, &fields).await?
-    };
-    Ok(update_outcome(kind, target, &update.spec, left))
+    change(kind, client, target, &update.spec, &fields).await
+}
+
+async fn change(
+    kind: &dyn Kind,
+    client: CallClient<'_>,
+    target: &ObjectRef,
+    spec: &Value,
+    fields: &[String],
+) -> Result<Outcome, Failure> {
+    if fields.is_empty() {
+        return Ok(update_outcome(kind, target, spec, Remaining::Nothing));
+    }
+    match kind.update_fields(client, target, spec, fields).await {
+        Ok(left) => Ok(update_outcome(kind, target, spec, left)),
+        Err(error) => Err(wrong_state(kind, client, target, error).await.into()),
+    }
 }
 
 fn update_outcome(kind: &dyn Kind, target: &ObjectRef, spec: &Value, left: Remaining) -> Outcome {
@@ -128,10 +135,6 @@ fn update_outcome(kind: &dyn Kind, target: &ObjectRef, spec: &Value, left: Remai
             Outcome::Done { external_id: Some(target.external_id.clone()), attributes: Value::Null }
         }
     }
-}
-
-fn job_for(target: &ObjectRef, phase: Phase) -> PendingJob {
-    PendingJob::new(target.kind.as_str(), target.external_id.as_str(), &target.owner_key, phase)
 }
 
 /// The part of the desired state that `fields` name.
@@ -177,26 +180,6 @@ pub(in crate::openstack) async fn delete(
 
 fn deleted() -> Outcome {
     Outcome::Done { external_id: None, attributes: Value::Null }
-}
-
-/// The failure of a deletion that another object blocks. It waits for an entity if that object has an owner key.
-async fn blocked_failure(
-    kind: &dyn Kind,
-    client: CallClient<'_>,
-    target: &ObjectRef,
-    error: ApiError,
-) -> Failure {
-    let blocker = kind.blocker(client, target.external_id.as_str()).await.ok().flatten();
-    let Some(blocker) = blocker else {
-        return error.with_kind(ErrorKind::Blocked).into();
-    };
-    let message = format!("{} {} still uses it", blocker.noun, blocker.id);
-    let class = match blocker.owner.as_ref().and_then(OwnerKey::parse) {
-        Some((on, _)) => ErrorClass::DependencyNotReady { on },
-        None => ErrorClass::Transient,
-    };
-    let request_id = error.request_id;
-    Failure { request_id, ..Failure::harmless(class, "in_use", message) }
 }
 
 /// See `Driver::action`.
@@ -250,8 +233,7 @@ async fn advance_job(
         (Stage::Working, _) => Ok(job.pending(poll)),
         (Stage::Settled, Phase::Delete) => delete(kind, client, &job.target).await,
         (Stage::Settled, _) if !job.fields.is_empty() => {
-            let left = kind.update_fields(client, &job.target, &job.spec, &job.fields).await?;
-            Ok(update_outcome(kind, &job.target, &job.spec, left))
+            change(kind, client, &job.target, &job.spec, &job.fields).await
         }
         (Stage::Settled, _) => Ok(Outcome::Done {
             external_id: Some(job.target.external_id.clone()),
@@ -275,33 +257,4 @@ async fn advance_job(
             Err(failure)
         }
     }
-}
-
-/// The stage of the object and its row; `None` = it does not exist.
-async fn poll_stage(
-    kind: &dyn Kind,
-    client: CallClient<'_>,
-    job: &PendingJob,
-) -> Result<Option<(Stage, Value)>, Failure> {
-    let (row, now) = match kind.get(client, job.id()).await {
-        Ok((row, now)) => (row, now),
-        Err(error) if error.proves_absence_of(job.id()) => return Ok(None),
-        // The job is polled again: this reply proves nothing about the object.
-        Err(error) if error.kind == ErrorKind::NotFound => {
-            return Err(error.with_kind(ErrorKind::Transient).into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let attributes = json!(kind.attributes(&row));
-    let stage = match kind.poll_hook(client, job, &attributes).await? {
-        Some(stage) => stage,
-        None => kind.stage(&attributes),
-    };
-    let stage = if stage == Stage::Working && idle_longer_than(&row, now, STUCK_AFTER) {
-        let status = row["status"].as_str().unwrap_or("unknown");
-        Stage::Failed(format!("{status} for more than an hour; it needs an administrator"))
-    } else {
-        stage
-    };
-    Ok(Some((stage, row)))
 }

@@ -15,7 +15,7 @@ use super::image_content::{decoded, has_content, same_content, same_source, uplo
 use super::kind_meta::{Compare, Field, KindMeta, Mutability, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
-use super::{Kind, Remaining, Stage, copy_fields, status_unless, to_external_id};
+use super::{Blocker, Kind, Remaining, Stage, copy_fields, status_unless, to_external_id};
 use crate::openstack::client::{ApiError, Body, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner_key::{self, PROPERTY};
 use crate::openstack::service::Service;
@@ -298,6 +298,20 @@ impl Kind for Image {
         }
         patch(client, id, changes).await?;
         Ok(Remaining::Working(Vec::new()))
+    }
+
+    /// Servers and volumes made from it, where the cloud keeps them as its children.
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
+        let request = Request::get(Service::Compute, &["servers", "detail"]).query("image", id);
+        let servers = client.rows(request, "servers", Pagination::Links).await?;
+        let mark = |row: &Value| owner_key::from_tags(&row["tags"]);
+        if let Some(servers) = Blocker::of("server", &servers, mark) {
+            return Ok(Some(servers));
+        }
+        let request = Request::get(Service::Volume, &["volumes", "detail"]);
+        let mut volumes = client.rows(request, "volumes", Pagination::Links).await?;
+        volumes.retain(|volume| volume["volume_image_metadata"]["image_id"] == id);
+        Ok(Blocker::of("volume", &volumes, |row| owner_key::from_properties(&row["metadata"])))
     }
 
     fn recreate_on_error(&self) -> bool {

@@ -4,6 +4,7 @@
 //! The contract suite then requires a subject.
 
 mod backup;
+mod blocker;
 mod cinder;
 mod driver_calls;
 mod floating_ip;
@@ -17,6 +18,7 @@ mod network;
 mod neutron;
 mod normalise;
 mod nova;
+mod object_stage;
 mod pending_job;
 mod port;
 mod project;
@@ -46,6 +48,7 @@ use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::client::{ApiError, CallClient, ErrorKind, Request};
 use super::cloud::SERVICE_TIMEOUT;
+use blocker::Blocker;
 pub(super) use driver_calls::{act, cancel, check, create, delete, plan, resume, update};
 use kind_meta::{Field, KindMeta, Mutability};
 use neutron::Neutron;
@@ -345,25 +348,6 @@ pub(super) enum ActionOutcome {
     Finished(Value),
     /// The cloud works on it.
     Pending,
-}
-
-/// A dependent that blocks a deletion.
-pub(super) struct Blocker {
-    pub(super) noun: &'static str,
-    pub(super) id: String,
-    pub(super) owner: Option<OwnerKey>,
-}
-
-impl Blocker {
-    /// The first of `rows`.
-    pub(super) fn first(
-        noun: &'static str,
-        rows: &[Value],
-        owner: fn(&Value) -> Option<OwnerKey>,
-    ) -> Option<Self> {
-        let row = rows.first()?;
-        Some(Self { noun, id: row["id"].as_str()?.to_owned(), owner: owner(row) })
-    }
 }
 
 /// The members of `row` that the kind manages or observes.

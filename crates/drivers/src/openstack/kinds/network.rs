@@ -46,6 +46,6 @@ impl NeutronKind for Network {
     }
 
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
-        Ok(Blocker::first("port", &ports(client, &[("network_id", id)]).await?, owner))
+        Ok(Blocker::of("port", &ports(client, &[("network_id", id)]).await?, owner))
     }
 }

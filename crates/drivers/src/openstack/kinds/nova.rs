@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::ActionOutcome;
+use super::blocker::attachment_refused;
 use super::idle_time::idle_longer_than;
 use super::kind_meta::{ActionMeta, NO_INPUT};
 use crate::openstack::client::NamedResource;
@@ -167,12 +168,9 @@ pub(super) async fn set_volumes(
     for volume in wanted.iter().filter(|volume| there.iter().all(|known| known != *volume)) {
         let body = json!({"volumeAttachment": {"volumeId": volume}});
         let path = ["servers", id, "os-volume_attachments"];
-        let sent = client.send(Request::post(Service::Compute, &path, body)).await;
-        sent.map_err(|error| match error.kind {
-            // Attached to another server, or in transition.
-            ErrorKind::Invalid => error.with_kind(ErrorKind::Conflict),
-            _ => error,
-        })?;
+        if let Err(error) = client.send(Request::post(Service::Compute, &path, body)).await {
+            return Err(attachment_refused(client, volume, error).await);
+        }
     }
     for volume in there.iter().filter(|volume| !wanted.contains(&volume.as_str())) {
         let path = ["servers", id, "os-volume_attachments", volume];

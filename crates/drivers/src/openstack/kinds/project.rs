@@ -180,7 +180,7 @@ impl Kind for Project {
         let id = target.external_id.as_str();
         self.get(client, id).await?;
         if let Some(blocker) = self.blocker(client, id).await? {
-            let message = format!("{} {} is still in it", blocker.noun, blocker.id);
+            let message = format!("{} {} is still in it", blocker.noun, blocker.names);
             return Err(ApiError::harmless(ErrorKind::Blocked, "in_use", message));
         }
         quotas::reset(client, id).await?;
@@ -197,7 +197,7 @@ impl Kind for Project {
             };
             let reply = client.send(request).await?;
             let found = reply.body[*rows].as_array().cloned().unwrap_or_default();
-            let blocker = Blocker::first(noun, &found, |row| {
+            let blocker = Blocker::of(noun, &found, |row| {
                 let tagged = neutron::owner(row);
                 tagged.or_else(|| owner_key::from_properties(&row["metadata"]))
             });

@@ -204,10 +204,10 @@ impl NeutronKind for Router {
         // A floating IP that uses an interface blocks its removal, and Neutron's error does not name it.
         let request = Request::get(Service::Network, &["floatingips"]).query("router_id", id);
         let through = client.rows(request, "floatingips", Pagination::Links).await?;
-        if let Some(floating) = Blocker::first("floating IP", &through, owner) {
+        if let Some(floating) = Blocker::of("floating IP", &through, owner) {
             return Ok(Some(floating));
         }
-        Ok(Blocker::first("port", &interface_ports(client, id).await?, owner))
+        Ok(Blocker::of("port", &interface_ports(client, id).await?, owner))
     }
 }
 

@@ -141,7 +141,7 @@ impl NeutronKind for SecurityGroup {
     }
 
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
-        Ok(Blocker::first("port", &ports(client, &[("security_groups", id)]).await?, owner))
+        Ok(Blocker::of("port", &ports(client, &[("security_groups", id)]).await?, owner))
     }
 }
 

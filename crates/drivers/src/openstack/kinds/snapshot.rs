@@ -11,7 +11,7 @@ use super::backup::BACKUP_OF;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
-use super::{ActionOutcome, Kind, PendingJob, Remaining, Stage, cinder, copy_fields};
+use super::{ActionOutcome, Blocker, Kind, PendingJob, Remaining, Stage, cinder, copy_fields};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner_key;
 use crate::openstack::service::Service;
@@ -133,6 +133,14 @@ impl Kind for Snapshot {
             client.send(Request::put(Service::Volume, &["snapshots", id], body)).await?;
         }
         Ok(Remaining::Nothing)
+    }
+
+    /// Volumes made from it, where the cloud keeps them as its children.
+    async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
+        let request = Request::get(Service::Volume, &["volumes", "detail"]);
+        let mut volumes = client.rows(request, "volumes", Pagination::Links).await?;
+        volumes.retain(|volume| volume["snapshot_id"] == id);
+        Ok(Blocker::of("volume", &volumes, |row| owner_key::from_properties(&row["metadata"])))
     }
 
     async fn perform_action(

@@ -92,6 +92,6 @@ impl NeutronKind for Subnet {
 
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
         let filter = format!("subnet_id={id}");
-        Ok(Blocker::first("port", &ports(client, &[("fixed_ips", &filter)]).await?, owner))
+        Ok(Blocker::of("port", &ports(client, &[("fixed_ips", &filter)]).await?, owner))
     }
 }

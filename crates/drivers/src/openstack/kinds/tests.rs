@@ -1,6 +1,7 @@
 //! The behaviour that all kinds share, against a stub: owner keys, proofs of absence, polling.
 
 mod absence;
+mod in_use;
 mod marks;
 mod round_trip;
 mod unmanaged_parts;
@@ -302,7 +303,7 @@ async fn a_deletion_that_is_in_the_way_of_an_entity_waits_for_that() {
     };
     for (tag, class) in [
         (Some(owned), ErrorClass::DependencyNotReady { on: EntityId(Uuid::from_u128(77)) }),
-        (None, ErrorClass::Transient),
+        (None, ErrorClass::InUseOutside),
     ] {
         let stub = stub(move |asked, _| {
             if asked.method == "GET" {

@@ -212,7 +212,7 @@ impl Kind for Volume {
         let snapshots =
             client.rows(request.query("volume_id", id), "snapshots", Pagination::Links).await?;
         let mark = |row: &Value| owner_key::from_properties(&row["metadata"]);
-        if let Some(snapshot) = Blocker::first("snapshot", &snapshots, mark) {
+        if let Some(snapshot) = Blocker::of("snapshot", &snapshots, mark) {
             return Ok(Some(snapshot));
         }
         let (row, _) = self.get(client, id).await?;
@@ -220,7 +220,7 @@ impl Kind for Volume {
         let Some(server) = server else { return Ok(None) };
         let reply = client.send(Request::get(Service::Compute, &["servers", server])).await?;
         let mark = |row: &Value| owner_key::from_tags(&row["tags"]);
-        Ok(Blocker::first("server", &[reply.body["server"].clone()], mark))
+        Ok(Blocker::of("server", &[reply.body["server"].clone()], mark))
     }
 
     async fn perform_action(

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+use stateward_domain::entity::state::{OpenOperation, OperationKind};
 use stateward_domain::entity::target::Target;
 use stateward_domain::failure::ErrorClass as Class;
-use stateward_domain::id::{EntityId, EntityName, ExternalId, KindName};
+use stateward_domain::id::{EntityId, EntityName, ExternalId, KindName, OperationId};
 
 use super::*;
 use crate::stub_driver::{self, StubDriver};
@@ -19,6 +21,8 @@ enum Row {
     Entity,
     Reference,
     Refused,
+    InUse,
+    Missing,
     Erred,
 }
 
@@ -30,6 +34,8 @@ fn row(next: &Next) -> Row {
         Next::Blocked { on: BlockedOn::Backend, .. } => Row::Backend,
         Next::Blocked { on: BlockedOn::Quota, .. } => Row::Quota,
         Next::Blocked { on: BlockedOn::Refused, .. } => Row::Refused,
+        Next::Blocked { on: BlockedOn::InUseOutside, .. } => Row::InUse,
+        Next::Blocked { on: BlockedOn::MissingOutside, .. } => Row::Missing,
         Next::Blocked { on: BlockedOn::Entity(_), .. } => Row::Entity,
         Next::Blocked { on: BlockedOn::Reference(_), .. } => Row::Reference,
         Next::Blocked { on, .. } => unreachable!("{on:?} follows from no class"),
@@ -57,6 +63,8 @@ fn table() -> Vec<(Class, Row, bool)> {
         (Class::QuotaExceeded, Row::Quota, false),
         (Class::DependencyNotReady { on }, Row::Entity, false),
         (Class::ReferenceNotReady { on: Box::new(named) }, Row::Reference, false),
+        (Class::InUseOutside, Row::InUse, false),
+        (Class::MissingOutside, Row::Missing, false),
         (Class::Bug, Row::Erred, true),
         (Class::Cancelled, Row::Again, true),
     ]
@@ -190,4 +198,25 @@ fn backoff_doubles_up_to_its_bound() {
     assert_eq!(backoff(&policy, 0), Duration::from_secs(1));
     assert_eq!(backoff(&policy, 3), Duration::from_secs(8));
     assert_eq!(backoff(&policy, 4_000_000), Duration::from_mins(5));
+}
+
+#[test]
+fn what_something_outside_uses_is_tried_ever_more_slowly_and_for_ever() {
+    let wait = |waited: u64, failures: u32| {
+        let mut entity = failed(failures);
+        let since = Timestamp(NOW.0 - i64::try_from(waited).unwrap() * 1_000_000);
+        let kind = OperationKind::Delete;
+        let id = OperationId::default();
+        entity.operations.push(OpenOperation { id, kind, since, input: Value::Null });
+        match next(&entity, &Class::InUseOutside) {
+            Next::Blocked { on: BlockedOn::InUseOutside, check_at } => check_at.since(NOW),
+            other => unreachable!("{other:?}"),
+        }
+    };
+    assert_eq!(wait(0, 0), Duration::from_secs(1), "the first pause");
+    assert_eq!(wait(60, 0), Duration::from_secs(15));
+    assert_eq!(wait(900, 99), Duration::from_secs(225), "no budget ends it");
+    let check =
+        Next::Blocked { on: BlockedOn::InUseOutside, check_at: NOW.after(settings().retry.max) };
+    assert_eq!(next(&failed(0), &Class::InUseOutside), check, "nothing waits for it");
 }

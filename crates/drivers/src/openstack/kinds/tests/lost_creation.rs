@@ -44,7 +44,7 @@ async fn a_creation_that_is_answered_too_late_is_in_doubt_for_every_kind() {
         let setup = Setup::new(&stub.url);
         setup.control.leave(Duration::from_millis(600));
         let asked = create_request(name, desired(name));
-        let failure = super::create(*kind, setup.client(), &asked).await.unwrap_err();
+        let failure = create(*kind, setup.client(), &asked).await.unwrap_err();
         assert_eq!(failure.class, ErrorClass::Ambiguous, "{name}: {failure}");
         assert_ne!(failure.effect, Effect::None, "{name}: it may have been carried out");
         let sent = stub.asked("/").into_iter().filter(|asked| asked.method != "GET").count();
@@ -55,7 +55,7 @@ async fn a_creation_that_is_answered_too_late_is_in_doubt_for_every_kind() {
 #[test]
 fn a_lost_creation_settles_with_the_time_out_of_the_services() {
     let (usual, longer) = (Duration::from_mins(1), Duration::from_mins(3));
-    assert!(super::super::kinds().iter().all(|spec| spec.settle == usual));
+    assert!(kinds().iter().all(|spec| spec.settle == usual));
     assert!(kinds_of(longer).iter().all(|spec| spec.settle == longer));
 }
 
@@ -84,9 +84,9 @@ async fn a_backup_does_not_ask_again_for_a_part_that_may_still_come() {
         observed: Value::Null,
     };
     let posts = || stub.asked("/volume").iter().filter(|asked| asked.method == "POST").count();
-    super::update(kind, setup.client(), &resume).await.unwrap();
+    update(kind, setup.client(), &resume).await.unwrap();
     assert_eq!(posts(), 0, "the process before may have asked for it");
     setup.clock.advance(Duration::from_mins(1));
-    super::update(kind, setup.client(), &resume).await.unwrap();
+    update(kind, setup.client(), &resume).await.unwrap();
     assert_eq!(posts(), 1);
 }
