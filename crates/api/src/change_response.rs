@@ -55,6 +55,10 @@ pub(crate) struct Plan {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub(crate) replaces: Vec<String>,
+    /// What the replacement loses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) loses: Option<String>,
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -123,7 +127,9 @@ pub(crate) async fn plan(
         (true, false) => "replace",
     };
     let backend = entity.manifest.backend.to_string();
-    let plan = Plan { action, backend, changes, replaces };
+    let kind = app.engine.kinds().get(&entity.manifest.kind).ok();
+    let loses = kind.and_then(|kind| kind.loses.clone()).filter(|_| action == "replace");
+    let plan = Plan { action, backend, changes, replaces, loses };
     Ok(HttpResponse::Ok().json(PlanReply { plan }))
 }
 

@@ -97,6 +97,9 @@ pub struct KindSpec {
     pub retry_budget: u32,
     /// Policy for an absent object, unless the backend's configuration overrides it.
     pub on_lost: OnLost,
+    /// What is lost when the object is replaced, for people; `None` = nothing but its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loses: Option<String>,
 }
 
 impl KindSpec {

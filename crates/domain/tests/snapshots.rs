@@ -162,8 +162,12 @@ fn attempts() -> Vec<E> {
 }
 
 fn observations_and_ends() -> Vec<E> {
-    let difference =
-        Difference { field: "/size".to_owned(), desired: json!(2), observed: json!(3) };
+    let difference = Difference {
+        field: "/size".to_owned(),
+        desired: json!(2),
+        observed: json!(3),
+        addition: false,
+    };
     vec![
         E::ObjectContested { at: AT, external_id: object(), holds: false },
         E::ContestEnded { at: AT },

@@ -35,6 +35,7 @@ pub(crate) fn kind() -> KindSpec {
         settle: Duration::from_secs(2),
         retry_budget: 3,
         on_lost: OnLost::Ask,
+        loses: None,
     }
 }
 
@@ -66,6 +67,23 @@ impl Driver for StubDriver {
         } else {
             Plan::Update { fields }
         }
+    }
+
+    /// Entries of the list `plugged` that `spec` does not name.
+    fn with_additions(
+        &self,
+        _: &KindName,
+        observed: &Value,
+        spec: &Value,
+        _: Option<&Value>,
+    ) -> Option<Value> {
+        let wanted = spec.get("plugged")?.as_array()?;
+        let mut all = wanted.clone();
+        let there = observed.get("plugged")?.as_array()?;
+        all.extend(there.iter().filter(|entry| !wanted.contains(entry)).cloned());
+        let mut spec = spec.clone();
+        spec["plugged"] = Value::from(all);
+        Some(spec)
     }
 
     async fn identity(&self, _: &CallContext) -> Result<String, Failure> {

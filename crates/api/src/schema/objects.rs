@@ -26,6 +26,9 @@ pub(crate) struct DifferenceSchema {
     field: String,
     desired: serde_json::Value,
     observed: serde_json::Value,
+    /// Others added it; it is left as it is, whatever the policy. Absent = false.
+    #[schema(required = false)]
+    addition: bool,
 }
 
 /// A role in one namespace, or in all.
@@ -69,6 +72,9 @@ pub(crate) struct KindSchema {
     settle: u64,
     retry_budget: u32,
     on_lost: LostSchema,
+    /// What is lost when the object is replaced.
+    #[schema(nullable = false)]
+    loses: Option<String>,
 }
 
 /// A stream that a read model set aside.

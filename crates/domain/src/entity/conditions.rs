@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::document;
 use crate::entity::aggregate::Entity;
-use crate::entity::state::Presence;
+use crate::entity::state::{Difference, Presence};
 use crate::time::Timestamp;
 
 /// Shown between the halves of a replacement, beside any other error.
@@ -88,8 +88,11 @@ impl Entity {
         let (status, reason, message, since) = match (&self.lost, &self.drift) {
             (Some(lost), _) => (true, "Lost", "the object is gone".to_owned(), lost.since),
             (None, Some(drift)) => {
-                let fields: Vec<_> =
-                    drift.diff.iter().map(|difference| difference.field.as_str()).collect();
+                let name = |difference: &Difference| {
+                    let left = if difference.addition { " (added by others, left)" } else { "" };
+                    format!("{}{left}", difference.field)
+                };
+                let fields: Vec<_> = drift.diff.iter().map(name).collect();
                 (true, "Differs", fields.join(", "), drift.since)
             }
             (None, None) => (false, "AsDesired", String::new(), self.synced_since),

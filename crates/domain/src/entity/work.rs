@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::entity::aggregate::Entity;
 use crate::entity::claims::ClaimKey;
-use crate::entity::state::{AttemptStep, BlockedOn, DriftPolicy, ManagementPolicy, OperationKind};
+use crate::entity::state::{
+    AttemptStep, BlockedOn, Drift, DriftPolicy, ManagementPolicy, OperationKind,
+};
 use crate::entity::target::Target;
 use crate::id::{BackendName, EntityId, Position};
 use crate::time::Timestamp;
@@ -76,11 +78,11 @@ impl Entity {
         self.exists() && (!self.is_deleted() || !self.strays.is_empty())
     }
 
-    /// Whether known drift is to be corrected.
+    /// Whether known drift is to be corrected. What others added is not.
     #[must_use]
     pub fn corrects_drift(&self) -> bool {
         let settings = &self.manifest.settings;
-        self.drift.is_some()
+        self.drift.as_ref().is_some_and(Drift::is_correctable)
             && settings.drift_policy == DriftPolicy::Correct
             && settings.management_policy == ManagementPolicy::Full
     }

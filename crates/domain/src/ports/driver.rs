@@ -211,6 +211,19 @@ pub trait Driver: Send + Sync {
         None
     }
 
+    /// `spec` together with what others plugged into the object: NICs, volumes, addresses that neither `spec` nor
+    /// `applied`, the desired state that was applied before, names. Such additions are reported as drift, and left. `None`
+    /// = there are none. Pure: makes no call.
+    fn with_additions(
+        &self,
+        _kind: &KindName,
+        _observed: &Value,
+        _spec: &Value,
+        _applied: Option<&Value>,
+    ) -> Option<Value> {
+        None
+    }
+
     /// Identifies the environment behind the backend (cloud and project id, marker of a directory). An answer other
     /// than the recorded one parks the backend. Read-only.
     ///

@@ -97,6 +97,7 @@ pub fn kinds() -> Vec<KindSpec> {
         // Calls fail on purpose, and often.
         retry_budget: 20,
         on_lost: OnLost::Ask,
+        loses: None,
     }]
 }
 

@@ -71,6 +71,16 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         self.inner.unready(kind, observed)
     }
 
+    fn with_additions(
+        &self,
+        kind: &KindName,
+        observed: &Value,
+        spec: &Value,
+        applied: Option<&Value>,
+    ) -> Option<Value> {
+        self.inner.with_additions(kind, observed, spec, applied)
+    }
+
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let call = self.reading("identity", None);
         failpoints::hit("driver::identity::before").await;

@@ -78,6 +78,7 @@ fn kind(kind: Kind, summary: &str, schema: &str, actions: Vec<ActionSpec>) -> Ki
         settle: Duration::from_secs(1),
         retry_budget: 5,
         on_lost: OnLost::Recreate,
+        loses: None,
     }
 }
 

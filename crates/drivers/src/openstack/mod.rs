@@ -81,6 +81,16 @@ impl Driver for OpenStack {
         kind_of(kind).ok().and_then(|kind| kind.unready(observed))
     }
 
+    fn with_additions(
+        &self,
+        kind: &KindName,
+        observed: &Value,
+        spec: &Value,
+        applied: Option<&Value>,
+    ) -> Option<Value> {
+        kinds::with_additions(kind, observed, spec, applied)
+    }
+
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         Ok(self.client(context).identity().await?)
     }

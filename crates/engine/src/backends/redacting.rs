@@ -100,6 +100,16 @@ impl Driver for RedactingDriver {
         self.inner.unready(kind, observed).map(|why| self.text(&why))
     }
 
+    fn with_additions(
+        &self,
+        kind: &KindName,
+        observed: &Value,
+        spec: &Value,
+        applied: Option<&Value>,
+    ) -> Option<Value> {
+        self.inner.with_additions(kind, observed, spec, applied)
+    }
+
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let identity = self.inner.identity(context).await;
         let identity = self.secrets.scrub(&identity.map_err(|failure| self.failure(failure))?);

@@ -153,6 +153,11 @@ async fn record_stray(
     incarnation: Incarnation,
     external_id: ExternalId,
 ) {
+    tracing::warn!(
+        entity.id = %owner.id,
+        object = %external_id,
+        "an extra object carries the owner key of an entity: it is cleaned up"
+    );
     let intent = Intent::RecordExternalId { attempt: Attempt(0), incarnation, external_id };
     let envelope = Envelope::system("sweep", owner.manifest.namespace.clone());
     if let Err(error) = shared.commands.report(owner.id, &envelope, &intent).await {

@@ -292,6 +292,7 @@ fn differences(before: &Value, after: &Value) -> Vec<Difference> {
             field: format!("/{}", json_pointer::escape(name)),
             desired: value(new, name),
             observed: value(old, name),
+            addition: false,
         })
         .filter(|difference| difference.desired != difference.observed)
         .collect()

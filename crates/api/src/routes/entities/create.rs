@@ -38,7 +38,13 @@ pub(crate) async fn handler(mut change: ChangeRequest) -> Result<HttpResponse, P
         let (backend, desired) = change.app.engine.preview(&declaration).await?;
         let whole = PlannedChange { field: String::new(), from: Value::Null, to: desired };
         let backend = backend.name().to_string();
-        let plan = Plan { action: "create", backend, changes: vec![whole], replaces: Vec::new() };
+        let plan = Plan {
+            action: "create",
+            backend,
+            changes: vec![whole],
+            replaces: Vec::new(),
+            loses: None,
+        };
         return Ok(HttpResponse::Ok().json(PlanReply { plan }));
     }
     let create = async |envelope| {

@@ -60,6 +60,7 @@ fn plan(entity: &Entity, policy: Option<DeletionPolicy>) -> HttpResponse {
         backend: entity.manifest.backend.to_string(),
         changes: if goes { vec![gone] } else { Vec::new() },
         replaces: Vec::new(),
+        loses: None,
     };
     HttpResponse::Ok().json(PlanReply { plan })
 }

@@ -293,7 +293,9 @@ fn end_of_life(entity: &Entity, at: Timestamp, ended: &[OperationId]) -> Vec<Ent
 
 fn new_drift(entity: &Entity, at: Timestamp, done: &Completion) -> Option<EntityEvent> {
     let policy = entity.manifest.settings.drift_policy;
-    let known = entity.drift.as_ref().is_some_and(|drift| drift.diff == done.diff);
+    // Any other step ends the drift that was known.
+    let known = done.step.only_observes()
+        && entity.drift.as_ref().is_some_and(|drift| drift.diff == done.diff);
     if done.diff.is_empty() || known || policy == DriftPolicy::Ignore {
         return None;
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::DriftPolicy;
 use crate::id::ExternalId;
 use crate::kind::OnLost;
+use crate::serde_util::is_false;
 use crate::time::Timestamp;
 
 /// One differing field.
@@ -17,6 +18,10 @@ pub struct Difference {
     pub desired: Value,
     /// Its observed value.
     pub observed: Value,
+    /// Whether it differs only by what others added to the object, which is reported and left as it is, whatever the
+    /// policy.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub addition: bool,
 }
 
 /// Known drift.
@@ -28,6 +33,14 @@ pub struct Drift {
     pub since: Timestamp,
     /// What the engine does about it.
     pub policy: DriftPolicy,
+}
+
+impl Drift {
+    /// Whether something of it may be corrected: not all of it was added by others.
+    #[must_use]
+    pub fn is_correctable(&self) -> bool {
+        self.diff.is_empty() || self.diff.iter().any(|difference| !difference.addition)
+    }
 }
 
 /// An object that was present is absent.

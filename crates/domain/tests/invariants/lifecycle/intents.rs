@@ -296,7 +296,7 @@ fn external(name: u8) -> ExternalId {
 fn diff(differs: bool) -> Vec<Difference> {
     let field = "/size".to_owned();
     differs
-        .then(|| Difference { field, desired: json!(1), observed: json!(2) })
+        .then(|| Difference { field, desired: json!(1), observed: json!(2), addition: false })
         .into_iter()
         .collect()
 }

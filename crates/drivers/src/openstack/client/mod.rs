@@ -17,6 +17,7 @@ mod response;
 mod send;
 mod session;
 mod token;
+mod unplugged;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(super) use name_cache::{NamePair, NamedResource};
 pub(super) use pagination::Pagination;
 pub(super) use request::{Body, Request};
 use session::Session;
+use unplugged::Unplugged;
 
 /// A cloud that does not accept a connection in this time is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,6 +53,7 @@ pub(super) struct Client {
     absence_proof: ReplyHistory,
     lost_changes: LostChanges,
     pub(super) name_cache: NameCache,
+    pub(super) unplugged: Unplugged,
 }
 
 impl Client {
@@ -82,7 +85,16 @@ impl Client {
         let (session, absence_proof, name_cache) =
             (Session::default(), ReplyHistory::default(), NameCache::default());
         let lost_changes = LostChanges::since(clock.elapsed());
-        Ok(Self { http, cloud, clock, session, absence_proof, lost_changes, name_cache })
+        Ok(Self {
+            http,
+            cloud,
+            clock,
+            session,
+            absence_proof,
+            lost_changes,
+            name_cache,
+            unplugged: Unplugged::default(),
+        })
     }
 }
 

@@ -59,6 +59,26 @@ pub(super) struct ActionMeta {
     pub(super) idempotent: bool,
 }
 
+/// What a replacement of an object of this kind loses beside its id.
+fn lost_with(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "openstack.server" => {
+            "its root disk unless that is a volume of its own, its memory, the NICs and addresses that \
+             Nova made, and all that others plugged in"
+        }
+        "openstack.volume" => "all its data",
+        "openstack.snapshot" | "openstack.backup" => "the data of that moment",
+        "openstack.image" => "its content, unless the desired state holds or names it",
+        "openstack.port" | "openstack.subnet" => {
+            "its addresses, unless the desired state names them"
+        }
+        "openstack.floating_ip" => "its address, unless the desired state names it",
+        "openstack.project" => "all that is in it",
+        // A keypair, a network, a router, a security group, a server group: made anew, they are the same.
+        _ => return None,
+    })
+}
+
 /// Input schema of actions without input.
 pub(super) const NO_INPUT: &str = r#"{"type": "object", "additionalProperties": false}"#;
 
@@ -114,6 +134,7 @@ impl KindMeta {
             settle: service_timeout,
             retry_budget: self.retry_budget,
             on_lost: self.on_lost,
+            loses: lost_with(self.name).map(str::to_owned),
         }
     }
 

@@ -3,6 +3,7 @@
 //! To add one: (1) a file with its [`KindMeta`] and its `impl Kind`, (2) its schema beside it, (3) a line in [`KINDS`].
 //! The contract suite then requires a subject.
 
+mod additions;
 mod backup;
 mod blocker;
 mod cinder;
@@ -16,6 +17,7 @@ mod kind_meta;
 mod mark;
 mod network;
 mod neutron;
+mod nics;
 mod normalise;
 mod nova;
 mod object_stage;
@@ -94,6 +96,16 @@ pub fn kinds() -> Vec<KindSpec> {
 /// The kinds in a cloud whose services end a request in `service_timeout`.
 pub(super) fn kinds_of(service_timeout: Duration) -> Vec<KindSpec> {
     KINDS.iter().map(|kind| kind.meta().declare(service_timeout)).collect()
+}
+
+/// See `Driver::with_additions`.
+pub(super) fn with_additions(
+    kind: &KindName,
+    observed: &Value,
+    spec: &Value,
+    applied: Option<&Value>,
+) -> Option<Value> {
+    additions::with_additions(kind.as_str(), observed, spec, applied)
 }
 
 /// The stage of an object.

@@ -35,10 +35,11 @@ pub(super) async fn poll_stage(
         Err(error) => return Err(error.into()),
     };
     let attributes = json!(kind.attributes(&row));
-    let stage = match kind.poll_hook(client, job, &attributes).await? {
-        Some(stage) => stage,
-        None => kind.stage(&attributes),
-    };
+    // Of a part that moves, the object's own last change says nothing.
+    if let Some(stage) = kind.poll_hook(client, job, &attributes).await? {
+        return Ok(Some((stage, row)));
+    }
+    let stage = kind.stage(&attributes);
     let stage = if stage == Stage::Working && idle_longer_than(&row, now, STUCK_AFTER) {
         let status = row["status"].as_str().unwrap_or("unknown");
         Stage::Failed(format!("{status} for more than an hour; it needs an administrator"))

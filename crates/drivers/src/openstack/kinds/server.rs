@@ -12,10 +12,11 @@ use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::normalise::field_error;
 use super::pending_job::Phase;
 use super::server_body::{self, USER_DATA, digest};
-use super::{ActionOutcome, Kind, PendingJob, Remaining, Stage, copy_fields, nova, status_unless};
+use super::{
+    ActionOutcome, Kind, PendingJob, Remaining, Stage, copy_fields, nics, nova, status_unless,
+};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
-use crate::openstack::name_resolution::is_uuid;
 use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
@@ -40,9 +41,9 @@ static META: KindMeta = KindMeta {
         mutable("tags", Compare::Set),
         mutable("security_groups", Compare::Set),
         mutable("volumes", Compare::Set),
+        mutable("networks", Compare::By(same_networks)),
         mutable("flavorRef", Compare::Either("flavor_id")),
         fixed("imageRef", Compare::Source),
-        fixed("networks", Compare::By(same_networks)),
         fixed("block_device_mapping_v2", Compare::NotObserved),
         fixed("key_name", Compare::Exact),
         fixed("config_drive", Compare::Exact),
@@ -67,28 +68,11 @@ const RUNNING: &[&str] = &["ACTIVE", "PASSWORD", RESIZED];
 /// The resize waits for confirmation.
 const RESIZED: &str = "VERIFY_RESIZE";
 
-/// Whether the wanted networks and the observed ones match one to one.
+/// Whether the wanted NICs and the observed ones match one to one.
 fn same_networks(observed: &Value, wanted: &Value) -> bool {
-    let mut there = observed["networks"].as_array().cloned().unwrap_or_default();
-    match wanted {
-        Value::String(all) => all == "auto" || there.is_empty(),
-        wanted => {
-            let mut wanted: Vec<_> = wanted.as_array().into_iter().flatten().collect();
-            // The most specific entries are matched first.
-            wanted.sort_by_key(|nic| nic["port"].is_null());
-            let missing = wanted.iter().any(|nic| {
-                let fits = |seen: &Value| match (nic["port"].as_str(), nic["uuid"].as_str()) {
-                    (Some(port), _) => seen["port"] == port,
-                    (None, Some(network)) if is_uuid(network) => seen["uuid"] == network,
-                    // A name was resolved when the server was created.
-                    _ => true,
-                };
-                let found = there.iter().position(fits);
-                found.map(|index| there.remove(index)).is_none()
-            });
-            !missing && there.is_empty()
-        }
-    }
+    let there = observed["networks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let (missing, extra) = nics::compared(there, wanted);
+    missing.is_empty() && extra.is_empty()
 }
 
 /// The observed zone is where the server runs: empty while it is off-loaded, and without a host.
@@ -175,9 +159,8 @@ impl Kind for Server {
             attributes.insert("flavor_id".to_owned(), Value::from(id));
         }
         let id = row["id"].as_str().unwrap_or_default();
-        let ports = super::neutron::ports(client, &[("device_id", id)]).await?;
-        let nics = ports.iter().map(|port| json!({"port": port["id"], "uuid": port["network_id"]}));
-        attributes.insert("networks".to_owned(), Value::Array(nics.collect()));
+        let nics = nics::observed(client, id).await?;
+        attributes.insert("networks".to_owned(), Value::Array(nics));
         let attached = nova::attached(client, row).await?;
         attributes.insert("volumes".to_owned(), json!(attached.data));
         if let Some(root) = attached.root {
@@ -255,6 +238,7 @@ impl Kind for Server {
         let (row, _) = self.get(client, id).await?;
         let mut members = super::neutron::members(spec, fields);
         let (volumes, flavor) = (members.remove("volumes"), members.remove("flavorRef"));
+        let networks = members.remove("networks");
         if let Some(metadata) = members.remove("metadata") {
             let metadata = server_body::metadata(Some(&metadata), row["metadata"].get(USER_DATA));
             put(client, &["servers", id, "metadata"], json!({ "metadata": metadata })).await?;
@@ -268,6 +252,17 @@ impl Kind for Server {
         }
         if !members.is_empty() {
             put(client, &["servers", id], json!({ "server": members })).await?;
+        }
+        if let Some(networks) = networks {
+            let rest = [("/volumes", &volumes), ("/flavorRef", &flavor)];
+            let rest = rest.iter().filter(|(_, value)| value.is_some());
+            let rest = rest.map(|(field, _)| (*field).to_owned());
+            return Ok(match nics::set(client, id, &networks).await? {
+                Remaining::Working(again) => {
+                    Remaining::Working(again.into_iter().chain(rest).collect())
+                }
+                Remaining::Nothing => Remaining::Working(rest.collect()),
+            });
         }
         if let Some(volumes) = volumes {
             nova::set_volumes(client, &row, &volumes).await?;
@@ -309,8 +304,10 @@ impl Kind for Server {
             return Ok(Some(Stage::Working));
         }
         let settled = self.stage(attributes) == Stage::Settled;
-        if settled && job.phase == Phase::Update && nova::volumes_move(client, job.id()).await? {
-            return Ok(Some(Stage::Working));
+        if settled && job.phase == Phase::Update {
+            let moves = nova::volumes_move(client, job.id()).await?
+                || nics::move_on(client, job.id()).await?;
+            return Ok(moves.then_some(Stage::Working));
         }
         Ok(None)
     }
@@ -362,18 +359,6 @@ fn is_base64(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn networks_are_matched_by_ports_before_networks() {
-        let net = "9b4ee8a4-0b0e-4f3e-a3c4-0a4b0f7ad1d4";
-        let seen = json!({"networks": [{"port": "p", "uuid": net}, {"port": "q", "uuid": net}]});
-        assert!(same_networks(&seen, &json!([{"uuid": net}, {"port": "p"}])));
-        assert!(same_networks(&seen, &json!([{"uuid": "a name"}, {"port": "p"}])));
-        assert!(!same_networks(&seen, &json!([{"uuid": net}])), "one too many");
-        assert!(!same_networks(&seen, &json!([{"port": "r"}, {"port": "p"}])));
-        assert!(same_networks(&seen, &json!("auto")));
-        assert!(!same_networks(&seen, &json!("none")));
-    }
 
     #[test]
     fn a_server_rests_only_without_a_task() {

@@ -6,6 +6,7 @@ mod marks;
 mod round_trip;
 mod unmanaged_parts;
 mod lost_creation;
+mod server_parts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -70,6 +70,7 @@ pub(crate) async fn server(env: &mut Env) -> Plans {
     let group = env.create("openstack.server_group", group).await;
     let volume = json!({"name": "stateward-ground", "size": 1});
     let volume = env.create("openstack.volume", volume).await;
+    let port = env.create("openstack.port", json!({"network_id": network})).await;
     Plans {
         desired: json!({
             "name": "stateward-contract", "flavorRef": variable("STATEWARD_TEST_FLAVOR", "m1.tiny"),
@@ -87,6 +88,8 @@ pub(crate) async fn server(env: &mut Env) -> Plans {
             json!({"tags": ["two", "three"]}),
             json!({"security_groups": []}),
             json!({"volumes": [volume]}),
+            // By a port: an entry by a network has to wait for what an earlier process may have requested.
+            json!({"networks": [{"uuid": network}, {"port": port}]}),
             json!({"flavorRef": variable("STATEWARD_TEST_OTHER_FLAVOR", "m1.small")}),
         ],
         one_way: Vec::new(),

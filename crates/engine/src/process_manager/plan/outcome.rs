@@ -157,7 +157,7 @@ fn compared(
         Plan::Noop => {
             let references = resolved.references.clone();
             let observed = report::present(c, object, running.generation, references);
-            return succeed(c, running, observed, Vec::new());
+            return succeed(c, running, observed, comparison.diff);
         }
         Plan::Update { fields } | Plan::Replace { fields } => fields,
     };

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::ObservationReport;
+use stateward_domain::entity::references;
 use stateward_domain::entity::state::{
     AttemptStep, Difference, ManagementPolicy, Observed, OpenOperation,
 };
@@ -64,7 +65,7 @@ fn compared(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> A
         comparison.also_write(c.kind, Secrets::unwritten(c.kind, entity));
     }
     if comparison.plan == Plan::Noop {
-        return in_sync(c, object, resolved);
+        return in_sync(c, object, resolved, comparison.diff);
     }
     let before = &entity.observed;
     let matched = if c.takes_over.is_none() { before.generation } else { Generation::default() };
@@ -98,16 +99,21 @@ fn compared(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> A
     observed_before(c, observed, known_difference(entity), action)
 }
 
-/// It is as desired: end what was asked for, then do what was asked besides.
-fn in_sync(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> Action {
+/// It is as desired, but for `additions` of others: end what was asked for, then do what was asked besides.
+fn in_sync(
+    c: &RoundContext<'_>,
+    object: &Object,
+    resolved: &Resolved<'_>,
+    additions: Vec<Difference>,
+) -> Action {
     let entity = c.entity;
     let references = &resolved.references;
     let wanted = entity.wants_sync() || entity.error.is_some() || entity.is_outdated(references);
     let observed = report::present(c, object, entity.generation, references.clone());
     let report =
-        ObservationReport { in_sync: true, ..observation(c, observed.clone(), Vec::new()) };
+        ObservationReport { in_sync: true, ..observation(c, observed.clone(), additions.clone()) };
     let action = if asked(c) || (!entity.trouble.erred && wanted) {
-        complete(c, observed, Vec::new())
+        complete(c, observed, additions)
     } else if let Some(action) = entity.next_action() {
         act(c, action, object.external_id.clone().into(), Ok(resolved))
     } else {
@@ -214,7 +220,8 @@ impl Comparison {
     }
 }
 
-/// Compares, passing over the fields that the entity's settings ignore.
+/// Compares, passing over the fields that the entity's settings ignore. What others added is a difference and no part of
+/// the plan.
 pub(crate) fn compare(
     driver: &dyn Driver,
     kind: &KindSpec,
@@ -226,22 +233,45 @@ pub(crate) fn compare(
     for pointer in &entity.manifest.settings.ignore_fields {
         ignore_field(&mut spec, observed, pointer);
     }
-    let plan = driver.plan(&kind.name, observed, &spec);
-    let fields = match &plan {
-        Plan::Noop => &[][..],
-        Plan::Update { fields } | Plan::Replace { fields } => fields,
+    let strict = driver.plan(&kind.name, observed, &spec);
+    let applied = applied_values(entity);
+    let left = match strict {
+        Plan::Noop => None,
+        _ => driver.with_additions(&kind.name, observed, &spec, applied.as_ref()),
+    };
+    let plan = match &left {
+        Some(left) => driver.plan(&kind.name, observed, left),
+        None => strict.clone(),
     };
     let value = |of: &Value, field: &str| of.pointer(field).cloned().unwrap_or(Value::Null);
-    let diff = fields
+    let diff = fields_of(&strict)
         .iter()
         .filter(|field| !covers(&kind.write_only, field))
         .map(|field| Difference {
             field: field.clone(),
             desired: value(&spec, field),
             observed: value(observed, field),
+            addition: !fields_of(&plan).contains(field),
         })
         .collect();
-    Comparison { spec, plan, diff }
+    Comparison { spec: left.unwrap_or(spec), plan, diff }
+}
+
+fn fields_of(plan: &Plan) -> &[String] {
+    match plan {
+        Plan::Noop => &[],
+        Plan::Update { fields } | Plan::Replace { fields } => fields,
+    }
+}
+
+/// The desired state that was last applied, with the values of its references; one whose value is not known any more stays
+/// a reference. `None` = nothing was applied.
+fn applied_values(entity: &Entity) -> Option<Value> {
+    let applied = entity.applied.as_ref()?;
+    if entity.observed.generation == applied.generation {
+        return Some(references::resolve(&applied.desired, &entity.observed.references));
+    }
+    Some(applied.desired.clone())
 }
 
 /// Copies the observed value at `pointer` into `spec`, so that the two are equal there.

@@ -247,7 +247,12 @@ fn update() -> AttemptStep {
 }
 
 fn difference() -> Vec<Difference> {
-    vec![Difference { field: "/size".to_owned(), desired: json!(1), observed: json!(9) }]
+    vec![Difference {
+        field: "/size".to_owned(),
+        desired: json!(1),
+        observed: json!(9),
+        addition: false,
+    }]
 }
 
 fn blocked(on: BlockedOn) -> Next {

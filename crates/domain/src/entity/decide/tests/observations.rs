@@ -272,3 +272,27 @@ fn a_look_that_learned_nothing_records_nothing() {
     assert!(scenario.observe(unknown, Vec::new()).is_empty());
     assert!(scenario.observe(scenario.present("object"), Vec::new()).is_empty());
 }
+
+#[test]
+fn what_others_added_is_drift_and_no_work() {
+    let added = || vec![Difference { addition: true, ..difference().remove(0) }];
+    let mut scenario = with_policy(DriftPolicy::Correct);
+    assert_eq!(scenario.observe(scenario.present("object"), added()), ["drift_detected"]);
+    assert!(scenario.entity.work().is_none() && !scenario.entity.synced());
+    let both = [added(), difference()].concat();
+    scenario.observe(scenario.present("object"), both);
+    assert!(scenario.entity.work().is_some(), "the other difference is corrected");
+    scenario.start(update());
+    let mut completion = scenario.completion(update(), scenario.present("object"));
+    completion.diff = added();
+    let events = scenario.then(Intent::Complete(completion));
+    assert_eq!(events, ["sync_completed", "drift_detected"]);
+    assert!(scenario.entity.drift.is_some() && scenario.entity.work().is_none());
+    // A change that leaves it ends no drift that is still there.
+    scenario.update(json!({"size": 2}));
+    scenario.start(update());
+    let mut completion = scenario.completion(update(), scenario.present("object"));
+    completion.diff = added();
+    scenario.then(Intent::Complete(completion));
+    assert!(scenario.entity.drift.is_some(), "known, and recorded again");
+}

@@ -183,6 +183,11 @@ async fn server(cloud: &Cloud, id: &str, field: &str, value: &Value) {
             let body = json!({"removeSecurityGroup": {"name": "default"}});
             (Method::POST, format!("{path}/action"), body)
         }
+        "networks" => {
+            let port = &value[1]["port"];
+            let body = json!({"interfaceAttachment": {"port_id": port}});
+            (Method::POST, format!("{path}/os-interface"), body)
+        }
         "volumes" => {
             let body = json!({"volumeAttachment": {"volumeId": value[0]}});
             (Method::POST, format!("{path}/os-volume_attachments"), body)

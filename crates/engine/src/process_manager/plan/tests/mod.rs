@@ -18,7 +18,7 @@ use stateward_domain::entity::command::{Completion, FailureReport, Intent, Obser
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{
     AttemptStep, BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy,
-    Manifest, Observed, Presence, ReplacePolicy, SettingsPatch,
+    Manifest, Observed, Presence, ReplacePolicy, Settings, SettingsPatch,
 };
 use stateward_domain::entity::target::Target;
 use stateward_domain::failure::{ErrorClass, Failure};
@@ -340,5 +340,5 @@ fn update() -> AttemptStep {
 
 fn differs(desired: u64, observed: u64) -> Vec<Difference> {
     let (desired, observed) = (json!(desired), json!(observed));
-    vec![Difference { field: "/size".to_owned(), desired, observed }]
+    vec![Difference { field: "/size".to_owned(), desired, observed, addition: false }]
 }

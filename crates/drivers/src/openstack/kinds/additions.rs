@@ -1,0 +1,232 @@
+//! What others plugged into an object of ours: it is reported, and left.
+//!
+//! Invariant: an entry is only ever removed if the desired state that was applied before named it, or left the whole list
+//! to the cloud. An entry that neither that nor the present one names was plugged in by another tool or a person.
+
+use serde_json::Value;
+
+use crate::openstack::name_resolution::is_uuid;
+
+/// A list of things that are plugged into objects of a kind.
+struct PluggedList {
+    kind: &'static str,
+    field: &'static str,
+    /// Whether an observed entry is what a desired one asks for.
+    fits: fn(&Value, &Value) -> bool,
+    /// Whether an entry that is not asked for was plugged in at all, rather than added by the cloud itself.
+    is_plugged: fn(&Value) -> bool,
+}
+
+static LISTS: &[PluggedList] = &[
+    PluggedList {
+        kind: "openstack.server",
+        field: "networks",
+        fits: nic_fits,
+        is_plugged: |_| true,
+    },
+    PluggedList {
+        kind: "openstack.server",
+        field: "volumes",
+        fits: |seen, wanted| seen == wanted,
+        is_plugged: |_| true,
+    },
+    PluggedList {
+        kind: "openstack.router",
+        field: "interfaces",
+        fits: interface_fits,
+        is_plugged: |_| true,
+    },
+    PluggedList {
+        kind: "openstack.port",
+        field: "fixed_ips",
+        fits: address_fits,
+        // Neutron adds automatic IPv6 addresses, and refuses requests for them.
+        is_plugged: |seen| seen["ip_address"].as_str().is_some_and(|ip| !ip.contains(':')),
+    },
+];
+
+/// Whether an observed NIC is what a desired entry asks for. A network's name was resolved when the NIC was made, so any
+/// network may be the one.
+pub(super) fn nic_fits(seen: &Value, wanted: &Value) -> bool {
+    match (wanted["port"].as_str(), wanted["uuid"].as_str()) {
+        (Some(port), _) => seen["port"] == port,
+        (None, Some(network)) if is_uuid(network) => seen["uuid"] == network,
+        (None, Some(_)) => true,
+        (None, None) => false,
+    }
+}
+
+fn interface_fits(seen: &Value, wanted: &Value) -> bool {
+    match (wanted["subnet_id"].as_str(), wanted["port_id"].as_str()) {
+        (Some(subnet), _) => seen["subnet_id"] == subnet,
+        (None, Some(port)) => seen["port_id"] == port,
+        (None, None) => false,
+    }
+}
+
+fn address_fits(seen: &Value, wanted: &Value) -> bool {
+    let named: Vec<_> =
+        ["subnet_id", "ip_address"].into_iter().filter(|name| wanted[*name].is_string()).collect();
+    !named.is_empty() && named.iter().all(|name| seen[*name] == wanted[*name])
+}
+
+/// `spec` with the additions of others in it; `None` = there are none.
+pub(super) fn with_additions(
+    kind: &str,
+    observed: &Value,
+    spec: &Value,
+    applied: Option<&Value>,
+) -> Option<Value> {
+    let mut extended = None;
+    for list in LISTS.iter().filter(|list| list.kind == kind) {
+        let Some(wanted) = spec.get(list.field).and_then(entries) else { continue };
+        let there = observed[list.field].as_array().map(Vec::as_slice).unwrap_or_default();
+        let before = match applied {
+            None => Vec::new(),
+            // The cloud filled the list for us: nothing in it is known to be another's.
+            Some(applied) => match applied.get(list.field).and_then(entries) {
+                Some(before) => before,
+                None => continue,
+            },
+        };
+        let foreign = list.foreign(there, &wanted, &before);
+        if !foreign.is_empty() {
+            let all = wanted.into_iter().chain(foreign.into_iter().cloned()).collect();
+            extended.get_or_insert_with(|| spec.clone())[list.field] = Value::Array(all);
+        }
+    }
+    extended
+}
+
+/// The entries that a field asks for; `None` = the cloud chooses.
+fn entries(field: &Value) -> Option<Vec<Value>> {
+    match field {
+        Value::Array(entries) => Some(entries.clone()),
+        // Of servers: no NIC at all.
+        Value::String(text) if text == "none" => Some(Vec::new()),
+        _ => None,
+    }
+}
+
+impl PluggedList {
+    /// The entries of `there` that neither `wanted` nor `before` asks for.
+    fn foreign<'v>(
+        &self,
+        there: &'v [Value],
+        wanted: &[Value],
+        before: &[Value],
+    ) -> Vec<&'v Value> {
+        let mut rest: Vec<&Value> = there.iter().collect();
+        self.take(&mut rest, wanted.to_vec());
+        // What is asked for before and now is one entry.
+        let mut dropped = before.to_vec();
+        for entry in wanted {
+            if let Some(index) = dropped.iter().position(|before| before == entry) {
+                dropped.remove(index);
+            }
+        }
+        self.take(&mut rest, dropped);
+        rest.retain(|seen| (self.is_plugged)(seen));
+        rest
+    }
+
+    /// Removes from `there` what each of `entries` asks for, the most specific entries first.
+    fn take(&self, there: &mut Vec<&Value>, mut entries: Vec<Value>) {
+        let specific = |entry: &Value| {
+            let named = entry["port"].is_string() || entry["uuid"].as_str().is_some_and(is_uuid);
+            (entry["port"].is_string(), named, entry.as_object().map_or(0, serde_json::Map::len))
+        };
+        entries.sort_by_key(|entry| std::cmp::Reverse(specific(entry)));
+        for entry in &entries {
+            if let Some(index) = there.iter().position(|seen| (self.fits)(seen, entry)) {
+                there.remove(index);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const A: &str = "aaaaaaaa-0000-4000-8000-000000000000";
+    const B: &str = "bbbbbbbb-0000-4000-8000-000000000000";
+
+    /// The list after it was extended; `Null` = nothing was added by others.
+    fn extended(kind: &str, field: &str, there: Value, wanted: Value, before: Value) -> Value {
+        let observed = json!({ field: there });
+        let applied = (!before.is_null()).then(|| json!({ field: before }));
+        let spec = json!({ field: wanted, "name": "x" });
+        let extended = with_additions(kind, &observed, &spec, applied.as_ref());
+        extended.map_or(Value::Null, |spec| spec[field].clone())
+    }
+
+    #[test]
+    fn a_nic_that_was_not_asked_for_is_another_s_and_one_that_was_is_ours() {
+        let nics = |there: Value, wanted: Value, before: Value| {
+            extended("openstack.server", "networks", there, wanted, before)
+        };
+        let nic = |port: &str, net: &str| json!({"port": port, "uuid": net});
+        let (on_a, on_b) = (json!({"uuid": A}), json!({"uuid": B}));
+        let two = || json!([nic("p", A), nic("q", B)]);
+        let foreign = json!([on_a, nic("q", B)]);
+        assert_eq!(nics(two(), json!([on_a]), json!([on_a])), foreign, "plugged in by another");
+        assert_eq!(nics(two(), json!([on_a]), Value::Null), foreign, "there when it was adopted");
+        assert_eq!(
+            nics(two(), json!([on_a]), json!([on_a, on_b])),
+            Value::Null,
+            "asked for before"
+        );
+        assert_eq!(nics(two(), json!([on_a]), json!("auto")), Value::Null, "left to the cloud");
+        let none = json!([nic("p", A), nic("q", B)]);
+        assert_eq!(nics(two(), json!("none"), json!("none")), none);
+        assert_eq!(nics(two(), json!("auto"), json!("auto")), Value::Null);
+        let same = json!([nic("p", A), nic("q", A)]);
+        let second = json!([on_a, nic("q", A)]);
+        assert_eq!(nics(same, json!([on_a]), json!([on_a])), second, "another in the same network");
+        let by_port = json!([{"port": "q"}]);
+        let other = json!([{"port": "q"}, nic("p", A)]);
+        assert_eq!(nics(two(), by_port.clone(), by_port), other);
+        let unknown = json!([on_a, {"port": {"$ref": "openstack.port/x"}}]);
+        assert_eq!(nics(two(), json!([on_a]), unknown), foreign, "a reference without value");
+        let named = json!([{"uuid": "a name"}, on_b]);
+        assert_eq!(nics(two(), json!([{"uuid": "a name"}]), named), Value::Null);
+    }
+
+    #[test]
+    fn volumes_interfaces_and_addresses_of_others_are_left_too() {
+        let volumes = |wanted: Value, before: Value| {
+            extended("openstack.server", "volumes", json!(["a", "b"]), wanted, before)
+        };
+        assert_eq!(volumes(json!(["a"]), json!(["a"])), json!(["a", "b"]));
+        assert_eq!(volumes(json!(["a"]), json!(["a", "b"])), Value::Null);
+        let there = json!([{"port_id": "p", "subnet_id": "s"}, {"port_id": "q", "subnet_id": "t"}]);
+        let interfaces = |wanted: Value, before: Value| {
+            extended("openstack.router", "interfaces", there.clone(), wanted, before)
+        };
+        let on = |subnet: &str| json!([{"subnet_id": subnet}]);
+        let all = json!([{"subnet_id": "s"}, {"port_id": "q", "subnet_id": "t"}]);
+        assert_eq!(interfaces(on("s"), on("s")), all);
+        assert_eq!(interfaces(on("s"), json!([{"subnet_id": "s"}, {"port_id": "q"}])), Value::Null);
+        let there = json!([
+            {"subnet_id": "s", "ip_address": "10.0.0.5"},
+            {"subnet_id": "s", "ip_address": "10.0.0.9"},
+            {"subnet_id": "v", "ip_address": "2001:db8::1"},
+        ]);
+        let addresses = |wanted: Value, before: Value| {
+            extended("openstack.port", "fixed_ips", there.clone(), wanted, before)
+        };
+        let own = || json!([{"ip_address": "10.0.0.5"}]);
+        let both = json!([{"ip_address": "10.0.0.5"}, there[1]]);
+        assert_eq!(addresses(own(), own()), both, "without the automatic one");
+        assert_eq!(addresses(own(), json!([{"ip_address": "10.0.0.9"}])), Value::Null, "moved");
+        let fields = json!({"name": "y"});
+        let spec = json!({"fixed_ips": own()});
+        let observed = json!({"fixed_ips": there});
+        let first = with_additions("openstack.port", &observed, &spec, Some(&fields));
+        assert_eq!(first, None, "the cloud had chosen the addresses");
+        assert_eq!(with_additions("openstack.volume", &observed, &spec, None), None);
+    }
+}
