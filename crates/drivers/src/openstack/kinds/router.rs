@@ -139,25 +139,10 @@ impl NeutronKind for Router {
         Ok(())
     }
 
+    /// Neutron makes the gateway after the router, and takes the router away again if that fails, as it does when the
+    /// router is changed meanwhile. So the gateway has a request of its own.
     fn separate_fields(&self) -> &'static [&'static str] {
-        &["interfaces", "routes"]
-    }
-
-    async fn resolve(
-        &self,
-        client: CallClient<'_>,
-        _: &Value,
-        members: &mut Map<String, Value>,
-    ) -> Result<(), ApiError> {
-        let Some(gateway) = members.get_mut("external_gateway_info") else { return Ok(()) };
-        let network = gateway["network_id"].as_str().map(str::to_owned);
-        *gateway = match network {
-            Some(network) => {
-                json!({"network_id": client.resolve_id(NamedResource::Network, &network).await?})
-            }
-            None => json!({}),
-        };
-        Ok(())
+        &["external_gateway_info", "interfaces", "routes"]
     }
 
     /// Adds interfaces before routes, and removes them after: a route needs its interface, and blocks its removal.
@@ -167,6 +152,15 @@ impl NeutronKind for Router {
         id: &str,
         wanted: &Map<String, Value>,
     ) -> Result<(), ApiError> {
+        if let Some(gateway) = wanted.get("external_gateway_info") {
+            let gateway = match gateway["network_id"].as_str() {
+                Some(network) => {
+                    json!({"network_id": client.resolve_id(NamedResource::Network, network).await?})
+                }
+                None => json!({}),
+            };
+            put(&META, client, id, json!({ "external_gateway_info": gateway })).await?;
+        }
         let there = interfaces(client, id).await?;
         let unchanged = Value::Array(there.clone());
         let (missing, extra) = compared(&there, wanted.get("interfaces").unwrap_or(&unchanged));

@@ -90,3 +90,21 @@ async fn a_backup_does_not_ask_again_for_a_part_that_may_still_come() {
     update(kind, setup.client(), &resume).await.unwrap();
     assert_eq!(posts(), 1);
 }
+
+#[tokio::test]
+async fn a_router_is_made_without_its_gateway_and_gets_it_by_a_request_that_may_be_repeated() {
+    let stub = stub(|asked, _| match asked.method.as_str() {
+        "GET" => Answer::json(200, json!({"ports": []})),
+        _ => Answer::json(201, json!({"router": {"id": "r1"}})),
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let gateway = json!({ "network_id": ID });
+    let spec = json!({"name": "x", "external_gateway_info": gateway});
+    let asked = create_request("openstack.router", spec);
+    create(kind("openstack.router"), setup.client(), &asked).await.unwrap();
+    let bodies: Vec<_> = stub.asked("/network").into_iter().map(|asked| asked.body).collect();
+    assert_eq!(bodies[0]["router"].get("external_gateway_info"), None);
+    let later = |body: &Value| body["router"]["external_gateway_info"] == gateway;
+    assert!(bodies[1..].iter().any(later), "{bodies:?}");
+}
