@@ -19,9 +19,11 @@ mod alone;
 mod cloud;
 mod drift;
 mod faults;
+mod foreign;
 mod kills;
 mod lifecycle;
 mod proxy;
 #[path = "../skip.rs"]
 mod skip;
+mod slow;
 mod stack;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,6 +28,10 @@ pub(crate) struct Trap {
     flying: AtomicUsize,
     /// Peak of requests in flight.
     most: AtomicUsize,
+    /// Milliseconds for which each creation is held before the cloud gets it, whatever the client does.
+    hold: AtomicU64,
+    /// Creations that were held.
+    held: AtomicUsize,
 }
 
 /// A request in flight, until it is dropped.
@@ -68,6 +72,35 @@ impl Trap {
     /// Peak of requests in flight.
     pub(crate) fn most_at_once(&self) -> usize {
         self.most.load(Ordering::SeqCst)
+    }
+
+    /// Holds each creation for so long from now on, like a busy service; zero = none.
+    pub(crate) fn hold_creations(&self, time: Duration) {
+        let time = u64::try_from(time.as_millis()).expect("a short time");
+        self.hold.store(time, Ordering::SeqCst);
+    }
+
+    /// Creations that were held.
+    pub(crate) fn creations(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Whether no request is in flight, held ones included.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flying.load(Ordering::SeqCst) == 0
+    }
+
+    /// Called with the head of a request before the cloud gets it.
+    async fn before(&self, head: &str) {
+        let hold = Duration::from_millis(self.hold.load(Ordering::SeqCst));
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let creates = head.starts_with("POST ")
+            && !path.contains("/auth/tokens")
+            && !path.ends_with("/action");
+        if creates && !hold.is_zero() {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(hold).await;
+        }
     }
 
     /// Called when a reply has arrived.
@@ -143,6 +176,7 @@ async fn pass(
     }
     let flight = Flight::begun(trap);
     let logs_in = head.starts_with("POST") && head.contains("/auth/tokens");
+    trap.before(&head).await;
     let mut server = TcpStream::connect(host).await?;
     server.write_all(closing(&head).as_bytes()).await?;
     server.write_all(&body).await?;
