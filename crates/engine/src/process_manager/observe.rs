@@ -69,6 +69,8 @@ impl Round<'_> {
             Ok(Answer::Present(object)) => Observation::Present { object, extra: Vec::new() },
             Ok(Answer::Absent { .. }) => Observation::Absent,
             Ok(Answer::Unknown { reason }) => Observation::Unknown { reason },
+            // Waiting for a proof is no failed try.
+            Err(failure) if failure.is_settling() => Observation::Settling { left: SETTLE_POLL },
             Err(failure) => Observation::Failed(failure),
         }
     }
