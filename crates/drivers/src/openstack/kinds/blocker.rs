@@ -8,7 +8,8 @@ use stateward_domain::ports::driver::ObjectRef;
 use super::object_stage::{job_for, poll_stage};
 use super::pending_job::Phase;
 use super::{Kind, Stage};
-use crate::openstack::client::{ApiError, CallClient, ErrorKind, Request};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
+use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
 /// Dependents that a message names at most.
@@ -50,6 +51,17 @@ fn label(row: &Value) -> String {
         (Some(owner), Some(device)) => format!("{name} of {owner} {device}"),
         _ => name,
     }
+}
+
+/// The volumes that `are_children`: no service filters by what a volume was made from.
+pub(super) async fn volumes_where(
+    client: CallClient<'_>,
+    are_children: impl Fn(&Value) -> bool,
+) -> Result<Option<Blocker>, ApiError> {
+    let request = Request::get(Service::Volume, &["volumes", "detail"]);
+    let mut volumes = client.rows(request, "volumes", Pagination::Links).await?;
+    volumes.retain(are_children);
+    Ok(Blocker::of("volume", &volumes, |row| owner_key::from_properties(&row["metadata"])))
 }
 
 /// The failure of a deletion that another object blocks. It waits for an entity if that object has an owner key.

@@ -11,6 +11,7 @@ use stateward_domain::json_pointer;
 use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
+use super::blocker::volumes_where;
 use super::image_content::{decoded, has_content, same_content, same_source, upload_content};
 use super::kind_meta::{Compare, Field, KindMeta, Mutability, fixed, mutable};
 use super::neutron::members;
@@ -304,14 +305,11 @@ impl Kind for Image {
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
         let request = Request::get(Service::Compute, &["servers", "detail"]).query("image", id);
         let servers = client.rows(request, "servers", Pagination::Links).await?;
-        let mark = |row: &Value| owner_key::from_tags(&row["tags"]);
-        if let Some(servers) = Blocker::of("server", &servers, mark) {
-            return Ok(Some(servers));
+        let blocker = Blocker::of("server", &servers, |row| owner_key::from_tags(&row["tags"]));
+        if blocker.is_some() {
+            return Ok(blocker);
         }
-        let request = Request::get(Service::Volume, &["volumes", "detail"]);
-        let mut volumes = client.rows(request, "volumes", Pagination::Links).await?;
-        volumes.retain(|volume| volume["volume_image_metadata"]["image_id"] == id);
-        Ok(Blocker::of("volume", &volumes, |row| owner_key::from_properties(&row["metadata"])))
+        volumes_where(client, |volume| volume["volume_image_metadata"]["image_id"] == id).await
     }
 
     fn recreate_on_error(&self) -> bool {

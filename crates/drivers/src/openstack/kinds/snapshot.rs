@@ -8,6 +8,7 @@ use stateward_domain::kind::OnLost;
 use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 
 use super::backup::BACKUP_OF;
+use super::blocker::volumes_where;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
@@ -137,10 +138,7 @@ impl Kind for Snapshot {
 
     /// Volumes made from it, where the cloud keeps them as its children.
     async fn blocker(&self, client: CallClient<'_>, id: &str) -> Result<Option<Blocker>, ApiError> {
-        let request = Request::get(Service::Volume, &["volumes", "detail"]);
-        let mut volumes = client.rows(request, "volumes", Pagination::Links).await?;
-        volumes.retain(|volume| volume["snapshot_id"] == id);
-        Ok(Blocker::of("volume", &volumes, |row| owner_key::from_properties(&row["metadata"])))
+        volumes_where(client, |volume| volume["snapshot_id"] == id).await
     }
 
     async fn perform_action(
