@@ -2,11 +2,11 @@
 
 mod absence;
 mod in_use;
+mod lost_creation;
 mod marks;
 mod round_trip;
-mod unmanaged_parts;
-mod lost_creation;
 mod server_parts;
+mod unmanaged_parts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -135,6 +135,14 @@ const CASES: &[Case] = &[
         AlreadyDone,
         "already_done",
     ),
+    (
+        Network,
+        400,
+        "BadRequest",
+        "Bad floatingip request: Cannot add floating IP to port x that has no fixed IPv4 addresses.",
+        Missing,
+        "no_address",
+    ),
     (Network, 400, "InvalidInput", "Invalid input for operation: overlaps", Invalid, "invalid"),
     (
         Network,
@@ -168,6 +176,14 @@ const CASES: &[Case] = &[
         Conflict,
         "wrong_state",
     ),
+    (
+        Volume,
+        400,
+        "badRequest",
+        "Invalid image metadata. Error: Image x is not active.",
+        Missing,
+        "image_not_active",
+    ),
     (Volume, 400, "badRequest", "Invalid input for field/attribute size.", Invalid, "invalid"),
     (Volume, 404, "itemNotFound", "Volume x could not be found.", NotFound, "not_found"),
     (
@@ -187,6 +203,23 @@ const CASES: &[Case] = &[
         "reference_not_found",
     ),
     (Compute, 400, "badRequest", "Invalid key_name provided.", NoReference, "reference_not_found"),
+    (
+        Compute,
+        400,
+        "badRequest",
+        "Network x requires a subnet in order to boot instances on.",
+        Missing,
+        "no_subnet",
+    ),
+    (
+        Compute,
+        400,
+        "badRequest",
+        "Port x requires a FixedIP in order to be used.",
+        Missing,
+        "no_address",
+    ),
+    (Compute, 400, "badRequest", "Image x is not active.", Missing, "image_not_active"),
     (
         Compute,
         400,
