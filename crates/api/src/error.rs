@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use stateward_domain::entity::Refusal;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::EntityId;
+use stateward_domain::ports::store_error::StoreError;
 use stateward_engine::Error;
 
 use crate::problem::Problem;
@@ -57,7 +58,10 @@ impl From<Error> for Problem {
             }
             Error::TooLarge(_) => Self::unprocessable("document-too-large", detail),
             Error::Contended | Error::Unavailable(_) => Self::unavailable(detail),
-            Error::Store(error) if error.is_temporary() => Self::unavailable(detail),
+            // After `Fatal` too: this process ends, and the next one may answer.
+            Error::Store(StoreError::Unavailable { .. } | StoreError::Fatal { .. }) => {
+                Self::unavailable(detail)
+            }
             Error::Store(error) => {
                 tracing::error!(%error, "the store needs a person");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-damaged", detail)
