@@ -19,6 +19,7 @@ lint: ## Format, lints, the register of comments and docs, circles of imports, w
 	tests/lint/circles.py $(CIRCLES_MAX)
 	tests/lint/module_index.py --check
 	tests/lint/named_tests.py
+	tests/lint/named_files.py
 	cargo clippy --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
 
@@ -60,7 +61,7 @@ e2e: ## The binary from outside only
 
 docs: ## Write the pages that are made from the kinds and from the modules
 	tests/lint/module_index.py
-	UPDATE_DOCS=1 cargo test --package stateward-drivers --test reference
+	UPDATE_DOCS=1 cargo test --package stateward-drivers --test kind_pages
 
 snapshots: ## Accept changed snapshots after a look at them
 	INSTA_UPDATE=always cargo test --package stateward-domain

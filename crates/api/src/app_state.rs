@@ -6,7 +6,7 @@ use stateward_domain::id::Position;
 use stateward_engine::Engine;
 
 use crate::auth::admin_token::AdminToken;
-use crate::limits::{LimitSettings, Limits};
+use crate::concurrency_limits::{LimitSettings, Limits};
 use crate::sse::hub::Hub;
 
 /// Renders the histograms that were recorded so far, in Prometheus' text format.

@@ -14,14 +14,14 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use stateward_domain::document::{self, ParsedExtent};
-use stateward_engine::admission::kinds::Kinds;
+use stateward_engine::admission::compiled_schemas::Kinds;
 
 use crate::app_state::AppState;
+use crate::concurrency_limits::{BODIES_BYTES_EACH, Limits};
 use crate::decompress::Coding;
 use crate::fair_semaphore::{CallerId, FairPermit, units};
 use crate::in_flight::InFlight;
 use crate::json::{parse, typed};
-use crate::limits::{BODIES_BYTES_EACH, Limits};
 use crate::problem::Problem;
 
 /// Maximum bytes of a body, beside the largest text that a kind allows in it.

@@ -18,8 +18,8 @@ use stateward_engine::service::IdempotencyPermit;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::{change_response, headers};
 
 /// A request that changes something, of an authenticated caller. A handler takes it as its argument.

@@ -2,7 +2,7 @@
 //!
 //! `routes` has a folder for each noun and a file for each verb; `dto` has the bodies of requests and responses,
 //! `schema` what only the `OpenAPI` document needs, `openapi` the document. `auth` authenticates and authorises
-//! callers. `params`, `position`, `body` and `headers` read requests, `change_request` checks idempotency,
+//! callers. `query_parser`, `position_parser`, `body` and `headers` read requests, `change_request` checks idempotency,
 //! `change_response` responds to changes. `problem` formats errors, `error` maps those of the engine. `sse` streams
 //! events to watchers, `middleware` surrounds every request.
 //!
@@ -22,6 +22,8 @@ mod body;
 mod bounded_patch;
 mod change_request;
 mod change_response;
+mod concurrency_limits;
+mod connection_stream;
 mod connections;
 mod decompress;
 mod dto;
@@ -31,23 +33,21 @@ mod fair_semaphore;
 mod headers;
 mod in_flight;
 pub mod json;
-mod limits;
 mod middleware;
 mod openapi;
-mod params;
-mod position;
+mod position_parser;
 mod problem;
+mod query_parser;
 mod routes;
 mod schema;
 mod server;
 pub mod server_proof;
 mod sse;
-mod stream;
 mod tls;
 
 pub use app_state::{AppParts, AppState, Histograms};
 pub use auth::admin_token::AdminToken;
+pub use concurrency_limits::LimitSettings;
 pub use echo_server::serve_echo;
-pub use limits::LimitSettings;
 pub use server::{Server, serve};
 pub use tls::{BadCertificate, Tls};

@@ -16,8 +16,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::app_state::AppState;
 use crate::body::BodyLimit;
+use crate::connection_stream::Stream;
 use crate::connections::Connections;
-use crate::stream::Stream;
 use crate::tls::Tls;
 use crate::{middleware, openapi, routes};
 

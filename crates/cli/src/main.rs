@@ -2,7 +2,7 @@
 //!
 //! - `server`: the configuration, and `wiring`, the only place that assembles store, drivers, engine and REST interface
 //! - `bench`: measures a server from outside
-//! - `commands`: a file for each verb; `context` is what a verb runs with, `exit` its exit codes
+//! - `commands`: a file for each verb; `verb_context` is what a verb runs with, `exit` its exit codes
 //! - `select`: the entities that a verb acts on; `manifests` and `field_arguments`: what it declares
 //! - `client`: requests to the server; `change`: sends changes of one or many entities, and waits for them
 //! - `presentation`: forms of output, how each type of resource is printed, and the terminal
@@ -16,10 +16,9 @@ mod change;
 mod client;
 mod clock;
 mod commands;
-mod context;
 mod exit;
 mod field_arguments;
-mod input;
+mod input_file;
 mod json_text;
 mod manifests;
 mod output_file;
@@ -27,6 +26,7 @@ mod presentation;
 mod random;
 mod select;
 mod server;
+mod verb_context;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entity::target::Target;
+use crate::entity::reference_target::Target;
 use crate::id::{EntityId, ExternalId};
 
 /// Class of a failure; it alone decides what the engine does next.

@@ -19,6 +19,6 @@ pub mod json_pointer;
 pub mod kind;
 pub mod ports;
 pub mod selector;
-mod serde_util;
+mod skip_serializing;
 pub mod system;
 pub mod time;

@@ -9,11 +9,11 @@ use stateward_domain::access::{AccessEvent, Grant, NamespaceSettings, Role, Toke
 use stateward_domain::backend::{BackendEvent, ParkCause};
 use stateward_domain::entity::EntityEvent as E;
 use stateward_domain::entity::event::Next;
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::state::{
     AttemptStep, BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy,
     Manifest, Observed, Presence, ReplacePolicy, Settings, SettingsPatch,
 };
-use stateward_domain::entity::target::Target;
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{
     ActionName, Attempt, BackendName, EntityId, EntityName, ExternalId, Generation, Incarnation,

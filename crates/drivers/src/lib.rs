@@ -10,12 +10,12 @@
 //! line to `DRIVERS` below, (3) run the contract suite for each of its kinds from `tests/`.
 #![warn(missing_docs)]
 
+pub mod address_check;
 pub mod fake;
-pub mod http;
+mod field_plan;
 mod instrumented;
 pub mod local;
 pub mod openstack;
-mod plan;
 mod resource_exhaustion;
 mod settings;
 

@@ -8,7 +8,7 @@
 //! Invariant: a process acts on tokens, pauses, parks and the restore hold as the log has them, at most
 //! [`POLL_INTERVAL`] and one read later. A process's own changes also apply at once; the follower then finds nothing new.
 
-mod changes;
+mod page_effects;
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::access::AccessControl;
 use crate::backends::Backends;
 use crate::error::Error;
-use crate::follower::changes::Changes;
+use crate::follower::page_effects::Changes;
 use crate::process_manager::Shared;
 use crate::projections::executor::Executor;
 use crate::projections::runner::BATCH;

@@ -6,10 +6,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use stateward_domain::entity::Entity;
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::state::{
     DeletionPolicy, DriftPolicy, ManagementPolicy, ReplacePolicy, Settings, SettingsPatch,
 };
-use stateward_domain::entity::target::Target;
 use stateward_domain::id::{BackendName, EntityName, ExternalId, KindName, Namespace, Revision};
 use stateward_engine::Engine;
 use stateward_engine::access::DEFAULT_NAMESPACE;

@@ -1,12 +1,12 @@
 //! The `OpenAPI` document, generated from the annotations of handlers and bodies.
 
-mod routes;
+mod document_endpoints;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
-pub(crate) use routes::configure;
+pub(crate) use document_endpoints::configure;
 
 #[derive(OpenApi)]
 #[openapi(

@@ -23,9 +23,9 @@ use serde::Serialize;
 use stateward_domain::id::Position;
 
 use crate::app_state::AppState;
-use crate::params::Params;
-use crate::position;
+use crate::position_parser;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 
 /// How long a list waits for the requested position.
 const WAIT_FOR_MAX: Duration = Duration::from_secs(10);
@@ -91,7 +91,9 @@ fn id<T: FromStr>(text: &str) -> Result<T, Problem> {
 /// `?wait_for=POSITION`: waits until lists include the position. A position that this log never reaches is refused at
 /// once.
 async fn wait_for(app: &AppState, params: &mut Params) -> Result<(), Problem> {
-    let Some(position) = position::parameter(app, params, "wait_for").await? else { return Ok(()) };
+    let Some(position) = position_parser::parameter(app, params, "wait_for").await? else {
+        return Ok(());
+    };
     if app.engine.caught_up(position, Duration::ZERO).await {
         return Ok(());
     }

@@ -4,8 +4,8 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Namespace};
 
 use crate::auth::Caller;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 
 /// A filter. Empty lists do not restrict.
 #[derive(Clone, Debug, PartialEq, Eq)]

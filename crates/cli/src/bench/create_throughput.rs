@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::load::{self, LoadEnd, Template};
-use super::process::{self, Process};
+use super::process_usage::{self, Process};
 use super::report::CreateThroughput;
 use super::{rate, report_progress};
 
@@ -53,7 +53,7 @@ pub(super) async fn measure(
 
 /// The request that creates an entity called `name` and a number; `headers` are further ones, each with its line end.
 pub(super) fn create(folder: &Path, name: &str, headers: &str) -> anyhow::Result<Template> {
-    let token = process::token(folder)?;
+    let token = process_usage::token(folder)?;
     let headers = format!("authorization: Bearer {token}\r\n{headers}");
     Ok(Template::post("/v1/entities", &headers, &manifest(name)))
 }

@@ -13,7 +13,7 @@ use super::create_throughput::create;
 use super::disk::DiskProbe;
 use super::http::RawConnection;
 use super::load::{self, LoadEnd};
-use super::process::{self, Process};
+use super::process_usage::{self, Process};
 use super::report::{Convergence, EventRate, LifecycleFigures, Memory, SequentialLatency};
 use super::{BenchPlan, number, rate, report_progress};
 use crate::clock::SystemClock;
@@ -127,7 +127,7 @@ async fn timed(
     path: &str,
     events: u64,
 ) -> anyhow::Result<Option<EventRate>> {
-    let token = process::token(folder)?;
+    let token = process_usage::token(folder)?;
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
          content-length: 0\r\n\r\n"
@@ -145,7 +145,7 @@ async fn timed(
 
 /// Number of events in the log of a stopped server.
 async fn events(folder: &Path) -> anyhow::Result<u64> {
-    let location = Location::Directory(process::data(folder));
+    let location = Location::Directory(process_usage::data(folder));
     let clock = LogClock::from(Arc::new(SystemClock));
     let store = stateward_store::open(&location, clock, &Handle::current()).await?;
     let head = store.ports.log.head().await?;
@@ -156,14 +156,14 @@ async fn events(folder: &Path) -> anyhow::Result<u64> {
 const VIEWS: &[&str] = &["views.db", "views.db-wal", "views.db-shm"];
 
 fn bytes(folder: &Path) -> anyhow::Result<u64> {
-    let data = process::data(folder);
+    let data = process_usage::data(folder);
     let size = |name: &str| std::fs::metadata(data.join(name)).map(|metadata| metadata.len());
     Ok(size("events.db")? + size("views.db")?)
 }
 
 fn forget_views(folder: &Path) -> anyhow::Result<()> {
     for name in VIEWS {
-        match std::fs::remove_file(process::data(folder).join(name)) {
+        match std::fs::remove_file(process_usage::data(folder).join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::task::JoinSet;
 
 use super::http::RawConnection;
-use super::process;
+use super::process_usage;
 
 /// Digits of the number that makes each request unique.
 const DIGITS: usize = 8;
@@ -75,7 +75,7 @@ pub(super) async fn run(
     for _ in 0..connections {
         opened.push(RawConnection::open(address).await?);
     }
-    let cpu = process::cpu("self")?;
+    let cpu = process_usage::cpu("self")?;
     let began = Instant::now();
     let mut tasks = JoinSet::new();
     for connection in opened {
@@ -87,7 +87,7 @@ pub(super) async fn run(
         times.extend(ended.context("a client panicked")??);
     }
     let took = began.elapsed();
-    let client = process::cpu("self")?.saturating_sub(cpu);
+    let client = process_usage::cpu("self")?.saturating_sub(cpu);
     Ok(LoadResult {
         requests: times.len() as u64,
         took,

@@ -2,7 +2,7 @@
 //!
 //! - `disk`: the disk's baseline; `create_throughput`: durable creates compared with an echo
 //! - `lifecycle`: latency, convergence, memory, size, replay, rebuild and audit of one server; `fold`: folding alone
-//! - `http`, `load`: the clients; `process`: the servers, with their processor time and memory
+//! - `http`, `load`: the clients; `process_usage`: the servers, with their processor time and memory
 //! - `report`: the figures with their targets, as a table and as JSON
 //! - `scale`: the cost of lists at a size and at a hundredth of it
 //!
@@ -15,7 +15,7 @@ mod fold;
 mod http;
 mod lifecycle;
 mod load;
-mod process;
+mod process_usage;
 mod report;
 pub(crate) mod scale;
 

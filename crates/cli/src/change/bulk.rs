@@ -8,13 +8,13 @@ use super::results::{ChangeResult, print_results};
 use super::wait::WaitOptions;
 use crate::client::entity_json::label;
 use crate::client::{CONCURRENCY, ChangeReason, Request};
-use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::{Format, Output};
 use crate::presentation::render::entity::ENTITY_ANYWHERE;
 use crate::presentation::terminal;
 use crate::select::Selected;
+use crate::verb_context::CommandContext;
 
 /// Options of a change of many entities.
 #[derive(Args, Clone, Debug)]

@@ -7,9 +7,9 @@ use anyhow::Context;
 use clap::Args;
 
 use reqwest::Url;
-use stateward_drivers::http::{is_loopback, is_this_machine};
+use stateward_drivers::address_check::{is_loopback, is_this_machine};
 
-use crate::client::pinned;
+use crate::client::certificate_pinning;
 use crate::exit::CliError;
 use crate::server::admin_token;
 use crate::server::discovery;
@@ -208,7 +208,7 @@ impl ServerConnection {
             Trust::System(Some(authority)) => http.tls_certs_merge([authority.clone()]),
             Trust::ThisProcess(None) => http.https_only(false),
             Trust::ThisProcess(Some(certificate)) => {
-                let tls = pinned::pinned_to(certificate).context("no TLS")?;
+                let tls = certificate_pinning::pinned_to(certificate).context("no TLS")?;
                 http.https_only(true).tls_backend_preconfigured(tls)
             }
         };

@@ -1,6 +1,6 @@
 //! A client of the REST interface alone: no type of the server is used here.
 //!
-//! `connection` finds the server and the token, `server_identity` verifies the server, `pinned` trusts one certificate; `error_exit` maps errors to exit codes, and
+//! `connection` finds the server and the token, `server_identity` verifies the server, `certificate_pinning` trusts one certificate; `error_exit` maps errors to exit codes, and
 //! `entity_json` reads entities;
 //! `request` is a request, `send` sends it, `retry` says whether and when again; `apply_manifest` applies
 //! a manifest; `sse`
@@ -8,10 +8,10 @@
 
 mod apply_manifest;
 pub(crate) mod backend_pause;
+mod certificate_pinning;
 mod connection;
 pub(crate) mod entity_json;
 mod error_exit;
-mod pinned;
 mod problem;
 mod request;
 mod retry;

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::change::single::{self, ChangeOptions};
+use crate::change::one_entity::{self, ChangeOptions};
 use crate::client::Request;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward adopt file/motd etc/motd\n\n\
@@ -24,7 +24,7 @@ pub(crate) struct Adopt {
 impl ClientCommand for Adopt {
     async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
         let body = json!({ "external_id": self.external_id });
-        single::apply_to_one(context, &self.target, &self.options, "adopting", |id| {
+        one_entity::apply_to_one(context, &self.target, &self.options, "adopting", |id| {
             Request::post(format!("/v1/entities/{id}/actions/adopt")).json(&body)
         })
         .await

@@ -10,12 +10,12 @@ use crate::change::wait::WaitOptions;
 use crate::client::{
     ApplyOptions, ApplyOutcome, CONCURRENCY, ChangeReason, Client, apply_manifest,
 };
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::manifests::{self, Document};
 use crate::presentation::output::Output;
 use crate::presentation::terminal;
 use crate::select::InNamespace;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward apply -f examples/\n  \

@@ -5,10 +5,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::{ChangeReason, Request, escaped};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::output::{Output, time};
 use crate::presentation::render::backend::{BACKEND, RELOADED};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

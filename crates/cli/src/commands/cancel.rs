@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-use crate::change::single::{self, ChangeOptions};
+use crate::change::one_entity::{self, ChangeOptions};
 use crate::client::entity_json::label;
 use crate::client::{Client, Request, escaped};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::select::find_one;
 use crate::select::target::is_id;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward operations --state pending\n  \
@@ -33,7 +33,7 @@ impl ClientCommand for Cancel {
                 requests.append(&mut open);
             }
         }
-        single::send_all(context, requests, &self.options, "cancelled").await
+        one_entity::send_all(context, requests, &self.options, "cancelled").await
     }
 }
 

@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::change::single::{self, ChangeOptions};
+use crate::change::one_entity::{self, ChangeOptions};
 use crate::client::Request;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(
@@ -51,7 +51,7 @@ impl ClientCommand for Decide {
             Some(_) => return Err(CliError::usage("only adopt takes an object")),
             None => json!({ "decision": decision }),
         };
-        single::apply_to_one(context, &self.target, &self.options, "decided", |id| {
+        one_entity::apply_to_one(context, &self.target, &self.options, "decided", |id| {
             Request::post(format!("/v1/entities/{id}/actions/decide")).json(&body)
         })
         .await

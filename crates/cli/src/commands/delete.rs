@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 use crate::change::bulk::{self, BulkOptions};
 use crate::client::entity_json::label;
 use crate::client::{Client, Request, find_entity};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::manifests;
 use crate::presentation::terminal;
 use crate::select::{Selected, Selection, check_namespace};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 /// The server lists at most so many dependents of an entity; with this many there may be more.
 const DEPENDENTS_MAX: usize = 1_000;

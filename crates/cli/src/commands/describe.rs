@@ -6,12 +6,12 @@ use clap::Args;
 
 use crate::client::Request;
 use crate::client::backend_pause::explain_pauses;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::render::describe::{EntityPage, page};
 use crate::presentation::terminal;
 use crate::select::{InNamespace, find_one_or_deleted};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 /// Operations and events shown at most.
 const OPERATIONS: usize = 5;

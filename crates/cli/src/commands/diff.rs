@@ -10,7 +10,6 @@ use crate::client::entity_json::label;
 use crate::client::{
     Client, Problem, Request, differing_members, exit_of, find_entity, replaced_members,
 };
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::manifests::{self, Document};
@@ -18,6 +17,7 @@ use crate::presentation::output::yaml;
 use crate::presentation::render::diff::{Difference, unified};
 use crate::presentation::terminal;
 use crate::select::{InNamespace, find_one};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use crate::change::bulk::{self, BulkOptions};
 use crate::client::Request;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::select::{AllowEmpty, Selection};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 /// The arguments of such a verb.
 #[derive(Args)]

@@ -3,13 +3,13 @@
 use clap::Args;
 
 use crate::client::{EventStream, Request, StreamItem};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::presentation::output::{Format, Output};
 use crate::presentation::render::event::{EVENT, line};
 use crate::presentation::terminal;
 use crate::select::{check_namespace, find_one_or_deleted};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward events --limit 20\n  stateward events -f\n  \

@@ -3,12 +3,12 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::presentation::output::{Format, Output, json, yaml};
 use crate::presentation::render::explain::{KIND, at, page};
 use crate::presentation::terminal;
 use crate::select::target;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

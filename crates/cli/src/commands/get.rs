@@ -3,12 +3,12 @@
 use clap::Args;
 
 use crate::client::backend_pause::explain_pauses;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::output::{Format, Output};
 use crate::presentation::render::entity::{ENTITY, ENTITY_ANYWHERE};
 use crate::presentation::terminal;
 use crate::select::Selection;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

@@ -5,7 +5,6 @@ use clap::Args;
 
 use crate::client::Request;
 use crate::client::entity_json::label;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::{Format, Output, time, yaml};
@@ -13,6 +12,7 @@ use crate::presentation::render::entity::ENTITY;
 use crate::presentation::render::event::HISTORY;
 use crate::presentation::terminal;
 use crate::select::{InNamespace, find_one_or_deleted};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

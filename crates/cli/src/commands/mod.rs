@@ -35,8 +35,8 @@ mod watch;
 
 use clap::Subcommand;
 
-use crate::context::WithConnection;
 use crate::exit::Exit;
+use crate::verb_context::WithConnection;
 
 /// The text of `--help`: verbs in groups, because one line for each does not fit a screen.
 pub(crate) const HELP: &str = "\

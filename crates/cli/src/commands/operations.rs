@@ -3,13 +3,13 @@
 use clap::Args;
 
 use crate::client::{Problem, Request, escaped};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::Output;
 use crate::presentation::render::operation::OPERATION;
 use crate::select::target::is_id;
 use crate::select::{check_namespace, find_one_or_deleted};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 const STATES: [&str; 6] = ["pending", "running", "succeeded", "failed", "superseded", "cancelled"];
 

@@ -4,11 +4,11 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use crate::client::{Request, escaped};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::output::Output;
 use crate::presentation::render::projection::PROJECTION;
 use crate::presentation::terminal;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

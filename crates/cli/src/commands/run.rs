@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::Value;
 
-use crate::change::single::{self, ChangeOptions};
+use crate::change::one_entity::{self, ChangeOptions};
 use crate::client::{Request, escaped};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::field_arguments;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  stateward run server/web reboot type=HARD --wait\n  \
@@ -36,6 +36,7 @@ impl ClientCommand for Run {
             let input = field_arguments::document(&self.input, schema)?;
             Ok(Request::post(format!("/v1/entities/{id}/actions/{verb}")).json(&input))
         };
-        single::apply_with_kind(context, &self.target, &self.options, "asked for", request).await
+        one_entity::apply_with_kind(context, &self.target, &self.options, "asked for", request)
+            .await
     }
 }

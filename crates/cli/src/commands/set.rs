@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::change::single::{self, ChangeOptions};
+use crate::change::one_entity::{self, ChangeOptions};
 use crate::client::Request;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::field_arguments;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(
@@ -41,6 +41,6 @@ impl ClientCommand for Set {
                 .merge_patch(&json!({ "desired": desired }))
                 .maybe("replace", replace))
         };
-        single::apply_with_kind(context, &self.target, &self.options, "changing", request).await
+        one_entity::apply_with_kind(context, &self.target, &self.options, "changing", request).await
     }
 }

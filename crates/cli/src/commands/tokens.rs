@@ -7,7 +7,6 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::{ChangeReason, Request, escaped};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::{Output, time};
@@ -15,6 +14,7 @@ use crate::presentation::render::access::TOKEN;
 use crate::presentation::terminal;
 use crate::select::check_namespace;
 use crate::server::admin_token;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 const ROLES: [&str; 3] = ["viewer", "operator", "admin"];
 

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use crate::client::{ChangeReason, Request};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::terminal;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

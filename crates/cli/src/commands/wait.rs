@@ -12,12 +12,12 @@ use crate::client::backend_pause::explain_pauses;
 use crate::client::entity_json::{awaits_decision, condition, label, message};
 use crate::client::exit_of;
 use crate::client::watch_until::{self, GoalState};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::presentation::output::time;
 use crate::presentation::terminal;
 use crate::select::{AllowEmpty, Selection};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 const STATES: &[&str] = &[
     "creation_scheduled",

@@ -8,13 +8,13 @@ use serde_json::Value;
 use crate::client::entity_json::label;
 use crate::client::watch_until;
 use crate::client::{EventStream, Problem, Request, StreamItem};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
 use crate::presentation::output::{Format, Output};
 use crate::presentation::render::entity::{LINE_HEADER, line};
 use crate::presentation::terminal;
 use crate::select::{Selected, Selection};
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

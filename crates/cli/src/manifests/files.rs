@@ -9,7 +9,7 @@ use anyhow::Context;
 use rustix::fs::OFlags;
 
 use crate::exit::CliError;
-use crate::input;
+use crate::input_file;
 use crate::presentation::terminal;
 
 const EXTENSIONS: &[&str] = &["yaml", "yml", "json"];
@@ -52,12 +52,12 @@ pub(super) fn sources(path: &Path) -> anyhow::Result<Vec<ManifestText>> {
 fn within(path: &Path, bounds: Bounds) -> anyhow::Result<Vec<ManifestText>> {
     if path == Path::new(STANDARD_INPUT) {
         let name = "standard input".to_owned();
-        let text = input::text(std::io::stdin().lock(), &name, bounds.bytes)?;
+        let text = input_file::text(std::io::stdin().lock(), &name, bounds.bytes)?;
         return Ok(vec![ManifestText { name, text, is_json: false }]);
     }
     let metadata = metadata(path)?;
     if !metadata.is_dir() {
-        let text = input::read(path, bounds.bytes)?;
+        let text = input_file::read(path, bounds.bytes)?;
         return Ok(vec![ManifestText {
             name: path.display().to_string(),
             text,
@@ -151,7 +151,7 @@ impl Walk<'_> {
     fn file(&mut self, path: &Path) -> anyhow::Result<()> {
         let name = path.display().to_string();
         let file = open(path).with_context(|| format!("cannot read {name}"))?;
-        let text = input::text(file, &name, self.bounds.bytes)?;
+        let text = input_file::text(file, &name, self.bounds.bytes)?;
         let Some(left) = self.bytes_left.checked_sub(text.len() as u64) else {
             let (root, max) = (self.root.display(), self.bounds.bytes);
             return Err(CliError::usage(format!(

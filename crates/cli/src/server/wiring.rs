@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::clock::SystemClock;
 use crate::server::abort::abort;
 use crate::server::admin_token;
-use crate::server::background::BackgroundRuntime;
+use crate::server::background_runtime::BackgroundRuntime;
 use crate::server::config::{Config, ConfigSource};
 use crate::server::configuration_source::FileConfiguration;
 use crate::server::discovery::reachable;

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::entity::reference_target::Target;
 use crate::entity::state::{
     Blocked, Contested, DeletionPolicy, Drift, Lost, ManagementPolicy, Manifest, Observed,
     OpenOperation, OperationKind, Presence, RunningAttempt, State,
 };
-use crate::entity::target::Target;
 use crate::failure::{ErrorClass, Failure};
 use crate::id::{
     Attempt, EntityId, ExternalId, Generation, Incarnation, OperationId, OwnerKey, Revision,
     Version,
 };
-use crate::serde_util::is_false;
+use crate::skip_serializing::is_false;
 use crate::time::Timestamp;
 
 /// The desired state that was last applied to the object.

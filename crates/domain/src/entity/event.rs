@@ -59,7 +59,7 @@ pub enum EntityEvent {
         schema_version: u32,
         desired: Value,
         /// Whether the object may be replaced.
-        #[serde(default, skip_serializing_if = "crate::serde_util::is_false")]
+        #[serde(default, skip_serializing_if = "crate::skip_serializing::is_false")]
         replace: bool,
     },
     /// A user requested its deletion.

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::entity::target::Target;
+use crate::entity::reference_target::Target;
 use crate::field_error::FieldError;
 use crate::json_pointer;
 

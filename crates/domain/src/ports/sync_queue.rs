@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::entity::claims::ClaimKey;
-use crate::entity::work::QueueRow;
+use crate::entity::next_work::QueueRow;
 use crate::id::{BackendName, EntityId, Position, Version};
 use crate::ports::projection::Quarantined;
 use crate::ports::store_error::StoreError;

@@ -29,8 +29,8 @@ use stateward_domain::ports::driver::{
     Search, Update,
 };
 
+use crate::field_plan::plan_by_fields;
 use crate::instrumented::not_sent;
-use crate::plan::plan_by_fields;
 use crate::settings::{self, ConnectError, Settings};
 use connection::WorldConnection;
 use fault_control::{ControlledCall, FaultControl, FaultInjector};

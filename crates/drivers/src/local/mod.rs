@@ -31,7 +31,7 @@ use stateward_domain::ports::driver::{
     Search, Update,
 };
 
-use crate::plan::plan_by_fields;
+use crate::field_plan::plan_by_fields;
 use crate::settings::{self, ConnectError, Settings};
 use kinds::Kind;
 pub use kinds::kinds;

@@ -8,12 +8,12 @@ use stateward_domain::failure::ErrorClass;
 use stateward_domain::id::{ExternalId, KindName};
 use stateward_domain::ports::driver::{Create, Driver, ObjectRef, Observation};
 
-use crate::control::{Control, context};
-use crate::subject::key;
+use crate::call_control::{Control, context};
+use crate::kind_under_test::key;
 
 fn connect(root: &Path) -> std::sync::Arc<dyn Driver> {
     let keys = Map::from_iter([("root".to_owned(), Value::from(root.display().to_string()))]);
-    crate::control::connect("local", &keys).unwrap()
+    crate::call_control::connect("local", &keys).unwrap()
 }
 
 async fn create(driver: &dyn Driver, path: &str) -> Result<(), ErrorClass> {

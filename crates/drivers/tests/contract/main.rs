@@ -6,13 +6,13 @@
     reason = "tests say what they find, and stop at it"
 )]
 
-mod control;
+mod call_control;
 mod failpoints;
+mod kind_under_test;
 mod local;
 mod openstack;
 mod ownership;
 mod promises;
 #[path = "../../../../tests/skip.rs"]
 mod skip;
-mod subject;
 mod suite;

@@ -9,8 +9,8 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::{ExternalId, KindName};
 use stateward_domain::ports::driver::{Create, Driver, ObjectRef, Observation, Plan, Update};
 
-use crate::control::{Control, context};
-use crate::subject::key;
+use crate::call_control::{Control, context};
+use crate::kind_under_test::key;
 
 struct Local {
     driver: Arc<dyn Driver>,
@@ -22,7 +22,7 @@ fn local() -> Local {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     let keys = Map::from_iter([("root".to_owned(), Value::from(root.display().to_string()))]);
-    Local { driver: crate::control::connect("local", &keys).unwrap(), root, _folder: folder }
+    Local { driver: crate::call_control::connect("local", &keys).unwrap(), root, _folder: folder }
 }
 
 /// Whether this process may change owners; records the skip if not.

@@ -6,8 +6,8 @@ use stateward_domain::failure::{Effect, ErrorClass};
 use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Create, Plan};
 
-use crate::control::{Control, context};
-use crate::subject::Subject;
+use crate::call_control::{Control, context};
+use crate::kind_under_test::Subject;
 
 pub(crate) async fn what_is_created_is_observed_found_and_listed_and_needs_no_change(
     subject: &Subject,

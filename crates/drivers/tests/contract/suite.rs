@@ -1,7 +1,7 @@
 //! The contract, for every kind that needs no external service.
 
+use crate::kind_under_test::{Subject, all};
 use crate::promises;
-use crate::subject::{Subject, all};
 
 macro_rules! promises {
     ($($name:ident),* $(,)?) => {

@@ -1,11 +1,11 @@
 //! Admission: checks of a request before a command decides on it.
 //!
-//! `proposed` checks a desired state with the parts that follow: `kinds` (JSON Schema), `placeholders` (references
+//! `proposed_state` checks a desired state with the parts that follow: `compiled_schemas` (JSON Schema), `placeholders` (references
 //! without a value yet), `names`, `immutable` fields.
 
+pub mod compiled_schemas;
 pub(crate) mod immutable;
-pub mod kinds;
 pub mod names;
 pub(crate) mod placeholders;
-pub(crate) mod proposed;
+pub(crate) mod proposed_state;
 mod schema_fields;

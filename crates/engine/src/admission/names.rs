@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::state::{Settings, SettingsPatch};
-use stateward_domain::entity::target::Target;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{EntityName, ExternalId};
 use stateward_domain::json_pointer;

@@ -12,7 +12,7 @@ use stateward_domain::json_pointer::covers;
 use stateward_domain::ports::driver::Driver;
 use uuid::Uuid;
 
-use crate::admission::kinds::Kinds;
+use crate::admission::compiled_schemas::Kinds;
 use crate::error::Error;
 
 #[cfg(test)]

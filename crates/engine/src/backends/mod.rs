@@ -1,7 +1,7 @@
 //! Configured backends at run time: settings, redacting driver, availability, mass-absence detection.
 
+pub(crate) mod answer_limits;
 pub mod availability;
-pub(crate) mod bounded;
 pub mod mass_absence;
 mod redacting;
 mod registry;

@@ -16,7 +16,7 @@ use stateward_domain::ports::driver::{
     Search, Update,
 };
 
-use crate::backends::bounded::{self, MESSAGE_CHARS_MAX, shortened};
+use crate::backends::answer_limits::{self, MESSAGE_CHARS_MAX, shortened};
 use crate::secrets::Secrets;
 
 pub(super) struct RedactingDriver {
@@ -36,7 +36,7 @@ impl RedactingDriver {
             }
             other => other,
         };
-        bounded::failure(Failure {
+        answer_limits::failure(Failure {
             class,
             code: scrub(&failure.code),
             message: scrub(&failure.message),
@@ -68,7 +68,7 @@ impl RedactingDriver {
     }
 
     fn outcome(&self, outcome: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
-        bounded::outcome(match outcome.map_err(|failure| self.failure(failure))? {
+        answer_limits::outcome(match outcome.map_err(|failure| self.failure(failure))? {
             Outcome::Done { external_id, attributes } => {
                 external_id.iter().try_for_each(|id| self.refuse_secret_in_id(id))?;
                 Outcome::Done { external_id, attributes: self.secrets.scrubbed(attributes) }
@@ -113,7 +113,7 @@ impl Driver for RedactingDriver {
     async fn identity(&self, context: &CallContext) -> Result<String, Failure> {
         let identity = self.inner.identity(context).await;
         let identity = self.secrets.scrub(&identity.map_err(|failure| self.failure(failure))?);
-        bounded::check_length(&identity, "the identity")?;
+        answer_limits::check_length(&identity, "the identity")?;
         Ok(identity)
     }
 
@@ -133,7 +133,7 @@ impl Driver for RedactingDriver {
         let observation = self.inner.observe(context, target).await;
         match observation.map_err(|failure| self.failure(failure))? {
             Observation::Present(object) => {
-                bounded::object(self.scrubbed(object)?).map(Observation::Present)
+                answer_limits::object(self.scrubbed(object)?).map(Observation::Present)
             }
             Observation::Absent { proof } => Ok(Observation::Absent { proof: self.text(&proof) }),
             Observation::Unknown { reason } => {
@@ -144,7 +144,7 @@ impl Driver for RedactingDriver {
 
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let found = self.inner.find(context, search).await;
-        bounded::objects(self.scrubbed_all(found.map_err(|failure| self.failure(failure))?)?)
+        answer_limits::objects(self.scrubbed_all(found.map_err(|failure| self.failure(failure))?)?)
     }
 
     async fn list(
@@ -159,10 +159,10 @@ impl Driver for RedactingDriver {
         let cursor = page.cursor;
         cursor
             .iter()
-            .try_for_each(|mark| bounded::check_length(mark, "the mark of the next page"))?;
+            .try_for_each(|mark| answer_limits::check_length(mark, "the mark of the next page"))?;
         // An object with an unusable id must not hide the others.
-        let named = |object: &Object| bounded::external_id(&object.external_id).is_ok();
-        let objects = bounded::objects(objects.into_iter().filter(named).collect())?;
+        let named = |object: &Object| answer_limits::external_id(&object.external_id).is_ok();
+        let objects = answer_limits::objects(objects.into_iter().filter(named).collect())?;
         Ok(Listing { objects, cursor, partial: page.partial })
     }
 

@@ -15,7 +15,7 @@ use stateward_domain::ports::driver::CallControl;
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason};
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::bounded;
+use crate::backends::answer_limits;
 use crate::clock::ClockAndIds;
 use crate::commands::Commands;
 use crate::secrets::Secrets;
@@ -168,7 +168,7 @@ impl CallControl for AttemptControl {
     }
 
     async fn record_id(&self, id: &ExternalId) -> Result<(), Failure> {
-        bounded::external_id(id)?;
+        answer_limits::external_id(id)?;
         if self.secrets.holds(id.as_str()) {
             let message = "the driver put a secret into an object's name";
             return Err(Failure::doubtful(ErrorClass::Bug, "secret_in_id", message));

@@ -18,7 +18,7 @@ mod backend_record;
 mod dispatcher;
 mod execute;
 mod health_check;
-pub(crate) mod implicit;
+pub(crate) mod implicit_dependencies;
 mod observation_baseline;
 mod observe;
 mod ownership;
@@ -43,7 +43,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::kinds::Kinds;
+use crate::admission::compiled_schemas::Kinds;
 use crate::backends::{Backend, Backends};
 use crate::clock::ClockAndIds;
 use crate::commands::Commands;

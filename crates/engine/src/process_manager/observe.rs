@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::process_manager::execute::object_ref;
 use crate::process_manager::ownership;
 use crate::process_manager::plan::{
-    Observation, Requirement, Resolution, RoundContext, found, requirement,
+    Observation, Requirement, Resolution, RoundContext, requirement, search_result,
 };
 use crate::process_manager::resolve::Resolver;
 use crate::process_manager::round::Round;
@@ -47,7 +47,7 @@ impl Round<'_> {
         let observation = match &entity.observed.external_id {
             Some(id) => match self.observe_object(entity, id).await {
                 // An id that is known before the creation names nothing until its request was carried out.
-                Observation::Absent => found::absent(entity, self.unsettled(entity)),
+                Observation::Absent => search_result::absent(entity, self.unsettled(entity)),
                 other => other,
             },
             None => self.find(entity).await.unwrap_or_else(Observation::Failed),
@@ -76,7 +76,7 @@ impl Round<'_> {
     }
 
     async fn find(&self, entity: &Entity) -> Result<Observation, Failure> {
-        if !found::is_searchable(entity, self.kind) {
+        if !search_result::is_searchable(entity, self.kind) {
             return Ok(Observation::Absent);
         }
         let intended = entity.create_intended_at;
@@ -104,7 +104,9 @@ impl Round<'_> {
                 Ok(Observation::Settling { left: SETTLE_POLL })
             }
             Err(failure) => Err(failure),
-            Ok(objects) => Ok(found::classify(entity, self.kind, objects, self.unsettled(entity))),
+            Ok(objects) => {
+                Ok(search_result::classify(entity, self.kind, objects, self.unsettled(entity)))
+            }
         }
     }
 
@@ -113,7 +115,7 @@ impl Round<'_> {
     fn unsettled(&self, entity: &Entity) -> Duration {
         let call_timeout = self.backend.settings.call_timeout;
         let log_clock = &self.shared.clock.log_clock;
-        found::unsettled(entity, self.kind, call_timeout, |at| log_clock.since(at))
+        search_result::unsettled(entity, self.kind, call_timeout, |at| log_clock.since(at))
     }
 
     /// Further objects with the entity's owner key become clean-up work.

@@ -15,7 +15,7 @@ use crate::admission::placeholders::Placeholders;
 use crate::backends::BackendSettings;
 use crate::error::Error;
 use crate::process_manager::Shared;
-use crate::process_manager::implicit::ImplicitDependencies;
+use crate::process_manager::implicit_dependencies::ImplicitDependencies;
 use crate::process_manager::plan::{DesiredFault, Resolution, Resolved, UnresolvedReference};
 
 /// Faults of a desired state that a failure names at most: it goes into an event.

@@ -12,8 +12,8 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{BackendName, EntityId};
 use stateward_domain::ports::sync_queue::{LeaseRequest, QueueError, Release};
 
+use crate::backends::answer_limits::{MESSAGE_CHARS_MAX, shortened};
 use crate::backends::availability::Unavailable;
-use crate::backends::bounded::{MESSAGE_CHARS_MAX, shortened};
 use crate::backends::{Backend, Backends};
 use crate::error::Error;
 use crate::process_manager::Shared;

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::references::{self, Field, Purpose, Reference, Unready};
-use stateward_domain::entity::target::Target;
 use stateward_domain::id::Namespace;
 
 /// Maximum names; beyond it the cache is cleared.

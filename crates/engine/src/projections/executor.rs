@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::next_work::Work;
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::references::{self, Purpose};
 use stateward_domain::entity::state::{BlockedOn, Manifest};
-use stateward_domain::entity::target::Target;
-use stateward_domain::entity::work::Work;
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};

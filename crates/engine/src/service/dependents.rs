@@ -7,7 +7,7 @@ use stateward_domain::entity::claims::ClaimKey;
 
 use super::Engine;
 use crate::error::Error;
-use crate::process_manager::implicit::ImplicitDependencies;
+use crate::process_manager::implicit_dependencies::ImplicitDependencies;
 
 impl Engine {
     /// Up to `limit` dependents of `entity`, as far as the queue knows them; none for a deleted entity.

@@ -16,7 +16,7 @@ use stateward_domain::id::{EntityId, OperationId, Revision};
 use stateward_domain::json_pointer;
 
 use super::{Accepted, Declaration, Engine, EntityChange, Preview, Verb};
-use crate::admission::proposed::{self, Admission, Proposed};
+use crate::admission::proposed_state::{self, Admission, Proposed};
 use crate::admission::{immutable, names};
 use crate::backends::Backend;
 use crate::error::Error;
@@ -222,7 +222,7 @@ impl Engine {
                 }
             }
             Verb::KindAction(action, input) => {
-                proposed::check_limits(&input, &Limits::INPUT)?;
+                proposed_state::check_limits(&input, &Limits::INPUT)?;
                 self.kinds().check_action(&entity.manifest.kind, &action, &input)?;
                 Intent::Act { operation_id, action, input }
             }

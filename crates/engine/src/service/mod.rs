@@ -5,6 +5,7 @@ mod backends;
 pub mod configuration;
 mod dependents;
 mod entities;
+mod entity_requests;
 pub mod export;
 mod idempotency;
 mod namespaces;
@@ -12,7 +13,6 @@ mod objects;
 mod operations;
 mod projections;
 pub(crate) mod reload;
-mod requests;
 mod restore_hold;
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessControl;
-use crate::admission::kinds::{InvalidSchema, Kinds};
+use crate::admission::compiled_schemas::{InvalidSchema, Kinds};
 use crate::backends::Backends;
 use crate::clock::ClockAndIds;
 use crate::commands::Commands;
@@ -52,11 +52,11 @@ use crate::waiters::Waiters;
 pub use crate::commands::idempotency::IdempotencyPermit;
 pub use audit::VerificationPermit;
 pub use backends::BackendStatus;
+pub use entity_requests::{Accepted, Declaration, EntityChange, Preview, Verb};
 pub use objects::{BackendObject, ObjectPage};
 pub use operations::FollowedOperation;
 pub use projections::ProjectionStatus;
 pub use reload::BackendChanges;
-pub use requests::{Accepted, Declaration, EntityChange, Preview, Verb};
 
 /// Minimum age of an idempotency claim before it is forgotten.
 const CLAIM_AGE: Duration = Duration::from_hours(192);

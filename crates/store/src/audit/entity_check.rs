@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use stateward_domain::audit::{Fault, FaultKind};
 use stateward_domain::entity::EntityEvent;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::work::QueueRow;
+use stateward_domain::entity::next_work::QueueRow;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::time::Timestamp;

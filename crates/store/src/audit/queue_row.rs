@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use stateward_domain::entity::Entity;
-use stateward_domain::entity::work::{QueueRow, Work};
+use stateward_domain::entity::next_work::{QueueRow, Work};
 use stateward_domain::id::Position;
 use stateward_domain::time::Timestamp;
 
@@ -63,7 +63,7 @@ fn woken(work: Work, stored: &QueueRow) -> Work {
 
 #[cfg(test)]
 mod tests {
-    use stateward_domain::entity::work::{Priority, WaitsFor};
+    use stateward_domain::entity::next_work::{Priority, WaitsFor};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Rules of the sync queue that need no database: how a delivery's changes are grouped, and when a row may be leased.
 
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::work::QueueRow;
+use stateward_domain::entity::next_work::QueueRow;
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::sync_queue::QueueChange;
 use stateward_domain::time::{Moment, Timestamp};
@@ -77,7 +77,7 @@ pub(crate) fn lease_after(row: &QueueRow, now: Moment) -> Option<Timestamp> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use stateward_domain::entity::work::Priority;
+    use stateward_domain::entity::next_work::Priority;
     use uuid::Uuid;
 
     use super::*;

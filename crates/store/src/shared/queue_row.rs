@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
+use stateward_domain::entity::next_work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::BackendName;
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;

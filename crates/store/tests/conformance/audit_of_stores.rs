@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use stateward_domain::audit::FaultKind;
-use stateward_domain::entity::work::QueueRow;
+use stateward_domain::entity::next_work::QueueRow;
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::{EntityId, EventId, Position};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::work::{Priority, QueueRow, WaitsFor};
+use stateward_domain::entity::next_work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::sync_queue::{

@@ -5,8 +5,8 @@ use stateward_domain::access::Role;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::schema::objects::CheckpointSchema;
 use crate::schema::problems::Refused;
 

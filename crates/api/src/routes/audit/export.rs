@@ -14,9 +14,9 @@ use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::headers;
 use crate::middleware::is_head_request;
-use crate::params::Params;
-use crate::position;
+use crate::position_parser;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::schema::params::ExportParams;
 use crate::schema::problems::{Gone, Refused};
 
@@ -37,8 +37,8 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     caller.require_global(Role::Admin)?;
     let selection = Selection {
-        after: position::parameter(&app, &mut params, "after").await?.unwrap_or_default(),
-        until: position::parameter(&app, &mut params, "until").await?,
+        after: position_parser::parameter(&app, &mut params, "after").await?.unwrap_or_default(),
+        until: position_parser::parameter(&app, &mut params, "until").await?,
         namespaces: params.all("namespace").into_iter().map(Namespace).collect(),
         types: params.all("type"),
     };

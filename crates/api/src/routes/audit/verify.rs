@@ -18,8 +18,8 @@ use super::LINES;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::body::Body;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::schema::objects::{CheckpointSchema, ReportSchema};
 use crate::schema::problems::{Refused, RefusedBody};
 

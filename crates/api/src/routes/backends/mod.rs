@@ -17,8 +17,8 @@ use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::time;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::schema::problems::{Missing, Refused};
 
 #[derive(Serialize, utoipa::ToSchema)]

@@ -9,8 +9,8 @@ use stateward_engine::service::BackendObject;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::routes::ListReply;
 use crate::schema::params::ObjectParams;
 use crate::schema::problems::{Missing, Refused};

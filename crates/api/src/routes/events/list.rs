@@ -8,9 +8,9 @@ use stateward_engine::Error;
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::event::EventView;
-use crate::params::Params;
-use crate::position;
+use crate::position_parser;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::routes::ListReply;
 use crate::schema::params::{EventParams, LastSeenHeader, PageParams};
 use crate::schema::problems::{Gone, Refused};
@@ -36,8 +36,8 @@ pub(crate) async fn handler(
     mut params: Params,
 ) -> Result<HttpResponse, Problem> {
     let size = params.page_size()?;
-    let token = position::parameter(&app, &mut params, "page_token").await?;
-    let after = position::parameter(&app, &mut params, "after").await?;
+    let token = position_parser::parameter(&app, &mut params, "page_token").await?;
+    let after = position_parser::parameter(&app, &mut params, "after").await?;
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
     let mut after = token.or(after).unwrap_or(Position::START);

@@ -10,8 +10,8 @@ use actix_web::{HttpRequest, HttpResponse, guard, web};
 use super::resource;
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     let streams = guard::fn_guard(|context| {

@@ -8,9 +8,9 @@ use stateward_engine::Error;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::params::Params;
-use crate::position;
+use crate::position_parser;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::sse::{self, Filter};
 
 pub(crate) async fn handler(
@@ -19,7 +19,7 @@ pub(crate) async fn handler(
     mut params: Params,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let after = position::parameter(&app, &mut params, "after").await?;
+    let after = position_parser::parameter(&app, &mut params, "after").await?;
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
     // A browser that reconnects sends its last event, which is newer than the position in the address.
@@ -44,5 +44,5 @@ async fn last_seen(app: &AppState, request: &HttpRequest) -> Result<Option<Posit
     let Some(value) = request.headers().get("Last-Event-ID") else { return Ok(None) };
     let bad = || Problem::malformed("bad-header", "Last-Event-ID is not valid");
     let text = value.to_str().map_err(|_| bad())?;
-    position::parse(app, text, bad).await.map(Some)
+    position_parser::parse(app, text, bad).await.map(Some)
 }

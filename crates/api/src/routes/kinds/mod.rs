@@ -7,8 +7,8 @@ use stateward_domain::id::KindName;
 use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::schema::objects::KindSchema;
 use crate::schema::problems::{Missing, Refused};
 

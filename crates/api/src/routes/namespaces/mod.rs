@@ -11,8 +11,8 @@ use stateward_domain::access::Role;
 use super::{ListReply, resource};
 use crate::app_state::AppState;
 use crate::auth::Caller;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::schema::problems::Refused;
 
 #[derive(Serialize, utoipa::ToSchema)]

@@ -17,8 +17,8 @@ use super::{ListReply, id, page_response, resource, wait_for};
 use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::dto::operation::OperationView;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::schema::params::{OperationParams, PageParams, WaitParams};
 use crate::schema::problems::{Gone, Missing, Refused};
 

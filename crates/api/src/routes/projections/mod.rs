@@ -11,8 +11,8 @@ use crate::app_state::AppState;
 use crate::auth::Caller;
 use crate::change_request::{ChangeRequest, IdempotencyCheck};
 use crate::dto::time;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 use crate::schema::params::ChangeHeaders;
 use crate::schema::problems::{KeyReused, Missing, Refused};
 

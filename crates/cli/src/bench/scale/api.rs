@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::super::http::RawConnection;
-use super::super::process::{self, Process};
+use super::super::process_usage::{self, Process};
 
 pub(super) struct Api {
     address: SocketAddr,
@@ -17,7 +17,7 @@ pub(super) struct Api {
 impl Api {
     pub(super) async fn open(server: &Process, folder: &std::path::Path) -> anyhow::Result<Self> {
         let connection = RawConnection::open(server.address).await?;
-        Ok(Self { address: server.address, connection, token: process::token(folder)? })
+        Ok(Self { address: server.address, connection, token: process_usage::token(folder)? })
     }
 
     /// Opens a new connection: a server closes idle ones, such as the small server's while the large one is filled.

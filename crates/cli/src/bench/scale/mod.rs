@@ -19,7 +19,7 @@ use self::populated_server::PopulatedServer;
 use self::queries::Query;
 pub(crate) use self::report::ScaleReport;
 use super::load::Times;
-use super::process::Process;
+use super::process_usage::Process;
 use super::report_progress;
 
 /// Ratio of the sizes.

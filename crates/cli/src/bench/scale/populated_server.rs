@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::http::RawConnection;
 use super::super::load::{self, LoadEnd, Template, Times};
-use super::super::process::{self, Process};
+use super::super::process_usage::{self, Process};
 use super::super::report_progress;
 use super::api::Api;
 
@@ -83,7 +83,7 @@ impl PopulatedServer {
     }
 
     async fn many(&mut self, folder: &Path, batch: u64, size: u64) -> anyhow::Result<()> {
-        let headers = format!("authorization: Bearer {}\r\n", process::token(folder)?);
+        let headers = format!("authorization: Bearer {}\r\n", process_usage::token(folder)?);
         let body = MANY.replace("{batch}", &format!("many-{batch}"));
         let template = Template::post("/v1/entities", &headers, &body);
         let before = self.api.counted("ok").await?;
@@ -191,7 +191,7 @@ async fn tamper(world: &mut RawConnection, id: &str) -> anyhow::Result<()> {
 
 /// Bytes of the log and of the views of a stopped server.
 pub(super) fn disk(folder: &Path) -> anyhow::Result<(u64, u64)> {
-    let data = process::data(folder);
+    let data = process_usage::data(folder);
     let size = |name: &str| std::fs::metadata(data.join(name)).map(|metadata| metadata.len());
     Ok((size("events.db")?, size("views.db")?))
 }

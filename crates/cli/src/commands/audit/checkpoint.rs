@@ -4,10 +4,10 @@ use clap::Args;
 
 use crate::client::Request;
 use crate::commands::audit::offline;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::output::json;
 use crate::presentation::terminal;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward audit checkpoint > checkpoint.json\n\n\

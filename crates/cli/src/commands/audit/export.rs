@@ -10,10 +10,10 @@ use stateward_engine::service::export::Selection;
 
 use crate::client::Request;
 use crate::commands::audit::offline;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
 use crate::output_file::OutputFile;
 use crate::presentation::terminal;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 /// Bytes of one line at most.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -9,9 +9,9 @@ use clap::Args;
 use stateward_domain::time::Clock;
 
 use crate::clock::SystemClock;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::presentation::terminal;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  stateward audit import log.jsonl --data ./restored")]

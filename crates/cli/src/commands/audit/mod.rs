@@ -10,8 +10,8 @@ mod verify;
 
 use clap::{Args, Subcommand};
 
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

@@ -6,8 +6,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::Audit;
-use crate::context::WithConnection;
 use crate::exit::Exit;
+use crate::verb_context::WithConnection;
 
 #[derive(Parser)]
 struct Arguments {

@@ -10,13 +10,13 @@ use stateward_domain::audit::VerificationProgress;
 use super::export::Lines;
 use crate::client::Request;
 use crate::commands::audit::offline;
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::color::Tone;
 use crate::presentation::output::table::{Cell, Table};
 use crate::presentation::output::{Format, Output, ResourcePrinter};
 use crate::presentation::terminal;
+use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
 #[command(

@@ -17,13 +17,13 @@ use super::apply::declare_all;
 use crate::change::results::print_results;
 use crate::change::wait::WaitOptions;
 use crate::client::{ApplyOptions, ChangeReason, Client, Problem, Request, escaped};
-use crate::context::{ClientCommand, CommandContext};
 use crate::exit::{CliError, Exit};
-use crate::input;
+use crate::input_file;
 use crate::manifests::Document;
 use crate::presentation::output::{Output, yaml};
 use crate::presentation::terminal;
 use crate::select::InNamespace;
+use crate::verb_context::{ClientCommand, CommandContext};
 use admission::Candidate;
 use omitted::{Omitted, comments};
 use tfstate::Resources;
@@ -236,7 +236,7 @@ fn is_forbidden(error: &anyhow::Error) -> bool {
 /// Reads a state file.
 fn state(file: &Path) -> anyhow::Result<Resources> {
     let name = file.display();
-    let text = input::read(file, STATE_BYTES_MAX)?;
+    let text = input_file::read(file, STATE_BYTES_MAX)?;
     let state = serde_json::from_str(&text).with_context(|| format!("{name} is no JSON"))?;
     tfstate::resources(&state).map_err(|message| CliError::usage(format!("{name}: {message}")))
 }

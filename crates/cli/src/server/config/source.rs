@@ -8,7 +8,7 @@ use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Format, Toml};
 
-use crate::input;
+use crate::input_file;
 
 /// Bytes of a configuration at most.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -82,7 +82,7 @@ impl Origin {
         if metadata.is_file() {
             return Ok(Self::File(path.to_owned()));
         }
-        Ok(Self::Pipe(input::read(path, BYTES_MAX)?.into()))
+        Ok(Self::Pipe(input_file::read(path, BYTES_MAX)?.into()))
     }
 }
 

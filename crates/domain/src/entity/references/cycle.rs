@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::entity::target::Target;
+use crate::entity::reference_target::Target;
 
 /// The cycle through `start`, from `start` back to `start`; `None` = there is none. `dependencies_of` returns the
 /// targets of an entity; empty for one that is not declared yet. Each entity is visited once, so the search

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{declared, targets, usable};
 use crate::entity::Entity;
 use crate::entity::claims::ClaimKey;
+use crate::entity::reference_target::Target;
 use crate::entity::state::{ManagementPolicy, Manifest, Presence};
-use crate::entity::target::Target;
 
 impl Manifest {
     /// The targets that it declares: of its references, and those that it depends on without a value.

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Field, Reference};
 use crate::entity::Entity;
+use crate::entity::reference_target::Target;
 use crate::entity::state::{ManagementPolicy, Presence};
-use crate::entity::target::Target;
 
 /// Why a reference has no value. Each of these can pass when the target changes, so none is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::entity::target::Target;
+use crate::entity::reference_target::Target;
 use crate::id::{EntityId, ExternalId};
 use crate::time::Timestamp;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::DriftPolicy;
 use crate::id::ExternalId;
 use crate::kind::OnLost;
-use crate::serde_util::is_false;
+use crate::skip_serializing::is_false;
 use crate::time::Timestamp;
 
 /// One differing field.

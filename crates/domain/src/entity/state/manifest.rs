@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::entity::target::Target;
+use crate::entity::reference_target::Target;
 use crate::id::{BackendName, EntityName, ExternalId, KindName, Namespace};
 
 /// What happens to the object when the entity is deleted.

@@ -17,7 +17,7 @@ mod response;
 mod send;
 mod session;
 mod token;
-mod unplugged;
+mod unplugged_nics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::NAME;
 use super::cloud::Cloud;
-use crate::http::is_this_machine;
+use crate::address_check::is_this_machine;
 use crate::settings::ConnectError;
 use absence_proof::{LostChanges, ReplyHistory};
 pub(super) use error::{ApiError, ErrorKind};
@@ -37,7 +37,7 @@ pub(super) use name_cache::{NamePair, NamedResource};
 pub(super) use pagination::Pagination;
 pub(super) use request::{Body, Request};
 use session::Session;
-use unplugged::Unplugged;
+use unplugged_nics::Unplugged;
 
 /// A cloud that does not accept a connection in this time is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

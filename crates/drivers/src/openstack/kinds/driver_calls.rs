@@ -9,7 +9,7 @@ use super::blocker::{blocked_failure, wrong_state};
 use super::kind_meta::Mutability;
 use super::object_stage::{job_for, poll_stage};
 use super::pending_job::{PendingJob, Phase};
-use super::{ActionOutcome, Kind, Remaining, Stage, mark, to_external_id, unmanaged};
+use super::{ActionOutcome, Kind, Remaining, Stage, owner_mark, to_external_id, unknown_members};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
 /// Pointer of a plan for an object that is not settled.
@@ -36,10 +36,10 @@ pub(in crate::openstack) fn plan(kind: &dyn Kind, observed: &Value, spec: &Value
     let differing = kind.meta().differing(observed, spec);
     let fixed = differing.iter().any(|field| kind.is_fixed(field, observed));
     let mut fields: Vec<_> = differing.iter().map(|field| format!("/{}", field.name)).collect();
-    if mark::is_missing(observed) {
-        fields.push(mark::FIELD.to_owned());
+    if owner_mark::is_missing(observed) {
+        fields.push(owner_mark::FIELD.to_owned());
     }
-    if fixed && !unmanaged::is_partly(observed) {
+    if fixed && !unknown_members::is_partly(observed) {
         Plan::Replace { fields }
     } else if fields.is_empty() {
         Plan::Noop
@@ -78,23 +78,23 @@ pub(in crate::openstack) async fn update(
     update: &Update,
 ) -> Result<Outcome, Failure> {
     let fixed = |field: &&String| {
-        ![STATUS, mark::FIELD].contains(&field.as_str())
+        ![STATUS, owner_mark::FIELD].contains(&field.as_str())
             && kind.meta().field(field).is_none_or(|field| field.mutability == Mutability::Never)
     };
     if let Some(field) = update.fields.iter().find(fixed) {
-        if unmanaged::is_partly(&update.observed) {
-            return Err(unmanaged::not_replaced(field, &update.observed));
+        if unknown_members::is_partly(&update.observed) {
+            return Err(unknown_members::not_replaced(field, &update.observed));
         }
         let message = format!("{field} cannot change");
         return Err(Failure::harmless(ErrorClass::Immutable, "immutable", message));
     }
-    unmanaged::refuse(kind, &update.observed, &update.spec, &update.fields)?;
+    unknown_members::refuse(kind, &update.observed, &update.spec, &update.fields)?;
     let target = &update.target;
     let mut fields = update.fields.clone();
-    if fields.iter().any(|field| field == mark::FIELD) {
+    if fields.iter().any(|field| field == owner_mark::FIELD) {
         // First: what follows may replace the place that holds it.
-        mark::restore(kind, client, target).await?;
-        fields.retain(|field| field != mark::FIELD);
+        owner_mark::restore(kind, client, target).await?;
+        fields.retain(|field| field != owner_mark::FIELD);
     }
     if fields.iter().any(|field| field == STATUS) {
         // The change waits until the cloud has finished its current work.

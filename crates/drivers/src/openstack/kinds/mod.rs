@@ -3,29 +3,29 @@
 //! To add one: (1) a file with its [`KindMeta`] and its `impl Kind`, (2) its schema beside it, (3) a line in [`KINDS`].
 //! The contract suite then requires a subject.
 
-mod additions;
 mod backup;
 mod blocker;
 mod cinder;
 mod driver_calls;
 mod floating_ip;
+mod foreign_additions;
 mod idle_time;
 mod image;
 mod image_content;
 mod keypair;
 mod kind_meta;
-mod mark;
 mod network;
 mod neutron;
 mod nics;
 mod normalise;
 mod nova;
 mod object_stage;
+mod owner_mark;
 mod pending_job;
 mod port;
 mod project;
 mod quotas;
-mod reads;
+mod read_calls;
 mod router;
 mod security_group;
 mod security_rules;
@@ -34,7 +34,7 @@ mod server_body;
 mod server_group;
 mod snapshot;
 mod subnet;
-mod unmanaged;
+mod unknown_members;
 mod volume;
 
 use std::time::Duration;
@@ -55,8 +55,8 @@ pub(super) use driver_calls::{act, cancel, check, create, delete, plan, resume, 
 use kind_meta::{Field, KindMeta, Mutability};
 use neutron::Neutron;
 pub(super) use pending_job::PendingJob;
-pub(super) use reads::{find, list, observe};
-use unmanaged::Part;
+pub(super) use read_calls::{find, list, observe};
+use unknown_members::Part;
 
 /// Every kind, in the order of their dependencies.
 const KINDS: &[&dyn Kind] = &[
@@ -105,7 +105,7 @@ pub(super) fn with_additions(
     spec: &Value,
     applied: Option<&Value>,
 ) -> Option<Value> {
-    additions::with_additions(kind.as_str(), observed, spec, applied)
+    foreign_additions::with_additions(kind.as_str(), observed, spec, applied)
 }
 
 /// The stage of an object.
@@ -137,7 +137,7 @@ pub(super) enum Remaining {
 pub(in crate::openstack) trait Kind: Send + Sync {
     fn meta(&self) -> &'static KindMeta;
 
-    /// The fields with objects of the API in them; see [`unmanaged`].
+    /// The fields with objects of the API in them; see [`unknown_members`].
     fn parts(&self) -> &'static [Part] {
         &[]
     }

@@ -11,7 +11,7 @@ use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::kind_meta::KindMeta;
-use super::unmanaged::Part;
+use super::unknown_members::Part;
 use super::{Blocker, Kind, Remaining, copy_fields};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner_key;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Remaining;
-use super::additions::nic_fits;
+use super::foreign_additions::nic_fits;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, NamedResource, Request};
 use crate::openstack::name_resolution::is_uuid;
 use crate::openstack::service::Service;

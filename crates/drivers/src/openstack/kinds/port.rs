@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::NeutronKind;
 use super::normalise::{address, normalise_field, normalise_list_fields};
-use super::unmanaged::Part;
+use super::unknown_members::Part;
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;

@@ -11,7 +11,7 @@ use super::Blocker;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{NeutronKind, attributes, owner, ports, put};
 use super::normalise::{address, normalise_list_fields, prefix};
-use super::unmanaged::{Part, Written};
+use super::unknown_members::{Part, Written};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::service::Service;

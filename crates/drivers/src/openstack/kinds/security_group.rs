@@ -12,7 +12,7 @@ use super::kind_meta::{Compare, KindMeta, mutable, set};
 use super::neutron::{NeutronKind, attributes, owner, ports};
 use super::normalise::field_error;
 use super::security_rules::{RULES, SELF, normalised, rest, without_description};
-use super::unmanaged::{Part, not_understood};
+use super::unknown_members::{Part, not_understood};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::service::Service;
 

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::normalise::prefix;
-use super::unmanaged::{Part, Written};
+use super::unknown_members::{Part, Written};
 
 /// Stands for the group's own id, which is unknown before it is created.
 pub(super) const SELF: &str = "self";

@@ -4,7 +4,7 @@ use super::Blocker;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{NeutronKind, owner, ports};
 use super::normalise::{address, normalise_field, normalise_list_fields, prefix};
-use super::unmanaged::Part;
+use super::unknown_members::Part;
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, Pagination};
 use crate::openstack::service::Service;

@@ -7,11 +7,11 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{ActionName, ExternalId};
 use stateward_domain::ports::driver::{Act, Driver, Outcome, Plan};
 
-use super::env::Env;
 use super::plans::variable;
+use super::prerequisites::Env;
 use super::{cloud_for, subject, then_clean_up};
-use crate::control::{Control, context};
-use crate::subject::Subject;
+use crate::call_control::{Control, context};
+use crate::kind_under_test::Subject;
 
 /// Performs an action and waits for its end; returns its result.
 async fn act(

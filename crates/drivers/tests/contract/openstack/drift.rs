@@ -1,6 +1,6 @@
 //! Drift of every mutable field, made by a plain client: the driver reports the field, and corrects it.
 
-mod tampers;
+mod direct_changes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Driver, Plan};
 
 use super::cloud::Cloud;
-use super::env::Env;
 use super::plans::Plans;
-use super::{ADMIN, cloud_for, network, storage_and_compute, then_clean_up};
-use crate::subject::Subject;
+use super::prerequisites::Env;
+use super::{ADMIN, cloud_for, plans_network, plans_storage_and_compute, then_clean_up};
+use crate::kind_under_test::Subject;
 
 /// Time that the cloud may need for a change.
 const CHANGE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -64,7 +64,7 @@ async fn cases(kind: &str, env: &mut Env) -> Vec<Case> {
             let base = json!({"port_id": port, "fixed_ip_address": "10.97.4.50"});
             vec![case(base, "fixed_ip_address", json!("10.97.4.51"))]
         }
-        "openstack.volume" => vec![case(none(), "volume_type", json!(tampers::VOLUME_TYPE))],
+        "openstack.volume" => vec![case(none(), "volume_type", json!(direct_changes::VOLUME_TYPE))],
         _ => Vec::new(),
     }
 }
@@ -118,7 +118,7 @@ impl Drift<'_> {
         let mut other = desired.clone();
         other[field] = case.value.clone();
         let value = &subject.checked(&other)[field];
-        tampers::change(&self.cloud, kind.as_str(), &self.id, field, value).await;
+        direct_changes::change(&self.cloud, kind.as_str(), &self.id, field, value).await;
         let named = Plan::Update { fields: vec![format!("/{field}")] };
         self.reaches(&desired, &named).await;
         let outcome = subject.update(&self.id, &desired).await;
@@ -136,7 +136,7 @@ impl Drift<'_> {
     async fn mark_returns(&self) {
         let (entity, incarnation) = self.subject.key().parse().unwrap();
         let mark = format!("managed-entity.{entity}.{incarnation}");
-        tampers::unmark(&self.cloud, self.subject.kind.as_str(), &self.id, &mark).await;
+        direct_changes::unmark(&self.cloud, self.subject.kind.as_str(), &self.id, &mark).await;
         let desired = &self.subject.desired[0];
         self.reaches(desired, &Plan::Update { fields: vec!["/owner_key".to_owned()] }).await;
         self.subject.update(&self.id, desired).await.unwrap();
@@ -186,7 +186,7 @@ async fn drifts(driver: &Arc<dyn Driver>, kind: &str, cloud: &str, plans: Plans,
     then_clean_up(test, async {
         subject.clear().await;
         env.clear().await;
-        tampers::clean(kind).await;
+        direct_changes::clean(kind).await;
     })
     .await;
 }
@@ -215,25 +215,25 @@ macro_rules! drifts {
 }
 
 drifts! {
-    every_field_of_a_network_is_put_back, "openstack.network": network::network;
-    every_field_of_a_subnet_is_put_back, "openstack.subnet": network::subnet;
-    every_field_of_a_volume_is_put_back, "openstack.volume": storage_and_compute::volume;
-    every_field_of_a_snapshot_is_put_back, "openstack.snapshot": storage_and_compute::snapshot;
-    every_field_of_a_security_group_is_put_back, "openstack.security_group": network::security_group;
-    every_field_of_a_port_is_put_back, "openstack.port": network::port;
-    every_field_of_a_router_is_put_back, "openstack.router": network::router;
-    every_field_of_a_floating_ip_is_put_back, "openstack.floating_ip": network::floating_ip;
-    every_field_of_an_image_is_put_back, "openstack.image": storage_and_compute::image;
-    every_field_of_a_server_is_put_back, "openstack.server": storage_and_compute::server;
-    every_field_of_a_project_is_put_back, "openstack.project": storage_and_compute::project;
-    every_field_of_a_backup_is_put_back, "openstack.backup": storage_and_compute::backup;
+    every_field_of_a_network_is_put_back, "openstack.network": plans_network::network;
+    every_field_of_a_subnet_is_put_back, "openstack.subnet": plans_network::subnet;
+    every_field_of_a_volume_is_put_back, "openstack.volume": plans_storage_and_compute::volume;
+    every_field_of_a_snapshot_is_put_back, "openstack.snapshot": plans_storage_and_compute::snapshot;
+    every_field_of_a_security_group_is_put_back, "openstack.security_group": plans_network::security_group;
+    every_field_of_a_port_is_put_back, "openstack.port": plans_network::port;
+    every_field_of_a_router_is_put_back, "openstack.router": plans_network::router;
+    every_field_of_a_floating_ip_is_put_back, "openstack.floating_ip": plans_network::floating_ip;
+    every_field_of_an_image_is_put_back, "openstack.image": plans_storage_and_compute::image;
+    every_field_of_a_server_is_put_back, "openstack.server": plans_storage_and_compute::server;
+    every_field_of_a_project_is_put_back, "openstack.project": plans_storage_and_compute::project;
+    every_field_of_a_backup_is_put_back, "openstack.backup": plans_storage_and_compute::backup;
 }
 
 #[tokio::test]
 async fn what_only_an_administrator_changes_of_a_network_is_put_back_by_one() {
     let Some(driver) = cloud_for("openstack.project") else { return };
     let mut env = Env::new(&driver);
-    let plans = network::network(&mut env).await;
+    let plans = plans_network::network(&mut env).await;
     let cloud = std::env::var(ADMIN).unwrap();
     drifts(&driver, "openstack.network", &cloud, plans, &mut env).await;
 }

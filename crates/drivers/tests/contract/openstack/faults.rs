@@ -2,7 +2,7 @@
 //! `STATEWARD_TEST_OPENSTACK_SCRIPT` names one that knows `pause`, `resume`, `stop` and `start` of a service, `fault
 //! OPERATION error|clear`, and `token-ttl SECONDS`. They run one at a time.
 
-mod limits;
+mod full_or_slow_cloud;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use tokio::process::Command;
 
 use super::plans::variable;
 use super::{cloud_for, subject, then_clean_up};
-use crate::control::{Control, context};
-use crate::subject::Subject;
+use crate::call_control::{Control, context};
+use crate::kind_under_test::Subject;
 
 /// The driver and the script; `None`, with the reason recorded, where there is none.
 fn breakable() -> Option<(Arc<dyn Driver>, Script)> {

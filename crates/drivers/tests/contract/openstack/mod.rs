@@ -9,12 +9,12 @@ mod actions;
 #[expect(dead_code, reason = "shared with the tests of the binary, which use all of it")]
 mod cloud;
 mod drift;
-mod env;
 mod faults;
 mod kinds;
-mod network;
 mod plans;
-mod storage_and_compute;
+mod plans_network;
+mod plans_storage_and_compute;
+mod prerequisites;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use serde_json::{Map, Value};
 use stateward_domain::id::EntityId;
 use stateward_domain::ports::driver::Driver;
 
+use crate::kind_under_test::Subject;
 use crate::skip::skipped;
-use crate::subject::Subject;
 pub(crate) use kinds::KINDS;
 
 /// Set by `make test-openstack`: without it, a configured cloud must not be touched.
@@ -48,7 +48,7 @@ pub(crate) fn cloud_for(kind: &str) -> Option<Arc<dyn Driver>> {
         };
         settings.insert("cloud".to_owned(), Value::from(cloud));
     }
-    Some(crate::control::connect("openstack", &settings).expect("OS_CLOUD names a cloud"))
+    Some(crate::call_control::connect("openstack", &settings).expect("OS_CLOUD names a cloud"))
 }
 
 /// A subject with an owner of its own.

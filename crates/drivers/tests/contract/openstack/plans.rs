@@ -6,7 +6,7 @@ use serde_json::Value;
 use stateward_domain::ports::driver::Driver;
 
 use super::subject;
-use crate::subject::Subject;
+use crate::kind_under_test::Subject;
 
 /// A desired state and its variations: `desired` is the first one, each of `variations` changes one field.
 pub(crate) struct Plans {

@@ -9,10 +9,10 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::kind::OnLost;
 use stateward_domain::time::Timestamp;
 
-use super::blocked::unresolved;
-use super::report::{
+use super::action_builders::{
     self, asked, complete, fail, fail_with, observation, observed_before, open_changes, start,
 };
+use super::blocked::unresolved;
 use super::{Action, Requeue, Resolution, RoundContext};
 
 /// Whether a creation follows from the object's absence, which takes a resolved desired state.
@@ -24,20 +24,25 @@ pub(super) fn creates(c: &RoundContext<'_>) -> bool {
 pub(super) fn absent(c: &RoundContext<'_>, resolution: &Resolution<'_>) -> Action {
     let entity = c.entity;
     if entity.deletion.is_some() {
-        return complete(c, report::absent(c), Vec::new());
+        return complete(c, action_builders::absent(c), Vec::new());
     }
     if is_loss(entity) {
         return lost(c);
     }
     if entity.trouble.erred || !entity.wants_sync() {
         if asked(c) {
-            return complete(c, report::absent(c), Vec::new());
+            return complete(c, action_builders::absent(c), Vec::new());
         }
         let Some(action) = entity.next_action() else {
             if !entity.trouble.erred {
                 return Action::AWAIT_CHANGE;
             }
-            return observed_before(c, report::absent(c), Vec::new(), Action::AWAIT_CHANGE);
+            return observed_before(
+                c,
+                action_builders::absent(c),
+                Vec::new(),
+                Action::AWAIT_CHANGE,
+            );
         };
         let message = "there is no object to act on";
         let failure = Failure::harmless(ErrorClass::Invalid, "no_object", message);
@@ -80,7 +85,7 @@ fn lost(c: &RoundContext<'_>) -> Action {
         let class = ErrorClass::NotFound;
         return fail(c, &Failure::harmless(class, "object_lost", "the object is gone"), None);
     }
-    Action::RecordLoss(observation(c, report::absent(c), Vec::new()))
+    Action::RecordLoss(observation(c, action_builders::absent(c), Vec::new()))
 }
 
 /// A person has to decide about the lost object; asked once.

@@ -6,9 +6,9 @@ use stateward_domain::entity::state::{BlockedOn, OperationKind};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::ExternalId;
 
-use super::report::{fail, fail_with, not_now, observation_failed, open_of};
+use super::action_builders::{fail, fail_with, not_now, observation_failed, open_of};
 use super::{Action, DesiredFault, Requeue, RoundContext, UnresolvedReference};
-use crate::backends::bounded::{MESSAGE_CHARS_MAX, shortened};
+use crate::backends::answer_limits::{MESSAGE_CHARS_MAX, shortened};
 
 /// Whether the entity shows already that it waits for what `failure` names.
 pub(super) fn waits_already(entity: &Entity, failure: &Failure) -> bool {

@@ -8,14 +8,14 @@
 //! executes the answer. After a driver call it asks [`after_call`] and, on an observation, [`after_verification`].
 
 mod absent;
+mod action_builders;
+mod after_call;
 mod blocked;
-pub(crate) mod found;
-mod outcome;
+mod planner_types;
 mod present;
-mod report;
+pub(crate) mod search_result;
 #[cfg(test)]
 mod tests;
-mod types;
 
 use std::time::Duration;
 
@@ -28,19 +28,19 @@ use stateward_domain::ports::driver::Object;
 use stateward_domain::ports::sync_queue::LeaseReason;
 use stateward_domain::time::Timestamp;
 
-pub(crate) use blocked::missing_secret;
-pub(crate) use outcome::{
+pub(crate) use action_builders::open_of;
+pub(crate) use after_call::{
     AfterCall, after_call, after_cancel, after_owner_check, after_poll, after_verification,
     desired_of_attempt, is_compared,
 };
-pub(crate) use report::open_of;
-use types::DEPENDENCY_LAG;
-pub(crate) use types::{
+pub(crate) use blocked::missing_secret;
+use planner_types::DEPENDENCY_LAG;
+pub(crate) use planner_types::{
     Action, Before, CHANGES_PAUSED, DesiredFault, Observation, QUEUE_LAG, Requeue, Requirement,
     Resolution, Resolved, RoundContext, Start, UnresolvedReference,
 };
 
-use crate::process_manager::plan::report::{fail, observation_failed};
+use crate::process_manager::plan::action_builders::{fail, observation_failed};
 
 /// The attempt of `entity` that runs in name only: its worker is gone, or the lease could not be held by this one.
 /// `None` while the backend works on it, and when none runs.
@@ -71,7 +71,7 @@ pub(crate) fn before_observation(
             Some((_, poll_at)) if *poll_at > c.now => return wait(poll_at.since(c.now)),
             Some((handle, _)) => return Before::Poll { handle: handle.clone() },
             None => {
-                if let Some(action) = outcome::abandon(c, running) {
+                if let Some(action) = after_call::abandon(c, running) {
                     return Before::Act(Box::new(action));
                 }
             }
@@ -145,14 +145,14 @@ pub(crate) fn clean_up(
     let step = AttemptStep::CleanUp { external_id: stray.clone() };
     let failure = match observation {
         Observation::Present { object, .. } if !is_of_another(c, object) => {
-            return report::start(c, step, Some(stray.clone()), None);
+            return action_builders::start(c, step, Some(stray.clone()), None);
         }
         Observation::Present { .. } | Observation::Absent => {
             let operations = Vec::new();
             let completion = Completion {
                 step,
                 operations,
-                ..report::completion(c, report::absent(c), Vec::new())
+                ..action_builders::completion(c, action_builders::absent(c), Vec::new())
             };
             return Action::Complete { completion, requeue: None };
         }
@@ -163,7 +163,7 @@ pub(crate) fn clean_up(
         }
     };
     let next = c.retry().after_clean_up(&failure);
-    report::fail_with(c, &failure, next)
+    action_builders::fail_with(c, &failure, next)
 }
 
 /// Whether `object` carries the key of another entity, or none although the kind has a place for one.

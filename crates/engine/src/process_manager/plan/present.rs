@@ -13,8 +13,8 @@ use stateward_domain::json_pointer::{self, covers};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::driver::{Driver, Object, Plan};
 
+use super::action_builders::{self, asked, complete, fail, observation, observed_before, start};
 use super::blocked::{in_use, unresolved};
-use super::report::{self, asked, complete, fail, observation, observed_before, start};
 use super::{Action, Requeue, Resolution, Resolved, RoundContext};
 use crate::secrets::Secrets;
 
@@ -38,7 +38,7 @@ pub(super) fn present(
         Resolution::Ready(resolved) => compared(c, object, resolved),
         // The failure that made it erred stays the one that is shown.
         Resolution::Waiting(_) if c.entity.trouble.erred => {
-            let observed = report::unchanged(c, c.entity, object);
+            let observed = action_builders::unchanged(c, c.entity, object);
             let action = only_observed(c, observed, known_difference(c.entity), resolution);
             uncompared(c, object, action)
         }
@@ -49,7 +49,7 @@ pub(super) fn present(
 
 /// Records what was observed of an object that was not compared, before `action`.
 fn uncompared(c: &RoundContext<'_>, object: &Object, action: Action) -> Action {
-    let observed = report::unchanged(c, c.entity, object);
+    let observed = action_builders::unchanged(c, c.entity, object);
     observed_before(c, observed, known_difference(c.entity), action)
 }
 
@@ -69,7 +69,7 @@ fn compared(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> A
     }
     let before = &entity.observed;
     let matched = if c.takes_over.is_none() { before.generation } else { Generation::default() };
-    let observed = report::present(c, object, matched, before.references.clone());
+    let observed = action_builders::present(c, object, matched, before.references.clone());
     let resolution = || Resolution::Ready(resolved.clone());
     if entity.trouble.erred {
         let diff = comparison.diff;
@@ -109,7 +109,7 @@ fn in_sync(
     let entity = c.entity;
     let references = &resolved.references;
     let wanted = entity.wants_sync() || entity.error.is_some() || entity.is_outdated(references);
-    let observed = report::present(c, object, entity.generation, references.clone());
+    let observed = action_builders::present(c, object, entity.generation, references.clone());
     let report =
         ObservationReport { in_sync: true, ..observation(c, observed.clone(), additions.clone()) };
     let action = if asked(c) || (!entity.trouble.erred && wanted) {

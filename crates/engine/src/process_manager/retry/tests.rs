@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::state::{OpenOperation, OperationKind};
-use stateward_domain::entity::target::Target;
 use stateward_domain::failure::ErrorClass as Class;
 use stateward_domain::id::{EntityId, EntityName, ExternalId, KindName, OperationId};
 

@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use serde_json::json;
-use stateward_domain::entity::work::QueueRow;
+use stateward_domain::entity::next_work::QueueRow;
 
 use super::*;
 

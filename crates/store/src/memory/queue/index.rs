@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::work::{QueueRow, WaitsFor};
+use stateward_domain::entity::next_work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::SqliteConnection;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::work::QueueRow;
+use stateward_domain::entity::next_work::QueueRow;
 use stateward_domain::id::EntityId;
 use stateward_domain::ports::sync_queue::Dependents;
 

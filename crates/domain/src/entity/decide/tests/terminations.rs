@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::entity::claims::ClaimKey;
+use crate::entity::next_work::WaitsFor;
+use crate::entity::reference_target::Target;
 use crate::entity::state::{OperationKind, State};
-use crate::entity::target::Target;
-use crate::entity::work::WaitsFor;
 use crate::id::{EntityName, KindName};
 
 #[test]

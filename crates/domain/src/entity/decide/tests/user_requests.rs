@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::entity::next_work::Priority;
 use crate::entity::state::{Decision, ManagementPolicy, State};
-use crate::entity::work::Priority;
 use crate::id::{ActionName, Revision};
 
 #[test]

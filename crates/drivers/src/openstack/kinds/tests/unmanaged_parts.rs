@@ -1,6 +1,6 @@
 //! What this version does not understand is shown, and never written back: over all kinds.
 
-use super::super::unmanaged::{UNMANAGED, Written};
+use super::super::unknown_members::{UNMANAGED, Written};
 use super::*;
 use crate::openstack::cloud::SERVICE_TIMEOUT;
 use crate::openstack::testing::Stub;
@@ -246,7 +246,7 @@ fn a_gateway_without_snat_keeps_it() {
             "network_id": "n", "enable_snat": snat, "external_fixed_ips": [{"ip_address": "203.0.113.7"}],
         }})
     };
-    let shown = |snat: bool| reads::object_from_row(router, &row(snat)).unwrap().attributes;
+    let shown = |snat: bool| read_calls::object_from_row(router, &row(snat)).unwrap().attributes;
     assert_eq!(shown(true).get(UNMANAGED), None);
     assert_eq!(shown(false)[UNMANAGED]["external_gateway_info"][0]["enable_snat"], false);
 }

@@ -1,11 +1,11 @@
 //! The planner as tables: given a life, an observation and a resolution, then one action.
 
+mod absent;
 mod after_calls;
-mod before;
-mod looking;
-mod missing;
+mod before_observation;
+mod inconclusive_observation;
+mod present;
 mod rendering;
-mod there;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::{Completion, FailureReport, Intent, ObservationReport};
 use stateward_domain::entity::event::Next;
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::state::{
     AttemptStep, BlockedOn, Decision, DeletionPolicy, Difference, DriftPolicy, ManagementPolicy,
     Manifest, Observed, Presence, ReplacePolicy, Settings, SettingsPatch,
 };
-use stateward_domain::entity::target::Target;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{
     ActionName, Attempt, EntityId, EntityName, ExternalId, Generation, Incarnation, KindName,
@@ -139,7 +139,7 @@ impl Life {
         let was_present = !matches!(step, AttemptStep::Create | AttemptStep::CleanUp { .. });
         let operations = match &step {
             AttemptStep::Action { operation_id } => vec![*operation_id],
-            _ => report::open_changes(&self.entity),
+            _ => action_builders::open_changes(&self.entity),
         };
         let generation = self.entity.generation;
         Intent::Start { takes_over, generation, was_present, found: None, operations, step }
@@ -159,8 +159,10 @@ impl Life {
             step: running.as_ref().map_or(AttemptStep::None, |running| running.step.clone()),
             observed,
             diff: Vec::new(),
-            operations: running
-                .map_or_else(|| report::open_changes(&self.entity), |running| running.operations),
+            operations: running.map_or_else(
+                || action_builders::open_changes(&self.entity),
+                |running| running.operations,
+            ),
         };
         self.asked(Intent::Complete(completion))
     }

@@ -6,8 +6,8 @@
 
 use serde_json::{Value, json};
 
-use super::env::Env;
 use super::plans::{ELSEWHERE, Plans, external};
+use super::prerequisites::Env;
 
 pub(crate) async fn network(_: &mut Env) -> Plans {
     Plans {

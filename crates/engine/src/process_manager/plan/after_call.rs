@@ -13,8 +13,8 @@ use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::{ExternalId, OperationId};
 use stateward_domain::ports::driver::{Object, Outcome, Plan};
 
+use super::action_builders::{self, fail_with};
 use super::present::{compare, known_difference};
-use super::report::{self, fail_with};
 use super::{Action, Observation, Requeue, Resolution, Resolved, RoundContext};
 use crate::process_manager::retry::backoff;
 
@@ -114,7 +114,7 @@ pub(crate) fn after_verification(
     let Some(running) = &c.entity.running else { return Action::Wait(Requeue::Now) };
     let failure = match (observation, resolution) {
         (Observation::Absent, _) if deletes(&running.step) => {
-            return succeed(c, running, report::absent(c), Vec::new());
+            return succeed(c, running, action_builders::absent(c), Vec::new());
         }
         (Observation::Present { object, .. }, Resolution::Ready(resolved))
             if !deletes(&running.step) =>
@@ -126,7 +126,7 @@ pub(crate) fn after_verification(
         {
             // An action leaves alone what only the values could show.
             if matches!(running.step, AttemptStep::Action { .. }) {
-                let observed = report::unchanged(c, fresh, object);
+                let observed = action_builders::unchanged(c, fresh, object);
                 return succeed(c, running, observed, known_difference(fresh));
             }
             // The target changed in the meantime, so what was reached is unknown.
@@ -151,12 +151,12 @@ fn compared(
     let driver = &*c.settings.driver;
     let comparison = compare(driver, c.kind, fresh, &resolved.desired, &object.attributes);
     if matches!(running.step, AttemptStep::Action { .. }) {
-        return succeed(c, running, report::unchanged(c, fresh, object), comparison.diff);
+        return succeed(c, running, action_builders::unchanged(c, fresh, object), comparison.diff);
     }
     let remaining = match comparison.plan {
         Plan::Noop => {
             let references = resolved.references.clone();
-            let observed = report::present(c, object, running.generation, references);
+            let observed = action_builders::present(c, object, running.generation, references);
             return succeed(c, running, observed, comparison.diff);
         }
         Plan::Update { fields } | Plan::Replace { fields } => fields,

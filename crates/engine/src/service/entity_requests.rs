@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::operation::OperationRow;
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::state::{Decision, Difference, Settings, SettingsPatch};
-use stateward_domain::entity::target::Target;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{
     ActionName, BackendName, EntityName, ExternalId, KindName, Namespace, OperationId, Position,
@@ -15,7 +15,7 @@ use stateward_domain::id::{
 use stateward_domain::kind::KindSpec;
 
 use crate::admission::names;
-use crate::admission::proposed::Proposed;
+use crate::admission::proposed_state::Proposed;
 use crate::backends::Backend;
 use crate::commands::CommandOutcome;
 

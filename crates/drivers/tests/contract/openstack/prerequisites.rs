@@ -7,7 +7,7 @@ use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::Driver;
 
 use super::subject;
-use crate::subject::Subject;
+use crate::kind_under_test::Subject;
 
 /// Prerequisite objects; deleted in reverse order.
 pub(crate) struct Env {

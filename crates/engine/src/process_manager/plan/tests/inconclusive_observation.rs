@@ -1,7 +1,7 @@
 //! Observations that prove little, and objects that are not the entity's.
 
 use super::*;
-use crate::process_manager::plan::found;
+use crate::process_manager::plan::search_result;
 
 #[test]
 fn a_failed_observation_is_recorded_where_something_waits_for_it() {
@@ -159,7 +159,7 @@ fn what_a_search_finds_is_classified() {
     ] {
         let mut spec = stub_driver::kind();
         kind(&mut spec);
-        let shown = match found::classify(&life.entity, &spec, objects, age) {
+        let shown = match search_result::classify(&life.entity, &spec, objects, age) {
             Observation::Absent => "absent".to_owned(),
             Observation::Settling { left } => format!("settling {left:?}"),
             Observation::Present { object, extra } => {
@@ -171,10 +171,10 @@ fn what_a_search_finds_is_classified() {
         assert_eq!(shown, expected, "{name}");
     }
     let mut spec = stub_driver::kind();
-    assert!(!found::is_searchable(&Life::declared().entity, &spec), "nothing was intended");
-    assert!(found::is_searchable(&unknown().entity, &spec));
+    assert!(!search_result::is_searchable(&Life::declared().entity, &spec), "nothing was intended");
+    assert!(search_result::is_searchable(&unknown().entity, &spec));
     named(&mut spec);
-    assert!(found::is_searchable(&Life::declared().entity, &spec), "its identity names it");
+    assert!(search_result::is_searchable(&Life::declared().entity, &spec), "its identity names it");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_lost_creation_counts_as_running_until_its_request_cannot_run_any_more() {
     let timeout = Duration::from_secs(20);
     let lost = |life: &Life, seconds: u64| {
         let now = life.now.after(Duration::from_secs(seconds));
-        found::unsettled(&life.entity, &kind, timeout, |at| now.since(at)).as_secs()
+        search_result::unsettled(&life.entity, &kind, timeout, |at| now.since(at)).as_secs()
     };
     let begun = || Life::declared().started(AttemptStep::Create);
     // After a kill the request was sent within the call's time from the intent on, and before the takeover.
@@ -195,7 +195,7 @@ fn a_lost_creation_counts_as_running_until_its_request_cannot_run_any_more() {
     // After a lost reply, from the end of the call on.
     let doubtful = |life: Life| {
         let failure = Failure::doubtful(ErrorClass::Ambiguous, "no_reply", "no reply");
-        let report = with(&life, WORK, |c| match outcome::fail_attempt(c, &failure) {
+        let report = with(&life, WORK, |c| match after_call::fail_attempt(c, &failure) {
             Action::Fail(report) => report,
             other => unreachable!("{other:?}"),
         });
@@ -218,7 +218,11 @@ fn a_lost_creation_counts_as_running_until_its_request_cannot_run_any_more() {
 fn an_object_whose_id_was_known_before_is_not_absent_while_its_creation_may_run() {
     let lost = Life::declared().started(AttemptStep::Create);
     let left = Duration::from_secs(3);
-    assert_eq!(found::absent(&lost.entity, left), Observation::Settling { left });
-    assert_eq!(found::absent(&lost.entity, Duration::ZERO), Observation::Absent);
-    assert_eq!(found::absent(&Life::synced().entity, left), Observation::Absent, "it was there");
+    assert_eq!(search_result::absent(&lost.entity, left), Observation::Settling { left });
+    assert_eq!(search_result::absent(&lost.entity, Duration::ZERO), Observation::Absent);
+    assert_eq!(
+        search_result::absent(&Life::synced().entity, left),
+        Observation::Absent,
+        "it was there"
+    );
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use stateward_domain::document::{self, Limits};
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::references::{self, Field, Reference};
 use stateward_domain::entity::state::{Manifest, SettingsPatch};
-use stateward_domain::entity::target::Target;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::Namespace;
 use stateward_domain::kind::KindSpec;
 
-use crate::admission::kinds::Kinds;
+use crate::admission::compiled_schemas::Kinds;
 use crate::admission::names;
 use crate::admission::placeholders::Placeholders;
 use crate::admission::schema_fields;

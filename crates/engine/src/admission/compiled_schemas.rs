@@ -9,7 +9,7 @@ use stateward_domain::id::{ActionName, KindName};
 use stateward_domain::json_pointer::covers;
 use stateward_domain::kind::{ActionSpec, KindSpec};
 
-use crate::backends::bounded::shortened;
+use crate::backends::answer_limits::shortened;
 use crate::error::Error;
 
 /// A kind with its compiled validators.

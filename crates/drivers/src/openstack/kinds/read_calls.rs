@@ -4,7 +4,7 @@ use serde_json::Value;
 use stateward_domain::failure::Failure;
 use stateward_domain::ports::driver::{Listing, Object, ObjectRef, Observation, Search};
 
-use super::{Kind, mark, to_external_id, unmanaged};
+use super::{Kind, owner_mark, to_external_id, unknown_members};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
 /// See `Driver::observe`. Only the service's own "not found" of this id proves absence.
@@ -31,7 +31,7 @@ pub(in crate::openstack) async fn observe(
     }
     let mut object = observed_object(kind, client, &row).await?;
     if let Value::Object(attributes) = &mut object.attributes {
-        mark::observe(kind, &row, target, attributes);
+        owner_mark::observe(kind, &row, target, attributes);
     }
     Ok(Observation::Present(object))
 }
@@ -52,7 +52,7 @@ async fn observed_object(
 pub(super) fn object_from_row(kind: &dyn Kind, row: &Value) -> Option<Object> {
     let external_id = to_external_id(kind.id(row)?);
     let mut attributes = kind.attributes(row);
-    unmanaged::separate(kind, row, &mut attributes);
+    unknown_members::separate(kind, row, &mut attributes);
     // Spelled like the desired state. What is wrong with an existing object is no fault of a desired state.
     let _ = kind.normalise(&mut attributes);
     Some(Object { external_id, attributes: Value::Object(attributes), owner_key: kind.owner(row) })

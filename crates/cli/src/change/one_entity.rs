@@ -7,11 +7,11 @@ use super::results::{ChangeResult, print_results};
 use super::wait::WaitOptions;
 use crate::client::entity_json::label;
 use crate::client::{ChangeReason, Request, escaped};
-use crate::context::CommandContext;
 use crate::exit::Exit;
 use crate::json_text::text;
 use crate::presentation::output::Output;
 use crate::select::{InNamespace, find_one};
+use crate::verb_context::CommandContext;
 
 /// The options of such a change.
 #[derive(Args, Clone, Debug)]

@@ -4,8 +4,8 @@ use stateward_domain::id::Position;
 use stateward_engine::Error;
 
 use crate::app_state::AppState;
-use crate::params::Params;
 use crate::problem::Problem;
+use crate::query_parser::Params;
 
 /// Parses and checks a position; `malformed` makes the problem for a text that is none.
 ///

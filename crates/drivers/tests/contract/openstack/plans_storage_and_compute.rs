@@ -6,8 +6,8 @@
 
 use serde_json::json;
 
-use super::env::Env;
 use super::plans::{ELSEWHERE, Plans, variable};
+use super::prerequisites::Env;
 
 pub(crate) async fn volume(_: &mut Env) -> Plans {
     Plans {

@@ -7,7 +7,7 @@ use stateward_domain::ports::driver::{Create, Observation, Outcome};
 use tokio::process::Command;
 
 use super::{breakable, volume};
-use crate::control::{Control, context};
+use crate::call_control::{Control, context};
 use crate::openstack::{cloud_for, subject, then_clean_up};
 
 #[tokio::test]

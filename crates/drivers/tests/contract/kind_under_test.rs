@@ -14,7 +14,7 @@ use stateward_domain::ports::driver::{
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
-use crate::control::{Control, context};
+use crate::call_control::{Control, context};
 use crate::openstack;
 
 /// Changes the object without the driver.
@@ -46,7 +46,7 @@ fn local(kind: &str) -> Subject {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
     let keys = settings(json!({ "root": root.display().to_string() }));
-    let driver = crate::control::connect("local", &keys).unwrap();
+    let driver = crate::call_control::connect("local", &keys).unwrap();
     let file = kind == "local.file";
     let (owner, group) = (rustix::process::geteuid(), rustix::process::getegid());
     let mut first = json!({
@@ -92,7 +92,7 @@ fn local(kind: &str) -> Subject {
 }
 
 fn fake() -> Subject {
-    let driver = crate::control::connect("fake", &Map::new()).unwrap();
+    let driver = crate::call_control::connect("fake", &Map::new()).unwrap();
     let desired = vec![
         json!({"size": 1, "colour": "blue", "immutable": 1}),
         json!({"size": 2, "colour": "blue", "immutable": 1}),

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::entity::aggregate::Entity;
 use crate::entity::claims::ClaimKey;
+use crate::entity::reference_target::Target;
 use crate::entity::state::{
     AttemptStep, BlockedOn, Drift, DriftPolicy, ManagementPolicy, OperationKind,
 };
-use crate::entity::target::Target;
 use crate::id::{BackendName, EntityId, Position};
 use crate::time::Timestamp;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
+use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::state::{BlockedOn, ManagementPolicy};
-use stateward_domain::entity::target::Target;
 use stateward_domain::kind::{KindSpec, RelationStep};
 use stateward_domain::ports::sync_queue::SyncQueue;
 
