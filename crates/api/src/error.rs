@@ -63,7 +63,9 @@ impl From<Error> for Problem {
                 Self::unavailable(detail)
             }
             Error::Store(error) => {
+                // Not to the caller: the row may be of another namespace.
                 tracing::error!(%error, "the store needs a person");
+                let detail = "a stored value cannot be read; the log of the server names it";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-damaged", detail)
             }
             other => {

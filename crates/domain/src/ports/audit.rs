@@ -61,7 +61,7 @@ pub trait Auditor: Send + Sync {
 /// any backend before a person allows it. The log takes the mark over as `system.frozen`.
 #[async_trait]
 pub trait RestoreHold: Send + Sync {
-    /// Removes the mark, durably. Idempotent. Only once the log carries it, or a person lifted the hold.
+    /// Removes the mark, durably, once a person lifted the hold. Idempotent.
     ///
     /// # Errors
     /// [`ReadError::Store`]; then the mark may still be set, and the next start meets it.

@@ -17,15 +17,14 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
-use stateward_domain::ports::store_error::StoreError;
-use stateward_domain::ports::sync_queue::{QueueChange, QueueError, SyncQueue};
+use stateward_domain::ports::sync_queue::{QueueChange, SyncQueue};
 use stateward_domain::time::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::backends::Backends;
 use crate::entity_repository::EntityRepository;
-use crate::error::Error;
 use crate::projections::dependent_cache::DependentCache;
+use crate::projections::failure::{if_readable, poisoned, queue_error, unavailable};
 use crate::projections::runner::BATCH;
 use crate::projections::triggers::{Triggers, backend_wake_up};
 
@@ -326,33 +325,6 @@ fn by_entity<'a>(
     by_entity
 }
 
-/// `None` for a stream that cannot be folded: its own events quarantine it.
-fn if_readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
-    match fold {
-        Ok(fold) => Ok(Some(fold)),
-        Err(Error::Unreadable(_)) => Ok(None),
-        Err(error) => Err(unavailable(error)),
-    }
-}
-
-fn unavailable(error: Error) -> ModelError {
-    match error {
-        Error::Store(error) => error.into(),
-        other => StoreError::unavailable(other).into(),
-    }
-}
-
-fn poisoned(recorded: &Recorded, error: Error) -> ModelError {
-    match error {
-        Error::Unreadable(source) => ModelError::Poisoned {
-            stream: recorded.stream.to_string(),
-            message: source.to_string(),
-            unknown: matches!(source, stateward_domain::envelope::DecodeError::Unknown { .. }),
-        },
-        other => unavailable(other),
-    }
-}
-
 #[async_trait]
 impl Projection for Executor {
     fn name(&self) -> &'static str {
@@ -391,13 +363,5 @@ impl Projection for Executor {
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
         self.none_quarantined.store(false, Ordering::Release);
         self.queue.quarantine(&entry).await.map_err(queue_error)
-    }
-}
-
-fn queue_error(error: QueueError) -> ModelError {
-    match error {
-        QueueError::CheckpointMoved { actual } => ModelError::CheckpointMoved { actual },
-        QueueError::Store(error) => error.into(),
-        other => StoreError::unavailable(other).into(),
     }
 }

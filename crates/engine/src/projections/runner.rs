@@ -1,15 +1,15 @@
 //! The projection runner: delivers the log in order, each event at least once. The projection's compare-and-swap on its
 //! checkpoint makes that exactly once.
 
+use crate::projections::failure::unreadable;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::id::Position;
-use stateward_domain::ports::event_store::{EventStore, ReadError};
+use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
-use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -182,13 +182,6 @@ async fn first_undelivered(
     let page = log.read_log(from, BATCH).await.unwrap_or_default();
     let first = page.events.iter().find(|event| event.stream.to_string() == stream);
     first.map_or(from, |event| event.position)
-}
-
-fn unreadable(error: ReadError) -> ModelError {
-    match error {
-        ReadError::Store(error) => error.into(),
-        other => StoreError::unavailable(other).into(),
-    }
 }
 
 #[cfg(test)]

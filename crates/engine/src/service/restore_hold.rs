@@ -30,10 +30,9 @@ impl Engine {
                 Ok(Vec::from_iter((!system.frozen).then_some(SystemEvent::Frozen { at })))
             };
             match shared.control.change(&StreamId::system(), &envelope, freeze).await {
-                // The log has it from here on. A process that dies before this line finds the mark again.
-                Ok(_) => self.inner.restore_hold.clear().await?,
-                // Not recorded behind events that this version does not know: the mark stays.
-                Err(Error::Unreadable(_)) => {}
+                // The mark stays until a person lifts the hold: an older version knows nothing else. Nothing is recorded
+                // behind events that this version does not know.
+                Ok(_) | Err(Error::Unreadable(_)) => {}
                 Err(other) => return Err(other),
             }
         }

@@ -105,10 +105,10 @@ const CASES: &[(&str, &str, Call, (&str, &str))] = &[
         Call::Quarantined,
         ("quarantine", "position"),
     ),
-    (VIEWS, "UPDATE counts_v5000 SET state = 'x'", Call::Counts, ("counts", "state")),
-    (VIEWS, "UPDATE entities_v5000 SET version = -1", Call::List, ("entities", "version")),
-    (VIEWS, "UPDATE entities_v5000 SET data = '{}'", Call::List, ("entities", "data")),
-    (VIEWS, "UPDATE entities_v5000 SET data = '{}'", Call::Entity, ("entities", "data")),
+    (VIEWS, "UPDATE counts_v6000 SET state = 'x'", Call::Counts, ("counts", "state")),
+    (VIEWS, "UPDATE entities_v6000 SET version = -1", Call::List, ("entities", "version")),
+    (VIEWS, "UPDATE entities_v6000 SET data = '{}'", Call::List, ("entities", "data")),
+    (VIEWS, "UPDATE entities_v6000 SET data = '{}'", Call::Entity, ("entities", "data")),
 ];
 
 /// A store with entities, closed, and the id of one with a row in the queue.

@@ -26,6 +26,8 @@ pub(super) fn on_observation(entity: &mut Entity, event: &EntityEvent) {
             entity.observed = observed.clone();
             match lost {
                 Some(policy) => object_lost(entity, *at, *policy),
+                // A further proof that it is gone does not bring a lost object back.
+                None if observed.presence == Presence::Absent => {}
                 None => object_returned(entity),
             }
         }
@@ -63,12 +65,14 @@ fn contested(entity: &mut Entity, at: Timestamp, id: &ExternalId, holds: bool) {
     }
 }
 
-/// What is left of drift is to be repaired; without drift the object has the desired state, as after a success.
+/// What is left of drift is to be repaired; where none is, the object has the desired state, as after a success. What
+/// others added is no work.
 fn error_cleared(entity: &mut Entity, observed: &Observed) {
     entity.observed = observed.clone();
     entity.materialised |= observed.external_id.is_some();
     object_returned(entity);
-    if entity.drift.is_none() && observed.generation == entity.generation {
+    let repairs = entity.drift.as_ref().is_some_and(Drift::is_correctable);
+    if !repairs && observed.generation == entity.generation {
         let desired = entity.manifest.desired.clone();
         entity.made_from = targets_in(&desired);
         entity.applied = Some(Applied { generation: entity.generation, desired });

@@ -7,6 +7,7 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::Recorded;
 use stateward_domain::envelope::{Envelope, NewEvent, StreamId};
 use stateward_domain::id::{EventId, Namespace, Version};
+use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, Holder, LogPage};
 use stateward_domain::system::SystemEvent;
 use stateward_domain::time::{LogClock, ManualClock};

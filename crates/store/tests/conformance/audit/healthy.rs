@@ -57,16 +57,16 @@ async fn a_read_model_and_claims_that_the_events_do_not_make_are_named() {
     let views = fixture.path("views.db");
     let pristine = std::fs::read(&views).unwrap();
     for (statement, kind) in [
-        ("UPDATE entities_v5000 SET state = 'gone' WHERE one(id)", "\"gone\""),
+        ("UPDATE entities_v6000 SET state = 'gone' WHERE one(id)", "\"gone\""),
         (
-            "UPDATE entities_v5000 SET data = json_set(data, '$.generation', 99) WHERE one(id)",
+            "UPDATE entities_v6000 SET data = json_set(data, '$.generation', 99) WHERE one(id)",
             "generation",
         ),
-        ("DELETE FROM entities_v5000 WHERE one(id)", "is at version 0"),
-        ("UPDATE entities_v5000 SET version = version + 1 WHERE one(id)", "events are missing"),
+        ("DELETE FROM entities_v6000 WHERE one(id)", "is at version 0"),
+        ("UPDATE entities_v6000 SET version = version + 1 WHERE one(id)", "events are missing"),
     ] {
         std::fs::write(&views, &pristine).unwrap();
-        let first = "id = (SELECT min(id) FROM entities_v5000)";
+        let first = "id = (SELECT min(id) FROM entities_v6000)";
         let statement = statement.replace("one(id)", first);
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&views);
         let mut connection =

@@ -1,7 +1,7 @@
 //! Background observations.
 
 use super::*;
-use crate::entity::state::{Decision, DriftPolicy, State};
+use crate::entity::state::{Decision, Difference, DriftPolicy, State};
 use crate::failure::Effect;
 
 fn with_policy(drift_policy: DriftPolicy) -> Scenario {
@@ -222,6 +222,40 @@ fn a_lost_object_follows_its_policy() {
         assert_eq!(scenario.entity.blocked.is_some(), on_lost == OnLost::Ask);
         assert!(scenario.observe(absent(), Vec::new()).is_empty(), "recorded once");
     }
+}
+
+#[test]
+fn another_proof_that_a_lost_object_is_gone_does_not_bring_it_back() {
+    let mut scenario = Scenario::ok();
+    scenario.observe(absent(), Vec::new());
+    let operation_id = scenario.operation();
+    scenario.then(Intent::Decide { operation_id, decision: Decision::Create });
+    scenario.start(AttemptStep::Create);
+    let mut report = scenario.failure_report(ErrorClass::Invalid, Next::Erred);
+    report.error.effect = Effect::Maybe;
+    scenario.then(Intent::Fail(report));
+    let lost = scenario.entity.lost.clone();
+    scenario.observe(absent(), Vec::new());
+    assert_eq!((&scenario.entity.lost, scenario.entity.state), (&lost, State::Erred));
+    assert!(!scenario.entity.synced());
+}
+
+#[test]
+fn an_error_that_ends_beside_what_others_added_leaves_the_object_as_applied() {
+    let mut scenario = Scenario::declared();
+    scenario.start(AttemptStep::Create);
+    scenario.fail(ErrorClass::Invalid, Next::Erred);
+    let added: Vec<_> =
+        difference().into_iter().map(|one| Difference { addition: true, ..one }).collect();
+    let observation = ObservationReport {
+        in_sync: true,
+        ..scenario.observation(scenario.present("object"), added)
+    };
+    assert_eq!(scenario.then(Intent::Observe(observation)), ["drift_detected", "error_cleared"]);
+    let entity = &scenario.entity;
+    assert_eq!((entity.state, entity.work().is_none()), (State::Ok, true));
+    let applied = entity.applied.as_ref().map(|applied| &applied.desired);
+    assert_eq!(applied, Some(&entity.manifest.desired), "dependents may use it");
 }
 
 #[test]
