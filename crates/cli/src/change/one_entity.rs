@@ -17,13 +17,13 @@ use crate::verb_context::CommandContext;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ChangeOptions {
     #[command(flatten)]
-    place: InNamespace,
+    pub(crate) place: InNamespace,
     #[command(flatten)]
-    wait: WaitOptions,
+    pub(crate) wait: WaitOptions,
     #[command(flatten)]
-    why: ChangeReason,
+    pub(crate) why: ChangeReason,
     #[command(flatten)]
-    output: Output,
+    pub(crate) output: Output,
 }
 
 /// Sends a change of the entity that `target` names. `word` = the word printed for its result.

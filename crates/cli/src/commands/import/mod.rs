@@ -14,15 +14,14 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::apply::declare_all;
+use crate::change::one_entity::ChangeOptions;
 use crate::change::results::print_results;
-use crate::change::wait::WaitOptions;
-use crate::client::{ApplyOptions, ChangeReason, Client, Problem, Request, escaped};
+use crate::client::{ApplyOptions, Client, Problem, Request, escaped};
 use crate::exit::{CliError, Exit};
 use crate::input_file;
 use crate::manifests::Document;
-use crate::presentation::output::{Output, yaml};
+use crate::presentation::output::yaml;
 use crate::presentation::terminal;
-use crate::select::InNamespace;
 use crate::verb_context::{ClientCommand, CommandContext};
 use admission::Candidate;
 use omitted::{Omitted, comments};
@@ -56,18 +55,12 @@ pub(crate) struct Import {
     #[arg(long)]
     apply: bool,
     #[command(flatten)]
-    place: InNamespace,
-    #[command(flatten)]
-    wait: WaitOptions,
-    #[command(flatten)]
-    why: ChangeReason,
-    #[command(flatten)]
-    output: Output,
+    change: ChangeOptions,
 }
 
 impl ClientCommand for Import {
     async fn run(self, context: &CommandContext) -> anyhow::Result<Exit> {
-        let client = &context.client.with_reason(&self.why);
+        let client = &context.client.with_reason(&self.change.why);
         let (candidates, mut omitted) = self.candidates(client).await?;
         let (manifests, mut more) = admission::check_all(client, candidates).await?;
         omitted.append(&mut more);
@@ -91,8 +84,8 @@ impl ClientCommand for Import {
         let document = |value| Document { value, file: self.backend.clone() };
         let documents: Vec<_> = manifests.into_iter().map(document).collect();
         let results = declare_all(client, &documents, ApplyOptions::default()).await;
-        let results = self.wait.wait_for_all(client, results).await;
-        print_results(client, &results, self.output).await
+        let results = self.change.wait.wait_for_all(client, results).await;
+        print_results(client, &results, self.change.output).await
     }
 }
 
@@ -105,7 +98,8 @@ impl Import {
         let mut omitted =
             wanted.as_mut().map(|state| std::mem::take(&mut state.omitted)).unwrap_or_default();
         let kinds = self.kinds(&offered, wanted.as_ref());
-        let mut builder = manifest::ManifestBuilder::new(&self.backend, &self.place.namespace);
+        let mut builder =
+            manifest::ManifestBuilder::new(&self.backend, &self.change.place.namespace);
         let mut candidates = Vec::new();
         for kind in &kinds {
             let schema = client.send(&Request::get(format!("/v1/kinds/{}", escaped(kind)))).await?;
@@ -182,7 +176,7 @@ impl Import {
     async fn names(&self, client: &Client, kind: &str) -> anyhow::Result<Vec<String>> {
         let request = Request::get("/v1/entities")
             .query("kind", kind)
-            .query("namespace", &*self.place.namespace);
+            .query("namespace", &*self.change.place.namespace);
         let entities = client.list(&request, None).await?;
         let names = entities.iter().filter_map(|entity| entity["name"].as_str());
         Ok(names.map(str::to_owned).collect())
