@@ -3,12 +3,15 @@
 //! there keeps no other one.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use serde_json::Value;
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::reference_target::Target;
 use stateward_domain::entity::state::{BlockedOn, ManagementPolicy};
+use stateward_domain::id::{EntityId, ExternalId, KindName};
 use stateward_domain::kind::{KindSpec, RelationStep};
 use stateward_domain::ports::sync_queue::SyncQueue;
 
@@ -17,6 +20,8 @@ use crate::error::Error;
 
 /// Entities that one step leads to at most; of more, the backend's own refusal gives the order.
 const RELATED_MAX: usize = 200;
+/// Dependents of any kind that are read for those of one kind: pages of [`RELATED_MAX`], at most.
+const PAGES_MAX: usize = 25;
 /// Entities of a chain of waits that are followed.
 const WAITS_MAX: usize = 16;
 
@@ -38,7 +43,7 @@ impl ImplicitDependencies<'_> {
         kind: &KindSpec,
     ) -> Result<Option<Target>, Error> {
         for steps in &kind.implicit {
-            for other in self.related(entity, steps).await? {
+            for other in self.related(entity, steps, &mut KnownSteps::new()).await?.entities {
                 if is_being_created(&other) && !self.waits_for(&other, entity).await? {
                     return Ok(Some(other.manifest.target()));
                 }
@@ -59,9 +64,10 @@ impl ImplicitDependencies<'_> {
         for kind in kinds {
             for steps in kind.implicit.iter().filter(|steps| lead_to(steps, entity)) {
                 let back = RelationStep::reversed(steps, &kind.name);
-                let mut related = self.related(entity, &back).await?.into_iter();
-                if let Some(other) = related.find(|other| is_being_deleted(other)) {
-                    return Ok(Some(other));
+                for other in self.related(entity, &back, &mut KnownSteps::new()).await?.entities {
+                    if is_being_deleted(&other) {
+                        return Ok(Some(other));
+                    }
                 }
             }
         }
@@ -69,7 +75,8 @@ impl ImplicitDependencies<'_> {
     }
 
     /// Up to `limit` entities that come after `entity` by one of `kinds`, and that no other entity could serve in its
-    /// place: without it they would be left over.
+    /// place: without it they would be left over. One whose relations are not known whole, or that was observed
+    /// elsewhere, is not among them.
     ///
     /// # Errors
     /// When an entity or the queue cannot be read.
@@ -80,13 +87,20 @@ impl ImplicitDependencies<'_> {
         limit: usize,
     ) -> Result<Vec<Arc<Entity>>, Error> {
         let mut served = BTreeMap::new();
+        let mut known = KnownSteps::new();
         for kind in kinds {
             for steps in kind.implicit.iter().filter(|steps| lead_to(steps, entity)) {
                 let back = RelationStep::reversed(steps, &kind.name);
-                for other in self.related(entity, &back).await? {
-                    let ends = self.related(&other, steps).await?;
-                    let alone = ends.iter().all(|end| end.id == entity.id || end.is_deleted());
-                    if alone && !other.is_deleted() && served.len() < limit {
+                for other in self.related(entity, &back, &mut known).await?.entities {
+                    let observed = observed_on(&other, entity);
+                    if served.len() >= limit {
+                        break;
+                    }
+                    if other.is_deleted() || observed == Some(false) {
+                        continue;
+                    }
+                    let ends = self.related(&other, steps, &mut known).await?;
+                    if ends.is_only(entity, observed.is_some()) {
                         served.insert(other.id, other);
                     }
                 }
@@ -100,48 +114,73 @@ impl ImplicitDependencies<'_> {
         &self,
         entity: &Entity,
         steps: &[RelationStep],
-    ) -> Result<Vec<Arc<Entity>>, Error> {
-        let mut reached = vec![Arc::new(entity.clone())];
+        known: &mut KnownSteps,
+    ) -> Result<Related, Error> {
+        let mut related = Related::of(vec![Arc::new(entity.clone())]);
         for step in steps {
             let mut next = BTreeMap::new();
-            for from in &reached {
-                for other in self.step(from, step).await? {
-                    next.insert(other.id, other);
-                }
+            for from in std::mem::take(&mut related.entities) {
                 if next.len() >= RELATED_MAX {
+                    related.whole = false;
                     break;
                 }
+                let of = (from.id, matches!(step, RelationStep::To(_)), step.kind().clone());
+                let found = match known.entry(of) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(self.step(&from, step).await?),
+                };
+                related.whole &= found.whole;
+                related.dead_end |= found.entities.is_empty();
+                next.extend(found.entities.iter().map(|other| (other.id, Arc::clone(other))));
             }
-            reached = next.into_values().take(RELATED_MAX).collect();
+            related.whole &= next.len() <= RELATED_MAX;
+            related.entities = next.into_values().take(RELATED_MAX).collect();
         }
-        reached.retain(|other| {
+        related.entities.retain(|other| {
             other.id != entity.id && other.manifest.backend == entity.manifest.backend
         });
-        Ok(reached)
+        Ok(related)
     }
 
-    async fn step(&self, from: &Entity, step: &RelationStep) -> Result<Vec<Arc<Entity>>, Error> {
-        let mut found = Vec::new();
+    async fn step(&self, from: &Entity, step: &RelationStep) -> Result<Related, Error> {
         match step {
-            RelationStep::To(kind) => {
-                let targets = from.manifest.declared_targets().into_iter();
-                for target in targets.filter(|target| target.kind == *kind) {
-                    let namespace = &from.manifest.namespace;
-                    found.extend(self.entities.readable_by_name(namespace, &target).await?);
+            RelationStep::To(kind) => self.targets(from, kind).await,
+            RelationStep::From(kind) => self.dependents(from, kind).await,
+        }
+    }
+
+    async fn targets(&self, from: &Entity, kind: &KindName) -> Result<Related, Error> {
+        let mut found = Related::of(Vec::new());
+        let targets = from.manifest.declared_targets().into_iter();
+        for target in targets.filter(|target| target.kind == *kind) {
+            let other = self.entities.readable_by_name(&from.manifest.namespace, &target).await?;
+            found.whole &= other.is_some();
+            found.entities.extend(other);
+        }
+        Ok(found)
+    }
+
+    async fn dependents(&self, from: &Entity, kind: &KindName) -> Result<Related, Error> {
+        let name = [ClaimKey::name(from)];
+        let mut found = Related::of(Vec::new());
+        let mut after = None;
+        for _ in 0..PAGES_MAX {
+            let page = self.queue.dependents(&name, after, RELATED_MAX).await?.entities;
+            let is_last = page.len() < RELATED_MAX;
+            after = page.last().copied();
+            for id in page {
+                match self.entities.recent(id).await {
+                    Ok(other) if other.manifest.kind == *kind => found.entities.push(other),
+                    Ok(_) => {}
+                    Err(Error::Unreadable(_)) => found.whole = false,
+                    Err(error) => return Err(error),
                 }
             }
-            RelationStep::From(kind) => {
-                let name = [ClaimKey::name(from)];
-                let page = self.queue.dependents(&name, None, RELATED_MAX).await?;
-                for id in page.entities {
-                    match self.entities.recent(id).await {
-                        Ok(other) if other.manifest.kind == *kind => found.push(other),
-                        Ok(_) | Err(Error::Unreadable(_)) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
+            if is_last || found.entities.len() > RELATED_MAX {
+                return Ok(found);
             }
         }
+        found.whole = false;
         Ok(found)
     }
 
@@ -158,6 +197,56 @@ impl ImplicitDependencies<'_> {
         }
         // A longer chain is not waited for.
         Ok(true)
+    }
+}
+
+/// Steps that were read: from an entity, to what it refers to (`true`) or what refers to it, of a kind. Many entities
+/// share a network; its dependents are read once.
+type KnownSteps = BTreeMap<(EntityId, bool, KindName), Related>;
+
+/// What steps lead to.
+struct Related {
+    entities: Vec<Arc<Entity>>,
+    /// Whether all of it could be read within the bounds.
+    whole: bool,
+    /// Whether a step led an entity nowhere: it may be related to objects that no entity manages.
+    dead_end: bool,
+}
+
+impl Related {
+    const fn of(entities: Vec<Arc<Entity>>) -> Self {
+        Self { entities, whole: true, dead_end: false }
+    }
+
+    /// Whether `entity` is known to be the only one that is not deleted. `observed` = the observation says so, which
+    /// dead ends do not contradict.
+    fn is_only(&self, entity: &Entity, observed: bool) -> bool {
+        let living = self.entities.iter().filter(|other| !other.is_deleted());
+        let mut ids = living.map(|other| other.id);
+        let known = self.whole && (observed || !self.dead_end);
+        known && ids.next() == Some(entity.id) && ids.next().is_none()
+    }
+}
+
+/// Whether `other` was observed to lie on `entity` and nowhere else. Its attributes say so where a member is called
+/// after the noun of the kind, as `subnet_id`; `None` = without such a member they do not say.
+fn observed_on(other: &Entity, entity: &Entity) -> Option<bool> {
+    let noun = entity.manifest.kind.as_str().rsplit('.').next()?;
+    let mut on = Vec::new();
+    members(other.observed.attributes.as_ref()?, &format!("{noun}_id"), &mut on);
+    let own = entity.observed.external_id.as_ref().map(ExternalId::as_str);
+    (!on.is_empty()).then(|| on.iter().all(|id| Some(*id) == own))
+}
+
+/// The strings that members called `name` hold, at any depth.
+fn members<'v>(value: &'v Value, name: &str, found: &mut Vec<&'v str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| members(item, name, found)),
+        Value::Object(fields) => {
+            found.extend(fields.get(name).and_then(Value::as_str));
+            fields.values().for_each(|field| members(field, name, found));
+        }
+        _ => {}
     }
 }
 

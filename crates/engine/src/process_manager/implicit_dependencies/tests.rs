@@ -114,8 +114,13 @@ impl Fixture {
     }
 
     async fn made(&mut self, number: u128) {
+        self.made_with(number, json!({})).await;
+    }
+
+    async fn made_with(&mut self, number: u128, attributes: Value) {
         let observed = Observed {
             presence: Presence::Present,
+            attributes: Some(attributes),
             external_id: Some(ExternalId(number.to_string())),
             generation: Generation(1),
             ..Observed::default()
@@ -225,5 +230,47 @@ async fn a_cascade_takes_along_what_nothing_else_serves() {
     assert_eq!((network.served(1).await, network.served(4).await), (Vec::new(), Vec::new()));
     network.declare_named(6, "subnet", "other", json!({"net": {"$ref": "net/it"}})).await;
     assert!(network.served(2).await.is_empty(), "the port may be on the other one");
+    assert!(network.served(3).await.is_empty(), "a router that is not managed may serve it");
+    network.made(3).await;
+    network.made_with(5, json!({"router_id": "3"})).await;
     assert_eq!(network.served(3).await, ["address/it"]);
+}
+
+#[tokio::test]
+async fn a_cascade_takes_nothing_along_that_may_be_served_otherwise() {
+    let mut network = Fixture::network().await;
+    for number in 10..260 {
+        let name = format!("p{number}");
+        network.declare_named(number, "port", &name, json!({"net": {"$ref": "net/it"}})).await;
+    }
+    assert_eq!(network.served(2).await.len(), 10, "behind a page of other dependents");
+    network.declare_named(1000, "subnet", "other", json!({"net": {"$ref": "net/it"}})).await;
+    let into = json!({"subnets": [{"$ref": "subnet/other"}]});
+    network.declare_named(1001, "router", "other", into).await;
+    assert_eq!((network.served(2).await, network.served(3).await), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_cascade_takes_nothing_along_whose_relations_are_not_known_whole() {
+    let mut network = Fixture::network().await;
+    let both = json!({"nets": [{"$ref": "net/it"}, {"$ref": "net/gone"}]});
+    network.declare_named(6, "port", "both", both).await;
+    assert_eq!(network.served(2).await, ["port/it"]);
+    network.declare_named(7, "net", "gone", json!({})).await;
+    assert_eq!(network.served(2).await, ["port/it"], "it may have subnets that are not managed");
+    network.declare_named(8, "subnet", "more", json!({"net": {"$ref": "net/gone"}})).await;
+    assert_eq!(network.served(2).await, ["port/it"], "it is on the other one too");
+}
+
+#[tokio::test]
+async fn a_cascade_takes_nothing_along_that_was_observed_elsewhere() {
+    let mut network = Fixture::network().await;
+    network.made(2).await;
+    let on = |subnet: &str| json!({"fixed_ips": [{"subnet_id": subnet}]});
+    network.made_with(4, on("2")).await;
+    assert_eq!(network.served(2).await, ["port/it"]);
+    network.made_with(4, on("unmanaged")).await;
+    assert!(network.served(2).await.is_empty());
+    network.made_with(4, json!({})).await;
+    assert_eq!(network.served(2).await, ["port/it"], "the observation does not say");
 }
