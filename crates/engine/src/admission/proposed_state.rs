@@ -223,7 +223,7 @@ pub(crate) fn check_limits(document: &Value, limits: &Limits) -> Result<(), Erro
 }
 
 /// The message for a cycle; a long one is abbreviated in the middle.
-fn cycle_message(cycle: &[Target]) -> String {
+pub(crate) fn cycle_message(cycle: &[Target]) -> String {
     let mut names: Vec<_> = cycle.iter().map(ToString::to_string).collect();
     if names.len() > CYCLE_NAMES_MAX {
         let left_out = names.len() - CYCLE_NAMES_MAX;

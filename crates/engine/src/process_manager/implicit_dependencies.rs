@@ -17,6 +17,7 @@ use stateward_domain::ports::sync_queue::SyncQueue;
 
 use crate::entity_repository::EntityRepository;
 use crate::error::Error;
+use crate::process_manager::dependency_cycles::is_being_deleted;
 
 /// Entities that one step leads to at most; of more, the backend's own refusal gives the order.
 const RELATED_MAX: usize = 200;
@@ -273,10 +274,6 @@ fn is_being_created(entity: &Entity) -> bool {
         && !entity.trouble.erred
         && entity.manifest.settings.management_policy == ManagementPolicy::Full
         && entity.blocked.as_ref().is_none_or(|blocked| waits(&blocked.on))
-}
-
-fn is_being_deleted(entity: &Entity) -> bool {
-    entity.deletion.is_some() && !entity.is_deleted() && !entity.trouble.erred
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod lease;
 pub mod lease_keeper;
 
 mod backend_record;
+mod dependency_cycles;
 mod dispatcher;
 mod execute;
 mod health_check;

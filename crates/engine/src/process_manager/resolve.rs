@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use stateward_domain::document::{self, Limits};
 use stateward_domain::entity::Entity;
-use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::references::{self, Purpose, Unready, Waiting};
 use stateward_domain::entity::state::Manifest;
 use stateward_domain::failure::{ErrorClass, Failure};
@@ -15,6 +14,7 @@ use crate::admission::placeholders::Placeholders;
 use crate::backends::BackendSettings;
 use crate::error::Error;
 use crate::process_manager::Shared;
+use crate::process_manager::dependency_cycles;
 use crate::process_manager::implicit_dependencies::ImplicitDependencies;
 use crate::process_manager::plan::{DesiredFault, Resolution, Resolved, UnresolvedReference};
 
@@ -53,7 +53,7 @@ impl Resolver<'_> {
     }
 
     /// As [`for_use`](Self::for_use), for an object that is to be created: it also waits for the entities that it
-    /// depends on without a value.
+    /// depends on without a value. A cycle of entities that wait for each other is named whole.
     ///
     /// # Errors
     /// When a target cannot be read.
@@ -61,6 +61,17 @@ impl Resolver<'_> {
         &self,
         entity: &'v Entity,
     ) -> Result<Resolution<'v>, Error> {
+        match self.creation(entity).await? {
+            Resolution::Waiting(mut reference) => {
+                let entities = &self.shared.entities;
+                dependency_cycles::name_cycle(entities, entity, &mut reference.failure).await?;
+                Ok(Resolution::Waiting(reference))
+            }
+            ready => Ok(ready),
+        }
+    }
+
+    async fn creation<'v>(&self, entity: &'v Entity) -> Result<Resolution<'v>, Error> {
         let Manifest { namespace, settings, .. } = &entity.manifest;
         for target in &settings.depends_on {
             let newest = self.shared.entities.readable_by_name(namespace, target).await?;
@@ -169,16 +180,16 @@ impl Resolver<'_> {
     /// When the queue is behind the log or cannot be read.
     pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
         let head = self.shared.log.head().await?;
-        let name = [ClaimKey::name(entity)];
-        let mut dependents = self.shared.queue.dependents(&name, None, 1).await?;
-        if dependents.as_of < head {
+        let Shared { entities, queue, .. } = self.shared;
+        let mut keeper = dependency_cycles::keeper(entities, &**queue, entity).await?;
+        if keeper.as_of < head {
             self.shared.wait_for_executor(head).await?;
-            dependents = self.shared.queue.dependents(&name, None, 1).await?;
-            if dependents.as_of < head {
+            keeper = dependency_cycles::keeper(entities, &**queue, entity).await?;
+            if keeper.as_of < head {
                 return Err(Error::Unavailable("the queue was reset".to_owned()));
             }
         }
-        let mut by = dependents.entities.first().copied();
+        let mut by = keeper.by;
         if by.is_none() {
             let kinds = self.settings.driver.kinds();
             by = self.implicit().deleted_first(entity, kinds).await?.map(|other| other.id);

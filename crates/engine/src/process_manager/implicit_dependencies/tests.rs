@@ -20,6 +20,7 @@ use stateward_store::sqlite::Store;
 use uuid::Uuid;
 
 use super::*;
+use crate::process_manager::dependency_cycles;
 use crate::stub_driver;
 
 struct Fixture {
@@ -170,6 +171,25 @@ impl Fixture {
         first.map(|target| target.to_string())
     }
 
+    /// Which dependent keeps `number` from being deleted.
+    async fn keeper(&self, number: u128) -> Option<String> {
+        let entity = self.entity(number).await;
+        let keeper = dependency_cycles::keeper(&self.entities, &self.queue, &entity).await;
+        let by = self.entities.fresh(keeper.expect("readable").by?).await.expect("readable");
+        Some(by.manifest.target().to_string())
+    }
+
+    /// The message of `number`, whose creation waits for the one of kind `on`.
+    async fn wait_of(&self, number: u128, on: &str) -> String {
+        let on = Box::new(Target { kind: KindName::from(on), name: "it".into() });
+        let class = ErrorClass::ReferenceNotReady { on };
+        let mut failure = Failure::harmless(class, "reference_not_ready", "waits");
+        let entity = self.entity(number).await;
+        let named = dependency_cycles::name_cycle(&self.entities, &entity, &mut failure).await;
+        named.expect("readable");
+        failure.message
+    }
+
     /// What the deletion of `number` waits for.
     async fn gone_first(&self, number: u128) -> Option<String> {
         let entity = self.entity(number).await;
@@ -273,4 +293,34 @@ async fn a_cascade_takes_nothing_along_that_was_observed_elsewhere() {
     assert!(network.served(2).await.is_empty());
     network.made_with(4, json!({})).await;
     assert_eq!(network.served(2).await, ["port/it"], "the observation does not say");
+}
+
+#[tokio::test]
+async fn of_a_cycle_that_is_deleted_one_goes_first() {
+    let mut network = Fixture::new().await;
+    network.declare(1, "net", json!({"after": {"$ref": "port/it"}})).await;
+    network.declare(2, "port", json!({"after": {"$ref": "net/it"}})).await;
+    for number in 1..=2 {
+        network.made(number).await;
+    }
+    network.leaving(1).await;
+    assert_eq!(network.keeper(1).await.as_deref(), Some("port/it"), "that stays");
+    network.leaving(2).await;
+    assert_eq!(network.keeper(1).await, None);
+    assert_eq!(network.keeper(2).await.as_deref(), Some("net/it"));
+    network.declare(3, "address", json!({"net": {"$ref": "net/it"}})).await;
+    assert_eq!(network.keeper(1).await.as_deref(), Some("address/it"), "not on the cycle");
+}
+
+#[tokio::test]
+async fn a_creation_that_waits_both_ways_names_the_cycle() {
+    let mut network = Fixture::new().await;
+    network.declare(1, "net", json!({"after": {"$ref": "port/it"}})).await;
+    network.declare(2, "port", json!({"after": {"$ref": "net/it"}})).await;
+    network.declare(3, "address", json!({"port": {"$ref": "port/it"}})).await;
+    let cycle = "waits; it would wait for itself: net/it -> port/it -> net/it";
+    assert_eq!(network.wait_of(1, "port").await, cycle);
+    assert_eq!(network.wait_of(3, "port").await, "waits", "it is on no cycle");
+    network.made(2).await;
+    assert_eq!(network.wait_of(1, "port").await, "waits", "the port waits no more");
 }
