@@ -17,7 +17,7 @@ use stateward_domain::ports::sync_queue::SyncQueue;
 
 use crate::entity_repository::EntityRepository;
 use crate::error::Error;
-use crate::process_manager::dependency_cycles::is_being_deleted;
+use crate::process_manager::dependency_cycles::{self, is_being_deleted};
 
 /// Entities that one step leads to at most; of more, the backend's own refusal gives the order.
 const RELATED_MAX: usize = 200;
@@ -54,6 +54,7 @@ impl ImplicitDependencies<'_> {
     }
 
     /// An entity of one of `kinds` that is being deleted, and has to be gone before `entity`; `None` = there is none.
+    /// One that itself waits for `entity` to be gone is none.
     ///
     /// # Errors
     /// When an entity or the queue cannot be read.
@@ -66,7 +67,7 @@ impl ImplicitDependencies<'_> {
             for steps in kind.implicit.iter().filter(|steps| lead_to(steps, entity)) {
                 let back = RelationStep::reversed(steps, &kind.name);
                 for other in self.related(entity, &back, &mut KnownSteps::new()).await?.entities {
-                    if is_being_deleted(&other) {
+                    if is_being_deleted(&other) && !self.goes_after(&other, entity).await? {
                         return Ok(Some(other));
                     }
                 }
@@ -185,6 +186,29 @@ impl ImplicitDependencies<'_> {
         Ok(found)
     }
 
+    /// Whether `other`, which is being deleted, waits for `entity` to be gone, itself or through others, or depends on it.
+    async fn goes_after(&self, other: &Entity, entity: &Entity) -> Result<bool, Error> {
+        if other.dependencies().contains(&entity.manifest.target())
+            || dependency_cycles::left_with(self.entities, entity).await?.contains_key(&other.id)
+        {
+            return Ok(true);
+        }
+        let mut on = kept_by(other);
+        for _ in 0..WAITS_MAX {
+            let Some(id) = on else { return Ok(false) };
+            if id == entity.id {
+                return Ok(true);
+            }
+            on = match self.entities.recent(id).await {
+                Ok(next) => kept_by(&next),
+                Err(Error::Unreadable(_)) => None,
+                Err(error) => return Err(error),
+            };
+        }
+        // A longer chain is not waited for.
+        Ok(true)
+    }
+
     /// Whether `other` waits for `entity`, itself or through others: then neither may wait for the other.
     async fn waits_for(&self, other: &Entity, entity: &Entity) -> Result<bool, Error> {
         let mut on = awaited(other);
@@ -259,6 +283,13 @@ fn lead_to(steps: &[RelationStep], entity: &Entity) -> bool {
 fn awaited(entity: &Entity) -> Option<Target> {
     match &entity.blocked.as_ref()?.on {
         BlockedOn::Reference(target) => Some(target.clone()),
+        _ => None,
+    }
+}
+
+fn kept_by(entity: &Entity) -> Option<EntityId> {
+    match entity.blocked.as_ref()?.on {
+        BlockedOn::InUse(id) => Some(id),
         _ => None,
     }
 }

@@ -20,7 +20,6 @@ use stateward_store::sqlite::Store;
 use uuid::Uuid;
 
 use super::*;
-use crate::process_manager::dependency_cycles;
 use crate::stub_driver;
 
 struct Fixture {
@@ -310,6 +309,28 @@ async fn of_a_cycle_that_is_deleted_one_goes_first() {
     assert_eq!(network.keeper(2).await.as_deref(), Some("net/it"));
     network.declare(3, "address", json!({"net": {"$ref": "net/it"}})).await;
     assert_eq!(network.keeper(1).await.as_deref(), Some("address/it"), "not on the cycle");
+}
+
+#[tokio::test]
+async fn what_waits_for_an_entity_to_be_gone_does_not_go_first() {
+    let mut network = Fixture::network().await;
+    let late = json!({"net": {"$ref": "net/it"}, "after": {"$ref": "port/it"}});
+    network.declare_named(6, "subnet", "late", late).await;
+    network.declare_named(7, "disk", "it", json!({"port": {"$ref": "port/it"}})).await;
+    let later = json!({"net": {"$ref": "net/it"}, "after": {"$ref": "disk/it"}});
+    network.declare_named(8, "subnet", "later", later).await;
+    for number in 1..=8 {
+        network.made(number).await;
+    }
+    for number in [2, 4, 6, 7, 8] {
+        network.leaving(number).await;
+    }
+    assert_eq!(network.gone_first(2).await.as_deref(), Some("port/it"));
+    assert_eq!(network.gone_first(6).await, None, "the port waits for it");
+    assert_eq!(network.gone_first(8).await, None, "the port waits for it, through the disk");
+    let on = BlockedOn::InUse(id(2));
+    network.failed(4, Next::Blocked { on, check_at: Timestamp(9) }).await;
+    assert_eq!(network.gone_first(2).await, None, "the port is blocked on it");
 }
 
 #[tokio::test]
