@@ -69,18 +69,22 @@ impl Driver for StubDriver {
         }
     }
 
-    /// Entries of the list `plugged` that `spec` does not name.
+    /// Entries of the list `plugged` that neither `spec` nor `applied` names.
     fn with_additions(
         &self,
         _: &KindName,
         observed: &Value,
         spec: &Value,
-        _: Option<&Value>,
+        applied: Option<&Value>,
     ) -> Option<Value> {
         let wanted = spec.get("plugged")?.as_array()?;
         let mut all = wanted.clone();
         let there = observed.get("plugged")?.as_array()?;
-        all.extend(there.iter().filter(|entry| !wanted.contains(entry)).cloned());
+        let before = applied.and_then(|applied| applied.get("plugged")?.as_array());
+        let known = |entry: &Value| {
+            wanted.contains(entry) || before.is_some_and(|before| before.contains(entry))
+        };
+        all.extend(there.iter().filter(|entry| !known(entry)).cloned());
         let mut spec = spec.clone();
         spec["plugged"] = Value::from(all);
         Some(spec)

@@ -102,6 +102,10 @@ pub struct Entity {
     /// begins only when its targets exist.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub made_from: BTreeSet<Target>,
+    /// Desired states that an attempt to create or change the object was begun with since one was applied: the object may
+    /// have parts of each. Distinct, oldest first; bounded by [`Entity::MAX_ATTEMPTED`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempted: Vec<Value>,
     /// A replacement is in progress: from the intent to delete the old object until the new one is present.
     #[serde(skip_serializing_if = "is_false")]
     pub replacing: bool,
@@ -156,6 +160,8 @@ impl Entity {
     pub const MAX_OPEN: usize = 32;
     /// Strays that are tracked for clean-up, at most; the log has all of them.
     pub const MAX_STRAYS: usize = 64;
+    /// Attempted desired states, at most; of more, the oldest is forgotten.
+    pub const MAX_ATTEMPTED: usize = 8;
     /// Consecutive abandoned attempts after which no further one starts.
     pub const MAX_ABANDONED: u32 = 3;
     /// Consecutive changes that leave the same difference before the entity is blocked.

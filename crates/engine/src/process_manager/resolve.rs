@@ -39,7 +39,7 @@ impl Resolver<'_> {
     pub(crate) async fn for_use<'v>(&self, entity: &'v Entity) -> Result<Resolution<'v>, Error> {
         let desired = &entity.manifest.desired;
         let waiting = match self.values(entity, desired, Purpose::Use).await? {
-            Ok(references) => return self.substitute(entity, desired, references),
+            Ok(references) => return self.substitute(entity, desired, references).await,
             Err(waiting) => waiting,
         };
         if !waiting.why.is_loss()
@@ -47,7 +47,7 @@ impl Resolver<'_> {
             && let Ok(known) = self.values(entity, desired, Purpose::Recognise).await?
             && known == entity.observed.references
         {
-            return self.substitute(entity, desired, known);
+            return self.substitute(entity, desired, known).await;
         }
         Ok(not_ready(&waiting))
     }
@@ -103,7 +103,7 @@ impl Resolver<'_> {
         desired: &'v Value,
     ) -> Result<Resolution<'v>, Error> {
         match self.values(entity, desired, Purpose::Recognise).await? {
-            Ok(references) => self.substitute(entity, desired, references),
+            Ok(references) => self.substitute(entity, desired, references).await,
             Err(waiting) => Ok(not_ready(&waiting)),
         }
     }
@@ -117,14 +117,16 @@ impl Resolver<'_> {
         self.shared.entities.reference_values(&entity.manifest.namespace, desired, purpose).await
     }
 
-    fn substitute<'v>(
+    async fn substitute<'v>(
         &self,
         entity: &Entity,
         desired: &'v Value,
         references: BTreeMap<String, Value>,
     ) -> Result<Resolution<'v>, Error> {
+        let attempted = self.attempted(entity).await?;
         if references.is_empty() {
-            return Ok(Resolution::Ready(Resolved { desired: Cow::Borrowed(desired), references }));
+            let desired = Cow::Borrowed(desired);
+            return Ok(Resolution::Ready(Resolved { desired, references, attempted }));
         }
         let bytes: usize = references.values().map(|value| value.to_string().len()).sum();
         if bytes > VALUES_BYTES_MAX {
@@ -139,7 +141,8 @@ impl Resolver<'_> {
         }
         match self.checked(entity, &Placeholders::of(&resolved, &[])) {
             Ok(normal) => {
-                Ok(Resolution::Ready(Resolved { desired: Cow::Owned(normal), references }))
+                let desired = Cow::Owned(normal);
+                Ok(Resolution::Ready(Resolved { desired, references, attempted }))
             }
             Err(Error::Invalid(faults)) => {
                 let faults = faults.iter().take(FAULTS_MAX);
@@ -149,6 +152,17 @@ impl Resolver<'_> {
             }
             Err(other) => Err(other),
         }
+    }
+
+    /// The attempted desired states of `entity`; one with a reference that has no value stays as it is.
+    async fn attempted(&self, entity: &Entity) -> Result<Vec<Value>, Error> {
+        let mut attempted = Vec::with_capacity(entity.attempted.len());
+        for desired in &entity.attempted {
+            let values = self.values(entity, desired, Purpose::Recognise).await?;
+            let values = values.unwrap_or_default();
+            attempted.push(references::resolve(desired, &values));
+        }
+        Ok(attempted)
     }
 
     fn checked(&self, entity: &Entity, desired: &Placeholders<'_>) -> Result<Value, Error> {

@@ -75,6 +75,7 @@ fn error_cleared(entity: &mut Entity, observed: &Observed) {
     if !repairs && observed.generation == entity.generation {
         let desired = entity.manifest.desired.clone();
         entity.made_from = targets_in(&desired);
+        entity.attempted.clear();
         entity.applied = Some(Applied { generation: entity.generation, desired });
         entity.replace_once = false;
     }

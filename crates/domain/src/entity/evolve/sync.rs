@@ -106,7 +106,16 @@ fn creation_lost(entity: &mut Entity, at: Timestamp) {
 /// From here on the object's content is unknown until an attempt succeeds.
 fn mark_content_unknown(entity: &mut Entity) {
     entity.write_only_dirty = true;
-    entity.made_from.extend(targets_in(&entity.manifest.desired));
+    let desired = &entity.manifest.desired;
+    entity.made_from.extend(targets_in(desired));
+    let is_applied = entity.applied.as_ref().is_some_and(|applied| applied.desired == *desired);
+    if is_applied || entity.attempted.contains(desired) {
+        return;
+    }
+    if entity.attempted.len() == Entity::MAX_ATTEMPTED {
+        entity.attempted.remove(0);
+    }
+    entity.attempted.push(desired.clone());
 }
 
 fn completed(
@@ -131,6 +140,7 @@ fn completed(
     }
     if observed.presence == Presence::Absent {
         entity.made_from.clear();
+        entity.attempted.clear();
     }
     entity.materialised |= observed.external_id.is_some();
     if matches!(step, AttemptStep::Replace { .. }) {
@@ -145,6 +155,7 @@ fn completed(
     if observed.presence == Presence::Present && observed.generation == generation {
         let desired = older.unwrap_or_else(|| entity.manifest.desired.clone());
         entity.made_from = targets_in(&desired);
+        entity.attempted.clear();
         entity.applied = Some(Applied { generation, desired });
         entity.replace_once &= generation != entity.generation;
         if !step.only_observes() {

@@ -149,7 +149,7 @@ fn compared(
     resolved: &Resolved<'_>,
 ) -> Action {
     let driver = &*c.settings.driver;
-    let comparison = compare(driver, c.kind, fresh, &resolved.desired, &object.attributes);
+    let comparison = compare(driver, c.kind, fresh, resolved, &object.attributes);
     if matches!(running.step, AttemptStep::Action { .. }) {
         return succeed(c, running, action_builders::unchanged(c, fresh, object), comparison.diff);
     }

@@ -126,6 +126,8 @@ pub(crate) struct Resolved<'v> {
     pub(crate) desired: Cow<'v, Value>,
     /// Those values, by pointer.
     pub(crate) references: BTreeMap<String, Value>,
+    /// The desired states that were attempted since one was applied, with the values of their references that are known.
+    pub(crate) attempted: Vec<Value>,
 }
 
 /// Why a desired state could not be resolved.

@@ -58,7 +58,7 @@ fn compared(c: &RoundContext<'_>, object: &Object, resolved: &Resolved<'_>) -> A
     // A reference whose value changed is a change of the desired state, not drift.
     let outdated = entity.is_outdated(&resolved.references);
     let driver = &*c.settings.driver;
-    let mut comparison = compare(driver, c.kind, entity, &resolved.desired, &object.attributes);
+    let mut comparison = compare(driver, c.kind, entity, resolved, &object.attributes);
     let full = entity.manifest.settings.management_policy == ManagementPolicy::Full;
     let as_observed = comparison.plan == Plan::Noop;
     if full {
@@ -226,18 +226,18 @@ pub(crate) fn compare(
     driver: &dyn Driver,
     kind: &KindSpec,
     entity: &Entity,
-    desired: &Value,
+    resolved: &Resolved<'_>,
     observed: &Value,
 ) -> Comparison {
-    let mut spec = desired.clone();
+    let mut spec = Value::clone(&resolved.desired);
     for pointer in &entity.manifest.settings.ignore_fields {
         ignore_field(&mut spec, observed, pointer);
     }
     let strict = driver.plan(&kind.name, observed, &spec);
-    let applied = applied_values(entity);
+    let before = earlier_values(entity, &resolved.attempted);
     let left = match strict {
         Plan::Noop => None,
-        _ => driver.with_additions(&kind.name, observed, &spec, applied.as_ref()),
+        _ => driver.with_additions(&kind.name, observed, &spec, before.as_ref()),
     };
     let plan = match &left {
         Some(left) => driver.plan(&kind.name, observed, left),
@@ -261,6 +261,43 @@ fn fields_of(plan: &Plan) -> &[String] {
     match plan {
         Plan::Noop => &[],
         Plan::Update { fields } | Plan::Replace { fields } => fields,
+    }
+}
+
+/// What the object may have been given before: the desired state that was last applied, together with those that were
+/// attempted since. `None` = nothing was.
+fn earlier_values(entity: &Entity, attempted: &[Value]) -> Option<Value> {
+    let applied = applied_values(entity);
+    let mut all = applied.iter().chain(attempted);
+    let mut union = all.next()?.clone();
+    all.for_each(|more| unite(&mut union, more));
+    Some(union)
+}
+
+/// Adds members and entries that `more` has and `union` has not. An entry that both have stays as often as in the one
+/// that has it more often.
+pub(super) fn unite(union: &mut Value, more: &Value) {
+    match (union, more) {
+        (Value::Object(union), Value::Object(more)) => {
+            for (name, value) in more {
+                match union.get_mut(name) {
+                    Some(known) => unite(known, value),
+                    None => drop(union.insert(name.clone(), value.clone())),
+                }
+            }
+        }
+        (Value::Array(union), Value::Array(more)) => {
+            let mut known = union.clone();
+            for entry in more {
+                match known.iter().position(|known| known == entry) {
+                    Some(index) => drop(known.swap_remove(index)),
+                    None => union.push(entry.clone()),
+                }
+            }
+        }
+        // A list was given to it, whatever else stood in its place before.
+        (union, Value::Array(_)) => union.clone_from(more),
+        _ => {}
     }
 }
 

@@ -143,6 +143,29 @@ fn a_repair_that_was_given_up_is_tried_again_once_the_object_changed() {
 }
 
 #[test]
+fn what_was_attempted_is_known_until_one_desired_state_is_applied() {
+    let mut scenario = Scenario::ok();
+    let applied = scenario.entity.manifest.desired.clone();
+    scenario.start(update());
+    scenario.fail(ErrorClass::Invalid, Next::Erred);
+    assert!(scenario.entity.attempted.is_empty(), "the applied one is known");
+    for size in 2..12 {
+        scenario.update(json!({"size": size}));
+        for _ in 0..2 {
+            scenario.start(update());
+            scenario.fail(ErrorClass::Transient, Next::Retry { at: Timestamp(9) });
+        }
+    }
+    let sizes = scenario.entity.attempted.iter().map(|desired| desired["size"].clone());
+    assert_eq!(sizes.collect::<Vec<_>>(), (4..12).map(Value::from).collect::<Vec<_>>());
+    scenario.update(applied);
+    assert_eq!(scenario.entity.attempted.len(), Entity::MAX_ATTEMPTED);
+    scenario.start(update());
+    scenario.complete(update(), scenario.present("object"));
+    assert!(scenario.entity.attempted.is_empty());
+}
+
+#[test]
 fn what_a_person_or_a_bug_ended_is_no_repair() {
     let bug = || {
         let mut scenario = with_policy(DriftPolicy::Correct);

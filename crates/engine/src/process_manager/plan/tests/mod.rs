@@ -1,6 +1,7 @@
 //! The planner as tables: given a life, an observation and a resolution, then one action.
 
 mod absent;
+mod additions;
 mod after_calls;
 mod before_observation;
 mod inconclusive_observation;
@@ -297,7 +298,8 @@ fn recorded(life: Life, observation: &Observation, resolution: &Resolution<'_>) 
 /// The desired state without references.
 fn resolved(entity: &Entity) -> Resolution<'_> {
     let desired = Cow::Borrowed(&entity.manifest.desired);
-    Resolution::Ready(Resolved { desired, references: BTreeMap::new() })
+    let attempted = entity.attempted.clone();
+    Resolution::Ready(Resolved { desired, references: BTreeMap::new(), attempted })
 }
 
 fn waiting(is_loss: bool) -> Resolution<'static> {

@@ -270,6 +270,7 @@ fn stands_for(size: u64) -> Resolution<'static> {
     Resolution::Ready(Resolved {
         desired: Cow::Owned(json!({ "size": size })),
         references: BTreeMap::from([("/size".to_owned(), json!(size))]),
+        attempted: Vec::new(),
     })
 }
 
@@ -364,51 +365,4 @@ fn write_only_fields_are_written_when_they_may_be_other() {
     assert!(shown.starts_with("start update /size,/password@2 for 1 on object"), "{shown}");
     let observer = observe_only().updated(secret("new"));
     assert_eq!(there(&observer, WORK, 1), "complete none for 1 Present@2");
-}
-
-#[test]
-fn what_others_plugged_in_is_reported_and_left() {
-    let plugged = |desired: Value, policy: DriftPolicy| {
-        let settings = Settings { drift_policy: policy, ..Settings::default() };
-        let life = Life::declared_as(Manifest { desired, settings, ..Manifest::default() });
-        let (kind, seen) = (AttemptStep::Create, observed("object", 1, 1));
-        life.started(kind).completed(seen)
-    };
-    let object = |size: u64, plugged: &[&str]| Observation::Present {
-        object: Object { attributes: json!({"size": size, "plugged": plugged}), ..object(1) },
-        extra: Vec::new(),
-    };
-    let desired = || json!({"size": 1, "plugged": ["a"]});
-    for policy in [DriftPolicy::Correct, DriftPolicy::Report] {
-        let life = plugged(desired(), policy);
-        let check = |seen: &Observation| planned(&life, CHECK, seen, &Resolution::None);
-        let in_sync = "observe Present@1 in sync then await change else await change";
-        assert_eq!(check(&object(1, &["a"])), in_sync);
-        let reported = "observe Present@1 differs in sync then await change else await change";
-        assert_eq!(check(&object(1, &["a", "other"])), reported, "{policy:?}");
-        // Once it is known, nothing is to be done about it.
-        let diff = with(&life, CHECK, |c| {
-            match next_action(c, &object(1, &["a", "other"]), &resolved(&life.entity)) {
-                Action::Observe { report, .. } => report.diff,
-                other => unreachable!("{other:?}"),
-            }
-        });
-        assert!(diff.iter().all(|difference| difference.addition), "{diff:?}");
-        let known = life.clone().seen(observed("object", 1, 1), diff, OnLost::Ask);
-        assert!(known.entity.drift.is_some() && known.entity.work().is_none(), "{policy:?}");
-    }
-    // A correction writes it together with what is wanted.
-    let life = plugged(desired(), DriftPolicy::Correct);
-    let life = life.seen(observed("object", 9, 1), differs(1, 9), OnLost::Ask);
-    assert_eq!(
-        planned(&life, WORK, &object(9, &["a", "other"]), &Resolution::None),
-        "observe Present@1 differs then again else start update /size@1 on object with \
-         {\"plugged\":[\"a\",\"other\"],\"size\":1}"
-    );
-    let life = plugged(desired(), DriftPolicy::Correct).updated(json!({"size": 2, "plugged": []}));
-    assert_eq!(
-        planned(&life, WORK, &object(2, &["other"]), &Resolution::None),
-        "complete none for 1 Present@2 differs",
-        "the change is made, the rest is told"
-    );
 }
