@@ -17,18 +17,29 @@ use crate::error::Error;
 use crate::process_manager::lease::AttemptControl;
 use crate::process_manager::plan::{
     Action, AfterCall, Observation, Requeue, Resolution, RoundContext, Start, after_call,
-    after_cancel, after_owner_check, after_poll, after_verification, desired_of_attempt,
-    is_compared, missing_secret, requeue_for_work,
+    after_cancel, after_owner_check, after_poll, after_verification, claim_refused,
+    desired_of_attempt, is_compared, missing_secret, requeue_for_work,
 };
 use crate::process_manager::round::Round;
 
 impl Round<'_> {
-    /// Carries out `action`, which was planned in context `c`.
+    /// Carries out `action`, which was planned in context `c`. If another entity has the claim on its object, that is
+    /// recorded instead.
     pub(super) async fn execute(
         &self,
         c: &RoundContext<'_>,
         action: Action,
     ) -> Result<Requeue, Error> {
+        let refused = claim_refused(c, &action);
+        match (self.carry_out(c, action).await, refused) {
+            (Err(Error::IdentityTaken { .. }), Some(refused)) => {
+                Box::pin(self.carry_out(c, refused)).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn carry_out(&self, c: &RoundContext<'_>, action: Action) -> Result<Requeue, Error> {
         match action {
             Action::Wait(requeue) => Ok(requeue),
             Action::Start(start) => self.start(c, *start).await,

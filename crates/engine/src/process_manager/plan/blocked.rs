@@ -1,6 +1,7 @@
 //! What an entity waits for besides time: a reference, a secret, a schema, an object that another one manages.
 
 use stateward_domain::entity::Entity;
+use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::event::Next;
 use stateward_domain::entity::state::{BlockedOn, OperationKind};
 use stateward_domain::failure::{ErrorClass, Failure};
@@ -69,6 +70,23 @@ pub(crate) fn missing_secret(c: &RoundContext<'_>, failure: &Failure) -> Action 
     }
     let check_at = c.now.after(c.settings.breaker.probe_interval);
     fail_with(c, failure, Next::Blocked { on: BlockedOn::Secret, check_at })
+}
+
+/// What is done instead of `action` when the log refuses it the object that it names, because another entity has the
+/// claim: that entity manages the object, also if it carries this entity's key. `None` = it names no object.
+pub(crate) fn claim_refused(c: &RoundContext<'_>, action: &Action) -> Option<Action> {
+    let object = match action {
+        Action::Start(start) => match &start.intent {
+            Intent::Start { found, .. } => found.as_ref(),
+            _ => None,
+        },
+        Action::Complete { completion, .. } => completion.observed.external_id.as_ref(),
+        Action::Observe { report, .. } | Action::Record { report, .. } => {
+            report.observed.external_id.as_ref()
+        }
+        Action::Fail(_) | Action::RecordLoss(_) | Action::Wait(_) => None,
+    };
+    object.map(|id| object_taken(c, id))
 }
 
 /// Another entity of this log manages the object: nothing that was observed of it is kept.

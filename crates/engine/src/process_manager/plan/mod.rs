@@ -33,7 +33,7 @@ pub(crate) use after_call::{
     AfterCall, after_call, after_cancel, after_owner_check, after_poll, after_verification,
     desired_of_attempt, is_compared,
 };
-pub(crate) use blocked::missing_secret;
+pub(crate) use blocked::{claim_refused, missing_secret};
 use planner_types::DEPENDENCY_LAG;
 pub(crate) use planner_types::{
     Action, Before, CHANGES_PAUSED, DesiredFault, Observation, QUEUE_LAG, Requeue, Requirement,

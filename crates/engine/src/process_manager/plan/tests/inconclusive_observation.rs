@@ -71,6 +71,27 @@ fn an_object_of_another_entity_is_waited_for() {
 }
 
 #[test]
+fn an_object_that_the_log_refuses_is_waited_for() {
+    let seen = Observation::Present { object: object(1), extra: Vec::new() };
+    let refused = |life: &Life, given: Given| {
+        with(life, given, |c| {
+            let action = next_action(c, &seen, &resolved(&life.entity));
+            claim_refused(c, &action).map(|refused| shown(&refused))
+        })
+    };
+    let blocked = Some("fail object_taken, blocked on ObjectTaken until 300s".to_owned());
+    let foreign = Observation::Foreign { external_id: external("object") };
+    let recorded = recorded(Life::declared(), &foreign, &Resolution::None);
+    assert_eq!(refused(&Life::declared(), WORK), blocked, "a completion");
+    assert_eq!(refused(&recorded, WORK).as_deref(), Some("wait 300s"), "recorded once");
+    assert_eq!(refused(&Life::synced(), CHECK), blocked, "a check");
+    assert_eq!(refused(&Life::synced().updated(json!({"size": 2})), WORK), blocked, "an update");
+    let none = Life::declared();
+    let waits = with(&none, WORK, |c| claim_refused(c, &Action::Wait(Requeue::Now)).is_none());
+    assert!(waits, "it names no object");
+}
+
+#[test]
 fn a_missing_secret_is_recorded_once() {
     let failure = Failure::harmless(ErrorClass::Invalid, "secret_missing", "secret x is missing");
     let missing = |life: &Life| with(life, WORK, |c| missing_secret(c, &failure));
