@@ -27,6 +27,16 @@ pub struct Applied {
     pub desired: Value,
 }
 
+/// Who ended the retries of an entity besides its retry budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// A person decided to give up.
+    Person,
+    /// A bug of a driver or of the engine.
+    Bug,
+}
+
 /// Retry counters since the last success, change or retry request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -43,6 +53,9 @@ pub struct RetryState {
     /// Retries have ended until a user changes or retries the entity.
     #[serde(rename = "given_up", skip_serializing_if = "is_false")]
     pub erred: bool,
+    /// Why it is erred, if an observation must not end that; a later failure does not change it. `None` = it may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<EndedBy>,
     /// Earliest time of the next attempt; `None` = at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
@@ -182,8 +195,8 @@ impl Entity {
     /// Whether a bug of a driver or of the engine stopped it: nothing happens until a person acts.
     #[must_use]
     pub fn is_dead_letter(&self) -> bool {
-        self.trouble.erred
-            && self.error.as_ref().is_some_and(|error| error.class == ErrorClass::Bug)
+        let shown = self.error.as_ref().is_some_and(|error| error.class == ErrorClass::Bug);
+        self.trouble.erred && (shown || self.trouble.ended_by == Some(EndedBy::Bug))
     }
 
     /// The open operation with this id; `None` = it is not open.

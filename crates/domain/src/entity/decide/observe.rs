@@ -91,6 +91,7 @@ fn may_be_repaired(entity: &Entity, report: &ObservationReport) -> bool {
         && before.generation == entity.generation
         && !report.diff.is_empty()
         && !entity.is_dead_letter()
+        && entity.trouble.ended_by.is_none()
         && entity.error.as_ref().is_none_or(|error| error.code != Decision::GIVEN_UP)
         && changed
 }

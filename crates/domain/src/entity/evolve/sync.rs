@@ -1,11 +1,11 @@
 //! Folds what attempts did.
 
 use super::{close, fresh_start};
-use crate::entity::aggregate::{Applied, Entity};
+use crate::entity::aggregate::{Applied, EndedBy, Entity};
 use crate::entity::event::{EntityEvent, Next};
 use crate::entity::references::targets_in;
 use crate::entity::state::{AttemptStep, Blocked, Observed, Presence, RunningAttempt};
-use crate::failure::{Effect, Failure};
+use crate::failure::{Effect, ErrorClass, Failure};
 use crate::id::{Attempt, Generation, Incarnation};
 use crate::time::Timestamp;
 
@@ -219,5 +219,8 @@ fn failed(
                 check_at: *check_at,
             });
         }
+    }
+    if trouble.erred && error.class == ErrorClass::Bug {
+        trouble.ended_by.get_or_insert(EndedBy::Bug);
     }
 }

@@ -1,7 +1,7 @@
 //! Folds requests of users.
 
 use super::{close, fresh_start, new_desired, open};
-use crate::entity::aggregate::Entity;
+use crate::entity::aggregate::{EndedBy, Entity};
 use crate::entity::event::EntityEvent;
 use crate::entity::state::{
     Decision, Manifest, OperationKind, Presence, ReplacePolicy, SettingsPatch, State,
@@ -136,6 +136,7 @@ fn decided(
         }
         Decision::GiveUp => {
             entity.trouble.erred = true;
+            entity.trouble.ended_by = Some(EndedBy::Person);
             entity.error = Some(Failure::harmless(
                 ErrorClass::Cancelled,
                 Decision::GIVEN_UP,

@@ -188,7 +188,17 @@ fn what_a_person_or_a_bug_ended_is_no_repair() {
         scenario.then(Intent::Decide { operation_id, decision: Decision::GiveUp });
         scenario
     };
-    for (name, mut scenario) in [("bug", bug()), ("report", reported()), ("person", given_up())] {
+    let another_failure = |mut scenario: Scenario| {
+        scenario.fail(ErrorClass::Transient, Next::Retry { at: Timestamp(9) });
+        scenario
+    };
+    for (name, mut scenario) in [
+        ("bug", bug()),
+        ("report", reported()),
+        ("person", given_up()),
+        ("bug, then another failure", another_failure(bug())),
+        ("person, then another failure", another_failure(given_up())),
+    ] {
         let (seen, diff) = observed_otherwise(&scenario);
         assert_eq!(scenario.observe(seen, diff), ["drift_detected"], "{name}");
         assert_eq!(scenario.entity.state, State::Erred, "{name}");
