@@ -36,8 +36,8 @@ pub(crate) struct Proposed<'a> {
     pub(crate) desired: &'a Value,
     /// Entities that it depends on without a value.
     pub(crate) depends_on: &'a BTreeSet<Target>,
-    /// The present desired state; `None` = the entity is new.
-    pub(crate) before: Option<&'a Value>,
+    /// What is declared at present; `None` = the entity is new.
+    pub(crate) before: Option<&'a Manifest>,
 }
 
 impl<'a> Proposed<'a> {
@@ -47,7 +47,7 @@ impl<'a> Proposed<'a> {
         desired: &'a Value,
         settings: &'a SettingsPatch,
     ) -> Self {
-        let Manifest { namespace, kind, name, desired: before, .. } = manifest;
+        let Manifest { namespace, kind, name, .. } = manifest;
         let depends_on = settings.depends_on.as_ref();
         Self {
             backend,
@@ -55,7 +55,7 @@ impl<'a> Proposed<'a> {
             entity: Target { kind: kind.clone(), name: name.clone() },
             desired,
             depends_on: depends_on.unwrap_or(&manifest.settings.depends_on),
-            before: Some(before),
+            before: Some(manifest),
         }
     }
 }
@@ -73,7 +73,7 @@ impl Admission<'_> {
     pub(crate) async fn admit(&self, proposed: &Proposed<'_>) -> Result<Value, Error> {
         let Proposed { backend, namespace, entity, desired, depends_on, before } = proposed;
         // An unchanged desired state was admitted earlier, perhaps under other limits, and no event repeats it.
-        let changes = before.is_none_or(|before| before != *desired);
+        let changes = before.is_none_or(|before| before.desired != **desired);
         if changes {
             check_limits(desired, &Limits::DOCUMENT)?;
         }
@@ -102,27 +102,25 @@ impl Admission<'_> {
             // The driver's defaults count too.
             check_limits(&desired, &Limits::DOCUMENT)?;
         }
-        self.check_dependencies(namespace, entity, &references, depends_on).await?;
+        let accepted = before.map(|before| &before.settings.depends_on);
+        refuse_unknown_kinds(self.kinds, depends_on, accepted)?;
+        self.refuse_cycle(namespace, entity, &references, depends_on).await?;
         Ok(desired)
     }
 
-    /// Refuses dependencies of unknown kinds, and those by which `entity` would wait for itself.
+    /// Refuses new dependencies of unknown kinds, and those by which the entity of `manifest` would wait for itself.
     ///
     /// # Errors
     /// [`Error::BadDocument`], [`Error::Invalid`] where a reference closes the cycle, [`Error::Unavailable`].
     pub(crate) async fn check_dependencies(
         &self,
-        namespace: &Namespace,
-        entity: &Target,
-        references: &[Reference],
+        manifest: &Manifest,
         depends_on: &BTreeSet<Target>,
     ) -> Result<(), Error> {
-        let unknown = depends_on.iter().find(|target| self.kinds.get(&target.kind).is_err());
-        if let Some(Target { kind, .. }) = unknown {
-            let (pointer, message) = (DEPENDS_ON.to_owned(), format!("there is no kind {kind}"));
-            return Err(Error::BadDocument(vec![FieldError { pointer, message }]));
-        }
-        self.refuse_cycle(namespace, entity, references, depends_on).await
+        let references = references::declared(&manifest.desired);
+        let accepted = Some(&manifest.settings.depends_on);
+        refuse_unknown_kinds(self.kinds, depends_on, accepted)?;
+        self.refuse_cycle(&manifest.namespace, &manifest.target(), &references, depends_on).await
     }
 
     /// The references in `desired`, each to an entity that could be declared.
@@ -195,6 +193,25 @@ impl Admission<'_> {
     }
 }
 
+/// Refuses dependencies of unknown kinds, other than the `accepted` ones, which the entity has already: a kind leaves with
+/// its driver.
+///
+/// # Errors
+/// [`Error::BadDocument`].
+fn refuse_unknown_kinds(
+    kinds: &Kinds,
+    depends_on: &BTreeSet<Target>,
+    accepted: Option<&BTreeSet<Target>>,
+) -> Result<(), Error> {
+    let is_new = |target: &&Target| !accepted.is_some_and(|accepted| accepted.contains(*target));
+    let unknown = |target: &&Target| kinds.get(&target.kind).is_err();
+    let Some(Target { kind, .. }) = depends_on.iter().filter(is_new).find(unknown) else {
+        return Ok(());
+    };
+    let (pointer, message) = (DEPENDS_ON.to_owned(), format!("there is no kind {kind}"));
+    Err(Error::BadDocument(vec![FieldError { pointer, message }]))
+}
+
 /// Whether an object of the kind may have the part that a reference takes. Attributes that the schema does not name are
 /// computed by the backend, and unknown here.
 fn may_have(kind: &KindSpec, field: &Field) -> bool {
@@ -255,6 +272,23 @@ mod tests {
             assert!(!may_have(&kind, &field(path)), "{path}");
         }
         assert!(may_have(&kind, &Field::ExternalId));
+    }
+
+    #[test]
+    fn a_dependency_on_a_kind_that_left_is_no_new_fault() {
+        let kinds = Kinds::compile([crate::stub_driver::kind()]).expect("valid");
+        let known = crate::stub_driver::kind().name;
+        let on = |kinds: &[&KindName]| -> BTreeSet<Target> {
+            let target = |kind: &&KindName| Target { kind: (*kind).clone(), name: "it".into() };
+            kinds.iter().map(target).collect()
+        };
+        let left = KindName::from("left");
+        let both = on(&[&known, &left]);
+        assert!(refuse_unknown_kinds(&kinds, &both, None).is_err(), "a new entity");
+        assert!(refuse_unknown_kinds(&kinds, &both, Some(&on(&[&known]))).is_err(), "a new one");
+        for next in [&both, &on(&[&left]), &on(&[&known]), &on(&[])] {
+            assert!(refuse_unknown_kinds(&kinds, next, Some(&on(&[&left]))).is_ok());
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use stateward_domain::document::Limits;
 use stateward_domain::entity::command::Intent;
-use stateward_domain::entity::references;
 use stateward_domain::entity::state::{Decision, DeletionPolicy, Difference, Manifest};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::Envelope;
@@ -131,12 +130,7 @@ impl Engine {
         let (desired, replaces) = match &change.desired {
             None => {
                 if let Some(depends_on) = &change.settings.depends_on {
-                    let Manifest { namespace, desired, .. } = &entity.manifest;
-                    let references = references::declared(desired);
-                    let (admission, target) = (self.admission(), entity.manifest.target());
-                    admission
-                        .check_dependencies(namespace, &target, &references, depends_on)
-                        .await?;
+                    self.admission().check_dependencies(&entity.manifest, depends_on).await?;
                 }
                 (None, Vec::new())
             }
