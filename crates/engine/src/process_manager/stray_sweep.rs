@@ -1,9 +1,10 @@
 //! The sweep: lists objects that carry an owner key of this installation and match no living entity. It is the last
 //! resort against late workers: objects of a known entity become clean-up work, the others are counted and logged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
@@ -21,33 +22,46 @@ use crate::process_manager::Shared;
 
 /// Maximum pages of one list; the next sweep starts from the beginning.
 const PAGES_MAX: usize = 10_000;
+/// Between two attempts to list a kind that the backend refuses.
+const REFUSED_RETRY: Duration = Duration::from_hours(1);
 
 /// What the sweeps of one configuration of a backend found so far, by kind.
 #[derive(Default)]
 struct Sweeps {
     /// Objects that belong to no entity here. A kind that could not be listed keeps its last count.
     unknown: BTreeMap<KindName, u64>,
-    /// Kinds that the credentials may not list. New credentials come with a new configuration.
-    refused: BTreeSet<KindName>,
+    /// Kinds that the credentials may not list, and when that was found: permissions change without a new configuration.
+    refused: BTreeMap<KindName, Duration>,
 }
 
 impl Sweeps {
-    /// The kinds to sweep: an object of another kind carries no owner key.
-    fn kinds(&self, specs: &[KindSpec]) -> Vec<KindName> {
+    /// The kinds to sweep at `now`: an object of another kind carries no owner key.
+    fn kinds(&self, specs: &[KindSpec], now: Duration) -> Vec<KindName> {
         let kinds = specs.iter().filter(|spec| spec.owner_key).map(|spec| &spec.name);
-        kinds.filter(|kind| !self.refused.contains(kind)).cloned().collect()
+        let waits = |since: &Duration| now.saturating_sub(*since) < REFUSED_RETRY;
+        kinds.filter(|kind| !self.refused.get(kind).is_some_and(waits)).cloned().collect()
     }
 
-    /// Notes the end of a kind's sweep; returns a failure that concerns the backend.
-    fn note(&mut self, kind: KindName, swept: Result<u64, Failure>) -> Option<Failure> {
+    /// Notes the end of a kind's sweep at `now`; returns a failure that concerns the backend.
+    fn note(
+        &mut self,
+        kind: KindName,
+        swept: Result<u64, Failure>,
+        now: Duration,
+    ) -> Option<Failure> {
         match swept {
             Ok(count) => {
+                if self.refused.remove(&kind).is_some() {
+                    tracing::info!(%kind, "is swept again");
+                }
                 self.unknown.insert(kind, count);
                 None
             }
             Err(failure) if failure.class == ErrorClass::Refused => {
-                tracing::info!(%kind, %failure, "is not swept until the configuration changes");
-                self.refused.insert(kind);
+                if !self.refused.contains_key(&kind) {
+                    tracing::info!(%kind, %failure, "is not swept: tried again each hour");
+                }
+                self.refused.insert(kind, now);
                 None
             }
             Err(failure) => {
@@ -69,10 +83,10 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
         if backend.availability.unavailable(shared.clock.moment()).is_some() {
             continue;
         }
-        for kind in sweeps.kinds(backend.settings.driver.kinds()) {
+        for kind in sweeps.kinds(backend.settings.driver.kinds(), shared.clock.elapsed()) {
             let span = tracing::info_span!("sweep", backend = %backend.name());
             let swept = sweep(&shared, &backend, &kind).instrument(span.clone()).await;
-            let failure = span.in_scope(|| sweeps.note(kind, swept));
+            let failure = span.in_scope(|| sweeps.note(kind, swept, shared.clock.elapsed()));
             if let Some(failure) = failure {
                 shared.record_failure(&backend, &failure).await;
             }
@@ -188,8 +202,6 @@ fn is_stray(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
     use stateward_domain::entity::state::State;
 
@@ -208,20 +220,28 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_may_not_be_listed_is_refused_once() {
+    fn a_kind_that_may_not_be_listed_is_tried_again_each_hour() {
         let owned = |name: &str| KindSpec { name: name.into(), ..crate::stub_driver::kind() };
         let unowned = KindSpec { owner_key: false, ..owned("c") };
         let specs = [owned("a"), owned("b"), unowned];
         let mut sweeps = Sweeps::default();
-        let names = |sweeps: &Sweeps| -> Vec<String> {
-            sweeps.kinds(&specs).into_iter().map(|kind| kind.0).collect()
+        let minute = |minutes: u64| Duration::from_secs(minutes * 60);
+        let names = |sweeps: &Sweeps, now: u64| -> Vec<String> {
+            sweeps.kinds(&specs, minute(now)).into_iter().map(|kind| kind.0).collect()
         };
-        assert_eq!(names(&sweeps), ["a", "b"]);
-        assert!(sweeps.note("a".into(), Ok(3)).is_none());
+        assert_eq!(names(&sweeps, 1), ["a", "b"]);
+        assert!(sweeps.note("a".into(), Ok(3), minute(1)).is_none());
         let failed = |class| Err(Failure::harmless(class, "on_purpose", "on purpose"));
-        assert!(sweeps.note("b".into(), failed(ErrorClass::Refused)).is_none());
-        assert!(sweeps.note("a".into(), failed(ErrorClass::Transient)).is_some());
-        assert_eq!(names(&sweeps), ["a"]);
+        let refused = |sweeps: &mut Sweeps, now: u64| {
+            assert!(sweeps.note("b".into(), failed(ErrorClass::Refused), minute(now)).is_none());
+            assert_eq!(names(sweeps, now + 59), ["a"]);
+            assert_eq!(names(sweeps, now + 60), ["a", "b"]);
+        };
+        refused(&mut sweeps, 1);
+        refused(&mut sweeps, 61);
+        assert!(sweeps.note("b".into(), Ok(0), minute(121)).is_none());
+        assert_eq!(names(&sweeps, 122), ["a", "b"]);
+        assert!(sweeps.note("a".into(), failed(ErrorClass::Transient), minute(122)).is_some());
         assert_eq!(sweeps.unknown.values().sum::<u64>(), 3, "the last count stays");
     }
 
