@@ -1,7 +1,8 @@
 //! What others plugged into an object of ours: it is reported, and left.
 //!
 //! Invariant: an entry is only ever removed if the desired state that was applied before named it, or left the whole list
-//! to the cloud. An entry that neither that nor the present one names was plugged in by another tool or a person.
+//! to the cloud, which fills it for us. An entry that neither that nor the present one names was plugged in by another
+//! tool or a person. Of a list that the cloud leaves empty, the present desired state may be the first to name it.
 
 use serde_json::Value;
 
@@ -15,6 +16,10 @@ struct PluggedList {
     fits: fn(&Value, &Value) -> bool,
     /// Whether an entry that is not asked for was plugged in at all, rather than added by the cloud itself.
     is_plugged: fn(&Value) -> bool,
+    /// Whether the cloud fills the list of an object whose desired state does not name it.
+    chosen_by_cloud: bool,
+    /// The entries that a desired state names in other fields.
+    named_elsewhere: fn(&Value) -> Vec<Value>,
 }
 
 static LISTS: &[PluggedList] = &[
@@ -23,18 +28,24 @@ static LISTS: &[PluggedList] = &[
         field: "networks",
         fits: nic_fits,
         is_plugged: |_| true,
+        chosen_by_cloud: true,
+        named_elsewhere: |_| Vec::new(),
     },
     PluggedList {
         kind: "openstack.server",
         field: "volumes",
         fits: |seen, wanted| seen == wanted,
         is_plugged: |_| true,
+        chosen_by_cloud: false,
+        named_elsewhere: block_devices,
     },
     PluggedList {
         kind: "openstack.router",
         field: "interfaces",
         fits: interface_fits,
         is_plugged: |_| true,
+        chosen_by_cloud: false,
+        named_elsewhere: |_| Vec::new(),
     },
     PluggedList {
         kind: "openstack.port",
@@ -42,6 +53,8 @@ static LISTS: &[PluggedList] = &[
         fits: address_fits,
         // Neutron adds automatic IPv6 addresses, and refuses requests for them.
         is_plugged: |seen| seen["ip_address"].as_str().is_some_and(|ip| !ip.contains(':')),
+        chosen_by_cloud: true,
+        named_elsewhere: |_| Vec::new(),
     },
 ];
 
@@ -70,6 +83,13 @@ fn address_fits(seen: &Value, wanted: &Value) -> bool {
     !named.is_empty() && named.iter().all(|name| seen[*name] == wanted[*name])
 }
 
+/// The volumes that a server's creation attaches as block devices.
+fn block_devices(spec: &Value) -> Vec<Value> {
+    let devices = spec["block_device_mapping_v2"].as_array().into_iter().flatten();
+    let volumes = devices.filter(|device| device["source_type"] == "volume");
+    volumes.map(|device| device["uuid"].clone()).collect()
+}
+
 /// `spec` with the additions of others in it; `None` = there are none.
 pub(super) fn with_additions(
     kind: &str,
@@ -81,14 +101,7 @@ pub(super) fn with_additions(
     for list in LISTS.iter().filter(|list| list.kind == kind) {
         let Some(wanted) = spec.get(list.field).and_then(entries) else { continue };
         let there = observed[list.field].as_array().map(Vec::as_slice).unwrap_or_default();
-        let before = match applied {
-            None => Vec::new(),
-            // The cloud filled the list for us: nothing in it is known to be another's.
-            Some(applied) => match applied.get(list.field).and_then(entries) {
-                Some(before) => before,
-                None => continue,
-            },
-        };
+        let Some(before) = list.before(spec, applied) else { continue };
         let foreign = list.foreign(there, &wanted, &before);
         if !foreign.is_empty() {
             let all = wanted.into_iter().chain(foreign.into_iter().cloned()).collect();
@@ -109,6 +122,20 @@ fn entries(field: &Value) -> Option<Vec<Value>> {
 }
 
 impl PluggedList {
+    /// The entries that the desired state before asked for, without those that `spec` names elsewhere now; `None` = all
+    /// of the list may be ours, because the cloud filled it for us.
+    fn before(&self, spec: &Value, applied: Option<&Value>) -> Option<Vec<Value>> {
+        let Some(applied) = applied else { return Some(Vec::new()) };
+        let mut before = match applied.get(self.field).and_then(entries) {
+            None if self.chosen_by_cloud => return None,
+            named => named.unwrap_or_default(),
+        };
+        before.extend((self.named_elsewhere)(applied));
+        let still_named = (self.named_elsewhere)(spec);
+        before.retain(|entry| !still_named.contains(entry));
+        Some(before)
+    }
+
     /// The entries of `there` that neither `wanted` nor `before` asks for.
     fn foreign<'v>(
         &self,
@@ -193,6 +220,41 @@ mod tests {
         assert_eq!(nics(two(), json!([on_a]), unknown), foreign, "a reference without value");
         let named = json!([{"uuid": "a name"}, on_b]);
         assert_eq!(nics(two(), json!([{"uuid": "a name"}]), named), Value::Null);
+    }
+
+    #[test]
+    fn the_first_use_of_a_list_that_the_cloud_leaves_empty_removes_nothing() {
+        let before = json!({"name": "x"});
+        for (kind, field, there, wanted) in [
+            ("openstack.server", "volumes", json!("theirs"), json!("ours")),
+            (
+                "openstack.router",
+                "interfaces",
+                json!({"port_id": "p", "subnet_id": "theirs"}),
+                json!({"subnet_id": "ours"}),
+            ),
+        ] {
+            let (observed, spec) = (json!({ field: [there] }), json!({ field: [wanted] }));
+            for before in [&before, &json!({ field: null })] {
+                let left = with_additions(kind, &observed, &spec, Some(before));
+                assert_eq!(left, Some(json!({ field: [wanted, there] })), "{kind}: {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_volume_of_the_creation_s_block_devices_is_ours_and_stays_while_it_is_named() {
+        let device = json!({"uuid": "made-with", "source_type": "volume"});
+        let image = json!({"uuid": "i", "source_type": "image"});
+        let applied = json!({"block_device_mapping_v2": [image, device]});
+        let observed = json!({"volumes": ["made-with", "theirs"]});
+        let left = |spec: Value| {
+            with_additions("openstack.server", &observed, &spec, Some(&applied)).unwrap()["volumes"]
+                .clone()
+        };
+        assert_eq!(left(json!({"volumes": []})), json!(["theirs"]), "no longer named");
+        let named = json!({"volumes": [], "block_device_mapping_v2": [device]});
+        assert_eq!(left(named), json!(["made-with", "theirs"]));
     }
 
     #[test]
