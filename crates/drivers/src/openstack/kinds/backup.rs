@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::pending_job::Phase;
 use super::{
-    ActionOutcome, Kind, PendingJob, Remaining, Stage, cinder, copy_fields, to_external_id,
+    ActionOutcome, Change, Kind, PendingJob, Remaining, Stage, cinder, copy_fields, to_external_id,
 };
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner_key;
@@ -140,10 +140,9 @@ impl Kind for Backup {
     async fn update_fields(
         &self,
         client: CallClient<'_>,
-        target: &ObjectRef,
-        spec: &Value,
-        _: &[String],
+        change: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
+        let Change { target, spec, .. } = *change;
         for part in parts(client, &target.owner_key).await? {
             let path = ["snapshots", part["id"].as_str().unwrap_or_default()];
             let body = json!({"snapshot": {"name": spec["name"]}});

@@ -12,6 +12,17 @@ use super::pending_job::{PendingJob, Phase};
 use super::{ActionOutcome, Kind, Remaining, Stage, owner_mark, to_external_id, unknown_members};
 use crate::openstack::client::{ApiError, CallClient, ErrorKind};
 
+/// A change of an object in place.
+#[derive(Clone, Copy)]
+pub(in crate::openstack) struct Change<'a> {
+    pub(super) target: &'a ObjectRef,
+    pub(super) spec: &'a Value,
+    /// The fields to change (JSON pointers).
+    pub(super) fields: &'a [String],
+    /// The attributes that the change was planned from. What others plugged in later is not in them, and stays.
+    pub(super) observed: &'a Value,
+}
+
 /// Pointer of a plan for an object that is not settled.
 const STATUS: &str = "/status";
 
@@ -100,34 +111,36 @@ pub(in crate::openstack) async fn update(
         // The change waits until the cloud has finished its current work.
         fields.retain(|field| field != STATUS);
         let mut job = job_for(target, Phase::Update);
-        job.spec = spec_part(&update.spec, &fields);
+        job.spec = part_of(&update.spec, &fields);
+        job.observed = part_of(&update.observed, &fields);
         job.fields = fields;
         return advance_job(kind, client, job).await;
     }
-    change(kind, client, target, &update.spec, &fields).await
+    let (spec, observed) = (&update.spec, &update.observed);
+    apply(kind, client, &Change { target, spec, fields: &fields, observed }).await
 }
 
-async fn change(
+async fn apply(
     kind: &dyn Kind,
     client: CallClient<'_>,
-    target: &ObjectRef,
-    spec: &Value,
-    fields: &[String],
+    change: &Change<'_>,
 ) -> Result<Outcome, Failure> {
-    if fields.is_empty() {
-        return Ok(update_outcome(kind, target, spec, Remaining::Nothing));
+    if change.fields.is_empty() {
+        return Ok(update_outcome(kind, change, Remaining::Nothing));
     }
-    match kind.update_fields(client, target, spec, fields).await {
-        Ok(left) => Ok(update_outcome(kind, target, spec, left)),
-        Err(error) => Err(wrong_state(kind, client, target, error).await.into()),
+    match kind.update_fields(client, change).await {
+        Ok(left) => Ok(update_outcome(kind, change, left)),
+        Err(error) => Err(wrong_state(kind, client, change.target, error).await.into()),
     }
 }
 
-fn update_outcome(kind: &dyn Kind, target: &ObjectRef, spec: &Value, left: Remaining) -> Outcome {
+fn update_outcome(kind: &dyn Kind, change: &Change<'_>, left: Remaining) -> Outcome {
+    let target = change.target;
     match (left, kind.poll_ms()) {
         (Remaining::Working(fields), Some(poll)) => {
             let mut job = job_for(target, Phase::Update);
-            job.spec = spec_part(spec, &fields);
+            job.spec = part_of(change.spec, &fields);
+            job.observed = part_of(change.observed, &fields);
             job.fields = fields;
             job.pending(poll)
         }
@@ -137,11 +150,11 @@ fn update_outcome(kind: &dyn Kind, target: &ObjectRef, spec: &Value, left: Remai
     }
 }
 
-/// The part of the desired state that `fields` name.
-fn spec_part(spec: &Value, fields: &[String]) -> Value {
+/// The members of `whole` that `fields` name.
+fn part_of(whole: &Value, fields: &[String]) -> Value {
     let part = |field: &String| {
         let name = field.strip_prefix('/')?;
-        Some((name.to_owned(), spec.get(name)?.clone()))
+        Some((name.to_owned(), whole.get(name)?.clone()))
     };
     let part: Map<_, _> = fields.iter().filter_map(part).collect();
     if part.is_empty() { Value::Null } else { Value::Object(part) }
@@ -233,7 +246,8 @@ async fn advance_job(
         (Stage::Working, _) => Ok(job.pending(poll)),
         (Stage::Settled, Phase::Delete) => delete(kind, client, &job.target).await,
         (Stage::Settled, _) if !job.fields.is_empty() => {
-            change(kind, client, &job.target, &job.spec, &job.fields).await
+            let PendingJob { target, spec, fields, observed, .. } = &job;
+            apply(kind, client, &Change { target, spec, fields, observed }).await
         }
         (Stage::Settled, _) => Ok(Outcome::Done {
             external_id: Some(job.target.external_id.clone()),

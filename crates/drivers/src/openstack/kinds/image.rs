@@ -9,14 +9,14 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::json_pointer;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, ObjectRef, Search};
+use stateward_domain::ports::driver::{Create, Search};
 
 use super::blocker::volumes_where;
 use super::image_content::{decoded, has_content, same_content, same_source, upload_content};
 use super::kind_meta::{Compare, Field, KindMeta, Mutability, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
-use super::{Blocker, Kind, Remaining, Stage, copy_fields, status_unless, to_external_id};
+use super::{Blocker, Change, Kind, Remaining, Stage, copy_fields, status_unless, to_external_id};
 use crate::openstack::client::{ApiError, Body, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner_key::{self, PROPERTY};
 use crate::openstack::service::Service;
@@ -270,10 +270,9 @@ impl Kind for Image {
     async fn update_fields(
         &self,
         client: CallClient<'_>,
-        target: &ObjectRef,
-        spec: &Value,
-        fields: &[String],
+        change: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
+        let Change { target, spec, fields, .. } = *change;
         let id = target.external_id.as_str();
         let mut changes = Vec::new();
         for (name, value) in members(spec, fields) {

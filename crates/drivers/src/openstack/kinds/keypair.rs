@@ -7,11 +7,11 @@ use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, ObjectRef, Search};
+use stateward_domain::ports::driver::{Create, Search};
 
 use super::kind_meta::{Compare, KindMeta, fixed};
 use super::normalise::field_error;
-use super::{Kind, Remaining, copy_fields, to_external_id};
+use super::{Change, Kind, Remaining, copy_fields, to_external_id};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::service::Service;
 
@@ -120,9 +120,7 @@ impl Kind for Keypair {
     async fn update_fields(
         &self,
         _: CallClient<'_>,
-        _: &ObjectRef,
-        _: &Value,
-        _: &[String],
+        _: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
         Ok(Remaining::Nothing)
     }

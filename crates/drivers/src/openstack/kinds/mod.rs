@@ -51,6 +51,7 @@ use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 use super::client::{ApiError, CallClient, ErrorKind, Request};
 use super::cloud::SERVICE_TIMEOUT;
 use blocker::Blocker;
+use driver_calls::Change;
 pub(super) use driver_calls::{act, cancel, check, create, delete, plan, resume, update};
 use kind_meta::{Field, KindMeta, Mutability};
 use neutron::Neutron;
@@ -285,13 +286,11 @@ pub(in crate::openstack) trait Kind: Send + Sync {
         error.into()
     }
 
-    /// Changes `fields` as far as possible without waiting.
+    /// Changes the object as far as possible without waiting.
     async fn update_fields(
         &self,
         client: CallClient<'_>,
-        target: &ObjectRef,
-        spec: &Value,
-        fields: &[String],
+        change: &Change<'_>,
     ) -> Result<Remaining, ApiError>;
 
     /// Requests the deletion of the object.

@@ -10,10 +10,11 @@ use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
-use super::kind_meta::KindMeta;
+use super::kind_meta::{KindMeta, set};
+use super::read_calls::object_from_row;
 use super::unknown_members::Part;
-use super::{Blocker, Kind, Remaining, copy_fields};
-use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
+use super::{Blocker, Change, Kind, Remaining, copy_fields};
+use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner_key;
 use crate::openstack::service::Service;
 
@@ -62,6 +63,11 @@ pub(super) trait NeutronKind: Send + Sync {
         &[]
     }
 
+    /// Fields that others add to, and that are written as a whole.
+    fn shared_lists(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Resolves names to ids before `members` of `spec` are sent, and adds the members that have to be sent with them.
     async fn resolve(
         &self,
@@ -72,12 +78,14 @@ pub(super) trait NeutronKind: Send + Sync {
         Ok(())
     }
 
-    /// Makes the separate fields as desired, whatever their present values.
+    /// Makes the separate fields as desired, whatever their present values. `_observed` = the attributes that the change
+    /// was planned from; `Null` = the object was just created.
     async fn update_separate_fields(
         &self,
         _client: CallClient<'_>,
         _id: &str,
         _wanted: &Map<String, Value>,
+        _observed: &Value,
     ) -> Result<(), ApiError> {
         Ok(())
     }
@@ -201,7 +209,7 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         if wanted.is_empty() {
             Ok(())
         } else {
-            self.0.update_separate_fields(client, id, &wanted).await
+            self.0.update_separate_fields(client, id, &wanted, &Value::Null).await
         }
     }
 
@@ -209,10 +217,9 @@ impl<T: NeutronKind> Kind for Neutron<T> {
     async fn update_fields(
         &self,
         client: CallClient<'_>,
-        target: &ObjectRef,
-        spec: &Value,
-        fields: &[String],
+        change: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
+        let Change { target, spec, fields, observed } = *change;
         let (meta, id) = (self.meta(), target.external_id.as_str());
         let (separate, plain): (Vec<_>, Vec<_>) = members(spec, fields)
             .into_iter()
@@ -224,12 +231,21 @@ impl<T: NeutronKind> Kind for Neutron<T> {
             let there = owner(&row);
             tag(meta, client, id, owner_key::kept(there.as_ref(), &target.owner_key)).await?;
         }
+        for field in self.0.shared_lists().iter().filter(|field| plain.contains_key(**field)) {
+            let (row, _) = self.get(client, id).await?;
+            let there = object_from_row(self, &row).map(|object| object.attributes);
+            if there.is_none_or(|there| set(&there[*field]) != set(&observed[*field])) {
+                let message = format!("{field} changed since it was observed");
+                return Err(ApiError::harmless(ErrorKind::Conflict, "changed_meanwhile", message));
+            }
+        }
         if !plain.is_empty() {
             self.0.resolve(client, spec, &mut plain).await?;
             put(meta, client, id, Value::Object(plain)).await?;
         }
         if !separate.is_empty() {
-            self.0.update_separate_fields(client, id, &Map::from_iter(separate)).await?;
+            let separate = Map::from_iter(separate);
+            self.0.update_separate_fields(client, id, &separate, observed).await?;
         }
         Ok(Remaining::Nothing)
     }

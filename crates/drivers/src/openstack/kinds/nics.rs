@@ -37,13 +37,18 @@ pub(super) fn compared(there: &[Value], wanted: &Value) -> (Vec<Value>, Vec<Valu
     (wanted, extra)
 }
 
-/// Plugs in what is missing, then unplugs what is not wanted. Unplugging ends later; see [`move_on`].
+/// Plugs in what is missing, then unplugs what is not wanted and is in `planned_from`, the NICs that the change was
+/// planned from: one that was plugged in later is another's. Unplugging ends later; see [`move_on`].
 pub(super) async fn set(
     client: CallClient<'_>,
     server: &str,
     wanted: &Value,
+    planned_from: &Value,
 ) -> Result<Remaining, ApiError> {
-    let (missing, extra) = compared(&observed(client, server).await?, wanted);
+    let (missing, mut extra) = compared(&observed(client, server).await?, wanted);
+    let planned_from = planned_from.as_array().map(Vec::as_slice).unwrap_or_default();
+    let (_, planned) = compared(planned_from, wanted);
+    extra.retain(|nic| planned.iter().any(|planned| planned["port"] == nic["port"]));
     let makes_port = |nic: &Value| !nic["port"].is_string();
     // Nova makes a port for each request, also for a repeated one.
     if missing.iter().any(makes_port) && client.change_may_run(Service::Compute) {

@@ -154,17 +154,21 @@ pub(super) async fn post_action(
     Ok(reply.body)
 }
 
-/// Attaches the wanted volumes that are missing, then detaches those that are not wanted. Both are asynchronous; the
-/// volumes show when they are done.
-pub(super) async fn set_volumes(
+/// Attaches the wanted volumes that are missing, then detaches those that are not wanted and are in `planned_from`, the
+/// volumes that the change was planned from: one that was attached later is another's. Both are asynchronous; the volumes
+/// show when they are done.
+pub(super) async fn set_volumes<'a>(
     client: CallClient<'_>,
     server: &Value,
-    wanted: &Value,
+    wanted: &'a Value,
+    planned_from: &'a Value,
 ) -> Result<(), ApiError> {
     let id = server["id"].as_str().unwrap_or_default();
     let there = attached(client, server).await?.data;
-    let wanted: Vec<&str> =
-        wanted.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let ids = |list: &'a Value| -> Vec<&'a str> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let (wanted, planned_from) = (ids(wanted), ids(planned_from));
     for volume in wanted.iter().filter(|volume| there.iter().all(|known| known != *volume)) {
         let body = json!({"volumeAttachment": {"volumeId": volume}});
         let path = ["servers", id, "os-volume_attachments"];
@@ -172,7 +176,10 @@ pub(super) async fn set_volumes(
             return Err(attachment_refused(client, volume, error).await);
         }
     }
-    for volume in there.iter().filter(|volume| !wanted.contains(&volume.as_str())) {
+    let extra = |volume: &&String| {
+        !wanted.contains(&volume.as_str()) && planned_from.contains(&volume.as_str())
+    };
+    for volume in there.iter().filter(extra) {
         let path = ["servers", id, "os-volume_attachments", volume];
         match client.send(Request::delete(Service::Compute, &path)).await {
             Err(error) if error.kind == ErrorKind::NotFound => {}

@@ -27,6 +27,10 @@ pub(in crate::openstack) struct PendingJob {
     /// The part of the desired state that `fields` need.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub(super) spec: Value,
+    /// What was observed of `fields` when the change was planned. `Null` in a handle of an older version: then nothing is
+    /// unplugged, and the next plan is made from a new observation.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub(super) observed: Value,
 }
 
 impl PendingJob {
@@ -36,7 +40,7 @@ impl PendingJob {
             external_id: ExternalId(id.to_owned()),
             owner_key: owner_key.clone(),
         };
-        Self { target, phase, fields: Vec::new(), spec: Value::Null }
+        Self { target, phase, fields: Vec::new(), spec: Value::Null, observed: Value::Null }
     }
 
     pub(in crate::openstack) fn from_handle(handle: &Value) -> Result<Self, Failure> {
@@ -67,6 +71,7 @@ mod tests {
             PendingJob::new("openstack.volume", "v", &key, Phase::Action("revert".to_owned()));
         job.fields = vec!["/size".to_owned()];
         job.spec = json!({"size": 2});
+        job.observed = json!({"size": 1});
         let Outcome::Pending { handle, .. } = job.pending(500) else { panic!("pending") };
         assert_eq!(PendingJob::from_handle(&handle).unwrap(), job);
         assert_eq!(PendingJob::from_handle(&json!({"job": 7})).unwrap_err().code, "bad_handle");

@@ -96,6 +96,10 @@ impl NeutronKind for Port {
         PARTS
     }
 
+    fn shared_lists(&self) -> &'static [&'static str] {
+        &["fixed_ips"]
+    }
+
     fn normalise(&self, spec: &mut Map<String, Value>) -> Vec<FieldError> {
         let mut faults = Vec::new();
         normalise_list_fields(spec, "fixed_ips", "ip_address", address, &mut faults);

@@ -10,7 +10,7 @@ use stateward_domain::ports::driver::{Create, ObjectRef, Search};
 
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::{self, members};
-use super::{Blocker, Kind, Remaining, copy_fields, quotas, to_external_id};
+use super::{Blocker, Change, Kind, Remaining, copy_fields, quotas, to_external_id};
 use crate::openstack::client::{ApiError, Body, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner_key;
 use crate::openstack::service::Service;
@@ -156,10 +156,9 @@ impl Kind for Project {
     async fn update_fields(
         &self,
         client: CallClient<'_>,
-        target: &ObjectRef,
-        spec: &Value,
-        fields: &[String],
+        change: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
+        let Change { target, spec, fields, .. } = *change;
         let id = target.external_id.as_str();
         let mut members = members(spec, fields);
         if let Some(wanted) = members.remove("quotas") {

@@ -145,12 +145,14 @@ impl NeutronKind for Router {
         &["external_gateway_info", "interfaces", "routes"]
     }
 
-    /// Adds interfaces before routes, and removes them after: a route needs its interface, and blocks its removal.
+    /// Adds interfaces before routes, and removes them after: a route needs its interface, and blocks its removal. An
+    /// interface that was added after the observation is another's, and stays.
     async fn update_separate_fields(
         &self,
         client: CallClient<'_>,
         id: &str,
         wanted: &Map<String, Value>,
+        observed: &Value,
     ) -> Result<(), ApiError> {
         if let Some(gateway) = wanted.get("external_gateway_info") {
             let gateway = match gateway["network_id"].as_str() {
@@ -163,7 +165,11 @@ impl NeutronKind for Router {
         }
         let there = interfaces(client, id).await?;
         let unchanged = Value::Array(there.clone());
-        let (missing, extra) = compared(&there, wanted.get("interfaces").unwrap_or(&unchanged));
+        let interfaces = wanted.get("interfaces").unwrap_or(&unchanged);
+        let (missing, mut extra) = compared(&there, interfaces);
+        let seen = observed["interfaces"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let (_, planned) = compared(seen, interfaces);
+        extra.retain(|interface| planned.contains(interface));
         for interface in missing {
             add(client, id, interface).await?;
         }

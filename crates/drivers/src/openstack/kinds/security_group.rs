@@ -106,6 +106,7 @@ impl NeutronKind for SecurityGroup {
         client: CallClient<'_>,
         id: &str,
         wanted: &Map<String, Value>,
+        _: &Value,
     ) -> Result<(), ApiError> {
         let reply = client.send(Request::get(Service::Network, &["security-groups", id])).await?;
         let rows = reply.body["security_group"]["security_group_rules"].as_array().cloned();

@@ -6,14 +6,15 @@ use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
+use stateward_domain::ports::driver::{Act, Create, Search};
 
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::normalise::field_error;
 use super::pending_job::Phase;
 use super::server_body::{self, USER_DATA, digest};
 use super::{
-    ActionOutcome, Kind, PendingJob, Remaining, Stage, copy_fields, nics, nova, status_unless,
+    ActionOutcome, Change, Kind, PendingJob, Remaining, Stage, copy_fields, nics, nova,
+    status_unless,
 };
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
@@ -230,10 +231,9 @@ impl Kind for Server {
     async fn update_fields(
         &self,
         client: CallClient<'_>,
-        target: &ObjectRef,
-        spec: &Value,
-        fields: &[String],
+        change: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
+        let Change { target, spec, fields, observed } = *change;
         let id = target.external_id.as_str();
         let (row, _) = self.get(client, id).await?;
         let mut members = super::neutron::members(spec, fields);
@@ -257,7 +257,7 @@ impl Kind for Server {
             let rest = [("/volumes", &volumes), ("/flavorRef", &flavor)];
             let rest = rest.iter().filter(|(_, value)| value.is_some());
             let rest = rest.map(|(field, _)| (*field).to_owned());
-            return Ok(match nics::set(client, id, &networks).await? {
+            return Ok(match nics::set(client, id, &networks, &observed["networks"]).await? {
                 Remaining::Working(again) => {
                     Remaining::Working(again.into_iter().chain(rest).collect())
                 }
@@ -265,7 +265,7 @@ impl Kind for Server {
             });
         }
         if let Some(volumes) = volumes {
-            nova::set_volumes(client, &row, &volumes).await?;
+            nova::set_volumes(client, &row, &volumes, &observed["volumes"]).await?;
             let rest = flavor.map(|_| "/flavorRef".to_owned());
             return Ok(Remaining::Working(rest.into_iter().collect()));
         }

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Create, ObjectRef, Search};
+use stateward_domain::ports::driver::{Create, Search};
 
 use super::kind_meta::{Compare, KindMeta, fixed};
-use super::{Kind, Remaining, copy_fields};
+use super::{Change, Kind, Remaining, copy_fields};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner_key;
 use crate::openstack::service::Service;
@@ -78,9 +78,7 @@ impl Kind for ServerGroup {
     async fn update_fields(
         &self,
         _: CallClient<'_>,
-        _: &ObjectRef,
-        _: &Value,
-        _: &[String],
+        _: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
         Ok(Remaining::Nothing)
     }

@@ -5,14 +5,16 @@ use serde_json::{Map, Value, json};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::OwnerKey;
 use stateward_domain::kind::OnLost;
-use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
+use stateward_domain::ports::driver::{Act, Create, Search};
 
 use super::backup::BACKUP_OF;
 use super::blocker::volumes_where;
 use super::kind_meta::{Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
-use super::{ActionOutcome, Blocker, Kind, PendingJob, Remaining, Stage, cinder, copy_fields};
+use super::{
+    ActionOutcome, Blocker, Change, Kind, PendingJob, Remaining, Stage, cinder, copy_fields,
+};
 use crate::openstack::client::{ApiError, CallClient, Pagination, Request};
 use crate::openstack::owner_key;
 use crate::openstack::service::Service;
@@ -116,10 +118,9 @@ impl Kind for Snapshot {
     async fn update_fields(
         &self,
         client: CallClient<'_>,
-        target: &ObjectRef,
-        spec: &Value,
-        fields: &[String],
+        change: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
+        let Change { target, spec, fields, .. } = *change;
         let id = target.external_id.as_str();
         let mut members = members(spec, fields);
         if let Some(metadata) = members.remove("metadata") {

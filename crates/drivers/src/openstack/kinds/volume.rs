@@ -10,7 +10,7 @@ use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 use super::kind_meta::{ActionMeta, Compare, KindMeta, fixed, mutable};
 use super::neutron::members;
 use super::normalise::field_error;
-use super::{ActionOutcome, Blocker, Kind, Remaining, Stage, cinder, copy_fields};
+use super::{ActionOutcome, Blocker, Change, Kind, Remaining, Stage, cinder, copy_fields};
 use crate::openstack::client::NamedResource;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, Pagination, Request};
 use crate::openstack::owner_key;
@@ -179,10 +179,9 @@ impl Kind for Volume {
     async fn update_fields(
         &self,
         client: CallClient<'_>,
-        target: &ObjectRef,
-        spec: &Value,
-        fields: &[String],
+        change: &Change<'_>,
     ) -> Result<Remaining, ApiError> {
+        let Change { target, spec, fields, .. } = *change;
         let id = target.external_id.as_str();
         self.describe(client, target, spec, fields).await?;
         for field in fields {

@@ -46,12 +46,14 @@ async fn server(ports: &[&str], releases: Arc<AtomicBool>) -> Stub {
     .await
 }
 
-fn nics(networks: Value) -> Update {
+/// The change to `networks` of a server on which `ports` were observed.
+fn nics(networks: Value, ports: &[&str]) -> Update {
+    let ports: Vec<_> = ports.iter().map(|port| json!({"port": port, "uuid": NET})).collect();
     Update {
         target: target("openstack.server", "s1"),
         spec: json!({ "networks": networks }),
         fields: vec!["/networks".to_owned()],
-        observed: Value::Null,
+        observed: json!({ "networks": ports }),
     }
 }
 
@@ -78,7 +80,7 @@ async fn nics_are_plugged_in_and_unplugged_in_place() {
     let stub = server(&["p", "q"], releases.clone()).await;
     let setup = Setup::new(&stub.url);
     let kind = kind("openstack.server");
-    let asked = nics(json!([{"port": "p"}, {"port": "r"}]));
+    let asked = nics(json!([{"port": "p"}, {"port": "r"}]), &["p", "q"]);
     let mut outcome = update(kind, setup.client(), &asked).await.unwrap();
     assert_eq!(changes(&stub), ["POST os-interface", "DELETE os-interface/q"]);
     // Though the server itself was last changed years ago.
@@ -99,7 +101,7 @@ async fn a_guest_that_keeps_a_nic_is_not_waited_for_without_end() {
     let stub = server(&["p"], Arc::new(AtomicBool::new(false))).await;
     let setup = Setup::new(&stub.url);
     let kind = kind("openstack.server");
-    let outcome = update(kind, setup.client(), &nics(json!("none"))).await.unwrap();
+    let outcome = update(kind, setup.client(), &nics(json!("none"), &["p"])).await.unwrap();
     setup.clock.advance(Duration::from_mins(2));
     let done = finish(kind, setup.client(), outcome).await.unwrap();
     assert!(matches!(done, Outcome::Done { .. }), "the next observation shows it");
@@ -110,10 +112,98 @@ async fn a_nic_in_a_network_is_not_asked_for_twice_while_the_first_request_may_r
     let stub = server(&[], Arc::new(AtomicBool::new(true))).await;
     let setup = Setup::new(&stub.url);
     let kind = kind("openstack.server");
-    let outcome = update(kind, setup.client(), &nics(json!([{"uuid": NET}]))).await.unwrap();
+    let outcome = update(kind, setup.client(), &nics(json!([{"uuid": NET}]), &[])).await.unwrap();
     assert!(changes(&stub).is_empty(), "the process before may have asked for it");
     setup.clock.advance(Duration::from_mins(1));
     let done = finish(kind, setup.client(), outcome).await.unwrap();
     assert!(matches!(done, Outcome::Done { .. }), "{done:?}");
     assert_eq!(changes(&stub), ["POST os-interface"]);
+}
+
+#[tokio::test]
+async fn a_nic_that_was_plugged_in_after_the_observation_stays() {
+    let stub = server(&["p", "q", "later"], Arc::new(AtomicBool::new(true))).await;
+    let setup = Setup::new(&stub.url);
+    let asked = nics(json!([{"port": "p"}]), &["p", "q"]);
+    update(kind("openstack.server"), setup.client(), &asked).await.unwrap();
+    assert_eq!(changes(&stub), ["DELETE os-interface/q"]);
+}
+
+#[tokio::test]
+async fn a_nic_that_was_plugged_in_while_the_change_waited_stays() {
+    let stub = server(&["p", "later"], Arc::new(AtomicBool::new(true))).await;
+    let setup = Setup::new(&stub.url);
+    let kind = kind("openstack.server");
+    let other = "9b4ee8a4-0b0e-4f3e-a3c4-0a4b0f7ad1d5";
+    let asked = nics(json!([{"uuid": other}]), &["p"]);
+    let outcome = update(kind, setup.client(), &asked).await.unwrap();
+    assert!(changes(&stub).is_empty(), "the process before may have asked for it");
+    setup.clock.advance(Duration::from_mins(1));
+    finish(kind, setup.client(), outcome).await.unwrap();
+    assert_eq!(changes(&stub), ["POST os-interface", "DELETE os-interface/p"]);
+}
+
+#[tokio::test]
+async fn a_volume_that_was_attached_after_the_observation_stays() {
+    let stub = stub(|_, _| Answer::json(200, json!({}))).await;
+    let setup = Setup::new(&stub.url);
+    let attached = ["a", "b", "later"].map(|id| json!({ "id": id }));
+    let row = json!({
+        "id": "s1", "image": {"id": "i"}, "os-extended-volumes:volumes_attached": attached,
+    });
+    let (wanted, observed) = (json!(["a"]), json!(["a", "b"]));
+    nova::set_volumes(setup.client(), &row, &wanted, &observed).await.unwrap();
+    assert_eq!(changes(&stub), ["DELETE os-volume_attachments/b"]);
+}
+
+#[tokio::test]
+async fn a_router_interface_that_was_added_after_the_observation_stays() {
+    let stub = stub(|_, _| {
+        let port = |id: &str, subnet: &str| {
+            json!({"id": id, "device_owner": "network:router_interface",
+                "fixed_ips": [{"subnet_id": subnet}]})
+        };
+        let ports = json!([port("p", "s"), port("q", "t"), port("later", "u")]);
+        Answer::json(200, json!({ "ports": ports }))
+    });
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    let asked = Update {
+        target: target("openstack.router", "r1"),
+        spec: json!({"interfaces": [{"subnet_id": "s"}]}),
+        fields: vec!["/interfaces".to_owned()],
+        observed: json!({"interfaces": [
+            {"port_id": "p", "subnet_id": "s"}, {"port_id": "q", "subnet_id": "t"},
+        ]}),
+    };
+    update(kind("openstack.router"), setup.client(), &asked).await.unwrap();
+    let removed: Vec<_> =
+        stub.asked("/network").into_iter().filter(|asked| asked.method != "GET").collect();
+    let [one] = &removed[..] else { panic!("{} changes", removed.len()) };
+    assert_eq!(one.body, json!({"port_id": "q"}));
+}
+
+#[tokio::test]
+async fn an_address_that_was_added_after_the_observation_is_not_dropped() {
+    let address = |ip: &str| json!({"subnet_id": "s", "ip_address": ip});
+    let there = json!([address("10.0.0.5"), address("10.0.0.9")]);
+    let stub =
+        stub(move |_, _| Answer::json(200, json!({"port": {"id": "p1", "fixed_ips": there}})));
+    let stub = stub.await;
+    let setup = Setup::new(&stub.url);
+    for (seen, class) in [
+        (json!([address("10.0.0.5")]), Some(ErrorClass::Conflict)),
+        (json!([address("10.0.0.9"), address("10.0.0.5")]), None),
+    ] {
+        let asked = Update {
+            target: target("openstack.port", "p1"),
+            spec: json!({"fixed_ips": [address("10.0.0.6")]}),
+            fields: vec!["/fixed_ips".to_owned()],
+            observed: json!({ "fixed_ips": seen }),
+        };
+        let outcome = update(kind("openstack.port"), setup.client(), &asked).await;
+        assert_eq!(outcome.err().map(|failure| failure.class), class, "{seen}");
+        let wrote = steps(&stub, "/network").iter().any(|step| step.starts_with("PUT"));
+        assert_eq!(wrote, class.is_none(), "{seen}");
+    }
 }
