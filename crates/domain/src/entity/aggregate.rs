@@ -92,6 +92,9 @@ pub struct Entity {
     /// Whether an object of this incarnation was observed; then the next creation begins a new incarnation.
     #[serde(skip_serializing_if = "is_false")]
     pub materialised: bool,
+    /// Whether its object is one that it adopted, and did not make: it carries no owner key of this entity.
+    #[serde(skip_serializing_if = "is_false")]
+    pub adopted: bool,
     /// Time of the last create intent; `None` = never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_intended_at: Option<Timestamp>,
@@ -291,5 +294,13 @@ impl Entity {
     #[must_use]
     pub fn owner_key(&self) -> OwnerKey {
         OwnerKey::new(self.id, self.incarnation)
+    }
+
+    /// The owner key for calls that concern its object. That of an adopted object has incarnation 0, under which none was
+    /// ever made: a driver neither misses nor writes it.
+    #[must_use]
+    pub fn object_key(&self) -> OwnerKey {
+        let incarnation = if self.adopted { Incarnation::default() } else { self.incarnation };
+        OwnerKey::new(self.id, incarnation)
     }
 }

@@ -55,7 +55,8 @@ pub struct ObjectRef {
     pub kind: KindName,
     /// Its id in the backend.
     pub external_id: ExternalId,
-    /// The owner key that it carries if this entity created it.
+    /// The owner key that it carries if this entity created it; of incarnation 0 = it was adopted, and carries none of
+    /// this entity.
     pub owner_key: OwnerKey,
 }
 

@@ -37,24 +37,38 @@ pub(super) fn marks(tags: &Value) -> impl Iterator<Item = &Value> {
     tags.filter(|tag| tag.as_str().and_then(decode).is_some())
 }
 
-/// The key to write into an object that carries `there`: another owner's stays.
-pub(super) fn kept<'a>(there: Option<&'a OwnerKey>, ours: &'a OwnerKey) -> &'a OwnerKey {
-    let entity = |key: &OwnerKey| key.parse().map(|(entity, _)| entity);
-    there.filter(|there| entity(there) != entity(ours)).unwrap_or(ours)
+/// The key to write into an object that carries `there`: another owner's stays, and so does any key of an object that
+/// was adopted (`ours` of incarnation 0).
+pub(super) fn kept<'a>(there: &'a OwnerKey, ours: &'a OwnerKey) -> &'a OwnerKey {
+    match (there.parse(), ours.parse()) {
+        (Some((theirs, _)), Some((own, incarnation)))
+            if theirs == own && incarnation > Incarnation::default() =>
+        {
+            ours
+        }
+        _ => there,
+    }
 }
 
-/// The user's tags with the keys of others that are in `there`; without any, with our own.
-pub(super) fn with_tags(users: Option<&Value>, there: &Value, ours: &OwnerKey) -> Value {
+/// The user's tags and the key of an object that is created.
+pub(super) fn tags_with_key(users: Option<&Value>, key: &OwnerKey) -> Value {
     let mut tags = users.and_then(Value::as_array).cloned().unwrap_or_default();
+    tags.push(Value::from(encode(key)));
+    Value::Array(tags)
+}
+
+/// The user's tags with the keys that are in `there`, an older one of ours as the present one beside no other's. Without
+/// a key there, none is added: the object may have been adopted.
+pub(super) fn with_tags(users: &Value, there: &Value, ours: &OwnerKey) -> Value {
+    let mut tags = users.as_array().cloned().unwrap_or_default();
     let there = there.as_array().into_iter().flatten().filter_map(Value::as_str);
-    let mut keys: Vec<_> = there
-        .filter_map(decode)
-        .map(|there| encode(kept(Some(&there), ours)))
-        .filter(|key| *key != encode(ours))
-        .collect();
-    if keys.is_empty() {
-        keys.push(encode(ours));
+    let mut keys: Vec<_> =
+        there.filter_map(decode).map(|there| encode(kept(&there, ours))).collect();
+    let own = encode(ours);
+    if keys.iter().any(|key| *key != own) {
+        keys.retain(|key| *key != own);
     }
+    keys.dedup();
     tags.extend(keys.into_iter().map(Value::from));
     Value::Array(tags)
 }
@@ -119,17 +133,18 @@ mod tests {
     fn the_key_of_another_owner_is_kept_and_an_older_one_of_ours_is_not() {
         let other = OwnerKey::new(EntityId(Uuid::from_u128(1)), Incarnation(1));
         let older = OwnerKey::new(EntityId(Uuid::from_u128(u128::MAX - 7)), Incarnation(11));
-        assert_eq!(kept(Some(&other), &key()), &other);
-        assert_eq!(kept(Some(&older), &key()), &key());
-        assert_eq!(kept(None, &key()), &key());
+        let adopted = OwnerKey::new(EntityId(Uuid::from_u128(u128::MAX - 7)), Incarnation(0));
+        assert_eq!(kept(&other, &key()), &other);
+        assert_eq!(kept(&older, &key()), &key());
+        assert_eq!(kept(&older, &adopted), &older);
         for (there, written) in [
-            (json!([]), vec![encode(&key())]),
+            (json!([]), vec![]),
             (json!(["a", encode(&older)]), vec![encode(&key())]),
             (json!([encode(&key()), encode(&other)]), vec![encode(&other)]),
         ] {
             let mut expected = vec!["x".to_owned()];
             expected.extend(written);
-            assert_eq!(with_tags(Some(&json!(["x"])), &there, &key()), json!(expected), "{there}");
+            assert_eq!(with_tags(&json!(["x"]), &there, &key()), json!(expected), "{there}");
         }
     }
 

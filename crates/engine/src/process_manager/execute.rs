@@ -267,7 +267,7 @@ pub(super) fn object_ref(entity: &Entity, id: Option<&ExternalId>) -> ObjectRef 
     ObjectRef {
         kind: entity.manifest.kind.clone(),
         external_id: id.cloned().unwrap_or_default(),
-        owner_key: entity.owner_key(),
+        owner_key: entity.object_key(),
     }
 }
 

@@ -89,6 +89,7 @@ fn creation_intended(entity: &mut Entity, at: Timestamp, incarnation: Incarnatio
         entity.materialised = false;
         entity.observed.external_id = None;
     }
+    entity.adopted = false;
     entity.create_intended_at = Some(at);
     entity.create_lost_at = None;
     entity.create_allowed = false;

@@ -112,6 +112,7 @@ fn bind_object(entity: &mut Entity, id: &ExternalId) {
     entity.observed.external_id = Some(id.clone());
     entity.observed.presence = Presence::Unknown;
     entity.materialised = true;
+    entity.adopted = true;
     entity.write_only_dirty = true;
     entity.replacing = false;
     entity.lost = None;

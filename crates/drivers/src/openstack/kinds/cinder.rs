@@ -41,10 +41,13 @@ pub(super) fn with_owner_key(users: Option<&Value>, key: &OwnerKey) -> Value {
     Value::Object(metadata)
 }
 
-/// The metadata that replaces that of `row`: the user's, and the owner key that it has.
+/// The metadata that replaces that of `row`: the user's, and the owner key that it has. Without one, none is added: the
+/// object may have been adopted.
 pub(super) fn replaced_metadata(users: &Value, row: &Value, ours: &OwnerKey) -> Value {
-    let there = owner_key::from_properties(&row["metadata"]);
-    with_owner_key(Some(users), owner_key::kept(there.as_ref(), ours))
+    match owner_key::from_properties(&row["metadata"]) {
+        Some(there) => with_owner_key(Some(users), owner_key::kept(&there, ours)),
+        None => users.clone(),
+    }
 }
 
 /// The request that adds the owner key to the metadata.

@@ -228,8 +228,9 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         if plain.contains_key("description") {
             // The tag has to hold the owner key before a text replaces it in the description.
             let (row, _) = self.get(client, id).await?;
-            let there = owner(&row);
-            tag(meta, client, id, owner_key::kept(there.as_ref(), &target.owner_key)).await?;
+            if let Some(there) = owner(&row) {
+                tag(meta, client, id, owner_key::kept(&there, &target.owner_key)).await?;
+            }
         }
         for field in self.0.shared_lists().iter().filter(|field| plain.contains_key(**field)) {
             let (row, _) = self.get(client, id).await?;

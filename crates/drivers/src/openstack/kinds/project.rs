@@ -114,7 +114,7 @@ impl Kind for Project {
     ) -> Result<Request, ApiError> {
         let mut project = create.spec.as_object().cloned().unwrap_or_default();
         project.remove("quotas");
-        let tags = owner_key::with_tags(project.get("tags"), &Value::Null, &create.owner_key);
+        let tags = owner_key::tags_with_key(project.get("tags"), &create.owner_key);
         project.insert("tags".to_owned(), tags);
         Ok(Request::post(Service::Identity, META.list, json!({ "project": project })))
     }
@@ -166,7 +166,7 @@ impl Kind for Project {
         }
         if let Some(tags) = members.get_mut("tags") {
             let (row, _) = self.get(client, id).await?;
-            *tags = owner_key::with_tags(Some(tags), &row["tags"], &target.owner_key);
+            *tags = owner_key::with_tags(tags, &row["tags"], &target.owner_key);
         }
         if !members.is_empty() {
             let request = Request::new(Service::Identity, Method::PATCH, &["projects", id]);

@@ -244,7 +244,7 @@ impl Kind for Server {
             put(client, &["servers", id, "metadata"], json!({ "metadata": metadata })).await?;
         }
         if let Some(tags) = members.remove("tags") {
-            let tags = owner_key::with_tags(Some(&tags), &row["tags"], &target.owner_key);
+            let tags = owner_key::with_tags(&tags, &row["tags"], &target.owner_key);
             put(client, &["servers", id, "tags"], json!({ "tags": tags })).await?;
         }
         if let Some(groups) = members.remove("security_groups") {

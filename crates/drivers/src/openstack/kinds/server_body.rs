@@ -41,7 +41,7 @@ pub(super) async fn create_request(
     client.resolve_field(&mut server, "flavorRef", NamedResource::Flavor).await?;
     client.resolve_field(&mut server, "imageRef", NamedResource::Image).await?;
     networks(client, &mut server).await?;
-    let tags = owner_key::with_tags(server.get("tags"), &Value::Null, &create.owner_key);
+    let tags = owner_key::tags_with_key(server.get("tags"), &create.owner_key);
     server.insert("tags".to_owned(), tags);
     let user_data = server.get("user_data").and_then(Value::as_str).map(digest).map(Value::from);
     let metadata = metadata(server.get("metadata"), user_data.as_ref());

@@ -4,7 +4,7 @@ use super::*;
 use crate::entity::claims::{self, Claim};
 use crate::entity::state::{Decision, ManagementPolicy, Settings, State};
 use crate::envelope::Envelope;
-use crate::id::{BackendName, EntityName, KindName, Namespace};
+use crate::id::{BackendName, EntityName, Incarnation, KindName, Namespace, OwnerKey};
 
 const OBJECT: &str = "external/b/fake.thing/x";
 const IDENTITY: &str = "identity/b/fake/x";
@@ -133,6 +133,25 @@ fn an_object_that_is_adopted_by_request_or_by_decision_is_taken() {
     let other = |what: &str| format!("{what} external/b/fake.thing/y");
     let share = "share identity/b/fake/y".to_owned();
     assert_eq!(moved, [format!("free {OBJECT}"), other("take"), share]);
+}
+
+#[test]
+fn an_object_that_is_adopted_after_a_creation_does_not_count_as_made() {
+    let mut scenario = Scenario::declared_as(manifest(ManagementPolicy::Full, None));
+    scenario.start(AttemptStep::Create);
+    assert_eq!(scenario.entity.object_key(), scenario.entity.owner_key());
+    assert!(scenario.entity.incarnation > Incarnation::default());
+    scenario.fail(ErrorClass::NotFound, blocked(BlockedOn::Decision));
+    let operation_id = scenario.operation();
+    scenario.then(Intent::Decide { operation_id, decision: Decision::Adopt(external("y")) });
+    let none = OwnerKey::new(scenario.entity.id, Incarnation::default());
+    assert_eq!(scenario.entity.object_key(), none);
+    scenario.start(AttemptStep::None);
+    scenario.fail(ErrorClass::NotFound, blocked(BlockedOn::Decision));
+    let operation_id = scenario.operation();
+    scenario.then(Intent::Decide { operation_id, decision: Decision::Create });
+    scenario.start(AttemptStep::Create);
+    assert_eq!(scenario.entity.object_key(), scenario.entity.owner_key(), "made by us");
 }
 
 #[test]

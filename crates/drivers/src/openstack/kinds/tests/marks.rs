@@ -200,3 +200,32 @@ fn every_kind_with_a_place_for_the_key_can_write_it_again() {
     let shelved = json!({"id": "x1", "status": "SHELVED_OFFLOADED"});
     assert!(kind("openstack.server").mark_request(&shelved, &key()).is_none(), "Nova refuses it");
 }
+
+#[tokio::test]
+async fn a_change_of_an_object_without_a_mark_adds_none() {
+    let none = OwnerKey::new(EntityId(Uuid::from_u128(9)), Incarnation::default());
+    for kind in marked().filter(|kind| kind.meta().name != "openstack.image") {
+        let name = kind.meta().name;
+        for owner_key in [key(), none.clone()] {
+            for (field, value) in [
+                ("description", json!("new")),
+                ("tags", json!(["new"])),
+                ("metadata", json!({"new": "1"})),
+            ] {
+                let fields = vec![format!("/{field}")];
+                if kind.meta().field(&fields[0]).is_none() {
+                    continue;
+                }
+                let stub = cloud(kind, object(kind, None)).await;
+                let setup = Setup::new(&stub.url);
+                let target = ObjectRef { owner_key: owner_key.clone(), ..target(name, "x1") };
+                let spec = json!({ field: value });
+                let update = Update { target, spec, fields, observed: json!({}) };
+                super::super::update(kind, setup.client(), &update).await.unwrap();
+                let changes = changes(&stub);
+                let says = |text: &str| changes.iter().any(|one| one.contains(text));
+                assert!(says("new") && !says("managed-entity"), "{name}: {field}: {changes:?}");
+            }
+        }
+    }
+}
