@@ -82,6 +82,10 @@ pub struct KindSpec {
     pub identity: Option<String>,
     /// Whether the backend's object has a place for the owner key.
     pub owner_key: bool,
+    /// Whether the backend copies the owner key into objects that are made from this one, such as a restored backup. Then
+    /// a second object with the key may be a user's, and is not cleaned up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copies_owner_key: bool,
     /// The kind's actions.
     pub actions: Vec<ActionSpec>,
     /// Steps from an entity to those that come first, though it does not refer to them: what is being created is created

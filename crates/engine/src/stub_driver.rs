@@ -30,6 +30,7 @@ pub(crate) fn kind() -> KindSpec {
         write_only: vec!["/password".to_owned()],
         identity: None,
         owner_key: true,
+        copies_owner_key: false,
         actions: vec![action("reboot", true), action("format", false)],
         implicit: Vec::new(),
         settle: Duration::from_secs(2),

@@ -91,6 +91,7 @@ pub fn kinds() -> Vec<KindSpec> {
         write_only: vec![PASSWORD.to_owned()],
         identity: None,
         owner_key: true,
+        copies_owner_key: false,
         actions: vec![action("ping", true), action("poke", false)],
         implicit: Vec::new(),
         settle: Duration::from_millis(500),

@@ -72,6 +72,7 @@ fn kind(kind: Kind, summary: &str, schema: &str, actions: Vec<ActionSpec>) -> Ki
         write_only: Vec::new(),
         identity: Some("/path".to_owned()),
         owner_key: false,
+        copies_owner_key: false,
         actions,
         implicit: Vec::new(),
         // A file system shows a file at once; the time is for a write that another worker had already begun.

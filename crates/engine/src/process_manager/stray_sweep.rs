@@ -1,5 +1,8 @@
 //! The sweep: lists objects that carry an owner key of this installation and match no living entity. It is the last
 //! resort against late workers: objects of a known entity become clean-up work, the others are counted and logged.
+//!
+//! **Invariant:** an object that may hold a copy of the key is never cleaned up. A copy is made of an object that exists, so
+//! where a backend copies keys, only an entity none of whose objects was ever observed has certain strays.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +31,7 @@ const REFUSED_RETRY: Duration = Duration::from_hours(1);
 /// What the sweeps of one configuration of a backend found so far, by kind.
 #[derive(Default)]
 struct Sweeps {
-    /// Objects that belong to no entity here. A kind that could not be listed keeps its last count.
+    /// Objects that belong to no entity here, or carry a copied key. A kind that could not be listed keeps its last count.
     unknown: BTreeMap<KindName, u64>,
     /// Kinds that the credentials may not list, and when that was found: permissions change without a new configuration.
     refused: BTreeMap<KindName, Duration>,
@@ -107,7 +110,7 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u6
         // Classify all objects before the first stray is recorded: one owner may have left several.
         let mut strays = Vec::new();
         for object in &listing.objects {
-            match classify(shared, backend, object, listed_at).await {
+            match classify(shared, backend, kind, object, listed_at).await {
                 Ownership::Stray(owner, incarnation) => {
                     strays.push((owner, incarnation, object.external_id.clone()));
                 }
@@ -130,7 +133,7 @@ async fn sweep(shared: &Shared, backend: &Backend, kind: &KindName) -> Result<u6
 enum Ownership {
     /// Left behind by this entity, in that incarnation.
     Stray(Arc<Entity>, Incarnation),
-    /// Carries a key of this installation, but belongs to no entity here.
+    /// Carries a key of this installation, but belongs to no entity here, or is perhaps a copy of an entity's object.
     Unknown,
     /// Belongs to an entity or to another owner, or cannot be classified now.
     NotStray,
@@ -139,6 +142,7 @@ enum Ownership {
 async fn classify(
     shared: &Shared,
     backend: &Backend,
+    kind: &KindName,
     object: &Object,
     listed_at: Timestamp,
 ) -> Ownership {
@@ -154,11 +158,19 @@ async fn classify(
         );
         return Ownership::Unknown;
     }
-    if is_stray(&entity, object, incarnation, listed_at) {
-        Ownership::Stray(entity, incarnation)
-    } else {
-        Ownership::NotStray
+    if !is_stray(&entity, object, incarnation, listed_at) {
+        return Ownership::NotStray;
     }
+    if may_be_copy(backend.kind(kind), &entity, incarnation) {
+        tracing::warn!(
+            backend = %backend.name(),
+            object = %object.external_id,
+            entity.id = %id,
+            "an extra object carries the owner key of an entity, perhaps copied from its object: it is left"
+        );
+        return Ownership::Unknown;
+    }
+    Ownership::Stray(entity, incarnation)
 }
 
 async fn record_stray(
@@ -198,6 +210,12 @@ fn is_stray(
     let known = entity.observed.presence == Presence::Present
         && own.is_some_and(|own| *own != object.external_id);
     known && incarnation <= entity.incarnation
+}
+
+/// Whether the key of an extra object may be a copy: there was an object of that incarnation to copy it from.
+fn may_be_copy(kind: Option<&KindSpec>, entity: &Entity, incarnation: Incarnation) -> bool {
+    let copies = kind.is_none_or(|kind| kind.copies_owner_key);
+    copies && (entity.materialised || incarnation != entity.incarnation)
 }
 
 #[cfg(test)]
@@ -268,5 +286,27 @@ mod tests {
         assert!(stray(&entity, "other", 1));
         assert!(!stray(&entity, "own", 1));
         assert!(!stray(&entity, "other", -1), "its own was not yet known");
+    }
+
+    #[test]
+    fn an_object_that_may_carry_a_copied_key_is_left() {
+        let copying = KindSpec { copies_owner_key: true, ..crate::stub_driver::kind() };
+        let marks_its_own = crate::stub_driver::kind();
+        let second = Incarnation(2);
+        let entity =
+            |materialised| Entity { incarnation: second, materialised, ..Entity::default() };
+        for (kind, materialised, incarnation, copy) in [
+            (Some(&copying), true, second, true),
+            (Some(&copying), false, Incarnation(1), true),
+            (Some(&copying), false, second, false),
+            (Some(&marks_its_own), true, second, false),
+            (None, true, second, true),
+        ] {
+            assert_eq!(
+                may_be_copy(kind, &entity(materialised), incarnation),
+                copy,
+                "{materialised} {incarnation:?}"
+            );
+        }
     }
 }

@@ -129,6 +129,8 @@ impl KindMeta {
             write_only: Vec::new(),
             identity: self.identity.map(str::to_owned),
             owner_key: self.owner_key,
+            // Cinder restores the metadata of a volume with its backup.
+            copies_owner_key: self.owner_key && self.service == Service::Volume,
             actions: self.actions.iter().map(action).collect(),
             implicit: implicit(self.name),
             settle: service_timeout,
