@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 
-use stateward_domain::failure::ErrorClass;
+use serde_json::Value;
+use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{BackendName, EntityId, ExternalId, Incarnation, KindName, OwnerKey};
 use stateward_domain::ports::driver::{Object, ObjectRef, Observation};
 use stateward_domain::ports::read_model::EntityFilter;
@@ -17,6 +18,8 @@ use crate::error::Error;
 const PAGE: usize = 1_000;
 /// Maximum pages of entities.
 const PAGES: usize = 1_000;
+/// Maximum observations of one page.
+const OBSERVATIONS: usize = 1_000;
 /// Maximum length of a cursor that is passed to a backend.
 const CURSOR_MAX: usize = 1_024;
 
@@ -26,6 +29,25 @@ pub struct BackendObject {
     pub object: Object,
     /// Whether an entity, or another installation, manages it.
     pub managed: bool,
+    /// Why it could not be observed; then its attributes are `Null`. `None` = its attributes are complete.
+    pub unobserved: Option<String>,
+}
+
+impl BackendObject {
+    /// A listed object after its observation; `None` = it is gone. One that cannot be observed takes no other along.
+    fn observed_as(self, observed: Result<Observation, Failure>) -> Option<Self> {
+        match observed {
+            Ok(Observation::Present(object)) => Some(Self { object, ..self }),
+            Ok(Observation::Absent { .. }) => None,
+            Ok(Observation::Unknown { reason }) => Some(self.unobserved(&reason)),
+            Err(failure) => Some(self.unobserved(&failure.to_string())),
+        }
+    }
+
+    fn unobserved(mut self, why: &str) -> Self {
+        self.object.attributes = Value::Null;
+        Self { unobserved: Some(why.to_owned()), ..self }
+    }
 }
 
 /// One page of a backend's objects.
@@ -75,25 +97,34 @@ impl Engine {
         for object in listing.objects {
             let named = known.contains(&object.external_id);
             let managed = named || self.is_owned(object.owner_key.as_ref()).await?;
-            objects.push(BackendObject { object, managed });
+            objects.push(BackendObject { object, managed, unobserved: None });
         }
         if listing.partial {
-            objects = self.completed(&backend, kind, objects).await?;
+            objects = self.completed(&backend, kind, objects).await;
         }
         Ok(ObjectPage { objects, next: listing.cursor })
     }
 
     /// The objects with all their attributes: what is adopted by them has to be what the first observation shows.
-    /// Managed ones are not adopted and stay as they are; those that are gone meanwhile are left out.
+    /// Managed ones are not adopted and stay as they are; those that are gone meanwhile are left out, and those that
+    /// cannot be observed say why.
     async fn completed(
         &self,
         backend: &Backend,
         kind: &KindName,
         objects: Vec<BackendObject>,
-    ) -> Result<Vec<BackendObject>, Error> {
-        let observed = objects.into_iter().map(|listed| async move {
+    ) -> Vec<BackendObject> {
+        let mut observations = 0;
+        let observed = objects.into_iter().map(|listed| {
+            observations += usize::from(!listed.managed);
+            (listed, observations <= OBSERVATIONS)
+        });
+        let observed = observed.map(|(listed, within)| async move {
             if listed.managed {
-                return Ok(Some(listed));
+                return Some(listed);
+            }
+            if !within {
+                return Some(listed.unobserved("the page has too many objects to observe each"));
             }
             backend.wait_for_rate_limit().await;
             let context = self.inner.shared.backend_call_context(backend);
@@ -101,16 +132,11 @@ impl Engine {
             let owner_key = OwnerKey::new(EntityId::default(), Incarnation::default());
             let external_id = listed.object.external_id.clone();
             let target = ObjectRef { kind: kind.clone(), external_id, owner_key };
-            match backend.settings.driver.observe(&context, &target).await {
-                Ok(Observation::Present(object)) => Ok(Some(BackendObject { object, ..listed })),
-                Ok(Observation::Absent { .. }) => Ok(None),
-                Ok(Observation::Unknown { reason }) => Err(Error::Unavailable(reason)),
-                Err(failure) => Err(Error::Unavailable(failure.to_string())),
-            }
+            let observed = backend.settings.driver.observe(&context, &target).await;
+            listed.observed_as(observed)
         });
         let observed = stream::iter(observed).buffered(backend.settings.concurrency.max(1));
-        let observed: Vec<_> = observed.try_collect().await?;
-        Ok(observed.into_iter().flatten().collect())
+        observed.filter_map(std::future::ready).collect().await
     }
 
     /// Whether an owner key protects an object from adoption. The key of an entity of this log does not, once that
@@ -146,5 +172,33 @@ impl Engine {
             }
         }
         Err(Error::TooMany)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_that_cannot_be_observed_says_why_and_one_that_is_gone_is_left_out() {
+        let object = |size: u64| Object {
+            external_id: ExternalId::from("x"),
+            attributes: json!({ "size": size }),
+            owner_key: None,
+        };
+        let observed = |observed| {
+            let listed = BackendObject { object: object(1), managed: false, unobserved: None };
+            listed.observed_as(observed).map(|it| (it.object.attributes, it.unobserved))
+        };
+        let failed = Failure::harmless(ErrorClass::Transient, "on_purpose", "on purpose");
+        let message = failed.to_string();
+        let unknown = Observation::Unknown { reason: "403".to_owned() };
+        let gone = Observation::Absent { proof: "404".to_owned() };
+        assert_eq!(observed(Ok(Observation::Present(object(2)))), Some((json!({"size": 2}), None)));
+        assert_eq!(observed(Ok(gone)), None);
+        assert_eq!(observed(Ok(unknown)), Some((Value::Null, Some("403".to_owned()))));
+        assert_eq!(observed(Err(failed)), Some((Value::Null, Some(message))));
     }
 }

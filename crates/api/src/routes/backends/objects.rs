@@ -21,8 +21,11 @@ pub(crate) struct ObjectView {
     external_id: String,
     /// Whether somebody looks after it: an entity here, or whoever left a mark.
     managed: bool,
-    /// As it is; nothing that is write-only.
+    /// As it is; nothing that is write-only. Null if it could not be observed.
     attributes: serde_json::Value,
+    /// Why it could not be observed; absent if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unobserved: Option<String>,
 }
 
 impl From<BackendObject> for ObjectView {
@@ -31,6 +34,7 @@ impl From<BackendObject> for ObjectView {
             external_id: held.object.external_id.0,
             managed: held.managed,
             attributes: held.object.attributes,
+            unobserved: held.unobserved,
         }
     }
 }

@@ -125,6 +125,11 @@ impl Import {
                         named => named,
                     },
                 };
+                let what = label(kind, &id, named.as_ref().map(|named| named.address.as_str()));
+                if let Some(why) = object["unobserved"].as_str() {
+                    omitted.push(Omitted::new(what, format!("it cannot be observed: {why}")));
+                    continue;
+                }
                 if object["managed"] == true {
                     match named {
                         Some(named) => omitted.push(Omitted::new(
@@ -138,10 +143,6 @@ impl Import {
                 let name = named.as_ref().map(|named| named.name.as_str());
                 let manifest = builder.manifest(kind, &schema["schema"], &object, name);
                 let required = texts(&schema["schema"]["required"]).into_iter().collect();
-                let what = match &named {
-                    Some(named) => format!("{} ({kind} {id})", named.address),
-                    None => format!("{kind} {id}"),
-                };
                 omitted.extend(not_understood(&what, &object["attributes"]));
                 candidates.push(Candidate { what, manifest, required });
             }
@@ -180,6 +181,14 @@ impl Import {
         let entities = client.list(&request, None).await?;
         let names = entities.iter().filter_map(|entity| entity["name"].as_str());
         Ok(names.map(str::to_owned).collect())
+    }
+}
+
+/// An object in the list of what is left out: with `address`, its place in a state file.
+fn label(kind: &str, id: &str, address: Option<&str>) -> String {
+    match address {
+        Some(address) => format!("{address} ({kind} {id})"),
+        None => format!("{kind} {id}"),
     }
 }
 
