@@ -25,6 +25,7 @@ pub mod memory;
 mod open;
 mod opened;
 mod page_token;
+pub mod postgres;
 mod shared;
 pub mod single_node;
 pub mod sqlite;

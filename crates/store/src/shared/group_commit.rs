@@ -26,10 +26,6 @@ const TRIES: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BatchError {
     /// Nothing was written: another writer came in between. The same batch may fit now.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "of logs with several writers; SQLite has one")
-    )]
     Contended(AppendError),
     /// Nothing was written: the store rejected the batch, perhaps for one append in it.
     Rejected(AppendError),

@@ -7,11 +7,11 @@ use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{AppendError, LogPage, ReadError};
 use stateward_store::hash;
 
-use crate::support::{Subject, append, key, share, stream, subjects, take};
+use crate::support::{LogSubject, append, key, log_subjects, share, stream, take};
 
 #[tokio::test]
 async fn an_empty_log_reads_as_such() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         assert_eq!(log.head().await, Ok(Position::START), "{name}");
         assert_eq!(log.read_log(Position::START, 10).await, Ok(LogPage::default()), "{name}");
         assert_eq!(log.head_of(&stream("a")).await, Ok(Version(0)), "{name}");
@@ -21,7 +21,7 @@ async fn an_empty_log_reads_as_such() {
 
 #[tokio::test]
 async fn what_was_appended_comes_back_byte_by_byte() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let sent = append("a", 0, 1, 3, vec![]);
         let appended = log.append(sent.clone()).await.unwrap();
         assert_eq!(appended.version, Version(3), "{name}");
@@ -41,7 +41,7 @@ async fn what_was_appended_comes_back_byte_by_byte() {
 
 #[tokio::test]
 async fn another_version_than_expected_conflicts_and_writes_nothing() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         log.append(append("a", 0, 1, 2, vec![])).await.unwrap();
         for expected in [0, 1, 3] {
             let outcome = log.append(append("a", expected, 10, 1, vec![take("k")])).await;
@@ -55,7 +55,7 @@ async fn another_version_than_expected_conflicts_and_writes_nothing() {
 
 #[tokio::test]
 async fn a_repeated_append_answers_as_the_first_time() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let sent = append("a", 0, 1, 2, vec![take("k")]);
         let first = log.append(sent.clone()).await.unwrap();
         assert_eq!(log.append(sent.clone()).await, Ok(first), "{name}");
@@ -67,7 +67,7 @@ async fn a_repeated_append_answers_as_the_first_time() {
 
 #[tokio::test]
 async fn a_claim_has_one_holder() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         log.append(append("a", 0, 1, 1, vec![take("k")])).await.unwrap();
         let holder = log.holder(&key("k")).await.unwrap().unwrap();
         assert_eq!((&holder.stream, holder.version), (&stream("a"), Version(1)), "{name}");
@@ -82,7 +82,7 @@ async fn a_claim_has_one_holder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_sees_a_claim_sees_its_event() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         for round in 0_u32..200 {
             let (a, k) = (format!("a{round}"), format!("k{round}"));
             let sent = append(&a, 0, 1 + u128::from(round), 1, vec![take(&k)]);
@@ -105,7 +105,7 @@ async fn a_reader_that_sees_a_claim_sees_its_event() {
 
 #[tokio::test]
 async fn only_the_holder_frees_a_claim() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let free = || vec![Claim::Free { key: key("k") }];
         log.append(append("a", 0, 1, 1, vec![take("k")])).await.unwrap();
         log.append(append("b", 0, 2, 1, free())).await.unwrap();
@@ -118,7 +118,7 @@ async fn only_the_holder_frees_a_claim() {
 
 #[tokio::test]
 async fn a_claim_has_the_version_of_the_event_that_takes_it() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let take = |text: &str, event| Claim::Take { key: key(text), value: String::new(), event };
         let claims = vec![take("first", 0), take("last", 2)];
         log.append(append("a", 0, 1, 1, vec![])).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_claim_has_the_version_of_the_event_that_takes_it() {
 
 #[tokio::test]
 async fn a_shared_claim_is_refused_while_another_holds_it_and_takes_nothing() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         log.append(append("a", 0, 1, 1, vec![share("k")])).await.expect("it is free");
         log.append(append("b", 0, 2, 1, vec![share("k")])).await.expect("it is free");
         assert_eq!(log.holder(&key("k")).await, Ok(None), "{name}");
@@ -155,7 +155,7 @@ async fn a_shared_claim_is_refused_while_another_holds_it_and_takes_nothing() {
 
 #[tokio::test]
 async fn claims_are_listed_by_their_beginning_page_by_page() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         for (number, text) in ["k/a", "k/b", "k/ü", "j", "k", "l/a"].into_iter().enumerate() {
             let id = number as u128 + 1;
             log.append(append(&format!("s{number}"), 0, id, 1, vec![take(text)])).await.unwrap();
@@ -170,7 +170,7 @@ async fn claims_are_listed_by_their_beginning_page_by_page() {
 
 #[tokio::test]
 async fn claims_of_appends_that_share_a_commit_are_each_their_own() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let all = |expected, claims: fn(String) -> Vec<Claim>| {
             let log = log.clone();
             let appends = (0..100_u128).map(move |number| {
@@ -197,7 +197,7 @@ async fn claims_of_appends_that_share_a_commit_are_each_their_own() {
 
 #[tokio::test]
 async fn only_old_idempotency_claims_are_forgotten() {
-    for Subject { name, log, clock, .. } in subjects().await {
+    for LogSubject { name, log, clock, .. } in log_subjects().await {
         let idempotent = format!("{}ns/actor/1", ClaimKey::IDEMPOTENCY);
         log.append(append("a", 0, 1, 1, vec![take(&idempotent), take("name/x")])).await.unwrap();
         let week = Duration::from_hours(7 * 24);
@@ -212,7 +212,7 @@ async fn only_old_idempotency_claims_are_forgotten() {
 
 #[tokio::test]
 async fn a_clock_that_was_ahead_forgets_no_idempotency_claim() {
-    for Subject { name, log, clock, .. } in subjects().await {
+    for LogSubject { name, log, clock, .. } in log_subjects().await {
         let idempotent = format!("{}ns/actor/1", ClaimKey::IDEMPOTENCY);
         log.append(append("a", 0, 1, 1, vec![take(&idempotent)])).await.unwrap();
         let (week, year) = (Duration::from_hours(7 * 24), Duration::from_hours(365 * 24));
@@ -227,7 +227,7 @@ async fn a_clock_that_was_ahead_forgets_no_idempotency_claim() {
 
 #[tokio::test]
 async fn times_of_the_log_never_run_back() {
-    for Subject { name, log, clock, .. } in subjects().await {
+    for LogSubject { name, log, clock, .. } in log_subjects().await {
         for number in 0..6_u32 {
             log.append(append(&number.to_string(), 0, number.into(), 1, vec![])).await.unwrap();
             clock.advance(Duration::from_secs(1));
@@ -249,7 +249,7 @@ async fn times_of_the_log_never_run_back() {
 
 #[tokio::test]
 async fn times_of_a_stream_rise_even_when_the_clock_does_not() {
-    for Subject { name, log, clock, .. } in subjects().await {
+    for LogSubject { name, log, clock, .. } in log_subjects().await {
         log.append(append("a", 0, 1, 2, vec![])).await.unwrap();
         clock.set_back(Duration::from_mins(1));
         log.append(append("a", 2, 3, 2, vec![])).await.unwrap();
@@ -262,7 +262,7 @@ async fn times_of_a_stream_rise_even_when_the_clock_does_not() {
 
 #[tokio::test]
 async fn hashes_chain_each_stream_from_its_beginning() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         log.append(append("a", 0, 1, 2, vec![])).await.unwrap();
         log.append(append("b", 0, 3, 1, vec![])).await.unwrap();
         log.append(append("a", 2, 4, 1, vec![])).await.unwrap();
@@ -280,7 +280,7 @@ async fn hashes_chain_each_stream_from_its_beginning() {
 async fn readers_see_every_event_once_and_in_order_while_others_write() {
     const STREAMS: u64 = 40;
     const EACH: u64 = 25;
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let mut writers = tokio::task::JoinSet::new();
         for id in 0..STREAMS {
             let log = log.clone();
@@ -325,7 +325,7 @@ async fn readers_see_every_event_once_and_in_order_while_others_write() {
 
 #[tokio::test]
 async fn positions_of_another_log_or_ahead_of_this_one_are_gone() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let last = log.append(append("a", 0, 1, 2, vec![])).await.unwrap().position;
         let ahead = Position { minor: last.minor + 1, ..last };
         let elsewhere = Position { epoch: last.epoch.wrapping_add(1), ..last };
@@ -345,7 +345,7 @@ async fn positions_of_another_log_or_ahead_of_this_one_are_gone() {
 
 #[tokio::test]
 async fn a_waiter_for_a_change_wakes_up() {
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let head = log.append(append("a", 0, 1, 1, vec![])).await.unwrap().position;
         log.changed_after(Position::START).await;
         let waiter = tokio::spawn({
@@ -361,7 +361,7 @@ async fn a_waiter_for_a_change_wakes_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_shows_nothing_that_the_head_does_not() {
     const EVENTS: u64 = 400;
-    for Subject { name, log, .. } in subjects().await {
+    for LogSubject { name, log, .. } in log_subjects().await {
         let writer = tokio::spawn({
             let log = log.clone();
             async move {

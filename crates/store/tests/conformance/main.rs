@@ -4,6 +4,11 @@
 //!
 //! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
 //! - `queue`: the sync queue and its leases, but `queue/restart`
+//! - `support`: the adapters. `log_subjects()`: of `memory`, `sqlite` and `postgres`; `subjects()`: not yet of `postgres`
+//! - Of each log: `log`: the event log; `batch_conflicts`: appends that conflict within a batch
+//! - Of each subject: `queue`: the sync queue and its leases, but `queue/restart`; `cluster`: members and duties
+//! - Of `postgres` only: `postgres`, its races and the errors of opening it
+//! - Of `sqlite` only, so far: all that follows, and `queue/restart`
 //! - `views`: read models; `labels_and_counts`: their secondary rows
 //! - `audit_of_stores`: verification of an open store, checkpoints and exports
 //! - `cluster`: members and duties
@@ -37,7 +42,12 @@ mod log;
 mod moves;
 mod object_claims;
 mod open;
+mod postgres;
+#[path = "../../../../tests/postgres_server.rs"]
+mod postgres_server;
 mod queue;
 mod restore_hold;
+#[path = "../../../../tests/skip.rs"]
+mod skip;
 mod support;
 mod views;

@@ -89,6 +89,46 @@ impl Subject {
     }
 }
 
+/// A log of one adapter, with its clock.
+pub(crate) struct LogSubject {
+    pub name: &'static str,
+    pub log: Arc<dyn EventStore>,
+    pub clock: Arc<ManualClock>,
+    /// Whether an event id that another stream has is refused. PostgreSQL has no index on event ids: a repeated append is
+    /// recognised at the version that it would have.
+    pub ids_are_unique: bool,
+    /// The embedded store, closed with its subject.
+    _store: Option<Subject>,
+}
+
+/// One empty log of each adapter. The test is recorded as skipped in part where PostgreSQL is missing.
+#[track_caller]
+pub(crate) fn log_subjects() -> impl Future<Output = Vec<LogSubject>> {
+    let postgres = crate::postgres::test_database();
+    async {
+        let mut logs: Vec<LogSubject> = subjects().await.into_iter().map(LogSubject::of).collect();
+        if let Some(database) = postgres {
+            let clock = ManualClock::new();
+            let log = database.await.log(clock.clone()).await;
+            logs.push(LogSubject {
+                name: "postgres",
+                log: Arc::new(log),
+                clock,
+                ids_are_unique: false,
+                _store: None,
+            });
+        }
+        logs
+    }
+}
+
+impl LogSubject {
+    fn of(subject: Subject) -> Self {
+        let (log, clock) = (subject.log.clone(), subject.clock.clone());
+        Self { name: subject.name, log, clock, ids_are_unique: true, _store: Some(subject) }
+    }
+}
+
 /// One empty store of each adapter.
 pub(crate) async fn subjects() -> Vec<Subject> {
     let directory = tempfile::tempdir().unwrap();

@@ -1,0 +1,262 @@
+//! The schema `stateward`: made and migrated by its owner, checked by every process that opens the log.
+//!
+//! Invariant: a check changes nothing, and a process that may not continue the log says so in one line.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
+use stateward_domain::id::LogId;
+
+use super::error::{OpenError, message};
+use super::primary;
+use super::target::Target;
+
+/// Oldest version of the server, as `server_version_num`.
+const SERVER_MIN: i32 = 150_000;
+
+/// All migrations: number, name and text.
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "log", include_str!("../../../../migrations/postgres/0001_log.sql"))];
+
+/// Where sqlx records what was applied.
+const APPLIED: &str = "stateward.migrations";
+
+/// Rights of the role that appends and reads.
+const GRANTS: &[(&str, &[&str])] = &[
+    ("events", &["SELECT", "INSERT"]),
+    ("streams", &["SELECT", "INSERT", "UPDATE"]),
+    ("claims", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("log", &["SELECT", "UPDATE"]),
+    ("migrations", &["SELECT"]),
+];
+
+/// What identifies the log, and this life of its database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogIdentity {
+    /// The log's name for ever.
+    pub log_id: LogId,
+    /// The epoch of its positions.
+    pub epoch: u32,
+}
+
+/// Makes or migrates the schema as its owner, the role of `target`. Idempotent. Grants `role` what a process of
+/// stateward needs, if one is given.
+///
+/// # Errors
+/// [`OpenError`] in one line: a foreign or newer schema is left as it is.
+pub async fn migrate(target: &Target, role: Option<&str>) -> Result<(), OpenError> {
+    let database = target.database().to_owned();
+    let found = primary::find(target.hosts(), 0).await;
+    let found =
+        found.map_err(|reasons| OpenError::NoPrimary { database: database.clone(), reasons })?;
+    let failed = |error: sqlx::Error| failure(&database, &error);
+    let host = found.host.disable_statement_logging();
+    let mut connection: PgConnection = host.connect().await.map_err(failed)?;
+    let state = State::read(&mut connection).await.map_err(failed)?;
+    if let Some(error) = state.fault(&database, false) {
+        return Err(error);
+    }
+    migrator().run_direct(None, &mut connection, false).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(error),
+        MigrateError::VersionMissing(found) => other_version(&database, found),
+        other => OpenError::Damaged { database: database.clone(), fault: other.to_string() },
+    })?;
+    begin_log(&mut connection).await.map_err(failed)?;
+    if let Some(role) = role {
+        grant(&mut connection, role).await.map_err(failed)?;
+    }
+    connection.close().await.map_err(failed)
+}
+
+/// Checks that this process may continue the log; changes nothing.
+///
+/// # Errors
+/// [`OpenError`] in one line.
+pub(super) async fn check(
+    connection: &mut PgConnection,
+    database: &str,
+) -> Result<LogIdentity, OpenError> {
+    let failed = |error: sqlx::Error| failure(database, &error);
+    let state = State::read(connection).await.map_err(failed)?;
+    if let Some(error) = state.fault(database, true) {
+        return Err(error);
+    }
+    let missing = missing_rights(connection).await.map_err(failed)?;
+    if !missing.is_empty() {
+        let (role, database, missing) = (state.role, database.to_owned(), missing.join(", "));
+        return Err(OpenError::Rights { role, database, missing });
+    }
+    let applied: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM migrations")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if applied != newest() {
+        return Err(other_version(database, applied));
+    }
+    identity(connection, database).await
+}
+
+/// The log's row, once it is certain that new positions follow all that are there.
+async fn identity(connection: &mut PgConnection, database: &str) -> Result<LogIdentity, OpenError> {
+    let failed = |error: sqlx::Error| failure(database, &error);
+    let damaged =
+        |fault: &str| OpenError::Damaged { database: database.to_owned(), fault: fault.to_owned() };
+    let (drawn, cached, last): (i64, i64, i64) = sqlx::query_as(
+        "SELECT last_value, (SELECT seqcache FROM pg_sequence WHERE seqrelid = 'blocks'::regclass), \
+         (SELECT coalesce(max(position), 0) >> 10 FROM events) FROM blocks",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(failed)?;
+    if drawn < last {
+        let found =
+            format!("the sequence stateward.blocks is at {drawn}, behind the log at {last}");
+        return Err(damaged(&format!("{found}: set it with setval")));
+    }
+    if cached != 1 {
+        return Err(damaged("the sequence stateward.blocks has a cache: ALTER SEQUENCE … CACHE 1"));
+    }
+    let row: Option<(uuid::Uuid, i64, bool)> =
+        sqlx::query_as("SELECT log_id, epoch, fenced FROM log")
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed)?;
+    let Some((log_id, epoch, fenced)) = row else {
+        return Err(OpenError::NotMigrated(database.to_owned()));
+    };
+    if fenced {
+        return Err(damaged("it was moved elsewhere and is fenced"));
+    }
+    let epoch = u32::try_from(epoch).map_err(|_| damaged("log.epoch cannot be read"))?;
+    Ok(LogIdentity { log_id: LogId(log_id), epoch })
+}
+
+/// What a database holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct State {
+    server: i32,
+    version: String,
+    role: String,
+    /// Whether the schema is there.
+    schema: bool,
+    /// Whether the role may use it.
+    usage: bool,
+    /// Whether the schema is this program's.
+    ours: bool,
+}
+
+impl State {
+    async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let query = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+             current_user::text, n.oid IS NOT NULL, \
+             coalesce(has_schema_privilege(n.oid, 'USAGE'), false), \
+             2 = (SELECT count(*) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname IN ('log', 'migrations')) \
+             FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'stateward'";
+        let row: (i32, String, String, bool, bool, bool) =
+            sqlx::query_as(query).fetch_one(connection).await?;
+        let (server, version, role, schema, usage, ours) = row;
+        Ok(Self { server, version, role, schema, usage, ours })
+    }
+
+    /// Why the database cannot be used; `there`: whether the log has to be there.
+    fn fault(&self, database: &str, there: bool) -> Option<OpenError> {
+        let database = database.to_owned();
+        if self.server < SERVER_MIN {
+            Some(OpenError::TooOld(self.version.clone()))
+        } else if self.schema && !self.ours {
+            Some(OpenError::Foreign(database))
+        } else if there && !self.schema {
+            Some(OpenError::NotMigrated(database))
+        } else if self.schema && !self.usage {
+            let missing = "USAGE ON SCHEMA stateward".to_owned();
+            Some(OpenError::Rights { role: self.role.clone(), database, missing })
+        } else {
+            None
+        }
+    }
+}
+
+/// The rights of [`GRANTS`] that the role lacks.
+async fn missing_rights(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    let wanted = GRANTS.iter().flat_map(|(table, rights)| {
+        rights.iter().map(move |right| ((*table).to_owned(), (*right).to_owned()))
+    });
+    let (tables, rights): (Vec<String>, Vec<String>) = wanted.unzip();
+    sqlx::query_scalar(
+        "SELECT r || ' ON stateward.' || t FROM unnest($1::text[], $2::text[]) AS wanted (t, r) \
+         WHERE NOT has_table_privilege('stateward.' || t, r) \
+         UNION ALL SELECT 'USAGE, SELECT ON SEQUENCE stateward.blocks' \
+         WHERE NOT has_sequence_privilege('stateward.blocks', 'USAGE') \
+         OR NOT has_sequence_privilege('stateward.blocks', 'SELECT')",
+    )
+    .bind(tables)
+    .bind(rights)
+    .fetch_all(connection)
+    .await
+}
+
+async fn grant(connection: &mut PgConnection, role: &str) -> Result<(), sqlx::Error> {
+    let role = format!("\"{}\"", role.replace('"', "\"\""));
+    let mut statements = vec![
+        format!("GRANT USAGE ON SCHEMA stateward TO {role}"),
+        format!("GRANT USAGE, SELECT ON SEQUENCE stateward.blocks TO {role}"),
+    ];
+    statements.extend(GRANTS.iter().map(|(table, rights)| {
+        format!("GRANT {} ON stateward.{table} TO {role}", rights.join(", "))
+    }));
+    for statement in statements {
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Gives the log its name and its epoch, unless it has them.
+async fn begin_log(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    // Some services take the right to the control file's functions away. An unknown identifier is an empty one.
+    let identifier = sqlx::query_scalar("SELECT system_identifier::text FROM pg_control_system()")
+        .fetch_one(&mut *connection)
+        .await;
+    let identifier: String = identifier.unwrap_or_default();
+    sqlx::query(
+        "INSERT INTO stateward.log (log_id, epoch, system_identifier, database, timeline) \
+         SELECT gen_random_uuid(), 1 + floor(random() * 4294967295)::bigint, $1, oid, \
+         ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint \
+         FROM pg_database WHERE datname = current_database() ON CONFLICT DO NOTHING",
+    )
+    .bind(identifier)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+fn migrator() -> Migrator {
+    let step = |(number, name, text): &(i64, &'static str, &'static str)| {
+        let (name, text) = (Cow::Borrowed(*name), (*text).into_sql_str());
+        Migration::new(*number, name, MigrationType::Simple, text, false)
+    };
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().map(step).collect());
+    migrator.create_schema("stateward");
+    migrator.dangerous_set_table_name(APPLIED);
+    migrator
+}
+
+/// Number of the newest migration.
+fn newest() -> i64 {
+    MIGRATIONS.iter().map(|(number, ..)| *number).max().unwrap_or_default()
+}
+
+fn other_version(database: &str, found: i64) -> OpenError {
+    let known = newest();
+    let advice = if found > known {
+        "use the version of stateward that migrated it, or a newer one"
+    } else {
+        "run `stateward migrate` as its owner"
+    };
+    OpenError::OtherVersion { database: database.to_owned(), found, known, advice }
+}
+
+fn failure(database: &str, error: &sqlx::Error) -> OpenError {
+    OpenError::Database { database: database.to_owned(), message: message(error) }
+}
