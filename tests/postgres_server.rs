@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub(crate) struct Server {
     binaries: PathBuf,
     /// Held shared until the process ends.
     _users: File,
+    /// Ends after this process.
+    _guardian: Option<Child>,
 }
 
 impl Server {
@@ -73,7 +75,7 @@ impl Server {
     pub(crate) fn control(&self, arguments: &[&str]) {
         let mut command = as_user(&self.binaries.join("pg_ctl"));
         command.arg("-D").arg(self.folder.join("data")).args(arguments).arg("-w");
-        run(command.arg("-l").arg(self.folder.join("log")));
+        run(command.arg("-l").arg(self.folder.join("data/restarts.log")));
     }
 
     fn start(folder: &Path, binaries: &Path, kind: &str) -> Self {
@@ -90,16 +92,17 @@ impl Server {
         let ready = folder.join("ready");
         let port: Option<u16> =
             std::fs::read_to_string(&ready).ok().and_then(|port| port.trim().parse().ok());
-        let server = |port| Self {
+        let server = |port, guardian| Self {
             folder: folder.to_owned(),
             port,
             binaries: binaries.to_owned(),
             _users: users,
+            _guardian: guardian,
         };
         let socket = |port| folder.join(format!(".s.PGSQL.{port}"));
         // A mark without a server is of a machine that was restarted.
         if let Some(port) = port.filter(|port| UnixStream::connect(socket(*port)).is_ok()) {
-            return server(port);
+            return server(port, None);
         }
         // The port only names the socket: nothing listens on the network.
         let port = 5_432;
@@ -116,10 +119,10 @@ impl Server {
             .spawn()
             .expect("postgres")
             .id();
-        guard(folder, pid, kind);
-        wait_for_socket(&socket(port), folder);
+        let guardian = guard(folder, pid, kind);
+        wait_until_ready(folder);
         std::fs::write(ready, port.to_string()).expect("the mark");
-        server(port)
+        server(port, Some(guardian))
     }
 }
 
@@ -138,7 +141,7 @@ fn initialise(folder: &Path, binaries: &Path) {
     run(initdb.arg("-D").arg(&data));
     let settings = format!(
         "listen_addresses = ''\nunix_socket_directories = '{}'\nport = 5432\nmax_connections = 300\n\
-         shared_buffers = 64MB\nfsync = off\nmax_prepared_transactions = 10\nautovacuum = off\n",
+         shared_buffers = 64MB\nfsync = off\nmax_prepared_transactions = 10\nwal_writer_delay = 10s\nautovacuum = off\n",
         folder.display()
     );
     let file = data.join("stateward.conf");
@@ -151,7 +154,7 @@ fn initialise(folder: &Path, binaries: &Path) {
 }
 
 /// Starts the process that ends the server when no test uses it. It waits three seconds for the next test.
-fn guard(folder: &Path, pid: u32, kind: &str) {
+fn guard(folder: &Path, pid: u32, kind: &str) -> Child {
     let script = r#"
         cd "$1" || exit 1
         while true; do
@@ -173,12 +176,14 @@ fn guard(folder: &Path, pid: u32, kind: &str) {
     let mut guardian = Command::new("setsid");
     guardian.args(["sh", "-c", script, "guardian"]).arg(folder).args([&pid.to_string(), kind]);
     guardian.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    guardian.spawn().expect("setsid");
+    guardian.spawn().expect("setsid")
 }
 
-fn wait_for_socket(socket: &Path, folder: &Path) {
+fn wait_until_ready(folder: &Path) {
     let deadline = Instant::now() + Duration::from_mins(2);
-    while UnixStream::connect(socket).is_err() {
+    let state = || std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
+    // The last line of the file, padded.
+    while state().lines().last().map(str::trim) != Some("ready") {
         let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
         assert!(Instant::now() < deadline, "PostgreSQL did not start: {}", log());
         std::thread::sleep(Duration::from_millis(20));

@@ -23,6 +23,9 @@ const MIGRATIONS: &[(i64, &str, &str)] =
 /// Where sqlx records what was applied.
 const APPLIED: &str = "stateward.migrations";
 
+/// Advisory lock of a migration. Its first half is none of an append's mark.
+const LOCK: i64 = 0x0053_5457_4d49;
+
 /// Rights of the role that appends and reads.
 const GRANTS: &[(&str, &[&str])] = &[
     ("events", &["SELECT", "INSERT"]),
@@ -54,6 +57,9 @@ pub async fn migrate(target: &Target, role: Option<&str>) -> Result<(), OpenErro
     let failed = |error: sqlx::Error| failure(&database, &error);
     let host = found.host.disable_statement_logging();
     let mut connection: PgConnection = host.connect().await.map_err(failed)?;
+    // One at a time, also while the schema is half made. Released with the connection.
+    let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK);
+    lock.execute(&mut connection).await.map_err(failed)?;
     let state = State::read(&mut connection).await.map_err(failed)?;
     if let Some(error) = state.fault(&database, false) {
         return Err(error);
@@ -143,8 +149,10 @@ struct State {
     schema: bool,
     /// Whether the role may use it.
     usage: bool,
-    /// Whether the schema is this program's.
+    /// Whether the schema is this program's, or empty.
     ours: bool,
+    /// Whether it has a log.
+    log: bool,
 }
 
 impl State {
@@ -152,12 +160,13 @@ impl State {
         let query = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
              current_user::text, n.oid IS NOT NULL, \
              coalesce(has_schema_privilege(n.oid, 'USAGE'), false), \
-             2 = (SELECT count(*) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname IN ('log', 'migrations')) \
-             FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'stateward'";
-        let row: (i32, String, String, bool, bool, bool) =
+             coalesce(bool_or(c.relname = 'migrations'), count(c.oid) = 0), coalesce(bool_or(c.relname = 'log'), false) \
+             FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = 'stateward' \
+             LEFT JOIN pg_class c ON c.relnamespace = n.oid GROUP BY n.oid";
+        let row: (i32, String, String, bool, bool, bool, bool) =
             sqlx::query_as(query).fetch_one(connection).await?;
-        let (server, version, role, schema, usage, ours) = row;
-        Ok(Self { server, version, role, schema, usage, ours })
+        let (server, version, role, schema, usage, ours, log) = row;
+        Ok(Self { server, version, role, schema, usage, ours, log })
     }
 
     /// Why the database cannot be used; `there`: whether the log has to be there.
@@ -167,7 +176,7 @@ impl State {
             Some(OpenError::TooOld(self.version.clone()))
         } else if self.schema && !self.ours {
             Some(OpenError::Foreign(database))
-        } else if there && !self.schema {
+        } else if there && !self.log {
             Some(OpenError::NotMigrated(database))
         } else if self.schema && !self.usage {
             let missing = "USAGE ON SCHEMA stateward".to_owned();
@@ -259,4 +268,36 @@ fn other_version(database: &str, found: i64) -> OpenError {
 
 fn failure(database: &str, error: &sqlx::Error) -> OpenError {
     OpenError::Database { database: database.to_owned(), message: message(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_or_a_foreign_schema_is_refused_before_anything_else() {
+        let version = "15.1".to_owned();
+        let (role, server) = ("r".to_owned(), SERVER_MIN);
+        let ready =
+            State { server, version, role, schema: true, usage: true, ours: true, log: true };
+        let empty = State { schema: false, usage: false, log: false, ..ready.clone() };
+        for (state, there, named) in [
+            (ready.clone(), true, None),
+            (ready.clone(), false, None),
+            (empty.clone(), false, None),
+            (empty, true, Some("run `stateward migrate`")),
+            (State { server: SERVER_MIN - 1, ..ready.clone() }, true, Some("too old")),
+            (State { ours: false, log: false, ..ready.clone() }, true, Some("another program's")),
+            (State { ours: false, log: false, ..ready.clone() }, false, Some("another program's")),
+            (State { log: false, ..ready.clone() }, false, None),
+            (State { usage: false, ..ready }, true, Some("USAGE")),
+        ] {
+            let line = state.fault("db", there).map(|error| error.to_string());
+            let as_expected = match (&line, named) {
+                (Some(line), Some(named)) => line.contains(named),
+                (line, named) => line.is_none() && named.is_none(),
+            };
+            assert!(as_expected, "{state:?} {there}: {line:?}");
+        }
+    }
 }

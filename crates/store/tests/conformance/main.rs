@@ -24,7 +24,11 @@
 //! - `restore_hold`: a log that is older than its recorded head
 //! - `failpoints`: the list of failpoints
 
-#![expect(clippy::unwrap_used, reason = "tests say what they find, and stop at it")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests say what they find, and stop at it"
+)]
 
 mod audit;
 mod audit_of_stores;

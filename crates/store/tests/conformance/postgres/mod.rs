@@ -1,5 +1,10 @@
 //! The store on PostgreSQL: a database for each test, and what only this adapter has to promise.
 
+mod nodes;
+mod open;
+mod outages;
+mod races;
+
 use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
