@@ -6,7 +6,7 @@
 //! session does. Nothing is read from a standby.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
@@ -18,7 +18,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{OpenError, message, store_error};
-use super::primary;
+use super::identity::LogIdentity;
+use super::primary::{self, ExpectedLog};
 use super::session::{Primary, Session};
 use super::target::Target;
 
@@ -71,6 +72,8 @@ struct Inner {
     search: Mutex<Search>,
     /// Greatest timeline that was used.
     timeline: AtomicI64,
+    /// The log that every later primary has to have.
+    log: OnceLock<ExpectedLog>,
     /// Why the last search found no primary; `None` = it found one.
     fault: watch::Sender<Option<String>>,
 }
@@ -95,12 +98,20 @@ impl Database {
             present: RwLock::default(),
             search: Mutex::new(Search { not_before: Instant::now(), pause: PAUSE }),
             timeline: AtomicI64::new(0),
+            log: OnceLock::new(),
             fault: watch::Sender::new(None),
         }));
         match database.primary().await {
             Ok(_) => Ok(database),
             Err(reasons) => Err(OpenError::NoPrimary { database: name, reasons }),
         }
+    }
+
+    /// A primary with another log than this, or another epoch of it, is refused from now on: what this process knows of
+    /// positions would be wrong there. The first call counts.
+    pub(super) fn expect(&self, log: &LogIdentity) {
+        // Already set: another log of this process expects the same.
+        let _ = self.0.log.set((log.log_id.0, log.epoch.into()));
     }
 
     /// Name of the database, for messages.
@@ -247,7 +258,7 @@ impl Database {
         }
         tokio::time::sleep_until(search.not_before).await;
         let timeline = self.0.timeline.load(Ordering::Relaxed);
-        match primary::find(self.0.target.hosts(), timeline).await {
+        match primary::find(self.0.target.hosts(), timeline, self.0.log.get().copied()).await {
             Ok(found) => {
                 // Also a primary that is lost at once is not dialled without a pause.
                 *search = Search { not_before: Instant::now() + PAUSE, pause: PAUSE };

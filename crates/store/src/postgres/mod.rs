@@ -1,7 +1,8 @@
 //! The store on PostgreSQL: any number of processes share one database.
 //!
 //! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
-//! - `schema`: migrations, and the check of every process that opens the log; `error`: classes of errors
+//! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch
+//! - `error`: classes of errors
 //! - `log`: the event log
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
@@ -9,6 +10,7 @@
 
 mod connect;
 mod error;
+mod identity;
 mod log;
 mod primary;
 mod schema;
@@ -17,6 +19,7 @@ mod target;
 
 pub use connect::{Database, Limits};
 pub use error::OpenError;
+pub use identity::LogIdentity;
 pub use log::Log;
-pub use schema::{LogIdentity, migrate};
+pub use schema::migrate;
 pub use target::{BadUrl, Target};

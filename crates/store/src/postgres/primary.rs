@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
+use uuid::Uuid;
 
 use super::error::message;
 use super::target::address;
@@ -28,14 +29,24 @@ struct Role {
     in_recovery: bool,
     read_only: bool,
     timeline: i64,
+    /// Whether it has the expected log.
+    log: bool,
 }
 
-/// The first of `hosts` that answers as a primary on `timeline` or a later one.
+/// The log that a primary has to have: its name and epoch.
+pub(super) type ExpectedLog = (Uuid, i64);
+
+/// The first of `hosts` that answers as a primary on `timeline` or a later one, with the log `log` if one is expected.
 ///
 /// # Errors
 /// What each host answered, in one line.
-pub(super) async fn find(hosts: &[PgConnectOptions], timeline: i64) -> Result<Found, String> {
-    let mut asked: FuturesUnordered<_> = hosts.iter().map(|host| ask(host, timeline)).collect();
+pub(super) async fn find(
+    hosts: &[PgConnectOptions],
+    timeline: i64,
+    log: Option<ExpectedLog>,
+) -> Result<Found, String> {
+    let mut asked: FuturesUnordered<_> =
+        hosts.iter().map(|host| ask(host, timeline, log)).collect();
     let mut reasons = Vec::new();
     while let Some(answer) = asked.next().await {
         match answer {
@@ -47,9 +58,13 @@ pub(super) async fn find(hosts: &[PgConnectOptions], timeline: i64) -> Result<Fo
     Err(reasons.join("; "))
 }
 
-async fn ask(host: &PgConnectOptions, timeline: i64) -> Result<Found, String> {
+async fn ask(
+    host: &PgConnectOptions,
+    timeline: i64,
+    log: Option<ExpectedLog>,
+) -> Result<Found, String> {
     let refused = |reason: String| format!("{}: {reason}", address(host));
-    let role = tokio::time::timeout(ANSWER, role_of(host)).await;
+    let role = tokio::time::timeout(ANSWER, role_of(host, log)).await;
     let role = role.map_err(|_| refused(format!("no answer in {} s", ANSWER.as_secs())))?;
     let role = role.map_err(|error| refused(message(&error)))?;
     match refusal(role, timeline) {
@@ -58,7 +73,10 @@ async fn ask(host: &PgConnectOptions, timeline: i64) -> Result<Found, String> {
     }
 }
 
-async fn role_of(host: &PgConnectOptions) -> Result<Role, sqlx::Error> {
+async fn role_of(
+    host: &PgConnectOptions,
+    expected: Option<ExpectedLog>,
+) -> Result<Role, sqlx::Error> {
     let mut connection: PgConnection = host.connect().await?;
     // The control file's timeline lags behind a promotion; the name of the present WAL file does not.
     let (in_recovery, read_only, timeline): (bool, bool, i64) = sqlx::query_as(
@@ -68,9 +86,16 @@ async fn role_of(host: &PgConnectOptions) -> Result<Role, sqlx::Error> {
     )
     .fetch_one(&mut connection)
     .await?;
+    let log = match expected {
+        Some(_) if !in_recovery => {
+            let read = sqlx::query_as("SELECT log_id, epoch FROM stateward.log");
+            read.fetch_optional(&mut connection).await? == expected
+        }
+        _ => true,
+    };
     // The answer is there; an error here changes nothing.
     let _ = connection.close().await;
-    Ok(Role { in_recovery, read_only, timeline })
+    Ok(Role { in_recovery, read_only, timeline, log })
 }
 
 /// Why a server of this role is not the primary; `None` = it is.
@@ -81,6 +106,8 @@ fn refusal(role: Role, timeline: i64) -> Option<String> {
         Some("it is read-only".to_owned())
     } else if role.timeline < timeline {
         Some(format!("its timeline {} ended before {timeline}", role.timeline))
+    } else if !role.log {
+        Some("it has another log, or another epoch of it: restart this process".to_owned())
     } else {
         None
     }
@@ -92,12 +119,21 @@ mod tests {
 
     #[test]
     fn only_a_writable_server_on_the_newest_timeline_is_the_primary() {
-        let primary = Role { in_recovery: false, read_only: false, timeline: 7 };
+        let primary = Role { in_recovery: false, read_only: false, timeline: 7, log: true };
         for (role, known, refused) in [
             (primary, 0, None),
             (primary, 7, None),
             (primary, 8, Some("its timeline 7 ended before 8")),
-            (Role { in_recovery: true, read_only: true, timeline: 0 }, 7, Some("it is a standby")),
+            (
+                Role { in_recovery: true, read_only: true, timeline: 0, log: true },
+                7,
+                Some("it is a standby"),
+            ),
+            (
+                Role { log: false, ..primary },
+                7,
+                Some("it has another log, or another epoch of it: restart this process"),
+            ),
             (Role { read_only: true, ..primary }, 7, Some("it is read-only")),
         ] {
             assert_eq!(refusal(role, known).as_deref(), refused, "{role:?} {known}");
@@ -110,7 +146,7 @@ mod tests {
             let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port);
             options.username("u").password("secret").database("d")
         };
-        let reasons = find(&[dead(1), dead(2)], 0).await.err().unwrap();
+        let reasons = find(&[dead(1), dead(2)], 0, None).await.err().unwrap();
         assert!(
             reasons.contains("127.0.0.1:1: ") && reasons.contains("127.0.0.1:2: "),
             "{reasons}"

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
-use stateward_domain::id::LogId;
 
 use super::error::{OpenError, message};
+use super::identity::{self, LogIdentity};
 use super::primary;
 use super::target::Target;
 
@@ -35,15 +35,6 @@ const GRANTS: &[(&str, &[&str])] = &[
     ("migrations", &["SELECT"]),
 ];
 
-/// What identifies the log, and this life of its database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogIdentity {
-    /// The log's name for ever.
-    pub log_id: LogId,
-    /// The epoch of its positions.
-    pub epoch: u32,
-}
-
 /// Makes or migrates the schema as its owner, the role of `target`. Idempotent. Grants `role` what a process of
 /// stateward needs, if one is given.
 ///
@@ -51,7 +42,7 @@ pub struct LogIdentity {
 /// [`OpenError`] in one line: a foreign or newer schema is left as it is.
 pub async fn migrate(target: &Target, role: Option<&str>) -> Result<(), OpenError> {
     let database = target.database().to_owned();
-    let found = primary::find(target.hosts(), 0).await;
+    let found = primary::find(target.hosts(), 0, None).await;
     let found =
         found.map_err(|reasons| OpenError::NoPrimary { database: database.clone(), reasons })?;
     let failed = |error: sqlx::Error| failure(&database, &error);
@@ -69,14 +60,14 @@ pub async fn migrate(target: &Target, role: Option<&str>) -> Result<(), OpenErro
         MigrateError::VersionMissing(found) => other_version(&database, found),
         other => OpenError::Damaged { database: database.clone(), fault: other.to_string() },
     })?;
-    begin_log(&mut connection).await.map_err(failed)?;
+    identity::begin(&mut connection).await.map_err(failed)?;
     if let Some(role) = role {
         grant(&mut connection, role).await.map_err(failed)?;
     }
     connection.close().await.map_err(failed)
 }
 
-/// Checks that this process may continue the log; changes nothing.
+/// Checks that this process may continue the log. Changes nothing but the epoch of a log that was moved.
 ///
 /// # Errors
 /// [`OpenError`] in one line.
@@ -101,11 +92,14 @@ pub(super) async fn check(
     if applied != newest() {
         return Err(other_version(database, applied));
     }
-    identity(connection, database).await
+    continued(connection, database).await
 }
 
-/// The log's row, once it is certain that new positions follow all that are there.
-async fn identity(connection: &mut PgConnection, database: &str) -> Result<LogIdentity, OpenError> {
+/// The log's identity, once it is certain that new positions follow all that are there.
+async fn continued(
+    connection: &mut PgConnection,
+    database: &str,
+) -> Result<LogIdentity, OpenError> {
     let failed = |error: sqlx::Error| failure(database, &error);
     let damaged =
         |fault: &str| OpenError::Damaged { database: database.to_owned(), fault: fault.to_owned() };
@@ -124,19 +118,13 @@ async fn identity(connection: &mut PgConnection, database: &str) -> Result<LogId
     if cached != 1 {
         return Err(damaged("the sequence stateward.blocks has a cache: ALTER SEQUENCE … CACHE 1"));
     }
-    let row: Option<(uuid::Uuid, i64, bool)> =
-        sqlx::query_as("SELECT log_id, epoch, fenced FROM log")
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(failed)?;
-    let Some((log_id, epoch, fenced)) = row else {
+    let Some(identity) = identity::read(connection).await.map_err(failed)? else {
         return Err(OpenError::NotMigrated(database.to_owned()));
     };
-    if fenced {
+    if identity.fenced {
         return Err(damaged("it was moved elsewhere and is fenced"));
     }
-    let epoch = u32::try_from(epoch).map_err(|_| damaged("log.epoch cannot be read"))?;
-    Ok(LogIdentity { log_id: LogId(log_id), epoch })
+    Ok(identity)
 }
 
 /// What a database holds.
@@ -219,25 +207,6 @@ async fn grant(connection: &mut PgConnection, role: &str) -> Result<(), sqlx::Er
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
     }
     Ok(())
-}
-
-/// Gives the log its name and its epoch, unless it has them.
-async fn begin_log(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    // Some services take the right to the control file's functions away. An unknown identifier is an empty one.
-    let identifier = sqlx::query_scalar("SELECT system_identifier::text FROM pg_control_system()")
-        .fetch_one(&mut *connection)
-        .await;
-    let identifier: String = identifier.unwrap_or_default();
-    sqlx::query(
-        "INSERT INTO stateward.log (log_id, epoch, system_identifier, database, timeline) \
-         SELECT gen_random_uuid(), 1 + floor(random() * 4294967295)::bigint, $1, oid, \
-         ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint \
-         FROM pg_database WHERE datname = current_database() ON CONFLICT DO NOTHING",
-    )
-    .bind(identifier)
-    .execute(connection)
-    .await
-    .map(drop)
 }
 
 fn migrator() -> Migrator {

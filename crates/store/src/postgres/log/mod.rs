@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::{LogId, Position, Version};
+use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{
     Append, AppendError, Appended, EventStore, Holder, LogPage, ReadError, may_have_more,
 };
@@ -31,7 +31,8 @@ use self::event_row::{EventRow, page};
 use self::reader::{LogReader, unsigned};
 use super::connect::Database;
 use super::error::{OpenError, store_error, undecodable};
-use super::schema::{self, LogIdentity};
+use super::identity::LogIdentity;
+use super::schema;
 use crate::shared::group_commit::{self, GroupCommitHandle};
 
 /// Rows of one query of a page.
@@ -69,6 +70,7 @@ impl Log {
         let mut session = database.session().await.map_err(failed)?;
         let identity = schema::check(session.raw(), database.name()).await?;
         session.done();
+        database.expect(&identity);
         let newest = "SELECT coalesce(max(recorded_at), 0) FROM \
              (SELECT recorded_at FROM events ORDER BY position DESC LIMIT $1) newest";
         let newest = session.fetch_one(sqlx::query_as(newest).bind(NEWEST)).await;
@@ -93,10 +95,10 @@ impl Log {
         Ok(Self { database, commits, reader, identity, clock, tasks })
     }
 
-    /// The log's name.
+    /// The log's name, and the epoch of its positions.
     #[must_use]
-    pub fn id(&self) -> LogId {
-        self.identity.log_id
+    pub const fn identity(&self) -> &LogIdentity {
+        &self.identity
     }
 
     /// Commits what is queued, and stops following the log. Idempotent.

@@ -1,8 +1,11 @@
 //! Errors of opening a log: one clear line, and nothing changed.
 
+use std::time::Duration;
+
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
-use stateward_domain::ports::event_store::EventStore;
+use stateward_domain::id::Position;
+use stateward_domain::ports::event_store::{AppendError, EventStore, ReadError};
 use stateward_domain::time::ManualClock;
 use stateward_store::postgres::{Database, Limits, Log, OpenError, Target, migrate};
 
@@ -95,9 +98,9 @@ async fn a_database_is_migrated_by_its_owner_alone_and_once() {
     let owner: Target = server.url(&database.name).parse().unwrap();
     let (one, two) = tokio::join!(migrate(&owner, Some(ROLE)), migrate(&owner, Some(ROLE)));
     assert_eq!((one, two), (Ok(()), Ok(())));
-    let first = database.log(ManualClock::new()).await.id();
+    let first = database.log(ManualClock::new()).await.identity().clone();
     migrate(&owner, None).await.unwrap();
-    assert_eq!(database.log(ManualClock::new()).await.id(), first);
+    assert_eq!(database.log(ManualClock::new()).await.identity().clone(), first);
 
     let foreign = TestDatabase::empty(server).await;
     let pool = foreign.owner().await;
@@ -147,4 +150,60 @@ async fn the_primary_is_found_among_several_hosts() {
     assert_eq!(connected.fault(), None);
     let log = Log::open(connected, ManualClock::new()).await.unwrap();
     log.append(append("a", 0, 1, 1, vec![])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_in_another_database_than_before_begins_an_epoch_and_is_marked_as_put_back() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let connected = database.connect().await;
+    let log = Log::open(connected.clone(), ManualClock::new()).await.unwrap();
+    let last = log.append(append("a", 0, 1, 1, vec![])).await.unwrap().position;
+    let before = log.identity().clone();
+    assert!(!before.put_back);
+    log.close().await;
+    connected.close().await;
+
+    let copy = TestDatabase { server: database.server, name: format!("{}_copy", database.name) };
+    let all = PgPool::connect(&database.server.url("postgres")).await.unwrap();
+    // A session of the closed log may take a moment to end.
+    let create = format!("CREATE DATABASE {} TEMPLATE {}", copy.name, database.name);
+    while sqlx::query(AssertSqlSafe(create.clone())).execute(&all).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let open = async |database: &TestDatabase| database.log(ManualClock::new()).await;
+    let copies = [open(&copy).await, open(&copy).await];
+    for log in &copies {
+        let found = log.identity();
+        assert_eq!((found.log_id, found.put_back), (before.log_id, true));
+        assert_eq!(found, copies[0].identity(), "one epoch for all processes");
+        let head = Position { epoch: found.epoch, ..last };
+        assert_ne!(head, last);
+        assert_eq!(log.check(last).await, Err(ReadError::PositionGone { head }));
+        assert_eq!(log.read_log(Position::START, 9).await.unwrap().through, head);
+    }
+    assert_eq!(open(&database).await.identity(), &before, "the original goes on");
+}
+
+#[tokio::test]
+async fn a_process_does_not_go_on_with_another_epoch_than_it_opened() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let owner = database.owner().await;
+    let connected = database.connect().await;
+    let log = Log::open(connected.clone(), ManualClock::new()).await.unwrap();
+    log.append(append("a", 0, 1, 1, vec![])).await.unwrap();
+    run(&owner, "UPDATE stateward.log SET epoch = epoch % 4294967295 + 1").await;
+    run(
+        &owner,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND usename = 'stateward'",
+    )
+    .await;
+    while log.head().await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let refused = log.append(append("a", 1, 2, 1, vec![])).await;
+    assert!(matches!(refused, Err(AppendError::Store(_))), "{refused:?}");
+    assert!(connected.fault().unwrap().contains("another epoch"), "{:?}", connected.fault());
 }
