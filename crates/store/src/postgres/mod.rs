@@ -2,7 +2,7 @@
 //!
 //! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch
-//! - `error`: classes of errors
+//! - `error`: classes of errors; `health`: what the store knows about its own state
 //! - `log`: the event log
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
@@ -10,6 +10,7 @@
 
 mod connect;
 mod error;
+mod health;
 mod identity;
 mod log;
 mod primary;
@@ -19,6 +20,7 @@ mod target;
 
 pub use connect::{Database, Limits};
 pub use error::OpenError;
+pub use health::Health;
 pub use identity::LogIdentity;
 pub use log::Log;
 pub use schema::migrate;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sqlx::postgres::PgListener;
 use stateward_domain::entity::claims::Claim;
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{AppendError, EventStore};
@@ -133,4 +134,25 @@ async fn a_log_is_read_from_its_beginning_by_a_node_that_came_later() {
     assert_eq!(page.events, whole[10..1_210], "more than one query's rows");
     let large = later.append(append("large", 0, 5_000, 1_001, vec![])).await;
     assert!(matches!(large, Err(AppendError::Store(_))), "{large:?}");
+}
+
+#[tokio::test]
+async fn notifications_are_sent_after_appends_and_are_fewer_than_these() {
+    const APPENDS: u64 = 200;
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let owner = database.owner().await;
+    let mut listener = PgListener::connect_with(&owner).await.unwrap();
+    listener.listen("stateward_log").await.unwrap();
+    let log = database.log(ManualClock::new()).await;
+    for version in 0..APPENDS {
+        log.append(append("a", version, 1 + u128::from(version), 1, vec![])).await.unwrap();
+    }
+    let first = tokio::time::timeout(Duration::from_secs(10), listener.recv()).await;
+    assert_eq!(first.unwrap().unwrap().channel(), "stateward_log");
+    let mut count = 1;
+    while let Some(_more) = listener.next_buffered() {
+        count += 1;
+    }
+    assert!(count < APPENDS, "{count}");
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Append, AppendError, Appended, EventStore};
+use stateward_domain::ports::health::StoreHealth;
 use stateward_domain::time::ManualClock;
-use stateward_store::postgres::{Database, Limits, Log, Target};
+use stateward_store::postgres::{Database, Health, Limits, Log, Target};
 
 use super::{MISSING, ROLE, TestDatabase, test_database};
 use crate::postgres_server::Server;
@@ -188,8 +189,29 @@ async fn a_server_that_restarts_is_found_again_and_one_that_is_gone_is_reported_
     assert!(log.head().await.is_err());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(connected.fault().is_some());
+    let health = Health::new(connected.clone());
+    let failed = health.health().await;
+    assert!(failed.iter().any(|check| check.name == "store/database" && !check.ok), "{failed:?}");
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     database.server.control(&["start"]);
     append_surely(&log, &append("a", 1, 2, 1, vec![])).await;
     assert_eq!(ids(&log).await, [1, 2]);
     assert_eq!(connected.fault(), None);
+
+    // An append of another program that was prepared and left: readers wait before it, and it is named.
+    let mut other = PgConnection::connect(&database.server.url(&database.name)).await.unwrap();
+    for statement in [
+        "BEGIN",
+        "INSERT INTO stateward.events (aggregate_type, aggregate_id, sequence, event_type, event_version, \
+         payload, metadata) VALUES ('entity', 'left', 1, 'Foreign', '1', '{}', '{}')",
+        "PREPARE TRANSACTION 'left'",
+    ] {
+        sqlx::raw_sql(statement).execute(&mut other).await.unwrap();
+    }
+    let checks = health.health().await;
+    let held = checks.iter().find(|check| check.name == "store/log-held-back").unwrap();
+    let detail = held.detail.as_deref().unwrap();
+    assert!(!held.ok && !held.serious && detail.contains("prepared transaction"), "{held:?}");
+    assert!(checks.iter().any(|check| check.name == "store/database" && check.ok), "{checks:?}");
+    assert!(checks.iter().any(|check| check.name == "store/fsync" && !check.ok), "of this server");
 }

@@ -1,0 +1,69 @@
+//! What the store knows about its own state: whether there is a primary, what holds readers back, and settings of the
+//! server that weaken a promise.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stateward_domain::ports::health::{Check, StoreHealth};
+use tokio::time::timeout;
+
+use super::connect::Database;
+
+/// How long the server may take to answer.
+const ANSWER: Duration = Duration::from_millis(800);
+/// Age of an append in flight that is reported.
+const HELD_BACK: Duration = Duration::from_secs(5);
+
+/// The oldest append that holds readers back (process, program, age in seconds), and whether the server syncs its
+/// writes. A prepared transaction has no process. The age is unknown where the role may not see it.
+const READ: &str = "SELECT \
+     (SELECT coalesce('process ' || l.pid || coalesce(' (' || nullif(a.application_name, '') || ')', ''), \
+     'a prepared transaction') || coalesce(', for ' || floor(extract(epoch FROM clock_timestamp() - a.xact_start))::bigint \
+     || ' s', '') FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+     WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 16 = x'5357'::bigint \
+     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+     AND (a.xact_start IS NULL OR a.xact_start < clock_timestamp() - $1 * interval '1 second') \
+     ORDER BY a.xact_start NULLS FIRST LIMIT 1), \
+     current_setting('fsync')::bool";
+
+/// The state of a database.
+pub struct Health {
+    database: Database,
+}
+
+impl Health {
+    /// Of the store that `database` connects to.
+    #[must_use]
+    pub const fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+#[async_trait]
+impl StoreHealth for Health {
+    async fn health(&self) -> Vec<Check> {
+        let query = sqlx::query_as(READ).bind(HELD_BACK.as_secs_f64());
+        let answer = timeout(ANSWER, self.database.fetch_one(query)).await;
+        let (fault, held_back, synced): (_, Option<String>, bool) = match answer {
+            Ok(Ok((held_back, synced))) => (None, held_back, synced),
+            Ok(Err(error)) => (Some(error.to_string()), None, true),
+            Err(_) => {
+                let late = || "the database does not answer".to_owned();
+                (Some(self.database.fault().unwrap_or_else(late)), None, true)
+            }
+        };
+        let held_back = held_back.map(|holder| format!("readers wait for an append of {holder}"));
+        let unsynced =
+            (!synced).then(|| "fsync is off: a crash of the server may lose the log".to_owned());
+        vec![
+            Check::serious("store/database", fault),
+            warning("store/log-held-back", held_back),
+            warning("store/fsync", unsynced),
+        ]
+    }
+}
+
+/// A check that keeps no request from being served.
+fn warning(name: &'static str, fault: Option<String>) -> Check {
+    Check { serious: false, ..Check::serious(name, fault) }
+}
