@@ -131,19 +131,11 @@ impl LogWriter {
         });
         let answer = timeout(self.database.statement_limit(), sent).await;
         let unknown = || WriteError::Batch(BatchError::Final(AppendError::OutcomeUnknown));
+        // Cached heads stay as they are: one that is stale is refused when it is written, and read then.
         match answer {
-            Ok(Ok(Ok((block,)))) => reader::unsigned(block).map_err(|_| {
-                self.heads.clear();
-                unknown()
-            }),
-            Ok(Ok(Err(error))) => {
-                self.heads.clear();
-                Err(write_error(&error, count))
-            }
-            Ok(Err(_)) | Err(_) => {
-                self.heads.clear();
-                Err(unknown())
-            }
+            Ok(Ok(Ok((block,)))) => reader::unsigned(block).map_err(|_| unknown()),
+            Ok(Ok(Err(error))) => Err(write_error(&error, count)),
+            Ok(Err(_)) | Err(_) => Err(unknown()),
         }
     }
 }
