@@ -4,6 +4,7 @@
 //! - `memory`: log, queue, read models and their audit in memory; the log can fail on request
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
+//! - `postgres`: the log on PostgreSQL, for several processes; not yet among what `open` opens
 //! - `shared`: rules that need no database, for all adapters
 //! - `single_node`: the cluster of a store that one process has open
 //! - `hash`: the chain over a stream's events; `audit`: verification of a whole log; `page_token`: tokens of lists;

@@ -1,27 +1,24 @@
 //! The promises of the storage ports, checked against each adapter.
 //!
-//! Of each adapter, as `support::subjects` lists them; no suite names one:
+//! Of each adapter, as `support::log_subjects` lists their logs and `support::subjects` the others, which `postgres` is
+//! not among yet; no suite names one:
 //!
 //! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
 //! - `queue`: the sync queue and its leases, but `queue/restart`
-//! - `support`: the adapters. `log_subjects()`: of `memory`, `sqlite` and `postgres`; `subjects()`: not yet of `postgres`
-//! - Of each log: `log`: the event log; `batch_conflicts`: appends that conflict within a batch
-//! - Of each subject: `queue`: the sync queue and its leases, but `queue/restart`; `cluster`: members and duties
-//! - Of `postgres` only: `postgres`, its races and the errors of opening it
-//! - Of `sqlite` only, so far: all that follows, and `queue/restart`
 //! - `views`: read models; `labels_and_counts`: their secondary rows
 //! - `audit_of_stores`: verification of an open store, checkpoints and exports
 //! - `cluster`: members and duties
 //! - `support`: the adapters; `histories`: random histories of entities, appended to a log
 //!
+//! Of `postgres`: `postgres`, its races, outages, and the errors of opening it
+//!
 //! Of the files of `sqlite`: `queue/restart`, and
 //!
 //! - `audit`: verification, checkpoints and copies of files, over the random histories of the domain's invariants
 //! - `object_claims`: which entity manages which object, in a log of an older version
-//! - `open`: errors of opening a store; `restore_hold`: a log that is older than its recorded head
-//! - `health`: what an open store reports about itself
 //! - `open`: errors of opening a store; `damaged_rows`: stored values that this system did not write
 //! - `restore_hold`: a log that is older than its recorded head
+//! - `health`: what an open store reports about itself
 //! - `failpoints`: the list of failpoints
 
 #![expect(
