@@ -3,25 +3,31 @@
 //! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch
 //! - `error`: classes of errors; `health`: what the store knows about its own state
-//! - `log`: the event log
+//! - `log`: the event log; `queue`: the sync queue with its leases
+//! - `views_db`: what queue and read models share; `column_arrays`: how rows are sent
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
 //! lock between round trips. Everything is read from the primary.
 
+mod column_arrays;
 mod connect;
 mod error;
 mod health;
 mod identity;
 mod log;
 mod primary;
+mod queue;
 mod schema;
 mod session;
 mod target;
+mod views_db;
 
 pub use connect::{Database, Limits};
 pub use error::OpenError;
 pub use health::Health;
 pub use identity::LogIdentity;
 pub use log::Log;
+pub use queue::Queue;
 pub use schema::migrate;
 pub use target::{BadUrl, Target};
+pub use views_db::LeaseClock;

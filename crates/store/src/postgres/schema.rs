@@ -17,8 +17,10 @@ use super::target::Target;
 const SERVER_MIN: i32 = 150_000;
 
 /// All migrations: number, name and text.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "log", include_str!("../../../../migrations/postgres/0001_log.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "log", include_str!("../../../../migrations/postgres/0001_log.sql")),
+    (2, "views", include_str!("../../../../migrations/postgres/0002_views.sql")),
+];
 
 /// Where sqlx records what was applied.
 const APPLIED: &str = "stateward.migrations";
@@ -33,6 +35,19 @@ const GRANTS: &[(&str, &[&str])] = &[
     ("claims", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("log", &["SELECT", "UPDATE"]),
     ("migrations", &["SELECT"]),
+];
+
+/// Tables of the schema `stateward_views`, which the role reads and writes.
+const VIEWS: &[&str] = &[
+    "checkpoints",
+    "quarantine",
+    "sync_queue",
+    "sync_uses",
+    "sync_leases",
+    "sync_observed",
+    "sync_observed_since",
+    "members",
+    "duties",
 ];
 
 /// Makes or migrates the schema as its owner, the role of `target`. Idempotent. Grants `role` what a process of
@@ -186,10 +201,17 @@ async fn missing_rights(connection: &mut PgConnection) -> Result<Vec<String>, sq
          WHERE NOT has_table_privilege('stateward.' || t, r) \
          UNION ALL SELECT 'USAGE, SELECT ON SEQUENCE stateward.blocks' \
          WHERE NOT has_sequence_privilege('stateward.blocks', 'USAGE') \
-         OR NOT has_sequence_privilege('stateward.blocks', 'SELECT')",
+         OR NOT has_sequence_privilege('stateward.blocks', 'SELECT') \
+         UNION ALL SELECT 'USAGE, CREATE ON SCHEMA stateward_views' \
+         WHERE NOT has_schema_privilege('stateward_views', 'USAGE') \
+         OR NOT has_schema_privilege('stateward_views', 'CREATE') \
+         UNION ALL SELECT r || ' ON stateward_views.' || t \
+         FROM unnest($3::text[]) t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) r \
+         WHERE NOT has_table_privilege(to_regclass('stateward_views.' || t), r)",
     )
     .bind(tables)
     .bind(rights)
+    .bind(VIEWS)
     .fetch_all(connection)
     .await
 }
@@ -199,7 +221,13 @@ async fn grant(connection: &mut PgConnection, role: &str) -> Result<(), sqlx::Er
     let mut statements = vec![
         format!("GRANT USAGE ON SCHEMA stateward TO {role}"),
         format!("GRANT USAGE, SELECT ON SEQUENCE stateward.blocks TO {role}"),
+        // Read models make their own tables.
+        format!("GRANT USAGE, CREATE ON SCHEMA stateward_views TO {role}"),
+        format!("GRANT USAGE ON SEQUENCE stateward_views.tables TO {role}"),
     ];
+    statements.extend(VIEWS.iter().map(|table| {
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON stateward_views.{table} TO {role}")
+    }));
     statements.extend(GRANTS.iter().map(|(table, rights)| {
         format!("GRANT {} ON stateward.{table} TO {role}", rights.join(", "))
     }));

@@ -5,17 +5,22 @@
 //!
 //! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
 //! - `queue`: the sync queue and its leases, but `queue/restart`
+//! Of each adapter that has the ports, as `support` lists them; no suite names one:
+//!
+//! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
+//! - `queue`: the sync queue and its leases, but `queue/restart`; `cluster`: members and duties
 //! - `views`: read models; `labels_and_counts`: their secondary rows
 //! - `audit_of_stores`: verification of an open store, checkpoints and exports
-//! - `cluster`: members and duties
 //! - `support`: the adapters; `histories`: random histories of entities, appended to a log
 //!
 //! Of `postgres`: `postgres`, its races, outages, and the errors of opening it
+//! Of `postgres`: what several processes on one database promise, and the errors of opening it.
 //!
 //! Of the files of `sqlite`: `queue/restart`, and
 //!
 //! - `audit`: verification, checkpoints and copies of files, over the random histories of the domain's invariants
 //! - `object_claims`: which entity manages which object, in a log of an older version
+//! - `health`: what an open store reports about itself
 //! - `open`: errors of opening a store; `damaged_rows`: stored values that this system did not write
 //! - `restore_hold`: a log that is older than its recorded head
 //! - `health`: what an open store reports about itself

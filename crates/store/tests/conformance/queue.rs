@@ -19,7 +19,7 @@ use stateward_domain::ports::sync_queue::{
 use stateward_domain::time::{Clock, LogClock, Timestamp};
 use uuid::Uuid;
 
-use crate::support::{self, ManualClock, subjects};
+use crate::support::{self, ManualClock, all_subjects};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -39,12 +39,16 @@ fn held(number: u128, worker: &str) -> (EntityId, String) {
 
 impl Subject {
     /// One of each adapter.
-    async fn all() -> Vec<Self> {
-        let mut all = Vec::new();
-        for store in subjects().await {
-            all.push(Self::of(store).await);
+    #[track_caller]
+    fn all() -> impl Future<Output = Vec<Self>> {
+        let stores = all_subjects();
+        async {
+            let mut all = Vec::new();
+            for store in stores.await {
+                all.push(Self::of(store).await);
+            }
+            all
         }
-        all
     }
 
     async fn of(store: support::Subject) -> Self {

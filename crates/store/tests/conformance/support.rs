@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sqlx::postgres::PgPool;
 use stateward_domain::entity::claims::{Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, StreamId};
 use stateward_domain::id::{EventId, Version};
@@ -11,10 +12,13 @@ use stateward_domain::ports::event_store::{Append, EventStore};
 use stateward_domain::ports::read_model::{ReadModel, Views};
 use stateward_domain::ports::sync_queue::SyncQueue;
 use stateward_domain::time::LogClock;
+use stateward_store::postgres::LeaseClock;
 use stateward_store::single_node::SingleNode;
-use stateward_store::{memory, sqlite};
+use stateward_store::{memory, postgres, sqlite};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::postgres::TestDatabase;
 
 pub(crate) use stateward_domain::time::ManualClock;
 
@@ -38,6 +42,8 @@ pub(crate) struct Subject {
 pub(crate) enum Leases {
     Memory(Arc<memory::MemoryQueue>),
     Sqlite(Arc<sqlite::Queue>),
+    /// Connections of the schema's owner: no process may end the leases of others.
+    Postgres(PgPool),
 }
 
 impl Leases {
@@ -45,6 +51,11 @@ impl Leases {
         match self {
             Self::Memory(queue) => queue.release_all(),
             Self::Sqlite(queue) => queue.release_all().await.unwrap(),
+            Self::Postgres(owner) => {
+                let ended =
+                    "UPDATE stateward_views.sync_leases SET worker = NULL, until = 0, snooze = 0";
+                sqlx::query(ended).execute(owner).await.unwrap();
+            }
         }
     }
 }
@@ -85,6 +96,30 @@ impl Subject {
             clock,
             log_clock,
             files: Some((directory, store)),
+        }
+    }
+
+    /// A node of `database`, whose leases follow `clock` too.
+    pub(crate) async fn node(database: &TestDatabase, clock: Arc<ManualClock>) -> Self {
+        let log_clock = LogClock::from(clock.clone());
+        let connections = database.connect().await;
+        let log = postgres::Log::open(connections.clone(), log_clock.clone()).await.unwrap();
+        let leases = LeaseClock::Given(log_clock.clone());
+        let queue = postgres::Queue::new(connections, log_clock.clone(), leases);
+        // Not of this adapter yet.
+        let memory = memory::Store::new(log_clock.clone());
+        Self {
+            name: "postgres",
+            log: Arc::new(log),
+            queue: Arc::new(queue),
+            leases: Leases::Postgres(database.owner().await),
+            model: memory.entities.clone(),
+            views: memory.entities,
+            auditor: memory.audit,
+            cluster: Arc::new(SingleNode::default()),
+            clock,
+            log_clock,
+            files: None,
         }
     }
 }
@@ -129,7 +164,21 @@ impl LogSubject {
     }
 }
 
-/// One empty store of each adapter.
+/// One empty store of each adapter, with log and queue. The test is recorded as skipped in part where PostgreSQL
+/// is missing.
+#[track_caller]
+pub(crate) fn all_subjects() -> impl Future<Output = Vec<Subject>> {
+    let postgres = crate::postgres::test_database();
+    async {
+        let mut all = subjects().await;
+        if let Some(database) = postgres {
+            all.push(Subject::node(&database.await, ManualClock::new()).await);
+        }
+        all
+    }
+}
+
+/// One empty store of each adapter that has read models and an audit.
 pub(crate) async fn subjects() -> Vec<Subject> {
     let directory = tempfile::tempdir().unwrap();
     vec![Subject::in_memory(), Subject::on_disk(directory, ManualClock::new()).await]
