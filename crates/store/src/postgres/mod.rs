@@ -3,12 +3,13 @@
 //! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch
 //! - `error`: classes of errors; `health`: what the store knows about its own state
-//! - `log`: the event log; `queue`: the sync queue with its leases
+//! - `log`: the event log; `queue`: the sync queue with its leases; `cluster`: members and duties
 //! - `views_db`: what queue and read models share; `column_arrays`: how rows are sent
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
 //! lock between round trips. Everything is read from the primary.
 
+mod cluster;
 mod column_arrays;
 mod connect;
 mod error;
@@ -22,6 +23,7 @@ mod session;
 mod target;
 mod views_db;
 
+pub use cluster::Members;
 pub use connect::{Database, Limits};
 pub use error::OpenError;
 pub use health::Health;

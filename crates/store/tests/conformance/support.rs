@@ -105,6 +105,7 @@ impl Subject {
         let connections = database.connect().await;
         let log = postgres::Log::open(connections.clone(), log_clock.clone()).await.unwrap();
         let leases = LeaseClock::Given(log_clock.clone());
+        let members = postgres::Members::new(connections.clone(), leases.clone());
         let queue = postgres::Queue::new(connections, log_clock.clone(), leases);
         // Not of this adapter yet.
         let memory = memory::Store::new(log_clock.clone());
@@ -116,7 +117,7 @@ impl Subject {
             model: memory.entities.clone(),
             views: memory.entities,
             auditor: memory.audit,
-            cluster: Arc::new(SingleNode::default()),
+            cluster: Arc::new(members),
             clock,
             log_clock,
             files: None,
@@ -164,7 +165,7 @@ impl LogSubject {
     }
 }
 
-/// One empty store of each adapter, with log and queue. The test is recorded as skipped in part where PostgreSQL
+/// One empty store of each adapter, with log, queue and cluster. The test is recorded as skipped in part where PostgreSQL
 /// is missing.
 #[track_caller]
 pub(crate) fn all_subjects() -> impl Future<Output = Vec<Subject>> {

@@ -1,0 +1,166 @@
+//! Members of a cluster, and duties as lease rows, both in the database's time.
+//!
+//! Invariant: a member that stopped, or cannot reach the database, loses its duties without its help.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stateward_domain::id::BackendName;
+use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId, Role};
+use stateward_domain::ports::store_error::StoreError;
+use uuid::Uuid;
+
+use super::connect::Database;
+use super::views_db::{LeaseClock, micros, parsed};
+
+/// A member that did not beat for as long is gone: five beats of three seconds.
+const GONE_AFTER: Duration = Duration::from_secs(15);
+
+const BEAT: &str = "SELECT o_id, o_name, o_role, o_version, o_knows, o_seen, o_backends \
+     FROM stateward_views.beat_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+/// The processes that work on one database.
+pub struct Members {
+    database: Database,
+    leases: LeaseClock,
+}
+
+impl Members {
+    /// The members of `database`, whose lives and duties `leases` measures.
+    #[must_use]
+    pub const fn new(database: Database, leases: LeaseClock) -> Self {
+        Self { database, leases }
+    }
+}
+
+/// A stored member.
+type MemberRow = (Uuid, String, String, String, i64, String, String);
+
+fn member(row: MemberRow) -> Result<Member, StoreError> {
+    let (id, name, role, version, knows, seen, backends) = row;
+    let key = id.to_string();
+    let damaged = |column, error: &dyn std::fmt::Display| {
+        StoreError::inconsistent(("members", column), &key, error.to_string())
+    };
+    let seen = parsed(("members", "seen"), &key, &seen)?;
+    let backends: BTreeMap<BackendName, String> =
+        serde_json::from_str(&backends).map_err(|error| damaged("backends", &error))?;
+    Ok(Member {
+        id: NodeId(id),
+        name,
+        role: role_of(&role).ok_or_else(|| damaged("role", &"there is no such role"))?,
+        version,
+        knows: u32::try_from(knows).map_err(|error| damaged("knows", &error))?,
+        seen,
+        backends,
+    })
+}
+
+/// A role as it is stored.
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::All => "all",
+        Role::Api => "api",
+        Role::Worker => "worker",
+    }
+}
+
+fn role_of(name: &str) -> Option<Role> {
+    [Role::All, Role::Api, Role::Worker].into_iter().find(|role| role_name(*role) == name)
+}
+
+/// A duty as it is stored.
+fn duty_name(duty: &Duty) -> String {
+    match duty {
+        Duty::Project(name) => format!("project/{name}"),
+        Duty::Rebuild(name) => format!("rebuild/{name}"),
+        Duty::Sweep(backend) => format!("sweep/{}", backend.0),
+        Duty::SeedTimers(backend) => format!("seed_timers/{}", backend.0),
+        Duty::ForgetClaims => "forget_claims".to_owned(),
+        Duty::Unconfigured => "unconfigured".to_owned(),
+    }
+}
+
+#[async_trait]
+impl Cluster for Members {
+    async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError> {
+        let backends = serde_json::to_string(&me.backends).map_err(StoreError::fatal)?;
+        let query = sqlx::query_as(BEAT)
+            .bind(me.id.0)
+            .bind(&me.name)
+            .bind(role_name(me.role))
+            .bind(&me.version)
+            .bind(i64::from(me.knows))
+            .bind(me.seen.to_string())
+            .bind(backends)
+            .bind(micros(GONE_AFTER))
+            .bind(self.leases.now());
+        self.database.fetch_all(query).await?.into_iter().map(member).collect()
+    }
+
+    async fn hold(&self, me: NodeId, duty: &Duty, duration: Duration) -> Result<bool, StoreError> {
+        let query = sqlx::query_as("SELECT stateward_views.hold_v1($1, $2, $3, $4)")
+            .bind(duty_name(duty))
+            .bind(me.0)
+            .bind(micros(duration))
+            .bind(self.leases.now());
+        let (held,): (bool,) = self.database.fetch_one(query).await?;
+        Ok(held)
+    }
+
+    async fn leave(&self, me: NodeId) -> Result<(), StoreError> {
+        let leave = sqlx::query("SELECT stateward_views.leave_v1($1)").bind(me.0);
+        self.database.execute(leave).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_duty_and_each_role_has_a_name_of_its_own() {
+        let backend = || BackendName::from("b");
+        let name = || "b".to_owned();
+        let duties = [
+            (Duty::Project(name()), "project/b"),
+            (Duty::Rebuild(name()), "rebuild/b"),
+            (Duty::Sweep(backend()), "sweep/b"),
+            (Duty::SeedTimers(backend()), "seed_timers/b"),
+            (Duty::ForgetClaims, "forget_claims"),
+            (Duty::Unconfigured, "unconfigured"),
+        ];
+        for (duty, name) in duties {
+            assert_eq!(duty_name(&duty), name);
+        }
+        for role in [Role::All, Role::Api, Role::Worker] {
+            assert_eq!(role_of(role_name(role)), Some(role));
+        }
+        assert_eq!(role_of("x"), None);
+    }
+
+    #[test]
+    fn a_member_that_no_version_wrote_is_named() {
+        let row = || -> MemberRow {
+            let seen = stateward_domain::id::Position::START.to_string();
+            let text = |text: &str| text.to_owned();
+            (Uuid::nil(), text("n"), text("all"), text("1"), 1, seen, text("{}"))
+        };
+        assert!(member(row()).is_ok());
+        let changes: [(fn(&mut MemberRow), &str); 4] = [
+            (|row| row.2 = "x".to_owned(), "role"),
+            (|row| row.4 = -1, "knows"),
+            (|row| row.5 = "x".to_owned(), "seen"),
+            (|row| row.6 = "[".to_owned(), "backends"),
+        ];
+        for (change, column) in changes {
+            let mut damaged = row();
+            change(&mut damaged);
+            let Err(StoreError::Inconsistent { table, column: found, .. }) = member(damaged) else {
+                panic!("{column} is read");
+            };
+            assert_eq!((&*table, &*found), ("members", column));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Several members of one cluster, and their duties.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateward_domain::id::{BackendName, Position};
+use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId, Role};
+use stateward_domain::time::LogClock;
+use stateward_store::postgres::{LeaseClock, Members};
+use uuid::Uuid;
+
+use super::{TestDatabase, test_database};
+use crate::support::ManualClock;
+
+const HOLD: Duration = Duration::from_secs(10);
+
+/// The cluster as `count` processes see it, and the clock of their database.
+async fn processes(database: &TestDatabase, count: usize) -> (Vec<Members>, Arc<ManualClock>) {
+    let clock = ManualClock::new();
+    let mut members = Vec::new();
+    for _ in 0..count {
+        let leases = LeaseClock::Given(LogClock::from(clock.clone()));
+        members.push(Members::new(database.connect().await, leases));
+    }
+    (members, clock)
+}
+
+fn member(id: u128) -> Member {
+    Member {
+        id: NodeId(Uuid::from_u128(id)),
+        name: format!("n{id}"),
+        role: Role::Worker,
+        version: "1".to_owned(),
+        knows: 3,
+        seen: Position { epoch: 1, major: 0, minor: 7 },
+        backends: [(BackendName::from("b"), "digest".to_owned())].into(),
+    }
+}
+
+#[tokio::test]
+async fn every_member_sees_all_that_live_in_the_order_in_which_they_came() {
+    let Some(database) = test_database() else { return };
+    let (cluster, clock) = processes(&database.await, 2).await;
+    let (first, second) = (member(9), member(1));
+    assert_eq!(cluster[0].beat(&first).await, Ok(vec![first.clone()]));
+    assert_eq!(cluster[1].beat(&second).await, Ok(vec![first.clone(), second.clone()]));
+    let described = Member { seen: Position { epoch: 1, major: 0, minor: 8 }, ..first.clone() };
+    assert_eq!(cluster[0].beat(&described).await, Ok(vec![described.clone(), second.clone()]));
+    clock.advance(Duration::from_secs(14));
+    assert_eq!(cluster[1].beat(&second).await, Ok(vec![described, second.clone()]));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(cluster[1].beat(&second).await, Ok(vec![second.clone()]), "15 s without a beat");
+    let again = vec![second.clone(), first.clone()];
+    assert_eq!(cluster[0].beat(&first).await, Ok(again), "it comes anew");
+    cluster[1].leave(second.id).await.unwrap();
+    assert_eq!(cluster[0].beat(&first).await, Ok(vec![first]));
+}
+
+#[tokio::test]
+async fn a_duty_is_of_one_member_until_it_ends_or_is_given_back() {
+    let Some(database) = test_database() else { return };
+    let (cluster, clock) = processes(&database.await, 2).await;
+    let (one, two) = (member(1).id, member(2).id);
+    let duty = Duty::Project("entities".to_owned());
+    assert_eq!(cluster[0].hold(one, &duty, HOLD).await, Ok(true));
+    assert_eq!(cluster[1].hold(two, &duty, HOLD).await, Ok(false));
+    let other = Duty::Rebuild("entities".to_owned());
+    assert_eq!(cluster[1].hold(two, &other, HOLD).await, Ok(true), "another duty");
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(cluster[0].hold(one, &duty, HOLD).await, Ok(true), "it keeps it");
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(cluster[1].hold(two, &duty, HOLD).await, Ok(false));
+    // The first one is frozen.
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(cluster[1].hold(two, &duty, HOLD).await, Ok(true), "it ended");
+    assert_eq!(cluster[0].hold(one, &duty, HOLD).await, Ok(false), "what a frozen holder learns");
+    cluster[0].leave(one).await.unwrap();
+    assert_eq!(cluster[0].hold(one, &duty, HOLD).await, Ok(false), "it gave no other's duty back");
+    cluster[1].leave(two).await.unwrap();
+    assert_eq!(cluster[0].hold(one, &duty, HOLD).await, Ok(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_want_a_duty_at_once_one_gets_it() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 1..=8 {
+        let members = Members::new(database.connect().await, LeaseClock::Database);
+        tasks.spawn(async move {
+            let me = member(number);
+            members.beat(&me).await.unwrap();
+            members.hold(me.id, &Duty::ForgetClaims, Duration::from_hours(1)).await.unwrap()
+        });
+    }
+    let held = tasks.join_all().await;
+    assert_eq!(held.iter().filter(|held| **held).count(), 1);
+}
