@@ -142,13 +142,14 @@ mod tests {
 
     #[test]
     fn a_member_that_no_version_wrote_is_named() {
+        type Change = fn(&mut MemberRow);
         let row = || -> MemberRow {
             let seen = stateward_domain::id::Position::START.to_string();
             let text = |text: &str| text.to_owned();
             (Uuid::nil(), text("n"), text("all"), text("1"), 1, seen, text("{}"))
         };
         assert!(member(row()).is_ok());
-        let changes: [(fn(&mut MemberRow), &str); 4] = [
+        let changes: [(Change, &str); 4] = [
             (|row| row.2 = "x".to_owned(), "role"),
             (|row| row.4 = -1, "knows"),
             (|row| row.5 = "x".to_owned(), "seen"),

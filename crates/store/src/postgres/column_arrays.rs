@@ -13,8 +13,32 @@ pub(super) enum ColumnType {
     Text,
     /// `uuid`, sent as a text.
     Uuid,
+    /// `jsonb`, sent as a text.
+    Json,
     /// `bigint`.
     Number,
+    /// `boolean`.
+    Flag,
+}
+
+impl ColumnType {
+    /// Type of the array that is sent.
+    pub(super) const fn sent(self) -> &'static str {
+        match self {
+            Self::Text | Self::Uuid | Self::Json => "text[]",
+            Self::Number => "bigint[]",
+            Self::Flag => "boolean[]",
+        }
+    }
+
+    /// Cast of a sent value to the column's type.
+    pub(super) const fn cast(self) -> &'static str {
+        match self {
+            Self::Uuid => "::uuid",
+            Self::Json => "::jsonb",
+            Self::Text | Self::Number | Self::Flag => "",
+        }
+    }
 }
 
 /// Rows of a table, turned into columns.
@@ -23,6 +47,7 @@ pub(super) struct ColumnArrays(Vec<Array>);
 enum Array {
     Text(Vec<Option<String>>),
     Number(Vec<Option<i64>>),
+    Flag(Vec<Option<bool>>),
 }
 
 impl ColumnArrays {
@@ -30,8 +55,11 @@ impl ColumnArrays {
     pub(super) fn of<R: StoredRow>(rows: &[R], types: &[ColumnType]) -> Self {
         debug_assert_eq!(types.len(), R::COLUMNS.len());
         let array = |column: &ColumnType| match column {
-            ColumnType::Text | ColumnType::Uuid => Array::Text(Vec::with_capacity(rows.len())),
+            ColumnType::Text | ColumnType::Uuid | ColumnType::Json => {
+                Array::Text(Vec::with_capacity(rows.len()))
+            }
             ColumnType::Number => Array::Number(Vec::with_capacity(rows.len())),
+            ColumnType::Flag => Array::Flag(Vec::with_capacity(rows.len())),
         };
         let mut arrays: Vec<Array> = types.iter().map(array).collect();
         for row in rows {
@@ -51,6 +79,7 @@ impl ColumnArrays {
         self.0.into_iter().fold(query, |query, array| match array {
             Array::Text(values) => query.bind(values),
             Array::Number(values) => query.bind(values),
+            Array::Flag(values) => query.bind(values),
         })
     }
 }
@@ -70,6 +99,8 @@ impl RowValues for RowOfArrays<'_> {
             (Array::Text(values), Value::Missing) => values.push(None),
             (Array::Number(values), Value::Number(number)) => values.push(Some(number)),
             (Array::Number(values), Value::Missing) => values.push(None),
+            (Array::Flag(values), Value::Flag(flag)) => values.push(Some(flag)),
+            (Array::Flag(values), Value::Missing) => values.push(None),
             (_, value) => unreachable!("{column} has the value {value:?} of another type"),
         }
         self.next += 1;

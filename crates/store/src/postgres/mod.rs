@@ -3,7 +3,8 @@
 //! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch
 //! - `error`: classes of errors; `health`: what the store knows about its own state
-//! - `log`: the event log; `queue`: the sync queue with its leases; `cluster`: members and duties
+//! - `log`: the event log; `queue`: the sync queue with its leases; `views`: the read models;
+//!   `cluster`: members and duties
 //! - `views_db`: what queue and read models share; `column_arrays`: how rows are sent
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
@@ -21,6 +22,7 @@ mod queue;
 mod schema;
 mod session;
 mod target;
+mod views;
 mod views_db;
 
 pub use cluster::Members;
@@ -32,4 +34,5 @@ pub use log::Log;
 pub use queue::Queue;
 pub use schema::migrate;
 pub use target::{BadUrl, Target};
+pub use views::Entities;
 pub use views_db::LeaseClock;

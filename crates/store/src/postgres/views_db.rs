@@ -1,4 +1,4 @@
-//! The schema `stateward_views`: connections, clocks, checkpoints and quarantine that queue and read models share.
+//! The schema `stateward_views`: checkpoints and quarantine that queue and read models share, and the clock of leases.
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use sqlx::{FromRow, Postgres};
 use stateward_domain::id::Position;
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::store_error::StoreError;
-use stateward_domain::time::{LogClock, Moment};
+use stateward_domain::time::LogClock;
 
 use super::connect::Database;
 
@@ -35,24 +35,11 @@ impl LeaseClock {
 #[derive(Clone)]
 pub(super) struct ViewsDb {
     pub(super) database: Database,
-    clock: LogClock,
-    leases: LeaseClock,
 }
 
 impl ViewsDb {
-    /// `clock` measures when work is due; `leases` how long a lease lasts.
-    pub(super) const fn new(database: Database, clock: LogClock, leases: LeaseClock) -> Self {
-        Self { database, clock, leases }
-    }
-
-    /// The engine's clock.
-    pub(super) fn now(&self) -> Moment {
-        self.clock.moment()
-    }
-
-    /// The time by which leases end; `None` = the database's.
-    pub(super) fn lease_time(&self) -> Option<i64> {
-        self.leases.now()
+    pub(super) const fn new(database: Database) -> Self {
+        Self { database }
     }
 
     /// The checkpoint of the projection `name`; [`Position::START`] when it has none.

@@ -17,7 +17,7 @@ use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::histories::{HistoryWriter, histories};
-use crate::support::{Subject, subjects, take};
+use crate::support::{Subject, audited_subjects, take};
 
 const LIMIT: usize = 200;
 
@@ -68,8 +68,8 @@ async fn live(store: &Subject, seed: u8) -> u64 {
 #[tokio::test]
 async fn what_the_ports_made_raises_no_alarm() {
     for seed in 1..=3 {
-        for store in subjects().await {
-            let (name, auditor) = (store.name, &store.auditor);
+        for store in audited_subjects().await {
+            let (name, auditor) = (store.name, store.auditor());
             let empty = auditor.verify(None, &|_| ()).await.unwrap();
             assert!(empty.ok && empty.events == 0, "{name}: {:#?}", empty.faults);
             let entities = live(&store, seed).await;
@@ -93,7 +93,7 @@ async fn what_the_ports_made_raises_no_alarm() {
 
 #[tokio::test]
 async fn rows_of_other_events_are_found_and_named() {
-    for store in subjects().await {
+    for store in audited_subjects().await {
         live(&store, 5).await;
         enqueue(&store).await;
         // The read model gets the first request for another name than the log has.
@@ -114,7 +114,7 @@ async fn rows_of_other_events_are_found_and_named() {
         }
         let last = events.last().unwrap().position;
         store.model.apply(Position::START, last, &events).await.unwrap();
-        let report = store.auditor.verify(None, &|_| ()).await.unwrap();
+        let report = store.auditor().verify(None, &|_| ()).await.unwrap();
         let name = store.name;
         assert!(!report.ok, "{name}");
         for fault in &report.faults {
@@ -128,7 +128,7 @@ async fn rows_of_other_events_are_found_and_named() {
 
 #[tokio::test]
 async fn work_that_no_event_makes_and_work_that_is_missing_are_found() {
-    for store in subjects().await {
+    for store in audited_subjects().await {
         live(&store, 6).await;
         project(&store).await;
         enqueue(&store).await;
@@ -144,7 +144,7 @@ async fn work_that_no_event_makes_and_work_that_is_missing_are_found() {
         let changed = QueueChange::Put(QueueRow { due: late, ..row.clone() });
         for change in [changed, QueueChange::Remove(row.entity)] {
             store.queue.advance(at, at, &[change]).await.unwrap();
-            let report = store.auditor.verify(None, &|_| ()).await.unwrap();
+            let report = store.auditor().verify(None, &|_| ()).await.unwrap();
             let tables: Vec<_> = report.faults.iter().map(|fault| fault.table.as_deref()).collect();
             assert!(!report.ok && tables[0] == Some("sync_queue"), "{name}: {:#?}", report.faults);
         }
@@ -153,7 +153,7 @@ async fn work_that_no_event_makes_and_work_that_is_missing_are_found() {
 
 #[tokio::test]
 async fn a_claim_that_no_event_makes_is_found() {
-    for store in subjects().await {
+    for store in audited_subjects().await {
         live(&store, 7).await;
         let (stream, claims) = (StreamId::system(), vec![take("name/none/none/none")]);
         let expected = store.log.head_of(&stream).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_claim_that_no_event_makes_is_found() {
         let event = NewEvent::encode(id, &SystemEvent::Unfrozen { at }, &Envelope::default());
         let events = vec![event.unwrap()];
         store.log.append(Append { stream, expected, events, claims }).await.unwrap();
-        let report = store.auditor.verify(None, &|_| ()).await.unwrap();
+        let report = store.auditor().verify(None, &|_| ()).await.unwrap();
         let claims = report.faults.iter().filter(|fault| fault.fault == FaultKind::Claim).count();
         assert_eq!(claims, 1, "{}: {:#?}", store.name, report.faults);
     }
@@ -169,12 +169,12 @@ async fn a_claim_that_no_event_makes_is_found() {
 
 #[tokio::test]
 async fn an_export_has_every_event_with_the_hash_before_it() {
-    for store in subjects().await {
+    for store in audited_subjects().await {
         live(&store, 8).await;
         let (name, head) = (store.name, store.log.head().await.unwrap());
         let (mut at, mut hashes, mut count) = (Position::START, BTreeMap::new(), 0);
         loop {
-            let page = store.auditor.chained_events(at, head, 50).await.unwrap();
+            let page = store.auditor().chained_events(at, head, 50).await.unwrap();
             let Some(last) = page.last() else { break };
             at = last.event.position;
             for chained in page {
@@ -186,7 +186,7 @@ async fn an_export_has_every_event_with_the_hash_before_it() {
         }
         assert_eq!((at, count), (head, head.minor), "{name}");
         let other = Position { epoch: head.epoch + 1, ..head };
-        let gone = store.auditor.chained_events(Position::START, other, 1).await;
+        let gone = store.auditor().chained_events(Position::START, other, 1).await;
         assert_eq!(gone, Err(ReadError::PositionGone { head }), "{name}");
     }
 }

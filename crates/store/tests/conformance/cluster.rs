@@ -7,7 +7,7 @@ use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Duty, Member, NodeId, Role};
 use uuid::Uuid;
 
-use crate::support::{Subject, all_subjects};
+use crate::support::{Subject, subjects};
 
 fn member(id: u128) -> Member {
     Member {
@@ -35,7 +35,7 @@ fn duties() -> [Duty; 6] {
 
 #[tokio::test]
 async fn a_member_sees_itself_as_it_last_described_itself() {
-    for Subject { name, cluster, .. } in all_subjects().await {
+    for Subject { name, cluster, .. } in subjects().await {
         let mut me = member(1);
         assert_eq!(cluster.beat(&me).await, Ok(vec![me.clone()]), "{name}");
         me.seen = Position { epoch: 1, major: 0, minor: 7 };
@@ -47,7 +47,7 @@ async fn a_member_sees_itself_as_it_last_described_itself() {
 
 #[tokio::test]
 async fn the_only_member_takes_and_keeps_every_duty() {
-    for Subject { name, cluster, .. } in all_subjects().await {
+    for Subject { name, cluster, .. } in subjects().await {
         let me = member(1);
         cluster.beat(&me).await.unwrap();
         for duty in duties() {
@@ -61,7 +61,7 @@ async fn the_only_member_takes_and_keeps_every_duty() {
 
 #[tokio::test]
 async fn what_a_member_gives_back_the_next_one_gets() {
-    for Subject { name, cluster, .. } in all_subjects().await {
+    for Subject { name, cluster, .. } in subjects().await {
         let (me, next) = (member(1), member(2));
         let duty = Duty::ForgetClaims;
         cluster.beat(&me).await.unwrap();

@@ -9,7 +9,7 @@
 //!
 //! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
 //! - `queue`: the sync queue and its leases, but `queue/restart`; `cluster`: members and duties
-//! - `views`: read models; `labels_and_counts`: their secondary rows
+//! - `views`: read models; `filters`: their lists; `labels_and_counts`: their secondary rows
 //! - `audit_of_stores`: verification of an open store, checkpoints and exports
 //! - `support`: the adapters; `histories`: random histories of entities, appended to a log
 //!
@@ -38,6 +38,7 @@ mod batch_conflicts;
 mod cluster;
 mod damaged_rows;
 mod failpoints;
+mod filters;
 mod health;
 mod histories;
 mod labels_and_counts;

@@ -19,7 +19,7 @@ use stateward_domain::ports::sync_queue::{
 use stateward_domain::time::{Clock, LogClock, Timestamp};
 use uuid::Uuid;
 
-use crate::support::{self, ManualClock, all_subjects};
+use crate::support::{self, ManualClock, subjects};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -41,7 +41,7 @@ impl Subject {
     /// One of each adapter.
     #[track_caller]
     fn all() -> impl Future<Output = Vec<Self>> {
-        let stores = all_subjects();
+        let stores = subjects();
         async {
             let mut all = Vec::new();
             for store in stores.await {

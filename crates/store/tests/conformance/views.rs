@@ -25,13 +25,14 @@ struct Subject {
 
 impl Subject {
     /// One of each adapter.
-    async fn all() -> Vec<Self> {
-        let of = |store: support::Subject| Self {
-            model: store.model.clone(),
-            views: store.views.clone(),
-            store,
-        };
-        subjects().await.into_iter().map(of).collect()
+    #[track_caller]
+    fn all() -> impl Future<Output = Vec<Self>> {
+        let stores = subjects();
+        async { stores.await.into_iter().map(Self::of).collect() }
+    }
+
+    fn of(store: support::Subject) -> Self {
+        Self { model: store.model.clone(), views: store.views.clone(), store }
     }
 
     /// Declares entity `number`, and updates it `updates` times.

@@ -41,8 +41,8 @@ impl Queue {
             .bind(micros(request.duration))
             .bind(limit_of(request.limit))
             .bind(limit_of(request.checks))
-            .bind(self.db.now().steady.0)
-            .bind(self.db.lease_time());
+            .bind(self.clock.moment().steady.0)
+            .bind(self.leases.now());
         let (entities, positions, idle, observed): Leased = self.durably(query).await?;
         let rows = entities.into_iter().zip(positions).zip(idle).zip(observed);
         let lease = |(((entity, position), idle), observed): (((String, String), bool), _)| {
@@ -69,7 +69,7 @@ impl Queue {
         let (entities, workers): (Vec<Uuid>, Vec<String>) =
             held.iter().map(|(entity, worker)| (entity.0, worker.clone())).unzip();
         let query = sqlx::query_as(RENEW).bind(entities).bind(workers);
-        let query = query.bind(micros(duration)).bind(self.db.lease_time());
+        let query = query.bind(micros(duration)).bind(self.leases.now());
         let (renewed,): (Vec<String>,) = self.durably(query).await?;
         renewed.iter().map(|id| parsed(("sync_leases", "entity"), id, id)).collect()
     }
@@ -103,7 +103,7 @@ impl Queue {
     }
 
     pub(super) async fn end(&self, releases: &[Release]) -> Result<(), StoreError> {
-        let now = self.db.now().steady;
+        let now = self.clock.moment().steady;
         let seen = releases.iter().filter_map(|release| {
             let under = release.observed_under?;
             Some((release.entity.0, signed(under.0)))
@@ -147,8 +147,8 @@ impl Queue {
         let query = sqlx::query_as("SELECT stateward_views.seed_timers_v1($1, $2, $3, $4)")
             .bind(&backend.0)
             .bind(micros(interval))
-            .bind(self.db.now().steady.0)
-            .bind(self.db.lease_time());
+            .bind(self.clock.moment().steady.0)
+            .bind(self.leases.now());
         let seeded: i64 = self.db.one(query).await?;
         Ok(seeded.unsigned_abs())
     }
@@ -164,8 +164,8 @@ impl Queue {
                 .bind(&backend.0)
                 .bind(lookahead)
                 .bind(drift)
-                .bind(self.db.now().steady.0)
-                .bind(self.db.lease_time());
+                .bind(self.clock.moment().steady.0)
+                .bind(self.leases.now());
             let seen: Vec<(i32, Option<i64>, Option<bool>)> =
                 self.db.database.fetch_all(query).await?;
             first = seen.iter().filter_map(|(_, within, _)| *within).min();

@@ -80,6 +80,10 @@ const OLDEST_DUE: &str = "WITH RECURSIVE backends (name) AS ( \
 /// Sync queue and leases of a database. Any number of processes may have one.
 pub struct Queue {
     db: ViewsDb,
+    /// When work is due.
+    clock: LogClock,
+    /// When leases end.
+    leases: LeaseClock,
     durable: Arc<Semaphore>,
 }
 
@@ -88,7 +92,7 @@ impl Queue {
     #[must_use]
     pub fn new(database: Database, clock: impl Into<LogClock>, leases: LeaseClock) -> Self {
         let durable = Arc::new(Semaphore::new(DURABLE_MAX));
-        Self { db: ViewsDb::new(database, clock.into(), leases), durable }
+        Self { db: ViewsDb::new(database), clock: clock.into(), leases, durable }
     }
 }
 
@@ -142,10 +146,10 @@ impl Queue {
         now: Moment,
     ) -> Result<Option<i64>, QueueError> {
         let puts = last_of_each(&changes.puts);
-        let uses = puts
+        let pairs = puts
             .iter()
             .flat_map(|row| row.dependencies.iter().map(|target| (row.entity.0, target.0.clone())));
-        let (users, used): (Vec<Uuid>, Vec<String>) = uses.unzip();
+        let (entities, names): (Vec<Uuid>, Vec<String>) = pairs.unzip();
         let timed =
             puts.iter().map(|row| TimedQueueRow { row, lease_after: lease_after(row, now) });
         let rows = ColumnArrays::of(&timed.collect::<Vec<_>>(), &TYPES);
@@ -153,7 +157,7 @@ impl Queue {
         let (keys, backends) = wakeups(changes.wakeups);
         let (keys, backends) = (keys.columns(), backends.columns());
         let query = sqlx::query_as(ADVANCE).bind(from.to_string()).bind(to.to_string());
-        let query = rows.bind(query.bind(now.steady.0)).bind(users).bind(used).bind(removed);
+        let query = rows.bind(query.bind(now.steady.0)).bind(entities).bind(names).bind(removed);
         let query = query.bind(keys.0).bind(keys.1).bind(keys.2);
         let query = query.bind(backends.0).bind(backends.1).bind(backends.2);
         Ok(self.db.one(query).await?)
@@ -173,7 +177,8 @@ impl SyncQueue for Queue {
         changes: &[QueueChange],
     ) -> Result<bool, QueueError> {
         crate::failpoints::reach("store::queue::advance::before");
-        let written = self.write(from, to, GroupedChanges::of(changes), self.db.now()).await?;
+        let written =
+            self.write(from, to, GroupedChanges::of(changes), self.clock.moment()).await?;
         crate::failpoints::reach("store::queue::advance::after");
         match written {
             Some(woken) => Ok(woken > 0),
@@ -247,7 +252,7 @@ impl SyncQueue for Queue {
         backend: &BackendName,
         longest: Duration,
     ) -> Result<u64, QueueError> {
-        let latest = self.db.now().steady.after(longest);
+        let latest = self.clock.moment().steady.after(longest);
         let forget = sqlx::query_as("SELECT stateward_views.forget_late_timers_v1($1, $2)");
         let forgotten: i64 = self.db.one(forget.bind(&backend.0).bind(latest.0)).await?;
         Ok(forgotten.unsigned_abs())
@@ -295,7 +300,7 @@ impl SyncQueue for Queue {
     }
 
     async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueueError> {
-        let now = self.db.now().steady;
+        let now = self.clock.moment().steady;
         let rows: Vec<(String, i64)> =
             self.db.database.fetch_all(sqlx::query_as(OLDEST_DUE)).await?;
         let since = |(name, due)| (BackendName(name), now.since(Timestamp(due)));

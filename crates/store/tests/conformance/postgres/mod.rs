@@ -2,6 +2,7 @@
 
 mod leases;
 mod members;
+mod read_models;
 mod nodes;
 mod open;
 mod outages;

@@ -1,0 +1,208 @@
+//! Lists: keyset pages over the live tables. A call reads the pointer first; one that meets tables which another process
+//! has dropped since reads it again.
+
+use async_trait::async_trait;
+use sqlx::{AssertSqlSafe, QueryBuilder};
+use stateward_domain::entity::operation::OperationRow;
+use stateward_domain::id::{EntityId, OperationId, Position};
+use stateward_domain::ports::projection::ModelError;
+use stateward_domain::ports::read_model::{
+    EntityCount, EntityFilter, EntityRow, OperationFilter, Page, Views,
+};
+use uuid::Uuid;
+
+use super::rows::ENTITY_COLUMNS;
+use super::select::{self, ListTables};
+use super::{Entities, Pointer};
+use crate::postgres::connect::Database;
+use crate::shared::views::columns::{self, CountColumns, EntityColumns, READ_OF_COUNT};
+use crate::shared::views::page::{self, IdRange, ListSource, PageRequest};
+use crate::shared::views::plan::{EntityAccessPath, OperationAccessPath, Plan};
+
+/// The tables of one moment. They may be dropped while they are read, and never change otherwise than forward.
+struct LiveTables<'a> {
+    database: &'a Database,
+    pointer: Pointer,
+}
+
+/// A row of a list, and its id behind the other columns.
+type ListedEntity = (String, i64, i64, i64, Uuid);
+type ListedOperation = (String, Uuid);
+
+impl LiveTables<'_> {
+    async fn bound_of<S: ListTables + Sync>(
+        &self,
+        plan: &Plan<S>,
+        range: IdRange,
+        count: usize,
+    ) -> Result<Option<Uuid>, ModelError> {
+        let mut statement = QueryBuilder::new("");
+        select::bound(&mut statement, self.pointer.tables, plan, range, count);
+        let bound = self.database.fetch_optional(statement.build_query_as()).await?;
+        Ok(bound.map(|(id,): (Uuid,)| id))
+    }
+}
+
+impl ListSource<EntityAccessPath, EntityRow> for LiveTables<'_> {
+    async fn as_of(&self) -> Result<Position, ModelError> {
+        Ok(self.pointer.position)
+    }
+
+    async fn bound(
+        &self,
+        plan: &Plan<EntityAccessPath>,
+        range: IdRange,
+        count: usize,
+    ) -> Result<Option<Uuid>, ModelError> {
+        self.bound_of(plan, range, count).await
+    }
+
+    async fn rows(
+        &self,
+        plan: &Plan<EntityAccessPath>,
+        range: IdRange,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, EntityRow)>, ModelError> {
+        let mut statement = QueryBuilder::new("");
+        select::rows(&mut statement, self.pointer.tables, plan, range, limit);
+        let rows: Vec<ListedEntity> = self.database.fetch_all(statement.build_query_as()).await?;
+        let row = |(data, version, created, updated, id): ListedEntity| {
+            Ok((id, columns::entity((data, version, created, updated))?))
+        };
+        rows.into_iter().map(row).collect()
+    }
+}
+
+impl ListSource<OperationAccessPath, OperationRow> for LiveTables<'_> {
+    async fn as_of(&self) -> Result<Position, ModelError> {
+        Ok(self.pointer.position)
+    }
+
+    async fn bound(
+        &self,
+        plan: &Plan<OperationAccessPath>,
+        range: IdRange,
+        count: usize,
+    ) -> Result<Option<Uuid>, ModelError> {
+        self.bound_of(plan, range, count).await
+    }
+
+    async fn rows(
+        &self,
+        plan: &Plan<OperationAccessPath>,
+        range: IdRange,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, OperationRow)>, ModelError> {
+        let mut statement = QueryBuilder::new("");
+        select::rows(&mut statement, self.pointer.tables, plan, range, limit);
+        let rows: Vec<ListedOperation> =
+            self.database.fetch_all(statement.build_query_as()).await?;
+        rows.iter().map(|(data, id)| Ok((*id, columns::operation(data)?))).collect()
+    }
+}
+
+impl Entities {
+    async fn live(&self) -> Result<LiveTables<'_>, ModelError> {
+        Ok(LiveTables { database: &self.db.database, pointer: self.pointer().await? })
+    }
+
+    /// The tables that took the place of `live`, whose reading failed.
+    ///
+    /// # Errors
+    /// `error`, when it has another cause.
+    async fn instead_of(
+        &self,
+        live: &LiveTables<'_>,
+        error: ModelError,
+    ) -> Result<LiveTables<'_>, ModelError> {
+        if !matches!(&error, ModelError::Store(error) if error.is_temporary()) {
+            return Err(error);
+        }
+        let now = self.live().await?;
+        if now.pointer.tables == live.pointer.tables { Err(error) } else { Ok(now) }
+    }
+}
+
+#[async_trait]
+impl Views for Entities {
+    async fn entity(&self, id: EntityId) -> Result<Option<EntityRow>, ModelError> {
+        let mut live = self.live().await?;
+        loop {
+            let read = format!(
+                "SELECT {} FROM stateward_views.entities_v{} e WHERE e.id = $1",
+                *ENTITY_COLUMNS, live.pointer.tables
+            );
+            let read = sqlx::query_as(AssertSqlSafe(read)).bind(id.0);
+            let row: Result<Option<EntityColumns>, _> = live.database.fetch_optional(read).await;
+            match row {
+                Ok(row) => return Ok(row.map(columns::entity).transpose()?),
+                Err(error) => live = self.instead_of(&live, error.into()).await?,
+            }
+        }
+    }
+
+    async fn entities(
+        &self,
+        filter: &EntityFilter,
+        size: usize,
+        token: Option<&str>,
+    ) -> Result<Page<EntityRow>, ModelError> {
+        let mut live = self.live().await?;
+        loop {
+            let request = PageRequest::of_entities(filter, size, token);
+            match page::read(&live, request).await {
+                Ok(page) => return Ok(page),
+                Err(error) => live = self.instead_of(&live, error).await?,
+            }
+        }
+    }
+
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, ModelError> {
+        let mut live = self.live().await?;
+        loop {
+            let n = live.pointer.tables;
+            let read = format!("SELECT data FROM stateward_views.operations_v{n} WHERE id = $1");
+            let read = sqlx::query_as(AssertSqlSafe(read)).bind(id.0);
+            let row: Result<Option<(String,)>, _> = live.database.fetch_optional(read).await;
+            match row {
+                Ok(row) => return Ok(row.map(|(data,)| columns::operation(&data)).transpose()?),
+                Err(error) => live = self.instead_of(&live, error.into()).await?,
+            }
+        }
+    }
+
+    async fn operations(
+        &self,
+        filter: &OperationFilter,
+        size: usize,
+        token: Option<&str>,
+    ) -> Result<Page<OperationRow>, ModelError> {
+        let mut live = self.live().await?;
+        loop {
+            let request = PageRequest::of_operations(filter, size, token);
+            match page::read(&live, request).await {
+                Ok(page) => return Ok(page),
+                Err(error) => live = self.instead_of(&live, error).await?,
+            }
+        }
+    }
+
+    async fn counts(&self) -> Result<Vec<EntityCount>, ModelError> {
+        let mut live = self.live().await?;
+        loop {
+            let read = format!(
+                "SELECT {} FROM stateward_views.counts_v{} WHERE number <> 0",
+                READ_OF_COUNT.join(", "),
+                live.pointer.tables
+            );
+            let rows: Result<Vec<CountColumns>, _> =
+                live.database.fetch_all(sqlx::query_as(AssertSqlSafe(read))).await;
+            match rows {
+                Ok(rows) => {
+                    return rows.into_iter().map(|row| Ok(columns::count(row)?)).collect();
+                }
+                Err(error) => live = self.instead_of(&live, error.into()).await?,
+            }
+        }
+    }
+}
