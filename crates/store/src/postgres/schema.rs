@@ -203,8 +203,8 @@ async fn missing_rights(connection: &mut PgConnection) -> Result<Vec<String>, sq
          WHERE NOT has_sequence_privilege('stateward.blocks', 'USAGE') \
          OR NOT has_sequence_privilege('stateward.blocks', 'SELECT') \
          UNION ALL SELECT 'USAGE, CREATE ON SCHEMA stateward_views' \
-         WHERE NOT has_schema_privilege('stateward_views', 'USAGE') \
-         OR NOT has_schema_privilege('stateward_views', 'CREATE') \
+         WHERE NOT has_schema_privilege(to_regnamespace('stateward_views')::oid, 'USAGE') \
+         OR NOT has_schema_privilege(to_regnamespace('stateward_views')::oid, 'CREATE') \
          UNION ALL SELECT r || ' ON stateward_views.' || t \
          FROM unnest($3::text[]) t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) r \
          WHERE NOT has_table_privilege(to_regclass('stateward_views.' || t), r)",
