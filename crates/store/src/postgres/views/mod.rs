@@ -20,16 +20,12 @@ use stateward_domain::ports::read_model::ReadModel;
 use stateward_domain::ports::store_error::StoreError;
 
 use self::rows::{Purpose, TablesInStatement};
-use self::tables::Pointer;
+use self::tables::{NAME, Pointer, REBUILD};
 use super::connect::Database;
 use super::views_db::ViewsDb;
 use crate::shared::views::fold::{self, ApplyMode};
 use crate::shared::views::row_cache::{CachedRows, RowCache};
 
-/// Name of the model and of its checkpoint.
-const NAME: &str = "entities";
-/// Checkpoint of a rebuild.
-const REBUILD: &str = "entities@beside";
 /// Tries of a call that met another's change of the pointer.
 const TRIES: usize = 8;
 

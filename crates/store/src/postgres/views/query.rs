@@ -11,9 +11,10 @@ use stateward_domain::ports::read_model::{
 };
 use uuid::Uuid;
 
+use super::Entities;
 use super::rows::ENTITY_COLUMNS;
 use super::select::{self, ListTables};
-use super::{Entities, Pointer};
+use super::tables::Pointer;
 use crate::postgres::connect::Database;
 use crate::shared::views::columns::{self, CountColumns, EntityColumns, READ_OF_COUNT};
 use crate::shared::views::page::{self, IdRange, ListSource, PageRequest};

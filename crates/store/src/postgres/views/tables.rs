@@ -6,12 +6,15 @@ use stateward_domain::id::Position;
 use stateward_domain::ports::projection::ModelError;
 use stateward_domain::ports::store_error::StoreError;
 
-use super::{NAME, REBUILD};
 use crate::postgres::column_arrays::ColumnType;
 use crate::postgres::connect::Database;
 use crate::postgres::views_db::{ViewsDb, parsed};
 use crate::shared::views::index::Index;
 
+/// Name of the model and of its checkpoint.
+pub(super) const NAME: &str = "entities";
+/// Checkpoint of a rebuild.
+pub(super) const REBUILD: &str = "entities@beside";
 /// Shape of the tables; raise it when they change, and the next start makes new ones.
 const SHAPE: i64 = 1;
 /// Numbers of one shape.
