@@ -1,10 +1,5 @@
 //! The promises of the storage ports, checked against each adapter.
 //!
-//! Of each adapter, as `support::log_subjects` lists their logs and `support::subjects` the others, which `postgres` is
-//! not among yet; no suite names one:
-//!
-//! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
-//! - `queue`: the sync queue and its leases, but `queue/restart`
 //! Of each adapter that has the ports, as `support` lists them; no suite names one:
 //!
 //! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch

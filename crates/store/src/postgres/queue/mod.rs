@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 use stateward_domain::entity::claims::ClaimKey;
-use stateward_domain::entity::work::{QueueRow, WaitsFor};
+use stateward_domain::entity::next_work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::sync_queue::{

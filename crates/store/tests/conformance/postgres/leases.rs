@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
-use stateward_domain::entity::work::{Priority, QueueRow};
+use stateward_domain::entity::next_work::{Priority, QueueRow};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::{

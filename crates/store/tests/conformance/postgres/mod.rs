@@ -2,11 +2,11 @@
 
 mod leases;
 mod members;
-mod read_models;
 mod nodes;
 mod open;
 mod outages;
 mod races;
+mod read_models;
 
 use std::sync::Arc;
 
