@@ -104,7 +104,7 @@ pub(crate) struct EventParams {
 #[expect(dead_code, reason = "only the document needs it")]
 pub(crate) struct LastSeenHeader {
     /// The `id` of the last event that was seen; it is newer than `after`. Only with Accept: text/event-stream.
-    #[param(rename = "Last-Event-ID", nullable = false, pattern = "^[0-9a-f]{40}$")]
+    #[param(rename = "Last-Event-ID", nullable = false)]
     last_event_id: Option<String>,
 }
 
