@@ -1,4 +1,4 @@
-//! A driver decorator that removes secrets from every answer and bounds its size ([`bounded`]). Backends repeat their
+//! A driver decorator that removes secrets from every answer and bounds its size (`answer_limits`). Backends repeat their
 //! input in errors, attributes and ids, so every answer passes through here before it is logged, recorded or shown.
 //!
 //! Secrets are removed before texts are cut: a cut text could end in the middle of a secret.

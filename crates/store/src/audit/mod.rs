@@ -177,7 +177,7 @@ pub struct Identity {
 }
 
 /// What a verification reads from, in pages, while others write. `Err` = nothing could be read,
-/// [`ReadError::Unavailable`]; damage of what was read is in the rows.
+/// [`ReadError::Store`]; damage of what was read is in the rows.
 #[async_trait]
 pub trait AuditSource: Send + Sync {
     /// Identity of the log.

@@ -5,7 +5,7 @@
 //! makes no call.
 //!
 //! A round asks [`before_observation`], observes, resolves what [`requirement`] names, asks [`next_action`], and
-//! executes the answer. After a driver call it asks [`after_call`] and, on an observation, [`after_verification`].
+//! executes the answer. After a driver call it asks [`after_call()`] and, on an observation, [`after_verification`].
 
 mod absent;
 mod action_builders;

@@ -53,7 +53,7 @@ impl Auditor {
     /// Position of the last event; [`Position::START`] when there is none.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     pub async fn head(&self) -> Result<Position, ReadError> {
         self.files.head().await
     }
@@ -61,7 +61,7 @@ impl Auditor {
     /// Verifies the chains alone, as a copy of a log needs.
     ///
     /// # Errors
-    /// [`ReadError::Unavailable`].
+    /// [`ReadError::Store`].
     pub async fn chains(&self) -> Result<Chains, ReadError> {
         chains(&self.files, None, self.clock.now(), &|_| ()).await
     }

@@ -163,7 +163,7 @@ impl Queue {
     /// Ends every lease and snooze, as the opening of the store does: its lock proves that no worker runs. Idempotent.
     ///
     /// # Errors
-    /// [`QueueError::Unavailable`].
+    /// [`QueueError::Store`].
     pub async fn release_all(&self) -> Result<(), QueueError> {
         self.end_all_leases().await.map_err(unavailable)
     }
