@@ -21,9 +21,13 @@ use crate::shared::views::page::{self, IdRange, ListSource, PageRequest};
 use crate::shared::views::plan::{EntityAccessPath, OperationAccessPath, Plan};
 
 /// The tables of one moment. They may be dropped while they are read, and never change otherwise than forward.
+#[derive(Clone, Copy)]
 struct LiveTables<'a> {
     database: &'a Database,
-    pointer: Pointer,
+    /// What they have applied.
+    position: Position,
+    /// Their number.
+    tables: i64,
 }
 
 /// A row of a list, and its id behind the other columns.
@@ -38,7 +42,7 @@ impl LiveTables<'_> {
         count: usize,
     ) -> Result<Option<Uuid>, ModelError> {
         let mut statement = QueryBuilder::new("");
-        select::bound(&mut statement, self.pointer.tables, plan, range, count);
+        select::bound(&mut statement, self.tables, plan, range, count);
         let bound = self.database.fetch_optional(statement.build_query_as()).await?;
         Ok(bound.map(|(id,): (Uuid,)| id))
     }
@@ -46,7 +50,7 @@ impl LiveTables<'_> {
 
 impl ListSource<EntityAccessPath, EntityRow> for LiveTables<'_> {
     async fn as_of(&self) -> Result<Position, ModelError> {
-        Ok(self.pointer.position)
+        Ok(self.position)
     }
 
     async fn bound(
@@ -65,7 +69,7 @@ impl ListSource<EntityAccessPath, EntityRow> for LiveTables<'_> {
         limit: usize,
     ) -> Result<Vec<(Uuid, EntityRow)>, ModelError> {
         let mut statement = QueryBuilder::new("");
-        select::rows(&mut statement, self.pointer.tables, plan, range, limit);
+        select::rows(&mut statement, self.tables, plan, range, limit);
         let rows: Vec<ListedEntity> = self.database.fetch_all(statement.build_query_as()).await?;
         let row = |(data, version, created, updated, id): ListedEntity| {
             Ok((id, columns::entity((data, version, created, updated))?))
@@ -76,7 +80,7 @@ impl ListSource<EntityAccessPath, EntityRow> for LiveTables<'_> {
 
 impl ListSource<OperationAccessPath, OperationRow> for LiveTables<'_> {
     async fn as_of(&self) -> Result<Position, ModelError> {
-        Ok(self.pointer.position)
+        Ok(self.position)
     }
 
     async fn bound(
@@ -95,7 +99,7 @@ impl ListSource<OperationAccessPath, OperationRow> for LiveTables<'_> {
         limit: usize,
     ) -> Result<Vec<(Uuid, OperationRow)>, ModelError> {
         let mut statement = QueryBuilder::new("");
-        select::rows(&mut statement, self.pointer.tables, plan, range, limit);
+        select::rows(&mut statement, self.tables, plan, range, limit);
         let rows: Vec<ListedOperation> =
             self.database.fetch_all(statement.build_query_as()).await?;
         rows.iter().map(|(data, id)| Ok((*id, columns::operation(data)?))).collect()
@@ -104,42 +108,47 @@ impl ListSource<OperationAccessPath, OperationRow> for LiveTables<'_> {
 
 impl Entities {
     async fn live(&self) -> Result<LiveTables<'_>, ModelError> {
-        Ok(LiveTables { database: &self.db.database, pointer: self.pointer().await? })
+        let Pointer { position, tables, .. } = self.pointer().await?;
+        Ok(LiveTables { database: &self.db.database, position, tables })
     }
 
-    /// The tables that took the place of `live`, whose reading failed.
-    ///
-    /// # Errors
-    /// `error`, when it has another cause.
-    async fn instead_of(
-        &self,
-        live: &LiveTables<'_>,
-        error: ModelError,
-    ) -> Result<LiveTables<'_>, ModelError> {
-        if !matches!(&error, ModelError::Store(error) if error.is_temporary()) {
-            return Err(error);
+    /// What `read` finds in the live tables; read again where another process swapped them meanwhile.
+    async fn read<'s, T, F>(
+        &'s self,
+        read: impl Fn(LiveTables<'s>) -> F + Send + Sync,
+    ) -> Result<T, ModelError>
+    where
+        F: Future<Output = Result<T, ModelError>> + Send,
+    {
+        let mut live = self.live().await?;
+        loop {
+            match read(live).await {
+                Err(ModelError::Store(error)) if error.is_temporary() => {
+                    let now = self.live().await?;
+                    if now.tables == live.tables {
+                        return Err(error.into());
+                    }
+                    live = now;
+                }
+                read => return read,
+            }
         }
-        let now = self.live().await?;
-        if now.pointer.tables == live.pointer.tables { Err(error) } else { Ok(now) }
     }
 }
 
 #[async_trait]
 impl Views for Entities {
     async fn entity(&self, id: EntityId) -> Result<Option<EntityRow>, ModelError> {
-        let mut live = self.live().await?;
-        loop {
+        self.read(|live| async move {
             let read = format!(
                 "SELECT {} FROM stateward_views.entities_v{} e WHERE e.id = $1",
-                *ENTITY_COLUMNS, live.pointer.tables
+                *ENTITY_COLUMNS, live.tables
             );
             let read = sqlx::query_as(AssertSqlSafe(read)).bind(id.0);
-            let row: Result<Option<EntityColumns>, _> = live.database.fetch_optional(read).await;
-            match row {
-                Ok(row) => return Ok(row.map(columns::entity).transpose()?),
-                Err(error) => live = self.instead_of(&live, error.into()).await?,
-            }
-        }
+            let row: Option<EntityColumns> = live.database.fetch_optional(read).await?;
+            Ok(row.map(columns::entity).transpose()?)
+        })
+        .await
     }
 
     async fn entities(
@@ -148,28 +157,21 @@ impl Views for Entities {
         size: usize,
         token: Option<&str>,
     ) -> Result<Page<EntityRow>, ModelError> {
-        let mut live = self.live().await?;
-        loop {
-            let request = PageRequest::of_entities(filter, size, token);
-            match page::read(&live, request).await {
-                Ok(page) => return Ok(page),
-                Err(error) => live = self.instead_of(&live, error).await?,
-            }
-        }
+        self.read(|live| async move {
+            page::read(&live, PageRequest::of_entities(filter, size, token)).await
+        })
+        .await
     }
 
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRow>, ModelError> {
-        let mut live = self.live().await?;
-        loop {
-            let n = live.pointer.tables;
+        self.read(|live| async move {
+            let n = live.tables;
             let read = format!("SELECT data FROM stateward_views.operations_v{n} WHERE id = $1");
             let read = sqlx::query_as(AssertSqlSafe(read)).bind(id.0);
-            let row: Result<Option<(String,)>, _> = live.database.fetch_optional(read).await;
-            match row {
-                Ok(row) => return Ok(row.map(|(data,)| columns::operation(&data)).transpose()?),
-                Err(error) => live = self.instead_of(&live, error.into()).await?,
-            }
-        }
+            let row: Option<(String,)> = live.database.fetch_optional(read).await?;
+            Ok(row.map(|(data,)| columns::operation(&data)).transpose()?)
+        })
+        .await
     }
 
     async fn operations(
@@ -178,32 +180,23 @@ impl Views for Entities {
         size: usize,
         token: Option<&str>,
     ) -> Result<Page<OperationRow>, ModelError> {
-        let mut live = self.live().await?;
-        loop {
-            let request = PageRequest::of_operations(filter, size, token);
-            match page::read(&live, request).await {
-                Ok(page) => return Ok(page),
-                Err(error) => live = self.instead_of(&live, error).await?,
-            }
-        }
+        self.read(|live| async move {
+            page::read(&live, PageRequest::of_operations(filter, size, token)).await
+        })
+        .await
     }
 
     async fn counts(&self) -> Result<Vec<EntityCount>, ModelError> {
-        let mut live = self.live().await?;
-        loop {
+        self.read(|live| async move {
             let read = format!(
                 "SELECT {} FROM stateward_views.counts_v{} WHERE number <> 0",
                 READ_OF_COUNT.join(", "),
-                live.pointer.tables
+                live.tables
             );
-            let rows: Result<Vec<CountColumns>, _> =
-                live.database.fetch_all(sqlx::query_as(AssertSqlSafe(read))).await;
-            match rows {
-                Ok(rows) => {
-                    return rows.into_iter().map(|row| Ok(columns::count(row)?)).collect();
-                }
-                Err(error) => live = self.instead_of(&live, error.into()).await?,
-            }
-        }
+            let rows: Vec<CountColumns> =
+                live.database.fetch_all(sqlx::query_as(AssertSqlSafe(read))).await?;
+            rows.into_iter().map(|row| Ok(columns::count(row)?)).collect()
+        })
+        .await
     }
 }
