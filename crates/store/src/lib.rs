@@ -5,7 +5,7 @@
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
 //! - `postgres`: the log on PostgreSQL, for several processes; not yet among what `open` opens
-//! - `shared`: rules that need no database, for all adapters
+//! - `shared`: rules that need no database, for all adapters; `sql_value`: values of SQL rows
 //! - `single_node`: the cluster of a store that one process has open
 //! - `hash`: the chain over a stream's events; `audit`: verification of a whole log; `page_token`: tokens of lists;
 //!   `failpoints`: where a test can kill the process
@@ -29,6 +29,7 @@ mod page_token;
 pub mod postgres;
 mod shared;
 pub mod single_node;
+mod sql_value;
 pub mod sqlite;
 
 pub use failpoints::FAILPOINTS;

@@ -3,6 +3,8 @@
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use stateward_domain::ports::store_error::StoreError;
 
+use crate::sql_value::inconsistency;
+
 use super::target::BadUrl;
 
 /// Why the store could not be opened: one line for the terminal. Nothing was changed.
@@ -135,44 +137,13 @@ pub(super) fn message(error: &sqlx::Error) -> String {
 
 /// The error of a call that only read, or that certainly wrote nothing.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
-    match (classify(&error), error) {
-        (_, sqlx::Error::Decode(source)) => match source.downcast::<Undecodable>() {
-            Ok(value) => {
-                let Undecodable { table, column, key, source } = *value;
-                StoreError::inconsistent((table, column), key, source)
-            }
-            Err(source) => StoreError::inconsistent(("", ""), "", source),
-        },
-        (_, sqlx::Error::ColumnDecode { index, source }) => {
-            StoreError::inconsistent(("", &index), "", source)
-        }
-        (_, error) => StoreError::unavailable(message(&error)),
-    }
-}
-
-/// A stored value that no version wrote.
-#[derive(Debug, thiserror::Error)]
-#[error("{table}.{column} of {key:?} cannot be read: {source}")]
-struct Undecodable {
-    table: &'static str,
-    column: &'static str,
-    key: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-/// The error for `column` of the row `key` of `table`, whose value no version wrote.
-pub(super) fn undecodable(
-    (table, column): (&'static str, &'static str),
-    key: &str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> sqlx::Error {
-    let (key, source) = (key.to_owned(), source.into());
-    sqlx::Error::Decode(Box::new(Undecodable { table, column, key, source }))
+    inconsistency(error).unwrap_or_else(|error| StoreError::unavailable(message(&error)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql_value::undecodable;
 
     #[test]
     fn every_state_of_the_server_has_a_class() {

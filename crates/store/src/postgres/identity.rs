@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 use stateward_domain::id::LogId;
 use uuid::Uuid;
 
-use super::error::undecodable;
+use crate::sql_value::undecodable;
 
 /// What identifies the log, and this life of its database.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -121,11 +121,6 @@ where
     text.parse().map_err(|error: T::Err| StoreError::inconsistent(place, key, error))
 }
 
-/// The argument of a LIMIT; at most [`i64::MAX`].
-pub(super) fn limit_of(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 /// A duration as an argument, in microseconds; at most 100 years, so that no sum overflows.
 pub(super) fn micros(duration: std::time::Duration) -> i64 {
     const MAX: i64 = 100 * 365 * 86_400 * 1_000_000;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use stateward_domain::ports::store_error::StoreError;
 
+use crate::sql_value::inconsistency;
+
 /// Advice for a damaged log.
 pub(super) const RESTORE: &str = "restore it from a backup";
 /// Advice for damaged views.
@@ -120,52 +122,8 @@ pub(super) fn message(error: &sqlx::Error) -> String {
 
 /// The error of a call that only read, or whose transaction was not committed.
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::Decode(source) => match source.downcast::<Undecodable>() {
-            Ok(value) => {
-                let Undecodable { table, column, key, source } = *value;
-                StoreError::inconsistent((table, column), key, source)
-            }
-            Err(source) => StoreError::inconsistent(("", ""), "", source),
-        },
-        sqlx::Error::ColumnDecode { index, source } => {
-            StoreError::inconsistent(("", &index), "", source)
-        }
-        error if classify(&error) == SqliteErrorClass::Damaged => {
-            StoreError::inconsistent(("", ""), "", message(&error))
-        }
-        error => StoreError::unavailable(message(&error)),
-    }
-}
-
-/// The value that `text` stands for, in the column `place` of the row `key`.
-pub(super) fn parsed<T>(
-    place: (&'static str, &'static str),
-    key: &str,
-    text: &str,
-) -> Result<T, sqlx::Error>
-where
-    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
-{
-    text.parse().map_err(|error: T::Err| undecodable(place, key, error))
-}
-
-/// A value in a file that no version wrote.
-#[derive(Debug, thiserror::Error)]
-#[error("{table}.{column} of {key:?} cannot be read: {source}")]
-pub(super) struct Undecodable {
-    table: &'static str,
-    column: &'static str,
-    key: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-/// The error for `column` of the row `key` of `table`, whose value no version wrote.
-pub(super) fn undecodable(
-    (table, column): (&'static str, &'static str),
-    key: &str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> sqlx::Error {
-    let (key, source) = (key.to_owned(), source.into());
-    sqlx::Error::Decode(Box::new(Undecodable { table, column, key, source }))
+    inconsistency(error).unwrap_or_else(|error| match classify(&error) {
+        SqliteErrorClass::Damaged => StoreError::inconsistent(("", ""), "", message(&error)),
+        _ => StoreError::unavailable(message(&error)),
+    })
 }

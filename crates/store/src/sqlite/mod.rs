@@ -4,15 +4,13 @@
 //! - `log`: `events.db`, the source of truth, written by one task with group commit
 //! - `audit`: verification, checkpoints and exports
 //! - `views_db`, `queue`, `views`: `views.db`, which can be deleted at any time
-//! - `transaction`: how both files are written; `error`: classes of errors; `integer`: integers as
-//!   they are stored
+//! - `transaction`: how both files are written; `error`: classes of errors
 //!
 //! An I/O error in a commit ends the process, because it is unknown what the disk holds then: see [`Broken`].
 
 mod audit;
 mod error;
 mod files;
-mod integer;
 mod log;
 mod quarantine;
 mod queue;

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 use stateward_domain::ports::projection::Quarantined;
 
-use crate::sqlite::error::parsed;
+use crate::sql_value::parsed;
 
 /// The streams that `projection` has in quarantine, in order.
 pub(super) async fn all(

@@ -6,7 +6,7 @@ use stateward_domain::id::Position;
 use stateward_domain::time::{LogClock, Moment};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::sqlite::error::parsed;
+use crate::sql_value::parsed;
 use crate::sqlite::transaction::{PipelinedTransaction, WriteConnection};
 
 /// Tables that all projections share.

@@ -11,11 +11,11 @@ use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
-use super::reader::unsigned;
 use crate::hash;
 use crate::postgres::connect::Database;
-use crate::postgres::error::{store_error, undecodable};
+use crate::postgres::error::store_error;
 use crate::shared::chain::StreamHead;
+use crate::sql_value::{undecodable, unsigned};
 
 /// What the log has of the streams and claims of some appends.
 #[derive(Debug, Default)]
@@ -77,7 +77,7 @@ impl Stored {
             self.unlisted.push(stream.clone());
         }
         if let (Some(id), Some(position)) = (event_id, position) {
-            self.last.insert(stream.clone(), (id, unsigned(position)?));
+            self.last.insert(stream.clone(), (id, unsigned(("events", "position"), "", position)?));
         }
         let head = if version == 0 {
             StreamHead::NONE

@@ -9,7 +9,7 @@ use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::hash;
-use crate::postgres::error::undecodable;
+use crate::sql_value::undecodable;
 
 /// Columns that are selected, in this order.
 const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, \

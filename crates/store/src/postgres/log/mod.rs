@@ -28,12 +28,14 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use self::event_row::{EventRow, page};
-use self::reader::{LogReader, unsigned};
+use self::reader::LogReader;
 use super::connect::Database;
-use super::error::{OpenError, store_error, undecodable};
+use super::error::{OpenError, store_error};
 use super::identity::LogIdentity;
 use super::schema;
 use crate::shared::group_commit::{self, GroupCommitHandle};
+use crate::shared::stored_row;
+use crate::sql_value::{limit_of, unsigned};
 
 /// Rows of one query of a page.
 const ROWS: usize = 1_000;
@@ -209,7 +211,7 @@ impl EventStore for Log {
     async fn head(&self) -> Result<Position, ReadError> {
         let head = sqlx::query_as("SELECT coalesce(max(position), 0) FROM events");
         let (head,): (i64,) = self.database.fetch_one(head).await?;
-        let head = unsigned(head).map_err(store_error)?;
+        let head = unsigned(("events", "position"), "", head).map_err(store_error)?;
         self.reader.learn(head);
         Ok(self.position(head))
     }
@@ -287,15 +289,7 @@ async fn forget_claims_before(database: &Database, before: i64) -> Result<u64, S
 }
 
 fn version(stream: &StreamId, sequence: i64) -> Result<Version, StoreError> {
-    let version = u64::try_from(sequence).map(Version);
-    version.map_err(|error| {
-        store_error(undecodable(("events", "sequence"), &stream.to_string(), error))
-    })
-}
-
-/// A limit as the server takes it.
-fn limit_of(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+    stored_row::unsigned(("events", "sequence"), stream, sequence).map(Version)
 }
 
 #[expect(clippy::disallowed_methods, reason = "names a process; nothing is decided by it")]

@@ -19,8 +19,9 @@ use tokio::time::Instant;
 use super::event_row::{EventRow, page};
 use super::newest_events::NewestEvents;
 use crate::postgres::connect::Database;
-use crate::postgres::error::{store_error, undecodable};
+use crate::postgres::error::store_error;
 use crate::postgres::session::Session;
+use crate::sql_value::unsigned;
 
 /// Events of one page.
 const PAGE: usize = 1_000;
@@ -63,7 +64,7 @@ impl LogReader {
         let last = "SELECT coalesce(max(position), 0) FROM events WHERE position < $1";
         let (end,): (i64,) =
             session.fetch_one(sqlx::query_as(last).bind(horizon)).await.map_err(store_error)?;
-        let end = unsigned(end).map_err(store_error)?;
+        let end = unsigned(("events", "position"), "", end).map_err(store_error)?;
         Ok(Self(Arc::new(Shared {
             database,
             epoch,
@@ -215,11 +216,6 @@ fn next_pause(pause: Duration, moved: bool, held_back: bool) -> Duration {
 async fn horizon(session: &mut Session) -> Result<i64, sqlx::Error> {
     let (horizon,): (i64,) = session.fetch_one(sqlx::query_as("SELECT horizon_v1()")).await?;
     Ok(horizon)
-}
-
-/// A position as it is stored.
-pub(super) fn unsigned(position: i64) -> Result<u64, sqlx::Error> {
-    u64::try_from(position).map_err(|error| undecodable(("events", "position"), "", error))
 }
 
 #[cfg(test)]

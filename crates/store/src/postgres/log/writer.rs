@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::batch::{self, BLOCK};
 use super::conflicts::{self, Stored};
+use super::forget_claims_before;
 use super::reader::LogReader;
-use super::{forget_claims_before, reader};
 use crate::postgres::connect::Database;
 use crate::postgres::error::{ErrorClass, classify, message};
 use crate::shared::chain::{self, Admission, Outcome, StreamHeads};
@@ -125,7 +125,7 @@ impl LogWriter {
             session.map_err(|error| WriteError::Batch(BatchError::Final(error.into())))?;
         let sent = tokio::spawn(async move {
             let append = sqlx::query_as_with(batch::APPEND, arguments);
-            let answer = session.fetch_one_patiently(append).await;
+            let answer: Result<(i64,), _> = session.fetch_one_patiently(append).await;
             drop(permit);
             answer
         });
@@ -133,7 +133,7 @@ impl LogWriter {
         let unknown = || WriteError::Batch(BatchError::Final(AppendError::OutcomeUnknown));
         // Cached heads stay as they are: one that is stale is refused when it is written, and read then.
         match answer {
-            Ok(Ok(Ok((block,)))) => reader::unsigned(block).map_err(|_| unknown()),
+            Ok(Ok(Ok((block,)))) => u64::try_from(block).map_err(|_| unknown()),
             Ok(Ok(Err(error))) => Err(write_error(&error, count)),
             Ok(Err(_)) | Err(_) => Err(unknown()),
         }

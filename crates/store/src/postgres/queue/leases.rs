@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use super::Queue;
 use crate::postgres::error::store_error;
-use crate::postgres::views_db::{limit_of, micros, parsed};
+use crate::postgres::views_db::{micros, parsed};
 use crate::shared::stored_row::{signed, unsigned};
+use crate::sql_value::limit_of;
 
 /// Rows that are read to find the next free one, in two rounds: nearly always one of the first four is free.
 const LOOKAHEADS: [i64; 2] = [4, 256];

@@ -23,9 +23,10 @@ use uuid::Uuid;
 
 use super::column_arrays::{ColumnArrays, ColumnType};
 use super::connect::Database;
-use super::views_db::{LeaseClock, ViewsDb, limit_of};
+use super::views_db::{LeaseClock, ViewsDb};
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use crate::shared::queue_row::{self, QueueColumns, READ_OF_QUEUE, TimedQueueRow, waits_for};
+use crate::sql_value::limit_of;
 
 /// Name of the projection's checkpoint.
 const NAME: &str = "sync_queue";

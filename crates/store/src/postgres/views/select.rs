@@ -5,10 +5,10 @@ use stateward_domain::selector::{Requirement, Test};
 
 use super::rows::ENTITY_COLUMNS;
 use super::tables::DRIFTED;
-use crate::postgres::views_db::limit_of;
 use crate::shared::views::index::Column;
 use crate::shared::views::page::IdRange;
 use crate::shared::views::plan::{Branch, Condition, EntityAccessPath, OperationAccessPath, Plan};
+use crate::sql_value::limit_of;
 
 /// What the ranges of a plan are read from.
 pub(super) trait ListTables: Copy {

@@ -22,9 +22,10 @@ use crate::audit::{
     StoredCheckpoint, TableRow, Unreadable, ViewPage,
 };
 use crate::shared::event_columns::SELECTED;
+use crate::shared::stored_row::signed;
+use crate::sql_value::{limit_of, unsigned};
 use crate::sqlite::error::store_error;
 use crate::sqlite::error::{SqliteErrorClass, classify, message};
-use crate::sqlite::integer::{limit_of, signed, unsigned};
 use crate::sqlite::log::event_row::POSITION;
 use crate::sqlite::log::event_row::page;
 

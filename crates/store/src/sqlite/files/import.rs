@@ -15,13 +15,13 @@ use stateward_domain::time::Timestamp;
 
 use crate::audit::{AuditSource, ChainChecker, ClaimRecord, EntityReplay, Identity};
 use crate::shared::chain::SealedEvent;
+use crate::shared::stored_row::signed;
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::{OpenError, RESTORE, message};
 use crate::sqlite::files::database::log_file;
 use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
 use crate::sqlite::files::install::{StagedInstall, close_connection};
 use crate::sqlite::files::object_claims::ObjectClaims;
-use crate::sqlite::integer::signed;
 use crate::sqlite::log::batch;
 use crate::sqlite::transaction::WriteConnection;
 

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::audit::Identity;
+use crate::sql_value::unsigned;
 use crate::sqlite::audit::file_source::FileSource;
 use crate::sqlite::error::{DELETE, OpenError, RESTORE};
 use crate::sqlite::files::database::{
@@ -20,7 +21,6 @@ use crate::sqlite::files::directory_guard::DirectoryGuard;
 use crate::sqlite::files::inodes::Inodes;
 use crate::sqlite::files::lock::{Lock, LogHead};
 use crate::sqlite::files::{object_claims, restore_hold, stale_views};
-use crate::sqlite::integer::unsigned;
 use crate::sqlite::log::Log;
 use crate::sqlite::log::writer;
 use crate::sqlite::views_db::{self, ViewsDb};

@@ -15,8 +15,9 @@ use crate::shared::chain::{
     self, Admission, ClaimChanges, Outcome, SealedEvent, StreamHead, StreamHeads, TakenClaim,
 };
 use crate::shared::event_columns::PositionedEvent;
-use crate::sqlite::error::undecodable;
-use crate::sqlite::integer::{signed, unsigned};
+use crate::shared::stored_row::signed;
+use crate::sql_value::undecodable;
+use crate::sql_value::unsigned;
 use crate::sqlite::log::event_row::{POSITION, VERSION};
 use crate::sqlite::transaction::{
     CommitError, Insert, PipelinedTransaction, Values, WriteConnection,

@@ -8,7 +8,7 @@ use stateward_domain::ports::event_store::PAGE_BYTES_MAX;
 use stateward_domain::time::Timestamp;
 
 use crate::shared::event_columns::EventColumn;
-use crate::sqlite::error::undecodable;
+use crate::sql_value::undecodable;
 
 /// The query for a page of `events e`: `columns` of the rows that match `condition`, in `order`, at most as many as
 /// the parameter `limit` says, up to the row that reaches [`PAGE_BYTES_MAX`]. `SQLite` knows the length of a text

@@ -19,8 +19,9 @@ use stateward_domain::ports::event_store::{
 use stateward_domain::time::LogClock;
 
 use crate::shared::event_columns::SELECTED;
+use crate::shared::stored_row::signed;
+use crate::sql_value::{limit_of, unsigned};
 use crate::sqlite::error::store_error;
-use crate::sqlite::integer::{limit_of, signed, unsigned};
 use crate::sqlite::log::event_row::VERSION;
 use crate::sqlite::log::event_row::{EventRow, page};
 use crate::sqlite::log::writer::LogWriterHandle;

@@ -8,8 +8,9 @@ use stateward_domain::id::{BackendName, EntityId, Version};
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, NextDue, Release};
 use stateward_domain::time::Timestamp;
 
-use crate::sqlite::error::parsed;
-use crate::sqlite::integer::{limit_of, signed, unsigned};
+use crate::shared::stored_row::signed;
+use crate::sql_value::parsed;
+use crate::sql_value::{limit_of, unsigned};
 use crate::sqlite::queue::encode;
 use crate::sqlite::views_db::begin;
 

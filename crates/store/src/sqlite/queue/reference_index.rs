@@ -9,8 +9,8 @@ use stateward_domain::entity::next_work::QueueRow;
 use stateward_domain::id::EntityId;
 use stateward_domain::ports::sync_queue::Dependents;
 
-use crate::sqlite::error::parsed;
-use crate::sqlite::integer::limit_of;
+use crate::sql_value::limit_of;
+use crate::sql_value::parsed;
 use crate::sqlite::queue::encode;
 use crate::sqlite::queue::schema::NAME;
 use crate::sqlite::transaction::PipelinedTransaction;

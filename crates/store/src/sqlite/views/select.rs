@@ -8,7 +8,7 @@ use super::rows::ENTITY_COLUMNS;
 use super::tables::DRIFTED;
 use crate::shared::views::page::IdRange;
 use crate::shared::views::plan::{Branch, Condition, EntityAccessPath, OperationAccessPath, Plan};
-use crate::sqlite::integer::limit_of;
+use crate::sql_value::limit_of;
 
 /// What the ranges of a plan are read from.
 pub(super) trait ListTables: Copy {
