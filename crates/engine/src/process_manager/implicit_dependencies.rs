@@ -63,11 +63,21 @@ impl ImplicitDependencies<'_> {
         entity: &Entity,
         kinds: &[KindSpec],
     ) -> Result<Option<Arc<Entity>>, Error> {
+        // The same for all of them; most deletions have none.
+        let mut left_with = None;
         for kind in kinds {
             for steps in kind.implicit.iter().filter(|steps| lead_to(steps, entity)) {
                 let back = RelationStep::reversed(steps, &kind.name);
-                for other in self.related(entity, &back, &mut KnownSteps::new()).await?.entities {
-                    if is_being_deleted(&other) && !self.goes_after(&other, entity).await? {
+                let others = self.related(entity, &back, &mut KnownSteps::new()).await?.entities;
+                for other in others.into_iter().filter(|other| is_being_deleted(other)) {
+                    let left_with = match &left_with {
+                        Some(known) => known,
+                        None => left_with
+                            .insert(dependency_cycles::left_with(self.entities, entity).await?),
+                    };
+                    if !left_with.contains_key(&other.id)
+                        && !self.goes_after(&other, entity).await?
+                    {
                         return Ok(Some(other));
                     }
                 }
@@ -188,9 +198,7 @@ impl ImplicitDependencies<'_> {
 
     /// Whether `other`, which is being deleted, waits for `entity` to be gone, itself or through others, or depends on it.
     async fn goes_after(&self, other: &Entity, entity: &Entity) -> Result<bool, Error> {
-        if other.dependencies().contains(&entity.manifest.target())
-            || dependency_cycles::left_with(self.entities, entity).await?.contains_key(&other.id)
-        {
+        if other.dependencies().contains(&entity.manifest.target()) {
             return Ok(true);
         }
         let mut on = kept_by(other);
