@@ -247,7 +247,7 @@ async fn the_import_of_any_object_is_no_change() {
         let setup = Setup::new(&stub.url);
         let listing = list(kind, setup.client(), None).await.unwrap();
         let [listed] = &listing.objects[..] else { panic!("{name} is not listed: {listing:#?}") };
-        // Nobody made it yet.
+        // The entity did not create it.
         let owner_key = OwnerKey::new(EntityId(Uuid::from_u128(9)), Incarnation::default());
         let target = ObjectRef { owner_key, ..target(name, listed.external_id.as_str()) };
         let Ok(Observation::Present(seen)) = observe(kind, setup.client(), &target).await else {
