@@ -1,16 +1,12 @@
 //! The newest events in memory: readers that follow the log closely do not read the file.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::Version;
-use stateward_domain::ports::event_store::page_length;
 
-/// Events kept, at most; several deliveries.
-const EVENTS_MAX: usize = 4_096;
-/// Bytes of payload and metadata kept at most.
-const BYTES_MAX: usize = 8 * 1024 * 1024;
+use super::newest_events::NewestEvents;
 
 /// The newest events. The writer adds them after each commit, before it publishes the new head.
 #[derive(Default)]
@@ -21,9 +17,8 @@ pub(crate) struct LogCache {
 #[derive(Default)]
 struct CachedEvents {
     /// With consecutive positions.
-    events: VecDeque<Recorded>,
-    bytes: usize,
-    /// Newest version among `events` for each of their streams.
+    newest: NewestEvents,
+    /// Newest version among them for each of their streams.
     versions: HashMap<StreamId, Version>,
 }
 
@@ -31,21 +26,19 @@ impl LogCache {
     /// Adds committed events.
     pub(crate) fn extend(&self, committed: Vec<Recorded>) {
         let mut inner = self.write();
+        let CachedEvents { newest, versions } = &mut *inner;
         for event in committed {
-            let last = inner.events.back().map(|last| last.position.minor);
-            if last.is_some_and(|last| last + 1 != event.position.minor) {
-                *inner = CachedEvents::default();
+            let before = event.position.minor.saturating_sub(1);
+            if newest.end() != before {
+                *newest = NewestEvents::behind(before);
+                versions.clear();
             }
-            inner.bytes += event.size();
-            inner.versions.insert(event.stream.clone(), event.version);
-            inner.events.push_back(event);
-        }
-        while inner.events.len() > EVENTS_MAX || inner.bytes > BYTES_MAX {
-            let Some(oldest) = inner.events.pop_front() else { return };
-            inner.bytes -= oldest.size();
-            if inner.versions.get(&oldest.stream) == Some(&oldest.version) {
-                inner.versions.remove(&oldest.stream);
-            }
+            versions.insert(event.stream.clone(), event.version);
+            newest.extend([event], |oldest| {
+                if versions.get(&oldest.stream) == Some(&oldest.version) {
+                    versions.remove(&oldest.stream);
+                }
+            });
         }
     }
 
@@ -55,13 +48,9 @@ impl LogCache {
         if after >= visible {
             return Some(Vec::new());
         }
-        let inner = self.read();
-        let first = inner.events.front()?.position.minor;
-        let skipped = usize::try_from((after + 1).checked_sub(first)?).ok()?;
         let count = usize::try_from(visible - after).unwrap_or(usize::MAX).min(limit);
-        let events = inner.events.iter().skip(skipped).take(count);
-        let length = page_length(events.clone().map(Recorded::size));
-        Some(events.take(length).cloned().collect())
+        // An empty page would say that nothing follows, and something does.
+        self.read().newest.after(after, count).filter(|page| count == 0 || !page.is_empty())
     }
 
     /// Version of the stream's newest event; `None` = it is not cached.
@@ -80,6 +69,7 @@ impl LogCache {
 
 #[cfg(test)]
 mod tests {
+    use super::super::newest_events::{BYTES_MAX, EVENTS_MAX};
     use stateward_domain::id::{EventId, Position};
     use stateward_domain::time::Timestamp;
 

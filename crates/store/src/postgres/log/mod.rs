@@ -1,12 +1,11 @@
 //! The log on PostgreSQL: appends go through the group commit, reads are of the primary.
 //!
 //! - `batch`, `conflicts`, `writer`: appends; `event_row`: rows of `events`
-//! - `reader`, `newest_events`: the log in order, without gaps; `notifications`: hints that it has grown
+//! - `reader`: the log in order, without gaps; `notifications`: hints that it has grown
 
 mod batch;
 mod conflicts;
 mod event_row;
-mod newest_events;
 mod notifications;
 mod reader;
 mod writer;

@@ -17,10 +17,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::event_row::{EventRow, page};
-use super::newest_events::NewestEvents;
 use crate::postgres::connect::Database;
 use crate::postgres::error::store_error;
 use crate::postgres::session::Session;
+use crate::shared::newest_events::NewestEvents;
 use crate::sql_value::unsigned;
 
 /// Events of one page.
@@ -189,7 +189,7 @@ impl LogReader {
     /// The events before their end: a reader that is woken finds them.
     fn publish(&self, read: Vec<Recorded>) {
         let mut newest = self.0.newest.write().unwrap_or_else(PoisonError::into_inner);
-        newest.extend(read);
+        newest.extend(read, drop);
         let end = newest.end();
         drop(newest);
         self.learn(end);

@@ -9,13 +9,13 @@ use stateward_domain::envelope::Recorded;
 use stateward_domain::ports::event_store::page_length;
 
 /// Events kept, at most; several deliveries.
-const EVENTS_MAX: usize = 4_096;
+pub(super) const EVENTS_MAX: usize = 4_096;
 /// Bytes of payload and metadata kept, at most.
-const BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(super) const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The newest events. Positions are the minor parts of those of one epoch.
 #[derive(Default)]
-pub(super) struct NewestEvents {
+pub(crate) struct NewestEvents {
     start: u64,
     end: u64,
     events: VecDeque<Recorded>,
@@ -24,17 +24,21 @@ pub(super) struct NewestEvents {
 
 impl NewestEvents {
     /// None yet, of a log that was read up to `end`.
-    pub(super) fn behind(end: u64) -> Self {
+    pub(crate) fn behind(end: u64) -> Self {
         Self { start: end, end, ..Self::default() }
     }
 
     /// How far the log was read.
-    pub(super) const fn end(&self) -> u64 {
+    pub(crate) const fn end(&self) -> u64 {
         self.end
     }
 
-    /// Adds the events that follow the end. The oldest are forgotten beyond the bounds.
-    pub(super) fn extend(&mut self, read: impl IntoIterator<Item = Recorded>) {
+    /// Adds the events that follow the end. The oldest are forgotten beyond the bounds; each is passed to `forgotten`.
+    pub(crate) fn extend(
+        &mut self,
+        read: impl IntoIterator<Item = Recorded>,
+        mut forgotten: impl FnMut(Recorded),
+    ) {
         for event in read {
             debug_assert!(event.position.minor > self.end, "read in order, once");
             self.end = event.position.minor;
@@ -45,11 +49,12 @@ impl NewestEvents {
             let Some(oldest) = self.events.pop_front() else { return };
             self.bytes -= oldest.size();
             self.start = oldest.position.minor;
+            forgotten(oldest);
         }
     }
 
     /// A page behind `after`; `None` when its first event may be one that is forgotten.
-    pub(super) fn after(&self, after: u64, limit: usize) -> Option<Vec<Recorded>> {
+    pub(crate) fn after(&self, after: u64, limit: usize) -> Option<Vec<Recorded>> {
         if after < self.start {
             return None;
         }
@@ -90,7 +95,7 @@ mod tests {
     #[test]
     fn a_page_begins_anywhere_behind_the_start_also_between_two_events() {
         let mut newest = NewestEvents::behind(10_000);
-        newest.extend([10_240, 10_241, 12_288].map(|minor| event(minor, "{}")));
+        newest.extend([10_240, 10_241, 12_288].map(|minor| event(minor, "{}")), drop);
         assert_eq!(newest.end(), 12_288);
         for (after, limit, expected) in [
             (9_999, 9, None),
@@ -109,10 +114,10 @@ mod tests {
     fn the_oldest_are_forgotten_beyond_the_bounds() {
         let mut newest = NewestEvents::behind(0);
         let large = "x".repeat(BYTES_MAX / 2);
-        newest.extend([event(1, &large), event(2, "{}"), event(3, &large)]);
+        newest.extend([event(1, &large), event(2, "{}"), event(3, &large)], drop);
         assert_eq!(minors(newest.after(0, 9)), None);
         assert_eq!(minors(newest.after(1, 9)), Some(vec![2, 3]));
-        newest.extend((4..=5_000).map(|minor| event(minor, "{}")));
+        newest.extend((4..=5_000).map(|minor| event(minor, "{}")), drop);
         let kept = newest.after(5_000 - EVENTS_MAX as u64, usize::MAX);
         assert_eq!(kept.map(|events| events.len()), Some(EVENTS_MAX));
         assert_eq!(newest.after(5_000 - EVENTS_MAX as u64 - 1, 1), None);
