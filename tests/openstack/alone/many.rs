@@ -12,8 +12,10 @@ use crate::harness::{Client, Setup, text};
 
 /// Number of objects, half of them volumes and half networks; `STATEWARD_TEST_MANY` overrides it.
 const MANY: usize = 400;
-/// The backend's configured `concurrency`.
+/// The backend's configured `concurrency`: rounds at the same time, each with one request.
 const CONCURRENCY: usize = 8;
+/// Requests that may run beside the rounds: one of the sweep, one of the health check.
+const BESIDE_ROUNDS: usize = 2;
 /// Time limit for all of them together.
 const WAIT_MAX: Duration = Duration::from_mins(15);
 
@@ -112,5 +114,5 @@ async fn hundreds_of_volumes_and_networks_are_made_and_deleted_eight_requests_at
     outcome.unwrap();
     let most = proxy.trap.most_at_once();
     println!("{most} requests at once at most");
-    assert!((2..=CONCURRENCY).contains(&most), "{most} requests at once");
+    assert!((2..=CONCURRENCY + BESIDE_ROUNDS).contains(&most), "{most} requests at once");
 }
