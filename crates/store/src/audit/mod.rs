@@ -2,8 +2,9 @@
 //!
 //! - `chain_checker`: hashes, versions, positions and times, in one pass in commit order
 //! - `running_digest`: the digest that checkpoints carry
-//! - `entity_replay`: one entity's fold with its operations and claims; `entity_check`: the same, with the rows
-//!   stored of it
+//! - `entity_replay`: one entity's fold with its operations and claims; `entity_replays`: of all entities;
+//!   `entity_check`: the same, with the rows stored of it; `expected_rows`: those that tables should have
+//! - `export_reader`: parses and verifies an export
 //! - `verify`: reads an [`AuditSource`] by both; `view_check`: a page of entities; `table_row`: every cell of their
 //!   rows; `queue_row`: the rows that a queue may have; `claim_check`: the claims; `checkpoints`: checkpoints and
 //!   quarantine; `faults`: what was found
@@ -20,6 +21,9 @@ mod checkpoints;
 mod claim_check;
 mod entity_check;
 mod entity_replay;
+mod entity_replays;
+mod expected_rows;
+mod export_reader;
 mod faults;
 mod models;
 mod queue_row;
@@ -45,6 +49,9 @@ use crate::hash::Hash;
 
 pub use chain_checker::{ChainChecker, Chains};
 pub(crate) use entity_replay::{ClaimRecord, EntityReplay};
+pub(crate) use entity_replays::{EntityEvents, EntityReplays, ReplayedStream};
+pub(crate) use expected_rows::{rows_of, table_row};
+pub(crate) use export_reader::{ExportReader, LineError};
 pub(crate) use models::{ENTITIES, QUEUE};
 pub use running_digest::RunningDigest;
 pub(crate) use table_row::differences;

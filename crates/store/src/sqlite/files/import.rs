@@ -1,34 +1,27 @@
 //! Imports an export into an empty store: the same log in a new epoch.
 
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 use std::path::Path;
 
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteSynchronous;
 use stateward_domain::audit::Checkpoint;
-use stateward_domain::cloud_event::{self, Parsed};
-use stateward_domain::entity::EntityEvent;
 use stateward_domain::entity::claims::{self, Claim, ClaimKey};
 use stateward_domain::envelope::{NewEvent, Recorded, StreamId};
-use stateward_domain::id::LogId;
 use stateward_domain::time::Timestamp;
 
-use crate::audit::{AuditSource, ChainChecker, ClaimRecord, EntityReplay, Identity};
+use crate::audit::{
+    AuditSource, ClaimRecord, EntityReplay, EntityReplays, ExportReader, LineError, ReplayedStream,
+};
 use crate::shared::chain::SealedEvent;
 use crate::shared::stored_row::signed;
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::{OpenError, RESTORE, message};
 use crate::sqlite::files::database::log_file;
-use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
 use crate::sqlite::files::install::{StagedInstall, close_connection};
 use crate::sqlite::files::object_claims::ObjectClaims;
 use crate::sqlite::log::batch;
 use crate::sqlite::transaction::WriteConnection;
-
-/// Events written at a time.
-const BATCH: usize = 1_000;
-/// Bytes of a line, at most: many times the limit of a request.
-const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Why an export was not imported; then nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +46,12 @@ pub enum ImportError {
     Store(#[from] OpenError),
 }
 
+impl From<LineError> for ImportError {
+    fn from(error: LineError) -> Self {
+        Self::Line { line: error.line, message: error.message }
+    }
+}
+
 /// Imports the export `lines` into the store in `directory`, which must be empty: same ids, versions, times, bytes,
 /// hashes and ordinals, the same log id, a new epoch. Claims are derived. Everything is verified while it is read.
 /// Returns the log's checkpoint.
@@ -67,14 +66,17 @@ pub async fn import(
     require_empty(directory).await?;
     let mut install = StagedInstall::begin(directory)?;
     let path = install.stage("events.db");
-    let mut reader = ExportReader { lines, number: 0, checker: None };
+    let mut reader = ExportReader::of(lines);
     let mut page = reader.page()?;
-    let log_id = reader.checker.as_ref().ok_or(ImportError::Empty)?.0;
+    let log_id = reader.log_id().ok_or(ImportError::Empty)?;
     let mut connection =
         WriteConnection::new(log_file(&path, SqliteSynchronous::Off, log_id).await?);
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path.clone(), &error, RESTORE);
+    // Numbers of a log that several processes write have gaps; here they have none.
+    let mut next = 1;
     while !page.is_empty() {
-        write(&mut connection, &page).await.map_err(failed)?;
+        write(&mut connection, next, &page).await.map_err(failed)?;
+        next += page.len() as u64;
         take_request_claims(&mut connection, &path, &page).await?;
         page = reader.page()?;
     }
@@ -85,8 +87,7 @@ pub async fn import(
     sqlx::query(moved).execute(&mut *connection).await.map_err(failed)?;
     close_connection(connection.into_inner(), &path).await?;
     install.commit(now)?;
-    let (_, checker) = reader.checker.ok_or(ImportError::Empty)?;
-    Ok(checker.finish(now).checkpoint)
+    reader.finish(now).ok_or(ImportError::Empty)
 }
 
 /// Refuses a directory whose log has events.
@@ -110,70 +111,11 @@ async fn require_empty(directory: &Path) -> Result<(), ImportError> {
     }
 }
 
-/// Parses and verifies an export.
-struct ExportReader<L> {
-    lines: L,
-    number: u64,
-    /// Set by the first line.
-    checker: Option<(LogId, ChainChecker)>,
-}
-
-impl<L: BufRead> ExportReader<L> {
-    /// The next events; empty at the end.
-    fn page(&mut self) -> Result<Vec<Recorded>, ImportError> {
-        let mut page = Vec::with_capacity(BATCH);
-        while page.len() < BATCH {
-            let mut line = String::new();
-            let read = self.lines.by_ref().take(LINE_BYTES_MAX).read_line(&mut line);
-            self.number += 1;
-            match read {
-                Ok(0) => break,
-                Ok(_) if line.ends_with('\n') => {}
-                Ok(_) => return Err(self.wrong("it was cut off")),
-                Err(error) => return Err(self.wrong(error)),
-            }
-            page.push(self.event(line.trim_end_matches('\n'))?);
-        }
-        Ok(page)
-    }
-
-    fn event(&mut self, line: &str) -> Result<Recorded, ImportError> {
-        let Parsed { log_id, partial, chained } =
-            cloud_event::parse(line).map_err(|error| self.wrong(error))?;
-        if partial {
-            return Err(self.wrong("the export has a part of the log only: it cannot be put back"));
-        }
-        let identity = Identity { log_id, epoch: 0, dense: true };
-        let fresh = || (log_id, ChainChecker::new(identity, None));
-        let (first, checker) = self.checker.get_or_insert_with(fresh);
-        let (other, follows) = (*first != log_id, checker.follows(&chained.event.stream));
-        if follows != Some(chained.previous) {
-            return Err(self.wrong("the event before it in its stream is missing or another one"));
-        }
-        let row = Ok(chained.event);
-        checker.take(&row);
-        let fault = checker.faults().first().first().map(ToString::to_string);
-        if let Some(fault) = fault {
-            return Err(self.wrong(fault));
-        }
-        if other {
-            return Err(self.wrong("it is of another log"));
-        }
-        let Ok(event) = row else { return Err(self.wrong("no event")) };
-        if event.stream.category == StreamId::ENTITY
-            && let Err(error) = event.decode::<EntityEvent>(EntityEvent::known)
-        {
-            return Err(self.wrong(error));
-        }
-        Ok(event)
-    }
-
-    fn wrong(&self, message: impl ToString) -> ImportError {
-        ImportError::Line { line: self.number, message: message.to_string() }
-    }
-}
-
-async fn write(writer: &mut WriteConnection, events: &[Recorded]) -> Result<(), sqlx::Error> {
+async fn write(
+    writer: &mut WriteConnection,
+    first: u64,
+    events: &[Recorded],
+) -> Result<(), sqlx::Error> {
     let stored: Vec<NewEvent> = events
         .iter()
         .map(|event| NewEvent {
@@ -196,7 +138,6 @@ async fn write(writer: &mut WriteConnection, events: &[Recorded]) -> Result<(), 
         })
         .collect();
     let mut transaction = writer.pipeline();
-    let first = events.first().map_or(0, |event| event.position.minor);
     batch::insert(&mut transaction, first, &rows).await?;
     transaction.commit().await?;
     Ok(())

@@ -4,12 +4,11 @@
 //!   `directory_guard`: whether the files are still where they were opened
 //! - `backup`, `restore`, `import`: copies, which `install` puts in place as a whole; `restore_hold`: the mark of a
 //!   restored store; `stale_views`: views that are ahead of their log
-//! - `object_claims`: claims that older versions did not take, derived by `entity_replays`
+//! - `object_claims`: claims that older versions did not take
 
 pub(super) mod backup;
 pub(super) mod database;
 pub(super) mod directory_guard;
-pub(super) mod entity_replays;
 pub(super) mod import;
 pub(super) mod inodes;
 pub(super) mod install;

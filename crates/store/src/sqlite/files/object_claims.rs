@@ -10,11 +10,10 @@ use sqlx::SqliteConnection;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
 
-use crate::audit::{ClaimRecord, EntityReplay};
+use crate::audit::{ClaimRecord, EntityReplay, EntityReplays, ReplayedStream};
 use crate::shared::stored_row::signed;
 use crate::sqlite::audit::offline;
 use crate::sqlite::error::{OpenError, RESTORE};
-use crate::sqlite::files::entity_replays::{EntityReplays, ReplayedStream};
 use crate::sqlite::transaction::{Insert, Values, WriteConnection};
 
 /// Rows written at a time.

@@ -2,26 +2,48 @@
 
 use std::collections::VecDeque;
 
+use async_trait::async_trait;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::ReadError;
 
-use crate::audit::{AuditSource, EntityReplay, RawRow, place};
-use crate::sqlite::audit::file_source::FileSource;
+use super::{AuditSource, EntityReplay, RawRow, place};
 
 /// Events read at a time.
 const PAGE: usize = 1_000;
 
+/// Where the events of entities are read from.
+#[async_trait]
+pub(crate) trait EntityEvents: Send + Sync {
+    /// Events of entities behind `after` (id and version), by id and version, at most `limit`.
+    async fn events_after(
+        &self,
+        after: (&str, Version),
+        limit: usize,
+    ) -> Result<Vec<RawRow>, ReadError>;
+}
+
+#[async_trait]
+impl<S: AuditSource> EntityEvents for S {
+    async fn events_after(
+        &self,
+        after: (&str, Version),
+        limit: usize,
+    ) -> Result<Vec<RawRow>, ReadError> {
+        self.entity_events(after, None, limit).await
+    }
+}
+
 /// The fold of one stream, as far as it can be folded.
-pub(in crate::sqlite) struct ReplayedStream {
-    pub(in crate::sqlite) replay: EntityReplay,
+pub(crate) struct ReplayedStream {
+    pub(crate) replay: EntityReplay,
     /// Why the fold ends before the stream does; `None` = it is complete.
-    pub(in crate::sqlite) broken: Option<String>,
+    pub(crate) broken: Option<String>,
 }
 
 /// Folds the streams of entities in the order of their ids. Memory: one page and one entity.
-pub(in crate::sqlite) struct EntityReplays<'f> {
-    files: &'f FileSource,
+pub(crate) struct EntityReplays<'f> {
+    source: &'f dyn EntityEvents,
     after: (String, Version),
     page: VecDeque<RawRow>,
     ends: bool,
@@ -29,13 +51,13 @@ pub(in crate::sqlite) struct EntityReplays<'f> {
 }
 
 impl<'f> EntityReplays<'f> {
-    pub(in crate::sqlite) fn of(files: &'f FileSource) -> Self {
+    pub(crate) fn of(source: &'f dyn EntityEvents) -> Self {
         let after = (String::new(), Version(0));
-        Self { files, after, page: VecDeque::new(), ends: false, current: None }
+        Self { source, after, page: VecDeque::new(), ends: false, current: None }
     }
 
     /// The next entity; `None` at the end.
-    pub(in crate::sqlite) async fn next(&mut self) -> Result<Option<ReplayedStream>, ReadError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<ReplayedStream>, ReadError> {
         while let Some(row) = self.row().await? {
             if let Some(whole) = self.take(&row) {
                 return Ok(Some(whole));
@@ -66,7 +88,7 @@ impl<'f> EntityReplays<'f> {
 
     async fn row(&mut self) -> Result<Option<RawRow>, ReadError> {
         if self.page.is_empty() && !self.ends {
-            let page = self.files.entity_events((&self.after.0, self.after.1), None, PAGE).await?;
+            let page = self.source.events_after((&self.after.0, self.after.1), PAGE).await?;
             let last = page.iter().rev().find_map(place).filter(|last| *last > self.after);
             // A page that is bounded in bytes may be short without being the last one.
             self.ends = last.is_none();
