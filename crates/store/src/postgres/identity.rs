@@ -55,6 +55,19 @@ pub(super) async fn read(
     Ok(Some(LogIdentity { log_id: LogId(log_id), epoch, put_back, fenced }))
 }
 
+/// The identity of the log as it is stored; `None`: the log has no row.
+pub(super) async fn stored(
+    connection: &mut PgConnection,
+) -> Result<Option<LogIdentity>, sqlx::Error> {
+    let row: Option<(Uuid, i64, bool, bool)> =
+        sqlx::query_as("SELECT log_id, epoch, put_back, fenced FROM log")
+            .fetch_optional(connection)
+            .await?;
+    let Some((log_id, epoch, put_back, fenced)) = row else { return Ok(None) };
+    let epoch = u32::try_from(epoch).map_err(|error| undecodable(("log", "epoch"), "", error))?;
+    Ok(Some(LogIdentity { log_id: LogId(log_id), epoch, put_back, fenced }))
+}
+
 /// Gives the log its name and its epoch, unless it has them.
 pub(super) async fn begin(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let server = system_identifier(connection).await;

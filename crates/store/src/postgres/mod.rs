@@ -4,18 +4,21 @@
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch
 //! - `error`: classes of errors; `health`: what the store knows about its own state
 //! - `log`: the event log; `queue`: the sync queue with its leases; `views`: the read models;
-//!   `cluster`: members and duties
+//!   `cluster`: members and duties; `audit`: verification and export; `import`: a whole log into an
+//!   empty database
 //! - `views_db`: what queue and read models share; `column_arrays`: how rows are sent
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
 //! lock between round trips. Everything is read from the primary.
 
+mod audit;
 mod cluster;
 mod column_arrays;
 mod connect;
 mod error;
 mod health;
 mod identity;
+mod import;
 mod log;
 mod primary;
 mod queue;
@@ -25,11 +28,13 @@ mod target;
 mod views;
 mod views_db;
 
+pub use audit::Auditor;
 pub use cluster::Members;
 pub use connect::{Database, Limits};
 pub use error::OpenError;
 pub use health::Health;
 pub use identity::LogIdentity;
+pub use import::{ImportError, import};
 pub use log::Log;
 pub use queue::Queue;
 pub use schema::migrate;

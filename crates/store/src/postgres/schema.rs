@@ -8,6 +8,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 
+use super::connect::Database;
 use super::error::{OpenError, message};
 use super::identity::{self, LogIdentity};
 use super::primary;
@@ -108,6 +109,26 @@ pub(super) async fn check(
         return Err(other_version(database, applied));
     }
     continued(connection, database).await
+}
+
+/// The identity of the log in `database`, as it is: also of one that is fenced or was moved. Changes nothing.
+///
+/// # Errors
+/// [`OpenError`] in one line.
+pub(super) async fn present(database: &Database) -> Result<LogIdentity, OpenError> {
+    let name = database.name();
+    let mut session = database.session().await.map_err(|error| OpenError::Database {
+        database: name.to_owned(),
+        message: error.to_string(),
+    })?;
+    let failed = |error: sqlx::Error| failure(name, &error);
+    let state = State::read(session.raw()).await.map_err(failed)?;
+    if let Some(error) = state.fault(name, true) {
+        return Err(error);
+    }
+    let identity = identity::stored(session.raw()).await.map_err(failed)?;
+    session.done();
+    identity.ok_or_else(|| OpenError::NotMigrated(name.to_owned()))
 }
 
 /// The log's identity, once it is certain that new positions follow all that are there.

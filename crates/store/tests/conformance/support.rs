@@ -30,8 +30,7 @@ pub(crate) struct Subject {
     pub leases: Leases,
     pub model: Arc<dyn ReadModel>,
     pub views: Arc<dyn Views>,
-    /// `None` = the adapter has none yet.
-    pub auditor: Option<Arc<dyn Auditor>>,
+    pub auditor: Arc<dyn Auditor>,
     pub cluster: Arc<dyn Cluster>,
     pub clock: Arc<ManualClock>,
     pub log_clock: LogClock,
@@ -73,7 +72,7 @@ impl Subject {
             queue: store.queue,
             model: store.entities.clone(),
             views: store.entities,
-            auditor: Some(store.audit),
+            auditor: store.audit,
             cluster: Arc::new(SingleNode::default()),
             clock,
             log_clock,
@@ -92,17 +91,12 @@ impl Subject {
             leases: Leases::Sqlite(store.queue.clone()),
             model: store.entities.clone(),
             views: store.entities.clone(),
-            auditor: Some(store.audit.clone()),
+            auditor: store.audit.clone(),
             cluster: Arc::new(SingleNode::default()),
             clock,
             log_clock,
             files: Some((directory, store)),
         }
-    }
-
-    /// Of a subject that [`audited_subjects`] lists.
-    pub(crate) fn auditor(&self) -> &dyn Auditor {
-        self.auditor.as_deref().expect("an audit")
     }
 
     /// A node of `database`, whose leases follow `clock` too.
@@ -113,7 +107,8 @@ impl Subject {
         let leases = LeaseClock::Given(log_clock.clone());
         let members = postgres::Members::new(connections.clone(), leases.clone());
         let queue = postgres::Queue::new(connections.clone(), log_clock.clone(), leases);
-        let entities = Arc::new(postgres::Entities::open(connections).await.unwrap());
+        let entities = Arc::new(postgres::Entities::open(connections.clone()).await.unwrap());
+        let auditor = postgres::Auditor::new(connections, log.identity(), clock.clone());
         Self {
             name: "postgres",
             log: Arc::new(log),
@@ -121,7 +116,7 @@ impl Subject {
             leases: Leases::Postgres(database.owner().await),
             model: entities.clone(),
             views: entities,
-            auditor: None,
+            auditor: Arc::new(auditor),
             cluster: Arc::new(members),
             clock,
             log_clock,
@@ -148,7 +143,7 @@ pub(crate) fn log_subjects() -> impl Future<Output = Vec<LogSubject>> {
     let postgres = crate::postgres::test_database();
     async {
         let mut logs: Vec<LogSubject> =
-            audited_subjects().await.into_iter().map(LogSubject::of).collect();
+            embedded_subjects().await.into_iter().map(LogSubject::of).collect();
         if let Some(database) = postgres {
             let clock = ManualClock::new();
             let log = database.await.log(clock.clone()).await;
@@ -176,7 +171,7 @@ impl LogSubject {
 pub(crate) fn subjects() -> impl Future<Output = Vec<Subject>> {
     let postgres = crate::postgres::test_database();
     Box::pin(async {
-        let mut all = audited_subjects().await;
+        let mut all = embedded_subjects().await;
         if let Some(database) = postgres {
             all.push(Subject::node(&database.await, ManualClock::new()).await);
         }
@@ -184,8 +179,8 @@ pub(crate) fn subjects() -> impl Future<Output = Vec<Subject>> {
     })
 }
 
-/// One empty store of each adapter that has an audit.
-pub(crate) async fn audited_subjects() -> Vec<Subject> {
+/// One empty store of each adapter that needs no server.
+async fn embedded_subjects() -> Vec<Subject> {
     let directory = tempfile::tempdir().unwrap();
     vec![Subject::in_memory(), Subject::on_disk(directory, ManualClock::new()).await]
 }

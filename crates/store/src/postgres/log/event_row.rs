@@ -20,9 +20,23 @@ const FOREIGN_VERSION: u32 = u32::MAX;
 
 /// The query for a page of `events`: rows that match `condition`, in `order`, at most as many as the parameter `limit`
 /// says, up to the row that reaches [`PAGE_BYTES_MAX`].
-pub(super) fn page(condition: &str, order: &str, limit: &str) -> String {
+pub(in crate::postgres) fn page(condition: &str, order: &str, limit: &str) -> String {
+    page_of("", condition, order, limit)
+}
+
+/// As [`page`], with one more column: an expression over a row `counted` of `events`.
+pub(in crate::postgres) fn page_with(
+    more: &str,
+    condition: &str,
+    order: &str,
+    limit: &str,
+) -> String {
+    page_of(&format!(", {more}"), condition, order, limit)
+}
+
+fn page_of(more: &str, condition: &str, order: &str, limit: &str) -> String {
     format!(
-        "SELECT {COLUMNS} FROM (SELECT *, sum(octet_length(payload::text) + octet_length(metadata::text)) \
+        "SELECT {COLUMNS}{more} FROM (SELECT *, sum(octet_length(payload::text) + octet_length(metadata::text)) \
          OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before \
          FROM (SELECT * FROM events WHERE {condition} ORDER BY {order} LIMIT {limit}) wanted) counted \
          WHERE coalesce(before, 0) < {PAGE_BYTES_MAX} ORDER BY {order}"

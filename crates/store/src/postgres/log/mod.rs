@@ -5,7 +5,7 @@
 
 mod batch;
 mod conflicts;
-mod event_row;
+pub(super) mod event_row;
 mod notifications;
 mod reader;
 mod writer;

@@ -31,7 +31,7 @@ use crate::sql_value::limit_of;
 /// Name of the projection's checkpoint.
 const NAME: &str = "sync_queue";
 /// Types of the columns of [`TimedQueueRow`], as `advance_v1` takes them.
-const TYPES: [ColumnType; 8] = [
+pub(super) const TYPES: [ColumnType; 8] = [
     ColumnType::Uuid,
     ColumnType::Text,
     ColumnType::Number,

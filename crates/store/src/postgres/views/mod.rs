@@ -8,7 +8,7 @@
 mod query;
 mod rows;
 mod select;
-mod tables;
+pub(super) mod tables;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

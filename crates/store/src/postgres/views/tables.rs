@@ -23,7 +23,7 @@ const PER_SHAPE: i64 = 1_000_000_000;
 pub(super) const DRIFTED: &str = "drifted";
 
 /// Types of the columns of a row of `entities`, in the order of its columns.
-pub(super) const TYPES_OF_ENTITY: [ColumnType; 15] = [
+pub(in crate::postgres) const TYPES_OF_ENTITY: [ColumnType; 15] = [
     ColumnType::Uuid,
     ColumnType::Text,
     ColumnType::Text,
@@ -41,7 +41,7 @@ pub(super) const TYPES_OF_ENTITY: [ColumnType; 15] = [
     ColumnType::Text,
 ];
 /// As [`TYPES_OF_ENTITY`], of `operations`.
-pub(super) const TYPES_OF_OPERATION: [ColumnType; 5] =
+pub(in crate::postgres) const TYPES_OF_OPERATION: [ColumnType; 5] =
     [ColumnType::Uuid, ColumnType::Uuid, ColumnType::Text, ColumnType::Text, ColumnType::Text];
 /// As [`TYPES_OF_ENTITY`], of `labels`.
 pub(super) const TYPES_OF_LABEL: [ColumnType; 4] =

@@ -1,5 +1,6 @@
 //! The store on PostgreSQL: a database for each test, and what only this adapter has to promise.
 
+mod audit;
 mod leases;
 mod members;
 mod nodes;
