@@ -123,6 +123,7 @@ impl Follower {
             self.update_backend(name).await?;
         }
         self.position = head;
+        self.followed.shared.membership.saw(head, true);
         Ok(())
     }
 
@@ -141,13 +142,15 @@ impl Follower {
         if page.through == self.position {
             return Ok(false);
         }
-        self.apply(&page.events).await?;
+        let urgent = self.apply(&page.events).await?;
         self.position = page.through;
+        self.followed.shared.membership.saw(self.position, urgent);
         Ok(true)
     }
 
-    /// Idempotent: when a read fails in between, the whole page is applied again.
-    async fn apply(&mut self, events: &[Recorded]) -> Result<(), Error> {
+    /// Whether other members may wait until the events are in force here. Idempotent: when a read fails in between, the
+    /// whole page is applied again.
+    async fn apply(&mut self, events: &[Recorded]) -> Result<bool, Error> {
         let changes = Changes::of(events);
         if changes.access > self.followed.access.version() {
             self.followed.access.catch_up().await.or_else(skip_unreadable)?;
@@ -181,7 +184,7 @@ impl Follower {
         if let Some(position) = changes.queued {
             self.queued.send_replace(position);
         }
-        Ok(())
+        Ok(changes.access != Version::default())
     }
 
     async fn update_backend(&mut self, name: &BackendName) -> Result<(), Error> {

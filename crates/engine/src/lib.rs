@@ -6,6 +6,7 @@
 //! - `projections`: `runner` delivers the log to projections; `executor` is the projection that keeps the sync queue
 //! - `process_manager`: leases queued entities and runs rounds against backends
 //! - `backends`: the registry of backends, their availability and their redacting drivers
+//! - `membership`: this process among those that share the store: heartbeats, duties, shares of limits
 //! - `follower`: brings into memory what any process recorded in the log
 //! - `entity_repository`, `access`, `secrets`, `clock`, `waiters`, `error`: used by all of them
 //!
@@ -21,6 +22,7 @@ pub mod commands;
 pub mod entity_repository;
 pub mod error;
 mod follower;
+pub mod membership;
 pub mod process_manager;
 pub mod projections;
 pub mod secrets;

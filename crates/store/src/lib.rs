@@ -4,7 +4,7 @@
 //! - `memory`: log, queue, read models and their audit in memory; the log can fail on request
 //! - `sqlite`: the embedded default, one directory with `events.db` (the log) and `views.db` (everything derived from
 //!   it)
-//! - `postgres`: the log on PostgreSQL, for several processes; not yet among what `open` opens
+//! - `postgres`: the store on PostgreSQL, for several processes
 //! - `shared`: rules that need no database, for all adapters; `sql_value`: values of SQL rows
 //! - `single_node`: the cluster of a store that one process has open
 //! - `hash`: the chain over a stream's events; `audit`: verification of a whole log; `page_token`: tokens of lists;
@@ -33,5 +33,5 @@ mod sql_value;
 pub mod sqlite;
 
 pub use failpoints::FAILPOINTS;
-pub use open::{Location, open};
+pub use open::{BadLocation, Location, OpenError, open};
 pub use opened::{Broken, Opened, StoreLifetime};

@@ -21,6 +21,10 @@ impl SingleNode {
 
 #[async_trait]
 impl Cluster for SingleNode {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// The newest caller is the member: an earlier one was an earlier life of this process.
     async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError> {
         *self.member() = Some(me.clone());

@@ -43,6 +43,11 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
     if app.admin.matches(&digest) {
         return Ok(first_administrator());
     }
+    if !app.engine.membership().is_current() {
+        return Err(Problem::unavailable(
+            "this node does not know whether the token is still valid: the store does not answer",
+        ));
+    }
     // The lookup is by digest, so its duration reveals nothing about an unknown token.
     let identity = app.engine.access().identify(&hexadecimal(&digest));
     let identity = identity.ok_or_else(|| refused("the token is not valid"))?;

@@ -48,6 +48,7 @@ pub(crate) use document_endpoints::configure;
         crate::routes::namespaces::list,
         crate::routes::namespaces::create::handler,
         crate::routes::namespaces::delete::handler,
+        crate::routes::nodes::list,
         crate::routes::tokens::list,
         crate::routes::tokens::issue::handler,
         crate::routes::tokens::revoke::handler,

@@ -71,6 +71,18 @@ fn queue(app: &AppState) -> Check {
     Check { name: "queue".to_owned(), ok: faults.is_empty(), detail }
 }
 
+/// Whether live processes have configured the same backends alike; `None` = no other process can share the store.
+fn nodes(app: &AppState) -> Option<Check> {
+    if !app.engine.membership().is_shared() {
+        return None;
+    }
+    let differing: Vec<_> =
+        app.engine.differing_backends().iter().map(ToString::to_string).collect();
+    let names = differing.join(", ");
+    let detail = (!differing.is_empty()).then(|| format!("configured differently: {names}"));
+    Some(Check { name: "nodes".to_owned(), ok: differing.is_empty(), detail })
+}
+
 /// Ready once every projection reached the head that the log had at the start, while the store can serve. Backends that are closed,
 /// streams that were set aside and a wall clock that was set back are shown, but do not make the service unready: the rest of it works.
 #[utoipa::path(
@@ -108,6 +120,7 @@ pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
         ready &= fact.ok || !fact.serious;
         checks.push(Check { name: fact.name.to_owned(), ok: fact.ok, detail: None });
     }
+    checks.extend(nodes(&app));
     checks.push(clock(app.engine.clock().moment().skew()));
     let observe_only = app.engine.is_observe_only();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

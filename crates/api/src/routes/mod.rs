@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod kinds;
 pub(crate) mod metrics;
 pub(crate) mod namespaces;
+pub(crate) mod nodes;
 pub(crate) mod operations;
 pub(crate) mod projections;
 pub(crate) mod system;
@@ -62,6 +63,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .configure(audit::configure)
         .configure(system::configure)
         .configure(namespaces::configure)
+        .configure(nodes::configure)
         .configure(tokens::configure)
         .default_service(web::to(|| async { Problem::not_found().error_response() }));
 }

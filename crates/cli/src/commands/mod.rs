@@ -19,7 +19,9 @@ mod fake_world;
 mod get;
 mod history;
 mod import;
+mod migrate;
 mod namespaces;
+mod nodes;
 mod operations;
 mod projections;
 mod restore;
@@ -57,9 +59,11 @@ Act        run, refresh, retry      do a verb of the kind's own; look now; try a
            decide, cancel           answer what it asks; take back what was asked for
 Operate    serve                    run the server
            backends, projections    their state; pause, test, reload, rebuild
+           nodes                    the processes that share a store
            namespaces, tokens       who may do what, and where
            audit                    verify, checkpoint, export, import the log
            backup, restore          copy the store; put a copy back
+           migrate                  make or migrate the schema on PostgreSQL
            unfreeze                 let a restored server change things again
            bench, completion        measure a server on this machine; scripts for shells
 
@@ -135,6 +139,8 @@ pub(crate) enum Command {
     Explain(WithConnection<explain::Explain>),
     /// Namespaces: list, create, delete
     Namespaces(WithConnection<namespaces::Namespaces>),
+    /// List the processes that share the store
+    Nodes(WithConnection<nodes::Nodes>),
     /// Tokens: list, issue, revoke
     Tokens(WithConnection<tokens::Tokens>),
     /// Backends: list, get, pause, resume, test, reload
@@ -147,6 +153,8 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     /// Put a backup back
     Restore(restore::Restore),
+    /// Make or migrate the schema of a store on PostgreSQL
+    Migrate(migrate::Migrate),
     /// Let a restored or copied server change things again
     Unfreeze(WithConnection<unfreeze::Unfreeze>),
     /// Print a script for a shell
@@ -193,12 +201,14 @@ impl Command {
             Self::Cancel(verb) => verb.run().await,
             Self::Explain(verb) => verb.run().await,
             Self::Namespaces(verb) => verb.run().await,
+            Self::Nodes(verb) => verb.run().await,
             Self::Tokens(verb) => verb.run().await,
             Self::Backends(verb) => verb.run().await,
             Self::Projections(verb) => verb.run().await,
             Self::Audit(verb) => verb.run().await,
             Self::Backup(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::Restore(verb) => verb.run().await.map(|()| Exit::Ok),
+            Self::Migrate(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::Unfreeze(verb) => verb.run().await,
             Self::Completion(verb) => verb.run(root()),
             Self::Man(verb) => verb.run(root()),

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use stateward_api::Tls;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
+use stateward_domain::ports::cluster;
 use stateward_engine::backends::BackendChange;
 use stateward_store::Broken;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,7 +32,7 @@ pub(crate) struct Serve {
     /// Configuration file (TOML); a pipe is read once
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Directory of the embedded store
+    /// Directory of the embedded store; with a database, of this node's own files
     #[arg(long, default_value = "./data")]
     data: PathBuf,
     /// Address to listen on [default: 127.0.0.1:8420]
@@ -40,7 +41,7 @@ pub(crate) struct Serve {
     /// Apply the manifests of this file, pipe or folder once ready
     #[arg(long, value_name = "PATH")]
     apply: Option<PathBuf>,
-    /// What this process does
+    /// What this process does, of those that share a database
     #[arg(long, value_enum, default_value_t = Role::All)]
     role: Role,
     /// Write logs as JSON, a line each
@@ -61,6 +62,16 @@ enum Role {
     Worker,
 }
 
+impl From<Role> for cluster::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::All => Self::All,
+            Role::Api => Self::Api,
+            Role::Worker => Self::Worker,
+        }
+    }
+}
+
 impl Serve {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let _logs = telemetry::logs(self.log_json);
@@ -72,7 +83,6 @@ impl Serve {
         }
         let source = ConfigSource::open(self.config.as_deref())?.with_listen(self.listen);
         let config = Config::load(&source)?;
-        anyhow::ensure!(self.role == Role::All, "the embedded store knows role `all` only");
         // Before signals are handled: a pipe without a writer blocks here, and a signal still ends the process.
         let manifests = self
             .apply
@@ -81,7 +91,8 @@ impl Serve {
         let manifests = manifests.transpose()?;
         let mut terminated = signal(SignalKind::terminate()).context("no signal handler")?;
         let mut interrupted = signal(SignalKind::interrupt()).context("no signal handler")?;
-        let running = wiring::start(&config, source, &self.data, self.observe_only).await?;
+        let running =
+            wiring::start(&config, source, &self.data, self.role.into(), self.observe_only).await?;
         let served = tokio::select! {
             _ = terminated.recv() => Ok(()),
             _ = interrupted.recv() => Ok(()),

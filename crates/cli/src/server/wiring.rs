@@ -1,14 +1,19 @@
 //! Assembles store, drivers, engine and REST interface, runs them, and shuts them down in order.
 
+use std::fs::DirBuilder;
 use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use secrecy::{ExposeSecret, SecretString};
 use stateward_api::{AdminToken, AppState, LimitSettings, Server, Tls};
+use stateward_domain::ports::cluster::Role;
 use stateward_domain::time::LogClock;
 use stateward_engine::clock::ClockAndIds;
+use stateward_engine::membership::NodeDescription;
 use stateward_engine::process_manager::lease::LeaseTimes;
 use stateward_engine::service::Options;
 use stateward_engine::{Engine, Parts};
@@ -55,6 +60,7 @@ pub(crate) async fn start(
     config: &Config,
     source: ConfigSource,
     data: &Path,
+    role: Role,
     observe_only: bool,
 ) -> anyhow::Result<RunningServer> {
     let listen = config.server.listen;
@@ -68,20 +74,29 @@ pub(crate) async fn start(
     let listener =
         TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let location = config.location(data)?;
-    let directory = location.directory().to_owned();
+    let node = format!("{}:{}", machine_name(), address.port());
+    let location = config.location(data, &node)?;
+    anyhow::ensure!(
+        role == Role::All || location.directory().is_none(),
+        "the embedded store knows role `all` only"
+    );
+    let directory = location.directory().unwrap_or(data).to_owned();
+    if location.directory().is_none() {
+        private_directory(&directory)?;
+    }
     let background = BackgroundRuntime::start()?;
     let clock = LogClock::from(Arc::new(SystemClock));
     let store = stateward_store::open(&location, clock.clone(), &background).await?;
     let log = Arc::clone(&store.ports.log);
-    let token = admin_token::load_or_create(&directory)?;
+    let token = admin_token(config, &directory)?;
     let files = FileConfiguration::new(source, &directory);
-    let engine = engine(config, files, &store, clock, observe_only)?;
+    let node = NodeDescription { name: node, role, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let engine = engine(config, files, &store, (clock, node), observe_only)?;
     engine.begin(store.observe_only).await.context("cannot read who may come in")?;
     let head_at_start = log.head().await?;
     let app = AppState::new(stateward_api::AppParts {
         engine: engine.clone(),
-        admin: AdminToken::new(&token),
+        admin: AdminToken::new(token.expose_secret()),
         head_at_start,
         limits: LimitSettings {
             rate_per_token: config.server.rate_per_token,
@@ -116,11 +131,30 @@ pub(crate) async fn start(
     })
 }
 
+/// The first administrator's token: the configured one, else of a file in `directory`, which the first start creates.
+fn admin_token(config: &Config, directory: &Path) -> anyhow::Result<SecretString> {
+    match &config.server.admin_token {
+        Some(configured) => configured.read().context("server.admin_token"),
+        None => admin_token::load_or_create(directory).map(SecretString::from),
+    }
+}
+
+/// Name of this machine.
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Creates the directory for the files of a process whose store is on a server; one that is there stays as it is.
+fn private_directory(directory: &Path) -> anyhow::Result<()> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    created.with_context(|| format!("cannot create {}", directory.display()))
+}
+
 fn engine(
     config: &Config,
     files: FileConfiguration,
     store: &Opened,
-    clock: LogClock,
+    (clock, node): (LogClock, NodeDescription),
     observe_only: bool,
 ) -> anyhow::Result<Engine> {
     let configuration = files.configuration(config)?;
@@ -130,6 +164,7 @@ fn engine(
         configuration,
         source: Arc::new(files),
         clock: ClockAndIds { log_clock: clock },
+        node,
         options: Options {
             lease_times: LeaseTimes {
                 duration: config.workers.lease,

@@ -71,6 +71,9 @@ pub enum Duty {
 /// The members of a cluster and their duties, by the store's clock. Any process may call it, at any time.
 #[async_trait]
 pub trait Cluster: Send + Sync {
+    /// Whether other processes may work on the same store. If not, this process has every duty and every share.
+    fn is_shared(&self) -> bool;
+
     /// Registers or renews `me`; returns all members that live, `me` among them, in the order in which they joined.
     /// Idempotent. A member that does not call it again is dropped after a time that the adapter sets.
     ///

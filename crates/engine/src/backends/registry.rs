@@ -1,8 +1,10 @@
 //! The registry of running backends; a new configuration replaces all of them at once.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use stateward_domain::id::{BackendName, KindName, Namespace};
@@ -32,16 +34,36 @@ pub struct Backend {
     queue_fault: Mutex<Option<String>>,
     /// Cancelled when a new configuration replaced this backend: no new round starts on it.
     pub(crate) retired: CancellationToken,
-    rate: Option<DefaultDirectRateLimiter>,
+    rate: RwLock<Rate>,
 }
+
+/// Calls a second that this process may make.
+#[derive(Clone, Default)]
+struct Rate {
+    /// `None` = unlimited.
+    limit: Option<u32>,
+    /// `None` = unlimited, or no call at all.
+    limiter: Option<Arc<DefaultDirectRateLimiter>>,
+}
+
+impl Rate {
+    fn of(limit: Option<u32>) -> Self {
+        let limiter = limit
+            .and_then(NonZeroU32::new)
+            .map(|limit| Arc::new(RateLimiter::direct(Quota::per_second(limit))));
+        Self { limit, limiter }
+    }
+}
+
+/// Pause of a call that this process has no share of the rate for.
+const NO_SHARE: Duration = Duration::from_secs(1);
 
 impl Backend {
     fn new(settings: BackendSettings, secrets: &Arc<Secrets>) -> Self {
         let (inner, secrets) = (settings.driver, Arc::clone(secrets));
         let driver = Arc::new(RedactingDriver { inner, secrets });
         let settings = BackendSettings { driver, ..settings };
-        let rate =
-            settings.rate_per_second.map(|rate| RateLimiter::direct(Quota::per_second(rate)));
+        let rate = RwLock::new(Rate::of(settings.rate_per_second.map(NonZeroU32::get)));
         let availability = Availability::new(settings.breaker.failures);
         let (wakeup, mass_absence, retired) =
             (Notify::new(), MassAbsenceDetector::default(), CancellationToken::new());
@@ -65,10 +87,23 @@ impl Backend {
         &self.settings.name
     }
 
-    /// Waits until the configured rate allows another call.
+    /// Waits until this process's share of the configured rate allows another call.
     pub async fn wait_for_rate_limit(&self) {
-        if let Some(rate) = &self.rate {
-            rate.until_ready().await;
+        loop {
+            let rate = self.rate.read().unwrap_or_else(PoisonError::into_inner).clone();
+            match (rate.limit, rate.limiter) {
+                (_, Some(limiter)) => return limiter.until_ready().await,
+                (None, None) => return,
+                (Some(_), None) => tokio::time::sleep(NO_SHARE).await,
+            }
+        }
+    }
+
+    /// Sets this process's share of the configured rate; `None` = unlimited. Idempotent.
+    pub(crate) fn limit_rate(&self, limit: Option<u32>) {
+        let mut rate = self.rate.write().unwrap_or_else(PoisonError::into_inner);
+        if rate.limit != limit {
+            *rate = Rate::of(limit);
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::availability::Unavailable;
-use crate::projections::runner;
+use crate::projections::runner::tests::run_alone;
 use crate::service::Verb;
 use crate::service::reload::reload_as_recorded;
 
@@ -100,7 +100,7 @@ async fn a_read_model_that_another_process_writes_is_waited_for() {
     assert!(!other.engine.caught_up(head, Duration::from_millis(1)).await);
     let model: Arc<dyn ReadModel> = store.ports.models[0].clone();
     let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
-    tokio::spawn(runner::run(store.ports.log.clone(), model, progress, stop));
+    tokio::spawn(run_alone(store.ports.log.clone(), model, progress, stop));
     assert!(other.engine.caught_up(head, SOON).await);
     let shown = other.engine.projections().await;
     let shown = shown.iter().find(|status| status.name == "entities").expect("it is shown");
@@ -115,7 +115,7 @@ async fn work_that_another_executor_queued_wakes_the_dispatcher() {
     let head = one.declare().await.position;
     let executor = Arc::clone(&one.engine.inner.executor);
     let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
-    tokio::spawn(runner::run(store.ports.log.clone(), executor, progress, stop));
+    tokio::spawn(run_alone(store.ports.log.clone(), executor, progress, stop));
     tokio::time::timeout(SOON, woken).await.expect("in time");
     other.engine.inner.shared.wait_for_executor(head).await.expect("the queue includes it");
 }
@@ -128,7 +128,7 @@ async fn a_reload_by_one_process_reloads_the_other_once() {
     }
     let model: Arc<dyn ReadModel> = store.ports.models[0].clone();
     let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
-    tokio::spawn(runner::run(store.ports.log.clone(), model, progress, stop));
+    tokio::spawn(run_alone(store.ports.log.clone(), model, progress, stop));
     let before = other.backend();
     one.engine.reload(&envelope()).await.expect("reloaded");
     soon("reloaded", || !Arc::ptr_eq(&before, &other.backend())).await;

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use stateward_domain::id::KindName;
+use stateward_domain::ports::cluster::Duty;
 use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, QueueError, Release};
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
@@ -77,7 +78,9 @@ impl Dispatcher {
         let now = self.shared.clock.elapsed();
         if now >= self.seeds_at {
             let (interval, name) = (self.backend.settings.drift_interval, self.backend.name());
-            if let Err(error) = self.shared.queue.seed_drift_timers(name, interval).await {
+            if self.shared.membership.holds(&Duty::SeedTimers(name.clone())).await
+                && let Err(error) = self.shared.queue.seed_drift_timers(name, interval).await
+            {
                 tracing::warn!(backend = %name, %error, "no drift timers were seeded");
             }
             self.seeds_at = now + interval.clamp(SEED_INTERVAL.0, SEED_INTERVAL.1);
@@ -87,7 +90,8 @@ impl Dispatcher {
 
     /// Leases as many entities as may run; returns how long to wait before the next attempt.
     async fn lease_due(&mut self) -> Result<Duration, QueueError> {
-        let free = self.backend.settings.concurrency.saturating_sub(self.rounds.len());
+        let concurrency = self.shared.membership.concurrency(&self.backend);
+        let free = concurrency.saturating_sub(self.rounds.len());
         if free == 0 {
             return Ok(POLL_INTERVAL);
         }
@@ -97,7 +101,7 @@ impl Dispatcher {
                 .await;
         }
         // Drift checks take at most half of the concurrency, so that a user's change finds a free slot.
-        let most = (self.backend.settings.concurrency / 2).max(1);
+        let most = (concurrency / 2).max(1);
         let checks = free.min(most.saturating_sub(Arc::strong_count(&self.checks) - 1));
         let leases = self.lease_up_to(free, checks).await?;
         if leases.len() == free {

@@ -51,6 +51,7 @@ use crate::commands::Commands;
 use crate::commands::control_streams::ControlStreams;
 use crate::entity_repository::EntityRepository;
 use crate::error::Error;
+use crate::membership::Membership;
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::lease_keeper::LeaseKeeper;
 use crate::projections::runner::{self, ProjectionProgress};
@@ -85,6 +86,8 @@ pub struct Shared {
     pub lease_times: LeaseTimes,
     /// Renews the leases of running rounds.
     pub lease_keeper: LeaseKeeper,
+    /// This process among those that share the store.
+    pub membership: Arc<Membership>,
     /// Time between sweeps for objects without an entity.
     pub sweep_interval: Duration,
     /// Set = only observe: nothing is changed on any backend before a person allows it.

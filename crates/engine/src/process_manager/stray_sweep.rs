@@ -16,6 +16,7 @@ use stateward_domain::envelope::Envelope;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{Attempt, ExternalId, Incarnation, KindName};
 use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::cluster::Duty;
 use stateward_domain::ports::driver::{CallContext, Object};
 use stateward_domain::time::Timestamp;
 use tracing::Instrument;
@@ -84,6 +85,10 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
             () = shared.stopping(&backend) => return,
         }
         if backend.availability.unavailable(shared.clock.moment()).is_some() {
+            continue;
+        }
+        if !shared.membership.holds(&Duty::Sweep(backend.name().clone())).await {
+            backend.unknown_objects.store(0, Ordering::Relaxed);
             continue;
         }
         for kind in sweeps.kinds(backend.settings.driver.kinds(), shared.clock.elapsed()) {

@@ -10,6 +10,7 @@ use stateward_domain::entity::state::{BlockedOn, OperationKind};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{BackendName, EntityId};
+use stateward_domain::ports::cluster::Duty;
 use stateward_domain::ports::sync_queue::{LeaseRequest, QueueError, Release};
 
 use crate::backends::answer_limits::{MESSAGE_CHARS_MAX, shortened};
@@ -39,7 +40,10 @@ pub(super) async fn run(shared: Arc<Shared>, backends: Backends) {
 
 async fn block_unconfigured(shared: &Shared, backends: &Backends) -> Result<(), QueueError> {
     for (name, _) in shared.queue.oldest_due().await? {
-        if backends.get(&name).is_none() {
+        if backends.get(&name).is_none()
+            && !shared.membership.is_configured_elsewhere(&name)
+            && shared.membership.holds(&Duty::Unconfigured).await
+        {
             let message = format!("backend {name} is not configured");
             let failure =
                 Failure::harmless(ErrorClass::Misconfigured, "backend_not_configured", message);

@@ -1,18 +1,21 @@
 //! The projection runner: delivers the log in order, each event at least once. The projection's compare-and-swap on its
 //! checkpoint makes that exactly once.
 
-use crate::projections::failure::unreadable;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::id::Position;
+use stateward_domain::ports::cluster::{Duty, Role};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
 use stateward_domain::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::membership::Membership;
+use crate::projections::failure::unreadable;
 
 /// Progress of a projection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,82 +76,124 @@ const BATCHING_MIN: usize = 16;
 const BATCHING_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// The hint that the log has grown may be lost; new events are found after this time at the latest.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a process stands by before it asks for the duty again.
+const STANDBY: Duration = Duration::from_secs(1);
+/// Pause between two reads of a stored checkpoint that is behind the log.
+const STANDBY_POLL: Duration = Duration::from_millis(10);
 
-/// Runs one projection until `shutdown`, publishing its progress.
-pub async fn run(
-    log: Arc<dyn EventStore>,
-    projection: Arc<dyn Projection>,
-    progress: watch::Sender<ProjectionProgress>,
-    shutdown: CancellationToken,
-) {
-    let mut failures = HashMap::new();
-    let mut wait = Duration::from_millis(50);
-    while !shutdown.is_cancelled() {
-        match deliver(&*log, &*projection, &progress, &shutdown).await {
-            Ok(()) => return,
-            Err(error) => {
-                let fatal = matches!(error, ModelError::Poisoned { unknown: true, .. });
-                if !fatal && count_failure(&*projection, &*log, &mut failures, &error).await {
-                    continue;
-                }
-                tracing::error!(projection = projection.name(), %error, "projection stopped for now");
-                progress.send_modify(|progress| progress.stopped = Some(error.to_string()));
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = shutdown.cancelled() => {}
-                }
-                wait = (wait * 2).min(Duration::from_secs(5));
-            }
-        }
-    }
+/// One projection in this process.
+pub struct Runner {
+    /// What is delivered.
+    pub log: Arc<dyn EventStore>,
+    /// The projection.
+    pub projection: Arc<dyn Projection>,
+    /// Its progress: that of this process while it has the duty, else the stored one.
+    pub progress: watch::Sender<ProjectionProgress>,
+    /// Which process has the duty to deliver.
+    pub membership: Arc<Membership>,
+    /// Cancelled to stop.
+    pub shutdown: CancellationToken,
 }
 
-async fn deliver(
-    log: &dyn EventStore,
-    projection: &dyn Projection,
-    progress: &watch::Sender<ProjectionProgress>,
-    shutdown: &CancellationToken,
-) -> Result<(), ModelError> {
-    let mut from = projection.checkpoint().await?;
-    loop {
-        if shutdown.is_cancelled() {
-            return Ok(());
-        }
-        let page = log.read_log(from, BATCH).await.map_err(unreadable)?;
-        if page.through == from {
-            progress.send_modify(|progress| {
-                progress.position = from;
-                progress.stopped = None;
-            });
-            tokio::select! {
-                () = log.changed_after(from) => {}
-                // A reset projection has another checkpoint although no event came. If an event comes first, applying
-                // it fails with the actual checkpoint.
-                () = tokio::time::sleep(POLL_INTERVAL) => from = projection.checkpoint().await?,
-                () = shutdown.cancelled() => return Ok(()),
+impl Runner {
+    /// Runs until the shutdown.
+    pub async fn run(self) {
+        if self.membership.role() == Role::Api {
+            while !self.shutdown.is_cancelled() {
+                self.stand_by().await;
             }
-            continue;
+            return;
         }
-        let began = tokio::time::Instant::now();
-        match projection.apply(from, page.through, &page.events).await {
-            Ok(()) => {
-                from = page.through;
-                let last = page.events.last().map(|last| last.recorded_at);
+        let duty = Duty::Project(self.projection.name().to_owned());
+        let mut failures = HashMap::new();
+        let mut wait = Duration::from_millis(50);
+        while !self.shutdown.is_cancelled() {
+            if !self.membership.holds(&duty).await {
+                self.stand_by().await;
+                continue;
+            }
+            let Err(error) = self.deliver(&duty).await else { continue };
+            let fatal = matches!(error, ModelError::Poisoned { unknown: true, .. });
+            if fatal {
+                // A member of a newer version may know the event.
+                self.membership.give_up(&duty);
+            } else if count_failure(&*self.projection, &*self.log, &mut failures, &error).await {
+                continue;
+            }
+            tracing::error!(projection = self.projection.name(), %error, "projection stopped for now");
+            self.progress.send_modify(|progress| progress.stopped = Some(error.to_string()));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+            wait = (wait * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// Publishes the stored progress for a while, without reading or folding events: another process has the duty.
+    async fn stand_by(&self) {
+        let follow = async {
+            // What cannot be read is asked for again.
+            while let Ok(position) = self.projection.checkpoint().await {
+                let stored = ProjectionProgress { position, ..ProjectionProgress::default() };
+                self.progress.send_if_modified(|known| {
+                    let moved = *known != stored;
+                    *known = stored;
+                    moved
+                });
+                self.log.changed_after(position).await;
+                tokio::time::sleep(STANDBY_POLL).await;
+            }
+            tokio::time::sleep(STANDBY).await;
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(STANDBY, follow) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+
+    /// Delivers until the shutdown, or until this process does not have the duty any more.
+    async fn deliver(&self, duty: &Duty) -> Result<(), ModelError> {
+        let Self { log, projection, progress, membership, shutdown } = self;
+        let mut from = projection.checkpoint().await?;
+        while !shutdown.is_cancelled() && membership.holds(duty).await {
+            let page = log.read_log(from, BATCH).await.map_err(unreadable)?;
+            if page.through == from {
                 progress.send_modify(|progress| {
                     progress.position = from;
-                    progress.recorded_at = last.or(progress.recorded_at);
                     progress.stopped = None;
                 });
-                if (BATCHING_MIN..BATCH).contains(&page.events.len())
-                    && log.head().await.is_ok_and(|head| head > from)
-                {
-                    tokio::time::sleep(began.elapsed().min(BATCHING_PAUSE_MAX)).await;
+                tokio::select! {
+                    () = log.changed_after(from) => {}
+                    // A reset projection has another checkpoint although no event came. If an event comes first,
+                    // applying it fails with the actual checkpoint.
+                    () = tokio::time::sleep(POLL_INTERVAL) => from = projection.checkpoint().await?,
+                    () = shutdown.cancelled() => return Ok(()),
                 }
+                continue;
             }
-            // Another runner delivered these events: continue from its checkpoint.
-            Err(ModelError::CheckpointMoved { actual }) => from = actual,
-            Err(other) => return Err(other),
+            let began = tokio::time::Instant::now();
+            match projection.apply(from, page.through, &page.events).await {
+                Ok(()) => {
+                    from = page.through;
+                    let last = page.events.last().map(|last| last.recorded_at);
+                    progress.send_modify(|progress| {
+                        progress.position = from;
+                        progress.recorded_at = last.or(progress.recorded_at);
+                        progress.stopped = None;
+                    });
+                    if (BATCHING_MIN..BATCH).contains(&page.events.len())
+                        && log.head().await.is_ok_and(|head| head > from)
+                    {
+                        tokio::time::sleep(began.elapsed().min(BATCHING_PAUSE_MAX)).await;
+                    }
+                }
+                // Another runner delivered these events: continue from its checkpoint.
+                Err(ModelError::CheckpointMoved { actual }) => from = actual,
+                Err(other) => return Err(other),
+            }
         }
+        Ok(())
     }
 }
 
@@ -185,4 +230,4 @@ async fn first_undelivered(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,6 +9,7 @@ mod entity_requests;
 pub mod export;
 mod idempotency;
 mod namespaces;
+mod nodes;
 mod objects;
 mod operations;
 mod projections;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use stateward_domain::id::Version;
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::audit::{Auditor, RestoreHold};
+use stateward_domain::ports::cluster::{Duty, Role};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::health::{Check, StoreHealth};
 use stateward_domain::ports::projection::Projection;
@@ -40,11 +42,12 @@ use crate::commands::control_streams::ControlStreams;
 use crate::commands::idempotency::IdempotencyPermits;
 use crate::entity_repository::EntityRepository;
 use crate::follower::{Followed, Follower};
+use crate::membership::{Membership, NodeDescription};
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::lease_keeper::LeaseKeeper;
 use crate::process_manager::{self, Shared};
 use crate::projections::executor::Executor;
-use crate::projections::runner::{self, ProjectionProgress};
+use crate::projections::runner::{ProjectionProgress, Runner};
 use crate::secrets::Secrets;
 use crate::service::configuration::{Configuration, ConfigurationSource};
 use crate::waiters::Waiters;
@@ -75,6 +78,8 @@ pub struct Parts {
     pub source: Arc<dyn ConfigurationSource>,
     /// Clock, ids and randomness.
     pub clock: ClockAndIds,
+    /// What this process is called among those that share the store, and what it runs.
+    pub node: NodeDescription,
     /// Options.
     pub options: Options,
 }
@@ -154,7 +159,9 @@ impl Engine {
         let access = AccessControl::new(control.clone(), parts.clock.clone(), namespaces);
         let known = Arc::new(Secrets::default());
         known.replace(secrets);
+        let membership = Membership::new(store.cluster, parts.node, parts.clock.clone());
         let shared = Shared {
+            membership: Arc::new(membership),
             control,
             log: store.log,
             commands,
@@ -203,20 +210,41 @@ impl Engine {
         let shared = &self.inner.shared;
         // Before the first round: it must not act on a backend that is parked.
         let follower = Follower::begin(self.followed()).await;
-        let projections = CancellationToken::new();
+        // Until the last round has ended: it needs the projections, and its lease a member that lives.
+        let ended = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let executor = Arc::clone(&self.inner.executor);
-        self.spawn_projection(&mut tasks, executor, &shared.executor, &projections);
+        self.spawn_projection(&mut tasks, executor, &shared.executor, &ended);
         for RunningModel { model, progress } in &self.inner.models {
-            self.spawn_projection(&mut tasks, model.clone(), progress, &projections);
+            self.spawn_projection(&mut tasks, model.clone(), progress, &ended);
         }
+        let (membership, backends) = (Arc::clone(&shared.membership), self.inner.backends.clone());
+        let token = ended.clone();
+        let log = Arc::clone(&shared.log);
+        tasks.spawn(async move {
+            tokio::select! {
+                () = membership.run(backends, token) => {}
+                () = membership.confirm(&*log), if membership.is_shared() => {}
+            }
+        });
         tasks.spawn(follower.run());
         tasks.spawn(reload::reload_on_demand(self.clone()));
         tasks.spawn(reload::reload_as_recorded(self.clone()));
-        tasks.spawn(forget_claims(Arc::clone(&shared.log), shared.shutdown.clone()));
-        process_manager::run(Arc::clone(shared), self.inner.backends.clone()).await;
-        projections.cancel();
+        if shared.membership.role() == Role::Api {
+            shared.shutdown.cancelled().await;
+        } else {
+            tasks.spawn(forget_claims(Arc::clone(shared)));
+            process_manager::run(Arc::clone(shared), self.inner.backends.clone()).await;
+        }
+        ended.cancel();
         while tasks.join_next().await.is_some() {}
+        shared.membership.leave().await;
+    }
+
+    /// This process among those that share the store.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        &self.inner.shared.membership
     }
 
     pub(crate) fn followed(&self) -> Followed {
@@ -238,8 +266,10 @@ impl Engine {
         progress: &watch::Sender<ProjectionProgress>,
         shutdown: &CancellationToken,
     ) {
-        let log = Arc::clone(&self.inner.shared.log);
-        tasks.spawn(runner::run(log, projection, progress.clone(), shutdown.clone()));
+        let shared = &self.inner.shared;
+        let (log, membership) = (Arc::clone(&shared.log), Arc::clone(&shared.membership));
+        let (progress, shutdown) = (progress.clone(), shutdown.clone());
+        tasks.spawn(Runner { log, projection, progress, membership, shutdown }.run());
     }
 
     /// Starts the shutdown: no further round starts.
@@ -306,14 +336,16 @@ impl Engine {
     }
 }
 
-async fn forget_claims(log: Arc<dyn EventStore>, shutdown: CancellationToken) {
+async fn forget_claims(shared: Arc<Shared>) {
     loop {
-        if let Err(error) = log.forget_claims_older_than(CLAIM_AGE).await {
+        if shared.membership.holds(&Duty::ForgetClaims).await
+            && let Err(error) = shared.log.forget_claims_older_than(CLAIM_AGE).await
+        {
             tracing::warn!(%error, "old idempotency claims were not forgotten");
         }
         tokio::select! {
             () = tokio::time::sleep(CLAIM_SWEEP) => {}
-            () = shutdown.cancelled() => return,
+            () = shared.shutdown.cancelled() => return,
         }
     }
 }

@@ -84,6 +84,10 @@ fn duty_name(duty: &Duty) -> String {
 
 #[async_trait]
 impl Cluster for Members {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError> {
         let backends = serde_json::to_string(&me.backends).map_err(StoreError::fatal)?;
         let query = sqlx::query_as(BEAT)

@@ -50,12 +50,15 @@ pub struct Limits {
     pub acquire: Duration,
     /// How long a statement may take. One that appends is not ended then: its caller learns that the outcome is unknown.
     pub statement: Duration,
+    /// Whether a further connection listens for notifications of other processes; without it, what they append is found
+    /// by polls of 50 ms to 1 s.
+    pub listen: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let (acquire, statement) = (Duration::from_secs(3), Duration::from_secs(10));
-        Self { connections: 12, acquire, statement }
+        Self { connections: 12, acquire, statement, listen: true }
     }
 }
 
@@ -215,6 +218,11 @@ impl Database {
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<PgQueryResult, StoreError> {
         self.session().await?.execute(query).await.map_err(store_error)
+    }
+
+    /// Whether a connection listens for notifications.
+    pub(super) fn listens(&self) -> bool {
+        self.0.limits.listen
     }
 
     /// How long a statement may take.

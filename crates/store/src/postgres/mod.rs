@@ -1,5 +1,6 @@
 //! The store on PostgreSQL: any number of processes share one database.
 //!
+//! - `open`: the bundle of ports of one database
 //! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch
 //! - `error`: classes of errors; `health`: what the store knows about its own state
@@ -20,6 +21,7 @@ mod health;
 mod identity;
 mod import;
 mod log;
+mod open;
 mod primary;
 mod queue;
 mod schema;
@@ -36,6 +38,7 @@ pub use health::Health;
 pub use identity::LogIdentity;
 pub use import::{ImportError, import};
 pub use log::Log;
+pub use open::{Settings, open};
 pub use queue::Queue;
 pub use schema::migrate;
 pub use target::{BadUrl, Target};

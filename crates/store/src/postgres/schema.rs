@@ -52,11 +52,11 @@ const VIEWS: &[&str] = &[
 ];
 
 /// Makes or migrates the schema as its owner, the role of `target`. Idempotent. Grants `role` what a process of
-/// stateward needs, if one is given.
+/// stateward needs, if one is given. Returns the version of the schema.
 ///
 /// # Errors
 /// [`OpenError`] in one line: a foreign or newer schema is left as it is.
-pub async fn migrate(target: &Target, role: Option<&str>) -> Result<(), OpenError> {
+pub async fn migrate(target: &Target, role: Option<&str>) -> Result<i64, OpenError> {
     let database = target.database().to_owned();
     let found = primary::find(target.hosts(), 0, None).await;
     let found =
@@ -80,7 +80,8 @@ pub async fn migrate(target: &Target, role: Option<&str>) -> Result<(), OpenErro
     if let Some(role) = role {
         grant(&mut connection, role).await.map_err(failed)?;
     }
-    connection.close().await.map_err(failed)
+    connection.close().await.map_err(failed)?;
+    Ok(newest())
 }
 
 /// Checks that this process may continue the log. Changes nothing but the epoch of a log that was moved.

@@ -19,7 +19,7 @@ async fn an_open_store_is_well_and_says_so_until_its_files_are_gone() {
         assert!(check.name.starts_with("store/"), "{check:?}");
     }
     assert_eq!(store.lifetime.in_place(), Ok(()));
-    std::fs::rename(location.directory(), parent.path().join("away")).unwrap();
+    std::fs::rename(location.directory().unwrap(), parent.path().join("away")).unwrap();
     let failed = store.ports.health.health().await;
     assert_eq!(failed.iter().map(|check| check.name).collect::<Vec<_>>(), names(&checks));
     let files = failed.iter().find(|check| check.name == "store/files").unwrap();
@@ -35,10 +35,24 @@ fn names(checks: &[stateward_domain::ports::health::Check]) -> Vec<&'static str>
 }
 
 #[test]
-fn a_url_without_an_adapter_names_no_store() {
-    let directory = |url| Location::of(url).map(|found| found.directory().to_owned());
+fn a_url_names_a_store_of_one_adapter_or_none() {
+    let directory = |url| match Location::of(url) {
+        Ok(Location::Directory(found)) => Some(found),
+        _ => None,
+    };
     assert_eq!(directory("sqlite:a/b"), Some("a/b".into()));
-    for url in ["", "a/b", "sqlite", "mysql://h/db", "SQLITE:a"] {
-        assert_eq!(Location::of(url), None, "{url}");
+    for url in ["postgres://u@h1,h2/db", "postgresql://h/db"] {
+        assert!(matches!(Location::of(url), Ok(Location::Database(_))), "{url}");
+    }
+    for (url, line) in [
+        ("", "use sqlite:"),
+        ("a/b", "use sqlite:"),
+        ("sqlite", "use sqlite:"),
+        ("mysql://u:secret@h/db", "use sqlite:"),
+        ("SQLITE:a", "use sqlite:"),
+        ("postgres://u:secret@h", "names no database"),
+    ] {
+        let error = Location::of(url).unwrap_err().to_string();
+        assert!(error.contains(line) && !error.contains("secret"), "{url}: {error}");
     }
 }

@@ -23,6 +23,8 @@ pub(crate) async fn handler(
 ) -> Result<HttpResponse, Problem> {
     if let IdempotencyCheck::First { envelope, turn: _turn } = change.check_global().await? {
         change.app.engine.access().revoke(&envelope, id(&path)?).await?;
+        // A member that does not report refuses issued tokens by then.
+        change.app.engine.access_in_force().await?;
     }
     Ok(HttpResponse::NoContent().finish())
 }

@@ -7,6 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod entity;
 pub(crate) mod event;
 pub(crate) mod explain;
+pub(crate) mod node;
 pub(crate) mod operation;
 pub(crate) mod projection;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use stateward_api::Server;
 use stateward_domain::access::NamespaceSettings;
@@ -53,6 +54,8 @@ pub(crate) struct ServerConfig {
     pub(crate) in_flight_max: usize,
     /// Requests with `Prefer: wait` or `wait_for` that wait at the same time; half of them of one token.
     pub(crate) waiting_max: usize,
+    /// The first administrator's token, for nodes that share it; `None` = of a file in the data directory.
+    pub(crate) admin_token: Option<SecretConfig>,
     /// Open connections at most; a further one closes the longest idle one. Fewer where the system allows fewer files.
     pub(crate) connections_max: usize,
 }
@@ -67,15 +70,34 @@ impl Default for ServerConfig {
             rate_per_token: NonZeroU32::new(1_000).unwrap_or(NonZeroU32::MIN),
             in_flight_max: 2_048,
             waiting_max: 1_024,
+            admin_token: None,
             connections_max: Server::CONNECTIONS_MAX,
         }
     }
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct StoreConfig {
+    /// `None` = the embedded store in the data directory.
     pub(crate) url: Option<String>,
+    /// Password of the database's role.
+    pub(crate) password: Option<SecretConfig>,
+    /// Connections to the database at most; the one that listens is not among them.
+    pub(crate) connections: NonZeroU32,
+    /// Whether a connection listens for notifications; without it, other nodes' events are found by polling.
+    pub(crate) listen: bool,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            password: None,
+            connections: NonZeroU32::new(12).unwrap_or(NonZeroU32::MIN),
+            listen: true,
+        }
+    }
 }
 
 /// Times of leases and sweeps.
@@ -121,7 +143,8 @@ impl Config {
         for path in [&mut self.server.tls_cert, &mut self.server.tls_key].into_iter().flatten() {
             *path = base.join(&*path);
         }
-        for secret in self.secrets.values_mut() {
+        let own = [&mut self.store.password, &mut self.server.admin_token];
+        for secret in self.secrets.values_mut().chain(own.into_iter().flatten()) {
             secret.relative_to(base);
         }
         for backend in self.backends.iter_mut().flat_map(BTreeMap::values_mut) {
@@ -143,7 +166,13 @@ impl Config {
         }
         for (name, secret) in &self.secrets {
             anyhow::ensure!(names::is_name(name), "secrets: {name:?} is no name");
-            secret.check(name)?;
+            secret.check(&format!("secrets.{name}"))?;
+        }
+        for (key, secret) in [
+            ("store.password", &self.store.password),
+            ("server.admin_token", &self.server.admin_token),
+        ] {
+            secret.as_ref().map_or(Ok(()), |secret| secret.check(key))?;
         }
         for name in self.backends.iter().flat_map(BTreeMap::keys) {
             // `/v1/backends/reload` is another endpoint.
@@ -175,13 +204,27 @@ impl Config {
         Ok(())
     }
 
-    /// Where the store is: as `store.url` says, else the embedded one in `data`.
-    pub(crate) fn location(&self, data: &Path) -> anyhow::Result<Location> {
+    /// Where the store is: as `store.url` says, else the embedded one in `data`. `node`: name of this process for the
+    /// database.
+    pub(crate) fn location(&self, data: &Path, node: &str) -> anyhow::Result<Location> {
         let Some(url) = self.store.url.as_deref() else {
+            anyhow::ensure!(
+                self.store.password.is_none(),
+                "store.password: the embedded store has none"
+            );
             return Ok(Location::Directory(data.to_owned()));
         };
-        Location::of(url)
-            .with_context(|| format!("store.url {url} is not supported: use sqlite:DIRECTORY"))
+        let mut location = Location::of(url)?;
+        if let Location::Database(settings) = &mut location {
+            if let Some(password) = &self.store.password {
+                let password = password.read().context("store.password")?;
+                settings.target = settings.target.clone().with_password(password.expose_secret());
+            }
+            node.clone_into(&mut settings.node);
+            settings.limits.connections = self.store.connections.get();
+            settings.limits.listen = self.store.listen;
+        }
+        Ok(location)
     }
 }
 

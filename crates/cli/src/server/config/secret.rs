@@ -30,10 +30,11 @@ impl SecretConfig {
         }
     }
 
-    pub(super) fn check(&self, name: &str) -> anyhow::Result<()> {
+    /// Checks that it names one source; `key`: its place in the configuration.
+    pub(super) fn check(&self, key: &str) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.file.is_some() != self.env.is_some(),
-            "secrets.{name} needs either `file` or `env`"
+            "{key} needs either `file` or `env`"
         );
         Ok(())
     }
@@ -42,7 +43,7 @@ impl SecretConfig {
     ///
     /// # Errors
     /// A file or variable that is missing, empty, too long, or no text. The message does not contain the value.
-    fn read(&self) -> anyhow::Result<SecretString> {
+    pub(crate) fn read(&self) -> anyhow::Result<SecretString> {
         let (value, place) = match (&self.file, &self.env) {
             (Some(file), _) => {
                 let bytes = std::fs::read(file);

@@ -22,6 +22,7 @@ use crate::backends::availability::Unavailable;
 use crate::backends::{Backend, BackendSettings};
 use crate::clock::ClockAndIds;
 use crate::follower::Follower;
+use crate::membership::NodeDescription;
 use crate::service::configuration::{Configuration, ConfigurationSource};
 use crate::service::{Declaration, Engine, FollowedOperation, Options, Parts};
 use crate::stub_driver::{StubDriver, kind};
@@ -121,6 +122,7 @@ impl Node {
             configuration: configuration(0),
             source: Arc::clone(&source) as Arc<dyn ConfigurationSource>,
             clock: ClockAndIds { log_clock: clock.clone() },
+            node: NodeDescription::default(),
             options: Options { observe_only: true, ..Options::default() },
         };
         let engine = Engine::new(parts).expect("valid schemas");

@@ -15,6 +15,22 @@ use stateward_store::memory::MemoryLog;
 use uuid::Uuid;
 
 use super::*;
+use crate::clock::ClockAndIds;
+use crate::membership::NodeDescription;
+use stateward_store::single_node::SingleNode;
+
+/// Runs a projection in a process that has the store for itself.
+pub(crate) async fn run_alone(
+    log: Arc<dyn EventStore>,
+    projection: Arc<dyn Projection>,
+    progress: watch::Sender<ProjectionProgress>,
+    shutdown: CancellationToken,
+) {
+    let clock = ClockAndIds { log_clock: LogClock::from(ManualClock::new()) };
+    let (cluster, node) = (Arc::new(SingleNode::default()), NodeDescription::default());
+    let membership = Arc::new(Membership::new(cluster, node, clock));
+    Runner { log, projection, progress, membership, shutdown }.run().await;
+}
 
 /// A log that reads events of the streams `foreign/*` and hands out none of them, as one that is shared with other systems.
 struct SharedLog(MemoryLog);
@@ -109,7 +125,7 @@ async fn events_of_other_systems_are_passed_and_not_waited_for() {
     let head = log.head().await.unwrap();
     let (progress, mut reached) = watch::channel(ProjectionProgress::default());
     let (deliveries, shutdown) = (Deliveries::default(), CancellationToken::new());
-    let runner = run(log, Arc::new(deliveries.clone()), progress, shutdown.clone());
+    let runner = run_alone(log, Arc::new(deliveries.clone()), progress, shutdown.clone());
     let waits = async {
         reached.wait_for(|progress| progress.position.includes(head)).await.unwrap();
         shutdown.cancel();

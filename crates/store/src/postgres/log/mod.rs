@@ -87,11 +87,14 @@ impl Log {
             identity.epoch,
             Arc::clone(&appended),
         );
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(reader.clone().follow()),
             tokio::spawn(notifications::send(database.clone(), appended, own)),
-            tokio::spawn(notifications::receive(database.clone(), reader.clone(), own)),
         ];
+        if database.listens() {
+            let received = notifications::receive(database.clone(), reader.clone(), own);
+            tasks.push(tokio::spawn(received));
+        }
         let commits = group_commit::spawn(writer);
         Ok(Self { database, commits, reader, identity, clock, tasks })
     }

@@ -1,0 +1,91 @@
+//! The duties that this process has.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use stateward_domain::ports::cluster::Duty;
+
+use super::Membership;
+
+/// How long a duty is taken for. One that its holder does not renew passes to another member.
+const LASTS: Duration = Duration::from_secs(10);
+/// Age at which a duty is renewed.
+const RENEWED_AFTER: Duration = Duration::from_secs(3);
+/// How long a member leaves a duty to the others that it gave up.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(30);
+
+/// What is known about one duty, by the steady clock.
+#[derive(Clone, Copy)]
+enum Known {
+    /// Taken at this time.
+    Held(Duration),
+    /// Not taken again before this time.
+    GivenUp(Duration),
+}
+
+/// The duties that this process took or gave up.
+#[derive(Default)]
+pub(super) struct HeldDuties(Mutex<BTreeMap<Duty, Known>>);
+
+impl HeldDuties {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Duty, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.all().clear();
+    }
+}
+
+impl Membership {
+    /// Whether this process has the duty; takes it when no member has it. Asks the cluster once in [`RENEWED_AFTER`] for
+    /// a duty that is held, else at each call. A store that does not answer leaves a duty with its holder until it ends.
+    pub(crate) async fn holds(&self, duty: &Duty) -> bool {
+        if !self.is_shared() {
+            return true;
+        }
+        let now = self.clock.elapsed();
+        let known = self.duties.all().get(duty).copied();
+        match known {
+            Some(Known::Held(since)) if now.saturating_sub(since) < RENEWED_AFTER => return true,
+            Some(Known::GivenUp(until)) if now < until => return false,
+            _ => {}
+        }
+        let held = self.cluster.hold(self.id, duty, LASTS).await;
+        match held {
+            Ok(true) => {
+                self.duties.all().insert(duty.clone(), Known::Held(now));
+                true
+            }
+            Ok(false) => {
+                self.duties.all().remove(duty);
+                false
+            }
+            Err(error) => {
+                tracing::debug!(%error, ?duty, "the duty was not renewed");
+                matches!(known, Some(Known::Held(since)) if now.saturating_sub(since) < LASTS)
+            }
+        }
+    }
+
+    /// Renews the duties that no task renews by its work.
+    pub(super) async fn renew_standing(&self) {
+        let standing: Vec<Duty> = {
+            let all = self.duties.all();
+            let held = all.iter().filter(|(_, known)| matches!(known, Known::Held(_)));
+            held.map(|(duty, _)| duty.clone())
+                .filter(|duty| !matches!(duty, Duty::Project(_)))
+                .collect()
+        };
+        for duty in standing {
+            self.holds(&duty).await;
+        }
+    }
+
+    /// Leaves the duty to the other members for a while: it passes to one of them once it ends.
+    pub(crate) fn give_up(&self, duty: &Duty) {
+        let until = self.clock.elapsed() + GIVEN_UP_FOR;
+        self.duties.all().insert(duty.clone(), Known::GivenUp(until));
+    }
+}

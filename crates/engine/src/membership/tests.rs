@@ -1,0 +1,204 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use stateward_domain::ports::cluster::Duty;
+use stateward_domain::time::{LogClock, ManualClock};
+use uuid::Uuid;
+
+use super::*;
+use crate::backends::BackendSettings;
+use crate::secrets::Secrets;
+use crate::stub_driver::StubDriver;
+
+/// A cluster whose other members and duties a test sets.
+#[derive(Default)]
+struct FakeCluster {
+    others: Mutex<Vec<Member>>,
+    /// The duties of others.
+    taken: Mutex<Vec<Duty>>,
+    down: AtomicBool,
+    holds: Mutex<u32>,
+}
+
+impl FakeCluster {
+    fn answers(&self) -> Result<(), StoreError> {
+        if self.down.load(Ordering::Relaxed) {
+            Err(StoreError::unavailable("down"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for FakeCluster {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError> {
+        self.answers()?;
+        let mut all = self.others.lock().unwrap().clone();
+        all.push(me.clone());
+        Ok(all)
+    }
+
+    async fn hold(&self, _: NodeId, duty: &Duty, _: Duration) -> Result<bool, StoreError> {
+        self.answers()?;
+        *self.holds.lock().unwrap() += 1;
+        Ok(!self.taken.lock().unwrap().contains(duty))
+    }
+
+    async fn leave(&self, _: NodeId) -> Result<(), StoreError> {
+        self.answers()
+    }
+}
+
+struct Setup {
+    cluster: Arc<FakeCluster>,
+    clock: Arc<ManualClock>,
+    membership: Membership,
+    backends: Backends,
+}
+
+impl Setup {
+    /// A member with the backend `b` of eight rounds and `rate`.
+    fn new(rate: Option<u32>) -> Self {
+        let (cluster, clock) = (Arc::new(FakeCluster::default()), ManualClock::new());
+        let own = ClockAndIds { log_clock: LogClock::from(Arc::clone(&clock)) };
+        let description = NodeDescription { name: "me".to_owned(), ..NodeDescription::default() };
+        let membership = Membership::new(cluster.clone(), description, own);
+        let mut settings =
+            BackendSettings::new("b", "stub", Arc::new(StubDriver { kinds: Vec::new() }));
+        settings.concurrency = 8;
+        settings.rate_per_second = rate.and_then(std::num::NonZeroU32::new);
+        let backends = Backends::new([settings], Arc::new(Secrets::default()));
+        Self { cluster, clock, membership, backends }
+    }
+
+    fn joined_by(&self, role: Role, backend: &str) {
+        let digests = BTreeMap::from([(BackendName::from(backend), String::new())]);
+        self.cluster.others.lock().unwrap().push(Member {
+            id: NodeId(Uuid::from_u128(rand::random())),
+            name: "other".to_owned(),
+            role,
+            version: "1".to_owned(),
+            knows: 1,
+            seen: Position::START,
+            backends: digests,
+        });
+    }
+
+    async fn beat(&self) {
+        self.membership.beat(&self.backends).await.unwrap();
+    }
+
+    fn concurrency(&self) -> usize {
+        self.membership.concurrency(&self.backends.get(&BackendName::from("b")).unwrap())
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_member_has_no_share_before_the_others_know_it_and_the_whole_when_it_is_alone() {
+    let alone = Setup::new(None);
+    assert_eq!(alone.concurrency(), 0, "not joined");
+    alone.beat().await;
+    assert_eq!(alone.concurrency(), 8);
+
+    let second = Setup::new(None);
+    second.joined_by(Role::All, "b");
+    second.beat().await;
+    assert_eq!(second.concurrency(), 0, "the other may still use all of it");
+    second.clock.advance(SECOND * 3);
+    second.beat().await;
+    assert_eq!(second.concurrency(), 0);
+    second.clock.advance(SECOND);
+    assert_eq!(second.concurrency(), 4);
+}
+
+#[tokio::test]
+async fn a_member_that_hears_nothing_has_no_share_and_joins_anew() {
+    let setup = Setup::new(None);
+    setup.beat().await;
+    setup.joined_by(Role::Worker, "b");
+    setup.clock.advance(STALE);
+    assert_eq!(setup.concurrency(), 8, "the last answer still counts");
+    setup.clock.advance(SECOND);
+    assert_eq!(setup.concurrency(), 0, "the others may have taken its share");
+    setup.beat().await;
+    assert_eq!(setup.concurrency(), 0, "they have to know it again");
+    setup.clock.advance(JOINING);
+    assert_eq!(setup.concurrency(), 4);
+}
+
+#[tokio::test]
+async fn only_workers_that_have_the_backend_share_it() {
+    let setup = Setup::new(None);
+    setup.joined_by(Role::Api, "b");
+    setup.joined_by(Role::All, "other");
+    setup.joined_by(Role::Worker, "b");
+    setup.beat().await;
+    setup.clock.advance(JOINING);
+    assert_eq!(setup.concurrency(), 4);
+    assert!(setup.membership.is_configured_elsewhere(&BackendName::from("other")));
+    assert!(!setup.membership.is_configured_elsewhere(&BackendName::from("none")));
+}
+
+#[tokio::test]
+async fn a_single_call_a_second_is_one_members_who_alone_runs_rounds() {
+    let setup = Setup::new(Some(1));
+    setup.joined_by(Role::All, "b");
+    setup.beat().await;
+    setup.clock.advance(JOINING);
+    let first = setup.concurrency();
+    setup.cluster.others.lock().unwrap().clear();
+    // The same member, now behind the other.
+    let before = Setup::new(Some(1));
+    before.beat().await;
+    assert_eq!(before.concurrency(), 8, "alone it has the call");
+    assert!(first == 0 || first == 4, "{first}");
+}
+
+#[tokio::test]
+async fn a_duty_is_kept_by_renewal_and_survives_a_store_that_is_down_until_it_ends() {
+    let setup = Setup::new(None);
+    let duty = Duty::ForgetClaims;
+    assert!(setup.membership.holds(&duty).await);
+    assert!(setup.membership.holds(&duty).await);
+    assert_eq!(*setup.cluster.holds.lock().unwrap(), 1, "known from memory");
+    setup.cluster.down.store(true, Ordering::Relaxed);
+    setup.clock.advance(SECOND * 9);
+    assert!(setup.membership.holds(&duty).await, "nobody else can have it yet");
+    setup.clock.advance(SECOND);
+    assert!(!setup.membership.holds(&duty).await, "another may have it");
+    setup.cluster.down.store(false, Ordering::Relaxed);
+    setup.cluster.taken.lock().unwrap().push(duty.clone());
+    assert!(!setup.membership.holds(&duty).await);
+    setup.cluster.taken.lock().unwrap().clear();
+    assert!(setup.membership.holds(&duty).await);
+}
+
+#[tokio::test]
+async fn a_duty_that_was_given_up_is_left_to_the_others_for_a_while() {
+    let setup = Setup::new(None);
+    let duty = Duty::Project("entities".to_owned());
+    assert!(setup.membership.holds(&duty).await);
+    setup.membership.give_up(&duty);
+    assert!(!setup.membership.holds(&duty).await);
+    setup.clock.advance(SECOND * 31);
+    assert!(setup.membership.holds(&duty).await, "no other wanted it");
+}
+
+#[tokio::test]
+async fn standing_duties_are_renewed_by_heartbeats_and_projections_by_their_own_work() {
+    let setup = Setup::new(None);
+    let (sweep, projects) =
+        (Duty::Sweep(BackendName::from("b")), Duty::Project("entities".to_owned()));
+    assert!(setup.membership.holds(&sweep).await && setup.membership.holds(&projects).await);
+    setup.clock.advance(SECOND * 4);
+    setup.membership.renew_standing().await;
+    assert_eq!(*setup.cluster.holds.lock().unwrap(), 3);
+}
