@@ -71,6 +71,14 @@ impl Server {
         format!("{}:{}", self.folder.display().to_string().replace('/', "%2F"), self.port)
     }
 
+    /// Runs a statement as the superuser, with the command-line client.
+    pub(crate) fn execute(&self, database: &str, statement: &str) {
+        let mut client = Command::new(self.binaries.join("psql"));
+        client.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER, "-h"]).arg(&self.folder);
+        client.args(["-p", &self.port.to_string(), "-d", database, "-c", statement]);
+        run(client.stdin(Stdio::null()));
+    }
+
     /// Runs `pg_ctl` with these arguments, and waits for its end.
     pub(crate) fn control(&self, arguments: &[&str]) {
         let mut command = as_user(&self.binaries.join("pg_ctl"));

@@ -55,6 +55,7 @@ const TABLE: &[(&str, &str, Scope, usize)] = &[
     ("GET", "/v1/backends/{name}/objects", Everywhere, OPERATOR),
     ("POST", "/v1/backends/reload", Everywhere, ADMIN),
     ("POST", "/v1/backends/{name}/actions/{action}", Everywhere, ADMIN),
+    ("GET", "/v1/nodes", Everywhere, VIEWER),
     ("GET", "/v1/projections", Everywhere, VIEWER),
     ("POST", "/v1/projections/{name}/rebuild", Everywhere, ADMIN),
     ("POST", "/v1/projections/{name}/retry", Everywhere, ADMIN),

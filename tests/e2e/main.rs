@@ -28,9 +28,13 @@ mod kill;
 mod main_path;
 mod mass_absence;
 mod moved_files;
+mod nodes;
 mod operating;
 mod ownership;
 mod positions;
+#[path = "../postgres_server.rs"]
+#[expect(dead_code, reason = "each suite uses a part of it")]
+mod postgres_server;
 mod proxies;
 mod references;
 mod reload;

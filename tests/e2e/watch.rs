@@ -11,13 +11,13 @@ use crate::harness::{Client, Setup, WAIT_MAX, text, thing};
 
 /// The events that one watcher received.
 #[derive(Default)]
-struct Seen {
-    positions: Vec<String>,
-    names: Vec<String>,
+pub(crate) struct Seen {
+    pub(crate) positions: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 /// One connection: reads until it ends or `enough` creations were received.
-async fn listen(client: &Client, query: &str, seen: &mut Seen, enough: usize) {
+pub(crate) async fn listen(client: &Client, query: &str, seen: &mut Seen, enough: usize) {
     let mut request = client
         .request(Method::GET, &format!("/v1/events?{query}"))
         .header("Accept", "text/event-stream");

@@ -14,6 +14,9 @@
     reason = "shared with the end-to-end tests, which use all of it"
 )]
 mod harness;
+#[path = "../postgres_server.rs"]
+#[expect(dead_code, reason = "each suite uses a part of it")]
+mod postgres_server;
 
 mod alone;
 mod cloud;

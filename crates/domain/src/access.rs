@@ -66,6 +66,8 @@ pub enum AccessEvent {
     TokenIssued { at: Timestamp, token_id: TokenId, token: Token },
     /// A token was revoked.
     TokenRevoked { at: Timestamp, token_id: TokenId },
+    /// The first process on a shared store made the first administrator's token, which holds in all processes.
+    AdministratorDeclared { at: Timestamp, digest: String },
     /// A request with an idempotency key was accepted and changed nothing: its claim is in the envelope.
     RequestRecorded { at: Timestamp },
 }
@@ -76,6 +78,7 @@ stored_names_of_control_events! {
     NamespaceDeleted => "namespace_deleted";
     TokenIssued => "token_issued";
     TokenRevoked => "token_revoked";
+    AdministratorDeclared => "administrator_declared";
     RequestRecorded => "request_recorded";
 }
 
@@ -88,6 +91,8 @@ pub struct Access {
     pub namespaces: BTreeMap<Namespace, NamespaceSettings>,
     /// Tokens that were issued and not revoked, including expired ones.
     pub tokens: BTreeMap<TokenId, Token>,
+    /// SHA-256 of the first administrator's token, in hexadecimal; `None` = each process has its own.
+    pub administrator: Option<String>,
 }
 
 impl Access {
@@ -109,6 +114,9 @@ impl Access {
             }
             AccessEvent::TokenRevoked { token_id, .. } => {
                 self.tokens.remove(token_id);
+            }
+            AccessEvent::AdministratorDeclared { digest, .. } => {
+                self.administrator = Some(digest.clone());
             }
             AccessEvent::RequestRecorded { .. } => {}
         }

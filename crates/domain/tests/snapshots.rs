@@ -274,6 +274,7 @@ fn every_event_of_access() {
         AccessEvent::TokenIssued { at: AT, token_id, token },
         AccessEvent::TokenRevoked { at: AT, token_id },
         AccessEvent::RequestRecorded { at: AT },
+        AccessEvent::AdministratorDeclared { at: AT, digest: "00ff".to_owned() },
     ];
     insta::assert_json_snapshot!("access", stored(&events));
 }

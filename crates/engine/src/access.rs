@@ -115,6 +115,31 @@ impl AccessControl {
         })
     }
 
+    /// Makes `digest` (SHA-256, hexadecimal) that of the first administrator's token in all processes, unless there is
+    /// one; returns the one that holds. Idempotent.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn declare_administrator(
+        &self,
+        envelope: &Envelope,
+        digest: &str,
+    ) -> Result<String, Error> {
+        let at = self.clock.now();
+        self.change(envelope, |access| {
+            let declared = || AccessEvent::AdministratorDeclared { at, digest: digest.to_owned() };
+            Ok(Vec::from_iter(access.administrator.is_none().then(declared)))
+        })
+        .await?;
+        Ok(self.known().access.administrator.clone().unwrap_or_else(|| digest.to_owned()))
+    }
+
+    /// Digest of the first administrator's token; `None` = each process has its own.
+    #[must_use]
+    pub fn administrator(&self) -> Option<String> {
+        self.known().access.administrator.clone()
+    }
+
     /// Whether the token is still valid: neither revoked nor expired.
     #[must_use]
     pub fn is_valid(&self, token_id: TokenId) -> bool {

@@ -28,7 +28,10 @@ async fn verbs() -> BTreeSet<String> {
 fn tests() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e");
     let below = |name: &str| std::fs::read_dir(folder.join(name)).unwrap();
-    let files = ["", "cli", "audit"].into_iter().flat_map(below).map(|entry| entry.unwrap().path());
+    let files = ["", "cli", "audit", "nodes"]
+        .into_iter()
+        .flat_map(below)
+        .map(|entry| entry.unwrap().path());
     let sources = files.filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
     sources.map(|file| std::fs::read_to_string(file).unwrap()).collect()
 }
@@ -36,8 +39,8 @@ fn tests() -> String {
 /// Whether a test runs a verb: as a line, or as a list of words.
 fn is_run(tests: &str, verb: &str) -> bool {
     let words = format!("[\"{}\"", verb.replace(' ', "\", \""));
-    let line = |end| tests.contains(&format!("(\"{verb}{end}"));
-    line(" ") || line("\"") || tests.contains(&words)
+    let line = |start, end| tests.contains(&format!("{start}\"{verb}{end}"));
+    line("(", " ") || line("(", "\"") || tests.contains(&words)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod database;
 mod server;
 mod world;
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Lost, Reply, condition, reason, text, thing};
 pub(crate) use connection::Connection;
+pub(crate) use database::Database;
 pub(crate) use server::{Server, Setup, refused};
 pub(crate) use world::World;
 

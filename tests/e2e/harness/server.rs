@@ -9,27 +9,44 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
+use super::database::Database;
 use super::{Client, WAIT_MAX};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_stateward");
+pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_stateward");
 
 /// A folder with a configuration and the data of one server, which may be started several times in it.
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
+    /// `None` = the embedded store.
+    database: Option<Arc<Database>>,
+    /// The first administrator's token; `None` = of the file in the data directory.
+    token: Option<String>,
 }
 
 impl Setup {
     /// A folder whose configuration file holds `config`.
     pub(crate) fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let setup = Self { folder };
+        let database = Database::wanted().map(Arc::new);
+        let setup = Self { folder, database, token: None };
+        setup.configure(config);
+        setup
+    }
+
+    /// A folder of one more node of `database`, whose configuration file holds `config`; `token`: the configured first
+    /// administrator's, `None` = of a file.
+    pub(crate) fn sharing(database: &Arc<Database>, config: &str, token: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (database, token) = (Some(Arc::clone(database)), token.map(str::to_owned));
+        let setup = Self { folder, database, token };
         setup.configure(config);
         setup
     }
 
     /// Rewrites the configuration; a running server keeps the one that it read.
     pub(crate) fn configure(&self, config: &str) {
-        std::fs::write(self.config(), config).expect("written");
+        let store = self.database.as_deref().map(Database::section).unwrap_or_default();
+        std::fs::write(self.config(), format!("{config}{store}")).expect("written");
     }
 
     fn config(&self) -> PathBuf {
@@ -65,7 +82,8 @@ impl Setup {
     pub(crate) async fn start_with(&self, crash_points: &str) -> Result<Server, String> {
         let mut command = self.command();
         command.env("FAILPOINTS", crash_points);
-        Server::from_command(command, &self.data()).await
+        let token = self.token.clone();
+        Server::with_token(command, token.ok_or_else(|| self.data().join("admin.token"))).await
     }
 
     /// Starts a server whose data are elsewhere.
@@ -114,12 +132,20 @@ pub(crate) struct Server {
 
 impl Server {
     /// Runs `command` until it is ready. The error is its output.
-    pub(crate) async fn from_command(mut command: Command, data: &Path) -> Result<Self, String> {
+    pub(crate) async fn from_command(command: Command, data: &Path) -> Result<Self, String> {
+        Self::with_token(command, Err(data.join("admin.token"))).await
+    }
+
+    /// As [`from_command`](Self::from_command), with the token or the file that will hold it.
+    pub(crate) async fn with_token(
+        mut command: Command,
+        token: Result<String, PathBuf>,
+    ) -> Result<Self, String> {
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let ready = tokio::time::timeout(WAIT_MAX, ready(&mut lines)).await;
         let url = ready.map_err(|_| "not ready in time".to_owned())??;
-        let token = std::fs::read_to_string(data.join("admin.token")).expect("a token");
+        let token = token.unwrap_or_else(|file| std::fs::read_to_string(file).expect("a token"));
         let said = Arc::new(Mutex::new(String::new()));
         tokio::spawn(keep(lines, Arc::clone(&said)));
         Ok(Self { child, said, client: Client::new(&url, token.trim()) })

@@ -71,10 +71,20 @@ fn queue(app: &AppState) -> Check {
     Check { name: "queue".to_owned(), ok: faults.is_empty(), detail }
 }
 
-/// Whether live processes have configured the same backends alike; `None` = no other process can share the store.
+/// Whether this process knows what the others did, and whether all have configured the same backends alike; `None` = no
+/// other process can share the store.
 fn nodes(app: &AppState) -> Option<Check> {
-    if !app.engine.membership().is_shared() {
+    let membership = app.engine.membership();
+    if !membership.is_shared() {
         return None;
+    }
+    if !membership.is_current() {
+        let detail = "what other nodes did is not known here: issued tokens are refused";
+        return Some(Check {
+            name: "nodes".to_owned(),
+            ok: false,
+            detail: Some(detail.to_owned()),
+        });
     }
     let differing: Vec<_> =
         app.engine.differing_backends().iter().map(ToString::to_string).collect();
@@ -120,6 +130,7 @@ pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
         ready &= fact.ok || !fact.serious;
         checks.push(Check { name: fact.name.to_owned(), ok: fact.ok, detail: None });
     }
+    ready &= app.engine.membership().is_current();
     checks.extend(nodes(&app));
     checks.push(clock(app.engine.clock().moment().skew()));
     let observe_only = app.engine.is_observe_only();

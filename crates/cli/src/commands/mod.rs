@@ -59,11 +59,10 @@ Act        run, refresh, retry      do a verb of the kind's own; look now; try a
            decide, cancel           answer what it asks; take back what was asked for
 Operate    serve                    run the server
            backends, projections    their state; pause, test, reload, rebuild
-           nodes                    the processes that share a store
            namespaces, tokens       who may do what, and where
            audit                    verify, checkpoint, export, import the log
            backup, restore          copy the store; put a copy back
-           migrate                  make or migrate the schema on PostgreSQL
+           nodes, migrate           processes that share PostgreSQL; its schema
            unfreeze                 let a restored server change things again
            bench, completion        measure a server on this machine; scripts for shells
 

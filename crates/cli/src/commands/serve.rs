@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use secrecy::ExposeSecret;
 use stateward_api::Tls;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
@@ -18,6 +19,7 @@ use crate::client::{ApplyOptions, Client, ServerConnection, apply_manifest};
 use crate::manifests::{self, Document};
 use crate::select::DEFAULT_NAMESPACE;
 use crate::server::abort::abort;
+use crate::server::admin_token;
 use crate::server::banner;
 use crate::server::config::{self, Config, ConfigSource};
 use crate::server::discovery;
@@ -126,16 +128,16 @@ async fn welcome(
     let _announced = discovery::announce(&running.directory, &running.own_url);
     tracing::info!(url, "ready");
     if let Some(documents) = manifests {
-        let token = std::fs::read_to_string(&running.token_file)?;
+        let token = running.token.expose_secret();
         let certificate = running.tls.as_ref().map(Tls::certificate);
-        let itself = ServerConnection::of_this_process(&running.own_url, token.trim(), certificate);
+        let itself = ServerConnection::of_this_process(&running.own_url, token, certificate);
         let client = Client::new(itself, None)?;
         for document in documents {
             apply_manifest(&client, &document.value, ApplyOptions::default())
                 .await
                 .with_context(|| document.label())?;
         }
-        banner::print(&url, &running.token_file, documents.len());
+        banner::print(&url, &admin_token::path(&running.directory), documents.len());
     }
     std::future::pending().await
 }

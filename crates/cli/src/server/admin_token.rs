@@ -14,6 +14,28 @@ pub(crate) fn path(data: &Path) -> PathBuf {
     data.join("admin.token")
 }
 
+/// Reads the token; `None` = there is none yet.
+pub(crate) fn load(data: &Path) -> anyhow::Result<Option<String>> {
+    if path(data).exists() { load_or_create(data).map(Some) } else { Ok(None) }
+}
+
+/// A token that is written nowhere.
+pub(crate) fn unwritten() -> anyhow::Result<String> {
+    random()
+}
+
+/// Writes `token` as the first administrator's.
+///
+/// # Errors
+/// When there is a file already, or it cannot be written.
+pub(crate) fn write(data: &Path, token: &str) -> anyhow::Result<()> {
+    let path = path(data);
+    let written = create_private_file(&path).and_then(|mut file| {
+        file.write_all(token.as_bytes()).and_then(|()| file.sync_all()).map_err(Into::into)
+    });
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Reads the token; the first start creates it.
 pub(crate) fn load_or_create(data: &Path) -> anyhow::Result<String> {
     let path = path(data);

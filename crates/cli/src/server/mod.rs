@@ -7,6 +7,7 @@
 
 pub(crate) mod abort;
 pub(crate) mod admin_token;
+mod administrator;
 pub(crate) mod background_runtime;
 pub(crate) mod banner;
 pub(crate) mod config;

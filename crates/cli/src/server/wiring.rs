@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use secrecy::{ExposeSecret, SecretString};
-use stateward_api::{AdminToken, AppState, LimitSettings, Server, Tls};
+use secrecy::SecretString;
+use stateward_api::{AppState, LimitSettings, Server, Tls};
 use stateward_domain::ports::cluster::Role;
 use stateward_domain::time::LogClock;
 use stateward_engine::clock::ClockAndIds;
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::SystemClock;
 use crate::server::abort::abort;
-use crate::server::admin_token;
+use crate::server::administrator;
 use crate::server::background_runtime::BackgroundRuntime;
 use crate::server::config::{Config, ConfigSource};
 use crate::server::configuration_source::FileConfiguration;
@@ -41,7 +41,8 @@ pub(crate) struct RunningServer {
     pub(crate) own_url: String,
     /// `None` = it does not encrypt.
     pub(crate) tls: Option<Tls>,
-    pub(crate) token_file: PathBuf,
+    /// The first administrator's token, or another one that this process alone accepts as such.
+    pub(crate) token: SecretString,
     /// The data directory.
     pub(crate) directory: PathBuf,
     pub(crate) engine: Engine,
@@ -88,15 +89,15 @@ pub(crate) async fn start(
     let clock = LogClock::from(Arc::new(SystemClock));
     let store = stateward_store::open(&location, clock.clone(), &background).await?;
     let log = Arc::clone(&store.ports.log);
-    let token = admin_token(config, &directory)?;
     let files = FileConfiguration::new(source, &directory);
     let node = NodeDescription { name: node, role, version: env!("CARGO_PKG_VERSION").to_owned() };
     let engine = engine(config, files, &store, (clock, node), observe_only)?;
     engine.begin(store.observe_only).await.context("cannot read who may come in")?;
+    let (token, admin) = administrator::of(config, &directory, &engine).await?;
     let head_at_start = log.head().await?;
     let app = AppState::new(stateward_api::AppParts {
         engine: engine.clone(),
-        admin: AdminToken::new(token.expose_secret()),
+        admin,
         head_at_start,
         limits: LimitSettings {
             rate_per_token: config.server.rate_per_token,
@@ -115,12 +116,11 @@ pub(crate) async fn start(
         let engine = engine.clone();
         async move { engine.run().await }
     });
-    let token_file = admin_token::path(&directory);
     Ok(RunningServer {
         url: format!("{scheme}://{address}"),
         own_url: format!("{scheme}://{}", reachable(address)),
         tls,
-        token_file,
+        token,
         directory,
         engine,
         store: store.lifetime,
@@ -129,14 +129,6 @@ pub(crate) async fn start(
         http,
         stop_http,
     })
-}
-
-/// The first administrator's token: the configured one, else of a file in `directory`, which the first start creates.
-fn admin_token(config: &Config, directory: &Path) -> anyhow::Result<SecretString> {
-    match &config.server.admin_token {
-        Some(configured) => configured.read().context("server.admin_token"),
-        None => admin_token::load_or_create(directory).map(SecretString::from),
-    }
 }
 
 /// Name of this machine.
@@ -178,12 +170,14 @@ fn engine(
 }
 
 impl RunningServer {
-    /// Resolves once the projections have applied everything up to the head of the log.
+    /// Resolves once the projections have applied everything up to the head of the log, and this process knows who may
+    /// come in.
     pub(crate) async fn ready(&self) {
         let head = self.engine.log().head().await.unwrap_or_default();
         while !self.engine.caught_up(head, Duration::from_secs(5)).await {
             tracing::info!("replaying the log");
         }
+        self.engine.membership().until_current().await;
     }
 
     /// Resolves when the store is broken and the process has to end.

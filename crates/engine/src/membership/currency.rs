@@ -30,6 +30,15 @@ impl Membership {
         confirmed.is_some_and(|at| self.clock.elapsed().saturating_sub(at) <= CURRENT_FOR)
     }
 
+    /// Resolves once [`is_current`](Self::is_current) was true.
+    pub async fn until_current(&self) {
+        let mut confirmed = self.confirmed_at.subscribe();
+        if self.is_shared() {
+            // The sender lives as long as this does.
+            let _ = confirmed.wait_for(Option::is_some).await;
+        }
+    }
+
     /// Confirms the head of the log again and again. Never returns.
     pub(crate) async fn confirm(&self, log: &dyn EventStore) {
         loop {

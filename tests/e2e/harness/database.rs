@@ -1,0 +1,67 @@
+//! A database on PostgreSQL for the servers of one test, where `STATEWARD_TEST_STORE` asks for it.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use super::server::BINARY;
+use crate::postgres_server::{MISSING, Server};
+use crate::skip;
+
+/// Role of the servers, which does not own the schema.
+const ROLE: &str = "stateward";
+
+/// A migrated database.
+pub(crate) struct Database {
+    server: &'static Server,
+    name: String,
+}
+
+impl Database {
+    /// A new one; `None` = the servers have the embedded store.
+    pub(crate) fn wanted() -> Option<Self> {
+        match std::env::var("STATEWARD_TEST_STORE").as_deref() {
+            Err(_) | Ok("sqlite") => None,
+            Ok("postgres") => Some(Self::new(Server::shared().expect(MISSING))),
+            Ok(other) => panic!("STATEWARD_TEST_STORE: {other:?} is neither sqlite nor postgres"),
+        }
+    }
+
+    /// A new one; `None`, and recorded as skipped, where PostgreSQL is missing.
+    #[track_caller]
+    pub(crate) fn shared() -> Option<Arc<Self>> {
+        let server = Server::shared();
+        if server.is_none() {
+            skip::skipped(MISSING);
+        }
+        server.map(|server| Arc::new(Self::new(server)))
+    }
+
+    /// Its URL for the owner of its schema.
+    pub(crate) fn owner_url(&self) -> String {
+        self.server.url(&self.name)
+    }
+
+    fn new(server: &'static Server) -> Self {
+        let name = format!("e{:x}", rand::random::<u64>());
+        let role = format!(
+            "DO $$ BEGIN CREATE ROLE {ROLE} LOGIN; \
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        );
+        server.execute("postgres", &role);
+        server.execute("postgres", &format!("CREATE DATABASE {name}"));
+        let migrated = Command::new(BINARY)
+            .args(["migrate", "--url", &server.url(&name), "--role", ROLE])
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary starts");
+        let said = String::from_utf8_lossy(&migrated.stderr);
+        assert!(migrated.status.success(), "migrate: {said}");
+        Self { server, name }
+    }
+
+    /// Its section of a configuration.
+    pub(crate) fn section(&self) -> String {
+        let url = self.server.url_of(ROLE, &self.name);
+        format!("\n[store]\nurl = \"{url}\"\n")
+    }
+}

@@ -1,0 +1,95 @@
+//! Several nodes on one PostgreSQL.
+
+mod access;
+mod failures;
+mod order;
+mod verbs;
+mod work;
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::harness::{Client, Database, Server, Setup, World, text, until};
+
+/// The first administrator's token that the nodes share.
+const TOKEN: &str = "stw_shared-by-all-nodes";
+/// Rounds that all nodes together may run at the same time.
+const CONCURRENCY: usize = 5;
+
+/// Nodes of one database, and a world that outlives them.
+struct Nodes {
+    world: World,
+    database: Arc<Database>,
+    setups: Vec<Setup>,
+    servers: Vec<Server>,
+}
+
+impl Nodes {
+    /// `count` nodes with every role; `None` where PostgreSQL is missing.
+    #[track_caller]
+    fn start(count: usize) -> impl Future<Output = Option<Self>> {
+        let database = Database::shared();
+        async move {
+            let (database, world) = (database?, World::start().await);
+            let mut nodes = Self { world, database, setups: Vec::new(), servers: Vec::new() };
+            for _ in 0..count {
+                nodes.join("all").await;
+            }
+            nodes.have_shares().await;
+            Some(nodes)
+        }
+    }
+
+    /// One more node.
+    async fn join(&mut self, role: &str) {
+        self.joined(role, "").await.expect("ready");
+    }
+
+    /// One more node with these crash points. The error is its output when it dies before it is ready.
+    async fn joined(&mut self, role: &str, crash_points: &str) -> Result<(), String> {
+        let config = format!(
+            "[server]\nadmin_token = {{ file = \"secret\" }}\n\
+             [workers]\nlease = \"2s\"\nlease_margin = \"500ms\"\nsweep_interval = \"1s\"\n\
+             [backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\nconcurrency = {CONCURRENCY}\n\
+             retry = {{ first = \"50ms\", max = \"500ms\" }}\n",
+            self.world.url
+        );
+        let setup = Setup::sharing(&self.database, &config, Some(TOKEN));
+        std::fs::write(setup.folder.path().join("secret"), TOKEN).unwrap();
+        let mut command = setup.command();
+        command.args(["--role", role]).env("FAILPOINTS", crash_points);
+        let server = Server::with_token(command, Ok(TOKEN.to_owned())).await?;
+        self.setups.push(setup);
+        self.servers.push(server);
+        Ok(())
+    }
+
+    /// Waits until every node counts all others as members.
+    async fn have_shares(&self) {
+        for server in &self.servers {
+            until("each node knows all others", async || {
+                let nodes = server.client.get("/v1/nodes").await.body;
+                let known = nodes["items"].as_array().map_or(0, Vec::len);
+                (known >= self.servers.len()).then_some(())
+            })
+            .await;
+        }
+    }
+
+    fn client(&self, node: usize) -> &Client {
+        &self.servers[node % self.servers.len()].client
+    }
+
+    /// Declares a thing over a node; its id and the position.
+    async fn declare(&self, node: usize, name: &str, desired: Value) -> (String, String) {
+        let body = crate::harness::thing(name, desired);
+        let request = self.client(node).request(Method::POST, "/v1/entities").json(&body);
+        let reply = request.send().await.expect("an answer");
+        assert!(reply.status().is_success(), "{reply:?}");
+        let position = reply.headers()["Stateward-Position"].to_str().unwrap().to_owned();
+        let body: Value = reply.json().await.unwrap();
+        (text(&body["entity"]["id"]), position)
+    }
+}

@@ -1,0 +1,119 @@
+//! Work that nodes share: what is asked of one is done by any, within limits that hold for all of them together.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{CONCURRENCY, Nodes};
+use crate::harness::{text, thing, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_declared_on_one_node_is_waited_for_read_and_listed_on_the_others() {
+    let Some(nodes) = Nodes::start(3).await else { return };
+    for round in 0..6 {
+        let name = format!("thing-{round}");
+        let (id, position) = nodes.declare(round, &name, json!({ "size": 1 })).await;
+        // Read your writes on another node, and on lists of a third.
+        let other = nodes.client(round + 1);
+        assert_eq!(other.entity(&id).await["name"], name.as_str());
+        let path = format!("/v1/entities?name={name}&wait_for={position}");
+        let list = nodes.client(round + 2).get(&path).await;
+        assert_eq!(list.status, StatusCode::OK, "{:#}", list.body);
+        assert_eq!(list.body["items"].as_array().map(Vec::len), Some(1), "{:#}", list.body);
+        // `Prefer: wait` on a node that need not run the round.
+        let change = json!({ "desired": { "size": 2 } });
+        let done = other.done(Method::PUT, &format!("/v1/entities/{id}"), change).await;
+        assert_eq!(done.body["entity"]["state"], "ok");
+    }
+    nodes.world.counts().await.assert_none_twice();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_repeated_on_another_node_gets_the_first_reply() {
+    let Some(nodes) = Nodes::start(3).await else { return };
+    let body = thing("keyed", json!({ "size": 1 }));
+    let key = [("Idempotency-Key", "one")];
+    let sends = (0..9).map(|node| {
+        let (client, body) = (nodes.client(node).clone(), body.clone());
+        tokio::spawn(async move {
+            client.send(Method::POST, "/v1/entities", Some(&body), &key).await.unwrap()
+        })
+    });
+    let mut ids = std::collections::BTreeSet::new();
+    for sent in sends.collect::<Vec<_>>() {
+        let reply = sent.await.unwrap();
+        assert_eq!(reply.status, StatusCode::ACCEPTED, "{:#}", reply.body);
+        ids.insert(text(&reply.body["entity"]["id"]));
+    }
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let other = thing("keyed", json!({ "size": 2 }));
+    let refused = nodes.client(1).send(Method::POST, "/v1/entities", Some(&other), &key).await;
+    assert_eq!(refused.unwrap().status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_nodes_together_keep_within_a_backends_concurrency_and_use_it() {
+    let Some(nodes) = Nodes::start(3).await else { return };
+    nodes.world.latency(60).await;
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        ids.push(nodes.declare(number, &format!("many-{number}"), json!({ "size": 1 })).await.0);
+    }
+    for (number, id) in ids.iter().enumerate() {
+        nodes.client(number).reaches(id, "ok").await;
+    }
+    let counts = nodes.world.counts().await;
+    counts.assert_none_twice();
+    // One request of a sweep and one of a health check may run beside the rounds.
+    let most = usize::try_from(counts.max_in_flight).unwrap();
+    assert!((CONCURRENCY..=CONCURRENCY + 2).contains(&most), "{most} at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_and_its_end_hold_on_every_node() {
+    let Some(nodes) = Nodes::start(3).await else { return };
+    let act = async |node: usize, verb: &str| {
+        let path = format!("/v1/backends/sandbox/actions/{verb}");
+        let body = json!({ "reason": "maintenance" });
+        let body = (verb == "pause").then_some(&body);
+        let reply = nodes.client(node).send(Method::POST, &path, body, &[]).await.unwrap();
+        assert!(reply.status.is_success(), "{verb}: {:#}", reply.body);
+    };
+    act(0, "pause").await;
+    for node in 0..3 {
+        until("every node knows the pause", async || {
+            let backend = nodes.client(node).get("/v1/backends/sandbox").await.body;
+            backend.to_string().contains("maintenance").then_some(())
+        })
+        .await;
+    }
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        ids.push(nodes.declare(number, &format!("held-{number}"), json!({ "size": 1 })).await.0);
+    }
+    // Whichever node runs their rounds: they observe and change nothing.
+    for (number, id) in ids.iter().enumerate() {
+        let refresh = format!("/v1/entities/{id}/actions/refresh");
+        nodes.client(number + 1).done(Method::POST, &refresh, json!({})).await;
+    }
+    assert_eq!(nodes.world.counts().await.objects, 0);
+    act(2, "resume").await;
+    for id in &ids {
+        nodes.client(0).reaches(id, "ok").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_node_runs_no_work_and_a_worker_does_it() {
+    let Some(mut nodes) = Nodes::start(0).await else { return };
+    nodes.join("api").await;
+    let (id, position) = nodes.declare(0, "waits", json!({ "size": 1 })).await;
+    // Nothing projects either, so lists do not get there; the log itself does.
+    let list = nodes.client(0).get(&format!("/v1/entities?wait_for={position}")).await;
+    assert_eq!(list.status, StatusCode::SERVICE_UNAVAILABLE, "{:#}", list.body);
+    assert_eq!(nodes.world.counts().await.objects, 0);
+    nodes.join("worker").await;
+    nodes.client(0).reaches(&id, "ok").await;
+    let path = format!("/v1/entities/{id}");
+    nodes.client(0).done(Method::DELETE, &path, Value::Null).await;
+    assert_eq!(nodes.world.counts().await.objects, 0);
+}
