@@ -86,6 +86,28 @@ impl Server {
         run(command.arg("-l").arg(self.folder.join("data/restarts.log")));
     }
 
+    /// Copies the data of the stopped server aside.
+    pub(crate) fn save(&self) {
+        run(Command::new("cp")
+            .arg("-a")
+            .arg(self.folder.join("data"))
+            .arg(self.folder.join("saved")));
+    }
+
+    /// Replaces the data of the stopped server by what was saved.
+    pub(crate) fn restore_saved(&self) {
+        let (data, saved) = (self.folder.join("data"), self.folder.join("saved"));
+        std::fs::remove_dir_all(&data).expect("the data folder");
+        std::fs::rename(saved, data).expect("the data folder");
+    }
+
+    /// Starts the stopped server as a standby, and promotes it: it goes on on another timeline.
+    pub(crate) fn start_promoted(&self) {
+        run(as_user(Path::new("touch")).arg(self.folder.join("data/standby.signal")));
+        self.control(&["start"]);
+        self.control(&["promote"]);
+    }
+
     fn start(folder: &Path, binaries: &Path, kind: &str) -> Self {
         // A folder with this name that another user made is not used.
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder);
@@ -177,7 +199,7 @@ fn guard(folder: &Path, pid: u32, kind: &str) -> Child {
             kill -QUIT "$pid"
             while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
         done
-        rm -rf data ready log .s.PGSQL.*
+        rm -rf data saved ready log .s.PGSQL.*
         # Lock files of a shared folder stay: another process may wait for them.
         if [ "$3" = private ]; then rm -rf "$1"; fi
     "#;

@@ -17,9 +17,11 @@ use stateward_domain::ports::store_error::StoreError;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::continuity::{self, Continuity};
 use super::error::{OpenError, message, store_error};
 use super::identity::LogIdentity;
-use super::primary::{self, ExpectedLog};
+use super::primary::{self, Found, NoPrimary};
+use super::seen_events::SeenEvent;
 use super::session::{Primary, Session};
 use super::target::Target;
 
@@ -76,7 +78,9 @@ struct Inner {
     /// Greatest timeline that was used.
     timeline: AtomicI64,
     /// The log that every later primary has to have.
-    log: OnceLock<ExpectedLog>,
+    log: OnceLock<Continuity>,
+    /// Why this process cannot go on with the log; `None` = it can.
+    superseded: watch::Sender<Option<String>>,
     /// Why the last search found no primary; `None` = it found one.
     fault: watch::Sender<Option<String>>,
 }
@@ -102,6 +106,7 @@ impl Database {
             search: Mutex::new(Search { not_before: Instant::now(), pause: PAUSE }),
             timeline: AtomicI64::new(0),
             log: OnceLock::new(),
+            superseded: watch::Sender::new(None),
             fault: watch::Sender::new(None),
         }));
         match database.primary().await {
@@ -114,7 +119,26 @@ impl Database {
     /// positions would be wrong there. The first call counts.
     pub(super) fn expect(&self, log: &LogIdentity) {
         // Already set: another log of this process expects the same.
-        let _ = self.0.log.set((log.log_id.0, log.epoch.into()));
+        let _ = self.0.log.set(Continuity::of(log));
+    }
+
+    /// This process has seen these events: a later primary has to have them.
+    pub(super) fn remember(&self, events: impl IntoIterator<Item = SeenEvent>) {
+        if let Some(log) = self.0.log.get() {
+            log.remember(events);
+        }
+    }
+
+    /// Resolves, with the reason in one line, when this process cannot go on with its log: the log began another epoch,
+    /// because events were lost or it was restored. Then the process has to end; its next life reads the log as it is.
+    pub async fn superseded(&self) -> String {
+        let mut superseded = self.0.superseded.subscribe();
+        let reason = superseded.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        match reason {
+            Ok(Some(reason)) => reason,
+            // The sender lives as long as this handle.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Name of the database, for messages.
@@ -266,7 +290,7 @@ impl Database {
         }
         tokio::time::sleep_until(search.not_before).await;
         let timeline = self.0.timeline.load(Ordering::Relaxed);
-        match primary::find(self.0.target.hosts(), timeline, self.0.log.get().copied()).await {
+        match self.find(timeline).await {
             Ok(found) => {
                 // Also a primary that is lost at once is not dialled without a pause.
                 *search = Search { not_before: Instant::now() + PAUSE, pause: PAUSE };
@@ -283,6 +307,32 @@ impl Database {
                 search.pause = (search.pause * 2).min(PAUSE_MAX);
                 self.0.fault.send_replace(Some(reasons.clone()));
                 Err(reasons)
+            }
+        }
+    }
+
+    /// The primary that continues the log of this process, if it has one.
+    async fn find(&self, timeline: i64) -> Result<Found, String> {
+        let log = self.0.log.get();
+        let found = primary::find(self.0.target.hosts(), timeline, log.map(Continuity::log)).await;
+        let found = found.map_err(|NoPrimary { reasons, another_epoch }| {
+            if another_epoch {
+                self.0.superseded.send_replace(Some(reasons.clone()));
+            }
+            reasons
+        })?;
+        let Some(log) = log else { return Ok(found) };
+        let comparison = async {
+            let host = found.host.clone().application_name(&self.0.application);
+            continuity::check(log, host.disable_statement_logging().connect().await?).await
+        };
+        let late = || "the log is not compared in time".to_owned();
+        let comparison = timeout_at(Instant::now() + self.0.limits.statement, comparison).await;
+        match comparison.map_err(|_| late())?.map_err(|error| message(&error))? {
+            None => Ok(found),
+            Some(reason) => {
+                self.0.superseded.send_replace(Some(reason.clone()));
+                Err(reason)
             }
         }
     }

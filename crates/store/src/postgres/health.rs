@@ -14,8 +14,8 @@ const ANSWER: Duration = Duration::from_millis(800);
 /// Age of an append in flight that is reported.
 const HELD_BACK: Duration = Duration::from_secs(5);
 
-/// The oldest append that holds readers back (process, program, age in seconds), and whether the server syncs its
-/// writes. A prepared transaction has no process. The age is unknown where the role may not see it.
+/// The oldest append that holds readers back (process, program, age in seconds), whether the server syncs its writes, and
+/// the number of events that were lost lately. A prepared transaction has no process. The age is unknown where the role may not see it.
 const READ: &str = "SELECT \
      (SELECT coalesce('process ' || l.pid || coalesce(' (' || nullif(a.application_name, '') || ')', ''), \
      'a prepared transaction') || coalesce(', for ' || floor(extract(epoch FROM clock_timestamp() - a.xact_start))::bigint \
@@ -24,7 +24,13 @@ const READ: &str = "SELECT \
      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
      AND (a.xact_start IS NULL OR a.xact_start < clock_timestamp() - $1 * interval '1 second') \
      ORDER BY a.xact_start NULLS FIRST LIMIT 1), \
-     current_setting('fsync')::bool";
+     current_setting('fsync')::bool, \
+     (SELECT lost_events FROM stateward.log WHERE lost_at > stateward_views.clock_or(NULL) - $2)";
+/// How long it is reported that events were lost, in microseconds.
+const LOST: i64 = 24 * 3_600 * 1_000_000;
+
+/// A fault of the database; the append that holds readers back; whether writes are synced; events that were lost.
+type Answer = (Option<String>, Option<String>, bool, Option<i64>);
 
 /// The state of a database.
 pub struct Health {
@@ -42,23 +48,27 @@ impl Health {
 #[async_trait]
 impl StoreHealth for Health {
     async fn health(&self) -> Vec<Check> {
-        let query = sqlx::query_as(READ).bind(HELD_BACK.as_secs_f64());
+        let query = sqlx::query_as(READ).bind(HELD_BACK.as_secs_f64()).bind(LOST);
         let answer = timeout(ANSWER, self.database.fetch_one(query)).await;
-        let (fault, held_back, synced): (_, Option<String>, bool) = match answer {
-            Ok(Ok((held_back, synced))) => (None, held_back, synced),
-            Ok(Err(error)) => (Some(error.to_string()), None, true),
+        let (fault, held_back, synced, lost): Answer = match answer {
+            Ok(Ok((held_back, synced, lost))) => (None, held_back, synced, lost),
+            Ok(Err(error)) => (Some(error.to_string()), None, true, None),
             Err(_) => {
                 let late = || "the database does not answer".to_owned();
-                (Some(self.database.fault().unwrap_or_else(late)), None, true)
+                (Some(self.database.fault().unwrap_or_else(late)), None, true, None)
             }
         };
         let held_back = held_back.map(|holder| format!("readers wait for an append of {holder}"));
         let unsynced =
             (!synced).then(|| "fsync is off: a crash of the server may lose the log".to_owned());
+        let lost = lost.filter(|lost| *lost > 0).map(|lost| {
+            format!("{lost} events are gone: the database was restored, or its standby did not have them")
+        });
         vec![
             Check::serious("store/database", fault),
             warning("store/log-held-back", held_back),
             warning("store/fsync", unsynced),
+            warning("store/log-lost", lost),
         ]
     }
 }

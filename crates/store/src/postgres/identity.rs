@@ -2,6 +2,7 @@
 //! elsewhere begins another one, because both could give the same positions to different events.
 
 use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
 use stateward_domain::id::LogId;
 use uuid::Uuid;
 
@@ -20,39 +21,113 @@ pub struct LogIdentity {
     pub fenced: bool,
 }
 
-/// The log's row, and whether it is of the database that it is in.
-type Row = (Uuid, i64, bool, bool, bool);
+/// Age of the youngest sign of life at which no process remembers what the log had, in seconds.
+const FORGOTTEN: i64 = 600;
 
-const READ: &str = "SELECT log_id, epoch, put_back, fenced, \
-     database = d.oid AND (system_identifier IN ('', $1) OR $1 = '') \
-     FROM log, pg_database d WHERE d.datname = current_database()";
+/// Timeline of the server.
+const TIMELINE: &str =
+    "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint";
 
-/// Another epoch than the present one, in the same range.
-const BEGIN_EPOCH: &str = "UPDATE log SET put_back = true, system_identifier = $1, database = d.oid, \
-     timeline = ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint, \
-     epoch = (epoch + floor(random() * 4294967294)::bigint) % 4294967295 + 1 \
-     FROM pg_database d WHERE d.datname = current_database() AND epoch = $2";
+/// Where the log is, compared with where it was.
+pub(super) struct Place {
+    /// What tells this server's data from that of any other; empty = unknown.
+    server: String,
+    /// Whether it is another server, or another database of it.
+    pub(super) moved: bool,
+    /// Whether it is on another timeline: a standby was promoted, or a moment was restored.
+    pub(super) promoted: bool,
+    /// Whether no process lived for as long as one would remember: neither a heartbeat nor an event is younger.
+    forgotten: bool,
+}
 
-/// The identity of the log. In another server or database than it was in, it begins an epoch, and is marked as put back.
-/// `None`: the log has no row.
+impl Place {
+    pub(super) async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let server = system_identifier(connection).await;
+        let read = format!(
+            "SELECT NOT (l.database = d.oid AND (l.system_identifier IN ('', $1) OR $1 = '')), \
+             l.timeline <> {TIMELINE}, \
+             coalesce(greatest((SELECT max(until) FROM stateward_views.members), \
+             (SELECT recorded_at FROM stateward.events ORDER BY position DESC LIMIT 1)), 0) \
+             < stateward_views.clock_or(NULL) - $2 * 1000000 \
+             FROM stateward.log l, pg_database d WHERE d.datname = current_database()"
+        );
+        let row: Option<(bool, bool, bool)> = sqlx::query_as(AssertSqlSafe(read))
+            .bind(&server)
+            .bind(FORGOTTEN)
+            .fetch_optional(connection)
+            .await?;
+        // Without a row there is no log that could have been moved.
+        let (moved, promoted, forgotten) = row.unwrap_or_default();
+        Ok(Self { server, moved, promoted, forgotten })
+    }
+}
+
+/// The identity of the log. In another server or database than it was in, or on another timeline that no process could
+/// remember, it begins an epoch, and is marked as put back. `None`: the log has no row.
 pub(super) async fn read(
     connection: &mut PgConnection,
 ) -> Result<Option<LogIdentity>, sqlx::Error> {
-    let server = system_identifier(connection).await;
-    let select = || sqlx::query_as(READ).bind(server.clone());
-    let row: Option<Row> = select().fetch_optional(&mut *connection).await?;
-    let row = match row {
-        Some((_, epoch, _, fenced, false)) if !fenced => {
-            // Of several processes at once, the first begins the epoch for all of them.
-            let begin = sqlx::query(BEGIN_EPOCH).bind(server.clone()).bind(epoch);
-            begin.execute(&mut *connection).await?;
-            select().fetch_optional(&mut *connection).await?
-        }
-        row => row,
-    };
-    let Some((log_id, epoch, put_back, fenced, _)) = row else { return Ok(None) };
-    let epoch = u32::try_from(epoch).map_err(|error| undecodable(("log", "epoch"), "", error))?;
-    Ok(Some(LogIdentity { log_id: LogId(log_id), epoch, put_back, fenced }))
+    let place = Place::of(connection).await?;
+    let Some(found) = stored(connection).await? else { return Ok(None) };
+    if found.fenced {
+        return Ok(Some(found));
+    }
+    if place.moved || (place.promoted && place.forgotten) {
+        begin_epoch(connection, found.epoch.into(), &place, true, None).await?;
+    } else if place.promoted {
+        keep_timeline(connection).await?;
+    } else {
+        return Ok(Some(found));
+    }
+    stored(connection).await
+}
+
+/// The log goes on, on the server's timeline.
+pub(super) async fn keep_timeline(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let keep = format!("UPDATE stateward.log SET timeline = {TIMELINE}");
+    sqlx::query(AssertSqlSafe(keep)).execute(connection).await.map(drop)
+}
+
+/// Begins an epoch in place of `before`, unless another process did. `held`: nothing may be changed on backends before a
+/// person says so. `lost`: events that are gone. Positions of what is derived are of the new epoch then: a derived row
+/// never knows an event that the log does not have, because its commit came later. A checkpoint that is ahead of the
+/// log all the same stays as it is.
+pub(super) async fn begin_epoch(
+    connection: &mut PgConnection,
+    before: i64,
+    place: &Place,
+    held: bool,
+    lost: Option<u64>,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    // Another epoch, in the same range.
+    let begin = format!(
+        "UPDATE stateward.log SET put_back = put_back OR $2, system_identifier = $3, database = d.oid, \
+         timeline = {TIMELINE}, lost_events = coalesce($4, 0), \
+         lost_at = CASE WHEN $4 IS NOT NULL THEN stateward_views.clock_or(NULL) END, \
+         epoch = (epoch + floor(random() * 4294967294)::bigint) % 4294967295 + 1 \
+         FROM pg_database d WHERE d.datname = current_database() AND epoch = $1 \
+         RETURNING lpad(to_hex(epoch), 8, '0')"
+    );
+    let epoch: Option<String> = sqlx::query_scalar(AssertSqlSafe(begin))
+        .bind(before)
+        .bind(held)
+        .bind(&place.server)
+        .bind(lost.map(u64::cast_signed))
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let Some(epoch) = epoch else { return transaction.rollback().await };
+    for table in ["checkpoints", "sync_queue", "quarantine"] {
+        let renew = format!(
+            "UPDATE stateward_views.{table} SET position = $1 || substr(position, 9) \
+             WHERE position <> repeat('0', 40) AND substr(position, 9) <= repeat('0', 16) || \
+             lpad(to_hex((SELECT coalesce(max(position), 0) FROM stateward.events)), 16, '0')"
+        );
+        sqlx::query(AssertSqlSafe(renew)).bind(&epoch).execute(&mut *transaction).await?;
+    }
+    let seen = "UPDATE stateward_views.sync_leases SET seen = '' WHERE seen <> ''";
+    sqlx::query(seen).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 /// The identity of the log as it is stored; `None`: the log has no row.
@@ -60,7 +135,7 @@ pub(super) async fn stored(
     connection: &mut PgConnection,
 ) -> Result<Option<LogIdentity>, sqlx::Error> {
     let row: Option<(Uuid, i64, bool, bool)> =
-        sqlx::query_as("SELECT log_id, epoch, put_back, fenced FROM log")
+        sqlx::query_as("SELECT log_id, epoch, put_back, fenced FROM stateward.log")
             .fetch_optional(connection)
             .await?;
     let Some((log_id, epoch, put_back, fenced)) = row else { return Ok(None) };

@@ -2,7 +2,8 @@
 //!
 //! - `open`: the bundle of ports of one database
 //! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
-//! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch
+//! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch;
+//!   `continuity`: whether a database that was lost is the same one; `seen_events`: the newest events, which are compared for that
 //! - `error`: classes of errors; `health`: what the store knows about its own state
 //! - `log`: the event log; `queue`: the sync queue with its leases; `views`: the read models;
 //!   `cluster`: members and duties; `audit`: verification and export; `import`: a whole log into an
@@ -16,6 +17,7 @@ mod audit;
 mod cluster;
 mod column_arrays;
 mod connect;
+mod continuity;
 mod error;
 mod health;
 mod identity;
@@ -25,6 +27,7 @@ mod open;
 mod primary;
 mod queue;
 mod schema;
+mod seen_events;
 mod session;
 mod target;
 mod views;

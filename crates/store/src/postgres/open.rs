@@ -90,9 +90,9 @@ struct Lifetime {
 
 #[async_trait]
 impl StoreLifetime for Lifetime {
-    /// Never: a lost database is found again.
+    /// A lost database is found again, unless the log began another epoch.
     async fn broken(&self) -> Broken {
-        std::future::pending().await
+        Broken::Unwritable(self.database.superseded().await)
     }
 
     fn in_place(&self) -> Result<(), Broken> {

@@ -21,6 +21,7 @@ const SERVER_MIN: i32 = 150_000;
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "log", include_str!("../../../../migrations/postgres/0001_log.sql")),
     (2, "views", include_str!("../../../../migrations/postgres/0002_views.sql")),
+    (3, "lost_events", include_str!("../../../../migrations/postgres/0003_lost_events.sql")),
 ];
 
 /// Where sqlx records what was applied.
@@ -59,8 +60,10 @@ const VIEWS: &[&str] = &[
 pub async fn migrate(target: &Target, role: Option<&str>) -> Result<i64, OpenError> {
     let database = target.database().to_owned();
     let found = primary::find(target.hosts(), 0, None).await;
-    let found =
-        found.map_err(|reasons| OpenError::NoPrimary { database: database.clone(), reasons })?;
+    let found = found.map_err(|none| OpenError::NoPrimary {
+        database: database.clone(),
+        reasons: none.reasons,
+    })?;
     let failed = |error: sqlx::Error| failure(&database, &error);
     let host = found.host.disable_statement_logging();
     let mut connection: PgConnection = host.connect().await.map_err(failed)?;

@@ -9,10 +9,11 @@ use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Holder, ReadError};
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 
 use super::untrusted_row::UntrustedRow;
-use super::{minor, view_page, whole_tables};
+use super::{view_page, whole_tables};
 use crate::audit::{
     AuditSource, ClaimEvent, ExpectedViews, HeldClaim, Identity, QuarantinedStream, RawRow,
     StoredCheckpoint, TableRow, ViewPage, rows_of,
@@ -21,7 +22,7 @@ use crate::postgres::connect::Database;
 use crate::postgres::error::store_error;
 use crate::postgres::identity::LogIdentity;
 use crate::postgres::log::event_row::page;
-use crate::sql_value::limit_of;
+use crate::sql_value::{limit_of, unsigned};
 
 /// Sorts behind every text.
 const LAST: &str = "\u{10ffff}";
@@ -235,4 +236,9 @@ impl AuditSource for LogSource {
     ) -> Result<Vec<Vec<TableRow>>, ReadError> {
         Ok(folds.iter().map(rows_of).collect())
     }
+}
+
+/// A stored position.
+fn minor(stored: i64) -> Result<u64, StoreError> {
+    unsigned(("events", "position"), "", stored).map_err(store_error)
 }

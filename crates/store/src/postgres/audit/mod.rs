@@ -33,7 +33,7 @@ use super::log::event_row::page_with;
 use super::schema;
 use crate::audit::{AuditSource as _, RunningDigest, verify};
 use crate::hash;
-use crate::sql_value::{limit_of, unsigned};
+use crate::sql_value::limit_of;
 
 /// Hashes read at a time for a checkpoint.
 const PAGE: usize = 5_000;
@@ -164,9 +164,4 @@ impl<'r> FromRow<'r, PgRow> for ChainedRow {
         let previous = previous.and_then(|hash| hash.try_into().ok()).unwrap_or(hash::GENESIS);
         Ok(Self { event: UntrustedRow::from_row(row)?, previous })
     }
-}
-
-/// A position as it is stored, in the unit of positions.
-fn minor(stored: i64) -> Result<u64, StoreError> {
-    unsigned(("events", "position"), "", stored).map_err(super::error::store_error)
 }

@@ -25,6 +25,7 @@ use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::{LogClock, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use self::event_row::{EventRow, page};
 use self::reader::LogReader;
@@ -32,6 +33,7 @@ use super::connect::Database;
 use super::error::{OpenError, store_error};
 use super::identity::LogIdentity;
 use super::schema;
+use super::seen_events::SeenEvent;
 use crate::shared::group_commit::{self, GroupCommitHandle};
 use crate::shared::stored_row;
 use crate::sql_value::{limit_of, unsigned};
@@ -40,6 +42,10 @@ use crate::sql_value::{limit_of, unsigned};
 const ROWS: usize = 1_000;
 /// Newest events whose times the clock continues.
 const NEWEST: i64 = 1_024;
+
+/// They are remembered too: a failover soon after may lose them.
+const NEWEST_EVENTS: &str =
+    "SELECT position, event_id, hash, recorded_at FROM events ORDER BY position DESC LIMIT $1";
 
 static PAGE_OF_STREAM: LazyLock<String> = LazyLock::new(|| {
     page("aggregate_type = $1 AND aggregate_id = $2 AND sequence > $3", "sequence", "$4")
@@ -72,12 +78,17 @@ impl Log {
         let identity = schema::check(session.raw(), database.name()).await?;
         session.done();
         database.expect(&identity);
-        let newest = "SELECT coalesce(max(recorded_at), 0) FROM \
-             (SELECT recorded_at FROM events ORDER BY position DESC LIMIT $1) newest";
-        let newest = session.fetch_one(sqlx::query_as(newest).bind(NEWEST)).await;
-        let (newest,): (i64,) = newest.map_err(|error| failed(store_error(error)))?;
+        let newest = session.fetch_all(sqlx::query_as(NEWEST_EVENTS).bind(NEWEST)).await;
+        let newest: Vec<(i64, Uuid, Vec<u8>, i64)> =
+            newest.map_err(|error| failed(store_error(error)))?;
         drop(session);
-        clock.begin_at(Timestamp(newest));
+        let times = newest.iter().map(|(.., recorded_at)| *recorded_at);
+        clock.begin_at(Timestamp(times.max().unwrap_or_default()));
+        // Rows without a hash are of other programs.
+        database.remember(newest.into_iter().filter_map(|(position, id, hash, at)| {
+            let (position, recorded_at) = (position.unsigned_abs(), Timestamp(at));
+            Some(SeenEvent { position, id, hash: hash.try_into().ok()?, recorded_at })
+        }));
         let reader = LogReader::begin(database.clone(), identity.epoch).await.map_err(failed)?;
         let (appended, own) = (Arc::new(Notify::new()), fresh_id());
         let writer = writer::LogWriter::new(
@@ -295,6 +306,6 @@ fn version(stream: &StreamId, sequence: i64) -> Result<Version, StoreError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "names a process; nothing is decided by it")]
-fn fresh_id() -> uuid::Uuid {
-    uuid::Uuid::new_v4()
+fn fresh_id() -> Uuid {
+    Uuid::new_v4()
 }

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::event_row::{EventRow, page};
 use crate::postgres::connect::Database;
 use crate::postgres::error::store_error;
+use crate::postgres::seen_events::SeenEvent;
 use crate::postgres::session::Session;
 use crate::shared::newest_events::NewestEvents;
 use crate::sql_value::unsigned;
@@ -188,6 +189,7 @@ impl LogReader {
 
     /// The events before their end: a reader that is woken finds them.
     fn publish(&self, read: Vec<Recorded>) {
+        self.0.database.remember(read.iter().map(SeenEvent::of));
         let mut newest = self.0.newest.write().unwrap_or_else(PoisonError::into_inner);
         newest.extend(read, drop);
         let end = newest.end();

@@ -20,6 +20,7 @@ use super::forget_claims_before;
 use super::reader::LogReader;
 use crate::postgres::connect::Database;
 use crate::postgres::error::{ErrorClass, classify, message};
+use crate::postgres::seen_events::SeenEvent;
 use crate::shared::chain::{self, Admission, Outcome, StreamHeads};
 use crate::shared::group_commit::{BatchError, CommitBatch};
 
@@ -97,6 +98,13 @@ impl LogWriter {
             self.heads.record(append.stream.clone(), *head);
         }
         if !accepted.is_empty() {
+            let seen = sealed.iter().zip(block * BLOCK..).map(|(event, position)| SeenEvent {
+                position,
+                id: event.event.id.0,
+                hash: event.hash,
+                recorded_at: event.recorded_at,
+            });
+            self.database.remember(seen);
             self.reader.learn(block * BLOCK + sealed.len() as u64 - 1);
             self.reader.hint();
             self.appended.notify_one();

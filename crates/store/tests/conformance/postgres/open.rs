@@ -203,6 +203,8 @@ async fn a_process_does_not_go_on_with_another_epoch_than_it_opened() {
     while log.head().await.is_ok() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let reason = connected.superseded().await;
+    assert!(reason.contains("another epoch"), "{reason}");
     let refused = log.append(append("a", 1, 2, 1, vec![])).await;
     assert!(matches!(refused, Err(AppendError::Store(_))), "{refused:?}");
     assert!(connected.fault().unwrap().contains("another epoch"), "{:?}", connected.fault());

@@ -17,7 +17,7 @@ use crate::support::{append, stream};
 
 /// A database of a server that the test may stop.
 #[track_caller]
-fn own_server() -> Option<impl Future<Output = TestDatabase>> {
+pub(super) fn own_server() -> Option<impl Future<Output = TestDatabase>> {
     let server = Server::private();
     if server.is_none() {
         skip::skipped(MISSING);
