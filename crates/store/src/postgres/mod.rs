@@ -4,6 +4,7 @@
 //! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch;
 //!   `continuity`: whether a database that was lost is the same one; `seen_events`: the newest events, which are compared for that
+//! - `standby_barrier`: when what was found is on the standbys too
 //! - `error`: classes of errors; `health`: what the store knows about its own state
 //! - `log`: the event log; `queue`: the sync queue with its leases; `views`: the read models;
 //!   `cluster`: members and duties; `audit`: verification and export; `import`: a whole log into an
@@ -29,6 +30,7 @@ mod queue;
 mod schema;
 mod seen_events;
 mod session;
+mod standby_barrier;
 mod target;
 mod views;
 mod views_db;

@@ -34,6 +34,7 @@ use super::error::{OpenError, store_error};
 use super::identity::LogIdentity;
 use super::schema;
 use super::seen_events::SeenEvent;
+use super::standby_barrier::StandbyBarrier;
 use crate::shared::group_commit::{self, GroupCommitHandle};
 use crate::shared::stored_row;
 use crate::sql_value::{limit_of, unsigned};
@@ -58,6 +59,7 @@ pub struct Log {
     database: Database,
     commits: GroupCommitHandle,
     reader: LogReader,
+    barrier: StandbyBarrier,
     identity: LogIdentity,
     clock: LogClock,
     tasks: Vec<JoinHandle<()>>,
@@ -91,12 +93,14 @@ impl Log {
         }));
         let reader = LogReader::begin(database.clone(), identity.epoch).await.map_err(failed)?;
         let (appended, own) = (Arc::new(Notify::new()), fresh_id());
+        let barrier = StandbyBarrier::new(database.clone());
         let writer = writer::LogWriter::new(
             database.clone(),
             clock.clone(),
             reader.clone(),
             identity.epoch,
             Arc::clone(&appended),
+            barrier.clone(),
         );
         let mut tasks = vec![
             tokio::spawn(reader.clone().follow()),
@@ -107,7 +111,7 @@ impl Log {
             tasks.push(tokio::spawn(received));
         }
         let commits = group_commit::spawn(writer);
-        Ok(Self { database, commits, reader, identity, clock, tasks })
+        Ok(Self { database, commits, reader, barrier, identity, clock, tasks })
     }
 
     /// The log's name, and the epoch of its positions.
@@ -202,11 +206,13 @@ impl EventStore for Log {
         }
     }
 
+    /// Behind the barrier: a decision that there is nothing to do rests on it.
     async fn head_of(&self, stream: &StreamId) -> Result<Version, ReadError> {
         let head = "SELECT coalesce(max(sequence), 0) FROM events \
              WHERE aggregate_type = $1 AND aggregate_id = $2";
         let query = sqlx::query_as(head).bind(&stream.category).bind(&stream.id);
         let (head,): (i64,) = self.database.fetch_one(query).await?;
+        self.barrier.pass().await?;
         Ok(version(stream, head)?)
     }
 
@@ -245,12 +251,16 @@ impl EventStore for Log {
         }
     }
 
+    /// A holder of an idempotency claim is read behind the barrier: its request is answered from it.
     async fn holder(&self, key: &ClaimKey) -> Result<Option<Holder>, ReadError> {
         let holder =
             "SELECT aggregate_type, aggregate_id, sequence, value FROM claims WHERE key = $1";
         let row: Option<(String, String, i64, String)> =
             self.database.fetch_optional(sqlx::query_as(holder).bind(&key.0)).await?;
         let Some((category, id, sequence, value)) = row else { return Ok(None) };
+        if key.0.starts_with(ClaimKey::IDEMPOTENCY) {
+            self.barrier.pass().await?;
+        }
         let stream = StreamId { category, id };
         let version = version(&stream, sequence)?;
         Ok(Some(Holder { stream, version, value }))

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use sqlx::postgres::{PgArguments, PgDatabaseError};
+use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{Append, AppendError, Appended};
 use stateward_domain::ports::store_error::StoreError;
@@ -21,6 +22,7 @@ use super::reader::LogReader;
 use crate::postgres::connect::Database;
 use crate::postgres::error::{ErrorClass, classify, message};
 use crate::postgres::seen_events::SeenEvent;
+use crate::postgres::standby_barrier::StandbyBarrier;
 use crate::shared::chain::{self, Admission, Outcome, StreamHeads};
 use crate::shared::group_commit::{BatchError, CommitBatch};
 
@@ -40,6 +42,7 @@ pub(super) struct LogWriter {
     /// Wakes the task that notifies other processes.
     appended: Arc<Notify>,
     late: Arc<Semaphore>,
+    barrier: StandbyBarrier,
 }
 
 /// Why a batch was not written.
@@ -57,9 +60,10 @@ impl LogWriter {
         reader: LogReader,
         epoch: u32,
         appended: Arc<Notify>,
+        barrier: StandbyBarrier,
     ) -> Self {
         let (heads, late) = (StreamHeads::default(), Arc::new(Semaphore::new(LATE_MAX)));
-        Self { database, clock, heads, epoch, reader, appended, late }
+        Self { database, clock, heads, epoch, reader, appended, late, barrier }
     }
 
     /// Writes those of `appends` that fit by what is known and, if it was read, by what is stored.
@@ -88,6 +92,13 @@ impl LogWriter {
             });
         }
         let block = if accepted.is_empty() {
+            // What is written commits later than what was found.
+            if planned.iter().any(is_answered_by_what_was_found) {
+                let passed = self.barrier.pass().await;
+                passed.map_err(|_| {
+                    WriteError::Batch(BatchError::Final(AppendError::OutcomeUnknown))
+                })?;
+            }
             0
         } else {
             let arguments = batch::arguments(&accepted, &sealed, now);
@@ -185,6 +196,16 @@ impl CommitBatch for LogWriter {
     }
 
     async fn close(self) {}
+}
+
+/// Whether the caller takes the result for its own: a repetition by ids, or by key.
+fn is_answered_by_what_was_found(planned: &Result<u64, Outcome>) -> bool {
+    match planned {
+        Ok(_) => false,
+        Err(Ok(_)) => true,
+        Err(Err(AppendError::ClaimTaken { key, .. })) => key.0.starts_with(ClaimKey::IDEMPOTENCY),
+        Err(Err(_)) => false,
+    }
 }
 
 /// What the server's error of a batch of `count` appends means.

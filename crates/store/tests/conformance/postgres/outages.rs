@@ -13,7 +13,7 @@ use stateward_store::postgres::{Database, Health, Limits, Log, Target};
 use super::{MISSING, ROLE, TestDatabase, test_database};
 use crate::postgres_server::Server;
 use crate::skip;
-use crate::support::{append, stream};
+use crate::support::{append, key, stream, take};
 
 /// A database of a server that the test may stop.
 #[track_caller]
@@ -106,22 +106,62 @@ async fn an_append_whose_session_ends_is_unknown_and_is_written_once_by_a_repeti
     assert_eq!(ids(&log).await, [1, 2]);
 }
 
+/// Makes commits wait for the standby of this name; empty = for none.
+async fn set_standby(database: &TestDatabase, value: &str) {
+    let mut owner = PgConnection::connect(&database.server.url("postgres")).await.unwrap();
+    let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{value}'");
+    sqlx::query(AssertSqlSafe(set)).execute(&mut owner).await.unwrap();
+    sqlx::query("SELECT pg_reload_conf()").execute(&mut owner).await.unwrap();
+}
+
+/// Number of sessions whose commit waits for a standby.
+async fn waiting(database: &TestDatabase) -> i64 {
+    let mut owner = PgConnection::connect(&database.server.url("postgres")).await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    sqlx::query_scalar(waiting).fetch_one(&mut owner).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_found_instead_of_written_is_answered_once_the_standby_has_it() {
+    let Some(database) = own_server() else { return };
+    let database = database.await;
+    let target: Target = database.server.url_of(ROLE, &database.name).parse().unwrap();
+    let limits = Limits { statement: Duration::from_millis(500), ..Limits::default() };
+    let connected = Database::connect(target, "test", limits).await.unwrap();
+    let log = Log::open(connected, ManualClock::new()).await.unwrap();
+    let claim = "idempotency/n/a/k";
+    let first = append("a", 0, 1, 1, vec![take(claim), take("name/n/k/a")]);
+    let done = log.append(first.clone()).await.unwrap();
+    assert_eq!(log.append(first.clone()).await, Ok(done));
+    let other = append("b", 0, 9, 1, vec![take(claim)]);
+
+    set_standby(&database, "none").await;
+    // The setting reaches the sessions a moment later.
+    while log.head_of(&first.stream).await.is_ok() {}
+    assert_eq!(log.append(first.clone()).await, Err(AppendError::OutcomeUnknown), "by ids");
+    assert_eq!(log.append(other.clone()).await, Err(AppendError::OutcomeUnknown), "by key");
+    assert!(log.holder(&key(claim)).await.is_err(), "by key, before an append");
+    assert!(log.head_of(&first.stream).await.is_err(), "a decision without events");
+    // Facts that no answer rests on need no barrier.
+    assert_eq!(log.holder(&key("name/n/k/a")).await.unwrap().unwrap().stream, first.stream);
+    assert_eq!(log.holder(&key("idempotency/n/a/other")).await, Ok(None));
+    assert_eq!(log.read_stream(&first.stream, Version(0), 9).await.unwrap().len(), 1);
+    assert_eq!(waiting(&database).await, 1, "one record for all that wait");
+
+    set_standby(&database, "").await;
+    assert_eq!(append_surely(&log, &first).await, done);
+    assert_eq!(log.head_of(&first.stream).await, Ok(Version(1)));
+    let taken = log.append(other).await;
+    assert!(matches!(taken, Err(AppendError::ClaimTaken { .. })), "{taken:?}");
+}
+
 #[tokio::test]
 async fn an_append_that_waits_for_its_standby_is_neither_visible_nor_passed_and_keeps_one_connection()
  {
     let Some(database) = own_server() else { return };
     let database = database.await;
-    let set_standby = async |value: &str| {
-        let mut owner = PgConnection::connect(&database.server.url("postgres")).await.unwrap();
-        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{value}'");
-        sqlx::query(AssertSqlSafe(set)).execute(&mut owner).await.unwrap();
-        sqlx::query("SELECT pg_reload_conf()").execute(&mut owner).await.unwrap();
-    };
-    let waiting = async || {
-        let mut owner = PgConnection::connect(&database.server.url("postgres")).await.unwrap();
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-        sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut owner).await.unwrap()
-    };
+    let set_standby = async |value: &str| set_standby(&database, value).await;
+    let waiting = async || waiting(&database).await;
     let target: Target = database.server.url_of(ROLE, &database.name).parse().unwrap();
     let limits = Limits { statement: Duration::from_millis(700), ..Limits::default() };
     let connected = Database::connect(target, "test", limits).await.unwrap();
@@ -142,7 +182,8 @@ async fn an_append_that_waits_for_its_standby_is_neither_visible_nor_passed_and_
     let late = sent.last().unwrap().clone();
     let before = log.head().await.unwrap();
     assert!(before >= first.position);
-    assert_eq!(log.head_of(&stream("a")).await, Ok(late.expected), "not visible");
+    let read = log.read_stream(&stream("a"), Version(0), 100).await.unwrap();
+    assert_eq!(read.last().unwrap().version, late.expected, "not visible");
     let refused = log.append(append("b", 0, 500, 1, vec![])).await;
     assert_eq!(refused, Err(AppendError::OutcomeUnknown));
     for _ in 0..8 {
