@@ -3,7 +3,7 @@
 //! Invariant: a member that stopped, or cannot reach the database, loses its duties without its help.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use stateward_domain::id::BackendName;
@@ -12,30 +12,47 @@ use stateward_domain::ports::store_error::StoreError;
 use uuid::Uuid;
 
 use super::connect::Database;
-use super::views_db::{LeaseClock, micros, parsed};
+use super::error::store_error;
+use super::lease_clock::{ClockPrediction, LeaseClock};
+use super::views_db::{micros, parsed};
 
 /// A member that did not beat for as long is gone: five beats of three seconds.
 const GONE_AFTER: Duration = Duration::from_secs(15);
 
-const BEAT: &str = "SELECT o_id, o_name, o_role, o_version, o_knows, o_seen, o_backends \
-     FROM stateward_views.beat_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const BEAT: &str = "SELECT o_id, o_name, o_role, o_version, o_knows, o_seen, o_backends, \
+     stateward_views.clock_or($9) \
+     FROM stateward_views.beat_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 /// The processes that work on one database.
 pub struct Members {
     database: Database,
     leases: LeaseClock,
+    /// Since the process began.
+    steady: Instant,
+    prediction: ClockPrediction,
 }
 
 impl Members {
     /// The members of `database`, whose lives and duties `leases` measures.
     #[must_use]
-    pub const fn new(database: Database, leases: LeaseClock) -> Self {
-        Self { database, leases }
+    pub fn new(database: Database, leases: LeaseClock) -> Self {
+        let (steady, prediction) = (Instant::now(), ClockPrediction::default());
+        Self { database, leases, steady, prediction }
+    }
+
+    /// Steady time, by which the clock of leases is predicted.
+    fn steady(&self) -> i64 {
+        match &self.leases {
+            LeaseClock::Database => micros(self.steady.elapsed()),
+            LeaseClock::Given(clock) | LeaseClock::Stepped(clock, _) => clock.moment().steady.0,
+        }
     }
 }
 
 /// A stored member.
 type MemberRow = (Uuid, String, String, String, i64, String, String);
+/// A stored member with the clock of leases.
+type TimedRow = (Uuid, String, String, String, i64, String, String, i64);
 
 fn member(row: MemberRow) -> Result<Member, StoreError> {
     let (id, name, role, version, knows, seen, backends) = row;
@@ -90,6 +107,9 @@ impl Cluster for Members {
 
     async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError> {
         let backends = serde_json::to_string(&me.backends).map_err(StoreError::fatal)?;
+        let mut session = self.database.session().await?;
+        // Behind the wait for a connection, which is no step of the clock.
+        let expected = self.prediction.at(self.steady());
         let query = sqlx::query_as(BEAT)
             .bind(me.id.0)
             .bind(&me.name)
@@ -99,12 +119,21 @@ impl Cluster for Members {
             .bind(me.seen.to_string())
             .bind(backends)
             .bind(micros(GONE_AFTER))
-            .bind(self.leases.now());
-        self.database.fetch_all(query).await?.into_iter().map(member).collect()
+            .bind(self.leases.now())
+            .bind(expected);
+        let rows: Vec<TimedRow> = session.fetch_all(query).await.map_err(store_error)?;
+        if let Some(row) = rows.first() {
+            self.prediction.observe(row.7, self.steady());
+        }
+        let rows = rows.into_iter();
+        rows.map(|(id, name, role, version, knows, seen, backends, _)| {
+            member((id, name, role, version, knows, seen, backends))
+        })
+        .collect()
     }
 
     async fn hold(&self, me: NodeId, duty: &Duty, duration: Duration) -> Result<bool, StoreError> {
-        let query = sqlx::query_as("SELECT stateward_views.hold_v1($1, $2, $3, $4)")
+        let query = sqlx::query_as("SELECT stateward_views.hold_v2($1, $2, $3, $4)")
             .bind(duty_name(duty))
             .bind(me.0)
             .bind(micros(duration))

@@ -9,7 +9,7 @@
 //! - `log`: the event log; `queue`: the sync queue with its leases; `views`: the read models;
 //!   `cluster`: members and duties; `audit`: verification and export; `import`: a whole log into an
 //!   empty database
-//! - `views_db`: what queue and read models share; `column_arrays`: how rows are sent
+//! - `lease_clock`: the clock of leases; `views_db`: what queue and read models share; `column_arrays`: how rows are sent
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
 //! lock between round trips. Everything is read from the primary.
@@ -23,6 +23,7 @@ mod error;
 mod health;
 mod identity;
 mod import;
+mod lease_clock;
 mod log;
 mod open;
 mod primary;
@@ -42,10 +43,10 @@ pub use error::OpenError;
 pub use health::Health;
 pub use identity::LogIdentity;
 pub use import::{ImportError, import};
+pub use lease_clock::LeaseClock;
 pub use log::Log;
 pub use open::{Settings, open};
 pub use queue::Queue;
 pub use schema::migrate;
 pub use target::{BadUrl, Target};
 pub use views::Entities;
-pub use views_db::LeaseClock;

@@ -14,11 +14,11 @@ use super::cluster::Members;
 use super::connect::{Database, Limits};
 use super::error::OpenError;
 use super::health::Health;
+use super::lease_clock::LeaseClock;
 use super::log::Log;
 use super::queue::Queue;
 use super::target::Target;
 use super::views::Entities;
-use super::views_db::LeaseClock;
 use crate::opened::{Broken, Opened, StoreLifetime};
 
 /// How a process uses a database.

@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "log", include_str!("../../../../migrations/postgres/0001_log.sql")),
     (2, "views", include_str!("../../../../migrations/postgres/0002_views.sql")),
     (3, "lost_events", include_str!("../../../../migrations/postgres/0003_lost_events.sql")),
+    (4, "clock_steps", include_str!("../../../../migrations/postgres/0004_clock_steps.sql")),
 ];
 
 /// Where sqlx records what was applied.
@@ -50,6 +51,7 @@ const VIEWS: &[&str] = &[
     "sync_observed_since",
     "members",
     "duties",
+    "lease_clock",
 ];
 
 /// Makes or migrates the schema as its owner, the role of `target`. Idempotent. Grants `role` what a process of

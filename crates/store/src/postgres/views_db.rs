@@ -1,4 +1,4 @@
-//! The schema `stateward_views`: checkpoints and quarantine that queue and read models share, and the clock of leases.
+//! The schema `stateward_views`: checkpoints and quarantine that queue and read models share.
 
 use std::str::FromStr;
 
@@ -8,28 +8,8 @@ use sqlx::{FromRow, Postgres};
 use stateward_domain::id::Position;
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::store_error::StoreError;
-use stateward_domain::time::LogClock;
 
 use super::connect::Database;
-
-/// What leases, duties and heartbeats are measured by. Invariant: all processes of a database use the same clock.
-#[derive(Clone)]
-pub enum LeaseClock {
-    /// The database's.
-    Database,
-    /// Steady time of this clock, for a test that sets it.
-    Given(LogClock),
-}
-
-impl LeaseClock {
-    /// The time to use; `None` = the database's.
-    pub(super) fn now(&self) -> Option<i64> {
-        match self {
-            Self::Database => None,
-            Self::Given(clock) => Some(clock.moment().steady.0),
-        }
-    }
-}
 
 /// The schema of one database, as a process uses it. Cheap to clone.
 #[derive(Clone)]

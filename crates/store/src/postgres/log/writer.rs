@@ -201,10 +201,9 @@ impl CommitBatch for LogWriter {
 /// Whether the caller takes the result for its own: a repetition by ids, or by key.
 fn is_answered_by_what_was_found(planned: &Result<u64, Outcome>) -> bool {
     match planned {
-        Ok(_) => false,
         Err(Ok(_)) => true,
         Err(Err(AppendError::ClaimTaken { key, .. })) => key.0.starts_with(ClaimKey::IDEMPOTENCY),
-        Err(Err(_)) => false,
+        Ok(_) | Err(Err(_)) => false,
     }
 }
 

@@ -28,23 +28,27 @@ const CLASSES: i32 = 4;
 
 /// One row, so that the commit may be waited for without a deadline.
 const LEASE: &str = "SELECT coalesce(array_agg(o_entity), '{}'), coalesce(array_agg(o_position), '{}'), \
-     coalesce(array_agg(o_idle), '{}'), coalesce(array_agg(o_observed), '{}') \
-     FROM stateward_views.lease_v1($1, $2, $3, $4, $5, $6, $7)";
-const RENEW: &str = "SELECT coalesce(array_agg(renewed), '{}') \
-     FROM stateward_views.renew_v1($1, $2, $3, $4) AS renewed";
-type Leased = (Vec<String>, Vec<String>, Vec<bool>, Vec<Option<i64>>);
+     coalesce(array_agg(o_idle), '{}'), coalesce(array_agg(o_observed), '{}'), stateward_views.clock_or($7) \
+     FROM stateward_views.lease_v2($1, $2, $3, $4, $5, $6, $7, $8)";
+const RENEW: &str = "SELECT coalesce(array_agg(renewed), '{}'), stateward_views.clock_or($4) \
+     FROM stateward_views.renew_v2($1, $2, $3, $4, $5) AS renewed";
+type Leased = (Vec<String>, Vec<String>, Vec<bool>, Vec<Option<i64>>, i64);
 
 impl Queue {
     pub(super) async fn take(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError> {
-        let query = sqlx::query_as(LEASE)
-            .bind(request.backend.0.clone())
-            .bind(request.worker.clone())
-            .bind(micros(request.duration))
-            .bind(limit_of(request.limit))
-            .bind(limit_of(request.checks))
-            .bind(self.clock.moment().steady.0)
-            .bind(self.leases.now());
-        let (entities, positions, idle, observed): Leased = self.durably(query).await?;
+        let query = |expected: Option<i64>| {
+            sqlx::query_as(LEASE)
+                .bind(request.backend.0.clone())
+                .bind(request.worker.clone())
+                .bind(micros(request.duration))
+                .bind(limit_of(request.limit))
+                .bind(limit_of(request.checks))
+                .bind(self.steady())
+                .bind(self.leases.now())
+                .bind(expected)
+        };
+        let (entities, positions, idle, observed, clock): Leased = self.durably(query).await?;
+        self.prediction.observe(clock, self.steady());
         let rows = entities.into_iter().zip(positions).zip(idle).zip(observed);
         let lease = |(((entity, position), idle), observed): (((String, String), bool), _)| {
             let place = ("sync_observed", "confirmation");
@@ -69,17 +73,25 @@ impl Queue {
         }
         let (entities, workers): (Vec<Uuid>, Vec<String>) =
             held.iter().map(|(entity, worker)| (entity.0, worker.clone())).unzip();
-        let query = sqlx::query_as(RENEW).bind(entities).bind(workers);
-        let query = query.bind(micros(duration)).bind(self.leases.now());
-        let (renewed,): (Vec<String>,) = self.durably(query).await?;
+        let query = |expected: Option<i64>| {
+            let query = sqlx::query_as(RENEW).bind(entities).bind(workers);
+            query.bind(micros(duration)).bind(self.leases.now()).bind(expected)
+        };
+        let (renewed, clock): (Vec<String>, i64) = self.durably(query).await?;
+        self.prediction.observe(clock, self.steady());
         renewed.iter().map(|id| parsed(("sync_leases", "entity"), id, id)).collect()
     }
 
+    fn steady(&self) -> i64 {
+        self.clock.moment().steady.0
+    }
+
     /// The row of a statement whose commit may wait for a standby. The caller stops waiting after the time of a
-    /// statement; the connection is kept until the server answers, so that the server's sessions do not pile up.
+    /// statement; the connection is kept until the server answers, so that the server's sessions do not pile up. `query`
+    /// gets what the clock of leases is expected to show.
     async fn durably<O>(
         &self,
-        query: QueryAs<'static, sqlx::Postgres, O, PgArguments>,
+        query: impl FnOnce(Option<i64>) -> QueryAs<'static, sqlx::Postgres, O, PgArguments>,
     ) -> Result<O, StoreError>
     where
         O: Send + Unpin + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> + 'static,
@@ -91,6 +103,8 @@ impl Queue {
             return Err(StoreError::unavailable("leases wait for their commits"));
         };
         let mut session = database.session().await?;
+        // Behind the wait for a connection, which is no step of the clock.
+        let query = query(self.prediction.at(self.steady()));
         let answer = tokio::spawn(async move {
             let answer = session.fetch_one_patiently(query).await.map_err(store_error);
             drop(permit);
@@ -184,13 +198,19 @@ impl Queue {
     }
 }
 
+/// In how many microseconds a lease `l` ends. While a step of the clock is recent, a lease ends with that time or earlier.
+const HELD: &str = "CASE WHEN l.entity IS NULL THEN NULL \
+     WHEN stateward_views.lease_ended(l.until, l.lasts, c.leases, c.careful_until, c.low) THEN least(l.until - c.leases, 0) \
+     WHEN l.until > c.leases + l.lasts + 2000000 THEN c.careful_until - c.leases \
+     ELSE greatest(l.until, c.careful_until) - c.leases END";
+
 /// The first rows of each class: the class, in how many microseconds the row can be leased (NULL = never), and whether
 /// it is free then. Differences, because leases and work are measured by different clocks.
 static NEXT: LazyLock<String> = LazyLock::new(|| {
     let work = [0, 1, 2].map(|priority| {
         format!(
             "SELECT {priority}, greatest(r.due, r.held), r.due >= coalesce(r.held, r.due) FROM ( \
-             SELECT q.lease_after - c.steady AS due, greatest(l.until - c.leases, \
+             SELECT q.lease_after - c.steady AS due, greatest({HELD}, \
                  CASE WHEN q.position > l.seen THEN NULL ELSE l.snooze - c.steady END) AS held \
              FROM (SELECT entity, lease_after, position FROM stateward_views.sync_queue \
                    WHERE backend = $1 AND priority = {priority} AND lease_after IS NOT NULL \
@@ -198,14 +218,17 @@ static NEXT: LazyLock<String> = LazyLock::new(|| {
              LEFT JOIN stateward_views.sync_leases l ON l.entity = q.entity) r"
         )
     });
-    let checks = "SELECT 3, CASE WHEN r.idle THEN greatest(r.due, r.held) END, r.idle AND r.due >= r.held FROM ( \
-         SELECT l.drift_due - c.steady AS due, l.until - c.leases AS held, \
+    let checks = format!(
+        "SELECT 3, CASE WHEN r.idle THEN greatest(r.due, r.held) END, r.idle AND r.due >= r.held FROM ( \
+         SELECT l.drift_due - c.steady AS due, {HELD} AS held, \
              q.entity IS NOT NULL AND q.due IS NULL AS idle \
-         FROM (SELECT entity, drift_due, until FROM stateward_views.sync_leases \
+         FROM (SELECT entity, drift_due, until, lasts FROM stateward_views.sync_leases \
                WHERE $3 AND backend = $1 AND drift_due IS NOT NULL ORDER BY drift_due LIMIT $2) l CROSS JOIN c \
-         LEFT JOIN stateward_views.sync_queue q ON q.entity = l.entity) r";
-    let rows = [&work[0], &work[1], &work[2], checks].join(" UNION ALL ");
+         LEFT JOIN stateward_views.sync_queue q ON q.entity = l.entity) r"
+    );
+    let rows = [&*work[0], &*work[1], &*work[2], &*checks].join(" UNION ALL ");
     format!(
-        "WITH c AS MATERIALIZED (SELECT $4::bigint AS steady, stateward_views.clock_or($5) AS leases) {rows}"
+        "WITH c AS MATERIALIZED (SELECT $4::bigint AS steady, stateward_views.clock_or($5) AS leases, \
+         k.careful_until, k.low FROM stateward_views.lease_clock k) {rows}"
     )
 });

@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use super::column_arrays::{ColumnArrays, ColumnType};
 use super::connect::Database;
-use super::views_db::{LeaseClock, ViewsDb};
+use super::lease_clock::{ClockPrediction, LeaseClock};
+use super::views_db::ViewsDb;
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use crate::shared::queue_row::{self, QueueColumns, READ_OF_QUEUE, TimedQueueRow, waits_for};
 use crate::sql_value::limit_of;
@@ -85,6 +86,7 @@ pub struct Queue {
     clock: LogClock,
     /// When leases end.
     leases: LeaseClock,
+    prediction: ClockPrediction,
     durable: Arc<Semaphore>,
 }
 
@@ -93,7 +95,8 @@ impl Queue {
     #[must_use]
     pub fn new(database: Database, clock: impl Into<LogClock>, leases: LeaseClock) -> Self {
         let durable = Arc::new(Semaphore::new(DURABLE_MAX));
-        Self { db: ViewsDb::new(database), clock: clock.into(), leases, durable }
+        let prediction = ClockPrediction::default();
+        Self { db: ViewsDb::new(database), clock: clock.into(), leases, prediction, durable }
     }
 }
 

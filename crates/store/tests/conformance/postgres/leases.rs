@@ -121,7 +121,7 @@ async fn a_lease_ends_by_the_databases_clock_whatever_the_processes_clocks_say()
     let two = Process::of(&database, ahead).await;
     one.enqueue(1).await;
     assert_eq!(one.lease("one", 1).await, Ok(vec![entity(1)]));
-    here.advance(LEASE * 2);
+    here.set_back(LEASE * 2);
     assert_eq!(two.lease("two", 1).await, Ok(vec![]), "its clock does not matter");
     let held = [(entity(1), "one".to_owned())];
     assert_eq!(one.queue.renew(&held, LEASE).await, Ok(vec![entity(1)]));
@@ -187,9 +187,9 @@ async fn leases_and_renewals_are_durable_and_what_follows_from_the_log_is_not() 
     let advance = "advance_v1(repeat('0', 40), repeat('0', 40), 0, '{}', '{}', '{}', '{}', '{}', '{}', \
          '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')";
     for (role, call, expected) in [
-        ("off", "lease_v1('b', 'w', 1, 1, 1, 0, NULL)", "on"),
-        ("off", "renew_v1('{}', '{}', 1, NULL)", "on"),
-        ("remote_apply", "lease_v1('b', 'w', 1, 1, 1, 0, NULL)", "remote_apply"),
+        ("off", "lease_v2('b', 'w', 1, 1, 1, 0, NULL, NULL)", "on"),
+        ("off", "renew_v2('{}', '{}', 1, NULL, NULL)", "on"),
+        ("remote_apply", "lease_v2('b', 'w', 1, 1, 1, 0, NULL, NULL)", "remote_apply"),
         ("on", advance, "off"),
         ("on", "reset_queue_v1()", "off"),
         ("on", "release_v1('{}', '{}', '{}', '{}', '{}', '{}', '{}')", "off"),

@@ -1,6 +1,7 @@
 //! The store on PostgreSQL: a database for each test, and what only this adapter has to promise.
 
 mod audit;
+mod clock_steps;
 mod epochs;
 mod leases;
 mod members;
