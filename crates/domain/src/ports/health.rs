@@ -1,5 +1,7 @@
 //! What a store knows about its own state.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 /// One fact about the store that a person may have to act on.
@@ -29,4 +31,10 @@ pub trait StoreHealth: Send + Sync {
     /// All checks, also those that hold, in a fixed order. Answers from memory, or within a second: a store that cannot
     /// be reached fails a check. Read-only.
     async fn health(&self) -> Vec<Check>;
+
+    /// For how long an append in flight has kept readers from events behind it; zero = none does, or the store knows no
+    /// such state. Answers from memory.
+    fn log_held_back(&self) -> Duration {
+        Duration::ZERO
+    }
 }

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::continuity::{self, Continuity};
 use super::error::{OpenError, message, store_error};
+use super::held_back::HeldBack;
 use super::identity::LogIdentity;
 use super::primary::{self, Found, NoPrimary};
 use super::seen_events::SeenEvent;
@@ -81,6 +82,8 @@ struct Inner {
     log: OnceLock<Continuity>,
     /// Why this process cannot go on with the log; `None` = it can.
     superseded: watch::Sender<Option<String>>,
+    /// Whether an append in flight holds the log's reader back.
+    held_back: watch::Sender<HeldBack>,
     /// Why the last search found no primary; `None` = it found one.
     fault: watch::Sender<Option<String>>,
 }
@@ -107,6 +110,7 @@ impl Database {
             timeline: AtomicI64::new(0),
             log: OnceLock::new(),
             superseded: watch::Sender::new(None),
+            held_back: watch::Sender::new(HeldBack::default()),
             fault: watch::Sender::new(None),
         }));
         match database.primary().await {
@@ -127,6 +131,17 @@ impl Database {
         if let Some(log) = self.0.log.get() {
             log.remember(events);
         }
+    }
+
+    /// The log's reader read this horizon, and then the last number that was drawn.
+    pub(super) fn note_horizon(&self, horizon: i64, drawn: i64) {
+        self.0.held_back.send_modify(|held| *held = held.after(horizon, drawn, Instant::now()));
+    }
+
+    /// For how long an append in flight has held the log's reader back; zero = none does. Answers from memory.
+    #[must_use]
+    pub fn held_back(&self) -> Duration {
+        self.0.held_back.borrow().lasted(Instant::now())
     }
 
     /// Resolves, with the reason in one line, when this process cannot go on with its log: the log began another epoch,

@@ -14,23 +14,34 @@ const ANSWER: Duration = Duration::from_millis(800);
 /// Age of an append in flight that is reported.
 const HELD_BACK: Duration = Duration::from_secs(5);
 
-/// The oldest append that holds readers back (process, program, age in seconds), whether the server syncs its writes, and
-/// the number of events that were lost lately. A prepared transaction has no process. The age is unknown where the role may not see it.
-const READ: &str = "SELECT \
+/// The oldest append that holds readers back (process and program), its age in seconds, whether it was prepared; whether
+/// the server syncs its writes; the number of events that were lost lately. A prepared transaction has no process. The
+/// age is unknown where the role may not see it.
+const READ: &str = "SELECT h.holder, h.age, h.prepared, current_setting('fsync')::bool, \
+     (SELECT lost_events FROM stateward.log WHERE lost_at > stateward_views.clock_or(NULL) - $2) \
+     FROM (SELECT 1) one LEFT JOIN LATERAL \
      (SELECT coalesce('process ' || l.pid || coalesce(' (' || nullif(a.application_name, '') || ')', ''), \
-     'a prepared transaction') || coalesce(', for ' || floor(extract(epoch FROM clock_timestamp() - a.xact_start))::bigint \
-     || ' s', '') FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
+     'a prepared transaction') AS holder, l.pid IS NULL AS prepared, \
+     floor(extract(epoch FROM clock_timestamp() - a.xact_start))::bigint AS age \
+     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
      WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 16 = x'5357'::bigint \
      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
      AND (a.xact_start IS NULL OR a.xact_start < clock_timestamp() - $1 * interval '1 second') \
-     ORDER BY a.xact_start NULLS FIRST LIMIT 1), \
-     current_setting('fsync')::bool, \
-     (SELECT lost_events FROM stateward.log WHERE lost_at > stateward_views.clock_or(NULL) - $2)";
+     ORDER BY a.xact_start NULLS FIRST LIMIT 1) h ON true";
 /// How long it is reported that events were lost, in microseconds.
 const LOST: i64 = 24 * 3_600 * 1_000_000;
 
-/// A fault of the database; the append that holds readers back; whether writes are synced; events that were lost.
-type Answer = (Option<String>, Option<String>, bool, Option<i64>);
+/// A row of [`READ`].
+type Row = (Option<String>, Option<i64>, Option<bool>, bool, Option<i64>);
+
+/// What is reported of an append that holds readers back. One whose age the role may not see counts from when readers
+/// stood still.
+fn holder(row: &Row, stood: Duration) -> Option<String> {
+    let (Some(holder), age, prepared, ..) = row else { return None };
+    let seconds = age.map_or(stood.as_secs(), i64::unsigned_abs);
+    let reported = age.is_some() || *prepared == Some(true) || stood >= HELD_BACK;
+    reported.then(|| format!("readers wait for an append of {holder}, for {seconds} s"))
+}
 
 /// The state of a database.
 pub struct Health {
@@ -47,18 +58,24 @@ impl Health {
 
 #[async_trait]
 impl StoreHealth for Health {
+    fn log_held_back(&self) -> Duration {
+        self.database.held_back()
+    }
+
     async fn health(&self) -> Vec<Check> {
         let query = sqlx::query_as(READ).bind(HELD_BACK.as_secs_f64()).bind(LOST);
         let answer = timeout(ANSWER, self.database.fetch_one(query)).await;
-        let (fault, held_back, synced, lost): Answer = match answer {
-            Ok(Ok((held_back, synced, lost))) => (None, held_back, synced, lost),
-            Ok(Err(error)) => (Some(error.to_string()), None, true, None),
+        let unknown = (None, None, None, true, None);
+        let (fault, row): (Option<String>, Row) = match answer {
+            Ok(Ok(row)) => (None, row),
+            Ok(Err(error)) => (Some(error.to_string()), unknown),
             Err(_) => {
                 let late = || "the database does not answer".to_owned();
-                (Some(self.database.fault().unwrap_or_else(late)), None, true, None)
+                (Some(self.database.fault().unwrap_or_else(late)), unknown)
             }
         };
-        let held_back = held_back.map(|holder| format!("readers wait for an append of {holder}"));
+        let held_back = holder(&row, self.database.held_back());
+        let (.., synced, lost) = row;
         let unsynced =
             (!synced).then(|| "fsync is off: a crash of the server may lose the log".to_owned());
         let lost = lost.filter(|lost| *lost > 0).map(|lost| {

@@ -169,7 +169,9 @@ impl LogReader {
     /// Reads from the end up to a new horizon.
     async fn advance(&self) -> Result<(), StoreError> {
         let mut session = self.0.database.session().await?;
-        let horizon = horizon(&mut session).await.map_err(store_error)?;
+        let drawn = sqlx::query_as("SELECT horizon_v1(), last_value FROM blocks");
+        let (horizon, drawn): (i64, i64) = session.fetch_one(drawn).await.map_err(store_error)?;
+        self.0.database.note_horizon(horizon, drawn);
         loop {
             let query = sqlx::query_as(AssertSqlSafe(PAGE_BELOW.as_str()))
                 .bind(self.end().cast_signed())

@@ -256,3 +256,39 @@ async fn a_server_that_restarts_is_found_again_and_one_that_is_gone_is_reported_
     assert!(checks.iter().any(|check| check.name == "store/database" && check.ok), "{checks:?}");
     assert!(checks.iter().any(|check| check.name == "store/fsync" && !check.ok), "of this server");
 }
+
+#[tokio::test]
+async fn an_append_of_another_program_that_stays_open_is_measured_and_named_with_its_process() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let connected = database.connect().await;
+    let log = Log::open(connected.clone(), ManualClock::new()).await.unwrap();
+    let health = Health::new(connected);
+    let before = log.append(append("a", 0, 1, 1, vec![])).await.unwrap();
+    let mut other = PgConnection::connect(&database.server.url(&database.name)).await.unwrap();
+    let begin = "BEGIN; INSERT INTO stateward.events (aggregate_type, aggregate_id, sequence, event_type, \
+         event_version, payload, metadata) VALUES ('entity', 'left', 1, 'Foreign', '1', '{}', '{}')";
+    sqlx::raw_sql(begin).execute(&mut other).await.unwrap();
+    let pid: i32 =
+        sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await.unwrap();
+    log.append(append("b", 0, 2, 1, vec![])).await.unwrap();
+    let detail = loop {
+        let checks = health.health().await;
+        let held = checks.into_iter().find(|check| check.name == "store/log-held-back").unwrap();
+        if let Some(detail) = held.detail {
+            break detail;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(detail.contains(&format!("process {pid}")) && detail.contains(" s"), "{detail}");
+    assert!(health.log_held_back() >= Duration::from_secs(3), "{:?}", health.log_held_back());
+    assert_eq!(log.read_log(before.position, 9).await.unwrap().events, [], "nothing is passed");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    assert_eq!(log.read_log(before.position, 9).await.unwrap().events.len(), 1);
+    while !health.log_held_back().is_zero() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(
+        health.health().await.iter().all(|check| check.name != "store/log-held-back" || check.ok)
+    );
+}
