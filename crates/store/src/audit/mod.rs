@@ -51,7 +51,7 @@ pub use chain_checker::{ChainChecker, Chains};
 pub(crate) use entity_replay::{ClaimRecord, EntityReplay};
 pub(crate) use entity_replays::{EntityEvents, EntityReplays, ReplayedStream};
 pub(crate) use expected_rows::{rows_of, table_row};
-pub(crate) use export_reader::{ExportReader, LineError};
+pub(crate) use export_reader::{CopyCheck, ExportReader, LineError};
 pub(crate) use models::{ENTITIES, QUEUE};
 pub use running_digest::RunningDigest;
 pub(crate) use table_row::differences;

@@ -14,6 +14,7 @@ use stateward_domain::entity::claims::{self, Claim, ClaimKey};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{LogId, Version};
 use stateward_domain::ports::event_store::ReadError;
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 use tokio::sync::Mutex;
 
@@ -31,6 +32,16 @@ use crate::sql_value::limit_of;
 
 /// Claims on objects that are written at a time.
 const BATCH: usize = 4_096;
+
+/// Every append begins with the lock: none comes in between.
+const BEGIN: &[&str] = &[
+    "BEGIN",
+    "SET LOCAL idle_in_transaction_session_timeout = '10min'",
+    "LOCK TABLE streams IN EXCLUSIVE MODE",
+];
+/// Whether there are events, whether the log is fenced, its id, and the name of a process that serves it.
+const STATE: &str = "SELECT EXISTS (SELECT FROM events), l.fenced, l.log_id, \
+     (SELECT name FROM stateward_views.members WHERE until > stateward_views.clock_or(NULL) LIMIT 1) FROM log l";
 
 /// Why a log was not written; an import changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +95,7 @@ pub async fn import(
     now: Timestamp,
 ) -> Result<Checkpoint, ImportError> {
     let mut reader = ExportReader::of(lines);
-    let mut writer = LogImport::begin(database).await?;
+    let mut writer = LogImport::begin(database, None).await?;
     let mut page = reader.page()?;
     let log_id = reader.log_id().ok_or(ImportError::Empty)?;
     while !page.is_empty() {
@@ -95,56 +106,75 @@ pub async fn import(
     reader.finish(now).ok_or(ImportError::Empty)
 }
 
-/// A log that is being written. Dropped before [`finish`](Self::finish), it is as it was.
-pub(crate) struct LogImport {
+/// A log that is being written. Dropped before [`finish`](Self::finish), an import leaves it as it was, and a copy leaves
+/// it fenced, with whole pages.
+pub(super) struct LogImport {
     database: String,
     session: Mutex<Session>,
+    /// Whether each page is committed.
+    paged: bool,
 }
 
 impl LogImport {
-    /// Begins to write the log of `database`.
+    /// Begins to write the log of `database`: whole, or as a copy of the log `log_id` by pages, which goes on with what
+    /// an earlier one wrote.
     ///
     /// # Errors
     /// [`ImportError::Occupied`], [`ImportError::Served`], [`ImportError::Store`].
-    pub(crate) async fn begin(database: &Database) -> Result<Self, ImportError> {
+    pub(super) async fn begin(
+        database: &Database,
+        paged: Option<LogId>,
+    ) -> Result<Self, ImportError> {
         schema::present(database).await?;
         let name = database.name().to_owned();
-        let unavailable = |error: stateward_domain::ports::store_error::StoreError| {
-            OpenError::Database { database: name.clone(), message: error.to_string() }
+        let unavailable = |error: StoreError| OpenError::Database {
+            database: name.clone(),
+            message: error.to_string(),
         };
         let mut session = database.session().await.map_err(unavailable)?;
         let failed = |error: sqlx::Error| failure(&name, &error);
         let connection = session.raw();
-        for statement in [
-            "BEGIN",
-            "SET LOCAL idle_in_transaction_session_timeout = '10min'",
-            // Every append begins with it: none comes in between.
-            "LOCK TABLE streams IN EXCLUSIVE MODE",
-        ] {
-            sqlx::query(statement).execute(&mut *connection).await.map_err(failed)?;
-        }
-        let (events, fenced, node): (bool, bool, Option<String>) = sqlx::query_as(
-            "SELECT EXISTS (SELECT FROM events), (SELECT fenced FROM log), \
-             (SELECT name FROM stateward_views.members \
-             WHERE until > stateward_views.clock_or(NULL) LIMIT 1)",
-        )
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
+        execute(connection, BEGIN).await.map_err(failed)?;
+        let (events, fenced, log_id, node): (bool, bool, uuid::Uuid, Option<String>) =
+            sqlx::query_as(STATE).fetch_one(&mut *connection).await.map_err(failed)?;
         if let Some(node) = node {
             return Err(ImportError::Served { database: name, node });
         }
-        if events || fenced {
+        let goes_on = fenced && paged.is_some_and(|paged| paged.0 == log_id);
+        if (events || fenced) && !goes_on {
             return Err(ImportError::Occupied(name));
         }
-        Ok(Self { database: name, session: Mutex::new(session) })
+        if let Some(log_id) = paged {
+            let fence = "UPDATE log SET log_id = $1, put_back = true, fenced = true";
+            let fence = sqlx::query(fence).bind(log_id.0);
+            fence.execute(&mut *connection).await.map_err(failed)?;
+            execute(connection, &["COMMIT"]).await.map_err(failed)?;
+        }
+        Ok(Self { database: name, session: Mutex::new(session), paged: paged.is_some() })
+    }
+
+    /// Ids and hashes of the events that are there behind `after`, in order, with the position of the last one.
+    pub(super) async fn written(
+        &mut self,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, uuid::Uuid, Vec<u8>)>, ImportError> {
+        let name = self.database.clone();
+        let rows = "SELECT position, event_id, hash FROM events WHERE position > $1 ORDER BY position LIMIT $2";
+        let rows = sqlx::query_as(rows).bind(after).bind(limit_of(limit));
+        let rows = rows.fetch_all(self.session.get_mut().raw()).await;
+        rows.map_err(|error| failure(&name, &error))
     }
 
     /// Writes events that follow those before, in the order of the log; at most 1,000.
-    pub(crate) async fn write(&mut self, events: &[Recorded]) -> Result<(), ImportError> {
+    pub(super) async fn write(&mut self, events: &[Recorded]) -> Result<(), ImportError> {
         let name = self.database.clone();
+        let failed = |error: sqlx::Error| failure(&name, &error);
         let connection = self.session.get_mut().raw();
-        insert_events(connection, events).await.map_err(|error| failure(&name, &error))?;
+        if self.paged {
+            execute(connection, &["BEGIN"]).await.map_err(failed)?;
+        }
+        insert_events(connection, events).await.map_err(failed)?;
         let control = events.iter().filter(|event| event.stream.category != StreamId::ENTITY);
         for event in control {
             if let Some(Claim::Take { key, value, .. }) = claims::of_request(&event.envelope(), 0) {
@@ -152,13 +182,20 @@ impl LogImport {
                 take(connection, &name, &event.stream, &key, &record).await?;
             }
         }
+        if self.paged {
+            execute(connection, &["COMMIT"]).await.map_err(failed)?;
+        }
         Ok(())
     }
 
     /// Derives everything else, and opens the log, in a new epoch and under the restore hold.
-    pub(crate) async fn finish(self, log_id: LogId) -> Result<(), ImportError> {
+    pub(super) async fn finish(self, log_id: LogId) -> Result<(), ImportError> {
         let name = self.database.clone();
         let failed = |error: sqlx::Error| failure(&name, &error);
+        if self.paged {
+            let mut session = self.session.lock().await;
+            execute(session.raw(), BEGIN).await.map_err(failed)?;
+        }
         self.derive().await?;
         let mut session = self.session.into_inner();
         let connection = session.raw();
@@ -179,12 +216,14 @@ impl LogImport {
             let heads = "INSERT INTO streams (aggregate_type, aggregate_id, version, before, hash, recorded_at) \
                  SELECT DISTINCT ON (aggregate_type, aggregate_id) aggregate_type, aggregate_id, sequence, \
                  sequence - 1, hash, recorded_at FROM events \
-                 ORDER BY aggregate_type, aggregate_id, sequence DESC";
+                 ORDER BY aggregate_type, aggregate_id, sequence DESC \
+                 ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET version = excluded.version, \
+                 before = excluded.before, hash = excluded.hash, recorded_at = excluded.recorded_at";
+            // What an earlier end that broke off left is derived again.
+            let claims = "DELETE FROM claims WHERE aggregate_type = 'entity'";
             let objects = "CREATE TEMP TABLE objects (key text COLLATE \"C\" NOT NULL, entity text NOT NULL, \
                  sequence bigint NOT NULL, at bigint NOT NULL, position bigint NOT NULL) ON COMMIT DROP";
-            for statement in [heads, objects] {
-                sqlx::query(statement).execute(session.raw()).await.map_err(failed)?;
-            }
+            execute(session.raw(), &[heads, claims, objects]).await.map_err(failed)?;
         }
         let mut replays = EntityReplays::of(self);
         let mut objects = Vec::new();
@@ -336,6 +375,16 @@ async fn take(
     .await;
     let taken = taken.map_err(|error| failure(database, &error))?;
     Ok(taken.rows_affected() > 0 || idempotency)
+}
+
+async fn execute(
+    connection: &mut PgConnection,
+    statements: &[&'static str],
+) -> Result<(), sqlx::Error> {
+    for statement in statements {
+        sqlx::query(*statement).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 fn failure(database: &str, error: &sqlx::Error) -> ImportError {

@@ -8,8 +8,8 @@
 //! - `error`: classes of errors; `health`: what the store knows about its own state; `held_back`: how long readers
 //!   have waited
 //! - `log`: the event log; `queue`: the sync queue with its leases; `views`: the read models;
-//!   `cluster`: members and duties; `audit`: verification and export; `import`: a whole log into an
-//!   empty database
+//!   `cluster`: members and duties; `audit`: verification and export; `import`, `copy`: a whole
+//!   log into an empty database
 //! - `lease_clock`: the clock of leases; `views_db`: what queue and read models share; `column_arrays`: how rows are sent
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
@@ -20,6 +20,7 @@ mod cluster;
 mod column_arrays;
 mod connect;
 mod continuity;
+mod copy;
 mod error;
 mod health;
 mod held_back;
@@ -41,6 +42,7 @@ mod views_db;
 pub use audit::Auditor;
 pub use cluster::Members;
 pub use connect::{Database, Limits};
+pub use copy::{CopyError, copy, end_fence, fence};
 pub use error::OpenError;
 pub use health::Health;
 pub use identity::LogIdentity;

@@ -38,6 +38,7 @@ use files::lock::LogHead;
 pub use audit::Auditor;
 pub use error::OpenError;
 pub use files::backup::backup;
+pub use files::copy::{CopyError, SourceLock, copy};
 pub use files::import::{ImportError, import};
 pub use files::restore::restore;
 pub use files::restore_hold::RestoreHoldFile;

@@ -2,11 +2,12 @@
 //!
 //! - `open`: the directory and both files; `database`: one file; `lock`: the lock on them, and the log's recorded head; `inodes`,
 //!   `directory_guard`: whether the files are still where they were opened
-//! - `backup`, `restore`, `import`: copies, which `install` puts in place as a whole; `restore_hold`: the mark of a
+//! - `backup`, `restore`, `import`, `copy`: copies, which `install` puts in place as a whole; `restore_hold`: the mark of a
 //!   restored store; `stale_views`: views that are ahead of their log
 //! - `object_claims`: claims that older versions did not take
 
 pub(super) mod backup;
+pub(super) mod copy;
 pub(super) mod database;
 pub(super) mod directory_guard;
 pub(super) mod import;
