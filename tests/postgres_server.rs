@@ -38,12 +38,15 @@ impl Server {
     pub(crate) fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Server>> = OnceLock::new();
         let start = || {
+            // Another version is another server.
+            let binaries = binaries()?;
             let checkout = env!("CARGO_TARGET_TMPDIR").bytes();
-            let hash = checkout.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            let version = binaries.as_os_str().as_encoded_bytes().iter().copied();
+            let hash = checkout.chain(version).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
             });
             let name = format!("stateward-pg-{}-{hash:016x}", own_uid());
-            Some(Self::start(&std::env::temp_dir().join(name), &binaries()?, "shared"))
+            Some(Self::start(&std::env::temp_dir().join(name), &binaries, "shared"))
         };
         SHARED.get_or_init(start).as_ref()
     }
@@ -106,6 +109,13 @@ impl Server {
         run(as_user(Path::new("touch")).arg(self.folder.join("data/standby.signal")));
         self.control(&["start"]);
         self.control(&["promote"]);
+    }
+
+    /// Asks every role but the superuser for a password from now on.
+    pub(crate) fn require_passwords(&self) {
+        let rules = format!("local all {SUPERUSER} trust\nlocal all all scram-sha-256\n");
+        std::fs::write(self.folder.join("data/pg_hba.conf"), rules).expect("the rules");
+        self.control(&["reload"]);
     }
 
     fn start(folder: &Path, binaries: &Path, kind: &str) -> Self {

@@ -9,6 +9,7 @@ use stateward_domain::ports::event_store::{AppendError, EventStore, ReadError};
 use stateward_domain::time::ManualClock;
 use stateward_store::postgres::{Database, Limits, Log, OpenError, Target, migrate};
 
+use super::outages::own_server;
 use super::{ROLE, TestDatabase, test_database};
 use crate::postgres_server::Server;
 use crate::support::append;
@@ -208,4 +209,57 @@ async fn a_process_does_not_go_on_with_another_epoch_than_it_opened() {
     let refused = log.append(append("a", 1, 2, 1, vec![])).await;
     assert!(matches!(refused, Err(AppendError::Store(_))), "{refused:?}");
     assert!(connected.fault().unwrap().contains("another epoch"), "{:?}", connected.fault());
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_one_line_without_it() {
+    let Some(database) = own_server() else { return };
+    let database = database.await;
+    let owner = database.owner().await;
+    run(&owner, &format!("ALTER ROLE {ROLE} PASSWORD 'right'")).await;
+    database.server.require_passwords();
+    let url = database.server.url_of(ROLE, &database.name);
+    let connect = async |password: &str| {
+        let target: Target = url.parse().unwrap();
+        Database::connect(target.with_password(password), "test", Limits::default()).await
+    };
+    // The rules reach the server a moment later.
+    let line = loop {
+        if let Err(error) = connect("wrong-one").await {
+            break error.to_string();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(line.contains("password authentication failed"), "{line}");
+    assert!(!line.contains("wrong-one") && !line.contains('\n'), "{line}");
+    Log::open(connect("right").await.unwrap(), ManualClock::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_or_damaged_schema_is_not_migrated() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let (owner, target) = (database.owner().await, database.server.url(&database.name));
+    let target: Target = target.parse().unwrap();
+    let before = "SELECT string_agg(version || encode(checksum, 'hex'), ' ' ORDER BY version) FROM stateward.migrations";
+    let applied = async || sqlx::query_scalar::<_, String>(before).fetch_one(&owner).await.unwrap();
+    for (damage, repair, named) in [
+        (
+            "INSERT INTO stateward.migrations VALUES (999, 'later', now(), true, '', 0)",
+            "DELETE FROM stateward.migrations WHERE version = 999",
+            "999",
+        ),
+        (
+            "UPDATE stateward.migrations SET checksum = sha512(checksum) WHERE version = 1",
+            "SELECT 1",
+            "migration 1",
+        ),
+    ] {
+        run(&owner, damage).await;
+        let found = applied().await;
+        let line = migrate(&target, Some(ROLE)).await.unwrap_err().to_string();
+        assert!(line.contains(named) && !line.contains('\n'), "{line}");
+        assert_eq!(applied().await, found, "nothing was changed");
+        run(&owner, repair).await;
+    }
 }
