@@ -59,6 +59,11 @@ pub trait Projection: Send + Sync {
     /// [`ModelError::Store`].
     async fn checkpoint(&self) -> Result<Position, ModelError>;
 
+    /// Resolves once the checkpoint has reached `position`, whichever process moved it; never fails, and waits while the
+    /// store does not answer, so the caller bounds it. Resolves without I/O when this process knows that already.
+    /// Cancellable.
+    async fn advanced_past(&self, position: Position);
+
     /// Applies `events` and moves the checkpoint from `from` to `to`, in one transaction or not at all. Events of
     /// quarantined streams, and those that were applied before, are skipped.
     ///

@@ -127,6 +127,10 @@ pub struct NextDue {
     pub within: Option<Duration>,
 }
 
+/// How many hints of one backend a caller has seen, by the count of the handle that gave them; zero before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SeenHints(pub u64);
+
 /// Why a call to the queue failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -257,6 +261,16 @@ pub trait SyncQueue: Send + Sync {
     /// # Errors
     /// [`QueueError::Store`].
     async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError>;
+
+    /// Resolves when the backend may have something to lease beyond the hints of `seen`, whichever process wrote it; returns
+    /// what to pass next time. A hint: it may come early, and in a store of several processes late, by a second at most.
+    /// Never misses a delivery between two calls: lease, then wait. Cancellable.
+    async fn due_elsewhere(&self, backend: &BackendName, seen: SeenHints) -> SeenHints;
+
+    /// Resolves once the checkpoint has reached `position`, whichever process moved it; never fails, and waits while the
+    /// store does not answer, so the caller bounds it. Resolves without I/O when this process knows that already.
+    /// Cancellable.
+    async fn advanced_past(&self, position: Position);
 
     /// The row of an entity; `None` when it has none. Read-only.
     ///

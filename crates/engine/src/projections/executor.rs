@@ -335,6 +335,10 @@ impl Projection for Executor {
         self.queue.checkpoint().await.map_err(queue_error)
     }
 
+    async fn advanced_past(&self, position: Position) {
+        self.queue.advanced_past(position).await;
+    }
+
     async fn apply(
         &self,
         from: Position,

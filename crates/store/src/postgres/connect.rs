@@ -17,6 +17,7 @@ use stateward_domain::ports::store_error::StoreError;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::checkpoint_hints::CheckpointHints;
 use super::continuity::{self, Continuity};
 use super::error::{OpenError, message, store_error};
 use super::held_back::HeldBack;
@@ -86,6 +87,7 @@ struct Inner {
     held_back: watch::Sender<HeldBack>,
     /// Why the last search found no primary; `None` = it found one.
     fault: watch::Sender<Option<String>>,
+    checkpoint_hints: CheckpointHints,
 }
 
 /// Pauses between searches for the primary.
@@ -112,6 +114,7 @@ impl Database {
             superseded: watch::Sender::new(None),
             held_back: watch::Sender::new(HeldBack::default()),
             fault: watch::Sender::new(None),
+            checkpoint_hints: CheckpointHints::default(),
         }));
         match database.primary().await {
             Ok(_) => Ok(database),
@@ -154,6 +157,10 @@ impl Database {
             // The sender lives as long as this handle.
             _ => std::future::pending().await,
         }
+    }
+
+    pub(super) fn checkpoint_hints(&self) -> &CheckpointHints {
+        &self.0.checkpoint_hints
     }
 
     /// Name of the database, for messages.

@@ -4,6 +4,7 @@
 //!
 //! - `log`: the event log; `batch_conflicts`: appends that conflict within a batch
 //! - `queue`: the sync queue and its leases, but `queue/restart`; `cluster`: members and duties
+//! - `hints`: waits that another handle of the store ends
 //! - `views`: read models; `filters`: their lists; `labels_and_counts`: their secondary rows
 //! - `audit_of_stores`: verification of an open store, checkpoints and exports
 //! - `support`: the adapters; `histories`: random histories of entities, appended to a log
@@ -35,6 +36,7 @@ mod damaged_rows;
 mod failpoints;
 mod filters;
 mod health;
+mod hints;
 mod histories;
 mod labels_and_counts;
 #[path = "../../../domain/tests/invariants/lifecycle/mod.rs"]

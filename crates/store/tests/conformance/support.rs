@@ -179,6 +179,35 @@ pub(crate) fn subjects() -> impl Future<Output = Vec<Subject>> {
     })
 }
 
+/// Queue and read model of a second process that uses a subject's store; of the embedded adapters, a second user in the
+/// same process.
+pub(crate) struct SecondHandle {
+    pub queue: Arc<dyn SyncQueue>,
+    pub model: Arc<dyn ReadModel>,
+}
+
+/// One empty store of each adapter, with a second handle. The test is recorded as skipped in part where PostgreSQL is
+/// missing.
+#[track_caller]
+pub(crate) fn shared_subjects() -> impl Future<Output = Vec<(Subject, SecondHandle)>> {
+    let postgres = crate::postgres::test_database();
+    Box::pin(async {
+        let mut all: Vec<_> = embedded_subjects().await.into_iter().map(with_second).collect();
+        if let Some(database) = postgres {
+            let (database, clock) = (database.await, ManualClock::new());
+            let one = Subject::node(&database, clock.clone()).await;
+            let Subject { queue, model, .. } = Subject::node(&database, clock).await;
+            all.push((one, SecondHandle { queue, model }));
+        }
+        all
+    })
+}
+
+fn with_second(subject: Subject) -> (Subject, SecondHandle) {
+    let (queue, model) = (subject.queue.clone(), subject.model.clone());
+    (subject, SecondHandle { queue, model })
+}
+
 /// One empty store of each adapter that needs no server.
 async fn embedded_subjects() -> Vec<Subject> {
     let directory = tempfile::tempdir().unwrap();

@@ -90,6 +90,9 @@ impl Projection for Deliveries {
     async fn checkpoint(&self) -> Result<Position, ModelError> {
         Ok(self.0.lock().unwrap().1)
     }
+    async fn advanced_past(&self, _: Position) {
+        std::future::pending().await
+    }
     async fn apply(
         &self,
         from: Position,

@@ -1,7 +1,10 @@
 //! The sync queue in memory: rows, leases and timers under one lock, each found by an ordered index, so that no call
 //! costs more than what it changes or answers.
+//!
+//! - `index`: rows by what they are found by; `stored`: rows as an audit reads them
 
 mod index;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,10 +17,11 @@ use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::sync_queue::{
     Dependents, Lease, LeaseReason, LeaseRequest, NextDue, QueueChange, QueueError, Release,
-    SyncQueue,
+    SeenHints, SyncQueue,
 };
 use stateward_domain::time::{LogClock, Moment, Timestamp};
 
+use crate::shared::hints::{KnownCheckpoint, WorkHints};
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use index::{Entries, FREE, Key, LeaseRow, StoredRow};
 
@@ -31,6 +35,8 @@ const PRIORITIES: [Priority; 3] = [Priority::User, Priority::Retry, Priority::Dr
 pub struct MemoryQueue {
     clock: LogClock,
     state: Mutex<QueueState>,
+    known: KnownCheckpoint,
+    hints: WorkHints,
 }
 
 #[derive(Default)]
@@ -46,7 +52,12 @@ impl MemoryQueue {
     /// An empty queue. Waits and leases are measured by the steady time of `clock`.
     #[must_use]
     pub fn new(clock: impl Into<LogClock>) -> Self {
-        Self { clock: clock.into(), state: Mutex::default() }
+        Self {
+            clock: clock.into(),
+            state: Mutex::default(),
+            known: KnownCheckpoint::default(),
+            hints: WorkHints::default(),
+        }
     }
 
     /// Ends every lease and snooze at once, as a new process does that proved that no worker runs.
@@ -67,29 +78,6 @@ impl MemoryQueue {
 
     fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A part of the queue, of one moment.
-pub(super) struct StoredQueue {
-    pub(super) checkpoint: Position,
-    pub(super) quarantined: Vec<Quarantined>,
-    pub(super) rows: Vec<QueueRow>,
-    /// The last entity of a full page; `None` = there are no more.
-    pub(super) until: Option<EntityId>,
-}
-
-impl MemoryQueue {
-    /// Rows of entities behind `after` by id, at most `limit`, as an audit reads them.
-    pub(super) fn stored(&self, after: Option<EntityId>, limit: usize) -> StoredQueue {
-        let state = self.state();
-        let rows = if limit == 0 { Vec::new() } else { state.entries.rows_after(after, limit) };
-        StoredQueue {
-            checkpoint: state.checkpoint,
-            quarantined: state.quarantined.values().cloned().collect(),
-            until: rows.last().filter(|_| rows.len() == limit).map(|row| row.entity),
-            rows,
-        }
     }
 }
 
@@ -206,17 +194,19 @@ impl SyncQueue for MemoryQueue {
             return Err(QueueError::CheckpointMoved { actual: state.checkpoint });
         }
         state.checkpoint = to;
-        let changes = GroupedChanges::of(changes);
-        for row in changes.puts {
+        let grouped = GroupedChanges::of(changes);
+        for row in grouped.puts {
             state.put(row, now);
         }
-        for entity in changes.removed {
+        for entity in grouped.removed {
             state.entries.change(entity, |entry| entry.stored = None);
         }
         let mut woken = false;
-        for wakeup in &changes.wakeups {
+        for wakeup in &grouped.wakeups {
             woken |= state.wake(wakeup, now.steady);
         }
+        self.known.set(to);
+        self.hints.delivered(changes, woken);
         Ok(woken)
     }
 
@@ -225,6 +215,7 @@ impl SyncQueue for MemoryQueue {
         state.entries.delete_rows();
         state.quarantined.clear();
         state.checkpoint = Position::START;
+        self.known.set(Position::START);
         Ok(())
     }
 
@@ -362,6 +353,14 @@ impl SyncQueue for MemoryQueue {
         let checks = checks.into_iter().filter(|_| drift);
         let first = work.into_iter().chain([held]).chain(checks).flatten().min();
         Ok(NextDue { within: first.map(|at| at.since(now)) })
+    }
+
+    async fn due_elsewhere(&self, backend: &BackendName, seen: SeenHints) -> SeenHints {
+        self.hints.beyond(backend, seen).await
+    }
+
+    async fn advanced_past(&self, position: Position) {
+        self.known.reached(position, async { self.checkpoint().await.ok() }).await;
     }
 
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {

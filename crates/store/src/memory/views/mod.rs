@@ -15,6 +15,7 @@ use stateward_domain::ports::read_model::{EntityRow, ReadModel};
 use stateward_domain::ports::store_error::StoreError;
 use tokio::sync::RwLock;
 
+use crate::shared::hints::KnownCheckpoint;
 use crate::shared::views::fold::{self, ApplyMode};
 use crate::shared::views::labels_and_counts::Group;
 use crate::shared::views::page::SCANNED_MAX;
@@ -24,6 +25,7 @@ use tables::Tables;
 /// The live read model, or a rebuild of it, in memory.
 pub struct MemoryViews {
     instances: Arc<RwLock<Instances>>,
+    known: KnownCheckpoint,
     /// Whether it is the rebuild.
     beside: bool,
     /// Rows that are tested for one page, at most, where no index serves the whole filter.
@@ -52,8 +54,8 @@ impl Default for MemoryViews {
 }
 
 impl MemoryViews {
-    const fn of(instances: Arc<RwLock<Instances>>, beside: bool) -> Self {
-        Self { instances, beside, scanned_max: SCANNED_MAX }
+    fn of(instances: Arc<RwLock<Instances>>, beside: bool) -> Self {
+        Self { instances, known: KnownCheckpoint::default(), beside, scanned_max: SCANNED_MAX }
     }
 }
 
@@ -114,6 +116,10 @@ impl Projection for MemoryViews {
         Ok(instances.of(self.beside).map_or(Position::START, |instance| instance.checkpoint))
     }
 
+    async fn advanced_past(&self, position: Position) {
+        self.known.reached(position, async { self.checkpoint().await.ok() }).await;
+    }
+
     async fn apply(
         &self,
         from: Position,
@@ -131,6 +137,7 @@ impl Projection for MemoryViews {
         let events: Vec<_> = events.iter().filter(|event| !aside(event)).collect();
         fold::apply(tables, &no_cache(), &events, ApplyMode::Checked).await?;
         *checkpoint = to;
+        self.known.set(to);
         Ok(())
     }
 
@@ -180,6 +187,7 @@ impl ReadModel for MemoryViews {
         let Some(rebuilt) = instances.beside.take_if(|beside| beside.checkpoint >= live) else {
             return Ok(false);
         };
+        self.known.set(rebuilt.checkpoint);
         instances.live = rebuilt;
         Ok(true)
     }

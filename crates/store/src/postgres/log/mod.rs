@@ -104,7 +104,8 @@ impl Log {
         );
         let mut tasks = vec![
             tokio::spawn(reader.clone().follow()),
-            tokio::spawn(notifications::send(database.clone(), appended, own)),
+            tokio::spawn(notify_of_appends(database.clone(), appended, own)),
+            tokio::spawn(notify_of_checkpoints(database.clone(), own)),
         ];
         if database.listens() {
             let received = notifications::receive(database.clone(), reader.clone(), own);
@@ -163,6 +164,15 @@ impl Log {
         let rows = self.database.fetch_all(query).await?;
         Ok(rows.into_iter().map(|row| row.in_epoch(self.identity.epoch)).collect())
     }
+}
+
+async fn notify_of_appends(database: Database, appended: Arc<Notify>, own: uuid::Uuid) {
+    notifications::send(&database, notifications::LOG, &appended, own).await;
+}
+
+async fn notify_of_checkpoints(database: Database, own: uuid::Uuid) {
+    let moved = &database.checkpoint_hints().moved;
+    notifications::send(&database, notifications::CHECKPOINTS, moved, own).await;
 }
 
 type EventQuery =

@@ -1,9 +1,8 @@
-//! Notifications between processes that the log has grown: only hints, beside polling.
+//! Notifications between processes, that the log has grown or a projection has applied it: only hints, beside polling.
 //!
 //! They are sent outside of appends, because the server's lock for them would serialise commits, and at most once in
 //! 20 ms.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
@@ -13,20 +12,23 @@ use uuid::Uuid;
 use super::reader::LogReader;
 use crate::postgres::connect::Database;
 
-const CHANNEL: &str = "stateward_log";
+/// The log has grown.
+pub(super) const LOG: &str = "stateward_log";
+/// The checkpoint of a projection moved.
+pub(super) const CHECKPOINTS: &str = "stateward_checkpoints";
 /// Shortest time between two notifications.
 const INTERVAL: Duration = Duration::from_millis(20);
 /// Pause before a lost connection is dialled again; shortened by up to half.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Notifies other processes after appends of this one, `own`, until the future is dropped.
-pub(super) async fn send(database: Database, appended: Arc<Notify>, own: Uuid) {
+/// Notifies other processes by `channel` when this one, `own`, did what they wait for, until the future is dropped.
+pub(super) async fn send(database: &Database, channel: &str, done: &Notify, own: Uuid) {
     loop {
-        appended.notified().await;
+        done.notified().await;
         // The log does not depend on it: nothing waits for the disk.
         let notify =
             "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)::text";
-        let query = sqlx::query(notify).bind(CHANNEL).bind(own.to_string());
+        let query = sqlx::query(notify).bind(channel).bind(own.to_string());
         if let Err(error) = database.execute(query).await {
             tracing::debug!(%error, "other processes were not notified");
         }
@@ -34,7 +36,7 @@ pub(super) async fn send(database: Database, appended: Arc<Notify>, own: Uuid) {
     }
 }
 
-/// Hints at appends of other processes than `own` until the future is dropped.
+/// Hints at what other processes than `own` did until the future is dropped.
 pub(super) async fn receive(database: Database, reader: LogReader, own: Uuid) {
     loop {
         if let Err(error) = listen(&database, &reader, own).await {
@@ -42,6 +44,7 @@ pub(super) async fn receive(database: Database, reader: LogReader, own: Uuid) {
         }
         reader.set_listening(false);
         reader.hint();
+        database.checkpoint_hints().set_listening(false);
         tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.5..=1.0))).await;
     }
 }
@@ -52,18 +55,23 @@ async fn listen(database: &Database, reader: &LogReader, own: Uuid) -> Result<()
     let (pool, primary) = database.dedicated().await?;
     let mut listener = PgListener::connect_with(&pool).await.map_err(text)?;
     listener.eager_reconnect(false);
-    listener.listen(CHANNEL).await.map_err(text)?;
+    listener.listen_all([LOG, CHECKPOINTS]).await.map_err(text)?;
     reader.set_listening(true);
-    // What was appended before the first notification is read now.
+    // What happened before the first notification is read now.
     reader.hint();
+    database.checkpoint_hints().set_listening(true);
     loop {
         let notification = tokio::select! {
             received = listener.try_recv() => received.map_err(text)?,
             () = primary.close_event() => None,
         };
         let Some(notification) = notification else { return Ok(()) };
-        if notification.payload() != own.to_string() {
-            reader.hint();
+        if notification.payload() == own.to_string() {
+            continue;
+        }
+        match notification.channel() {
+            CHECKPOINTS => database.checkpoint_hints().hear(),
+            _ => reader.hint(),
         }
     }
 }

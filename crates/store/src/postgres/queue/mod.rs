@@ -15,16 +15,19 @@ use stateward_domain::entity::next_work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::sync_queue::{
-    Dependents, Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue,
+    Dependents, Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SeenHints,
+    SyncQueue,
 };
 use stateward_domain::time::{LogClock, Moment, Timestamp};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use super::checkpoint_hints::SharedCheckpoint;
 use super::column_arrays::{ColumnArrays, ColumnType};
 use super::connect::Database;
 use super::lease_clock::{ClockPrediction, LeaseClock};
 use super::views_db::ViewsDb;
+use crate::shared::hints::WorkHints;
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use crate::shared::queue_row::{self, QueueColumns, READ_OF_QUEUE, TimedQueueRow, waits_for};
 use crate::sql_value::limit_of;
@@ -88,6 +91,8 @@ pub struct Queue {
     leases: LeaseClock,
     prediction: ClockPrediction,
     durable: Arc<Semaphore>,
+    checkpoint: SharedCheckpoint,
+    hints: WorkHints,
 }
 
 impl Queue {
@@ -95,8 +100,15 @@ impl Queue {
     #[must_use]
     pub fn new(database: Database, clock: impl Into<LogClock>, leases: LeaseClock) -> Self {
         let durable = Arc::new(Semaphore::new(DURABLE_MAX));
-        let prediction = ClockPrediction::default();
-        Self { db: ViewsDb::new(database), clock: clock.into(), leases, prediction, durable }
+        Self {
+            db: ViewsDb::new(database),
+            clock: clock.into(),
+            leases,
+            prediction: ClockPrediction::default(),
+            durable,
+            checkpoint: SharedCheckpoint::new(NAME),
+            hints: WorkHints::default(),
+        }
     }
 }
 
@@ -185,7 +197,11 @@ impl SyncQueue for Queue {
             self.write(from, to, GroupedChanges::of(changes), self.clock.moment()).await?;
         crate::failpoints::reach("store::queue::advance::after");
         match written {
-            Some(woken) => Ok(woken > 0),
+            Some(woken) => {
+                self.checkpoint.moved(&self.db, to);
+                self.hints.delivered(changes, woken > 0);
+                Ok(woken > 0)
+            }
             None => Err(QueueError::CheckpointMoved { actual: self.db.checkpoint(NAME).await? }),
         }
     }
@@ -195,6 +211,7 @@ impl SyncQueue for Queue {
         let reset = sqlx::query("SELECT stateward_views.reset_queue_v1()");
         self.db.database.execute(reset).await?;
         crate::failpoints::reach("store::queue::reset::after");
+        self.checkpoint.moved(&self.db, Position::START);
         Ok(())
     }
 
@@ -275,6 +292,17 @@ impl SyncQueue for Queue {
 
     async fn next_due(&self, backend: &BackendName, drift: bool) -> Result<NextDue, QueueError> {
         Ok(self.next(backend, drift).await?)
+    }
+
+    async fn due_elsewhere(&self, backend: &BackendName, seen: SeenHints) -> SeenHints {
+        tokio::select! {
+            seen = self.hints.beyond(backend, seen) => seen,
+            never = self.checkpoint.follow(&self.db, || self.hints.anywhere()) => match never {},
+        }
+    }
+
+    async fn advanced_past(&self, position: Position) {
+        self.checkpoint.reached(&self.db, position, || self.hints.anywhere()).await;
     }
 
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {

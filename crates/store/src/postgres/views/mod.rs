@@ -21,6 +21,7 @@ use stateward_domain::ports::store_error::StoreError;
 
 use self::rows::{Purpose, TablesInStatement};
 use self::tables::{NAME, Pointer, REBUILD};
+use super::checkpoint_hints::SharedCheckpoint;
 use super::connect::Database;
 use super::views_db::ViewsDb;
 use crate::shared::views::fold::{self, ApplyMode};
@@ -35,6 +36,7 @@ pub struct Entities {
     db: ViewsDb,
     /// Name of its checkpoint.
     name: &'static str,
+    shared_checkpoint: SharedCheckpoint,
     /// Held by the one delivery of this process, so that the cached rows are those of one checkpoint.
     delivering: tokio::sync::Mutex<()>,
     /// Rows written recently.
@@ -58,6 +60,7 @@ impl Entities {
         Self {
             db,
             name,
+            shared_checkpoint: SharedCheckpoint::new(name),
             delivering: tokio::sync::Mutex::default(),
             row_cache: Mutex::default(),
             cached_of: Mutex::default(),
@@ -115,6 +118,10 @@ impl Projection for Entities {
         Ok(self.db.checkpoint(self.name).await?)
     }
 
+    async fn advanced_past(&self, position: Position) {
+        self.shared_checkpoint.reached(&self.db, position, || {}).await;
+    }
+
     async fn apply(
         &self,
         from: Position,
@@ -139,6 +146,7 @@ impl Projection for Entities {
                 Ok(Some(rows)) => {
                     self.row_cache().put(to, rows);
                     crate::failpoints::reach("store::views::apply::after");
+                    self.shared_checkpoint.moved(&self.db, to);
                     return Ok(());
                 }
                 Ok(None) => self.row_cache().clear(),
@@ -204,6 +212,10 @@ impl ReadModel for Entities {
         let query = sqlx::query_as("SELECT stateward_views.swap_v1($1, $2)");
         let swapped = self.db.one(query.bind(NAME).bind(REBUILD)).await?;
         crate::failpoints::reach("store::views::swap::after");
+        if swapped {
+            self.db.database.checkpoint_hints().moved.notify_one();
+            self.db.database.checkpoint_hints().hear();
+        }
         // The old tables stay until the next rebuild: a list may be reading from them.
         Ok(swapped)
     }

@@ -15,10 +15,12 @@ use stateward_domain::entity::next_work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::sync_queue::{
-    Dependents, Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SyncQueue,
+    Dependents, Lease, LeaseRequest, NextDue, QueueChange, QueueError, Release, SeenHints,
+    SyncQueue,
 };
 use stateward_domain::time::{Moment, Timestamp};
 
+use crate::shared::hints::{KnownCheckpoint, WorkHints};
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use crate::shared::queue_row::{
     self, BACKEND, QueueColumns, READ_OF_QUEUE, TimedQueueRow, waits_for,
@@ -32,11 +34,13 @@ use crate::sqlite::views_db::{self, ViewsDb};
 /// Sync queue and leases of the embedded store.
 pub struct Queue {
     file: Arc<ViewsDb>,
+    known: KnownCheckpoint,
+    hints: WorkHints,
 }
 
 impl Queue {
     pub(in crate::sqlite) fn new(file: Arc<ViewsDb>) -> Self {
-        Self { file }
+        Self { file, known: KnownCheckpoint::default(), hints: WorkHints::default() }
     }
 }
 
@@ -210,6 +214,9 @@ impl SyncQueue for Queue {
             }
         };
         crate::failpoints::reach("store::queue::advance::after");
+        // Before the writer is free: the next delivery is known after this one.
+        self.known.set(to);
+        self.hints.delivered(changes, woken > 0);
         Ok(woken > 0)
     }
 
@@ -224,6 +231,7 @@ impl SyncQueue for Queue {
         start.push(Position::START.to_string()).push(NAME);
         transaction.commit().await.map_err(|error| unavailable(error.into()))?;
         crate::failpoints::reach("store::queue::reset::after");
+        self.known.set(Position::START);
         Ok(())
     }
 
@@ -316,6 +324,14 @@ impl SyncQueue for Queue {
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
         let now = self.file.now().steady;
         leases::next_due(&mut connection, backend, drift, now).await.map_err(unavailable)
+    }
+
+    async fn due_elsewhere(&self, backend: &BackendName, seen: SeenHints) -> SeenHints {
+        self.hints.beyond(backend, seen).await
+    }
+
+    async fn advanced_past(&self, position: Position) {
+        self.known.reached(position, async { self.checkpoint().await.ok() }).await;
     }
 
     async fn row(&self, entity: EntityId) -> Result<Option<QueueRow>, QueueError> {

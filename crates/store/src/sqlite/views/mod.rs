@@ -22,6 +22,7 @@ use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
 use stateward_domain::ports::read_model::ReadModel;
 use stateward_domain::ports::store_error::StoreError;
 
+use crate::shared::hints::KnownCheckpoint;
 use crate::shared::views::fold::{self, ApplyMode};
 use crate::shared::views::page::SCANNED_MAX;
 use crate::shared::views::row_cache::{CachedRows, RowCache};
@@ -39,6 +40,7 @@ pub struct Entities {
     checkpoint: &'static str,
     /// Rows that are read for one page, at most, where no index serves the whole filter.
     scanned_max: usize,
+    known: KnownCheckpoint,
     /// Number of its tables; 0 = not read yet.
     tables: AtomicI64,
     /// Quarantined streams; `None` = not read yet. Accessed only while the writer is held.
@@ -70,6 +72,7 @@ impl Entities {
             file,
             checkpoint,
             scanned_max: SCANNED_MAX,
+            known: KnownCheckpoint::default(),
             tables,
             set_aside: Mutex::default(),
             row_cache: Mutex::default(),
@@ -81,12 +84,12 @@ impl Entities {
     }
 
     /// The number of the tables if it was read before: without a connection.
-    fn known(&self) -> Option<Tables> {
+    fn known_tables(&self) -> Option<Tables> {
         Some(self.tables.load(Ordering::Acquire)).filter(|number| *number != 0).map(Tables)
     }
 
     async fn tables(&self, connection: &mut SqliteConnection) -> Result<Tables, ModelError> {
-        if let Some(known) = self.known() {
+        if let Some(known) = self.known_tables() {
             return Ok(known);
         }
         let live = tables::live(connection).await.map_err(unavailable)?;
@@ -149,6 +152,10 @@ impl Projection for Entities {
         views_db::checkpoint(&mut connection, self.checkpoint).await.map_err(unavailable)
     }
 
+    async fn advanced_past(&self, position: Position) {
+        self.known.reached(position, async { self.checkpoint().await.ok() }).await;
+    }
+
     async fn apply(
         &self,
         from: Position,
@@ -172,7 +179,10 @@ impl Projection for Entities {
             written = self.write(&mut writer, &delivery, ApplyMode::Checked).await;
         }
         match written {
-            Ok(rows) => self.row_cache().put(to, rows),
+            Ok(rows) => {
+                self.row_cache().put(to, rows);
+                self.known.set(to);
+            }
             Err(error) => {
                 self.row_cache().clear();
                 // The caller's checkpoint may be stale; then that is the error to report.
@@ -259,6 +269,7 @@ impl ReadModel for Entities {
         crate::failpoints::reach("store::views::swap::after");
         // The old tables stay until the next rebuild or start: a list may be reading from them.
         self.tables.store(beside.0, Ordering::Release);
+        self.known.set(rebuilt);
         Ok(true)
     }
 }

@@ -22,7 +22,7 @@ use crate::shared::views::plan::{EntityAccessPath, OperationAccessPath, Plan};
 
 impl Entities {
     async fn live(&self) -> Result<Tables, ModelError> {
-        if let Some(known) = self.known() {
+        if let Some(known) = self.known_tables() {
             return Ok(known);
         }
         let mut connection = self.file.readers.acquire().await.map_err(unavailable)?;
