@@ -3,7 +3,7 @@
 //! - tokens and namespaces (`access/main`), availability of backends (`backend/*`), observe-only and reloads
 //!   (`system/main`)
 //! - wakes requests that wait for an entity, and folds cached entities on
-//! - wakes dispatchers once the queue has work that another process's executor wrote
+//! - wakes the dispatcher of a backend that recovered, or was confirmed or reconfigured
 //!
 //! Invariant: a process acts on tokens, pauses, parks and the restore hold as the log has them, at most
 //! [`POLL_INTERVAL`] and one read later. A process's own changes also apply at once; the follower then finds nothing new.
@@ -28,7 +28,6 @@ use crate::backends::Backends;
 use crate::error::Error;
 use crate::follower::page_effects::Changes;
 use crate::process_manager::Shared;
-use crate::projections::executor::Executor;
 use crate::projections::runner::BATCH;
 use crate::waiters::Waiters;
 
@@ -44,8 +43,6 @@ pub(crate) struct Followed {
     pub(crate) backends: Backends,
     pub(crate) access: Arc<AccessControl>,
     pub(crate) waiters: Waiters,
-    /// This process's executor, which wakes dispatchers itself.
-    pub(crate) executor: Arc<Executor>,
     /// The version of the system stream with the last reload that any process recorded.
     pub(crate) reloaded: watch::Sender<Version>,
 }
@@ -57,16 +54,13 @@ pub(crate) struct Follower {
     position: Position,
     /// Records of configured backends, as far as this task has read them.
     records: BTreeMap<BackendName, Record>,
-    /// The last event after which the queue may have work for this process.
-    queued: watch::Sender<Position>,
 }
 
 impl Follower {
     /// Brings the state of all control streams into memory. Resolves when that is done, or the engine stops.
     pub(crate) async fn begin(parts: Followed) -> Self {
-        let (queued, _) = watch::channel(Position::START);
         let (position, records) = (Position::START, BTreeMap::new());
-        let mut follower = Self { followed: parts.clone(), position, records, queued };
+        let mut follower = Self { followed: parts.clone(), position, records };
         tokio::select! {
             () = follower.until_read(Self::start) => {}
             () = parts.shared.shutdown.cancelled() => {}
@@ -76,11 +70,10 @@ impl Follower {
 
     /// Follows the log from where [`begin`](Self::begin) has read it, until the engine stops.
     pub(crate) async fn run(mut self) {
-        let (followed, queued) = (self.followed.clone(), self.queued.subscribe());
+        let shutdown = self.followed.shared.shutdown.clone();
         tokio::select! {
             () = self.follow() => {}
-            () = wake_dispatchers(&followed, queued) => {}
-            () = followed.shared.shutdown.cancelled() => {}
+            () = shutdown.cancelled() => {}
         }
     }
 
@@ -181,9 +174,6 @@ impl Follower {
                 self.followed.waiters.changed(*id, last.version);
             }
         }
-        if let Some(position) = changes.queued {
-            self.queued.send_replace(position);
-        }
         Ok(changes.access != Version::default())
     }
 
@@ -211,19 +201,5 @@ fn skip_unreadable(error: Error) -> Result<(), Error> {
             Ok(())
         }
         other => Err(other),
-    }
-}
-
-/// Wakes all dispatchers when the queue has passed a position of `queued` and this process's executor did not write it:
-/// that executor wakes the dispatchers itself, and only those with work.
-async fn wake_dispatchers(followed: &Followed, mut queued: watch::Receiver<Position>) {
-    while queued.changed().await.is_ok() {
-        let position = *queued.borrow_and_update();
-        followed.shared.queue_reached(position).await;
-        if !followed.executor.applied().includes(position) {
-            for backend in followed.backends.all().values() {
-                backend.wakeup.notify_one();
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stateward_domain::backend::BackendEvent;
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::{BackendName, EntityId, Position, Version};
+use stateward_domain::id::{BackendName, EntityId, Version};
 
 /// Stored name of the event that forbids changes of backends.
 const FROZEN: &str = "system.frozen";
@@ -28,8 +28,6 @@ pub(super) struct Changes<'a> {
     pub(super) reloaded: Option<Version>,
     /// Events of each entity, in order.
     pub(super) entities: BTreeMap<EntityId, Vec<&'a Recorded>>,
-    /// The last event after which the queue may have other work; `None` = there is none.
-    pub(super) queued: Option<Position>,
 }
 
 /// Changes of one backend.
@@ -53,7 +51,6 @@ impl<'a> Changes<'a> {
     fn add(&mut self, recorded: &'a Recorded) {
         if let Some(id) = recorded.stream.entity_id() {
             self.entities.entry(id).or_default().push(recorded);
-            self.queued = Some(recorded.position);
             return;
         }
         match (recorded.stream.category.as_str(), recorded.event_type.as_str()) {
@@ -62,10 +59,7 @@ impl<'a> Changes<'a> {
                 let name = BackendName(recorded.stream.id.clone());
                 let backend = self.backends.entry(name).or_default();
                 backend.confirmed |= event_type == UNPARKED;
-                if BackendEvent::wakes(event_type) {
-                    backend.wakes = true;
-                    self.queued = Some(recorded.position);
-                }
+                backend.wakes |= BackendEvent::wakes(event_type);
             }
             (StreamId::SYSTEM, FROZEN) => self.allowed = Some(false),
             (StreamId::SYSTEM, UNFROZEN) => self.allowed = Some(true),
@@ -77,7 +71,7 @@ impl<'a> Changes<'a> {
 
 #[cfg(test)]
 mod tests {
-    use stateward_domain::id::EventId;
+    use stateward_domain::id::{EventId, Position};
     use stateward_domain::time::Timestamp;
     use uuid::Uuid;
 
@@ -122,7 +116,6 @@ mod tests {
         let backends: Vec<_> = changes.backends.values().map(|b| (b.wakes, b.confirmed)).collect();
         assert_eq!(backends, [(false, false), (true, true), (true, false)]);
         assert_eq!(changes.entities.len(), 1);
-        assert_eq!(changes.queued, Some(events[6].position));
         assert_eq!(Changes::of(&[]), Changes::default());
     }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use stateward_domain::access::{Grant, Role, Token};
 use stateward_domain::backend::ParkCause;
-use stateward_domain::id::{BackendName, Position};
+use stateward_domain::envelope::StreamId;
+use stateward_domain::id::{BackendName, Position, Version};
 use stateward_domain::ports::read_model::ReadModel;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::availability::Unavailable;
+use crate::process_manager;
 use crate::projections::runner::tests::run_alone;
 use crate::service::Verb;
 use crate::service::reload::reload_as_recorded;
@@ -108,15 +110,31 @@ async fn a_read_model_that_another_process_writes_is_waited_for() {
 }
 
 #[tokio::test]
-async fn work_that_another_executor_queued_wakes_the_dispatcher() {
+async fn work_that_another_executor_queued_is_leased_at_once() {
     let Nodes { one, other, store, .. } = &nodes().await;
-    let backend = other.backend();
-    let woken = backend.wakeup.notified();
+    let shared = Arc::clone(&other.engine.inner.shared);
+    other.backend().availability.record_identified();
+    tokio::spawn(process_manager::run(shared, other.engine.backends().clone()));
+    let (queue, name) = (Arc::clone(&store.ports.queue), BackendName::from("b"));
+    // What the start recorded of the backend, and wakes the dispatcher, is followed before the pause.
+    let log = one.engine.log();
+    while log.head_of(&StreamId::backend(&name)).await.expect("a log") == Version(0) {
+        tokio::task::yield_now().await;
+    }
+    one.engine.pause_backend(&name, None, &envelope()).await.expect("paused");
+    soon("paused", || other.is_paused()).await;
     let head = one.declare().await.position;
     let executor = Arc::clone(&one.engine.inner.executor);
     let (progress, stop) = (watch::Sender::default(), CancellationToken::new());
     tokio::spawn(run_alone(store.ports.log.clone(), executor, progress, stop));
-    tokio::time::timeout(SOON, woken).await.expect("in time");
+    let leased = async {
+        queue.advanced_past(head).await;
+        // Due work has a time of zero, a lease that of its end.
+        while queue.next_due(&name, false).await.expect("a queue").within == Some(Duration::ZERO) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, leased).await.expect("in time");
     other.engine.inner.shared.wait_for_executor(head).await.expect("the queue includes it");
 }
 

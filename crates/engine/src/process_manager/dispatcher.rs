@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use stateward_domain::id::KindName;
 use stateward_domain::ports::cluster::Duty;
-use stateward_domain::ports::sync_queue::{Lease, LeaseReason, LeaseRequest, QueueError, Release};
+use stateward_domain::ports::sync_queue::{
+    Lease, LeaseReason, LeaseRequest, QueueError, Release, SeenHints,
+};
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
@@ -26,6 +28,8 @@ const QUEUE_RETRY: Duration = Duration::from_millis(500);
 struct Dispatcher {
     shared: Arc<Shared>,
     backend: Arc<Backend>,
+    /// Hints of the queue that came before the last attempt to lease.
+    seen: SeenHints,
     /// Running rounds; each ends with the release of its lease.
     rounds: JoinSet<Release>,
     /// Its reference count, less one, is the number of running drift checks; a check that panics drops its reference
@@ -39,8 +43,14 @@ struct Dispatcher {
 pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     let seeds_at = shared.clock.elapsed();
     forget_late_drift_timers(&shared, &backend).await;
-    let mut dispatcher =
-        Dispatcher { shared, backend, rounds: JoinSet::new(), checks: Arc::default(), seeds_at };
+    let mut dispatcher = Dispatcher {
+        shared,
+        backend,
+        seen: SeenHints::default(),
+        rounds: JoinSet::new(),
+        checks: Arc::default(),
+        seeds_at,
+    };
     while !dispatcher.shared.is_stopping(&dispatcher.backend) {
         let leased = dispatcher.lease_due().await;
         let fault = leased.as_ref().err().map(ToString::to_string);
@@ -146,12 +156,16 @@ impl Dispatcher {
         Ok(reasons)
     }
 
-    /// Waits for a wake-up, the end of a round, or `pause`.
+    /// Waits for a hint of the queue, a wake-up, the end of a round, or `pause`.
     async fn wait(&mut self, pause: Duration) {
         let ended = tokio::select! {
             biased;
             Some(ended) = self.rounds.join_next() => Some(ended),
             () = self.backend.wakeup.notified() => None,
+            seen = self.shared.queue.due_elsewhere(self.backend.name(), self.seen) => {
+                self.seen = seen;
+                None
+            }
             () = self.shared.stopping(&self.backend) => None,
             () = tokio::time::sleep(pause) => None,
         };

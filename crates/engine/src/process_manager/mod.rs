@@ -104,14 +104,9 @@ impl Shared {
     /// # Errors
     /// [`Error::Store`] when the executor does not get there in time: it stopped, or is far behind.
     pub(crate) async fn wait_for_executor(&self, position: Position) -> Result<(), Error> {
-        let reached = tokio::time::timeout(EXECUTOR_LAG_MAX, self.queue_reached(position)).await;
+        let reached = runner::reached(&self.executor, position, self.queue.advanced_past(position));
+        let reached = tokio::time::timeout(EXECUTOR_LAG_MAX, reached).await;
         reached.map_err(|_| Error::Unavailable("the queue is behind the log".to_owned()))
-    }
-
-    /// Resolves once the queue includes all events up to `position`, whichever process's executor wrote them.
-    pub(crate) async fn queue_reached(&self, position: Position) {
-        let stored = async || self.queue.checkpoint().await.ok();
-        runner::reached(&self.executor, position, stored).await;
     }
 
     /// Forbids changes of backends in this process; running calls go on. Idempotent.

@@ -14,14 +14,13 @@ use stateward_domain::entity::references::{self, Purpose};
 use stateward_domain::entity::state::{BlockedOn, Manifest};
 use stateward_domain::entity::{Entity, EntityEvent};
 use stateward_domain::envelope::{Recorded, StreamId};
-use stateward_domain::id::{BackendName, EntityId, Position, Version};
+use stateward_domain::id::{EntityId, Position, Version};
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
 use stateward_domain::ports::sync_queue::{QueueChange, SyncQueue};
 use stateward_domain::time::Timestamp;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::backends::Backends;
 use crate::entity_repository::EntityRepository;
 use crate::projections::dependent_cache::DependentCache;
 use crate::projections::failure::{if_readable, poisoned, queue_error, unavailable};
@@ -42,7 +41,6 @@ const DEPENDENTS_PAGE: usize = 1_000;
 pub struct Executor {
     queue: Arc<dyn SyncQueue>,
     entities: EntityRepository,
-    backends: Backends,
     /// Whether the queue is known to have no stream in quarantine. A stream that another executor put there since
     /// fails here too.
     none_quarantined: AtomicBool,
@@ -70,32 +68,31 @@ impl Executor {
     /// Stable name of the projection.
     pub const NAME: &'static str = "sync_queue";
 
-    /// Writes to `queue`, and wakes the dispatchers of `backends` when there is work.
+    /// Writes to `queue`.
     #[must_use]
-    pub fn new(queue: Arc<dyn SyncQueue>, entities: EntityRepository, backends: Backends) -> Self {
+    pub fn new(queue: Arc<dyn SyncQueue>, entities: EntityRepository) -> Self {
         Self {
             queue,
             entities,
-            backends,
             none_quarantined: AtomicBool::new(false),
             delivering: AsyncMutex::default(),
             dependent_cache: Mutex::default(),
         }
     }
 
-    /// Whether any waiting row was woken, and the backends with new rows.
+    /// Writes the rows of these events and of the dependents that they affect.
     async fn deliver(
         &self,
         cache: &mut DependentCache,
         (from, to): (Position, Position),
         events: &[Recorded],
         quarantined: &HashSet<String>,
-    ) -> Result<(bool, HashSet<BackendName>), ModelError> {
+    ) -> Result<(), ModelError> {
         let by_entity = by_entity(events, quarantined);
         let (mut wake_ups, mut folded, mut stale_names) = (Vec::new(), Vec::new(), Vec::new());
         for (&id, batch) in &by_entity {
             let entity = self.fold(id, batch).await?;
-            // Writing a row cancels its snooze and wakes the dispatcher, so rows whose work cannot have changed are not
+            // Writing a row cancels its snooze and wakes dispatchers, so rows whose work cannot have changed are not
             // written.
             let Some(last) = batch.last else { continue };
             let triggers = Triggers::of(&batch.events);
@@ -111,9 +108,8 @@ impl Executor {
         wake_ups.extend(events.iter().filter_map(backend_wake_up));
 
         cache.begin_scan(&stale_names);
-        let (mut woken_backends, mut changes, mut woken) = (HashSet::new(), Vec::new(), false);
+        let mut changes = Vec::new();
         for (entity, last) in folded {
-            woken_backends.insert(entity.manifest.backend.clone());
             changes.push(self.row(cache, &entity, last, entity.updated_at).await?);
         }
         let at = events.last().map_or(Timestamp::NEVER, |last| last.recorded_at);
@@ -125,19 +121,17 @@ impl Executor {
                 if changes.len() >= CHANGES_MAX {
                     // If the process stops after this write, the batch is applied again: a row is a function of the
                     // log.
-                    woken |= self.queue.advance(from, from, &changes).await.map_err(queue_error)?;
+                    self.queue.advance(from, from, &changes).await.map_err(queue_error)?;
                     changes.clear();
                 }
                 let Some(dependent) = if_readable(self.entities.fresh(id).await)? else { continue };
-                woken_backends.insert(dependent.manifest.backend.clone());
                 changes.push(self.row(cache, &dependent, to, at).await?);
             }
             page = self.dependents(&stale_names, Some(last)).await?;
         }
         cache.finish_scan(&stale_names);
         changes.append(&mut wake_ups);
-        woken |= self.queue.advance(from, to, &changes).await.map_err(queue_error)?;
-        Ok((woken, woken_backends))
+        self.queue.advance(from, to, &changes).await.map(drop).map_err(queue_error)
     }
 
     /// The next dependents of these names behind `after`, as known from earlier batches. Empty = there are no more.
@@ -151,12 +145,6 @@ impl Executor {
         }
         let page = self.queue.dependents(names, after, DEPENDENTS_PAGE).await;
         Ok(page.map_err(queue_error)?.entities)
-    }
-
-    /// The last event that this executor applied; [`Position::START`] when it has applied none.
-    #[must_use]
-    pub fn applied(&self) -> Position {
-        self.cache().position
     }
 
     fn cache(&self) -> MutexGuard<'_, CacheAt> {
@@ -190,21 +178,11 @@ impl Executor {
             after = last.version;
             let at = self.queue.checkpoint().await.map_err(queue_error)?;
             let cache = &mut DependentCache::default();
-            let (woken, backends) = self.deliver(cache, (at, at), &page, &HashSet::new()).await?;
-            self.wake(woken, &backends);
+            self.deliver(cache, (at, at), &page, &HashSet::new()).await?;
         }
         // Dependents were evaluated with other values than the cache has.
         self.cache().cache = DependentCache::default();
         self.queue.end_quarantine(&stream.to_string()).await.map_err(queue_error)
-    }
-
-    fn wake(&self, woken: bool, woken_backends: &HashSet<BackendName>) {
-        for backend in self.backends.all().values() {
-            // Woken rows may be of any backend.
-            if woken || woken_backends.contains(backend.name()) {
-                backend.wakeup.notify_one();
-            }
-        }
     }
 
     async fn fold(&self, id: EntityId, batch: &EntityBatch<'_>) -> Result<Arc<Entity>, ModelError> {
@@ -353,10 +331,8 @@ impl Projection for Executor {
         // Values may have changed, and changed back, in events that another executor applied.
         let mut cache =
             if known.position == from { known.cache } else { DependentCache::default() };
-        let (woken, woken_backends) =
-            self.deliver(&mut cache, (from, to), events, &quarantined).await?;
+        self.deliver(&mut cache, (from, to), events, &quarantined).await?;
         *self.cache() = CacheAt { position: to, cache };
-        self.wake(woken, &woken_backends);
         Ok(())
     }
 

@@ -40,27 +40,19 @@ impl ProjectionProgress {
     }
 }
 
-/// How often a waiter reads the stored checkpoint: when another process moves it, nothing wakes the waiter.
-const STORED_POLL: Duration = Duration::from_millis(100);
-
-/// Resolves once a projection has applied all events up to `position`, in this process (`progress`) or in another
-/// (`stored` reads its checkpoint; `None` = it could not be read).
-pub async fn reached<F>(
+/// Resolves once a projection has applied all events up to `position`, in this process (`progress`) or in another:
+/// `stored` resolves when its stored checkpoint is there.
+pub async fn reached(
     progress: &watch::Sender<ProjectionProgress>,
     position: Position,
-    stored: impl Fn() -> F + Send,
-) where
-    F: Future<Output = Option<Position>> + Send,
-{
+    stored: impl Future<Output = ()>,
+) {
     let mut local = progress.subscribe();
-    loop {
+    tokio::select! {
+        biased;
         // The sender lives as long as the engine.
-        let here = local.wait_for(|progress| progress.position.includes(position));
-        if tokio::time::timeout(STORED_POLL, here).await.is_ok()
-            || stored().await.is_some_and(|stored| stored.includes(position))
-        {
-            return;
-        }
+        _ = local.wait_for(|progress| progress.position.includes(position)) => {}
+        () = stored => {}
     }
 }
 

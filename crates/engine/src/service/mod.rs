@@ -183,8 +183,7 @@ impl Engine {
             progress: watch::Sender::new(ProjectionProgress::default()),
         };
         let backends = Backends::new(backends, known);
-        let executor =
-            Executor::new(Arc::clone(&shared.queue), shared.entities.clone(), backends.clone());
+        let executor = Executor::new(Arc::clone(&shared.queue), shared.entities.clone());
         let inner = Inner {
             shared: Arc::new(shared),
             backends,
@@ -254,7 +253,6 @@ impl Engine {
             backends: inner.backends.clone(),
             access: Arc::clone(&inner.access),
             waiters: inner.waiters.clone(),
-            executor: Arc::clone(&inner.executor),
             reloaded: inner.reloaded.clone(),
         }
     }

@@ -32,8 +32,7 @@ impl Engine {
     pub async fn caught_up(&self, position: Position, within: Duration) -> bool {
         let all = async {
             for RunningModel { model, progress } in &self.inner.models {
-                let stored = async || model.checkpoint().await.ok();
-                runner::reached(progress, position, stored).await;
+                runner::reached(progress, position, model.advanced_past(position)).await;
             }
         };
         tokio::time::timeout(within, all).await.is_ok()

@@ -109,7 +109,7 @@ async fn values_are_forgotten_where_another_executor_went_on() {
     fixture.append_event(0, completed("id-1", 2, &json!({}))).await;
     fixture.append_event(1, completed("id-1", 1, &json!({ "/a": 2 }))).await;
     let queue = Arc::clone(&fixture.cached.1);
-    let other = Executor::new(queue, fixture.entities.clone(), Backends::default());
+    let other = Executor::new(queue, fixture.entities.clone());
     let from = fixture.cached.0.checkpoint().await.expect("a queue");
     let events = fixture.log.read_log(from, 500).await.expect("a log").events;
     let to = events.last().expect("two events").position;
@@ -133,7 +133,7 @@ async fn a_quarantined_stream_is_left_out_after_a_restart_and_caught_up_by_a_ret
     };
     fixture.cached.0.quarantine(entry.clone()).await.expect("a queue");
     let queue = Arc::clone(&fixture.cached.1);
-    let restarted = Executor::new(queue, fixture.entities.clone(), Backends::default());
+    let restarted = Executor::new(queue, fixture.entities.clone());
     fixture.cached.0 = Arc::new(restarted);
     assert_eq!(fixture.cached.1.quarantined().await, Ok(vec![entry]));
     fixture.append_event(0, completed("id-1", 2, &json!({}))).await;

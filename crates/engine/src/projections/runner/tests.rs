@@ -91,7 +91,7 @@ impl Projection for Deliveries {
         Ok(self.0.lock().unwrap().1)
     }
     async fn advanced_past(&self, _: Position) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     async fn apply(
         &self,

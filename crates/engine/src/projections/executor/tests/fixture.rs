@@ -9,7 +9,8 @@ use stateward_domain::entity::state::{
 use stateward_domain::entity::{EntityEvent, claims};
 use stateward_domain::envelope::{Envelope, NewEvent, StreamId};
 use stateward_domain::id::{
-    Attempt, EntityName, EventId, ExternalId, Generation, KindName, Namespace, OperationId,
+    Attempt, BackendName, EntityName, EventId, ExternalId, Generation, KindName, Namespace,
+    OperationId,
 };
 use stateward_domain::ports::event_store::{Append, EventStore};
 use stateward_domain::ports::read_model::Views;
@@ -46,7 +47,7 @@ impl Fixture {
         let views: Arc<dyn Views> = stores[0].0.entities.clone();
         let entities = EntityRepository::new(Arc::clone(&log), views);
         let executor = |queue: &Arc<dyn SyncQueue>| {
-            Arc::new(Executor::new(Arc::clone(queue), entities.clone(), Backends::default()))
+            Arc::new(Executor::new(Arc::clone(queue), entities.clone()))
         };
         let [first, second]: [Arc<dyn SyncQueue>; 2] =
             [stores[0].0.queue.clone(), stores[1].0.queue.clone()];
