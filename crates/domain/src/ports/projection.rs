@@ -27,6 +27,9 @@ pub enum ModelError {
         /// Whether this version does not know the event's type: then the projection stops, it never skips.
         unknown: bool,
     },
+    /// The rebuild is over: another one has begun since, or it was swapped in, or dropped. Begin a new one.
+    #[error("another rebuild took the place of this one")]
+    StaleRebuild,
     /// The page token was not issued for this filter.
     #[error("the page token is not valid")]
     BadPageToken,

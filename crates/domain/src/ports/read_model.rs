@@ -16,6 +16,18 @@ use crate::ports::projection::{ModelError, Projection};
 use crate::selector::Selector;
 use crate::time::Timestamp;
 
+/// Names one rebuild of a read model, unlike every other one of its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebuildId(pub i64);
+
+/// A rebuild that has begun.
+pub struct Rebuild {
+    /// Which one.
+    pub id: RebuildId,
+    /// Its instance. Once it is over, each call that writes fails with [`ModelError::StaleRebuild`] and changes nothing.
+    pub model: Box<dyn ReadModel>,
+}
+
 /// A projection into tables for queries, which can be rebuilt beside its live instance. Several nodes may write it: the
 /// compare-and-swap of the checkpoint lets one of them win, the others get [`ModelError::CheckpointMoved`].
 #[async_trait]
@@ -28,19 +40,19 @@ pub trait ReadModel: Projection {
     /// [`ModelError::Store`].
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError>;
 
-    /// Creates a second, empty instance, to be filled from the start; queries go on to read the live one. Drops an
-    /// unfinished rebuild, so rebuilds of several nodes at once cancel each other.
+    /// Creates a second, empty instance, to be filled from the start; queries go on to read the live one. Ends an
+    /// unfinished rebuild, in whichever process it runs: of several at once, the last one to begin goes on.
     ///
     /// # Errors
     /// [`ModelError::Store`].
-    async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError>;
+    async fn begin_rebuild(&self) -> Result<Rebuild, ModelError>;
 
-    /// Makes the instance from [`begin_rebuild`](Self::begin_rebuild) the live one if its checkpoint has reached that
-    /// of the live one; false when it has not. The old tables are dropped later, because a query may be reading them.
+    /// Makes the instance of this rebuild the live one if its checkpoint has reached that of the live one; false when it
+    /// has not. Any process may call it. The old tables are dropped later, because a query may be reading them.
     ///
     /// # Errors
-    /// [`ModelError::Store`].
-    async fn swap(&self) -> Result<bool, ModelError>;
+    /// [`ModelError::StaleRebuild`]: nothing was changed. [`ModelError::Store`].
+    async fn swap(&self, rebuild: RebuildId) -> Result<bool, ModelError>;
 }
 
 /// One page of a list. A condition that no index serves is tested on a bounded number of rows, so a page may be

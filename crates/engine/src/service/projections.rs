@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::projection::Quarantined;
-use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::ports::read_model::{ReadModel, Rebuild};
 
 use super::{Engine, RunningModel};
 use crate::error::Error;
@@ -65,19 +65,19 @@ impl Engine {
     /// work a little later. A read model is replayed beside the live one and swapped in.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for another name, [`Error::Store`].
+    /// [`Error::NotFound`] for another name, [`Error::Store`]; [`Error::Unavailable`] when another rebuild took its place.
     pub async fn rebuild(&self, projection: &str) -> Result<(), Error> {
         if projection == Executor::NAME {
             return Ok(self.inner.shared.queue.reset().await?);
         }
         let model = self.model(projection)?;
-        let beside: Arc<dyn ReadModel> = Arc::from(model.begin_rebuild().await?);
+        let Rebuild { id, model: beside } = model.begin_rebuild().await?;
         loop {
             let from = beside.checkpoint().await?;
             let page = self.log().read_log(from, runner::BATCH).await?;
             if page.through != from {
                 beside.apply(from, page.through, &page.events).await?;
-            } else if model.swap().await? {
+            } else if model.swap(id).await? {
                 return Ok(());
             }
             // Else the live read model is ahead, and so is the log.

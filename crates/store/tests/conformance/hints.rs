@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use stateward_domain::entity::next_work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position};
+use stateward_domain::ports::read_model::Rebuild;
 use stateward_domain::ports::sync_queue::{QueueChange, SeenHints, SyncQueue};
 use stateward_domain::time::{Clock, LogClock, Timestamp};
 use uuid::Uuid;
@@ -115,12 +116,12 @@ async fn a_checkpoint_that_one_handle_moves_ends_the_wait_of_another() {
 #[tokio::test]
 async fn a_swapped_rebuild_counts_for_those_who_wait_for_the_live_model() {
     for (subject, second) in shared_subjects().await {
-        let beside = subject.model.begin_rebuild().await.unwrap();
+        let Rebuild { id, model: beside } = subject.model.begin_rebuild().await.unwrap();
         let mut reached = pin!(second.model.advanced_past(position(1)));
         beside.apply(Position::START, position(1), &[]).await.unwrap();
         let early = tokio::time::timeout(Duration::from_millis(20), &mut reached).await;
         assert!(early.is_err(), "{}: only the rebuild is there", subject.name);
-        assert_eq!(subject.model.swap().await, Ok(true));
+        assert_eq!(subject.model.swap(id).await, Ok(true));
         in_time(subject.name, reached).await;
     }
 }

@@ -7,7 +7,7 @@ use stateward_domain::entity::{Entity, EntityEvent, State};
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{Namespace, Position, Version};
 use stateward_domain::ports::projection::Quarantined;
-use stateward_domain::ports::read_model::{EntityFilter, EntityRow, Views};
+use stateward_domain::ports::read_model::{EntityFilter, EntityRow, Rebuild, Views};
 use stateward_domain::selector::Selector;
 
 use crate::histories::{HistoryWriter, histories};
@@ -106,14 +106,14 @@ async fn history(store: &Subject, stream: &str) -> Vec<Recorded> {
 }
 
 async fn rebuild(store: &Subject) {
-    let beside = store.model.begin_rebuild().await.unwrap();
+    let Rebuild { id, model: beside } = store.model.begin_rebuild().await.unwrap();
     let to = store.model.checkpoint().await.unwrap();
     let all = store.log.read_log(Position::START, usize::MAX).await.unwrap().events;
     let events: Vec<_> = all.into_iter().filter(|event| event.position <= to).collect();
     if to != Position::START {
         beside.apply(Position::START, to, &events).await.unwrap();
     }
-    assert_eq!(store.model.swap().await, Ok(true));
+    assert_eq!(store.model.swap(id).await, Ok(true));
 }
 
 /// Applies everything in batches of any size, some of them twice, with streams that are quarantined and retried, also

@@ -10,7 +10,9 @@ use stateward_domain::envelope::{Actor, Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::{EntityId, EventId, Namespace, OperationId, Position, Version};
 use stateward_domain::ports::event_store::Append;
 use stateward_domain::ports::projection::{ModelError, Quarantined};
-use stateward_domain::ports::read_model::{EntityFilter, OperationFilter, ReadModel, Views};
+use stateward_domain::ports::read_model::{
+    EntityFilter, OperationFilter, ReadModel, Rebuild, RebuildId, Views,
+};
 use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
@@ -195,21 +197,40 @@ async fn a_rebuild_equals_the_live_model_and_takes_its_place() {
         }
         subject.deliver(&*subject.model).await.unwrap();
         let before = subject.rows().await;
-        let beside = subject.model.begin_rebuild().await.unwrap();
+        let Rebuild { id, model: beside } = subject.model.begin_rebuild().await.unwrap();
         assert_eq!(beside.checkpoint().await, Ok(Position::START));
-        assert_eq!(subject.model.swap().await, Ok(false), "it has not caught up");
+        assert_eq!(subject.model.swap(id).await, Ok(false), "it has not caught up");
         assert_eq!(subject.rows().await, before, "queries go on to see the live one");
         subject.deliver(&*beside).await.unwrap();
-        assert_eq!(subject.model.swap().await, Ok(true));
+        assert_eq!(subject.model.swap(id).await, Ok(true));
         assert_eq!(subject.rows().await, before);
         subject.declare(21, 0).await;
         subject.deliver(&*subject.model).await.unwrap();
         assert_eq!(subject.rows().await.len(), 21, "it goes on from there");
-        let beside = subject.model.begin_rebuild().await.unwrap();
+        let Rebuild { id, model: beside } = subject.model.begin_rebuild().await.unwrap();
         subject.deliver(&*beside).await.unwrap();
-        assert_eq!(subject.model.swap().await, Ok(true), "and can be rebuilt again");
+        assert_eq!(subject.model.swap(id).await, Ok(true), "and can be rebuilt again");
         assert_eq!(subject.rows().await.len(), 21);
     }
+}
+
+/// Calls of a rebuild that is over.
+async fn assert_stale(subject: &Subject, rebuild: &Rebuild, events: &[Recorded], why: &str) {
+    let Rebuild { id, model } = rebuild;
+    let (name, before) = (subject.store.name, subject.rows().await);
+    let to = events[0].position;
+    let entry = Quarantined {
+        stream: events[0].stream.to_string(),
+        position: to,
+        message: "broken".to_owned(),
+    };
+    let stale = Err(ModelError::StaleRebuild);
+    assert_eq!(model.apply(Position::START, to, &events[..1]).await, stale, "{name}: {why}");
+    assert_eq!(model.quarantine(entry).await, stale, "{name}: {why}");
+    assert_eq!(model.retry(&events[0].stream.to_string(), events).await, stale, "{name}: {why}");
+    let swapped = subject.model.swap(*id).await;
+    assert_eq!(swapped, Err(ModelError::StaleRebuild), "{name}: {why}");
+    assert_eq!(subject.rows().await, before, "{name}: {why}");
 }
 
 #[tokio::test]
@@ -219,16 +240,35 @@ async fn two_rebuilds_at_once_end_with_what_the_log_says() {
         subject.deliver(&*subject.model).await.unwrap();
         let before = subject.rows().await;
         let events = subject.events().await;
-        let (half, last) = (events[2].position, events[5].position);
+        let last = events[5].position;
         let first = subject.model.begin_rebuild().await.unwrap();
-        first.apply(Position::START, last, &events).await.unwrap();
-        // It begins in the tables of the first rebuild, which does not know of it.
+        first.model.apply(Position::START, last, &events).await.unwrap();
         let second = subject.model.begin_rebuild().await.unwrap();
-        second.apply(Position::START, half, &events[..3]).await.unwrap();
-        first.apply(half, last, &events[3..]).await.unwrap();
-        assert!(second.apply(half, last, &events[3..]).await.is_err(), "the first one did");
-        assert_eq!(subject.model.swap().await, Ok(true));
+        assert_stale(&subject, &first, &events, "another has begun").await;
+        assert_eq!(subject.model.swap(second.id).await, Ok(false), "it is its own, and empty");
+        second.model.apply(Position::START, last, &events).await.unwrap();
+        assert_eq!(subject.model.swap(second.id).await, Ok(true));
         assert_eq!(subject.rows().await, before);
+        assert_stale(&subject, &first, &events, "another was swapped in").await;
+        assert_stale(&subject, &second, &events, "it was swapped in").await;
+        // The next one begins where the others have ended.
+        let third = subject.model.begin_rebuild().await.unwrap();
+        assert_stale(&subject, &first, &events, "a third has begun").await;
+        assert_stale(&subject, &second, &events, "a third has begun").await;
+        third.model.apply(Position::START, last, &events).await.unwrap();
+        assert_eq!(subject.model.swap(third.id).await, Ok(true));
+        assert_eq!(subject.rows().await, before);
+    }
+}
+
+#[tokio::test]
+async fn without_a_rebuild_nothing_is_swapped_in_on_an_empty_log_too() {
+    for subject in Subject::all().await {
+        let swapped = subject.model.swap(RebuildId(1)).await;
+        assert_eq!(swapped, Err(ModelError::StaleRebuild), "{}", subject.store.name);
+        subject.declare(1, 0).await;
+        subject.deliver(&*subject.model).await.unwrap();
+        assert_eq!(subject.rows().await.len(), 1, "{}", subject.store.name);
     }
 }
 

@@ -11,8 +11,7 @@ use stateward_domain::entity::operation::OperationRow;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, Position};
 use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
-use stateward_domain::ports::read_model::{EntityRow, ReadModel};
-use stateward_domain::ports::store_error::StoreError;
+use stateward_domain::ports::read_model::{EntityRow, ReadModel, Rebuild, RebuildId};
 use tokio::sync::RwLock;
 
 use crate::shared::hints::KnownCheckpoint;
@@ -26,8 +25,8 @@ use tables::Tables;
 pub struct MemoryViews {
     instances: Arc<RwLock<Instances>>,
     known: KnownCheckpoint,
-    /// Whether it is the rebuild.
-    beside: bool,
+    /// Which rebuild it is; `None` = it is the live model.
+    rebuild: Option<RebuildId>,
     /// Rows that are tested for one page, at most, where no index serves the whole filter.
     scanned_max: usize,
 }
@@ -36,7 +35,9 @@ pub struct MemoryViews {
 #[derive(Default)]
 struct Instances {
     live: Instance,
-    beside: Option<Instance>,
+    beside: Option<(RebuildId, Instance)>,
+    /// Number of rebuilds that have begun.
+    begun: i64,
 }
 
 #[derive(Default)]
@@ -49,13 +50,13 @@ struct Instance {
 
 impl Default for MemoryViews {
     fn default() -> Self {
-        Self::of(Arc::default(), false)
+        Self::of(Arc::default(), None)
     }
 }
 
 impl MemoryViews {
-    fn of(instances: Arc<RwLock<Instances>>, beside: bool) -> Self {
-        Self { instances, known: KnownCheckpoint::default(), beside, scanned_max: SCANNED_MAX }
+    fn of(instances: Arc<RwLock<Instances>>, rebuild: Option<RebuildId>) -> Self {
+        Self { instances, known: KnownCheckpoint::default(), rebuild, scanned_max: SCANNED_MAX }
     }
 }
 
@@ -91,18 +92,22 @@ impl MemoryViews {
 }
 
 impl Instances {
-    /// The rebuild, or the live model; `None` = the rebuild was swapped.
-    const fn of(&self, beside: bool) -> Option<&Instance> {
-        if beside { self.beside.as_ref() } else { Some(&self.live) }
+    /// The live model, or this rebuild of it.
+    ///
+    /// # Errors
+    /// [`ModelError::StaleRebuild`].
+    fn of(&self, rebuild: Option<RebuildId>) -> Result<&Instance, ModelError> {
+        let Some(rebuild) = rebuild else { return Ok(&self.live) };
+        let beside = self.beside.as_ref().filter(|(id, _)| *id == rebuild);
+        beside.map(|(_, instance)| instance).ok_or(ModelError::StaleRebuild)
     }
 
-    const fn of_mut(&mut self, beside: bool) -> Option<&mut Instance> {
-        if beside { self.beside.as_mut() } else { Some(&mut self.live) }
+    /// As [`of`](Self::of).
+    fn of_mut(&mut self, rebuild: Option<RebuildId>) -> Result<&mut Instance, ModelError> {
+        let Some(rebuild) = rebuild else { return Ok(&mut self.live) };
+        let beside = self.beside.as_mut().filter(|(id, _)| *id == rebuild);
+        beside.map(|(_, instance)| instance).ok_or(ModelError::StaleRebuild)
     }
-}
-
-fn no_rebuild() -> ModelError {
-    StoreError::unavailable("the rebuild was swapped").into()
 }
 
 #[async_trait]
@@ -113,7 +118,7 @@ impl Projection for MemoryViews {
 
     async fn checkpoint(&self) -> Result<Position, ModelError> {
         let instances = self.instances.read().await;
-        Ok(instances.of(self.beside).map_or(Position::START, |instance| instance.checkpoint))
+        Ok(instances.of(self.rebuild).map_or(Position::START, |instance| instance.checkpoint))
     }
 
     async fn advanced_past(&self, position: Position) {
@@ -127,12 +132,10 @@ impl Projection for MemoryViews {
         events: &[Recorded],
     ) -> Result<(), ModelError> {
         let mut instances = self.instances.write().await;
-        let instance = instances.of_mut(self.beside);
-        let actual = instance.as_ref().map_or(Position::START, |instance| instance.checkpoint);
-        if actual != from {
-            return Err(ModelError::CheckpointMoved { actual });
+        let Instance { checkpoint, quarantined, tables } = instances.of_mut(self.rebuild)?;
+        if *checkpoint != from {
+            return Err(ModelError::CheckpointMoved { actual: *checkpoint });
         }
-        let Instance { checkpoint, quarantined, tables } = instance.ok_or_else(no_rebuild)?;
         let aside = |event: &&Recorded| quarantined.contains_key(&event.stream.to_string());
         let events: Vec<_> = events.iter().filter(|event| !aside(event)).collect();
         fold::apply(tables, &no_cache(), &events, ApplyMode::Checked).await?;
@@ -143,13 +146,13 @@ impl Projection for MemoryViews {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, ModelError> {
         let instances = self.instances.read().await;
-        let instance = instances.of(self.beside);
-        Ok(instance.map_or_else(Vec::new, |one| one.quarantined.values().cloned().collect()))
+        let instance = instances.of(self.rebuild);
+        Ok(instance.map_or_else(|_| Vec::new(), |one| one.quarantined.values().cloned().collect()))
     }
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
         let mut instances = self.instances.write().await;
-        let instance = instances.of_mut(self.beside).ok_or_else(no_rebuild)?;
+        let instance = instances.of_mut(self.rebuild)?;
         instance.quarantined.insert(entry.stream.clone(), entry);
         Ok(())
     }
@@ -159,7 +162,7 @@ impl Projection for MemoryViews {
 impl ReadModel for MemoryViews {
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError> {
         let mut instances = self.instances.write().await;
-        let instance = instances.of_mut(self.beside).ok_or_else(no_rebuild)?;
+        let instance = instances.of_mut(self.rebuild)?;
         let entity = stream.parse::<StreamId>().ok().and_then(|stream| stream.entity_id());
         let before = entity.and_then(|entity| instance.tables.take(entity));
         let events: Vec<_> = events.iter().collect();
@@ -176,19 +179,24 @@ impl ReadModel for MemoryViews {
         Ok(())
     }
 
-    async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError> {
-        self.instances.write().await.beside = Some(Instance::default());
-        Ok(Box::new(Self::of(Arc::clone(&self.instances), true)))
+    async fn begin_rebuild(&self) -> Result<Rebuild, ModelError> {
+        let mut instances = self.instances.write().await;
+        instances.begun += 1;
+        let id = RebuildId(instances.begun);
+        instances.beside = Some((id, Instance::default()));
+        let model = Box::new(Self::of(Arc::clone(&self.instances), Some(id)));
+        Ok(Rebuild { id, model })
     }
 
-    async fn swap(&self) -> Result<bool, ModelError> {
+    async fn swap(&self, rebuild: RebuildId) -> Result<bool, ModelError> {
         let mut instances = self.instances.write().await;
-        let live = instances.live.checkpoint;
-        let Some(rebuilt) = instances.beside.take_if(|beside| beside.checkpoint >= live) else {
+        if instances.of(Some(rebuild))?.checkpoint < instances.live.checkpoint {
             return Ok(false);
-        };
-        self.known.set(rebuilt.checkpoint);
-        instances.live = rebuilt;
+        }
+        if let Some((_, rebuilt)) = instances.beside.take() {
+            self.known.set(rebuilt.checkpoint);
+            instances.live = rebuilt;
+        }
         Ok(true)
     }
 }

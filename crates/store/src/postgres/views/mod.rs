@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::Position;
 use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
-use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::ports::read_model::{ReadModel, Rebuild, RebuildId};
 use stateward_domain::ports::store_error::StoreError;
 
 use self::rows::{Purpose, TablesInStatement};
@@ -36,6 +36,8 @@ pub struct Entities {
     db: ViewsDb,
     /// Name of its checkpoint.
     name: &'static str,
+    /// Which rebuild it is; `None` = it is the live model.
+    rebuild: Option<RebuildId>,
     shared_checkpoint: SharedCheckpoint,
     /// Held by the one delivery of this process, so that the cached rows are those of one checkpoint.
     delivering: tokio::sync::Mutex<()>,
@@ -53,13 +55,14 @@ impl Entities {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         let db = ViewsDb::new(database);
         tables::prepare(&db.database).await?;
-        Ok(Self::of(db, NAME))
+        Ok(Self::of(db, NAME, None))
     }
 
-    fn of(db: ViewsDb, name: &'static str) -> Self {
+    fn of(db: ViewsDb, name: &'static str, rebuild: Option<RebuildId>) -> Self {
         Self {
             db,
             name,
+            rebuild,
             shared_checkpoint: SharedCheckpoint::new(name),
             delivering: tokio::sync::Mutex::default(),
             row_cache: Mutex::default(),
@@ -67,8 +70,12 @@ impl Entities {
         }
     }
 
+    /// # Errors
+    /// [`ModelError::StaleRebuild`]; [`ModelError::Store`].
     async fn pointer(&self) -> Result<Pointer, ModelError> {
-        Pointer::read(&self.db, self.name).await
+        let pointer = Pointer::read(&self.db, self.name).await?;
+        let Some(RebuildId(tables)) = self.rebuild else { return pointer.ok_or_else(no_tables) };
+        pointer.filter(|pointer| pointer.tables == tables).ok_or(ModelError::StaleRebuild)
     }
 
     fn row_cache(&self) -> MutexGuard<'_, RowCache> {
@@ -101,6 +108,10 @@ impl Entities {
         let rows = fold::apply(&mut tables, &self.row_cache, events, mode).await?;
         Ok(tables.written.then_some(rows))
     }
+}
+
+fn no_tables() -> ModelError {
+    StoreError::unavailable("the read model has no tables").into()
 }
 
 /// The error of a call that met changes of others each time.
@@ -172,6 +183,7 @@ impl Projection for Entities {
     }
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
+        self.pointer().await?;
         Ok(self.db.quarantine(self.name, &entry).await?)
     }
 }
@@ -200,23 +212,24 @@ impl ReadModel for Entities {
         Err(contended())
     }
 
-    async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError> {
+    async fn begin_rebuild(&self) -> Result<Rebuild, ModelError> {
         crate::failpoints::reach("store::views::rebuild::before");
-        tables::begin_rebuild(&self.db.database).await?;
+        let id = RebuildId(tables::begin_rebuild(&self.db).await?);
         crate::failpoints::reach("store::views::rebuild::after");
-        Ok(Box::new(Self::of(self.db.clone(), REBUILD)))
+        Ok(Rebuild { id, model: Box::new(Self::of(self.db.clone(), REBUILD, Some(id))) })
     }
 
-    async fn swap(&self) -> Result<bool, ModelError> {
+    async fn swap(&self, rebuild: RebuildId) -> Result<bool, ModelError> {
         crate::failpoints::reach("store::views::swap::before");
-        let query = sqlx::query_as("SELECT stateward_views.swap_v1($1, $2)");
-        let swapped = self.db.one(query.bind(NAME).bind(REBUILD)).await?;
+        let query = sqlx::query_as(tables::SWAP).bind(NAME).bind(REBUILD).bind(rebuild.0);
+        let (swapped,): (Option<bool>,) = self.db.database.fetch_one(query).await?;
         crate::failpoints::reach("store::views::swap::after");
-        if swapped {
+        if swapped == Some(true) {
+            // Waiters of this process and of others read the checkpoint again.
             self.db.database.checkpoint_hints().moved.notify_one();
             self.db.database.checkpoint_hints().hear();
         }
         // The old tables stay until the next rebuild: a list may be reading from them.
-        Ok(swapped)
+        swapped.ok_or(ModelError::StaleRebuild)
     }
 }

@@ -117,9 +117,18 @@ const BEGIN_REBUILD: &str = "
     END LOOP;
     DELETE FROM stateward_views.checkpoints WHERE name = '{rebuild}';
     DELETE FROM stateward_views.quarantine WHERE model = '{rebuild}';
-    n := {first} + nextval('stateward_views.tables');
+    n := {number};
     EXECUTE replace($tables${tables}$tables$, '{n}', n::text);
     INSERT INTO stateward_views.checkpoints (name, position, tables) VALUES ('{rebuild}', repeat('0', 40), n);";
+
+/// Swaps the rebuild with the tables `$3` in; NULL = it is not the one that has begun. Rows are locked in the order in
+/// which `swap_v1` locks them.
+pub(super) const SWAP: &str = "WITH locked AS MATERIALIZED ( \
+         SELECT name, tables FROM stateward_views.checkpoints WHERE name IN ($1, $2) \
+         ORDER BY name FOR UPDATE \
+     ) \
+     SELECT CASE WHEN EXISTS (SELECT FROM locked WHERE name = $2 AND tables = $3) \
+         THEN stateward_views.swap_v1($1, $2) END";
 
 /// Makes the live tables unless there are some of this shape.
 const PREPARE: &str = "
@@ -164,9 +173,13 @@ pub(super) async fn prepare(database: &Database) -> Result<(), StoreError> {
     database.execute(sqlx::query(AssertSqlSafe(block(PREPARE)))).await.map(drop)
 }
 
-/// Makes empty tables beside the live ones, and drops all others.
-pub(super) async fn begin_rebuild(database: &Database) -> Result<(), StoreError> {
-    database.execute(sqlx::query(AssertSqlSafe(block(BEGIN_REBUILD)))).await.map(drop)
+/// Makes empty tables beside the live ones, and drops all others; returns their number.
+pub(super) async fn begin_rebuild(db: &ViewsDb) -> Result<i64, StoreError> {
+    let number = sqlx::query_as("SELECT $1 + nextval('stateward_views.tables')");
+    let number: i64 = db.one(number.bind(SHAPE * PER_SHAPE)).await?;
+    let begin = block(BEGIN_REBUILD).replace("{number}", &number.to_string());
+    db.database.execute(sqlx::query(AssertSqlSafe(begin))).await?;
+    Ok(number)
 }
 
 /// Which tables an instance of the model uses, and what they have applied.
@@ -182,20 +195,17 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
-    /// The pointer of the instance `name`.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] also when there is none: a rebuild that took the tables' place, or was dropped.
-    pub(super) async fn read(db: &ViewsDb, name: &str) -> Result<Self, ModelError> {
+    /// The pointer of the instance `name`; `None` = there is none.
+    pub(super) async fn read(db: &ViewsDb, name: &str) -> Result<Option<Self>, ModelError> {
         let read = "SELECT c.position, c.tables, c.changes, \
              ARRAY(SELECT q.stream FROM stateward_views.quarantine q WHERE q.model = c.name) \
              FROM stateward_views.checkpoints c WHERE c.name = $1";
         let row: Option<(String, i64, i64, Vec<String>)> =
             db.database.fetch_optional(sqlx::query_as(read).bind(name)).await?;
         let Some((position, tables, changes, set_aside)) = row else {
-            return Err(StoreError::unavailable(format!("{name} has no tables")).into());
+            return Ok(None);
         };
         let position = parsed(("checkpoints", "position"), name, &position)?;
-        Ok(Self { position, tables, changes, set_aside })
+        Ok(Some(Self { position, tables, changes, set_aside }))
     }
 }

@@ -19,7 +19,7 @@ use sqlx::SqliteConnection;
 use stateward_domain::envelope::Recorded;
 use stateward_domain::id::Position;
 use stateward_domain::ports::projection::{ModelError, Projection, Quarantined};
-use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::ports::read_model::{ReadModel, Rebuild, RebuildId};
 use stateward_domain::ports::store_error::StoreError;
 
 use crate::shared::hints::KnownCheckpoint;
@@ -61,6 +61,16 @@ pub(super) fn unavailable(error: sqlx::Error) -> ModelError {
     store_error(error).into()
 }
 
+/// # Errors
+/// [`ModelError::StaleRebuild`] unless the rebuild that has begun fills `tables`; [`ModelError::Store`].
+async fn expect_rebuild(
+    connection: &mut SqliteConnection,
+    tables: Tables,
+) -> Result<(), ModelError> {
+    let begun = tables::of(connection, REBUILD).await.map_err(unavailable)?;
+    if begun == Some(tables) { Ok(()) } else { Err(ModelError::StaleRebuild) }
+}
+
 impl Entities {
     pub(super) fn new(file: Arc<ViewsDb>) -> Self {
         Self::of(file, NAME, Tables(0))
@@ -88,11 +98,23 @@ impl Entities {
         Some(self.tables.load(Ordering::Acquire)).filter(|number| *number != 0).map(Tables)
     }
 
+    /// The tables to write to.
+    ///
+    /// # Errors
+    /// [`ModelError::StaleRebuild`]; [`ModelError::Store`].
+    async fn own_tables(&self, writer: &mut SqliteConnection) -> Result<Tables, ModelError> {
+        let own = self.tables(writer).await?;
+        if self.checkpoint == REBUILD {
+            expect_rebuild(writer, own).await?;
+        }
+        Ok(own)
+    }
+
     async fn tables(&self, connection: &mut SqliteConnection) -> Result<Tables, ModelError> {
         if let Some(known) = self.known_tables() {
             return Ok(known);
         }
-        let live = tables::live(connection).await.map_err(unavailable)?;
+        let live = tables::of(connection, NAME).await.map_err(unavailable)?;
         let live = live.ok_or_else(|| StoreError::unavailable("no tables"))?;
         self.tables.store(live.0, Ordering::Release);
         Ok(live)
@@ -164,7 +186,7 @@ impl Projection for Entities {
     ) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
         crate::failpoints::reach("store::views::apply::before");
-        let tables = self.tables(&mut writer).await?;
+        let tables = self.own_tables(&mut writer).await?;
         let set_aside = self.set_aside(&mut writer).await?;
         let aside = |event: &&Recorded| set_aside.contains(&event.stream.to_string());
         let events: Vec<_> = if set_aside.is_empty() {
@@ -203,6 +225,7 @@ impl Projection for Entities {
 
     async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
+        self.own_tables(&mut writer).await?;
         self.forget_caches();
         quarantine::put(&mut writer, self.checkpoint, &entry).await.map_err(unavailable)
     }
@@ -212,7 +235,7 @@ impl Projection for Entities {
 impl ReadModel for Entities {
     async fn retry(&self, stream: &str, events: &[Recorded]) -> Result<(), ModelError> {
         let mut writer = self.file.writer().await;
-        let tables = self.tables(&mut writer).await?;
+        let tables = self.own_tables(&mut writer).await?;
         self.forget_caches();
         let mut transaction = writer.pipeline();
         rows::delete_stream(&mut transaction, tables, self.checkpoint, stream);
@@ -227,35 +250,39 @@ impl ReadModel for Entities {
         transaction.commit().await.map(drop).map_err(|error| unavailable(error.into()))
     }
 
-    async fn begin_rebuild(&self) -> Result<Box<dyn ReadModel>, ModelError> {
+    async fn begin_rebuild(&self) -> Result<Rebuild, ModelError> {
         let mut writer = self.file.writer().await;
         crate::failpoints::reach("store::views::rebuild::before");
         let live = self.tables(&mut writer).await?;
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
+        // Unlike those of a rebuild that has not ended, so that its instance cannot write to them.
+        let last = tables::of(&mut transaction, REBUILD).await.map_err(unavailable)?;
+        let beside = last.unwrap_or(live).next();
         tables::drop_all_but(&mut transaction, Some(live)).await.map_err(unavailable)?;
-        let beside = live.next();
         beside.create(&mut transaction).await.map_err(unavailable)?;
         let start = Position::START;
         tables::point(&mut transaction, REBUILD, start, beside).await.map_err(unavailable)?;
         transaction.commit().await.map_err(unavailable)?;
         crate::failpoints::reach("store::views::rebuild::after");
         let file = Arc::clone(&self.file);
-        Ok(Box::new(Self::of(file, REBUILD, beside)))
+        let model = Box::new(Self::of(file, REBUILD, beside));
+        Ok(Rebuild { id: RebuildId(beside.0), model })
     }
 
-    async fn swap(&self) -> Result<bool, ModelError> {
+    async fn swap(&self, rebuild: RebuildId) -> Result<bool, ModelError> {
         let mut writer = self.file.writer().await;
         crate::failpoints::reach("store::views::swap::before");
-        let live = self.tables(&mut writer).await?;
+        let beside = Tables(rebuild.0);
         let mut transaction = begin(&mut writer).await.map_err(unavailable)?;
+        expect_rebuild(&mut transaction, beside).await?;
         let live_checkpoint =
             views_db::checkpoint(&mut transaction, NAME).await.map_err(unavailable)?;
-        let rebuilt = views_db::checkpoint(&mut transaction, REBUILD).await.map_err(unavailable)?;
-        if rebuilt < live_checkpoint {
+        let filled_to =
+            views_db::checkpoint(&mut transaction, REBUILD).await.map_err(unavailable)?;
+        if filled_to < live_checkpoint {
             return Ok(false);
         }
-        let beside = live.next();
-        tables::point(&mut transaction, NAME, rebuilt, beside).await.map_err(unavailable)?;
+        tables::point(&mut transaction, NAME, filled_to, beside).await.map_err(unavailable)?;
         self.forget_caches();
         rows::adopt_quarantine(&mut transaction).await?;
         sqlx::query("DELETE FROM checkpoints WHERE name = ?")
@@ -269,7 +296,7 @@ impl ReadModel for Entities {
         crate::failpoints::reach("store::views::swap::after");
         // The old tables stay until the next rebuild or start: a list may be reading from them.
         self.tables.store(beside.0, Ordering::Release);
-        self.known.set(rebuilt);
+        self.known.set(filled_to);
         Ok(true)
     }
 }

@@ -117,10 +117,13 @@ fn definition(index: Index, n: i64) -> String {
     )
 }
 
-/// The live tables; `None` = there are none (yet).
-pub(super) async fn live(connection: &mut SqliteConnection) -> Result<Option<Tables>, sqlx::Error> {
+/// The tables of an instance, [`NAME`] or [`REBUILD`]; `None` = there are none (yet).
+pub(super) async fn of(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<Tables>, sqlx::Error> {
     let number: Option<i64> = sqlx::query_scalar("SELECT tables FROM checkpoints WHERE name = ?")
-        .bind(NAME)
+        .bind(name)
         .fetch_optional(connection)
         .await?;
     Ok(number.map(Tables))
@@ -132,7 +135,7 @@ pub(super) async fn live(connection: &mut SqliteConnection) -> Result<Option<Tab
 pub(in crate::sqlite) async fn prepare(
     connection: &mut SqliteConnection,
 ) -> Result<bool, sqlx::Error> {
-    let found = live(connection).await?.filter(|tables| tables.0 / PER_SHAPE == SHAPE);
+    let found = of(connection, NAME).await?.filter(|tables| tables.0 / PER_SHAPE == SHAPE);
     let tables = found.unwrap_or(Tables(SHAPE * PER_SHAPE));
     drop_all_but(connection, found).await?;
     if found.is_none() {
