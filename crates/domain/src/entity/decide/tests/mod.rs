@@ -2,6 +2,7 @@
 
 mod attempts;
 mod objects;
+mod observation_changes;
 mod observations;
 mod replacements;
 mod terminations;
