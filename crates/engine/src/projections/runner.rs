@@ -71,7 +71,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a process stands by before it asks for the duty again.
 const STANDBY: Duration = Duration::from_secs(1);
 /// Pause between two reads of a stored checkpoint that is behind the log.
-const STANDBY_POLL: Duration = Duration::from_millis(10);
+const STANDBY_POLL: Duration = Duration::from_millis(100);
 
 /// One projection in this process.
 pub struct Runner {

@@ -77,7 +77,7 @@ async fn work_that_one_handle_writes_wakes_the_dispatcher_of_another() {
 
 #[tokio::test]
 async fn a_delivery_without_rows_of_a_backend_wakes_only_others() {
-    for subject in crate::support::audited_subjects().await {
+    for subject in crate::support::embedded_subjects().await {
         let (name, c) = (subject.name, BackendName::from("c"));
         let seen = hints_until_quiet(&*subject.queue, &c).await;
         let changes = [QueueChange::Put(row(&subject.log_clock, 1, "b", None))];

@@ -209,7 +209,7 @@ fn with_second(subject: Subject) -> (Subject, SecondHandle) {
 }
 
 /// One empty store of each adapter that needs no server.
-async fn embedded_subjects() -> Vec<Subject> {
+pub(crate) async fn embedded_subjects() -> Vec<Subject> {
     let directory = tempfile::tempdir().unwrap();
     vec![Subject::in_memory(), Subject::on_disk(directory, ManualClock::new()).await]
 }

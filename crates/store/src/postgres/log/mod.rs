@@ -166,11 +166,11 @@ impl Log {
     }
 }
 
-async fn notify_of_appends(database: Database, appended: Arc<Notify>, own: uuid::Uuid) {
+async fn notify_of_appends(database: Database, appended: Arc<Notify>, own: Uuid) {
     notifications::send(&database, notifications::LOG, &appended, own).await;
 }
 
-async fn notify_of_checkpoints(database: Database, own: uuid::Uuid) {
+async fn notify_of_checkpoints(database: Database, own: Uuid) {
     let moved = &database.checkpoint_hints().moved;
     notifications::send(&database, notifications::CHECKPOINTS, moved, own).await;
 }

@@ -48,7 +48,7 @@ pub async fn copy(
     progress: ProgressFn<'_>,
 ) -> Result<Checkpoint, CopyError> {
     let end = from.checkpoint().await?;
-    let spool = Spool::beside(directory)?;
+    let spool = Spool::beside(directory);
     let failed = |error: std::io::Error| ImportError::from(OpenError::from_io(&spool.0, &error));
     let mut lines = BufWriter::new(spool.open()?);
     let (mut at, mut done) = (Position::START, 0);
@@ -76,10 +76,10 @@ pub async fn copy(
 struct Spool(PathBuf);
 
 impl Spool {
-    fn beside(directory: &Path) -> Result<Self, ImportError> {
+    fn beside(directory: &Path) -> Self {
         let mut name = directory.as_os_str().to_owned();
         name.push(".copy");
-        Ok(Self(PathBuf::from(name)))
+        Self(PathBuf::from(name))
     }
 
     /// Empty. One that a killed copy left is overwritten.
