@@ -24,7 +24,7 @@ pub(crate) const SUPERUSER: &str = "postgres";
 /// A running server.
 pub(crate) struct Server {
     /// Folder of the socket, the data and the locks.
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     port: u16,
     binaries: PathBuf,
     /// Held shared until the process ends.
@@ -87,35 +87,6 @@ impl Server {
         let mut command = as_user(&self.binaries.join("pg_ctl"));
         command.arg("-D").arg(self.folder.join("data")).args(arguments).arg("-w");
         run(command.arg("-l").arg(self.folder.join("data/restarts.log")));
-    }
-
-    /// Copies the data of the stopped server aside.
-    pub(crate) fn save(&self) {
-        run(Command::new("cp")
-            .arg("-a")
-            .arg(self.folder.join("data"))
-            .arg(self.folder.join("saved")));
-    }
-
-    /// Replaces the data of the stopped server by what was saved.
-    pub(crate) fn restore_saved(&self) {
-        let (data, saved) = (self.folder.join("data"), self.folder.join("saved"));
-        std::fs::remove_dir_all(&data).expect("the data folder");
-        std::fs::rename(saved, data).expect("the data folder");
-    }
-
-    /// Starts the stopped server as a standby, and promotes it: it goes on on another timeline.
-    pub(crate) fn start_promoted(&self) {
-        run(as_user(Path::new("touch")).arg(self.folder.join("data/standby.signal")));
-        self.control(&["start"]);
-        self.control(&["promote"]);
-    }
-
-    /// Asks every role but the superuser for a password from now on.
-    pub(crate) fn require_passwords(&self) {
-        let rules = format!("local all {SUPERUSER} trust\nlocal all all scram-sha-256\n");
-        std::fs::write(self.folder.join("data/pg_hba.conf"), rules).expect("the rules");
-        self.control(&["reload"]);
     }
 
     fn start(folder: &Path, binaries: &Path, kind: &str) -> Self {
@@ -275,7 +246,7 @@ fn group() -> String {
 }
 
 /// A command of the user that runs the server.
-fn as_user(program: &Path) -> Command {
+pub(crate) fn as_user(program: &Path) -> Command {
     if own_uid() != 0 {
         return Command::new(program);
     }
@@ -286,7 +257,7 @@ fn as_user(program: &Path) -> Command {
     command
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {text}");

@@ -9,6 +9,7 @@ mod members;
 mod nodes;
 mod open;
 mod outages;
+mod own_server;
 mod races;
 mod read_models;
 
