@@ -31,6 +31,8 @@ mod shared;
 pub mod single_node;
 mod sql_value;
 pub mod sqlite;
+#[cfg(test)]
+mod stored_fold;
 
 pub use failpoints::FAILPOINTS;
 pub use open::{BadLocation, Location, OpenError, open};

@@ -10,7 +10,7 @@
 //! - `log`: the event log; `queue`: the sync queue with its leases; `views`: the read models;
 //!   `cluster`: members and duties; `audit`: verification and export; `import`, `copy`: a whole
 //!   log into an empty database
-//! - `checkpoint_hints`: waits for what other processes did to queue and read models
+//! - `checkpoint_hints`, `shared_checkpoint`: waits for what other processes did to queue and read models
 //! - `lease_clock`: the clock of leases; `views_db`: what queue and read models share; `column_arrays`: how rows are sent
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
@@ -36,6 +36,7 @@ mod queue;
 mod schema;
 mod seen_events;
 mod session;
+mod shared_checkpoint;
 mod standby_barrier;
 mod target;
 mod views;
@@ -56,3 +57,5 @@ pub use queue::Queue;
 pub use schema::migrate;
 pub use target::{BadUrl, Target};
 pub use views::Entities;
+#[cfg(test)]
+pub(crate) use views::SHAPE as VIEWS_SHAPE;

@@ -45,6 +45,8 @@ pub use files::restore_hold::RestoreHoldFile;
 pub use log::Log;
 pub use queue::Queue;
 pub use views::Entities;
+#[cfg(test)]
+pub(crate) use views::tables::SHAPE as VIEWS_SHAPE;
 
 /// The open store in one directory.
 pub struct Store {

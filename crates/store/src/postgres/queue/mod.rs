@@ -22,10 +22,10 @@ use stateward_domain::time::{LogClock, Moment, Timestamp};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::checkpoint_hints::SharedCheckpoint;
 use super::column_arrays::{ColumnArrays, ColumnType};
 use super::connect::Database;
 use super::lease_clock::{ClockPrediction, LeaseClock};
+use super::shared_checkpoint::SharedCheckpoint;
 use super::views_db::ViewsDb;
 use crate::shared::hints::WorkHints;
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};

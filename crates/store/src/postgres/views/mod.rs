@@ -20,9 +20,11 @@ use stateward_domain::ports::read_model::{ReadModel, Rebuild, RebuildId};
 use stateward_domain::ports::store_error::StoreError;
 
 use self::rows::{Purpose, TablesInStatement};
+#[cfg(test)]
+pub(crate) use self::tables::SHAPE;
 use self::tables::{NAME, Pointer, REBUILD};
-use super::checkpoint_hints::SharedCheckpoint;
 use super::connect::Database;
+use super::shared_checkpoint::SharedCheckpoint;
 use super::views_db::ViewsDb;
 use crate::shared::views::fold::{self, ApplyMode};
 use crate::shared::views::row_cache::{CachedRows, RowCache};

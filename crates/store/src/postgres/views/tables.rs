@@ -15,8 +15,9 @@ use crate::shared::views::index::Index;
 pub(super) const NAME: &str = "entities";
 /// Checkpoint of a rebuild.
 pub(super) const REBUILD: &str = "entities@beside";
-/// Shape of the tables; raise it when they change, and the next start makes new ones.
-const SHAPE: i64 = 1;
+/// Shape of the tables and of the fold in their rows; raise it when either changes, and the next start makes new ones.
+/// `stored_fold.txt` has the members that it stands for; a test compares them.
+pub(crate) const SHAPE: i64 = 1;
 /// Numbers of one shape.
 const PER_SHAPE: i64 = 1_000_000_000;
 /// Condition of the partial indexes of drifted entities.

@@ -12,7 +12,9 @@ pub(super) const NAME: &str = "entities";
 pub(super) const REBUILD: &str = "entities@beside";
 /// Shape of the tables and of the fold in their rows; raise it when either changes, and the next start rebuilds them. A
 /// row of an older fold lacks what its events say of a new member, and later events do not put that right.
-const SHAPE: i64 = 6;
+///
+/// `stored_fold.txt` has the members that it stands for; a test compares them.
+pub(crate) const SHAPE: i64 = 6;
 /// Condition of the partial indexes of drifted entities.
 pub(super) const DRIFTED: &str = "drifted = 1";
 /// Table numbers of one shape.
