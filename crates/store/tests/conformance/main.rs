@@ -48,6 +48,7 @@ mod object_claims;
 mod open;
 mod postgres;
 #[path = "../../../../tests/postgres_server.rs"]
+#[expect(dead_code, reason = "each suite uses a part of it")]
 mod postgres_server;
 mod queue;
 mod restore_hold;
