@@ -32,7 +32,14 @@ async fn kill_at(points: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_point_of_the_store() {
-    kill_at(stateward_store::FAILPOINTS).await;
+    let shared = std::env::var("STATEWARD_TEST_STORE").is_ok_and(|store| store == "postgres");
+    // No process ends the leases of others in a store that several share.
+    let points: Vec<_> = stateward_store::FAILPOINTS
+        .iter()
+        .copied()
+        .filter(|point| !shared || !point.contains("release_all"))
+        .collect();
+    kill_at(&points).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Verbs of stores that several processes share.
 
+use serde_json::json;
+
 use super::Nodes;
 use crate::cli::Cli;
 use crate::harness::{Database, Setup};
@@ -46,4 +48,67 @@ async fn nodes_lists_the_processes_also_the_only_one() {
     let server = alone.start().await;
     let shell = cli(folder.path(), &server.client.url, &server.client.token);
     assert_eq!(shell.ok("nodes -o name").await.lines().count(), 1);
+}
+
+/// There and back: the log is the same one, and acts on nothing before a person lets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_moves_to_a_database_and_back_with_its_ids_and_hashes() {
+    let Some(database) = Database::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::new("");
+    let mut server = setup.start().await;
+    for number in 0..5 {
+        server.client.thing(&format!("t{number}"), json!({ "size": number })).await;
+    }
+    let shell = cli(folder.path(), &server.client.url, &server.client.token);
+    let checkpoint = shell.ok("audit checkpoint").await;
+    let data = setup.data();
+    let to = format!("log copy --from sqlite:{} --to {}", data.display(), database.owner_url());
+    let served = shell.run(&to).await;
+    assert_eq!(served.code, 1, "a log that a server has open is not copied");
+    assert!(server.terminate().await.success());
+    let checkpoint = shell.file("checkpoint.json", &checkpoint);
+    let copied = shell.ok(&to).await;
+    assert!(copied.contains("were copied and verified"), "{copied}");
+
+    let node = Setup::sharing(&database, "", None);
+    let mut server = node.start().await;
+    let shell = cli(folder.path(), &server.client.url, &server.client.token);
+    let ready = server.client.get("/readyz").await.body;
+    assert_eq!(ready["observe_only"], true, "{ready:#}");
+    let verified = shell.run(&format!("audit verify --against {checkpoint}")).await;
+    assert_eq!(verified.code, 0, "{verified:#?}");
+    assert_eq!(shell.ok("get fake.thing -o name").await.lines().count(), 5);
+    assert!(server.terminate().await.success());
+
+    let back = folder.path().join("back");
+    let to = format!("log copy --from {} --to sqlite:{}", database.owner_url(), back.display());
+    shell.ok(&to).await;
+    let verified =
+        format!("audit verify --offline --data {} --against {checkpoint}", back.display());
+    assert_eq!(shell.run(&verified).await.code, 0);
+    // The source is closed for good.
+    let refused = crate::harness::refused(node.command()).await;
+    assert_eq!(refused.0, Some(1));
+    assert!(refused.1.join("\n").contains("moved elsewhere"), "{:?}", refused.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_imported_into_a_migrated_database() {
+    let Some(database) = Database::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let setup = Setup::new("");
+    let server = setup.start().await;
+    server.client.thing("kept", json!({ "size": 1 })).await;
+    let shell = cli(folder.path(), &server.client.url, &server.client.token);
+    shell.ok("audit export -o log.jsonl").await;
+    let url = database.owner_url();
+    let imported = shell.ok(&format!("audit import log.jsonl --store {url}")).await;
+    assert!(imported.contains("are in the database"), "{imported}");
+    shell.fails(&format!("audit import log.jsonl --store {url}"), 1).await;
+    let node = Setup::sharing(&database, "", None);
+    let server = node.start().await;
+    let listed = server.client.get("/v1/entities").await.body;
+    assert_eq!(listed["items"][0]["name"], "kept");
+    assert_eq!(server.client.get("/readyz").await.body["observe_only"], true);
 }

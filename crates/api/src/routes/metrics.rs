@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
+use stateward_domain::ports::cluster::Role;
 use stateward_engine::backends::availability::Unavailable;
 
 use super::resource;
@@ -33,6 +34,7 @@ pub(crate) async fn metrics(app: web::Data<AppState>) -> HttpResponse {
     entities(&app, &mut text).await;
     backends(&app, &mut text).await;
     projections(&app, &mut text).await;
+    store(&app, &mut text).await;
     let skew = app.engine.clock().moment().skew().as_secs_f64();
     write(&mut text, "stateward_clock_skew_seconds", &Gauge::from([(String::new(), skew)]));
     text.push_str(&(app.histograms)());
@@ -92,6 +94,25 @@ async fn projections(app: &AppState, text: &mut String) {
     }
     write(text, "stateward_projection_lag_events", &events);
     write(text, "stateward_projection_lag_seconds", &seconds);
+}
+
+/// The store, and the live processes that share it.
+async fn store(app: &AppState, text: &mut String) {
+    let up = app.engine.store_health().await.iter().all(|check| check.ok || !check.serious);
+    let held_back = app.engine.log_held_back().as_secs_f64();
+    let mut nodes = Gauge::new();
+    for member in app.engine.membership().members() {
+        let role = match member.role {
+            Role::All => "all",
+            Role::Api => "api",
+            Role::Worker => "worker",
+        };
+        *nodes.entry(format!("role=\"{role}\"")).or_default() += 1.0;
+    }
+    let single = |value| Gauge::from([(String::new(), value)]);
+    write(text, "stateward_store_up", &single(f64::from(u8::from(up))));
+    write(text, "stateward_log_held_back_seconds", &single(held_back));
+    write(text, "stateward_nodes", &nodes);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]

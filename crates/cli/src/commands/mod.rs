@@ -19,6 +19,7 @@ mod fake_world;
 mod get;
 mod history;
 mod import;
+mod log;
 mod migrate;
 mod namespaces;
 mod nodes;
@@ -62,7 +63,7 @@ Operate    serve                    run the server
            namespaces, tokens       who may do what, and where
            audit                    verify, checkpoint, export, import the log
            backup, restore          copy the store; put a copy back
-           nodes, migrate           processes that share PostgreSQL; its schema
+           nodes, migrate, log      processes that share PostgreSQL; its schema; move a log
            unfreeze                 let a restored server change things again
            bench, completion        measure a server on this machine; scripts for shells
 
@@ -152,6 +153,8 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     /// Put a backup back
     Restore(restore::Restore),
+    /// Move the log to another store
+    Log(log::Log),
     /// Make or migrate the schema of a store on PostgreSQL
     Migrate(migrate::Migrate),
     /// Let a restored or copied server change things again
@@ -207,6 +210,7 @@ impl Command {
             Self::Audit(verb) => verb.run().await,
             Self::Backup(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::Restore(verb) => verb.run().await.map(|()| Exit::Ok),
+            Self::Log(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::Migrate(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::Unfreeze(verb) => verb.run().await,
             Self::Completion(verb) => verb.run(root()),

@@ -315,6 +315,12 @@ impl Engine {
         self.inner.health.health().await
     }
 
+    /// For how long an append in flight has kept readers of the log from events behind it; zero = none does.
+    #[must_use]
+    pub fn log_held_back(&self) -> Duration {
+        self.inner.health.log_held_back()
+    }
+
     /// Clock, ids and randomness.
     #[must_use]
     pub fn clock(&self) -> &ClockAndIds {
