@@ -65,6 +65,8 @@ static META: KindMeta = KindMeta {
     on_lost: OnLost::Ask,
 };
 
+/// Begins the markers of the list of hidden images.
+const HIDDEN: &str = "hidden:";
 const MEDIA_PATCH: &str = "application/openstack-images-v2.1-json-patch";
 /// Standard members of an image; all others are properties.
 const STANDARD_MEMBERS: &[&str] = &[
@@ -216,6 +218,23 @@ impl Kind for Image {
         let project = client.project_id().await?;
         let request = Request::get(Service::Image, META.list).query("owner", &project);
         Ok(request.query("sort_key", "id").query("sort_dir", "asc"))
+    }
+
+    /// Hidden images have a list of their own, which follows the other one.
+    async fn page(
+        &self,
+        client: CallClient<'_>,
+        marker: Option<&str>,
+    ) -> Result<(Vec<Value>, Option<String>), ApiError> {
+        let request = self.list_request(client).await?;
+        let Some(marker) = marker.and_then(|marker| marker.strip_prefix(HIDDEN)) else {
+            let (rows, next) = client.page(request, META.rows, META.pagination, marker).await?;
+            return Ok((rows, next.or_else(|| Some(HIDDEN.to_owned()))));
+        };
+        let marker = Some(marker).filter(|marker| !marker.is_empty());
+        let request = request.query("os_hidden", "true");
+        let (rows, next) = client.page(request, META.rows, META.pagination, marker).await?;
+        Ok((rows, next.map(|next| format!("{HIDDEN}{next}"))))
     }
 
     /// Images of shelved servers belong to the servers. Nova says of which server it made an image.

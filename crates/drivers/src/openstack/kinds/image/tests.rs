@@ -5,6 +5,7 @@ use stateward_domain::ports::driver::Plan;
 use uuid::Uuid;
 
 use super::*;
+use crate::openstack::testing::{Answer, Setup, stub};
 
 #[test]
 fn an_image_that_inherited_the_mark_is_not_ours() {
@@ -59,4 +60,35 @@ fn content_is_compared_by_its_digest_and_properties_by_name() {
     assert!(same_properties(&seen, &json!({"a": "1"})));
     assert!(!same_properties(&seen, &json!({"a": "2"})));
     assert!(!same_properties(&seen, &json!({"c": "3"})));
+}
+
+#[tokio::test]
+async fn hidden_images_are_listed_after_the_others() {
+    let stub = stub(|asked, _| {
+        let hidden = asked.path.contains("os_hidden=true");
+        let page = |ids: &[&str], more: bool| {
+            let rows: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
+            let next = if more { json!("/v2/images?marker=x") } else { Value::Null };
+            Answer::json(200, json!({ "images": rows, "next": next }))
+        };
+        match (hidden, asked.path.contains("marker=")) {
+            (false, false) => page(&["a"], true),
+            (false, true) => page(&["b"], false),
+            (true, false) => page(&["c"], true),
+            (true, true) => page(&["d"], false),
+        }
+    })
+    .await;
+    let setup = Setup::new(&stub.url);
+    let (mut ids, mut marker) = (Vec::new(), None::<String>);
+    for _ in 0..5 {
+        let (rows, next) = Image.page(setup.client(), marker.as_deref()).await.unwrap();
+        ids.extend(rows.iter().map(|row| row["id"].clone()));
+        marker = next;
+        if marker.is_none() {
+            break;
+        }
+    }
+    assert_eq!(ids, ["a", "b", "c", "d"]);
+    assert_eq!(marker, None);
 }
