@@ -78,6 +78,17 @@ pub(super) trait NeutronKind: Send + Sync {
         Ok(())
     }
 
+    /// Adds the members that the service needs with each change of the object `id`.
+    async fn complete_change(
+        &self,
+        _client: CallClient<'_>,
+        _id: &str,
+        _spec: &Value,
+        _members: &mut Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     /// Makes the separate fields as desired, whatever their present values. `_observed` = the attributes that the change
     /// was planned from; `Null` = the object was just created.
     async fn update_separate_fields(
@@ -199,8 +210,9 @@ impl<T: NeutronKind> Kind for Neutron<T> {
     ) -> Result<(), ApiError> {
         tag(self.meta(), client, id, &create.owner_key).await?;
         if let Some(description) = create.spec.get("description") {
-            let members = json!({ "description": description });
-            put(self.meta(), client, id, members).await?;
+            let mut members = Map::from_iter([("description".to_owned(), description.clone())]);
+            self.0.complete_change(client, id, &create.spec, &mut members).await?;
+            put(self.meta(), client, id, Value::Object(members)).await?;
         }
         let fields = self.0.separate_fields().iter();
         let wanted: Map<_, _> = fields
@@ -242,6 +254,7 @@ impl<T: NeutronKind> Kind for Neutron<T> {
         }
         if !plain.is_empty() {
             self.0.resolve(client, spec, &mut plain).await?;
+            self.0.complete_change(client, id, spec, &mut plain).await?;
             put(meta, client, id, Value::Object(plain)).await?;
         }
         if !separate.is_empty() {
