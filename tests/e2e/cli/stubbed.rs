@@ -171,3 +171,30 @@ async fn audit_unfreeze_and_reload_ask_for_what_is_pinned() {
     assert_eq!(asked[1].headers["accept"], "application/x-ndjson");
     assert_eq!(asked[3].headers["stateward-reason"], "restored");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_replacement_loses_is_printed_before_and_when_it_happens() {
+    let listed = || Answer::Reply(200, "", json!({ "items": [{ "id": ID }] }));
+    let plan = || {
+        let change = json!({ "field": "/size", "from": 2, "to": 1 });
+        let plan = json!({
+            "action": "replace", "backend": "b", "changes": [change], "replaces": ["/size"],
+            "loses": "all its data",
+        });
+        Answer::Reply(200, "", json!({ "plan": plan }))
+    };
+    let why = "replaced for /size, which loses all its data";
+    let manifest = "{kind: local.file, name: a, backend: b, desired: {size: 1}}";
+    for (verb, rest, code) in
+        [("apply --dry-run", vec![], 0), ("apply --replace", vec![done()], 0), ("diff", vec![], 1)]
+    {
+        let mut answers = vec![listed(), found(), plan()];
+        answers.extend(rest);
+        let stub = Stub::start(answers).await;
+        let (folder, cli) = cli_for(&stub);
+        std::fs::write(folder.path().join("a.yaml"), manifest).unwrap();
+        let said = cli.run(&format!("{verb} -f a.yaml")).await;
+        assert_eq!(said.code, code, "{verb}: {said:#?}");
+        assert!(said.out.contains(why) || said.err.contains(why), "{verb}: {said:#?}");
+    }
+}

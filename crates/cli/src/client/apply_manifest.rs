@@ -67,6 +67,8 @@ pub(crate) struct AppliedManifest {
     pub(crate) outcome: ApplyOutcome,
     /// The reply; the plan with `dry_run`.
     pub(crate) reply: Value,
+    /// Why the object is replaced, and what is lost with it; `None` = it is not.
+    pub(crate) replacement: Option<String>,
     /// The change that was sent, for [`wait_for_operation`](Client::wait_for_operation); `None` = nothing was sent.
     pub(crate) request: Option<Request>,
 }
@@ -125,11 +127,11 @@ async fn create(
     let outcome = ApplyOutcome::Created;
     if dry_run {
         let reply = planned(client, &request).await?;
-        return Ok(AppliedManifest { outcome, reply, request: None });
+        return Ok(AppliedManifest { outcome, reply, replacement: None, request: None });
     }
     let request = client.with_key(request);
     let reply = client.send(&request).await?;
-    Ok(AppliedManifest { outcome, reply, request: Some(request) })
+    Ok(AppliedManifest { outcome, reply, replacement: None, request: Some(request) })
 }
 
 async fn update(
@@ -156,19 +158,32 @@ async fn update(
         Some("replace") => ApplyOutcome::Replaced,
         _ => ApplyOutcome::Changed,
     };
+    let replacement = replacement(&plan["plan"]);
     if options.dry_run {
-        return Ok(AppliedManifest { outcome, reply: plan, request: None });
+        return Ok(AppliedManifest { outcome, reply: plan, replacement, request: None });
     }
     if outcome == ApplyOutcome::Unchanged {
         let reply = json!({ "entity": entity, "operation": null });
-        return Ok(AppliedManifest { outcome, reply, request: None });
+        return Ok(AppliedManifest { outcome, reply, replacement: None, request: None });
     }
     let request = client.with_key(request);
     let reply = client.send(&request).await?;
     // Another client may have made the same change since.
     let same = reply["operation"].is_null() && reply["entity"]["revision"] == entity["revision"];
     let outcome = if same { ApplyOutcome::Unchanged } else { ApplyOutcome::Changed };
-    Ok(AppliedManifest { outcome, reply, request: Some(request) })
+    let replacement = replacement.filter(|_| !same);
+    Ok(AppliedManifest { outcome, reply, replacement, request: Some(request) })
+}
+
+/// Why a plan replaces the object, and what is lost with it; `None` = it does not.
+pub(crate) fn replacement(plan: &Value) -> Option<String> {
+    let fields: Vec<_> =
+        plan["replaces"].as_array()?.iter().filter_map(|field| field.as_str()).collect();
+    if fields.is_empty() {
+        return None;
+    }
+    let loses = plan["loses"].as_str().map(|loses| format!(", which loses {loses}"));
+    Some(format!("replaced for {}{}", fields.join(", "), loses.unwrap_or_default()))
 }
 
 /// The server's plan for a change (`dry_run`); nothing is written.
@@ -218,6 +233,21 @@ mod tests {
             replaced_members(&manifest),
             json!({ "desired": { "path": "motd" }, "protected": true })
         );
+    }
+
+    #[test]
+    fn a_replacement_says_what_it_loses() {
+        let plan = |replaces: Value, loses: Value| {
+            replacement(&json!({ "replaces": replaces, "loses": loses })).unwrap_or_default()
+        };
+        let fields = json!(["/cidr", "/ip_version"]);
+        assert_eq!(
+            plan(fields.clone(), json!("all its data")),
+            "replaced for /cidr, /ip_version, which loses all its data"
+        );
+        assert_eq!(plan(fields, Value::Null), "replaced for /cidr, /ip_version");
+        assert_eq!(plan(json!([]), json!("all its data")), "");
+        assert_eq!(plan(Value::Null, Value::Null), "", "an update in place");
     }
 
     #[test]

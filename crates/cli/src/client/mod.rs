@@ -29,7 +29,7 @@ use serde_json::Value;
 
 pub(crate) use apply_manifest::{
     AppliedManifest, ApplyOptions, ApplyOutcome, NAMING, apply_manifest, differing_members,
-    find_entity, is_status, replaced_members,
+    find_entity, is_status, replaced_members, replacement,
 };
 pub(crate) use connection::{ConnectionOptions, ServerConnection};
 pub(crate) use error_exit::exit_of;

@@ -70,13 +70,21 @@ pub(super) async fn declare_all(
         async move {
             let declared = apply_manifest(client, &document.value, options).await;
             bar.inc(1);
-            result_of(&document, declared, options.dry_run)
+            let replacement = declared.as_ref().ok().and_then(|it| it.replacement.clone());
+            (result_of(&document, declared, options.dry_run), replacement)
         }
     };
     // Sent in order, a few at a time, so that they share commits. The server resolves dependencies later.
-    let results = stream::iter(documents.iter().map(apply)).buffered(CONCURRENCY).collect().await;
+    let results: Vec<_> =
+        stream::iter(documents.iter().map(apply)).buffered(CONCURRENCY).collect().await;
     bar.finish_and_clear();
-    results
+    let reported = |(result, replacement): (ChangeResult, Option<String>)| {
+        if let Some(replacement) = replacement {
+            terminal::note(&format!("{}: {replacement}", result.label));
+        }
+        result
+    };
+    results.into_iter().map(reported).collect()
 }
 
 fn result_of(

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::client::entity_json::label;
 use crate::client::{
     Client, Problem, Request, differing_members, exit_of, find_entity, replaced_members,
+    replacement,
 };
 use crate::exit::{CliError, Exit};
 use crate::json_text::text;
@@ -109,9 +110,9 @@ async fn against_desired(
             (String::new(), yaml(&created))
         }
         Some(entity) => {
-            let (after, replaces) = changed(client, entity, &wanted).await?;
-            if !replaces.is_empty() {
-                label = format!("{label} (replaced for {})", replaces.join(", "));
+            let (after, replacement) = changed(client, entity, &wanted).await?;
+            if let Some(replacement) = replacement {
+                label = format!("{label} ({replacement})");
             }
             let members = after.as_object().into_iter().flatten();
             let before: Map<_, _> =
@@ -131,15 +132,15 @@ async fn created(client: &Client, manifest: &Value) -> anyhow::Result<Value> {
     Ok(after)
 }
 
-/// The named members after the change, and the fields that would force a replacement. The server plans the change,
-/// because only it knows the defaults.
+/// The named members after the change, and why it would replace the object. The server plans the change, because only it
+/// knows the defaults.
 async fn changed(
     client: &Client,
     entity: &Value,
     wanted: &Value,
-) -> anyhow::Result<(Value, Vec<String>)> {
+) -> anyhow::Result<(Value, Option<String>)> {
     let mut after = json!({});
-    let mut replaces = Vec::new();
+    let mut replaces = None;
     for name in differing_members(entity, wanted) {
         after[&name] = wanted[&name].clone();
     }
@@ -154,9 +155,7 @@ async fn changed(
             entity["desired"].clone()
         }
         Some(plan) => {
-            let fields = plan["replaces"].as_array();
-            let fields = fields.into_iter().flatten().filter_map(Value::as_str);
-            replaces.extend(fields.map(str::to_owned));
+            replaces = replacement(&plan);
             with_changes(&entity["desired"], &plan["changes"], &wanted["desired"])
         }
         None => wanted["desired"].clone(),
