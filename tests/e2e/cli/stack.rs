@@ -1,5 +1,7 @@
 //! Entities that refer to each other: declared in any order, deleted together.
 
+use std::time::{Duration, Instant};
+
 use super::{LOCAL, start, thing};
 
 /// The last one first, as files may have it.
@@ -48,6 +50,20 @@ async fn a_cascade_shows_what_it_would_take_along() {
     assert_eq!(cli.ok("get thing -o name").await, "fake.thing/apart\n");
     // Entities without dependents are deleted without a question.
     cli.ok("delete thing/apart --cascade --wait").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_a_dependent_keeps_is_not_waited_for() {
+    let (_setup, _server, cli) = start(LOCAL).await;
+    let manifests = cli.file("stack.yaml", &stack());
+    cli.ok(&format!("apply -f {manifests} --wait")).await;
+    let began = Instant::now();
+    let said = cli.fails("delete thing/subnet --wait", 4).await;
+    assert!(began.elapsed() < Duration::from_mins(1), "it waited for its time to be over");
+    assert!(said.contains("fake.thing/server uses it and is not being deleted"), "{said}");
+    // It was accepted, and goes on by itself.
+    cli.ok("delete thing/server --wait").await;
+    cli.ok("wait thing/subnet --for deleted").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

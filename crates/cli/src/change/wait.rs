@@ -12,6 +12,7 @@ use super::results::ChangeResult;
 use crate::client::Client;
 use crate::client::backend_pause::explain_pauses;
 use crate::client::entity_json::{awaits_decision, message};
+use crate::client::lasting_dependent::KEPT_BY;
 use crate::exit::CliError;
 use crate::json_text::text;
 use crate::presentation::output::time;
@@ -103,6 +104,12 @@ impl WaitOptions {
             }
             _ => {
                 let entity = &reply["entity"];
+                if let Some(dependent) = entity[KEPT_BY].as_str() {
+                    return Err(CliError::conflict(format!(
+                        "{dependent} uses it and is not being deleted: the deletion waits until that is deleted too \
+                         (--cascade), or no longer uses it"
+                    )));
+                }
                 let state = text(entity, "/state");
                 Err(timed_out(&state, self.timeout, &message(entity)))
             }
@@ -142,6 +149,12 @@ mod tests {
         let reply = json!({ "operation": { "id": "op", "state": "failed" }, "entity": { "conditions": [blocked] } });
         let error = options.check_operation(&reply).expect_err("it is not done");
         assert_eq!(exit_of(&error), Exit::Conflict, "it waits for a decision");
+        let reply = json!({
+            "operation": { "id": "op", "state": "running" }, "entity": { "kept_by": "local.file/a" },
+        });
+        let error = options.check_operation(&reply).expect_err("it is not done");
+        assert_eq!(exit_of(&error), Exit::Conflict, "it is kept");
+        assert!(error.to_string().starts_with("local.file/a uses it"), "{error}");
         assert!(
             options.check_operation(&json!({ "operation": null })).is_ok(),
             "nothing was to be done"

@@ -12,6 +12,7 @@ mod certificate_pinning;
 mod connection;
 pub(crate) mod entity_json;
 mod error_exit;
+pub(crate) mod lasting_dependent;
 mod problem;
 mod request;
 mod retry;
@@ -33,6 +34,7 @@ pub(crate) use apply_manifest::{
 };
 pub(crate) use connection::{ConnectionOptions, ServerConnection};
 pub(crate) use error_exit::exit_of;
+use lasting_dependent::KEPT_BY;
 pub(crate) use problem::{Problem, Unreachable};
 pub(crate) use request::{Request, escaped};
 pub(crate) use sse::{EventStream, StreamItem};
@@ -159,7 +161,8 @@ impl Client {
     }
 
     /// Waits for the operation of a change by sending the same request under the same key, which is answered with the
-    /// same operation. Returns early, with the entity as it is, when it waits for a decision or `deadline` is over.
+    /// same operation. Returns early, with the entity as it is, when it waits for a decision, when a dependent that stays
+    /// keeps it from being deleted, or when `deadline` is over.
     ///
     /// # Errors
     /// [`Problem`], [`Unreachable`].
@@ -178,6 +181,10 @@ impl Client {
             let id = reply["entity"]["id"].as_str().unwrap_or_default();
             reply["entity"] = self.send(&Request::get(format!("/v1/entities/{id}"))).await?;
             if left.is_zero() || entity_json::awaits_decision(&reply["entity"]) {
+                return Ok(reply);
+            }
+            if let Some(dependent) = self.lasting_dependent(&reply["entity"]).await? {
+                reply["entity"][KEPT_BY] = dependent.into();
                 return Ok(reply);
             }
             tokio::time::sleep_until((sent_at + PACE).min(deadline)).await;
