@@ -27,6 +27,14 @@ const MARKED: &[(&str, &str, &str)] = &[
     ("compute", "/servers/detail", "servers"),
 ];
 
+/// Lists of objects without marks.
+const UNMARKED: &[(&str, &str, &str)] = &[
+    ("network", "/v2.0/address-groups", "address_groups"),
+    ("network", "/v2.0/security-group-rules", "security_group_rules"),
+    ("compute", "/os-keypairs", "keypairs"),
+    ("image", "/v2/images?os_hidden=true&limit=1000", "images"),
+];
+
 /// A token, and the endpoints of the services.
 pub(crate) struct Cloud {
     pub(crate) name: String,
@@ -88,10 +96,28 @@ impl Cloud {
         path: &str,
         body: Value,
     ) -> Value {
+        let reply = self.request(method, service, path, &body).send().await.unwrap();
+        let (status, text) = (reply.status(), reply.text().await.unwrap());
+        assert!(status.is_success(), "{service} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        service: &str,
+        path: &str,
+        body: &Value,
+    ) -> reqwest::RequestBuilder {
         let url = format!("{}{path}", self.services[service]);
+        let method_is_post = method == Method::POST;
         let patches_image = service == "image" && method == Method::PATCH;
-        let mut request = self.http.request(method, &url).header("X-Auth-Token", &self.token);
+        let mut request = self.http.request(method, url).header("X-Auth-Token", &self.token);
         request = match service {
+            // A name with `@` takes 2.92.
+            "compute" if path == "/os-keypairs" && method_is_post => {
+                request.header("OpenStack-API-Version", "compute 2.92")
+            }
             "compute" => request.header("OpenStack-API-Version", "compute 2.79"),
             "volume" => request.header("OpenStack-API-Version", "volume 3.59"),
             _ => request,
@@ -100,13 +126,42 @@ impl Cloud {
             let json = "application/openstack-images-v2.1-json-patch";
             request = request.header("Content-Type", json);
         }
-        if !body.is_null() {
-            request = request.json(&body);
+        if body.is_null() { request } else { request.json(body) }
+    }
+
+    /// Sends a request to a service that may refuse it: whether it did not.
+    pub(crate) async fn tries(
+        &self,
+        method: Method,
+        service: &str,
+        path: &str,
+        body: Value,
+    ) -> bool {
+        let reply = self.request(method, service, path, &body).send().await.unwrap();
+        reply.status().is_success()
+    }
+
+    /// Gives an image its content.
+    pub(crate) async fn upload(&self, image: &str, content: &'static str) {
+        let request =
+            self.request(Method::PUT, "image", &format!("/v2/images/{image}/file"), &Value::Null);
+        let request = request.header("Content-Type", "application/octet-stream").body(content);
+        let status = request.send().await.unwrap().status();
+        assert!(status.is_success(), "{image}: {status}");
+    }
+
+    /// All objects that the services list, by name of the list and id.
+    pub(crate) async fn lists(&self) -> BTreeMap<(&'static str, String), Value> {
+        let mut objects = BTreeMap::new();
+        for (service, path, name) in MARKED.iter().chain(UNMARKED) {
+            let mut list = self.ask(Method::GET, service, path, Value::Null).await;
+            for row in list[*name].as_array_mut().expect("a list") {
+                let id = if *name == "keypairs" { &row["keypair"]["name"] } else { &row["id"] };
+                let id = id.as_str().expect("an id").to_owned();
+                objects.insert((*name, id), row.take());
+            }
         }
-        let reply = request.send().await.unwrap();
-        let (status, text) = (reply.status(), reply.text().await.unwrap());
-        assert!(status.is_success(), "{url}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        objects
     }
 
     /// The objects of all kinds that carry the mark of an entity, of any incarnation.

@@ -2,8 +2,8 @@
 //! arrived: the request took effect, and the server never gets the reply.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,6 +32,8 @@ pub(crate) struct Trap {
     hold: AtomicU64,
     /// Creations that were held.
     held: AtomicUsize,
+    /// Method and path of requests that may change something.
+    changes: Mutex<Vec<String>>,
 }
 
 /// A request in flight, until it is dropped.
@@ -85,6 +87,11 @@ impl Trap {
         self.held.load(Ordering::SeqCst)
     }
 
+    /// Method and path of the requests since the last call that may have changed something.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.changes.lock().unwrap())
+    }
+
     /// Whether no request is in flight, held ones included.
     pub(crate) fn is_idle(&self) -> bool {
         self.flying.load(Ordering::SeqCst) == 0
@@ -94,6 +101,11 @@ impl Trap {
     async fn before(&self, head: &str) {
         let hold = Duration::from_millis(self.hold.load(Ordering::SeqCst));
         let path = head.split(' ').nth(1).unwrap_or_default();
+        if !head.starts_with("GET ") && !head.starts_with("HEAD ") && !path.contains("/auth/tokens")
+        {
+            let line = head.lines().next().unwrap_or_default();
+            self.changes.lock().unwrap().push(line.to_owned());
+        }
         let creates = head.starts_with("POST ")
             && !path.contains("/auth/tokens")
             && !path.ends_with("/action");
