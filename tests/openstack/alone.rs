@@ -5,3 +5,4 @@ mod estate;
 mod import;
 mod import_odd;
 mod many;
+mod seven_stacks;
