@@ -139,6 +139,16 @@ impl Stack {
         }
     }
 
+    /// Changes a field of the desired state.
+    async fn puts(&self, key: &str, field: &str, value: Value) {
+        let mut desired = self.entity(key).await["desired"].clone();
+        desired[field] = value;
+        let path = format!("/v1/entities/{}", self.ids[key]);
+        let body = json!({ "desired": desired });
+        let reply = self.client.send(Method::PUT, &path, Some(&body), &[]).await.unwrap();
+        assert!(reply.status.is_success(), "{:#}", reply.body);
+    }
+
     async fn nics(&self, server: &str) -> Vec<String> {
         let path = format!("/v2.0/ports?device_id={server}");
         let ports = self.ask(Method::GET, "network", &path, Value::Null).await;
@@ -203,8 +213,8 @@ async fn plugs_in(stack: &Stack) -> Additions {
     ] {
         stack.ask(Method::PUT, "network", &format!("{path}/tags/theirs"), Value::Null).await;
     }
-    let path = format!("/servers/{server}/tags/theirs");
-    stack.ask(Method::PUT, "compute", &path, Value::Null).await;
+    let tag = format!("/servers/{server}/tags/theirs");
+    stack.ask(Method::PUT, "compute", &tag, Value::Null).await;
     Additions { network, subnet, volume, port: text(&port["port"]["id"]) }
 }
 
@@ -267,8 +277,7 @@ async fn changes_are_put_back(stack: &Stack) {
     let path = format!("/v2.0/routers/{edge}/remove_router_interface");
     stack.ask(Method::PUT, "network", &path, json!({ "subnet_id": back })).await;
     let marked = format!("/v2.0/networks/{}", stack.object("network/front").await);
-    let body = json!({ "tags": [] });
-    stack.ask(Method::PUT, "network", &format!("{marked}/tags"), body).await;
+    stack.ask(Method::PUT, "network", &format!("{marked}/tags"), json!({ "tags": [] })).await;
 
     let without = |it: &Value| !it["security_group"].to_string().contains("6666");
     let path = format!("/v2.0/security-groups/{group}");
@@ -286,6 +295,23 @@ async fn changes_are_put_back(stack: &Stack) {
     for key in ["server/app", "network/front", "volume/db", "security_group/web"] {
         stack.shows(key, "in sync", |it| condition(it, "synced") && it["state"] == "ok").await;
     }
+}
+
+/// Ours is unplugged, and not the one that the other tool plugged into the same network before.
+async fn our_nic_goes(stack: &Stack) {
+    let (server, back) = (stack.object("server/web-2").await, stack.object("network/back").await);
+    let own = stack.entity("server/web-2").await["desired"]["networks"][0].clone();
+    let body = json!({ "interfaceAttachment": { "net_id": back } });
+    let path = format!("/servers/{server}/os-interface");
+    let theirs = stack.ask(Method::POST, "compute", &path, body).await;
+    stack.shows("server/web-2", "left", |it| is_left(it, "/networks")).await;
+    for wanted in [json!([own, { "uuid": back }, { "uuid": back }]), json!([own])] {
+        stack.puts("server/web-2", "networks", wanted).await;
+        stack.shows("server/web-2", "changed", |it| it["state"] == "ok").await;
+    }
+    let theirs = text(&theirs["interfaceAttachment"]["port_id"]);
+    let nics = stack.nics(&server).await;
+    assert!(nics.len() == 2 && nics.contains(&theirs), "{nics:?}, theirs is {theirs}");
 }
 
 /// Objects fail and heal by the hand of an administrator: each entity shows the first, and is well after the second.
@@ -328,17 +354,13 @@ async fn what_another_tool_does_to_a_stack_destroys_nothing() {
 
     // A change by us leaves what was added where it is, too.
     let name = unique("foreign-web-1b");
-    let mut desired = stack.entity("server/web-1").await["desired"].clone();
-    desired["name"] = json!(name);
-    let path = format!("/v1/entities/{}", stack.ids["server/web-1"]);
-    let body = json!({ "desired": desired });
-    let reply = stack.client.send(Method::PUT, &path, Some(&body), &[]).await.unwrap();
-    assert!(reply.status.is_success(), "{:#}", reply.body);
+    stack.puts("server/web-1", "name", json!(name)).await;
     let path = format!("/servers/{}", stack.object("server/web-1").await);
     let named = |it: &Value| it["server"]["name"] == name.as_str();
     stack.cloud_shows("compute", &path, "renamed by us", named).await;
     additions_are_left(&stack, &additions).await;
 
+    our_nic_goes(&stack).await;
     failures_are_shown_and_end(&stack).await;
     assert_eq!(stack.objects().await, before, "each object is the one that it was");
     for key in stack.ids.keys() {

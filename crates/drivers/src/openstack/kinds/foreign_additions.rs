@@ -2,7 +2,7 @@
 //!
 //! Invariant: an entry is only ever removed if the desired state that was applied before named it, or left the whole list
 //! to the cloud, which fills it for us. An entry that neither that nor the present one names was plugged in by another
-//! tool or a person. Of a list that the cloud leaves empty, the present desired state may be the first to name it.
+//! tool or a person, as was a NIC that was neither made with its server nor plugged in by us, whatever network is named. Of a list that the cloud leaves empty, the present desired state may be the first to name it.
 
 use serde_json::Value;
 
@@ -20,6 +20,8 @@ struct PluggedList {
     chosen_by_cloud: bool,
     /// The entries that a desired state names in other fields.
     named_elsewhere: fn(&Value) -> Vec<Value>,
+    /// The attribute that lists the ports of the entries that are certainly ours.
+    own: Option<&'static str>,
 }
 
 static LISTS: &[PluggedList] = &[
@@ -30,6 +32,7 @@ static LISTS: &[PluggedList] = &[
         is_plugged: |_| true,
         chosen_by_cloud: true,
         named_elsewhere: |_| Vec::new(),
+        own: Some("own_nics"),
     },
     PluggedList {
         kind: "openstack.server",
@@ -38,6 +41,7 @@ static LISTS: &[PluggedList] = &[
         is_plugged: |_| true,
         chosen_by_cloud: false,
         named_elsewhere: block_devices,
+        own: None,
     },
     PluggedList {
         kind: "openstack.router",
@@ -46,6 +50,7 @@ static LISTS: &[PluggedList] = &[
         is_plugged: |_| true,
         chosen_by_cloud: false,
         named_elsewhere: |_| Vec::new(),
+        own: None,
     },
     PluggedList {
         kind: "openstack.port",
@@ -55,6 +60,7 @@ static LISTS: &[PluggedList] = &[
         is_plugged: |seen| seen["ip_address"].as_str().is_some_and(|ip| !ip.contains(':')),
         chosen_by_cloud: true,
         named_elsewhere: |_| Vec::new(),
+        own: None,
     },
 ];
 
@@ -102,7 +108,8 @@ pub(super) fn with_additions(
         let Some(wanted) = spec.get(list.field).and_then(entries) else { continue };
         let there = observed[list.field].as_array().map(Vec::as_slice).unwrap_or_default();
         let Some(before) = list.before(spec, applied) else { continue };
-        let foreign = list.foreign(there, &wanted, &before);
+        let own = list.own.and_then(|own| observed[own].as_array()).map(Vec::as_slice);
+        let foreign = list.foreign(there, &wanted, &before, own);
         if !foreign.is_empty() {
             let all = wanted.into_iter().chain(foreign.into_iter().cloned()).collect();
             extended.get_or_insert_with(|| spec.clone())[list.field] = Value::Array(all);
@@ -136,15 +143,18 @@ impl PluggedList {
         Some(before)
     }
 
-    /// The entries of `there` that neither `wanted` nor `before` asks for.
+    /// The entries of `there` that neither `wanted` nor `before` asks for. `own` = the ports of those that are certainly
+    /// ours; `None` = any may be.
     fn foreign<'v>(
         &self,
         there: &'v [Value],
         wanted: &[Value],
         before: &[Value],
+        own: Option<&[Value]>,
     ) -> Vec<&'v Value> {
+        let is_own = |seen: &Value| own.is_none_or(|own| own.contains(&seen["port"]));
         let mut rest: Vec<&Value> = there.iter().collect();
-        self.take(&mut rest, wanted.to_vec());
+        self.take(&mut rest, wanted.to_vec(), is_own, |_| true);
         // What is asked for before and now is one entry.
         let mut dropped = before.to_vec();
         for entry in wanted {
@@ -152,20 +162,31 @@ impl PluggedList {
                 dropped.remove(index);
             }
         }
-        self.take(&mut rest, dropped);
+        // What is not ours was not plugged in for an entry that names no port.
+        self.take(&mut rest, dropped, is_own, |entry| own.is_none() || entry["port"].is_string());
         rest.retain(|seen| (self.is_plugged)(seen));
         rest
     }
 
-    /// Removes from `there` what each of `entries` asks for, the most specific entries first.
-    fn take(&self, there: &mut Vec<&Value>, mut entries: Vec<Value>) {
+    /// Removes from `there` what each of `entries` asks for, the most specific entries first: what is ours, else what
+    /// fits an entry that `takes_any`.
+    fn take(
+        &self,
+        there: &mut Vec<&Value>,
+        mut entries: Vec<Value>,
+        is_own: impl Fn(&Value) -> bool,
+        takes_any: impl Fn(&Value) -> bool,
+    ) {
         let specific = |entry: &Value| {
             let named = entry["port"].is_string() || entry["uuid"].as_str().is_some_and(is_uuid);
             (entry["port"].is_string(), named, entry.as_object().map_or(0, serde_json::Map::len))
         };
         entries.sort_by_key(|entry| std::cmp::Reverse(specific(entry)));
         for entry in &entries {
-            if let Some(index) = there.iter().position(|seen| (self.fits)(seen, entry)) {
+            let fits = |seen: &Value| (self.fits)(seen, entry);
+            let any = || there.iter().position(|seen| takes_any(entry) && fits(seen));
+            let index = there.iter().position(|seen| is_own(seen) && fits(seen)).or_else(any);
+            if let Some(index) = index {
                 there.remove(index);
             }
         }
@@ -220,6 +241,36 @@ mod tests {
         assert_eq!(nics(two(), json!([on_a]), unknown), foreign, "a reference without value");
         let named = json!([{"uuid": "a name"}, on_b]);
         assert_eq!(nics(two(), json!([{"uuid": "a name"}]), named), Value::Null);
+    }
+
+    #[test]
+    fn a_nic_of_another_is_never_unplugged_in_place_of_ours() {
+        let nic = |port: &str, net: &str| json!({"port": port, "uuid": net});
+        let left = |there: Value, own: Value, wanted: Value, before: Value| {
+            let observed = json!({"networks": there, "own_nics": own});
+            let (spec, applied) = (json!({"networks": wanted}), json!({"networks": before}));
+            with_additions("openstack.server", &observed, &spec, Some(&applied))
+                .map_or(Value::Null, |spec| spec["networks"].clone())
+        };
+        let (on_a, on_b) = (json!({"uuid": A}), json!({"uuid": B}));
+        let named = |name: &str| json!({ "uuid": name });
+        let (ours, theirs) = (nic("ours", A), nic("theirs", A));
+        for there in [json!([ours, theirs]), json!([theirs, ours])] {
+            let one = left(there.clone(), json!(["ours"]), json!([]), json!([on_a]));
+            assert_eq!(one, json!([theirs]), "taken out, by its network: {there}");
+            let one = left(there.clone(), json!(["ours"]), json!([]), json!([named("a")]));
+            assert_eq!(one, json!([theirs]), "taken out, by its name: {there}");
+            let both = left(there, json!(["ours"]), json!([on_a]), json!([on_a]));
+            assert_eq!(both, json!([on_a, theirs]));
+        }
+        let gone = left(json!([theirs]), json!([]), json!([]), json!([on_a]));
+        assert_eq!(gone, json!([theirs]), "ours was unplugged");
+        let by_port = left(json!([theirs]), json!([]), json!([]), json!([{"port": "theirs"}]));
+        assert_eq!(by_port, Value::Null, "named by its port");
+        let there = json!([nic("theirs", B), ours, nic("second", B)]);
+        let own = json!(["ours", "second"]);
+        let one = left(there, own, json!([on_a]), json!([on_a, on_b]));
+        assert_eq!(one, json!([on_a, nic("theirs", B)]), "the older one is another's");
     }
 
     #[test]

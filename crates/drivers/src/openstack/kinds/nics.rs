@@ -1,19 +1,60 @@
 //! The NICs of a server, changed while it exists.
 
+use jiff::SignedDuration;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Remaining;
 use super::foreign_additions::nic_fits;
 use crate::openstack::client::{ApiError, CallClient, ErrorKind, NamedResource, Request};
+use crate::openstack::cloud_time;
 use crate::openstack::name_resolution::is_uuid;
 use crate::openstack::service::Service;
 
-/// The observed NICs, the oldest first, so that ours come before what was plugged in later.
-pub(super) async fn observed(client: CallClient<'_>, server: &str) -> Result<Vec<Value>, ApiError> {
+/// The tag of a port that Nova made because we plugged a NIC in.
+const OWN: &str = "stateward-nic";
+/// A server's first NICs are made within this time, on whichever clock.
+const MADE_WITHIN: SignedDuration = SignedDuration::from_mins(15);
+/// Bound on how far the clocks of the services differ.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
+
+/// The ports that are plugged into a server, the oldest first, so that ours come before what was plugged in later.
+async fn plugged(client: CallClient<'_>, server: &str) -> Result<Vec<Value>, ApiError> {
     let mut ports = super::neutron::ports(client, &[("device_id", server)]).await?;
     ports.sort_by_key(|port| port["created_at"].as_str().map(str::to_owned));
-    let nic = |port: &Value| json!({"port": port["id"], "uuid": port["network_id"]});
-    Ok(ports.iter().map(nic).collect())
+    Ok(ports)
+}
+
+fn nic(port: &Value) -> Value {
+    json!({"port": port["id"], "uuid": port["network_id"]})
+}
+
+/// The observed NICs, the oldest first.
+pub(super) async fn observed(client: CallClient<'_>, server: &str) -> Result<Vec<Value>, ApiError> {
+    Ok(plugged(client, server).await?.iter().map(nic).collect())
+}
+
+/// The observed NICs of the server in `row`, and the ports of those that it was made with or that we plugged in.
+pub(super) async fn observed_with_own(
+    client: CallClient<'_>,
+    row: &Value,
+) -> Result<(Vec<Value>, Vec<Value>), ApiError> {
+    let ports = plugged(client, row["id"].as_str().unwrap_or_default()).await?;
+    let own = ports.iter().filter(|port| is_own(port, row)).map(|port| port["id"].clone());
+    Ok((ports.iter().map(nic).collect(), own.collect()))
+}
+
+/// Whether a port was made with its server, or because we plugged a NIC in. Without times every port may be.
+fn is_own(port: &Value, server: &Value) -> bool {
+    if port["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == OWN)) {
+        return true;
+    }
+    let time = |row: &Value, member: &str| row[member].as_str().and_then(cloud_time::parsed);
+    let (made, began) = (time(port, "created_at"), time(server, "created"));
+    let (Some(made), Some(began)) = (made, began) else { return true };
+    let latest = began + MADE_WITHIN;
+    let ready = time(server, "OS-SRV-USG:launched_at").map_or(latest, |time| time.min(latest));
+    (began - SKEW..=ready + SKEW).contains(&made)
 }
 
 /// The wanted entries that are missing, and the NICs that are not wanted. `auto` takes what is there, `none` nothing.
@@ -84,7 +125,20 @@ async fn plug(client: CallClient<'_>, server: &str, nic: &Value) -> Result<(), A
     }
     let path = ["servers", server, "os-interface"];
     let body = json!({ "interfaceAttachment": attachment });
-    client.send(Request::post(Service::Compute, &path, body)).await.map(drop)
+    let reply = client.send(Request::post(Service::Compute, &path, body)).await?;
+    match reply.body["interfaceAttachment"]["port_id"].as_str() {
+        Some(port) if !nic["port"].is_string() => tag(client, port).await,
+        _ => Ok(()),
+    }
+}
+
+/// Records that a port was made for a NIC of ours. One that is gone by then needs no record.
+async fn tag(client: CallClient<'_>, port: &str) -> Result<(), ApiError> {
+    let request = Request::new(Service::Network, Method::PUT, &["ports", port, "tags", OWN]);
+    match client.send(request).await {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        outcome => outcome.map(drop),
+    }
 }
 
 /// Whether a NIC that was unplugged is still there, and may still go.
@@ -100,6 +154,28 @@ pub(super) async fn move_on(client: CallClient<'_>, server: &str) -> Result<bool
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nic_is_ours_by_its_record_or_by_the_server_s_creation() {
+        let server = json!({
+            "created": "2026-01-01T10:00:00Z", "OS-SRV-USG:launched_at": "2026-01-01T10:02:00.000000",
+        });
+        let port = |made: &str, tags: Value| json!({"created_at": made, "tags": tags});
+        for (made, tags, own) in [
+            ("2026-01-01T10:01:00Z", json!([]), true),
+            ("2026-01-01T10:02:30Z", json!([]), true),
+            ("2026-01-01T10:09:00Z", json!([]), false),
+            ("2026-01-01T10:09:00Z", json!(["x", OWN]), true),
+            ("2026-01-01T09:50:00Z", json!([]), false),
+        ] {
+            assert_eq!(is_own(&port(made, tags.clone()), &server), own, "{made} {tags}");
+        }
+        let rebuilt = json!({
+            "created": "2026-01-01T10:00:00Z", "OS-SRV-USG:launched_at": "2026-02-01T10:00:00Z",
+        });
+        assert!(!is_own(&port("2026-01-20T10:00:00Z", json!([])), &rebuilt));
+        assert!(is_own(&json!({}), &server), "no time is known");
+    }
 
     #[test]
     fn nics_are_matched_by_ports_before_networks() {

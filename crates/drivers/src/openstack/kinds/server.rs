@@ -159,9 +159,9 @@ impl Kind for Server {
         {
             attributes.insert("flavor_id".to_owned(), Value::from(id));
         }
-        let id = row["id"].as_str().unwrap_or_default();
-        let nics = nics::observed(client, id).await?;
+        let (nics, own) = nics::observed_with_own(client, row).await?;
         attributes.insert("networks".to_owned(), Value::Array(nics));
+        attributes.insert("own_nics".to_owned(), Value::Array(own));
         let attached = nova::attached(client, row).await?;
         attributes.insert("volumes".to_owned(), json!(attached.data));
         if let Some(root) = attached.root {
