@@ -381,13 +381,15 @@ async fn ends(stack: &Stack, additions: Additions) {
             && entity["error"]["message"].to_string().contains(&port)
     };
     stack.shows("subnet/front", "blocked by the port", waits).await;
+    let version = stack.entity("subnet/front").await["version"].clone();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(stack.entity("subnet/front").await["version"], version, "recorded again");
     let path = format!("/v2.0/ports/{port}");
     stack.ask(Method::DELETE, "network", &path, Value::Null).await;
     for (key, id) in &stack.ids {
         reaches(&stack.client, id, "deleted", PATIENCE).await;
         assert_eq!(stack.cloud.marked(id).await, Vec::<Value>::new(), "{key}: left behind");
     }
-    // Its router is gone, and with it the interface.
     let path = format!("/v2.0/networks/{network}");
     stack.ask(Method::DELETE, "network", &path, Value::Null).await;
     let path = format!("/volumes/{volume}");

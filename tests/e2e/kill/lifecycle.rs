@@ -116,8 +116,35 @@ impl Lifecycle {
 
         let (gone, _) = self.declare("gone", json!({ "size": 3 }), true).await;
         self.send(Method::DELETE, &format!("/v1/entities/{gone}"), json!({}), true).await;
+        self.delete_a_used_one().await;
         self.cancel_a_long_one().await;
         self.send(Method::PUT, &path, json!({ "desired": { "size": 4 } }), false).await;
+    }
+
+    /// Deletes what something outside uses at first.
+    async fn delete_a_used_one(&mut self) {
+        let used = json!({ "_fake": { "used_by": "port p" } });
+        let (id, _) = self.declare("used", used, true).await;
+        let path = format!("/v1/entities/{id}");
+        let body = self.send(Method::DELETE, &path, json!({}), false).await;
+        let object = text(&body["entity"]["observed"]["external_id"]);
+        self.shows(&path, |entity| condition(entity, "blocked")).await;
+        self.world.tamper(&object, &json!({})).await;
+        self.shows(&path, |entity| entity["state"] == "deleted").await;
+    }
+
+    /// Waits until the entity at `path` satisfies `is`, also if the server dies meanwhile.
+    async fn shows(&mut self, path: &str, is: impl Fn(&Value) -> bool + Sync + Send) {
+        // A restarted server has no crash point.
+        for _ in 0..2 {
+            until(path, async || {
+                let reply = self.client().send(Method::GET, path, None, &[]).await;
+                let Ok(reply) = reply else { return Some(()) };
+                is(&reply.body).then_some(())
+            })
+            .await;
+            self.restart_if_dead().await;
+        }
     }
 
     /// Starts a creation that takes a minute, and cancels it once the backend works on it.

@@ -258,6 +258,20 @@ pub trait Driver: Send + Sync {
         target: &ObjectRef,
     ) -> Result<Observation, Failure>;
 
+    /// What keeps the object from being deleted, as far as reading shows it: the failure that [`delete`](Self::delete)
+    /// would end with. Read-only, so the engine asks it before it tries a deletion again that was refused. `None` =
+    /// nothing is known to keep it.
+    ///
+    /// # Errors
+    /// Nothing was learned.
+    async fn obstacle(
+        &self,
+        _context: &CallContext,
+        _target: &ObjectRef,
+    ) -> Result<Option<Failure>, Failure> {
+        Ok(None)
+    }
+
     /// Finds objects that carry the owner key, or have the identity of a kind that names one. Read-only. Empty = none
     /// was found, which proves absence only after the kind's settle time.
     ///

@@ -47,6 +47,8 @@ pub(super) struct FaultControl {
     pub(super) pending_ms: Option<u64>,
     pub(super) hide_ms: Option<u64>,
     pub(super) ignore_updates: bool,
+    /// What uses the thing outside of the log, and keeps it from being deleted; `None` or empty = nothing.
+    used_by: Option<String>,
     /// Why the thing cannot be used; `None` or empty = it can.
     pub(super) unready: Option<String>,
 }
@@ -57,6 +59,12 @@ impl FaultControl {
         spec.get("_fake")
             .and_then(|control| serde_json::from_value(control.clone()).ok())
             .unwrap_or_default()
+    }
+
+    /// What keeps the thing from being deleted.
+    pub(super) fn obstacle(&self) -> Option<Failure> {
+        let by = self.used_by.as_ref().filter(|by| !by.is_empty())?;
+        Some(Failure::harmless(ErrorClass::InUseOutside, "in_use", format!("{by} uses it")))
     }
 }
 

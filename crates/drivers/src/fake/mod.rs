@@ -258,6 +258,15 @@ impl Driver for Fake {
         }
     }
 
+    async fn obstacle(
+        &self,
+        _: &CallContext,
+        target: &ObjectRef,
+    ) -> Result<Option<Failure>, Failure> {
+        let spec = self.spec_of(&target.external_id).await?;
+        Ok(FaultControl::of(&spec).obstacle())
+    }
+
     async fn find(&self, _: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         match self.read(WorldRequest::Find { owner_key: search.owner_key.0.clone() }).await? {
             WorldReply::Things { things, .. } => Ok(things.into_iter().map(object).collect()),
@@ -308,6 +317,9 @@ impl Driver for Fake {
 
     async fn delete(&self, context: &CallContext, target: &ObjectRef) -> Result<Outcome, Failure> {
         let spec = self.spec_of(&target.external_id).await?;
+        if let Some(failure) = FaultControl::of(&spec).obstacle() {
+            return Err(failure);
+        }
         let request = WorldRequest::Delete { id: target.external_id.0.clone() };
         outcome(
             self.change(context, ControlledCall::Delete, &target.owner_key, &spec, request).await?,

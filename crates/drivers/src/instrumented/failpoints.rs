@@ -17,6 +17,8 @@ pub const FAILPOINTS: &[&str] = &[
     "driver::list::after",
     "driver::observe::before",
     "driver::observe::after",
+    "driver::obstacle::before",
+    "driver::obstacle::after",
     "driver::find::before",
     "driver::find::after",
     "driver::create::before",

@@ -117,6 +117,18 @@ impl<D: Driver + ?Sized> Driver for Instrumented<D> {
         reply_validation::observation(&call, target, result?)
     }
 
+    async fn obstacle(
+        &self,
+        context: &CallContext,
+        target: &ObjectRef,
+    ) -> Result<Option<Failure>, Failure> {
+        let call = self.reading("obstacle", Some(&target.kind));
+        failpoints::hit("driver::obstacle::before").await;
+        let obstacle = with_limits(&call, context, self.inner.obstacle(context, target)).await;
+        failpoints::hit("driver::obstacle::after").await;
+        obstacle
+    }
+
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let call = self.reading("find", Some(&search.kind));
         failpoints::hit("driver::find::before").await;

@@ -111,6 +111,14 @@ impl Driver for OpenStack {
         kinds::observe(kind_of(&target.kind)?, self.client(context), target).await
     }
 
+    async fn obstacle(
+        &self,
+        context: &CallContext,
+        target: &ObjectRef,
+    ) -> Result<Option<Failure>, Failure> {
+        kinds::obstacle(kind_of(&target.kind)?, self.client(context), target).await
+    }
+
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         kinds::find(kind_of(&search.kind)?, self.client(context), search).await
     }

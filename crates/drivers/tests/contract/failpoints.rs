@@ -3,8 +3,8 @@
 #[test]
 fn every_call_of_a_driver_has_its_crash_points() {
     let calls = [
-        "identity", "health", "verify", "observe", "find", "list", "create", "update", "delete",
-        "action", "resume", "cancel",
+        "identity", "health", "verify", "observe", "obstacle", "find", "list", "create", "update",
+        "delete", "action", "resume", "cancel",
     ];
     let expected: Vec<_> = calls
         .iter()

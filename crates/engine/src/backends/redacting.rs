@@ -142,6 +142,16 @@ impl Driver for RedactingDriver {
         }
     }
 
+    async fn obstacle(
+        &self,
+        context: &CallContext,
+        target: &ObjectRef,
+    ) -> Result<Option<Failure>, Failure> {
+        let obstacle = self.inner.obstacle(context, target).await;
+        let obstacle = obstacle.map_err(|failure| self.failure(failure))?;
+        Ok(obstacle.map(|failure| self.failure(failure)))
+    }
+
     async fn find(&self, context: &CallContext, search: &Search) -> Result<Vec<Object>, Failure> {
         let found = self.inner.find(context, search).await;
         answer_limits::objects(self.scrubbed_all(found.map_err(|failure| self.failure(failure))?)?)

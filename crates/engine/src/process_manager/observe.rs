@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
-use stateward_domain::entity::state::Presence;
+use stateward_domain::entity::state::{BlockedOn, OpenOperation, OperationKind, Presence};
 use stateward_domain::failure::Failure;
 use stateward_domain::id::{Attempt, ExternalId};
 use stateward_domain::ports::driver::{Observation as Answer, Search};
@@ -20,6 +20,9 @@ use crate::process_manager::round::Round;
 
 /// Between searches for an object while the backend proves nothing yet.
 const SETTLE_POLL: Duration = Duration::from_secs(1);
+
+/// Bound on the pause between attempts to delete what something outside uses: reading may name what keeps nothing.
+const ATTEMPT_AFTER: Duration = Duration::from_hours(1);
 
 impl Round<'_> {
     /// Observes the entity's object, and records what that shows besides the object's state: that no other entity names
@@ -145,9 +148,36 @@ impl Round<'_> {
             }
             Requirement::DesiredState => self.resolver().for_use(c.entity).await,
             Requirement::Dependents => {
-                Ok(Resolution::Dependents(self.resolver().in_use(c.entity).await?))
+                let dependents = self.resolver().in_use(c.entity).await?;
+                let in_use = match dependents {
+                    None => self.used_outside(c.entity).await,
+                    dependents => dependents,
+                };
+                Ok(Resolution::Dependents(in_use))
             }
         }
+    }
+
+    /// What still uses the object outside of this log, where that kept it from being deleted before: without an attempt,
+    /// so that nothing is appended while it stays the same. `None` = an attempt is due, also where reading taught nothing,
+    /// a person asked for one, or the last one is [`ATTEMPT_AFTER`] ago.
+    async fn used_outside(&self, entity: &Entity) -> Option<Failure> {
+        let blocked = entity.blocked.as_ref();
+        blocked.filter(|blocked| blocked.on == BlockedOn::InUseOutside)?;
+        let (recorded, id) = (entity.error.as_ref()?, entity.observed.external_id.as_ref()?);
+        let asked = |open: &OpenOperation| {
+            matches!(open.kind, OperationKind::Refresh | OperationKind::Retry)
+        };
+        let is_old = blocked.is_some_and(|it| self.now().since(it.check_at) >= ATTEMPT_AFTER);
+        if is_old || entity.operations.iter().any(asked) {
+            return None;
+        }
+        let (context, target) = (self.call_context(entity), object_ref(entity, Some(id)));
+        let driver = &self.backend.settings.driver;
+        let failure = self.call(driver.obstacle(&context, &target)).await.ok().flatten()?;
+        let same = failure.class == recorded.class && failure.message == recorded.message;
+        // That of the attempt has the backend's request id, too.
+        Some(if same { recorded.clone() } else { failure })
     }
 
     pub(super) fn resolver(&self) -> Resolver<'_> {

@@ -116,13 +116,18 @@ impl RetryContext<'_> {
         }
     }
 
-    /// The next try for something that ends without us: after a quarter of the time that the oldest operation has waited.
-    /// No event tells of the end, and most such obstacles go in seconds, or in hours.
+    /// The next try for something that ends without us.
     fn ever_more_slowly(&self) -> Timestamp {
+        self.now.after(self.ever_longer())
+    }
+
+    /// The pause before something is tried, or observed, again that ends without us: a quarter of the time that the
+    /// oldest operation has waited. No event tells of the end, and most such obstacles go in seconds, or in hours.
+    pub(crate) fn ever_longer(&self) -> Duration {
         let RetryPolicy { first, max, .. } = self.settings.retry;
         let oldest = self.entity.operations.first();
         let pause = oldest.map_or(max, |open| self.now.since(open.since) / 4);
-        self.now.after(pause.max(first).min(max).mul_f64(self.jitter))
+        pause.max(first).min(max).mul_f64(self.jitter)
     }
 
     fn first_pause(&self) -> Duration {

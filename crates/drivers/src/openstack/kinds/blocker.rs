@@ -40,6 +40,26 @@ impl Blocker {
         }
         Some(Self { noun, names: names.join(", "), owner: rows.iter().find_map(owner) })
     }
+
+    /// The failure of a deletion that it blocks: one that waits for an entity if the dependent has an owner key.
+    fn failure(&self) -> Failure {
+        let message = format!("{} {} still uses it", self.noun, self.names);
+        let class = match self.owner.as_ref().and_then(OwnerKey::parse) {
+            Some((on, _)) => ErrorClass::DependencyNotReady { on },
+            None => ErrorClass::InUseOutside,
+        };
+        Failure::harmless(class, "in_use", message)
+    }
+}
+
+/// See `Driver::obstacle`.
+pub(in crate::openstack) async fn obstacle(
+    kind: &dyn Kind,
+    client: CallClient<'_>,
+    target: &ObjectRef,
+) -> Result<Option<Failure>, Failure> {
+    let blocker = kind.blocker(client, target.external_id.as_str()).await?;
+    Ok(blocker.map(|blocker| blocker.failure()))
 }
 
 /// Name and id of an object, and of a port what it is plugged into.
@@ -75,13 +95,7 @@ pub(super) async fn blocked_failure(
     let Some(blocker) = blocker else {
         return error.with_kind(ErrorKind::Blocked).into();
     };
-    let message = format!("{} {} still uses it", blocker.noun, blocker.names);
-    let class = match blocker.owner.as_ref().and_then(OwnerKey::parse) {
-        Some((on, _)) => ErrorClass::DependencyNotReady { on },
-        None => ErrorClass::InUseOutside,
-    };
-    let request_id = error.request_id;
-    Failure { request_id, ..Failure::harmless(class, "in_use", message) }
+    Failure { request_id: error.request_id, ..blocker.failure() }
 }
 
 /// A change that the service refuses in the object's present state. If the object is in transition, that ends soon; else

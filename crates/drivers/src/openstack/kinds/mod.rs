@@ -51,6 +51,7 @@ use stateward_domain::ports::driver::{Act, Create, ObjectRef, Search};
 use super::client::{ApiError, CallClient, ErrorKind, Request};
 use super::cloud::SERVICE_TIMEOUT;
 use blocker::Blocker;
+pub(super) use blocker::obstacle;
 use driver_calls::Change;
 pub(super) use driver_calls::{act, cancel, check, create, delete, plan, resume, update};
 use kind_meta::{Field, KindMeta, Mutability};

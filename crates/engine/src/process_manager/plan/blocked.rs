@@ -52,10 +52,14 @@ pub(super) fn unresolved(c: &RoundContext<'_>, unresolved: &UnresolvedReference)
     observation_failed(c, failure)
 }
 
-/// Dependents keep the object from being deleted.
+/// Dependents keep the object from being deleted, or something outside does. Recorded once; the latter is observed again
+/// ever more slowly.
 pub(super) fn in_use(c: &RoundContext<'_>, failure: &Failure) -> Action {
     if waits_already(c.entity, failure) && c.takes_over.is_none() {
-        return not_now(c);
+        return match failure.class {
+            ErrorClass::InUseOutside => Action::Wait(Requeue::After(c.retry().ever_longer())),
+            _ => not_now(c),
+        };
     }
     fail(c, failure, None)
 }

@@ -54,6 +54,11 @@ async fn a_deletion_that_a_foreign_object_blocks_waits_and_names_it() {
         let failure = delete(kind(name), setup.client(), &target(name, "x")).await.unwrap_err();
         assert_eq!(failure.class, ErrorClass::InUseOutside, "{name}: {failure}");
         assert_eq!(failure.message, expected, "{name}");
+        let known = obstacle(kind(name), setup.client(), &target(name, "x")).await.unwrap();
+        let known = known.map(|known| (known.class, known.message));
+        assert_eq!(known, Some((failure.class, failure.message)), "{name}: read as refused");
+        let deletions = stub.asked("/").iter().filter(|asked| asked.method == "DELETE").count();
+        assert_eq!(deletions, 1, "{name}: reading deletes nothing");
     }
 }
 

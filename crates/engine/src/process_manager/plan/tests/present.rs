@@ -225,6 +225,11 @@ fn an_object_goes_when_no_dependent_is_left() {
         Resolution::Dependents(Some(failure))
     };
     let waits = recorded(leaving(), &present(1), &in_use());
+    let outside = || {
+        let failure = Failure::harmless(ErrorClass::InUseOutside, "in_use", "port p uses it");
+        Resolution::Dependents(Some(failure))
+    };
+    let waits_outside = recorded(leaving(), &present(1), &outside());
     let abandoned = leaving().started(AttemptStep::Delete);
     let free = || Resolution::Dependents(None);
     for (name, life, given, resolution, expected) in [
@@ -239,6 +244,7 @@ fn an_object_goes_when_no_dependent_is_left() {
             "record Present@1, fail in_use, blocked on InUse(EntityId(00000000-0000-0000-0000-000000000009)) until 300s",
         ),
         ("in use, recorded", waits, WORK, in_use(), "record Present@1, wait 30s"),
+        ("in use outside, recorded", waits_outside, WORK, outside(), "record Present@1, wait 300s"),
         (
             "in use, abandoned",
             abandoned,
