@@ -13,7 +13,6 @@ use super::lifecycle::{configuration, manifest, reaches, unique, variable};
 use crate::harness::{Client, Server, Setup, condition, reason, text};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/openstack");
-/// For the whole stack, and for each change that is put back.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The stack of the example and five objects more, under names of its own.
@@ -120,7 +119,6 @@ impl Stack {
         }
     }
 
-    /// Waits until the cloud shows what `is` wants.
     async fn cloud_shows(
         &self,
         service: &str,
@@ -310,8 +308,10 @@ async fn our_nic_goes(stack: &Stack) {
         stack.shows("server/web-2", "changed", |it| it["state"] == "ok").await;
     }
     let theirs = text(&theirs["interfaceAttachment"]["port_id"]);
-    let nics = stack.nics(&server).await;
-    assert!(nics.len() == 2 && nics.contains(&theirs), "{nics:?}, theirs is {theirs}");
+    let path = format!("/v2.0/ports?device_id={server}");
+    let two = |it: &Value| it["ports"].as_array().is_some_and(|ports| ports.len() == 2);
+    stack.cloud_shows("network", &path, "without ours", two).await;
+    assert!(stack.nics(&server).await.contains(&theirs), "theirs went");
 }
 
 /// Objects fail and heal by the hand of an administrator: each entity shows the first, and is well after the second.
