@@ -64,8 +64,8 @@ async fn a_log_moves_to_a_database_and_back_with_its_ids_and_hashes() {
     let checkpoint = shell.ok("audit checkpoint").await;
     let data = setup.data();
     let to = format!("log copy --from sqlite:{} --to {}", data.display(), database.owner_url());
-    let served = shell.run(&to).await;
-    assert_eq!(served.code, 1, "a log that a server has open is not copied");
+    let refused = shell.run(&to).await;
+    assert_eq!(refused.code, 1, "a log that a server has open is not copied");
     assert!(server.terminate().await.success());
     let checkpoint = shell.file("checkpoint.json", &checkpoint);
     let copied = shell.ok(&to).await;
