@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-openstack test-postgres-versions e2e docs snapshots
+.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-nodes test-openstack test-postgres-versions e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples/basics
@@ -49,6 +49,14 @@ test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) 
 LOAD_PROFILE ?= release
 test-load: ## Promises that only show at full size, with the release build or the one that LOAD_PROFILE names
 	cargo test --profile $(LOAD_PROFILE) --package stateward --test load -- --nocapture --test-threads 1
+
+# Tests that look into the files of the embedded store.
+OF_FILES = access::namespaces adoption::fixture audit::backup audit::export audit::offline audit::verify::what_was cli::local::a_stopped \
+	damaged_views moved_files operating::objects positions::the_command proxies::an_encrypting startup::a_second startup::broken \
+	startup::foreign startup::a_full_disk streams::commands too_deep
+NODES_TESTS ?=
+test-nodes: ## The end-to-end suites with the store on PostgreSQL, and several nodes; NODES_TESTS names some of them
+	STATEWARD_TEST_STORE=postgres cargo test --package stateward --test e2e -- $(NODES_TESTS) $(OF_FILES:%=--skip %)
 
 test-postgres-versions: ## The store's suite on each installed PostgreSQL, and on 18 from npm
 	tests/postgres-versions

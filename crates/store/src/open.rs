@@ -20,9 +20,11 @@ pub enum Location {
 /// A URL that names no store, in one line without its secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLocation {
-    /// No adapter has this scheme.
-    #[error("store.url: use sqlite:DIRECTORY or postgres://USER@HOST/DATABASE")]
-    UnknownScheme,
+    /// No adapter has this scheme; empty for a text without one.
+    #[error(
+        "store.url: {0:?} is no kind of store: use sqlite:DIRECTORY or postgres://USER@HOST/DATABASE"
+    )]
+    UnknownScheme(String),
     /// It is of PostgreSQL, but names no database.
     #[error(transparent)]
     Database(#[from] postgres::BadUrl),
@@ -51,7 +53,9 @@ impl Location {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             return Ok(Self::Database(Box::new(postgres::Settings::of(url.parse()?))));
         }
-        Err(BadLocation::UnknownScheme)
+        // The rest may hold a password.
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        Err(BadLocation::UnknownScheme(scheme.to_owned()))
     }
 
     /// The directory that holds the store; `None` = it is on a server.

@@ -65,13 +65,14 @@ async fn what_a_node_leaves_at_any_point_of_a_call_is_finished_by_the_next() {
     for point in stateward_drivers::FAILPOINTS.iter().filter(|point| is_tried(point)) {
         let name = point.replace("::", "-");
         ids.push(nodes.declare(0, &name, json!({ "size": 1 })).await.0);
-        // It may die before it is ready: it identifies its backends first.
-        if nodes.joined("worker", &format!("{point}=return")).await.is_ok() {
-            let mut worker = nodes.servers.pop().expect("two");
-            if point.contains("find") || point.contains("create") {
-                assert!(worker.ended().await.code().is_none(), "it did not die at {point}");
-            }
-            worker.kill_now().await;
+        if point.contains("find") {
+            // What is searched for: a creation whose outcome nobody recorded.
+            nodes.dies_at("driver::create::after").await;
+        }
+        if point.contains("find") || point.contains("create") {
+            nodes.dies_at(point).await;
+        } else if nodes.joined("worker", &format!("{point}=return")).await.is_ok() {
+            nodes.servers.pop().expect("two").kill_now().await;
         }
         nodes.join("worker").await;
         for id in &ids {

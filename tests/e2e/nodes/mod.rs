@@ -66,6 +66,14 @@ impl Nodes {
         Ok(())
     }
 
+    /// A worker that dies at `point`, before or after it is ready.
+    async fn dies_at(&mut self, point: &str) {
+        if self.joined("worker", &format!("{point}=return")).await.is_ok() {
+            let mut worker = self.servers.pop().expect("it joined");
+            assert!(worker.ended().await.code().is_none(), "it did not die at {point}");
+        }
+    }
+
     /// Waits until every node counts all others as members.
     async fn have_shares(&self) {
         for server in &self.servers {

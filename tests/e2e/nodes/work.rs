@@ -1,6 +1,7 @@
 //! Work that nodes share: what is asked of one is done by any, within limits that hold for all of them together.
 
 use reqwest::{Method, StatusCode};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{CONCURRENCY, Nodes};
@@ -116,4 +117,34 @@ async fn an_api_node_runs_no_work_and_a_worker_does_it() {
     let path = format!("/v1/entities/{id}");
     nodes.client(0).done(Method::DELETE, &path, Value::Null).await;
     assert_eq!(nodes.world.counts().await.objects, 0);
+}
+
+/// A signal to one node, or a request to it, makes every node read its own files.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_one_node_was_asked_for_is_done_by_all() {
+    let Some(nodes) = Nodes::start(2).await else { return };
+    let backend = |name: &str| {
+        format!("[backends.{name}]\ndriver = \"fake\"\nurl = \"{}\"\n", nodes.world.url)
+    };
+    let known = async |node: usize, name: &str| {
+        until(&format!("node {node} knows {name}"), async || {
+            let list = nodes.client(node).get("/v1/backends").await.body;
+            list.to_string().contains(&format!("\"{name}\"")).then_some(())
+        })
+        .await;
+    };
+    let server = "[server]\nadmin_token = { file = \"secret\" }\n";
+    for setup in &nodes.setups {
+        setup.configure(&format!("{server}{}{}", backend("sandbox"), backend("second")));
+    }
+    kill_process(nodes.servers[0].pid(), Signal::HUP).unwrap();
+    known(0, "second").await;
+    known(1, "second").await;
+    for setup in &nodes.setups {
+        let all = ["sandbox", "second", "third"].map(backend).join("");
+        setup.configure(&format!("{server}{all}"));
+    }
+    let reloaded = nodes.client(1).send(Method::POST, "/v1/backends/reload", None, &[]).await;
+    assert!(reloaded.unwrap().status.is_success());
+    known(0, "third").await;
 }

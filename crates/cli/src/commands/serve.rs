@@ -12,6 +12,7 @@ use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
 use stateward_domain::ports::cluster;
 use stateward_engine::backends::BackendChange;
+use stateward_engine::service::HANGUP;
 use stateward_store::Broken;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -158,7 +159,7 @@ async fn reload_on_hangup(running: &RunningServer) -> Infallible {
         if let Some(Err(error)) = running.tls.as_ref().map(Tls::reload) {
             tracing::error!(%error, "the certificate stays as it is");
         }
-        let envelope = Envelope::system("sighup", Namespace::default());
+        let envelope = Envelope::system(HANGUP, Namespace::default());
         match running.engine.reload(&envelope).await {
             Ok(backends) => {
                 let new =

@@ -59,7 +59,7 @@ pub use entity_requests::{Accepted, Declaration, EntityChange, Preview, Verb};
 pub use objects::{BackendObject, ObjectPage};
 pub use operations::FollowedOperation;
 pub use projections::ProjectionStatus;
-pub use reload::BackendChanges;
+pub use reload::{BackendChanges, HANGUP};
 
 /// Minimum age of an idempotency claim before it is forgotten.
 const CLAIM_AGE: Duration = Duration::from_hours(192);

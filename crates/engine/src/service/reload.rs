@@ -18,6 +18,9 @@ use crate::service::configuration::Configuration;
 /// Minimum time between reloads that a backend caused: one that refuses our credentials keeps being called.
 const RELOAD_PAUSE: Duration = Duration::from_secs(5);
 
+/// Actor of a reload that a signal asked for.
+pub const HANGUP: &str = "sighup";
+
 /// What a new configuration changed, by backend.
 pub type BackendChanges = BTreeMap<BackendName, BackendChange>;
 
@@ -51,7 +54,9 @@ impl Engine {
                 _ => {}
             }
         }
-        if request.actor.kind == Actor::SYSTEM {
+        // Each process of a shared store reads its own files, whichever of them got the signal.
+        let hangup = request.actor.id == HANGUP && self.membership().is_shared();
+        if request.actor.kind == Actor::SYSTEM && !hangup {
             Ok(changes)
         } else {
             self.record_reload(request, changes, &mut last).await
