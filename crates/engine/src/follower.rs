@@ -22,6 +22,7 @@ use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{BackendName, Position, Version};
 use stateward_domain::ports::event_store::ReadError;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessControl;
 use crate::backends::Backends;
@@ -68,12 +69,11 @@ impl Follower {
         follower
     }
 
-    /// Follows the log from where [`begin`](Self::begin) has read it, until the engine stops.
-    pub(crate) async fn run(mut self) {
-        let shutdown = self.followed.shared.shutdown.clone();
+    /// Follows the log from where [`begin`](Self::begin) has read it, until `ended`.
+    pub(crate) async fn run(mut self, ended: CancellationToken) {
         tokio::select! {
             () = self.follow() => {}
-            () = shutdown.cancelled() => {}
+            () = ended.cancelled() => {}
         }
     }
 

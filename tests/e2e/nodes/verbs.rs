@@ -87,10 +87,17 @@ async fn a_log_moves_to_a_database_and_back_with_its_ids_and_hashes() {
     let verified =
         format!("audit verify --offline --data {} --against {checkpoint}", back.display());
     assert_eq!(shell.run(&verified).await.code, 0);
-    // The source is closed for good.
+    // Repeated: the target is complete, and the source stays closed.
+    shell.fails(&to, 1).await;
     let refused = crate::harness::refused(node.command()).await;
     assert_eq!(refused.0, Some(1));
     assert!(refused.1.join("\n").contains("moved elsewhere"), "{:?}", refused.1);
+    let url = database.owner_url();
+    shell.fails(&format!("log copy --from {url} --to {url}"), 1).await;
+    // A person who knows better opens it again.
+    shell.fails("log reopen --store sqlite:back", 1).await;
+    shell.ok(&format!("log reopen --store {url}")).await;
+    node.start().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

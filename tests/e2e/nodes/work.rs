@@ -5,7 +5,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::{CONCURRENCY, Nodes};
-use crate::harness::{text, thing, until};
+use crate::harness::{WAIT_MAX, text, thing, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_declared_on_one_node_is_waited_for_read_and_listed_on_the_others() {
@@ -56,8 +56,14 @@ async fn all_nodes_together_keep_within_a_backends_concurrency_and_use_it() {
     let Some(nodes) = Nodes::start(3).await else { return };
     nodes.world.latency(60).await;
     let mut ids = Vec::new();
-    for number in 0..40 {
-        ids.push(nodes.declare(number, &format!("many-{number}"), json!({ "size": 1 })).await.0);
+    // Until all nodes have their shares, and use them.
+    let began = tokio::time::Instant::now();
+    while usize::try_from(nodes.world.counts().await.max_in_flight).unwrap() < CONCURRENCY {
+        assert!(began.elapsed() < WAIT_MAX, "the limit is not used");
+        for _ in 0..20 {
+            let name = format!("many-{}", ids.len());
+            ids.push(nodes.declare(ids.len(), &name, json!({ "size": 1 })).await.0);
+        }
     }
     for (number, id) in ids.iter().enumerate() {
         nodes.client(number).reaches(id, "ok").await;

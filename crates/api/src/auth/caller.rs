@@ -27,9 +27,11 @@ impl Caller {
         Self { actor, grants, token }
     }
 
-    /// Whether the token is still valid; checked again by responses that outlive the request, such as watches.
+    /// Whether the token is still valid, as far as this process can know; checked again by responses that outlive the
+    /// request, such as watches.
     pub(crate) fn is_still_valid(&self, engine: &Engine) -> bool {
-        self.token.is_none_or(|token| engine.access().is_valid(token))
+        self.token
+            .is_none_or(|token| engine.membership().is_current() && engine.access().is_valid(token))
     }
 
     /// The token; `None` = the first administrator's.

@@ -1,11 +1,12 @@
 //! `/livez` and `/readyz`: probes, without a token.
 
-use stateward_engine::service::BackendStatus;
 use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
+use stateward_domain::ports::cluster::Role;
+use stateward_engine::service::BackendStatus;
 
 use super::resource;
 use crate::app_state::AppState;
@@ -52,6 +53,8 @@ pub(crate) async fn livez(app: web::Data<AppState>, request: HttpRequest) -> Htt
     response.content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
+/// How long the store may take to say how far the projections are.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// A wall clock that lags more than this is reported; it delays nothing.
 const SKEW_MAX: Duration = Duration::from_secs(1);
 
@@ -86,6 +89,14 @@ fn nodes(app: &AppState) -> Option<Check> {
             detail: Some(detail.to_owned()),
         });
     }
+    if membership.members().iter().all(|member| member.role == Role::Api) {
+        let detail = "no live node runs projections and rounds: what is asked for is not done";
+        return Some(Check {
+            name: "nodes".to_owned(),
+            ok: false,
+            detail: Some(detail.to_owned()),
+        });
+    }
     let differing: Vec<_> =
         app.engine.differing_backends().iter().map(ToString::to_string).collect();
     let names = differing.join(", ");
@@ -107,19 +118,28 @@ fn nodes(app: &AppState) -> Option<Check> {
 pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
     let mut checks = Vec::new();
     let mut ready = true;
-    for status in app.engine.projections().await {
+    // Without a token, a class of fault and no text of the store: that stands in `/v1/projections` and in the log.
+    let projections = tokio::time::timeout(ANSWER_MAX, app.engine.projections()).await;
+    if projections.is_err() {
+        ready = false;
+        let detail = Some("the store does not answer".to_owned());
+        checks.push(Check { name: "projection".to_owned(), ok: false, detail });
+    }
+    for status in projections.unwrap_or_default() {
         let reached = status.progress.position.includes(app.head_at_start);
         let ok = reached && status.progress.stopped.is_none();
         ready &= ok;
         let detail = match (status.progress.stopped, status.quarantined.len()) {
-            (Some(why), _) => Some(why),
+            (Some(_), _) => Some("stopped: /v1/projections says why".to_owned()),
             (None, 0) if !reached => Some("replaying".to_owned()),
             (None, 0) => None,
             (None, count) => Some(format!("{count} stream(s) set aside")),
         };
         checks.push(Check { name: format!("projection/{}", status.name), ok, detail });
     }
-    for status in app.engine.backend_statuses() {
+    // A node that answers requests only never speaks to a backend.
+    let works = app.engine.membership().role() != Role::Api;
+    for status in app.engine.backend_statuses().into_iter().filter(|_| works) {
         let detail =
             status.unavailable.as_ref().and_then(|closed| serde_json::to_string(closed).ok());
         let name = format!("backend/{}", status.backend.name());

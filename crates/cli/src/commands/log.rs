@@ -26,12 +26,29 @@ pub(crate) struct Log {
 enum LogVerb {
     /// Copy a whole log into an empty store: the same events, ids and hashes
     #[command(
-        after_help = "The source takes no event any more. The target begins observe-only: check it, then `stateward \
+        after_help = "The source takes no event any more; one in a directory is observe-only. The target begins observe-only: check it, then `stateward \
         unfreeze`.\nA copy into PostgreSQL that broke off goes on when it is repeated. Passwords come from PGPASSWORD or a \
         .pgpass file.\n\nExample:\n  stateward log copy --from sqlite:./data --to postgres://owner@db.example/stateward"
     )]
     Copy(Copy),
+    /// Let a log take events again that was closed for a copy
+    #[command(
+        after_help = "Only where no copy of the log is served: two would act on the same objects.\n\nExample:\n  stateward \
+        log reopen --store postgres://owner@db.example/stateward"
+    )]
+    Reopen(Reopen),
 }
+
+#[derive(Args)]
+struct Reopen {
+    /// Store whose log was closed: `postgres://OWNER@HOST/DATABASE`
+    #[arg(long, value_name = "URL")]
+    store: String,
+}
+
+/// What a copy that failed leaves.
+const STAYS_CLOSED: &str =
+    "the source stays closed: repeat the copy, or, if no copy is served, `stateward log reopen`";
 
 #[derive(Args)]
 struct Copy {
@@ -45,7 +62,10 @@ struct Copy {
 
 impl Log {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let LogVerb::Copy(Copy { from, to }) = self.verb;
+        let Copy { from, to } = match self.verb {
+            LogVerb::Reopen(Reopen { store }) => return reopen(&store).await,
+            LogVerb::Copy(copy) => copy,
+        };
         let location = |url: &str| Location::of(url).with_context(|| url_without_password(url));
         let bar = terminal::progress("copying", 0);
         let copied = match (location(&from)?, location(&to)?) {
@@ -64,8 +84,8 @@ impl Log {
         };
         bar.finish_and_clear();
         terminal::print(&format!(
-            "{copied} events were copied and verified; the source takes no more. The target begins observe-only: \
-             check it, then run `stateward unfreeze`."
+            "{copied} events were copied and verified; the source acts on nothing any more. The target begins \
+             observe-only: check it, then run `stateward unfreeze`."
         ))
     }
 }
@@ -99,12 +119,12 @@ async fn into_database(
     // The target first: a source is not closed for a copy that cannot begin.
     let to = connected(to).await?;
     let source = sqlite::SourceLock::take(&from)?;
+    // Before the target can be complete: the two never both act.
+    source.moved()?;
     let auditor = sqlite::Auditor::offline(&from, clock.clone()).await?;
     let copied = postgres::copy(&auditor, &to, clock, &shown(bar)).await;
     auditor.close().await;
-    let copied = copied?;
-    source.moved()?;
-    Ok(copied.checkpoint.count)
+    Ok(copied?.checkpoint.count)
 }
 
 async fn into_directory(
@@ -116,7 +136,7 @@ async fn into_directory(
     postgres::fence(&from).await?;
     let auditor = postgres::Auditor::beside(from.clone(), Arc::new(SystemClock)).await?;
     let copied = sqlite::copy(&auditor, &to, SystemClock.now(), &shown(bar)).await;
-    Ok(unfenced_unless(copied, &from).await?.count)
+    Ok(copied.context(STAYS_CLOSED)?.count)
 }
 
 async fn between_databases(
@@ -125,20 +145,23 @@ async fn between_databases(
     bar: &ProgressBar,
 ) -> anyhow::Result<u64> {
     let (from, to) = (connected(from).await?, connected(to).await?);
+    anyhow::ensure!(
+        postgres::place(&from).await? != postgres::place(&to).await?,
+        "--from and --to are the same database"
+    );
     postgres::fence(&from).await?;
     let clock = Arc::new(SystemClock);
     let auditor = postgres::Auditor::beside(from.clone(), clock.clone()).await?;
     let copied = postgres::copy(&auditor, &to, clock, &shown(bar)).await;
-    Ok(unfenced_unless(copied, &from).await?.checkpoint.count)
+    Ok(copied.context(STAYS_CLOSED)?.checkpoint.count)
 }
 
-/// A log that was not copied takes appends again.
-async fn unfenced_unless<T, E>(copied: Result<T, E>, from: &postgres::Database) -> anyhow::Result<T>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    if copied.is_err() {
-        postgres::end_fence(from).await?;
-    }
-    Ok(copied?)
+/// Lets a log take events again that was closed for a copy.
+async fn reopen(url: &str) -> anyhow::Result<()> {
+    let Location::Database(settings) = Location::of(url)? else {
+        anyhow::bail!("the log of a directory is not closed: `stateward unfreeze` lets it act");
+    };
+    let database = connected(&settings).await?;
+    postgres::end_fence(&database).await?;
+    terminal::print("the log takes events again; no copy of it may be served beside it")
 }

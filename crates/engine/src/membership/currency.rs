@@ -1,16 +1,15 @@
-//! Whether what is in force here is what the log says: a process that is cut off, or whose readers are held back, must not
-//! let in what another one has shut out.
+//! Whether this process knows who may come in: one that is cut off must not let in what another one has shut out.
 
 use std::time::Duration;
 
 use stateward_domain::id::Position;
-use stateward_domain::ports::event_store::EventStore;
 use tokio::time::timeout;
 
 use super::Membership;
+use crate::access::AccessControl;
 use crate::backends::Backends;
 
-/// A process that has not confirmed the log's head for as long refuses issued tokens.
+/// A process that has not read the access stream to its end for as long refuses issued tokens.
 pub const CURRENT_FOR: Duration = Duration::from_secs(5);
 /// How long a change of access waits for the members: one that did not report by then is not current any more.
 pub const IN_FORCE_MAX: Duration = Duration::from_secs(6);
@@ -39,16 +38,16 @@ impl Membership {
         }
     }
 
-    /// Confirms the head of the log again and again. Never returns.
-    pub(crate) async fn confirm(&self, log: &dyn EventStore) {
+    /// Brings what `access` says up to date again and again, whatever holds the log's readers back. Never returns.
+    pub(crate) async fn confirm(&self, access: &AccessControl) {
         loop {
             let asked_at = self.clock.elapsed();
-            if let Ok(Ok(head)) = timeout(CURRENT_FOR, log.head()).await {
-                let mut seen = self.seen.subscribe();
-                let reached = seen.wait_for(|seen| seen.includes(head));
-                if timeout(CURRENT_FOR, reached).await.is_ok_and(|reached| reached.is_ok()) {
+            match timeout(CURRENT_FOR, access.catch_up()).await {
+                Ok(Ok(())) => {
                     self.confirmed_at.send_replace(Some(asked_at));
                 }
+                Ok(Err(error)) => tracing::warn!(%error, "what other nodes let in is not known"),
+                Err(_) => tracing::warn!("what other nodes let in is not known: no answer"),
             }
             tokio::time::sleep(CONFIRM_INTERVAL).await;
         }

@@ -85,6 +85,9 @@ impl Membership {
 
     /// Leaves the duty to the other members for a while: it passes to one of them once it ends.
     pub(crate) fn give_up(&self, duty: &Duty) {
+        if !self.is_shared() {
+            return;
+        }
         let until = self.clock.elapsed() + GIVEN_UP_FOR;
         self.duties.all().insert(duty.clone(), Known::GivenUp(until));
     }

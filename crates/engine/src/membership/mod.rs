@@ -29,9 +29,10 @@ pub const CATALOGUE: u32 = 1;
 /// Time between two heartbeats.
 pub const BEAT: Duration = Duration::from_secs(3);
 /// A member that heard nothing for as long has no share: the others may count it as gone soon after.
-const STALE: Duration = Duration::from_secs(10);
-/// A member that joined others waits as long before it takes its share: each of them beats once in that time.
-const JOINING: Duration = Duration::from_secs(4);
+const STALE: Duration = Duration::from_secs(6);
+/// A member that joined others waits as long before it takes its share: by then each of them has heard of it, or has no
+/// share itself.
+const JOINING: Duration = Duration::from_secs(7);
 
 /// What this process is called, and what it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub struct Membership {
     seen: watch::Sender<Position>,
     /// Ends the pause before the next heartbeat.
     beat_now: Notify,
-    /// When the head of the log was asked for that is in force here; `None` = it was not confirmed yet.
+    /// When the access stream was asked for whose end is in force here; `None` = it was not read yet.
     confirmed_at: watch::Sender<Option<Duration>>,
     left: AtomicBool,
     duties: HeldDuties,

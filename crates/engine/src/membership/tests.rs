@@ -94,6 +94,14 @@ impl Setup {
         self.membership.beat(&self.backends).await.unwrap();
     }
 
+    /// Beats until the member has been there for long enough to have its share.
+    async fn settle(&self) {
+        for _ in 0..3 {
+            self.clock.advance(BEAT);
+            self.beat().await;
+        }
+    }
+
     fn concurrency(&self) -> usize {
         self.membership.concurrency(&self.backends.get(&BackendName::from("b")).unwrap())
     }
@@ -112,9 +120,11 @@ async fn a_member_has_no_share_before_the_others_know_it_and_the_whole_when_it_i
     second.joined_by(Role::All, "b");
     second.beat().await;
     assert_eq!(second.concurrency(), 0, "the other may still use all of it");
-    second.clock.advance(SECOND * 3);
+    second.clock.advance(BEAT);
     second.beat().await;
-    assert_eq!(second.concurrency(), 0);
+    second.clock.advance(BEAT);
+    second.beat().await;
+    assert_eq!(second.concurrency(), 0, "one that hears nothing may still have its share");
     second.clock.advance(SECOND);
     assert_eq!(second.concurrency(), 4);
 }
@@ -130,7 +140,7 @@ async fn a_member_that_hears_nothing_has_no_share_and_joins_anew() {
     assert_eq!(setup.concurrency(), 0, "the others may have taken its share");
     setup.beat().await;
     assert_eq!(setup.concurrency(), 0, "they have to know it again");
-    setup.clock.advance(JOINING);
+    setup.settle().await;
     assert_eq!(setup.concurrency(), 4);
 }
 
@@ -141,7 +151,7 @@ async fn only_workers_that_have_the_backend_share_it() {
     setup.joined_by(Role::All, "other");
     setup.joined_by(Role::Worker, "b");
     setup.beat().await;
-    setup.clock.advance(JOINING);
+    setup.settle().await;
     assert_eq!(setup.concurrency(), 4);
     assert!(setup.membership.is_configured_elsewhere(&BackendName::from("other")));
     assert!(!setup.membership.is_configured_elsewhere(&BackendName::from("none")));
@@ -152,7 +162,7 @@ async fn a_single_call_a_second_is_one_members_who_alone_runs_rounds() {
     let setup = Setup::new(Some(1));
     setup.joined_by(Role::All, "b");
     setup.beat().await;
-    setup.clock.advance(JOINING);
+    setup.settle().await;
     let first = setup.concurrency();
     setup.cluster.others.lock().unwrap().clear();
     // The same member, now behind the other.
@@ -201,4 +211,9 @@ async fn standing_duties_are_renewed_by_heartbeats_and_projections_by_their_own_
     setup.clock.advance(SECOND * 4);
     setup.membership.renew_standing().await;
     assert_eq!(*setup.cluster.holds.lock().unwrap(), 3);
+}
+
+#[test]
+fn who_joins_waits_until_no_member_can_have_a_share_that_does_not_know_of_it() {
+    assert!(JOINING > STALE && STALE > BEAT);
 }

@@ -82,12 +82,19 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(shared.clock.jittered(shared.sweep_interval)) => {}
-            () = shared.stopping(&backend) => return,
+            () = shared.stopping(&backend) => {
+                shared.membership.give_up(&Duty::Sweep(backend.name().clone()));
+                shared.membership.give_up(&Duty::SeedTimers(backend.name().clone()));
+                return;
+            }
         }
+        let duty = Duty::Sweep(backend.name().clone());
         if backend.availability.unavailable(shared.clock.moment()).is_some() {
+            // Another member may reach it.
+            shared.membership.give_up(&duty);
             continue;
         }
-        if !shared.membership.holds(&Duty::Sweep(backend.name().clone())).await {
+        if !shared.membership.holds(&duty).await {
             backend.unknown_objects.store(0, Ordering::Relaxed);
             continue;
         }

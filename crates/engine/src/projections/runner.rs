@@ -68,6 +68,9 @@ const BATCHING_MIN: usize = 16;
 const BATCHING_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// The hint that the log has grown may be lost; new events are found after this time at the latest.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// First and longest pause after a delivery that failed.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long a process stands by before it asks for the duty again.
 const STANDBY: Duration = Duration::from_secs(1);
 /// Pause between two reads of a stored checkpoint that is behind the log.
@@ -98,27 +101,35 @@ impl Runner {
         }
         let duty = Duty::Project(self.projection.name().to_owned());
         let mut failures = HashMap::new();
-        let mut wait = Duration::from_millis(50);
+        let mut wait = RETRY_MIN;
         while !self.shutdown.is_cancelled() {
             if !self.membership.holds(&duty).await {
                 self.stand_by().await;
                 continue;
             }
+            let began = self.progress.borrow().position;
             let Err(error) = self.deliver(&duty).await else { continue };
+            if self.progress.borrow().position != began {
+                wait = RETRY_MIN;
+            }
             let fatal = matches!(error, ModelError::Poisoned { unknown: true, .. });
-            if fatal {
-                // A member of a newer version may know the event.
+            if fatal || wait >= RETRY_MAX {
+                // A member of a newer version may know the event, and a healthy one may reach the store.
                 self.membership.give_up(&duty);
             } else if count_failure(&*self.projection, &*self.log, &mut failures, &error).await {
                 continue;
             }
             tracing::error!(projection = self.projection.name(), %error, "projection stopped for now");
-            self.progress.send_modify(|progress| progress.stopped = Some(error.to_string()));
+            let position = self.projection.checkpoint().await.ok();
+            self.progress.send_modify(|progress| {
+                progress.position = position.unwrap_or(progress.position);
+                progress.stopped = Some(error.to_string());
+            });
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.shutdown.cancelled() => {}
             }
-            wait = (wait * 2).min(Duration::from_secs(5));
+            wait = (wait * 2).min(RETRY_MAX);
         }
     }
 
@@ -127,8 +138,10 @@ impl Runner {
         let follow = async {
             // What cannot be read is asked for again.
             while let Ok(position) = self.projection.checkpoint().await {
-                let stored = ProjectionProgress { position, ..ProjectionProgress::default() };
                 self.progress.send_if_modified(|known| {
+                    // What stopped it here stops every process that knows no more, until one passes it.
+                    let stopped = known.stopped.take().filter(|_| known.position == position);
+                    let stored = ProjectionProgress { position, recorded_at: None, stopped };
                     let moved = *known != stored;
                     *known = stored;
                     moved

@@ -219,14 +219,15 @@ impl Engine {
         }
         let (membership, backends) = (Arc::clone(&shared.membership), self.inner.backends.clone());
         let token = ended.clone();
-        let log = Arc::clone(&shared.log);
+        let access = Arc::clone(&self.inner.access);
         tasks.spawn(async move {
             tokio::select! {
                 () = membership.run(backends, token) => {}
-                () = membership.confirm(&*log), if membership.is_shared() => {}
+                () = membership.confirm(&access), if membership.is_shared() => {}
             }
         });
-        tasks.spawn(follower.run());
+        // Until the end: a process that drains still obeys pauses, and reports what is in force.
+        tasks.spawn(follower.run(ended.clone()));
         tasks.spawn(reload::reload_on_demand(self.clone()));
         tasks.spawn(reload::reload_as_recorded(self.clone()));
         if shared.membership.role() == Role::Api {

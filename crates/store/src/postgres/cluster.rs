@@ -19,9 +19,12 @@ use super::views_db::{micros, parsed};
 /// A member that did not beat for as long is gone: five beats of three seconds.
 const GONE_AFTER: Duration = Duration::from_secs(15);
 
+/// Heartbeats are one after another: of two members that join at once, the second sees the first, so they never both take
+/// themselves for the only one. `OFFSET 0` keeps the lock before the function, whose statements have snapshots of their own.
 const BEAT: &str = "SELECT o_id, o_name, o_role, o_version, o_knows, o_seen, o_backends, \
      stateward_views.clock_or($9) \
-     FROM stateward_views.beat_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+     FROM (SELECT 1 AS one FROM pg_advisory_xact_lock(x'535457424541'::bigint) OFFSET 0) turn, \
+     LATERAL stateward_views.beat_v2($1, $2, $3, $4, $5 * turn.one, $6, $7, $8, $9, $10)";
 
 /// The processes that work on one database.
 pub struct Members {

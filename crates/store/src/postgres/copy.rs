@@ -143,8 +143,10 @@ impl Target {
 /// Lets the log of `database` take no append any more, and waits for those in flight. Idempotent.
 ///
 /// # Errors
-/// [`StoreError`], also when an append stays open: the fence is set then.
+/// [`StoreError`], also when an append stays open: the fence is set then. A log that is itself an unfinished copy is no
+/// source.
 pub async fn fence(database: &Database) -> Result<(), StoreError> {
+    refuse_unfinished(database).await?;
     database.execute(sqlx::query("UPDATE log SET fenced = true")).await?;
     let deadline = Instant::now() + database.statement_limit();
     let open = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 \
@@ -162,10 +164,33 @@ pub async fn fence(database: &Database) -> Result<(), StoreError> {
     }
 }
 
-/// The log of `database` takes appends again: it was not moved. Idempotent.
+/// Fails for a log that a copy has not finished: it has events, and no heads of their streams.
+async fn refuse_unfinished(database: &Database) -> Result<(), StoreError> {
+    let unfinished = "SELECT EXISTS (SELECT FROM events) AND NOT EXISTS (SELECT FROM streams)";
+    let (unfinished,): (bool,) = database.fetch_one(sqlx::query_as(unfinished)).await?;
+    if unfinished {
+        return Err(StoreError::fatal(std::io::Error::other("its log is an unfinished copy")));
+    }
+    Ok(())
+}
+
+/// What tells the database from all others: its server's data and its own number.
 ///
 /// # Errors
 /// [`StoreError`].
+pub async fn place(database: &Database) -> Result<String, StoreError> {
+    let place = "SELECT (SELECT system_identifier::text FROM pg_control_system()) || '/' || oid::text \
+         FROM pg_database WHERE datname = current_database()";
+    let (place,): (String,) = database.fetch_one(sqlx::query_as(place)).await?;
+    Ok(place)
+}
+
+/// The log of `database` takes appends again. For a person who knows that no copy of it is served: two copies would act on
+/// the same objects. Idempotent.
+///
+/// # Errors
+/// [`StoreError`]. A log that is itself an unfinished copy stays closed.
 pub async fn end_fence(database: &Database) -> Result<(), StoreError> {
+    refuse_unfinished(database).await?;
     database.execute(sqlx::query("UPDATE log SET fenced = false WHERE fenced")).await.map(drop)
 }

@@ -45,7 +45,7 @@ mod views_db;
 pub use audit::Auditor;
 pub use cluster::Members;
 pub use connect::{Database, Limits};
-pub use copy::{CopyError, copy, end_fence, fence};
+pub use copy::{CopyError, copy, end_fence, fence, place};
 pub use error::OpenError;
 pub use health::Health;
 pub use identity::LogIdentity;

@@ -21,10 +21,11 @@ pub(crate) async fn handler(
     change: ChangeRequest,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
+    let app = change.app.clone();
     if let IdempotencyCheck::First { envelope, turn: _turn } = change.check_global().await? {
         change.app.engine.access().revoke(&envelope, id(&path)?).await?;
-        // A member that does not report refuses issued tokens by then.
-        change.app.engine.access_in_force().await?;
     }
+    // Also for a repetition. A member that does not report refuses issued tokens by then.
+    app.engine.access_in_force().await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -15,8 +15,9 @@ use crate::openstack::service::Service;
 const OWN: &str = "stateward-nic";
 /// A server's first NICs are made within this time, on whichever clock.
 const MADE_WITHIN: SignedDuration = SignedDuration::from_mins(15);
-/// Bound on how far the clocks of the services differ.
-const SKEW: SignedDuration = SignedDuration::from_mins(1);
+/// Bound on how far the clocks of the services differ. Small: what another tool plugs in right after the launch must not
+/// count as ours, and be unplugged; one of ours that is missed stays.
+const SKEW: SignedDuration = SignedDuration::from_secs(5);
 
 /// The ports that are plugged into a server, the oldest first, so that ours come before what was plugged in later.
 async fn plugged(client: CallClient<'_>, server: &str) -> Result<Vec<Value>, ApiError> {
@@ -163,7 +164,8 @@ mod tests {
         let port = |made: &str, tags: Value| json!({"created_at": made, "tags": tags});
         for (made, tags, own) in [
             ("2026-01-01T10:01:00Z", json!([]), true),
-            ("2026-01-01T10:02:30Z", json!([]), true),
+            ("2026-01-01T10:02:04Z", json!([]), true),
+            ("2026-01-01T10:02:30Z", json!([]), false),
             ("2026-01-01T10:09:00Z", json!([]), false),
             ("2026-01-01T10:09:00Z", json!(["x", OWN]), true),
             ("2026-01-01T09:50:00Z", json!([]), false),

@@ -126,7 +126,9 @@ impl Node {
             options: Options { observe_only: true, ..Options::default() },
         };
         let engine = Engine::new(parts).expect("valid schemas");
-        tokio::spawn(Follower::begin(engine.followed()).await.run());
+        tokio::spawn(
+            Follower::begin(engine.followed()).await.run(engine.inner.shared.shutdown.clone()),
+        );
         Self { engine, source }
     }
 
