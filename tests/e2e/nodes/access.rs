@@ -4,7 +4,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::Nodes;
-use crate::harness::{Client, Database, Setup, text};
+use crate::harness::{Client, Database, Setup, WAIT_MAX, text};
+use crate::watch::{Seen, listen};
 
 /// Issues a token over a node; its id and its value.
 async fn issued(client: &Client) -> (String, String) {
@@ -51,6 +52,33 @@ async fn a_frozen_node_refuses_issued_tokens_until_it_has_read_what_happened() {
     let status = caller.get("/v1/kinds").await.status;
     let refused = [StatusCode::UNAUTHORIZED, StatusCode::SERVICE_UNAVAILABLE];
     assert!(refused.contains(&status), "{status}");
+}
+
+/// A watch on a node that was frozen while its token was revoked sends nothing that happened after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_a_revoked_token_ends_on_a_frozen_node_before_what_followed() {
+    let Some(nodes) = Nodes::start(2).await else { return };
+    let (id, value) = issued(nodes.client(0)).await;
+    let first = nodes.declare(0, "before", json!({ "size": 1 })).await.1;
+    let watcher = nodes.client(1).with_token(&value);
+    let query = format!("type=entity.create_requested&after={first}");
+    let watch = tokio::spawn(async move {
+        let mut seen = Seen::default();
+        listen(&watcher, &query, &mut seen, usize::MAX).await;
+        seen.names
+    });
+    nodes.declare(0, "shown", json!({ "size": 1 })).await;
+    let frozen = nodes.servers[1].pid();
+    rustix::process::kill_process(frozen, rustix::process::Signal::STOP).unwrap();
+    let path = format!("/v1/tokens/{id}");
+    let revoked = nodes.client(0).send(Method::DELETE, &path, None, &[]).await.unwrap();
+    assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    for number in 0..20 {
+        nodes.declare(0, &format!("secret-{number}"), json!({ "size": 1 })).await;
+    }
+    rustix::process::kill_process(frozen, rustix::process::Signal::CONT).unwrap();
+    let shown = tokio::time::timeout(WAIT_MAX, watch).await.expect("the watch ends").unwrap();
+    assert!(shown.iter().all(|name| !name.starts_with("secret")), "{shown:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -118,6 +118,13 @@ async fn an_api_node_runs_no_work_and_a_worker_does_it() {
     let list = nodes.client(0).get(&format!("/v1/entities?wait_for={position}")).await;
     assert_eq!(list.status, StatusCode::SERVICE_UNAVAILABLE, "{:#}", list.body);
     assert_eq!(nodes.world.counts().await.objects, 0);
+    let works = async || {
+        let ready = nodes.client(0).get("/readyz").await.body;
+        let checks = ready["checks"].as_array().expect("checks").clone();
+        let nodes = checks.into_iter().find(|check| check["name"] == "nodes").expect("the check");
+        nodes["ok"] == true
+    };
+    assert!(!works().await, "that no node works is shown");
     nodes.join("worker").await;
     nodes.client(0).reaches(&id, "ok").await;
     let path = format!("/v1/entities/{id}");

@@ -137,3 +137,52 @@ async fn events_of_other_systems_are_passed_and_not_waited_for() {
     assert_eq!(deliveries.0.lock().unwrap().0, ["own/0", "own/2"]);
     assert_eq!(deliveries.0.lock().unwrap().1, head, "the checkpoint passes hidden events");
 }
+
+/// A projection whose checkpoint a test sets, and which another process delivers to.
+struct Elsewhere(Mutex<Position>);
+
+#[async_trait]
+impl Projection for Elsewhere {
+    fn name(&self) -> &'static str {
+        "elsewhere"
+    }
+    async fn checkpoint(&self) -> Result<Position, ModelError> {
+        Ok(*self.0.lock().unwrap())
+    }
+    async fn advanced_past(&self, _: Position) {}
+    async fn apply(&self, _: Position, _: Position, _: &[Recorded]) -> Result<(), ModelError> {
+        unreachable!("another process has the duty")
+    }
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, ModelError> {
+        Ok(Vec::new())
+    }
+    async fn quarantine(&self, entry: Quarantined) -> Result<(), ModelError> {
+        unreachable!("{entry:?}")
+    }
+}
+
+#[tokio::test]
+async fn what_stopped_a_projection_is_shown_until_any_process_passes_it() {
+    let at = |minor| Position { epoch: 1, major: 0, minor };
+    let projection = Arc::new(Elsewhere(Mutex::new(at(5))));
+    let clock = ClockAndIds { log_clock: LogClock::from(ManualClock::new()) };
+    let (cluster, node) = (Arc::new(SingleNode::default()), NodeDescription::default());
+    let stopped = Some("an unknown type".to_owned());
+    let runner = Runner {
+        log: Arc::new(MemoryLog::new(LogClock::from(ManualClock::new()))),
+        projection: projection.clone(),
+        progress: watch::Sender::new(ProjectionProgress {
+            position: at(5),
+            recorded_at: None,
+            stopped: stopped.clone(),
+        }),
+        membership: Arc::new(Membership::new(cluster, node, clock)),
+        shutdown: CancellationToken::new(),
+    };
+    runner.stand_by().await;
+    assert_eq!(runner.progress.borrow().stopped, stopped, "nobody passed it");
+    *projection.0.lock().unwrap() = at(6);
+    runner.stand_by().await;
+    let progress = runner.progress.borrow().clone();
+    assert_eq!((progress.position, progress.stopped), (at(6), None));
+}
