@@ -1,6 +1,7 @@
 //! Several nodes on one PostgreSQL.
 
 mod access;
+mod example;
 mod failures;
 mod order;
 mod verbs;
