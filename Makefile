@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-nodes test-openstack test-postgres-versions e2e docs snapshots
+.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-nodes test-openstack test-postgres-versions test-ha e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples/basics
@@ -60,6 +60,10 @@ test-nodes: ## The end-to-end suites with the store on PostgreSQL, and several n
 
 test-postgres-versions: ## The store's suite on each installed PostgreSQL, and on 18 from npm
 	tests/postgres-versions
+
+test-ha: ## Faults of a database that Patroni keeps available, and of three nodes on it: HA=quick takes 5 minutes, all 30
+	test -n "$(STATEWARD_BIN)" || cargo build --package stateward
+	tests/ha/run
 
 test-openstack: ## The OpenStack kinds and the binary, in the project of the cloud that OS_CLOUD names
 	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack -- --nocapture --test-threads=4 --skip faults
