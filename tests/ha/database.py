@@ -78,8 +78,8 @@ class Etcd:
 class DatabaseNode:
     """PostgreSQL and the Patroni that manages it."""
 
-    def __init__(self, run, number, sql, api):
-        self.run, self.name, self.sql, self.api = run, f"db{number}", sql, api
+    def __init__(self, run, number, patroni, sql, api):
+        self.run, self.name, self.patroni, self.sql, self.api = run, f"db{number}", patroni, sql, api
         self.folder = run.subfolder(self.name)
 
     def configure(self, etcd, programs):
@@ -112,7 +112,8 @@ class DatabaseNode:
         file.chmod(0o644)
 
     def start(self):
-        self.run.start(["patroni", self.folder / "patroni.yml"], self.folder, f"{self.name}.log", as_user=True)
+        command = [*self.patroni.command, self.folder / "patroni.yml"]
+        self.run.start(command, self.folder, f"{self.name}.log", as_user=True, environment=self.patroni.environment)
 
     def kill_postmaster(self):
         postmaster = int((self.folder / "data/postmaster.pid").read_text(encoding="utf-8").split()[0])
@@ -128,11 +129,11 @@ class DatabaseNode:
 
 
 class Database:
-    def __init__(self, run, programs):
+    def __init__(self, run, programs, patroni):
         ports = processes.free_ports(12)
         self.programs = programs
         self.etcd = [Etcd(run, number + 1, *ports[2 * number : 2 * number + 2]) for number in range(3)]
-        self.nodes = [DatabaseNode(run, number + 1, *ports[6 + 2 * number : 8 + 2 * number]) for number in range(3)]
+        self.nodes = [DatabaseNode(run, number + 1, patroni, *ports[6 + 2 * number : 8 + 2 * number]) for number in range(3)]
 
     def start(self):
         for member in self.etcd:

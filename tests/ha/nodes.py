@@ -68,7 +68,10 @@ class Node:
     def _supervise(self):
         arguments = [self.binary, "serve", "--config", "stateward.toml", "--data", "data", "--listen", f"127.0.0.1:{self.port}"]
         while not self._stopping.is_set():
-            process = self.run.start(arguments, self.folder, f"{self.name}.log")
+            try:
+                process = self.run.start(arguments, self.folder, f"{self.name}.log")
+            except processes.Closed:
+                return
             with self._lock:
                 self._process, self._killed = process, False
             status = process.wait()
@@ -140,7 +143,6 @@ class Nodes:
             node.stop()
 
 
-def binary(root):
+def binary(target):
     """The binary under test: that of `STATEWARD_BIN`, else the one that was built."""
-    target = os.environ.get("CARGO_TARGET_DIR", root / "target")
-    return os.environ.get("STATEWARD_BIN") or os.path.join(root, target, "debug/stateward")
+    return os.environ.get("STATEWARD_BIN") or target / "debug/stateward"

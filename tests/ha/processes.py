@@ -10,10 +10,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 # PostgreSQL refuses to run as root.
 USER = "postgres"
+
+
+class Closed(Exception):
+    """Nothing is started any more."""
 
 
 class Processes:
@@ -22,6 +27,7 @@ class Processes:
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stateward-ha-"))
         self.folder.chmod(0o755)
+        self._starting, self._closed = threading.Lock(), False
         guardian = [sys.executable, __file__, str(self.folder)]
         # Its input ends with this process; in a session of its own no signal of the terminal reaches it.
         self._guardian = subprocess.Popen(guardian, stdin=subprocess.PIPE, cwd="/", start_new_session=True)
@@ -35,20 +41,24 @@ class Processes:
             os.chown(path, account.pw_uid, account.pw_gid)
         return path
 
-    def start(self, arguments, folder, log, as_user=False):
-        """Starts a program that works in `folder` and appends its output to the file `log` of the run's folder."""
+    def start(self, arguments, folder, log, as_user=False, environment=None):
+        """Starts a program that works in `folder` and appends its output to the file `log` of the run's folder. Raises `Closed`."""
         arguments = [str(argument) for argument in arguments]
         if as_user and os.geteuid() == 0:
             arguments = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", *arguments]
         # Variables of the caller must not configure a server.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("STATEWARD_", "PATRONI_", "ETCD", "PG"))}
-        with open(self.folder / log, "ab") as output:
-            return subprocess.Popen(
-                arguments, cwd=folder, env=kept, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
+        options = {"cwd": folder, "env": kept | (environment or {}), "stdin": subprocess.DEVNULL, "start_new_session": True}
+        with self._starting:
+            if self._closed:
+                raise Closed
+            with open(self.folder / log, "ab") as output:
+                return subprocess.Popen(arguments, stdout=output, stderr=output, **options)
 
     def close(self):
         """Ends all processes and deletes the folder."""
+        with self._starting:
+            self._closed = True
         self._guardian.stdin.close()
         self._guardian.wait()
 
