@@ -25,6 +25,11 @@ class Pages:
             token = f"&page_token={reply.body['next_page_token']}"
 
 
+def holding(entity):
+    """The conditions of an entity that hold, with their reasons."""
+    return [f"{each['type']}: {each['reason']}" for each in entity["conditions"] if each["status"] is True]
+
+
 def settled(nodes, seconds=120):
     """Waits until every entity and operation has ended; what has not."""
     pages, stuck = Pages(nodes.all[0]), []
@@ -36,7 +41,7 @@ def settled(nodes, seconds=120):
         except rest.Lost as lost:
             stuck = [str(lost)]
             return False
-        stuck = [f"stuck: {each['name']} is {each['state']}" for each in entities if each["state"] not in FINAL]
+        stuck = [f"stuck: {each['name']} is {each['state']} {holding(each)}" for each in entities if each["state"] not in FINAL]
         stuck += [f"stuck: operation {each['id']} is {each['state']}" for each in operations if not each["done"]]
         return not stuck
 
