@@ -10,6 +10,7 @@ mod catalogue;
 mod classify;
 mod error;
 mod login;
+mod lost_plugs;
 mod name_cache;
 mod pagination;
 mod request;
@@ -32,6 +33,7 @@ use crate::address_check::is_this_machine;
 use crate::settings::ConnectError;
 use absence_proof::{LostChanges, ReplyHistory};
 pub(super) use error::{ApiError, ErrorKind};
+use lost_plugs::LostPlugs;
 use name_cache::NameCache;
 pub(super) use name_cache::{NamePair, NamedResource};
 pub(super) use pagination::Pagination;
@@ -54,6 +56,7 @@ pub(super) struct Client {
     lost_changes: LostChanges,
     pub(super) name_cache: NameCache,
     pub(super) unplugged: Unplugged,
+    pub(super) lost_plugs: LostPlugs,
 }
 
 impl Client {
@@ -94,6 +97,7 @@ impl Client {
             lost_changes,
             name_cache,
             unplugged: Unplugged::default(),
+            lost_plugs: LostPlugs::default(),
         })
     }
 }

@@ -40,14 +40,32 @@ pub(super) async fn observed_with_own(
     client: CallClient<'_>,
     row: &Value,
 ) -> Result<(Vec<Value>, Vec<Value>), ApiError> {
-    let ports = plugged(client, row["id"].as_str().unwrap_or_default()).await?;
-    let own = ports.iter().filter(|port| is_own(port, row)).map(|port| port["id"].clone());
-    Ok((ports.iter().map(nic).collect(), own.collect()))
+    let server = row["id"].as_str().unwrap_or_default();
+    let ports = plugged(client, server).await?;
+    let made = made_without_answer(client, server, &ports);
+    let own = ports.iter().filter(|port| {
+        is_own(port, row) || made.iter().any(|own| port["id"].as_str() == Some(own))
+    });
+    let own = own.map(|port| port["id"].clone()).collect();
+    Ok((ports.iter().map(nic).collect(), own))
+}
+
+/// The ports that requests of ours made whose answer was lost.
+fn made_without_answer(client: CallClient<'_>, server: &str, ports: &[Value]) -> Vec<String> {
+    let text = |port: &Value, member: &str| port[member].as_str().unwrap_or_default().to_owned();
+    // A tagged one is known, and is not the one of a lost answer.
+    let untagged = ports.iter().filter(|port| !is_tagged(port));
+    let there: Vec<_> = untagged.map(|port| (text(port, "id"), text(port, "network_id"))).collect();
+    client.shared.lost_plugs.made(server, &there, client.now())
+}
+
+fn is_tagged(port: &Value) -> bool {
+    port["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == OWN))
 }
 
 /// Whether a port was made with its server, or because we plugged a NIC in. Without times every port may be.
 fn is_own(port: &Value, server: &Value) -> bool {
-    if port["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == OWN)) {
+    if is_tagged(port) {
         return true;
     }
     let time = |row: &Value, member: &str| row[member].as_str().and_then(cloud_time::parsed);
@@ -87,7 +105,12 @@ pub(super) async fn set(
     wanted: &Value,
     planned_from: &Value,
 ) -> Result<Remaining, ApiError> {
-    let (missing, mut extra) = compared(&observed(client, server).await?, wanted);
+    let ports = plugged(client, server).await?;
+    let there: Vec<Value> = ports.iter().map(nic).collect();
+    for port in made_without_answer(client, server, &ports) {
+        tag(client, &port).await?;
+    }
+    let (missing, mut extra) = compared(&there, wanted);
     let planned_from = planned_from.as_array().map(Vec::as_slice).unwrap_or_default();
     let (_, planned) = compared(planned_from, wanted);
     extra.retain(|nic| planned.iter().any(|planned| planned["port"] == nic["port"]));
@@ -97,7 +120,7 @@ pub(super) async fn set(
         return Ok(Remaining::Working(vec!["/networks".to_owned()]));
     }
     for nic in &missing {
-        plug(client, server, nic).await?;
+        plug(client, server, nic, &there).await?;
     }
     for port in extra.iter().filter_map(|nic| nic["port"].as_str()) {
         let request = Request::delete(Service::Compute, &["servers", server, "os-interface", port]);
@@ -110,7 +133,13 @@ pub(super) async fn set(
     Ok(Remaining::Working(Vec::new()))
 }
 
-async fn plug(client: CallClient<'_>, server: &str, nic: &Value) -> Result<(), ApiError> {
+/// Plugs a NIC into a server that has those of `there`.
+async fn plug(
+    client: CallClient<'_>,
+    server: &str,
+    nic: &Value,
+    there: &[Value],
+) -> Result<(), ApiError> {
     let mut attachment = match (nic["port"].as_str(), nic["uuid"].as_str()) {
         (Some(port), _) => json!({ "port_id": port }),
         (None, Some(network)) => {
@@ -126,7 +155,15 @@ async fn plug(client: CallClient<'_>, server: &str, nic: &Value) -> Result<(), A
     }
     let path = ["servers", server, "os-interface"];
     let body = json!({ "interfaceAttachment": attachment });
-    let reply = client.send(Request::post(Service::Compute, &path, body)).await?;
+    let network = body["interfaceAttachment"]["net_id"].as_str().map(str::to_owned);
+    let reply = match (client.send(Request::post(Service::Compute, &path, body)).await, network) {
+        (Err(error), Some(network)) if error.kind == ErrorKind::Ambiguous => {
+            let before = there.iter().filter_map(|nic| nic["port"].as_str()).map(str::to_owned);
+            client.shared.lost_plugs.note(server, &network, before.collect(), client.now());
+            return Err(error);
+        }
+        (reply, _) => reply?,
+    };
     match reply.body["interfaceAttachment"]["port_id"].as_str() {
         Some(port) if !nic["port"].is_string() => tag(client, port).await,
         _ => Ok(()),
