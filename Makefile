@@ -56,7 +56,7 @@ OF_FILES = access::namespaces adoption::fixture audit::backup audit::export audi
 	startup::foreign startup::a_full_disk streams::commands too_deep
 NODES_TESTS ?=
 test-nodes: ## The end-to-end suites with the store on PostgreSQL, and several nodes; NODES_TESTS names some of them
-	STATEWARD_TEST_STORE=postgres cargo test --package stateward --test e2e -- $(NODES_TESTS) $(OF_FILES:%=--skip %)
+	STATEWARD_TEST_STORE=postgres STATEWARD_TEST_CRASH_POINTS=$(if $(NODES_TESTS),some,all) cargo test --package stateward --test e2e -- $(NODES_TESTS) $(OF_FILES:%=--skip %)
 
 test-postgres-versions: ## The store's suite on each installed PostgreSQL, and on 18 from npm
 	tests/postgres-versions

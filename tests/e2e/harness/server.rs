@@ -26,8 +26,16 @@ pub(crate) struct Setup {
 impl Setup {
     /// A folder whose configuration file holds `config`.
     pub(crate) fn new(config: &str) -> Self {
+        Self::on(Database::wanted().map(Arc::new), config)
+    }
+
+    /// As [`new`](Self::new), with the embedded store whatever the tests run on.
+    pub(crate) fn embedded(config: &str) -> Self {
+        Self::on(None, config)
+    }
+
+    fn on(database: Option<Arc<Database>>, config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let database = Database::wanted().map(Arc::new);
         let setup = Self { folder, database, token: None };
         setup.configure(config);
         setup

@@ -50,10 +50,10 @@ async fn a_node_that_is_frozen_for_three_leases_makes_nothing_twice_when_it_wake
     assert_eq!(counts.objects, 31);
 }
 
-/// Points around the creation of an object; all points where the whole suite runs on PostgreSQL.
+/// Points around the creation of an object; with `STATEWARD_TEST_CRASH_POINTS=all` every point.
 fn is_tried(point: &str) -> bool {
-    let everywhere = std::env::var("STATEWARD_TEST_STORE").is_ok_and(|store| store == "postgres");
-    everywhere || point.contains("find") || point.contains("create")
+    let all = std::env::var("STATEWARD_TEST_CRASH_POINTS").is_ok_and(|points| points == "all");
+    all || point.contains("find") || point.contains("create")
 }
 
 /// A worker dies at each point of a driver's calls; the next one finishes what it left.

@@ -55,7 +55,7 @@ async fn nodes_lists_the_processes_also_the_only_one() {
 async fn a_log_moves_to_a_database_and_back_with_its_ids_and_hashes() {
     let Some(database) = Database::shared() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let setup = Setup::new("");
+    let setup = Setup::embedded("");
     let mut server = setup.start().await;
     for number in 0..5 {
         server.client.thing(&format!("t{number}"), json!({ "size": number })).await;
@@ -104,7 +104,7 @@ async fn a_log_moves_to_a_database_and_back_with_its_ids_and_hashes() {
 async fn an_export_is_imported_into_a_migrated_database() {
     let Some(database) = Database::shared() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let setup = Setup::new("");
+    let setup = Setup::embedded("");
     let server = setup.start().await;
     server.client.thing("kept", json!({ "size": 1 })).await;
     let shell = cli(folder.path(), &server.client.url, &server.client.token);
