@@ -66,7 +66,7 @@ async fn what_a_node_leaves_at_any_point_of_a_call_is_finished_by_the_next() {
         let name = point.replace("::", "-");
         ids.push(nodes.declare(0, &name, json!({ "size": 1 })).await.0);
         if point.contains("find") {
-            // What is searched for: a creation whose outcome nobody recorded.
+            // What is searched for: a creation whose outcome is not in the log.
             nodes.dies_at("driver::create::after").await;
         }
         if point.contains("find") || point.contains("create") {

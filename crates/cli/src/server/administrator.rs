@@ -45,7 +45,7 @@ pub(crate) async fn of(
     let envelope = Envelope::system(ACTOR, Namespace::default());
     let digest = AdminToken::digest_of(&token);
     if engine.access().administrator().is_none() && file.is_none() {
-        // Written before it is declared: a declared token that no file holds would let nobody in.
+        // Written before it is declared: a declared token that no file holds could never be used.
         admin_token::write(directory, &token)?;
     }
     let declared = engine.access().declare_administrator(&envelope, &digest).await?;
