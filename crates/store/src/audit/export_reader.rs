@@ -79,12 +79,13 @@ pub(crate) struct ExportReader<L> {
 }
 
 /// A line that is invalid, or of an export that has a part of the log only.
-#[derive(Debug)]
-pub(crate) struct LineError {
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct LineError {
     /// Which line, from 1.
-    pub(crate) line: u64,
+    pub line: u64,
     /// What is wrong with it.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 impl<L: BufRead> ExportReader<L> {

@@ -14,22 +14,22 @@ use super::{AuditSource, ChainChecker, Chains, RawRow, checkpoints};
 /// Rows read at a time.
 const PAGE: usize = 1_000;
 
-/// Verifies the whole log and its views. Everything that is wrong is in the report; its duration is set by the
-/// caller.
+/// Verifies the whole log and its views. Everything that is wrong is in the report.
 ///
 /// # Errors
 /// When the source does not answer.
 pub async fn verify(
     source: &dyn AuditSource,
-    against: Option<Checkpoint>,
+    against: Option<&Checkpoint>,
     now: Timestamp,
     progress: ProgressFn<'_>,
 ) -> Result<Report, ReadError> {
+    let began = tokio::time::Instant::now();
     // Each event is read twice: by position and by entity.
     let total = source.size().await?.saturating_mul(2);
     let report = |done: u64| progress(VerificationProgress { done: done.min(total), total });
     report(0);
-    let chains = chains(source, against, now, &report).await?;
+    let chains = chains(source, against.cloned(), now, &report).await?;
     let Chains { mut faults, streams, checkpoint, newest, requests } = chains;
     for line in source.damage().await? {
         faults.general(stateward_domain::audit::FaultKind::File, line);
@@ -65,7 +65,7 @@ pub async fn verify(
         faults: faults.into_first(),
         notes,
         checkpoint,
-        elapsed_ms: 0,
+        elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
 }
 

@@ -48,13 +48,8 @@ const STATE: &str = "SELECT EXISTS (SELECT FROM events), l.fenced, l.log_id, \
 #[non_exhaustive]
 pub enum ImportError {
     /// The line is invalid, or the export has a part of the log only.
-    #[error("line {line}: {message}")]
-    Line {
-        /// Which line, from 1.
-        line: u64,
-        /// What is wrong with it.
-        message: String,
-    },
+    #[error(transparent)]
+    Line(#[from] LineError),
     /// The export has no line.
     #[error("the export is empty")]
     Empty,
@@ -75,12 +70,6 @@ pub enum ImportError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
-}
-
-impl From<LineError> for ImportError {
-    fn from(error: LineError) -> Self {
-        Self::Line { line: error.line, message: error.message }
-    }
 }
 
 /// Imports the export `lines` into the log of `database`, which must be empty and unserved, in one transaction: same ids,

@@ -87,10 +87,7 @@ impl Port for Auditor {
         against: Option<&Checkpoint>,
         progress: ProgressFn<'_>,
     ) -> Result<Report, ReadError> {
-        let (now, began) = (self.clock.now(), tokio::time::Instant::now());
-        let report = verify(&self.files, against.cloned(), now, progress).await?;
-        let took = began.elapsed().as_millis();
-        let mut report = Report { elapsed_ms: u64::try_from(took).unwrap_or(u64::MAX), ..report };
+        let mut report = verify(&self.files, against, self.clock.now(), progress).await?;
         let kept = stale_views::retired(&self.files.directory).into_iter().map(|name| {
             format!("{name} was put aside by a start whose log was older: it may know what is gone")
         });

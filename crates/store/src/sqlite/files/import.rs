@@ -28,13 +28,8 @@ use crate::sqlite::transaction::WriteConnection;
 #[non_exhaustive]
 pub enum ImportError {
     /// The line is invalid, or the export has a part of the log only.
-    #[error("line {line}: {message}")]
-    Line {
-        /// Which line, from 1.
-        line: u64,
-        /// What is wrong with it.
-        message: String,
-    },
+    #[error(transparent)]
+    Line(#[from] LineError),
     /// The export has no line.
     #[error("the export is empty")]
     Empty,
@@ -44,12 +39,6 @@ pub enum ImportError {
     /// The directory has a log with events, or cannot be written.
     #[error(transparent)]
     Store(#[from] OpenError),
-}
-
-impl From<LineError> for ImportError {
-    fn from(error: LineError) -> Self {
-        Self::Line { line: error.line, message: error.message }
-    }
 }
 
 /// Imports the export `lines` into the store in `directory`, which must be empty: same ids, versions, times, bytes,
