@@ -21,6 +21,7 @@ lint: ## Format, lints, the register of comments and docs, circles of imports, w
 	tests/lint/named_tests.py
 	tests/lint/named_files.py
 	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --package stateward --test load --test openstack -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items
 
 audit: ## Dependencies and spelling

@@ -14,5 +14,10 @@
     reason = "shared with the end-to-end tests, which use all of it"
 )]
 mod harness;
+#[path = "../postgres_server.rs"]
+#[expect(dead_code, reason = "each suite uses a part of it")]
+mod postgres_server;
+#[path = "../skip.rs"]
+mod skip;
 mod timing;
 mod watchers;

@@ -9,6 +9,7 @@ use super::super::lifecycle::{manifest, unique};
 use crate::harness::{Setup, text};
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "the cloud's clock is this machine's")]
 async fn an_application_credential_that_ends_before_a_token_would_is_used_until_then() {
     let Some(cloud) = Cloud::wanted().await else { return };
     let name = unique("credential");
