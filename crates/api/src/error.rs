@@ -1,79 +1,123 @@
 //! Maps the engine's errors to problems; no other code does.
 
+use std::fmt::Display;
+
 use actix_web::http::StatusCode;
 use stateward_domain::entity::Refusal;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::EntityId;
 use stateward_domain::ports::store_error::StoreError;
-use stateward_engine::Error;
+use stateward_engine::{AdmissionError, CommandError, ControlError, QueryError};
 
 use crate::problem::Problem;
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
         let detail = error.to_string();
         match error {
-            Error::Refused(refusal) => refused(&refusal),
-            Error::Invalid(faults) => with_faults("invalid", detail, &faults),
-            Error::BadDocument(faults) => {
-                let problem = Self::unprocessable("bad-document", detail);
-                faults
-                    .iter()
-                    .fold(problem, |problem, fault| problem.at(&*fault.pointer, &fault.message))
-            }
-            Error::Immutable(faults) => with_faults("immutable", detail, &faults),
-            Error::UnknownKind(_) => {
-                Self::unprocessable("unknown-kind", detail).at("/kind", "is not known")
-            }
-            Error::UnknownBackend(_) => {
-                Self::unprocessable("unknown-backend", detail).at("/backend", "is not known")
-            }
-            Error::AmbiguousBackend(names) => {
-                let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-                Self::unprocessable("ambiguous-backend", detail)
-                    .at("/backend", format!("name one of: {}", names.join(", ")))
-            }
-            Error::UnknownAction { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "unknown-action", detail)
-            }
-            Error::Exists => Self::conflict("exists", detail),
-            Error::Configured => Self::conflict("configured", detail),
-            Error::InUse { .. } | Error::BackendInUse { .. } => Self::conflict("in-use", detail),
-            Error::BadConfiguration(_) => Self::conflict("bad-configuration", detail),
-            Error::TooMany => Self::conflict("too-many", detail),
-            Error::NameTaken { holder } => conflict_with_holder("name-taken", detail, holder),
-            // The holder may be in a namespace that the caller may not read: see `Caller::refusal`.
-            Error::IdentityTaken { .. } => conflict_with_holder("identity-taken", detail, None),
-            Error::KeyReused => Self::unprocessable("idempotency-key-reused", detail),
-            Error::ShownOnce(_) => Self::conflict("shown-once", detail),
-            Error::NotFound => Self::not_found(),
-            Error::PositionGone { head } => {
+            QueryError::NotFound => Self::not_found(),
+            QueryError::PositionGone { head } => {
                 let detail = format!("{detail}; the log's head is {head}");
                 Self::new(StatusCode::GONE, "position-gone", detail)
             }
-            Error::BadPageToken => Self::malformed("bad-page-token", detail),
-            Error::Unreadable(source) => {
+            QueryError::BadPageToken => Self::malformed("bad-page-token", detail),
+            QueryError::TooMany => Self::conflict("too-many", detail),
+            QueryError::Unreadable(source) => {
                 tracing::error!(%source, "an event cannot be read");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable-event", detail)
             }
-            Error::TooLarge(_) => Self::unprocessable("document-too-large", detail),
-            Error::Contended | Error::Unavailable(_) => Self::unavailable(detail),
+            QueryError::Unavailable(_) => Self::unavailable(detail),
             // After `Fatal` too: this process ends, and the next one may answer.
-            Error::Store(StoreError::Unavailable { .. } | StoreError::Fatal { .. }) => {
+            QueryError::Store(StoreError::Unavailable { .. } | StoreError::Fatal { .. }) => {
                 Self::unavailable(detail)
             }
-            Error::Store(error) => {
+            QueryError::Store(error) => {
                 // Not to the caller: the row may be of another namespace.
                 tracing::error!(%error, "the store needs a person");
                 let detail = "a stored value cannot be read; the log of the server names it";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store-damaged", detail)
             }
-            other => {
-                tracing::error!(error = %other, "no problem type for this error");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error")
-            }
+            other => unmapped(&other),
         }
     }
+}
+
+impl From<AdmissionError> for Problem {
+    fn from(error: AdmissionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AdmissionError::Invalid(faults) => with_faults("invalid", detail, &faults),
+            AdmissionError::BadDocument(faults) => {
+                let problem = Self::unprocessable("bad-document", detail);
+                faults
+                    .iter()
+                    .fold(problem, |problem, fault| problem.at(&*fault.pointer, &fault.message))
+            }
+            AdmissionError::Immutable(faults) => with_faults("immutable", detail, &faults),
+            AdmissionError::UnknownKind(_) => {
+                Self::unprocessable("unknown-kind", detail).at("/kind", "is not known")
+            }
+            AdmissionError::UnknownBackend(_) => {
+                Self::unprocessable("unknown-backend", detail).at("/backend", "is not known")
+            }
+            AdmissionError::AmbiguousBackend(names) => {
+                let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+                Self::unprocessable("ambiguous-backend", detail)
+                    .at("/backend", format!("name one of: {}", names.join(", ")))
+            }
+            AdmissionError::UnknownAction { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "unknown-action", detail)
+            }
+            AdmissionError::Query(error) => error.into(),
+            other => unmapped(&other),
+        }
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CommandError::Refused(refusal) => refused(&refusal),
+            CommandError::NameTaken { holder } => {
+                conflict_with_holder("name-taken", detail, holder)
+            }
+            // The holder may be in a namespace that the caller may not read: see `Caller::refusal`.
+            CommandError::IdentityTaken { .. } => {
+                conflict_with_holder("identity-taken", detail, None)
+            }
+            CommandError::KeyReused => Self::unprocessable("idempotency-key-reused", detail),
+            CommandError::TooLarge(_) => Self::unprocessable("document-too-large", detail),
+            CommandError::Contended => Self::unavailable(detail),
+            CommandError::Admission(error) => error.into(),
+            CommandError::Query(error) => error.into(),
+            other => unmapped(&other),
+        }
+    }
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ControlError::Exists => Self::conflict("exists", detail),
+            ControlError::Configured => Self::conflict("configured", detail),
+            ControlError::InUse { .. } | ControlError::BackendInUse { .. } => {
+                Self::conflict("in-use", detail)
+            }
+            ControlError::BadConfiguration(_) => Self::conflict("bad-configuration", detail),
+            ControlError::TooMany => Self::conflict("too-many", detail),
+            ControlError::ShownOnce(_) => Self::conflict("shown-once", detail),
+            ControlError::Command(error) => error.into(),
+            other => unmapped(&other),
+        }
+    }
+}
+
+/// An error of a newer engine.
+fn unmapped(error: &dyn Display) -> Problem {
+    tracing::error!(%error, "no problem type for this error");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error")
 }
 
 fn refused(refusal: &Refusal) -> Problem {

@@ -1,7 +1,7 @@
 //! Positions from clients. Only this module parses them, so that each is checked before its use.
 
 use stateward_domain::id::Position;
-use stateward_engine::Error;
+use stateward_engine::QueryError;
 
 use crate::app_state::AppState;
 use crate::problem::Problem;
@@ -18,7 +18,7 @@ pub(crate) async fn parse(
     malformed: impl FnOnce() -> Problem,
 ) -> Result<Position, Problem> {
     let position = text.parse().map_err(|_| malformed())?;
-    app.engine.log().check(position).await.map_err(Error::from)?;
+    app.engine.log().check(position).await.map_err(QueryError::from)?;
     Ok(position)
 }
 

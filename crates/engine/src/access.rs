@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::clock::ClockAndIds;
 use crate::commands::control_streams::{ControlStreams, StreamChange};
-use crate::error::Error;
+use crate::error::{ControlError, QueryError};
 
 /// The namespace that always exists.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -77,8 +77,8 @@ impl AccessControl {
     /// Folds the access stream. Before this call only configured namespaces exist, and no token is valid.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
-    pub async fn load(&self) -> Result<(), Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn load(&self) -> Result<(), QueryError> {
         let access = self.streams.load(&StreamId::access()).await?;
         self.remember(access);
         Ok(())
@@ -88,8 +88,8 @@ impl AccessControl {
     /// Idempotent.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`]; then the known state stays in force.
-    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`]; then the known state stays in force.
+    pub(crate) async fn catch_up(&self) -> Result<(), QueryError> {
         let known = self.known();
         let newest = self.streams.catch_up(&StreamId::access(), known.access.clone()).await?;
         self.remember(newest);
@@ -119,12 +119,12 @@ impl AccessControl {
     /// one; returns the one that holds. Idempotent.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`QueryError::Store`].
     pub async fn declare_administrator(
         &self,
         envelope: &Envelope,
         digest: &str,
-    ) -> Result<String, Error> {
+    ) -> Result<String, ControlError> {
         let at = self.clock.now();
         self.change(envelope, |access| {
             let declared = || AccessEvent::AdministratorDeclared { at, digest: digest.to_owned() };
@@ -177,17 +177,17 @@ impl AccessControl {
     /// Creates a namespace.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::TooMany`], [`Error::Store`].
+    /// [`ControlError::Exists`], [`ControlError::TooMany`], [`QueryError::Store`].
     pub async fn declare_namespace(
         &self,
         envelope: &Envelope,
         name: &Namespace,
         settings: NamespaceSettings,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ControlError> {
         let at = self.clock.now();
         self.change(envelope, |access| {
             if self.configured_settings(name).is_some() || access.namespaces.contains_key(name) {
-                return Err(Error::Exists);
+                return Err(ControlError::Exists);
             }
             refuse_too_many(access.namespaces.len())?;
             let namespace = name.clone();
@@ -200,19 +200,19 @@ impl AccessControl {
     /// Deletes a namespace. The caller has checked that no entity is in it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Configured`], [`Error::Store`].
+    /// [`QueryError::NotFound`], [`ControlError::Configured`], [`QueryError::Store`].
     pub async fn delete_namespace(
         &self,
         envelope: &Envelope,
         name: &Namespace,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ControlError> {
         if self.configured_settings(name).is_some() {
-            return Err(Error::Configured);
+            return Err(ControlError::Configured);
         }
         let at = self.clock.now();
         self.change(envelope, |access| {
             if !access.namespaces.contains_key(name) {
-                return Err(Error::NotFound);
+                return Err(QueryError::NotFound.into());
             }
             Ok(vec![AccessEvent::NamespaceDeleted { at, namespace: name.clone() }])
         })
@@ -223,8 +223,9 @@ impl AccessControl {
     /// Issues a token; its id. The log keeps only the token's digest.
     ///
     /// # Errors
-    /// [`Error::ShownOnce`] when the request was carried out before, [`Error::TooMany`], [`Error::Store`].
-    pub async fn issue(&self, envelope: &Envelope, token: Token) -> Result<TokenId, Error> {
+    /// [`ControlError::ShownOnce`] when the request was carried out before, [`ControlError::TooMany`],
+    /// [`QueryError::Store`].
+    pub async fn issue(&self, envelope: &Envelope, token: Token) -> Result<TokenId, ControlError> {
         let (now, token_id) = (self.clock.moment(), TokenId(self.clock.id()));
         let at = now.log;
         let issued = self.change(envelope, |access| {
@@ -241,23 +242,23 @@ impl AccessControl {
 
     /// The error for a repeated request to issue a token, whose last event has this version: the token's value is
     /// stored nowhere, so the first answer cannot be repeated.
-    pub async fn shown_once(&self, version: Version) -> Error {
+    pub async fn shown_once(&self, version: Version) -> ControlError {
         match self.streams.event::<Access>(&StreamId::access(), version).await {
-            Ok(AccessEvent::TokenIssued { token_id, .. }) => Error::ShownOnce(token_id),
-            Ok(_) => Error::NotFound,
-            Err(error) => error,
+            Ok(AccessEvent::TokenIssued { token_id, .. }) => ControlError::ShownOnce(token_id),
+            Ok(_) => QueryError::NotFound.into(),
+            Err(error) => error.into(),
         }
     }
 
     /// Revokes a token; takes effect at once in this process, and in others as soon as they read the event.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Store`].
-    pub async fn revoke(&self, envelope: &Envelope, token_id: TokenId) -> Result<(), Error> {
+    /// [`QueryError::NotFound`], [`QueryError::Store`].
+    pub async fn revoke(&self, envelope: &Envelope, token_id: TokenId) -> Result<(), ControlError> {
         let at = self.clock.now();
         self.change(envelope, |access| {
             if !access.tokens.contains_key(&token_id) {
-                return Err(Error::NotFound);
+                return Err(QueryError::NotFound.into());
             }
             Ok(vec![AccessEvent::TokenRevoked { at, token_id }])
         })
@@ -269,8 +270,8 @@ impl AccessControl {
     async fn change(
         &self,
         envelope: &Envelope,
-        decide: impl Fn(&Access) -> Result<Vec<AccessEvent>, Error> + Send,
-    ) -> Result<Option<Version>, Error> {
+        decide: impl Fn(&Access) -> Result<Vec<AccessEvent>, ControlError> + Send,
+    ) -> Result<Option<Version>, ControlError> {
         let StreamChange { state, repeats } =
             self.streams.change(&StreamId::access(), envelope, decide).await?;
         self.remember(state);
@@ -308,8 +309,8 @@ impl AccessChanges {
     }
 }
 
-fn refuse_too_many(count: usize) -> Result<(), Error> {
-    if count < Access::MAX { Ok(()) } else { Err(Error::TooMany) }
+fn refuse_too_many(count: usize) -> Result<(), ControlError> {
+    if count < Access::MAX { Ok(()) } else { Err(ControlError::TooMany) }
 }
 
 /// Revocations of expired tokens, which make room for new ones. A token has to be expired by steady time too: the wall

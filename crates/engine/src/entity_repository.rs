@@ -17,7 +17,7 @@ use stateward_domain::ports::event_store::{EventStore, may_have_more};
 use stateward_domain::ports::read_model::Views;
 use stateward_domain::time::Timestamp;
 
-use crate::error::Error;
+use crate::error::QueryError;
 
 /// Events read per page when a stream is folded.
 const PAGE: usize = 500;
@@ -44,8 +44,8 @@ impl EntityRepository {
     /// A recent fold, which may be behind the log but never ahead of it. The default entity = not declared.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
-    pub async fn recent(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn recent(&self, id: EntityId) -> Result<Arc<Entity>, QueryError> {
         match self.cache.get(&id) {
             Some(entity) => Ok(entity),
             None => self.fresh(id).await,
@@ -55,8 +55,8 @@ impl EntityRepository {
     /// The fold of all events in the log at the time of the call. The default entity = not declared.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
-    pub async fn fresh(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn fresh(&self, id: EntityId) -> Result<Arc<Entity>, QueryError> {
         let base = match self.cache.get(&id) {
             Some(entity) => entity,
             None => match self.views.entity(id).await {
@@ -77,12 +77,12 @@ impl EntityRepository {
     /// there is none.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
     pub async fn by_name(
         &self,
         namespace: &Namespace,
         target: &Target,
-    ) -> Result<Option<Arc<Entity>>, Error> {
+    ) -> Result<Option<Arc<Entity>>, QueryError> {
         let key = ClaimKey::name_of(namespace, &target.kind, &target.name);
         let holder = self.log.holder(&key).await?;
         match holder.and_then(|holder| holder.stream.entity_id()) {
@@ -94,13 +94,13 @@ impl EntityRepository {
     /// The present values of the references in `desired`, by pointer; or the reference that has no value yet.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`QueryError::Store`].
     pub async fn reference_values(
         &self,
         namespace: &Namespace,
         desired: &Value,
         purpose: Purpose,
-    ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
+    ) -> Result<Result<BTreeMap<String, Value>, Waiting>, QueryError> {
         let found = references::declared(desired);
         let targets = self.reference_targets(namespace, &found).await?;
         let newest = |of: &_| targets.get(of).and_then(Option::as_deref);
@@ -111,12 +111,12 @@ impl EntityRepository {
     /// cannot be read, so it has no values.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`QueryError::Store`].
     pub async fn reference_targets(
         &self,
         namespace: &Namespace,
         references: &[Reference],
-    ) -> Result<BTreeMap<Target, Option<Arc<Entity>>>, Error> {
+    ) -> Result<BTreeMap<Target, Option<Arc<Entity>>>, QueryError> {
         let mut targets = BTreeMap::new();
         for target in references::targets(references) {
             let fold = self.readable_by_name(namespace, &target).await?;
@@ -128,14 +128,14 @@ impl EntityRepository {
     /// As [`by_name`](Self::by_name); `None` also for an entity whose stream cannot be read.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`QueryError::Unavailable`].
     pub async fn readable_by_name(
         &self,
         namespace: &Namespace,
         target: &Target,
-    ) -> Result<Option<Arc<Entity>>, Error> {
+    ) -> Result<Option<Arc<Entity>>, QueryError> {
         match self.by_name(namespace, target).await {
-            Err(Error::Unreadable(_)) => Ok(None),
+            Err(QueryError::Unreadable(_)) => Ok(None),
             fold => fold,
         }
     }
@@ -144,12 +144,12 @@ impl EntityRepository {
     /// Usually needs no read.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
     pub async fn fold_with(
         &self,
         id: EntityId,
         events: &[&Recorded],
-    ) -> Result<Arc<Entity>, Error> {
+    ) -> Result<Arc<Entity>, QueryError> {
         let mut entity = match (self.cache.get(&id), events.first()) {
             (Some(entity), _) => entity,
             (None, Some(first)) if first.version == Version(1) => Arc::default(),
@@ -169,8 +169,8 @@ impl EntityRepository {
     /// The fold up to and including `version`.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
-    pub async fn at_version(&self, id: EntityId, version: Version) -> Result<Entity, Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn at_version(&self, id: EntityId, version: Version) -> Result<Entity, QueryError> {
         self.fold_while(id, |event| event.version <= version).await
     }
 
@@ -178,13 +178,13 @@ impl EntityRepository {
     /// such operation.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
     pub async fn operation_at(
         &self,
         id: EntityId,
         version: Version,
         operation: Option<OperationId>,
-    ) -> Result<(Entity, Option<OperationRow>), Error> {
+    ) -> Result<(Entity, Option<OperationRow>), QueryError> {
         let stream = StreamId::entity(id);
         let (mut entity, mut rows) = (Entity::default(), BTreeMap::new());
         while entity.version < version {
@@ -205,8 +205,8 @@ impl EntityRepository {
     /// The fold of all events recorded at or before `time`.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
-    pub async fn at_time(&self, id: EntityId, time: Timestamp) -> Result<Entity, Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn at_time(&self, id: EntityId, time: Timestamp) -> Result<Entity, QueryError> {
         self.fold_while(id, |event| event.recorded_at <= time).await
     }
 
@@ -222,8 +222,8 @@ impl EntityRepository {
     /// Reads nothing: a cached fold with a gap before `events` stays as it is, and is folded on when it is used.
     ///
     /// # Errors
-    /// [`Error::Unreadable`].
-    pub(crate) fn follow(&self, id: EntityId, events: &[&Recorded]) -> Result<(), Error> {
+    /// [`QueryError::Unreadable`].
+    pub(crate) fn follow(&self, id: EntityId, events: &[&Recorded]) -> Result<(), QueryError> {
         let Some(mut entity) = self.cache.get(&id) else { return Ok(()) };
         let known = entity.version;
         for recorded in events {
@@ -237,7 +237,11 @@ impl EntityRepository {
         Ok(())
     }
 
-    async fn fold_to_head(&self, id: EntityId, base: Arc<Entity>) -> Result<Arc<Entity>, Error> {
+    async fn fold_to_head(
+        &self,
+        id: EntityId,
+        base: Arc<Entity>,
+    ) -> Result<Arc<Entity>, QueryError> {
         let stream = StreamId::entity(id);
         let mut entity = base;
         loop {
@@ -260,7 +264,7 @@ impl EntityRepository {
         &self,
         id: EntityId,
         within: impl Fn(&Recorded) -> bool + Send,
-    ) -> Result<Entity, Error> {
+    ) -> Result<Entity, QueryError> {
         let stream = StreamId::entity(id);
         let mut entity = Entity::default();
         loop {
@@ -293,7 +297,7 @@ fn weight(_: &EntityId, entity: &Arc<Entity>) -> u32 {
 /// Decodes an event of an entity's stream.
 ///
 /// # Errors
-/// [`Error::Unreadable`].
-pub fn decode(recorded: &Recorded) -> Result<EntityEvent, Error> {
+/// [`QueryError::Unreadable`].
+pub fn decode(recorded: &Recorded) -> Result<EntityEvent, QueryError> {
     Ok(recorded.decode(EntityEvent::known)?)
 }

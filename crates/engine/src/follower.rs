@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessControl;
 use crate::backends::Backends;
-use crate::error::Error;
+use crate::error::QueryError;
 use crate::follower::page_effects::Changes;
 use crate::process_manager::Shared;
 use crate::projections::runner::BATCH;
@@ -90,7 +90,7 @@ impl Follower {
     }
 
     /// Repeats `read` until the log can be read.
-    async fn until_read<T>(&mut self, read: impl AsyncFn(&mut Self) -> Result<T, Error>) -> T {
+    async fn until_read<T>(&mut self, read: impl AsyncFn(&mut Self) -> Result<T, QueryError>) -> T {
         let mut pause = RETRY.0;
         loop {
             match read(self).await {
@@ -105,7 +105,7 @@ impl Follower {
     }
 
     /// The head first, then the state of all control streams: an event between them is read twice and never missed.
-    async fn start(&mut self) -> Result<(), Error> {
+    async fn start(&mut self) -> Result<(), QueryError> {
         let head = self.followed.shared.log.head().await?;
         self.followed.access.catch_up().await.or_else(skip_unreadable)?;
         if self.followed.shared.control.is_frozen().await? {
@@ -121,7 +121,7 @@ impl Follower {
     }
 
     /// Applies one page of the log; false when there was none.
-    async fn step(&mut self) -> Result<bool, Error> {
+    async fn step(&mut self) -> Result<bool, QueryError> {
         let page = match self.followed.shared.log.read_log(self.position, BATCH).await {
             Ok(page) => page,
             // The log is another one, or ends earlier than it did: what was read from it may be void.
@@ -143,7 +143,7 @@ impl Follower {
 
     /// Whether other members may wait until the events are in force here. Idempotent: when a read fails in between, the
     /// whole page is applied again.
-    async fn apply(&mut self, events: &[Recorded]) -> Result<bool, Error> {
+    async fn apply(&mut self, events: &[Recorded]) -> Result<bool, QueryError> {
         let changes = Changes::of(events);
         if changes.access > self.followed.access.version() {
             self.followed.access.catch_up().await.or_else(skip_unreadable)?;
@@ -177,7 +177,7 @@ impl Follower {
         Ok(changes.access != Version::default())
     }
 
-    async fn update_backend(&mut self, name: &BackendName) -> Result<(), Error> {
+    async fn update_backend(&mut self, name: &BackendName) -> Result<(), QueryError> {
         let Some(backend) = self.followed.backends.get(name) else { return Ok(()) };
         let shared = &self.followed.shared;
         let known = self.records.get(name).cloned().unwrap_or_default();
@@ -194,9 +194,9 @@ impl Follower {
 
 /// A control stream with an event that this version cannot read keeps its last readable state: the events of all other
 /// streams still have to take effect.
-fn skip_unreadable(error: Error) -> Result<(), Error> {
+fn skip_unreadable(error: QueryError) -> Result<(), QueryError> {
     match error {
-        Error::Unreadable(_) => {
+        QueryError::Unreadable(_) => {
             tracing::error!(%error, "a control stream cannot be read; its last state stays in force");
             Ok(())
         }

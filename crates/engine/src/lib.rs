@@ -31,5 +31,5 @@ pub mod service;
 mod stub_driver;
 pub mod waiters;
 
-pub use error::Error;
+pub use error::{AdmissionError, CommandError, ControlError, QueryError};
 pub use service::{Engine, Parts};

@@ -7,7 +7,7 @@ use stateward_domain::access::{Grant, Role, allows};
 use stateward_domain::entity::Entity;
 use stateward_domain::envelope::Actor;
 use stateward_domain::id::{EntityId, Namespace, TokenId};
-use stateward_engine::{Engine, Error};
+use stateward_engine::{CommandError, Engine};
 
 use crate::error::conflict_with_holder;
 use crate::problem::Problem;
@@ -101,7 +101,7 @@ impl Caller {
     pub(crate) async fn answer<T>(
         &self,
         engine: &Engine,
-        outcome: Result<T, Error>,
+        outcome: Result<T, CommandError>,
     ) -> Result<T, Problem> {
         match outcome {
             Ok(accepted) => Ok(accepted),
@@ -111,8 +111,10 @@ impl Caller {
 
     /// The problem of an engine error. The holder of a taken identity is named only if the caller may read its
     /// namespace.
-    async fn refusal(&self, engine: &Engine, error: Error) -> Problem {
-        let Error::IdentityTaken { holder: Some(holder) } = &error else { return error.into() };
+    async fn refusal(&self, engine: &Engine, error: CommandError) -> Problem {
+        let CommandError::IdentityTaken { holder: Some(holder) } = &error else {
+            return error.into();
+        };
         let visible = match engine.entity(*holder).await {
             Ok(entity) => self.can(Role::Viewer, &entity.manifest.namespace),
             Err(_) => false,

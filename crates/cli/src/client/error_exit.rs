@@ -8,8 +8,9 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.chain().find_map(|cause| cause.downcast_ref::<CliError>()) {
         return error.exit();
     }
-    let engine = error.chain().find_map(|cause| cause.downcast_ref::<stateward_engine::Error>());
-    if let Some(stateward_engine::Error::PositionGone { .. }) = engine {
+    let engine =
+        error.chain().find_map(|cause| cause.downcast_ref::<stateward_engine::QueryError>());
+    if let Some(stateward_engine::QueryError::PositionGone { .. }) = engine {
         return Exit::NotFound;
     }
     let problem = error.chain().find_map(|cause| cause.downcast_ref::<Problem>());

@@ -10,7 +10,7 @@ use stateward_domain::json_pointer::covers;
 use stateward_domain::kind::{ActionSpec, KindSpec};
 
 use crate::backends::answer_limits::shortened;
-use crate::error::Error;
+use crate::error::AdmissionError;
 
 /// A kind with its compiled validators.
 struct CompiledKind {
@@ -63,8 +63,8 @@ impl Kinds {
     /// The kind called `name`.
     ///
     /// # Errors
-    /// [`Error::UnknownKind`].
-    pub fn get(&self, name: &KindName) -> Result<&KindSpec, Error> {
+    /// [`AdmissionError::UnknownKind`].
+    pub fn get(&self, name: &KindName) -> Result<&KindSpec, AdmissionError> {
         self.compiled(name).map(|kind| &kind.spec)
     }
 
@@ -77,23 +77,28 @@ impl Kinds {
     /// those values are checked elsewhere, or not known yet.
     ///
     /// # Errors
-    /// [`Error::UnknownKind`], [`Error::Invalid`] with every fault.
-    pub fn check(&self, name: &KindName, desired: &Value, open: &[String]) -> Result<(), Error> {
+    /// [`AdmissionError::UnknownKind`], [`AdmissionError::Invalid`] with every fault.
+    pub fn check(
+        &self,
+        name: &KindName,
+        desired: &Value,
+        open: &[String],
+    ) -> Result<(), AdmissionError> {
         faults(&self.compiled(name)?.desired, desired, open)
     }
 
     /// The kind's action called `action`, after its input was checked.
     ///
     /// # Errors
-    /// [`Error::UnknownKind`], [`Error::UnknownAction`], [`Error::Invalid`].
+    /// [`AdmissionError::UnknownKind`], [`AdmissionError::UnknownAction`], [`AdmissionError::Invalid`].
     pub fn check_action(
         &self,
         name: &KindName,
         action: &ActionName,
         input: &Value,
-    ) -> Result<&ActionSpec, Error> {
+    ) -> Result<&ActionSpec, AdmissionError> {
         let kind = self.compiled(name)?;
-        let unknown = || Error::UnknownAction {
+        let unknown = || AdmissionError::UnknownAction {
             kind: name.clone(),
             action: action.clone(),
             has: kind.spec.actions.iter().map(|action| action.name.clone()).collect(),
@@ -103,12 +108,12 @@ impl Kinds {
         Ok(spec)
     }
 
-    fn compiled(&self, name: &KindName) -> Result<&CompiledKind, Error> {
-        self.kinds.get(name).ok_or_else(|| Error::UnknownKind(name.clone()))
+    fn compiled(&self, name: &KindName) -> Result<&CompiledKind, AdmissionError> {
+        self.kinds.get(name).ok_or_else(|| AdmissionError::UnknownKind(name.clone()))
     }
 }
 
-fn faults(validator: &Validator, value: &Value, open: &[String]) -> Result<(), Error> {
+fn faults(validator: &Validator, value: &Value, open: &[String]) -> Result<(), AdmissionError> {
     let faults: Vec<_> = validator
         .iter_errors(value)
         .map(|error| (error.instance_path().to_string(), error))
@@ -120,7 +125,7 @@ fn faults(validator: &Validator, value: &Value, open: &[String]) -> Result<(), E
             message: shortened(error.masked().to_string(), Kinds::FAULT_CHARS_MAX),
         })
         .collect();
-    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
+    if faults.is_empty() { Ok(()) } else { Err(AdmissionError::Invalid(faults)) }
 }
 
 #[cfg(test)]

@@ -6,20 +6,20 @@ use stateward_domain::entity::state::SettingsPatch;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::kind::KindSpec;
 
-use crate::error::Error;
+use crate::error::AdmissionError;
 
 /// The immutable fields in which `desired` differs from the present desired state; applying it replaces the object.
 ///
 /// # Errors
-/// [`Error::Immutable`] with each field that may not change and why. A field that is the object's identity never
-/// changes: another identity is another entity.
+/// [`AdmissionError::Immutable`] with each field that may not change and why. A field that is the object's identity
+/// never changes: another identity is another entity.
 pub(crate) fn changed_immutable_fields(
     kind: &KindSpec,
     entity: &Entity,
     desired: &Value,
     settings: &SettingsPatch,
     replace: bool,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<String>, AdmissionError> {
     let before = &entity.manifest.desired;
     let differs = |pointer: &&String| before.pointer(pointer) != desired.pointer(pointer);
     let fields: Vec<String> = kind.immutable.iter().filter(differs).cloned().collect();
@@ -41,5 +41,5 @@ pub(crate) fn changed_immutable_fields(
         Some(FieldError { pointer: pointer.clone(), message })
     };
     let faults: Vec<FieldError> = fields.iter().filter_map(refused).collect();
-    if faults.is_empty() { Ok(fields) } else { Err(Error::Immutable(faults)) }
+    if faults.is_empty() { Ok(fields) } else { Err(AdmissionError::Immutable(faults)) }
 }

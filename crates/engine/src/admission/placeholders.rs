@@ -13,7 +13,7 @@ use stateward_domain::ports::driver::Driver;
 use uuid::Uuid;
 
 use crate::admission::compiled_schemas::Kinds;
-use crate::error::Error;
+use crate::error::AdmissionError;
 
 #[cfg(test)]
 mod tests;
@@ -63,15 +63,15 @@ impl<'a> Placeholders<'a> {
     /// checked again once the values are known.
     ///
     /// # Errors
-    /// [`Error::UnknownKind`], [`Error::Invalid`] with every fault.
+    /// [`AdmissionError::UnknownKind`], [`AdmissionError::Invalid`] with every fault.
     pub(crate) fn check(
         &self,
         kinds: &Kinds,
         driver: &dyn Driver,
         kind: &KindName,
-    ) -> Result<Value, Error> {
+    ) -> Result<Value, AdmissionError> {
         self.check_schema(kinds, kind, &[])?;
-        self.check_driver(|value| driver.check(kind, value)).map_err(Error::Invalid)
+        self.check_driver(|value| driver.check(kind, value)).map_err(AdmissionError::Invalid)
     }
 
     /// Checks the desired state against the kind's schema; faults at the pointers `others` are dropped.
@@ -83,7 +83,7 @@ impl<'a> Placeholders<'a> {
         kinds: &Kinds,
         kind: &KindName,
         others: &[String],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AdmissionError> {
         let open: Vec<_> = self.open.iter().chain(others).cloned().collect();
         kinds.check(kind, &self.value, &open)
     }

@@ -17,7 +17,7 @@ use crate::admission::placeholders::Placeholders;
 use crate::admission::schema_fields;
 use crate::backends::Backend;
 use crate::entity_repository::EntityRepository;
-use crate::error::Error;
+use crate::error::AdmissionError;
 use crate::secrets::Secrets;
 
 /// Entities that one entity may refer to, directly and through others: bounds the lookups of one declaration.
@@ -70,7 +70,7 @@ pub(crate) struct Admission<'a> {
 impl Admission<'_> {
     /// Checks limits, secrets, references and schema, then the driver's own rules, then cycles through other entities;
     /// returns the normalised desired state.
-    pub(crate) async fn admit(&self, proposed: &Proposed<'_>) -> Result<Value, Error> {
+    pub(crate) async fn admit(&self, proposed: &Proposed<'_>) -> Result<Value, AdmissionError> {
         let Proposed { backend, namespace, entity, desired, depends_on, before } = proposed;
         // An unchanged desired state was admitted earlier, perhaps under other limits, and no event repeats it.
         let changes = before.is_none_or(|before| before.desired != **desired);
@@ -88,16 +88,16 @@ impl Admission<'_> {
         let mut reported = spec.write_only.clone();
         reported.extend(faults.iter().map(|fault| fault.pointer.clone()));
         match placeholders.check_schema(self.kinds, &entity.kind, &reported) {
-            Err(Error::Invalid(more)) => faults.extend(more),
+            Err(AdmissionError::Invalid(more)) => faults.extend(more),
             outcome => outcome?,
         }
         if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
+            return Err(AdmissionError::Invalid(faults));
         }
         let driver = &backend.settings.driver;
         let desired = placeholders
             .check_driver(|value| driver.check(&entity.kind, value))
-            .map_err(Error::Invalid)?;
+            .map_err(AdmissionError::Invalid)?;
         if changes {
             // The driver's defaults count too.
             check_limits(&desired, &Limits::DOCUMENT)?;
@@ -111,12 +111,13 @@ impl Admission<'_> {
     /// Refuses new dependencies of unknown kinds, and those by which the entity of `manifest` would wait for itself.
     ///
     /// # Errors
-    /// [`Error::BadDocument`], [`Error::Invalid`] where a reference closes the cycle, [`Error::Unavailable`].
+    /// [`AdmissionError::BadDocument`], [`AdmissionError::Invalid`] where a reference closes the cycle,
+    /// [`AdmissionError::Query`].
     pub(crate) async fn check_dependencies(
         &self,
         manifest: &Manifest,
         depends_on: &BTreeSet<Target>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), AdmissionError> {
         let references = references::declared(&manifest.desired);
         let accepted = Some(&manifest.settings.depends_on);
         refuse_unknown_kinds(self.kinds, depends_on, accepted)?;
@@ -151,7 +152,7 @@ impl Admission<'_> {
         start: &Target,
         references: &[Reference],
         depends_on: &BTreeSet<Target>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), AdmissionError> {
         let mut targets = references::targets(references);
         targets.extend(depends_on.iter().cloned());
         let uses = self.reachable(namespace, start, targets.into_iter().collect()).await?;
@@ -160,8 +161,8 @@ impl Admission<'_> {
         let by = references.iter().find(|reference| cycle.get(1) == Some(&reference.target));
         let fault = |pointer| vec![FieldError { pointer, message: cycle_message(&cycle) }];
         Err(match by {
-            Some(reference) => Error::Invalid(fault(reference.pointer.clone())),
-            None => Error::BadDocument(fault(DEPENDS_ON.to_owned())),
+            Some(reference) => AdmissionError::Invalid(fault(reference.pointer.clone())),
+            None => AdmissionError::BadDocument(fault(DEPENDS_ON.to_owned())),
         })
     }
 
@@ -171,7 +172,7 @@ impl Admission<'_> {
         namespace: &Namespace,
         start: &Target,
         targets: Vec<Target>,
-    ) -> Result<BTreeMap<Target, Vec<Target>>, Error> {
+    ) -> Result<BTreeMap<Target, Vec<Target>>, AdmissionError> {
         let mut open = targets;
         let mut uses = BTreeMap::from([(start.clone(), open.clone())]);
         while let Some(next) = open.pop() {
@@ -181,7 +182,10 @@ impl Admission<'_> {
             if uses.len() > REACHABLE_MAX {
                 let message =
                     format!("refers to more than {REACHABLE_MAX} entities, through others");
-                return Err(Error::Invalid(vec![FieldError { pointer: String::new(), message }]));
+                return Err(AdmissionError::Invalid(vec![FieldError {
+                    pointer: String::new(),
+                    message,
+                }]));
             }
             let entity = self.entities.by_name(namespace, &next).await?;
             let found = entity.map(|entity| entity.manifest.declared_targets());
@@ -193,23 +197,23 @@ impl Admission<'_> {
     }
 }
 
-/// Refuses dependencies of unknown kinds, other than the `accepted` ones, which the entity has already: a kind leaves with
-/// its driver.
+/// Refuses dependencies of unknown kinds, other than the `accepted` ones, which the entity has already: a kind leaves
+/// with its driver.
 ///
 /// # Errors
-/// [`Error::BadDocument`].
+/// [`AdmissionError::BadDocument`].
 fn refuse_unknown_kinds(
     kinds: &Kinds,
     depends_on: &BTreeSet<Target>,
     accepted: Option<&BTreeSet<Target>>,
-) -> Result<(), Error> {
+) -> Result<(), AdmissionError> {
     let is_new = |target: &&Target| !accepted.is_some_and(|accepted| accepted.contains(*target));
     let unknown = |target: &&Target| kinds.get(&target.kind).is_err();
     let Some(Target { kind, .. }) = depends_on.iter().filter(is_new).find(unknown) else {
         return Ok(());
     };
     let (pointer, message) = (DEPENDS_ON.to_owned(), format!("there is no kind {kind}"));
-    Err(Error::BadDocument(vec![FieldError { pointer, message }]))
+    Err(AdmissionError::BadDocument(vec![FieldError { pointer, message }]))
 }
 
 /// Whether an object of the kind may have the part that a reference takes. Attributes that the schema does not name are
@@ -224,8 +228,8 @@ fn may_have(kind: &KindSpec, field: &Field) -> bool {
 /// caller sent back.
 ///
 /// # Errors
-/// [`Error::Invalid`].
-pub(crate) fn check_limits(document: &Value, limits: &Limits) -> Result<(), Error> {
+/// [`AdmissionError::Invalid`].
+pub(crate) fn check_limits(document: &Value, limits: &Limits) -> Result<(), AdmissionError> {
     let fault = match document::measure(document, limits) {
         Err(excess) => FieldError { pointer: String::new(), message: excess.to_string() },
         Ok(_) => match document::omitted(document) {
@@ -236,7 +240,7 @@ pub(crate) fn check_limits(document: &Value, limits: &Limits) -> Result<(), Erro
             }
         },
     };
-    Err(Error::Invalid(vec![fault]))
+    Err(AdmissionError::Invalid(vec![fault]))
 }
 
 /// The message for a cycle; a long one is abbreviated in the middle.

@@ -17,11 +17,11 @@ use stateward_domain::time::Timestamp;
 
 use crate::clock::ClockAndIds;
 use crate::commands::idempotency::first_request;
-use crate::error::Error;
+use crate::error::{CommandError, QueryError};
 
 /// Events read per page.
 const PAGE: usize = 500;
-/// Attempts to append before the caller gets [`Error::Contended`].
+/// Attempts to append before the caller gets [`CommandError::Contended`].
 const TRIES: u32 = 20;
 
 /// The state that a control stream folds to.
@@ -112,28 +112,28 @@ impl ControlStreams {
     /// Folds `stream`; the default state when it is empty.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
-    pub async fn load<S: Fold>(&self, stream: &StreamId) -> Result<S, Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn load<S: Fold>(&self, stream: &StreamId) -> Result<S, QueryError> {
         self.load_up_to(stream, Version(u64::MAX)).await
     }
 
     /// Folds `stream` up to and including `version`.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
     pub async fn load_up_to<S: Fold>(
         &self,
         stream: &StreamId,
         version: Version,
-    ) -> Result<S, Error> {
+    ) -> Result<S, QueryError> {
         self.fold(stream, S::default(), version).await
     }
 
     /// Folds the events of `stream` that follow `known`, a state of it.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
-    pub async fn catch_up<S: Fold>(&self, stream: &StreamId, known: S) -> Result<S, Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn catch_up<S: Fold>(&self, stream: &StreamId, known: S) -> Result<S, QueryError> {
         self.fold(stream, known, Version(u64::MAX)).await
     }
 
@@ -142,7 +142,7 @@ impl ControlStreams {
         stream: &StreamId,
         mut state: S,
         version: Version,
-    ) -> Result<S, Error> {
+    ) -> Result<S, QueryError> {
         loop {
             let page = self.log.read_stream(stream, state.version(), PAGE).await?;
             for recorded in page.iter().take_while(|event| event.version <= version) {
@@ -157,11 +157,11 @@ impl ControlStreams {
     /// Whether the restore hold is set. A hold that this version cannot read is set: nothing acts in doubt.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub async fn is_frozen(&self) -> Result<bool, Error> {
+    /// [`QueryError::Store`].
+    pub async fn is_frozen(&self) -> Result<bool, QueryError> {
         match self.load::<System>(&StreamId::system()).await {
             Ok(system) => Ok(system.frozen),
-            Err(Error::Unreadable(error)) => {
+            Err(QueryError::Unreadable(error)) => {
                 tracing::error!(%error, "the stream of the system cannot be read: nothing is changed");
                 Ok(true)
             }
@@ -172,12 +172,12 @@ impl ControlStreams {
     /// The state right after the request that `changed` stands for: for a repeated request, that of the first one.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
     pub async fn state_after<S: Fold>(
         &self,
         stream: &StreamId,
         changed: StreamChange<S>,
-    ) -> Result<S, Error> {
+    ) -> Result<S, QueryError> {
         match changed.repeats {
             None => Ok(changed.state),
             Some(version) => self.load_up_to(stream, version).await,
@@ -187,20 +187,20 @@ impl ControlStreams {
     /// The event of `stream` at `version`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Store`], [`Error::Unreadable`].
+    /// [`QueryError::NotFound`], [`QueryError::Store`], [`QueryError::Unreadable`].
     pub async fn event<S: Fold>(
         &self,
         stream: &StreamId,
         version: Version,
-    ) -> Result<S::Event, Error> {
+    ) -> Result<S::Event, QueryError> {
         Ok(read_event(&*self.log, stream, version).await?.decode(S::known)?)
     }
 
     /// The first request with the idempotency key of `envelope`; `None` = this is the first, or it has no key.
     ///
     /// # Errors
-    /// [`Error::KeyReused`], [`Error::Store`].
-    pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
+    /// [`CommandError::KeyReused`], [`QueryError::Store`].
+    pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, CommandError> {
         first_request(&*self.log, envelope).await
     }
 
@@ -209,20 +209,20 @@ impl ControlStreams {
     /// `envelope`) was carried out before.
     ///
     /// # Errors
-    /// What `decide` returns, [`Error::KeyReused`], [`Error::Store`], [`Error::Unreadable`],
-    /// [`Error::Contended`].
-    pub async fn change<S: Fold>(
+    /// What `decide` returns, [`CommandError::KeyReused`], [`QueryError::Store`], [`QueryError::Unreadable`],
+    /// [`CommandError::Contended`].
+    pub async fn change<S: Fold, E: From<CommandError>>(
         &self,
         stream: &StreamId,
         envelope: &Envelope,
-        decide: impl Fn(&S) -> Result<Vec<S::Event>, Error> + Send,
-    ) -> Result<StreamChange<S>, Error> {
+        decide: impl Fn(&S) -> Result<Vec<S::Event>, E> + Send,
+    ) -> Result<StreamChange<S>, E> {
         for _ in 0..TRIES {
-            let mut state: S = self.load(stream).await?;
+            let mut state: S = self.newest(stream).await?;
             // Checked after the state was read: a concurrent request with the same key makes the append a conflict.
             let repeats = self.first_request(envelope).await?.map(|holder| holder.version);
             if repeats.is_some() {
-                return Ok(StreamChange { state: self.load(stream).await?, repeats });
+                return Ok(StreamChange { state: self.newest(stream).await?, repeats });
             }
             let mut events = decide(&state)?;
             if events.is_empty() && envelope.idempotency.is_some() {
@@ -231,13 +231,7 @@ impl ControlStreams {
             if events.is_empty() {
                 return Ok(StreamChange { state, repeats });
             }
-            let encode = |event| NewEvent::encode(self.clock.event_id(), event, envelope);
-            let append = Append {
-                stream: stream.clone(),
-                expected: state.version(),
-                events: events.iter().map(encode).collect::<Result<_, _>>()?,
-                claims: Vec::from_iter(claims::of_request(envelope, events.len() - 1)),
-            };
+            let append = self.encoded::<S>(stream, state.version(), &events, envelope)?;
             match append_until_known(&*self.log, append).await {
                 Ok(_) => {
                     for event in &events {
@@ -246,24 +240,49 @@ impl ControlStreams {
                     return Ok(StreamChange { state, repeats });
                 }
                 Err(AppendError::Conflict { .. } | AppendError::ClaimTaken { .. }) => {}
-                Err(other) => return Err(other.into()),
+                Err(other) => return Err(CommandError::from(other).into()),
             }
         }
-        Err(Error::Contended)
+        Err(CommandError::Contended.into())
+    }
+
+    /// As [`load`](Self::load), within a command.
+    async fn newest<S: Fold>(&self, stream: &StreamId) -> Result<S, CommandError> {
+        Ok(self.load(stream).await?)
+    }
+
+    fn encoded<S: Fold>(
+        &self,
+        stream: &StreamId,
+        expected: Version,
+        events: &[S::Event],
+        envelope: &Envelope,
+    ) -> Result<Append, CommandError> {
+        let encode = |event| NewEvent::encode(self.clock.event_id(), event, envelope);
+        Ok(Append {
+            stream: stream.clone(),
+            expected,
+            events: events.iter().map(encode).collect::<Result<_, _>>()?,
+            claims: Vec::from_iter(claims::of_request(envelope, events.len() - 1)),
+        })
     }
 }
 
 /// The stored event of `stream` at `version`, which took a claim.
 ///
 /// # Errors
-/// [`Error::Contended`] while the holder of the claim is pending: its event is not visible yet. [`Error::Store`].
+/// [`QueryError::Unavailable`] while the holder of the claim is pending: its event is not visible yet.
+/// [`QueryError::Store`].
 pub(crate) async fn read_event(
     log: &dyn EventStore,
     stream: &StreamId,
     version: Version,
-) -> Result<Recorded, Error> {
+) -> Result<Recorded, QueryError> {
     let before = Version(version.0.saturating_sub(1));
-    log.read_stream(stream, before, 1).await?.pop().ok_or(Error::Contended)
+    log.read_stream(stream, before, 1)
+        .await?
+        .pop()
+        .ok_or_else(|| QueryError::Unavailable("the first request is not visible yet".to_owned()))
 }
 
 /// Appends, and resolves an unknown outcome by sending the same events again, which the log recognises by their ids.

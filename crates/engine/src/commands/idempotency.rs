@@ -8,7 +8,7 @@ use stateward_domain::envelope::Envelope;
 use stateward_domain::ports::event_store::{EventStore, Holder};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::error::Error;
+use crate::error::CommandError;
 
 type Keys = HashMap<ClaimKey, Arc<tokio::sync::Mutex<()>>>;
 
@@ -57,16 +57,16 @@ fn lock(keys: &Mutex<Keys>) -> MutexGuard<'_, Keys> {
 /// The first request with the idempotency key of `envelope`; `None` = this is the first, or it has no key.
 ///
 /// # Errors
-/// [`Error::KeyReused`] when the first one was a different request, [`Error::Store`].
+/// [`CommandError::KeyReused`] when the first one was a different request, [`CommandError::Query`].
 pub(crate) async fn first_request(
     log: &dyn EventStore,
     envelope: &Envelope,
-) -> Result<Option<Holder>, Error> {
+) -> Result<Option<Holder>, CommandError> {
     let Some(Claim::Take { key, value, .. }) = claims::of_request(envelope, 0) else {
         return Ok(None);
     };
     match log.holder(&key).await? {
-        Some(holder) if holder.value != value => Err(Error::KeyReused),
+        Some(holder) if holder.value != value => Err(CommandError::KeyReused),
         holder => Ok(holder),
     }
 }

@@ -19,7 +19,7 @@ use crate::clock::ClockAndIds;
 use crate::commands::control_streams::{append_until_known, read_event};
 use crate::commands::idempotency::first_request;
 use crate::entity_repository::{EntityRepository, decode};
-use crate::error::Error;
+use crate::error::{CommandError, QueryError};
 use crate::waiters::Waiters;
 
 /// The result of a command.
@@ -64,14 +64,14 @@ impl Commands {
     /// and fingerprint) gets the state right after the first one.
     ///
     /// # Errors
-    /// The refusal, a taken name or identity, a reused key; [`Error::Contended`] after too many conflicts,
-    /// [`Error::Store`] when the log is unavailable.
+    /// The refusal, a taken name or identity, a reused key; [`CommandError::Contended`] after too many conflicts,
+    /// [`QueryError::Store`] when the log is unavailable.
     pub async fn execute(
         &self,
         id: EntityId,
         envelope: &Envelope,
         intent: &Intent,
-    ) -> Result<CommandOutcome, Error> {
+    ) -> Result<CommandOutcome, CommandError> {
         let mut entity = match intent {
             // The id is new, so there is nothing to read.
             Intent::Create { .. } => Arc::default(),
@@ -83,7 +83,7 @@ impl Commands {
             // Checked after the fold was read: a concurrent request with the same key makes the append a conflict, or
             // the head differs.
             if let Some(first) = first_request(&*self.log, envelope).await? {
-                return self.first_reply(&first).await;
+                return Ok(self.first_reply(&first).await?);
             }
             let at = self.now_for(&entity);
             let events = match entity.decide(at, intent) {
@@ -126,15 +126,16 @@ impl Commands {
                 Err(other) => return Err(other.into()),
             }
         }
-        Err(Error::Contended)
+        Err(CommandError::Contended)
     }
 
     /// The reply to the first request with an idempotency key: the fold at the version that it led to.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the request was not about an entity, [`Error::Store`], [`Error::Unreadable`].
-    pub async fn first_reply(&self, first: &Holder) -> Result<CommandOutcome, Error> {
-        let id = first.stream.entity_id().ok_or(Error::NotFound)?;
+    /// [`QueryError::NotFound`] when the request was not about an entity, [`QueryError::Store`],
+    /// [`QueryError::Unreadable`].
+    pub async fn first_reply(&self, first: &Holder) -> Result<CommandOutcome, QueryError> {
+        let id = first.stream.entity_id().ok_or(QueryError::NotFound)?;
         let last = read_event(&*self.log, &first.stream, first.version).await?;
         let operation = last.envelope().operation;
         let (entity, operation) = self.entities.operation_at(id, first.version, operation).await?;
@@ -146,13 +147,13 @@ impl Commands {
     /// dropped because the log is slow or the entity is contended.
     ///
     /// # Errors
-    /// [`Error::Refused`], a taken claim, [`Error::Unreadable`].
+    /// [`CommandError::Refused`], a taken claim, [`QueryError::Unreadable`].
     pub async fn report(
         &self,
         id: EntityId,
         envelope: &Envelope,
         intent: &Intent,
-    ) -> Result<CommandOutcome, Error> {
+    ) -> Result<CommandOutcome, CommandError> {
         let mut wait = Duration::from_millis(5);
         loop {
             match self.execute(id, envelope, intent).await {
@@ -171,7 +172,7 @@ impl Commands {
         entity: &Arc<Entity>,
         events: &[EntityEvent],
         envelope: &Envelope,
-    ) -> Result<Result<(Arc<Entity>, Position), AppendError>, Error> {
+    ) -> Result<Result<(Arc<Entity>, Position), AppendError>, CommandError> {
         let (after, claims) = claims::fold(Entity::clone(entity), events, envelope);
         let append = Append {
             stream: StreamId::entity(id),
@@ -207,7 +208,7 @@ impl Commands {
         entity: &Arc<Entity>,
         events: &[EntityEvent],
         envelope: &Envelope,
-    ) -> Result<Option<OperationRow>, Error> {
+    ) -> Result<Option<OperationRow>, QueryError> {
         let Some(id) = envelope.operation.filter(|_| !is_system(envelope)) else { return Ok(None) };
         if !is_without_effect(events)
             && let Some(row) = operation::just_opened(entity, id, envelope)

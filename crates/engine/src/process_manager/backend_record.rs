@@ -10,7 +10,7 @@ use stateward_domain::id::{BackendName, Namespace};
 use crate::backends::Backend;
 use crate::backends::availability::scope_of;
 use crate::commands::control_streams::StreamChange;
-use crate::error::Error;
+use crate::error::{CommandError, QueryError};
 use crate::process_manager::Shared;
 use crate::process_manager::kind_names;
 
@@ -33,7 +33,7 @@ pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
         });
         let recorded = async {
             recorded.await?;
-            shared.load_observed_since(backend).await
+            Ok::<_, CommandError>(shared.load_observed_since(backend).await?)
         };
         match recorded.await {
             Ok(()) => return,
@@ -50,7 +50,11 @@ pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
 
 impl Shared {
     /// Parks the backend: nothing acts on it before a person confirms.
-    pub(crate) async fn park(&self, backend: &Backend, cause: ParkCause) -> Result<(), Error> {
+    pub(crate) async fn park(
+        &self,
+        backend: &Backend,
+        cause: ParkCause,
+    ) -> Result<(), CommandError> {
         tracing::error!(backend = %backend.name(), ?cause, "parked until a person confirms");
         let now = self.clock.now();
         self.update_record(backend, |record| match record.parked {
@@ -63,16 +67,16 @@ impl Shared {
     /// A person confirmed the backend as it answers now; returns its record right after that.
     ///
     /// # Errors
-    /// [`Error::Store`], also when the backend does not answer.
+    /// [`QueryError::Store`], also when the backend does not answer.
     pub(crate) async fn unpark(
         &self,
         backend: &Backend,
         envelope: &Envelope,
-    ) -> Result<Record, Error> {
+    ) -> Result<Record, CommandError> {
         self.load_observed_since(backend).await?;
         let context = self.backend_call_context(backend);
         let identity = backend.settings.driver.identity(&context).await;
-        let found = identity.map_err(|failure| Error::Unavailable(failure.to_string()))?;
+        let found = identity.map_err(|failure| QueryError::Unavailable(failure.to_string()))?;
         let now = self.clock.now();
         let changed = self
             .append_backend_events(backend.name(), envelope, |record| {
@@ -98,12 +102,12 @@ impl Shared {
             backend.availability.record_identified();
             self.resume_work(backend).await;
         }
-        self.control.state_after(&StreamId::backend(backend.name()), changed).await
+        Ok(self.control.state_after(&StreamId::backend(backend.name()), changed).await?)
     }
 
     /// Loads from which version on the queue has stored which entities were observed after a confirmation; earlier rows
     /// may have been lost.
-    async fn load_observed_since(&self, backend: &Backend) -> Result<(), Error> {
+    async fn load_observed_since(&self, backend: &Backend) -> Result<(), QueryError> {
         let record: Record = self.control.load(&StreamId::backend(backend.name())).await?;
         let since = self.queue.observed_since(backend.name(), record.version).await?;
         backend.availability.set_observed_since(since);
@@ -160,7 +164,7 @@ impl Shared {
         &self,
         backend: &Backend,
         decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CommandError> {
         let envelope = Envelope::system("process-manager", Namespace::default());
         let changed = self.append_backend_events(backend.name(), &envelope, decide).await?;
         backend.availability.apply_record(&changed.state, self.clock.moment());
@@ -173,7 +177,7 @@ impl Shared {
         name: &BackendName,
         envelope: &Envelope,
         decide: impl Fn(&Record) -> Vec<BackendEvent> + Send,
-    ) -> Result<StreamChange<Record>, Error> {
+    ) -> Result<StreamChange<Record>, CommandError> {
         let stream = StreamId::backend(name);
         self.control.change(&stream, envelope, move |record| Ok(decide(record))).await
     }

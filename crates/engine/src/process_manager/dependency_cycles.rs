@@ -14,7 +14,7 @@ use stateward_domain::ports::sync_queue::SyncQueue;
 use crate::admission::proposed_state::cycle_message;
 use crate::backends::answer_limits::{MESSAGE_CHARS_MAX, shortened};
 use crate::entity_repository::EntityRepository;
-use crate::error::Error;
+use crate::error::QueryError;
 
 /// Entities that are followed at most. A cycle through more of them is not found.
 const FOLLOWED_MAX: usize = 500;
@@ -29,7 +29,7 @@ type Dependencies = BTreeMap<EntityId, BTreeMap<EntityId, bool>>;
 pub(super) async fn left_with(
     entities: &EntityRepository,
     entity: &Entity,
-) -> Result<Dependencies, Error> {
+) -> Result<Dependencies, QueryError> {
     let mut found = Dependencies::new();
     let mut open = vec![Arc::new(entity.clone())];
     while let Some(next) = open.pop().filter(|_| found.len() < FOLLOWED_MAX) {
@@ -92,7 +92,7 @@ pub(super) async fn keeper(
     entities: &EntityRepository,
     queue: &dyn SyncQueue,
     entity: &Entity,
-) -> Result<Keeper, Error> {
+) -> Result<Keeper, QueryError> {
     let name = [ClaimKey::name(entity)];
     let mut page = queue.dependents(&name, None, 1).await?;
     if !page.entities.is_empty() && !entity.dependencies().is_empty() {
@@ -113,7 +113,7 @@ pub(super) async fn name_cycle(
     entities: &EntityRepository,
     entity: &Entity,
     failure: &mut Failure,
-) -> Result<(), Error> {
+) -> Result<(), QueryError> {
     let ErrorClass::ReferenceNotReady { on } = &failure.class else { return Ok(()) };
     if let Some(cycle) = of_creations(entities, entity, on).await? {
         let message = format!("{}; it {}", failure.message, cycle_message(&cycle));
@@ -122,8 +122,8 @@ pub(super) async fn name_cycle(
     Ok(())
 }
 
-/// The cycle from `entity`, which is to be created, through `on`, which it waits for, back to `entity`, by entities that
-/// are not created yet; `None` = there is none.
+/// The cycle from `entity`, which is to be created, through `on`, which it waits for, back to `entity`, by entities
+/// that are not created yet; `None` = there is none.
 ///
 /// # Errors
 /// When an entity cannot be read.
@@ -131,7 +131,7 @@ async fn of_creations(
     entities: &EntityRepository,
     entity: &Entity,
     on: &Target,
-) -> Result<Option<Vec<Target>>, Error> {
+) -> Result<Option<Vec<Target>>, QueryError> {
     let start = entity.manifest.target();
     let mut found = BTreeMap::from([(start.clone(), vec![on.clone()])]);
     let mut open = vec![on.clone()];

@@ -245,6 +245,9 @@ async fn run_round(shared: &Shared, backend: &Arc<Backend>, lease: Arc<HeldLease
     round.run().await
 }
 
-async fn kind_of(shared: &Shared, lease: &HeldLease) -> Result<KindName, crate::error::Error> {
+async fn kind_of(
+    shared: &Shared,
+    lease: &HeldLease,
+) -> Result<KindName, crate::error::CommandError> {
     Ok(shared.entities.recent(lease.entity).await?.manifest.kind.clone())
 }

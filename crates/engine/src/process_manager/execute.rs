@@ -13,7 +13,7 @@ use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Act, CallContext, Create, ObjectRef, Outcome, Update};
 
 use crate::commands::CommandOutcome;
-use crate::error::Error;
+use crate::error::CommandError;
 use crate::process_manager::lease::AttemptControl;
 use crate::process_manager::plan::{
     Action, AfterCall, Observation, Requeue, Resolution, RoundContext, Start, after_call,
@@ -29,17 +29,21 @@ impl Round<'_> {
         &self,
         c: &RoundContext<'_>,
         action: Action,
-    ) -> Result<Requeue, Error> {
+    ) -> Result<Requeue, CommandError> {
         let refused = claim_refused(c, &action);
         match (self.carry_out(c, action).await, refused) {
-            (Err(Error::IdentityTaken { .. }), Some(refused)) => {
+            (Err(CommandError::IdentityTaken { .. }), Some(refused)) => {
                 Box::pin(self.carry_out(c, refused)).await
             }
             (outcome, _) => outcome,
         }
     }
 
-    async fn carry_out(&self, c: &RoundContext<'_>, action: Action) -> Result<Requeue, Error> {
+    async fn carry_out(
+        &self,
+        c: &RoundContext<'_>,
+        action: Action,
+    ) -> Result<Requeue, CommandError> {
         match action {
             Action::Wait(requeue) => Ok(requeue),
             Action::Start(start) => self.start(c, *start).await,
@@ -67,13 +71,13 @@ impl Round<'_> {
         }
     }
 
-    /// The object is gone. Before that is recorded, the backend has to be the one that is known, and not too many of its
-    /// objects may be gone at once.
+    /// The object is gone. Before that is recorded, the backend has to be the one that is known, and not too many of
+    /// its objects may be gone at once.
     async fn record_loss(
         &self,
         c: &RoundContext<'_>,
         report: ObservationReport,
-    ) -> Result<Requeue, Error> {
+    ) -> Result<Requeue, CommandError> {
         let probed = Requeue::After(c.settings.breaker.probe_interval);
         if self.baseline.counts()
             && let Some(cause) = self.backend.mass_absence.record(self.moment().steady, true)
@@ -90,7 +94,7 @@ impl Round<'_> {
     }
 
     /// Begins an attempt and carries it as far as it goes. What cannot be sent is not begun: secrets come first.
-    async fn start(&self, c: &RoundContext<'_>, start: Start) -> Result<Requeue, Error> {
+    async fn start(&self, c: &RoundContext<'_>, start: Start) -> Result<Requeue, CommandError> {
         let namespace = &c.entity.manifest.namespace;
         let spec = match &start.spec {
             Some(spec) => match self.shared.secrets.resolve(self.kind, namespace, spec) {
@@ -152,7 +156,7 @@ impl Round<'_> {
         &self,
         c: &RoundContext<'_>,
         handle: &Value,
-    ) -> Result<Requeue, Error> {
+    ) -> Result<Requeue, CommandError> {
         let context = self.call_context(c.entity);
         let outcome = self.call(self.backend.settings.driver.resume(&context, handle)).await;
         let age = self.age_of_attempt(c.entity);
@@ -165,7 +169,7 @@ impl Round<'_> {
         &self,
         c: &RoundContext<'_>,
         handle: &Value,
-    ) -> Result<Requeue, Error> {
+    ) -> Result<Requeue, CommandError> {
         let context = self.call_context(c.entity);
         let result = self.call(self.backend.settings.driver.cancel(&context, handle)).await;
         let age = self.age_of_attempt(c.entity);
@@ -174,7 +178,11 @@ impl Round<'_> {
     }
 
     /// Ends the running attempt of `c.entity`, or leaves it to a later round.
-    async fn conclude(&self, c: &RoundContext<'_>, after: AfterCall) -> Result<Requeue, Error> {
+    async fn conclude(
+        &self,
+        c: &RoundContext<'_>,
+        after: AfterCall,
+    ) -> Result<Requeue, CommandError> {
         let after = match after {
             AfterCall::VerifyOwner { object, failure } => {
                 let observation = self.observe_object(c.entity, &object).await;
@@ -200,7 +208,11 @@ impl Round<'_> {
     }
 
     /// Observes whether the backend did what the running attempt of `entity` asked for, and ends the attempt.
-    async fn verify(&self, entity: &Entity, object: Option<&ExternalId>) -> Result<Requeue, Error> {
+    async fn verify(
+        &self,
+        entity: &Entity,
+        object: Option<&ExternalId>,
+    ) -> Result<Requeue, CommandError> {
         let confirmation = self.backend.availability.confirmation();
         let observation = match object {
             Some(id) => self.observe_object(entity, id).await,
@@ -226,7 +238,7 @@ impl Round<'_> {
         &self,
         entity: &Entity,
         intent: &Intent,
-    ) -> Result<CommandOutcome, Error> {
+    ) -> Result<CommandOutcome, CommandError> {
         let envelope = envelope(entity);
         let done = self.shared.commands.report(self.lease.entity, &envelope, intent).await?;
         self.note_position(&done);

@@ -9,7 +9,7 @@ use stateward_domain::ports::driver::CallContext;
 
 use crate::backends::Backend;
 use crate::backends::availability::Unavailable;
-use crate::error::Error;
+use crate::error::{CommandError, QueryError};
 use crate::process_manager::Shared;
 use crate::process_manager::backend_record::load_record;
 use crate::process_manager::lease::BackendCallControl;
@@ -71,8 +71,8 @@ impl Shared {
     /// parks the backend.
     ///
     /// # Errors
-    /// [`Error::Store`] when it does not answer, or its answer cannot be recorded; it stays unavailable then.
-    pub(crate) async fn identify(&self, backend: &Backend) -> Result<(), Error> {
+    /// [`QueryError::Store`] when it does not answer, or its answer cannot be recorded; it stays unavailable then.
+    pub(crate) async fn identify(&self, backend: &Backend) -> Result<(), CommandError> {
         let context = self.backend_call_context(backend);
         let found = match backend.settings.driver.identity(&context).await {
             Ok(found) => found,
@@ -80,7 +80,7 @@ impl Shared {
                 tracing::warn!(backend = %backend.name(), %failure, "it does not say who it is");
                 backend.availability.record_unidentified(failure.clone());
                 self.record_failure(backend, &failure).await;
-                return Err(Error::Unavailable(failure.to_string()));
+                return Err(QueryError::Unavailable(failure.to_string()).into());
             }
         };
         let now = self.clock.now();

@@ -16,7 +16,7 @@ use stateward_domain::kind::{KindSpec, RelationStep};
 use stateward_domain::ports::sync_queue::SyncQueue;
 
 use crate::entity_repository::EntityRepository;
-use crate::error::Error;
+use crate::error::QueryError;
 use crate::process_manager::dependency_cycles::{self, is_being_deleted};
 
 /// Entities that one step leads to at most; of more, the backend's own refusal gives the order.
@@ -42,7 +42,7 @@ impl ImplicitDependencies<'_> {
         &self,
         entity: &Entity,
         kind: &KindSpec,
-    ) -> Result<Option<Target>, Error> {
+    ) -> Result<Option<Target>, QueryError> {
         for steps in &kind.implicit {
             for other in self.related(entity, steps, &mut KnownSteps::new()).await?.entities {
                 if is_being_created(&other) && !self.waits_for(&other, entity).await? {
@@ -62,7 +62,7 @@ impl ImplicitDependencies<'_> {
         &self,
         entity: &Entity,
         kinds: &[KindSpec],
-    ) -> Result<Option<Arc<Entity>>, Error> {
+    ) -> Result<Option<Arc<Entity>>, QueryError> {
         // The same for all of them; most deletions have none.
         let mut left_with = None;
         for kind in kinds {
@@ -97,7 +97,7 @@ impl ImplicitDependencies<'_> {
         entity: &Entity,
         kinds: &[KindSpec],
         limit: usize,
-    ) -> Result<Vec<Arc<Entity>>, Error> {
+    ) -> Result<Vec<Arc<Entity>>, QueryError> {
         let mut served = BTreeMap::new();
         let mut known = KnownSteps::new();
         for kind in kinds {
@@ -127,7 +127,7 @@ impl ImplicitDependencies<'_> {
         entity: &Entity,
         steps: &[RelationStep],
         known: &mut KnownSteps,
-    ) -> Result<Related, Error> {
+    ) -> Result<Related, QueryError> {
         let mut related = Related::of(vec![Arc::new(entity.clone())]);
         for step in steps {
             let mut next = BTreeMap::new();
@@ -154,14 +154,14 @@ impl ImplicitDependencies<'_> {
         Ok(related)
     }
 
-    async fn step(&self, from: &Entity, step: &RelationStep) -> Result<Related, Error> {
+    async fn step(&self, from: &Entity, step: &RelationStep) -> Result<Related, QueryError> {
         match step {
             RelationStep::To(kind) => self.targets(from, kind).await,
             RelationStep::From(kind) => self.dependents(from, kind).await,
         }
     }
 
-    async fn targets(&self, from: &Entity, kind: &KindName) -> Result<Related, Error> {
+    async fn targets(&self, from: &Entity, kind: &KindName) -> Result<Related, QueryError> {
         let mut found = Related::of(Vec::new());
         let targets = from.manifest.declared_targets().into_iter();
         for target in targets.filter(|target| target.kind == *kind) {
@@ -172,7 +172,7 @@ impl ImplicitDependencies<'_> {
         Ok(found)
     }
 
-    async fn dependents(&self, from: &Entity, kind: &KindName) -> Result<Related, Error> {
+    async fn dependents(&self, from: &Entity, kind: &KindName) -> Result<Related, QueryError> {
         let name = [ClaimKey::name(from)];
         let mut found = Related::of(Vec::new());
         let mut after = None;
@@ -184,7 +184,7 @@ impl ImplicitDependencies<'_> {
                 match self.entities.recent(id).await {
                     Ok(other) if other.manifest.kind == *kind => found.entities.push(other),
                     Ok(_) => {}
-                    Err(Error::Unreadable(_)) => found.whole = false,
+                    Err(QueryError::Unreadable(_)) => found.whole = false,
                     Err(error) => return Err(error),
                 }
             }
@@ -196,8 +196,9 @@ impl ImplicitDependencies<'_> {
         Ok(found)
     }
 
-    /// Whether `other`, which is being deleted, waits for `entity` to be gone, itself or through others, or depends on it.
-    async fn goes_after(&self, other: &Entity, entity: &Entity) -> Result<bool, Error> {
+    /// Whether `other`, which is being deleted, waits for `entity` to be gone, itself or through others, or depends on
+    /// it.
+    async fn goes_after(&self, other: &Entity, entity: &Entity) -> Result<bool, QueryError> {
         if other.dependencies().contains(&entity.manifest.target()) {
             return Ok(true);
         }
@@ -209,7 +210,7 @@ impl ImplicitDependencies<'_> {
             }
             on = match self.entities.recent(id).await {
                 Ok(next) => kept_by(&next),
-                Err(Error::Unreadable(_)) => None,
+                Err(QueryError::Unreadable(_)) => None,
                 Err(error) => return Err(error),
             };
         }
@@ -218,7 +219,7 @@ impl ImplicitDependencies<'_> {
     }
 
     /// Whether `other` waits for `entity`, itself or through others: then neither may wait for the other.
-    async fn waits_for(&self, other: &Entity, entity: &Entity) -> Result<bool, Error> {
+    async fn waits_for(&self, other: &Entity, entity: &Entity) -> Result<bool, QueryError> {
         let mut on = awaited(other);
         for _ in 0..WAITS_MAX {
             let Some(target) = on else { return Ok(false) };

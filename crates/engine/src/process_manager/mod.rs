@@ -50,7 +50,7 @@ use crate::clock::ClockAndIds;
 use crate::commands::Commands;
 use crate::commands::control_streams::ControlStreams;
 use crate::entity_repository::EntityRepository;
-use crate::error::Error;
+use crate::error::QueryError;
 use crate::membership::Membership;
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::lease_keeper::LeaseKeeper;
@@ -102,11 +102,11 @@ impl Shared {
     /// Resolves once the queue includes all events up to `position`.
     ///
     /// # Errors
-    /// [`Error::Store`] when the executor does not get there in time: it stopped, or is far behind.
-    pub(crate) async fn wait_for_executor(&self, position: Position) -> Result<(), Error> {
+    /// [`QueryError::Store`] when the executor does not get there in time: it stopped, or is far behind.
+    pub(crate) async fn wait_for_executor(&self, position: Position) -> Result<(), QueryError> {
         let reached = runner::reached(&self.executor, position, self.queue.advanced_past(position));
         let reached = tokio::time::timeout(EXECUTOR_LAG_MAX, reached).await;
-        reached.map_err(|_| Error::Unavailable("the queue is behind the log".to_owned()))
+        reached.map_err(|_| QueryError::Unavailable("the queue is behind the log".to_owned()))
     }
 
     /// Forbids changes of backends in this process; running calls go on. Idempotent.

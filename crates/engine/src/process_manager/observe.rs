@@ -9,7 +9,7 @@ use stateward_domain::failure::Failure;
 use stateward_domain::id::{Attempt, ExternalId};
 use stateward_domain::ports::driver::{Observation as Answer, Search};
 
-use crate::error::Error;
+use crate::error::CommandError;
 use crate::process_manager::execute::object_ref;
 use crate::process_manager::ownership;
 use crate::process_manager::plan::{
@@ -27,7 +27,7 @@ const ATTEMPT_AFTER: Duration = Duration::from_hours(1);
 impl Round<'_> {
     /// Observes the entity's object, and records what that shows besides the object's state: that no other entity names
     /// it any more, and further objects with the entity's owner key.
-    pub(super) async fn observe(&self, entity: &Entity) -> Result<Observation, Error> {
+    pub(super) async fn observe(&self, entity: &Entity) -> Result<Observation, CommandError> {
         let observation = self.observe_or_find(entity).await;
         if let Observation::Present { object, extra } = &observation {
             if ownership::belongs_to_another(self.shared, entity, object).await? {
@@ -122,7 +122,11 @@ impl Round<'_> {
     }
 
     /// Further objects with the entity's owner key become clean-up work.
-    async fn record_strays(&self, entity: &Entity, extra: &[ExternalId]) -> Result<(), Error> {
+    async fn record_strays(
+        &self,
+        entity: &Entity,
+        extra: &[ExternalId],
+    ) -> Result<(), CommandError> {
         for id in extra {
             let intent = Intent::RecordExternalId {
                 // No attempt has this number, so it is never taken for the running one's object.
@@ -140,13 +144,13 @@ impl Round<'_> {
         &self,
         c: &RoundContext<'e>,
         observation: &Observation,
-    ) -> Result<Resolution<'e>, Error> {
+    ) -> Result<Resolution<'e>, CommandError> {
         match requirement(c, observation) {
             Requirement::Nothing => Ok(Resolution::None),
             Requirement::DesiredState if *observation == Observation::Absent => {
-                self.resolver().for_creation(c.entity).await
+                Ok(self.resolver().for_creation(c.entity).await?)
             }
-            Requirement::DesiredState => self.resolver().for_use(c.entity).await,
+            Requirement::DesiredState => Ok(self.resolver().for_use(c.entity).await?),
             Requirement::Dependents => {
                 let dependents = self.resolver().in_use(c.entity).await?;
                 let in_use = match dependents {
@@ -158,9 +162,9 @@ impl Round<'_> {
         }
     }
 
-    /// What still uses the object outside of this log, where that kept it from being deleted before: without an attempt,
-    /// so that nothing is appended while it stays the same. `None` = an attempt is due, also where reading taught nothing,
-    /// a person asked for one, or the last one is [`ATTEMPT_AFTER`] ago.
+    /// What still uses the object outside of this log, where that kept it from being deleted before: without an
+    /// attempt, so that nothing is appended while it stays the same. `None` = an attempt is due, also where reading
+    /// taught nothing, a person asked for one, or the last one is [`ATTEMPT_AFTER`] ago.
     async fn used_outside(&self, entity: &Entity) -> Option<Failure> {
         let blocked = entity.blocked.as_ref();
         blocked.filter(|blocked| blocked.on == BlockedOn::InUseOutside)?;

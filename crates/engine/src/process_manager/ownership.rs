@@ -8,7 +8,7 @@ use stateward_domain::id::{EntityId, OwnerKey};
 use stateward_domain::ports::driver::Object;
 
 use crate::entity_repository::EntityRepository;
-use crate::error::Error;
+use crate::error::{CommandError, QueryError};
 use crate::process_manager::Shared;
 
 /// Contenders read per page.
@@ -21,7 +21,7 @@ pub(super) async fn belongs_to_another(
     shared: &Shared,
     entity: &Entity,
     object: &Object,
-) -> Result<bool, Error> {
+) -> Result<bool, QueryError> {
     match object.owner_key.as_ref().and_then(OwnerKey::parse) {
         // This entity's key decides, also for other entities that claim the object.
         Some((owner, _)) if owner == entity.id => return Ok(false),
@@ -44,7 +44,7 @@ pub(super) async fn belongs_to_another(
 }
 
 /// Whether the entity holds a contested object that no other entity names any more.
-pub(super) async fn contest_is_over(shared: &Shared, entity: &Entity) -> Result<bool, Error> {
+pub(super) async fn contest_is_over(shared: &Shared, entity: &Entity) -> Result<bool, QueryError> {
     let contested = entity.contested.as_ref().filter(|contested| contested.holds);
     let Some(contested) = contested else { return Ok(false) };
     let key = ClaimKey::object(entity, &contested.external_id);
@@ -56,17 +56,17 @@ pub(super) async fn contest_is_over(shared: &Shared, entity: &Entity) -> Result<
 }
 
 /// Whether `id` is an entity of this log that is not deleted. An unreadable one counts as alive.
-async fn is_alive(entities: &EntityRepository, id: EntityId) -> Result<bool, Error> {
+async fn is_alive(entities: &EntityRepository, id: EntityId) -> Result<bool, QueryError> {
     match entities.fresh(id).await {
         Ok(entity) => Ok(entity.exists() && !entity.is_deleted()),
-        Err(Error::Unreadable(_)) => Ok(true),
+        Err(QueryError::Unreadable(_)) => Ok(true),
         Err(error) => Err(error),
     }
 }
 
 /// Records contests between entities that name the same object, which an older version allowed. Their claims were
 /// derived when the log was opened or imported; the events that follow from them are recorded here, once per entity.
-pub(super) async fn record_contests(shared: &Shared) -> Result<(), Error> {
+pub(super) async fn record_contests(shared: &Shared) -> Result<(), QueryError> {
     let mut after = ClaimKey(ClaimKey::CONTENDER.to_owned());
     loop {
         let page = shared.log.held_under(ClaimKey::CONTENDER, &after, PAGE).await?;
@@ -82,7 +82,7 @@ pub(super) async fn record_contests(shared: &Shared) -> Result<(), Error> {
     }
 }
 
-async fn record_contest(shared: &Shared, contender: &StreamId) -> Result<(), Error> {
+async fn record_contest(shared: &Shared, contender: &StreamId) -> Result<(), CommandError> {
     let Some(id) = contender.entity_id() else { return Ok(()) };
     let entity = shared.entities.fresh(id).await?;
     let named = entity.managed_object().or_else(|| entity.contended_object());
@@ -96,7 +96,7 @@ async fn record_contest(shared: &Shared, contender: &StreamId) -> Result<(), Err
     Ok(())
 }
 
-async fn report_contest(shared: &Shared, entity: &Entity, holds: bool) -> Result<(), Error> {
+async fn report_contest(shared: &Shared, entity: &Entity, holds: bool) -> Result<(), CommandError> {
     let envelope = Envelope::system("process-manager", entity.manifest.namespace.clone());
     shared.commands.report(entity.id, &envelope, &Intent::Contest { holds: Some(holds) }).await?;
     Ok(())

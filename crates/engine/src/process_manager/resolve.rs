@@ -12,7 +12,7 @@ use stateward_domain::failure::{ErrorClass, Failure};
 
 use crate::admission::placeholders::Placeholders;
 use crate::backends::BackendSettings;
-use crate::error::Error;
+use crate::error::{AdmissionError, QueryError};
 use crate::process_manager::Shared;
 use crate::process_manager::dependency_cycles;
 use crate::process_manager::implicit_dependencies::ImplicitDependencies;
@@ -36,7 +36,10 @@ impl Resolver<'_> {
     ///
     /// # Errors
     /// When a target cannot be read.
-    pub(crate) async fn for_use<'v>(&self, entity: &'v Entity) -> Result<Resolution<'v>, Error> {
+    pub(crate) async fn for_use<'v>(
+        &self,
+        entity: &'v Entity,
+    ) -> Result<Resolution<'v>, AdmissionError> {
         let desired = &entity.manifest.desired;
         let waiting = match self.values(entity, desired, Purpose::Use).await? {
             Ok(references) => return self.substitute(entity, desired, references).await,
@@ -60,7 +63,7 @@ impl Resolver<'_> {
     pub(crate) async fn for_creation<'v>(
         &self,
         entity: &'v Entity,
-    ) -> Result<Resolution<'v>, Error> {
+    ) -> Result<Resolution<'v>, AdmissionError> {
         match self.creation(entity).await? {
             Resolution::Waiting(mut reference) => {
                 let entities = &self.shared.entities;
@@ -71,7 +74,7 @@ impl Resolver<'_> {
         }
     }
 
-    async fn creation<'v>(&self, entity: &'v Entity) -> Result<Resolution<'v>, Error> {
+    async fn creation<'v>(&self, entity: &'v Entity) -> Result<Resolution<'v>, AdmissionError> {
         let Manifest { namespace, settings, .. } = &entity.manifest;
         for target in &settings.depends_on {
             let newest = self.shared.entities.readable_by_name(namespace, target).await?;
@@ -101,7 +104,7 @@ impl Resolver<'_> {
         &self,
         entity: &Entity,
         desired: &'v Value,
-    ) -> Result<Resolution<'v>, Error> {
+    ) -> Result<Resolution<'v>, AdmissionError> {
         match self.values(entity, desired, Purpose::Recognise).await? {
             Ok(references) => self.substitute(entity, desired, references).await,
             Err(waiting) => Ok(not_ready(&waiting)),
@@ -113,7 +116,7 @@ impl Resolver<'_> {
         entity: &Entity,
         desired: &Value,
         purpose: Purpose,
-    ) -> Result<Result<BTreeMap<String, Value>, Waiting>, Error> {
+    ) -> Result<Result<BTreeMap<String, Value>, Waiting>, QueryError> {
         self.shared.entities.reference_values(&entity.manifest.namespace, desired, purpose).await
     }
 
@@ -122,7 +125,7 @@ impl Resolver<'_> {
         entity: &Entity,
         desired: &'v Value,
         references: BTreeMap<String, Value>,
-    ) -> Result<Resolution<'v>, Error> {
+    ) -> Result<Resolution<'v>, AdmissionError> {
         let attempted = self.attempted(entity).await?;
         if references.is_empty() {
             let desired = Cow::Borrowed(desired);
@@ -144,7 +147,7 @@ impl Resolver<'_> {
                 let desired = Cow::Owned(normal);
                 Ok(Resolution::Ready(Resolved { desired, references, attempted }))
             }
-            Err(Error::Invalid(faults)) => {
+            Err(AdmissionError::Invalid(faults)) => {
                 let faults = faults.iter().take(FAULTS_MAX);
                 let faults = faults.map(|fault| format!("{} {}", fault.pointer, fault.message));
                 let faults = faults.collect::<Vec<_>>().join("; ");
@@ -155,7 +158,7 @@ impl Resolver<'_> {
     }
 
     /// The attempted desired states of `entity`; one with a reference that has no value stays as it is.
-    async fn attempted(&self, entity: &Entity) -> Result<Vec<Value>, Error> {
+    async fn attempted(&self, entity: &Entity) -> Result<Vec<Value>, QueryError> {
         let mut attempted = Vec::with_capacity(entity.attempted.len());
         for desired in &entity.attempted {
             let values = self.values(entity, desired, Purpose::Recognise).await?;
@@ -165,7 +168,11 @@ impl Resolver<'_> {
         Ok(attempted)
     }
 
-    fn checked(&self, entity: &Entity, desired: &Placeholders<'_>) -> Result<Value, Error> {
+    fn checked(
+        &self,
+        entity: &Entity,
+        desired: &Placeholders<'_>,
+    ) -> Result<Value, AdmissionError> {
         desired.check(&self.shared.kinds, &*self.settings.driver, &entity.manifest.kind)
     }
 
@@ -192,7 +199,7 @@ impl Resolver<'_> {
     ///
     /// # Errors
     /// When the queue is behind the log or cannot be read.
-    pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, Error> {
+    pub(crate) async fn in_use(&self, entity: &Entity) -> Result<Option<Failure>, QueryError> {
         let head = self.shared.log.head().await?;
         let Shared { entities, queue, .. } = self.shared;
         let mut keeper = dependency_cycles::keeper(entities, &**queue, entity).await?;
@@ -200,7 +207,7 @@ impl Resolver<'_> {
             self.shared.wait_for_executor(head).await?;
             keeper = dependency_cycles::keeper(entities, &**queue, entity).await?;
             if keeper.as_of < head {
-                return Err(Error::Unavailable("the queue was reset".to_owned()));
+                return Err(QueryError::Unavailable("the queue was reset".to_owned()));
             }
         }
         let mut by = keeper.by;
@@ -212,7 +219,7 @@ impl Resolver<'_> {
         let message = match self.shared.entities.fresh(by).await {
             Ok(user) => format!("is used by {}", user.manifest.target()),
             // A dependent of unknown state counts.
-            Err(Error::Unreadable(_)) => format!("is used by {by}, which cannot be read"),
+            Err(QueryError::Unreadable(_)) => format!("is used by {by}, which cannot be read"),
             Err(error) => return Err(error),
         };
         Ok(Some(Failure::harmless(ErrorClass::InUse { by }, "in_use", message)))

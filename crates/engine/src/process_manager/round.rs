@@ -15,7 +15,7 @@ use stateward_domain::time::{Moment, Timestamp};
 
 use crate::backends::Backend;
 use crate::commands::CommandOutcome;
-use crate::error::Error;
+use crate::error::CommandError;
 use crate::process_manager::Shared;
 use crate::process_manager::lease::HeldLease;
 use crate::process_manager::observation_baseline::ObservationBaseline;
@@ -64,12 +64,12 @@ impl Round<'_> {
         for _ in 0..Self::STEPS {
             let requeue = match self.step().await {
                 Ok(requeue) => requeue,
-                Err(Error::Refused(Refusal::Unfit(why))) => {
+                Err(CommandError::Refused(Refusal::Unfit(why))) => {
                     tracing::error!(entity.id = %self.lease.entity, why, "a step did not fit");
                     Requeue::After(CHANGES_PAUSED)
                 }
                 // The entity was changed in the meantime.
-                Err(Error::Refused(_)) => Requeue::Now,
+                Err(CommandError::Refused(_)) => Requeue::Now,
                 Err(error) => {
                     tracing::warn!(entity.id = %self.lease.entity, %error, "round broke off");
                     Requeue::After(QUEUE_LAG)
@@ -91,7 +91,7 @@ impl Round<'_> {
     }
 
     /// Reload, observe, plan, execute one action.
-    async fn step(&self) -> Result<Requeue, Error> {
+    async fn step(&self) -> Result<Requeue, CommandError> {
         let entity = &*self.shared.entities.fresh(self.lease.entity).await?;
         let c = self.context(entity, abandoned(entity));
         let throttled =

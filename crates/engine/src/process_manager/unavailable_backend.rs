@@ -16,7 +16,7 @@ use stateward_domain::ports::sync_queue::{LeaseRequest, QueueError, Release};
 use crate::backends::answer_limits::{MESSAGE_CHARS_MAX, shortened};
 use crate::backends::availability::Unavailable;
 use crate::backends::{Backend, Backends};
-use crate::error::Error;
+use crate::error::CommandError;
 use crate::process_manager::Shared;
 use crate::process_manager::plan::open_of;
 
@@ -124,7 +124,7 @@ async fn block_entity(
     id: EntityId,
     failure: &Failure,
     pause: Duration,
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let entity = shared.entities.fresh(id).await?;
     // A requested refresh or retry gets the failure each time.
     let asks = !open_of(&entity, &[OperationKind::Refresh, OperationKind::Retry]).is_empty();

@@ -6,27 +6,27 @@ use stateward_domain::ports::projection::ModelError;
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::QueueError;
 
-use crate::error::Error;
+use crate::error::QueryError;
 
 /// `None` for a stream that cannot be folded: its own events quarantine it.
-pub(super) fn if_readable<T>(fold: Result<T, Error>) -> Result<Option<T>, ModelError> {
+pub(super) fn if_readable<T>(fold: Result<T, QueryError>) -> Result<Option<T>, ModelError> {
     match fold {
         Ok(fold) => Ok(Some(fold)),
-        Err(Error::Unreadable(_)) => Ok(None),
+        Err(QueryError::Unreadable(_)) => Ok(None),
         Err(error) => Err(unavailable(error)),
     }
 }
 
-pub(super) fn unavailable(error: Error) -> ModelError {
+pub(super) fn unavailable(error: QueryError) -> ModelError {
     match error {
-        Error::Store(error) => error.into(),
+        QueryError::Store(error) => error.into(),
         other => StoreError::unavailable(other).into(),
     }
 }
 
-pub(super) fn poisoned(recorded: &Recorded, error: Error) -> ModelError {
+pub(super) fn poisoned(recorded: &Recorded, error: QueryError) -> ModelError {
     match error {
-        Error::Unreadable(source) => ModelError::Poisoned {
+        QueryError::Unreadable(source) => ModelError::Poisoned {
             stream: recorded.stream.to_string(),
             message: source.to_string(),
             unknown: matches!(source, stateward_domain::envelope::DecodeError::Unknown { .. }),

@@ -9,7 +9,7 @@ use stateward_domain::system::{System, SystemEvent};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Engine;
-use crate::error::Error;
+use crate::error::{CommandError, QueryError};
 use crate::service::export::{Export, Selection};
 
 /// Permission to verify. There is only one, because each verification reads the whole log.
@@ -21,39 +21,43 @@ impl Engine {
     /// Takes the permission to verify until it is dropped.
     ///
     /// # Errors
-    /// [`Error::Store`] while another one runs.
-    pub fn verification_permit(&self) -> Result<VerificationPermit, Error> {
+    /// [`QueryError::Store`] while another one runs.
+    pub fn verification_permit(&self) -> Result<VerificationPermit, QueryError> {
         let permit = Arc::clone(&self.inner.verification_permits).try_acquire_owned();
-        let busy = |_| Error::Unavailable("another verification is under way".to_owned());
+        let busy = |_| QueryError::Unavailable("another verification is under way".to_owned());
         Ok(VerificationPermit { _permit: permit.map_err(busy)? })
     }
 
     /// Verifies the whole log, its claims and the read models; `against` is a checkpoint that the log has to continue.
     ///
     /// # Errors
-    /// [`Error::Store`]. Faults of the log are in the report.
+    /// [`QueryError::Store`]. Faults of the log are in the report.
     pub async fn verify(
         &self,
         _permit: &VerificationPermit,
         against: Option<&Checkpoint>,
         progress: ProgressFn<'_>,
-    ) -> Result<Report, Error> {
+    ) -> Result<Report, QueryError> {
         Ok(self.inner.auditor.verify(against, progress).await?)
     }
 
     /// The log's present checkpoint, to be kept elsewhere.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub async fn checkpoint(&self) -> Result<Checkpoint, Error> {
+    /// [`QueryError::Store`].
+    pub async fn checkpoint(&self) -> Result<Checkpoint, QueryError> {
         Ok(self.inner.auditor.checkpoint().await?)
     }
 
     /// Exports the events that `selection` matches. The export is recorded in the log before its first line is read.
     ///
     /// # Errors
-    /// [`Error::PositionGone`], [`Error::Store`].
-    pub async fn export(&self, envelope: &Envelope, selection: Selection) -> Result<Export, Error> {
+    /// [`QueryError::PositionGone`], [`QueryError::Store`].
+    pub async fn export(
+        &self,
+        envelope: &Envelope,
+        selection: Selection,
+    ) -> Result<Export, CommandError> {
         let head = self.log().head().await?;
         let export = Export::new(Arc::clone(&self.inner.auditor), selection, head);
         let count = export.count().await?;
@@ -71,11 +75,10 @@ impl Engine {
         Ok(export)
     }
 
-    async fn record(&self, envelope: &Envelope, event: SystemEvent) -> Result<(), Error> {
+    async fn record(&self, envelope: &Envelope, event: SystemEvent) -> Result<(), CommandError> {
         // The idempotency key is taken by the record of the completed request.
         let envelope = &Envelope { idempotency: None, ..envelope.clone() };
         let change = |_: &System| Ok(vec![event.clone()]);
-        self.inner.shared.control.change(&StreamId::system(), envelope, change).await?;
-        Ok(())
+        self.inner.shared.control.change(&StreamId::system(), envelope, change).await.map(drop)
     }
 }

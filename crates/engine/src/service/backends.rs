@@ -11,7 +11,7 @@ use stateward_domain::time::Timestamp;
 use super::Engine;
 use crate::backends::Backend;
 use crate::backends::availability::Unavailable;
-use crate::error::Error;
+use crate::error::{AdmissionError, CommandError, QueryError};
 
 /// Status of one backend.
 pub struct BackendStatus {
@@ -27,8 +27,8 @@ impl Engine {
     /// For how long the oldest due work of each backend has been due.
     ///
     /// # Errors
-    /// [`Error::Store`].
-    pub async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, Error> {
+    /// [`QueryError::Store`].
+    pub async fn oldest_due(&self) -> Result<Vec<(BackendName, Duration)>, QueryError> {
         Ok(self.inner.shared.queue.oldest_due().await?)
     }
 
@@ -47,16 +47,24 @@ impl Engine {
     /// Confirms the identity and contents of a backend, and ends parking and pausing.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::Store`] also when the backend does not answer.
-    pub async fn unpark(&self, name: &BackendName, envelope: &Envelope) -> Result<Record, Error> {
+    /// [`AdmissionError::UnknownBackend`], [`QueryError::Store`] also when the backend does not answer.
+    pub async fn unpark(
+        &self,
+        name: &BackendName,
+        envelope: &Envelope,
+    ) -> Result<Record, CommandError> {
         self.inner.shared.unpark(&*self.backend(name)?, envelope).await
     }
 
     /// The backend's record at `version`.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
-    pub async fn backend_at(&self, name: &BackendName, version: Version) -> Result<Record, Error> {
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn backend_at(
+        &self,
+        name: &BackendName,
+        version: Version,
+    ) -> Result<Record, QueryError> {
         self.inner.shared.control.load_up_to(&StreamId::backend(name), version).await
     }
 
@@ -64,13 +72,13 @@ impl Engine {
     /// backend's record right after it.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::Store`], [`Error::Unreadable`].
+    /// [`AdmissionError::UnknownBackend`], [`QueryError::Store`], [`QueryError::Unreadable`].
     pub async fn pause_backend(
         &self,
         name: &BackendName,
         until: Option<Timestamp>,
         envelope: &Envelope,
-    ) -> Result<Record, Error> {
+    ) -> Result<Record, CommandError> {
         let backend = self.backend(name)?;
         let at = self.clock().now();
         let changed = self.inner.shared.append_backend_events(name, envelope, |record| {
@@ -82,23 +90,24 @@ impl Engine {
         });
         let changed = changed.await?;
         backend.availability.apply_record(&changed.state, self.clock().moment());
-        self.inner.shared.control.state_after(&StreamId::backend(name), changed).await
+        Ok(self.inner.shared.control.state_after(&StreamId::backend(name), changed).await?)
     }
 
-    /// Checks the backend's health and identity at once, and each service that its kinds use. Returns the backend's record right after it.
+    /// Checks the backend's health and identity at once, and each service that its kinds use. Returns the backend's
+    /// record right after it.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`]; [`Error::Store`] with the backend's answer.
+    /// [`AdmissionError::UnknownBackend`]; [`QueryError::Store`] with the backend's answer.
     pub async fn test_backend(
         &self,
         name: &BackendName,
         envelope: &Envelope,
-    ) -> Result<Record, Error> {
+    ) -> Result<Record, CommandError> {
         let backend = self.backend(name)?;
         let shared = &self.inner.shared;
         let context = shared.backend_call_context(&backend);
         let health = backend.settings.driver.health(&context).await;
-        health.map_err(|failure| Error::Unavailable(failure.to_string()))?;
+        health.map_err(|failure| QueryError::Unavailable(failure.to_string()))?;
         let unavailable = backend.availability.unavailable(self.clock().moment());
         let blocked = unavailable
             .is_some_and(|unavailable| unavailable.blocks() && unavailable.ends_by_health_check());
@@ -110,12 +119,12 @@ impl Engine {
             shared.resume_work(&backend).await;
         }
         let verified = backend.settings.driver.verify(&shared.backend_call_context(&backend)).await;
-        verified.map_err(|failure| Error::Unavailable(failure.to_string()))?;
+        verified.map_err(|failure| QueryError::Unavailable(failure.to_string()))?;
         let changed = shared.append_backend_events(name, envelope, |_| Vec::new()).await?;
-        shared.control.state_after(&StreamId::backend(name), changed).await
+        Ok(shared.control.state_after(&StreamId::backend(name), changed).await?)
     }
 
-    pub(crate) fn backend(&self, name: &BackendName) -> Result<Arc<Backend>, Error> {
-        self.inner.backends.get(name).ok_or_else(|| Error::UnknownBackend(name.clone()))
+    pub(crate) fn backend(&self, name: &BackendName) -> Result<Arc<Backend>, AdmissionError> {
+        self.inner.backends.get(name).ok_or_else(|| AdmissionError::UnknownBackend(name.clone()))
     }
 }

@@ -6,19 +6,19 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::claims::ClaimKey;
 
 use super::Engine;
-use crate::error::Error;
+use crate::error::QueryError;
 use crate::process_manager::implicit_dependencies::ImplicitDependencies;
 
 impl Engine {
     /// Up to `limit` dependents of `entity`, as far as the queue knows them; none for a deleted entity.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`QueryError::Store`].
     pub async fn dependents(
         &self,
         entity: &Entity,
         limit: usize,
-    ) -> Result<Vec<Arc<Entity>>, Error> {
+    ) -> Result<Vec<Arc<Entity>>, QueryError> {
         if entity.is_deleted() {
             // Another entity may have its name now.
             return Ok(Vec::new());
@@ -30,7 +30,7 @@ impl Engine {
             match shared.entities.recent(dependent).await {
                 Ok(dependent) => found.push(dependent),
                 // An unreadable dependent is reported where it is read itself.
-                Err(Error::Unreadable(_)) => {}
+                Err(QueryError::Unreadable(_)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -41,12 +41,12 @@ impl Engine {
     /// place; none for a deleted entity, and none while its backend is not configured.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`QueryError::Unavailable`].
     pub async fn implicit_dependents(
         &self,
         entity: &Entity,
         limit: usize,
-    ) -> Result<Vec<Arc<Entity>>, Error> {
+    ) -> Result<Vec<Arc<Entity>>, QueryError> {
         let backend = self.backend(&entity.manifest.backend).ok().filter(|_| !entity.is_deleted());
         let Some(backend) = backend else { return Ok(Vec::new()) };
         let shared = &self.inner.shared;

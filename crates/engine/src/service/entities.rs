@@ -18,28 +18,29 @@ use super::{Accepted, Declaration, Engine, EntityChange, Preview, Verb};
 use crate::admission::proposed_state::{self, Admission, Proposed};
 use crate::admission::{immutable, names};
 use crate::backends::Backend;
-use crate::error::Error;
+use crate::error::{AdmissionError, CommandError, QueryError};
 
 impl Engine {
     /// The fold of all events of the entity.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it was never declared, [`Error::Store`], [`Error::Unreadable`].
-    pub async fn entity(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+    /// [`QueryError::NotFound`] when it was never declared, [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn entity(&self, id: EntityId) -> Result<Arc<Entity>, QueryError> {
         let entity = self.inner.shared.entities.fresh(id).await?;
-        if entity.exists() { Ok(entity) } else { Err(Error::NotFound) }
+        if entity.exists() { Ok(entity) } else { Err(QueryError::NotFound) }
     }
 
     /// Declares an entity.
     ///
     /// # Errors
-    /// Unknown or unsuitable names, [`Error::Invalid`] with every fault, a taken name or identity, a reused key,
-    /// [`Error::Store`].
+    /// Unknown or unsuitable names, [`AdmissionError::Invalid`] with every fault, a taken name or identity, a reused
+    /// key,
+    /// [`QueryError::Store`].
     pub async fn create(
         &self,
         envelope: Envelope,
         declaration: Declaration,
-    ) -> Result<Accepted, Error> {
+    ) -> Result<Accepted, CommandError> {
         let kind = self.kinds().get(&declaration.kind);
         refuse_faults(declaration.faults(kind.as_ref().ok().copied()))?;
         let kind = kind?;
@@ -71,7 +72,10 @@ impl Engine {
     ///
     /// # Errors
     /// As for `create`, except for taken names and identities.
-    pub async fn preview(&self, declaration: &Declaration) -> Result<(Arc<Backend>, Value), Error> {
+    pub async fn preview(
+        &self,
+        declaration: &Declaration,
+    ) -> Result<(Arc<Backend>, Value), AdmissionError> {
         let kind = self.kinds().get(&declaration.kind);
         refuse_faults(declaration.faults(kind.as_ref().ok().copied()))?;
         kind?;
@@ -88,7 +92,7 @@ impl Engine {
         &self,
         id: EntityId,
         change: &EntityChange,
-    ) -> Result<Preview, Error> {
+    ) -> Result<Preview, CommandError> {
         let entity = self.entity(id).await?;
         let (intent, replaces) = self.update_intent(&entity, change.clone()).await?;
         let events = entity.decide(self.clock().now(), &intent)?;
@@ -103,13 +107,14 @@ impl Engine {
     /// Changes desired state, settings or both.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Invalid`], [`Error::Immutable`], refusals, [`Error::Store`].
+    /// [`QueryError::NotFound`], [`AdmissionError::Invalid`], [`AdmissionError::Immutable`], refusals,
+    /// [`QueryError::Store`].
     pub async fn update(
         &self,
         envelope: Envelope,
         id: EntityId,
         change: EntityChange,
-    ) -> Result<Accepted, Error> {
+    ) -> Result<Accepted, CommandError> {
         let entity = self.existing(id).await?;
         let (intent, _) = self.update_intent(&entity, change).await?;
         let opens = match &intent {
@@ -124,7 +129,7 @@ impl Engine {
         &self,
         entity: &Entity,
         change: EntityChange,
-    ) -> Result<(Intent, Vec<String>), Error> {
+    ) -> Result<(Intent, Vec<String>), AdmissionError> {
         let kind = self.kinds().get(&entity.manifest.kind)?;
         refuse_faults(names::patch_faults(&change.settings, &entity.manifest.settings, kind))?;
         let (desired, replaces) = match &change.desired {
@@ -163,14 +168,14 @@ impl Engine {
     /// Requests the deletion of an entity; `policy` `None` = the one of its settings.
     ///
     /// # Errors
-    /// [`Error::NotFound`], refusals, [`Error::Store`].
+    /// [`QueryError::NotFound`], refusals, [`QueryError::Store`].
     pub async fn delete(
         &self,
         envelope: Envelope,
         id: EntityId,
         if_revision: Option<Vec<Revision>>,
         policy: Option<DeletionPolicy>,
-    ) -> Result<Accepted, Error> {
+    ) -> Result<Accepted, CommandError> {
         let entity = self.existing(id).await?;
         let operation_id = self.clock().operation_id();
         let intent = Intent::Delete { operation_id, if_revision, policy };
@@ -180,20 +185,21 @@ impl Engine {
     /// Carries out a verb.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::UnknownAction`], [`Error::Invalid`] input, refusals, [`Error::Store`].
+    /// [`QueryError::NotFound`], [`AdmissionError::UnknownAction`], [`AdmissionError::Invalid`] input, refusals,
+    /// [`QueryError::Store`].
     pub async fn act(
         &self,
         envelope: Envelope,
         id: EntityId,
         verb: Verb,
-    ) -> Result<Accepted, Error> {
+    ) -> Result<Accepted, CommandError> {
         let entity = self.existing(id).await?;
         if let Verb::Adopt(id) | Verb::Decide(Decision::Adopt(id)) = &verb
             && !names::is_external_id(id.as_str())
         {
             let message = "is empty, too long, or has control characters".to_owned();
             let pointer = "/external_id".to_owned();
-            return Err(Error::BadDocument(vec![FieldError { pointer, message }]));
+            return Err(AdmissionError::BadDocument(vec![FieldError { pointer, message }]).into());
         }
         let operation_id = self.clock().operation_id();
         let mut opens = Some(operation_id);
@@ -235,38 +241,38 @@ impl Engine {
         envelope: Envelope,
         operation: Option<OperationId>,
         intent: &Intent,
-    ) -> Result<Accepted, Error> {
+    ) -> Result<Accepted, CommandError> {
         let envelope = Envelope { operation, ..envelope };
         Ok(self.inner.shared.commands.execute(id, &envelope, intent).await?.into())
     }
 
-    async fn existing(&self, id: EntityId) -> Result<Arc<Entity>, Error> {
+    async fn existing(&self, id: EntityId) -> Result<Arc<Entity>, QueryError> {
         let entity = self.inner.shared.entities.recent(id).await?;
-        if entity.exists() { Ok(entity) } else { Err(Error::NotFound) }
+        if entity.exists() { Ok(entity) } else { Err(QueryError::NotFound) }
     }
 
-    fn backend_for(&self, declaration: &Declaration) -> Result<Arc<Backend>, Error> {
+    fn backend_for(&self, declaration: &Declaration) -> Result<Arc<Backend>, AdmissionError> {
         let (namespace, kind) = (&declaration.namespace, &declaration.kind);
         if let Some(name) = &declaration.backend {
             let backend = self.backend(name)?;
             return if backend.serves(namespace, kind) {
                 Ok(backend)
             } else {
-                Err(Error::UnknownBackend(name.clone()))
+                Err(AdmissionError::UnknownBackend(name.clone()))
             };
         }
         let candidates = self.inner.backends.candidates(namespace, kind);
         match &candidates[..] {
             [one] => Ok(Arc::clone(one)),
-            _ => Err(Error::AmbiguousBackend(
+            _ => Err(AdmissionError::AmbiguousBackend(
                 candidates.iter().map(|backend| backend.name().clone()).collect(),
             )),
         }
     }
 }
 
-fn refuse_faults(faults: Vec<FieldError>) -> Result<(), Error> {
-    if faults.is_empty() { Ok(()) } else { Err(Error::BadDocument(faults)) }
+fn refuse_faults(faults: Vec<FieldError>) -> Result<(), AdmissionError> {
+    if faults.is_empty() { Ok(()) } else { Err(AdmissionError::BadDocument(faults)) }
 }
 
 fn in_namespace_of(envelope: Envelope, entity: &Entity) -> Envelope {

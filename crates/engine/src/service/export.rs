@@ -7,7 +7,7 @@ use stateward_domain::envelope::Recorded;
 use stateward_domain::id::{Namespace, Position};
 use stateward_domain::ports::audit::{Auditor, ChainedEvent};
 
-use crate::error::Error;
+use crate::error::QueryError;
 
 /// Events read per page.
 const PAGE: usize = 500;
@@ -69,8 +69,8 @@ impl Export {
     /// The number of lines.
     ///
     /// # Errors
-    /// [`Error::PositionGone`], [`Error::Store`].
-    pub async fn count(&self) -> Result<u64, Error> {
+    /// [`QueryError::PositionGone`], [`QueryError::Store`].
+    pub async fn count(&self) -> Result<u64, QueryError> {
         let (mut at, mut count) = (self.selection.after, 0);
         loop {
             let links = self.auditor.chained_events(at, self.until, PAGE).await?;
@@ -85,9 +85,9 @@ impl Export {
     /// The next lines, each with its line break; `None` after the last one.
     ///
     /// # Errors
-    /// [`Error::PositionGone`]; [`Error::Store`], also for an event that cannot be read: the export is incomplete
-    /// then.
-    pub async fn lines(&mut self) -> Result<Option<String>, Error> {
+    /// [`QueryError::PositionGone`]; [`QueryError::Store`], also for an event that cannot be read: the export is
+    /// incomplete then.
+    pub async fn lines(&mut self) -> Result<Option<String>, QueryError> {
         loop {
             let links = self.auditor.chained_events(self.at, self.until, PAGE).await?;
             let Some(last) = links.last() else { return Ok(None) };

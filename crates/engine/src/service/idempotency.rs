@@ -7,7 +7,7 @@ use stateward_domain::system::System;
 
 use super::Engine;
 use crate::commands::idempotency::IdempotencyPermit;
-use crate::error::Error;
+use crate::error::{CommandError, QueryError};
 use crate::service::Accepted;
 
 impl Engine {
@@ -22,24 +22,25 @@ impl Engine {
     /// first request.
     ///
     /// # Errors
-    /// [`Error::KeyReused`] when the first one was a different request, [`Error::Store`].
-    pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, Error> {
+    /// [`CommandError::KeyReused`] when the first one was a different request, [`QueryError::Store`].
+    pub async fn first_request(&self, envelope: &Envelope) -> Result<Option<Holder>, CommandError> {
         self.inner.shared.control.first_request(envelope).await
     }
 
     /// The reply to the first request about an entity.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the request was not about an entity, [`Error::Store`], [`Error::Unreadable`].
-    pub async fn first_reply(&self, first: &Holder) -> Result<Accepted, Error> {
+    /// [`QueryError::NotFound`] when the request was not about an entity, [`QueryError::Store`],
+    /// [`QueryError::Unreadable`].
+    pub async fn first_reply(&self, first: &Holder) -> Result<Accepted, QueryError> {
         Ok(self.inner.shared.commands.first_reply(first).await?.into())
     }
 
     /// Records the key of a request that was carried out and appended no other event; does nothing without a key.
     ///
     /// # Errors
-    /// [`Error::KeyReused`], [`Error::Store`].
-    pub async fn record_request(&self, envelope: &Envelope) -> Result<(), Error> {
+    /// [`CommandError::KeyReused`], [`QueryError::Store`].
+    pub async fn record_request(&self, envelope: &Envelope) -> Result<(), CommandError> {
         let nothing = |_: &System| Ok(Vec::new());
         let control = &self.inner.shared.control;
         control.change(&StreamId::system(), envelope, nothing).await.map(drop)

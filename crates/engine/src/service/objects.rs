@@ -12,7 +12,7 @@ use stateward_domain::ports::read_model::EntityFilter;
 
 use super::Engine;
 use crate::backends::Backend;
-use crate::error::Error;
+use crate::error::{AdmissionError, QueryError};
 
 /// Entities read per page.
 const PAGE: usize = 1_000;
@@ -63,34 +63,36 @@ impl Engine {
     /// counts as managed.
     ///
     /// # Errors
-    /// [`Error::UnknownBackend`], [`Error::UnknownKind`], [`Error::BadPageToken`]; [`Error::Store`] with the
-    /// backend's answer, or because the backend is unavailable now.
+    /// [`AdmissionError::UnknownBackend`], [`AdmissionError::UnknownKind`], [`QueryError::BadPageToken`];
+    /// [`QueryError::Store`] with the backend's answer, or because the backend is unavailable now.
     pub async fn list_objects(
         &self,
         name: &BackendName,
         kind: &KindName,
         cursor: Option<&str>,
-    ) -> Result<ObjectPage, Error> {
+    ) -> Result<ObjectPage, AdmissionError> {
         let backend = self.backend(name)?;
         if backend.kind(kind).is_none() {
-            return Err(Error::UnknownKind(kind.clone()));
+            return Err(AdmissionError::UnknownKind(kind.clone()));
         }
         if cursor.is_some_and(|cursor| cursor.len() > CURSOR_MAX) {
-            return Err(Error::BadPageToken);
+            return Err(QueryError::BadPageToken.into());
         }
         let now = self.clock().moment();
         if backend.availability.unavailable(now).is_some()
             || backend.availability.kind_throttled_for(kind, now).is_some()
         {
-            return Err(Error::Unavailable(format!("nothing is asked of {name} now")));
+            return Err(QueryError::Unavailable(format!("nothing is asked of {name} now")).into());
         }
         backend.wait_for_rate_limit().await;
         let context = self.inner.shared.backend_call_context(&backend);
         let listing = backend.settings.driver.list(&context, kind, cursor).await;
         // A failed request of a caller does not affect the backend's availability: the cursor is the caller's.
         let listing = listing.map_err(|failure| match failure.class {
-            ErrorClass::Invalid | ErrorClass::NotFound if cursor.is_some() => Error::BadPageToken,
-            _ => Error::Unavailable(failure.to_string()),
+            ErrorClass::Invalid | ErrorClass::NotFound if cursor.is_some() => {
+                QueryError::BadPageToken
+            }
+            _ => QueryError::Unavailable(failure.to_string()),
         })?;
         let known = self.managed_ids(name, kind).await?;
         let mut objects = Vec::with_capacity(listing.objects.len());
@@ -141,12 +143,12 @@ impl Engine {
 
     /// Whether an owner key protects an object from adoption. The key of an entity of this log does not, once that
     /// entity is deleted and has nothing left to clean up.
-    async fn is_owned(&self, key: Option<&OwnerKey>) -> Result<bool, Error> {
+    async fn is_owned(&self, key: Option<&OwnerKey>) -> Result<bool, QueryError> {
         let Some(key) = key else { return Ok(false) };
         let Some((owner, _)) = key.parse() else { return Ok(true) };
         match self.entities().fresh(owner).await {
             Ok(owner) => Ok(!owner.exists() || owner.is_tracked()),
-            Err(Error::Unreadable(_)) => Ok(true),
+            Err(QueryError::Unreadable(_)) => Ok(true),
             Err(error) => Err(error),
         }
     }
@@ -156,7 +158,7 @@ impl Engine {
         &self,
         backend: &BackendName,
         kind: &KindName,
-    ) -> Result<BTreeSet<ExternalId>, Error> {
+    ) -> Result<BTreeSet<ExternalId>, QueryError> {
         let filter = EntityFilter {
             backend: Some(backend.clone()),
             kind: Some(kind.clone()),
@@ -171,7 +173,7 @@ impl Engine {
                 return Ok(known);
             }
         }
-        Err(Error::TooMany)
+        Err(QueryError::TooMany)
     }
 }
 

@@ -12,7 +12,7 @@ use stateward_domain::ports::event_store::may_have_more;
 
 use super::Engine;
 use crate::entity_repository::decode;
-use crate::error::Error;
+use crate::error::QueryError;
 
 /// Events read per page.
 const PAGE: usize = 100;
@@ -34,12 +34,12 @@ impl Engine {
     /// Follows an operation from the state in `from` until it ends, or for `within`.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Unreadable`].
+    /// [`QueryError::Store`], [`QueryError::Unreadable`].
     pub async fn follow_operation(
         &self,
         mut from: FollowedOperation,
         within: Duration,
-    ) -> Result<FollowedOperation, Error> {
+    ) -> Result<FollowedOperation, QueryError> {
         let mut waiter = self.inner.waiters.wait_for(from.entity.id);
         let deadline = tokio::time::Instant::now() + within;
         loop {
@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Folds one page; true when another page may matter.
-    async fn fold_page(&self, followed: &mut FollowedOperation) -> Result<bool, Error> {
+    async fn fold_page(&self, followed: &mut FollowedOperation) -> Result<bool, QueryError> {
         let stream = StreamId::entity(followed.entity.id);
         let page = self.log().read_stream(&stream, followed.entity.version, PAGE).await?;
         let Some(last) = page.last() else { return Ok(false) };

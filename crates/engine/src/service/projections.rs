@@ -8,7 +8,7 @@ use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::read_model::{ReadModel, Rebuild};
 
 use super::{Engine, RunningModel};
-use crate::error::Error;
+use crate::error::QueryError;
 use crate::projections::executor::Executor;
 use crate::projections::runner::{self, ProjectionProgress};
 
@@ -56,17 +56,18 @@ impl Engine {
         all
     }
 
-    fn model(&self, name: &str) -> Result<&Arc<dyn ReadModel>, Error> {
+    fn model(&self, name: &str) -> Result<&Arc<dyn ReadModel>, QueryError> {
         let found = self.inner.models.iter().find(|entry| entry.model.name() == name);
-        found.map(|entry| &entry.model).ok_or(Error::NotFound)
+        found.map(|entry| &entry.model).ok_or(QueryError::NotFound)
     }
 
     /// Replays a projection from the start. The queue is replayed in place: only dispatchers read it, which then find
     /// work a little later. A read model is replayed beside the live one and swapped in.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for another name, [`Error::Store`]; [`Error::Unavailable`] when another rebuild took its place.
-    pub async fn rebuild(&self, projection: &str) -> Result<(), Error> {
+    /// [`QueryError::NotFound`] for another name, [`QueryError::Store`]; [`QueryError::Unavailable`] when another
+    /// rebuild took its place.
+    pub async fn rebuild(&self, projection: &str) -> Result<(), QueryError> {
         if projection == Executor::NAME {
             return Ok(self.inner.shared.queue.reset().await?);
         }
@@ -87,8 +88,8 @@ impl Engine {
     /// Replays quarantined streams of a projection; those that still cannot be applied stay quarantined.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for another projection, [`Error::Store`].
-    pub async fn retry_quarantined(&self, projection: &str) -> Result<(), Error> {
+    /// [`QueryError::NotFound`] for another projection, [`QueryError::Store`].
+    pub async fn retry_quarantined(&self, projection: &str) -> Result<(), QueryError> {
         if projection == Executor::NAME {
             return self.retry_quarantined_work().await;
         }
@@ -109,7 +110,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn retry_quarantined_work(&self) -> Result<(), Error> {
+    async fn retry_quarantined_work(&self) -> Result<(), QueryError> {
         for entry in self.inner.shared.queue.quarantined().await? {
             let Ok(stream) = entry.stream.parse() else { continue };
             if let Err(error) = self.inner.executor.retry(self.log(), &stream).await {

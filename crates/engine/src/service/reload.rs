@@ -12,7 +12,7 @@ use stateward_domain::system::{System, SystemEvent};
 use super::Engine;
 use super::projections::CATCH_UP_TIMEOUT;
 use crate::backends::{BackendChange, BackendSettings};
-use crate::error::Error;
+use crate::error::{CommandError, ControlError, QueryError};
 use crate::service::configuration::Configuration;
 
 /// Minimum time between reloads that a backend caused: one that refuses our credentials keeps being called.
@@ -28,9 +28,10 @@ impl Engine {
     /// Reloads the configuration and all secrets. Changed backends are connected again, the others are kept.
     ///
     /// # Errors
-    /// [`Error::BadConfiguration`]; [`Error::BackendInUse`] and [`Error::InUse`] when the new configuration removes
-    /// something that still has entities; [`Error::Store`]. The present configuration stays in force.
-    pub async fn reload(&self, envelope: &Envelope) -> Result<BackendChanges, Error> {
+    /// [`ControlError::BadConfiguration`]; [`ControlError::BackendInUse`] and [`ControlError::InUse`] when the new
+    /// configuration removes something that still has entities; [`QueryError::Store`]. The present configuration stays
+    /// in force.
+    pub async fn reload(&self, envelope: &Envelope) -> Result<BackendChanges, ControlError> {
         let mut last = self.inner.reloading.lock().await;
         let request = envelope;
         // The idempotency key stands for the whole reload; the first of several removals would take it.
@@ -65,8 +66,8 @@ impl Engine {
 
     /// Reads the configuration and puts it in force here, or leaves the present one in force; the changes, and whether
     /// any secret changed.
-    async fn apply_configuration(&self) -> Result<(BackendChanges, bool), Error> {
-        let read = self.inner.source.read().await.map_err(Error::BadConfiguration)?;
+    async fn apply_configuration(&self) -> Result<(BackendChanges, bool), ControlError> {
+        let read = self.inner.source.read().await.map_err(ControlError::BadConfiguration)?;
         self.refuse_removal_of_used(&read).await?;
         let Configuration { backends, namespaces, secrets } = read;
         let other_secrets = self.inner.shared.secrets.replace(secrets);
@@ -76,7 +77,7 @@ impl Engine {
 
     /// Reloads because another process recorded a reload at `version` of the system stream. Does nothing for one that
     /// this process carried out, and records nothing: the other process did.
-    async fn reload_recorded(&self, version: Version) -> Result<(), Error> {
+    async fn reload_recorded(&self, version: Version) -> Result<(), ControlError> {
         let mut last = self.inner.reloading.lock().await;
         if *last >= version {
             return Ok(());
@@ -101,37 +102,37 @@ impl Engine {
         envelope: &Envelope,
         changes: BackendChanges,
         last: &mut Version,
-    ) -> Result<BackendChanges, Error> {
+    ) -> Result<BackendChanges, ControlError> {
         let at = self.clock().now();
         let event = SystemEvent::ConfigurationReloaded { at, backends: changes.clone() };
         let stream = StreamId::system();
-        let record = |_: &System| Ok(vec![event.clone()]);
+        let record = |_: &System| Ok::<_, CommandError>(vec![event.clone()]);
         let outcome = self.inner.shared.control.change(&stream, envelope, record).await?;
         match outcome.repeats {
             None => {
                 *last = outcome.state.version;
                 Ok(changes)
             }
-            Some(version) => self.reloaded_at(version).await,
+            Some(version) => Ok(self.reloaded_at(version).await?),
         }
     }
 
     /// What the reload changed that is recorded at `version` of the system stream.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when that event is no reload, [`Error::Store`], [`Error::Unreadable`].
-    pub async fn reloaded_at(&self, version: Version) -> Result<BackendChanges, Error> {
+    /// [`QueryError::NotFound`] when that event is no reload, [`QueryError::Store`], [`QueryError::Unreadable`].
+    pub async fn reloaded_at(&self, version: Version) -> Result<BackendChanges, QueryError> {
         let event = self.inner.shared.control.event::<System>(&StreamId::system(), version).await?;
         match event {
             SystemEvent::ConfigurationReloaded { backends, .. } => Ok(backends),
-            _ => Err(Error::NotFound),
+            _ => Err(QueryError::NotFound),
         }
     }
 
-    async fn refuse_removal_of_used(&self, read: &Configuration) -> Result<(), Error> {
+    async fn refuse_removal_of_used(&self, read: &Configuration) -> Result<(), ControlError> {
         let head = self.log().head().await?;
         if !self.caught_up(head, CATCH_UP_TIMEOUT).await {
-            return Err(Error::Unavailable("the lists are behind".to_owned()));
+            return Err(QueryError::Unavailable("the lists are behind".to_owned()).into());
         }
         let configured = |name: &BackendName| {
             read.backends.iter().any(|settings: &BackendSettings| settings.name == *name)
@@ -142,13 +143,16 @@ impl Engine {
             let there = counts.iter().filter(|entry| entry.backend == *name);
             let count: u64 = there.map(|entry| entry.count).sum();
             if count > 0 {
-                return Err(Error::BackendInUse { name: name.clone(), count });
+                return Err(ControlError::BackendInUse { name: name.clone(), count });
             }
         }
         self.refuse_removal_of_used_namespaces(read).await
     }
 
-    async fn refuse_removal_of_used_namespaces(&self, read: &Configuration) -> Result<(), Error> {
+    async fn refuse_removal_of_used_namespaces(
+        &self,
+        read: &Configuration,
+    ) -> Result<(), ControlError> {
         let created = |name: &Namespace| self.access().is_created(name);
         let default = Namespace::from(crate::access::DEFAULT_NAMESPACE);
         let before = self.access().configured();
@@ -160,7 +164,7 @@ impl Engine {
             let filter = EntityFilter { namespaces, ..EntityFilter::default() };
             let entities = self.views().entities(&filter, 1_000, None).await?.items.len();
             if entities > 0 {
-                return Err(Error::InUse { count: entities as u64 });
+                return Err(ControlError::InUse { count: entities as u64 });
             }
         }
         Ok(())
@@ -187,8 +191,8 @@ pub(super) async fn reload_on_demand(engine: Engine) {
     }
 }
 
-/// Reloads the configuration whenever another process recorded that it did, until the engine stops. A configuration that
-/// this process cannot read or must not apply leaves the present one in force, until the next reload.
+/// Reloads the configuration whenever another process recorded that it did, until the engine stops. A configuration
+/// that this process cannot read or must not apply leaves the present one in force, until the next reload.
 pub(crate) async fn reload_as_recorded(engine: Engine) {
     let mut reloaded = engine.inner.reloaded.subscribe();
     loop {

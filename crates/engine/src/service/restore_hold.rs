@@ -8,19 +8,19 @@ use stateward_domain::id::Namespace;
 use stateward_domain::system::{System, SystemEvent};
 
 use super::Engine;
-use crate::error::Error;
+use crate::error::{CommandError, QueryError};
 
 /// Actor of the hold in the log.
 const ACTOR: &str = "restore";
 
 impl Engine {
-    /// Brings namespaces, tokens and the restore hold into memory; `restored` = the store has the mark of one that was put
-    /// back, which is recorded in the log. Called before requests are answered and before [`run`](Self::run).
+    /// Brings namespaces, tokens and the restore hold into memory; `restored` = the store has the mark of one that was
+    /// put back, which is recorded in the log. Called before requests are answered and before [`run`](Self::run).
     /// Idempotent.
     ///
     /// # Errors
-    /// [`Error::Store`]; then nothing may act.
-    pub async fn begin(&self, restored: bool) -> Result<(), Error> {
+    /// [`QueryError::Store`]; then nothing may act.
+    pub async fn begin(&self, restored: bool) -> Result<(), CommandError> {
         self.access().load().await?;
         let shared = &self.inner.shared;
         if restored {
@@ -32,7 +32,7 @@ impl Engine {
             match shared.control.change(&StreamId::system(), &envelope, freeze).await {
                 // The mark stays until a person lifts the hold: an older version knows nothing else. Nothing is recorded
                 // behind events that this version does not know.
-                Ok(_) | Err(Error::Unreadable(_)) => {}
+                Ok(_) | Err(CommandError::Query(QueryError::Unreadable(_))) => {}
                 Err(other) => return Err(other),
             }
         }
@@ -46,13 +46,13 @@ impl Engine {
     /// they are allowed already.
     ///
     /// # Errors
-    /// [`Error::Store`]: repeat the request. Changes may be allowed until the next start, but not longer.
-    pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), Error> {
+    /// [`QueryError::Store`]: repeat the request. Changes may be allowed until the next start, but not longer.
+    pub async fn unfreeze(&self, envelope: &Envelope) -> Result<(), CommandError> {
         let (shared, at) = (&self.inner.shared, self.clock().now());
         let observe_only = self.is_observe_only();
         let unfreeze = |system: &System| {
             let held = system.frozen || observe_only;
-            Ok(Vec::from_iter(held.then_some(SystemEvent::Unfrozen { at })))
+            Ok::<_, CommandError>(Vec::from_iter(held.then_some(SystemEvent::Unfrozen { at })))
         };
         // Recorded first: otherwise allowed changes could not be distinguished from forbidden ones. The idempotency key
         // is taken by the record of the completed request.

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::access::Role;
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::Namespace;
-use stateward_engine::Error;
+use stateward_engine::QueryError;
 use stateward_engine::service::export::Selection;
 
 use super::LINES;
@@ -57,7 +57,7 @@ pub(crate) async fn handler(
     let lines = futures_util::stream::unfold(export, |mut export| async {
         // An error aborts the connection, so that a partial export cannot be taken for a complete one.
         let lines = export.lines().await.map(|lines| lines.map(Bytes::from));
-        lines.transpose().map(|lines: Result<Bytes, Error>| (lines, export))
+        lines.transpose().map(|lines: Result<Bytes, QueryError>| (lines, export))
     });
     let lines = futures_util::TryStreamExt::map_err(lines, Problem::from);
     Ok(HttpResponse::Ok()

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use stateward_domain::access::Role;
 use stateward_domain::audit::{Checkpoint, Report, VerificationProgress};
-use stateward_engine::{Engine, Error, service::VerificationPermit};
+use stateward_engine::{Engine, QueryError, service::VerificationPermit};
 use tokio::sync::{oneshot, watch};
 
 use super::LINES;
@@ -67,7 +67,7 @@ pub(crate) async fn handler(
 /// A verification that streams its progress. Dropping the stream aborts it.
 struct VerificationStream {
     progress: watch::Receiver<VerificationProgress>,
-    outcome: oneshot::Receiver<Result<Report, Error>>,
+    outcome: oneshot::Receiver<Result<Report, QueryError>>,
     task: JoinHandle<()>,
     ended: bool,
 }
@@ -107,7 +107,7 @@ impl VerificationStream {
         }
     }
 
-    fn last(&mut self, outcome: Option<Result<Report, Error>>) -> Option<Value> {
+    fn last(&mut self, outcome: Option<Result<Report, QueryError>>) -> Option<Value> {
         self.ended = true;
         Some(match outcome? {
             Ok(report) => json!({ "result": report }),

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
 use stateward_domain::id::{BackendName, KindName};
-use stateward_engine::Error;
+use stateward_engine::AdmissionError;
 use stateward_engine::service::BackendObject;
 
 use crate::app_state::AppState;
@@ -61,8 +61,8 @@ pub(crate) async fn handler(
     let (name, kind) = (BackendName(path.into_inner()), KindName(kind));
     let holdings = app.engine.list_objects(&name, &kind, token.as_deref()).await;
     let holdings = holdings.map_err(|error| match error {
-        Error::UnknownBackend(_) => Problem::not_found(),
-        Error::UnknownKind(_) => {
+        AdmissionError::UnknownBackend(_) => Problem::not_found(),
+        AdmissionError::UnknownKind(_) => {
             Problem::malformed("bad-parameter", "the backend has no such kind")
         }
         other => other.into(),

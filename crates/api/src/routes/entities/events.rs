@@ -5,7 +5,7 @@ use stateward_domain::access::Role;
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{EntityId, Version};
 use stateward_domain::ports::event_store::may_have_more;
-use stateward_engine::Error;
+use stateward_engine::QueryError;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
@@ -37,7 +37,8 @@ pub(crate) async fn handler(
     params.finish()?;
     caller.entity(&app.engine, id, Role::Viewer).await?;
     let stream = StreamId::entity(id);
-    let events = app.engine.log().read_stream(&stream, after, size).await.map_err(Error::from)?;
+    let events =
+        app.engine.log().read_stream(&stream, after, size).await.map_err(QueryError::from)?;
     let more = may_have_more(&events, size);
     let next_page_token = events.last().filter(|_| more).map(|event| event.version.to_string());
     let items = events.iter().map(EventView::try_from).collect::<Result<Vec<_>, _>>()?;

@@ -5,7 +5,7 @@ use stateward_domain::entity::State;
 use stateward_domain::id::{BackendName, EntityName, KindName};
 use stateward_domain::ports::read_model::EntityFilter;
 use stateward_domain::selector::{REQUIREMENTS_MAX, Requirement, Selector};
-use stateward_engine::Error;
+use stateward_engine::QueryError;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
@@ -36,7 +36,7 @@ pub(crate) async fn handler(
     let filter = filter(&caller, &mut params)?;
     params.finish()?;
     let page = app.engine.views().entities(&filter, size, token.as_deref()).await;
-    let page = page.map_err(Error::from)?;
+    let page = page.map_err(QueryError::from)?;
     let items: Vec<_> = page.items.iter().map(|row| EntityView::from(&row.entity)).collect();
     Ok(page_response(items, page.next, page.as_of))
 }

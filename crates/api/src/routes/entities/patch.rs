@@ -7,7 +7,7 @@ use stateward_domain::document;
 use stateward_domain::entity::{Entity, Refusal};
 use stateward_domain::envelope::Envelope;
 use stateward_domain::id::EntityId;
-use stateward_engine::Error;
+use stateward_engine::CommandError;
 use stateward_engine::service::{Accepted, EntityChange};
 
 use crate::app_state::AppState;
@@ -84,7 +84,7 @@ impl Patch<'_> {
             // The patch was made from this revision, even if the client accepts others.
             let pinned = change.if_revision.as_deref() == Some(&[entity.revision]);
             match self.app.engine.update(envelope.clone(), self.id, change).await {
-                Err(Error::Refused(Refusal::RevisionMismatch { .. })) if pinned => {}
+                Err(CommandError::Refused(Refusal::RevisionMismatch { .. })) if pinned => {}
                 outcome => return self.caller.answer(&self.app.engine, outcome).await,
             }
         }

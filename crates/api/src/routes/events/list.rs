@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::{PAGE_BYTES_MAX, may_have_more};
-use stateward_engine::Error;
+use stateward_engine::QueryError;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
@@ -43,7 +43,7 @@ pub(crate) async fn handler(
     let mut after = token.or(after).unwrap_or(Position::START);
     let (mut items, mut scanned, mut bytes, mut scanned_bytes) = (Vec::new(), 0, 0, 0);
     loop {
-        let page = app.engine.log().read_log(after, size).await.map_err(Error::from)?;
+        let page = app.engine.log().read_log(after, size).await.map_err(QueryError::from)?;
         scanned += page.events.len();
         for event in &page.events {
             after = event.position;

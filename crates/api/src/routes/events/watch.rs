@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use stateward_domain::id::Position;
-use stateward_engine::Error;
+use stateward_engine::QueryError;
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
@@ -26,7 +26,7 @@ pub(crate) async fn handler(
     let after = last_seen(&app, &request).await?.or(after);
     let after = match after {
         Some(after) => after,
-        None => app.engine.log().head().await.map_err(Error::from)?,
+        None => app.engine.log().head().await.map_err(QueryError::from)?,
     };
     let stream = sse::watch(&app, caller, filter, after).ok_or_else(|| {
         let status = StatusCode::SERVICE_UNAVAILABLE;

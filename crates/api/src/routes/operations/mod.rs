@@ -11,7 +11,7 @@ use stateward_domain::access::Role;
 use stateward_domain::entity::operation::{OperationRow, OperationState};
 use stateward_domain::id::{EntityId, OperationId};
 use stateward_domain::ports::read_model::OperationFilter;
-use stateward_engine::Error;
+use stateward_engine::QueryError;
 
 use super::{ListReply, id, page_response, resource, wait_for};
 use crate::app_state::AppState;
@@ -67,7 +67,7 @@ pub(super) async fn page(
     params.finish()?;
     let filter = OperationFilter { namespaces, entity, state };
     let page = app.engine.views().operations(&filter, size, token.as_deref()).await;
-    let page = page.map_err(Error::from)?;
+    let page = page.map_err(QueryError::from)?;
     let items: Vec<_> = page.items.iter().map(OperationView::from).collect();
     Ok(page_response(items, page.next, page.as_of))
 }
@@ -124,7 +124,7 @@ async fn not_behind(app: &AppState, shown: OperationRow) -> Result<OperationRow,
     match app.engine.entity(shown.entity_id).await {
         Ok(entity) if entity.operation(shown.id).is_none() => {}
         // An entity that cannot be folded is shown in its last known state.
-        Ok(_) | Err(Error::Unreadable(_)) => return Ok(shown),
+        Ok(_) | Err(QueryError::Unreadable(_)) => return Ok(shown),
         Err(error) => return Err(error.into()),
     }
     if caught_up(app).await? {
@@ -137,15 +137,15 @@ async fn not_behind(app: &AppState, shown: OperationRow) -> Result<OperationRow,
 
 async fn row(app: &AppState, id: OperationId) -> Result<OperationRow, Problem> {
     let views = app.engine.views();
-    if let Some(row) = views.operation(id).await.map_err(Error::from)? {
+    if let Some(row) = views.operation(id).await.map_err(QueryError::from)? {
         return Ok(row);
     }
     caught_up(app).await?;
-    views.operation(id).await.map_err(Error::from)?.ok_or_else(Problem::not_found)
+    views.operation(id).await.map_err(QueryError::from)?.ok_or_else(Problem::not_found)
 }
 
 /// Waits for the read model to reach the log's head; false if it did not in time.
 async fn caught_up(app: &AppState) -> Result<bool, Problem> {
-    let head = app.engine.log().head().await.map_err(Error::from)?;
+    let head = app.engine.log().head().await.map_err(QueryError::from)?;
     Ok(app.engine.caught_up(head, CATCH_UP_MAX).await)
 }

@@ -90,7 +90,7 @@ impl AuditExport {
                 offline::export(&context.data, selection, || Ok(terminal::stdout())).await;
             let (count, _) = exported.map_err(|error| {
                 // An error of reading the log is not one of writing the output.
-                match error.downcast_ref::<stateward_engine::Error>() {
+                match error.downcast_ref::<stateward_engine::QueryError>() {
                     None => terminal::write_error(error),
                     Some(_) => error,
                 }

@@ -35,7 +35,9 @@ fn faults(desired: &Value, others: &[String]) -> Vec<String> {
     let (kinds, name) = kinds();
     let found = references(desired).expect("well-formed");
     match Placeholders::of(desired, &found).check_schema(&kinds, &name, others) {
-        Err(Error::Invalid(faults)) => faults.into_iter().map(|fault| fault.pointer).collect(),
+        Err(AdmissionError::Invalid(faults)) => {
+            faults.into_iter().map(|fault| fault.pointer).collect()
+        }
         outcome => outcome.map(|()| Vec::new()).expect("a known kind"),
     }
 }
