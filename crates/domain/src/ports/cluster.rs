@@ -48,6 +48,8 @@ pub struct Member {
     pub seen: Position,
     /// Digests of the configurations of its backends.
     pub backends: BTreeMap<BackendName, String>,
+    /// Whether it changes nothing on any backend.
+    pub observe_only: bool,
 }
 
 /// Work that one process at a time should do.

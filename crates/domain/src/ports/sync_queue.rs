@@ -88,6 +88,28 @@ pub struct Lease {
     pub observed_under: Version,
 }
 
+/// The concurrency of a backend, which holds for all processes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Leases that all processes together may hold.
+    pub leases: usize,
+    /// Drift checks among them, at most.
+    pub checks: usize,
+    /// Leases that the process holds which asks.
+    pub running: usize,
+    /// The part of `leases` of the process that asks, rounded down and up. While another one has less than its part
+    /// and finds work, the process gets no more than its part.
+    pub part: (usize, usize),
+}
+
+impl Concurrency {
+    /// The concurrency of a process that has the backend for itself.
+    #[must_use]
+    pub const fn alone(leases: usize, checks: usize) -> Self {
+        Self { leases, checks, running: 0, part: (leases, leases) }
+    }
+}
+
 /// A request for leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
@@ -101,6 +123,11 @@ pub struct LeaseRequest {
     pub duration: Duration,
     /// Drift checks among them, at most, if due work leaves room.
     pub checks: usize,
+    /// The limit of all leases that are held within one; `None` = these leases are no rounds, and do not count.
+    pub within: Option<Concurrency>,
+    /// Whether leases that ended without a release are taken. A process that just began cannot know whether the store's
+    /// clock stepped. A store of one process, whose clock is steady, takes them in any case.
+    pub takeover: bool,
 }
 
 /// The end of one lease.
@@ -193,7 +220,9 @@ pub trait SyncQueue: Send + Sync {
     async fn end_quarantine(&self, stream: &str) -> Result<(), QueueError>;
 
     /// Leases what is due: work by priority and age, then drift checks. Not idempotent: a repeated call leases
-    /// further entities. No entity is leased twice at once, on any node.
+    /// further entities. No entity is leased twice at once, on any node. Of the leases within a [`Concurrency`], no more
+    /// are held at once, on all nodes together, than the greatest one that was given allows. Whatever a process did not
+    /// get, it gets once it is released, or its lease ended; nothing reports that to the other processes, so they ask again.
     ///
     /// # Errors
     /// [`QueueError::Store`].

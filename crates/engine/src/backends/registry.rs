@@ -99,12 +99,15 @@ impl Backend {
         }
     }
 
-    /// Sets this process's share of the configured rate; `None` = unlimited. Idempotent.
-    pub(crate) fn limit_rate(&self, limit: Option<u32>) {
+    /// Sets this process's share of the configured rate; `None` = unlimited. Idempotent. True when there was none before,
+    /// and is one now.
+    pub(crate) fn limit_rate(&self, limit: Option<u32>) -> bool {
         let mut rate = self.rate.write().unwrap_or_else(PoisonError::into_inner);
+        let begins = rate.limit == Some(0) && limit != Some(0);
         if rate.limit != limit {
             *rate = Rate::of(limit);
         }
+        begins
     }
 
     /// Why its dispatcher gets no work from the queue; `None` = the queue answers.

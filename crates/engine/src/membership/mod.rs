@@ -1,8 +1,9 @@
-//! This process as a member of the cluster: its heartbeats, its duties, and its share of what all of them divide.
+//! This process as a member of the cluster: its heartbeats, its duties, and its part of what all of them use.
 //!
 //! Invariants: a duty never makes a result right, it only saves work; the compare-and-swap of checkpoints and leases do
-//! that. The shares of all members never add up to more than the whole: a member that joined waits until the others
-//! know it, and one that does not hear from the cluster has none.
+//! that. The concurrency of a backend is granted where leases are taken; its rate is divided here. The shares of a rate
+//! never add up to more than the whole: a member that begins to use a backend waits until the others know that, and one
+//! that does not hear from the cluster has none.
 
 pub mod currency;
 mod duties;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Member, NodeId, Role};
 use stateward_domain::ports::store_error::StoreError;
+use stateward_domain::ports::sync_queue::Concurrency;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,11 +30,14 @@ use shares::share;
 pub const CATALOGUE: u32 = 1;
 /// Time between two heartbeats.
 pub const BEAT: Duration = Duration::from_secs(3);
-/// A member that heard nothing for as long has no share: the others may count it as gone soon after.
+/// A member that heard nothing for as long has no share of a rate: the others may count it as gone soon after.
 const STALE: Duration = Duration::from_secs(6);
-/// A member that joined others waits as long before it takes its share: by then each of them has heard of it, or has no
-/// share itself.
+/// A member that begins to use a backend beside others waits as long before it takes its share of the rate: by then each of
+/// them has heard of it, or has no share itself.
 const JOINING: Duration = Duration::from_secs(7);
+/// A member that began takes no lease over for as long: all that live have beaten by then, and found a step of the store's
+/// clock if there was one.
+const SETTLING: Duration = Duration::from_secs(4);
 
 /// What this process is called, and what it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +56,12 @@ struct Known {
     members: Vec<Member>,
     /// When the heartbeat was sent that brought the answer; `None` = none did.
     asked_at: Option<Duration>,
-    /// From when on this process has a share; `None` = it did not join.
-    shares_from: Option<Duration>,
+    /// When the first heartbeat was sent that was answered.
+    joined_at: Option<Duration>,
+    /// From when on this process has a share of the rate of each backend.
+    shares_from: BTreeMap<BackendName, Duration>,
+    /// Whether it reported that it changes nothing.
+    observe_only: bool,
 }
 
 /// The membership of this process.
@@ -60,6 +69,8 @@ pub struct Membership {
     cluster: Arc<dyn Cluster>,
     id: NodeId,
     description: NodeDescription,
+    /// Whether this process changes nothing on any backend.
+    observe_only: Arc<AtomicBool>,
     clock: ClockAndIds,
     known: watch::Sender<Known>,
     /// The last event that is in force here.
@@ -76,12 +87,14 @@ impl Membership {
     pub(crate) fn new(
         cluster: Arc<dyn Cluster>,
         description: NodeDescription,
+        observe_only: Arc<AtomicBool>,
         clock: ClockAndIds,
     ) -> Self {
         Self {
             cluster,
             id: NodeId(clock.id()),
             description,
+            observe_only,
             clock,
             known: watch::Sender::default(),
             seen: watch::Sender::default(),
@@ -130,7 +143,8 @@ impl Membership {
     /// [`StoreError`].
     pub(crate) async fn beat(&self, backends: &Backends) -> Result<Vec<Member>, StoreError> {
         let asked_at = self.clock.elapsed();
-        let members = self.cluster.beat(&self.described(backends)).await?;
+        let described = self.described(backends);
+        let members = self.cluster.beat(&described).await?;
         if self.left.load(Ordering::Acquire) {
             // The heartbeat may have come after the farewell.
             self.cluster.leave(self.id).await?;
@@ -140,16 +154,34 @@ impl Membership {
         self.known.send_modify(|known| {
             let joining = if alone { Duration::ZERO } else { JOINING };
             let lapsed = known.asked_at.is_none_or(|last| asked_at.saturating_sub(last) > STALE);
-            if lapsed || known.shares_from.is_none() {
-                known.shares_from = Some(asked_at + joining);
+            if lapsed || (known.observe_only && !described.observe_only) {
+                known.shares_from.clear();
             }
+            known.shares_from.retain(|name, _| described.backends.contains_key(name));
+            for name in described.backends.keys() {
+                known.shares_from.entry(name.clone()).or_insert(asked_at + joining);
+            }
+            known.observe_only = described.observe_only;
             known.members.clone_from(&members);
             known.asked_at = Some(asked_at);
+            known.joined_at.get_or_insert(asked_at);
         });
-        for backend in backends.all().values() {
-            backend.limit_rate(self.rate(backend));
-        }
+        self.limit_rates(backends);
         Ok(members)
+    }
+
+    /// Puts this process's shares of the rates in force, and wakes the dispatchers of backends that may be called now.
+    pub(crate) fn limit_rates(&self, backends: &Backends) {
+        for backend in backends.all().values() {
+            if backend.limit_rate(self.rate(backend)) {
+                backend.wakeup.notify_one();
+            }
+        }
+    }
+
+    /// Reports what changed to the cluster at once.
+    pub(crate) fn report_now(&self) {
+        self.beat_now.notify_one();
     }
 
     /// Beats until `shutdown`.
@@ -164,11 +196,6 @@ impl Membership {
                 () = tokio::time::sleep(until_share.map_or(BEAT, |wait| wait.min(BEAT))) => {}
                 () = self.beat_now.notified() => {}
                 () = shutdown.cancelled() => return,
-            }
-            if until_share.is_some_and(|wait| wait <= BEAT) {
-                for backend in backends.all().values() {
-                    backend.wakeup.notify_one();
-                }
             }
         }
     }
@@ -191,11 +218,11 @@ impl Membership {
             .any(|member| member.id != self.id && member.backends.contains_key(name))
     }
 
-    /// Time until a member that joined has its share; `None` = it has it, or did not join yet.
+    /// Time until this process has its next share of a rate; `None` = it has all of them, or did not join yet.
     fn until_share(&self) -> Option<Duration> {
-        let from = self.known.borrow().shares_from?;
-        let wait = from.saturating_sub(self.clock.elapsed());
-        (!wait.is_zero()).then_some(wait)
+        let (known, now) = (self.known.borrow(), self.clock.elapsed());
+        let waits = known.shares_from.values().map(|from| from.saturating_sub(now));
+        waits.filter(|wait| !wait.is_zero()).min()
     }
 
     fn described(&self, backends: &Backends) -> Member {
@@ -211,20 +238,36 @@ impl Membership {
             knows: CATALOGUE,
             seen: *self.seen.borrow(),
             backends: digests,
+            observe_only: self.observe_only.load(Ordering::Acquire),
         }
     }
 
-    /// Rounds that this process may run at the same time on `backend`.
-    pub(crate) fn concurrency(&self, backend: &Backend) -> usize {
-        // Without a call no round gets anywhere.
-        if self.rate(backend) == Some(0) {
-            return 0;
-        }
-        self.share_of(backend, backend.settings.concurrency)
+    /// Whether this process runs rounds on `backend`: not where it has no share of the rate, because without a call no round
+    /// gets anywhere, and not where it may only observe and another member may change.
+    pub(crate) fn works_on(&self, backend: &Backend) -> bool {
+        let observe_only = self.observe_only.load(Ordering::Acquire);
+        let left = observe_only && self.known.borrow().others_change(self.id, backend.name());
+        !left && self.rate(backend) != Some(0)
+    }
+
+    /// The concurrency of `backend`, of which this process uses `running`.
+    pub(crate) fn concurrency(&self, backend: &Backend, running: usize) -> Concurrency {
+        let leases = backend.settings.concurrency;
+        let workers = self.known.borrow().workers(backend.name()).len().max(1);
+        let part = (leases / workers, leases.div_ceil(workers));
+        // Half of it, so that a user's change finds a free slot.
+        Concurrency { leases, checks: (leases / 2).max(1), running, part }
+    }
+
+    /// Whether leases that ended without a release may be taken over: any step of the store's clock was found by then.
+    pub(crate) fn may_take_over(&self) -> bool {
+        let joined_at = self.known.borrow().joined_at;
+        let settled = |at: Duration| self.clock.elapsed().saturating_sub(at) >= SETTLING;
+        !self.is_shared() || joined_at.is_some_and(settled)
     }
 
     /// Calls a second that this process may make to `backend`; `None` = unlimited.
-    fn rate(&self, backend: &Backend) -> Option<u32> {
+    pub(crate) fn rate(&self, backend: &Backend) -> Option<u32> {
         let limit = backend.settings.rate_per_second?.get();
         let share = self.share_of(backend, usize::try_from(limit).unwrap_or(usize::MAX));
         Some(u32::try_from(share).unwrap_or(u32::MAX))
@@ -234,21 +277,38 @@ impl Membership {
         if !self.is_shared() {
             return limit;
         }
+        let (name, now) = (backend.name(), self.clock.elapsed());
+        let observe_only = self.observe_only.load(Ordering::Acquire);
         let known = self.known.borrow();
-        let now = self.clock.elapsed();
         let heard = known.asked_at.is_some_and(|asked| now.saturating_sub(asked) <= STALE);
-        let joined = known.shares_from.is_some_and(|from| from <= now);
-        if !heard || !joined {
+        let begun = known.shares_from.get(name).is_some_and(|from| *from <= now);
+        if !heard || !begun || (observe_only && known.others_change(self.id, name)) {
             return 0;
         }
-        let works = |member: &&Member| {
-            member.role != Role::Api && member.backends.contains_key(backend.name())
-        };
-        let workers: Vec<NodeId> =
-            known.members.iter().filter(works).map(|member| member.id).collect();
+        let workers = known.workers(name);
         let rank = workers.iter().position(|id| *id == self.id);
-        rank.map_or(0, |rank| share(limit, &backend.name().0, rank, workers.len()))
+        rank.map_or(0, |rank| share(limit, &name.0, rank, workers.len()))
     }
+}
+
+impl Known {
+    /// The members that work on a backend: those that may change it or, if there are none, those that observe it.
+    fn workers(&self, name: &BackendName) -> Vec<NodeId> {
+        let all = self.members.iter().filter(|member| has(member, name));
+        let any = all.clone().any(|member| !member.observe_only);
+        all.filter(|member| !any || !member.observe_only).map(|member| member.id).collect()
+    }
+
+    /// Whether a member other than `me` may change the backend.
+    fn others_change(&self, me: NodeId, name: &BackendName) -> bool {
+        let mut others = self.members.iter().filter(|member| member.id != me);
+        others.any(|other| has(other, name) && !other.observe_only)
+    }
+}
+
+/// Whether the member runs rounds, and has the backend.
+fn has(member: &Member, name: &BackendName) -> bool {
+    member.role != Role::Api && member.backends.contains_key(name)
 }
 
 #[cfg(test)]

@@ -59,25 +59,32 @@ struct Setup {
     cluster: Arc<FakeCluster>,
     clock: Arc<ManualClock>,
     membership: Membership,
+    observe_only: Arc<AtomicBool>,
     backends: Backends,
 }
 
 impl Setup {
     /// A member with the backend `b` of eight rounds and `rate`.
-    fn new(rate: Option<u32>) -> Self {
+    fn new(rate: u32) -> Self {
         let (cluster, clock) = (Arc::new(FakeCluster::default()), ManualClock::new());
         let own = ClockAndIds { log_clock: LogClock::from(Arc::clone(&clock)) };
         let description = NodeDescription { name: "me".to_owned(), ..NodeDescription::default() };
-        let membership = Membership::new(cluster.clone(), description, own);
+        let observe_only = Arc::<AtomicBool>::default();
+        let flag = Arc::clone(&observe_only);
+        let membership = Membership::new(cluster.clone(), description, flag, own);
         let mut settings =
             BackendSettings::new("b", "stub", Arc::new(StubDriver { kinds: Vec::new() }));
         settings.concurrency = 8;
-        settings.rate_per_second = rate.and_then(std::num::NonZeroU32::new);
+        settings.rate_per_second = std::num::NonZeroU32::new(rate);
         let backends = Backends::new([settings], Arc::new(Secrets::default()));
-        Self { cluster, clock, membership, backends }
+        Self { cluster, clock, membership, observe_only, backends }
     }
 
     fn joined_by(&self, role: Role, backend: &str) {
+        self.joined_by_one(role, backend, false);
+    }
+
+    fn joined_by_one(&self, role: Role, backend: &str, observe_only: bool) {
         let digests = BTreeMap::from([(BackendName::from(backend), String::new())]);
         self.cluster.others.lock().unwrap().push(Member {
             id: NodeId(Uuid::from_u128(rand::random())),
@@ -87,6 +94,7 @@ impl Setup {
             knows: 1,
             seen: Position::START,
             backends: digests,
+            observe_only,
         });
     }
 
@@ -102,8 +110,20 @@ impl Setup {
         }
     }
 
-    fn concurrency(&self) -> usize {
-        self.membership.concurrency(&self.backends.get(&BackendName::from("b")).unwrap())
+    fn backend(&self) -> Arc<Backend> {
+        self.backends.get(&BackendName::from("b")).unwrap()
+    }
+
+    fn rate(&self) -> u32 {
+        self.membership.rate(&self.backend()).unwrap()
+    }
+
+    fn works(&self) -> bool {
+        self.membership.works_on(&self.backend())
+    }
+
+    fn part(&self) -> (usize, usize) {
+        self.membership.concurrency(&self.backend(), 0).part
     }
 }
 
@@ -111,70 +131,130 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_member_has_no_share_before_the_others_know_it_and_the_whole_when_it_is_alone() {
-    let alone = Setup::new(None);
-    assert_eq!(alone.concurrency(), 0, "not joined");
+    let alone = Setup::new(8);
+    assert_eq!(alone.rate(), 0, "not joined");
     alone.beat().await;
-    assert_eq!(alone.concurrency(), 8);
+    assert_eq!(alone.rate(), 8);
 
-    let second = Setup::new(None);
+    let second = Setup::new(8);
     second.joined_by(Role::All, "b");
     second.beat().await;
-    assert_eq!(second.concurrency(), 0, "the other may still use all of it");
+    assert_eq!(second.rate(), 0, "the other may still use all of it");
     second.clock.advance(BEAT);
     second.beat().await;
     second.clock.advance(BEAT);
     second.beat().await;
-    assert_eq!(second.concurrency(), 0, "one that hears nothing may still have its share");
+    assert_eq!(second.rate(), 0, "one that hears nothing may still have its share");
     second.clock.advance(SECOND);
-    assert_eq!(second.concurrency(), 4);
+    assert_eq!(second.rate(), 4);
+}
+
+#[tokio::test]
+async fn a_member_works_at_once_where_no_rate_is_divided_and_takes_over_once_a_step_was_found() {
+    let setup = Setup::new(0);
+    setup.joined_by(Role::All, "b");
+    assert!(setup.works() && !setup.membership.may_take_over());
+    setup.beat().await;
+    assert!(setup.works() && !setup.membership.may_take_over());
+    let all = setup.membership.concurrency(&setup.backend(), 3);
+    assert_eq!((all.leases, all.checks, all.running, all.part), (8, 4, 3, (4, 4)));
+    setup.joined_by(Role::Worker, "b");
+    setup.clock.advance(BEAT);
+    setup.beat().await;
+    assert_eq!(setup.part(), (2, 3));
+    setup.clock.advance(SECOND);
+    assert!(setup.membership.may_take_over());
+    setup.clock.advance(STALE * 2);
+    assert!(setup.works() && setup.membership.may_take_over(), "the queue says what it may lease");
 }
 
 #[tokio::test]
 async fn a_member_that_hears_nothing_has_no_share_and_joins_anew() {
-    let setup = Setup::new(None);
+    let setup = Setup::new(8);
     setup.beat().await;
     setup.joined_by(Role::Worker, "b");
     setup.clock.advance(STALE);
-    assert_eq!(setup.concurrency(), 8, "the last answer still counts");
+    assert_eq!(setup.rate(), 8, "the last answer still counts");
     setup.clock.advance(SECOND);
-    assert_eq!(setup.concurrency(), 0, "the others may have taken its share");
+    assert_eq!(setup.rate(), 0, "the others may have taken its share");
+    assert!(!setup.works(), "without a call no round gets anywhere");
     setup.beat().await;
-    assert_eq!(setup.concurrency(), 0, "they have to know it again");
+    assert_eq!(setup.rate(), 0, "they have to know it again");
     setup.settle().await;
-    assert_eq!(setup.concurrency(), 4);
+    assert_eq!(setup.rate(), 4);
 }
 
 #[tokio::test]
-async fn only_workers_that_have_the_backend_share_it() {
-    let setup = Setup::new(None);
+async fn only_workers_that_have_the_backend_and_may_change_it_share_it() {
+    let setup = Setup::new(8);
     setup.joined_by(Role::Api, "b");
     setup.joined_by(Role::All, "other");
     setup.joined_by(Role::Worker, "b");
+    setup.joined_by_one(Role::All, "b", true);
     setup.beat().await;
     setup.settle().await;
-    assert_eq!(setup.concurrency(), 4);
+    assert_eq!((setup.rate(), setup.part()), (4, (4, 4)));
     assert!(setup.membership.is_configured_elsewhere(&BackendName::from("other")));
     assert!(!setup.membership.is_configured_elsewhere(&BackendName::from("none")));
 }
 
 #[tokio::test]
-async fn a_single_call_a_second_is_one_members_who_alone_runs_rounds() {
-    let setup = Setup::new(Some(1));
+async fn a_member_that_only_observes_works_where_no_other_may_change() {
+    let setup = Setup::new(8);
+    setup.observe_only.store(true, Ordering::Release);
+    setup.joined_by_one(Role::All, "b", true);
+    setup.beat().await;
+    setup.settle().await;
+    assert_eq!((setup.works(), setup.rate(), setup.part()), (true, 4, (4, 4)));
+    setup.joined_by(Role::Worker, "b");
+    setup.beat().await;
+    assert_eq!((setup.works(), setup.rate(), setup.part()), (false, 0, (8, 8)));
+    // A person allows changes: the other one has to know that first.
+    setup.observe_only.store(false, Ordering::Release);
+    setup.beat().await;
+    assert_eq!((setup.works(), setup.rate()), (false, 0));
+    setup.settle().await;
+    assert_eq!((setup.works(), setup.rate(), setup.part()), (true, 4, (4, 4)));
+}
+
+#[tokio::test]
+async fn a_backend_that_is_added_has_no_share_of_its_rate_before_the_others_know_that() {
+    let setup = Setup::new(8);
     setup.joined_by(Role::All, "b");
     setup.beat().await;
     setup.settle().await;
-    let first = setup.concurrency();
-    setup.cluster.others.lock().unwrap().clear();
-    // The same member, now behind the other.
-    let before = Setup::new(Some(1));
+    let mut settings =
+        BackendSettings::new("new", "stub", Arc::new(StubDriver { kinds: Vec::new() }));
+    settings.rate_per_second = std::num::NonZeroU32::new(8);
+    let mut both = vec![settings];
+    both.push(setup.backend().settings.clone());
+    setup.backends.replace(both);
+    let new = setup.backends.get(&BackendName::from("new")).unwrap();
+    setup.membership.limit_rates(&setup.backends);
+    assert_eq!(setup.membership.rate(&new), Some(0));
+    setup.joined_by(Role::All, "new");
+    setup.beat().await;
+    assert_eq!(setup.membership.rate(&new), Some(0));
+    assert_eq!(setup.rate(), 4, "that of the others stays");
+    setup.settle().await;
+    assert_eq!(setup.membership.rate(&new), Some(4));
+}
+
+#[tokio::test]
+async fn a_single_call_a_second_is_one_members_who_alone_runs_rounds() {
+    let setup = Setup::new(1);
+    setup.joined_by(Role::All, "b");
+    setup.beat().await;
+    setup.settle().await;
+    assert_eq!(setup.works(), setup.rate() == 1);
+    let before = Setup::new(1);
     before.beat().await;
-    assert_eq!(before.concurrency(), 8, "alone it has the call");
-    assert!(first == 0 || first == 4, "{first}");
+    assert!(before.works(), "alone it has the call");
 }
 
 #[tokio::test]
 async fn a_duty_is_kept_by_renewal_and_survives_a_store_that_is_down_until_it_ends() {
-    let setup = Setup::new(None);
+    let setup = Setup::new(0);
     let duty = Duty::ForgetClaims;
     assert!(setup.membership.holds(&duty).await);
     assert!(setup.membership.holds(&duty).await);
@@ -193,7 +273,7 @@ async fn a_duty_is_kept_by_renewal_and_survives_a_store_that_is_down_until_it_en
 
 #[tokio::test]
 async fn a_duty_that_was_given_up_is_left_to_the_others_for_a_while() {
-    let setup = Setup::new(None);
+    let setup = Setup::new(0);
     let duty = Duty::Project("entities".to_owned());
     assert!(setup.membership.holds(&duty).await);
     setup.membership.give_up(&duty);
@@ -204,7 +284,7 @@ async fn a_duty_that_was_given_up_is_left_to_the_others_for_a_while() {
 
 #[tokio::test]
 async fn standing_duties_are_renewed_by_heartbeats_and_projections_by_their_own_work() {
-    let setup = Setup::new(None);
+    let setup = Setup::new(0);
     let (sweep, projects) =
         (Duty::Sweep(BackendName::from("b")), Duty::Project("entities".to_owned()));
     assert!(setup.membership.holds(&sweep).await && setup.membership.holds(&projects).await);
@@ -215,5 +295,5 @@ async fn standing_duties_are_renewed_by_heartbeats_and_projections_by_their_own_
 
 #[test]
 fn who_joins_waits_until_no_member_can_have_a_share_that_does_not_know_of_it() {
-    assert!(JOINING > STALE && STALE > BEAT);
+    assert!(JOINING > STALE && STALE > BEAT && SETTLING > BEAT);
 }

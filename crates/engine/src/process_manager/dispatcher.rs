@@ -1,4 +1,5 @@
-//! The dispatcher of one backend: leases due entities and runs a round for each, within the backend's concurrency.
+//! The dispatcher of one backend: leases due entities and runs a round for each, within the backend's concurrency, which
+//! the queue grants to all nodes together.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use stateward_domain::id::KindName;
 use stateward_domain::ports::cluster::Duty;
 use stateward_domain::ports::sync_queue::{
-    Lease, LeaseReason, LeaseRequest, QueueError, Release, SeenHints,
+    Concurrency, Lease, LeaseReason, LeaseRequest, QueueError, Release, SeenHints,
 };
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
@@ -22,6 +23,11 @@ use crate::process_manager::{Shared, unavailable_backend};
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Bounds of the time between scans for entities without a drift timer; within them it is the backend's drift interval.
 const SEED_INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
+/// Pause when work is due that the queue did not grant, and this process has less than its part: the others leave it what
+/// ends next.
+const SHORT_RETRY: Duration = Duration::from_millis(100);
+/// The same when this process has its part: one that stops or dies leaves more.
+const FULL_RETRY: Duration = Duration::from_secs(1);
 /// Pause after an error of the queue.
 const QUEUE_RETRY: Duration = Duration::from_millis(500);
 
@@ -100,9 +106,10 @@ impl Dispatcher {
 
     /// Leases as many entities as may run; returns how long to wait before the next attempt.
     async fn lease_due(&mut self) -> Result<Duration, QueueError> {
-        let concurrency = self.shared.membership.concurrency(&self.backend);
-        let free = concurrency.saturating_sub(self.rounds.len());
-        if free == 0 {
+        let running = self.rounds.len();
+        let concurrency = self.shared.membership.concurrency(&self.backend, running);
+        let free = concurrency.leases.saturating_sub(running);
+        if free == 0 || !self.shared.membership.works_on(&self.backend) {
             return Ok(POLL_INTERVAL);
         }
         if let Some(unavailable) = self.backend.availability.unavailable(self.shared.clock.moment())
@@ -110,27 +117,34 @@ impl Dispatcher {
             return unavailable_backend::block_or_wait(&self.shared, &self.backend, &unavailable)
                 .await;
         }
-        // Drift checks take at most half of the concurrency, so that a user's change finds a free slot.
-        let most = (concurrency / 2).max(1);
+        // Half of this process's part, so that no node gets all checks.
+        let most = (concurrency.part.1 / 2).max(1);
         let checks = free.min(most.saturating_sub(Arc::strong_count(&self.checks) - 1));
-        let leases = self.lease_up_to(free, checks).await?;
+        let leases = self.lease_up_to(free, checks, concurrency).await?;
         if leases.len() == free {
             return Ok(POLL_INTERVAL);
         }
-        // Nothing else was due; new work wakes the dispatcher.
+        // New work wakes the dispatcher.
         let left = checks - leases.iter().filter(|reason| **reason == LeaseReason::Drift).count();
-        let next = self.shared.queue.next_due(self.backend.name(), left > 0).await?;
-        Ok(next
-            .within
-            .map_or(POLL_INTERVAL, |within| within.clamp(Duration::from_millis(1), POLL_INTERVAL)))
+        let (queue, name) = (&self.shared.queue, self.backend.name());
+        match queue.next_due(name, left > 0).await?.within {
+            None => Ok(POLL_INTERVAL),
+            Some(Duration::ZERO) => {
+                let is_work = queue.next_due(name, false).await?.within == Some(Duration::ZERO);
+                let is_short = running + leases.len() < concurrency.part.0;
+                Ok(if is_work && is_short { SHORT_RETRY } else { FULL_RETRY })
+            }
+            Some(within) => Ok(within.clamp(Duration::from_millis(1), POLL_INTERVAL)),
+        }
     }
 
-    /// Leases up to `limit` entities, at most `checks` of them for a drift check, and starts their rounds; the reason
-    /// of each lease.
+    /// Leases up to `limit` entities within `concurrency`, at most `checks` of them for a drift check, and starts their
+    /// rounds; the reason of each lease.
     async fn lease_up_to(
         &mut self,
         limit: usize,
         checks: usize,
+        concurrency: Concurrency,
     ) -> Result<Vec<LeaseReason>, QueueError> {
         let requested_at = self.shared.clock.elapsed();
         let worker = self.shared.clock.id().to_string();
@@ -140,6 +154,8 @@ impl Dispatcher {
             limit,
             duration: self.shared.lease_times.duration,
             checks,
+            within: Some(concurrency),
+            takeover: self.shared.membership.may_take_over(),
         };
         let leases = self.shared.queue.lease(&request).await?;
         let reasons = leases.iter().map(|lease| lease.reason).collect();

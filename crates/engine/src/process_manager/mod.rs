@@ -91,7 +91,7 @@ pub struct Shared {
     /// Time between sweeps for objects without an entity.
     pub sweep_interval: Duration,
     /// Set = only observe: nothing is changed on any backend before a person allows it.
-    pub observe_only: AtomicBool,
+    pub observe_only: Arc<AtomicBool>,
     /// Progress of this process's executor.
     pub executor: watch::Sender<ProjectionProgress>,
     /// Cancelled to stop everything.
@@ -112,11 +112,13 @@ impl Shared {
     /// Forbids changes of backends in this process; running calls go on. Idempotent.
     pub(crate) fn forbid_changes(&self) {
         self.observe_only.store(true, Ordering::Release);
+        self.membership.report_now();
     }
 
     /// Ends observe-only in this process, and makes the snoozed work of `backends` due. Idempotent.
     pub(crate) async fn allow_changes(&self, backends: &Backends) {
         if self.observe_only.swap(false, Ordering::AcqRel) {
+            self.membership.report_now();
             for backend in backends.all().values() {
                 self.resume_work(backend).await;
             }

@@ -89,7 +89,9 @@ pub(super) async fn run(shared: Arc<Shared>, backend: Arc<Backend>) {
             }
         }
         let duty = Duty::Sweep(backend.name().clone());
-        if backend.availability.unavailable(shared.clock.moment()).is_some() {
+        if backend.availability.unavailable(shared.clock.moment()).is_some()
+            || !shared.membership.works_on(&backend)
+        {
             // Another member may reach it.
             shared.membership.give_up(&duty);
             continue;

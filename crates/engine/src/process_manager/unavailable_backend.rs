@@ -99,6 +99,9 @@ async fn block_entities(
         limit: BATCH,
         duration: shared.lease_times.duration,
         checks: 0,
+        // No round: the backend gets no call.
+        within: None,
+        takeover: shared.membership.may_take_over(),
     };
     let leases = shared.queue.lease(&request).await?;
     let mut releases = Vec::with_capacity(leases.len());

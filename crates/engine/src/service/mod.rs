@@ -159,7 +159,9 @@ impl Engine {
         let access = AccessControl::new(control.clone(), parts.clock.clone(), namespaces);
         let known = Arc::new(Secrets::default());
         known.replace(secrets);
-        let membership = Membership::new(store.cluster, parts.node, parts.clock.clone());
+        let observe_only = Arc::new(AtomicBool::new(parts.options.observe_only));
+        let (node, flag) = (parts.node, Arc::clone(&observe_only));
+        let membership = Membership::new(store.cluster, node, flag, parts.clock.clone());
         let shared = Shared {
             membership: Arc::new(membership),
             control,
@@ -174,7 +176,7 @@ impl Engine {
             lease_times: parts.options.lease_times,
             lease_keeper: LeaseKeeper::default(),
             sweep_interval: parts.options.sweep_interval,
-            observe_only: AtomicBool::new(parts.options.observe_only),
+            observe_only,
             executor: watch::Sender::new(ProjectionProgress::default()),
             shutdown: CancellationToken::new(),
         };
@@ -183,6 +185,8 @@ impl Engine {
             progress: watch::Sender::new(ProjectionProgress::default()),
         };
         let backends = Backends::new(backends, known);
+        // No call before the members are known that have a part of the rate.
+        shared.membership.limit_rates(&backends);
         let executor = Executor::new(Arc::clone(&shared.queue), shared.entities.clone());
         let inner = Inner {
             shared: Arc::new(shared),

@@ -60,6 +60,7 @@ mod tests {
                 .iter()
                 .map(|(name, digest)| (BackendName::from(*name), (*digest).to_owned()))
                 .collect(),
+            observe_only: false,
         };
         let members = [
             member(&[("a", "1"), ("b", "1")]),

@@ -84,6 +84,11 @@ impl Engine {
         {
             return Err(QueryError::Unavailable(format!("nothing is asked of {name} now")).into());
         }
+        if self.membership().rate(&backend) == Some(0) {
+            let elsewhere =
+                format!("this node has no share of the rate of {name}: ask another one");
+            return Err(QueryError::Unavailable(elsewhere).into());
+        }
         backend.wait_for_rate_limit().await;
         let context = self.inner.shared.backend_call_context(&backend);
         let listing = backend.settings.driver.list(&context, kind, cursor).await;

@@ -72,7 +72,11 @@ impl Engine {
         let Configuration { backends, namespaces, secrets } = read;
         let other_secrets = self.inner.shared.secrets.replace(secrets);
         self.access().configure(namespaces);
-        Ok((self.inner.backends.replace(backends), other_secrets))
+        let changes = self.inner.backends.replace(backends);
+        // The rate of a new backend is the configured one until here.
+        self.membership().limit_rates(&self.inner.backends);
+        self.membership().report_now();
+        Ok((changes, other_secrets))
     }
 
     /// Reloads because another process recorded a reload at `version` of the system stream. Does nothing for one that

@@ -22,9 +22,9 @@ const GONE_AFTER: Duration = Duration::from_secs(15);
 /// Heartbeats are one after another: of two members that join at once, the second sees the first, so they never both take
 /// themselves for the only one. `OFFSET 0` keeps the lock before the function, whose statements have snapshots of their own.
 const BEAT: &str = "SELECT o_id, o_name, o_role, o_version, o_knows, o_seen, o_backends, \
-     stateward_views.clock_or($9) \
+     o_observe_only, stateward_views.clock_or($10) \
      FROM (SELECT 1 AS one FROM pg_advisory_xact_lock(x'535457424541'::bigint) OFFSET 0) turn, \
-     LATERAL stateward_views.beat_v2($1, $2, $3, $4, $5 * turn.one, $6, $7, $8, $9, $10)";
+     LATERAL stateward_views.beat_v3($1, $2, $3, $4, $5 * turn.one, $6, $7, $8, $9, $10, $11)";
 
 /// The processes that work on one database.
 pub struct Members {
@@ -53,12 +53,12 @@ impl Members {
 }
 
 /// A stored member.
-type MemberRow = (Uuid, String, String, String, i64, String, String);
+type MemberRow = (Uuid, String, String, String, i64, String, String, bool);
 /// A stored member with the clock of leases.
-type TimedRow = (Uuid, String, String, String, i64, String, String, i64);
+type TimedRow = (Uuid, String, String, String, i64, String, String, bool, i64);
 
 fn member(row: MemberRow) -> Result<Member, StoreError> {
-    let (id, name, role, version, knows, seen, backends) = row;
+    let (id, name, role, version, knows, seen, backends, observe_only) = row;
     let key = id.to_string();
     let damaged = |column, error: &dyn std::fmt::Display| {
         StoreError::inconsistent(("members", column), &key, error.to_string())
@@ -74,6 +74,7 @@ fn member(row: MemberRow) -> Result<Member, StoreError> {
         knows: u32::try_from(knows).map_err(|error| damaged("knows", &error))?,
         seen,
         backends,
+        observe_only,
     })
 }
 
@@ -121,16 +122,17 @@ impl Cluster for Members {
             .bind(i64::from(me.knows))
             .bind(me.seen.to_string())
             .bind(backends)
+            .bind(me.observe_only)
             .bind(micros(GONE_AFTER))
             .bind(self.leases.now())
             .bind(expected);
         let rows: Vec<TimedRow> = session.fetch_all(query).await.map_err(store_error)?;
         if let Some(row) = rows.first() {
-            self.prediction.observe(row.7, self.steady());
+            self.prediction.observe(row.8, self.steady());
         }
         let rows = rows.into_iter();
-        rows.map(|(id, name, role, version, knows, seen, backends, _)| {
-            member((id, name, role, version, knows, seen, backends))
+        rows.map(|(id, name, role, version, knows, seen, backends, observe_only, _)| {
+            member((id, name, role, version, knows, seen, backends, observe_only))
         })
         .collect()
     }
@@ -182,7 +184,7 @@ mod tests {
         let row = || -> MemberRow {
             let seen = stateward_domain::id::Position::START.to_string();
             let text = |text: &str| text.to_owned();
-            (Uuid::nil(), text("n"), text("all"), text("1"), 1, seen, text("{}"))
+            (Uuid::nil(), text("n"), text("all"), text("1"), 1, seen, text("{}"), false)
         };
         assert!(member(row()).is_ok());
         let changes: [(Change, &str); 4] = [

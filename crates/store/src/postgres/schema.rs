@@ -23,6 +23,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "views", include_str!("../../../../migrations/postgres/0002_views.sql")),
     (3, "lost_events", include_str!("../../../../migrations/postgres/0003_lost_events.sql")),
     (4, "clock_steps", include_str!("../../../../migrations/postgres/0004_clock_steps.sql")),
+    (5, "grants", include_str!("../../../../migrations/postgres/0005_grants.sql")),
 ];
 
 /// Where sqlx records what was applied.
@@ -52,6 +53,7 @@ const VIEWS: &[&str] = &[
     "members",
     "duties",
     "lease_clock",
+    "lease_grants",
 ];
 
 /// Makes or migrates the schema as its owner, the role of `target`. Idempotent. Grants `role` what a process of

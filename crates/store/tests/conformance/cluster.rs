@@ -18,6 +18,7 @@ fn member(id: u128) -> Member {
         knows: 1,
         seen: Position::START,
         backends: BTreeMap::new(),
+        observe_only: false,
     }
 }
 
@@ -39,6 +40,7 @@ async fn a_member_sees_itself_as_it_last_described_itself() {
         let mut me = member(1);
         assert_eq!(cluster.beat(&me).await, Ok(vec![me.clone()]), "{name}");
         me.seen = Position { epoch: 1, major: 0, minor: 7 };
+        me.observe_only = true;
         for _ in 0..2 {
             assert_eq!(cluster.beat(&me).await, Ok(vec![me.clone()]), "{name}");
         }

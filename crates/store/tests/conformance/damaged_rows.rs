@@ -52,6 +52,8 @@ impl Call {
                     limit: 100,
                     duration: std::time::Duration::from_secs(30),
                     checks: 100,
+                    within: None,
+                    takeover: true,
                 };
                 queue(store.queue.lease(&request).await.err()?)
             }

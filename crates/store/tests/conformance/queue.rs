@@ -1,7 +1,8 @@
-//! The sync queue: its rows; `leases`: leases and timers; `clock`, `restart`: the effect of setting the wall clock, while the
+//! The sync queue: its rows; `leases`: leases and timers; `concurrency`: its limit for all workers; `clock`, `restart`: the effect of setting the wall clock, while the
 //! store is open, and between two openings of its files.
 
 mod clock;
+mod concurrency;
 mod leases;
 mod restart;
 
@@ -14,7 +15,7 @@ use stateward_domain::entity::next_work::{Priority, QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::sync_queue::{
-    Lease, LeaseReason, LeaseRequest, QueueChange, QueueError, Release, SyncQueue,
+    Concurrency, Lease, LeaseReason, LeaseRequest, QueueChange, QueueError, Release, SyncQueue,
 };
 use stateward_domain::time::{Clock, LogClock, Timestamp};
 use uuid::Uuid;
@@ -97,6 +98,8 @@ impl Subject {
             limit,
             duration: LEASE,
             checks,
+            within: None,
+            takeover: true,
         };
         self.queue.lease(&request).await.unwrap()
     }

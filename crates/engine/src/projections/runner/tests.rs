@@ -28,7 +28,7 @@ pub(crate) async fn run_alone(
 ) {
     let clock = ClockAndIds { log_clock: LogClock::from(ManualClock::new()) };
     let (cluster, node) = (Arc::new(SingleNode::default()), NodeDescription::default());
-    let membership = Arc::new(Membership::new(cluster, node, clock));
+    let membership = Arc::new(Membership::new(cluster, node, Arc::default(), clock));
     Runner { log, projection, progress, membership, shutdown }.run().await;
 }
 
@@ -176,7 +176,7 @@ async fn what_stopped_a_projection_is_shown_until_any_process_passes_it() {
             recorded_at: None,
             stopped: stopped.clone(),
         }),
-        membership: Arc::new(Membership::new(cluster, node, clock)),
+        membership: Arc::new(Membership::new(cluster, node, Arc::default(), clock)),
         shutdown: CancellationToken::new(),
     };
     runner.stand_by().await;

@@ -181,6 +181,17 @@ impl Entries {
         self.by_id.get(&entity)
     }
 
+    /// Whether the entity is leased at `now`, as one of this backend.
+    pub(super) fn is_leased(
+        &self,
+        entity: EntityId,
+        backend: &BackendName,
+        now: Timestamp,
+    ) -> bool {
+        let lease = self.get(entity).and_then(|entry| entry.lease.as_ref());
+        lease.is_some_and(|lease| lease.backend == *backend && lease.until > now)
+    }
+
     /// Changes an entry, which may be missing before and after.
     pub(super) fn change<T>(
         &mut self,

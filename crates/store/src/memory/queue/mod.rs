@@ -21,6 +21,7 @@ use stateward_domain::ports::sync_queue::{
 };
 use stateward_domain::time::{LogClock, Moment, Timestamp};
 
+use crate::shared::grants::Grants;
 use crate::shared::hints::{KnownCheckpoint, WorkHints};
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use index::{Entries, FREE, Key, LeaseRow, StoredRow};
@@ -46,6 +47,7 @@ struct QueueState {
     /// By stream.
     quarantined: BTreeMap<String, Quarantined>,
     observed_since: HashMap<BackendName, Version>,
+    grants: Grants,
 }
 
 impl MemoryQueue {
@@ -234,11 +236,16 @@ impl SyncQueue for MemoryQueue {
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError> {
-        let now = self.now();
-        let mut state = self.state();
+        let (now, mut state) = (self.now(), self.state());
         state.expire(&request.backend, now);
+        let QueueState { grants, entries, .. } = &mut *state;
+        let held = |entity: &EntityId| entries.is_leased(*entity, &request.backend, now);
+        let request = &grants.allowed(request, held);
         let leasable = state.leasable(request, now);
-        Ok(leasable.into_iter().filter_map(|entity| state.lease(entity, request, now)).collect())
+        let lease = |entity| state.lease(entity, request, now);
+        let leases: Vec<_> = leasable.into_iter().filter_map(lease).collect();
+        state.grants.add(request, &leases);
+        Ok(leases)
     }
 
     async fn renew(

@@ -29,13 +29,14 @@ const CLASSES: i32 = 4;
 /// One row, so that the commit may be waited for without a deadline.
 const LEASE: &str = "SELECT coalesce(array_agg(o_entity), '{}'), coalesce(array_agg(o_position), '{}'), \
      coalesce(array_agg(o_idle), '{}'), coalesce(array_agg(o_observed), '{}'), stateward_views.clock_or($7) \
-     FROM stateward_views.lease_v2($1, $2, $3, $4, $5, $6, $7, $8)";
+     FROM stateward_views.lease_v3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 const RENEW: &str = "SELECT coalesce(array_agg(renewed), '{}'), stateward_views.clock_or($4) \
      FROM stateward_views.renew_v2($1, $2, $3, $4, $5) AS renewed";
 type Leased = (Vec<String>, Vec<String>, Vec<bool>, Vec<Option<i64>>, i64);
 
 impl Queue {
     pub(super) async fn take(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError> {
+        let within = request.within;
         let query = |expected: Option<i64>| {
             sqlx::query_as(LEASE)
                 .bind(request.backend.0.clone())
@@ -46,6 +47,12 @@ impl Queue {
                 .bind(self.steady())
                 .bind(self.leases.now())
                 .bind(expected)
+                .bind(request.takeover)
+                .bind(within.map(|within| limit_of(within.leases)))
+                .bind(within.map(|within| limit_of(within.checks)))
+                .bind(within.map(|within| limit_of(within.running)))
+                .bind(within.map(|within| limit_of(within.part.0)))
+                .bind(within.map(|within| limit_of(within.part.1)))
         };
         let (entities, positions, idle, observed, clock): Leased = self.durably(query).await?;
         self.prediction.observe(clock, self.steady());

@@ -1,5 +1,6 @@
 //! Leases and drift timers: written by workers alone, and allowed to be lost. All times here are steady time.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -73,6 +74,28 @@ pub(super) async fn lease(
         Ok(Lease { entity: parsed(ENTITY, &entity, &entity)?, reason, seen, observed_under })
     };
     taken.into_iter().map(lease).collect()
+}
+
+/// Those of the entities that are leased on the backend.
+pub(super) async fn held(
+    connection: &mut SqliteConnection,
+    backend: &BackendName,
+    entities: &[EntityId],
+    now: Timestamp,
+) -> Result<HashSet<EntityId>, sqlx::Error> {
+    if entities.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let held: Vec<String> = sqlx::query_scalar(
+        "SELECT entity FROM sync_leases WHERE entity IN (SELECT value FROM json_each(?)) \
+         AND backend = ? AND until > ?",
+    )
+    .bind(encode(&entities))
+    .bind(&backend.0)
+    .bind(now.0)
+    .fetch_all(connection)
+    .await?;
+    held.iter().map(|text| parsed(ENTITY, text, text)).collect()
 }
 
 /// An expired lease is not renewed, even if no other worker took it since: its worker stopped relying on it.

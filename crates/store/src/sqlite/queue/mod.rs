@@ -5,11 +5,12 @@ mod leases;
 mod reference_index;
 pub(super) mod schema;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use sqlx::SqliteConnection;
 use stateward_domain::entity::claims::ClaimKey;
 use stateward_domain::entity::next_work::{QueueRow, WaitsFor};
 use stateward_domain::id::{BackendName, EntityId, Position, Version};
@@ -20,6 +21,7 @@ use stateward_domain::ports::sync_queue::{
 };
 use stateward_domain::time::{Moment, Timestamp};
 
+use crate::shared::grants::Grants;
 use crate::shared::hints::{KnownCheckpoint, WorkHints};
 use crate::shared::queue_plan::{GroupedChanges, Wakeup, WokenBy, lease_after};
 use crate::shared::queue_row::{
@@ -36,11 +38,33 @@ pub struct Queue {
     file: Arc<ViewsDb>,
     known: KnownCheckpoint,
     hints: WorkHints,
+    /// No lease is held when the files are opened.
+    grants: Mutex<Grants>,
 }
 
 impl Queue {
     pub(in crate::sqlite) fn new(file: Arc<ViewsDb>) -> Self {
-        Self { file, known: KnownCheckpoint::default(), hints: WorkHints::default() }
+        let (known, hints) = (KnownCheckpoint::default(), WorkHints::default());
+        Self { file, known, hints, grants: Mutex::default() }
+    }
+
+    fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leases within the concurrency of the request. `writer` keeps other leases out meanwhile.
+    async fn take(
+        &self,
+        writer: &mut SqliteConnection,
+        request: &LeaseRequest,
+    ) -> Result<Vec<Lease>, sqlx::Error> {
+        let now = self.file.now().steady;
+        let granted = self.grants().of(&request.backend);
+        let held = leases::held(writer, &request.backend, &granted, now).await?;
+        let request = &self.grants().allowed(request, |entity| held.contains(entity));
+        let leases = leases::lease(writer, request, now).await?;
+        self.grants().add(request, &leases);
+        Ok(leases)
     }
 }
 
@@ -253,7 +277,7 @@ impl SyncQueue for Queue {
     async fn lease(&self, request: &LeaseRequest) -> Result<Vec<Lease>, QueueError> {
         let mut writer = self.file.writer().await;
         crate::failpoints::reach("store::queue::lease::before");
-        let leases = leases::lease(&mut writer, request, self.file.now().steady).await;
+        let leases = self.take(&mut writer, request).await;
         crate::failpoints::reach("store::queue::lease::after");
         leases.map_err(unavailable)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use stateward_domain::entity::next_work::{Priority, QueueRow};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId, Role};
-use stateward_domain::ports::sync_queue::{LeaseRequest, QueueChange, SyncQueue};
+use stateward_domain::ports::sync_queue::{Concurrency, LeaseRequest, QueueChange, SyncQueue};
 use stateward_domain::time::{Clock, LogClock, ManualClock};
 use stateward_store::postgres::{LeaseClock, Members, Queue};
 use uuid::Uuid;
@@ -79,12 +79,24 @@ fn entity(number: u128) -> EntityId {
 }
 
 async fn lease(queue: &Queue, backend: &str, worker: &str) -> Vec<EntityId> {
+    lease_within(queue, backend, worker, None, true).await
+}
+
+async fn lease_within(
+    queue: &Queue,
+    backend: &str,
+    worker: &str,
+    within: Option<Concurrency>,
+    takeover: bool,
+) -> Vec<EntityId> {
     let request = LeaseRequest {
         worker: worker.to_owned(),
         backend: BackendName::from(backend),
         limit: 9,
         duration: LEASE,
         checks: 0,
+        within,
+        takeover,
     };
     queue.lease(&request).await.unwrap().into_iter().map(|lease| lease.entity).collect()
 }
@@ -140,6 +152,60 @@ async fn a_step_of_the_clock_takes_no_lease_from_its_holder_and_keeps_no_work_wa
     }
 }
 
+#[tokio::test]
+async fn a_step_of_the_clock_frees_no_place_in_a_concurrency_that_is_used() {
+    for step in STEPS {
+        let Some(database) = test_database() else { return };
+        let at = SteppedDatabase::of(database.await);
+        let (holder, other) = (at.queue().await, at.queue().await);
+        for number in 1..=8 {
+            at.enqueue(&holder, "b", number).await;
+        }
+        let within = Some(Concurrency::alone(4, 2));
+        // The workers of 3 and 4 die now.
+        assert_eq!(lease_within(&holder, "b", "held", within, true).await.len(), 4);
+        assert_eq!(lease_within(&other, "b", "other", within, true).await, [], "{step}");
+        at.pass(5);
+        at.step(step);
+        let mut taken = Vec::new();
+        for _ in 0..10 {
+            for queue in [&other, &at.queue().await] {
+                taken.extend(lease_within(queue, "b", "other", within, true).await);
+            }
+            assert!(renew(&holder, 1, "held").await && renew(&holder, 2, "held").await, "{step}");
+            assert!(taken.len() <= 2, "{step}: {taken:?}");
+            for entity in &taken {
+                assert!(renew(&other, entity.0.as_u128(), "other").await, "{step}");
+            }
+            at.pass(6);
+        }
+        assert_eq!(taken.len(), 2, "{step}: within two lease times");
+    }
+}
+
+/// Of a process that began just then, before any other found the step.
+#[tokio::test]
+async fn a_process_that_has_seen_no_other_time_takes_nothing_over_and_no_place_that_is_used() {
+    for step in STEPS {
+        let Some(database) = test_database() else { return };
+        let at = SteppedDatabase::of(database.await);
+        let holder = at.queue().await;
+        for number in 1..=4 {
+            at.enqueue(&holder, "b", number).await;
+        }
+        let within = Some(Concurrency::alone(3, 1));
+        let two = Some(Concurrency::alone(2, 1));
+        assert_eq!(lease_within(&holder, "b", "held", two, true).await.len(), 2);
+        at.pass(5);
+        at.step(step);
+        let new = at.queue().await;
+        let found = lease_within(&new, "b", "new", within, false).await;
+        let free = [entity(3), entity(4)];
+        assert!(found.len() == 1 && free.contains(&found[0]), "{step}: {found:?}");
+        assert!(renew(&holder, 1, "held").await && renew(&holder, 2, "held").await, "{step}");
+    }
+}
+
 fn member(id: u128) -> Member {
     Member {
         id: NodeId(Uuid::from_u128(id)),
@@ -149,6 +215,7 @@ fn member(id: u128) -> Member {
         knows: 1,
         seen: Position::START,
         backends: [].into(),
+        observe_only: false,
     }
 }
 

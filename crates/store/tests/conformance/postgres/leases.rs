@@ -19,24 +19,31 @@ use uuid::Uuid;
 use super::{TestDatabase, test_database};
 use crate::support::ManualClock;
 
-const LEASE: Duration = Duration::from_secs(30);
+pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// A process, whose leases end by the database's clock.
-struct Process {
-    queue: Arc<Queue>,
-    clock: LogClock,
+pub(super) struct Process {
+    pub(super) queue: Arc<Queue>,
+    pub(super) clock: LogClock,
 }
 
 impl Process {
-    async fn of(database: &TestDatabase, clock: Arc<ManualClock>) -> Self {
+    pub(super) async fn of(database: &TestDatabase, clock: Arc<ManualClock>) -> Self {
+        Self::by(database, clock, LeaseClock::Database).await
+    }
+
+    pub(super) async fn by(
+        database: &TestDatabase,
+        clock: Arc<ManualClock>,
+        leases: LeaseClock,
+    ) -> Self {
         let clock = LogClock::from(clock);
-        let connections = database.connect().await;
-        let queue = Arc::new(Queue::new(connections, clock.clone(), LeaseClock::Database));
-        Self { queue, clock }
+        let queue = Queue::new(database.connect().await, clock.clone(), leases);
+        Self { queue: Arc::new(queue), clock }
     }
 
     /// Makes entities due, numbered from 1.
-    async fn enqueue(&self, count: u128) {
+    pub(super) async fn enqueue(&self, count: u128) {
         let now = self.clock.now();
         let row = |number| QueueRow {
             entity: entity(number),
@@ -59,6 +66,8 @@ impl Process {
             limit,
             duration: LEASE,
             checks: 0,
+            within: None,
+            takeover: true,
         };
         let leases = self.queue.lease(&request).await?;
         Ok(leases.into_iter().map(|lease| lease.entity).collect())
@@ -73,7 +82,7 @@ fn position(minor: u64) -> Position {
     Position { epoch: 1, major: 0, minor }
 }
 
-async fn execute(owner: &PgPool, statement: &str) {
+pub(super) async fn execute(owner: &PgPool, statement: &str) {
     sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(owner).await.unwrap();
 }
 
@@ -165,7 +174,8 @@ async fn what_a_lease_changes_is_in_no_index_and_its_pages_have_room() {
     let indexed: Vec<String> = sqlx::query_scalar(
         "SELECT DISTINCT a.attname::text FROM pg_index i JOIN pg_attribute a \
          ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) \
-         WHERE i.indrelid = 'stateward_views.sync_leases'::regclass ORDER BY 1",
+         WHERE i.indrelid IN ('stateward_views.sync_leases'::regclass, 'stateward_views.lease_grants'::regclass) \
+         ORDER BY 1",
     )
     .fetch_all(&owner)
     .await
@@ -187,9 +197,13 @@ async fn leases_and_renewals_are_durable_and_what_follows_from_the_log_is_not() 
     let advance = "advance_v1(repeat('0', 40), repeat('0', 40), 0, '{}', '{}', '{}', '{}', '{}', '{}', \
          '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')";
     for (role, call, expected) in [
-        ("off", "lease_v2('b', 'w', 1, 1, 1, 0, NULL, NULL)", "on"),
+        ("off", "lease_v3('b', 'w', 1, 1, 1, 0, NULL, NULL, true, 1, 1, 0, 1, 1)", "on"),
         ("off", "renew_v2('{}', '{}', 1, NULL, NULL)", "on"),
-        ("remote_apply", "lease_v2('b', 'w', 1, 1, 1, 0, NULL, NULL)", "remote_apply"),
+        (
+            "remote_apply",
+            "lease_v3('b', 'w', 1, 1, 1, 0, NULL, NULL, true, 1, 1, 0, 1, 1)",
+            "remote_apply",
+        ),
         ("on", advance, "off"),
         ("on", "reset_queue_v1()", "off"),
         ("on", "release_v1('{}', '{}', '{}', '{}', '{}', '{}', '{}')", "off"),

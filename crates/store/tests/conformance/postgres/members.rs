@@ -34,6 +34,7 @@ fn member(id: u128) -> Member {
         knows: 3,
         seen: Position { epoch: 1, major: 0, minor: 7 },
         backends: [(BackendName::from("b"), "digest".to_owned())].into(),
+        observe_only: id == 1,
     }
 }
 

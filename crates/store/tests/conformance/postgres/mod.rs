@@ -2,6 +2,7 @@
 
 mod audit;
 mod clock_steps;
+mod concurrency;
 mod copies;
 mod epochs;
 mod leases;
