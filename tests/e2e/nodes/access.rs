@@ -119,7 +119,7 @@ async fn nodes_are_listed_with_what_they_run_and_differing_configurations_are_na
     let Some(mut nodes) = Nodes::start(1).await else { return };
     nodes.join("api").await;
     nodes.join("worker").await;
-    nodes.have_shares().await;
+    nodes.know_each_other().await;
     let list = nodes.client(1).get("/v1/nodes").await.body;
     let items = list["items"].as_array().unwrap();
     let roles: Vec<_> = items.iter().map(|node| text(&node["role"])).collect();

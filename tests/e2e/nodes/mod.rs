@@ -1,6 +1,7 @@
 //! Several nodes on one PostgreSQL.
 
 mod access;
+mod concurrency;
 mod example;
 mod failures;
 mod order;
@@ -38,7 +39,7 @@ impl Nodes {
             for _ in 0..count {
                 nodes.join("all").await;
             }
-            nodes.have_shares().await;
+            nodes.know_each_other().await;
             Some(nodes)
         }
     }
@@ -50,17 +51,32 @@ impl Nodes {
 
     /// One more node with these crash points. The error is its output when it dies before it is ready.
     async fn joined(&mut self, role: &str, crash_points: &str) -> Result<(), String> {
+        self.started(role, &[], "sandbox", crash_points).await
+    }
+
+    /// One more node with these arguments, whose only backend is called `backend`.
+    async fn joined_with(&mut self, role: &str, arguments: &[&str], backend: &str) {
+        self.started(role, arguments, backend, "").await.expect("ready");
+    }
+
+    async fn started(
+        &mut self,
+        role: &str,
+        arguments: &[&str],
+        backend: &str,
+        crash_points: &str,
+    ) -> Result<(), String> {
         let config = format!(
             "[server]\nadmin_token = {{ file = \"secret\" }}\n\
              [workers]\nlease = \"2s\"\nlease_margin = \"500ms\"\nsweep_interval = \"1s\"\n\
-             [backends.sandbox]\ndriver = \"fake\"\nurl = \"{}\"\nconcurrency = {CONCURRENCY}\n\
+             [backends.{backend}]\ndriver = \"fake\"\nurl = \"{}\"\nconcurrency = {CONCURRENCY}\n\
              retry = {{ first = \"50ms\", max = \"500ms\" }}\n",
             self.world.url
         );
         let setup = Setup::sharing(&self.database, &config, Some(TOKEN));
         std::fs::write(setup.folder.path().join("secret"), TOKEN).unwrap();
         let mut command = setup.command();
-        command.args(["--role", role]).env("FAILPOINTS", crash_points);
+        command.args(["--role", role]).args(arguments).env("FAILPOINTS", crash_points);
         let server = Server::with_token(command, Ok(TOKEN.to_owned())).await?;
         self.setups.push(setup);
         self.servers.push(server);
@@ -76,7 +92,7 @@ impl Nodes {
     }
 
     /// Waits until every node counts all others as members.
-    async fn have_shares(&self) {
+    async fn know_each_other(&self) {
         for server in &self.servers {
             until("each node knows all others", async || {
                 let nodes = server.client.get("/v1/nodes").await.body;

@@ -1,11 +1,11 @@
-//! Work that nodes share: what is asked of one is done by any, within limits that hold for all of them together.
+//! Work that nodes share: what is asked of one is done by any.
 
 use reqwest::{Method, StatusCode};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{CONCURRENCY, Nodes};
-use crate::harness::{WAIT_MAX, text, thing, until};
+use super::Nodes;
+use crate::harness::{text, thing, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_declared_on_one_node_is_waited_for_read_and_listed_on_the_others() {
@@ -49,30 +49,6 @@ async fn a_key_that_is_repeated_on_another_node_gets_the_first_reply() {
     let other = thing("keyed", json!({ "size": 2 }));
     let refused = nodes.client(1).send(Method::POST, "/v1/entities", Some(&other), &key).await;
     assert_eq!(refused.unwrap().status, StatusCode::UNPROCESSABLE_ENTITY);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn all_nodes_together_keep_within_a_backends_concurrency_and_use_it() {
-    let Some(nodes) = Nodes::start(3).await else { return };
-    nodes.world.latency(60).await;
-    let mut ids = Vec::new();
-    // Until all nodes have their shares, and use them.
-    let began = tokio::time::Instant::now();
-    while usize::try_from(nodes.world.counts().await.max_in_flight).unwrap() < CONCURRENCY {
-        assert!(began.elapsed() < WAIT_MAX, "the limit is not used");
-        for _ in 0..20 {
-            let name = format!("many-{}", ids.len());
-            ids.push(nodes.declare(ids.len(), &name, json!({ "size": 1 })).await.0);
-        }
-    }
-    for (number, id) in ids.iter().enumerate() {
-        nodes.client(number).reaches(id, "ok").await;
-    }
-    let counts = nodes.world.counts().await;
-    counts.assert_none_twice();
-    // One request of a sweep and one of a health check may run beside the rounds.
-    let most = usize::try_from(counts.max_in_flight).unwrap();
-    assert!((CONCURRENCY..=CONCURRENCY + 2).contains(&most), "{most} at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
