@@ -55,9 +55,17 @@ test-load: ## Promises that only show at full size, with the release build or th
 OF_FILES = access::namespaces adoption::fixture audit::backup audit::export audit::offline audit::verify::what_was cli::local::a_stopped \
 	damaged_views moved_files operating::objects positions::the_command proxies::an_encrypting startup::a_second startup::broken \
 	startup::foreign startup::a_full_disk streams::commands too_deep
+# Tests of one process: its limits, descriptors and metrics, a pipe that is read once, a crash point that the only worker passes, and
+# which of two rounds of it comes first. `nodes::` start several nodes themselves.
+OF_ONE_PROCESS = adoption::a_result bounds::waiting environment::a_configuration kill::frozen::a_worker operating::a_token_over \
+	operating::an_overload operating::the_metrics ownership::running_out nodes::
 NODES_TESTS ?=
-test-nodes: ## The end-to-end suites with the store on PostgreSQL, and several nodes; NODES_TESTS names some of them
-	STATEWARD_TEST_STORE=postgres STATEWARD_TEST_CRASH_POINTS=$(if $(NODES_TESTS),some,all) cargo test --package stateward --test e2e -- $(NODES_TESTS) $(OF_FILES:%=--skip %)
+THREE_TESTS ?= $(NODES_TESTS)
+ON_POSTGRES = STATEWARD_TEST_STORE=postgres STATEWARD_TEST_CRASH_POINTS=$(if $(NODES_TESTS),some,all) \
+	STATEWARD_TEST_WATCH_SECONDS=$(if $(NODES_TESTS),10,60)
+test-nodes: ## The end-to-end suites with the store on PostgreSQL: one node, then three in turn; NODES_TESTS and THREE_TESTS name some
+	$(ON_POSTGRES) cargo test --package stateward --test e2e -- $(NODES_TESTS) $(OF_FILES:%=--skip %)
+	$(ON_POSTGRES) STATEWARD_TEST_NODES=3 cargo test --package stateward --test e2e -- $(THREE_TESTS) $(OF_FILES:%=--skip %) $(OF_ONE_PROCESS:%=--skip %)
 
 test-postgres-versions: ## The store's suite on each installed PostgreSQL, and on 18 from npm
 	tests/postgres-versions

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::{Signal, kill_process};
 
-use crate::harness::{Server, Setup, refused, until};
+use crate::harness::{Setup, refused, until};
 
 const SANDBOX: &str = "[backends.sandbox]\ndriver = \"fake\"\n";
 
@@ -25,7 +25,7 @@ async fn variables_of_a_service_stop_nothing_and_a_misspelt_one_is_named() {
     let setup = Setup::new(SANDBOX);
     let mut command = setup.command();
     command.envs(OF_A_SERVICE.iter().copied()).env("STATEWARD_LISTEN", "127.0.0.1:1");
-    let server = Server::from_command(command, &setup.data()).await.expect("ready");
+    let server = setup.run(command).await.expect("ready");
     drop(server);
 
     let mut command = setup.command();

@@ -338,7 +338,11 @@ async fn mass_absence_parks_the_backend_and_a_person_lets_it_go_on() {
     let body = json!({ "reason": "they were deleted on purpose" });
     let reply = client.send(Method::POST, resume, Some(&body), &[]).await.unwrap();
     assert!(reply.status.is_success(), "{:#}", reply.body);
-    assert_eq!(client.get("/v1/backends/sandbox").await.body["open"], true);
+    // On every node within a second.
+    until("it is open", async || {
+        (client.get("/v1/backends/sandbox").await.body["open"] == true).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,7 +147,7 @@ async fn an_observer_changes_nothing() {
 
     let mut command = setup.command();
     command.arg("--observe-only");
-    let server = Server::from_command(command, &setup.data()).await.unwrap();
+    let server = setup.run(command).await.unwrap();
     let client = &server.client;
     assert_eq!(client.get("/readyz").await.body["observe_only"], true);
     let update = json!({ "desired": { "size": 2 } });

@@ -247,7 +247,7 @@ async fn a_store_that_is_frozen_anew_is_not_let_go_by_an_old_request() {
     let frozen = async || {
         let mut command = setup.command();
         command.arg("--observe-only");
-        Server::from_command(command, &setup.data()).await.unwrap()
+        setup.run(command).await.unwrap()
     };
     let unfreeze = |key: &'static str| {
         let body = json!({ "reason": "looked at" });

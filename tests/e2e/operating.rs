@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{Client, Server, Setup, World, condition, text, thing, until};
+use crate::harness::{Client, Setup, World, condition, text, thing, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_say_what_waits_for_a_person() {
@@ -66,7 +66,7 @@ async fn a_request_is_followed_from_its_answer_to_its_events() {
     let setup = Setup::new("");
     let mut command = setup.command();
     command.env("RUST_LOG", "info,stateward_api=debug");
-    let server = Server::from_command(command, &setup.data()).await.unwrap();
+    let server = setup.run(command).await.unwrap();
     let body = thing("followed", json!({ "size": 1 }));
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let request = server.client.request(Method::POST, "/v1/entities").json(&body);
@@ -114,7 +114,7 @@ async fn with_a_certificate_nothing_goes_over_the_network_in_the_clear() {
     std::fs::write(folder.join("applied.json"), manifest).unwrap();
     let mut command = setup.command();
     command.arg("--apply").arg(folder.join("applied.json"));
-    let server = Server::from_command(command, &setup.data()).await.unwrap();
+    let server = setup.run(command).await.unwrap();
 
     let url = server.client.url.replace("127.0.0.1", "localhost");
     assert!(url.starts_with("https://"), "{url}");
@@ -148,7 +148,7 @@ async fn a_renewed_certificate_is_presented_after_sighup_and_a_broken_one_is_not
         reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
     };
     let first = renew();
-    let server = Server::from_command(setup.command(), &setup.data()).await.unwrap();
+    let server = setup.run(setup.command()).await.unwrap();
     let url = server.client.url.replace("127.0.0.1", "localhost");
     let answers = |root: &reqwest::Certificate| {
         // A new client each time: an established connection keeps its certificate.

@@ -25,7 +25,7 @@ async fn unprivileged() -> Option<(Setup, Server)> {
     chown(setup.folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let mut command = setup.command();
     command.uid(NOBODY).gid(NOBODY);
-    let server = Server::from_command(command, &setup.data()).await.expect("ready");
+    let server = setup.run(command).await.expect("ready");
     Some((setup, server))
 }
 

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::cli::Cli;
-use crate::harness::{Server, Setup, until};
+use crate::harness::{Setup, until};
 
 /// Every variable that configures a proxy.
 const VARIABLES: [&str; 6] =
@@ -56,7 +56,7 @@ async fn applied_without_a_proxy(listen: &str, encrypt: bool) {
     let proxy = Proxy::start().await;
     let mut command = proxy.used_by(setup.command_on(Some(listen)));
     command.arg("--apply").arg(folder.join("applied.json")).stdout(std::process::Stdio::piped());
-    let _server = Server::from_command(command, &setup.data()).await.unwrap();
+    let _server = setup.run(command).await.unwrap();
     if encrypt {
         // The command line trusts no certificate of another name: the log proves that the manifest was applied.
         until("what was applied is there", async || {

@@ -35,7 +35,7 @@ async fn start() -> (World, Setup, Server) {
     std::fs::write(setup.folder.path().join("second.secret"), format!("{SECOND}\n")).unwrap();
     let mut command = setup.command();
     command.env("RUST_LOG", "trace");
-    let server = Server::from_command(command, &setup.data()).await.unwrap();
+    let server = setup.run(command).await.unwrap();
     (world, setup, server)
 }
 

@@ -103,7 +103,7 @@ async fn looked(client: &Client) {
 async fn observer(setup: &Setup) -> Server {
     let mut command = setup.command();
     command.arg("--observe-only");
-    Server::from_command(command, &setup.data()).await.unwrap()
+    setup.run(command).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use rustix::fs::{CWD, FileType, Mode};
 use serde_json::json;
 
 use super::{Cli, file, start, thing};
-use crate::harness::{Client, Server, Setup};
+use crate::harness::{Client, Setup};
 
 /// Numbers that 64-bit JSON values cannot represent, in the spelling of each path. The last ones exist in YAML alone.
 const NO_NUMBERS: &[&str] =
@@ -214,7 +214,7 @@ async fn serve_applies_by_the_same_rules_or_does_not_start() {
     cli.file("m.yaml", "kind: fake.thing\nname: a\ndesired: {<<: {a: 1}, b: 2}\n");
     let mut command = setup.command();
     command.args(["--apply", &manifests]);
-    let server = Server::from_command(command, &setup.data()).await.expect("ready");
+    let server = setup.run(command).await.expect("ready");
     let found = crate::harness::until("it is applied", async || {
         server.client.entities().await.into_iter().next()
     });

@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::harness::{Server, Setup, WAIT_MAX};
+use crate::harness::{Server, Setup, WAIT_MAX, next_of};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_stateward");
 
@@ -74,6 +74,7 @@ impl Cli {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        next_of(&self.folder);
         let mut command = Command::new(BINARY);
         command.args(arguments).current_dir(&self.folder).kill_on_drop(true);
         for name in ["SERVER", "TOKEN", "TOKEN_FILE", "CA_FILE"] {

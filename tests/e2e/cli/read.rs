@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Cli, LOCAL, file, start, thing};
-use crate::harness::{Server, Setup, text};
+use crate::harness::{Setup, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_shown_in_every_form() {
@@ -133,7 +133,7 @@ async fn a_server_that_restarts_is_followed_without_a_gap() {
     let setup = Setup::new("");
     let start = async || {
         let command = setup.command_on(Some(&address.to_string()));
-        Server::from_command(command, &setup.data()).await.expect("ready")
+        setup.run(command).await.expect("ready")
     };
     let cli = Cli::new(setup.folder.path());
     let mut server = start().await;

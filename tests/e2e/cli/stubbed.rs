@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::stub::{Answer, Stub};
 use super::{Cli, start};
-use crate::harness::{Server, Setup};
+use crate::harness::Setup;
 
 const ID: &str = "01a210af-41fc-710c-92db-b0b800e7ce12";
 
@@ -120,7 +120,7 @@ async fn a_certificate_is_believed_when_its_authority_is_named() {
     let folder = setup.folder.path();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    let _server = Server::from_command(setup.command(), &setup.data()).await.unwrap();
+    let _server = setup.run(setup.command()).await.unwrap();
     let cli = Cli::new(folder);
     assert!(cli.fails("backends", 1).await.contains("--ca-file"));
     assert!(cli.ok("backends --ca-file cert.pem").await.contains("sandbox"));

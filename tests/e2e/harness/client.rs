@@ -1,5 +1,7 @@
 //! A client of the REST interface, as a portal would use it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -7,12 +9,32 @@ use serde_json::{Value, json};
 
 use super::until;
 
-/// A client of one server, with timeouts.
+/// A client of one server, with timeouts. Where the server has several nodes, each request goes to the next of them.
 #[derive(Clone)]
 pub(crate) struct Client {
+    /// The first node's.
     pub(crate) url: String,
     pub(crate) token: String,
+    /// Shared by clones.
+    ring: Arc<Ring>,
     http: reqwest::Client,
+}
+
+/// Addresses of the nodes, and how many requests were sent.
+struct Ring {
+    urls: Mutex<Vec<String>>,
+    sent: AtomicUsize,
+}
+
+impl Ring {
+    fn new(url: &str) -> Arc<Self> {
+        Arc::new(Self { urls: Mutex::new(vec![url.to_owned()]), sent: AtomicUsize::new(0) })
+    }
+
+    fn next(&self) -> String {
+        let urls = self.urls.lock().expect("no panic");
+        urls[self.sent.fetch_add(1, Ordering::Relaxed) % urls.len()].clone()
+    }
 }
 
 /// A reply: its status and its body, `Null` when it has none.
@@ -33,7 +55,13 @@ pub(crate) fn http() -> reqwest::Client {
 
 impl Client {
     pub(crate) fn new(url: &str, token: &str) -> Self {
-        Self { url: url.to_owned(), token: token.to_owned(), http: http() }
+        Self { url: url.to_owned(), token: token.to_owned(), ring: Ring::new(url), http: http() }
+    }
+
+    /// Sends each request to the next of these, also of the clones.
+    pub(super) fn goes_round(&mut self, urls: Vec<String>) {
+        self.url.clone_from(&urls[0]);
+        *self.ring.urls.lock().expect("no panic") = urls;
     }
 
     /// The same server with another token.
@@ -43,12 +71,13 @@ impl Client {
 
     /// The server at `url` with the same token.
     pub(crate) fn at(&self, url: &str) -> Self {
-        Self { url: url.to_owned(), ..self.clone() }
+        Self { url: url.to_owned(), ring: Ring::new(url), ..self.clone() }
     }
 
     /// Sends a request whose reply is read as a stream.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+        let url = format!("{}{path}", self.ring.next());
+        self.http.request(method, url).bearer_auth(&self.token)
     }
 
     /// Sends a request with these headers; any status is accepted.
@@ -59,8 +88,7 @@ impl Client {
         body: Option<&Value>,
         headers: &[(&str, &str)],
     ) -> Result<Reply, Lost> {
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let mut request = self.request(method, path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -111,7 +139,13 @@ impl Client {
         let reply = self.send(method, path, body, &wait).await.expect("an answer");
         let operation = &reply.body["operation"];
         if operation["done"] == true {
-            let shown = self.get(&format!("/v1/operations/{}", text(&operation["id"]))).await;
+            let path = format!("/v1/operations/{}", text(&operation["id"]));
+            // A read model that is behind is not waited for longer than a moment.
+            let shown = until("the read model shows the end", async || {
+                let shown = self.get(&path).await;
+                (shown.status != StatusCode::SERVICE_UNAVAILABLE).then_some(shown)
+            })
+            .await;
             assert_eq!(shown.body, *operation, "the read model shows it otherwise");
         }
         reply

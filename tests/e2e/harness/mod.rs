@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod database;
+mod nodes;
 mod server;
 mod world;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, Lost, Reply, condition, reason, text, thing};
 pub(crate) use connection::Connection;
 pub(crate) use database::Database;
+pub(crate) use nodes::next_of;
 pub(crate) use server::{Server, Setup, refused};
 pub(crate) use world::World;
 

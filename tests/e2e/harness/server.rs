@@ -1,15 +1,18 @@
-//! `stateward serve` as a process.
+//! `stateward serve` as a process, or as several nodes of one database.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::{join_all, select_all};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use super::database::Database;
+use super::nodes::{self, Worlds};
 use super::{Client, WAIT_MAX};
 
 pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_stateward");
@@ -19,6 +22,8 @@ pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     /// `None` = the embedded store.
     database: Option<Arc<Database>>,
+    /// Worlds of the backends without one, where a server has several nodes; `None` = one node, whose memory is the world.
+    worlds: Option<Worlds>,
     /// The first administrator's token; `None` = of the file in the data directory.
     token: Option<String>,
 }
@@ -36,7 +41,8 @@ impl Setup {
 
     fn on(database: Option<Arc<Database>>, config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let setup = Self { folder, database, token: None };
+        let worlds = database.is_some().then(Worlds::wanted).flatten();
+        let setup = Self { folder, database, worlds, token: None };
         setup.configure(config);
         setup
     }
@@ -46,7 +52,7 @@ impl Setup {
     pub(crate) fn sharing(database: &Arc<Database>, config: &str, token: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (database, token) = (Some(Arc::clone(database)), token.map(str::to_owned));
-        let setup = Self { folder, database, token };
+        let setup = Self { folder, database, worlds: None, token };
         setup.configure(config);
         setup
     }
@@ -54,6 +60,10 @@ impl Setup {
     /// Rewrites the configuration; a running server keeps the one that it read.
     pub(crate) fn configure(&self, config: &str) {
         let store = self.database.as_deref().map(Database::section).unwrap_or_default();
+        let config = match &self.worlds {
+            Some(worlds) => worlds.in_place_of_memory(config),
+            None => config.to_owned(),
+        };
         std::fs::write(self.config(), format!("{config}{store}")).expect("written");
     }
 
@@ -86,17 +96,53 @@ impl Setup {
         self.start_with("").await.expect("ready")
     }
 
-    /// Starts a server with these crash points. The error is its output when it dies before it is ready.
+    /// Starts a server with these crash points, in each of its nodes. The error is the output of a node that dies before
+    /// it is ready.
     pub(crate) async fn start_with(&self, crash_points: &str) -> Result<Server, String> {
         let mut command = self.command();
         command.env("FAILPOINTS", crash_points);
-        let token = self.token.clone();
-        Server::with_token(command, token.ok_or_else(|| self.data().join("admin.token"))).await
+        self.run(command).await
     }
 
     /// Starts a server whose data are elsewhere.
     pub(crate) async fn start_in(&self, data: &Path) -> Server {
-        Server::from_command(self.command_in(data), data).await.expect("ready")
+        self.run_in(self.command_in(data), data).await.expect("ready")
+    }
+
+    /// Runs `command` until it is ready, as often as a server has nodes. The error is the output of a node that ends before.
+    pub(crate) async fn run(&self, command: Command) -> Result<Server, String> {
+        self.run_in(command, &self.data()).await
+    }
+
+    async fn run_in(&self, command: Command, data: &Path) -> Result<Server, String> {
+        let count = if self.worlds.is_some() { nodes::wanted() } else { 1 };
+        let others: Vec<_> = (1..count).map(|_| nodes::again(&command)).collect();
+        let token = self.token.clone().ok_or_else(|| data.join("admin.token"));
+        let mut server = Server::with_token(command, token).await?;
+        for node in join_all(others.into_iter().map(Node::start)).await {
+            server.nodes.push(node?);
+        }
+        self.announce(&mut server);
+        Ok(server)
+    }
+
+    /// Starts each node of `server` that is dead, without crash points.
+    pub(crate) async fn revive(&self, server: &mut Server) {
+        for node in &mut server.nodes {
+            if node.child.try_wait().expect("a child").is_some() {
+                *node = Node::start(self.command()).await.expect("ready");
+            }
+        }
+        self.announce(server);
+    }
+
+    /// Lets the client, and commands in this folder, go round the nodes.
+    fn announce(&self, server: &mut Server) {
+        let urls: Vec<_> = server.nodes.iter().map(|node| node.url.clone()).collect();
+        if urls.len() > 1 {
+            nodes::announce(self.folder.path(), &urls);
+        }
+        server.client.goes_round(urls);
     }
 
     /// The command line that starts a server here.
@@ -133,63 +179,104 @@ impl Setup {
 
 /// A server that became ready.
 pub(crate) struct Server {
-    child: Child,
-    said: Arc<Mutex<String>>,
+    /// One, or as many as `STATEWARD_TEST_NODES` wants.
+    nodes: Vec<Node>,
     pub(crate) client: Client,
 }
 
-impl Server {
-    /// Runs `command` until it is ready. The error is its output.
-    pub(crate) async fn from_command(command: Command, data: &Path) -> Result<Self, String> {
-        Self::with_token(command, Err(data.join("admin.token"))).await
-    }
+/// A process that became ready.
+struct Node {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    url: String,
+}
 
-    /// As [`from_command`](Self::from_command), with the token or the file that will hold it.
-    pub(crate) async fn with_token(
-        mut command: Command,
-        token: Result<String, PathBuf>,
-    ) -> Result<Self, String> {
+impl Node {
+    /// Runs `command` until it is ready. The error is its output.
+    async fn start(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let ready = tokio::time::timeout(WAIT_MAX, ready(&mut lines)).await;
         let url = ready.map_err(|_| "not ready in time".to_owned())??;
-        let token = token.unwrap_or_else(|file| std::fs::read_to_string(file).expect("a token"));
         let said = Arc::new(Mutex::new(String::new()));
         tokio::spawn(keep(lines, Arc::clone(&said)));
-        Ok(Self { child, said, client: Client::new(&url, token.trim()) })
+        Ok(Self { child, said, url })
     }
 
-    /// Its output since it was ready.
-    pub(crate) fn said(&self) -> String {
-        self.said.lock().expect("no panic").clone()
-    }
-
-    pub(crate) fn pid(&self) -> rustix::process::Pid {
+    fn pid(&self) -> rustix::process::Pid {
         let id = self.child.id().expect("running");
         rustix::process::Pid::from_raw(id.cast_signed()).expect("not zero")
     }
+}
 
-    /// `kill -9`.
+impl Server {
+    /// Runs `command` until it is ready, as one node, with the token or the file that will hold it. The error is its output.
+    pub(crate) async fn with_token(
+        command: Command,
+        token: Result<String, PathBuf>,
+    ) -> Result<Self, String> {
+        let node = Node::start(command).await?;
+        let token = token.unwrap_or_else(|file| std::fs::read_to_string(file).expect("a token"));
+        let client = Client::new(&node.url, token.trim());
+        Ok(Self { nodes: vec![node], client })
+    }
+
+    /// The output of its nodes since they were ready.
+    pub(crate) fn said(&self) -> String {
+        let of = |node: &Node| node.said.lock().expect("no panic").clone();
+        self.nodes.iter().map(of).collect()
+    }
+
+    /// The first node's.
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        self.nodes[0].pid()
+    }
+
+    /// Sends a signal to every node.
+    pub(crate) fn signal(&self, signal: Signal) {
+        for node in &self.nodes {
+            rustix::process::kill_process(node.pid(), signal).expect("sent");
+        }
+    }
+
+    /// `kill -9` of every node.
     pub(crate) async fn kill_now(&mut self) {
-        self.child.kill().await.expect("killed");
+        for node in &mut self.nodes {
+            node.child.start_kill().expect("killed");
+        }
+        for node in &mut self.nodes {
+            node.child.wait().await.expect("killed");
+        }
     }
 
-    /// Whether it has exited.
+    /// `kill -9` of each node in turn and then of all of them; of the only one at each turn.
+    pub(crate) async fn kill_in_turn(&mut self, turn: usize) {
+        let index = turn % (self.nodes.len() + 1);
+        match self.nodes.get_mut(index) {
+            Some(node) => node.child.kill().await.expect("killed"),
+            None => self.kill_now().await,
+        }
+    }
+
+    /// Whether a node has exited.
     pub(crate) fn is_dead(&mut self) -> bool {
-        self.child.try_wait().expect("a child").is_some()
+        self.nodes.iter_mut().any(|node| node.child.try_wait().expect("a child").is_some())
     }
 
-    /// Waits until it exits.
+    /// Waits until a node exits.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
-        let ended = tokio::time::timeout(WAIT_MAX, self.child.wait()).await;
-        ended.expect("it ends").expect("a child")
+        let all = self.nodes.iter_mut().map(|node| Box::pin(node.child.wait()));
+        let ended = tokio::time::timeout(WAIT_MAX, select_all(all)).await;
+        ended.expect("it ends").0.expect("a child")
     }
 
-    /// Sends SIGTERM, and waits for its end within the promised ten seconds.
+    /// Sends SIGTERM, and waits for the end of every node within the promised ten seconds. Returns the first failure.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
-        rustix::process::kill_process(self.pid(), rustix::process::Signal::TERM).expect("sent");
-        let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
-        ended.expect("drained in 10 s").expect("a child")
+        self.signal(Signal::TERM);
+        let ends = join_all(self.nodes.iter_mut().map(|node| node.child.wait()));
+        let ends = tokio::time::timeout(Duration::from_secs(10), ends).await;
+        let ends: Vec<_> = ends.expect("drained in 10 s").into_iter().map(Result::unwrap).collect();
+        *ends.iter().find(|end| !end.success()).unwrap_or(&ends[0])
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use rustix::process::{Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Server, Setup, World, text, thing, until};
@@ -39,10 +39,10 @@ async fn a_process_that_was_stopped_past_its_lease_makes_one_object() {
     world.latency(300).await;
     let id = declared(&server.client).await;
 
-    kill_process(server.pid(), Signal::STOP).unwrap();
+    server.signal(Signal::STOP);
     // A lease ends by time alone, without any event.
     tokio::time::sleep(FROZEN).await;
-    kill_process(server.pid(), Signal::CONT).unwrap();
+    server.signal(Signal::CONT);
 
     server.client.reaches(&id, "ok").await;
     let counts = world.counts().await;

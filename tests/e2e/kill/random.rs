@@ -89,8 +89,8 @@ async fn fifty_deaths_under_load_lose_nothing_and_make_nothing_twice() {
     let setup = Setup::with_world(&world.url);
     let mut chance = StdRng::seed_from_u64(50);
     let mut expected: Vec<Expected> = (0..CLIENTS).map(|_| Expected::default()).collect();
+    let mut server = setup.start().await;
     for round in 0..DEATHS {
-        let mut server = setup.start().await;
         let client = server.client.clone();
         for expected in &mut expected {
             expected.resolve_unanswered(&client).await;
@@ -102,11 +102,11 @@ async fn fifty_deaths_under_load_lose_nothing_and_make_nothing_twice() {
             .map(|(name, expected)| expected.load(&client, name, round));
         let death = async {
             tokio::time::sleep(pause).await;
-            server.kill_now().await;
+            server.kill_in_turn(round).await;
         };
         tokio::join!(futures_util::future::join_all(load), death);
+        setup.revive(&mut server).await;
     }
-    let server = setup.start().await;
     verify(&server.client, &world, expected).await;
 }
 

@@ -131,16 +131,15 @@ async fn a_stack_is_made_and_unmade_in_any_order() {
     world.counts().await.assert_none_twice();
 }
 
-/// Waits until `objects` returns true, kills the server, and starts another one.
+/// Waits until `objects` returns true, kills the server, or a node of it, and starts it again.
 async fn dies_at(
-    world: &World,
-    setup: &Setup,
-    mut server: Server,
+    (world, setup, server): (&World, &Setup, &mut Server),
+    turn: u64,
     objects: impl Fn(u64) -> bool + Send + Sync,
-) -> Server {
+) {
     until("some of it is done", async || objects(world.counts().await.objects).then_some(())).await;
-    server.kill_now().await;
-    setup.start().await
+    server.kill_in_turn(usize::try_from(turn).unwrap()).await;
+    setup.revive(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,11 +151,11 @@ async fn a_stack_survives_the_death_of_the_server() {
         let mut stack = Stack::new(seed);
         let some = stack.random.random_range(1..ENTITIES as u64);
         let ids = stack.declare(&server.client).await;
-        server = dies_at(&world, &setup, server, |objects| objects >= some).await;
+        dies_at((&world, &setup, &mut server), seed, |objects| objects >= some).await;
         stack.stands(&server.client, &ids).await;
         let some = stack.random.random_range(1..ENTITIES as u64);
         stack.delete(&server.client, &ids).await;
-        server = dies_at(&world, &setup, server, |objects| objects <= some).await;
+        dies_at((&world, &setup, &mut server), seed + 2, |objects| objects <= some).await;
         stack.is_gone(&server.client, &ids).await;
         assert_eq!(world.counts().await.objects, 0, "seed {seed}");
     }
