@@ -46,6 +46,8 @@ pub(crate) struct Followed {
     pub(crate) waiters: Waiters,
     /// The version of the system stream with the last reload that any process recorded.
     pub(crate) reloaded: watch::Sender<Version>,
+    /// The version of the last such reload that this process is done with, successfully or not.
+    pub(crate) reload_done: watch::Sender<Version>,
 }
 
 /// The task that follows the log.
@@ -55,13 +57,15 @@ pub(crate) struct Follower {
     position: Position,
     /// Records of configured backends, as far as this task has read them.
     records: BTreeMap<BackendName, Record>,
+    /// A recorded reload that this process is not done with, and the position before its page; `None` = there is none.
+    reloading: Option<(Version, Position)>,
 }
 
 impl Follower {
     /// Brings the state of all control streams into memory. Resolves when that is done, or the engine stops.
     pub(crate) async fn begin(parts: Followed) -> Self {
         let (position, records) = (Position::START, BTreeMap::new());
-        let mut follower = Self { followed: parts.clone(), position, records };
+        let mut follower = Self { followed: parts.clone(), position, records, reloading: None };
         tokio::select! {
             () = follower.until_read(Self::start) => {}
             () = parts.shared.shutdown.cancelled() => {}
@@ -78,6 +82,7 @@ impl Follower {
     }
 
     async fn follow(&mut self) {
+        let mut reload_done = self.followed.reload_done.subscribe();
         loop {
             if self.until_read(Self::step).await {
                 continue;
@@ -85,8 +90,17 @@ impl Follower {
             tokio::select! {
                 () = self.followed.shared.log.changed_after(self.position) => {}
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
+                _ = reload_done.changed() => self.report(false),
             }
         }
+    }
+
+    /// Reports what is in force here: everything before a reload that is not done.
+    fn report(&mut self, urgent: bool) {
+        let done = *self.followed.reload_done.borrow();
+        let ended = self.reloading.take_if(|(version, _)| *version <= done).is_some();
+        let position = self.reloading.map_or(self.position, |(_, before)| before);
+        self.followed.shared.membership.saw(position, urgent || ended);
     }
 
     /// Repeats `read` until the log can be read.
@@ -137,7 +151,7 @@ impl Follower {
         }
         let urgent = self.apply(&page.events).await?;
         self.position = page.through;
-        self.followed.shared.membership.saw(self.position, urgent);
+        self.report(urgent);
         Ok(true)
     }
 
@@ -165,6 +179,8 @@ impl Follower {
             None => {}
         }
         if let Some(version) = changes.reloaded {
+            let before = self.reloading.map_or(self.position, |(_, before)| before);
+            self.reloading = Some((version, before));
             self.followed.reloaded.send_replace(version);
         }
         for (id, events) in &changes.entities {

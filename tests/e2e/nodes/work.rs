@@ -129,11 +129,21 @@ async fn a_reload_that_one_node_was_asked_for_is_done_by_all() {
     kill_process(nodes.servers[0].pid(), Signal::HUP).unwrap();
     known(0, "second").await;
     known(1, "second").await;
-    for setup in &nodes.setups {
-        let all = ["sandbox", "second", "third"].map(backend).join("");
-        setup.configure(&format!("{server}{all}"));
+    // One that is asked for over the interface is answered when every node has done it.
+    for number in 3..8 {
+        let new = format!("number-{number}");
+        let all = ["sandbox", "second", new.as_str()].map(backend).join("");
+        for setup in &nodes.setups {
+            setup.configure(&format!("{server}{all}[namespaces.{new}]\n"));
+        }
+        let over = nodes.client(number);
+        let reloaded = over.send(Method::POST, "/v1/backends/reload", None, &[]).await.unwrap();
+        assert!(reloaded.status.is_success(), "{:#}", reloaded.body);
+        for node in 0..2 {
+            for path in ["/v1/backends", "/v1/namespaces"] {
+                let list = nodes.client(node).get(path).await.body.to_string();
+                assert!(list.contains(&new), "node {node}, {path}: {list}");
+            }
+        }
     }
-    let reloaded = nodes.client(1).send(Method::POST, "/v1/backends/reload", None, &[]).await;
-    assert!(reloaded.unwrap().status.is_success());
-    known(0, "third").await;
 }

@@ -124,6 +124,8 @@ pub(crate) struct Inner {
     reloading: Mutex<Version>,
     /// The version of the system stream with the last reload that any process recorded.
     reloaded: watch::Sender<Version>,
+    /// The version of the last such reload that this process is done with, successfully or not.
+    reload_done: watch::Sender<Version>,
     models: Vec<RunningModel>,
     auditor: Arc<dyn Auditor>,
     restore_hold: Arc<dyn RestoreHold>,
@@ -199,6 +201,7 @@ impl Engine {
             source: parts.source,
             reloading: Mutex::default(),
             reloaded: watch::Sender::default(),
+            reload_done: watch::Sender::default(),
             models: store.models.into_iter().map(model).collect(),
             auditor: store.auditor,
             restore_hold: store.restore_hold,
@@ -259,6 +262,7 @@ impl Engine {
             access: Arc::clone(&inner.access),
             waiters: inner.waiters.clone(),
             reloaded: inner.reloaded.clone(),
+            reload_done: inner.reload_done.clone(),
         }
     }
 

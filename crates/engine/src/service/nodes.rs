@@ -9,12 +9,13 @@ use super::Engine;
 use crate::error::QueryError;
 
 impl Engine {
-    /// Waits until the changes of namespaces and tokens that are in the log are in force in every live process, or
-    /// until the others refuse issued tokens because they do not know whether they are; false when one did not report.
+    /// Waits until the changes of namespaces and tokens that are in the log are in force in every live process, and its
+    /// reloads are done there, or until the others refuse issued tokens because they do not know whether they are; false
+    /// when one did not report.
     ///
     /// # Errors
     /// [`QueryError::Store`].
-    pub async fn access_in_force(&self) -> Result<bool, QueryError> {
+    pub async fn in_force_everywhere(&self) -> Result<bool, QueryError> {
         let membership = self.membership();
         if !membership.is_shared() {
             return Ok(true);

@@ -208,5 +208,6 @@ pub(crate) async fn reload_as_recorded(engine: Engine) {
         if let Err(error) = engine.reload_recorded(version).await {
             tracing::error!(%error, "another process reloaded the configuration; this one could not");
         }
+        engine.inner.reload_done.send_replace(version);
     }
 }

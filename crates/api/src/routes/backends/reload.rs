@@ -33,7 +33,12 @@ struct ReloadedBackend {
 pub(crate) async fn handler(change: ChangeRequest) -> Result<HttpResponse, Problem> {
     let changes = match change.check_global().await? {
         IdempotencyCheck::First { envelope, turn: _turn } => {
-            change.app.engine.reload(&envelope).await?
+            let changes = change.app.engine.reload(&envelope).await?;
+            // The reload is recorded and stays, also when the members cannot be asked.
+            if let Err(error) = change.app.engine.in_force_everywhere().await {
+                tracing::warn!(%error, "it is not known whether other nodes reloaded");
+            }
+            changes
         }
         IdempotencyCheck::Replay(first) => change.app.engine.reloaded_at(first.version).await?,
     };

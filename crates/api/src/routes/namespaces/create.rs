@@ -43,7 +43,7 @@ pub(crate) async fn handler(change: ChangeRequest) -> Result<HttpResponse, Probl
         let settings = NamespaceSettings { require_reason };
         let namespace = Namespace(name.clone());
         change.app.engine.access().declare_namespace(&envelope, &namespace, settings).await?;
-        change.app.engine.access_in_force().await?;
+        change.app.engine.in_force_everywhere().await?;
     }
     let location = (LOCATION, format!("/v1/namespaces/{name}"));
     let view = NamespaceView { name, require_reason };

@@ -48,7 +48,7 @@ pub(crate) async fn handler(change: ChangeRequest) -> Result<HttpResponse, Probl
     let value = change.app.engine.clock().secret();
     let token = checked(&change.app, change.body.json()?, &value)?;
     let id = change.app.engine.access().issue(&envelope, token.clone()).await?;
-    if let Err(error) = change.app.engine.access_in_force().await {
+    if let Err(error) = change.app.engine.in_force_everywhere().await {
         // The value is shown this once, whatever the other nodes do.
         tracing::warn!(%error, "other nodes may not know the token yet");
     }

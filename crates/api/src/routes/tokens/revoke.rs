@@ -26,6 +26,6 @@ pub(crate) async fn handler(
         change.app.engine.access().revoke(&envelope, id(&path)?).await?;
     }
     // Also for a repetition. A member that does not report refuses issued tokens by then.
-    app.engine.access_in_force().await?;
+    app.engine.in_force_everywhere().await?;
     Ok(HttpResponse::NoContent().finish())
 }
