@@ -94,6 +94,29 @@ async fn a_namespace_that_was_made_on_one_node_is_used_on_another_at_once() {
     nodes.client(1).done(Method::POST, "/v1/entities", manifest).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_was_deleted_on_one_node_takes_nothing_on_another() {
+    let Some(nodes) = Nodes::start(3).await else { return };
+    for round in 0..6 {
+        let name = format!("n{round}");
+        let body = json!({ "name": name });
+        let made = nodes.client(round).send(Method::POST, "/v1/namespaces", Some(&body), &[]).await;
+        assert_eq!(made.unwrap().status, StatusCode::CREATED);
+        let path = format!("/v1/namespaces/{name}");
+        let deleted = nodes.client(round + 1).send(Method::DELETE, &path, None, &[]).await.unwrap();
+        assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{:#}", deleted.body);
+        for node in 0..3 {
+            let manifest = json!({
+                "kind": "fake.thing", "name": "a", "namespace": name, "backend": "sandbox",
+                "desired": { "size": 1 },
+            });
+            let over = nodes.client(round + node);
+            let late = over.send(Method::POST, "/v1/entities", Some(&manifest), &[]).await.unwrap();
+            assert!(late.status.is_client_error(), "node {node}: {:#}", late.body);
+        }
+    }
+}
+
 /// Without a configured token, the one that the first node made counts on all, and the others write none.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_nodes_token_holds_on_all_of_them() {

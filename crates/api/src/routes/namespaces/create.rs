@@ -43,8 +43,9 @@ pub(crate) async fn handler(change: ChangeRequest) -> Result<HttpResponse, Probl
         let settings = NamespaceSettings { require_reason };
         let namespace = Namespace(name.clone());
         change.app.engine.access().declare_namespace(&envelope, &namespace, settings).await?;
-        change.app.engine.in_force_everywhere().await?;
     }
+    // Also for a repetition: the first request may not have waited to the end.
+    change.app.engine.in_force_everywhere().await?;
     let location = (LOCATION, format!("/v1/namespaces/{name}"));
     let view = NamespaceView { name, require_reason };
     Ok(HttpResponse::Created().insert_header(location).json(view))

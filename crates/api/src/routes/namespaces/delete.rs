@@ -21,8 +21,11 @@ pub(crate) async fn handler(
     change: ChangeRequest,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
+    let app = change.app.clone();
     if let IdempotencyCheck::First { envelope, turn: _turn } = change.check_global().await? {
-        change.app.engine.delete_namespace(&envelope, &Namespace(path.into_inner())).await?;
+        app.engine.delete_namespace(&envelope, &Namespace(path.into_inner())).await?;
     }
+    // Also for a repetition: the first request may not have waited to the end.
+    app.engine.in_force_everywhere().await?;
     Ok(HttpResponse::NoContent().finish())
 }
