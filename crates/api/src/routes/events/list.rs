@@ -1,9 +1,12 @@
 //! `GET /v1/events`: a page of the log.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
 use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::{PAGE_BYTES_MAX, may_have_more};
 use stateward_engine::QueryError;
+use tokio::time::{Instant, timeout_at};
 
 use crate::app_state::AppState;
 use crate::auth::Caller;
@@ -20,6 +23,8 @@ use crate::sse::Filter;
 const SCANNED_MAX: usize = 10_000;
 /// Maximum bytes of these events.
 const SCANNED_BYTES_MAX: usize = 16 * PAGE_BYTES_MAX;
+/// Maximum time that a page waits for events that readers are not let past yet.
+const HELD_BACK_MAX: Duration = Duration::from_secs(2);
 
 #[utoipa::path(
     get,
@@ -40,6 +45,9 @@ pub(crate) async fn handler(
     let after = position_parser::parameter(&app, &mut params, "after").await?;
     let filter = Filter::new(&caller, &mut params)?;
     params.finish()?;
+    // What was acknowledged before this request is listed, whichever process recorded it.
+    let head = app.engine.log().head().await.map_err(QueryError::from)?;
+    let deadline = Instant::now() + HELD_BACK_MAX;
     let mut after = token.or(after).unwrap_or(Position::START);
     let (mut items, mut scanned, mut bytes, mut scanned_bytes) = (Vec::new(), 0, 0, 0);
     loop {
@@ -58,6 +66,12 @@ pub(crate) async fn handler(
         }
         let full = items.len() == size || bytes >= PAGE_BYTES_MAX;
         let ends = !may_have_more(&page.events, size);
+        let lacks = (head.major, head.minor) != (0, 0) && !page.through.includes(head);
+        if ends && !full && lacks && Instant::now() < deadline {
+            let _ = timeout_at(deadline, app.engine.log().changed_after(page.through)).await;
+            after = page.through;
+            continue;
+        }
         if ends || full || scanned >= SCANNED_MAX || scanned_bytes >= SCANNED_BYTES_MAX {
             let more = !ends || full;
             let next_page_token = more.then(|| after.to_string());
