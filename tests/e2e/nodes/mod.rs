@@ -4,6 +4,8 @@ mod access;
 mod concurrency;
 mod example;
 mod failures;
+mod held;
+mod linearizable;
 mod order;
 mod verbs;
 mod work;
@@ -26,16 +28,28 @@ struct Nodes {
     database: Arc<Database>,
     setups: Vec<Setup>,
     servers: Vec<Server>,
+    /// More arguments of each node that joins.
+    arguments: &'static [&'static str],
 }
 
 impl Nodes {
     /// `count` nodes with every role; `None` where PostgreSQL is missing.
     #[track_caller]
     fn start(count: usize) -> impl Future<Output = Option<Self>> {
+        Self::start_with(count, &[])
+    }
+
+    /// As [`start`](Self::start), with more arguments.
+    #[track_caller]
+    fn start_with(
+        count: usize,
+        arguments: &'static [&'static str],
+    ) -> impl Future<Output = Option<Self>> {
         let database = Database::shared();
         async move {
             let (database, world) = (database?, World::start().await);
-            let mut nodes = Self { world, database, setups: Vec::new(), servers: Vec::new() };
+            let (setups, servers) = (Vec::new(), Vec::new());
+            let mut nodes = Self { world, database, setups, servers, arguments };
             for _ in 0..count {
                 nodes.join("all").await;
             }
@@ -76,7 +90,8 @@ impl Nodes {
         let setup = Setup::sharing(&self.database, &config, Some(TOKEN));
         std::fs::write(setup.folder.path().join("secret"), TOKEN).unwrap();
         let mut command = setup.command();
-        command.args(["--role", role]).args(arguments).env("FAILPOINTS", crash_points);
+        command.args(["--role", role]).args(self.arguments).args(arguments);
+        command.env("FAILPOINTS", crash_points);
         let server = Server::with_token(command, Ok(TOKEN.to_owned())).await?;
         self.setups.push(setup);
         self.servers.push(server);
