@@ -116,7 +116,7 @@ impl Worlds {
             if let Some(name) = name.filter(|_| is_fake && !has_world) {
                 let mut worlds = self.0.lock().expect("no panic");
                 let world = worlds.entry(name.to_owned()).or_insert_with(OwnWorld::start);
-                written.push_str(&format!("url = \"{}\"\n", world.url));
+                written.extend(["url = \"", world.url.as_str(), "\"\n"]);
             }
         }
         written

@@ -124,7 +124,7 @@ impl Caller {
             let known = self.history.newest[name].lock().unwrap().clone();
             match (known, self.chance.random_range(0..100)) {
                 (None, _) | (Some(Known { is_deleted: true, .. }), 0..50) => {
-                    self.create(name).await
+                    self.create(name).await;
                 }
                 (Some(known), 0..45) => self.read(name, &known).await,
                 (Some(known), 45..68) => self.update(name, &known, None).await,

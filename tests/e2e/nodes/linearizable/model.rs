@@ -55,14 +55,16 @@ pub(super) enum Answer {
     Lost,
 }
 
+/// `None` = the name was never declared.
+type State = Option<Entity>;
+
 pub(super) struct Name;
 
 impl Model for Name {
-    /// `None` = never declared.
-    type State = Option<Entity>;
+    type State = State;
     type Call = Call;
 
-    fn after(state: &Option<Entity>, call: &Call) -> Vec<Option<Entity>> {
+    fn after(state: &State, call: &Call) -> Vec<State> {
         // A deletion ends without a call of a client: it may have ended before this one.
         let mut before = vec![state.clone()];
         if let Some(entity) = state.as_ref().filter(|entity| entity.life == Life::Ends) {
@@ -73,7 +75,7 @@ impl Model for Name {
 }
 
 /// The state after `call`, in which nothing else happens; `None` = it is not answered so in this state.
-fn step(state: Option<&Entity>, call: &Call) -> Option<Option<Entity>> {
+fn step(state: Option<&Entity>, call: &Call) -> Option<State> {
     if let Call::Create { id, answer } = *call {
         return create(state, id, answer);
     }
@@ -119,7 +121,7 @@ fn step(state: Option<&Entity>, call: &Call) -> Option<Option<Entity>> {
     fits.then_some(Some(after))
 }
 
-fn create(state: Option<&Entity>, id: Id, answer: Answer) -> Option<Option<Entity>> {
+fn create(state: Option<&Entity>, id: Id, answer: Answer) -> Option<State> {
     let is_free = state.is_none_or(|entity| entity.life == Life::Ended);
     let made = Entity { id, revision: 1, value: id, life: Life::Lives };
     match answer {
@@ -171,10 +173,7 @@ mod tests {
 
     #[test]
     fn a_bad_history_of_an_entity_is_rejected_and_a_good_one_is_not() {
-        use Answer::{Accepted, AtAnotherRevision, Conflict};
-        let delete = |answer| Call::Delete { id: 5, answer };
-        let gone = Shown { is_deleted: true, ..shown(1, 5) };
-        let taken = Call::Create { id: 9, answer: Conflict };
+        use Answer::{Accepted, AtAnotherRevision};
         for (what, calls, expected) in [
             ("read what was declared", vec![create(5), read(5, 1, 5)], true),
             ("another value", vec![create(5), read(5, 1, 6)], false),
@@ -213,6 +212,18 @@ mod tests {
                 vec![create(5), update(5, 6, Some(1), AtAnotherRevision)],
                 false,
             ),
+        ] {
+            assert_eq!(in_turn(&calls), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_until_its_entity_has_ended() {
+        use Answer::{Accepted, Conflict};
+        let delete = |answer| Call::Delete { id: 5, answer };
+        let gone = Shown { is_deleted: true, ..shown(1, 5) };
+        let taken = Call::Create { id: 9, answer: Conflict };
+        for (what, calls, expected) in [
             ("a name with two entities", vec![create(5), create(6)], false),
             ("a name that is taken", vec![create(5), taken.clone()], true),
             ("a name that nobody has", vec![taken.clone()], false),
