@@ -148,6 +148,12 @@ impl Availability {
         inner.observed_since.filter(|since| inner.confirmed > *since).map(|_| inner.confirmed)
     }
 
+    /// The newest confirmation that is known here; 0 = none.
+    #[must_use]
+    pub fn confirmed(&self) -> Version {
+        self.inner().confirmed
+    }
+
     /// Sets the version of the backend's stream from which on observed entities are known.
     pub fn set_observed_since(&self, since: Version) {
         self.inner().observed_since = Some(since);

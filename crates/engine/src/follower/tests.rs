@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::access::{Grant, Role, Token};
-use stateward_domain::backend::ParkCause;
+use stateward_domain::backend::{BackendEvent, ParkCause};
 use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{BackendName, Position, Version};
 use stateward_domain::ports::read_model::ReadModel;
@@ -41,8 +41,31 @@ async fn a_backend_that_one_process_paused_or_parked_is_so_for_the_other() {
     soon("paused", || other.is_paused()).await;
     let cause = ParkCause::MassAbsence { absent: 6, observed: 7 };
     let shared = &other.engine.inner.shared;
-    shared.park(&other.backend(), cause.clone()).await.expect("parked");
+    shared.park(&other.backend(), cause.clone(), Version(0)).await.expect("parked");
     soon("parked", || one.unavailable() == Some(Unavailable::Parked(cause.clone()))).await;
+}
+
+/// The other process counted absences while it had not heard of the park and its end yet.
+#[tokio::test]
+async fn a_confirmation_in_one_process_covers_what_the_other_observed_before_it() {
+    let Nodes { one, other, .. } = &nodes().await;
+    let cause = ParkCause::MassAbsence { absent: 6, observed: 7 };
+    let (here, there) = (&one.engine.inner.shared, &other.engine.inner.shared);
+    let known = other.backend().availability.confirmed();
+    here.park(&one.backend(), cause.clone(), known).await.expect("parked");
+    let at = one.engine.clock().now();
+    let confirm = |_: &_| vec![BackendEvent::Unparked { at }];
+    here.append_backend_events(&BackendName::from("b"), &envelope(), confirm)
+        .await
+        .expect("confirmed");
+    there.park(&other.backend(), cause.clone(), known).await.expect("not parked");
+    let parked = |node: &Node| matches!(node.unavailable(), Some(Unavailable::Parked(_)));
+    assert!(!parked(other));
+    soon("confirmed", || !parked(one)).await;
+    // Another loss, observed after it.
+    let known = other.backend().availability.confirmed();
+    there.park(&other.backend(), cause, known).await.expect("parked");
+    assert!(parked(other));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stateward_domain::backend::{Backend as Record, BackendEvent, ParkCause};
 use stateward_domain::envelope::{Envelope, StreamId};
 use stateward_domain::failure::{ErrorClass, Failure};
-use stateward_domain::id::{BackendName, Namespace};
+use stateward_domain::id::{BackendName, Namespace, Version};
 
 use crate::backends::Backend;
 use crate::backends::availability::scope_of;
@@ -49,19 +49,29 @@ pub(super) async fn load_record(shared: &Shared, backend: &Backend) {
 }
 
 impl Shared {
-    /// Parks the backend: nothing acts on it before a person confirms.
+    /// Parks the backend: nothing acts on it before a person confirms. Does nothing if a person confirmed it after
+    /// `known`, the newest confirmation when the cause was observed: then it was covered by that, in another process.
     pub(crate) async fn park(
         &self,
         backend: &Backend,
         cause: ParkCause,
+        known: Version,
     ) -> Result<(), CommandError> {
-        tracing::error!(backend = %backend.name(), ?cause, "parked until a person confirms");
         let now = self.clock.now();
         self.update_record(backend, |record| match record.parked {
-            Some(_) => Vec::new(),
-            None => vec![BackendEvent::Parked { at: now, cause: cause.clone() }],
+            None if record.confirmed <= known => {
+                vec![BackendEvent::Parked { at: now, cause: cause.clone() }]
+            }
+            _ => Vec::new(),
         })
-        .await
+        .await?;
+        if backend.availability.confirmed() > known {
+            backend.mass_absence.clear();
+            tracing::info!(backend = %backend.name(), ?cause, "a person has confirmed this meanwhile");
+        } else {
+            tracing::error!(backend = %backend.name(), ?cause, "parked until a person confirms");
+        }
+        Ok(())
     }
 
     /// A person confirmed the backend as it answers now; returns its record right after that.

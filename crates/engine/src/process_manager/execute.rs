@@ -82,7 +82,7 @@ impl Round<'_> {
         if self.baseline.counts()
             && let Some(cause) = self.backend.mass_absence.record(self.moment().steady, true)
         {
-            self.shared.park(self.backend, cause).await?;
+            self.shared.park(self.backend, cause, self.baseline.known()).await?;
             return Ok(probed);
         }
         let _ = self.shared.identify(self.backend).await;
@@ -214,12 +214,13 @@ impl Round<'_> {
         object: Option<&ExternalId>,
     ) -> Result<Requeue, CommandError> {
         let confirmation = self.backend.availability.confirmation();
+        let known = self.backend.availability.confirmed();
         let observation = match object {
             Some(id) => self.observe_object(entity, id).await,
             None => self.observe_or_find(entity).await,
         };
         if matches!(observation, Observation::Present { .. }) {
-            self.baseline.record(confirmation);
+            self.baseline.record(confirmation, known);
         }
         let c = self.context(entity, None);
         let action = if is_compared(&c, &observation) {

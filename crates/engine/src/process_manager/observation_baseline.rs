@@ -18,17 +18,21 @@ struct State {
     under: Version,
     /// Whether the last observation was the entity's first one after that confirmation.
     first: bool,
+    /// The newest confirmation that this process knew when the last observation began.
+    known: Version,
 }
 
 impl ObservationBaseline {
     pub(crate) const fn new(stored: Version) -> Self {
-        Self { stored, state: Mutex::new(State { under: stored, first: false }) }
+        let state = State { under: stored, first: false, known: Version(0) };
+        Self { stored, state: Mutex::new(state) }
     }
 
-    /// Records an observation that found the object or proved its absence; `confirmation` was the newest one when it
-    /// began.
-    pub(crate) fn record(&self, confirmation: Option<Version>) {
+    /// Records an observation that found the object or proved its absence; when it began, `confirmation` was the newest
+    /// one for which first observations are known, and `known` the newest one at all.
+    pub(crate) fn record(&self, confirmation: Option<Version>, known: Version) {
         let mut state = self.state();
+        state.known = known;
         let newest = confirmation.unwrap_or_default();
         state.first = newest > state.under;
         state.under = state.under.max(newest);
@@ -37,6 +41,11 @@ impl ObservationBaseline {
     /// Whether the last observation shows a change since the confirmation.
     pub(crate) fn counts(&self) -> bool {
         !self.state().first
+    }
+
+    /// The newest confirmation that this process knew when the last observation began; 0 = none.
+    pub(crate) fn known(&self) -> Version {
+        self.state().known
     }
 
     /// The confirmation to store; `None` = it is stored already.
@@ -56,15 +65,15 @@ mod tests {
     #[test]
     fn the_first_one_after_a_confirmation_does_not_count_and_the_next_does() {
         let baseline = ObservationBaseline::new(Version(3));
-        baseline.record(None);
+        baseline.record(None, Version(0));
         assert!(baseline.counts(), "there is no confirmation");
-        baseline.record(Some(Version(3)));
+        baseline.record(Some(Version(3)), Version(3));
         assert!(baseline.counts(), "it was observed since");
         assert_eq!(baseline.unsaved(), None);
-        baseline.record(Some(Version(5)));
+        baseline.record(Some(Version(5)), Version(5));
         assert!(!baseline.counts());
         assert_eq!(baseline.unsaved(), Some(Version(5)));
-        baseline.record(Some(Version(5)));
+        baseline.record(Some(Version(5)), Version(5));
         assert!(baseline.counts());
         assert_eq!(baseline.unsaved(), Some(Version(5)), "it is still to be stored");
     }

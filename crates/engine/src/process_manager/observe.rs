@@ -47,6 +47,7 @@ impl Round<'_> {
     /// Observes the entity's object by its external id, or searches for it.
     pub(super) async fn observe_or_find(&self, entity: &Entity) -> Observation {
         let confirmation = self.backend.availability.confirmation();
+        let known = self.backend.availability.confirmed();
         let observation = match &entity.observed.external_id {
             Some(id) => match self.observe_object(entity, id).await {
                 // An id that is known before the creation names nothing until its request was carried out.
@@ -56,7 +57,7 @@ impl Round<'_> {
             None => self.find(entity).await.unwrap_or_else(Observation::Failed),
         };
         if matches!(observation, Observation::Present { .. } | Observation::Absent) {
-            self.baseline.record(confirmation);
+            self.baseline.record(confirmation, known);
         }
         observation
     }
