@@ -30,6 +30,10 @@ pub enum SystemEvent {
     Frozen {
         /// When.
         at: Timestamp,
+        /// The epoch of the log that began so; `None` = the mark of the store is of no epoch, or an older version
+        /// recorded this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<u32>,
     },
     /// A person lifted the restore hold: changes of backends may begin.
     Unfrozen {
@@ -84,6 +88,10 @@ pub struct System {
     pub version: Version,
     /// Whether the restore hold is set: changes of backends are forbidden until a person lifts it.
     pub frozen: bool,
+    /// When the hold was set last; `None` = never. Events of before may be missing that had effects.
+    pub frozen_at: Option<Timestamp>,
+    /// The epoch for which the hold was set last; `None` = none is known.
+    pub frozen_epoch: Option<u32>,
 }
 
 impl System {
@@ -91,7 +99,11 @@ impl System {
     pub fn evolve(&mut self, event: &SystemEvent) {
         self.version = self.version.next();
         match event {
-            SystemEvent::Frozen { .. } => self.frozen = true,
+            SystemEvent::Frozen { at, epoch } => {
+                self.frozen = true;
+                self.frozen_at = Some(*at);
+                self.frozen_epoch = *epoch;
+            }
             SystemEvent::Unfrozen { .. } => self.frozen = false,
             SystemEvent::AuditExported { .. }
             | SystemEvent::ConfigurationReloaded { .. }
@@ -107,20 +119,25 @@ mod tests {
     #[test]
     fn the_hold_is_set_until_a_person_lifts_it() {
         let at = Timestamp(1);
-        let (frozen, unfrozen) = (SystemEvent::Frozen { at }, SystemEvent::Unfrozen { at });
+        let (frozen, unfrozen) =
+            (SystemEvent::Frozen { at, epoch: None }, SystemEvent::Unfrozen { at });
+        let later = SystemEvent::Frozen { at: Timestamp(2), epoch: Some(7) };
         let other = SystemEvent::RequestRecorded { at };
-        for (events, held) in [
-            (vec![], false),
-            (vec![&unfrozen], false),
-            (vec![&frozen, &other], true),
-            (vec![&frozen, &frozen, &unfrozen], false),
-            (vec![&frozen, &unfrozen, &other, &frozen], true),
+        let first = (Some(at), None);
+        for (events, held, (frozen_at, frozen_epoch)) in [
+            (vec![], false, (None, None)),
+            (vec![&unfrozen], false, (None, None)),
+            (vec![&frozen, &other], true, first),
+            (vec![&frozen, &frozen, &unfrozen], false, first),
+            (vec![&frozen, &unfrozen, &other, &frozen], true, first),
+            (vec![&frozen, &unfrozen, &later, &unfrozen], false, (Some(Timestamp(2)), Some(7))),
         ] {
             let mut system = System::default();
             for event in &events {
                 system.evolve(event);
             }
-            let expected = System { version: Version(events.len() as u64), frozen: held };
+            let version = Version(events.len() as u64);
+            let expected = System { version, frozen: held, frozen_at, frozen_epoch };
             assert_eq!(system, expected, "{events:?}");
         }
     }

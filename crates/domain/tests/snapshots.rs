@@ -239,7 +239,7 @@ fn every_event_of_a_backend() {
 fn every_event_of_the_system() {
     let position = |minor| Position { epoch: 7, major: 0, minor };
     let events = [
-        SystemEvent::Frozen { at: AT },
+        SystemEvent::Frozen { at: AT, epoch: None },
         SystemEvent::Unfrozen { at: AT },
         SystemEvent::AuditExported {
             at: AT,
@@ -256,6 +256,14 @@ fn every_event_of_the_system() {
         SystemEvent::RequestRecorded { at: AT },
     ];
     insta::assert_json_snapshot!("system", stored(&events));
+}
+
+#[test]
+fn a_hold_names_the_epoch_that_it_is_of() {
+    let frozen = SystemEvent::Frozen { at: Timestamp(1), epoch: Some(7) };
+    let payload = serde_json::to_value(&frozen).expect("JSON");
+    assert_eq!(payload, json!({"frozen": {"at": 1, "epoch": 7}}));
+    assert_eq!(serde_json::from_value::<SystemEvent>(payload).expect("it can be read"), frozen);
 }
 
 #[test]

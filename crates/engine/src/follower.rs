@@ -122,7 +122,8 @@ impl Follower {
     async fn start(&mut self) -> Result<(), QueryError> {
         let head = self.followed.shared.log.head().await?;
         self.followed.access.catch_up().await.or_else(skip_unreadable)?;
-        if self.followed.shared.control.is_frozen().await? {
+        let system = self.followed.shared.control.system().await?;
+        if system.is_none_or(|system| system.frozen) {
             self.followed.shared.forbid_changes();
         }
         let names: Vec<_> = self.followed.backends.all().keys().cloned().collect();

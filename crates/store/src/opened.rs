@@ -1,15 +1,16 @@
 //! An open store as its adapter hands it over: one bundle of ports, and how it ends.
 
 use async_trait::async_trait;
+use stateward_domain::ports::audit::LogLife;
 use stateward_domain::ports::store_ports::StorePorts;
 
 /// An open store.
 pub struct Opened {
     /// Its ports.
     pub ports: StorePorts,
-    /// Whether the restore hold is set: the log was restored, imported, or is older than its recorded head. Then
-    /// nothing should act on backends before a person lifts the hold.
-    pub observe_only: bool,
+    /// The present life of its log. Under the restore hold the log was restored, imported, or is older than its recorded
+    /// head: then nothing should act on backends before a person lifts the hold.
+    pub life: LogLife,
     /// How it ends.
     pub lifetime: Box<dyn StoreLifetime>,
 }

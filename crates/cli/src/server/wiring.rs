@@ -92,7 +92,7 @@ pub(crate) async fn start(
     let files = FileConfiguration::new(source, &directory);
     let node = NodeDescription { name: node, role, version: env!("CARGO_PKG_VERSION").to_owned() };
     let engine = engine(config, files, &store, (clock, node), observe_only)?;
-    engine.begin(store.observe_only).await.context("cannot read who may come in")?;
+    engine.begin(store.life).await.context("cannot read who may come in")?;
     let (token, admin) = administrator::of(config, &directory, &engine).await?;
     let head_at_start = log.head().await?;
     let app = AppState::new(stateward_api::AppParts {

@@ -6,6 +6,7 @@ use crate::audit::{Checkpoint, Report, VerificationProgress};
 use crate::envelope::Recorded;
 use crate::id::{LogId, Position};
 use crate::ports::event_store::ReadError;
+use crate::time::Timestamp;
 
 /// An event with the hash of its predecessor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,17 @@ pub trait Auditor: Send + Sync {
         until: Position,
         limit: usize,
     ) -> Result<Vec<ChainedEvent>, ReadError>;
+}
+
+/// What an adapter knows of the present life of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogLife {
+    /// Whether the mark of the restore hold is set.
+    pub held: bool,
+    /// The epoch with whose begin the mark was set; `None` = it may have been set at any time.
+    pub held_epoch: Option<u32>,
+    /// When the log began an epoch because events were gone, by the adapter's clock; `None` = none were missed.
+    pub lost_at: Option<Timestamp>,
 }
 
 /// The mark by which an adapter says that the store was restored, imported, copied or cut: then nothing may be changed on

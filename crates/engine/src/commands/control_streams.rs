@@ -154,16 +154,17 @@ impl ControlStreams {
         }
     }
 
-    /// Whether the restore hold is set. A hold that this version cannot read is set: nothing acts in doubt.
+    /// The state of the system; `None` = this version cannot read it: the restore hold counts as set, so that nothing acts
+    /// in doubt.
     ///
     /// # Errors
     /// [`QueryError::Store`].
-    pub async fn is_frozen(&self) -> Result<bool, QueryError> {
+    pub async fn system(&self) -> Result<Option<System>, QueryError> {
         match self.load::<System>(&StreamId::system()).await {
-            Ok(system) => Ok(system.frozen),
+            Ok(system) => Ok(Some(system)),
             Err(QueryError::Unreadable(error)) => {
                 tracing::error!(%error, "the stream of the system cannot be read: nothing is changed");
-                Ok(true)
+                Ok(None)
             }
             Err(other) => Err(other),
         }

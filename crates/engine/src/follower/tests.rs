@@ -6,7 +6,8 @@ use std::time::Duration;
 use stateward_domain::access::{Grant, Role, Token};
 use stateward_domain::backend::{BackendEvent, ParkCause};
 use stateward_domain::envelope::StreamId;
-use stateward_domain::id::{BackendName, Position, Version};
+use stateward_domain::id::{BackendName, Version};
+use stateward_domain::ports::audit::LogLife;
 use stateward_domain::ports::read_model::ReadModel;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -81,23 +82,40 @@ async fn a_hold_that_one_process_recorded_holds_the_other_until_any_of_them_lift
     let Nodes { one, other, .. } = &nodes().await;
     one.engine.unfreeze(&envelope()).await.expect("allowed");
     soon("allowed", || !other.engine.is_observe_only()).await;
-    one.engine.begin(true).await.expect("recorded");
+    let marked = LogLife { held: true, ..LogLife::default() };
+    one.engine.begin(marked).await.expect("recorded");
     assert!(one.engine.is_observe_only());
     soon("held", || other.engine.is_observe_only()).await;
-    one.engine.begin(true).await.expect("recorded before");
-    let log = one.engine.log();
-    let frozen = async || {
-        let events = log.read_log(Position::START, 100).await.expect("a log").events;
-        events.iter().filter(|event| event.event_type == "system.frozen").count()
-    };
-    assert_eq!(frozen().await, 1, "a repetition records nothing");
+    one.engine.begin(marked).await.expect("recorded before");
+    assert_eq!(one.holds().await, 1, "a repetition records nothing");
     // This process has not followed the log up to here: its own memory says that changes are allowed.
     let shared = &other.engine.inner.shared;
     shared.allow_changes(other.engine.backends()).await;
     other.engine.unfreeze(&envelope()).await.expect("lifted");
     soon("lifted", || !one.engine.is_observe_only()).await;
-    one.engine.begin(false).await.expect("a start");
+    one.engine.begin(LogLife::default()).await.expect("a start");
     assert!(!one.engine.is_observe_only(), "for good");
+}
+
+#[tokio::test]
+async fn a_hold_is_recorded_once_for_an_epoch_and_a_mark_that_is_left_over_is_removed() {
+    let Nodes { one, folder, .. } = &nodes().await;
+    let mark = folder.path().join("put-back");
+    let begun = |epoch| LogLife { held: true, held_epoch: Some(epoch), lost_at: None };
+    for (epoch, holds) in [(7, 1), (8, 2)] {
+        for _ in 0..2 {
+            std::fs::write(&mark, "").expect("a mark");
+            one.engine.begin(begun(epoch)).await.expect("recorded");
+            assert!(one.engine.is_observe_only() && mark.exists());
+        }
+        one.engine.unfreeze(&envelope()).await.expect("lifted");
+        // As a process leaves it that dies between the event and the removal of the mark.
+        std::fs::write(&mark, "").expect("a mark");
+        one.engine.begin(begun(epoch)).await.expect("a start");
+        assert!(!one.engine.is_observe_only(), "a person lifted the hold of epoch {epoch}");
+        assert!(!mark.exists(), "the next start meets it again");
+        assert_eq!(one.holds().await, holds);
+    }
 }
 
 #[tokio::test]

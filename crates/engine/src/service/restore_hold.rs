@@ -5,41 +5,59 @@
 
 use stateward_domain::envelope::{Envelope, StreamId};
 use stateward_domain::id::Namespace;
+use stateward_domain::ports::audit::LogLife;
 use stateward_domain::system::{System, SystemEvent};
 
 use super::Engine;
+use crate::commands::control_streams::StreamChange;
 use crate::error::{CommandError, QueryError};
 
 /// Actor of the hold in the log.
 const ACTOR: &str = "restore";
 
 impl Engine {
-    /// Brings namespaces, tokens and the restore hold into memory; `restored` = the store has the mark of one that was
-    /// put back, which is recorded in the log. Called before requests are answered and before [`run`](Self::run).
-    /// Idempotent.
+    /// Brings namespaces, tokens and the restore hold into memory. `life`: what the store knows of its log; a hold that is
+    /// marked there is recorded in the log, once for each epoch. Called before requests are answered and before
+    /// [`run`](Self::run). Idempotent.
     ///
     /// # Errors
     /// [`QueryError::Store`]; then nothing may act.
-    pub async fn begin(&self, restored: bool) -> Result<(), CommandError> {
+    pub async fn begin(&self, life: LogLife) -> Result<(), CommandError> {
         self.access().load().await?;
         let shared = &self.inner.shared;
-        if restored {
-            let at = self.clock().now();
-            let envelope = Envelope::system(ACTOR, Namespace::default());
-            let freeze = |system: &System| {
-                Ok(Vec::from_iter((!system.frozen).then_some(SystemEvent::Frozen { at })))
-            };
-            match shared.control.change(&StreamId::system(), &envelope, freeze).await {
-                // The mark stays until a person lifts the hold: an older version knows nothing else. Nothing is recorded
-                // behind events that this version does not know.
-                Ok(_) | Err(CommandError::Query(QueryError::Unreadable(_))) => {}
-                Err(other) => return Err(other),
-            }
-        }
-        if shared.control.is_frozen().await? {
+        let held = if life.held { self.hold(life.held_epoch).await? } else { None };
+        let system = match held {
+            Some(system) => Some(system),
+            None => shared.control.system().await?,
+        };
+        if system.is_none_or(|system| system.frozen) {
             shared.forbid_changes();
         }
         Ok(())
+    }
+
+    /// Records the hold that the store has a mark of; the state of the system after it. A mark of an epoch in which a
+    /// person lifted the hold is left over: the process died before it removed the mark. `None` = this version cannot read
+    /// the system's stream.
+    async fn hold(&self, epoch: Option<u32>) -> Result<Option<System>, CommandError> {
+        let at = self.clock().now();
+        let envelope = Envelope::system(ACTOR, Namespace::default());
+        let freeze = |system: &System| {
+            let recorded = epoch.map_or(system.frozen, |_| system.frozen_epoch == epoch);
+            Ok(Vec::from_iter((!recorded).then_some(SystemEvent::Frozen { at, epoch })))
+        };
+        let control = &self.inner.shared.control;
+        match control.change(&StreamId::system(), &envelope, freeze).await {
+            // The mark stays until a person lifts the hold: an older version knows nothing else.
+            Ok(StreamChange { state, .. }) if state.frozen => Ok(Some(state)),
+            Ok(StreamChange { state, .. }) => {
+                self.inner.restore_hold.clear().await?;
+                Ok(Some(state))
+            }
+            // Nothing is recorded behind events that this version does not know.
+            Err(CommandError::Query(QueryError::Unreadable(_))) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// Allows changes of backends in every process, after a person checked the restored store. Records nothing when

@@ -4,6 +4,8 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use stateward_domain::id::LogId;
+use stateward_domain::ports::audit::LogLife;
+use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::sql_value::undecodable;
@@ -19,6 +21,16 @@ pub struct LogIdentity {
     pub put_back: bool,
     /// Whether it was moved elsewhere and takes no append.
     pub fenced: bool,
+    /// When this epoch began because events were gone; `None` = none were missed.
+    pub lost_at: Option<Timestamp>,
+}
+
+impl LogIdentity {
+    /// What is known of the present life of the log. The hold is set with the begin of an epoch alone.
+    pub(super) fn life(&self) -> LogLife {
+        let held_epoch = self.put_back.then_some(self.epoch);
+        LogLife { held: self.put_back, held_epoch, lost_at: self.lost_at }
+    }
 }
 
 /// Age of the youngest sign of life at which no process remembers what the log had, in seconds.
@@ -134,13 +146,14 @@ pub(super) async fn begin_epoch(
 pub(super) async fn stored(
     connection: &mut PgConnection,
 ) -> Result<Option<LogIdentity>, sqlx::Error> {
-    let row: Option<(Uuid, i64, bool, bool)> =
-        sqlx::query_as("SELECT log_id, epoch, put_back, fenced FROM stateward.log")
+    let row: Option<(Uuid, i64, bool, bool, Option<i64>)> =
+        sqlx::query_as("SELECT log_id, epoch, put_back, fenced, lost_at FROM stateward.log")
             .fetch_optional(connection)
             .await?;
-    let Some((log_id, epoch, put_back, fenced)) = row else { return Ok(None) };
+    let Some((log_id, epoch, put_back, fenced, lost_at)) = row else { return Ok(None) };
     let epoch = u32::try_from(epoch).map_err(|error| undecodable(("log", "epoch"), "", error))?;
-    Ok(Some(LogIdentity { log_id: LogId(log_id), epoch, put_back, fenced }))
+    let lost_at = lost_at.map(Timestamp);
+    Ok(Some(LogIdentity { log_id: LogId(log_id), epoch, put_back, fenced, lost_at }))
 }
 
 /// Gives the log its name and its epoch, unless it has them.

@@ -53,7 +53,7 @@ pub async fn open(settings: &Settings, clock: LogClock) -> Result<Opened, OpenEr
         message: error.to_string(),
     };
     let entities = Arc::new(Entities::open(database.clone()).await.map_err(failed)?);
-    let observe_only = log.identity().put_back;
+    let life = log.identity().life();
     let auditor = Auditor::new(database.clone(), log.identity(), Arc::new(clock.clone()));
     let ports = StorePorts {
         log: log.clone(),
@@ -66,7 +66,7 @@ pub async fn open(settings: &Settings, clock: LogClock) -> Result<Opened, OpenEr
         health: Arc::new(Health::new(database.clone())),
     };
     let lifetime = Box::new(Lifetime { database, log });
-    Ok(Opened { ports, observe_only, lifetime })
+    Ok(Opened { ports, life, lifetime })
 }
 
 /// The mark of a restored log, in the log's row.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use stateward_domain::id::LogId;
+use stateward_domain::ports::audit::LogLife;
 use stateward_domain::ports::event_store::EventStore as _;
 use stateward_domain::ports::health::{Check, StoreHealth};
 use stateward_domain::ports::store_ports::StorePorts;
@@ -63,6 +64,7 @@ pub struct Store {
     /// Whether the restore hold is set: the log was restored, imported, or is older than its recorded head. Then
     /// nothing should act on backends before a person lifts the hold.
     pub observe_only: bool,
+    life: LogLife,
     log_id: LogId,
     broken: tokio::sync::watch::Receiver<Option<Broken>>,
     inodes: Arc<Inodes>,
@@ -104,7 +106,7 @@ impl Store {
             cluster: Arc::new(SingleNode::default()),
             health: Arc::new(health),
         };
-        Opened { ports, observe_only: self.observe_only, lifetime: Box::new(self) }
+        Opened { ports, life: self.life, lifetime: Box::new(self) }
     }
 
     /// Writes out what is buffered, closes both files, and records the log's head.

@@ -85,12 +85,25 @@ async fn a_put_back_log_beside_views_that_know_more_begins_a_new_epoch() {
     assert_new_epoch(&fixture, &store).await;
     end(store).await;
     let epoch = open(fixture.directory.path()).await.log.head().await.unwrap().epoch;
+    let again = open(fixture.directory.path()).await.opened();
+    assert_eq!((again.life.held, again.life.held_epoch), (true, Some(epoch)));
+    again.lifetime.close().await;
+    drop(again);
     let again = open(fixture.directory.path()).await;
     assert!(again.observe_only, "a restart is no person's word");
     assert_eq!(again.log.head().await.unwrap().epoch, epoch, "and no new life either");
     again.restore_hold.clear().await.unwrap();
     end(again).await;
     assert!(!open(fixture.directory.path()).await.observe_only);
+}
+
+/// A hold that a person set by hand, or that is of a log that was copied elsewhere, is of no epoch.
+#[tokio::test]
+async fn a_mark_that_is_of_no_epoch_holds_again_whenever_it_is_set() {
+    let fixture = Fixture::new().await;
+    std::fs::write(fixture.path("put-back"), "").unwrap();
+    let opened = open(fixture.directory.path()).await.opened();
+    assert_eq!((opened.life.held, opened.life.held_epoch), (true, None));
 }
 
 #[tokio::test]

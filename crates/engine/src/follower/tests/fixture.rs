@@ -140,6 +140,12 @@ impl Node {
         self.backend().availability.unavailable(self.engine.clock().moment())
     }
 
+    /// How often the restore hold was recorded.
+    pub(super) async fn holds(&self) -> usize {
+        let events = self.engine.log().read_log(Position::START, 100).await.expect("a log").events;
+        events.iter().filter(|event| event.event_type == "system.frozen").count()
+    }
+
     pub(super) fn is_paused(&self) -> bool {
         self.backend().availability.paused(self.engine.clock().moment())
     }
@@ -149,7 +155,7 @@ pub(super) struct Nodes {
     pub(super) one: Node,
     pub(super) other: Node,
     pub(super) store: Opened,
-    _folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
 }
 
 pub(super) async fn nodes() -> Nodes {
@@ -161,7 +167,7 @@ pub(super) async fn nodes() -> Nodes {
     let store = store.expect("a store");
     let (one, other) =
         (Node::new(&store.ports, &clock).await, Node::new(&store.ports, &clock).await);
-    Nodes { one, other, store, _folder: folder }
+    Nodes { one, other, store, folder }
 }
 
 pub(super) fn envelope() -> Envelope {

@@ -14,7 +14,7 @@ use stateward_domain::time::Timestamp;
 
 use super::import::{ImportError, import};
 use super::lock::Lock;
-use super::restore_hold::RestoreHoldFile;
+use super::restore_hold::{Mark, RestoreHoldFile};
 use crate::sqlite::error::OpenError;
 
 /// Events of a page.
@@ -117,6 +117,6 @@ impl SourceLock {
     /// # Errors
     /// [`OpenError::Io`].
     pub fn moved(&self) -> Result<(), OpenError> {
-        RestoreHoldFile::new(&self.directory).set()
+        RestoreHoldFile::new(&self.directory).set(Mark::OfLog)
     }
 }

@@ -10,7 +10,7 @@ use stateward_domain::time::Timestamp;
 use crate::sqlite::error::{OpenError, RESTORE};
 use crate::sqlite::files::database::{create_directory, fresh_epoch};
 use crate::sqlite::files::lock::Lock;
-use crate::sqlite::files::restore_hold::{RestoreHoldFile, sync_directory};
+use crate::sqlite::files::restore_hold::{Mark, RestoreHoldFile, sync_directory};
 use crate::sqlite::files::stale_views::{self, remove_if_present};
 
 /// Suffix of a file that is not complete.
@@ -47,7 +47,7 @@ impl StagedInstall {
     /// Puts the staged files in place, durably and with the restore hold set. Existing views are moved aside: their
     /// log is replaced.
     pub(in crate::sqlite) fn commit(mut self, now: Timestamp) -> Result<(), OpenError> {
-        RestoreHoldFile::new(&self.directory).set()?;
+        RestoreHoldFile::new(&self.directory).set(Mark::OfEpoch)?;
         // The recorded head is of the log that was here before.
         self.lock.clear()?;
         let failed = |error: std::io::Error| OpenError::from_io(&self.directory, &error);

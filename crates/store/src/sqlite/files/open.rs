@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::{Connection as _, SqliteConnection};
 use stateward_domain::id::{LogId, Position};
+use stateward_domain::ports::audit::LogLife;
 use stateward_domain::time::{Clock as _, LogClock, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ use crate::sqlite::files::database::{
 use crate::sqlite::files::directory_guard::DirectoryGuard;
 use crate::sqlite::files::inodes::Inodes;
 use crate::sqlite::files::lock::{Lock, LogHead};
+use crate::sqlite::files::restore_hold::Mark;
 use crate::sqlite::files::{object_claims, restore_hold, stale_views};
 use crate::sqlite::log::Log;
 use crate::sqlite::log::writer;
@@ -45,7 +47,7 @@ pub(in crate::sqlite) async fn open(
     if let Some(why) = restore_hold::detect_rollback(head, lock.recorded_head(), &checkpoints) {
         // The hold is set first: a process that dies after it starts with the hold, until a person lifts it. Until
         // the lock file is written, each start detects the same rollback and repeats all of this.
-        hold.set()?;
+        hold.set(Mark::OfEpoch)?;
         tracing::error!(
             "{why}: positions that were seen are not given out again, the views are rebuilt, and backends are only observed until a person unfreezes"
         );
@@ -93,9 +95,12 @@ async fn assemble(
     let queue = Queue::new(Arc::clone(&views_db));
     // The lock on the directory proves that no other worker runs.
     queue.end_all_leases().await.map_err(|error| damaged_views(directory, &error))?;
+    let observe_only = restore_hold.is_set();
+    let held_epoch = restore_hold.is_of_epoch().then_some(identity.epoch);
     Ok(Store {
         audit: Arc::new(Auditor::new(files, Arc::new(clock))),
-        observe_only: restore_hold.is_set(),
+        observe_only,
+        life: LogLife { held: observe_only, held_epoch, lost_at: None },
         restore_hold: Arc::new(restore_hold),
         queue: Arc::new(queue),
         entities: Arc::new(Entities::new(views_db)),

@@ -2,7 +2,7 @@
 //! backend before a person lifts the hold. Here: its marker file, and the detection of an older log.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -42,6 +42,15 @@ pub(in crate::sqlite) fn detect_rollback(
     })
 }
 
+/// What the hold is set for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sqlite) enum Mark {
+    /// A new epoch of the log: once a person lifted the hold in that epoch, the mark means nothing.
+    OfEpoch,
+    /// The log as it is, as when it was copied elsewhere.
+    OfLog,
+}
+
 /// The marker file of the hold: while it exists, nothing is changed on any backend.
 pub struct RestoreHoldFile {
     directory: PathBuf,
@@ -49,6 +58,8 @@ pub struct RestoreHoldFile {
 
 impl RestoreHoldFile {
     const NAME: &'static str = "put-back";
+    /// Content of the file with [`Mark::OfEpoch`]; older versions left it empty.
+    const OF_EPOCH: &'static [u8] = b"epoch\n";
 
     pub(in crate::sqlite) fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned() }
@@ -62,10 +73,19 @@ impl RestoreHoldFile {
         self.path().exists()
     }
 
+    /// Whether the hold was set with [`Mark::OfEpoch`].
+    pub(in crate::sqlite) fn is_of_epoch(&self) -> bool {
+        std::fs::read(self.path()).is_ok_and(|content| content == Self::OF_EPOCH)
+    }
+
     /// Sets the hold, durably.
-    pub(in crate::sqlite) fn set(&self) -> Result<(), OpenError> {
+    pub(in crate::sqlite) fn set(&self, mark: Mark) -> Result<(), OpenError> {
         let path = self.path();
-        let made = File::create(&path).and_then(|file| file.sync_all());
+        let content = if mark == Mark::OfEpoch { Self::OF_EPOCH } else { b"" };
+        let made = File::create(&path).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
         made.and_then(|()| sync_directory(&self.directory))
             .map_err(|error| OpenError::from_io(&path, &error))
     }
