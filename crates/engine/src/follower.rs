@@ -176,7 +176,10 @@ impl Follower {
         self.records.retain(|name, _| self.followed.backends.get(name).is_some());
         match changes.allowed {
             Some(true) => self.followed.shared.allow_changes(&self.followed.backends).await,
-            Some(false) => self.followed.shared.forbid_changes(),
+            Some(false) => {
+                self.followed.shared.forbid_changes();
+                self.followed.shared.note_log_cut(self.followed.shared.clock.now());
+            }
             None => {}
         }
         if let Some(version) = changes.reloaded {

@@ -59,6 +59,34 @@ impl Database {
         Self { server, name }
     }
 
+    /// The name of a copy of it as it is now. No server may use it.
+    pub(crate) fn save(&self) -> String {
+        let saved = format!("{}_saved", self.name);
+        self.end_sessions();
+        self.server.execute("postgres", &format!("CREATE DATABASE {saved} TEMPLATE {}", self.name));
+        saved
+    }
+
+    /// Puts the copy `saved` in its place. `promoted`: as a standby that did not have everything, not as a copy.
+    pub(crate) fn restore(&self, saved: &str, promoted: bool) {
+        if promoted {
+            let same = "UPDATE stateward.log SET database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+            self.server.execute(saved, same);
+        }
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        self.server.execute("postgres", &drop);
+        let rename = format!("ALTER DATABASE {saved} RENAME TO {}", self.name);
+        self.server.execute("postgres", &rename);
+    }
+
+    fn end_sessions(&self) {
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        );
+        self.server.execute("postgres", &end);
+    }
+
     /// Its section of a configuration.
     pub(crate) fn section(&self) -> String {
         let url = self.server.url_of(ROLE, &self.name);

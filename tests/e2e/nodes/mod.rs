@@ -6,6 +6,7 @@ mod example;
 mod failures;
 mod held;
 mod linearizable;
+mod losses;
 mod order;
 mod verbs;
 mod work;
@@ -30,6 +31,8 @@ struct Nodes {
     servers: Vec<Server>,
     /// More arguments of each node that joins.
     arguments: &'static [&'static str],
+    /// Further settings of the backend.
+    backend_settings: &'static str,
 }
 
 impl Nodes {
@@ -49,7 +52,8 @@ impl Nodes {
         async move {
             let (database, world) = (database?, World::start().await);
             let (setups, servers) = (Vec::new(), Vec::new());
-            let mut nodes = Self { world, database, setups, servers, arguments };
+            let mut nodes =
+                Self { world, database, setups, servers, arguments, backend_settings: "" };
             for _ in 0..count {
                 nodes.join("all").await;
             }
@@ -84,8 +88,8 @@ impl Nodes {
             "[server]\nadmin_token = {{ file = \"secret\" }}\n\
              [workers]\nlease = \"2s\"\nlease_margin = \"500ms\"\nsweep_interval = \"1s\"\n\
              [backends.{backend}]\ndriver = \"fake\"\nurl = \"{}\"\nconcurrency = {CONCURRENCY}\n\
-             retry = {{ first = \"50ms\", max = \"500ms\" }}\n",
-            self.world.url
+             retry = {{ first = \"50ms\", max = \"500ms\" }}\n{}",
+            self.world.url, self.backend_settings
         );
         let setup = Setup::sharing(&self.database, &config, Some(TOKEN));
         std::fs::write(setup.folder.path().join("secret"), TOKEN).unwrap();
@@ -120,6 +124,12 @@ impl Nodes {
 
     fn client(&self, node: usize) -> &Client {
         &self.servers[node % self.servers.len()].client
+    }
+
+    /// Posts nothing to this path of the first node.
+    async fn post(&self, path: &str) {
+        let reply = self.client(0).send(Method::POST, path, None, &[]).await.expect("an answer");
+        assert!(reply.status.is_success(), "{:#}", reply.body);
     }
 
     /// Declares a thing over a node; its id and the position.

@@ -62,6 +62,8 @@ pub enum Intent {
         if_revision: Option<Vec<Revision>>,
         /// Overrides the policy of the settings; `None` = as they say.
         policy: Option<DeletionPolicy>,
+        /// Whether an object may exist though no creation was intended: the log lost events. Then absence has to be proved.
+        may_exist: bool,
     },
     /// Run an action of the kind.
     Act {

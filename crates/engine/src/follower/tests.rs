@@ -9,6 +9,7 @@ use stateward_domain::envelope::StreamId;
 use stateward_domain::id::{BackendName, Version};
 use stateward_domain::ports::audit::LogLife;
 use stateward_domain::ports::read_model::ReadModel;
+use stateward_domain::time::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -116,6 +117,24 @@ async fn a_hold_is_recorded_once_for_an_epoch_and_a_mark_that_is_left_over_is_re
         assert!(!mark.exists(), "the next start meets it again");
         assert_eq!(one.holds().await, holds);
     }
+}
+
+#[tokio::test]
+async fn what_was_declared_before_a_restore_or_a_loss_may_lack_events() {
+    let Nodes { one, other, .. } = &nodes().await;
+    let cut = |node: &Node| node.engine.inner.shared.log_cut_at();
+    let lost = LogLife { lost_at: Some(Timestamp::NEVER), ..LogLife::default() };
+    one.engine.begin(LogLife::default()).await.expect("a start");
+    assert_eq!(cut(one), None);
+    let now = one.engine.clock().now();
+    one.engine.begin(lost).await.expect("a start");
+    assert_eq!(cut(one), Some(now), "the clock that noticed the loss was ahead");
+    assert_eq!(cut(other), None);
+    let held = LogLife { held: true, held_epoch: Some(7), lost_at: None };
+    one.engine.begin(held).await.expect("recorded");
+    soon("followed", || cut(other).is_some()).await;
+    other.engine.begin(LogLife::default()).await.expect("a start");
+    assert!(cut(other) >= Some(now), "from the log");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::{Intent, ObservationReport};
 use stateward_domain::entity::state::{AttemptStep, OperationKind};
 use stateward_domain::envelope::Envelope;
-use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Act, CallContext, Create, ObjectRef, Outcome, Update};
 
@@ -111,9 +111,34 @@ impl Round<'_> {
             self.shared.commands.execute(self.lease.entity, &envelope, &start.intent).await?;
         self.note_position(&done);
         let begun = done.entity;
-        let outcome = self.act(&begun, &start, spec).await;
+        let outcome = match self.unrecorded_object(&begun, &start).await? {
+            Some(found) => found,
+            None => self.act(&begun, &start, spec).await,
+        };
         let c = self.context(&begun, None);
         Box::pin(self.conclude(&c, after_call(&c, outcome))).await
+    }
+
+    /// The object that a creation made whose intent the log lost, as the outcome of `start`; `None` = it has to be made. The
+    /// intent of `start` is recorded, so a search that breaks off is repeated as after a lost reply.
+    async fn unrecorded_object(
+        &self,
+        begun: &Entity,
+        start: &Start,
+    ) -> Result<Option<Result<Outcome, Failure>>, CommandError> {
+        if !start.search_first {
+            return Ok(None);
+        }
+        let found = match self.find_owned(begun, begun.owner_key()).await {
+            Ok(found) => found,
+            Err(failure) => return Ok(Some(Err(Failure { effect: Effect::Maybe, ..failure }))),
+        };
+        let mut found = found.into_iter();
+        let Some(object) = found.next() else { return Ok(None) };
+        let extra: Vec<_> = found.map(|object| object.external_id).collect();
+        self.record_strays(begun, &extra).await?;
+        let (external_id, attributes) = (Some(object.external_id), object.attributes);
+        Ok(Some(Ok(Outcome::Done { external_id, attributes })))
     }
 
     async fn act(&self, entity: &Entity, start: &Start, spec: Value) -> Result<Outcome, Failure> {

@@ -33,13 +33,15 @@ mod unavailable_backend;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use stateward_domain::entity::Entity;
 use stateward_domain::id::{KindName, Position};
 use stateward_domain::ports::driver::Driver;
 use stateward_domain::ports::event_store::EventStore;
 use stateward_domain::ports::sync_queue::SyncQueue;
+use stateward_domain::time::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +63,9 @@ use crate::secrets::Secrets;
 const PANIC_BACKOFF: Duration = Duration::from_secs(1);
 /// How long a round waits for the executor to catch up; then it is retried later.
 const EXECUTOR_LAG_MAX: Duration = Duration::from_secs(5);
+
+/// A log that lost nothing.
+pub(crate) const NEVER_CUT: i64 = i64::MIN;
 
 /// State that all process managers share.
 pub struct Shared {
@@ -92,6 +97,8 @@ pub struct Shared {
     pub sweep_interval: Duration,
     /// Set = only observe: nothing is changed on any backend before a person allows it.
     pub observe_only: Arc<AtomicBool>,
+    /// See [`Shared::log_cut_at`], in microseconds; [`NEVER_CUT`] = never.
+    pub log_cut: AtomicI64,
     /// Progress of this process's executor.
     pub executor: watch::Sender<ProjectionProgress>,
     /// Cancelled to stop everything.
@@ -107,6 +114,23 @@ impl Shared {
         let reached = runner::reached(&self.executor, position, self.queue.advanced_past(position));
         let reached = tokio::time::timeout(EXECUTOR_LAG_MAX, reached).await;
         reached.map_err(|_| QueryError::Unavailable("the queue is behind the log".to_owned()))
+    }
+
+    /// The newest time at which the log was cut: it was restored or copied, or a failover lost its end. Of what was
+    /// declared before, events may be missing that had effects. `None` = it has all.
+    pub(crate) fn log_cut_at(&self) -> Option<Timestamp> {
+        let at = self.log_cut.load(Ordering::Acquire);
+        (at != NEVER_CUT).then_some(Timestamp(at))
+    }
+
+    /// Whether an object of `entity` may exist though the log knows no intent to create it.
+    pub(crate) fn may_lack_intent(&self, entity: &Entity) -> bool {
+        plan::search_result::may_lack_intent(entity, self.log_cut_at())
+    }
+
+    /// The log was cut at `at`, if that is not known yet. Idempotent.
+    pub(crate) fn note_log_cut(&self, at: Timestamp) {
+        self.log_cut.fetch_max(at.0, Ordering::AcqRel);
     }
 
     /// Forbids changes of backends in this process; running calls go on. Idempotent.

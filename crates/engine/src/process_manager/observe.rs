@@ -6,8 +6,8 @@ use stateward_domain::entity::Entity;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::entity::state::{BlockedOn, OpenOperation, OperationKind, Presence};
 use stateward_domain::failure::Failure;
-use stateward_domain::id::{Attempt, ExternalId};
-use stateward_domain::ports::driver::{Observation as Answer, Search};
+use stateward_domain::id::{Attempt, ExternalId, OwnerKey};
+use stateward_domain::ports::driver::{Object, Observation as Answer, Search};
 
 use crate::error::CommandError;
 use crate::process_manager::execute::object_ref;
@@ -29,6 +29,9 @@ impl Round<'_> {
     /// it any more, and further objects with the entity's owner key.
     pub(super) async fn observe(&self, entity: &Entity) -> Result<Observation, CommandError> {
         let observation = self.observe_or_find(entity).await;
+        if observation == Observation::Absent && entity.deletion.is_some() {
+            return self.absent_for_deletion(entity).await;
+        }
         if let Observation::Present { object, extra } = &observation {
             if ownership::belongs_to_another(self.shared, entity, object).await? {
                 return Ok(Observation::Foreign { external_id: object.external_id.clone() });
@@ -114,6 +117,45 @@ impl Round<'_> {
         }
     }
 
+    /// What the absence of the object shows while it is to be deleted. One whose creation the log lost becomes clean-up
+    /// work before the deletion ends.
+    async fn absent_for_deletion(&self, entity: &Entity) -> Result<Observation, CommandError> {
+        let lost = self.lost_creation(entity).filter(|_| self.kind.owner_key);
+        let Some(left) = lost else { return Ok(Observation::Absent) };
+        let key = OwnerKey::new(entity.id, entity.next_incarnation());
+        let found = match self.find_owned(entity, key).await {
+            Ok(found) => found,
+            Err(failure) => return Ok(Observation::Failed(failure)),
+        };
+        if found.is_empty() && left.is_zero() {
+            return Ok(Observation::Absent);
+        }
+        let found: Vec<_> = found.into_iter().map(|object| object.external_id).collect();
+        self.record_strays(entity, &found).await?;
+        Ok(Observation::Settling { left: left.max(SETTLE_POLL) })
+    }
+
+    /// The objects that carry `owner_key`, whenever they were made.
+    pub(super) async fn find_owned(
+        &self,
+        entity: &Entity,
+        owner_key: OwnerKey,
+    ) -> Result<Vec<Object>, Failure> {
+        let (kind, spec) = (entity.manifest.kind.clone(), entity.manifest.desired.clone());
+        let search = Search { kind, owner_key, spec, since: None };
+        let context = self.call_context(entity);
+        self.call(self.backend.settings.driver.find(&context, &search)).await
+    }
+
+    /// See [`search_result::lost_creation`].
+    pub(super) fn lost_creation(&self, entity: &Entity) -> Option<Duration> {
+        let call_timeout = self.backend.settings.call_timeout;
+        let (log_clock, cut_at) = (&self.shared.clock.log_clock, self.shared.log_cut_at());
+        search_result::lost_creation(entity, self.kind, call_timeout, cut_at, |at| {
+            log_clock.since(at)
+        })
+    }
+
     /// How long a lost creation of `entity` may still run. By the steady clock: a wall clock that is set forward proves
     /// nothing sooner.
     fn unsettled(&self, entity: &Entity) -> Duration {
@@ -123,7 +165,7 @@ impl Round<'_> {
     }
 
     /// Further objects with the entity's owner key become clean-up work.
-    async fn record_strays(
+    pub(super) async fn record_strays(
         &self,
         entity: &Entity,
         extra: &[ExternalId],

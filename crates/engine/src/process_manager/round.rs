@@ -133,6 +133,7 @@ impl Round<'_> {
             writable: !self.backend.availability.paused(self.moment()) && !restored,
             may_send: self.lease.may_send(),
             takes_over,
+            lost_creation: self.lost_creation(entity),
         }
     }
 

@@ -178,7 +178,8 @@ impl Engine {
     ) -> Result<Accepted, CommandError> {
         let entity = self.existing(id).await?;
         let operation_id = self.clock().operation_id();
-        let intent = Intent::Delete { operation_id, if_revision, policy };
+        let may_exist = self.inner.shared.may_lack_intent(&entity);
+        let intent = Intent::Delete { operation_id, if_revision, policy, may_exist };
         self.execute(id, in_namespace_of(envelope, &entity), Some(operation_id), &intent).await
     }
 
@@ -212,6 +213,7 @@ impl Engine {
                 operation_id,
                 if_revision: None,
                 policy: Some(DeletionPolicy::Orphan),
+                may_exist: false,
             },
             Verb::Pause | Verb::Resume | Verb::Cancel(_) => {
                 opens = None;

@@ -17,7 +17,7 @@ pub(crate) mod reload;
 mod restore_hold;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use stateward_domain::id::Version;
@@ -45,7 +45,7 @@ use crate::follower::{Followed, Follower};
 use crate::membership::{Membership, NodeDescription};
 use crate::process_manager::lease::LeaseTimes;
 use crate::process_manager::lease_keeper::LeaseKeeper;
-use crate::process_manager::{self, Shared};
+use crate::process_manager::{self, NEVER_CUT, Shared};
 use crate::projections::executor::Executor;
 use crate::projections::runner::{ProjectionProgress, Runner};
 use crate::secrets::Secrets;
@@ -179,6 +179,7 @@ impl Engine {
             lease_keeper: LeaseKeeper::default(),
             sweep_interval: parts.options.sweep_interval,
             observe_only,
+            log_cut: AtomicI64::new(NEVER_CUT),
             executor: watch::Sender::new(ProjectionProgress::default()),
             shutdown: CancellationToken::new(),
         };

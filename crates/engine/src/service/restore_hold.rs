@@ -33,6 +33,12 @@ impl Engine {
         if system.is_none_or(|system| system.frozen) {
             shared.forbid_changes();
         }
+        let frozen_at = system.and_then(|system| system.frozen_at);
+        // The log's time is not behind any event that it has; another machine's clock may be ahead of it.
+        let now = self.clock().now();
+        if let Some(at) = life.lost_at.max(frozen_at) {
+            shared.note_log_cut(at.min(now));
+        }
         Ok(())
     }
 

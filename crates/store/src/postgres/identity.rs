@@ -40,6 +40,11 @@ const FORGOTTEN: i64 = 600;
 const TIMELINE: &str =
     "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint";
 
+/// Time of a loss that is noticed now: no event that the log still has was recorded later, also where a wrong clock wrote
+/// it. Clocks of nodes differ, so the last event is not always the newest.
+const LOSS_TIME: &str = "greatest(stateward_views.clock_or(NULL), (SELECT max(recorded_at) FROM \
+     (SELECT recorded_at FROM stateward.events ORDER BY position DESC LIMIT 1024) newest))";
+
 /// Where the log is, compared with where it was.
 pub(super) struct Place {
     /// What tells this server's data from that of any other; empty = unknown.
@@ -116,7 +121,7 @@ pub(super) async fn begin_epoch(
     let begin = format!(
         "UPDATE stateward.log SET put_back = put_back OR $2, system_identifier = $3, database = d.oid, \
          timeline = {TIMELINE}, lost_events = coalesce($4, 0), \
-         lost_at = CASE WHEN $4 IS NOT NULL THEN stateward_views.clock_or(NULL) END, \
+         lost_at = CASE WHEN $4 IS NOT NULL THEN {LOSS_TIME} END, \
          epoch = (epoch + floor(random() * 4294967294)::bigint) % 4294967295 + 1 \
          FROM pg_database d WHERE d.datname = current_database() AND epoch = $1 \
          RETURNING lpad(to_hex(epoch), 8, '0')"

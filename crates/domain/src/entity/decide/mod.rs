@@ -47,8 +47,8 @@ fn decide(entity: &Entity, at: Timestamp, intent: &Intent) -> Result<Vec<EntityE
                 replace: *replace,
             },
         ),
-        Intent::Delete { operation_id, if_revision, policy } => {
-            user::delete(entity, at, *operation_id, if_revision.as_deref(), *policy)
+        Intent::Delete { operation_id, if_revision, policy, may_exist } => {
+            user::delete(entity, at, *operation_id, if_revision.as_deref(), *policy, *may_exist)
         }
         Intent::Act { operation_id, action, input } => {
             user::act(entity, at, *operation_id, action, input)

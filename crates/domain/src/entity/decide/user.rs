@@ -87,6 +87,7 @@ pub(super) fn delete(
     operation_id: OperationId,
     if_revision: Option<&[Revision]>,
     policy: Option<DeletionPolicy>,
+    may_exist: bool,
 ) -> Decided {
     require_alive(entity)?;
     check_revision(entity, if_revision)?;
@@ -117,7 +118,7 @@ pub(super) fn delete(
     events
         .extend(waiting.map(|open| EntityEvent::OperationCancelled { at, operation_id: open.id }));
     let operations = vec![operation_id];
-    if never_intended && entity.running.is_none() {
+    if never_intended && !may_exist && entity.running.is_none() {
         events.push(EntityEvent::Deleted { at, operations });
     } else if policy == DeletionPolicy::Orphan {
         events.push(EntityEvent::Released { at, operations });

@@ -64,7 +64,8 @@ impl Lifecycle {
             }
             Move::Delete { orphan } => {
                 let policy = if *orphan { DeletionPolicy::Orphan } else { DeletionPolicy::Delete };
-                Intent::Delete { operation_id, if_revision: None, policy: Some(policy) }
+                let (policy, if_revision) = (Some(policy), None);
+                Intent::Delete { operation_id, if_revision, policy, may_exist: false }
             }
             Move::Act => {
                 Intent::Act { operation_id, action: ActionName::from("poke"), input: json!({}) }

@@ -119,6 +119,9 @@ fn create(c: &RoundContext<'_>, resolution: &Resolution<'_>) -> Action {
         }
         _ => None,
     };
+    if let Some(left) = c.lost_creation.filter(|left| !left.is_zero() && c.may_change()) {
+        return settling(c, left);
+    }
     start(c, AttemptStep::Create, None, spec)
 }
 

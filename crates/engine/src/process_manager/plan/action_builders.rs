@@ -143,7 +143,8 @@ pub(super) fn start(
         Some((spec, observed)) => (Some(spec), observed),
         None => (None, Value::Null),
     };
-    Action::Start(Box::new(Start { step, intent, object, spec, observed }))
+    let search_first = step == AttemptStep::Create && c.lost_creation.is_some() && c.kind.owner_key;
+    Action::Start(Box::new(Start { step, intent, object, spec, observed, search_first }))
 }
 
 /// A change is wanted and must not be made now. An abandoned attempt ends nevertheless, and so do refreshes: they asked

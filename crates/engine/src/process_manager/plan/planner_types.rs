@@ -44,6 +44,8 @@ pub(crate) struct RoundContext<'a> {
     pub(crate) may_send: bool,
     /// The attempt whose worker is gone. The next attempt or report ends it.
     pub(crate) takes_over: Option<Attempt>,
+    /// As of [`lost_creation()`](super::search_result::lost_creation).
+    pub(crate) lost_creation: Option<Duration>,
 }
 
 impl RoundContext<'_> {
@@ -161,6 +163,8 @@ pub(crate) struct Start {
     pub(crate) spec: Option<Value>,
     /// The attributes that an update was planned on, else `Null`.
     pub(crate) observed: Value,
+    /// Whether an object of a creation that the log lost is searched for first: it takes the place of a new one.
+    pub(crate) search_first: bool,
 }
 
 /// What a round does next.

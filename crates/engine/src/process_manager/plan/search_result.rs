@@ -39,6 +39,30 @@ pub(crate) fn unsettled(
     by_the_end.min(by_the_start)
 }
 
+/// Whether the log may lack an intent to create an object of `entity`: it was cut at `cut_at`, which means restored or
+/// without its end after a failover, after the entity was declared, and no creation was intended since. `None` = it was
+/// never cut.
+pub(crate) fn may_lack_intent(entity: &Entity, cut_at: Option<Timestamp>) -> bool {
+    let before = |at: Timestamp| cut_at.is_some_and(|cut_at| at <= cut_at);
+    before(entity.created_at)
+        && entity.create_intended_at.is_none_or(before)
+        && entity.observed.presence != Presence::Present
+}
+
+/// How long a creation may still run whose intent the log lost; zero = it is over, `None` = the log has every intent to
+/// create an object of `entity`. As [`unsettled()`]: the intent was recorded before the log was cut, and its request was
+/// sent within the call's time.
+pub(crate) fn lost_creation(
+    entity: &Entity,
+    kind: &KindSpec,
+    call_timeout: Duration,
+    cut_at: Option<Timestamp>,
+    since: impl Fn(Timestamp) -> Duration,
+) -> Option<Duration> {
+    let cut_at = cut_at.filter(|_| may_lack_intent(entity, cut_at))?;
+    Some((call_timeout + kind.settle).saturating_sub(since(cut_at)))
+}
+
 /// Classifies what a search found; `unsettled` as by [`unsettled()`].
 pub(crate) fn classify(
     entity: &Entity,

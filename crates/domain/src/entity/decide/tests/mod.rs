@@ -236,7 +236,7 @@ fn changed(operation_id: OperationId, desired: Option<Value>, settings: Settings
 }
 
 fn deletion(operation_id: OperationId, policy: DeletionPolicy) -> Intent {
-    Intent::Delete { operation_id, if_revision: None, policy: Some(policy) }
+    Intent::Delete { operation_id, if_revision: None, policy: Some(policy), may_exist: false }
 }
 
 fn absent() -> Observed {

@@ -19,6 +19,20 @@ fn what_was_never_begun_is_deleted_at_once() {
 }
 
 #[test]
+fn what_may_have_an_object_that_the_log_lost_is_deleted_once_its_absence_is_proved() {
+    let mut scenario = Scenario::declared();
+    let delete = Intent::Delete {
+        operation_id: operation(9),
+        if_revision: None,
+        policy: Some(DeletionPolicy::Delete),
+        may_exist: true,
+    };
+    assert_eq!(scenario.then(delete), ["delete_requested", "operation_cancelled"]);
+    assert_eq!(scenario.entity.state, State::DeletionScheduled);
+    assert_eq!(scenario.complete(AttemptStep::None, absent()), ["sync_completed", "deleted"]);
+}
+
+#[test]
 fn only_proof_of_absence_ends_a_deletion() {
     let mut scenario = Scenario::ok();
     scenario.delete(DeletionPolicy::Delete);

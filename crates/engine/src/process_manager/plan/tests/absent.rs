@@ -34,6 +34,35 @@ fn replacing() -> Life {
 }
 
 #[test]
+fn after_a_loss_an_object_is_made_once_a_lost_creation_is_over_and_its_object_searched_for() {
+    let lost = |seconds| Given { lost_creation: Some(Duration::from_secs(seconds)), ..WORK };
+    let named: fn(&mut KindSpec) = |kind| {
+        kind.owner_key = false;
+        kind.identity = Some("/size".to_owned());
+    };
+    let taken_over = Life::declared().started(AttemptStep::Create);
+    let searched = "start create@1 for 1 with {\"size\":1} after a search";
+    for (name, life, given, expected) in [
+        ("it may still run", Life::declared(), lost(5), "wait 2s"),
+        ("it is soon over", Life::declared(), lost(1), "wait 1s"),
+        ("it is over", Life::declared(), lost(0), searched),
+        ("found by its name", Life::declared(), Given { kind: named, ..lost(0) }, {
+            "start create@1 for 1 with {\"size\":1}"
+        }),
+        ("on hold", Life::declared(), Given { writable: false, ..lost(5) }, "wait 30s"),
+        ("abandoned", taken_over, lost(5), "fail creation_settling over 1, retry in 2s"),
+        (
+            "second half of a replacement",
+            replacing(),
+            lost(0),
+            "start create@2 for 1 with {\"size\":1,\"zone\":\"b\"} after a search",
+        ),
+    ] {
+        assert_eq!(absent(&life, given), expected, "{name}");
+    }
+}
+
+#[test]
 fn an_object_is_made_once_it_is_proved_absent() {
     let create = "start create@1 for 1 with {\"size\":1}";
     let unsent = Given { may_send: false, ..WORK };

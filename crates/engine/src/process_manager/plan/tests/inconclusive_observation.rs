@@ -236,6 +236,47 @@ fn a_lost_creation_counts_as_running_until_its_request_cannot_run_any_more() {
 }
 
 #[test]
+fn a_log_that_was_cut_may_lack_the_intent_of_what_was_declared_before() {
+    let intended = || Life::declared().started(AttemptStep::Create);
+    let refused = || intended().failed(ErrorClass::Invalid, Next::Erred);
+    let gone = || Life::synced().seen(Observed::default(), Vec::new(), OnLost::Recreate);
+    let halves = || {
+        let desired = Some(json!({"size": 1, "zone": "b"}));
+        let life = Life::synced().changed(desired, SettingsPatch::default(), true);
+        let life = life.started(AttemptStep::Replace { fields: vec!["/zone".to_owned()] });
+        life.completed(Observed::default())
+    };
+    let (declared, started, later) = (Timestamp(2_000_000), Timestamp(3_000_000), NOW);
+    for (name, life, cut_at, lacks) in [
+        ("never cut", Life::declared(), None, false),
+        ("declared after it", Life::declared(), Some(Timestamp(1_999_999)), false),
+        ("declared before it", Life::declared(), Some(declared), true),
+        ("intended after it", intended(), Some(declared), false),
+        ("intended before it", intended(), Some(started), true),
+        ("refused after it", refused(), Some(declared), false),
+        ("refused before it", refused(), Some(later), true),
+        ("made", Life::synced(), Some(later), false),
+        ("made and gone", gone(), Some(later), true),
+        ("between the halves", halves(), Some(later), true),
+    ] {
+        assert_eq!(search_result::may_lack_intent(&life.entity, cut_at), lacks, "{name}");
+    }
+    let kind = KindSpec { settle: Duration::from_mins(1), ..stub_driver::kind() };
+    let timeout = Duration::from_secs(20);
+    let left = |cut_at: Option<Timestamp>, seconds: u64| {
+        let (life, passed) = (Life::declared(), Duration::from_secs(seconds));
+        search_result::lost_creation(&life.entity, &kind, timeout, cut_at, |_| passed)
+            .map(|left| left.as_secs())
+    };
+    assert_eq!(left(None, 0), None);
+    assert_eq!(
+        (left(Some(later), 0), left(Some(later), 79), left(Some(later), 90)),
+        (Some(80), Some(1), Some(0)),
+        "the time of a call, and the time after which it shows"
+    );
+}
+
+#[test]
 fn an_object_whose_id_was_known_before_is_not_absent_while_its_creation_may_run() {
     let lost = Life::declared().started(AttemptStep::Create);
     let left = Duration::from_secs(3);

@@ -111,7 +111,12 @@ impl Life {
 
     fn deleted(self, policy: DeletionPolicy) -> Self {
         let policy = Some(policy);
-        self.requested(|operation_id| Intent::Delete { operation_id, if_revision: None, policy })
+        self.requested(|operation_id| Intent::Delete {
+            operation_id,
+            if_revision: None,
+            policy,
+            may_exist: false,
+        })
     }
 
     fn refreshed(self) -> Self {
@@ -226,6 +231,7 @@ struct Given {
     may_send: bool,
     kind: fn(&mut KindSpec),
     throttled: Option<Duration>,
+    lost_creation: Option<Duration>,
 }
 
 const WORK: Given = Given {
@@ -234,6 +240,7 @@ const WORK: Given = Given {
     may_send: true,
     kind: |_| {},
     throttled: None,
+    lost_creation: None,
 };
 const CHECK: Given = Given { reason: LeaseReason::Drift, ..WORK };
 const HELD: Given = Given { writable: false, ..WORK };
@@ -253,6 +260,7 @@ fn with<T>(life: &Life, given: Given, plan: impl FnOnce(&RoundContext<'_>) -> T)
         writable: given.writable,
         may_send: given.may_send,
         takes_over: abandoned(&life.entity),
+        lost_creation: given.lost_creation,
     })
 }
 

@@ -61,6 +61,9 @@ fn started(start: &Start) -> String {
     if let Some(spec) = &start.spec {
         let _ = write!(line, " with {spec}");
     }
+    if start.search_first {
+        line.push_str(" after a search");
+    }
     line
 }
 
